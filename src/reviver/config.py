@@ -1,0 +1,89 @@
+"""Checks and conversions that every configuration dataclass shares.
+
+A configuration is a frozen, keyword-only dataclass of plain values. It checks itself in `__post_init__`
+with the functions below, so a bad value is refused no matter where it comes from: the command line, a
+file, a run folder or Python.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from reviver.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+def check_whole(field: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
+    """Refuse `value` unless it is an `int` (not a `bool`) in [minimum, maximum]."""
+    wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (is_whole and minimum <= cast("int", value) and (maximum is None or cast("int", value) <= maximum)):
+        raise ConfigError(f"{field}: {value!r} is not possible; give a whole number {wanted}")
+
+
+def check_number(
+    field: str,
+    value: object,
+    *,
+    above: float | None = None,
+    minimum: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Refuse `value` unless it is a finite number with `above < value`, `minimum <= value`, `value < below`."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = cast("float", value)
+    wanted, holds = [], is_number
+    if above is not None:
+        wanted.append(f"above {above}")
+        holds = holds and number > above
+    if minimum is not None:
+        wanted.append(f"at least {minimum}")
+        holds = holds and number >= minimum
+    if below is not None:
+        wanted.append(f"below {below}")
+        holds = holds and number < below
+    if not holds:
+        raise ConfigError(f"{field}: {value!r} is not possible; give a number {' and '.join(wanted)}")
+
+
+def check_choice(field: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse `value` unless it is one of `choices`."""
+    if value not in choices:
+        raise ConfigError(f"{field}: {value!r} is unknown; choose from {', '.join(choices)}")
+
+
+def check_flag(field: str, value: object) -> None:
+    """Refuse `value` unless it is `True` or `False`."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{field}: {value!r} is not possible; give true or false")
+
+
+def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
+    """Return the preset called `name`, or say which there are."""
+    if name not in presets:
+        raise ConfigError(f"preset: {name!r} is unknown; choose from {', '.join(presets)}")
+    return presets[name]
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return `config` with `changes` applied and checked; unknown names are refused."""
+    known = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    for name in changes:
+        if name not in known:
+            raise ConfigError(f"{name}: there is no such setting; the settings are {', '.join(known)}")
+    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """Build a `cls` from a mapping that must hold every field and nothing else.
+
+    This is how a run folder's settings are read back: a run says everything about itself, so a missing
+    key means a damaged file, not a default.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in sorted(known ^ values.keys()):
+        problem = "is missing" if name in known else "is not a setting of this version"
+        raise ConfigError(f"{name}: {problem}; the run folder was damaged or written by another version")
+    return cls(**values)

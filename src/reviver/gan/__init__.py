@@ -1,0 +1,1 @@
+"""The GAN: its two networks, image sets, training, and what can be done in its latent space."""

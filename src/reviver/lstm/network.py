@@ -1,0 +1,405 @@
+"""The LSTM, written out gate by gate, and a classifier on top of it.
+
+Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
+"""
+
+from typing import NamedTuple, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from reviver.errors import ConfigError, DataError
+
+
+class LSTMState(NamedTuple):
+    """The recurrent state after a step.
+
+    Attributes:
+        h: hidden state, [D·L, B, H] ([D·L, H] for a sequence without batch); in training with hidden dropout,
+            the dropped-out one.
+        c: cell state, of the same shape.
+    """
+
+    h: Tensor
+    c: Tensor
+
+
+class LSTMLayer(nn.Module):
+    """One layer of an LSTM in one direction.
+
+    Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000). At each step t
+
+        i_t = σ(W_i x_t + U_i h_{t-1} + b_i)        input gate
+        f_t = σ(W_f x_t + U_f h_{t-1} + b_f)        forget gate
+        g_t = tanh(W_c x_t + U_c h_{t-1} + b_c)     cell candidate
+        o_t = σ(W_o x_t + U_o h_{t-1} + b_o)        output gate
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
+        h_t = m_t ⊙ o_t ⊙ tanh(c_t)
+
+    where m_t is the dropout mask of the hidden state: all ones except in training with
+    `hidden_dropout` p > 0, when each unit of each step is 0 with probability p and 1 / (1 - p) otherwise.
+    The masked h_t is both the layer's output and what the next step sees.
+
+    Parameters: `W_*` [H, I], `U_*` [H, H], `b_*` [H] for * in i, f, c, o.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        hidden_dropout: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.hidden_dropout = hidden_dropout
+
+        def input_weights() -> nn.Parameter:
+            return nn.Parameter(torch.empty(hidden_size, input_size, device=device, dtype=dtype))
+
+        def recurrent_weights() -> nn.Parameter:
+            return nn.Parameter(torch.empty(hidden_size, hidden_size, device=device, dtype=dtype))
+
+        def bias() -> nn.Parameter:
+            return nn.Parameter(torch.empty(hidden_size, device=device, dtype=dtype))
+
+        self.W_i, self.U_i, self.b_i = input_weights(), recurrent_weights(), bias()
+        self.W_f, self.U_f, self.b_f = input_weights(), recurrent_weights(), bias()
+        self.W_c, self.U_c, self.b_c = input_weights(), recurrent_weights(), bias()
+        self.W_o, self.U_o, self.b_o = input_weights(), recurrent_weights(), bias()
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh weights from `generator` (torch's own by default).
+
+        Xavier-uniform weights (Glorot & Bengio 2010), each matrix on its own, keep the scale of signals
+        and gradients through a step. b_f = 1 keeps the forget gates open at first, so that the cell
+        remembers before it has learned to (Gers et al. 2000; Jozefowicz et al. 2015). Other biases are 0.
+        """
+        for matrix in (self.W_i, self.W_f, self.W_c, self.W_o, self.U_i, self.U_f, self.U_c, self.U_o):
+            nn.init.xavier_uniform_(matrix, generator=generator)
+        for bias in (self.b_i, self.b_c, self.b_o):
+            nn.init.zeros_(bias)
+        nn.init.ones_(self.b_f)
+
+    def step(self, x: Tensor, h: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Advance the state by one step: x [B, I], h and c [B, H], mask [B, H] or None; returns the new h and c."""
+        i = torch.sigmoid(x @ self.W_i.T + h @ self.U_i.T + self.b_i)  # [B, H]
+        f = torch.sigmoid(x @ self.W_f.T + h @ self.U_f.T + self.b_f)  # [B, H]
+        g = torch.tanh(x @ self.W_c.T + h @ self.U_c.T + self.b_c)  # [B, H]
+        o = torch.sigmoid(x @ self.W_o.T + h @ self.U_o.T + self.b_o)  # [B, H]
+        c = f * c + i * g  # [B, H]
+        h = o * torch.tanh(c)  # [B, H]
+        if mask is not None:
+            h = mask * h  # [B, H]
+        return h, c
+
+    def forward(
+        self,
+        x: Tensor,
+        h: Tensor,
+        c: Tensor,
+        *,
+        reverse: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run over a whole sequence.
+
+        Args:
+            x: input, [T, B, I].
+            h: hidden state before the first step, [B, H].
+            c: cell state before the first step, [B, H].
+            reverse: begin at the last step and go back.
+            generator: source of the dropout masks; torch's own by default.
+
+        Returns:
+            The hidden state after each step, [T, B, H] in the order of x, and the final h and c.
+        """
+        masks = self.draw_masks(x, generator)  # [T, B, H] or None
+        steps = range(len(x))
+        outputs = [h] * len(x)
+        for t in reversed(steps) if reverse else steps:
+            h, c = self.step(x[t], h, c, None if masks is None else masks[t])
+            outputs[t] = h
+        return torch.stack(outputs), h, c
+
+    def draw_masks(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
+        """Return the masks m of all steps of x, [T, B, H], or None where nothing is dropped."""
+        if not self.training or self.hidden_dropout == 0.0:
+            return None
+        steps, batch, _ = x.shape
+        uniform = torch.rand(steps, batch, self.hidden_size, device=x.device, dtype=x.dtype, generator=generator)
+        return (uniform >= self.hidden_dropout).to(x.dtype) / (1.0 - self.hidden_dropout)
+
+    def extra_repr(self) -> str:
+        """What `print` shows."""
+        return f"{self.input_size}, {self.hidden_size}, hidden_dropout={self.hidden_dropout}"
+
+
+class LSTM(nn.Module):
+    """Layers of `LSTMLayer`, called as `torch.nn.LSTM` is.
+
+    Args:
+        input_size: I, numbers that enter at each step.
+        hidden_size: H, units of each layer and direction.
+        num_layers: L; each layer reads the outputs of the one below.
+        batch_first: x and output are [B, T, ...] instead of [T, B, ...]. States are [D·L, B, H] either way.
+        dropout: probability to drop a unit between two layers, in training.
+        bidirectional: each layer also reads the sequence from its end; outputs are concatenated.
+        hidden_dropout: probability to drop a unit of the hidden state, drawn anew at every step, in training.
+
+    Without `hidden_dropout` it computes what `torch.nn.LSTM` with the same weights does. Its `layers`
+    are ordered as the state is: layer 0 forward, layer 0 backward, layer 1 forward, ...
+
+    Raises:
+        ConfigError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        hidden_dropout: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if value < 1:
+                raise ConfigError(f"{name}: {value!r} is not possible; give a whole number of at least 1")
+        for name, probability in (("dropout", dropout), ("hidden_dropout", hidden_dropout)):
+            if not 0.0 <= probability < 1.0:
+                raise ConfigError(f"{name}: {probability!r} is not possible; give a number of at least 0 and below 1")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = dropout
+        self.bidirectional = bidirectional
+        self.hidden_dropout = hidden_dropout
+        self.layers = nn.ModuleList(
+            LSTMLayer(
+                input_size if level == 0 else self.num_directions * hidden_size,
+                hidden_size,
+                hidden_dropout=hidden_dropout,
+                device=device,
+                dtype=dtype,
+            )
+            for level in range(num_layers)
+            for _ in range(self.num_directions)
+        )
+
+    @property
+    def num_directions(self) -> int:
+        """D: 2 if bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh weights for every layer, see `LSTMLayer.reset_parameters`."""
+        for layer in self._lstm_layers():
+            layer.reset_parameters(generator)
+
+    def forward(
+        self,
+        x: Tensor,
+        state: LSTMState | tuple[Tensor, Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, LSTMState]:
+        """Run over a batch of sequences, or over one.
+
+        Args:
+            x: [T, B, I], or [B, T, I] with `batch_first`, or [T, I] for one sequence; T and B at least 1.
+            state: (h, c) before the first step, [D·L, B, H] each ([D·L, H] for one sequence); zeros by default.
+            generator: source of the dropout masks; torch's own by default.
+
+        Returns:
+            The top layer's hidden state after each step, [T, B, D·H] in the layout of x, and the final
+            `LSTMState` of all layers.
+
+        Raises:
+            DataError: if a shape does not fit.
+        """
+        batched = x.dim() == 3
+        x, h, c = self._as_time_first(x, state)
+
+        layers = self._lstm_layers()
+        final_h, final_c = [], []
+        for level in range(self.num_layers):
+            outputs = []
+            for direction in range(self.num_directions):
+                index = level * self.num_directions + direction
+                output, h_T, c_T = layers[index](x, h[index], c[index], reverse=direction == 1, generator=generator)
+                outputs.append(output)
+                final_h.append(h_T)
+                final_c.append(c_T)
+            x = torch.cat(outputs, dim=-1)  # [T, B, D·H]
+            if self.training and self.dropout > 0.0 and level < self.num_layers - 1:
+                uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=generator)
+                x = x * (uniform >= self.dropout) / (1.0 - self.dropout)
+
+        last = LSTMState(torch.stack(final_h), torch.stack(final_c))  # [D·L, B, H] each
+        if not batched:
+            return x.squeeze(1), LSTMState(last.h.squeeze(1), last.c.squeeze(1))
+        return x.transpose(0, 1) if self.batch_first else x, last
+
+    def _as_time_first(
+        self, x: Tensor, state: LSTMState | tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Check the shapes of a call; return x as [T, B, I] and the initial h and c as [D·L, B, H]."""
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape:
+            layout = "[B, T, I]" if self.batch_first else "[T, B, I]"
+            raise DataError(
+                f"x: shape {list(x.shape)} does not fit; give {layout} or [T, I] with I = {self.input_size} and no empty axis"
+            )
+        if x.dim() == 2:
+            x = x.unsqueeze(1)
+            state = None if state is None else (state[0].unsqueeze(1), state[1].unsqueeze(1))
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        shape = (len(self.layers), x.shape[1], self.hidden_size)
+        if state is None:
+            zeros = x.new_zeros(shape)
+            return x, zeros, zeros
+        for name, tensor in zip(("h", "c"), state, strict=True):
+            if tensor.shape != shape:
+                raise DataError(f"state: {name} has shape {list(tensor.shape)}; give [D·L, B, H] = {list(shape)}")
+        return x, state[0], state[1]
+
+    @classmethod
+    def from_torch(cls, lstm: nn.LSTM, *, hidden_dropout: float = 0.0) -> Self:
+        """Return an `LSTM` with the weights of a `torch.nn.LSTM`; torch's two biases of a gate are added.
+
+        Raises:
+            ConfigError: if `lstm` has a projection (`proj_size`), which these equations do not have.
+        """
+        if lstm.proj_size:
+            raise ConfigError(f"proj_size: {lstm.proj_size} is not possible; give a torch.nn.LSTM without a projection")
+        weight = cast("Tensor", lstm.weight_ih_l0)
+        ours = cls(
+            lstm.input_size,
+            lstm.hidden_size,
+            lstm.num_layers,
+            lstm.batch_first,
+            lstm.dropout,
+            lstm.bidirectional,
+            hidden_dropout=hidden_dropout,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            for layer, suffix in zip(ours._lstm_layers(), ours._torch_suffixes(), strict=True):
+                W = getattr(lstm, f"weight_ih_{suffix}").chunk(4)
+                U = getattr(lstm, f"weight_hh_{suffix}").chunk(4)
+                if lstm.bias:
+                    b = (getattr(lstm, f"bias_ih_{suffix}") + getattr(lstm, f"bias_hh_{suffix}")).chunk(4)
+                else:
+                    b = weight.new_zeros(4 * lstm.hidden_size).chunk(4)
+                for k, gate in enumerate("ifco"):  # the order of torch.nn.LSTM, which calls c "g"
+                    getattr(layer, f"W_{gate}").copy_(W[k])
+                    getattr(layer, f"U_{gate}").copy_(U[k])
+                    getattr(layer, f"b_{gate}").copy_(b[k])
+        return ours.train(lstm.training)
+
+    def to_torch(self) -> nn.LSTM:
+        """Return a `torch.nn.LSTM` with these weights. It has no hidden dropout; in eval mode outputs are equal."""
+        weight = self._lstm_layers()[0].W_i
+        theirs = nn.LSTM(
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            batch_first=self.batch_first,
+            dropout=self.dropout,
+            bidirectional=self.bidirectional,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            for layer, suffix in zip(self._lstm_layers(), self._torch_suffixes(), strict=True):
+                getattr(theirs, f"weight_ih_{suffix}").copy_(torch.cat([layer.W_i, layer.W_f, layer.W_c, layer.W_o]))
+                getattr(theirs, f"weight_hh_{suffix}").copy_(torch.cat([layer.U_i, layer.U_f, layer.U_c, layer.U_o]))
+                getattr(theirs, f"bias_ih_{suffix}").copy_(torch.cat([layer.b_i, layer.b_f, layer.b_c, layer.b_o]))
+                getattr(theirs, f"bias_hh_{suffix}").zero_()
+        return theirs.train(self.training)
+
+    def _lstm_layers(self) -> list[LSTMLayer]:
+        return cast("list[LSTMLayer]", list(self.layers))
+
+    def _torch_suffixes(self) -> list[str]:
+        """The names that torch.nn.LSTM gives to its layers and directions, in the order of `layers`."""
+        directions = ("", "_reverse")[: self.num_directions]
+        return [f"l{level}{direction}" for level in range(self.num_layers) for direction in directions]
+
+
+class LSTMClassifier(nn.Module):
+    """An LSTM whose final hidden state a linear layer turns into class scores.
+
+        logits = W_out h_T + b_out
+
+    h_T is the top layer's hidden state after the last step, both directions' concatenated. The arguments
+    are those of `LSTM` with `num_classes` C; x is always batch first. Apply softmax for probabilities.
+
+    Parameters: those of `lstm`, `W_out` [C, D·H], `b_out` [C].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_classes: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        hidden_dropout: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ConfigError(f"num_classes: {num_classes!r} is not possible; give a whole number of at least 1")
+        self.lstm = LSTM(
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            hidden_dropout=hidden_dropout,
+            device=device,
+            dtype=dtype,
+        )
+        features = self.lstm.num_directions * hidden_size
+        self.W_out = nn.Parameter(torch.empty(num_classes, features, device=device, dtype=dtype))
+        self.b_out = nn.Parameter(torch.empty(num_classes, device=device, dtype=dtype))
+        self.reset_output()
+
+    def reset_output(self, generator: torch.Generator | None = None) -> None:
+        """Draw a fresh output layer: Xavier-uniform W_out, zero b_out."""
+        nn.init.xavier_uniform_(self.W_out, generator=generator)
+        nn.init.zeros_(self.b_out)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh weights for the LSTM and the output layer from `generator` (torch's own by default)."""
+        self.lstm.reset_parameters(generator)
+        self.reset_output(generator)
+
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Map sequences x [B, T, I] to logits [B, C]; `generator` is the source of the dropout masks.
+
+        Raises:
+            DataError: if the shape of x does not fit.
+        """
+        if x.dim() != 3:
+            raise DataError(f"x: shape {list(x.shape)} does not fit; give [B, T, I] with I = {self.lstm.input_size}")
+        _, state = self.lstm(x, generator=generator)
+        h_T = torch.cat(tuple(state.h[-self.lstm.num_directions :]), dim=-1)  # [B, D·H]
+        return h_T @ self.W_out.T + self.b_out  # [B, C]

@@ -1,0 +1,1 @@
+"""Training runs on disk: folders, checkpoints, randomness, devices, progress."""

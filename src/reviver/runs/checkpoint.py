@@ -1,0 +1,225 @@
+"""Checkpoints: the state of a training run as safetensors and JSON. Nothing is ever unpickled.
+
+    checkpoints/step-000700/networks.safetensors   weights and buffers, named NETWORK/PARAMETER
+    checkpoints/step-000700/training.safetensors   optimisers, random generators, history of the losses
+    checkpoints/step-000700/state.json             epoch, batch, step and what else is not a tensor
+    checkpoints/last.json, best.json               {"step": 700}: which one is which
+
+A folder that holds only networks.safetensors is a best checkpoint, kept to be used, not to be resumed.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from reviver.errors import RunFolderError
+from reviver.runs.files import replacing_folder, write_json
+
+KEPT = 2
+"""The newest full checkpoints that are kept; the best is kept besides."""
+
+
+@dataclass
+class TrainingState:
+    """All that a training loop changes, so that saving and restoring it loses nothing.
+
+    Attributes:
+        networks, optimizers, generators: by name; generators are the streams of random numbers in use.
+        tensors: by name; what else the loop carries, such as the losses since the last metrics line.
+        epoch, batch, step: the next batch to train on, and the updates made so far.
+        seconds: time spent in training so far.
+        extra: what else the loop carries that JSON can hold.
+    """
+
+    networks: Mapping[str, nn.Module]
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    generators: Mapping[str, torch.Generator] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: Path, state: TrainingState, metrics_count: int) -> None:
+    """Save `state` under `folder` and point `last` at it."""
+    training: dict[str, Tensor] = {}
+    for name, optimizer in state.optimizers.items():
+        for index, values in optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                training[f"optimizer/{name}/{index}/{key}"] = value
+    for name, generator in state.generators.items():
+        training[f"generator/{name}"] = generator.get_state()
+    for name, tensor in state.tensors.items():
+        training[f"tensor/{name}"] = tensor
+    position = {
+        "epoch": state.epoch,
+        "batch": state.batch,
+        "step": state.step,
+        "seconds": state.seconds,
+        "metrics_count": metrics_count,
+        "extra": state.extra,
+    }
+    with replacing_folder(_step_folder(folder, state.step)) as temporary:
+        save_file(_network_tensors(state.networks), temporary / "networks.safetensors")
+        save_file(
+            {key: value.contiguous().cpu() for key, value in training.items()}, temporary / "training.safetensors"
+        )
+        (temporary / "state.json").write_text(json.dumps(position, allow_nan=False))
+    write_json(folder / "last.json", {"step": state.step})
+    prune_checkpoints(folder)
+
+
+def restore_checkpoint(folder: Path, state: TrainingState) -> int | None:
+    """Bring `state` back to what `last` points at; returns how many metrics lines were known then.
+
+    None means that there is no checkpoint yet: training starts at its beginning.
+
+    Raises:
+        RunFolderError: if the checkpoint is damaged or belongs to other networks.
+    """
+    if not (folder / "last.json").exists():
+        return None
+    path = _step_folder(folder, _read_pointer(folder / "last.json"))
+    load_networks(path, state.networks)
+    training = _load_tensors(path / "training.safetensors")
+    position = _read_json(path / "state.json")
+    try:
+        for name, optimizer in state.optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, value in training.items():
+                kind, owner, *rest = key.split("/")
+                if (kind, owner) == ("optimizer", name):
+                    index, slot = rest
+                    slots.setdefault(int(index), {})[slot] = value
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        for name, generator in state.generators.items():
+            generator.set_state(training[f"generator/{name}"])
+        for name, tensor in state.tensors.items():
+            tensor.copy_(training[f"tensor/{name}"])
+        state.epoch, state.batch, state.step = (int(position[key]) for key in ("epoch", "batch", "step"))
+        state.seconds = float(position["seconds"])
+        state.extra.clear()
+        state.extra.update(position["extra"])
+        return int(position["metrics_count"])
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise RunFolderError(
+            f"{path}: does not fit this run ({_first_line(error)}); the checkpoint is damaged, train again"
+        ) from error
+
+
+def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Keep the weights of `step` and point `best` at them; `networks` are state dicts by name."""
+    if not _step_folder(folder, step).exists():
+        with replacing_folder(_step_folder(folder, step)) as temporary:
+            save_file(
+                {
+                    f"{name}/{key}": tensor.contiguous().cpu()
+                    for name, tensors in networks.items()
+                    for key, tensor in tensors.items()
+                },
+                temporary / "networks.safetensors",
+            )
+    write_json(folder / "best.json", {"step": step})
+
+
+def find_checkpoint(folder: Path, which: str) -> Path:
+    """Return the folder of the `last` or the `best` checkpoint under `folder`.
+
+    Raises:
+        RunFolderError: if there is none.
+    """
+    pointer = folder / f"{which}.json"
+    if not pointer.exists():
+        raise RunFolderError(
+            f"{folder.parent}: has no {which} checkpoint yet; train on with --resume until one is saved"
+        )
+    return _step_folder(folder, _read_pointer(pointer))
+
+
+def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
+    """Load the weights at the checkpoint `path` into `networks`.
+
+    Raises:
+        RunFolderError: if the file is damaged or its tensors do not fit.
+    """
+    tensors = _load_tensors(path / "networks.safetensors")
+    for name, network in networks.items():
+        prefix = f"{name}/"
+        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise RunFolderError(
+                f"{path}: its weights do not fit the {name} of run.json ({_first_line(error)}); restore the folder or train again"
+            ) from error
+
+
+def prune_checkpoints(folder: Path) -> None:
+    """Remove full checkpoints but the newest `KEPT`, and weights that were the best once."""
+    pointers = {
+        which: _read_pointer(folder / f"{which}.json")
+        for which in ("last", "best")
+        if (folder / f"{which}.json").exists()
+    }
+    steps = sorted(folder.glob("step-*"))
+    full = [path for path in steps if (path / "state.json").exists()]
+    kept = {_step_folder(folder, step) for step in pointers.values()} | set(full[-KEPT:])
+    for path in steps:
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": tensor.contiguous().cpu()
+        for name, network in networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def _step_folder(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:06d}"
+
+
+def _read_pointer(path: Path) -> int:
+    step = _read_json(path).get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise RunFolderError(f"{path}: points at step {step!r}; the file is damaged, restore it or train again")
+    return step
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it is not a JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(
+            f"{path}: cannot be read ({error}); the checkpoint is damaged, restore it or train again"
+        ) from error
+    return value
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise RunFolderError(
+            f"{path}: cannot be read ({_first_line(error)}); the checkpoint is damaged, restore it or train again"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__

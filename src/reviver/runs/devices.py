@@ -1,0 +1,56 @@
+"""Which device computes, and what this machine is."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reviver.errors import DeviceError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`: auto, cpu, cuda, cuda:N or mps. `auto` takes the first GPU there is, else the CPU.
+
+    Raises:
+        DeviceError: if the name is unknown or this machine has no such device.
+    """
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_cuda else "mps" if has_mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index not in (None, 0)):
+        raise DeviceError(f"device: {name!r} is unknown; choose from auto, cpu, cuda, cuda:0, mps")
+    cuda_devices = torch.cuda.device_count() if has_cuda else 0
+    is_absent = (device.type == "cuda" and (device.index or 0) >= cuda_devices) or (
+        device.type == "mps" and not has_mps
+    )
+    if is_absent:
+        raise DeviceError(f"device: {name!r} is not on this machine; use --device auto or --device cpu")
+    return device
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """What a number was computed on: processor, cores, threads, memory, device, system."""
+    return {
+        "processor": _processor_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

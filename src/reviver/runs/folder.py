@@ -1,0 +1,263 @@
+"""The run folder: everything that a training run leaves behind.
+
+run.json        settings, seed, versions, hardware, command, status
+metrics.jsonl   one line a point
+checkpoints/    see checkpoint.py
+samples/        images drawn while training
+figures/        drawn from the above
+tensorboard/    the metrics again, for TensorBoard
+run.lock        held by the process that is training
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reviver.errors import RunFolderError
+from reviver.runs.devices import describe_machine
+from reviver.runs.files import explained, write_json, write_text
+
+SCHEMA = 1
+"""Version of the folder's layout; raised when an older reader could misread a newer folder."""
+
+VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
+MAX_RECORD_BYTES = 1 << 20
+
+
+class RunFolder:
+    """One run on disk. `kind` is `lstm` or `gan`; `record` is the content of run.json."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self.path = path
+        self.record = record
+
+    @classmethod
+    def create(cls, path: str | Path, kind: str, config: Any, device: torch.device) -> "RunFolder":
+        """Make a new folder for a run of `config`.
+
+        Raises:
+            RunFolderError: if there is something at `path` already, or it cannot be written.
+        """
+        path = Path(path)
+        refuse_existing(path)
+        record = {
+            "schema": SCHEMA,
+            "kind": kind,
+            "status": "running",
+            "config": asdict(config),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "started": _now(),
+            "versions": _versions(),
+            "hardware": describe_machine(device),
+        }
+        with explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path, record)
+        folder.save_record()
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path, kind: str | None = None) -> "RunFolder":
+        """Open an existing folder, of `kind` if that is given.
+
+        Raises:
+            RunFolderError: if it is missing, damaged, of another kind, or written by a newer version.
+        """
+        path = Path(path)
+        record_path = path / "run.json"
+        if not record_path.is_file():
+            problem = "has no run.json, so it is not a run folder" if path.is_dir() else "does not exist"
+            raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
+        record = _read_record(record_path)
+        schema = record.get("schema")
+        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+            raise RunFolderError(
+                f"{record_path}: schema {schema!r} is not a version; the file is damaged, restore it or train again"
+            )
+        if schema > SCHEMA:
+            raise RunFolderError(
+                f"{path}: was written by a newer Reviver (schema {schema}, this one reads up to {SCHEMA}); upgrade Reviver"
+            )
+        if not isinstance(record.get("config"), dict) or record.get("kind") not in ("lstm", "gan"):
+            raise RunFolderError(
+                f"{record_path}: has no valid kind and config; the file is damaged, restore it or train again"
+            )
+        if kind is not None and record["kind"] != kind:
+            raise RunFolderError(
+                f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"
+            )
+        return cls(path, record)
+
+    @property
+    def kind(self) -> str:
+        """`lstm` or `gan`."""
+        return str(self.record["kind"])
+
+    @property
+    def status(self) -> str:
+        """`running`, `finished`, `interrupted` or `failed`."""
+        return str(self.record.get("status"))
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Where images drawn while training are."""
+        return self.path / "samples"
+
+    @property
+    def figures(self) -> Path:
+        """Where figures are."""
+        return self.path / "figures"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The metrics file."""
+        return self.path / "metrics.jsonl"
+
+    def save_record(self, **changes: Any) -> None:
+        """Write run.json with `changes`."""
+        self.record.update(changes)
+        write_json(self.path / "run.json", self.record)
+
+    def set_status(self, status: str, **changes: Any) -> None:
+        """Write a new status and the time into run.json."""
+        self.save_record(status=status, updated=_now(), **changes)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All points of the metrics file; a last line that a crash tore is left out.
+
+        Raises:
+            RunFolderError: if another line is damaged.
+        """
+        if not self.metrics_path.is_file():
+            return []
+        lines = self.metrics_path.read_text(encoding="utf-8", errors="replace").split("\n")
+        points = []
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                point = json.loads(line)
+            except (ValueError, RecursionError):
+                point = None
+            if not isinstance(point, dict):
+                raise RunFolderError(f"{self.metrics_path}: line {number} is damaged; remove that line or train again")
+            points.append(point)
+        return points
+
+    def keep_metrics(self, count: int) -> None:
+        """Cut the metrics file back to its first `count` lines: what was known when a checkpoint was saved."""
+        text = self.metrics_path.read_text(encoding="utf-8", errors="replace") if self.metrics_path.is_file() else ""
+        lines = text.split("\n")[:-1]
+        if len(lines) < count:
+            raise RunFolderError(
+                f"{self.metrics_path}: has {len(lines)} lines where the checkpoint knows {count}; the file is damaged, train again"
+            )
+        write_text(self.metrics_path, "".join(line + "\n" for line in lines[:count]))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process. The system drops the lock of a process that dies.
+
+        Raises:
+            RunFolderError: if another process holds it.
+        """
+        path = self.path / "run.lock"
+        with explained(path):
+            file = path.open("a")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunFolderError(
+                    f"{self.path}: another process is training in this folder; wait for it or choose another --out"
+                ) from error
+            yield
+
+
+class MetricsWriter:
+    """Appends points to metrics.jsonl and to TensorBoard event files."""
+
+    def __init__(self, folder: RunFolder, resumed_step: int | None = None) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.count = len(folder.read_metrics())
+        self._path = folder.metrics_path
+        with explained(self._path):
+            self._file = self._path.open("a", encoding="utf-8")
+            purge_step = None if resumed_step is None else resumed_step + 1
+            self._tensorboard = SummaryWriter(str(folder.path / "tensorboard"), purge_step=purge_step)
+
+    def write(self, point: Mapping[str, Any]) -> None:
+        """Append one point; `step` is its place on TensorBoard's axis. Numbers that are not finite become null."""
+        clean = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in point.items()
+        }
+        with explained(self._path):
+            self._file.write(json.dumps(clean, allow_nan=False) + "\n")
+            self._file.flush()
+            for name, value in point.items():
+                if isinstance(value, float):
+                    self._tensorboard.add_scalar(name, value, point["step"])
+        self.count += 1
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        with explained(self._path):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close both files."""
+        with explained(self._path):
+            self._file.close()
+            self._tensorboard.close()
+
+
+def refuse_existing(path: str | Path) -> None:
+    """Raise `RunFolderError` if there is anything at `path` but an empty folder: nothing is ever overwritten."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+        return
+    if path.exists() or path.is_symlink():
+        raise RunFolderError(
+            f"{path}: exists already and is never overwritten; choose another --out, or go on with --resume"
+        )
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_RECORD_BYTES:
+            raise ValueError(f"it has more than {MAX_RECORD_BYTES} bytes")
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("it is not a JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path}: cannot be read ({error}); restore the file or train again") from error
+    return record
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in VERSIONED_PACKAGES:
+        versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
