@@ -6,7 +6,7 @@ file, a run folder or Python.
 """
 
 import dataclasses
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -32,7 +32,7 @@ def check_number(
     below: float | None = None,
 ) -> None:
     """Refuse `value` unless it is a finite number with `above < value`, `minimum <= value`, `value < below`."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     number = cast("float", value)
     wanted, holds = [], is_number
     if above is not None:

@@ -130,8 +130,9 @@ def train(
         folder, state, epochs=config.epochs, description=f"LSTM T={config.length}", progress=progress
     ) as session:
         while state.epoch < config.epochs:
-            train_epoch(session, network, optimizer, data.train, config)
+            train_epoch(session, network, optimizer, data.train, config, best)
             validation = score(network, data.validation, config.input)
+            session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
             log_epoch(session, validation)
             best.offer(validation)
             if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
@@ -141,9 +142,17 @@ def train(
 
 
 def train_epoch(
-    session: Session, network: LSTMClassifier, optimizer: torch.optim.Optimizer, data: Palindromes, config: LSTMConfig
+    session: Session,
+    network: LSTMClassifier,
+    optimizer: torch.optim.Optimizer,
+    data: Palindromes,
+    config: LSTMConfig,
+    best: "BestWeights",
 ) -> None:
-    """Train on all of `data` once, or on what is left of it in this epoch after a resume."""
+    """Train on all of `data` once, or on what is left of it in this epoch after a resume.
+
+    If a signal asks to stop, `best` and the state are saved after the step.
+    """
     state = session.state
     history, dropout = state.tensors["history"], state.generators["dropout"]
     order = permutation(len(data), stream(config.seed, f"order/{state.epoch}"), history.device)
@@ -158,6 +167,7 @@ def train_epoch(
         state.step += 1
         if session.stop_requested:
             check_losses(session)
+            best.save(session.folder)
             session.stop()
     check_losses(session)
     state.epoch += 1

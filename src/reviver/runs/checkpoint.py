@@ -9,6 +9,8 @@ A folder that holds only networks.safetensors is a best checkpoint, kept to be u
 """
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,10 +72,8 @@ def save_checkpoint(folder: Path, state: TrainingState, metrics_count: int) -> N
         "extra": state.extra,
     }
     with replacing_folder(_step_folder(folder, state.step)) as temporary:
-        save_file(_network_tensors(state.networks), temporary / "networks.safetensors")
-        save_file(
-            {key: value.contiguous().cpu() for key, value in training.items()}, temporary / "training.safetensors"
-        )
+        _save_tensors(temporary / "networks.safetensors", _network_tensors(state.networks))
+        _save_tensors(temporary / "training.safetensors", training)
         (temporary / "state.json").write_text(json.dumps(position, allow_nan=False))
     write_json(folder / "last.json", {"step": state.step})
     prune_checkpoints(folder)
@@ -121,13 +121,9 @@ def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tenso
     """Keep the weights of `step` and point `best` at them; `networks` are state dicts by name."""
     if not _step_folder(folder, step).exists():
         with replacing_folder(_step_folder(folder, step)) as temporary:
-            save_file(
-                {
-                    f"{name}/{key}": tensor.contiguous().cpu()
-                    for name, tensors in networks.items()
-                    for key, tensor in tensors.items()
-                },
+            _save_tensors(
                 temporary / "networks.safetensors",
+                {f"{name}/{key}": tensor for name, tensors in networks.items() for key, tensor in tensors.items()},
             )
     write_json(folder / "best.json", {"step": step})
 
@@ -171,7 +167,7 @@ def prune_checkpoints(folder: Path) -> None:
         for which in ("last", "best")
         if (folder / f"{which}.json").exists()
     }
-    steps = sorted(folder.glob("step-*"))
+    steps = sorted(folder.glob("step-*"), key=lambda path: (len(path.name), path.name))
     full = [path for path in steps if (path / "state.json").exists()]
     kept = {_step_folder(folder, step) for step in pointers.values()} | set(full[-KEPT:])
     for path in steps:
@@ -181,9 +177,7 @@ def prune_checkpoints(folder: Path) -> None:
 
 def _network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return {
-        f"{name}/{key}": tensor.contiguous().cpu()
-        for name, network in networks.items()
-        for key, tensor in network.state_dict().items()
+        f"{name}/{key}": tensor for name, network in networks.items() for key, tensor in network.state_dict().items()
     }
 
 
@@ -217,6 +211,16 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         raise RunFolderError(
             f"{path}: cannot be read ({_first_line(error)}); the checkpoint is damaged, restore it or train again"
         ) from error
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        save_file({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # it hides the system's error, such as a full disk, in its text
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -56,6 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Like `replacing`, for a folder of files; a folder that is already at `path` is replaced."""
     temporary = path.with_name(f".{path.name}.part")
+    old = path.with_name(f".{path.name}.old")
     with explained(path):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -65,12 +66,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 with file_path.open("rb") as file:
                     os.fsync(file.fileno())
             sync_folder(temporary)
+            shutil.rmtree(old, ignore_errors=True)
             if path.exists():
-                shutil.rmtree(path)
+                path.replace(old)
             temporary.replace(path)
         except BaseException:
+            if old.exists() and not path.exists():
+                old.replace(path)
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+        shutil.rmtree(old, ignore_errors=True)
         sync_folder(path.parent)
 
 

@@ -1,0 +1,308 @@
+"""What the command line understands: its commands, their options, and what it says of a wrong one.
+
+Every option of a training command is a field of that command's configuration dataclass, where its
+default and its help stand too.
+"""
+
+import dataclasses
+import difflib
+import re
+from argparse import ArgumentError, RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+
+import reviver
+from reviver.config import override
+from reviver.errors import ConfigError
+from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.gan.presets import GANConfig
+from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.lstm.presets import LSTMConfig
+
+
+class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Keeps the line breaks of descriptions and examples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        command: the words of the command, such as ("lstm", "train").
+        options: all its options, with defaults.
+        given: only those that were given, on the command line or in a --config file.
+    """
+
+    command: tuple[str, ...]
+    options: Namespace
+    given: dict[str, Any]
+
+
+def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
+    """Build the whole parser; `arguments` are looked at only for a --preset, whose values --help then shows."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = _new_parser(
+        "Train, measure and draw an LSTM written out gate by gate and a fully connected GAN.",
+        "reviver report                          train both and write report/report.html and .pdf\n"
+        "reviver lstm train --out runs/lstm      train the LSTM of the report\n"
+        'reviver lstm predict runs/lstm "1 2 3 2"\n'
+        "reviver gan train --preset short --out runs/gan\n"
+        "reviver gan interpolate runs/gan --from 3 --to 8",
+        version=f"reviver {reviver.__version__}",
+        prog="reviver",
+    )
+    commands = parser.add_subcommands(dest="command", metavar="COMMAND", required=True)
+    _add(commands, "report", _report_parser())
+    lstm = _add(commands, "lstm", _new_parser("Train and use the LSTM.", "reviver lstm train --help"))
+    verbs = lstm.add_subcommands(dest="verb", metavar="COMMAND", required=True)
+    _add(verbs, "train", _lstm_train_parser(arguments))
+    _add(verbs, "evaluate", _lstm_evaluate_parser())
+    _add(verbs, "predict", _lstm_predict_parser())
+    gan = _add(commands, "gan", _new_parser("Train and use the GAN.", "reviver gan train --help"))
+    verbs = gan.add_subcommands(dest="verb", metavar="COMMAND", required=True)
+    _add(verbs, "train", _gan_train_parser(arguments))
+    _add(verbs, "sample", _gan_sample_parser())
+    _add(verbs, "interpolate", _gan_interpolate_parser())
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """Understand `arguments`.
+
+    Raises:
+        ConfigError: in our words, for anything that cannot be understood.
+    """
+    arguments = [_with_underscores(argument) for argument in arguments]
+    parser = build_parser(arguments)
+    try:
+        options = parser.parse_args(arguments)
+        given = parser.parse_args(arguments, defaults=False)
+    except ArgumentError as error:
+        raise ConfigError(_explain(str(error), arguments, parser)) from error
+    command: tuple[str, ...] = ()
+    for level in ("command", "verb"):
+        if level in options:
+            word = options[level]
+            command, options, given = (*command, word), options[word], given[word]
+    return Request(command, options, given.as_dict())
+
+
+def requested_config(request: Request, base: Any) -> Any:
+    """Return `base` with those of its fields changed that were given."""
+    names = {field.name for field in dataclasses.fields(base)}
+    return override(base, {name: value for name, value in request.given.items() if name in names})
+
+
+# The options of each command
+
+
+def _report_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Train both networks, or reuse finished runs, and write report.html and report.pdf.",
+        "reviver report --out report\nreviver report --full                   with the report's 200 epochs of the GAN",
+    )
+    parser.add_argument("--out", type=str, default="report", metavar="DIR", help="Folder of the report and its runs.")
+    parser.add_argument("--full", action="store_true", help="Train the GAN for the report's 200 epochs instead of 20.")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="The first of the seeds.")
+    return _with_common_options(parser)
+
+
+def _lstm_train_parser(arguments: Sequence[str]) -> ArgumentParser:
+    examples = (
+        "reviver lstm train                             the report's run, into runs/lstm-report-seed0\n"
+        "reviver lstm train --length 9 --input onehot --out runs/nine\n"
+        "reviver lstm train --out runs/nine --resume    go on after Ctrl-C\n"
+        "reviver lstm train --print_config >lstm.yaml   then --config lstm.yaml"
+    )
+    return _train_parser("Train an LSTM on a memory task.", examples, LSTMConfig, LSTM_PRESETS, arguments)
+
+
+def _lstm_evaluate_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Measure a trained LSTM at one length or several.",
+        "reviver lstm evaluate runs/lstm --length 5 --length 10 --length 20",
+    )
+    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
+    parser.add_argument(
+        "--length", type=int, action="append", metavar="T", help="Length of the palindromes; may be repeated."
+    )
+    parser.add_argument("--size", type=int, default=10_000, metavar="N", help="The most palindromes at another length.")
+    return _with_common_options(_with_checkpoint(parser))
+
+
+def _lstm_predict_parser() -> ArgumentParser:
+    parser = _new_parser("Say which digit a trained LSTM expects next.", 'reviver lstm predict runs/lstm "1 2 3 2"')
+    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
+    parser.add_argument("digits", metavar="DIGITS", type=str, help='Digits such as "1 2 3 2".')
+    return _with_common_options(_with_checkpoint(parser))
+
+
+def _gan_train_parser(arguments: Sequence[str]) -> ArgumentParser:
+    examples = (
+        "reviver gan train --preset short --out runs/gan    20 epochs on MNIST\n"
+        "reviver gan train --data photos/ --size 32 --epochs 50 --out runs/photos\n"
+        "reviver gan train --out runs/photos --resume       go on after Ctrl-C"
+    )
+    return _train_parser("Train a GAN on MNIST or on your own images.", examples, GANConfig, GAN_PRESETS, arguments)
+
+
+def _gan_sample_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Draw new images from a trained GAN.",
+        "reviver gan sample runs/gan --n 25 --out grid.png\nreviver gan sample runs/gan --n 10000 --out samples.npz",
+    )
+    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    parser.add_argument("--n", type=int, default=25, metavar="N", help="How many images.")
+    parser.add_argument(
+        "--out",
+        type=str,
+        default="grid.png",
+        metavar="FILE",
+        help="A grid as .png, .pdf or .svg, or .npz with images float32 [N, C, H, W] in [-1, 1] and latents [N, Z].",
+    )
+    return _with_common_options(_with_seed(parser))
+
+
+def _gan_interpolate_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Draw the way from one image to another through latent space.",
+        "reviver gan interpolate runs/gan --from 3 --to 8 --labels",
+    )
+    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    parser.add_argument("--from", type=int, metavar="DIGIT", help="Digit to start from; by default any.")
+    parser.add_argument("--to", type=int, metavar="DIGIT", help="Digit to end at; by default any other.")
+    parser.add_argument("--steps", type=int, default=7, metavar="N", help="Images between the two ends.")
+    parser.add_argument(
+        "--path", type=str, default="linear", metavar="PATH", help="The way through latent space: linear or spherical."
+    )
+    parser.add_argument(
+        "--labels", action="store_true", help="Write under each image the digit it is taken for, and how surely."
+    )
+    parser.add_argument(
+        "--out", type=str, default="interpolation.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg."
+    )
+    return _with_common_options(_with_seed(parser))
+
+
+def _train_parser(
+    description: str, examples: str, config: type, presets: Mapping[str, Any], arguments: Sequence[str]
+) -> ArgumentParser:
+    """Options of a training command: its configuration's fields, and where the run goes."""
+    parser = _new_parser(description, examples)
+    parser.add_argument("--config", action="config", metavar="FILE", help="Read settings from a YAML or JSON file.")
+    parser.add_argument(
+        "--preset", type=str, default="report", metavar="NAME", help=f"Settings to start from: {', '.join(presets)}."
+    )
+    parser.add_argument("--out", type=str, metavar="DIR", help="The run folder; by default a new one in runs/.")
+    parser.add_argument("--resume", action="store_true", help="Go on with the interrupted run in --out.")
+    parser.add_class_arguments(config, as_group=True)
+    shown = _preset_asked_for(arguments)
+    if shown in presets:
+        parser.set_defaults(preset=shown, **dataclasses.asdict(presets[shown]))
+    return _with_common_options(parser)
+
+
+def _with_checkpoint(parser: ArgumentParser) -> ArgumentParser:
+    parser.add_argument(
+        "--checkpoint", type=str, default="last", metavar="WHICH", help="Weights to use: last, or best (in validation)."
+    )
+    return parser
+
+
+def _with_seed(parser: ArgumentParser) -> ArgumentParser:
+    parser.add_argument("--seed", type=int, metavar="N", help="Seed of the noise; by default the run's.")
+    return parser
+
+
+def _with_common_options(parser: ArgumentParser) -> ArgumentParser:
+    parser.add_argument("--device", type=str, default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:0 or mps.")
+    parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
+    parser.add_argument("--quiet", action="store_true", help="Show no progress.")
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    return parser
+
+
+def _new_parser(description: str, examples: str, **settings: Any) -> ArgumentParser:
+    """Return a parser with examples below its help, which raises instead of ending the process."""
+    indented = "\n".join(f"  {line}" for line in examples.splitlines())
+    return ArgumentParser(
+        description=description,
+        epilog=f"examples:\n{indented}",
+        formatter_class=HelpFormatter,
+        exit_on_error=False,
+        **settings,
+    )
+
+
+def _add(subcommands: Any, name: str, parser: ArgumentParser) -> ArgumentParser:
+    subcommands.add_subcommand(name, parser, help=parser.description)
+    return parser
+
+
+def _preset_asked_for(arguments: Sequence[str]) -> str:
+    """Find the value of --preset before parsing."""
+    for index, argument in enumerate(arguments):
+        if argument == "--preset" and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith("--preset="):
+            return argument.removeprefix("--preset=")
+    return "report"
+
+
+def _with_underscores(argument: str) -> str:
+    """Take --data-size for --data_size."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return "--" + name.replace("-", "_") + equals + value
+
+
+# What is said of a wrong argument
+
+
+def _explain(message: str, arguments: Sequence[str], parser: ArgumentParser) -> str:
+    """Turn a message of the parser into one line that names the field, the value and the remedy."""
+    words, known = _place(arguments, parser)
+    command = " ".join(["reviver", *words])
+    if match := re.search(r'Parser key "([^"]+)":\s*Expected a (.+?)\. Got value: (.*)', message, re.DOTALL):
+        field, wanted, value = match.groups()
+        return f"{field}: {value.strip()!r} is not possible; give {_in_words(wanted)}"
+    if match := re.search(r"unrecognized arguments: (\S+)", message):
+        wrong = match[1].split("=")[0]
+        return f"{wrong}: there is no such option; {_suggestion(wrong, known) or f'see {command} --help'}"
+    if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+        choices = match[2].replace("'", "")
+        return f"command: {match[1]!r} is unknown; {_suggestion(match[1], known) or f'choose from {choices}'}"
+    if match := re.search(r"to be one of \{([^}]*)\}, but it was not provided", message):
+        return f"command: none is given after {command}; choose from {match[1].replace(',', ', ')}"
+    return f"{' '.join(message.split())}; see {command} --help"
+
+
+def _place(arguments: Sequence[str], parser: ArgumentParser) -> tuple[list[str], list[str]]:
+    """The words of the command in `arguments`, and the options and commands that are known there."""
+    words: list[str] = []
+    current: Any = parser
+    while True:
+        choices = next((action.choices for action in current._actions if hasattr(action, "add_subcommand")), None) or {}
+        word = arguments[len(words)] if len(words) < len(arguments) else None
+        if word not in choices:
+            options = [option for action in current._actions for option in action.option_strings]
+            return words, [*choices, *(option for option in options if option.startswith("--"))]
+        words.append(str(word))
+        current = choices[word]
+
+
+def _suggestion(wrong: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _in_words(wanted: str) -> str:
+    """Say a type in words."""
+    if match := re.search(r"Literal\[(.*)\]", wanted):
+        return f"one of {match[1]}".replace("'", "")
+    names = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+    return next((words for name, words in names.items() if name in wanted), wanted)

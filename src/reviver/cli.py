@@ -1,0 +1,211 @@
+"""The command line: parse, call, print. Networks are imported only once a command runs, so that `--help` is quick."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reviver.arguments import Request, build_parser, parse, requested_config
+from reviver.config import choose_preset, from_mapping
+from reviver.errors import ConfigError, ReviverError
+from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+
+if TYPE_CHECKING:
+    from reviver.loading import GANRun, LSTMRun
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("reviver").setLevel(logging.INFO)
+    if not arguments:
+        build_parser().print_help(sys.stderr)
+        return ConfigError.exit_code
+    try:
+        request = parse(arguments)
+        COMMANDS[request.command](request)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments and not isinstance(error, KeyboardInterrupt):
+            logging.getLogger("reviver").exception("")
+        return report_failure(error)
+    return 0
+
+
+def report_failure(error: BaseException) -> int:
+    """Say in one line on stderr what went wrong; returns the exit code."""
+    match error:
+        case ReviverError():
+            message, exit_code = str(error), error.exit_code
+        case KeyboardInterrupt():
+            message, exit_code = "stopped by Ctrl-C", INTERRUPTED
+        case BrokenPipeError():  # whoever read our output has gone
+            sys.stdout = None
+            return 0
+        case MemoryError():
+            message, exit_code = "out of memory; use smaller sizes or batches", 1
+        case _:
+            message, exit_code = f"{type(error).__name__}: {error}; run again with --debug and report it", 1
+    kind = "" if exit_code >= INTERRUPTED else "error: "
+    print(f"reviver: {kind}{' '.join(message.split())}", file=sys.stderr)
+    return exit_code
+
+
+def report(request: Request) -> None:
+    """`reviver report`."""
+    from reviver.report.build import make_report
+
+    options = request.options
+    out = Path(options.out)
+    result = make_report(out, full=options.full, seed=options.seed, device=options.device, progress=not options.quiet)
+    show(request, {"html": str(result.html), "pdf": str(result.pdf)}, f"{result.html}\n{result.pdf}")
+
+
+def lstm_train(request: Request) -> None:
+    """`reviver lstm train`."""
+    from reviver.lstm.training import train
+
+    options = request.options
+    config, out = training_config(request, "lstm", LSTM_PRESETS)
+    folder = train(config, out, device=options.device, resume=options.resume, progress=not options.quiet)
+    points = folder.read_metrics()
+    last = points[-1]
+    best = max(points, key=lambda point: (point["validation_accuracy"], -point["validation_loss"]))
+    lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s"]
+    for name, part, point, note in (
+        ("train", "train", last, "with dropout on"),
+        ("validation", "validation", last, ""),
+        ("best", "validation", best, f"epoch {best['epoch']}"),
+    ):
+        lines.append(
+            f"  {name:<11} loss {point[f'{part}_loss']:.4f}  accuracy {point[f'{part}_accuracy']:7.2%}  {note}"
+        )
+    show(request, {"run": str(folder.path), "last": last, "best": best}, "\n".join(line.rstrip() for line in lines))
+
+
+def lstm_evaluate(request: Request) -> None:
+    """`reviver lstm evaluate`."""
+    from reviver.lstm.evaluation import CHANCE, evaluate
+
+    run = open_lstm(request)
+    lengths = request.options.length or [run.config.length]
+    results = [evaluate(run.network, run.config, length, request.options.size) for length in lengths]
+    rows = []
+    lines = [f"{'length':>8} {'accuracy':>9} {'loss':>8} {'sequences':>10}   chance is {CHANCE:.0%}"]
+    for length, score, is_validation in results:
+        origin = "the run's validation part" if is_validation else "fresh palindromes"
+        rows.append({"length": length, **score._asdict(), "chance": CHANCE, "validation": is_validation})
+        lines.append(f"{length:>8} {score.accuracy:>9.2%} {score.loss:>8.4f} {score.size:>10}   {origin}")
+    result = {"run": request.options.run, "checkpoint": request.options.checkpoint, "results": rows}
+    show(request, result, "\n".join(lines))
+
+
+def lstm_predict(request: Request) -> None:
+    """`reviver lstm predict`."""
+    from reviver.lstm.evaluation import parse_digits, predict
+
+    digits = parse_digits(request.options.digits)
+    run = open_lstm(request)
+    prediction = predict(run.network, run.config, digits)
+    lines = [f"after {' '.join(map(str, digits))} comes {prediction.digit}"]
+    for digit, probability in enumerate(prediction.probabilities):
+        lines.append(f"  {digit}  {probability:7.2%}  {'█' * round(probability * 40)}".rstrip())
+    trained = run.config.length - 1
+    if len(digits) != trained:
+        lines.append(f"trained on {trained} digits, given {len(digits)}")
+    show(request, {"digits": digits, **prediction._asdict(), "trained_digits": trained}, "\n".join(lines))
+
+
+def gan_train(request: Request) -> None:
+    """`reviver gan train`."""
+    from reviver.gan.training import train
+
+    options = request.options
+    config, out = training_config(request, "gan", GAN_PRESETS)
+    folder = train(config, out, device=options.device, resume=options.resume, progress=not options.quiet)
+    points = folder.read_metrics()
+    seconds = folder.record["seconds"]
+    text = f"{folder.path}: {config.epochs} epochs in {seconds:.1f} s\n  grids and training.gif are in {folder.samples}"
+    show(request, {"run": str(folder.path), "seconds": seconds, "last": points[-1] if points else None}, text)
+
+
+def gan_sample(request: Request) -> None:
+    """`reviver gan sample`."""
+    from reviver.gan.output import draw_samples, save_samples
+
+    options = request.options
+    run = open_gan(request)
+    seed = run.config.seed if options.seed is None else options.seed
+    images, latents = draw_samples(run.generator, options.n, seed)
+    save_samples(images, latents, Path(options.out))
+    show(request, {"out": options.out, "shape": list(images.shape), "seed": seed}, options.out)
+
+
+def gan_interpolate(request: Request) -> None:
+    """`reviver gan interpolate`."""
+    from reviver.gan.output import draw_interpolation, save_interpolation
+
+    options = request.options
+    run = open_gan(request)
+    seed = run.config.seed if options.seed is None else options.seed
+    walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed)
+    save_interpolation(walk, Path(options.out), labels=options.labels)
+    result = {"out": options.out, "path": options.path, "seed": seed}
+    result |= {"digits": walk.digits, "confidences": walk.confidences}
+    show(request, result, options.out)
+
+
+COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
+    ("report",): report,
+    ("lstm", "train"): lstm_train,
+    ("lstm", "evaluate"): lstm_evaluate,
+    ("lstm", "predict"): lstm_predict,
+    ("gan", "train"): gan_train,
+    ("gan", "sample"): gan_sample,
+    ("gan", "interpolate"): gan_interpolate,
+}
+
+
+def training_config(request: Request, kind: str, presets: Mapping[str, Any]) -> tuple[Any, Path]:
+    """Return the configuration and the run folder that are asked for.
+
+    The configuration is the preset, or with --resume the run's own, with the given options laid over it.
+    """
+    preset_name = request.given.get("preset", "report")
+    preset = choose_preset(presets, preset_name)
+    config = requested_config(request, preset)
+    out = Path(request.options.out or f"runs/{kind}-{preset_name}-seed{config.seed}")
+    if request.options.resume:
+        from reviver.runs.folder import RunFolder
+
+        stored = from_mapping(type(preset), RunFolder.open(out, kind).record["config"])
+        config = requested_config(request, stored)
+    return config, out
+
+
+def open_lstm(request: Request) -> "LSTMRun":
+    """Load the LSTM run that a command is about."""
+    from reviver.loading import load_lstm
+    from reviver.runs.folder import RunFolder
+
+    options = request.options
+    return load_lstm(RunFolder.open(options.run, "lstm"), options.checkpoint, options.device)
+
+
+def open_gan(request: Request) -> "GANRun":
+    """Load the GAN run that a command is about."""
+    from reviver.loading import load_gan
+    from reviver.runs.folder import RunFolder
+
+    return load_gan(RunFolder.open(request.options.run, "gan"), device=request.options.device)
+
+
+def show(request: Request, result: Mapping[str, Any], text: str) -> None:
+    """Print a command's result to stdout: JSON with --json, else text."""
+    print(json.dumps(result, allow_nan=False) if request.options.json else text)

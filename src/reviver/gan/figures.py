@@ -1,0 +1,92 @@
+"""Figures of the GAN: grids of samples, a walk through latent space, losses over training.
+
+Shapes: N images, C channels, H height, W width.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.gan.grids import tile
+from reviver.gan.images import to_pixels
+
+EQUILIBRIUM = 0.5
+"""D's answer to everything once real and generated images cannot be told apart (Goodfellow et al. 2014)."""
+
+
+def sample_grid(images: Tensor, columns: int | None = None) -> Figure:
+    """A grid of images [N, C, H, W] in [-1, 1]."""
+    return sheet_figure(tile(images, columns))
+
+
+def sheet_figure(sheet: NDArray[np.uint8], width: float = 4.0) -> Figure:
+    """A figure, `width` inches wide, that holds nothing but the pixels of `sheet`."""
+    with styled():
+        height = width * sheet.shape[0] / sheet.shape[1]
+        figure = Figure(figsize=(width, height))
+        figure.set_layout_engine("none")
+        axes = figure.add_axes((0, 0, 1, 1))
+        _show_pixels(axes, sheet)
+    return figure
+
+
+def interpolation_strip(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
+    """Images [N, C, H, W] in [-1, 1] in one row, the ends framed, with `labels` under them if given."""
+    count = len(images)
+    with styled():
+        figure = Figure(figsize=(6.3, 6.3 / count * (1.32 if labels else 1.06)))
+        figure.set_layout_engine("none")
+        grid = figure.add_gridspec(
+            1, count, left=0.005, right=0.995, top=0.97, bottom=0.27 if labels else 0.03, wspace=0.08
+        )
+        for index, pixels in enumerate(to_pixels(images).permute(0, 2, 3, 1).numpy()):
+            axes = figure.add_subplot(grid[0, index])
+            _show_pixels(axes, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+            axes.set_axis_on()
+            axes.set_xticks([])
+            axes.set_yticks([])
+            is_end = index in (0, count - 1)
+            for spine in axes.spines.values():
+                spine.set_visible(is_end)
+                spine.set_color(VALIDATION_COLOR)
+                spine.set_linewidth(2)
+            if labels:
+                axes.set_xlabel(labels[index], labelpad=3, fontsize=7, linespacing=1.1)
+    return figure
+
+
+def loss_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
+    """The losses of both networks, and how probable D finds real and generated images, over the epochs."""
+    epochs = [point["epoch"] for point in metrics]
+    with styled():
+        figure = Figure()
+        losses, probabilities = figure.subplots(1, 2)
+        losses.plot(epochs, _values(metrics, "generator_loss"), color=VALIDATION_COLOR, label="generator")
+        losses.plot(epochs, _values(metrics, "discriminator_loss"), color=TRAIN_COLOR, label="discriminator")
+        losses.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+        losses.legend()
+        probabilities.plot(epochs, _values(metrics, "probability_real"), color=TRAIN_COLOR, label="real images, D(x)")
+        probabilities.plot(
+            epochs, _values(metrics, "probability_fake"), color=VALIDATION_COLOR, label="generated images, D(G(z))"
+        )
+        probabilities.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="no difference")
+        probabilities.set(
+            title="Answer of the discriminator", xlabel="epoch", ylabel="probability of being real", ylim=(0, 1)
+        )
+        probabilities.legend()
+    return figure
+
+
+def _values(metrics: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    return [float("nan") if point[name] is None else point[name] for point in metrics]
+
+
+def _show_pixels(axes: Axes, pixels: NDArray[np.uint8]) -> None:
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="none")
+    axes.set_axis_off()

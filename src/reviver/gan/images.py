@@ -1,0 +1,280 @@
+"""Image sets, read into one tensor: MNIST that comes with the package, IDX files, image folders, NumPy files.
+
+Shapes: N images, C channels (1 grey, 3 colour), H height, W width; pixels are bytes.
+
+Files are not trusted: sizes are compared with the file before memory is taken, and nothing is unpickled.
+"""
+
+import gzip
+import struct
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass
+from importlib.resources import files
+from math import prod
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.errors import DataError
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+IDX_IMAGES, IDX_LABELS = 0x803, 0x801
+DEFLATE_MAX_RATIO = 1032
+"""No deflate stream expands further; a header that claims more is wrong."""
+RESIZE_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images [N, C, H, W] as bytes, their labels [N] if they have any, and what they are called."""
+
+    images: Tensor
+    labels: Tensor | None
+    name: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+
+def load_images(source: str, size: int = 28) -> ImageSet:
+    """Read an image set for training: `mnist`, or a path. Images become squares of `size` pixels.
+
+    Raises:
+        DataError: if there is nothing there, or it is damaged or of an unknown kind.
+    """
+    if source == "mnist":
+        return _fit(load_mnist("train"), size)
+    path = Path(source)
+    if path.is_dir():
+        idx = _find_idx(path)
+        return _fit(_read_idx_folder(path, idx) if idx is not None else _read_image_folder(path, size), size)
+    if not path.exists():
+        raise DataError(
+            f"data: {source} does not exist; give mnist, an IDX folder, an image folder, an .npz or an .npy"
+        )
+    if path.suffix in (".npz", ".npy"):
+        return _fit(_read_arrays(path), size)
+    raise DataError(
+        f"data: {source} is of an unknown kind; give mnist, an IDX folder, an image folder, an .npz or an .npy"
+    )
+
+
+def load_mnist(part: str = "train") -> ImageSet:
+    """MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
+    folder = Path(str(files("reviver") / "data" / "mnist"))
+    prefix = "train" if part == "train" else "t10k"
+    images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", IDX_IMAGES)
+    labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", IDX_LABELS)
+    return ImageSet(images.unsqueeze(1), labels.long(), "mnist")
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Turn images in [-1, 1] into bytes."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_pixels(pixels: Tensor) -> Tensor:
+    """Turn bytes into images in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def read_idx(path: Path, magic: int) -> Tensor:
+    """Read an IDX file, gzip-compressed or not: bytes of the shape that its header gives.
+
+    Raises:
+        DataError: if the header is not that of `magic`, or the data is shorter or longer than it says.
+    """
+    dimensions = magic & 0xFF
+    try:
+        file_size = path.stat().st_size
+        with _open_maybe_gzip(path) as file:
+            header = file.read(4 * (1 + dimensions))
+            if len(header) < 4 * (1 + dimensions):
+                raise _damaged(path, "its header is cut off")
+            found, *shape = struct.unpack(f">{1 + dimensions}I", header)
+            if found != magic:
+                raise _damaged(path, f"its magic number is {found:#x} where {magic:#x} is due")
+            size = prod(shape)
+            if size > file_size * DEFLATE_MAX_RATIO:
+                raise _damaged(path, f"its header claims {size} bytes, more than the file can hold")
+            data = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(path, f"it cannot be read ({error})") from error
+    if len(data) != size:
+        raise _damaged(path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}")
+    return (
+        torch.frombuffer(bytearray(data), dtype=torch.uint8).view(shape)
+        if size
+        else torch.zeros(shape, dtype=torch.uint8)
+    )
+
+
+def _open_maybe_gzip(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    return cast("IO[bytes]", gzip.open(path)) if is_gzip else path.open("rb")
+
+
+def _find_idx(folder: Path) -> Path | None:
+    """The IDX images of a folder: the training images if there are any, else the first file of that kind."""
+    names = sorted(folder.glob("*images*idx3-ubyte*"))
+    return next((path for path in names if path.name.startswith("train")), names[0] if names else None)
+
+
+def _read_idx_folder(folder: Path, images_path: Path) -> ImageSet:
+    images = read_idx(images_path, IDX_IMAGES)
+    labels_path = images_path.with_name(images_path.name.replace("images", "labels").replace("idx3", "idx1"))
+    labels = read_idx(labels_path, IDX_LABELS).long() if labels_path.exists() else None
+    if labels is not None and len(labels) != len(images):
+        raise _damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
+    return ImageSet(images.unsqueeze(1), labels, folder.name)
+
+
+def _read_image_folder(folder: Path, size: int) -> ImageSet:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+    if not paths:
+        raise DataError(
+            f"data: {folder} holds no IDX files and no images ({', '.join(IMAGE_ENDINGS)}); put images into it"
+        )
+    modes = [_open_image(path).mode for path in paths]
+    mode = "L" if all(one in GREY_MODES for one in modes) else "RGB"
+    channels = 1 if mode == "L" else 3
+    pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+    for index, path in enumerate(paths):
+        image = _open_image(path)
+        try:
+            eight_bit = _scale_16_bit(image) if image.mode.startswith("I") else image
+            squared = ImageOps.fit(eight_bit.convert(mode), (size, size), Image.Resampling.LANCZOS)
+        except (OSError, SyntaxError, ValueError, MemoryError) as error:
+            raise _damaged(path, f"it cannot be read ({error})") from error
+        pixels[index] = np.asarray(squared).reshape(size, size, channels)
+    return ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), None, folder.name)
+
+
+def _open_image(path: Path) -> Image.Image:
+    """Read an image's header; its pixels are read when they are used."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(path)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _damaged(path, f"it cannot be read ({error})") from error
+
+
+def _scale_16_bit(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+
+
+def _read_arrays(path: Path) -> ImageSet:
+    try:
+        array = _read_npz(path) if path.suffix == ".npz" else _read_npy(path)
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise _damaged(path, f"it cannot be read ({error})") from error
+    return ImageSet(_as_images(path, array), None, path.stem)
+
+
+def _read_npz(path: Path) -> np.ndarray[Any, Any]:
+    """The array called `images` of an .npz, or its only array."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if "images" not in members and len(members) != 1:
+            raise _damaged(path, f"it has the arrays {', '.join(members) or 'none'}; call the one to use images")
+        info = members.get("images") or next(iter(members.values()))
+        if info.file_size > max(info.compress_size, 1) * DEFLATE_MAX_RATIO:
+            raise _damaged(path, f"{info.filename} claims {info.file_size} bytes, more than the file can hold")
+        with archive.open(info) as file:
+            return _read_npy_stream(path, file, info.file_size)
+
+
+def _read_npy(path: Path) -> np.ndarray[Any, Any]:
+    with path.open("rb") as file:
+        return _read_npy_stream(path, file, path.stat().st_size)
+
+
+def _read_npy_stream(path: Path, file: IO[bytes], file_size: int) -> np.ndarray[Any, Any]:
+    """Read one array after comparing its header with the size of the data. Objects are refused."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(file)
+    if dtype.hasobject:
+        raise _damaged(path, "it holds Python objects (a pickle), which could run code; save a plain array of numbers")
+    size = prod(shape) * dtype.itemsize
+    if size > file_size:
+        raise _damaged(path, f"its header claims {size} bytes and it holds {file_size}")
+    data = file.read(size)
+    if len(data) != size:
+        raise _damaged(path, f"its header claims {size} bytes and it holds {len(data)}")
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
+    """Bring an array of images into the shape [N, C, H, W] and into bytes."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4 or array.shape[1] not in (1, 3):
+        raise _damaged(
+            path,
+            f"an array of shape {list(array.shape)} is not images; give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3",
+        )
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(array))
+    if array.size and array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if 0 <= low <= high <= 1:
+            return to_pixels(torch.from_numpy(array.astype(np.float32)) * 2 - 1)
+        if -1 <= low <= high <= 1:
+            return to_pixels(torch.from_numpy(array.astype(np.float32)))
+        raise _damaged(
+            path, f"its numbers go from {low:g} to {high:g}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]"
+        )
+    raise _damaged(
+        path,
+        f"an array of {array.size} {array.dtype} is not images; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]",
+    )
+
+
+def _fit(data: ImageSet, size: int) -> ImageSet:
+    """Cut each image to its middle square and resize it to `size`; at least two images must be there."""
+    images = data.images
+    if len(images) < 2 or 0 in images.shape:
+        raise DataError(
+            f"data: {data.name} holds {len(images)} images of {list(images.shape[1:])}; at least 2 are needed"
+        )
+    height, width = images.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    images = images[:, :, top : top + side, left : left + side]
+    if side != size:
+        images = torch.cat([_resize(chunk, size) for chunk in images.split(RESIZE_CHUNK)])
+    return ImageSet(images.contiguous(), data.labels, data.name)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
+    return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def _damaged(path: Path, problem: str) -> DataError:
+    return DataError(f"{path}: {problem}; replace the file or take it out")

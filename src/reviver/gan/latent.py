@@ -1,0 +1,113 @@
+"""Walking through the latent space of a trained generator.
+
+Shapes: Z latent size, S points on a path.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.errors import ConfigError, DataError
+from reviver.gan.classifier import DigitClassifier
+from reviver.gan.networks import Generator
+from reviver.gan.training import draw
+from reviver.runs.randomness import stream
+
+PATHS = ("linear", "spherical")
+CANDIDATES = 4096
+"""Noise vectors that end points are chosen from."""
+CONFIDENCE = 0.95
+"""How sure the classifier must be of an end point."""
+
+
+class Endpoints(NamedTuple):
+    """The two ends of a path: z [2, Z], and what the classifier sees there, if it was asked."""
+
+    z: Tensor
+    digits: tuple[int, int] | None
+    confidences: tuple[float, float] | None
+
+
+def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") -> Tensor:
+    """Return `start`, `steps` points between, and `end`: [steps + 2, Z].
+
+    linear:     z(t) = (1 - t) z_0 + t z_1
+    spherical:  z(t) = (sin((1 - t) ω) z_0 + sin(t ω) z_1) / sin ω,  ω the angle between z_0 and z_1
+                (Shoemake 1985), which keeps to the shell where Gaussian noise lies (White 2016)
+
+    Raises:
+        ConfigError: if `steps` is negative, `path` unknown, or the ends point in opposite directions.
+    """
+    if steps < 0:
+        raise ConfigError(f"steps: {steps} is not possible; give a whole number of at least 0")
+    if path not in PATHS:
+        raise ConfigError(f"path: {path!r} is unknown; choose from {', '.join(PATHS)}")
+    t = torch.linspace(0, 1, steps + 2, dtype=torch.float64).unsqueeze(1)  # [S, 1]
+    z_0, z_1 = start.double(), end.double()
+    weights = (1 - t, t)
+    if path == "spherical":
+        cosine = torch.dot(z_0, z_1) / (z_0.norm() * z_1.norm())
+        omega = torch.acos(cosine.clamp(-1, 1))
+        if omega > torch.pi - 1e-6:
+            raise ConfigError("path: spherical has no way between opposite directions; use linear or other ends")
+        if omega > 1e-6:  # below this both formulas agree
+            weights = (torch.sin((1 - t) * omega) / torch.sin(omega), torch.sin(t * omega) / torch.sin(omega))
+    points = (weights[0] * z_0 + weights[1] * z_1).to(start.dtype)
+    points[0], points[-1] = start, end
+    return points
+
+
+def choose_digits(
+    generator: Generator, classifier: DigitClassifier, seed: int, first: int | None = None, last: int | None = None
+) -> Endpoints:
+    """Choose two noise vectors whose images the classifier is confident to be two different digits.
+
+    `first` and `last` say which digits; those not given are chosen at random among what the generator draws.
+
+    Raises:
+        DataError: if the generator draws no confident sample of a digit that is needed.
+    """
+    randomness = stream(seed, "endpoints")
+    z = torch.randn(CANDIDATES, generator.latent_size, generator=randomness)
+    confidences, digits = classifier.probabilities(draw(generator, z.to(_device(generator))).cpu()).max(1)
+    is_confident = confidences >= CONFIDENCE
+    found = sorted(set(digits[is_confident].tolist()))
+    chosen = [first, last]
+    for end in (0, 1):
+        if chosen[end] is None:
+            others = [digit for digit in found if digit != chosen[1 - end]]
+            if not others:
+                raise DataError(
+                    f"end points: of {CANDIDATES} samples the classifier is confident of {_names(found)} only; train the generator longer"
+                )
+            chosen[end] = others[int(torch.randint(len(others), (1,), generator=randomness))]
+    picks: list[int] = []
+    for digit in chosen:
+        places = (is_confident & (digits == digit)).nonzero().flatten().tolist()
+        free = [place for place in places if place not in picks]
+        if not free:
+            raise DataError(
+                f"digit: {digit} is not among {CANDIDATES} samples with a confidence of {CONFIDENCE:.0%}; "
+                f"choose from {_names(found)}, or train the generator longer"
+            )
+        picks.append(free[int(torch.randint(len(free), (1,), generator=randomness))])
+    ends = tuple(int(digits[pick]) for pick in picks)
+    sure = tuple(float(confidences[pick]) for pick in picks)
+    return Endpoints(z[picks], (ends[0], ends[1]), (sure[0], sure[1]))
+
+
+def choose_distant(generator: Generator, seed: int) -> Endpoints:
+    """Choose two noise vectors whose images differ most from each other, for image sets that are not digits."""
+    z = torch.randn(64, generator.latent_size, generator=stream(seed, "endpoints"))
+    images = draw(generator, z.to(_device(generator))).cpu().flatten(1)
+    farthest = int(torch.cdist(images, images).argmax())
+    return Endpoints(z[[farthest // len(z), farthest % len(z)]], None, None)
+
+
+def _device(generator: Generator) -> torch.device:
+    return next(generator.parameters()).device
+
+
+def _names(digits: list[int]) -> str:
+    return ", ".join(map(str, digits)) or "no digit"

@@ -1,0 +1,132 @@
+"""The two networks of the GAN and what each of them minimises (Goodfellow et al. 2014).
+
+Shapes: N images, Z latent size, C channels, H height, W width.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reviver.errors import ConfigError, DataError
+
+GENERATOR_WIDTHS = (128, 256, 512, 1024)
+DISCRIMINATOR_WIDTHS = (512, 256)
+NEGATIVE_SLOPE = 0.2
+
+
+class Generator(nn.Module):
+    """Draws images from noise: z [N, Z] -> images [N, C, H, W] in [-1, 1].
+
+    z -> Linear 128 -> LeakyReLU 0.2
+      -> (Linear 256 -> BatchNorm -> LeakyReLU 0.2), the same with 512 and with 1024
+      -> Linear C·H·W -> Tanh
+
+    Args:
+        latent_size: Z, the numbers of a noise vector.
+        image_shape: (C, H, W) of an image.
+        batch_norm_eps: what BatchNorm adds to the variance (Ioffe & Szegedy 2015).
+
+    Raises:
+        ConfigError: if a size is below 1.
+    """
+
+    def __init__(
+        self, latent_size: int = 100, image_shape: Sequence[int] = (1, 28, 28), *, batch_norm_eps: float = 1e-5
+    ) -> None:
+        super().__init__()
+        _check_sizes(latent_size=latent_size, image_shape=image_shape)
+        self.latent_size = latent_size
+        self.image_shape = tuple(image_shape)
+        first, *wider = GENERATOR_WIDTHS
+        layers: list[nn.Module] = [nn.Linear(latent_size, first), nn.LeakyReLU(NEGATIVE_SLOPE)]
+        width = first
+        for next_width in wider:
+            layers += [
+                nn.Linear(width, next_width),
+                nn.BatchNorm1d(next_width, eps=batch_norm_eps),
+                nn.LeakyReLU(NEGATIVE_SLOPE),
+            ]
+            width = next_width
+        layers += [nn.Linear(width, prod(self.image_shape)), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map noise z [N, Z] to images [N, C, H, W].
+
+        Raises:
+            DataError: if the shape of z does not fit.
+        """
+        if z.dim() != 2 or z.shape[1] != self.latent_size:
+            raise DataError(f"z: shape {list(z.shape)} does not fit; give [N, {self.latent_size}]")
+        pixels: Tensor = self.layers(z)  # [N, C·H·W]
+        return pixels.view(-1, *self.image_shape)
+
+
+class Discriminator(nn.Module):
+    """Tells real images from drawn ones: images [N, C, H, W] -> probability of being real [N, 1].
+
+    images -> Linear 512 -> LeakyReLU 0.2 -> Linear 256 -> LeakyReLU 0.2 -> Linear 1 -> Sigmoid
+
+    Args:
+        image_shape: (C, H, W) of an image.
+
+    Raises:
+        ConfigError: if a size is below 1.
+    """
+
+    def __init__(self, image_shape: Sequence[int] = (1, 28, 28)) -> None:
+        super().__init__()
+        _check_sizes(image_shape=image_shape)
+        self.image_shape = tuple(image_shape)
+        layers: list[nn.Module] = []
+        width = prod(self.image_shape)
+        for next_width in DISCRIMINATOR_WIDTHS:
+            layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
+            width = next_width
+        layers += [nn.Linear(width, 1)]
+        self.layers = nn.Sequential(*layers)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Map images [N, C, H, W] to log-odds of being real [N, 1], which the losses are computed on.
+
+        Raises:
+            DataError: if the shape of the images does not fit.
+        """
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.image_shape:
+            raise DataError(f"images: shape {list(images.shape)} does not fit; give [N, *{list(self.image_shape)}]")
+        log_odds: Tensor = self.layers(images.flatten(1))
+        return log_odds
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, C, H, W] to the probability that each is real, [N, 1]."""
+        return torch.sigmoid(self.logits(images))
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """Non-saturating loss of the generator (Goodfellow et al. 2014, section 3).
+
+        L_G = E_z[-log D(G(z))],    D = σ(logit)
+
+    -log σ(l) = softplus(-l) does not overflow, where the logarithm of a rounded probability would.
+    """
+    return functional.softplus(-fake_logits).mean()
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Binary cross-entropy of the discriminator (Goodfellow et al. 2014, equation 1), halved.
+
+    L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))]),    D = σ(logit)
+    """
+    return (functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()) / 2
+
+
+def _check_sizes(*, image_shape: Sequence[int], latent_size: int = 1) -> None:
+    if latent_size < 1:
+        raise ConfigError(f"latent_size: {latent_size!r} is not possible; give a whole number of at least 1")
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ConfigError(
+            f"image_shape: {image_shape!r} is not possible; give (channels, height, width), each at least 1"
+        )

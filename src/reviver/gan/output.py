@@ -1,0 +1,132 @@
+"""What a trained generator is asked to draw, and the files it is saved in.
+
+Shapes: N images, C channels, H height, W width, Z latent size, S images on a path.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reviver.errors import ConfigError
+from reviver.figures import save_figure
+from reviver.gan.classifier import DigitClassifier
+from reviver.gan.figures import interpolation_strip, sample_grid
+from reviver.gan.grids import save_grid
+from reviver.gan.latent import choose_digits, choose_distant, interpolate
+from reviver.gan.networks import Generator
+from reviver.gan.training import draw
+from reviver.loading import GANRun
+from reviver.runs.files import replacing
+from reviver.runs.randomness import stream
+
+CHUNK = 2048
+MAX_GRID_IMAGES = 2500
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The images on a path through latent space, and what the classifier takes them for (None if not asked)."""
+
+    latents: Tensor
+    """[S, Z]"""
+    images: Tensor
+    """[S, C, H, W] in [-1, 1]"""
+    digits: list[int] | None
+    confidences: list[float] | None
+
+
+def draw_samples(generator: Generator, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw `n` images; returns them [N, C, H, W] in [-1, 1] and their noise [N, Z], both on the CPU.
+
+    Raises:
+        ConfigError: if `n` is below 1 or `seed` negative.
+    """
+    if n < 1:
+        raise ConfigError(f"n: {n} is not possible; give a whole number of at least 1")
+    if seed < 0:
+        raise ConfigError(f"seed: {seed} is not possible; give a whole number of at least 0")
+    z = torch.randn(n, generator.latent_size, generator=stream(seed, "samples"))
+    return _draw(generator, z), z
+
+
+def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
+    """Save images [N, C, H, W] as a grid (.png, .pdf, .svg) or with their latents [N, Z] as numbers (.npz).
+
+    Raises:
+        ConfigError: if the ending is of no known format, or a grid would hold too many images.
+        RunFolderError: if the file cannot be written.
+    """
+    kind = path.suffix.lower()
+    if kind not in (".png", ".pdf", ".svg", ".npz"):
+        raise ConfigError(
+            f"out: {str(path)!r} has no ending that samples can be saved as; choose from .png, .pdf, .svg, .npz"
+        )
+    if kind != ".npz" and len(images) > MAX_GRID_IMAGES:
+        raise ConfigError(
+            f"n: {len(images)} images are too many for a grid; give at most {MAX_GRID_IMAGES}, or an .npz as --out"
+        )
+    if kind == ".npz":
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
+    elif kind == ".png":
+        save_grid(images, path)
+    else:
+        save_figure(sample_grid(images), path)
+
+
+def draw_interpolation(run: GANRun, first: int | None, last: int | None, steps: int, path: str, seed: int) -> Walk:
+    """Draw the way between two images: `steps` images and the two ends.
+
+    Of a run on digits the ends are digits `first` and `last`, or two different ones; of other runs they
+    are two images that differ much.
+
+    Raises:
+        ConfigError: if an argument is out of range, or digits are asked for that the run does not draw.
+        DataError: if the generator draws no confident sample of a digit that is needed.
+    """
+    for name, digit in (("from", first), ("to", last)):
+        if digit is not None and not run.is_digits:
+            raise ConfigError(
+                f"{name}: {digit} is not possible, since this run did not learn MNIST at 28 x 28; leave it out"
+            )
+        if digit is not None and not 0 <= digit <= 9:
+            raise ConfigError(f"{name}: {digit} is not a digit; give 0 to 9")
+    if seed < 0:
+        raise ConfigError(f"seed: {seed} is not possible; give a whole number of at least 0")
+    classifier = DigitClassifier.pinned() if run.is_digits else None
+    ends = (
+        choose_digits(run.generator, classifier, seed, first, last)
+        if classifier
+        else choose_distant(run.generator, seed)
+    )
+    latents = interpolate(ends.z[0], ends.z[1], steps, path)
+    images = _draw(run.generator, latents)
+    if classifier is None:
+        return Walk(latents, images, None, None)
+    confidences, digits = classifier.probabilities(images).max(1)
+    return Walk(latents, images, digits.tolist(), confidences.tolist())
+
+
+def save_interpolation(walk: Walk, path: Path, *, labels: bool) -> None:
+    """Save a walk as one strip (.pdf, .svg, .png); with `labels` each image's digit and confidence stand under it.
+
+    Raises:
+        ConfigError: if the ending is of no known format, or labels are asked for that there are not.
+        RunFolderError: if the file cannot be written.
+    """
+    texts = None
+    if labels:
+        if walk.digits is None or walk.confidences is None:
+            raise ConfigError(
+                "labels: the classifier knows only digits, which this run did not learn; leave --labels out"
+            )
+        texts = [f"{digit}\n{sure:.0%}" for digit, sure in zip(walk.digits, walk.confidences, strict=True)]
+    save_figure(interpolation_strip(walk.images, texts), path)
+
+
+def _draw(generator: Generator, z: Tensor) -> Tensor:
+    device = next(generator.parameters()).device
+    return torch.cat([draw(generator, chunk.to(device)).cpu() for chunk in z.split(CHUNK)])

@@ -1,0 +1,42 @@
+"""What the tests share."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import settings
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# The networks here are tiny: a second thread only waits, and waits long when the machine is busy.
+torch.set_num_threads(1)
+
+# A busy machine makes single examples slow; that is no failure. The same examples are drawn every time.
+settings.register_profile("reviver", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("reviver")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="write the golden files anew instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Compare a value with tests/golden/NAME.json, exactly or, if it is a dict of lists of numbers, within `relative`."""
+
+    def compare(name: str, value: Any, *, relative: float = 0.0) -> None:
+        path = GOLDEN / f"{name}.json"
+        if request.config.getoption("--regenerate"):
+            path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        test = request.node.nodeid.split("[")[0]
+        advice = f"if that is meant: .venv/bin/python -m pytest {test} --regenerate"
+        assert path.exists(), f"{path.name} does not exist; {advice}"
+        expected = json.loads(path.read_text(encoding="utf-8"))
+        if relative:
+            expected = {key: pytest.approx(numbers, rel=relative) for key, numbers in expected.items()}
+        assert value == expected, f"differs from {path.name}; {advice}"
+
+    return compare

@@ -1,0 +1,188 @@
+"""Settings: every field refuses what it cannot be, and says its name, the value and the remedy."""
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+import pytest
+
+from reviver.config import choose_preset, from_mapping, override
+from reviver.errors import ConfigError
+from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.gan.presets import GANConfig
+from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.lstm.presets import LSTMConfig
+
+WORDS = ("", "abc", None, 3, True, ["scalar"])
+FLAGS = (0, 1, "true", None)
+SEEDS = (-1, 2**63, 1.0, True, "0", None)
+
+
+def whole_from(minimum: int, *more: Any) -> tuple[Any, ...]:
+    return (minimum - 1, -1, 1.5, float(minimum), True, "5", None, [5], math.nan, *more)
+
+
+def number(*beyond: float) -> tuple[Any, ...]:
+    return (*beyond, math.nan, math.inf, -math.inf, 10**400, True, "0.5", None, [0.5], 1j)
+
+
+BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
+    LSTMConfig: {
+        "task": WORDS,
+        "length": whole_from(2),
+        "input": WORDS,
+        "data_size": whole_from(2),
+        "train_fraction": number(0, 1, 0.0, 1.0, -0.5, 2),
+        "hidden_size": whole_from(1),
+        "num_layers": whole_from(1),
+        "bidirectional": FLAGS,
+        "hidden_dropout": number(-0.1, 1, 1.5),
+        "dropout": number(-0.1, 1, 1.5),
+        "epochs": whole_from(1),
+        "batch_size": whole_from(1),
+        "learning_rate": number(0, 0.0, -1e-3),
+        "max_norm": number(0, -1.0),
+        "checkpoint_every": whole_from(1),
+        "seed": SEEDS,
+    },
+    GANConfig: {
+        "data": ("", None, 3, ["mnist"]),
+        "size": whole_from(4, 1025),
+        "latent_size": whole_from(1),
+        "epochs": whole_from(1),
+        "batch_size": whole_from(2),
+        "learning_rate": number(0, 0.0, -1e-3),
+        "beta1": number(-0.1, 1, 1.5),
+        "beta2": number(-0.1, 1, 1.5),
+        "batch_norm_eps": number(0, -1e-5),
+        "sample_every": whole_from(1),
+        "log_every": whole_from(1),
+        "checkpoint_every": whole_from(1),
+        "seed": SEEDS,
+    },
+}
+
+BOUNDARY_VALUES: dict[type, list[dict[str, Any]]] = {
+    LSTMConfig: [
+        {"length": 2, "data_size": 2, "hidden_size": 1, "epochs": 1, "batch_size": 1, "checkpoint_every": 1},
+        {"hidden_dropout": 0, "dropout": 0.0, "seed": 2**63 - 1, "learning_rate": 1, "train_fraction": 1e-9},
+        {"hidden_dropout": 0.999, "dropout": 0.999, "seed": 0, "bidirectional": True, "length": 10_000},
+    ],
+    GANConfig: [
+        {"size": 4, "latent_size": 1, "epochs": 1, "batch_size": 2, "sample_every": 1, "log_every": 1},
+        {"size": 1024, "beta1": 0, "beta2": 0.0, "seed": 2**63 - 1, "batch_norm_eps": 1e-12, "data": "a/b"},
+    ],
+}
+
+PRESETS = {LSTMConfig: LSTM_PRESETS, GANConfig: GAN_PRESETS}
+CONFIGS = list(BAD_VALUES)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_every_field_has_bad_values_here(cls: type) -> None:
+    assert [field.name for field in dataclasses.fields(cls)] == list(BAD_VALUES[cls])
+
+
+@pytest.mark.parametrize(
+    ("cls", "field", "value"),
+    [(cls, field, value) for cls, fields in BAD_VALUES.items() for field, values in fields.items() for value in values],
+)
+def test_a_bad_value_is_refused(cls: type, field: str, value: Any) -> None:
+    shown = re.escape(repr(value))
+    message = rf"^{field}: {shown} is (not possible; give|unknown; choose from) .+"
+    with pytest.raises(ConfigError, match=message) as caught:
+        cls(**{field: value})
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    with pytest.raises(ConfigError, match=message):
+        override(cls(), {field: value})
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_values_at_the_bounds_are_taken(cls: type) -> None:
+    for values in BOUNDARY_VALUES[cls]:
+        config = cls(**values)
+        for name, value in values.items():
+            assert getattr(config, name) == value
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_a_config_is_frozen_and_keyword_only(cls: type) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cls().seed = 3
+    with pytest.raises(TypeError, match="positional"):
+        cls(3)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_the_preset_report_is_the_default(cls: type) -> None:
+    assert choose_preset(PRESETS[cls], "report") == cls()
+
+
+@pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls, presets in PRESETS.items() for name in presets])
+def test_every_preset_is_found_and_survives_a_run_folder(cls: type, name: str) -> None:
+    config = choose_preset(PRESETS[cls], name)
+    assert isinstance(config, cls)
+    assert from_mapping(cls, dataclasses.asdict(config)) == config
+
+
+def test_the_reports_settings() -> None:
+    lstm, gan = LSTMConfig(), GANConfig()
+    assert (lstm.length, lstm.epochs, lstm.batch_size, lstm.hidden_size, lstm.input_size) == (5, 100, 128, 128, 1)
+    assert (lstm.learning_rate, lstm.max_norm, lstm.hidden_dropout, lstm.train_fraction) == (1e-3, 10.0, 0.5, 0.8)
+    assert (lstm.data_size, lstm.num_layers, lstm.bidirectional, lstm.dropout) == (100_000, 1, False, 0.0)
+    assert (gan.epochs, gan.batch_size, gan.latent_size, gan.size) == (200, 64, 100, 28)
+    assert (gan.learning_rate, gan.beta1, gan.beta2, gan.batch_norm_eps) == (2e-4, 0.5, 0.999, 1e-5)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+@pytest.mark.parametrize("name", ["nope", "", "Report"])
+def test_an_unknown_preset_is_refused(cls: type, name: str) -> None:
+    presets = ", ".join(PRESETS[cls])
+    with pytest.raises(ConfigError, match=f"^preset: {name!r} is unknown; choose from {presets}$"):
+        choose_preset(PRESETS[cls], name)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_presets_cannot_be_changed(cls: type) -> None:
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        PRESETS[cls]["report"] = cls(epochs=1)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_override_changes_what_it_is_given_and_nothing_else(cls: type) -> None:
+    before = cls()
+    after = override(before, {"epochs": 3, "seed": 9})
+    assert (after.epochs, after.seed) == (3, 9)
+    assert dataclasses.replace(after, epochs=before.epochs, seed=before.seed) == before
+    assert before == cls()
+    assert override(before, {}) == before
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_override_refuses_an_unknown_name(cls: type) -> None:
+    with pytest.raises(ConfigError, match=r"^epoch: there is no such setting; the settings are .*epochs.*seed"):
+        override(cls(), {"epoch": 3})
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_from_mapping_refuses_a_missing_key(cls: type) -> None:
+    for name in BAD_VALUES[cls]:
+        values = dataclasses.asdict(cls())
+        del values[name]
+        with pytest.raises(ConfigError, match=f"^{name}: is missing; the run folder was damaged"):
+            from_mapping(cls, values)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_from_mapping_refuses_an_unknown_key(cls: type) -> None:
+    values = {**dataclasses.asdict(cls()), "warmup": 3}
+    with pytest.raises(ConfigError, match=r"^warmup: is not a setting of this version; .* another version"):
+        from_mapping(cls, values)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_from_mapping_checks_the_values(cls: type) -> None:
+    with pytest.raises(ConfigError, match=r"^epochs: '3' is not possible"):
+        from_mapping(cls, {**dataclasses.asdict(cls()), "epochs": "3"})

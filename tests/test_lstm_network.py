@@ -1,0 +1,483 @@
+"""The LSTM against torch.nn.LSTM, against itself step by step, and against its equations by hand."""
+
+import math
+import re
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from reviver import LSTM, LSTMClassifier, LSTMState
+from reviver.errors import ConfigError, DataError
+from reviver.lstm.network import LSTMLayer
+
+GATES = "ifco"
+CLOSE = {"rtol": 1e-9, "atol": 1e-11}
+
+
+class Case(NamedTuple):
+    """A drawn shape of network and input."""
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bidirectional: bool
+    batch_first: bool
+    steps: int
+    batch: int | None
+    with_state: bool
+    seed: int
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed)
+
+    def reference(self) -> nn.LSTM:
+        """A torch.nn.LSTM whose parameters, the biases among them, are all random."""
+        lstm = nn.LSTM(
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            batch_first=self.batch_first,
+            bidirectional=self.bidirectional,
+            dtype=torch.float64,
+        )
+        generator = self.generator()
+        with torch.no_grad():
+            for parameter in lstm.parameters():
+                parameter.normal_(0.0, 0.7, generator=generator)
+        return lstm
+
+    def inputs(self) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        generator = self.generator()
+        shape = [self.steps, self.input_size]
+        if self.batch is not None:
+            shape = [self.batch, *shape] if self.batch_first else [self.steps, self.batch, self.input_size]
+        depth = self.num_layers * (2 if self.bidirectional else 1)
+        state_shape = [depth, self.hidden_size] if self.batch is None else [depth, self.batch, self.hidden_size]
+
+        def draw(size: list[int]) -> Tensor:
+            return torch.randn(size, dtype=torch.float64, generator=generator).requires_grad_()
+
+        return draw(shape), (draw(state_shape), draw(state_shape)) if self.with_state else None
+
+
+cases = st.builds(
+    Case,
+    input_size=st.integers(1, 5),
+    hidden_size=st.integers(1, 6),
+    num_layers=st.integers(1, 3),
+    bidirectional=st.booleans(),
+    batch_first=st.booleans(),
+    steps=st.integers(1, 7),
+    batch=st.none() | st.integers(1, 4),
+    with_state=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+
+
+def torch_gradients_in_our_names(lstm: nn.LSTM) -> dict[str, Tensor]:
+    """The gradients of a torch.nn.LSTM, split into gates and named as ours are."""
+    gradients = {}
+    directions = ("", "_reverse") if lstm.bidirectional else ("",)
+    suffixes = [f"l{level}{direction}" for level in range(lstm.num_layers) for direction in directions]
+    for index, suffix in enumerate(suffixes):
+        for ours, theirs in (("W", "weight_ih"), ("U", "weight_hh"), ("b", "bias_ih")):
+            parameter = getattr(lstm, f"{theirs}_{suffix}")
+            for gate, gradient in zip(GATES, parameter.grad.chunk(4), strict=True):
+                gradients[f"layers.{index}.{ours}_{gate}"] = gradient
+    return gradients
+
+
+def weighted_sum(*tensors: Tensor) -> Tensor:
+    """A scalar on which every entry of every tensor has another influence."""
+    generator = torch.Generator().manual_seed(1)
+    return sum((torch.randn(t.shape, dtype=t.dtype, generator=generator) * t).sum() for t in tensors)
+
+
+@given(case=cases)
+def test_outputs_states_and_all_gradients_equal_torchs(case: Case) -> None:
+    theirs = case.reference()
+    ours = LSTM.from_torch(theirs)
+    results = []
+    for lstm in (theirs, ours):
+        x, state = case.inputs()
+        output, (h, c) = lstm(x, state)
+        weighted_sum(output, h, c).backward()
+        inputs = [x] if state is None else [x, *state]
+        results.append((output, h, c, *(tensor.grad for tensor in inputs)))
+    names = ("output", "h", "c", "gradient of x", "gradient of h0", "gradient of c0")
+    for name, their_value, our_value in zip(names, *results, strict=False):
+        assert our_value.shape == their_value.shape, name
+        torch.testing.assert_close(our_value, their_value, **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
+    our_gradients = {name: parameter.grad for name, parameter in ours.named_parameters()}
+    their_gradients = torch_gradients_in_our_names(theirs)
+    assert our_gradients.keys() == their_gradients.keys()
+    for name, gradient in their_gradients.items():
+        torch.testing.assert_close(
+            our_gradients[name], gradient, **CLOSE, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@given(case=cases, training=st.booleans())
+def test_weights_go_to_torch_and_back(case: Case, training: bool) -> None:
+    ours = LSTM.from_torch(case.reference()).train(training)
+    theirs = ours.to_torch()
+    assert theirs.training == training
+    x, state = case.inputs()
+    expected, last = ours(x, state)
+    output, (h, c) = theirs(x, state)
+    torch.testing.assert_close(output, expected, **CLOSE)
+    torch.testing.assert_close(LSTMState(h, c), last, **CLOSE)
+    back = LSTM.from_torch(theirs)
+    assert back.training == training
+    for name, value in ours.state_dict().items():
+        assert torch.equal(back.state_dict()[name], value), name
+
+
+def test_conversion_copies_and_does_not_share() -> None:
+    theirs = nn.LSTM(2, 3)
+    ours = LSTM.from_torch(theirs)
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(1.0)
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in ours.parameters())
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in ours.to_torch().parameters())
+
+
+def test_from_torch_keeps_every_argument() -> None:
+    theirs = nn.LSTM(2, 3, 2, batch_first=True, dropout=0.25, bidirectional=True, dtype=torch.float64).eval()
+    ours = LSTM.from_torch(theirs, hidden_dropout=0.5)
+    for lstm in (ours, ours.to_torch()):
+        assert (lstm.input_size, lstm.hidden_size, lstm.num_layers) == (2, 3, 2)
+        assert (lstm.batch_first, lstm.dropout, lstm.bidirectional, lstm.training) == (True, 0.25, True, False)
+        assert {parameter.dtype for parameter in lstm.parameters()} == {torch.float64}
+    assert ours.hidden_dropout == 0.5
+
+
+def test_from_torch_without_biases_has_zero_biases() -> None:
+    theirs = nn.LSTM(3, 4, 2, bias=False, dtype=torch.float64)
+    ours = LSTM.from_torch(theirs)
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(ours(x)[0], theirs(x)[0], **CLOSE)
+    biases = [value for name, value in ours.state_dict().items() if ".b_" in name]
+    assert len(biases) == 8
+    assert not any(bias.any() for bias in biases)
+
+
+def test_from_torch_refuses_a_projection() -> None:
+    with pytest.raises(ConfigError, match=r"proj_size: 2 is not possible; give a .* without a projection"):
+        LSTM.from_torch(nn.LSTM(3, 4, proj_size=2))
+
+
+@given(case=cases.filter(lambda case: not case.bidirectional and case.batch is not None))
+def test_one_pass_equals_step_by_step(case: Case) -> None:
+    lstm = LSTM.from_torch(case.reference())
+    x, state = case.inputs()
+    output, last = lstm(x, state)
+    time = 1 if case.batch_first else 0
+    parts = []
+    for x_t in x.split(1, dim=time):
+        part, state = lstm(x_t, state)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, dim=time), output, **CLOSE)
+    assert isinstance(last, LSTMState)
+    torch.testing.assert_close(state, last, **CLOSE)
+
+
+def test_batched_equals_one_by_one() -> None:
+    lstm = LSTM(3, 4, 2, bidirectional=True, dtype=torch.float64)
+    x = torch.randn(6, 5, 3, dtype=torch.float64)  # [T, B, I]
+    output, last = lstm(x)
+    for index in range(5):
+        one, state = lstm(x[:, index])
+        torch.testing.assert_close(one, output[:, index], **CLOSE)
+        torch.testing.assert_close(state, LSTMState(last.h[:, index], last.c[:, index]), **CLOSE)
+
+
+def test_the_equations_by_hand() -> None:
+    """One unit, numbers that a pocket calculator checks; each gate has weights of its own."""
+    layer = LSTMLayer(1, 1, dtype=torch.float64)
+    weights = {"i": (0.1, 0.2, 0.3), "f": (0.4, 0.5, 0.6), "c": (0.7, 0.8, 0.9), "o": (-0.1, -0.2, -0.3)}
+    with torch.no_grad():
+        for gate, (W, U, b) in weights.items():
+            getattr(layer, f"W_{gate}").fill_(W)
+            getattr(layer, f"U_{gate}").fill_(U)
+            getattr(layer, f"b_{gate}").fill_(b)
+
+    def sigmoid(value: float) -> float:
+        return 1.0 / (1.0 + math.exp(-value))
+
+    h, c, inputs, expected = 0.25, -0.5, [2.0, -1.0], []
+    for x in inputs:
+        i = sigmoid(0.1 * x + 0.2 * h + 0.3)
+        f = sigmoid(0.4 * x + 0.5 * h + 0.6)
+        g = math.tanh(0.7 * x + 0.8 * h + 0.9)
+        o = sigmoid(-0.1 * x - 0.2 * h - 0.3)
+        c = f * c + i * g
+        h = o * math.tanh(c)
+        expected.append(h)
+    start = torch.full((1, 1), 0.25, dtype=torch.float64), torch.full((1, 1), -0.5, dtype=torch.float64)
+    output, last_h, last_c = layer(torch.tensor(inputs, dtype=torch.float64).reshape(2, 1, 1), *start)
+    assert output.flatten().tolist() == pytest.approx(expected, rel=1e-12)
+    assert last_h.item() == pytest.approx(h, rel=1e-12)
+    assert last_c.item() == pytest.approx(c, rel=1e-12)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gradcheck(bidirectional: bool) -> None:
+    lstm = LSTM(2, 3, 2, bidirectional=bidirectional, dtype=torch.float64)
+    names = [name for name, _ in lstm.named_parameters()]
+    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    h = torch.randn(len(lstm.layers), 2, 3, dtype=torch.float64, requires_grad=True)
+    c = torch.randn(len(lstm.layers), 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def function(x: Tensor, h: Tensor, c: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        values = dict(zip(names, parameters, strict=True))
+        output, state = torch.func.functional_call(lstm, values, (x, (h, c)))
+        return output, *state
+
+    assert torch.autograd.gradcheck(function, (x, h, c, *lstm.parameters()))
+
+
+def test_gradcheck_with_both_kinds_of_dropout() -> None:
+    lstm = LSTM(2, 3, 2, dropout=0.3, hidden_dropout=0.5, dtype=torch.float64)
+    x = torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True)
+
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        output, state = lstm(x, generator=torch.Generator().manual_seed(3))
+        return output, *state
+
+    assert torch.autograd.gradcheck(function, (x,))
+
+
+# Initialisation
+
+
+@given(input_size=st.integers(1, 40), hidden_size=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_weights_start_within_xaviers_bounds(input_size: int, hidden_size: int, seed: int) -> None:
+    layer = LSTMLayer(input_size, hidden_size)
+    layer.reset_parameters(torch.Generator().manual_seed(seed))
+    for gate in GATES:
+        W, U, b = (getattr(layer, f"{letter}_{gate}") for letter in "WUb")
+        assert W.abs().max() <= math.sqrt(6 / (input_size + hidden_size))
+        assert U.abs().max() <= math.sqrt(6 / (2 * hidden_size))
+        assert torch.equal(b, torch.full_like(b, 1.0 if gate == "f" else 0.0))
+
+
+def test_weights_start_uniform_over_xaviers_range() -> None:
+    classifier = LSTMClassifier(200, 300, 10)
+    classifier.reset_parameters(torch.Generator().manual_seed(0))
+    layer = classifier.lstm.layers[0]
+    matrices = [getattr(layer, f"{letter}_{gate}") for letter in "WU" for gate in GATES]
+    for matrix in matrices:
+        bound = math.sqrt(6 / sum(matrix.shape))
+        scaled = matrix.detach() / bound
+        counts = scaled.histc(10, -1.0, 1.0) / scaled.numel()
+        assert ((counts - 0.1).abs() < 0.01).all()
+    assert len({matrix[0, 0].item() for matrix in matrices}) == len(matrices), "the matrices are drawn separately"
+    bound = math.sqrt(6 / (300 + 10))
+    assert 0.98 * bound < classifier.W_out.abs().max() <= bound
+    assert not classifier.b_out.any()
+
+
+def test_the_same_generator_seed_gives_the_same_weights() -> None:
+    first, second = (LSTMClassifier(3, 4, 5, 2, bidirectional=True) for _ in range(2))
+    assert not torch.equal(first.W_out, second.W_out)
+    for network in (first, second):
+        network.reset_parameters(torch.Generator().manual_seed(7))
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+    second.reset_parameters(torch.Generator().manual_seed(8))
+    assert not torch.equal(first.W_out, second.W_out)
+    assert not torch.equal(first.lstm.layers[3].U_o, second.lstm.layers[3].U_o)
+
+
+def test_names_and_shapes_of_parameters_are_the_golden_ones(golden) -> None:
+    network = LSTMClassifier(3, 4, 10, 2, bidirectional=True)
+    golden("lstm_parameters", {name: list(value.shape) for name, value in network.state_dict().items()})
+
+
+# Dropout
+
+
+def test_hidden_dropout_is_off_in_eval_mode() -> None:
+    theirs = nn.LSTM(3, 8, 2, bidirectional=True, dtype=torch.float64).eval()
+    ours = LSTM.from_torch(theirs, hidden_dropout=0.9)
+    x = torch.randn(5, 4, 3, dtype=torch.float64)
+    torch.testing.assert_close(ours(x)[0], theirs(x)[0], **CLOSE)
+
+
+def test_hidden_dropout_reaches_the_output_and_the_next_step() -> None:
+    """The recurrence by hand, with the masks read off the output: a dropped unit is exactly 0 there."""
+    p, steps, batch, hidden = 0.3, 7, 5, 6
+    lstm = LSTM(2, hidden, hidden_dropout=p, dtype=torch.float64)
+    layer = lstm.layers[0]
+    x = torch.randn(steps, batch, 2, dtype=torch.float64)
+    output, last = lstm(x, generator=torch.Generator().manual_seed(5))
+    kept = output != 0.0
+    assert kept.any()
+    assert not kept.all()
+    h = c = torch.zeros(batch, hidden, dtype=torch.float64)
+    for t in range(steps):
+        i, f, g, o = (
+            x[t] @ getattr(layer, f"W_{gate}").T + h @ getattr(layer, f"U_{gate}").T + getattr(layer, f"b_{gate}")
+            for gate in GATES
+        )
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = kept[t] * o.sigmoid() * c.tanh() / (1 - p)
+        torch.testing.assert_close(output[t], h, **CLOSE)
+    assert torch.equal(last.h[0], output[-1])
+    torch.testing.assert_close(last.c[0], c, **CLOSE)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_hidden_dropout_drops_independently_with_its_probability(p: float) -> None:
+    steps, batch, hidden = 10, 50, 40
+    lstm = LSTM(1, hidden, bidirectional=True, hidden_dropout=p)
+    output, _ = lstm(torch.randn(steps, batch, 1), generator=torch.Generator().manual_seed(2))
+    kept = (output != 0.0).float()  # [T, B, 2·H]
+    spread = math.sqrt(p * (1 - p))
+
+    def bound(count: int) -> float:
+        return 5 * spread / math.sqrt(count)
+
+    assert abs(kept.mean() - (1 - p)) < bound(kept.numel())
+    for axes in ((0, 1), (0, 2), (1, 2)):  # no unit, sequence or step is special
+        means = kept.mean(axes)
+        assert (means - (1 - p)).abs().max() < bound(kept.numel() // len(means))
+    centred = kept - (1 - p)
+    pairs = {
+        "steps": centred[1:] * centred[:-1],
+        "sequences": centred[:, 1:] * centred[:, :-1],
+        "units": centred[..., 1:] * centred[..., :-1],
+        "directions": centred[..., :hidden] * centred[..., hidden:],
+    }
+    for name, product in pairs.items():
+        assert abs(product.mean()) < 5 * spread**2 / math.sqrt(product.numel()), f"masks of {name} depend on each other"
+
+
+@pytest.mark.parametrize(
+    "dropouts", [{"hidden_dropout": 0.5}, {"dropout": 0.5}, {"hidden_dropout": 0.2, "dropout": 0.5}]
+)
+def test_the_same_generator_seed_gives_the_same_masks(dropouts: dict[str, float]) -> None:
+    lstm = LSTM(3, 8, 2, bidirectional=True, **dropouts)
+    x = torch.randn(6, 4, 3)
+    generator = torch.Generator().manual_seed(11)
+    first, _ = lstm(x, generator=generator)
+    second, _ = lstm(x, generator=generator)
+    again, _ = lstm(x, generator=torch.Generator().manual_seed(11))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second), "a generator goes on, so the next call has other masks"
+    before = torch.get_rng_state()
+    lstm(x, generator=generator)
+    assert torch.equal(torch.get_rng_state(), before), "torch's own generator is left alone"
+
+
+def test_without_a_generator_torchs_own_seed_decides() -> None:
+    classifier = LSTMClassifier(3, 8, 2, hidden_dropout=0.5)
+    x = torch.randn(4, 6, 3)
+    torch.manual_seed(1)
+    first = classifier(x)
+    second = classifier(x)
+    torch.manual_seed(1)
+    assert torch.equal(classifier(x), first)
+    assert not torch.equal(first, second)
+
+
+def test_dropout_between_layers() -> None:
+    """The lower layer is untouched, the upper one sees its outputs dropped out, nothing follows the top."""
+    p, hidden = 0.4, 30
+    lstm = LSTM(2, hidden, 2, dropout=p, dtype=torch.float64)
+    seen = []
+    lstm.layers[1].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    x = torch.randn(8, 20, 2, dtype=torch.float64)
+    output, last = lstm(x, generator=torch.Generator().manual_seed(4))
+    zeros = torch.zeros(20, hidden, dtype=torch.float64)
+    lower, h, c = lstm.layers[0](x, zeros, zeros)
+    kept = seen[0] != 0.0
+    assert abs(kept.double().mean() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / kept.numel())
+    torch.testing.assert_close(seen[0], kept * lower / (1 - p), **CLOSE)
+    upper, h_top, c_top = lstm.layers[1](seen[0], zeros, zeros)
+    torch.testing.assert_close(output, upper, **CLOSE)
+    torch.testing.assert_close(last, LSTMState(torch.stack([h, h_top]), torch.stack([c, c_top])), **CLOSE)
+    assert (output != 0.0).all()
+    lstm.eval()(x)
+    assert (seen[-1] != 0.0).all(), "off in eval mode"
+
+
+def test_dropout_of_a_single_layer_changes_nothing() -> None:
+    lstm = LSTM(2, 3, dropout=0.5)
+    x = torch.randn(4, 2, 2)
+    assert torch.equal(lstm(x)[0], lstm.eval()(x)[0])
+
+
+# Classifier
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_classifier_is_a_linear_map_of_the_final_hidden_state(bidirectional: bool) -> None:
+    classifier = LSTMClassifier(3, 4, 5, 2, bidirectional=bidirectional, dtype=torch.float64)
+    with torch.no_grad():
+        classifier.b_out.normal_()
+    x = torch.randn(6, 7, 3, dtype=torch.float64)
+    _, (h, _) = classifier.lstm.to_torch()(x)
+    h_T = torch.cat([h[-2], h[-1]], dim=1) if bidirectional else h[-1]
+    expected = nn.functional.linear(h_T, classifier.W_out, classifier.b_out)
+    torch.testing.assert_close(classifier(x), expected, **CLOSE)
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize("field", ["input_size", "hidden_size", "num_layers"])
+@pytest.mark.parametrize("value", [0, -3])
+def test_sizes_below_one_are_refused(field: str, value: int) -> None:
+    arguments = {"input_size": 2, "hidden_size": 3, "num_layers": 1, field: value}
+    with pytest.raises(ConfigError, match=f"^{field}: {value} is not possible; give a whole number of at least 1"):
+        LSTM(**arguments)
+    with pytest.raises(ConfigError, match=f"^{field}: {value} is not possible"):
+        LSTMClassifier(num_classes=2, **arguments)
+
+
+@pytest.mark.parametrize("field", ["dropout", "hidden_dropout"])
+@pytest.mark.parametrize("value", [-0.1, 1.0, 2.0, math.nan])
+def test_probabilities_outside_0_to_1_are_refused(field: str, value: float) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^{field}: {value!r} is not possible; give a number of at least 0 and below 1"
+    ):
+        LSTM(2, 3, **{field: value})
+
+
+def test_a_classifier_without_classes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="num_classes: 0 is not possible; give a whole number of at least 1"):
+        LSTMClassifier(2, 3, 0)
+
+
+@pytest.mark.parametrize("shape", [[3], [2, 4, 5, 3], [4, 5, 2], [0, 5, 3], [4, 0, 3], [4, 2]])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_an_input_that_does_not_fit_is_refused(shape: list[int], batch_first: bool) -> None:
+    layout = "[B, T, I]" if batch_first else "[T, B, I]"
+    message = f"x: shape {shape} does not fit; give {layout} or [T, I] with I = 3"
+    with pytest.raises(DataError, match=re.escape(message)):
+        LSTM(3, 4, batch_first=batch_first)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("name", "position"), [("h", 0), ("c", 1)])
+@pytest.mark.parametrize("shape", [[2, 5, 6], [4, 1, 6], [4, 5, 7], [4, 6]])
+def test_a_state_that_does_not_fit_is_refused(name: str, position: int, shape: list[int]) -> None:
+    state = [torch.zeros(4, 5, 6), torch.zeros(4, 5, 6)]
+    state[position] = torch.zeros(shape)
+    lstm = LSTM(3, 6, 2, bidirectional=True)
+    with pytest.raises(DataError, match=rf"state: {name} has shape .*; give \[D·L, B, H\] = \[4, 5, 6\]"):
+        lstm(torch.zeros(2, 5, 3), (state[0], state[1]))
+
+
+def test_a_classifier_wants_a_batch() -> None:
+    with pytest.raises(DataError, match=r"x: shape \[4, 3\] does not fit; give \[B, T, I\] with I = 3"):
+        LSTMClassifier(3, 4, 2)(torch.zeros(4, 3))

@@ -1,0 +1,800 @@
+"""Run folders, files, checkpoints and random streams: whole or not at all, and damage is told."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from reviver.errors import DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
+from reviver.lstm.presets import LSTMConfig
+from reviver.runs import checkpoint
+from reviver.runs.checkpoint import (
+    TrainingState,
+    find_checkpoint,
+    load_networks,
+    prune_checkpoints,
+    restore_checkpoint,
+    save_best,
+    save_checkpoint,
+)
+from reviver.runs.devices import choose_device, describe_machine
+from reviver.runs.files import replacing, replacing_folder, write_json, write_text
+from reviver.runs.folder import SCHEMA, MetricsWriter, RunFolder, refuse_existing
+from reviver.runs.randomness import stream
+from reviver.runs.session import open_run, training_session
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
+
+
+def leftovers(path: Path) -> list[str]:
+    return [found.name for found in path.rglob("*") if found.name.endswith((".part", ".old"))]
+
+
+# Folders
+
+
+def test_a_new_folder_says_everything_about_the_run(folder: RunFolder) -> None:
+    record = RunFolder.open(folder.path, "lstm").record
+    assert record == folder.record
+    assert (record["schema"], record["kind"], record["status"]) == (SCHEMA, "lstm", "running")
+    assert LSTMConfig(**record["config"]) == LSTMConfig()
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"].keys() >= {"python", "reviver", "numpy", "safetensors"}
+    assert record["hardware"] == describe_machine(CPU)
+    assert record["command"]
+    assert record["started"]
+    assert (folder.kind, folder.status) == ("lstm", "running")
+
+
+def test_an_empty_folder_and_missing_parents_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    RunFolder.create(tmp_path / "empty", "gan", LSTMConfig(), CPU)
+    RunFolder.create(tmp_path / "a" / "b" / "c", "lstm", LSTMConfig(), CPU)
+    assert RunFolder.open(str(tmp_path / "empty")).kind == "gan"
+    assert RunFolder.open(tmp_path / "a" / "b" / "c").kind == "lstm"
+
+
+def make_file(path: Path) -> None:
+    path.write_text("precious")
+
+
+def make_full_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "notes.txt").write_text("precious")
+
+
+def make_dangling_link(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere"))
+
+
+def make_link_to_empty_folder(path: Path) -> None:
+    path.with_name("elsewhere").mkdir()
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("make", [make_file, make_full_folder, make_dangling_link, make_link_to_empty_folder])
+def test_what_exists_is_never_overwritten(make: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    make(path)
+    before = sorted(tmp_path.rglob("*"))
+    message = "run: exists already and is never overwritten; choose another --out, or go on with --resume"
+    with pytest.raises(RunFolderError, match=message):
+        refuse_existing(path)
+    with pytest.raises(RunFolderError, match=message):
+        RunFolder.create(path, "lstm", LSTMConfig(), CPU)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(RunFolderError, match="a part of this path is a file; choose another folder"):
+        RunFolder.create(tmp_path / "file" / "run", "lstm", LSTMConfig(), CPU)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_missing_folder_and_one_that_is_no_run_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="nothing: does not exist; give the folder that a train command wrote"):
+        RunFolder.open(tmp_path / "nothing")
+    with pytest.raises(RunFolderError, match=r"has no run\.json, so it is not a run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_another_kind_of_run_is_refused(folder: RunFolder) -> None:
+    with pytest.raises(
+        RunFolderError, match="run: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands"
+    ):
+        RunFolder.open(folder.path, "gan")
+
+
+def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
+    folder.save_record(schema=SCHEMA + 1)
+    with pytest.raises(
+        RunFolderError, match=f"newer Reviver .schema {SCHEMA + 1}, this one reads up to {SCHEMA}.; upgrade"
+    ):
+        RunFolder.open(folder.path)
+
+
+DAMAGED_RECORDS = {
+    "empty": b"",
+    "cut": b'{"schema": 1, "kind": "ls',
+    "no JSON": b"run",
+    "no object": b"[1, 2]",
+    "no text": b"\xff\xfe\x00\x01",
+    "deep": b"[" * 100_000,
+    "huge": b" " * (1 << 21),
+    "no schema": b'{"kind": "lstm", "config": {}}',
+    "schema is text": b'{"schema": "1", "kind": "lstm", "config": {}}',
+    "schema is a flag": b'{"schema": true, "kind": "lstm", "config": {}}',
+    "schema is 0": b'{"schema": 0, "kind": "lstm", "config": {}}',
+    "no kind": b'{"schema": 1, "config": {}}',
+    "odd kind": b'{"schema": 1, "kind": "rnn", "config": {}}',
+    "no config": b'{"schema": 1, "kind": "lstm"}',
+    "config is a list": b'{"schema": 1, "kind": "lstm", "config": []}',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED_RECORDS.values(), ids=DAMAGED_RECORDS)
+def test_a_damaged_record_is_told(content: bytes, folder: RunFolder) -> None:
+    (folder.path / "run.json").write_bytes(content)
+    with pytest.raises(RunFolderError, match=r"run\.json: .*(restore|train again)") as caught:
+        RunFolder.open(folder.path, "lstm")
+    assert "\n" not in str(caught.value)
+
+
+@given(content=st.binary(max_size=60))
+def test_no_bytes_in_run_json_do_anything_but_raise_our_error(content: bytes, tmp_path_factory) -> None:
+    path = tmp_path_factory.mktemp("run")
+    (path / "run.json").write_bytes(content)
+    with pytest.raises(RunFolderError):
+        RunFolder.open(path)
+
+
+def test_a_status_is_written_at_once(folder: RunFolder) -> None:
+    folder.set_status("finished", seconds=1.5)
+    record = RunFolder.open(folder.path).record
+    assert (record["status"], record["seconds"]) == ("finished", 1.5)
+    assert record["updated"] >= record["started"]
+
+
+# Metrics
+
+
+def write_points(folder: RunFolder, *points: dict[str, Any]) -> MetricsWriter:
+    writer = MetricsWriter(folder)
+    for point in points:
+        writer.write(point)
+    writer.sync()
+    writer.close()
+    return writer
+
+
+def test_metrics_come_back_as_they_were_written(folder: RunFolder) -> None:
+    assert folder.read_metrics() == []
+    points = [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 1e-300, "note": "größer"}]
+    assert write_points(folder, *points).count == 2
+    assert folder.read_metrics() == points
+    writer = write_points(folder, {"step": 3, "loss": 1.0})
+    assert writer.count == 3
+    assert folder.read_metrics() == [*points, {"step": 3, "loss": 1.0}]
+    assert list((folder.path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_json_cannot_hold_become_null(value: float, folder: RunFolder) -> None:
+    write_points(folder, {"step": 1, "loss": value})
+    assert folder.read_metrics() == [{"step": 1, "loss": None}]
+
+
+@pytest.mark.parametrize("torn", ["{", '{"step": 3, "lo', '{"step": 3}', "\0\0\0", "ÿ"])
+def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
+    write_points(folder, {"step": 1}, {"step": 2})
+    with folder.metrics_path.open("a") as file:
+        file.write(torn)
+    assert folder.read_metrics() == [{"step": 1}, {"step": 2}]
+    folder.keep_metrics(2)
+    write_points(folder, {"step": 3})
+    assert folder.read_metrics() == [{"step": 1}, {"step": 2}, {"step": 3}]
+
+
+@pytest.mark.parametrize("damaged", ["{", "", "3", "[1]", "[" * 100_000, "\0"])
+def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
+    folder.metrics_path.write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 2 is damaged; remove that line or train again"):
+        folder.read_metrics()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_keep_metrics_cuts_what_came_after(count: int, folder: RunFolder) -> None:
+    write_points(folder, {"step": 1}, {"step": 2}, {"step": 3})
+    folder.keep_metrics(count)
+    assert [point["step"] for point in folder.read_metrics()] == [1, 2, 3][:count]
+    assert not leftovers(folder.path)
+
+
+def test_keep_metrics_tells_when_lines_are_missing(folder: RunFolder) -> None:
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 0 lines where the checkpoint knows 1; .* damaged"):
+        folder.keep_metrics(1)
+    write_points(folder, {"step": 1}, {"step": 2})
+    before = folder.metrics_path.read_bytes()
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 2 lines where the checkpoint knows 3; .* damaged"):
+        folder.keep_metrics(3)
+    assert folder.metrics_path.read_bytes() == before
+
+
+# The lock
+
+HOLDER = """
+import sys
+from reviver.runs.folder import RunFolder
+
+with RunFolder.open(sys.argv[1]).locked():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(folder: RunFolder) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock until its stdin ends."""
+    command = [sys.executable, "-c", HOLDER, str(folder.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone(folder: RunFolder, holder: subprocess.Popen[str]) -> None:
+    with (
+        pytest.raises(RunFolderError, match="run: another process is training in this folder; wait for it or choose"),
+        folder.locked(),
+    ):
+        pytest.fail("two processes hold the lock")
+    record = (folder.path / "run.json").read_bytes()
+    with (
+        pytest.raises(RunFolderError, match="another process is training"),
+        training_session(folder, small_state(), epochs=1, description="", progress=False),
+    ):
+        pytest.fail("two processes train")
+    assert (folder.path / "run.json").read_bytes() == record, "whoever is refused changes nothing"
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with folder.locked():
+        pass
+
+
+def test_the_lock_is_given_back(folder: RunFolder) -> None:
+    for _ in range(2):
+        with folder.locked():
+            pass
+
+
+# Files, whole or not at all
+
+
+class Failure(Exception):
+    """What goes wrong in the middle of writing."""
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_text(path, "old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            assert path.read_text() == "old", "the old file is there until the new one is whole"
+            raise Failure
+
+    with pytest.raises(Failure):
+        write()
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["value.json"]
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert [found.name for found in tmp_path.iterdir()] == ["value.json"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": float("inf")}])
+def test_what_is_not_json_leaves_the_old_file(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, value)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert not leftovers(tmp_path)
+
+
+def make_old_folder(path: Path) -> None:
+    with replacing_folder(path) as temporary:
+        (temporary / "a").write_text("old")
+        (temporary / "b").write_text("old")
+
+
+def read_folder(path: Path) -> dict[str, str]:
+    return {found.name: found.read_text() for found in path.iterdir()}
+
+
+def test_a_folder_replaces_another_whole(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    make_old_folder(path)
+    with replacing_folder(path) as temporary:
+        (temporary / "a").write_text("new")
+        assert read_folder(path) == {"a": "old", "b": "old"}
+    assert read_folder(path) == {"a": "new"}
+    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_failed_write_leaves_the_old_folder(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    make_old_folder(path)
+
+    def write() -> None:
+        with replacing_folder(path) as temporary:
+            (temporary / "a").write_text("new")
+            raise Failure
+
+    with pytest.raises(Failure):
+        write()
+    assert read_folder(path) == {"a": "old", "b": "old"}
+    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_rename_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "folder"
+    make_old_folder(path)
+    rename = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(RunFolderError, match=r"folder: cannot be written \(Input/output error\)"):
+        make_old_folder(path)
+    assert read_folder(path) == {"a": "old", "b": "old"}
+    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".folder.part").mkdir()
+    (tmp_path / ".folder.part" / "torn").write_text("torn")
+    (tmp_path / ".value.json.part").write_text("torn")
+    make_old_folder(tmp_path / "folder")
+    write_text(tmp_path / "value.json", "{}")
+    assert read_folder(tmp_path / "folder") == {"a": "old", "b": "old"}
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["folder", "value.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "No space left on device.*free some space .* --resume"),
+        (errno.EDQUOT, "quota .* --resume"),
+        (errno.EACCES, "Permission denied.*choose a folder that you may write to"),
+        (errno.EROFS, "Read-only file system.*choose a folder that you may write to"),
+        (errno.EIO, "Input/output error.*choose another folder"),
+    ],
+)
+def test_a_refusal_of_the_system_is_explained(number: int, remedy: str, tmp_path: Path) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "file"):
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(RunFolderError, match=f"file: cannot be written .*{remedy}") as caught:
+        write()
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+
+import torch
+from reviver.errors import RunFolderError
+from reviver.runs.checkpoint import TrainingState, save_checkpoint
+
+network = torch.nn.Linear(30, 30)
+state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())}, step=1)
+save_checkpoint(Path(sys.argv[1]), state, 0)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+state.step = 2
+try:
+    save_checkpoint(Path(sys.argv[1]), state, 0)
+except RunFolderError as error:
+    print(error)
+"""
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told_and_the_last_one_kept(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: the system refuses in the middle of a write."""
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    process = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "step-000002: cannot be written (File too large)" in process.stdout
+    assert find_checkpoint(tmp_path, "last").name == "step-000001"
+    load_networks(find_checkpoint(tmp_path, "last"), {"network": nn.Linear(30, 30)})
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["last.json", "step-000001"]
+
+
+# Checkpoints
+
+
+def small_state(seed: int = 0) -> TrainingState:
+    """A state with all that one can hold, after two updates."""
+    torch.manual_seed(seed)
+    network, other = nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    optimizers = {
+        "network": torch.optim.RMSprop(network.parameters()),
+        "other": torch.optim.Adam(other.parameters(), fused=True),
+    }
+    state = TrainingState(
+        networks={"network": network, "other": other},
+        optimizers=optimizers,
+        generators={"noise": stream(seed, "noise")},
+        tensors={"history": torch.zeros(3)},
+    )
+    for _ in range(2):
+        update(state)
+    return state
+
+
+def update(state: TrainingState) -> None:
+    x = torch.randn(4, 3, generator=state.generators["noise"])
+    loss = state.networks["other"](state.networks["network"](x)).pow(3).sum()
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad()
+    loss.backward()
+    for optimizer in state.optimizers.values():
+        optimizer.step()
+    state.tensors["history"][state.step % 3] = loss.detach()
+    state.step += 1
+    state.batch += 1
+    state.extra["best"] = {"step": state.step, "loss": 0.25}
+
+
+def assert_same_state(first: TrainingState, second: TrainingState) -> None:
+    for name, network in first.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(second.networks[name].state_dict()[key], value), f"{name}/{key}"
+    for name, optimizer in first.optimizers.items():
+        ours, theirs = (one.state_dict()["state"] for one in (optimizer, second.optimizers[name]))
+        assert ours.keys() == theirs.keys()
+        for index, slots in ours.items():
+            assert slots.keys() == theirs[index].keys()
+            for slot, value in slots.items():
+                assert torch.equal(theirs[index][slot], value), f"{name}/{index}/{slot}"
+    for name, generator in first.generators.items():
+        assert torch.equal(second.generators[name].get_state(), generator.get_state())
+    for name, tensor in first.tensors.items():
+        assert torch.equal(second.tensors[name], tensor)
+    assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
+    assert (first.seconds, first.extra) == (second.seconds, second.extra)
+
+
+def test_a_checkpoint_brings_back_all_of_the_state(tmp_path: Path) -> None:
+    state = small_state()
+    state.epoch, state.seconds = 7, 12.5
+    save_checkpoint(tmp_path, state, 42)
+    fresh = small_state(seed=1)
+    assert restore_checkpoint(tmp_path, fresh) == 42
+    assert_same_state(state, fresh)
+    for one in (state, fresh):
+        update(one)
+    assert_same_state(state, fresh)
+    assert not leftovers(tmp_path)
+
+
+def test_the_first_update_can_be_saved_before_it_is_made(tmp_path: Path) -> None:
+    network = nn.Linear(2, 2)
+    state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())})
+    save_checkpoint(tmp_path, state, 0)
+    assert restore_checkpoint(tmp_path, state) == 0
+
+
+def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path: Path) -> None:
+    state, untouched = small_state(), small_state()
+    assert restore_checkpoint(tmp_path, state) is None
+    assert_same_state(state, untouched)
+    for which in ("last", "best"):
+        with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; train on with --resume"):
+            find_checkpoint(tmp_path / "checkpoints", which)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def scribble(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(b"\xff" * 32 + content[32:])
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def make_array(path: Path) -> None:
+    path.write_text("[1, 2]")
+
+
+CHECKPOINT_FILES = (
+    "step-000002/networks.safetensors",
+    "step-000002/training.safetensors",
+    "step-000002/state.json",
+    "last.json",
+)
+DAMAGES = [(name, damage) for name in CHECKPOINT_FILES for damage in (cut, empty, scribble, remove, make_array)]
+DAMAGES.remove(("last.json", remove))  # without a pointer there is no checkpoint, see above
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES)
+def test_a_damaged_checkpoint_is_told(name: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), 0)
+    damage(tmp_path / name)
+    with pytest.raises(RunFolderError, match=f"{Path(name).name}: .* damaged, restore it or train again") as caught:
+        restore_checkpoint(tmp_path, small_state())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
+def test_a_pointer_that_is_no_step_is_told(pointer: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), 0)
+    (tmp_path / "last.json").write_text(pointer)
+    with pytest.raises(RunFolderError, match=r"last\.json: points at step .*; the file is damaged"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), 0)
+    shutil.rmtree(tmp_path / "step-000002")
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epoch": "x"}, {"epoch": None}, {"extra": 3}, {"seconds": "long"}, {"metrics_count": None}, {"batch": [1]}],
+)
+def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), 0)
+    path = tmp_path / "step-000002" / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*; the checkpoint is damaged"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+@pytest.mark.parametrize("key", ["epoch", "batch", "step", "seconds", "metrics_count", "extra"])
+def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), 0)
+    path = tmp_path / "step-000002" / "state.json"
+    position = json.loads(path.read_text())
+    del position[key]
+    path.write_text(json.dumps(position))
+    with pytest.raises(RunFolderError, match=f"step-000002: does not fit this run .*{key}"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), 0)
+    with pytest.raises(RunFolderError, match=r"step-000002: its weights do not fit the network of run\.json") as caught:
+        load_networks(tmp_path / "step-000002", {"network": nn.Linear(3, 5)})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RunFolderError, match=r"its weights do not fit the critic of run\.json"):
+        load_networks(tmp_path / "step-000002", {"critic": nn.Linear(3, 2)})
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), 0)
+    torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+def steps_on_disk(path: Path) -> list[int]:
+    return sorted(int(found.name.removeprefix("step-")) for found in path.glob("step-*"))
+
+
+def test_old_checkpoints_are_removed_but_not_the_best(tmp_path: Path) -> None:
+    state = small_state()
+    weights = {"network": state.networks["network"].state_dict()}
+    for step in (10, 20, 30, 40):
+        state.step = step
+        if step == 10:
+            save_best(tmp_path, 7, weights)
+        save_checkpoint(tmp_path, state, 0)
+    assert steps_on_disk(tmp_path) == [7, 30, 40]
+    assert find_checkpoint(tmp_path, "best").name == "step-000007"
+    assert find_checkpoint(tmp_path, "last").name == "step-000040"
+    save_best(tmp_path, 40, weights)  # the best is the last: it stays complete
+    prune_checkpoints(tmp_path)
+    assert steps_on_disk(tmp_path) == [30, 40]
+    assert restore_checkpoint(tmp_path, small_state()) == 0
+    for step in (50, 60, 70):
+        state.step = step
+        save_checkpoint(tmp_path, state, 0)
+    assert steps_on_disk(tmp_path) == [40, 60, 70]
+
+
+def test_the_newest_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
+    state = small_state()
+    for step in (999_998, 999_999, 1_000_000, 1_000_001):
+        state.step = step
+        save_checkpoint(tmp_path, state, 0)
+    assert steps_on_disk(tmp_path) == [1_000_000, 1_000_001]
+
+
+def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = small_state()
+    save_checkpoint(tmp_path, state, 5)
+    saved = small_state()
+    update(state)
+
+    def fail(path: Path, value: Any) -> None:
+        raise Failure
+
+    monkeypatch.setattr(checkpoint, "write_json", fail)
+    with pytest.raises(Failure):
+        save_checkpoint(tmp_path, state, 6)
+    monkeypatch.undo()
+    fresh = small_state(seed=1)
+    assert restore_checkpoint(tmp_path, fresh) == 5
+    assert_same_state(saved, fresh)
+
+
+# Sessions
+
+
+def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
+    state = small_state()
+
+    def run() -> None:
+        with training_session(folder, state, epochs=1, description="", progress=False) as session:
+            session.save()
+            state.step = 3
+            state.networks["other"][1].running_var.fill_(float("inf"))
+            session.save()
+
+    with pytest.raises(
+        DivergenceError, match="step 3: a weight of the other is not finite; the last good checkpoint is"
+    ):
+        run()
+    assert folder.status == "failed"
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
+
+
+def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
+    state = small_state()
+    with training_session(folder, state, epochs=1, description="", progress=False) as session:
+        assert RunFolder.open(folder.path).status == "running"
+        session.log(epoch=1, loss=0.5)
+        session.save()
+    assert RunFolder.open(folder.path).status == "finished"
+    (point,) = folder.read_metrics()
+    assert (point["step"], point["epoch"], point["loss"]) == (2, 1, 0.5)
+
+    def stopped_run() -> None:
+        with training_session(folder, state, epochs=1, description="", progress=False) as session:
+            assert not session.stop_requested
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert session.stop_requested
+            session.stop()
+
+    with pytest.raises(Interrupted, match="stopped at step 2 by SIGTERM and saved"):
+        stopped_run()
+    assert RunFolder.open(folder.path).status == "interrupted"
+    with (
+        pytest.raises(Failure),
+        training_session(folder, state, epochs=1, description="", progress=False),
+    ):
+        raise Failure
+    record = RunFolder.open(folder.path).record
+    assert (record["status"], record["error"]) == ("failed", "Failure")
+
+
+def test_only_a_resumed_session_calls_on_resume(folder: RunFolder) -> None:
+    called = []
+    for expected in ([], [2]):
+        state = small_state(seed=1)
+        with training_session(
+            folder,
+            state,
+            epochs=1,
+            description="",
+            progress=False,
+            on_resume=lambda state=state: called.append(state.step),
+        ) as session:
+            session.save()
+        assert called == expected
+
+
+def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:
+    state = small_state()
+    state.seconds = 1000.0
+    save_checkpoint(folder.checkpoints, state, 0)
+    with training_session(folder, small_state(), epochs=1, description="", progress=False) as session:
+        assert session.seconds >= 1000.0
+        session.save()
+    assert state.seconds <= json.loads((folder.checkpoints / "step-000002" / "state.json").read_text())["seconds"]
+
+
+def test_more_epochs_are_written_into_the_record(folder: RunFolder) -> None:
+    open_run(folder.path, "lstm", LSTMConfig(epochs=150), CPU, resume=True)
+    assert RunFolder.open(folder.path).record["config"]["epochs"] == 150
+
+
+# Randomness and devices
+
+
+def draw(seed: int, purpose: str) -> list[float]:
+    return torch.rand(4, generator=stream(seed, purpose)).tolist()
+
+
+def test_a_stream_is_fixed_by_its_seed_and_purpose(golden: Callable[..., None]) -> None:
+    assert draw(0, "weights") == draw(0, "weights")
+    purposes = ("weights", "split", "dropout", "order/0", "order/1", "order/10")
+    drawn = {(seed, purpose): tuple(draw(seed, purpose)) for seed in (0, 1, 2**63 - 1) for purpose in purposes}
+    assert len(set(drawn.values())) == len(drawn)
+    golden("streams", {f"{seed}/{purpose}": list(values) for (seed, purpose), values in drawn.items()}, relative=1e-6)
+
+
+def test_streams_do_not_disturb_each_other_or_torchs_own() -> None:
+    before = torch.get_rng_state()
+    first, second = stream(0, "weights"), stream(0, "dropout")
+    torch.rand(10, generator=second)
+    assert torch.rand(4, generator=first).tolist() == draw(0, "weights")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "tpu", "meta", "cpu:1", "cuda:x", "CPU", "xpu", "cpu "])
+def test_an_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"^device: {name!r} is unknown; choose from auto, cpu, cuda, cuda:0, mps"):
+        choose_device(name)
+
+
+def test_a_device_that_is_not_here_is_refused() -> None:
+    with pytest.raises(
+        DeviceError, match=r"^device: 'cuda:99' is not on this machine; use --device auto or --device cpu"
+    ):
+        choose_device("cuda:99")
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def all_errors(cls: type[ReviverError] = ReviverError) -> list[type[ReviverError]]:
+    return [cls, *(error for child in cls.__subclasses__() for error in all_errors(child))]
+
+
+@pytest.mark.parametrize("cls", all_errors())
+def test_every_error_has_an_exit_code(cls: type[ReviverError]) -> None:
+    error = Interrupted("stopped", signal.SIGINT) if cls is Interrupted else cls("message")
+    assert error.exit_code in (1, 2, 130)
+    assert str(error) in ("message", "stopped")
