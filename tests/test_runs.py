@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from reviver.errors import DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
+from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
 from reviver.lstm.presets import LSTMConfig
 from reviver.runs import checkpoint
 from reviver.runs.checkpoint import (
@@ -746,6 +746,25 @@ def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:
 def test_more_epochs_are_written_into_the_record(folder: RunFolder) -> None:
     open_run(folder.path, "lstm", LSTMConfig(epochs=150), CPU, resume=True)
     assert RunFolder.open(folder.path).record["config"]["epochs"] == 150
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda config: config.pop("seed"), "^seed: is missing; the run folder was damaged or written by another"),
+        (lambda config: config.update(warmup=3), "^warmup: is not a setting of this version; the run folder was"),
+        (lambda config: config.update(epochs="x"), "^epochs: 'x' is not possible"),
+    ],
+)
+def test_resuming_a_run_with_damaged_settings_is_refused(
+    damage: Callable[[dict[str, Any]], None], message: str, folder: RunFolder
+) -> None:
+    damage(folder.record["config"])
+    folder.save_record()
+    before = (folder.path / "run.json").read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        open_run(folder.path, "lstm", LSTMConfig(), CPU, resume=True)
+    assert (folder.path / "run.json").read_bytes() == before
 
 
 # Randomness and devices

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reviver.config import from_mapping
 from reviver.errors import ConfigError, DivergenceError, Interrupted
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from reviver.runs.folder import MetricsWriter, RunFolder
@@ -151,18 +152,18 @@ def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, r
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
-        ConfigError: if the folder's settings are others than `config`; only `epochs` may have grown.
+        ConfigError: if the folder's settings are damaged, or others than `config`; only `epochs` may have grown.
     """
     if not resume:
         return RunFolder.create(out, kind, config, device)
     folder = RunFolder.open(out, kind)
-    stored = folder.record["config"]
+    stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
     wanted = dataclasses.asdict(config)
     for name, value in wanted.items():
-        may_grow = name == "epochs" and isinstance(stored.get(name), int) and value > stored[name]
-        if stored.get(name) != value and not may_grow:
+        may_grow = name == "epochs" and value > stored[name]
+        if stored[name] != value and not may_grow:
             raise ConfigError(
-                f"{name}: {value!r} is not what this run has ({stored.get(name)!r}); leave it out to resume, or start in a new --out"
+                f"{name}: {value!r} is not what this run has ({stored[name]!r}); leave it out to resume, or start in a new --out"
             )
     if wanted != stored:
         folder.save_record(config=wanted)
