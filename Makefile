@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup report test check format bench clean
+.PHONY: help setup report test check format bench classifier clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,8 +32,12 @@ format: setup  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## measure speed against the public peers
-	$(BIN)/python -m benchmarks
+bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_report times make report)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks $(BENCH)
+
+classifier: setup  ## make the pinned digit classifier anew (minutes)
+	$(BIN)/python -m reviver.gan.train_classifier
 
 clean:  ## remove what setup and report made
 	rm -rf $(VENV) report build dist

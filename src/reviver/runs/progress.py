@@ -33,6 +33,7 @@ class ProgressBar:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._due = 0.0
+        self._started: tuple[float, float] | None = None
         console = Console(stderr=True)
         if visible and console.is_terminal:
             self._bar = Progress(
@@ -69,8 +70,19 @@ class ProgressBar:
         """Show `completed` units done, with `facts` such as the current loss."""
         if not self.due and completed < self._total:
             return
-        self._due = time.monotonic() + (UPDATE_SECONDS if self._bar is not None else LINE_SECONDS)
+        now = time.monotonic()
+        self._due = now + (UPDATE_SECONDS if self._bar is not None else LINE_SECONDS)
+        self._started = self._started or (now, completed)
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, facts=facts)
         elif self._visible:
-            logger.info("%s: %.4g/%d %s  %s", self._description, completed, self._total, self._unit, facts)
+            done = f"{completed:.1f}/{self._total} {self._unit}"
+            logger.info("%s: %s%s  %s", self._description, done, self._time_left(now, completed), facts)
+
+    def _time_left(self, now: float, completed: float) -> str:
+        """The time left at the pace since the first update, in words, once it can be told."""
+        started, completed_then = self._started or (now, completed)
+        if completed <= completed_then or completed >= self._total:
+            return ""
+        seconds = (now - started) / (completed - completed_then) * (self._total - completed)
+        return f", {seconds // 60:.0f} min {seconds % 60:.0f} s left"

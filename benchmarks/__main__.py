@@ -1,0 +1,33 @@
+"""Runs benchmarks by name (all quick ones by default) and keeps their results in docs/measurements."""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.tables import render
+
+QUICK = ("startup", "lstm_epochs", "gan_epoch")
+SLOW = ("whole_report",)
+RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(QUICK + SLOW)}; default: {', '.join(QUICK)}"
+    )
+    names = parser.parse_args().names or QUICK
+    for name in names:
+        if name not in QUICK + SLOW:
+            parser.error(f"{name} is unknown; choose from {', '.join(QUICK + SLOW)}")
+        print(f"measuring {name} ...", file=sys.stderr)
+        result = importlib.import_module(f"benchmarks.{name}").main()
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(render(result))
+
+
+if __name__ == "__main__":
+    main()

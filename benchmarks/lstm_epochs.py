@@ -1,0 +1,59 @@
+"""100 epochs of the report's LSTM run (T = 5), against a training loop over torch.nn.LSTMCell.
+
+Ours is the whole of `reviver lstm train`: validation after each epoch, metrics, checkpoints. The peer
+only makes the same 700 updates, with the same dropout on the hidden state at each step.
+"""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.measure import alternate, machine, ratio, summary
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.tasks import encode_digits
+from reviver.lstm.training import build_data, train
+
+ROUNDS = 5
+TARGET_SECONDS = 4.0
+
+
+def train_ours() -> None:
+    """The report's run into a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        train(LSTMConfig(), Path(folder) / "run", device="cpu")
+
+
+def train_cells() -> None:
+    """The same updates with torch.nn.LSTMCell, a dropout and a linear layer."""
+    config = LSTMConfig()
+    data = build_data(config).train
+    cell, output = nn.LSTMCell(1, config.hidden_size), nn.Linear(config.hidden_size, 10)
+    parameters = [*cell.parameters(), *output.parameters()]
+    optimizer = torch.optim.RMSprop(parameters, lr=config.learning_rate)
+    for _ in range(config.epochs):
+        for indices in torch.randperm(len(data)).split(config.batch_size):
+            batch = data[indices]
+            h = c = torch.zeros(len(indices), config.hidden_size)
+            for x in encode_digits(batch.inputs, "scalar").unbind(1):
+                h, c = cell(x, (h, c))
+                h = functional.dropout(h, config.hidden_dropout)
+            loss = functional.cross_entropy(output(h), batch.classes)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, config.max_norm)
+            optimizer.step()
+
+
+def main() -> dict[str, object]:
+    """Measure, and return seconds a run and their ratio."""
+    seconds = alternate({"ours": train_ours, "LSTMCell loop": train_cells}, ROUNDS)
+    return {
+        "title": "100 epochs of the LSTM at T = 5, against a loop over torch.nn.LSTMCell",
+        "machine": machine(),
+        "seconds_per_run": {name: summary(values) for name, values in seconds.items()},
+        "ratio": ratio(seconds["ours"], seconds["LSTMCell loop"]),
+        "target_seconds": TARGET_SECONDS,
+    }

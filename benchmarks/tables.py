@@ -1,0 +1,37 @@
+"""Benchmark results as Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """Write one result as a heading, a table and the machine that it belongs to."""
+    rows = ["| | median | range | n | target |", "|---|---|---|---|---|"]
+    for key, unit in (("seconds_per_epoch", "s/epoch"), ("seconds_per_run", "s/run"), ("seconds_per_call", "s/call")):
+        for name, values in result.get(key, {}).items():
+            target = f"≤ {result['target_seconds']:g}" if name == "ours" and "target_seconds" in result else ""
+            rows.append(_row(f"{name}, {unit}", values, target))
+    if "ratio" in result:
+        rows.append(
+            _row(
+                "ratio, round by round",
+                result["ratio"],
+                f"≤ {result['target_ratio']}" if "target_ratio" in result else "",
+            )
+        )
+    if "peak_memory_gb" in result:
+        rows.append(f"| peak memory, GB | {result['peak_memory_gb']:.2f} | | 1 | ≤ {result['target_gb']:g} |")
+    return "\n".join([f"### {result['title']}", "", *rows, "", describe(result["machine"]), ""])
+
+
+def describe(machine: Mapping[str, Any]) -> str:
+    """Name the hardware in one line."""
+    return (
+        f"On {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"{machine['memory_gb']} GB, torch {machine['torch']}."
+    )
+
+
+def _row(name: str, values: Mapping[str, float], target: str) -> str:
+    spread = f"{values['min']:.3g} – {values['max']:.3g}" if values["n"] > 1 else ""
+    return f"| {name} | {values['median']:.3g} | {spread} | {values['n']} | {target} |"

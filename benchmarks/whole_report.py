@@ -1,0 +1,32 @@
+"""The time and the peak memory of `reviver report` from nothing, as a whole process. Takes minutes."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.measure import machine, summary
+
+TARGET_SECONDS = 360.0
+TARGET_GB = 2.0
+
+
+def main() -> dict[str, object]:
+    """Measure, and return seconds and gigabytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "reviver", "report", "--out", f"{folder}/report"]
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    if status != 0:
+        raise SystemExit(f"reviver report failed with status {status}")
+    return {
+        "title": "reviver report, from nothing",
+        "machine": machine(),
+        "seconds_per_run": {"ours": summary([seconds])},
+        "target_seconds": TARGET_SECONDS,
+        "peak_memory_gb": usage.ru_maxrss / 2**20,
+        "target_gb": TARGET_GB,
+    }
