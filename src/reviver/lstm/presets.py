@@ -49,7 +49,7 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, TASKS)
-        check_whole("length", self.length, minimum=2)
+        check_whole("length", self.length, minimum=2, maximum=10_000_000)
         check_choice("input", self.input, INPUTS)
         check_whole("data_size", self.data_size, minimum=2)
         check_number("train_fraction", self.train_fraction, above=0, below=1)

@@ -18,6 +18,9 @@ NUM_DIGITS = 10
 PERMUTATION_LIMIT = 10**7
 """Up to this many palindromes are sampled by a permutation of all; beyond it by drawing until none repeats."""
 
+MAX_COUNTED_HALF = 18
+"""Halves of up to this many digits are numbers that an int64 holds."""
+
 
 class Palindromes:
     """A set of distinct palindromes of one length.
@@ -86,7 +89,10 @@ def make_palindromes(length: int, size: int, generator: torch.Generator) -> Pali
         raise ConfigError(f"length: {length} is not possible; give a whole number of at least 2")
     if size < 1:
         raise ConfigError(f"size: {size} is not possible; give a whole number of at least 1")
-    half, count = half_length(length), count_palindromes(length)
+    half = half_length(length)
+    if half > MAX_COUNTED_HALF:  # more palindromes than any size, and a number too long to be worth writing out
+        return Palindromes(_draw_distinct(size, half, generator), length)
+    count = count_palindromes(length)
     if count <= size:
         return Palindromes(_to_digits(torch.arange(count), half), length)
     if count <= PERMUTATION_LIMIT:
@@ -125,9 +131,9 @@ def _to_digits(numbers: Tensor, width: int) -> Tensor:
 def _draw_distinct(size: int, width: int, generator: torch.Generator) -> Tensor:
     """Draw `size` distinct rows of `width` random digits, [size, width] uint8.
 
-    Rows with different beginnings differ, so only the first 18 digits, which fit an int64, are compared.
+    Rows with different beginnings differ, so only the digits that fit an int64 are compared.
     """
-    compared = min(width, 18)
+    compared = min(width, MAX_COUNTED_HALF)
     powers = NUM_DIGITS ** torch.arange(compared)
     rows = torch.empty(0, width, dtype=torch.uint8)
     while len(rows) < size:

@@ -212,7 +212,7 @@ class MetricsWriter:
         with explained(self._path):
             self._file.write(json.dumps(clean, allow_nan=False) + "\n")
             self._file.flush()
-            for name, value in point.items():
+            for name, value in clean.items():
                 if isinstance(value, float):
                     self._tensorboard.add_scalar(name, value, point["step"])
         self.count += 1
