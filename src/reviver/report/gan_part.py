@@ -1,0 +1,311 @@
+"""Section 2 of the report: the GAN."""
+
+import math
+
+from reviver.gan.latent import CONFIDENCE
+from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
+from reviver.report import numbers, original, pictures
+from reviver.report.comparison import count_digits
+from reviver.report.evidence import GANEvidence, Recognition
+from reviver.report.model import (
+    Block,
+    Bullets,
+    Equations,
+    Figure,
+    FigureRow,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+    code,
+    plain,
+    prose,
+)
+
+LOSSES = r"""
+L_D &= 1/2 (EE_x [-log D(x)] + EE_z [-log (1 - D(G(z)))]) \
+L_G &= EE_z [-log D(G(z))]
+"""
+
+
+def gan_sections(evidence: GANEvidence) -> list[Section]:
+    """Section 2 with its parts."""
+    config = evidence.run.config
+    intro = prose(
+        "A generator $G$ turns noise into images; a discriminator $D$ tells them from real ones. They are "
+        "trained against each other on "
+        "{images} images of {data} for {epochs} epochs. {caveat}",
+        images=numbers.whole(evidence.run.folder.record["data"]["images"]),
+        data=_data_name(evidence),
+        epochs=str(config.epochs),
+        caveat=_caveat(evidence),
+    )
+    return [
+        Section("2", "Generative adversarial network", 1, (Paragraph(intro),)),
+        Section("2.1", "Model structure", 2, _structure(evidence)),
+        Section("2.2", "Results", 2, _results(evidence)),
+    ]
+
+
+def _data_name(evidence: GANEvidence) -> str:
+    name = str(evidence.run.folder.record["data"].get("name", "unknown"))
+    return "MNIST" if name == "mnist" else name
+
+
+def _caveat(evidence: GANEvidence) -> str:
+    if evidence.run.config.epochs >= original.GAN_EPOCHS:
+        return "All numbers are of one run with one seed."
+    return (
+        f"That is fewer than the {original.GAN_EPOCHS} of the script that the report follows, to keep it short; "
+        f"its figures show what "
+        "that gives. All numbers are of one run with one seed."
+    )
+
+
+def _structure(evidence: GANEvidence) -> tuple[Block, ...]:
+    run = evidence.run
+    shape = numbers.times(run.generator.image_shape)
+    return (
+        Figure(
+            "Figure C",
+            pictures.NETWORKS,
+            "drawing",
+            prose(
+                "Both networks. A box is a linear layer with its width and what follows it; its height grows "
+                "with the logarithm of the width."
+            ),
+            "Diagram of the generator, whose layers widen from the noise to the image, and of the "
+            "discriminator, whose layers "
+            "narrow from the image to one probability.",
+        ),
+        Bullets(
+            (
+                prose(
+                    "**Generator.** {latent} numbers of noise, drawn from $z tilde cal(N)(0, I)$, pass through "
+                    "linear layers, with LeakyReLU "
+                    "of slope {slope} and (from the second on) BatchNorm before it. The last layer has a number "
+                    "for each of the {pixels} "
+                    "pixels, Tanh brings them into −1 to 1, and they are arranged as {shape}.",
+                    latent=str(run.config.latent_size),
+                    slope=f"{NEGATIVE_SLOPE:g}",
+                    pixels=str(math.prod(run.generator.image_shape)),
+                    shape=shape,
+                ),
+                prose(
+                    "**Discriminator.** The pixels of an image pass through linear layers with LeakyReLU "
+                    "between them; a sigmoid "
+                    "makes the last number the probability that the image is real."
+                ),
+            )
+        ),
+        Paragraph(
+            prose(
+                "$D$ minimises $L_D$, $G$ minimises $L_G$ (the non-saturating form). Both are computed from the "
+                "number before the "
+                "sigmoid, since the logarithm of a rounded probability could overflow."
+            )
+        ),
+        Equations(LOSSES),
+        Paragraph(
+            prose(
+                "Each batch of {batch} real images makes one update of each network by Adam with step size "
+                "{rate} and "
+                "$beta_1$ = {beta1}, $beta_2$ = {beta2}.",
+                batch=str(run.config.batch_size),
+                rate=f"{run.config.learning_rate:g}",
+                beta1=f"{run.config.beta1:g}",
+                beta2=f"{run.config.beta2:g}",
+            )
+        ),
+        _parameters(evidence),
+    )
+
+
+def _parameters(evidence: GANEvidence) -> Table:
+    """Parameters of both networks, a row for each module that has any."""
+    rows: list[tuple[Text, ...]] = []
+    networks: tuple[tuple[str, Generator | Discriminator], ...] = (
+        ("generator", evidence.run.generator),
+        ("discriminator", evidence.run.discriminator),
+    )
+    for name, network in networks:
+        for place, module in network.layers.named_children():
+            parameters = list(module.named_parameters())
+            if parameters:
+                shapes = ", ".join(f"{part} {numbers.times(tensor.shape)}" for part, tensor in parameters)
+                count = sum(tensor.numel() for _, tensor in parameters)
+                rows.append(
+                    (
+                        code(f"{name}.layers.{place}"),
+                        plain(type(module).__name__),
+                        plain(shapes),
+                        plain(numbers.whole(count)),
+                    )
+                )
+        total = sum(tensor.numel() for tensor in network.parameters())
+        rows.append((plain(f"all of the {name}"), plain(""), plain(""), plain(numbers.whole(total))))
+    header = (plain("Module"), plain("Kind"), plain("Parameters and their shapes"), plain("Numbers"))
+    caption = prose("Parameters of both networks, read from the networks.")
+    return Table("", caption, header, tuple(rows), "lllr", (0, 0, 1, 0), True)
+
+
+def _results(evidence: GANEvidence) -> tuple[Block, ...]:
+    grids = FigureRow(
+        tuple(
+            Figure(
+                f"Figure {index}",
+                name,
+                "pixels",
+                prose("{when}: {epoch}.", when=when, epoch=_after(epoch)),
+                f"Grid of 25 generated images {_after(epoch)}.",
+            )
+            for index, (name, when, (epoch, _)) in enumerate(
+                zip(pictures.GRIDS, ("Start", "Middle", "End"), evidence.grids, strict=True), start=2
+            )
+        )
+    )
+    blocks: list[Block] = [
+        Paragraph(
+            prose(
+                "Figures 2 to 4 show the same 25 noise vectors at the start, in the middle and at the end of "
+                "training. BatchNorm uses its "
+                "running statistics there, so that an image depends on its own noise only. Before training the "
+                "images are grey noise."
+            )
+        ),
+        grids,
+    ]
+    if evidence.judgement is not None:
+        blocks += _judgement(evidence)
+    blocks += [_walk(evidence), Paragraph(_losses_text(evidence)), _losses(evidence), _animation(evidence)]
+    return tuple(blocks)
+
+
+def _after(epoch: int) -> str:
+    return "before training" if epoch == 0 else f"after {epoch} epoch{'s' * (epoch > 1)}"
+
+
+def _judgement(evidence: GANEvidence) -> list[Block]:
+    judged = evidence.judgement
+    assert judged is not None
+    text = prose(
+        "How good are they? A convolutional network that was trained on MNIST's training images to name digits, "
+        "and names {accuracy} of "
+        "{real_size} test images rightly (chance: {chance}), is asked about {size} new samples. It recognises "
+        "{share} of them with a confidence "
+        "of at least {confidence}, of the real test images {ceiling}. Confidence alone proves little: of the "
+        "untrained generator's "
+        "grey samples it also recognises {floor}, all as {floor_digits}. So the last column counts at most a "
+        "tenth of the images for each "
+        "digit, and a generator that repeats one digit gets {chance} there, which is chance. The trained "
+        "generator gets {balanced} "
+        "and draws {digits}. This says whether a sample looks like a digit and whether digits are left out, not "
+        "whether it looks written by hand.",
+        accuracy=numbers.percent(judged.real_accuracy),
+        real_size=str(judged.real.size),
+        chance=numbers.coarse_percent(1 / len(judged.real.counts)),
+        size=str(judged.after.size),
+        share=_share(judged.after),
+        confidence=numbers.coarse_percent(CONFIDENCE),
+        digits=count_digits(judged.after),
+        floor_digits=count_digits(judged.before),
+        balanced=numbers.percent(judged.after.balanced),
+        ceiling=_share(judged.real),
+        floor=_share(judged.before),
+    )
+    header = (plain("Images"), *(plain(digit) for digit in range(10)), plain("All"), plain("Balanced"))
+    rows = tuple(
+        (
+            plain(name),
+            *(plain(count) for count in recognition.counts),
+            plain(numbers.percent(recognition.share)),
+            plain(numbers.percent(recognition.balanced)),
+        )
+        for name, recognition in (
+            ("untrained generator", judged.before),
+            ("trained generator", judged.after),
+            ("real test images", judged.real),
+        )
+    )
+    caption = prose(
+        "Digits that the classifier recognises with a confidence of at least {confidence}, among {size} images each.",
+        confidence=numbers.coarse_percent(CONFIDENCE),
+        size=str(judged.after.size),
+    )
+    return [Paragraph(text), Table("", caption, header, rows, "l" + 12 * "r", (1, *(12 * (0,))))]
+
+
+def _share(recognition: Recognition) -> str:
+    return f"{numbers.percent(recognition.share)} ± {numbers.percent(recognition.error)}"
+
+
+def _walk(evidence: GANEvidence) -> Figure:
+    walk = evidence.walk
+    steps = len(walk.images) - 2
+    if walk.digits is None:
+        caption = prose(
+            "{steps} steps in latent space between two images, on a straight line between their noise vectors. "
+            "No two different "
+            "digits were recognised among this generator's samples, so the ends are two images that differ much.",
+            steps=str(steps),
+        )
+        alt = f"Row of {steps + 2} generated images that change step by step from the first to the last."
+    else:
+        caption = prose(
+            "{steps} steps in latent space from a {first} to a {last}, on a straight line between their noise "
+            "vectors. Below: the digit that the "
+            "classifier takes each image for, and its confidence. Also saved as `figures/interpolation.pdf`.",
+            steps=str(steps),
+            first=str(walk.digits[0]),
+            last=str(walk.digits[-1]),
+        )
+        alt = (
+            f"Row of {steps + 2} generated images that change step by step from a {walk.digits[0]} to a "
+            f"{walk.digits[-1]}; "
+            f"the classifier reads them as {', '.join(map(str, walk.digits))}."
+        )
+    return Figure("Figure 5", pictures.INTERPOLATION, "pixels", caption, alt)
+
+
+def _losses_text(evidence: GANEvidence) -> Text:
+    last = evidence.metrics[-1]
+    return prose(
+        "Each point of Figure D sums up {updates} updates. Neither loss has to fall: they measure two networks "
+        "against each other, not "
+        "against a fixed goal. At the end $L_G$ is {generator} and $L_D$ {discriminator}; $D$ gives real images "
+        "a probability of {real} and "
+        "generated ones {fake} on average, where 50 % for both would mean that it cannot tell them apart (then "
+        "$L_G = L_D = log 2$).",
+        updates=str(evidence.run.config.log_every),
+        generator=_number(last["generator_loss"], numbers.loss),
+        discriminator=_number(last["discriminator_loss"], numbers.loss),
+        real=_number(last["probability_real"], numbers.coarse_percent),
+        fake=_number(last["probability_fake"], numbers.coarse_percent),
+    )
+
+
+def _number(value: float | None, show: numbers.Format) -> str:
+    return "not finite" if value is None else show(value)
+
+
+def _losses(evidence: GANEvidence) -> Figure:
+    return Figure(
+        "Figure D",
+        pictures.LOSSES,
+        "drawing",
+        prose("Losses of both networks, and the discriminator's answers to real and generated images."),
+        f"Two line charts over {evidence.run.config.epochs} epochs: the losses of generator and discriminator, "
+        f"and the mean "
+        "probability that the discriminator gives to real and to generated images.",
+    )
+
+
+def _animation(evidence: GANEvidence) -> Figure:
+    return Figure(
+        "Figure E",
+        pictures.ANIMATION,
+        "animation",
+        prose("The 25 images through {epochs} epochs of training.", epochs=str(evidence.run.config.epochs)),
+        "Animation of the grid of 25 generated images, from noise to what they are at the end.",
+        0.6,
+    )
