@@ -277,7 +277,7 @@ def _judgement_rows(evidence: GANEvidence) -> list[Row]:
     judged = evidence.judgement
     if judged is None:
         return []
-    share = f"{numbers.percent(judged.after.share)} ± {numbers.percent(judged.after.error)}"
+    share = numbers.plus_minus(judged.after.share, judged.after.error, numbers.percent)
     return [
         Row(
             plain(f"Samples recognised as a digit with at least {numbers.coarse_percent(CONFIDENCE)} confidence"),

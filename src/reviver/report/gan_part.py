@@ -177,7 +177,7 @@ def _results(evidence: GANEvidence) -> tuple[Block, ...]:
     ]
     if evidence.judgement is not None:
         blocks += _judgement(evidence)
-    blocks += [_walk(evidence), Paragraph(_losses_text(evidence)), _losses(evidence), _animation(evidence)]
+    blocks += [Paragraph(_walk_text()), _walk(evidence), Paragraph(_losses_text(evidence)), _losses(evidence), _animation(evidence)]
     return tuple(blocks)
 
 
@@ -236,7 +236,14 @@ def _judgement(evidence: GANEvidence) -> list[Block]:
 
 
 def _share(recognition: Recognition) -> str:
-    return f"{numbers.percent(recognition.share)} ± {numbers.percent(recognition.error)}"
+    return numbers.plus_minus(recognition.share, recognition.error, numbers.percent)
+
+
+def _walk_text() -> Text:
+    return prose(
+        "Where the generator has learned a smooth map, its image changes little by little while the noise moves from one vector "
+        "to another. Figure 5 walks between two samples: pictures between that look like no digit mark the border of two."
+    )
 
 
 def _walk(evidence: GANEvidence) -> Figure:
@@ -297,6 +304,7 @@ def _losses(evidence: GANEvidence) -> Figure:
         f"Two line charts over {evidence.run.config.epochs} epochs: the losses of generator and discriminator, "
         f"and the mean "
         "probability that the discriminator gives to real and to generated images.",
+        floats=False,
     )
 
 

@@ -150,7 +150,7 @@ def _training(evidence: LSTMEvidence) -> tuple[Block, ...]:
             "that signals and "
             "gradients keep their scale through a step. Equal weights would give all units equal gradients, so they "
             "would stay equal. "
-            "The forget gate's bias starts at {bias}, which opens the gate to 73 % and lets the cell remember "
+            "The forget gate's bias starts at {bias}, which opens the gate to OPEN and lets the cell remember "
             "before it has learned "
             "to; all other biases start at 0."
         ),
@@ -174,7 +174,7 @@ def _training(evidence: LSTMEvidence) -> tuple[Block, ...]:
         ),
     )
     texts = [
-        item.replace("73 %", numbers.coarse_percent(1 / (1 + math.exp(-original.FORGET_BIAS.value)))) for item in items
+        item.replace("OPEN", numbers.coarse_percent(1 / (1 + math.exp(-original.FORGET_BIAS.value)))) for item in items
     ]
     return (Bullets(tuple(prose(text, **values) for text in texts)),)
 

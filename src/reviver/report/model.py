@@ -109,6 +109,7 @@ class Figure:
         kind: `drawing` (lines; may be inverted on a dark screen), `pixels` or `animation` (on screens only).
         alt: what is to be seen, for who cannot see it.
         width: fraction of the line.
+        floats: whether it may move to the top or the bottom of a page of the PDF.
     """
 
     label: str
@@ -117,6 +118,7 @@ class Figure:
     caption: Text
     alt: str
     width: float = 1.0
+    floats: bool = True
 
 
 @dataclass(frozen=True)

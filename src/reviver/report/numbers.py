@@ -6,20 +6,23 @@ from typing import NamedTuple
 
 Format = Callable[[float], str]
 
+NO_BREAK = "\u00a0"
+"""The space between a number and its unit; a line does not break there."""
+
 
 def percent(value: float) -> str:
     """0.8575 -> "85.75 %"."""
-    return f"{100 * value:.2f} %"
+    return f"{100 * value:.2f}{NO_BREAK}%"
 
 
 def coarse_percent(value: float) -> str:
     """0.8575 -> "86 %"; a small share that is not 0 is not shown as 0."""
-    return f"{100 * value:.0f} %" if value == 0 or value >= 0.01 else f"{100 * value:.1g} %"
+    return f"{100 * value:.0f}{NO_BREAK}%" if value == 0 or value >= 0.01 else f"{100 * value:.1g}{NO_BREAK}%"
 
 
 def points(value: float) -> str:
     """A difference of two percentages: 0.1375 -> "13.75 points"."""
-    return f"{100 * value:.2f} points"
+    return f"{100 * value:.2f}{NO_BREAK}points"
 
 
 def loss(value: float) -> str:
@@ -37,13 +40,18 @@ def whole(value: float) -> str:
 def seconds(value: float) -> str:
     """4.687 -> "4.7 s", 513.2 -> "8.6 min"."""
     if value < 100:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
+        return f"{value:.1f}{NO_BREAK}s"
+    return f"{value / 60:.1f}{NO_BREAK}min" if value < 6000 else f"{value / 3600:.1f}{NO_BREAK}h"
 
 
 def times(shape: Sequence[int]) -> str:
     """(128, 1) -> "128 × 1"."""
     return " × ".join(map(str, shape))
+
+
+def plus_minus(value: float, error: float, show: Format) -> str:
+    """A value with its error, the unit once: "85.75 ± 1.20 %"."""
+    return f"{show(value).split(NO_BREAK)[0]} ± {show(error)}"
 
 
 class Spread(NamedTuple):
@@ -66,12 +74,12 @@ class Spread(NamedTuple):
         return min(self.values) - 1e-9 <= value <= max(self.values) + 1e-9
 
     def show(self, show: Format) -> str:
-        """Mean ± deviation, such as "85.75 % ± 1.20 %", or the one value there is."""
+        """Mean ± deviation, such as "85.75 ± 1.20 %", or the one value there is."""
         if self.deviation is None:
             return show(self.mean)
-        return f"{show(self.mean)} ± {show(self.deviation)}"
+        return plus_minus(self.mean, self.deviation, show)
 
     def show_range(self, show: Format) -> str:
-        """Lowest to highest, such as "85.25 % to 87.63 %", or the one value there is."""
+        """Lowest to highest, such as "85.25 to 87.63 %", or the one value there is."""
         low, high = show(min(self.values)), show(max(self.values))
-        return low if low == high else f"{low} to {high}"
+        return low if low == high else f"{low.split(NO_BREAK)[0]} to {high}"
