@@ -8,13 +8,16 @@ import dataclasses
 import difflib
 import re
 from argparse import ArgumentError, RawDescriptionHelpFormatter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 import reviver
-from reviver.config import override
+from reviver.config import check_flag, choose_preset, override
 from reviver.errors import ConfigError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.presets import GANConfig
@@ -51,7 +54,7 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         'reviver lstm predict runs/lstm "1 2 3 2"\n'
         "reviver gan train --preset short --out runs/gan\n"
         "reviver gan interpolate runs/gan --from 3 --to 8",
-        version=f"reviver {reviver.__version__}",
+        version=reviver.__version__,
         prog="reviver",
     )
     commands = parser.add_subcommands(dest="command", metavar="COMMAND", required=True)
@@ -77,6 +80,7 @@ def parse(arguments: Sequence[str]) -> Request:
     """
     arguments = [_with_underscores(argument) for argument in arguments]
     parser = build_parser(arguments)
+    _check_before_parsing(arguments, parser)
     try:
         options = parser.parse_args(arguments)
         given = parser.parse_args(arguments, defaults=False)
@@ -87,6 +91,7 @@ def parse(arguments: Sequence[str]) -> Request:
         if level in options:
             word = options[level]
             command, options, given = (*command, word), options[word], given[word]
+    _check_after_parsing(options)
     return Request(command, options, given.as_dict())
 
 
@@ -94,6 +99,45 @@ def requested_config(request: Request, base: Any) -> Any:
     """Return `base` with those of its fields changed that were given."""
     names = {field.name for field in dataclasses.fields(base)}
     return override(base, {name: value for name, value in request.given.items() if name in names})
+
+
+def _check_before_parsing(arguments: Sequence[str], parser: ArgumentParser) -> None:
+    """Refuse an unknown preset even with --print_config, and settings files that the parser has no good words for."""
+    words, known = _place(arguments, parser)
+    presets: Mapping[tuple[str, ...], Mapping[str, Any]] = {
+        ("lstm", "train"): LSTM_PRESETS,
+        ("gan", "train"): GAN_PRESETS,
+    }
+    if tuple(words) not in presets:
+        return
+    choose_preset(presets[tuple(words)], _preset_asked_for(arguments))
+    for path in _values_of("--config", arguments):
+        _check_settings_file(Path(path), [option.removeprefix("--") for option in known])
+
+
+def _check_settings_file(path: Path, known: Sequence[str]) -> None:
+    """Refuse a settings file that cannot be read or holds something other than options."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config: {path} cannot be read ({error.strerror}); give a YAML or JSON file") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"config: {path} is neither YAML nor JSON ({error}); correct the file") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"config: {path} holds no settings; write one a line, such as epochs: 20")
+    for name in settings:
+        if name not in known:
+            advice = _suggestion(str(name), known) or f"the settings are {', '.join(known)}"
+            raise ConfigError(f"config: {path} sets {name!r}, which is no setting; {advice}")
+
+
+def _check_after_parsing(options: Namespace) -> None:
+    """Refuse values that the parser lets pass."""
+    for name in ("resume", "json", "quiet", "debug"):
+        if name in options:
+            check_flag(name, options[name])
+    if options.get("out", None) == "":
+        raise ConfigError("out: '' is not possible; give a path, or leave --out out")
 
 
 # The options of each command
@@ -127,7 +171,12 @@ def _lstm_evaluate_parser() -> ArgumentParser:
     )
     parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
     parser.add_argument(
-        "--length", type=int, action="append", metavar="T", help="Length of the palindromes; may be repeated."
+        "--length",
+        type=int,
+        nargs=1,
+        action="extend",
+        metavar="T",
+        help="Length of the palindromes; may be repeated. By default the run's.",
     )
     parser.add_argument("--size", type=int, default=10_000, metavar="N", help="The most palindromes at another length.")
     return _with_common_options(_with_checkpoint(parser))
@@ -244,12 +293,13 @@ def _add(subcommands: Any, name: str, parser: ArgumentParser) -> ArgumentParser:
 
 def _preset_asked_for(arguments: Sequence[str]) -> str:
     """Find the value of --preset before parsing."""
-    for index, argument in enumerate(arguments):
-        if argument == "--preset" and index + 1 < len(arguments):
-            return arguments[index + 1]
-        if argument.startswith("--preset="):
-            return argument.removeprefix("--preset=")
-    return "report"
+    return next(reversed(_values_of("--preset", arguments)), "report")
+
+
+def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
+    """All values that `option` has in `arguments`, before parsing."""
+    values = [value for name, value in pairwise(arguments) if name == option]
+    return values or [one.removeprefix(f"{option}=") for one in arguments if one.startswith(f"{option}=")]
 
 
 def _with_underscores(argument: str) -> str:
@@ -267,18 +317,46 @@ def _explain(message: str, arguments: Sequence[str], parser: ArgumentParser) -> 
     """Turn a message of the parser into one line that names the field, the value and the remedy."""
     words, known = _place(arguments, parser)
     command = " ".join(["reviver", *words])
-    if match := re.search(r'Parser key "([^"]+)":\s*Expected a (.+?)\. Got value: (.*)', message, re.DOTALL):
-        field, wanted, value = match.groups()
-        return f"{field}: {value.strip()!r} is not possible; give {_in_words(wanted)}"
-    if match := re.search(r"unrecognized arguments: (\S+)", message):
-        wrong = match[1].split("=")[0]
-        return f"{wrong}: there is no such option; {_suggestion(wrong, known) or f'see {command} --help'}"
-    if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-        choices = match[2].replace("'", "")
-        return f"command: {match[1]!r} is unknown; {_suggestion(match[1], known) or f'choose from {choices}'}"
-    if match := re.search(r"to be one of \{([^}]*)\}, but it was not provided", message):
-        return f"command: none is given after {command}; choose from {match[1].replace(',', ', ')}"
-    return f"{' '.join(message.split())}; see {command} --help"
+    see_help = f"see {command} --help"
+
+    def superfluous(wrong: str) -> str:
+        option = re.split(r"[\s=]", wrong, maxsplit=1)[0]
+        if option.startswith("-"):
+            return f"{option}: there is no such option; {_suggestion(option, known) or see_help}"
+        return f"{option}: is one argument too many (quote a text that has spaces); {see_help}"
+
+    def unknown_command(wrong: str, choices: str) -> str:
+        advice = _suggestion(wrong, known) or f"choose from {choices}".replace("'", "")
+        return f"command: {wrong!r} is unknown; {advice}"
+
+    explanations: dict[str, Callable[..., str]] = {
+        r'Parser key "([^"]+)":\s*Expected a (.+?)\. Got value: (.*)': lambda option, wanted, value: (
+            f"{_option(option)}: {value.strip()!r} is not possible; give {_in_words(wanted)}"
+        ),
+        r"argument (\S+): invalid (\w+) value: (.*)": lambda option, wanted, value: (
+            f"{_option(option)}: {value} is not possible; give {_in_words(wanted)}"
+        ),
+        r"argument (\S+): expected (?:one|1) argument": lambda option: (
+            f"{_option(option)}: no value is given after it; {see_help}"
+        ),
+        r"arguments are required: (.*)": lambda options: (
+            f"{', '.join(_option(one).upper() for one in options.split(', '))}: not given; {see_help}"
+        ),
+        r"unrecognized arguments: (.+)": superfluous,
+        r"invalid choice: '([^']*)' \(choose from (.*)\)": unknown_command,
+        r"to be one of \{([^}]*)\}, but it was not provided": lambda choices: (
+            f"command: none is given after {command}; choose from {choices.replace(',', ', ')}"
+        ),
+    }
+    for pattern, explain in explanations.items():
+        if match := re.search(pattern, message, re.DOTALL):
+            return explain(*match.groups())
+    return f"{' '.join(message.split())}; {see_help}"
+
+
+def _option(name: str) -> str:
+    """The name of an option as it is typed, without dashes: `length` of `--length` and of `lstm.train.length`."""
+    return name.removeprefix("--").rpartition(".")[2]
 
 
 def _place(arguments: Sequence[str], parser: ArgumentParser) -> tuple[list[str], list[str]]:
@@ -296,7 +374,7 @@ def _place(arguments: Sequence[str], parser: ArgumentParser) -> tuple[list[str],
 
 
 def _suggestion(wrong: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(wrong, known, n=1)
+    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else ""
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = parse(arguments)
         COMMANDS[request.command](request)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments and not isinstance(error, KeyboardInterrupt):
-            logging.getLogger("reviver").exception("")
+            traceback.print_exception(error)
         return report_failure(error)
     return 0
 
@@ -48,7 +50,12 @@ def report_failure(error: BaseException) -> int:
         case BrokenPipeError():  # whoever read our output has gone
             sys.stdout = None
             return 0
-        case MemoryError():
+        case OSError():  # files that we write explain themselves, see runs/files.py
+            message, exit_code = (
+                f"{error.filename or 'output'}: {error.strerror or error}; free space or go elsewhere",
+                1,
+            )
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "memory" in str(error):
             message, exit_code = "out of memory; use smaller sizes or batches", 1
         case _:
             message, exit_code = f"{type(error).__name__}: {error}; run again with --debug and report it", 1

@@ -14,10 +14,12 @@ from reviver.errors import ConfigError
 
 Config = TypeVar("Config")
 
+MAX_SEED = 2**63 - 1
+
 
 def check_whole(field: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
     """Refuse `value` unless it is an `int` (not a `bool`) in [minimum, maximum]."""
-    wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    wanted = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not (is_whole and minimum <= cast("int", value) and (maximum is None or cast("int", value) <= maximum)):
         raise ConfigError(f"{field}: {value!r} is not possible; give a whole number {wanted}")

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from reviver.config import from_mapping
+from reviver.config import check_choice, from_mapping
 from reviver.errors import ConfigError, RunFolderError
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import GANConfig
@@ -60,6 +60,7 @@ def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> 
 
     Raises:
         RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.
+        ConfigError: if `checkpoint` is anything else.
         DeviceError: if there is no such device.
     """
     folder = RunFolder.open(path)
@@ -68,6 +69,7 @@ def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> 
 
 def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> LSTMRun:
     """Open the LSTM run in `folder`, see `load`."""
+    check_choice("checkpoint", checkpoint, ("last", "best"))
     chosen_device = choose_device(device)
     config = _read_config(folder, LSTMConfig)
     network = build_network(config)
@@ -77,6 +79,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
     """Open the GAN run in `folder`, see `load`."""
+    check_choice("checkpoint", checkpoint, ("last",))
     chosen_device = choose_device(device)
     config = _read_config(folder, GANConfig)
     generator, discriminator = build_networks(config, _read_image_shape(folder))

@@ -65,7 +65,7 @@ def read_grid(path: Path) -> NDArray[np.uint8]:
 
 def save_animation(samples: Path, path: Path) -> None:
     """Join the grids samples/epoch-NNNN.png, in order and with their epoch below, to one GIF that repeats for ever."""
-    paths = sorted(samples.glob("epoch-*.png"))
+    paths = sorted(samples.glob("epoch-[0-9]*.png"), key=lambda one: (len(one.name), one.name))
     stride = math.ceil(len(paths) / MAX_FRAMES)
     shown = paths[::stride] if (len(paths) - 1) % stride == 0 else [*paths[::stride], paths[-1]]
     frames = [_captioned(read_grid(one), f"epoch {int(one.stem.removeprefix('epoch-'))}") for one in shown]

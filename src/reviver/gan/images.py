@@ -239,7 +239,7 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
             f"an array of shape {list(array.shape)} is not images; give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3",
         )
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(np.array(array, order="C"))  # a copy that may be written to
     if array.size and array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if 0 <= low <= high <= 1:

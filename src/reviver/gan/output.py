@@ -3,6 +3,7 @@
 Shapes: N images, C channels, H height, W width, Z latent size, S images on a path.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reviver.config import MAX_SEED, check_choice, check_whole
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.figures import interpolation_strip, sample_grid
 from reviver.gan.grids import save_grid
-from reviver.gan.latent import choose_digits, choose_distant, interpolate
+from reviver.gan.latent import PATHS, choose_digits, choose_distant, interpolate
 from reviver.gan.networks import Generator
 from reviver.gan.training import draw
 from reviver.loading import GANRun
@@ -24,6 +26,10 @@ from reviver.runs.randomness import stream
 
 CHUNK = 2048
 MAX_GRID_IMAGES = 2500
+MAX_SAMPLE_BYTES = 8 << 30
+"""All samples are in memory at once."""
+MAX_STEPS = 48
+"""More images in one row cannot be told apart."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,10 @@ def draw_samples(generator: Generator, n: int, seed: int) -> tuple[Tensor, Tenso
     """Draw `n` images; returns them [N, C, H, W] in [-1, 1] and their noise [N, Z], both on the CPU.
 
     Raises:
-        ConfigError: if `n` is below 1 or `seed` negative.
+        ConfigError: if `n` is below 1 or so large that the images take too much memory, or `seed` is out of range.
     """
-    if n < 1:
-        raise ConfigError(f"n: {n} is not possible; give a whole number of at least 1")
-    if seed < 0:
-        raise ConfigError(f"seed: {seed} is not possible; give a whole number of at least 0")
+    check_whole("n", n, minimum=1, maximum=MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape)))
+    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
     z = torch.randn(n, generator.latent_size, generator=stream(seed, "samples"))
     return _draw(generator, z), z
 
@@ -94,8 +98,9 @@ def draw_interpolation(run: GANRun, first: int | None, last: int | None, steps: 
             )
         if digit is not None and not 0 <= digit <= 9:
             raise ConfigError(f"{name}: {digit} is not a digit; give 0 to 9")
-    if seed < 0:
-        raise ConfigError(f"seed: {seed} is not possible; give a whole number of at least 0")
+    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    check_whole("steps", steps, minimum=0, maximum=MAX_STEPS)
+    check_choice("path", path, PATHS)
     classifier = DigitClassifier.pinned() if run.is_digits else None
     ends = (
         choose_digits(run.generator, classifier, seed, first, last)

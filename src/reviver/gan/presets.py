@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from reviver.config import check_number, check_whole
+from reviver.config import MAX_SEED, check_number, check_whole
 from reviver.errors import ConfigError
 
 
@@ -32,7 +32,7 @@ class GANConfig:
     sample_every: int = 5
     """Epochs between two grids of samples from the same 25 noise vectors."""
     log_every: int = 100
-    """Updates that one line of the metrics sums up."""
+    """Updates that one line of the metrics sums up, or all of an epoch if those are fewer."""
     checkpoint_every: int = 1
     """Epochs between two checkpoints."""
     seed: int = 0
@@ -52,7 +52,7 @@ class GANConfig:
         check_whole("sample_every", self.sample_every, minimum=1)
         check_whole("log_every", self.log_every, minimum=1)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
-        check_whole("seed", self.seed, minimum=0, maximum=2**63 - 1)
+        check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
 
 
 PRESETS = MappingProxyType(

@@ -3,6 +3,7 @@
 Shapes: N batch, Z latent size, C channels, H height, W width.
 """
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from reviver.errors import DataError
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.networks import Discriminator, Generator, discriminator_loss, generator_loss
@@ -119,14 +121,15 @@ def train(
     generator.to(chosen_device)
     discriminator.to(chosen_device)
     g_optimizer, d_optimizer = build_optimizers(config, generator, discriminator)
+    log_every = min(config.log_every, count_batches(len(data.images), config.batch_size))
     state = TrainingState(
         networks={"generator": generator, "discriminator": discriminator},
         optimizers={"generator": g_optimizer, "discriminator": d_optimizer},
         generators={"noise": stream(config.seed, "noise", chosen_device)},
-        tensors={"history": torch.zeros(config.log_every, len(StepResult._fields), device=chosen_device)},
+        tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    folder.save_record(data={"name": data.name, "images": len(data.images), "image_shape": list(data.image_shape)})
+    note_data(folder, data)
     fixed_z = torch.randn(GRID_SIZE, config.latent_size, generator=stream(config.seed, "grid")).to(chosen_device)
     description = f"GAN {data.name}"
     with training_session(folder, state, epochs=config.epochs, description=description, progress=progress) as session:
@@ -156,36 +159,65 @@ def train_epoch(
     history, noise = state.tensors["history"], state.generators["noise"]
     pixels = data.images.to(history.device)
     order = permutation(len(pixels), stream(config.seed, f"order/{state.epoch}"), history.device)
-    batches = [indices for indices in order.split(config.batch_size) if len(indices) > 1]  # BatchNorm needs two
+    batches = order.split(config.batch_size)[: count_batches(len(pixels), config.batch_size)]
     for indices in batches[state.batch :]:
         real = from_pixels(pixels[indices])
         z = torch.randn(len(indices), config.latent_size, device=history.device, generator=noise)
         result = train_step(generator, discriminator, g_optimizer, d_optimizer, real, z)
-        history[state.step % config.log_every] = torch.stack(result)
+        history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
-        if state.step % config.log_every == 0:
-            check_losses(session, config.log_every)
+        if state.step % len(history) == 0:
+            check_losses(session)
             point = as_points(history.mean(0), StepResult._fields)
             session.log(epoch=state.epoch + state.batch / len(batches), **point)
-        if session.progress.due:
+        if session.progress.due or state.batch == len(batches):
             done = state.epoch + state.batch / len(batches)
             session.progress.update(
                 done, f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
             )
         if session.stop_requested:
-            check_losses(session, config.log_every)
+            check_losses(session)
             session.stop()
-    check_losses(session, config.log_every)
+    check_losses(session)
     state.epoch += 1
     state.batch = 0
 
 
-def check_losses(session: Session, log_every: int) -> None:
-    """Raise `DivergenceError` if a loss since the last check is not finite."""
+def check_losses(session: Session) -> None:
+    """Raise `DivergenceError` if a loss since the last line of the metrics is not finite."""
     state = session.state
-    rows = (state.step - 1) % log_every + 1
-    session.check_finite(state.tensors["history"][:rows], state.step - rows + 1, StepResult._fields)
+    history = state.tensors["history"]
+    rows = (state.step - 1) % len(history) + 1
+    session.check_finite(history[:rows], state.step - rows + 1, StepResult._fields)
+
+
+def count_batches(images: int, batch_size: int) -> int:
+    """The batches of an epoch; a last one of a single image is left out, since BatchNorm needs two."""
+    full, rest = divmod(images, batch_size)
+    return full + (rest > 1)
+
+
+def note_data(folder: RunFolder, data: ImageSet) -> None:
+    """Write down what a new run learns, or see that a resumed one goes on with the same.
+
+    Raises:
+        DataError: if the images are not those that the run began with.
+    """
+    facts = {
+        "name": data.name,
+        "images": len(data.images),
+        "image_shape": list(data.image_shape),
+        "sha256": hashlib.sha256(data.images.contiguous().numpy().data).hexdigest(),
+    }
+    noted = folder.record.get("data")
+    if noted is None:
+        folder.save_record(data=facts)
+    elif noted != facts:
+        raise DataError(
+            f"data: {folder.record['config']['data']!r} has changed since this run began; put the old images back to "
+            "resume, or start in a new --out"
+        )
 
 
 def is_sampled(epoch: int, config: GANConfig) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from reviver.config import check_choice, check_flag, check_number, check_whole
+from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
 
 TASKS = ("palindrome",)
 INPUTS = ("scalar", "onehot")
@@ -63,7 +63,7 @@ class LSTMConfig:
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("max_norm", self.max_norm, above=0)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
-        check_whole("seed", self.seed, minimum=0, maximum=2**63 - 1)
+        check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
 
     @property
     def input_size(self) -> int:
