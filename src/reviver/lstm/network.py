@@ -138,7 +138,7 @@ class LSTMLayer(nn.Module):
             The hidden state after each step, [T, B, H] in the order of x, and the final h and c.
         """
         seed = self._draw_seed(generator)  # [] or None
-        if operator.applies(x, h, c, *self.parameters()):
+        if operator.applies(x, h, c, *self._weights()):
             return self._native(x, h, c, lengths, seed, reverse=reverse)
 
         masks = self._masks(x, seed)  # [T, B, H] or None
@@ -153,6 +153,14 @@ class LSTMLayer(nn.Module):
                 h, c = torch.where(runs, h_new, h), torch.where(runs, c_new, c)  # [B, H]
                 outputs[t] = torch.where(runs, h_new, 0.0)
         return torch.stack(outputs), h, c
+
+    def _weights(self) -> list[Tensor]:
+        """The weights in the order in which the operator takes them."""
+        return [
+            *(self.W_i, self.W_f, self.W_c, self.W_o),
+            *(self.U_i, self.U_f, self.U_c, self.U_o),
+            *(self.b_i, self.b_f, self.b_c, self.b_o),
+        ]
 
     def _draw_seed(self, generator: torch.Generator | None) -> Tensor | None:
         """Draw the seed of the masks of a call, or return None where nothing is drawn."""
@@ -180,11 +188,7 @@ class LSTMLayer(nn.Module):
             kind = "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
         return operator.lstm(
             *(x, h, c),
-            weights=[
-                *(self.W_i, self.W_f, self.W_c, self.W_o),
-                *(self.U_i, self.U_f, self.U_c, self.U_o),
-                *(self.b_i, self.b_f, self.b_c, self.b_o),
-            ],
+            weights=self._weights(),
             lengths=lengths,
             reverse=reverse,
             dropout=self.hidden_dropout,
