@@ -145,6 +145,7 @@ def _load(path: Path) -> ctypes.CDLL:
         raise NativeError("operator.cpp and native.py disagree about the arguments of a call")
     for function in (library.reviver_lstm_forward, library.reviver_lstm_backward):
         function.argtypes, function.restype = [ctypes.POINTER(Call)], None
+    library.reviver_lstm_keep_freed_memory()
     return library
 
 

@@ -138,8 +138,9 @@ class LSTMLayer(nn.Module):
             The hidden state after each step, [T, B, H] in the order of x, and the final h and c.
         """
         seed = self._draw_seed(generator)  # [] or None
-        if operator.applies(x, h, c, *self._weights()):
-            return self._native(x, h, c, lengths, seed, reverse=reverse)
+        weights = self._weights()
+        if operator.applies(x, h, c, *weights):
+            return self._native(x, h, c, weights, lengths, seed, reverse=reverse)
 
         masks = self._masks(x, seed)  # [T, B, H] or None
         steps = range(len(x))
@@ -179,7 +180,15 @@ class LSTMLayer(nn.Module):
         return None
 
     def _native(
-        self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None, seed: Tensor | None, *, reverse: bool
+        self,
+        x: Tensor,
+        h: Tensor,
+        c: Tensor,
+        weights: list[Tensor],
+        lengths: Tensor | None,
+        seed: Tensor | None,
+        *,
+        reverse: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `forward` does, by the native operator."""
         if seed is not None:
@@ -187,9 +196,7 @@ class LSTMLayer(nn.Module):
         else:
             kind = "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
         return operator.lstm(
-            *(x, h, c),
-            weights=self._weights(),
-            lengths=lengths,
+            *(x, h, c, weights, lengths),
             reverse=reverse,
             dropout=self.hidden_dropout,
             kind=kind,

@@ -88,14 +88,22 @@ INLINE Exponential exponential(vec x) {
     const uvec power = ((uvec)shifted << 23) + 0x3f800000u;  // n becomes the exponent: a cast of vectors keeps the bits
     return {(vec)power, p};
 }
-INLINE vec sigmoid(vec z) {
-    const Exponential e = exponential(clamp(-z, -87.0f, 87.0f));
-    return 1.0f / (e.scale * e.p + (e.scale + 1.0f));
+// A quotient n / d that is yet to be divided: divisions are slow, and two quotients can share one.
+struct Quotient { vec n, d; };
+INLINE Quotient sigmoid(vec z) {  // up to 44, so that the product of two denominators stays finite
+    const Exponential e = exponential(clamp(-z, -44.0f, 44.0f));
+    return {all(1.0f), e.scale * e.p + (e.scale + 1.0f)};
 }
-INLINE vec tanh(vec z) {  // by exp(2z) - 1, which keeps all digits of a small z
+INLINE Quotient tanh(vec z) {  // by exp(2z) - 1, which keeps all digits of a small z
     const Exponential e = exponential(clamp(z + z, -20.0f, 20.0f));
     const vec e_minus_1 = e.scale * e.p + (e.scale - 1.0f);
-    return e_minus_1 / (e_minus_1 + 2.0f);
+    return {e_minus_1, e_minus_1 + 2.0f};
+}
+INLINE vec divide(Quotient q) { return q.n / q.d; }
+INLINE void divide(Quotient a, Quotient b, vec& first, vec& second) {
+    const vec inverse = 1.0f / (a.d * b.d);
+    first = a.n * b.d * inverse;
+    second = b.n * a.d * inverse;
 }
 
 // sums[m][n] += sum over k of rows[m][k] * panel[k][n], for k < length; panel is [length, N, V].
@@ -368,9 +376,11 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
 
     const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
     for (int m = 0; m < M; ++m) {
-        const vec i = sigmoid(z[m][0]), f = sigmoid(z[m][1]), g = tanh(z[m][2]), o = sigmoid(z[m][3]);
+        vec i, f, g, o;
+        divide(sigmoid(z[m][0]), sigmoid(z[m][1]), i, f);
+        divide(tanh(z[m][2]), sigmoid(z[m][3]), g, o);
         const vec c = f * load(rows[m].c + j, n) + i * g;
-        vec h_new = o * tanh(c);
+        vec h_new = o * divide(tanh(c));
         if (dropout.kind != none) {
             const vec mask = dropout.mask(rows[m].key, j);
             h_new *= mask;
@@ -459,7 +469,7 @@ void backward_gates(const Call& call, const Dropout& dropout, const BackwardRow&
         const int n = static_cast<int>(std::min<int64_t>(V, H - j));
         const vec i = load(row.gates + j, n), f = load(row.gates + H + j, n);
         const vec g = load(row.gates + 2 * H + j, n), o = load(row.gates + 3 * H + j, n);
-        const vec tanh_c = tanh(load(row.c + j, n));
+        const vec tanh_c = divide(tanh(load(row.c + j, n)));
         vec grad_h = load(row.grad_h + j, n);
         if (row.grad_output) grad_h += load(row.grad_output + j, n);
         vec past = {};
@@ -549,8 +559,14 @@ void backward_rows(const Call& call, const Dropout& dropout, const Rows& mine, c
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
+// glibc gives freed memory back to the kernel, which clears each page anew at the next call, until it has seen a
+// large block freed: then it keeps blocks up to that size. For short sequences this is a third of the time.
+EXPORT void reviver_lstm_keep_freed_memory() {
+    void* volatile block = std::malloc((32 << 20) - 65536);
+    std::free(block);
+}
+
 EXPORT int64_t reviver_lstm_call_size() { return sizeof(Call); }
-EXPORT int64_t reviver_lstm_vector_size() { return V; }
 
 EXPORT void reviver_lstm_forward(const Call* arguments) {
     const Call& call = *arguments;

@@ -47,8 +47,9 @@ def available() -> bool:
 
 def applies(x: Tensor, *others: Tensor) -> bool:
     """Whether the operator takes these tensors: float32 on a CPU, not under autocast."""
-    if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in (x, *others)):
-        return False
+    for tensor in (x, *others):
+        if tensor.dtype != torch.float32 or not tensor.is_cpu:
+            return False
     return not torch.is_autocast_enabled("cpu") and not torch.jit.is_tracing() and available()
 
 
@@ -159,7 +160,8 @@ def _gradients(
     T, B, I = x.shape
     H = h.shape[1]
     grad_x = x.new_empty(x.shape if needs_x else (0,))
-    grad_W, grad_U, grad_b = x.new_zeros(4, H, I), x.new_zeros(4, H, H), x.new_zeros(4, H)
+    grad_W, grad_U, grad_b = x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_zeros(4, H)
+    W_rows, U_rows = grad_W.view(4 * H, I), grad_U.view(4 * H, H)
     grad_h = torch.zeros_like(h) if grad_h is None else grad_h.clone(memory_format=torch.contiguous_format)
     grad_c = torch.zeros_like(c) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
     grad_output = None if grad_output is None else grad_output.contiguous()
@@ -191,16 +193,16 @@ def _gradients(
 
         grad_gates = held[: end - begin]  # [S, B, 4H]
         rows = grad_gates.view(-1, 4 * H)  # [S·B, 4H]
-        grad_W.view(4 * H, I).addmm_(rows.T, x[begin:end].view(-1, I))
-        # h before each step is the output of the step before: of steps begin - 1 to end - 1, or begin + 1 to end + 1.
-        first, last = (begin, min(end, T - 1)) if reverse else (max(begin, 1), end)
-        shift = 1 if reverse else -1
-        if first < last:
-            steps = grad_gates[first - begin : last - begin].view(-1, 4 * H)
-            grad_U.view(4 * H, H).addmm_(steps.T, output[first + shift : last + shift].view(-1, H))
+        beta = 0 if (begin, end) == chunks[0] else 1  # begin a sum, or add to it
+        W_rows.addmm_(rows.T, x[begin:end].view(-1, I), beta=beta)
+        # h before each step is the output of the step before it: of steps begin - 1 to end - 1, or begin + 1 to end + 1.
+        first, last, shift = (begin, min(end, T - 1), 1) if reverse else (max(begin, 1), end, -1)
+        steps = grad_gates[first - begin : last - begin].view(-1, 4 * H)
+        U_rows.addmm_(steps.T, output[first + shift : last + shift].view(-1, H), beta=beta)
+        if begin == 0 or reverse:
+            _add_first_step(U_rows, grad_gates, h, lengths, begin, T, reverse)
         if W is not None:
             torch.mm(rows, W, out=grad_x[begin:end].view(-1, I))
-        _add_first_step(grad_U.view(4 * H, H), grad_gates, h, lengths, begin, T, reverse)
     return grad_x, grad_h, grad_c, grad_W, grad_U, grad_b
 
 
