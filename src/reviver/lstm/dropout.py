@@ -48,7 +48,9 @@ def dropout_masks(seed: Tensor, steps: int, batch: int, units: int, p: float, ki
     key = row_keys(seed, t[:, None], b[None, :])  # [T, B]
     bits = unit_bits(key[:, :, None], torch.arange(units, device=seed.device))  # [T, B, H]
     threshold = min(int(p * 2**32 + 0.5), _LOW_32)
-    return (bits >= threshold).double() * (1.0 if kind == "zoneout" else 1.0 / (1.0 - p))
+    kept: Tensor = bits >= threshold
+    scale = 1.0 if kind == "zoneout" else 1.0 / (1.0 - p)
+    return kept.double() * scale
 
 
 def row_keys(seed: Tensor, t: Tensor, b: Tensor) -> Tensor:

@@ -101,7 +101,11 @@ def build(folder: Path) -> ctypes.CDLL:
 def _host_flags(compiler: str) -> list[str]:
     """The flags that this compiler takes out of those that we would like: the host's instructions, OpenMP."""
     flags = [flag for flag in ("-march=native", "-fopenmp") if _accepts(compiler, flag)]
-    return flags if "-march=native" in flags else [*flags, *(["-mcpu=native"] if _accepts(compiler, "-mcpu=native") else [])]
+    return (
+        flags
+        if "-march=native" in flags
+        else [*flags, *(["-mcpu=native"] if _accepts(compiler, "-mcpu=native") else [])]
+    )
 
 
 def _accepts(compiler: str, flag: str) -> bool:
@@ -151,7 +155,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 def _run(command: list[str]) -> bytes:
     try:
-        result = subprocess.run(command, capture_output=True, check=False, timeout=300)
+        result = subprocess.run(command, capture_output=True, check=False, timeout=300)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"{command[0]} does not run: {error}") from error
     if result.returncode != 0:

@@ -8,7 +8,6 @@ from typing import NamedTuple, Self, cast, overload
 
 import torch
 from torch import Tensor, nn
-
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reviver.errors import ConfigError, DataError
@@ -192,7 +191,8 @@ class LSTMLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `forward` does, by the native operator."""
         if seed is not None:
-            kind, seed = self.hidden_dropout_kind, seed.cpu()
+            seed = seed.cpu()
+            kind: str = self.hidden_dropout_kind
         else:
             kind = "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
         return operator.lstm(
@@ -259,7 +259,9 @@ class LSTM(nn.Module):
                 f"hidden_dropout_kind: {hidden_dropout_kind!r} is unknown; give one of {', '.join(DROPOUT_KINDS)}"
             )
         if checkpoint_steps is not None and checkpoint_steps < 1:
-            raise ConfigError(f"checkpoint_steps: {checkpoint_steps!r} is not possible; give a whole number of at least 1")
+            raise ConfigError(
+                f"checkpoint_steps: {checkpoint_steps!r} is not possible; give a whole number of at least 1"
+            )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers

@@ -39,7 +39,7 @@ def reference() -> Iterator[None]:
         _switched_off.reset(token)
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def available() -> bool:
     """Whether the operator works on this machine and is not switched off. The first call compiles it."""
     return not _switched_off.get() and native.library() is not None
@@ -50,7 +50,7 @@ def applies(x: Tensor, *others: Tensor) -> bool:
     for tensor in (x, *others):
         if tensor.dtype != torch.float32 or not tensor.is_cpu:
             return False
-    return not torch.is_autocast_enabled("cpu") and not torch.jit.is_tracing() and available()
+    return not torch.is_autocast_enabled("cpu") and not torch._C._get_tracing_state() and available()
 
 
 def lstm(
@@ -89,10 +89,12 @@ def lstm(
         keep = KEEP_ALL if checkpoint_steps is None else checkpoint_steps
     rest = (lengths, seed, dropout, kind, reverse, keep)
     if torch.compiler.is_compiling() or type(x) is not Tensor:  # the compiler, and tensors that stand for others
-        return lstm_forward(x, h, c, weights, *rest)[:3]
-    if keep == KEEP_NOTHING:
-        return _forward(x, h, c, weights, *rest)[:3]
-    return _Direct.apply(x, h, c, *rest, *weights)
+        output, h_last, c_last, _, _ = lstm_forward(x, h, c, weights, *rest)
+    elif keep == KEEP_NOTHING:
+        output, h_last, c_last, _, _ = _forward(x, h, c, weights, *rest)
+    else:
+        output, h_last, c_last = _Direct.apply(x, h, c, *rest, *weights)
+    return output, h_last, c_last
 
 
 # What the operator does ---------------------------------------------------------------------------------------------
@@ -119,6 +121,9 @@ def _forward(
     T, B, _ = x.shape
     output, h_last, c_last = x.new_empty(T, B, h.shape[1]), h.clone(), c.clone()
     gates, cells = _kept(x, h, keep)
+    if lengths is not None:  # nothing is written where a row takes no part
+        gates.zero_()
+        cells.zero_()
     call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse)
     call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if keep == KEEP_ALL:
@@ -157,7 +162,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x (empty unless needed), h, c, and of W [4, H, I], U [4, H, H], b [4, H] of all gates."""
     x, h, c, weights = _dense(x, h, c, weights)
-    T, B, I = x.shape
+    T, B, I = x.shape  # noqa: E741
     H = h.shape[1]
     grad_x = x.new_empty(x.shape if needs_x else (0,))
     grad_W, grad_U, grad_b = x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_zeros(4, H)
@@ -310,14 +315,17 @@ def _(
     needs_x: bool,
     needs_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    _, B, I = x.shape
+    _, B, I = x.shape  # noqa: E741
     H = h.shape[1]
     grad_x = x.new_empty(x.shape if needs_x else (0,))
     return grad_x, h.new_empty(B, H), c.new_empty(B, H), x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_empty(4, H)
 
 
 def _save(
-    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], gradients: Any = lstm_backward
+    ctx: Any,
+    inputs: tuple[Any, ...],
+    output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    gradients: Any = lstm_backward,
 ) -> None:
     x, h, c, weights, lengths, seed, *ctx.options = inputs
     outputs, _, _, gates, cells = output
@@ -415,7 +423,7 @@ def _call(
     reverse: bool,
 ) -> native.Call:
     """Arguments for all steps; the caller keeps the tensors alive."""
-    T, B, I = x.shape
+    T, B, I = x.shape  # noqa: E741
     pointers = [weight.data_ptr() for weight in weights]
     return native.Call(
         T=T,
