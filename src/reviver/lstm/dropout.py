@@ -50,7 +50,7 @@ def dropout_masks(seed: Tensor, steps: int, batch: int, units: int, p: float, ki
     threshold = min(int(p * 2**32 + 0.5), _LOW_32)
     kept: Tensor = bits >= threshold
     scale = 1.0 if kind == "zoneout" else 1.0 / (1.0 - p)
-    return kept.double() * scale
+    return kept.to(torch.float64).mul_(scale)
 
 
 def row_keys(seed: Tensor, t: Tensor, b: Tensor) -> Tensor:
@@ -77,4 +77,4 @@ def _signed(value: int) -> int:
 
 def _shifted_right(z: Tensor, n: int) -> Tensor:
     """Shift 64 bits right, filling in zeros (torch's shift of a signed integer repeats the sign)."""
-    return (z >> n) & (2 ** (64 - n) - 1)
+    return (z >> n) & ((1 << (64 - n)) - 1)
