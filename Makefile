@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup report test check format bench classifier clean
+.PHONY: help setup report test check format bench classifier sanitize clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,11 @@ bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_re
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.train_classifier
+
+SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+sanitize: setup  ## run the native operator's tests under the address and undefined-behaviour sanitizers
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_operator.py
 
 clean:  ## remove what setup and report made
 	rm -rf $(VENV) report build dist

@@ -3,12 +3,16 @@
 Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
 """
 
-from typing import NamedTuple, Self, cast
+from collections.abc import Sequence
+from typing import NamedTuple, Self, cast, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reviver.errors import ConfigError, DataError
+from reviver.lstm import operator
+from reviver.lstm.dropout import DROPOUT_KINDS, DropoutKind, draw_seed, dropout_masks
 
 
 class LSTMState(NamedTuple):
@@ -38,7 +42,12 @@ class LSTMLayer(nn.Module):
 
     where m_t is the dropout mask of the hidden state: all ones except in training with
     `hidden_dropout` p > 0, when each unit of each step is 0 with probability p and 1 / (1 - p) otherwise.
-    The masked h_t is both the layer's output and what the next step sees.
+    The masked h_t is both the layer's output and what the next step sees. With `hidden_dropout_kind`
+    "variational" one mask serves all steps of a sequence; with "zoneout" a unit that is dropped keeps its
+    previous value, h_t = m_t ⊙ o_t ⊙ tanh(c_t) + (1 - m_t) ⊙ h_{t-1} with m_t of 0 and 1, and outside
+    training m_t is 1 - p everywhere (see `reviver.lstm.dropout`).
+
+    On a CPU in float32 `reviver.lstm.operator` computes the same, masks included, as one native operator.
 
     Parameters: `W_*` [H, I], `U_*` [H, H], `b_*` [H] for * in i, f, c, o.
     """
@@ -49,6 +58,8 @@ class LSTMLayer(nn.Module):
         hidden_size: int,
         *,
         hidden_dropout: float = 0.0,
+        hidden_dropout_kind: DropoutKind = "step",
+        checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -56,6 +67,8 @@ class LSTMLayer(nn.Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.hidden_dropout = hidden_dropout
+        self.hidden_dropout_kind = hidden_dropout_kind
+        self.checkpoint_steps = checkpoint_steps
 
         def input_weights() -> nn.Parameter:
             return nn.Parameter(torch.empty(hidden_size, input_size, device=device, dtype=dtype))
@@ -92,9 +105,11 @@ class LSTMLayer(nn.Module):
         g = torch.tanh(x @ self.W_c.T + h @ self.U_c.T + self.b_c)  # [B, H]
         o = torch.sigmoid(x @ self.W_o.T + h @ self.U_o.T + self.b_o)  # [B, H]
         c = f * c + i * g  # [B, H]
-        h = o * torch.tanh(c)  # [B, H]
+        h_previous, h = h, o * torch.tanh(c)  # [B, H]
         if mask is not None:
             h = mask * h  # [B, H]
+            if self.hidden_dropout_kind == "zoneout":
+                h = h + (1.0 - mask) * h_previous  # [B, H]
         return h, c
 
     def forward(
@@ -102,6 +117,7 @@ class LSTMLayer(nn.Module):
         x: Tensor,
         h: Tensor,
         c: Tensor,
+        lengths: Tensor | None = None,
         *,
         reverse: bool = False,
         generator: torch.Generator | None = None,
@@ -112,27 +128,81 @@ class LSTMLayer(nn.Module):
             x: input, [T, B, I].
             h: hidden state before the first step, [B, H].
             c: cell state before the first step, [B, H].
+            lengths: steps that each row of the batch has, int64, [B]; all T by default. Beyond them the state
+                stays as it is and the output is 0.
             reverse: begin at the last step and go back.
             generator: source of the dropout masks; torch's own by default.
 
         Returns:
             The hidden state after each step, [T, B, H] in the order of x, and the final h and c.
         """
-        masks = self.draw_masks(x, generator)  # [T, B, H] or None
+        seed = self._draw_seed(generator)  # [] or None
+        weights = self._weights()
+        if operator.applies(x, h, c, *weights):
+            return self._native(x, h, c, weights, lengths, seed, reverse=reverse)
+
+        masks = self._masks(x, seed)  # [T, B, H] or None
         steps = range(len(x))
         outputs = [h] * len(x)
         for t in reversed(steps) if reverse else steps:
-            h, c = self.step(x[t], h, c, None if masks is None else masks[t])
-            outputs[t] = h
+            h_new, c_new = self.step(x[t], h, c, None if masks is None else masks[t])
+            if lengths is None:
+                h, c, outputs[t] = h_new, c_new, h_new
+            else:
+                runs = (t < lengths).unsqueeze(1)  # [B, 1]
+                h, c = torch.where(runs, h_new, h), torch.where(runs, c_new, c)  # [B, H]
+                outputs[t] = torch.where(runs, h_new, 0.0)
         return torch.stack(outputs), h, c
 
-    def draw_masks(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
-        """Return the masks m of all steps of x, [T, B, H], or None where nothing is dropped."""
-        if not self.training or self.hidden_dropout == 0.0:
-            return None
+    def _weights(self) -> list[Tensor]:
+        """The weights in the order in which the operator takes them."""
+        return [
+            *(self.W_i, self.W_f, self.W_c, self.W_o),
+            *(self.U_i, self.U_f, self.U_c, self.U_o),
+            *(self.b_i, self.b_f, self.b_c, self.b_o),
+        ]
+
+    def _draw_seed(self, generator: torch.Generator | None) -> Tensor | None:
+        """Draw the seed of the masks of a call, or return None where nothing is drawn."""
+        return draw_seed(generator) if self.training and self.hidden_dropout > 0.0 else None
+
+    def _masks(self, x: Tensor, seed: Tensor | None) -> Tensor | None:
+        """Return the masks m of all steps of x, [T, B, H], or None for all ones."""
         steps, batch, _ = x.shape
-        uniform = torch.rand(steps, batch, self.hidden_size, device=x.device, dtype=x.dtype, generator=generator)
-        return (uniform >= self.hidden_dropout).to(x.dtype) / (1.0 - self.hidden_dropout)
+        if seed is not None:
+            masks = dropout_masks(
+                seed.to(x.device), steps, batch, self.hidden_size, self.hidden_dropout, self.hidden_dropout_kind
+            )
+            return masks.to(x.dtype)
+        if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0:
+            return x.new_full((1, 1, 1), 1.0 - self.hidden_dropout).expand(steps, batch, self.hidden_size)
+        return None
+
+    def _native(
+        self,
+        x: Tensor,
+        h: Tensor,
+        c: Tensor,
+        weights: list[Tensor],
+        lengths: Tensor | None,
+        seed: Tensor | None,
+        *,
+        reverse: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` does, by the native operator."""
+        if seed is not None:
+            seed = seed.cpu()
+            kind: str = self.hidden_dropout_kind
+        else:
+            kind = "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
+        return operator.lstm(
+            *(x, h, c, weights, lengths),
+            reverse=reverse,
+            dropout=self.hidden_dropout,
+            kind=kind,
+            seed=seed,
+            checkpoint_steps=self.checkpoint_steps,
+        )
 
     def extra_repr(self) -> str:
         """What `print` shows."""
@@ -149,7 +219,11 @@ class LSTM(nn.Module):
         batch_first: x and output are [B, T, ...] instead of [T, B, ...]. States are [D·L, B, H] either way.
         dropout: probability to drop a unit between two layers, in training.
         bidirectional: each layer also reads the sequence from its end; outputs are concatenated.
-        hidden_dropout: probability to drop a unit of the hidden state, drawn anew at every step, in training.
+        hidden_dropout: probability to drop a unit of the hidden state at a step, in training.
+        hidden_dropout_kind: "step" draws anew at every step, "variational" once for all steps of a sequence, and
+            with "zoneout" a dropped unit keeps its previous value; see `reviver.lstm.dropout.DropoutKind`.
+        checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute
+            the rest again: less memory for very long sequences, a third more time.
 
     Without `hidden_dropout` it computes what `torch.nn.LSTM` with the same weights does. Its `layers`
     are ordered as the state is: layer 0 forward, layer 0 backward, layer 1 forward, ...
@@ -168,6 +242,8 @@ class LSTM(nn.Module):
         bidirectional: bool = False,
         *,
         hidden_dropout: float = 0.0,
+        hidden_dropout_kind: DropoutKind = "step",
+        checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -178,6 +254,14 @@ class LSTM(nn.Module):
         for name, probability in (("dropout", dropout), ("hidden_dropout", hidden_dropout)):
             if not 0.0 <= probability < 1.0:
                 raise ConfigError(f"{name}: {probability!r} is not possible; give a number of at least 0 and below 1")
+        if hidden_dropout_kind not in DROPOUT_KINDS:
+            raise ConfigError(
+                f"hidden_dropout_kind: {hidden_dropout_kind!r} is unknown; give one of {', '.join(DROPOUT_KINDS)}"
+            )
+        if checkpoint_steps is not None and checkpoint_steps < 1:
+            raise ConfigError(
+                f"checkpoint_steps: {checkpoint_steps!r} is not possible; give a whole number of at least 1"
+            )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -185,11 +269,14 @@ class LSTM(nn.Module):
         self.dropout = dropout
         self.bidirectional = bidirectional
         self.hidden_dropout = hidden_dropout
+        self.hidden_dropout_kind = hidden_dropout_kind
         self.layers = nn.ModuleList(
             LSTMLayer(
                 input_size if level == 0 else self.num_directions * hidden_size,
                 hidden_size,
                 hidden_dropout=hidden_dropout,
+                hidden_dropout_kind=hidden_dropout_kind,
+                checkpoint_steps=checkpoint_steps,
                 device=device,
                 dtype=dtype,
             )
@@ -207,18 +294,41 @@ class LSTM(nn.Module):
         for layer in self._lstm_layers():
             layer.reset_parameters(generator)
 
+    @overload
     def forward(
         self,
         x: Tensor,
         state: LSTMState | tuple[Tensor, Tensor] | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
         *,
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, LSTMState]:
+    ) -> tuple[Tensor, LSTMState]: ...
+
+    @overload
+    def forward(
+        self,
+        x: PackedSequence,
+        state: LSTMState | tuple[Tensor, Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[PackedSequence, LSTMState]: ...
+
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        state: LSTMState | tuple[Tensor, Tensor] | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor | PackedSequence, LSTMState]:
         """Run over a batch of sequences, or over one.
 
         Args:
-            x: [T, B, I], or [B, T, I] with `batch_first`, or [T, I] for one sequence; T and B at least 1.
+            x: [T, B, I], or [B, T, I] with `batch_first`, or [T, I] for one sequence, T and B at least 1; or a
+                `PackedSequence`, and then the output is one.
             state: (h, c) before the first step, [D·L, B, H] each ([D·L, H] for one sequence); zeros by default.
+            lengths: steps that each sequence of the batch has, from 1 to T, [B]; all T by default. The final state
+                is the one after a sequence's last step; the output beyond it is 0.
             generator: source of the dropout masks; torch's own by default.
 
         Returns:
@@ -226,10 +336,19 @@ class LSTM(nn.Module):
             `LSTMState` of all layers.
 
         Raises:
-            DataError: if a shape does not fit.
+            DataError: if a shape or a length does not fit.
         """
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise DataError("lengths: a PackedSequence has its own; give none")
+            padded, lengths = pad_packed_sequence(x, self.batch_first)
+            padded, last = self(padded, state, lengths, generator=generator)
+            packed = pack_padded_sequence(padded, lengths, self.batch_first, enforce_sorted=False)
+            return PackedSequence(packed.data, *x[1:]), last
+
         batched = x.dim() == 3
         x, h, c = self._as_time_first(x, state)
+        lengths = None if lengths is None else self._checked_lengths(lengths, x)
 
         layers = self._lstm_layers()
         final_h, final_c = [], []
@@ -237,11 +356,13 @@ class LSTM(nn.Module):
             outputs = []
             for direction in range(self.num_directions):
                 index = level * self.num_directions + direction
-                output, h_T, c_T = layers[index](x, h[index], c[index], reverse=direction == 1, generator=generator)
+                output, h_T, c_T = layers[index](
+                    x, h[index], c[index], lengths, reverse=direction == 1, generator=generator
+                )
                 outputs.append(output)
                 final_h.append(h_T)
                 final_c.append(c_T)
-            x = torch.cat(outputs, dim=-1)  # [T, B, D·H]
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·H]
             if self.training and self.dropout > 0.0 and level < self.num_layers - 1:
                 uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=generator)
                 x = x * (uniform >= self.dropout) / (1.0 - self.dropout)
@@ -250,6 +371,16 @@ class LSTM(nn.Module):
         if not batched:
             return x.squeeze(1), LSTMState(last.h.squeeze(1), last.c.squeeze(1))
         return x.transpose(0, 1) if self.batch_first else x, last
+
+    def _checked_lengths(self, lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+        """Check the lengths of the rows of x [T, B, I]; return them as int64 [B] on x's device."""
+        steps, batch, _ = x.shape
+        checked = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
+        if checked.shape != (batch,):
+            raise DataError(f"lengths: shape {list(checked.shape)} does not fit; give [B] = [{batch}]")
+        if bool(((checked < 1) | (checked > steps)).any()):
+            raise DataError(f"lengths: {checked.tolist()} do not fit; give numbers from 1 to T = {steps}")
+        return checked
 
     def _as_time_first(
         self, x: Tensor, state: LSTMState | tuple[Tensor, Tensor] | None
@@ -275,7 +406,9 @@ class LSTM(nn.Module):
         return x, state[0], state[1]
 
     @classmethod
-    def from_torch(cls, lstm: nn.LSTM, *, hidden_dropout: float = 0.0) -> Self:
+    def from_torch(
+        cls, lstm: nn.LSTM, *, hidden_dropout: float = 0.0, hidden_dropout_kind: DropoutKind = "step"
+    ) -> Self:
         """Return an `LSTM` with the weights of a `torch.nn.LSTM`; torch's two biases of a gate are added.
 
         Raises:
@@ -292,6 +425,7 @@ class LSTM(nn.Module):
             lstm.dropout,
             lstm.bidirectional,
             hidden_dropout=hidden_dropout,
+            hidden_dropout_kind=hidden_dropout_kind,
             device=weight.device,
             dtype=weight.dtype,
         )
@@ -360,6 +494,8 @@ class LSTMClassifier(nn.Module):
         bidirectional: bool = False,
         *,
         hidden_dropout: float = 0.0,
+        hidden_dropout_kind: DropoutKind = "step",
+        checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -374,6 +510,8 @@ class LSTMClassifier(nn.Module):
             dropout=dropout,
             bidirectional=bidirectional,
             hidden_dropout=hidden_dropout,
+            hidden_dropout_kind=hidden_dropout_kind,
+            checkpoint_steps=checkpoint_steps,
             device=device,
             dtype=dtype,
         )

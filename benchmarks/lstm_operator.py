@@ -1,0 +1,167 @@
+"""Forward and backward of one batch by the native LSTM operator with dropout 0.5 at every step, against its peers.
+
+The peers, in the same process and in alternation: `torch.nn.LSTM` without dropout (it has none inside), a loop
+that writes out the gates and draws masks with torch, and the floating-point operations of the products at the
+rate that torch multiplies large matrices at (the limit). Memory is the peak of a process of its own.
+
+    python -m benchmarks.lstm_operator
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.measure import alternate, machine, ratio, summary
+from benchmarks.tables import describe
+from reviver.lstm import operator
+from reviver.lstm.network import LSTM, LSTMLayer
+
+DROPOUT = 0.5
+RESULTS = Path(__file__).parents[1] / "docs" / "measurements" / "lstm_operator.json"
+
+
+class Shape(NamedTuple):
+    """A shape, how often it is measured, and the ratios to beat: by nn.LSTM, by the loop, by the limit."""
+
+    B: int
+    T: int
+    I: int  # noqa: E741
+    H: int
+    rounds: int
+    training: bool
+    targets: tuple[float, float, float | None]
+
+    @property
+    def name(self) -> str:
+        return f"{self.B},{self.T},{self.I},{self.H}" + ("" if self.training else " (inference)")
+
+
+SHAPES = (
+    Shape(128, 4, 1, 128, 60, training=True, targets=(0.75, 0.40, 2.5)),
+    Shape(128, 50, 10, 128, 20, training=True, targets=(0.75, 0.28, 1.6)),
+    Shape(128, 200, 10, 128, 20, training=True, targets=(0.60, 0.30, 1.7)),
+    Shape(64, 100, 64, 512, 20, training=True, targets=(0.90, 0.60, 1.5)),
+    Shape(1, 1000, 10, 128, 20, training=False, targets=(0.8, 0.25, None)),
+)
+
+
+def loop(layer: LSTMLayer, x: torch.Tensor) -> torch.Tensor:
+    """Run the equations gate by gate; return the last h."""
+    h = c = x.new_zeros(x.shape[1], layer.hidden_size)
+    for x_t in x:
+        mask = (torch.rand_like(h) >= DROPOUT) / (1.0 - DROPOUT) if layer.training else None
+        h, c = layer.step(x_t, h, c, mask)
+    return h
+
+
+def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
+    """What is timed for a shape."""
+    torch.manual_seed(0)
+    ours = LSTM(shape.I, shape.H, hidden_dropout=DROPOUT).train(shape.training)
+    theirs = ours.to_torch()
+    x = torch.randn(shape.T, shape.B, shape.I)
+
+    def step(module: torch.nn.Module, last: Callable[[], torch.Tensor]) -> None:
+        if not shape.training:
+            with torch.no_grad():
+                last()
+            return
+        module.zero_grad()
+        last().sum().backward()
+
+    a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
+    return {
+        "ours": lambda: step(ours, lambda: ours(x)[1].h),
+        "nn.LSTM": lambda: step(theirs, lambda: theirs(x)[1][0]),
+        "loop": lambda: step(ours, lambda: loop(ours.layers[0], x)),
+        "sgemm": lambda: a @ b,
+    }
+
+
+def measure(shape: Shape) -> dict[str, object]:
+    """Time one shape."""
+    # Each is timed in the second of two calls: it finds its own data in the caches, not those of the one before.
+    twice = contenders(shape)
+    seconds: dict[str, list[float]] = {name: [] for name in twice}
+    for _ in range(shape.rounds):
+        for name, run in twice.items():
+            seconds[name] += alternate({name: run}, rounds=1, warmup=1)[name]
+    rate = 2 * 1536**3 / min(seconds["sgemm"])
+    operations = (3 if shape.training else 1) * 2 * shape.B * shape.T * 4 * shape.H * (shape.H + shape.I)
+    limit = operations / rate
+    return {
+        "milliseconds": {name: summary([1e3 * s for s in values]) for name, values in seconds.items()},
+        "limit_milliseconds": 1e3 * limit,
+        "to nn.LSTM": ratio(seconds["ours"], seconds["nn.LSTM"]),
+        "to the loop": ratio(seconds["ours"], seconds["loop"]),
+        "to the limit": summary([s / limit for s in seconds["ours"]]),
+        "targets": shape.targets,
+    }
+
+
+def peak_megabytes(name: str, B: int, T: int, I: int, H: int) -> float:  # noqa: E741
+    """Peak memory of two training steps, above what the process takes before, in a process of its own."""
+    script = f"from benchmarks.lstm_operator import report_peak; report_peak({name!r}, {B}, {T}, {I}, {H})"
+    return float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
+
+
+def report_peak(name: str, B: int, T: int, I: int, H: int) -> None:  # noqa: E741
+    """Print the peak of this process."""
+    small = contenders(Shape(2, 2, I, H, 1, training=True, targets=(0, 0, None)))
+    small[name]()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run = contenders(Shape(B, T, I, H, 1, training=True, targets=(0, 0, None)))[name]
+    run()
+    run()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def main() -> dict[str, object]:
+    """Measure all shapes, and memory."""
+    if not operator.available():
+        raise SystemExit("the native operator is not available here")
+    memory_shapes = ((128, 200, 10, 128), (64, 100, 64, 512), (32, 10_000, 10, 128))
+    return {
+        "title": "The native LSTM operator, dropout 0.5 at every step, forward and backward",
+        "machine": machine(),
+        "shapes": {shape.name: measure(shape) for shape in SHAPES},
+        "peak_megabytes": {
+            ",".join(map(str, shape)): {name: peak_megabytes(name, *shape) for name in ("ours", "nn.LSTM")}
+            for shape in memory_shapes
+        },
+    }
+
+
+def table(result: dict[str, object]) -> str:
+    """Write the result as Markdown."""
+    rows = [
+        f"### {result['title']}",
+        "",
+        "| B,T,I,H | ours, ms | nn.LSTM, ms | loop, ms | to nn.LSTM (target) | to the loop (target) | to the limit (target) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, values in result["shapes"].items():
+        times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM", "loop")]
+        ratios = [
+            f"{values[key]['median']:.2f} ({'' if target is None else f'≤ {target}'})"
+            for key, target in zip(("to nn.LSTM", "to the loop", "to the limit"), values["targets"], strict=True)
+        ]
+        rows.append(f"| {' | '.join([name, *times, *ratios])} |")
+    rows += ["", "| B,T,I,H | ours, peak MB | nn.LSTM, peak MB | ratio |", "|---|---|---|---|"]
+    for name, values in result["peak_megabytes"].items():
+        ours, theirs = values["ours"], values["nn.LSTM"]
+        rows.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+    return "\n".join([*rows, "", describe(result["machine"]), ""])
+
+
+if __name__ == "__main__":
+    result = main()
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(table(json.loads(RESULTS.read_text(encoding="utf-8"))))

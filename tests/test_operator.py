@@ -1,0 +1,394 @@
+"""The native operator against the equations in float64, in torch's machinery, and when it cannot be had."""
+
+import ctypes
+import logging
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils.rnn import pack_sequence
+
+from reviver.errors import ConfigError, DataError
+from reviver.lstm import native, operator
+from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
+
+needs_operator = pytest.mark.skipif(not operator.available(), reason="no native operator on this machine")
+
+
+def relative(ours, exact):
+    return ((ours.double() - exact.double()).abs().max() / exact.double().abs().max().clamp_min(1e-30)).item()
+
+
+def worst(ours, exact):
+    """The largest relative error of several tensors; where a sum cancels to nearly nothing, relative to 1 % of the largest."""
+    floor = max(tensor.abs().max().item() for tensor in exact) / 100
+    return max(
+        ((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(floor)).item()
+        for a, b in zip(ours, exact, strict=True)
+    )
+
+
+def run(lstm, x, h, c, lengths=None, seed=3):
+    """Outputs, and gradients of x, h, c and all parameters, for a loss in which everything takes part."""
+    dtype = next(lstm.parameters()).dtype
+    inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in (x, h, c)]
+    lstm.zero_grad()
+    output, state = lstm(inputs[0], (inputs[1], inputs[2]), lengths, generator=torch.Generator().manual_seed(seed))
+    factors = torch.linspace(-1.0, 1.0, output.numel(), dtype=dtype).view(output.shape)
+    ((factors * output).sum() + 2 * state.h.sum() + state.c.square().sum()).backward()
+    gradients = [tensor.grad for tensor in (*inputs, *lstm.parameters())]
+    return [output.detach(), state.h.detach(), state.c.detach()], gradients
+
+
+def pair(*arguments, **options):
+    """An LSTM in float32 and the same in float64, which the operator does not take."""
+    ours = LSTM(*arguments, **options)
+    exact = LSTM(*arguments, **options, dtype=torch.float64)
+    exact.load_state_dict(ours.state_dict())
+    return ours, exact
+
+
+def data(lstm, T, B, seed=0):
+    torch.manual_seed(seed)
+    shape = (len(lstm.layers), B, lstm.hidden_size)
+    return torch.randn(T, B, lstm.input_size), torch.randn(shape), torch.randn(shape)
+
+
+@needs_operator
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    T=st.integers(1, 12),
+    B=st.integers(1, 20),
+    I=st.integers(1, 20),
+    H=st.integers(1, 70),
+    kind=st.sampled_from(["step", "variational", "zoneout"]),
+    p=st.sampled_from([0.0, 0.3, 0.5]),
+    layers=st.integers(1, 2),
+    bidirectional=st.booleans(),
+    training=st.booleans(),
+    lengths=st.booleans(),
+    checkpoint_steps=st.sampled_from([None, None, 1, 4]),
+)
+def test_equals_the_equations_in_float64(
+    T,
+    B,
+    I,  # noqa: E741
+    H,
+    kind,
+    p,
+    layers,
+    bidirectional,
+    training,
+    lengths,
+    checkpoint_steps,
+):
+    options = {"hidden_dropout": p, "hidden_dropout_kind": kind, "checkpoint_steps": checkpoint_steps}
+    ours, exact = pair(I, H, layers, bidirectional=bidirectional, **options)
+    x, h, c = data(ours, T, B)
+    lengths = torch.randint(1, T + 1, (B,)) if lengths else None
+    results, gradients = run(ours.train(training), x, h, c, lengths)
+    exact_results, exact_gradients = run(exact.train(training), x, h, c, lengths)
+    assert worst(results, exact_results) < 1e-5
+    assert worst(gradients, exact_gradients) < 1e-4
+
+
+@needs_operator
+@pytest.mark.parametrize("T", [200, 700])
+def test_long_sequences_in_several_chunks(T):
+    ours, exact = pair(3, 40, bidirectional=True, hidden_dropout=0.5)
+    x, h, c = data(ours, T, 33)
+    for lengths in (None, torch.randint(1, T + 1, (33,))):
+        results, gradients = run(ours, x, h, c, lengths)
+        exact_results, exact_gradients = run(exact, x, h, c, lengths)
+        assert worst(results, exact_results) < 1e-5
+        assert worst(gradients, exact_gradients) < 1e-4
+
+
+def test_gradcheck_of_the_equations():
+    for kind in ("step", "variational", "zoneout"):
+        layer = LSTMLayer(2, 3, hidden_dropout=0.4, hidden_dropout_kind=kind, dtype=torch.float64)
+        x, h, c = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((4, 2, 2), (2, 3), (2, 3)))
+
+        def call(x, h, c, *_parameters, layer=layer):
+            return layer(x, h, c, torch.tensor([4, 2]), generator=torch.Generator().manual_seed(0))
+
+        assert torch.autograd.gradcheck(call, (x, h, c, *layer.parameters()))
+
+
+@needs_operator
+def test_masks_are_the_same_bits_as_the_equations():
+    ours = LSTM(3, 50, hidden_dropout=0.5)
+    x, h, c = data(ours, 6, 9)
+    (output, *_), _ = run(ours, x, h, c)
+    with operator.reference():
+        (reference, *_), _ = run(ours, x, h, c)
+    assert torch.equal(output == 0, reference == 0)
+    assert 0.4 < (output == 0).float().mean() < 0.6
+
+
+@needs_operator
+def test_thread_count_changes_no_mask_and_repetition_no_bit():
+    lstm = LSTM(10, 64, hidden_dropout=0.5)
+    x, h, c = data(lstm, 30, 24)
+    threads = torch.get_num_threads()
+    try:
+        runs = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            first, again = run(lstm, x, h, c), run(lstm, x, h, c)
+            assert all(map(torch.equal, first[0] + first[1], again[0] + again[1]))
+            runs.append(first)
+        for results, gradients in runs[1:]:
+            assert all(map(torch.equal, results, runs[0][0]))
+            assert worst(gradients, runs[0][1]) < 1e-5
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_operator
+def test_two_python_threads_at_once():
+    lstms = [LSTM(5, 48, hidden_dropout=0.5), LSTM(5, 32, bidirectional=True)]
+    inputs = [data(lstm, 40, 16) for lstm in lstms]
+    expected = [run(lstm, *tensors) for lstm, tensors in zip(lstms, inputs, strict=True)]
+    different = []
+
+    def work(index):
+        for _ in range(10):
+            results, gradients = run(lstms[index], *inputs[index])
+            same = zip(results + gradients, expected[index][0] + expected[index][1], strict=True)
+            different.extend(1 for ours, theirs in same if relative(ours, theirs) > 1e-5)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not different
+
+
+def test_lengths_equal_each_sequence_alone():
+    lstm = LSTM(3, 20, 2, bidirectional=True).eval()
+    sequences = [torch.randn(n, 3) for n in (2, 7, 5, 1)]
+    padded = nn.utils.rnn.pad_sequence(sequences)
+    output, state = lstm(padded, lengths=[2, 7, 5, 1])
+    for b, sequence in enumerate(sequences):
+        alone, last = lstm(sequence)
+        torch.testing.assert_close(output[: len(sequence), b], alone)
+        torch.testing.assert_close(state.h[:, b], last.h)
+        torch.testing.assert_close(state.c[:, b], last.c)
+        assert not output[len(sequence) :, b].any()
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_packed_sequence_as_torch_takes_it(batch_first):
+    ours = LSTM(3, 20, 2, batch_first, bidirectional=True)
+    packed = pack_sequence([torch.randn(n, 3) for n in (2, 7, 5)], enforce_sorted=False)
+    state = torch.randn(4, 3, 20), torch.randn(4, 3, 20)
+    output, last = ours(packed, state)
+    expected, (h, c) = ours.to_torch()(packed, state)
+    for a, b in ((output.data, expected.data), (last.h, h), (last.c, c)):
+        torch.testing.assert_close(a, b)
+    assert all(torch.equal(a, b) for a, b in zip(output[1:], expected[1:], strict=True))
+
+
+def test_batch_first_state_and_single_sequences():
+    ours = LSTM(3, 20, batch_first=True)
+    x, state = torch.randn(4, 6, 3), (torch.randn(1, 4, 20), torch.randn(1, 4, 20))
+    for a, b in zip(ours(x, state)[1], ours.to_torch()(x, state)[1], strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(ours(x[0])[0], ours(x)[0][0])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [([1, 0], "from 1 to T = 4"), ([5, 1], "from 1 to T = 4"), ([1], r"give \[B\] = \[2\]")],
+)
+def test_wrong_lengths_are_refused(lengths, message):
+    with pytest.raises(DataError, match=message):
+        LSTM(3, 5)(torch.zeros(4, 2, 3), lengths=lengths)
+    with pytest.raises(DataError, match="no empty axis"):
+        LSTM(3, 5)(torch.zeros(0, 2, 3))
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"hidden_dropout_kind: 'often' is unknown; give one of step, variational, zoneout"
+    ):
+        LSTM(3, 5, hidden_dropout_kind="often")
+    with pytest.raises(ConfigError, match="checkpoint_steps: 0 is not possible"):
+        LSTMClassifier(3, 5, 2, checkpoint_steps=0)
+
+
+@needs_operator
+def test_zero_gradients_and_unused_outputs():
+    ours, exact = pair(3, 20, hidden_dropout=0.5)
+    x, _, _ = data(ours, 5, 4)
+    for pick in (lambda output, state: output[2].sum(), lambda output, state: state.c.sum()):
+        gradients = []
+        for lstm in (ours, exact):
+            lstm.zero_grad()
+            pick(*lstm(x.to(lstm.layers[0].W_i.dtype), generator=torch.Generator().manual_seed(1))).backward()
+            gradients.append([parameter.grad for parameter in lstm.parameters()])
+        assert max(relative(a, b) for a, b in zip(*gradients, strict=True) if b.any()) < 1e-4
+
+
+@needs_operator
+def test_no_denormal_numbers_come_out_and_the_mode_is_restored():
+    lstm = LSTM(2, 16)
+    x, h, c = data(lstm, 20, 3)
+
+    def count_denormals(scale):
+        start = h.clone().requires_grad_()
+        (lstm(x, (start, c))[0][-1].sum() * scale).backward()
+        size = start.grad.abs()
+        return int(((size > 0) & (size < torch.finfo(torch.float32).tiny)).sum())
+
+    scales = [10.0**-n for n in range(28, 38)]
+    with operator.reference():
+        assert any(map(count_denormals, scales))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert not any(map(count_denormals, scales))
+        lstm(torch.randn(50, 64, 2))  # enough for both threads
+        assert (torch.full((1 << 20,), 1e-39) * 1.0).min() > 0
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_operator
+def test_opcheck():
+    layer = LSTMLayer(3, 20, hidden_dropout=0.5)
+    x, h, c = torch.randn(5, 4, 3, requires_grad=True), torch.randn(4, 20, requires_grad=True), torch.zeros(4, 20)
+    seed, lengths = torch.tensor(5), torch.tensor([5, 3, 1, 2])
+    for keep in (operator.KEEP_ALL, 2):
+        torch.library.opcheck(
+            operator.lstm_forward, (x, h, c, layer._weights(), lengths, seed, 0.5, "step", False, keep)
+        )
+    no_grad = [weight.detach() for weight in layer._weights()]
+    forward = (x.detach(), h.detach(), c, no_grad, None, None, 0.0, "none", True, operator.KEEP_ALL)
+    output, _, _, gates, cells = operator.lstm_forward(*forward)
+    backward = (torch.ones_like(output), None, None, *forward[:6], output, gates, cells, *forward[6:], True, True)
+    torch.library.opcheck(operator.lstm_backward, backward)
+
+
+@needs_operator
+def test_compiles_without_a_graph_break():
+    network = LSTMClassifier(3, 20, 4, hidden_dropout=0.5, bidirectional=True)
+    x = torch.randn(6, 5, 3)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    results = []
+    for model in (network, compiled):
+        network.zero_grad()
+        torch.manual_seed(0)
+        logits = model(x)
+        logits.square().sum().backward()
+        results.append([logits.detach(), *(parameter.grad for parameter in network.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@needs_operator
+def test_second_derivatives_are_refused_with_the_remedy():
+    lstm = LSTM(2, 5)
+    x = torch.randn(3, 2, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"no second derivatives; compute inside `with .*reference"):
+        torch.autograd.grad(lstm(x)[0].sum(), x, create_graph=True)
+    with operator.reference():
+        (gradient,) = torch.autograd.grad(lstm(x)[0].sum(), x, create_graph=True)
+    gradient.sum().backward()
+    assert x.grad.any()
+
+
+@needs_operator
+def test_backward_twice_and_wanted_inputs_only():
+    lstm = LSTM(2, 5)
+    x = torch.randn(3, 2, 2, requires_grad=True)
+    loss = lstm(x)[0].sum()
+    first = torch.autograd.grad(loss, x, retain_graph=True)
+    assert torch.equal(first[0], torch.autograd.grad(loss, x)[0])
+    lstm.requires_grad_(requires_grad=False)
+    lstm(x)[0].sum().backward()
+    torch.testing.assert_close(x.grad, first[0])
+
+
+def test_applies_only_to_float32_on_a_cpu():
+    x = torch.zeros(1)
+    assert operator.applies(x) == operator.available()
+    assert not operator.applies(x, x.double())
+    assert not operator.applies(x, x.to("meta"))
+    with operator.reference():
+        assert not operator.applies(x)
+    with torch.autocast("cpu"):
+        assert not operator.applies(x)
+
+
+# Compiling and the cache -------------------------------------------------------------------------------------------
+
+
+def in_new_process(folder, **environment):
+    """Run a small LSTM in a new process; return what it printed and its warnings."""
+    script = (
+        "import torch; from reviver.lstm import operator; from reviver.lstm.network import LSTM;"
+        "torch.manual_seed(0); lstm = LSTM(2, 5, hidden_dropout=0.5); output, _ = lstm(torch.randn(3, 2, 2));"
+        "print(operator.available(), round(output.sum().item(), 4))"
+    )
+    environment = {**os.environ, "REVIVER_CACHE": str(folder), **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@needs_operator
+def test_cache_is_made_once_by_processes_that_start_at_once_and_mended_when_damaged(tmp_path):
+    processes = [in_new_process(tmp_path / "cache") for _ in range(2)]
+    outputs = [process.communicate() for process in processes]
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0].startswith("True")
+    assert outputs[0][1] == ""
+    (library,) = (tmp_path / "cache").glob("*.so")
+    assert not list((tmp_path / "cache").glob("build-*"))
+
+    whole = library.read_bytes()
+    library.write_bytes(whole[: len(whole) // 2])  # as a killed copy would leave it
+    native.build(tmp_path / "cache")
+    assert ctypes.CDLL(str(library)).reviver_lstm_call_size() == ctypes.sizeof(native.Call)
+    written = library.stat().st_mtime_ns
+    native.build(tmp_path / "cache")
+    assert library.stat().st_mtime_ns == written
+
+
+def test_without_a_compiler_one_line_and_the_same_results(tmp_path):
+    processes = [in_new_process(tmp_path, CXX="no-such-compiler"), in_new_process(tmp_path, REVIVER_NATIVE="0")]
+    (output, warnings), (expected, _) = [process.communicate() for process in processes]
+    assert output.startswith("False")
+    assert output == expected
+    assert len(warnings.splitlines()) == 1
+    assert "the native LSTM operator is not available" in warnings
+    if operator.available():
+        with_operator, _ = in_new_process(native.cache_folder()).communicate()
+        assert with_operator.split() == ["True", output.split()[1]]
+
+
+def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        assert native._find() is None
+    (record,) = caplog.records
+    assert "false failed: no message" in record.getMessage()
+
+
+@needs_operator
+def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "file" / "cache"))
+    with caplog.at_level(logging.WARNING):
+        assert native._find() is None
+    assert len(caplog.records) == 1
