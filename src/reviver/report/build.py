@@ -10,7 +10,7 @@ from reviver.errors import RunFolderError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.report.content import write_report
-from reviver.report.evidence import gather_gan, gather_lstm
+from reviver.report.evidence import GANEvidence, LSTMEvidence, gather_gan, gather_lstm
 from reviver.report.pictures import save_pictures
 from reviver.report.render import save_html, save_pdf
 from reviver.runs.folder import RunFolder
@@ -102,10 +102,14 @@ def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str 
         RunFolderError: if a run is missing, unfinished or damaged, or the report cannot be written.
         DataError: if pictures of the GAN's run are missing or damaged.
     """
-    out = Path(out)
-    figures = out / "figures"
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
     lstm, gan = gather_lstm([Path(path) for path in lstm_runs]), gather_gan(Path(gan_run))
+    return write_files(Path(out), lstm, gan)
+
+
+def write_files(out: Path, lstm: LSTMEvidence, gan: GANEvidence) -> ReportFiles:
+    """Write the figures and both files of the report into `out`."""
+    figures = out / "figures"
     logger.info("drawing the figures into %s", figures)
     save_pictures(figures, lstm, gan)
     report = write_report(lstm, gan)

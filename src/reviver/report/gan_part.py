@@ -177,7 +177,13 @@ def _results(evidence: GANEvidence) -> tuple[Block, ...]:
     ]
     if evidence.judgement is not None:
         blocks += _judgement(evidence)
-    blocks += [Paragraph(_walk_text()), _walk(evidence), Paragraph(_losses_text(evidence)), _losses(evidence), _animation(evidence)]
+    blocks += [
+        Paragraph(_walk_text()),
+        _walk(evidence),
+        Paragraph(_losses_text(evidence)),
+        _losses(evidence),
+        _animation(evidence),
+    ]
     return tuple(blocks)
 
 

@@ -187,8 +187,8 @@ def _results(evidence: LSTMEvidence) -> tuple[Block, ...]:
         Paragraph(
             prose(
                 "Training accuracy lies below validation accuracy because it is measured as training goes, with "
-                "dropout on: half "
-                "a network is asked. With dropout off the final weights know {undropped} of their training sequences "
+                "dropout on: only some of the units "
+                "answer. With dropout off the final weights know {undropped} of their training sequences "
                 "and {validation} of their validation sequences, so the gap is dropout and not a better fit to "
                 "unseen data.",
                 undropped=numbers.Spread(tuple(score.accuracy for score in evidence.undropped)).show(numbers.percent),

@@ -51,7 +51,7 @@ def times(shape: Sequence[int]) -> str:
 
 def plus_minus(value: float, error: float, show: Format) -> str:
     """A value with its error, the unit once: "85.75 ± 1.20 %"."""
-    return f"{show(value).split(NO_BREAK)[0]} ± {show(error)}"
+    return f"{show(value).split(NO_BREAK)[0]}{NO_BREAK}±{NO_BREAK}{show(error)}"
 
 
 class Spread(NamedTuple):

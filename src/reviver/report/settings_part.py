@@ -14,6 +14,7 @@ from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.report import numbers, original
 from reviver.report.evidence import GANEvidence, LSTMEvidence, hardware_of
 from reviver.report.model import Block, Bullets, Code, Paragraph, Section, Table, code, plain, prose
+from reviver.runs.checkpoint import find_checkpoint
 
 
 def settings_sections(lstm: LSTMEvidence, gan: GANEvidence) -> list[Section]:
@@ -109,7 +110,7 @@ def _runs(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Block, ...]:
             code(f"runs/{run.folder.path.name}"),
             plain(run.config.seed),
             plain(run.config.epochs),
-            plain(numbers.whole(points[-1]["step"])),
+            plain(numbers.whole(_count_updates(run))),
             plain(numbers.seconds(run.folder.record.get("seconds", points[-1]["seconds"]))),
             plain(str(run.folder.record.get("started", "unknown"))[:10]),
         )
@@ -134,6 +135,11 @@ def _runs(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Block, ...]:
         Paragraph(prose("Each run can be made on its own, with the same numbers, by")),
         Code(tuple(command_of(run) for run in runs)),
     )
+
+
+def _count_updates(run: LSTMRun | GANRun) -> int:
+    """The updates that the last checkpoint, which the report is about, was saved after."""
+    return int(find_checkpoint(run.folder.checkpoints, "last").name.removeprefix("step-"))
 
 
 def _show_versions(record: Mapping[str, Any]) -> str:
