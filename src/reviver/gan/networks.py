@@ -96,7 +96,8 @@ class Discriminator(nn.Module):
             DataError: if the shape of the images does not fit.
         """
         if images.dim() != 4 or tuple(images.shape[1:]) != self.image_shape:
-            raise DataError(f"images: shape {list(images.shape)} does not fit; give [N, *{list(self.image_shape)}]")
+            fitting = ", ".join(map(str, ("N", *self.image_shape)))
+            raise DataError(f"images: shape {list(images.shape)} does not fit; give [{fitting}]")
         log_odds: Tensor = self.layers(images.flatten(1))
         return log_odds
 

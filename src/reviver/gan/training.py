@@ -95,8 +95,10 @@ def draw(generator: Generator, z: Tensor) -> Tensor:
     """Draw images from z [N, Z] in eval mode, with BatchNorm's running statistics; the mode is put back after."""
     was_training = generator.training
     generator.eval()
-    images: Tensor = generator(z)
-    generator.train(was_training)
+    try:
+        images: Tensor = generator(z)
+    finally:
+        generator.train(was_training)
     return images
 
 

@@ -1,0 +1,249 @@
+"""The two networks of the GAN and their losses: the report's layers, and torch's numbers."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reviver.errors import ConfigError, DataError
+from reviver.gan.networks import Discriminator, Generator, discriminator_loss, generator_loss
+from reviver.gan.presets import PRESETS
+from reviver.gan.training import build_networks
+
+IMAGE_SHAPES = [(1, 28, 28), (3, 28, 28), (1, 8, 8), (3, 16, 12)]
+
+
+def described(network: Generator | Discriminator) -> list[tuple[object, ...]]:
+    """The layers of a network as plain facts."""
+    facts: list[tuple[object, ...]] = []
+    for layer in network.layers:
+        match layer:
+            case nn.Linear():
+                facts.append(("Linear", layer.in_features, layer.out_features, layer.bias is not None))
+            case nn.BatchNorm1d():
+                facts.append(
+                    (
+                        "BatchNorm",
+                        layer.num_features,
+                        layer.eps,
+                        layer.momentum,
+                        layer.affine,
+                        layer.track_running_stats,
+                    )
+                )
+            case nn.LeakyReLU():
+                facts.append(("LeakyReLU", layer.negative_slope))
+            case _:
+                facts.append((type(layer).__name__,))
+    return facts
+
+
+def batch_norm(width: int, eps: float = 1e-5) -> tuple[object, ...]:
+    return ("BatchNorm", width, eps, 0.1, True, True)
+
+
+def generator_layers(latent_size: int, pixels: int, eps: float = 1e-5) -> list[tuple[object, ...]]:
+    return [
+        ("Linear", latent_size, 128, True),
+        ("LeakyReLU", 0.2),
+        ("Linear", 128, 256, True),
+        batch_norm(256, eps),
+        ("LeakyReLU", 0.2),
+        ("Linear", 256, 512, True),
+        batch_norm(512, eps),
+        ("LeakyReLU", 0.2),
+        ("Linear", 512, 1024, True),
+        batch_norm(1024, eps),
+        ("LeakyReLU", 0.2),
+        ("Linear", 1024, pixels, True),
+        ("Tanh",),
+    ]
+
+
+# Structure
+
+
+def test_the_generator_is_the_reports() -> None:
+    assert described(Generator()) == generator_layers(100, 784)
+
+
+def test_the_discriminator_is_the_reports() -> None:
+    assert described(Discriminator()) == [
+        ("Linear", 784, 512, True),
+        ("LeakyReLU", 0.2),
+        ("Linear", 512, 256, True),
+        ("LeakyReLU", 0.2),
+        ("Linear", 256, 1, True),
+    ]  # the sigmoid follows in forward, and is part of the loss in training
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_the_reports_layers_and_its_own_eps(name: str) -> None:
+    eps = 0.8 if name == "public-script" else 1e-5
+    generator, discriminator = build_networks(PRESETS[name], (1, 28, 28))
+    assert described(generator) == generator_layers(100, 784, eps)
+    assert described(discriminator) == described(Discriminator())
+
+
+def test_names_and_shapes_of_parameters_are_the_golden_ones(golden: Callable[..., None]) -> None:
+    golden(
+        "gan_parameters",
+        {
+            name: {key: list(value.shape) for key, value in network.state_dict().items()}
+            for name, network in (("generator", Generator()), ("discriminator", Discriminator()))
+        },
+    )
+
+
+@pytest.mark.parametrize("image_shape", IMAGE_SHAPES)
+@pytest.mark.parametrize("latent_size", [1, 100])
+def test_other_sizes_and_colours(image_shape: tuple[int, int, int], latent_size: int) -> None:
+    generator, discriminator = Generator(latent_size, image_shape), Discriminator(image_shape)
+    assert described(generator) == generator_layers(latent_size, prod(image_shape))
+    images = generator(torch.randn(5, latent_size))
+    assert images.shape == (5, *image_shape)
+    assert discriminator(images).shape == (5, 1)
+    assert (generator.latent_size, generator.image_shape, discriminator.image_shape) == (
+        latent_size,
+        image_shape,
+        image_shape,
+    )
+
+
+# Values
+
+
+def test_images_stay_within_minus_1_and_1() -> None:
+    generator = Generator()
+    with torch.no_grad():
+        assert generator(torch.randn(50, 100)).abs().max() <= 1
+        generator.layers[-2].weight.mul_(1e6)
+        images = generator.eval()(torch.randn(50, 100) * 100)
+    assert (images.min(), images.max()) == (-1, 1)
+
+
+def test_the_layers_are_applied_in_order_to_rows_of_pixels() -> None:
+    """Pixel [c, h, w] of an image is number c·H·W + h·W + w of the last layer, and of the discriminator's first."""
+    generator, discriminator = Generator(7, (3, 4, 5)).eval(), Discriminator((3, 4, 5))
+    z = torch.randn(6, 7)
+    flat = z
+    for layer in generator.layers:
+        flat = layer(flat)
+    images = generator(z)
+    torch.testing.assert_close(images, flat.reshape(6, 3, 4, 5), rtol=0, atol=0)
+    logits = flat
+    for layer in discriminator.layers:
+        logits = layer(logits)
+    torch.testing.assert_close(discriminator.logits(images), logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("image_shape", IMAGE_SHAPES)
+def test_the_discriminators_answer_is_the_sigmoid_of_its_logits(image_shape: tuple[int, int, int]) -> None:
+    discriminator = Discriminator(image_shape)
+    images = torch.rand(20, *image_shape) * 2 - 1
+    probabilities = discriminator(images)
+    torch.testing.assert_close(probabilities, torch.sigmoid(discriminator.logits(images)), rtol=0, atol=0)
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+def test_eval_mode_judges_each_noise_vector_by_itself() -> None:
+    generator = Generator()
+    z = torch.randn(8, 100)
+    generator(z)  # so that the running statistics are not those of a new network
+    generator.eval()
+    one_by_one = torch.cat([generator(one) for one in z.split(1)])
+    torch.testing.assert_close(generator(z), one_by_one)
+    generator.train()
+    assert not torch.allclose(generator(z), one_by_one, atol=1e-3)
+
+
+# Losses
+
+
+def logit_pairs() -> list[tuple[Tensor, Tensor]]:
+    randomness = torch.Generator().manual_seed(5)
+    return [
+        tuple(torch.randn(64, 1, dtype=torch.float64, generator=randomness) * scale for _ in range(2))
+        for scale in (0.0, 0.1, 1.0, 5.0)
+    ]
+
+
+def reference_losses(
+    cross_entropy: Callable[[Tensor, Tensor], Tensor], real: Tensor, fake: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The generator's and the discriminator's loss as the public loop writes them."""
+    valid, counterfeit = torch.ones_like(real), torch.zeros_like(fake)
+    return cross_entropy(fake, valid), (cross_entropy(real, valid) + cross_entropy(fake, counterfeit)) / 2
+
+
+@pytest.mark.parametrize(("real", "fake"), logit_pairs())
+def test_losses_equal_torchs_cross_entropy_of_probabilities(real: Tensor, fake: Tensor) -> None:
+    expected = reference_losses(nn.BCELoss(), real.sigmoid(), fake.sigmoid())
+    torch.testing.assert_close((generator_loss(fake), discriminator_loss(real, fake)), expected)
+
+
+@pytest.mark.parametrize(("real", "fake"), logit_pairs())
+def test_losses_and_gradients_equal_torchs_cross_entropy_of_logits(real: Tensor, fake: Tensor) -> None:
+    real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
+    expected = reference_losses(functional.binary_cross_entropy_with_logits, real, fake)
+    losses = (generator_loss(fake), discriminator_loss(real, fake))
+    torch.testing.assert_close(losses, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(losses[0], fake) + torch.autograd.grad(losses[1], (real, fake)),
+        torch.autograd.grad(expected[0], fake) + torch.autograd.grad(expected[1], (real, fake)),
+    )
+
+
+def test_an_undecided_discriminator_costs_both_log_2() -> None:
+    zeros = torch.zeros(3, 1, dtype=torch.float64)
+    log_2 = torch.tensor(2.0, dtype=torch.float64).log()
+    torch.testing.assert_close((generator_loss(zeros), discriminator_loss(zeros, zeros)), (log_2, log_2))
+
+
+def test_losses_of_hopeless_cases_stay_finite_and_have_a_gradient() -> None:
+    """A probability rounds to 0 there; its logarithm would be infinite (torch's BCELoss cuts it at 100)."""
+    hopeless = torch.tensor([[-1000.0]], requires_grad=True)
+    loss = generator_loss(hopeless)
+    assert loss == 1000
+    assert torch.autograd.grad(loss, hopeless)[0] == -1
+    assert discriminator_loss(hopeless, -hopeless) == 1000
+
+
+def test_each_loss_falls_when_its_player_does_better() -> None:
+    low, high = torch.full((4, 1), -1.0), torch.full((4, 1), 1.0)
+    assert generator_loss(high) < generator_loss(low)
+    assert discriminator_loss(high, low) < discriminator_loss(low, low)
+    assert discriminator_loss(high, low) < discriminator_loss(high, high)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("latent_size", [0, -1])
+def test_a_latent_size_below_one_is_refused(latent_size: int) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^latent_size: {latent_size} is not possible; give a whole number of at least 1"
+    ):
+        Generator(latent_size)
+
+
+@pytest.mark.parametrize("image_shape", [(), (28, 28), (1, 28, 0), (0, 28, 28), (1, 1, 28, 28), (1, -28, -28)])
+@pytest.mark.parametrize("network", [lambda shape: Generator(100, shape), Discriminator])
+def test_an_image_shape_that_is_none_is_refused(network: Callable[[Sequence[int]], nn.Module], image_shape) -> None:
+    with pytest.raises(ConfigError, match=r"^image_shape: \(.*\) is not possible; give \(channels, height, width\)"):
+        network(image_shape)
+
+
+@pytest.mark.parametrize("shape", [[100], [2, 99], [2, 101], [2, 100, 1]])
+def test_noise_that_does_not_fit_is_refused(shape: list[int]) -> None:
+    with pytest.raises(DataError, match=r"^z: shape \[.*\] does not fit; give \[N, 100\]"):
+        Generator()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [[1, 28, 28], [2, 784], [2, 28, 28, 1], [2, 3, 28, 28], [2, 1, 14, 56]])
+def test_images_that_do_not_fit_are_refused(shape: list[int]) -> None:
+    with pytest.raises(DataError, match=r"^images: shape \[.*\] does not fit; give \[N, 1, 28, 28\]"):
+        Discriminator()(torch.zeros(shape))

@@ -1,0 +1,600 @@
+"""Training of the GAN: it equals the usual loop, learns, is repeatable to the bit, and an interruption loses nothing."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from reviver.config import override
+from reviver.errors import ConfigError, DataError, DeviceError, DivergenceError, Interrupted, RunFolderError
+from reviver.gan import training
+from reviver.gan.images import ImageSet, from_pixels, load_mnist
+from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.presets import PRESETS, GANConfig
+from reviver.gan.training import build_networks, build_optimizers, count_batches, draw, train, train_step
+from reviver.loading import load
+from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.runs.folder import RunFolder
+
+EPOCHS, BATCHES = 4, 3
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> GANConfig:
+    """41 images of 8 x 8, in batches of 16, 16 and 9: 12 updates, a line of metrics after every second."""
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    images = np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8)
+    np.savez(path, images=images)
+    return GANConfig(data=str(path), size=8, latent_size=16, epochs=EPOCHS, batch_size=16, sample_every=3, log_every=2)
+
+
+def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
+    """All that a run found out, to the bit, without the seconds that it took."""
+    path = folder.path if isinstance(folder, RunFolder) else folder
+    last = find_checkpoint(path / "checkpoints", "last")
+    hashed = [last / "networks.safetensors", last / "training.safetensors", *sorted((path / "samples").iterdir())]
+    return {
+        "files": {str(one.relative_to(path)): hashlib.sha256(one.read_bytes()).hexdigest() for one in hashed},
+        "state": {**json.loads((last / "state.json").read_text()), "seconds": None},
+        "metrics": [{**point, "seconds": None} for point in RunFolder.open(path).read_metrics()],
+        "config": RunFolder.open(path).record["config"],
+        "data": RunFolder.open(path).record["data"],
+    }
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[Generator], None]) -> None:
+    """Let `action` happen just before the given update of the next call of `train`, counted from 1."""
+    calls = 0
+
+    def counting(generator: Generator, *arguments: Any) -> training.StepResult:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            action(generator)
+        return train_step(generator, *arguments)
+
+    monkeypatch.setattr(training, "train_step", counting)
+
+
+def send(number: signal.Signals) -> Callable[[Generator], None]:
+    return lambda _: os.kill(os.getpid(), number)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny: GANConfig, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = train(tiny, tmp_path_factory.mktemp("uninterrupted") / "run")
+    assert folder.status == "finished"
+    return folder
+
+
+# One update
+
+
+def networks_and_optimizers(seed: int = 0) -> tuple[Any, ...]:
+    config = GANConfig(seed=seed, learning_rate=1e-3)
+    generator, discriminator = build_networks(config, (1, 8, 8))
+    generator.double()
+    discriminator.double()
+    return generator, discriminator, *build_optimizers(config, generator, discriminator)
+
+
+def usual_step(
+    generator: Generator,
+    discriminator: Discriminator,
+    generator_optimizer: torch.optim.Optimizer,
+    discriminator_optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    z: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The loop that everybody knows: first G against D's answers, then D on the same images."""
+    loss = nn.BCELoss()
+    valid, fake = torch.ones(len(z), 1, dtype=real.dtype), torch.zeros(len(z), 1, dtype=real.dtype)
+    generator_optimizer.zero_grad()
+    images = generator(z)
+    g_loss = loss(discriminator(images), valid)
+    g_loss.backward()
+    generator_optimizer.step()
+    discriminator_optimizer.zero_grad()
+    d_loss = (loss(discriminator(real), valid) + loss(discriminator(images.detach()), fake)) / 2
+    d_loss.backward()
+    discriminator_optimizer.step()
+    return g_loss.detach(), d_loss.detach()
+
+
+def test_updates_equal_those_of_the_usual_loop() -> None:
+    ours = networks_and_optimizers()
+    generator, discriminator, _, _ = usual = networks_and_optimizers()
+    plain = (
+        *(generator, discriminator),
+        *(torch.optim.Adam(one.parameters(), lr=1e-3, betas=(0.5, 0.999)) for one in (generator, discriminator)),
+    )
+    randomness = torch.Generator().manual_seed(1)
+    for count in (16, 16, 7, 16, 2, 16):
+        real = torch.rand(count, 1, 8, 8, dtype=torch.float64, generator=randomness) * 2 - 1
+        z = torch.randn(count, 100, dtype=torch.float64, generator=randomness)
+        result = train_step(*ours, real, z)
+        g_loss, d_loss = usual_step(*plain, real, z)
+        torch.testing.assert_close((result.generator_loss, result.discriminator_loss), (g_loss, d_loss))
+    for our_network, their_network in zip(ours[:2], usual[:2], strict=True):
+        for (name, value), expected in zip(
+            our_network.state_dict().items(), their_network.state_dict().values(), strict=True
+        ):
+            # A bias before BatchNorm has no gradient but rounding errors, which Adam blows up to some 1e-8.
+            torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_an_update_measures_both_networks_before_it() -> None:
+    generator, discriminator, *optimizers = networks_and_optimizers()
+    real, z = torch.rand(9, 1, 8, 8).double() * 2 - 1, torch.randn(9, 100).double()
+    before = (discriminator(real).mean(), discriminator(generator(z)).mean())
+    result = train_step(generator, discriminator, *optimizers, real, z)
+    torch.testing.assert_close((result.probability_real, result.probability_fake), before)
+    assert not any(value.requires_grad or value.dim() for value in result)
+
+
+@pytest.mark.parametrize("frozen", ["generator", "discriminator"])
+def test_no_gradient_leaks_from_one_network_into_the_other(frozen: str) -> None:
+    """With rate 1 and plain descent the weights move by exactly the gradient of the network's own loss."""
+    generator, discriminator, *_ = networks_and_optimizers()
+    rates = {"generator": 1.0, "discriminator": 1.0, frozen: 0.0}
+    optimizers = (
+        torch.optim.SGD(generator.parameters(), lr=rates["generator"]),
+        torch.optim.SGD(discriminator.parameters(), lr=rates["discriminator"]),
+    )
+    real, z = torch.rand(9, 1, 8, 8).double() * 2 - 1, torch.randn(9, 100).double()
+    losses = {
+        "generator": lambda: -discriminator(generator(z)).log().mean(),
+        "discriminator": lambda: (
+            -(discriminator(real).log().mean() + (1 - discriminator(generator(z))).log().mean()) / 2
+        ),
+    }
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
+        gradients = torch.autograd.grad(losses[name](), list(network.parameters()))
+        network.expected = [p.detach() - rates[name] * g for p, g in zip(network.parameters(), gradients, strict=True)]
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, 100.0)  # what an earlier backward pass left behind
+    train_step(generator, discriminator, *optimizers, real, z)
+    for network in (generator, discriminator):
+        for parameter, expected in zip(network.parameters(), network.expected, strict=True):
+            torch.testing.assert_close(parameter.detach(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_draw_uses_eval_mode_and_puts_the_mode_back(is_training: bool) -> None:
+    generator = Generator(16, (1, 8, 8))
+    generator(torch.randn(32, 16))
+    generator.train(is_training)
+    statistics = {name: value.clone() for name, value in generator.named_buffers()}
+    z = torch.randn(6, 16)
+    images = draw(generator, z)
+    assert generator.training == is_training
+    assert all(layer.training == is_training for layer in generator.modules())
+    assert not images.requires_grad
+    torch.testing.assert_close(images, generator.eval()(z), rtol=0, atol=0)
+    torch.testing.assert_close(dict(generator.named_buffers()), statistics, rtol=0, atol=0)
+
+
+def test_a_draw_that_fails_puts_the_mode_back() -> None:
+    generator = Generator(16, (1, 8, 8))
+    with pytest.raises(DataError):
+        draw(generator, torch.zeros(2, 3))
+    assert generator.training
+
+
+def test_the_first_losses_of_the_report_are_the_golden_ones(
+    golden: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loose enough for another processor's rounding, tight enough for any change of the mathematics or the seeds."""
+    results: list[training.StepResult] = []
+
+    def recording(*arguments: Any) -> training.StepResult:
+        results.append(train_step(*arguments))
+        if len(results) == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return results[-1]
+
+    monkeypatch.setattr(training, "train_step", recording)
+    with pytest.raises(Interrupted):
+        train(PRESETS["report"], tmp_path / "run")
+    names = training.StepResult._fields
+    values = {name: [getattr(result, name).item() for result in results] for name in names}
+    golden("gan_report", values, relative=2e-3)
+
+
+# It learns
+
+
+@pytest.fixture(scope="module")
+def mnist_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Both networks of the report after 200 updates, on 3200 images of MNIST."""
+    folder = tmp_path_factory.mktemp("mnist")
+    np.save(folder / "digits.npy", load_mnist("train").images[:3200].numpy())
+    config = override(
+        PRESETS["report"], {"data": str(folder / "digits.npy"), "epochs": 4, "log_every": 1, "checkpoint_every": 4}
+    )
+    return train(config, folder / "run")
+
+
+def test_the_discriminator_tells_real_images_from_noise(mnist_run: RunFolder) -> None:
+    run = load(mnist_run.path)
+    real = from_pixels(load_mnist("test").images[:500])
+    with torch.no_grad():
+        noise = torch.rand(500, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        assert run.discriminator(noise).mean() < 0.25
+        assert run.discriminator(real).mean() > 0.35
+
+
+def test_the_mean_generated_image_comes_near_to_the_mean_digit(mnist_run: RunFolder) -> None:
+    run = load(mnist_run.path)
+    untrained, _ = build_networks(run.config, (1, 28, 28))
+    mean_digit = from_pixels(load_mnist("test").images).mean(0)
+    z = torch.randn(500, 100, generator=torch.Generator().manual_seed(0))
+    before, after = ((draw(one, z).mean(0) - mean_digit).square().mean().sqrt() for one in (untrained, run.generator))
+    assert before > 0.7
+    assert after < 0.4
+
+
+def test_the_generator_does_not_draw_the_same_image_always(mnist_run: RunFolder) -> None:
+    images = draw(load(mnist_run.path).generator, torch.randn(500, 100, generator=torch.Generator().manual_seed(0)))
+    assert images.std(0).mean() > 0.1
+
+
+def test_at_first_each_network_learns_to_beat_the_other(mnist_run: RunFolder) -> None:
+    points = mnist_run.read_metrics()
+    assert points[0]["discriminator_loss"] == pytest.approx(0.69, abs=0.05)
+    assert min(point["discriminator_loss"] for point in points[:100]) < 0.45
+    assert min(point["generator_loss"] for point in points) < 0.6 < max(point["generator_loss"] for point in points)
+
+
+# A run's files
+
+
+def test_grids_are_drawn_at_the_start_the_middle_the_end_and_the_interval(uninterrupted: RunFolder) -> None:
+    names = sorted(path.name for path in uninterrupted.samples.glob("*.png"))
+    assert names == ["epoch-0000.png", "epoch-0002.png", "epoch-0003.png", "epoch-0004.png"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "sample_every", "epochs_drawn"),
+    [(1, 5, [0, 1]), (2, 9, [0, 1, 2]), (5, 9, [0, 2, 5]), (6, 4, [0, 3, 4, 6]), (3, 1, [0, 1, 2, 3])],
+)
+def test_epochs_of_grids(
+    tiny: GANConfig, epochs: int, sample_every: int, epochs_drawn: list[int], tmp_path: Path
+) -> None:
+    folder = train(override(tiny, {"epochs": epochs, "sample_every": sample_every}), tmp_path / "run")
+    drawn = sorted(folder.samples.glob("epoch-*.png"))
+    assert [int(path.stem.removeprefix("epoch-")) for path in drawn] == epochs_drawn
+    with Image.open(folder.samples / "training.gif") as animation:
+        assert animation.n_frames == len(epochs_drawn)
+        assert animation.info["loop"] == 0
+
+
+def test_the_report_draws_start_middle_and_end() -> None:
+    config = PRESETS["report"]
+    drawn = [epoch for epoch in range(1, config.epochs + 1) if training.is_sampled(epoch, config)]
+    assert {5, 100, 195, 200} <= set(drawn)
+
+
+def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, uninterrupted: RunFolder) -> None:
+    """The last grid is what the last checkpoint draws from the run's fixed noise, pixel for pixel."""
+    from reviver.gan.grids import read_grid, tile
+    from reviver.runs.randomness import stream
+
+    z = torch.randn(25, tiny.latent_size, generator=stream(tiny.seed, "grid"))
+    untrained, _ = build_networks(tiny, (1, 8, 8))
+    for epoch, generator in ((0, untrained), (EPOCHS, load(uninterrupted.path).generator)):
+        sheet = tile(draw(generator, z))
+        assert sheet.shape == (5 * 10 + 2, 5 * 10 + 2)
+        drawn = read_grid(uninterrupted.samples / f"epoch-{epoch:04d}.png")
+        factor = len(drawn) // len(sheet)
+        np.testing.assert_array_equal(drawn, sheet.repeat(factor, 0).repeat(factor, 1))
+
+
+def test_a_line_of_metrics_is_the_mean_of_its_updates(
+    tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[list[float]] = []
+
+    def recording(*arguments: Any) -> training.StepResult:
+        result = train_step(*arguments)
+        results.append(torch.stack(result).tolist())
+        return result
+
+    monkeypatch.setattr(training, "train_step", recording)
+    points = train(tiny, tmp_path / "run").read_metrics()
+    assert len(results) == EPOCHS * BATCHES
+    assert [point["step"] for point in points] == [2, 4, 6, 8, 10, 12]
+    assert [point["epoch"] for point in points] == pytest.approx([2 / 3, 4 / 3, 2, 8 / 3, 10 / 3, 4])
+    for point, pair in zip(points, np.array(results).reshape(-1, 2, 4).mean(1), strict=True):
+        assert [point[name] for name in training.StepResult._fields] == pytest.approx(list(pair))
+
+
+def test_few_images_give_a_line_of_metrics_an_epoch(tiny: GANConfig, tmp_path: Path) -> None:
+    points = train(override(tiny, {"log_every": 10**12, "epochs": 2}), tmp_path / "run").read_metrics()
+    assert [(point["step"], point["epoch"]) for point in points] == [(BATCHES, 1), (2 * BATCHES, 2)]
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "batches"), [(2, 2, 1), (3, 2, 1), (4, 2, 2), (41, 16, 3), (33, 16, 2), (2, 64, 1)]
+)
+def test_a_last_batch_of_a_single_image_is_left_out(images: int, batch_size: int, batches: int) -> None:
+    assert count_batches(images, batch_size) == batches
+
+
+def test_every_image_is_used_once_an_epoch(tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+
+    def recording(*arguments: Any) -> training.StepResult:
+        seen.append(arguments[4])
+        return train_step(*arguments)
+
+    monkeypatch.setattr(training, "train_step", recording)
+    train(override(tiny, {"epochs": 2}), tmp_path / "run")
+    data = from_pixels(torch.from_numpy(np.load(tiny.data)["images"]))[:, None]
+    epochs = [torch.cat(seen[:BATCHES]), torch.cat(seen[BATCHES:])]
+    assert not torch.equal(*epochs)
+    for epoch in epochs:
+        assert sorted(image.numpy().tobytes() for image in epoch) == sorted(one.numpy().tobytes() for one in data)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains(name: str, tiny: GANConfig, tmp_path: Path) -> None:
+    small = {"data": tiny.data, "size": 8, "epochs": 1, "batch_size": 16, "log_every": 1}
+    folder = train(override(PRESETS[name], small), tmp_path / "run")
+    assert folder.status == "finished"
+    assert len(folder.read_metrics()) == BATCHES
+
+
+def test_a_colour_run(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (10, 3, 9, 9), dtype=np.uint8)
+    np.save(tmp_path / "colour.npy", images)
+    config = GANConfig(data=str(tmp_path / "colour.npy"), size=9, epochs=1, batch_size=4)
+    folder = train(config, tmp_path / "run")
+    run = load(folder.path)
+    assert run.generator.image_shape == (3, 9, 9)
+    with Image.open(folder.samples / "epoch-0001.png") as grid:
+        assert grid.mode == "RGB"
+
+
+# The same bits
+
+
+def test_the_same_run_twice_gives_the_same_bits(tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path) -> None:
+    torch.manual_seed(123)  # which nothing may depend on
+    assert fingerprint(train(tiny, tmp_path / "again")) == fingerprint(uninterrupted)
+
+
+def test_another_seed_gives_another_run(tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path) -> None:
+    files = fingerprint(train(override(tiny, {"seed": 1}), tmp_path / "run"))["files"]
+    assert not set(files.values()) & set(fingerprint(uninterrupted)["files"].values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [1, 4, 6, 11])
+def test_a_signal_stops_the_run_after_saving_and_it_resumes_to_the_same_bits(
+    step: int,
+    number: signal.Signals,
+    tiny: GANConfig,
+    uninterrupted: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_step(monkeypatch, step, send(number))
+    with pytest.raises(Interrupted, match=f"stopped at step {step} by {number.name} and saved; go on with") as caught:
+        train(tiny, tmp_path / "run")
+    assert caught.value.exit_code == 128 + number
+    assert RunFolder.open(tmp_path / "run").status == "interrupted"
+    folder = train(tiny, tmp_path / "run", resume=True)
+    assert folder.status == "finished"
+    assert fingerprint(folder) == fingerprint(uninterrupted)
+
+
+def test_a_run_stopped_after_every_step_ends_with_the_same_bits(
+    tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(EPOCHS * BATCHES):
+        at_step(monkeypatch, 1, send(signal.SIGINT))
+        with pytest.raises(Interrupted, match=f"stopped at step {step + 1} by SIGINT"):
+            train(tiny, tmp_path / "run", resume=step > 0)
+    monkeypatch.undo()
+    folder = train(tiny, tmp_path / "run", resume=True)
+    assert fingerprint(folder) == fingerprint(uninterrupted)
+
+
+def test_a_crash_between_checkpoints_resumes_to_the_same_bits(
+    tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = override(tiny, {"checkpoint_every": 3, "sample_every": 1})
+
+    def crash(_: Generator) -> None:
+        raise MemoryError("crash")
+
+    at_step(monkeypatch, 8, crash)
+    with pytest.raises(MemoryError):
+        train(config, tmp_path / "run")
+    assert RunFolder.open(tmp_path / "run").status == "failed"
+    assert len(RunFolder.open(tmp_path / "run").read_metrics()) == 3
+    monkeypatch.undo()
+    resumed = train(config, tmp_path / "run", resume=True)
+    assert "error" not in resumed.record
+    assert fingerprint(resumed) == fingerprint(train(config, tmp_path / "other"))
+
+
+INTERRUPTING = """
+import os, signal, sys
+from reviver.cli import main
+from reviver.gan import training
+step, train_step, calls = int(sys.argv[1]), training.train_step, 0
+def counting(*arguments):
+    global calls
+    calls += 1
+    if calls == step:
+        os.kill(os.getpid(), signal.SIGKILL if sys.argv[2] == "SIGKILL" else signal.SIGINT)
+    return train_step(*arguments)
+training.train_step = counting
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGKILL"])
+def test_a_process_stopped_at_a_random_step_resumes_to_the_same_bits(
+    number: str, tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path
+) -> None:
+    fields = override(tiny, {}).__dict__.items()
+    settings = [f"--{name}={value}" for name, value in fields] + [f"--out={tmp_path / 'run'}", "--quiet"]
+    step = random.randint(1, EPOCHS * BATCHES)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+    def run(step: int, *more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", INTERRUPTING, str(step), number, "gan", "train", *settings, *more]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    first = run(step)
+    assert first.returncode == (130 if number == "SIGINT" else -signal.SIGKILL), first.stderr
+    second = run(0, "--resume")
+    assert second.returncode == 0, f"stopped at step {step}: {second.stderr}"
+    assert fingerprint(tmp_path / "run") == fingerprint(uninterrupted), f"stopped at step {step}"
+
+
+def test_a_finished_run_goes_on_for_more_epochs(tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path) -> None:
+    train(override(tiny, {"epochs": 2, "sample_every": 1}), tmp_path / "run")
+    folder = train(override(tiny, {"sample_every": 1}), tmp_path / "run", resume=True)
+    ours, others = fingerprint(folder), fingerprint(uninterrupted)
+    assert ours["metrics"] == others["metrics"]
+    networks = next(name for name in others["files"] if name.endswith("networks.safetensors"))
+    assert ours["files"][networks] == others["files"][networks]
+
+
+def test_resuming_a_finished_run_changes_nothing(tiny: GANConfig, tmp_path: Path) -> None:
+    before = fingerprint(train(tiny, tmp_path / "run"))
+    assert fingerprint(train(tiny, tmp_path / "run", resume=True)) == before
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"epochs": 2}, {"batch_norm_eps": 0.8}, {"log_every": 3}])
+def test_resuming_with_other_settings_is_refused(
+    change: dict[str, Any], tiny: GANConfig, uninterrupted: RunFolder
+) -> None:
+    before = fingerprint(uninterrupted)
+    (field,) = change
+    with pytest.raises(ConfigError, match=f"^{field}: .* is not what this run has .*; leave it out to resume"):
+        train(override(tiny, change), uninterrupted.path, resume=True)
+    assert fingerprint(uninterrupted) == before
+
+
+@pytest.mark.parametrize("shape", [(41, 8, 8), (40, 8, 8), (41, 3, 8, 8)])
+def test_resuming_with_other_images_is_refused(shape: tuple[int, ...], tiny: GANConfig, tmp_path: Path) -> None:
+    path = tmp_path / "images.npy"
+    np.save(path, np.zeros((41, 8, 8), dtype=np.uint8))
+    config = override(tiny, {"data": str(path), "epochs": 1})
+    before = fingerprint(train(config, tmp_path / "run"))
+    np.save(path, np.ones(shape, dtype=np.uint8))
+    with pytest.raises(DataError, match=r"^data: '.*images.npy' has changed since this run began; put the old images"):
+        train(override(config, {"epochs": 2}), tmp_path / "run", resume=True)
+    after = fingerprint(tmp_path / "run")
+    assert {**after, "config": None} == {**before, "config": None}
+    load(tmp_path / "run")
+
+
+def test_what_cannot_be_trained_writes_nothing(tiny: GANConfig, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing\.npz does not exist"):
+        train(override(tiny, {"data": str(tmp_path / "nothing.npz")}), tmp_path / "run")
+    with pytest.raises(DeviceError, match="device: 'tpu' is unknown"):
+        train(tiny, tmp_path / "run", device="tpu")
+    with pytest.raises(RunFolderError, match="run: does not exist"):
+        train(tiny, tmp_path / "run", resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_is_refused_before_the_data_is_read(tiny: GANConfig, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(RunFolderError, match="exists already and is never overwritten"):
+        train(override(tiny, {"data": "nothing"}), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+# Divergence
+
+
+def spoil(value: float) -> Callable[[Generator], None]:
+    def change(generator: Generator) -> None:
+        with torch.no_grad():
+            generator.layers[-2].bias[0] = value
+
+    return change
+
+
+def test_a_rate_that_blows_up_is_told_with_its_step(tiny: GANConfig, tmp_path: Path) -> None:
+    with pytest.raises(
+        DivergenceError, match=r"^step \d+: .* no checkpoint was saved yet; try a --learning_rate lower than 1e\+20"
+    ):
+        train(override(tiny, {"learning_rate": 1e20}), tmp_path / "run")
+    record = RunFolder.open(tmp_path / "run").record
+    assert record["status"] == "failed"
+    assert re.match(r"step \d+: ", record["error"])
+
+
+@pytest.mark.parametrize("step", [7, 8, 12])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    step: int, tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(monkeypatch, step, spoil(float("nan")))
+    with pytest.raises(DivergenceError, match=f"^step {step}: .*; the last good checkpoint is kept; try a --learning"):
+        train(tiny, tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    assert folder.status == "failed"
+    last = find_checkpoint(folder.checkpoints, "last")
+    assert last.name == f"step-{(step - 1) // BATCHES * BATCHES:06d}"
+    generator, discriminator = build_networks(tiny, (1, 8, 8))
+    load_networks(last, {"generator": generator, "discriminator": discriminator})
+    assert all(value.isfinite().all() for value in generator.state_dict().values())
+    assert all(np.isfinite(point["generator_loss"]) for point in folder.read_metrics())
+
+
+def test_weights_that_are_not_finite_are_told_even_while_the_losses_are(
+    tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tanh makes a fine white pixel of an infinite weight."""
+    at_step(monkeypatch, 8, spoil(float("inf")))
+    with pytest.raises(DivergenceError, match=r"^step 9: a weight of the generator is not finite; the last good"):
+        train(tiny, tmp_path / "run")
+    assert find_checkpoint(tmp_path / "run" / "checkpoints", "last").name == "step-000006"
+
+
+def test_a_run_that_is_stopped_after_diverging_does_not_save(
+    tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil_and_stop(generator: Generator) -> None:
+        spoil(float("nan"))(generator)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    at_step(monkeypatch, 5, spoil_and_stop)
+    with pytest.raises(DivergenceError, match=r"^step 5: "):
+        train(tiny, tmp_path / "run")
+    assert find_checkpoint(tmp_path / "run" / "checkpoints", "last").name == "step-000003"
+
+
+def test_the_data_on_the_device_is_the_data_of_the_run(tiny: GANConfig, uninterrupted: RunFolder) -> None:
+    images = np.load(tiny.data)["images"]
+    data = ImageSet(torch.from_numpy(images)[:, None], None, "tiny")
+    assert uninterrupted.record["data"] == {
+        "name": data.name,
+        "images": 41,
+        "image_shape": [1, 8, 8],
+        "sha256": hashlib.sha256(images.tobytes()).hexdigest(),
+    }
