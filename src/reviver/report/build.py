@@ -84,8 +84,8 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
     for name in sorted(stored.keys() | wanted.keys()):
         if stored.get(name) != wanted.get(name):
             raise RunFolderError(
-                f"{path}: its {name} is {stored.get(name)!r} where the report needs {wanted.get(name)!r}; "
-                "move this folder away, or choose another --out"
+                f"{path}: its {name} is {stored.get(name)!r} where the report needs {wanted.get(name)!r}; move this "
+                "folder away, or choose another --out"
             )
     return folder.status
 

@@ -56,8 +56,8 @@ def _data_row(evidence: LSTMEvidence) -> Row:
     right_validation = round(original.VALIDATION_ACCURACY.value * reported_validation)
     agrees = (evidence.train_size, evidence.validation_size) == (reported_train, reported_validation)
     note = (
-        "The report gives no sizes, but its accuracies are fractions of these: "
-        f"{right_train}/{reported_train} and {right_validation}/{reported_validation}. "
+        f"The report gives no sizes, but its accuracies are fractions of these: {right_train}/{reported_train} and "
+        f"{right_validation}/{reported_validation}. "
         + ("They agree with ours." if agrees else "Ours are others: these runs have other settings.")
     )
     return Row(
@@ -112,8 +112,7 @@ def _gap_row(evidence: LSTMEvidence) -> Row:
         plain(numbers.points(reported)),
         plain(ours.show(numbers.points)),
         plain(
-            f"{place(reported, ours, numbers.points)} Training accuracy is measured with dropout on; with "
-            f"dropout off "
+            f"{place(reported, ours, numbers.points)} Training accuracy is measured with dropout on; with dropout off "
             f"the same weights know {undropped.show(numbers.percent)} of the training sequences."
         ),
         ours.holds(reported),
@@ -178,8 +177,8 @@ def _perfect_rows(evidence: LSTMEvidence) -> list[Row]:
                 plain("“frequently”"),
                 plain(share.show(numbers.coarse_percent)),
                 plain(
-                    f"No number to compare. Our seeds range from {share.show_range(numbers.coarse_percent)}; "
-                    "accuracy dips between perfect epochs, as the report says too."
+                    f"No number to compare. Our seeds range from {share.show_range(numbers.coarse_percent)}; accuracy "
+                    "dips between perfect epochs, as the report says too."
                 ),
                 None,
             )
@@ -266,8 +265,8 @@ def _epochs_row(evidence: GANEvidence) -> Row:
         note = prose("The report gives no number; this is the default of the script it follows.")
     else:
         note = prose(
-            "The report gives no number; {default} is the default of the script it follows. "
-            "`reviver report --full` trains for {default}.",
+            "The report gives no number; {default} is the default of the script it follows. `reviver report --full` "
+            "trains for {default}.",
             default=str(original.GAN_EPOCHS),
         )
     return Row(plain("Epochs of training"), plain(f"not said ({original.GAN_EPOCHS})"), plain(epochs), note, None)
@@ -284,12 +283,10 @@ def _judgement_rows(evidence: GANEvidence) -> list[Row]:
             plain("“clear, structured outputs”"),
             plain(share),
             plain(
-                f"Ceiling: {numbers.percent(judged.real.share)} of {judged.real.size} real test images. One "
-                f"run; ± is the "
-                f"standard error from {judged.after.size} samples, not a spread over seeds. Alone it proves "
-                f"little: of the "
-                f"untrained generator's samples it is {numbers.percent(judged.before.share)}, all taken for "
-                f"{count_digits(judged.before)}."
+                f"Ceiling: {numbers.percent(judged.real.share)} of {judged.real.size} real test images. One run; ± is "
+                f"the standard error from {judged.after.size} samples, not a spread over seeds. Before training it is "
+                f"{numbers.coarse_percent(judged.before.share)}, all taken for {count_digits(judged.before)}: see the "
+                "next row."
             ),
             None,
         ),
@@ -299,9 +296,8 @@ def _judgement_rows(evidence: GANEvidence) -> list[Row]:
             plain(numbers.percent(judged.after.balanced)),
             plain(
                 f"Ceiling: {numbers.percent(judged.real.balanced)} of real test images. Chance: "
-                f"{numbers.coarse_percent(1 / len(judged.after.counts))}, which a generator gets that repeats "
-                f"one digit; "
-                f"the untrained one gets {numbers.percent(judged.before.balanced)}."
+                f"{numbers.coarse_percent(1 / len(judged.after.counts))}, which a generator gets that repeats one "
+                f"digit; the untrained one gets {numbers.percent(judged.before.balanced)}."
             ),
             None,
         ),

@@ -55,9 +55,8 @@ def _summary(lstm: LSTMEvidence, gan: GANEvidence, rows: Sequence[Row]) -> tuple
             Fact(
                 numbers.percent(after.balanced),
                 "GAN, samples recognised, digits balanced",
-                f"confidence ≥ {numbers.coarse_percent(CONFIDENCE)}; {gan.run.config.epochs} epochs, one seed; "
-                f"real images "
-                f"{numbers.percent(real.balanced)}, chance {numbers.coarse_percent(1 / len(after.counts))}",
+                f"confidence ≥ {numbers.coarse_percent(CONFIDENCE)}; {gan.run.config.epochs} epochs, one seed; real "
+                f"images {numbers.percent(real.balanced)}, chance {numbers.coarse_percent(1 / len(after.counts))}",
             )
         )
     facts.append(
@@ -68,13 +67,11 @@ def _summary(lstm: LSTMEvidence, gan: GANEvidence, rows: Sequence[Row]) -> tuple
         )
     )
     text = prose(
-        "An LSTM written out gate by gate learned to name the last digit of palindromes of length {length}, and "
-        "a fully connected GAN learned to "
-        "draw images after {data}. This report describes both networks, shows how they trained, and compares "
-        "what they reached with "
-        "the original report. Every number in it was computed from the run folders. Figures 1 to 5 and sections "
-        "1 and 2 have the numbers "
-        "of the original; figures with letters are additional.",
+        "An LSTM written out gate by gate learned to name the last digit of palindromes of length {length}, and a "
+        "fully connected GAN learned to draw images after {data}. This report describes both networks, shows how they "
+        "trained, and compares what they reached with the original report. Every number in it was computed from the "
+        "run folders. Figures 1 to 5 and sections 1 and 2 have the numbers of the original; figures with letters are "
+        "additional.",
         length=str(config.length),
         data="MNIST" if gan.run.config.data == "mnist" else gan.run.config.data,
     )
@@ -92,9 +89,8 @@ def _comparison(lstm: LSTMEvidence, lstm_comparison: Sequence[Row], gan_comparis
         (
             Paragraph(
                 prose(
-                    "The original shows one run of each network, with a seed that is not known. A number of it "
-                    "agrees with ours if it lies "
-                    "between the lowest and the highest of our seeds."
+                    "The original shows one run of each network, with a seed that is not known. A number of it agrees "
+                    "with ours if it lies between the lowest and the highest of our seeds."
                 )
             ),
             Table(

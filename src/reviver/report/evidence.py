@@ -154,8 +154,8 @@ def gather_lstm(paths: Sequence[Path]) -> LSTMEvidence:
             ours, theirs = getattr(first, field.name), getattr(run.config, field.name)
             if field.name != "seed" and ours != theirs:
                 raise RunFolderError(
-                    f"{run.folder.path}: its {field.name} is {theirs!r}, that of {runs[0].folder.path} {ours!r}; "
-                    "give runs that differ in their seed only"
+                    f"{run.folder.path}: its {field.name} is {theirs!r}, that of {runs[0].folder.path} {ours!r}; give "
+                    "runs that differ in their seed only"
                 )
     data = build_data(first)
     undropped = tuple(score(run.network, build_data(run.config).train, run.config.input) for run in runs)

@@ -32,9 +32,8 @@ def gan_sections(evidence: GANEvidence) -> list[Section]:
     """Section 2 with its parts."""
     config = evidence.run.config
     intro = prose(
-        "A generator $G$ turns noise into images; a discriminator $D$ tells them from real ones. They are "
-        "trained against each other on "
-        "{images} images of {data} for {epochs} epochs. {caveat}",
+        "A generator $G$ turns noise into images; a discriminator $D$ tells them from real ones. They are trained "
+        "against each other on {images} images of {data} for {epochs} epochs. {caveat}",
         images=numbers.whole(evidence.run.folder.record["data"]["images"]),
         data=_data_name(evidence),
         epochs=str(config.epochs),
@@ -56,9 +55,8 @@ def _caveat(evidence: GANEvidence) -> str:
     if evidence.run.config.epochs >= original.GAN_EPOCHS:
         return "All numbers are of one run with one seed."
     return (
-        f"That is fewer than the {original.GAN_EPOCHS} of the script that the report follows, to keep it short; "
-        f"its figures show what "
-        "that gives. All numbers are of one run with one seed."
+        f"That is fewer than the {original.GAN_EPOCHS} of the script that the report follows, to keep it short; its "
+        "figures show what that gives. All numbers are of one run with one seed."
     )
 
 
@@ -71,45 +69,40 @@ def _structure(evidence: GANEvidence) -> tuple[Block, ...]:
             pictures.NETWORKS,
             "drawing",
             prose(
-                "Both networks. A box is a linear layer with its width and what follows it; its height grows "
-                "with the logarithm of the width."
+                "Both networks. A box is a linear layer with its width and what follows it; its height grows with the "
+                "logarithm of the width."
             ),
-            "Diagram of the generator, whose layers widen from the noise to the image, and of the "
-            "discriminator, whose layers "
-            "narrow from the image to one probability.",
+            "Diagram of the generator, whose layers widen from the noise to the image, and of the discriminator, "
+            "whose layers narrow from the image to one probability.",
         ),
         Bullets(
             (
                 prose(
-                    "**Generator.** {latent} numbers of noise, drawn from $z tilde cal(N)(0, I)$, pass through "
-                    "linear layers, with LeakyReLU "
-                    "of slope {slope} and (from the second on) BatchNorm before it. The last layer has a number "
-                    "for each of the {pixels} "
-                    "pixels, Tanh brings them into −1 to 1, and they are arranged as {shape}.",
+                    "**Generator.** {latent} numbers of noise, drawn from $z tilde cal(N)(0, I)$, pass through linear "
+                    "layers, with LeakyReLU of slope {slope} and (from the second on) BatchNorm before it. The last "
+                    "layer has a number for each of the {pixels} pixels, Tanh brings them into −1 to 1, and they are "
+                    "arranged as {shape}.",
                     latent=str(run.config.latent_size),
                     slope=f"{NEGATIVE_SLOPE:g}",
                     pixels=str(math.prod(run.generator.image_shape)),
                     shape=shape,
                 ),
                 prose(
-                    "**Discriminator.** The pixels of an image pass through linear layers with LeakyReLU "
-                    "between them; a sigmoid "
-                    "makes the last number the probability that the image is real."
+                    "**Discriminator.** The pixels of an image pass through linear layers with LeakyReLU between "
+                    "them; a sigmoid makes the last number the probability that the image is real."
                 ),
             )
         ),
         Paragraph(
             prose(
                 "$D$ minimises $L_D$, $G$ minimises $L_G$ (the non-saturating form). Both are computed from the "
-                "number before the "
-                "sigmoid, since the logarithm of a rounded probability could overflow."
+                "number before the sigmoid, since the logarithm of a rounded probability could overflow."
             )
         ),
         Equations(LOSSES),
         Paragraph(
             prose(
-                "Each batch of {batch} real images makes one update of each network by Adam with step size "
-                "{rate} and "
+                "Each batch of {batch} real images makes one update of each network by Adam with step size {rate} and "
                 "$beta_1$ = {beta1}, $beta_2$ = {beta2}.",
                 batch=str(run.config.batch_size),
                 rate=f"{run.config.learning_rate:g}",
@@ -168,9 +161,8 @@ def _results(evidence: GANEvidence) -> tuple[Block, ...]:
         Paragraph(
             prose(
                 "Figures 2 to 4 show the same 25 noise vectors at the start, in the middle and at the end of "
-                "training. BatchNorm uses its "
-                "running statistics there, so that an image depends on its own noise only. Before training the "
-                "images are grey noise."
+                "training. BatchNorm uses its running statistics there, so that an image depends on its own noise "
+                "only. Before training the images are grey noise."
             )
         ),
         grids,
@@ -195,18 +187,14 @@ def _judgement(evidence: GANEvidence) -> list[Block]:
     judged = evidence.judgement
     assert judged is not None
     text = prose(
-        "How good are they? A convolutional network that was trained on MNIST's training images to name digits, "
-        "and names {accuracy} of "
-        "{real_size} test images rightly (chance: {chance}), is asked about {size} new samples. It recognises "
-        "{share} of them with a confidence "
-        "of at least {confidence}, of the real test images {ceiling}. Confidence alone proves little: of the "
-        "untrained generator's "
-        "grey samples it also recognises {floor}, all as {floor_digits}. So the last column counts at most a "
-        "tenth of the images for each "
-        "digit, and a generator that repeats one digit gets {chance} there, which is chance. The trained "
-        "generator gets {balanced} "
-        "and draws {digits}. This says whether a sample looks like a digit and whether digits are left out, not "
-        "whether it looks written by hand.",
+        "How good are they? A convolutional network that was trained on MNIST's training images to name digits, and "
+        "names {accuracy} of {real_size} test images rightly (chance: {chance}), is asked about {size} new samples. "
+        "It recognises {share} of them with a confidence of at least {confidence}, of the real test images {ceiling}, "
+        "and of what the generator drew before training {floor}, all as {floor_digits}. Since a generator that "
+        "repeats one convincing digit would get 100 % too, the last column counts at most a tenth of the images for "
+        "each digit: such a generator gets {chance} there, which is chance, and the trained one {balanced}. It draws "
+        "{digits}. This says whether a sample looks like a digit and whether digits are left out, not whether it "
+        "looks written by hand.",
         accuracy=numbers.percent(judged.real_accuracy),
         real_size=str(judged.real.size),
         chance=numbers.coarse_percent(1 / len(judged.real.counts)),
@@ -242,13 +230,16 @@ def _judgement(evidence: GANEvidence) -> list[Block]:
 
 
 def _share(recognition: Recognition) -> str:
+    if recognition.share in (0, 1):
+        return numbers.coarse_percent(recognition.share)
     return numbers.plus_minus(recognition.share, recognition.error, numbers.percent)
 
 
 def _walk_text() -> Text:
     return prose(
-        "Where the generator has learned a smooth map, its image changes little by little while the noise moves from one vector "
-        "to another. Figure 5 walks between two samples: pictures between that look like no digit mark the border of two."
+        "Where the generator has learned a smooth map, its image changes little by little while the noise moves from "
+        "one vector to another. Figure 5 walks between two samples: pictures between that look like no digit mark the "
+        "border of two."
     )
 
 
@@ -257,25 +248,24 @@ def _walk(evidence: GANEvidence) -> Figure:
     steps = len(walk.images) - 2
     if walk.digits is None:
         caption = prose(
-            "{steps} steps in latent space between two images, on a straight line between their noise vectors. "
-            "No two different "
-            "digits were recognised among this generator's samples, so the ends are two images that differ much.",
+            "{steps} steps in latent space between two images, on a straight line between their noise vectors. No two "
+            "different digits were recognised among this generator's samples, so the ends are two images that differ "
+            "much.",
             steps=str(steps),
         )
         alt = f"Row of {steps + 2} generated images that change step by step from the first to the last."
     else:
         caption = prose(
             "{steps} steps in latent space from a {first} to a {last}, on a straight line between their noise "
-            "vectors. Below: the digit that the "
-            "classifier takes each image for, and its confidence. Also saved as `figures/interpolation.pdf`.",
+            "vectors. Below: the digit that the classifier takes each image for, and its confidence. Also saved as "
+            "`figures/interpolation.pdf`.",
             steps=str(steps),
             first=str(walk.digits[0]),
             last=str(walk.digits[-1]),
         )
         alt = (
             f"Row of {steps + 2} generated images that change step by step from a {walk.digits[0]} to a "
-            f"{walk.digits[-1]}; "
-            f"the classifier reads them as {', '.join(map(str, walk.digits))}."
+            f"{walk.digits[-1]}; the classifier reads them as {', '.join(map(str, walk.digits))}."
         )
     return Figure("Figure 5", pictures.INTERPOLATION, "pixels", caption, alt)
 
@@ -284,11 +274,9 @@ def _losses_text(evidence: GANEvidence) -> Text:
     last = evidence.metrics[-1]
     return prose(
         "Each point of Figure D sums up {updates} updates. Neither loss has to fall: they measure two networks "
-        "against each other, not "
-        "against a fixed goal. At the end $L_G$ is {generator} and $L_D$ {discriminator}; $D$ gives real images "
-        "a probability of {real} and "
-        "generated ones {fake} on average, where 50 % for both would mean that it cannot tell them apart (then "
-        "$L_G = L_D = log 2$).",
+        "against each other, not against a fixed goal. At the end $L_G$ is {generator} and $L_D$ {discriminator}; $D$ "
+        "gives real images a probability of {real} and generated ones {fake} on average, where 50 % for both would "
+        "mean that it cannot tell them apart (then $L_G = L_D = log 2$).",
         updates=str(evidence.run.config.log_every),
         generator=_number(last["generator_loss"], numbers.loss),
         discriminator=_number(last["discriminator_loss"], numbers.loss),
@@ -307,9 +295,8 @@ def _losses(evidence: GANEvidence) -> Figure:
         pictures.LOSSES,
         "drawing",
         prose("Losses of both networks, and the discriminator's answers to real and generated images."),
-        f"Two line charts over {evidence.run.config.epochs} epochs: the losses of generator and discriminator, "
-        f"and the mean "
-        "probability that the discriminator gives to real and to generated images.",
+        f"Two line charts over {evidence.run.config.epochs} epochs: the losses of generator and discriminator, and "
+        "the mean probability that the discriminator gives to real and to generated images.",
         floats=False,
     )
 

@@ -3,6 +3,7 @@
 import math
 
 from reviver.lstm.evaluation import CHANCE
+from reviver.lstm.training import build_network
 from reviver.report import numbers, original, pictures
 from reviver.report.comparison import show_epochs
 from reviver.report.evidence import LSTMEvidence
@@ -44,10 +45,9 @@ def _task(evidence: LSTMEvidence) -> Text:
     config = evidence.runs[0].config
     entry = "one number from 0 to 9" if config.input == "scalar" else "ten numbers, of which one is 1"
     return prose(
-        "The network reads the first {steps} digits of a palindrome of length {length} and names the last, "
-        "which equals "
-        "the first: it has to carry one digit across {between} others that do not matter. A digit enters as {entry}. "
-        "The runs use {total} distinct palindromes, {train} to train on and {validation} to validate.",
+        "The network reads the first {steps} digits of a palindrome of length {length} and names the last, which "
+        "equals the first: it has to carry one digit across {between} others that do not matter. A digit enters as "
+        "{entry}. The runs use {total} distinct palindromes, {train} to train on and {validation} to validate.",
         steps=str(config.length - 1),
         length=str(config.length),
         between=str(config.length - 2),
@@ -65,9 +65,8 @@ def _structure(evidence: LSTMEvidence) -> tuple[Block, ...]:
     return (
         Paragraph(
             prose(
-                "{layers} of {hidden} units and one linear layer. At step $t$ the layer sees the input $x_t$ "
-                "and its own "
-                "hidden state $h_(t-1)$, and computes",
+                "{layers} of {hidden} units and one linear layer. At step $t$ the layer sees the input $x_t$ and its "
+                "own hidden state $h_(t-1)$, and computes",
                 layers=layers,
                 hidden=str(config.hidden_size),
             )
@@ -75,10 +74,9 @@ def _structure(evidence: LSTMEvidence) -> tuple[Block, ...]:
         Equations(CELL_EQUATIONS),
         Paragraph(
             prose(
-                "with $sigma$ the logistic function and $dot.o$ the product of each pair of entries. $W$ weighs "
-                "the input, "
-                "$U$ the last hidden state, $b$ is the bias. Both states start at $h_0 = c_0 = 0$. "
-                "Scores of the classes come from the last hidden state alone:"
+                "with $sigma$ the logistic function and $dot.o$ the product of each pair of entries. $W$ weighs the "
+                "input, $U$ the last hidden state, $b$ is the bias. Both states start at $h_0 = c_0 = 0$. Scores of "
+                "the classes come from the last hidden state alone:"
             )
         ),
         Equations(r'"scores" = W_"out" h_(T-1) + b_"out"'),
@@ -87,23 +85,21 @@ def _structure(evidence: LSTMEvidence) -> tuple[Block, ...]:
             pictures.CELL,
             "drawing",
             prose(
-                "One step of the LSTM. Orange: the cell state, which only the gates change. Blue: the hidden "
-                "state and the input."
+                "One step of the LSTM. Orange: the cell state, which only the gates change. Blue: the hidden state "
+                "and the input."
             ),
-            "Diagram of one LSTM step. The previous hidden state and the input feed the forget gate, the input "
-            "gate, the candidate "
-            "and the output gate. The forget gate multiplies the cell state; input gate times candidate is "
-            "added to it. The output "
-            "gate multiplies the tanh of the cell state; a dropout mask multiplies the result, the hidden state.",
+            "Diagram of one LSTM step. The previous hidden state and the input feed the forget gate, the input gate, "
+            "the candidate and the output gate. The forget gate multiplies the cell state; input gate times candidate "
+            "is added to it. The output gate multiplies the tanh of the cell state; a dropout mask multiplies the "
+            "result, the hidden state.",
         ),
         Figure(
             "Figure B",
             pictures.UNROLLED,
             "drawing",
             prose(
-                "The classifier on the palindrome {example}, unrolled over its steps. Dashed: hidden states "
-                "that dropout "
-                "acts on in training.",
+                "The classifier on the palindrome {example}, unrolled over its steps. Dashed: hidden states that "
+                "dropout acts on in training.",
                 example=example,
             ),
             f"Diagram of the LSTM unrolled over {config.length - 1} steps. Each step reads one digit of {example}; "
@@ -136,47 +132,40 @@ def _parameters(evidence: LSTMEvidence) -> Table:
 
 def _training(evidence: LSTMEvidence) -> tuple[Block, ...]:
     config = evidence.runs[0].config
+    forget_bias = dict(build_network(config).named_parameters())["lstm.layers.0.b_f"][0].item()
     values = {
         "dropout": f"{config.hidden_dropout:g}",
         "norm": f"{config.max_norm:g}",
         "rate": f"{config.learning_rate:g}",
         "batch": str(config.batch_size),
         "epochs": str(config.epochs),
-        "bias": f"{original.FORGET_BIAS.value:g}",
+        "bias": f"{forget_bias:g}",
+        "open": numbers.coarse_percent(1 / (1 + math.exp(-forget_bias))),
     }
     items = (
         (
-            "**Initial weights.** Xavier-uniform for each matrix $W$ and $U$ on its own: the range is chosen so "
-            "that signals and "
-            "gradients keep their scale through a step. Equal weights would give all units equal gradients, so they "
-            "would stay equal. "
-            "The forget gate's bias starts at {bias}, which opens the gate to OPEN and lets the cell remember "
-            "before it has learned "
-            "to; all other biases start at 0."
+            "**Initial weights.** Xavier-uniform for each matrix $W$ and $U$ on its own: the range is chosen so that "
+            "signals and gradients keep their scale through a step. Equal weights would give all units equal "
+            "gradients, so they would stay equal. The forget gate's bias starts at {bias}, which opens the gate to "
+            "{open} and lets the cell remember before it has learned to; all other biases start at 0."
         ),
         (
             "**Dropout.** In training each unit of the hidden state is set to 0 with probability {dropout} and "
-            "divided by "
-            "1 − {dropout} otherwise, drawn anew at every step; the masked state is what the next step and the "
-            "output layer see. "
-            "The cell state is not masked, so that its memory stays whole. No unit can rely on one other unit."
+            "divided by 1 − {dropout} otherwise, drawn anew at every step; the masked state is what the next step and "
+            "the output layer see. The cell state is not masked, so that its memory stays whole. No unit can rely on "
+            "one other unit."
         ),
         (
-            "**Loss and gradient.** Cross-entropy on the scores. Gradients are set to zero, computed back through "
-            "all steps by "
-            "autograd, and scaled down to a norm of at most {norm} before the update, so that one bad batch cannot "
-            "throw the weights far."
+            "**Loss and gradient.** Cross-entropy on the scores. Gradients are set to zero, computed back through all "
+            "steps by autograd, and scaled down to a norm of at most {norm} before the update, so that one bad batch "
+            "cannot throw the weights far."
         ),
         (
-            "**Optimiser.** RMSprop with step size {rate}, which divides each gradient by the root of a running "
-            "mean of its square; "
-            "batches of {batch}, {epochs} epochs."
+            "**Optimiser.** RMSprop with step size {rate}, which divides each gradient by the root of a running mean "
+            "of its square; batches of {batch}, {epochs} epochs."
         ),
     )
-    texts = [
-        item.replace("OPEN", numbers.coarse_percent(1 / (1 + math.exp(-original.FORGET_BIAS.value)))) for item in items
-    ]
-    return (Bullets(tuple(prose(text, **values) for text in texts)),)
+    return (Bullets(tuple(prose(item, **values) for item in items)),)
 
 
 def _results(evidence: LSTMEvidence) -> tuple[Block, ...]:
@@ -187,10 +176,9 @@ def _results(evidence: LSTMEvidence) -> tuple[Block, ...]:
         Paragraph(
             prose(
                 "Training accuracy lies below validation accuracy because it is measured as training goes, with "
-                "dropout on: only some of the units "
-                "answer. With dropout off the final weights know {undropped} of their training sequences "
-                "and {validation} of their validation sequences, so the gap is dropout and not a better fit to "
-                "unseen data.",
+                "dropout on: only some of the units answer. With dropout off the final weights know {undropped} of "
+                "their training sequences and {validation} of their validation sequences, so the gap is dropout and "
+                "not a better fit to unseen data.",
                 undropped=numbers.Spread(tuple(score.accuracy for score in evidence.undropped)).show(numbers.percent),
                 validation=evidence.final("validation_accuracy").show(numbers.percent),
             )
@@ -207,13 +195,10 @@ def _seeds(evidence: LSTMEvidence) -> str:
 def _story(evidence: LSTMEvidence) -> Text:
     low, high = original.BREAKTHROUGH_FROM.value, original.BREAKTHROUGH_TO.value
     return prose(
-        "The network was trained with {seeds}, each with its own weights, split and dropout masks. Guessing "
-        "gives an accuracy of "
-        "{chance} and a loss of {chance_loss}; training starts there. Validation accuracy first reaches {low} "
-        "at epoch "
-        "{at_low} and {high} at epoch {at_high}. Training accuracy stays above {stable} from epoch {at_stable} "
-        "on. The first "
-        "epoch in which every validation sequence is right is epoch {at_perfect}{later}.",
+        "The network was trained with {seeds}, each with its own weights, split and dropout masks. Guessing gives an "
+        "accuracy of {chance} and a loss of {chance_loss}; training starts there. Validation accuracy first reaches "
+        "{low} at epoch {at_low} and {high} at epoch {at_high}. Training accuracy stays above {stable} from epoch "
+        "{at_stable} on. The first epoch in which every validation sequence is right is epoch {at_perfect}{later}.",
         seeds=_seeds(evidence),
         chance=numbers.coarse_percent(CHANCE),
         chance_loss=numbers.loss(-math.log(CHANCE)),
@@ -239,11 +224,9 @@ def _later(evidence: LSTMEvidence) -> str:
 def _ending(evidence: LSTMEvidence) -> Text:
     final, best = evidence.final("validation_accuracy"), evidence.best("validation_accuracy")
     return prose(
-        "At the end training has reached an accuracy of {train} with a loss of {train_loss}, validation "
-        "{validation} with a loss of "
-        "{validation_loss}. Validation accuracy still moves from epoch to epoch: at the last one it is {range} "
-        "over the "
-        "seeds, at the best one {best}.",
+        "At the end training has reached an accuracy of {train} with a loss of {train_loss}, validation {validation} "
+        "with a loss of {validation_loss}. Validation accuracy still moves from epoch to epoch: at the last one it is "
+        "{range} over the seeds, at the best one {best}.",
         train=evidence.final("train_accuracy").show(numbers.percent),
         train_loss=evidence.final("train_loss").show(numbers.loss),
         validation=final.show(numbers.percent),
@@ -261,9 +244,8 @@ def _curves(evidence: LSTMEvidence) -> Figure:
         pictures.CURVES,
         "drawing",
         prose(
-            "Loss and accuracy of the LSTM over the epochs ({lines}; dotted: chance). The original captions "
-            "this figure “MLP "
-            "Train and Test Loss on CIFAR10”, which is a slip: it shows the LSTM on palindromes.",
+            "Loss and accuracy of the LSTM over the epochs ({lines}; dotted: chance). The original captions this "
+            "figure “MLP Train and Test Loss on CIFAR10”, which is a slip: it shows the LSTM on palindromes.",
             lines=lines,
         ),
         f"Two line charts over {evidence.runs[0].config.epochs} epochs. Left: training loss ends at "

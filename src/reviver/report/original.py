@@ -15,11 +15,6 @@ VALIDATION_ACCURACY = Reported(0.9950, "1.3, third paragraph")
 TRAIN_LOSS = Reported(0.3915, "1.3, third paragraph")
 VALIDATION_LOSS = Reported(0.1444, "1.3, third paragraph")
 
-LENGTH = Reported(5, "1.3, first paragraph")
-EPOCHS = Reported(100, "1.3, first paragraph")
-DROPOUT = Reported(0.5, "1.2, Dropout")
-MAX_NORM = Reported(10.0, "1.2, Gradient clipping")
-FORGET_BIAS = Reported(1.0, "1.2, Weight initialization")
 
 BREAKTHROUGH_FROM = Reported(0.40, "1.3, first paragraph")
 BREAKTHROUGH_TO = Reported(0.55, "1.3, first paragraph")
@@ -35,6 +30,5 @@ GENERATOR_WIDTHS = (128, 256, 512, 1024, 784)
 DISCRIMINATOR_WIDTHS = (512, 256, 1)
 NORMALISED_WIDTHS = (256, 512, 1024)
 NEGATIVE_SLOPE = 0.2
-GAN_PLACE = "2.1"
 GAN_EPOCHS = 200
 """Not said there; the default of the course's script that the report follows."""

@@ -30,19 +30,16 @@ def settings_sections(lstm: LSTMEvidence, gan: GANEvidence) -> list[Section]:
 def _notes(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Any, ...]:
     count = len(lstm.runs)
     spread = (
-        "± is the sample standard deviation over {count} seeds; with so few it is itself uncertain. One more "
-        "run of the same kind "
-        "would fall outside the range of these {count} with a probability of {outside}, so a number of the "
-        "report outside our "
-        "range is no contradiction by itself."
+        "± is the sample standard deviation over {count} seeds; with so few it is itself uncertain. One more run of "
+        "the same kind would fall outside the range of these {count} with a probability of {outside}, so a number of "
+        "the report outside our range is no contradiction by itself."
         if count > 1
         else "The LSTM was trained with one seed only, so its numbers have no spread."
     )
     epochs = gan.run.config.epochs
     shorter = (
         "The GAN was trained for {epochs} epochs, not the {full} of the script that the report follows. "
-        "`reviver report --full` trains it for {full}; "
-        "runs that are finished are reused."
+        "`reviver report --full` trains it for {full}; runs that are finished are reused."
         if epochs < original.GAN_EPOCHS
         else "The GAN was trained for {epochs} epochs."
     )
@@ -57,17 +54,14 @@ def _notes(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Any, ...]:
         spread,
         "Chance is {chance} for the LSTM, which has ten digits to choose from.",
         (
-            "Training loss and accuracy of the LSTM are means over the batches of an epoch, with dropout on and "
-            "while the weights change; "
-            "validation is measured after the epoch with dropout off."
+            "Training loss and accuracy of the LSTM are means over the batches of an epoch, with dropout on and while "
+            "the weights change; validation is measured after the epoch with dropout off."
         ),
         shorter + " It has one seed, so its numbers have no spread over seeds.",
         (
-            "The same seed on the same machine with the same versions and number of threads gives the same bits, "
-            "also when a run was "
-            "interrupted and resumed. Other processors or versions round differently; over many updates the numbers "
-            "drift apart. "
-            "Times are never the same twice."
+            "The same seed on the same machine with the same versions and number of threads gives the same bits, also "
+            "when a run was interrupted and resumed. Other processors or versions round differently; over many "
+            "updates the numbers drift apart. Times are never the same twice."
         ),
     )
     return tuple(prose(note, **values) for note in notes)
