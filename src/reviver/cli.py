@@ -52,7 +52,7 @@ def report_failure(error: BaseException) -> int:
             return 0
         case OSError():  # files that we write explain themselves, see runs/files.py
             message, exit_code = (
-                f"{error.filename or 'output'}: {error.strerror or error}; free space or go elsewhere",
+                f"{error.filename or 'output'}: {error.strerror or error}; put that right and run the command again",
                 1,
             )
         case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "memory" in str(error):

@@ -7,14 +7,16 @@ Files are not trusted: sizes are compared with the file before memory is taken, 
 
 import gzip
 import struct
+import textwrap
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -30,6 +32,8 @@ IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 DEFLATE_MAX_RATIO = 1032
 """No deflate stream expands further; a header that claims more is wrong."""
 RESIZE_CHUNK = 4096
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -147,28 +151,30 @@ def _read_image_folder(folder: Path, size: int) -> ImageSet:
         raise DataError(
             f"data: {folder} holds no IDX files and no images ({', '.join(IMAGE_ENDINGS)}); put images into it"
         )
-    modes = [_open_image(path).mode for path in paths]
+    modes = [_read_image(path, lambda image: image.mode) for path in paths]
     mode = "L" if all(one in GREY_MODES for one in modes) else "RGB"
     channels = 1 if mode == "L" else 3
     pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+
+    def squared(image: Image.Image) -> Image.Image:
+        upright = ImageOps.exif_transpose(image)
+        eight_bit = _scale_16_bit(upright) if upright.mode.startswith("I") else upright
+        return ImageOps.fit(eight_bit.convert(mode), (size, size), Image.Resampling.LANCZOS)
+
     for index, path in enumerate(paths):
-        image = _open_image(path)
-        try:
-            eight_bit = _scale_16_bit(image) if image.mode.startswith("I") else image
-            squared = ImageOps.fit(eight_bit.convert(mode), (size, size), Image.Resampling.LANCZOS)
-        except (OSError, SyntaxError, ValueError, MemoryError) as error:
-            raise _damaged(path, f"it cannot be read ({error})") from error
-        pixels[index] = np.asarray(squared).reshape(size, size, channels)
+        pixels[index] = np.asarray(_read_image(path, squared)).reshape(size, size, channels)
     return ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), None, folder.name)
 
 
-def _open_image(path: Path) -> Image.Image:
-    """Read an image's header; its pixels are read when they are used."""
+def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
+    """Open an image and return what `use` makes of it; the pixels are read only if they are used."""
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            with Image.open(path) as image:
+                return use(image)
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
         raise _damaged(path, f"it cannot be read ({error})") from error
 
 
@@ -179,16 +185,9 @@ def _scale_16_bit(image: Image.Image) -> Image.Image:
 def _read_arrays(path: Path) -> ImageSet:
     try:
         array = _read_npz(path) if path.suffix == ".npz" else _read_npy(path)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except DataError:
+        raise
+    except Exception as error:  # so do NumPy and zipfile: SyntaxError, TokenError, BadZipFile, zlib.error ...
         raise _damaged(path, f"it cannot be read ({error})") from error
     return ImageSet(_as_images(path, array), None, path.stem)
 
@@ -277,4 +276,4 @@ def _resize(images: Tensor, size: int) -> Tensor:
 
 
 def _damaged(path: Path, problem: str) -> DataError:
-    return DataError(f"{path}: {problem}; replace the file or take it out")
+    return DataError(f"{path}: {textwrap.shorten(problem, 200)}; replace the file or take it out")
