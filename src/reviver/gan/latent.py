@@ -89,7 +89,8 @@ def choose_digits(
         if not free:
             raise DataError(
                 f"digit: {digit} is not among {CANDIDATES} samples with a confidence of {CONFIDENCE:.0%}; "
-                f"choose from {_names(found)}, or train the generator longer"
+                + (f"choose from {_names(found)}, or " if found else "")
+                + "train the generator longer"
             )
         picks.append(free[int(torch.randint(len(free), (1,), generator=randomness))])
     ends = tuple(int(digits[pick]) for pick in picks)
