@@ -149,7 +149,10 @@ def _report_parser() -> ArgumentParser:
         "reviver report --out report\nreviver report --full                   with the report's 200 epochs of the GAN",
     )
     parser.add_argument("--out", type=str, default="report", metavar="DIR", help="Folder of the report and its runs.")
-    parser.add_argument("--full", action="store_true", help="Train the GAN for the report's 200 epochs instead of 20.")
+    full, short = GAN_PRESETS["report"].epochs, GAN_PRESETS["short"].epochs
+    parser.add_argument(
+        "--full", action="store_true", help=f"Train the GAN for {full} epochs, as the original, instead of {short}."
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="The first of the seeds.")
     return _with_common_options(parser)
 
@@ -191,7 +194,7 @@ def _lstm_predict_parser() -> ArgumentParser:
 
 def _gan_train_parser(arguments: Sequence[str]) -> ArgumentParser:
     examples = (
-        "reviver gan train --preset short --out runs/gan    20 epochs on MNIST\n"
+        "reviver gan train --preset short --out runs/gan    a few minutes on MNIST\n"
         "reviver gan train --data photos/ --size 32 --epochs 50 --out runs/photos\n"
         "reviver gan train --out runs/photos --resume       go on after Ctrl-C"
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
 from reviver.gan.classifier import DigitClassifier
@@ -19,6 +20,9 @@ CANDIDATES = 4096
 """Noise vectors that end points are chosen from."""
 CONFIDENCE = 0.95
 """How sure the classifier must be of an end point."""
+
+EXAMINED, STEADIEST = 256, 8
+"""Of so many confident samples of a digit, one of so many that it is steadiest on becomes the end point."""
 
 
 class Endpoints(NamedTuple):
@@ -70,7 +74,8 @@ def choose_digits(
     """
     randomness = stream(seed, "endpoints")
     z = torch.randn(CANDIDATES, generator.latent_size, generator=randomness)
-    confidences, digits = classifier.probabilities(draw(generator, z.to(_device(generator))).cpu()).max(1)
+    images = draw(generator, z.to(_device(generator))).cpu()
+    confidences, digits = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
     found = sorted(set(digits[is_confident].tolist()))
     chosen = [first, last]
@@ -83,7 +88,7 @@ def choose_digits(
                 )
             chosen[end] = others[int(torch.randint(len(others), (1,), generator=randomness))]
     picks: list[int] = []
-    for digit in chosen:
+    for digit in (digit for digit in chosen if digit is not None):
         places = (is_confident & (digits == digit)).nonzero().flatten().tolist()
         free = [place for place in places if place not in picks]
         if not free:
@@ -92,10 +97,25 @@ def choose_digits(
                 + (f"choose from {_names(found)}, or " if found else "")
                 + "train the generator longer"
             )
-        picks.append(free[int(torch.randint(len(free), (1,), generator=randomness))])
+        steadiest = find_steadiest(classifier, images, free, digit)
+        picks.append(steadiest[int(torch.randint(len(steadiest), (1,), generator=randomness))])
     ends = tuple(int(digits[pick]) for pick in picks)
     sure = tuple(float(confidences[pick]) for pick in picks)
     return Endpoints(z[picks], (ends[0], ends[1]), (sure[0], sure[1]))
+
+
+def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int], digit: int) -> list[int]:
+    """Return the `places` in images [N, 1, H, W] at which the classifier is steadiest that it sees `digit`.
+
+    A classifier can be sure of a blot, but hardly still when the blot is moved by a pixel or blurred. So an image
+    counts by the least of its probabilities under these changes.
+    """
+    places = places[:EXAMINED]
+    shown = images[places]
+    changed = [shown.roll(step, axis) for axis in (2, 3) for step in (-1, 1)]
+    changed.append(functional.avg_pool2d(shown, 3, stride=1, padding=1))
+    steadiness = torch.stack([classifier.probabilities(one)[:, digit] for one in changed]).amin(0)
+    return [places[k] for k in steadiness.argsort(descending=True)[:STEADIEST].tolist()]
 
 
 def choose_distant(generator: Generator, seed: int) -> Endpoints:

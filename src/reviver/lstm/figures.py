@@ -32,7 +32,7 @@ def learning_curves(runs: Sequence[Metrics], num_classes: int = 10) -> Figure:
         accuracy.axhline(1 / num_classes, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
         loss.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
         accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction right", ylim=(0, 1.02))
-        loss.legend(loc="upper right")
+        loss.legend(loc="center right")
     return figure
 
 

@@ -37,7 +37,7 @@ def make_report(
 
     Args:
         out: folder of the report.
-        full: train the GAN for the original's 200 epochs instead of 20.
+        full: train the GAN by the preset `report`, with the original's 200 epochs, instead of `short`.
         seed: the GAN's seed, and the first of the LSTM's.
         device: what to train on.
         progress: show how far training is.
