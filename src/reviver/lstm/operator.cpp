@@ -575,7 +575,7 @@ EXPORT void reviver_lstm_forward(const Call* arguments) {
     const bool h_is_zero = is_zero(call.h, call.B * call.H);
     const std::vector<float> zeros(call.H);
     const Buffer panels(panel_count * panel_size);
-    prefer_large_pages(call.output, call.T * call.B * call.H * 4);
+    prefer_large_pages(call.output + call.begin * call.B * call.H, (call.end - call.begin) * call.B * call.H * 4);
     prefer_large_pages(call.gates, (call.end - call.begin) * call.B * call.H * 16);
     prefer_large_pages(call.cells, (call.end - call.begin) * call.B * call.H * 4);
     parallel(parts, [&](int64_t part) {

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reviver.errors import DataError
 from reviver.lstm import native
 
 KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
@@ -119,6 +120,8 @@ def _forward(
     """
     x, h, c, weights = _dense(x, h, c, weights)
     T, B, _ = x.shape
+    _check(x, h, c, weights, lengths, seed)
+    lengths = None if lengths is None else lengths.contiguous()
     output, h_last, c_last = x.new_empty(T, B, h.shape[1]), h.clone(), c.clone()
     gates, cells = _kept(x, h, keep)
     if lengths is not None:  # nothing is written where a row takes no part
@@ -164,6 +167,7 @@ def _gradients(
     x, h, c, weights = _dense(x, h, c, weights)
     T, B, I = x.shape  # noqa: E741
     H = h.shape[1]
+    lengths = None if lengths is None else lengths.contiguous()
     grad_x = x.new_empty(x.shape if needs_x else (0,))
     grad_W, grad_U, grad_b = x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_zeros(4, H)
     W_rows, U_rows = grad_W.view(4 * H, I), grad_U.view(4 * H, H)
@@ -175,15 +179,15 @@ def _gradients(
     S = min(T, max(1, _BACKWARD_ROWS // B) if keep == KEEP_ALL else keep)  # steps at a time
     held = x.new_empty(S, B, 4 * H)
     call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse)
-    call.output = output.data_ptr()
     call.grad_output = None if grad_output is None else grad_output.data_ptr()
     call.grad_h, call.grad_c, call.grad_b = grad_h.data_ptr(), grad_c.data_ptr(), grad_b.data_ptr()
     call.grad_gates = held.data_ptr()
     if keep == KEEP_ALL:
         call.gates, call.cells = gates.data_ptr(), cells.data_ptr()
     else:
-        again = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), torch.empty_like(h), torch.empty_like(c), output.clone()
-        call.gates, call.cells, call.h_last, call.c_last, call.output = (tensor.data_ptr() for tensor in again)
+        again = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), torch.empty_like(h), torch.empty_like(c)
+        call.gates, call.cells, call.h_last, call.c_last = (tensor.data_ptr() for tensor in again)
+        outputs_again = x.new_empty(S, B, H)
 
     chunks = _chunks(T, S, last_first=not reverse)
     for begin, end in chunks:
@@ -192,6 +196,7 @@ def _gradients(
         else:
             before = cells[begin // keep]  # [2, B, H]
             _cover(call, begin, end, before[0], before[1])
+            call.output = outputs_again.data_ptr() - begin * B * H * 4  # where step 0 would be; only these are touched
             _library().reviver_lstm_forward(call)
         call.stop_at_first = not needs_state and (begin, end) == chunks[-1]
         _library().reviver_lstm_backward(call)
@@ -388,6 +393,23 @@ def _library() -> ctypes.CDLL:
 
 def _dense(x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     return x.contiguous(), h.contiguous(), c.contiguous(), [weight.contiguous() for weight in weights]
+
+
+def _check(
+    x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], lengths: Tensor | None, seed: Tensor | None
+) -> None:
+    """Refuse what would make the native code read beyond a tensor."""
+    _, B, I = x.shape  # noqa: E741
+    H = h.shape[1]
+    shapes = [(H, I)] * 4 + [(H, H)] * 4 + [(H,)] * 4
+    fits = h.shape == (B, H) == c.shape and [weight.shape for weight in weights] == shapes
+    if not fits or 0 in x.shape:
+        raise DataError(f"x {list(x.shape)}, h {list(h.shape)}, c {list(c.shape)} and the weights do not fit together")
+    for name, tensor, n in (("lengths", lengths, B), ("seed", seed, 1)):
+        if tensor is not None and (tensor.dtype != torch.int64 or tensor.numel() != n or not tensor.is_cpu):
+            raise DataError(
+                f"{name}: give {n} numbers of type int64 on the CPU, not {tensor.numel()} of {tensor.dtype}"
+            )
 
 
 def _kept(x: Tensor, h: Tensor, keep: int) -> tuple[Tensor, Tensor]:
