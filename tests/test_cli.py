@@ -1,0 +1,689 @@
+"""The command line: every command does what it says, and every wrong use is told in one line."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import reviver
+from reviver import cli
+from reviver.cli import COMMANDS, main
+from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.gan.presets import GANConfig
+from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.lstm.presets import LSTMConfig
+from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.folder import SCHEMA, RunFolder
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+TINY_LSTM = "--length 3 --epochs 2 --hidden_size 8"
+TINY_GAN = "--data tiny.npz --size 8 --epochs 2 --batch_size 16 --latent_size 8 --log_every 3"
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[[str], Result]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny run of each kind, `l` and `g`, one that saw digits, `d`, and odd files beside them."""
+    folder = tmp_path_factory.mktemp("workspace")
+    with contextlib.chdir(folder):
+        randomness = np.random.default_rng(0)
+        np.savez("tiny.npz", images=randomness.integers(0, 256, (40, 8, 8), dtype=np.uint8))
+        assert main([*shlex.split(f"lstm train {TINY_LSTM} --out l"), "--quiet"]) == 0
+        assert main([*shlex.split(f"gan train {TINY_GAN} --out g"), "--quiet"]) == 0
+        for name, record in (("newer", {"schema": SCHEMA + 1}), ("odd", {"config": {"length": 5}})):
+            shutil.copytree("l", name)
+            path = Path(name, "run.json")
+            path.write_text(json.dumps(json.loads(path.read_text()) | record))
+        shutil.copytree("g", "cut")
+        weights = find_checkpoint(Path("cut", "checkpoints"), "last") / "networks.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-9])
+        Path("empty").mkdir()
+        Path("notes.txt").write_text("precious")
+        Path("unknown.yaml").write_text("lenght: 4\n")
+        Path("wrong.yaml").write_text("length: abc\n")
+        Path("broken.yaml").write_text("[1, 2")
+        Path("number.yaml").write_text("3")
+        Path("code.yaml").write_text('length: !!python/object/apply:os.system ["touch was-run"]\n')
+        Path("bytes.yaml").write_bytes(bytes(range(128, 256)))
+        Path("pickle.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    return folder
+
+
+@pytest.fixture
+def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in the workspace."""
+    monkeypatch.chdir(workspace)
+
+    def call(arguments: str) -> Result:
+        capsys.readouterr()
+        code = main(shlex.split(arguments))
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Everything in a folder, with sizes and times of change."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size if path.is_file() else 0, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+    }
+
+
+def process(arguments: str, folder: Path, **settings: Any) -> subprocess.Popen[str]:
+    """Start the command line as a process of its own in `folder`."""
+    command = [sys.executable, "-m", "reviver", *shlex.split(arguments)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT, **settings}
+    return subprocess.Popen(command, cwd=folder, text=True, **streams)
+
+
+# Help
+
+
+def help_of(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--help"])
+    assert caught.value.code == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+GROUPS = sorted({words[:length] for words in COMMANDS for length in range(len(words))})
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
+def test_every_command_has_help_with_examples(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(words, capsys)
+    assert text.startswith("usage: reviver")
+    examples = text.partition("examples:\n")[2]
+    command = " ".join(["reviver", *words])
+    assert all(line.startswith("  reviver") for line in examples.splitlines())
+    assert command in examples
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
+def test_every_command_of_the_help_exists(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """The examples name commands that there are, with options that there are."""
+    from reviver.arguments import build_parser
+
+    for line in help_of(words, capsys).partition("examples:\n")[2].splitlines():
+        arguments = shlex.split(re.split(r"\s{3,}|>", line.strip().removeprefix("reviver "))[0])
+        if "--help" not in arguments and "--print_config" not in arguments:
+            build_parser(arguments).parse_args(arguments)
+
+
+@pytest.mark.parametrize(("words", "config"), [(("lstm", "train"), LSTMConfig), (("gan", "train"), GANConfig)])
+def test_help_explains_every_setting(words: tuple[str, ...], config: type, capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(help_of(words, capsys).split())
+    for field in dataclasses.fields(config):
+        assert re.search(rf"--{field.name} \S+ [A-Z].*?default: {field.default}\)", text), field.name
+    assert "The defaults are the report's" in text
+
+
+@pytest.mark.parametrize(("words", "presets"), [(("lstm", "train"), LSTM_PRESETS), (("gan", "train"), GAN_PRESETS)])
+def test_help_shows_the_values_of_a_preset(
+    words: tuple[str, ...], presets: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, preset in presets.items():
+        text = " ".join(help_of((*words, "--preset", name), capsys).split())
+        assert name in text
+        assert re.search(rf"--epochs .*?default: {preset.epochs}\)", text)
+
+
+def test_without_arguments_the_help_is_shown_and_the_usage_is_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("usage: reviver")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"reviver {reviver.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-m", "reviver", "--help"], ["-m", "reviver", "--version"], ["-c", "import reviver"]]
+)
+def test_neither_help_nor_import_loads_torch_or_matplotlib(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "reviver" in imported
+    assert not imported & {"torch", "matplotlib", "numpy", "PIL", "tensorboardX", "jinja2", "typst"}
+
+
+def test_public_names() -> None:
+    for name in reviver.__all__:
+        assert getattr(reviver, name).__name__ == name
+    assert set(reviver.__all__) <= set(dir(reviver))
+    with pytest.raises(AttributeError, match="module 'reviver' has no attribute 'nothing'"):
+        _ = reviver.nothing
+
+
+# Training
+
+
+@pytest.mark.parametrize("name", LSTM_PRESETS)
+def test_every_lstm_preset_trains(name: str, run: Run, tmp_path: Path) -> None:
+    result = run(f"lstm train --preset {name} --epochs 1 --hidden_size 8 --length 3 --out {tmp_path / 'run'} --json")
+    assert result.code == 0, result.err
+    config = RunFolder.open(tmp_path / "run", "lstm").record["config"]
+    changed = {"epochs": 1, "hidden_size": 8, "length": 3}
+    assert config == dataclasses.asdict(LSTM_PRESETS[name]) | changed
+
+
+@pytest.mark.parametrize("name", GAN_PRESETS)
+def test_every_gan_preset_trains(name: str, run: Run, tmp_path: Path) -> None:
+    result = run(f"gan train --preset={name} --epochs=1 --data tiny.npz --size 8 --out {tmp_path / 'run'} --json")
+    assert result.code == 0, result.err
+    config = RunFolder.open(tmp_path / "run", "gan").record["config"]
+    changed = {"epochs": 1, "data": "tiny.npz", "size": 8}
+    assert config == dataclasses.asdict(GAN_PRESETS[name]) | changed
+
+
+def test_the_folder_of_a_run_names_its_kind_preset_and_seed(run: Run, tmp_path: Path, workspace: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        shutil.copy(workspace / "tiny.npz", "tiny.npz")
+        assert main(shlex.split(f"lstm train --preset onehot {TINY_LSTM} --seed 3 --quiet")) == 0
+        assert main(shlex.split(f"gan train {TINY_GAN} --quiet")) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["gan-report-seed0", "lstm-onehot-seed3"]
+
+
+def test_dashes_and_underscores_are_the_same(run: Run, tmp_path: Path) -> None:
+    result = run(f"lstm train {TINY_LSTM} --hidden-dropout 0.25 --batch-size=7 --out {tmp_path / 'run'}")
+    assert result.code == 0, result.err
+    config = RunFolder.open(tmp_path / "run").record["config"]
+    assert (config["hidden_dropout"], config["batch_size"]) == (0.25, 7)
+
+
+def test_the_command_is_written_down(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = shlex.split(f"lstm train {TINY_LSTM} --quiet --out {tmp_path / 'a run'}".replace("a run", "'a run'"))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/reviver", *arguments])
+    assert main() == 0
+    assert shlex.split(RunFolder.open(tmp_path / "a run").record["command"]) == ["reviver", *arguments]
+
+
+@pytest.mark.parametrize(
+    ("train", "kind"),
+    [(f"lstm train --preset onehot {TINY_LSTM} --learning_rate 3e-4", "lstm"), (f"gan train {TINY_GAN}", "gan")],
+)
+def test_printed_settings_train_the_same_run(train: str, kind: str, run: Run, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(f"{train} --print_config")
+    assert caught.value.code == 0
+    (tmp_path / "settings.yaml").write_text(capsys.readouterr().out)
+    for name, arguments in (
+        ("direct", train),
+        ("file", f"{kind} train --config {tmp_path / 'settings.yaml'}"),
+        ("changed", f"{kind} train --config {tmp_path / 'settings.yaml'} --epochs 1"),
+    ):
+        result = run(f"{arguments} --out {tmp_path / name} --quiet")
+        assert result.code == 0, result.err
+    direct, file, changed = (RunFolder.open(tmp_path / name).record["config"] for name in ("direct", "file", "changed"))
+    assert file == direct
+    assert changed == direct | {"epochs": 1}
+    weights = [next((tmp_path / name).glob("checkpoints/step-*/networks.safetensors")) for name in ("direct", "file")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_settings_may_be_json(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"length": 4, "epochs": 1, "hidden_size": 8}))
+    result = run(f"lstm train --config {tmp_path / 'settings.json'} --out {tmp_path / 'run'} --quiet")
+    assert result.code == 0, result.err
+    assert RunFolder.open(tmp_path / "run").record["config"]["length"] == 4
+
+
+def test_an_interrupted_run_is_resumed_without_repeating_its_settings(run: Run, tmp_path: Path) -> None:
+    for first, more in (
+        (f"lstm train {TINY_LSTM}", "lstm train --epochs 3"),
+        (f"gan train {TINY_GAN}", "gan train --epochs 3"),
+    ):
+        out = tmp_path / first.split()[0]
+        assert run(f"{first} --out {out}").code == 0
+        result = run(f"{more} --out {out} --resume --json")
+        assert result.code == 0, result.err
+        assert json.loads(result.out)["last"]["epoch"] == 3
+        assert RunFolder.open(out).record["config"]["epochs"] == 3
+
+
+def test_progress_is_on_stderr_and_can_be_silenced(run: Run, tmp_path: Path) -> None:
+    loud = run(f"lstm train {TINY_LSTM} --out {tmp_path / 'loud'}")
+    assert re.search(r"LSTM T=3: .*2 epochs  train loss", loud.err)
+    assert "train loss" not in loud.out
+    quiet = run(f"lstm train {TINY_LSTM} --out {tmp_path / 'quiet'} --quiet")
+    assert quiet.err == ""
+    assert re.search(r"quiet: 2 epochs in .* s\n  train .*\n  validation .*\n  best ", quiet.out)
+
+
+# Using a run
+
+
+def test_results_as_json_are_one_line_on_stdout(run: Run, tmp_path: Path) -> None:
+    for arguments in (
+        f"lstm train {TINY_LSTM} --out {tmp_path / 'l'}",
+        f"gan train {TINY_GAN} --out {tmp_path / 'g'}",
+        "lstm evaluate l --length 3 --length 5",
+        "lstm predict l '1 2'",
+        f"gan sample g --out {tmp_path / 'grid.png'}",
+        f"gan interpolate g --out {tmp_path / 'walk.pdf'}",
+    ):
+        result = run(f"{arguments} --json")
+        assert result.code == 0, result.err
+        assert result.out.count("\n") == 1
+        assert isinstance(json.loads(result.out), dict)
+
+
+def test_json_of_training(run: Run, tmp_path: Path) -> None:
+    result = json.loads(run(f"lstm train {TINY_LSTM} --out {tmp_path / 'l'} --json").out)
+    points = RunFolder.open(tmp_path / "l").read_metrics()
+    assert result["run"] == str(tmp_path / "l")
+    assert result["last"] == points[-1]
+    assert result["best"]["validation_accuracy"] == max(point["validation_accuracy"] for point in points)
+    result = json.loads(run(f"gan train {TINY_GAN} --out {tmp_path / 'g'} --json").out)
+    assert result["last"] == RunFolder.open(tmp_path / "g").read_metrics()[-1]
+    assert result["seconds"] > 0
+
+
+def test_evaluate(run: Run) -> None:
+    points = RunFolder.open("l").read_metrics()
+    result = json.loads(run("lstm evaluate l --length 3 --length 4 --length 2 --size 50 --json").out)
+    assert [row["length"] for row in result["results"]] == [3, 4, 2]
+    assert [row["size"] for row in result["results"]] == [20, 50, 10]
+    assert [row["validation"] for row in result["results"]] == [True, False, False]
+    assert all(row["chance"] == 0.1 for row in result["results"])
+    own = result["results"][0]
+    assert own["accuracy"] == points[-1]["validation_accuracy"]
+    assert own["loss"] == pytest.approx(points[-1]["validation_loss"])
+    text = run("lstm evaluate l").out
+    assert text.count("\n") == 2
+    assert "chance is 10%" in text
+    assert "the run's validation part" in text
+
+
+@pytest.mark.parametrize("digits", ["1 2", "1,2", "12", " 1, 2 "])
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_predict(digits: str, checkpoint: str, run: Run) -> None:
+    result = json.loads(run(f"lstm predict l '{digits}' --checkpoint {checkpoint} --json").out)
+    assert result["digits"] == [1, 2]
+    assert len(result["probabilities"]) == 10
+    assert sum(result["probabilities"]) == pytest.approx(1)
+    assert result["probabilities"][result["digit"]] == max(result["probabilities"])
+    with torch.no_grad():
+        logits = reviver.load("l", checkpoint=checkpoint).network(torch.tensor([[[1.0], [2.0]]]))
+    assert result["probabilities"] == pytest.approx(logits.softmax(1)[0].tolist())
+
+
+def test_predict_says_when_the_length_is_not_the_trained_one(run: Run) -> None:
+    assert "trained on" not in run("lstm predict l '1 2'").out
+    text = run("lstm predict l '1 2 3'").out
+    assert text.startswith("after 1 2 3 comes ")
+    assert text.endswith("trained on 2 digits, given 3\n")
+
+
+def test_samples_as_numbers_can_be_drawn_again_from_their_latents(run: Run, tmp_path: Path) -> None:
+    result = run(f"gan sample g --n 30 --seed 4 --out {tmp_path / 'samples.npz'} --json")
+    assert json.loads(result.out) == {"out": str(tmp_path / "samples.npz"), "shape": [30, 1, 8, 8], "seed": 4}
+    with np.load(tmp_path / "samples.npz") as arrays:
+        assert sorted(arrays) == ["images", "latents"]
+        images, latents = arrays["images"], arrays["latents"]
+    assert (images.dtype, images.shape) == (np.float32, (30, 1, 8, 8))
+    assert (latents.dtype, latents.shape) == (np.float32, (30, 8))
+    assert -1 <= images.min() < images.max() <= 1
+    with torch.no_grad():
+        drawn = reviver.load("g").generator(torch.from_numpy(latents))
+    np.testing.assert_allclose(images, drawn.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_samples_of_the_same_seed_are_the_same(run: Run, tmp_path: Path) -> None:
+    for name, seed in (("a", "--seed 0"), ("b", ""), ("c", "--seed 1")):
+        assert run(f"gan sample g {seed} --out {tmp_path / name}.png").code == 0
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == b, "the run's seed is 0"
+    assert a != c
+
+
+def test_a_grid_of_samples(run: Run, tmp_path: Path) -> None:
+    result = run(f"gan sample g --n 25 --out {tmp_path / 'new' / 'grid.png'}")
+    assert result.out == f"{tmp_path / 'new' / 'grid.png'}\n"
+    with Image.open(tmp_path / "new" / "grid.png") as image:
+        assert image.mode == "L"
+        assert image.width == image.height
+    for ending, start in ((".pdf", b"%PDF"), (".svg", b"<?xml")):
+        assert run(f"gan sample g --out {tmp_path / 'grid'}{ending}").code == 0
+        assert (tmp_path / f"grid{ending}").read_bytes().startswith(start)
+
+
+def test_an_interpolation(run: Run, tmp_path: Path) -> None:
+    result = json.loads(run(f"gan interpolate g --path spherical --steps 3 --out {tmp_path / 'walk.pdf'} --json").out)
+    assert result == {
+        "out": str(tmp_path / "walk.pdf"),
+        "path": "spherical",
+        "seed": 0,
+        "digits": None,
+        "confidences": None,
+    }
+    assert (tmp_path / "walk.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_interpolation_goes_to_interpolation_pdf_by_default(run: Run, workspace: Path, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        assert main(["gan", "interpolate", str(workspace / "g")]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["interpolation.pdf"]
+
+
+# Wrong use
+
+WRONG = {
+    # commands
+    "foo": "^command: 'foo' is unknown; choose from report, lstm, gan",
+    "repot": r"^command: 'repot' is unknown; did you mean report\?",
+    "lstm": "^command: none is given after reviver lstm; choose from train, evaluate, predict",
+    "gan trian": r"^command: 'trian' is unknown; did you mean train\?",
+    # options
+    "--bogus": "^--bogus: there is no such option; see reviver --help",
+    "lstm train --lenght 3": r"^--lenght: there is no such option; did you mean --length\?",
+    "gan train --bogus=3": "^--bogus: there is no such option; see reviver gan train --help",
+    "lstm train --epochs": "^epochs: no value is given after it; see reviver lstm train --help",
+    "lstm evaluate l --length": "^length: no value is given after it; see reviver lstm evaluate --help",
+    "lstm predict": "^RUN, DIGITS: not given; see reviver lstm predict --help",
+    "gan sample": "^RUN: not given; see reviver gan sample --help",
+    "lstm predict l 1 2": "^2: is one argument too many .quote a text that has spaces.; see reviver lstm predict --help",
+    "gan train --out ''": "^out: '' is not possible; give a path",
+    # presets and fields
+    "lstm train --preset foo": "^preset: 'foo' is unknown; choose from report, onehot",
+    "gan train --preset=foo --print_config": "^preset: 'foo' is unknown; choose from report, short, public-script",
+    "lstm train --length 1": "^length: 1 is not possible; give a whole number from 2",
+    "lstm train --length abc": "^length: 'abc' is not possible; give a whole number",
+    "lstm train --length 2.5": "^length: '2.5' is not possible; give a whole number",
+    "lstm train --length 99999999999999999999": "^length: 99999999999999999999 is not possible; give a whole number",
+    "lstm train --input words": "^input: 'words' is not possible; give one of scalar, onehot",
+    "lstm train --hidden_dropout 1": "^hidden_dropout: 1.0 is not possible; give a number at least 0 and below 1",
+    "lstm train --bidirectional perhaps": "^bidirectional: 'perhaps' is not possible; give true or false",
+    "lstm train --learning_rate nan": "^learning_rate: .nan.? is not possible; give a number",
+    "lstm train --learning_rate -1": "^learning_rate: -1.0 is not possible; give a number above 0",
+    "gan train --epochs 0": "^epochs: 0 is not possible; give a whole number of at least 1",
+    "gan train --size 2": "^size: 2 is not possible; give a whole number from 4 to 1024",
+    "gan train --batch_size 1": "^batch_size: 1 is not possible; give a whole number of at least 2",
+    "gan train --seed -1": "^seed: -1 is not possible; give a whole number from 0 to",
+    # settings files
+    "lstm train --config nothing.yaml": "^config: nothing.yaml cannot be read .No such file.*; give a YAML or JSON file",
+    "lstm train --config empty": "^config: empty cannot be read .Is a directory.; give a YAML or JSON file",
+    "lstm train --config=unknown.yaml": r"^config: unknown.yaml sets 'lenght', which is no setting; did you mean length\?",
+    "lstm train --config wrong.yaml": "^length: 'abc' is not possible; give a whole number",
+    "lstm train --config broken.yaml": "^config: broken.yaml is neither YAML nor JSON .*; correct the file",
+    "lstm train --config number.yaml": "^config: number.yaml holds no settings; write one a line, such as epochs: 20",
+    "lstm train --config code.yaml": "^config: code.yaml is neither YAML nor JSON",
+    "lstm train --config bytes.yaml": "^config: bytes.yaml is neither YAML nor JSON",
+    # data
+    "gan train --data nothing --out n": "^data: nothing does not exist; give mnist, an IDX folder, an image folder, an .npz",
+    "gan train --data notes.txt --out n": "^data: notes.txt is of an unknown kind",
+    "gan train --data empty --out n": "^data: empty holds no IDX files and no images",
+    "gan train --data pickle.npy --out n": "^pickle.npy: it cannot be read",
+    "lstm predict l '1 x 2'": "^digits: 'x' in '1 x 2' is not a digit; give digits such as",
+    "lstm predict l ''": "^digits: nothing in '' is not a digit",
+    "lstm predict l '-1'": "^digits: '-' in '-1' is not a digit",
+    "lstm evaluate l --length x": "^length: 'x' is not possible; give a whole number",
+    "lstm evaluate l --length 1": "^length: 1 is not possible; give a whole number",
+    "lstm evaluate l --length 4 --size 0": "^size: 0 is not possible; give a whole number of at least 1",
+    # devices
+    "lstm train --device cuda --out n": "^device: 'cuda' is not on this machine; use --device auto or --device cpu",
+    "gan train --device cuda:7 --out n": "^device: 'cuda:7' is not on this machine",
+    "gan sample g --device toaster": "^device: 'toaster' is unknown; choose from auto, cpu, cuda, cuda:0, mps",
+    # run folders
+    "lstm train --out l": "^l: exists already and is never overwritten; choose another --out, or go on with --resume",
+    "gan train --out notes.txt": "^notes.txt: exists already and is never overwritten",
+    "lstm train --out notes.txt/run": "^notes.txt/run: cannot be written .Not a directory.; a part of this path is a file",
+    "lstm train --out /proc/run": "^/proc/run: cannot be written",
+    "lstm train --resume --out n": "^n: does not exist; give the folder that a train command wrote",
+    "lstm train --resume --out empty": "^empty: has no run.json, so it is not a run folder",
+    "lstm train --resume --out g": "^g: holds a run of kind 'gan', not 'lstm'; use the reviver gan commands",
+    "lstm train --resume --out l --length 4": r"^length: 4 is not what this run has \(3\); leave it out to resume",
+    "gan train --resume --out g --epochs 1": r"^epochs: 1 is not what this run has \(2\)",
+    "gan sample nothing": "^nothing: does not exist; give the folder that a train command wrote",
+    "gan interpolate l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
+    "lstm predict newer '1 2'": "^newer: was written by a newer Reviver .*; upgrade Reviver",
+    "lstm evaluate odd": "^odd/run.json: .* is missing; the run folder was damaged or written by another version",
+    "gan sample cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
+    "lstm predict l '1 2' --checkpoint first": "^checkpoint: 'first' is unknown; choose from last, best",
+    # samples and walks
+    "gan sample g --n 0": "^n: 0 is not possible; give a whole number from 1",
+    "gan sample g --n many": "^n: 'many' is not possible; give a whole number",
+    "gan sample g --n 3000": "^n: 3000 images are too many for a grid; give at most 2500, or an .npz as --out",
+    "gan sample g --n 99999999999 --out s.npz": "^n: 99999999999 is not possible; give a whole number from 1",
+    "gan sample g --seed -1": "^seed: -1 is not possible",
+    "gan sample g --out grid.jpg": "^out: 'grid.jpg' has no ending that samples can be saved as; choose from .png",
+    "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
+    "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
+    "gan interpolate g --out walk.docx": "^out: walk.docx has no ending that a figure can be saved as",
+    "gan interpolate g --path round": "^path: 'round' is unknown; choose from linear, spherical",
+    "gan interpolate g --steps -1": "^steps: -1 is not possible; give a whole number from 0",
+    "gan interpolate g --from 3 --to 8": "^from: 3 is not possible, since this run did not learn MNIST at 28 x 28",
+    "gan interpolate g --labels": "^labels: the classifier knows only digits, which this run did not learn",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_use_is_told_in_one_line_and_writes_nothing(arguments: str, run: Run, workspace: Path) -> None:
+    before = snapshot(workspace)
+    result = run(arguments)
+    assert result.code == 2, result.err
+    assert result.out == ""
+    lines = result.err.splitlines()
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("reviver: error: ")
+    assert "Traceback" not in lines[0]
+    assert re.search(WRONG[arguments], lines[0].removeprefix("reviver: error: ")), lines[0]
+    assert snapshot(workspace) == before
+
+
+def test_wrong_use_covers_every_command() -> None:
+    for words in COMMANDS:
+        assert words == ("report",) or any(one.startswith(" ".join(words)) for one in WRONG)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["lstm train --length 1", "lstm train --length x", "gan sample nothing", "--bogus"]
+)
+def test_debug_shows_the_traceback_before_the_line(arguments: str, run: Run) -> None:
+    result = run(f"{arguments} --debug")
+    assert result.code == 2
+    assert result.err.startswith("Traceback (most recent call last):\n")
+    assert result.err.splitlines()[-1].startswith("reviver: error: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (MemoryError(), 1, "reviver: error: out of memory; use smaller sizes or batches"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "reviver: error: out of memory; use smaller"),
+        (
+            ZeroDivisionError("oh\nno"),
+            1,
+            "reviver: error: ZeroDivisionError: oh no; run again with --debug and report it",
+        ),
+        (OSError(28, "No space left on device"), 1, "reviver: error: output: No space left on device; put that right"),
+        (KeyboardInterrupt(), 130, "reviver: stopped by Ctrl-C"),
+    ],
+)
+def test_what_nobody_expects_is_told_in_one_line_too(
+    error: BaseException, code: int, message: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.COMMANDS, ("gan", "sample"), fail)
+    result = run("gan sample g")
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith(message)
+    assert result.err.count("\n") == 1
+
+
+def test_training_that_diverges_fails_with_one_line_and_its_step(run: Run, tmp_path: Path) -> None:
+    for train in (f"lstm train {TINY_LSTM} --quiet", f"gan train {TINY_GAN} --quiet"):
+        out = tmp_path / train.split()[0]
+        result = run(f"{train} --learning_rate 1e30 --out {out}")
+        assert (result.code, result.out) == (1, "")
+        assert re.match(
+            r"reviver: error: step \d+: .* try a --learning_rate lower than 1e\+30 in a new --out\n$", result.err
+        )
+        assert RunFolder.open(out).status == "failed"
+
+
+# The system around it
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB, where the system lets us make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    made = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if not made or made.returncode:
+        pytest.skip("only an administrator can mount a disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: Run) -> None:
+    fill = small_disk / "fill"
+    result = run(f"gan train {TINY_GAN} --quiet --out {small_disk / 'run'}")
+    assert result.code == 2
+    assert re.match(
+        r"reviver: error: .*step-\d+: cannot be written \(No space left on device\); free some space .*--resume\)\n$",
+        result.err,
+    )
+    folder = RunFolder.open(small_disk / "run")
+    assert folder.status == "failed"
+    assert not list(folder.checkpoints.iterdir())
+    with contextlib.suppress(OSError):
+        fill.write_bytes(bytes(3 << 20))
+    before = {path.name for path in small_disk.iterdir()}
+    for arguments in (
+        f"gan sample g --n 500 --out {small_disk / 'samples.npz'}",
+        f"gan sample g --out {small_disk / 'grid.png'}",
+        f"gan interpolate g --out {small_disk / 'walk.pdf'}",
+        f"lstm train {TINY_LSTM} --quiet --out {small_disk / 'l'}",
+    ):
+        result = run(arguments)
+        assert (result.code, result.out) == (2, "")
+        assert re.match(
+            r"reviver: error: .*: cannot be written \(No space left on device\); free some space", result.err
+        )
+        assert result.err.count("\n") == 1
+    assert {path.name for path in small_disk.iterdir()} - {"l"} == before
+    assert not (small_disk / "l").exists() or not list((small_disk / "l").iterdir())
+    fill.unlink()
+    assert run(f"lstm train {TINY_LSTM} --quiet --out {small_disk / 'l'}").code == 0
+
+
+def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
+    """Wait until `path` has content; the child may not end before."""
+    while not (path.exists() and path.stat().st_size):
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_training_after_saving(
+    number: signal.Signals, code: int, workspace: Path, tmp_path: Path, run: Run
+) -> None:
+    out = tmp_path / "run"
+    settings = TINY_GAN.replace("--epochs 2", "--epochs 100000")
+    child = process(f"gan train {settings} --sample_every 100000 --checkpoint_every 100000 --out {out}", workspace)
+    wait_for(out / "metrics.jsonl", child)
+    child.send_signal(number)
+    output, errors = child.communicate(timeout=60)
+    assert (child.returncode, output) == (code, "")
+    last = errors.splitlines()[-1]
+    match = re.fullmatch(
+        rf"reviver: .*run: stopped at step (\d+) by {number.name} and saved; go on with .* --resume", last
+    )
+    assert match, errors
+    assert "Traceback" not in errors
+    assert RunFolder.open(out).status == "interrupted"
+    assert json.loads((out / "checkpoints" / "last.json").read_text()) == {"step": int(match[1])}
+    sampled = run(f"gan sample {out} --out {tmp_path / 'grid.png'}")
+    assert sampled.code == 0, "what was saved can be used"
+
+
+def test_a_reader_that_goes_away_is_no_error(workspace: Path) -> None:
+    child = process("lstm predict l '1 2'", workspace)
+    child.stdout.close()
+    child.wait(timeout=60)
+    assert (child.returncode, child.stderr.read()) == (0, "")
+    child.stderr.close()
+
+
+def test_an_output_that_is_full_is_told(workspace: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        child = process("lstm predict l '1 2'", workspace, stdout=full)
+        _, errors = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert errors.startswith("reviver: error: output: No space left on device")
+    assert errors.count("\n") == 1
+
+
+def on_terminal(arguments: str, folder: Path, **variables: str) -> str:
+    """What the command line shows on a terminal of its own."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("NO_COLOR", "CI", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", **variables}
+    child = process(arguments, folder, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal is gone with the process
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert child.wait(timeout=60) == 0, shown.decode()
+    return shown.decode()
+
+
+@pytest.mark.parametrize("train", [f"lstm train {TINY_LSTM}", f"gan train {TINY_GAN}"], ids=["lstm", "gan"])
+def test_a_terminal_shows_a_bar_that_comes_to_its_end(train: str, workspace: Path, tmp_path: Path) -> None:
+    shown = on_terminal(f"{train} --out {tmp_path / 'run'}", workspace)
+    assert re.search(r"2(\.0)?/2", shown)
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", shown), "in colour"
+    assert "\x1b[?25h" in shown, "the cursor is shown again"
+
+
+def test_no_color_takes_the_colour_away(workspace: Path, tmp_path: Path) -> None:
+    shown = on_terminal(f"lstm train {TINY_LSTM} --out {tmp_path / 'run'}", workspace, NO_COLOR="1")
+    assert "2/2" in shown
+    assert not re.search(r"\x1b\[[0-9;]*m", shown)
