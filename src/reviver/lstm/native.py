@@ -42,7 +42,8 @@ class Call(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("seed", "lengths")),
         *((name, ctypes.c_void_p * 4) for name in ("W", "U", "b")),
         *((name, ctypes.c_void_p) for name in ("x", "h", "c", "output", "gates", "cells", "h_last", "c_last")),
-        *((name, ctypes.c_void_p) for name in ("grad_output", "grad_h", "grad_c", "grad_gates", "grad_b")),
+        *((name, ctypes.c_void_p) for name in ("grad_output", "grad_h", "grad_c", "grad_gates")),
+        *((name, ctypes.c_void_p) for name in ("grad_W", "grad_U", "grad_b")),
         ("stop_at_first", ctypes.c_int64),
     ]
 

@@ -106,8 +106,8 @@ INLINE void divide(Quotient a, Quotient b, vec& first, vec& second) {
     second = b.n * a.d * inverse;
 }
 
-// sums[m][n] += sum over k of rows[m][k] * panel[k][n], for k < length; panel is [length, N, V].
-template <int M, int N>
+// sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for k < length; panel is [length, N, V].
+template <int M, int N, int stride = 1>
 INLINE void multiply(const float* const* rows, int64_t length, const float* panel, vec (&sums)[M][N]) {
     for (int64_t k = 0; k < length; ++k, panel += N * V) {
         vec weights[N];
@@ -115,7 +115,7 @@ INLINE void multiply(const float* const* rows, int64_t length, const float* pane
         for (int n = 0; n < N; ++n) weights[n] = load(panel + n * V);
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) {
-            const float value = rows[m][k];
+            const float value = rows[m][stride * k];
 #pragma GCC unroll 8
             for (int n = 0; n < N; ++n) sums[m][n] += value * weights[n];
         }
@@ -236,7 +236,9 @@ struct Call {
     float* grad_h;              // [B, H], in: of the state after the steps; out: of the state before them
     float* grad_c;              // [B, H]
     float* grad_gates;          // [end - begin, B, 4, H], out: of the sums inside σ and tanh
-    float* grad_b;              // [4, H], to which the bias's gradient is added
+    float* grad_W;              // [4, H, I], to which the gradient is added, as to the next two
+    float* grad_U;              // [4, H, H]
+    float* grad_b;              // [4, H]
     int64_t stop_at_first;      // the gradient of h before the first step is not wanted
 };
 
@@ -553,6 +555,96 @@ void backward_rows(const Call& call, const Dropout& dropout, const Rows& mine, c
     }
 }
 
+// ------------------------------------------------------------------------------- gradients of the weights
+
+// grad_U += sum over rows (t, b) of grad_gates^T h_before, and the same with x for grad_W.
+struct WeightRow { const float *grad_gates, *h, *x; };  // h null where it is 0
+
+// All rows that take part in a step, those without h last.
+std::vector<WeightRow> weight_rows(const Call& call, bool h_is_zero) {
+    std::vector<WeightRow> rows, without_h;
+    rows.reserve((call.end - call.begin) * call.B);
+    for (int64_t t = call.begin; t < call.end; ++t)
+        for (int64_t b = 0; b < call.B; ++b) {
+            const int64_t length = call.lengths ? call.lengths[b] : call.T;
+            if (length <= t) continue;
+            const int64_t tb = t * call.B + b;
+            const float* h = before(call, call.h, call.output, 0, t, b, length);
+            const bool zero = h_is_zero && h == call.h + b * call.H;
+            const float* grad_gates = call.grad_gates + (tb - call.begin * call.B) * 4 * call.H;
+            (zero ? without_h : rows).push_back({grad_gates, zero ? nullptr : h, call.x + tb * call.I});
+        }
+    rows.insert(rows.end(), without_h.begin(), without_h.end());
+    return rows;
+}
+
+// to [M rows of `width` <= N V columns, of a matrix with `columns`] += left^T right; left is [K, M], right [K, N, V].
+template <int M, int N>
+__attribute__((noinline)) void weight_tile(const float* left, const float* right, int64_t K, float* to, int64_t columns, int64_t width) {
+    const float* rows[M];
+    vec sums[M][N];
+    for (int m = 0; m < M; ++m) {
+        rows[m] = left + m;
+        for (int n = 0; n < N; ++n) sums[m][n] = vec{};
+    }
+    multiply<M, N, M>(rows, K, right, sums);
+    for (int m = 0; m < M; ++m)
+        for (int n = 0; n < N; ++n) {
+            const int count = static_cast<int>(std::min<int64_t>(V, width - n * V));
+            float* sum = to + m * columns + n * V;
+            store(sum, load(sum, count) + sums[m][n], count);
+        }
+}
+
+// Adds left^T right to the rows first to last - 1 of `to` [4H, columns]; left is packed in tiles, `right_row(k)` [columns].
+template <class RightRow>
+void add_product(const float* left, int64_t first, int64_t last, int64_t K, const RightRow& right_row, int64_t columns, float* panel, float* to) {
+    for (int64_t j = 0; j < columns; j += 4 * V) {
+        const int64_t N = std::min<int64_t>(4, ceil_div(columns - j, V)), width = std::min(N * V, columns - j);
+        for (int64_t k = 0; k < K; ++k) {
+            std::memcpy(panel + k * N * V, right_row(k) + j, width * sizeof(float));
+            std::fill(panel + k * N * V + width, panel + (k + 1) * N * V, 0.0f);
+        }
+        in_blocks(last - first, [&](int64_t row, int count) {
+            with_rows(count, [&](auto rows_in_tile) {
+                constexpr int M = decltype(rows_in_tile)::value;
+                float* tile = to + (first + row) * columns + j;
+                switch (N) {
+                    case 1: return weight_tile<M, 1>(left + row * K, panel, K, tile, columns, width);
+                    case 2: return weight_tile<M, 2>(left + row * K, panel, K, tile, columns, width);
+                    case 3: return weight_tile<M, 3>(left + row * K, panel, K, tile, columns, width);
+                    case 4: return weight_tile<M, 4>(left + row * K, panel, K, tile, columns, width);
+                }
+            });
+        });
+    }
+}
+
+// The part of grad_U and grad_W that belongs to one thread: some of their 4H rows, over all steps and the whole batch.
+void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
+    const int64_t first = 4 * call.H * part / parts, last = 4 * call.H * (part + 1) / parts;
+    constexpr int64_t block = 256;  // rows at a time, so that a panel and the tiles stay in the cache
+    const Buffer left(block * (last - first)), panel(block * 4 * V);
+    struct Tile { int64_t first; int M; };
+    std::vector<Tile> tiles;
+    in_blocks(last - first, [&](int64_t row, int count) { tiles.push_back({row, count}); });
+    const auto with_h = std::partition_point(rows.begin(), rows.end(), [](const WeightRow& row) { return row.h; }) - rows.begin();
+    const auto n = static_cast<int64_t>(rows.size());
+    for (int64_t begin = 0, end; begin < n; begin = end) {
+        end = std::min(begin + block, begin < with_h ? static_cast<int64_t>(with_h) : n);
+        const WeightRow* some = &rows[begin];
+        const int64_t K = end - begin;
+        for (int64_t k = 0; k < K; ++k)
+            for (const Tile& tile : tiles)  // each becomes [K, M]
+                with_rows(tile.M, [&](auto M) {
+                    std::memcpy(left.data + tile.first * K + k * M, some[k].grad_gates + first + tile.first, M * sizeof(float));
+                });
+        if (begin < with_h)
+            add_product(left.data, first, last, K, [&](int64_t k) { return some[k].h; }, call.H, panel.data, call.grad_U);
+        add_product(left.data, first, last, K, [&](int64_t k) { return some[k].x; }, call.I, panel.data, call.grad_W);
+    }
+}
+
 }  // namespace
 
 // ------------------------------------------------------------------------------------------------ C ABI
@@ -599,6 +691,11 @@ EXPORT void reviver_lstm_backward(const Call* arguments) {
     parallel(parts, [&](int64_t part) {
         const FlushToZero while_running;
         backward_rows(call, dropout, Rows(call, part, parts), panels.data, grad_b[part].data());
+    });
+    const std::vector<WeightRow> rows = weight_rows(call, is_zero(call.h, call.B * call.H));
+    parallel(parts, [&](int64_t part) {
+        const FlushToZero while_running;
+        weight_gradients(call, rows, part, parts);
     });
     for (const auto& partial : grad_b)
         for (int64_t k = 0; k < 4 * call.H; ++k) call.grad_b[k] += partial[k];

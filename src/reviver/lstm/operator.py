@@ -169,8 +169,7 @@ def _gradients(
     H = h.shape[1]
     lengths = None if lengths is None else lengths.contiguous()
     grad_x = x.new_empty(x.shape if needs_x else (0,))
-    grad_W, grad_U, grad_b = x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_zeros(4, H)
-    W_rows, U_rows = grad_W.view(4 * H, I), grad_U.view(4 * H, H)
+    grad_W, grad_U, grad_b = x.new_zeros(4, H, I), x.new_zeros(4, H, H), x.new_zeros(4, H)
     grad_h = torch.zeros_like(h) if grad_h is None else grad_h.clone(memory_format=torch.contiguous_format)
     grad_c = torch.zeros_like(c) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
     grad_output = None if grad_output is None else grad_output.contiguous()
@@ -180,10 +179,10 @@ def _gradients(
     held = x.new_empty(S, B, 4 * H)
     call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse)
     call.grad_output = None if grad_output is None else grad_output.data_ptr()
-    call.grad_h, call.grad_c, call.grad_b = grad_h.data_ptr(), grad_c.data_ptr(), grad_b.data_ptr()
-    call.grad_gates = held.data_ptr()
+    call.grad_h, call.grad_c, call.grad_gates = grad_h.data_ptr(), grad_c.data_ptr(), held.data_ptr()
+    call.grad_W, call.grad_U, call.grad_b = grad_W.data_ptr(), grad_U.data_ptr(), grad_b.data_ptr()
     if keep == KEEP_ALL:
-        call.gates, call.cells = gates.data_ptr(), cells.data_ptr()
+        call.gates, call.cells, call.output = gates.data_ptr(), cells.data_ptr(), output.data_ptr()
     else:
         again = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), torch.empty_like(h), torch.empty_like(c)
         call.gates, call.cells, call.h_last, call.c_last = (tensor.data_ptr() for tensor in again)
@@ -201,36 +200,9 @@ def _gradients(
         call.stop_at_first = not needs_state and (begin, end) == chunks[-1]
         _library().reviver_lstm_backward(call)
 
-        grad_gates = held[: end - begin]  # [S, B, 4H]
-        rows = grad_gates.view(-1, 4 * H)  # [S·B, 4H]
-        beta = 0 if (begin, end) == chunks[0] else 1  # begin a sum, or add to it
-        W_rows.addmm_(rows.T, x[begin:end].view(-1, I), beta=beta)
-        # h before each step is the output of the step before it: of steps begin - 1 to end - 1, or begin + 1 to end + 1.
-        first, last, shift = (begin, min(end, T - 1), 1) if reverse else (max(begin, 1), end, -1)
-        steps = grad_gates[first - begin : last - begin].view(-1, 4 * H)
-        U_rows.addmm_(steps.T, output[first + shift : last + shift].view(-1, H), beta=beta)
-        if begin == 0 or reverse:
-            _add_first_step(U_rows, grad_gates, h, lengths, begin, T, reverse)
         if W is not None:
-            torch.mm(rows, W, out=grad_x[begin:end].view(-1, I))
+            torch.mm(held[: end - begin].view(-1, 4 * H), W, out=grad_x[begin:end].view(-1, I))
     return grad_x, grad_h, grad_c, grad_W, grad_U, grad_b
-
-
-def _add_first_step(
-    grad_U: Tensor, grad_gates: Tensor, h: Tensor, lengths: Tensor | None, begin: int, T: int, reverse: bool
-) -> None:
-    """Add to the gradient of U [4H, H] what comes from each row's first step, where it sees the initial h [B, H]."""
-    steps = len(grad_gates)
-    if (not reverse and begin > 0) or not h.any():
-        return
-    if not reverse:
-        grad_U.addmm_(grad_gates[0].T, h)
-    elif lengths is None:
-        if begin + steps == T:
-            grad_U.addmm_(grad_gates[-1].T, h)
-    else:
-        b = ((lengths > begin) & (lengths <= begin + steps)).nonzero().squeeze(1)
-        grad_U.addmm_(grad_gates[lengths[b] - 1 - begin, b].T, h[b])
 
 
 # The operator as torch sees it --------------------------------------------------------------------------------------
