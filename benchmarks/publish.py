@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MEASUREMENTS, PICTURES = DOCS / "measurements", DOCS / "pictures"
 PAGES = (ROOT / "README.md", DOCS / "lstm.md", DOCS / "gan.md", DOCS / "benchmarks.md")
+SPEED = ("startup", "lstm_epochs", "gan_epoch", "whole_report")
 BLOCK = re.compile(r"(<!-- results(?: (?P<name>\w+))? -->\n).*?(<!-- /results -->)", re.DOTALL)
 PICTURE_NAMES = {
     "learning-curves": "figure-1-learning-curves",
@@ -68,7 +69,8 @@ def fill(text: str) -> str:
 def block(name: str) -> str:
     """The Markdown of one marked part: `summary`, `lstm`, `gan` or `speed`."""
     if name == "speed":
-        return "\n".join(render(read(path)) for path in sorted(MEASUREMENTS.glob("*.json")) if path.stem != "report")
+        paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
+        return "\n".join(render(read(path)) for path in paths if path.exists())
     result = read(MEASUREMENTS / "report.json")
     rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
     columns = ("quantity", "reported", "ours") if name == "summary" else ("quantity", "reported", "ours", "explanation")
