@@ -4,10 +4,9 @@ The peers, in the same process and in alternation: `torch.nn.LSTM` without dropo
 that writes out the gates and draws masks with torch, and the floating-point operations of the products at the
 rate that torch multiplies large matrices at (the limit). Memory is the peak of a process of its own.
 
-    python -m benchmarks.lstm_operator
+    python -m benchmarks lstm_operator
 """
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,12 +16,10 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from benchmarks.tables import describe
 from reviver.lstm import operator
 from reviver.lstm.network import LSTM, LSTMLayer
 
 DROPOUT = 0.5
-RESULTS = Path(__file__).parents[1] / "docs" / "measurements" / "lstm_operator.json"
 
 
 class Shape(NamedTuple):
@@ -141,32 +138,3 @@ def main() -> dict[str, object]:
             for shape in memory_shapes
         },
     }
-
-
-def table(result: dict[str, object]) -> str:
-    """Write the result as Markdown."""
-    rows = [
-        f"### {result['title']}",
-        "",
-        "| B,T,I,H | ours, ms | nn.LSTM, ms | loop, ms | to nn.LSTM (target) | to the loop (target) | to the limit (target) |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, values in result["shapes"].items():
-        times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM", "loop")]
-        ratios = [
-            f"{values[key]['median']:.2f} ({'' if target is None else f'≤ {target}'})"
-            for key, target in zip(("to nn.LSTM", "to the loop", "to the limit"), values["targets"], strict=True)
-        ]
-        rows.append(f"| {' | '.join([name, *times, *ratios])} |")
-    rows += ["", "| B,T,I,H | ours, peak MB | nn.LSTM, peak MB | ratio |", "|---|---|---|---|"]
-    for name, values in result["peak_megabytes"].items():
-        ours, theirs = values["ours"], values["nn.LSTM"]
-        rows.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
-    return "\n".join([*rows, "", describe(result["machine"]), ""])
-
-
-if __name__ == "__main__":
-    result = main()
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(json.loads(RESULTS.read_text(encoding="utf-8"))))

@@ -18,7 +18,7 @@ from benchmarks.tables import describe, render
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MEASUREMENTS, PICTURES = DOCS / "measurements", DOCS / "pictures"
-PAGES = (ROOT / "README.md", DOCS / "lstm.md", DOCS / "gan.md", DOCS / "benchmarks.md")
+PAGES = (ROOT / "README.md", DOCS / "lstm.md", DOCS / "gan.md", DOCS / "lstm-operator.md", DOCS / "benchmarks.md")
 SPEED = ("startup", "lstm_epochs", "gan_epoch", "whole_report")
 BLOCK = re.compile(r"(<!-- results(?: (?P<name>\w+))? -->\n).*?(<!-- /results -->)", re.DOTALL)
 PICTURE_NAMES = {
@@ -67,10 +67,12 @@ def fill(text: str) -> str:
 
 
 def block(name: str) -> str:
-    """The Markdown of one marked part: `summary`, `lstm`, `gan` or `speed`."""
+    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed` or `operator`."""
     if name == "speed":
         paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
         return "\n".join(render(read(path)) for path in paths if path.exists())
+    if name == "operator":
+        return render(read(MEASUREMENTS / "lstm_operator.json"))
     result = read(MEASUREMENTS / "report.json")
     rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
     columns = ("quantity", "reported", "ours") if name == "summary" else ("quantity", "reported", "ours", "explanation")

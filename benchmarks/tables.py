@@ -6,6 +6,8 @@ from typing import Any
 
 def render(result: Mapping[str, Any]) -> str:
     """Write one result as a heading, a table and the machine that it belongs to."""
+    if "shapes" in result:
+        return render_shapes(result)
     rows = ["| | median | range | n | target |", "|---|---|---|---|---|"]
     for key, unit in (("seconds_per_epoch", "s/epoch"), ("seconds_per_run", "s/run"), ("seconds_per_call", "s/call")):
         for name, values in result.get(key, {}).items():
@@ -22,6 +24,28 @@ def render(result: Mapping[str, Any]) -> str:
     if "peak_memory_gb" in result:
         rows.append(f"| peak memory, GB | {result['peak_memory_gb']:.2f} | | 1 | ≤ {result['target_gb']:g} |")
     return "\n".join([f"### {result['title']}", "", *rows, "", describe(result["machine"]), ""])
+
+
+def render_shapes(result: Mapping[str, Any]) -> str:
+    """Write the result of `lstm_operator` as Markdown: ratios by shape, then memory."""
+    rows = [
+        f"### {result['title']}",
+        "",
+        "| B,T,I,H | ours, ms | nn.LSTM, ms | loop, ms | to nn.LSTM (target) | to the loop (target) | to the limit (target) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, values in result["shapes"].items():
+        times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM", "loop")]
+        ratios = [
+            f"{values[key]['median']:.2f} ({'' if target is None else f'≤ {target}'})"
+            for key, target in zip(("to nn.LSTM", "to the loop", "to the limit"), values["targets"], strict=True)
+        ]
+        rows.append(f"| {' | '.join([name, *times, *ratios])} |")
+    rows += ["", "| B,T,I,H | ours, peak MB | nn.LSTM, peak MB | ratio |", "|---|---|---|---|"]
+    for name, values in result["peak_megabytes"].items():
+        ours, theirs = values["ours"], values["nn.LSTM"]
+        rows.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+    return "\n".join([*rows, "", describe(result["machine"]), ""])
 
 
 def describe(machine: Mapping[str, Any]) -> str:
