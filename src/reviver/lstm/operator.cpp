@@ -578,7 +578,13 @@ std::vector<WeightRow> weight_rows(const Call& call, bool h_is_zero) {
     return rows;
 }
 
-// to [M rows of `width` <= N V columns, of a matrix with `columns`] += left^T right; left is [K, M], right [K, N, V].
+// Some of the 4H rows of grad_U and grad_W: M of them, beginning at `first`.
+struct Tile { int64_t first; int M; };
+constexpr int packed_width = 8;  // a tile is packed as [K, 8], of which the first M count: one move instead of several
+constexpr int64_t tile_size(int64_t K) { return K * packed_width + 16; }  // no power of 2: tiles shall not share cache sets
+static_assert(tile_rows <= packed_width, "a tile has room for its rows");
+
+// to [M rows of `width` <= N V columns, of a matrix with `columns`] += left^T right; left is [K, 8], right [K, N, V].
 template <int M, int N>
 __attribute__((noinline)) void weight_tile(const float* left, const float* right, int64_t K, float* to, int64_t columns, int64_t width) {
     const float* rows[M];
@@ -587,7 +593,7 @@ __attribute__((noinline)) void weight_tile(const float* left, const float* right
         rows[m] = left + m;
         for (int n = 0; n < N; ++n) sums[m][n] = vec{};
     }
-    multiply<M, N, M>(rows, K, right, sums);
+    multiply<M, N, packed_width>(rows, K, right, sums);
     for (int m = 0; m < M; ++m)
         for (int n = 0; n < N; ++n) {
             const int count = static_cast<int>(std::min<int64_t>(V, width - n * V));
@@ -596,27 +602,29 @@ __attribute__((noinline)) void weight_tile(const float* left, const float* right
         }
 }
 
-// Adds left^T right to the rows first to last - 1 of `to` [4H, columns]; left is packed in tiles, `right_row(k)` [columns].
+// Adds left^T right to the tiles' rows of `to` [4H, columns]; left is packed, one tile [K, 8] after another, `right_row(k)` has `columns`.
 template <class RightRow>
-void add_product(const float* left, int64_t first, int64_t last, int64_t K, const RightRow& right_row, int64_t columns, float* panel, float* to) {
+void add_product(const float* left, const std::vector<Tile>& tiles, int64_t K, const RightRow& right_row, int64_t columns, float* panel, float* to) {
     for (int64_t j = 0; j < columns; j += 4 * V) {
         const int64_t N = std::min<int64_t>(4, ceil_div(columns - j, V)), width = std::min(N * V, columns - j);
         for (int64_t k = 0; k < K; ++k) {
             std::memcpy(panel + k * N * V, right_row(k) + j, width * sizeof(float));
             std::fill(panel + k * N * V + width, panel + (k + 1) * N * V, 0.0f);
         }
-        in_blocks(last - first, [&](int64_t row, int count) {
-            with_rows(count, [&](auto rows_in_tile) {
+        const float* packed = left;
+        for (const Tile& tile : tiles) {
+            with_rows(tile.M, [&](auto rows_in_tile) {
                 constexpr int M = decltype(rows_in_tile)::value;
-                float* tile = to + (first + row) * columns + j;
+                float* sums = to + tile.first * columns + j;
                 switch (N) {
-                    case 1: return weight_tile<M, 1>(left + row * K, panel, K, tile, columns, width);
-                    case 2: return weight_tile<M, 2>(left + row * K, panel, K, tile, columns, width);
-                    case 3: return weight_tile<M, 3>(left + row * K, panel, K, tile, columns, width);
-                    case 4: return weight_tile<M, 4>(left + row * K, panel, K, tile, columns, width);
+                    case 1: return weight_tile<M, 1>(packed, panel, K, sums, columns, width);
+                    case 2: return weight_tile<M, 2>(packed, panel, K, sums, columns, width);
+                    case 3: return weight_tile<M, 3>(packed, panel, K, sums, columns, width);
+                    case 4: return weight_tile<M, 4>(packed, panel, K, sums, columns, width);
                 }
             });
-        });
+            packed += tile_size(K);
+        }
     }
 }
 
@@ -624,24 +632,30 @@ void add_product(const float* left, int64_t first, int64_t last, int64_t K, cons
 void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
     const int64_t first = 4 * call.H * part / parts, last = 4 * call.H * (part + 1) / parts;
     constexpr int64_t block = 256;  // rows at a time, so that a panel and the tiles stay in the cache
-    const Buffer left(block * (last - first)), panel(block * 4 * V);
-    struct Tile { int64_t first; int M; };
     std::vector<Tile> tiles;
-    in_blocks(last - first, [&](int64_t row, int count) { tiles.push_back({row, count}); });
+    in_blocks(last - first, [&](int64_t row, int count) { tiles.push_back({first + row, count}); });
+    const auto tile_count = static_cast<int64_t>(tiles.size());
+    const Buffer left(tile_count * tile_size(block)), panel(block * 4 * V);
     const auto with_h = std::partition_point(rows.begin(), rows.end(), [](const WeightRow& row) { return row.h; }) - rows.begin();
     const auto n = static_cast<int64_t>(rows.size());
     for (int64_t begin = 0, end; begin < n; begin = end) {
         end = std::min(begin + block, begin < with_h ? static_cast<int64_t>(with_h) : n);
         const WeightRow* some = &rows[begin];
         const int64_t K = end - begin;
-        for (int64_t k = 0; k < K; ++k)
-            for (const Tile& tile : tiles)  // each becomes [K, M]
-                with_rows(tile.M, [&](auto M) {
-                    std::memcpy(left.data + tile.first * K + k * M, some[k].grad_gates + first + tile.first, M * sizeof(float));
-                });
+        for (int64_t k = 0; k < K; ++k) {
+            float* packed = left.data + k * packed_width;
+            for (const Tile& tile : tiles) {
+                const float* from = some[k].grad_gates + tile.first;
+                if (tile.first + packed_width <= 4 * call.H)
+                    std::memcpy(packed, from, packed_width * sizeof(float));
+                else
+                    std::memcpy(packed, from, tile.M * sizeof(float));
+                packed += tile_size(K);
+            }
+        }
         if (begin < with_h)
-            add_product(left.data, first, last, K, [&](int64_t k) { return some[k].h; }, call.H, panel.data, call.grad_U);
-        add_product(left.data, first, last, K, [&](int64_t k) { return some[k].x; }, call.I, panel.data, call.grad_W);
+            add_product(left.data, tiles, K, [&](int64_t k) { return some[k].h; }, call.H, panel.data, call.grad_U);
+        add_product(left.data, tiles, K, [&](int64_t k) { return some[k].x; }, call.I, panel.data, call.grad_W);
     }
 }
 
