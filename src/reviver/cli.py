@@ -1,7 +1,9 @@
 """The command line: parse, call, print. Networks are imported only once a command runs, so that `--help` is quick."""
 
+import contextlib
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -48,9 +50,11 @@ def report_failure(error: BaseException) -> int:
         case KeyboardInterrupt():
             message, exit_code = "stopped by Ctrl-C", INTERRUPTED
         case BrokenPipeError():  # whoever read our output has gone
-            sys.stdout = None
+            discard_output()
             return 0
         case OSError():  # files that we write explain themselves, see runs/files.py
+            if error.filename is None:
+                discard_output()
             message, exit_code = (
                 f"{error.filename or 'output'}: {error.strerror or error}; put that right and run the command again",
                 1,
@@ -62,6 +66,13 @@ def report_failure(error: BaseException) -> int:
     kind = "" if exit_code >= INTERRUPTED else "error: "
     print(f"reviver: {kind}{' '.join(message.split())}", file=sys.stderr)
     return exit_code
+
+
+def discard_output() -> None:
+    """Send what stdout still holds to nowhere, so that Python does not complain of it again as it ends."""
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError, ValueError):  # it has no file, or is closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(request: Request) -> None:

@@ -256,6 +256,7 @@ def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in VERSIONED_PACKAGES:
         versions[package] = importlib.metadata.version(package)
+    versions["torch"] = torch.__version__  # with its build, such as +cpu
     return versions
 
 
