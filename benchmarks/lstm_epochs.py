@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks import encode_digits
-from reviver.lstm.training import build_data, train
+from reviver.lstm.tasks.palindromes import PalindromeTask
+from reviver.lstm.training import train
 
 ROUNDS = 5
 TARGET_SECONDS = 4.0
@@ -29,7 +29,7 @@ def train_ours() -> None:
 def train_cells() -> None:
     """The same updates with torch.nn.LSTMCell, a dropout and a linear layer."""
     config = LSTMConfig()
-    data = build_data(config).train
+    data = PalindromeTask(config).split.train
     cell, output = nn.LSTMCell(1, config.hidden_size), nn.Linear(config.hidden_size, 10)
     parameters = [*cell.parameters(), *output.parameters()]
     optimizer = torch.optim.RMSprop(parameters, lr=config.learning_rate)
@@ -37,10 +37,10 @@ def train_cells() -> None:
         for indices in torch.randperm(len(data)).split(config.batch_size):
             batch = data[indices]
             h = c = torch.zeros(len(indices), config.hidden_size)
-            for x in encode_digits(batch.inputs, "scalar").unbind(1):
+            for x in batch.encode().unbind(1):
                 h, c = cell(x, (h, c))
                 h = functional.dropout(h, config.hidden_dropout)
-            loss = functional.cross_entropy(output(h), batch.classes)
+            loss = functional.cross_entropy(output(h), batch.targets)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, config.max_norm)

@@ -141,7 +141,9 @@ def test_every_command_of_the_help_exists(words: tuple[str, ...], capsys: pytest
 def test_help_explains_every_setting(words: tuple[str, ...], config: type, capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(help_of(words, capsys).split())
     for field in dataclasses.fields(config):
-        assert re.search(rf"--{field.name} \S+ [A-Z].*?default: {field.default}\)", text), field.name
+        assert re.search(
+            rf"--{field.name} \S+ [A-Z].*?default: {'null' if field.default is None else field.default}\)", text
+        ), field.name
     assert "The defaults are the report's" in text
 
 
@@ -320,7 +322,11 @@ def test_evaluate(run: Run) -> None:
     result = json.loads(run("lstm evaluate l --length 3 --length 4 --length 2 --size 50 --json").out)
     assert [row["length"] for row in result["results"]] == [3, 4, 2]
     assert [row["size"] for row in result["results"]] == [20, 50, 10]
-    assert [row["validation"] for row in result["results"]] == [True, False, False]
+    assert [row["origin"] for row in result["results"]] == [
+        "the run's validation part",
+        "fresh palindromes",
+        "fresh palindromes",
+    ]
     assert all(row["chance"] == 0.1 for row in result["results"])
     own = result["results"][0]
     assert own["accuracy"] == points[-1]["validation_accuracy"]

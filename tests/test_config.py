@@ -34,6 +34,11 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "input": WORDS,
         "data_size": whole_from(2),
         "train_fraction": number(0, 1, 0.0, 1.0, -0.5, 2),
+        "grow": FLAGS,
+        "start_length": whole_from(2),
+        "growth": number(1, 1.0, 0, -2),
+        "threshold": number(0, 0.0, 1.1, -1),
+        "batch_steps": whole_from(1),
         "hidden_size": whole_from(1),
         "num_layers": whole_from(1),
         "bidirectional": FLAGS,
@@ -43,6 +48,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "batch_size": whole_from(1),
         "learning_rate": number(0, 0.0, -1e-3),
         "max_norm": number(0, -1.0),
+        "checkpoint_steps": tuple(value for value in whole_from(1) if value is not None),
         "checkpoint_every": whole_from(1),
         "seed": SEEDS,
     },
@@ -129,9 +135,9 @@ def test_every_preset_is_found_and_survives_a_run_folder(cls: type, name: str) -
 
 def test_the_reports_settings() -> None:
     lstm, gan = LSTMConfig(), GANConfig()
-    assert (lstm.length, lstm.epochs, lstm.batch_size, lstm.hidden_size, lstm.input_size) == (5, 100, 128, 128, 1)
+    assert (lstm.length, lstm.epochs, lstm.batch_size, lstm.hidden_size, lstm.input) == (5, 100, 128, 128, "scalar")
     assert (lstm.learning_rate, lstm.max_norm, lstm.hidden_dropout, lstm.train_fraction) == (1e-3, 10.0, 0.5, 0.8)
-    assert (lstm.data_size, lstm.num_layers, lstm.bidirectional, lstm.dropout) == (100_000, 1, False, 0.0)
+    assert (lstm.data_size, lstm.num_layers, lstm.bidirectional, lstm.grow) == (100_000, 1, False, False)
     assert (gan.epochs, gan.batch_size, gan.latent_size, gan.size) == (200, 64, 100, 28)
     assert (gan.learning_rate, gan.beta1, gan.beta2, gan.batch_norm_eps) == (2e-4, 0.5, 0.999, 1e-5)
 

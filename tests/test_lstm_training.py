@@ -22,8 +22,9 @@ from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupte
 from reviver.lstm import training
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.presets import PRESETS, LSTMConfig
-from reviver.lstm.tasks import encode_digits, make_palindromes
-from reviver.lstm.training import build_data, build_network, score, train, train_step
+from reviver.lstm.tasks.build import build_task
+from reviver.lstm.tasks.palindromes import PalindromeTask, make_palindromes
+from reviver.lstm.training import build_network, score, train, train_step
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 
@@ -91,14 +92,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def first_batch(config: LSTMConfig) -> tuple[Tensor, Tensor]:
-    part = build_data(config).train[: config.batch_size]
-    return encode_digits(part.inputs, config.input), part.classes
+    part = PalindromeTask(config).split.train[: config.batch_size]
+    return part.encode(), part.targets
 
 
 @pytest.mark.parametrize(("max_norm", "clipped"), [(1e-3, True), (1e3, False)])
 def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clipped: bool) -> None:
     """Plain descent with rate 1 moves the weights by exactly the gradient that the optimiser was given."""
-    network = build_network(LSTMConfig()).double()
+    network = build_network(LSTMConfig(), build_task(LSTMConfig())).double()
     x, classes = first_batch(LSTMConfig())
     x = x.double()
     network.eval()  # no dropout, so that the gradient below is that of the update
@@ -115,7 +116,7 @@ def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clippe
 
 
 def test_an_update_measures_the_batch_before_it_with_dropout_on() -> None:
-    network = build_network(LSTMConfig())
+    network = build_network(LSTMConfig(), build_task(LSTMConfig()))
     x, classes = first_batch(LSTMConfig())
     with torch.no_grad():
         logits = network(x, generator=torch.Generator().manual_seed(3))
@@ -155,15 +156,15 @@ def test_the_first_losses_of_the_report_are_the_golden_ones(
 def test_score_is_the_mean_over_all_sequences_without_dropout(
     is_training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "EVALUATION_BATCH", 64)  # 1000 sequences: the last batch is a part of one
-    network = build_network(LSTMConfig(hidden_size=16)).train(is_training)
+    monkeypatch.setattr(training, "MAX_EVALUATION_BATCH", 64)  # 1000 sequences: the last batch is a part of one
+    network = build_network(LSTMConfig(hidden_size=16), PalindromeTask(LSTMConfig())).train(is_training)
     data = make_palindromes(5, 1000, torch.Generator())
-    measured = score(network, data, "scalar")
+    measured = score(network, data, "class")
     assert network.training == is_training
     network.eval()
-    logits = network(encode_digits(data.inputs, "scalar"))
-    assert measured.loss == pytest.approx(nn.functional.cross_entropy(logits, data.classes).item(), rel=1e-5)
-    assert measured.accuracy == (logits.argmax(1) == data.classes).sum().item() / 1000
+    logits = network(data.encode())
+    assert measured.loss == pytest.approx(nn.functional.cross_entropy(logits, data.targets).item(), rel=1e-5)
+    assert measured.accuracy == (logits.argmax(1) == data.targets).sum().item() / 1000
     assert measured.size == 1000
 
 
@@ -236,7 +237,7 @@ def test_a_checkpoint_scores_what_the_metrics_say(which: str, tmp_path: Path) ->
     assert path.name == f"step-{wanted['step']:06d}"
     network = LSTMClassifier(10, 8, 10, hidden_dropout=0.5)
     load_networks(path, {"network": network})
-    measured = score(network, build_data(TINY).validation, "onehot")
+    measured = score(network, PalindromeTask(TINY).split.validation, "class")
     assert measured.accuracy == wanted["validation_accuracy"]
     assert measured.loss == pytest.approx(wanted["validation_loss"], rel=1e-6)
 

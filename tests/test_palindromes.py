@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reviver.errors import ConfigError
-from reviver.lstm import tasks
 from reviver.lstm.presets import INPUTS, LSTMConfig
-from reviver.lstm.tasks import Palindromes, count_palindromes, encode_digits, make_palindromes, split_palindromes
-from reviver.lstm.training import build_data
+from reviver.lstm.tasks import palindromes as module
+from reviver.lstm.tasks.palindromes import (
+    Palindromes,
+    PalindromeTask,
+    count_palindromes,
+    encode_digits,
+    make_palindromes,
+    split_palindromes,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -22,7 +28,7 @@ def rows(digits: Tensor) -> list[bytes]:
 
 
 def assert_distinct_palindromes(palindromes: Palindromes, count: int, length: int) -> None:
-    digits = palindromes.digits
+    digits = palindromes.digits()
     assert digits.shape == (count, length)
     assert len(palindromes) == count
     assert torch.equal(digits, digits.flip(1)), "every row reads the same from both ends"
@@ -36,7 +42,7 @@ def test_all_palindromes_are_made_while_they_fit(length: int, count: int) -> Non
     assert count_palindromes(length) == count
     palindromes = make_palindromes(length, 100_000, generator())
     assert_distinct_palindromes(palindromes, count, length)
-    assert {row[0] for row in rows(palindromes.digits)} == set(range(10)), "leading zeros are allowed"
+    assert {row[0] for row in rows(palindromes.digits())} == set(range(10)), "leading zeros are allowed"
 
 
 @pytest.mark.parametrize("length", [2, 3, 5])
@@ -76,7 +82,7 @@ def test_long_palindromes_are_sampled_without_repeats(length: int, size: int) ->
 
 def test_repeated_draws_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 9500 of 10 000 wanted by drawing, nearly every round repeats some."""
-    monkeypatch.setattr(tasks, "PERMUTATION_LIMIT", 1)
+    monkeypatch.setattr(module, "PERMUTATION_LIMIT", 1)
     assert_distinct_palindromes(make_palindromes(7, 9500, generator()), 9500, 7)
 
 
@@ -84,22 +90,23 @@ def test_repeated_draws_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_length_and_size(length: int, size: int, seed: int) -> None:
     palindromes = make_palindromes(length, size, generator(seed))
     assert_distinct_palindromes(palindromes, min(size, count_palindromes(length)), length)
-    digits = palindromes.digits
-    assert torch.equal(palindromes.inputs, digits[:, :-1])
-    assert torch.equal(palindromes.classes, digits[:, -1].long())
-    assert torch.equal(palindromes.classes, palindromes.inputs[:, 0].long())
+    digits = palindromes.digits()
+    assert palindromes.steps == length - 1
+    assert torch.equal(palindromes.encode().squeeze(-1), digits[:, :-1].float())
+    assert torch.equal(palindromes.targets, digits[:, -1].long())
+    assert torch.equal(palindromes.targets, digits[:, 0].long())
 
 
 @pytest.mark.parametrize("length", [11, 15, 101])
 def test_the_seed_decides_which_are_sampled(length: int) -> None:
-    first, again, other = (make_palindromes(length, 100, generator(seed)).digits for seed in (1, 1, 2))
+    first, again, other = (make_palindromes(length, 100, generator(seed)).digits() for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_the_reports_data_is_800_and_200_disjoint() -> None:
-    split = build_data(LSTMConfig())
-    train, validation = set(rows(split.train.digits)), set(rows(split.validation.digits))
+    split = PalindromeTask(LSTMConfig()).split
+    train, validation = set(rows(split.train.digits())), set(rows(split.validation.digits()))
     assert (len(split.train), len(train)) == (800, 800)
     assert (len(split.validation), len(validation)) == (200, 200)
     assert not train & validation
@@ -110,11 +117,11 @@ def test_the_reports_data_is_800_and_200_disjoint() -> None:
 def test_the_seed_decides_the_split(length: int) -> None:
     palindromes = make_palindromes(length, 1000, generator())
     first, again, other = (split_palindromes(palindromes, 0.8, seed) for seed in (1, 1, 2))
-    assert torch.equal(first.train.digits, again.train.digits)
-    assert torch.equal(first.validation.digits, again.validation.digits)
-    assert set(rows(first.train.digits)) != set(rows(other.train.digits))
-    assert set(rows(first.train.digits)) | set(rows(first.validation.digits)) == set(rows(palindromes.digits))
-    assert not set(rows(first.train.digits)) & set(rows(first.validation.digits))
+    assert torch.equal(first.train.digits(), again.train.digits())
+    assert torch.equal(first.validation.digits(), again.validation.digits())
+    assert set(rows(first.train.digits())) != set(rows(other.train.digits()))
+    assert set(rows(first.train.digits())) | set(rows(first.validation.digits())) == set(rows(palindromes.digits()))
+    assert not set(rows(first.train.digits())) & set(rows(first.validation.digits()))
 
 
 @pytest.mark.parametrize(("fraction", "size"), [(0.8, 1), (0.99, 10), (0.01, 10), (0.2, 2)])
@@ -156,13 +163,13 @@ def test_onehot_encoding_marks_the_digit() -> None:
 def test_every_encoding_is_as_wide_as_the_config_says(encoding: str) -> None:
     digits = torch.arange(10, dtype=torch.uint8).reshape(2, 5)
     encoded = encode_digits(digits, encoding)
-    assert encoded.shape == (2, 5, LSTMConfig(input=encoding).input_size)
+    assert encoded.shape == (2, 5, PalindromeTask(LSTMConfig(input=encoding)).input_size)
     assert len(encoded.reshape(10, -1).unique(dim=0)) == 10, "different digits look different"
 
 
 def test_indexing_and_moving_keep_the_palindromes() -> None:
     palindromes = make_palindromes(5, 1000, generator())
     part = palindromes[torch.tensor([3, 999])]
-    assert part.digits.tolist() == [[0, 0, 3, 0, 0], [9, 9, 9, 9, 9]]
-    assert palindromes[10:12].digits.tolist() == [[0, 1, 0, 1, 0], [0, 1, 1, 1, 0]]
-    assert torch.equal(part.to(torch.device("cpu")).digits, part.digits)
+    assert part.digits().tolist() == [[0, 0, 3, 0, 0], [9, 9, 9, 9, 9]]
+    assert palindromes[10:12].digits().tolist() == [[0, 1, 0, 1, 0], [0, 1, 1, 1, 0]]
+    assert torch.equal(part.to(torch.device("cpu")).digits(), part.digits())

@@ -270,7 +270,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone(folder: RunFolder, 
     record = (folder.path / "run.json").read_bytes()
     with (
         pytest.raises(RunFolderError, match="another process is training"),
-        training_session(folder, small_state(), epochs=1, description="", progress=False),
+        training_session(folder, small_state(), total=1, description="", progress=False),
     ):
         pytest.fail("two processes train")
     assert (folder.path / "run.json").read_bytes() == record, "whoever is refused changes nothing"
@@ -674,7 +674,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
     state = small_state()
 
     def run() -> None:
-        with training_session(folder, state, epochs=1, description="", progress=False) as session:
+        with training_session(folder, state, total=1, description="", progress=False) as session:
             session.save()
             state.step = 3
             state.networks["other"][1].running_var.fill_(float("inf"))
@@ -690,7 +690,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
 
 def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
     state = small_state()
-    with training_session(folder, state, epochs=1, description="", progress=False) as session:
+    with training_session(folder, state, total=1, description="", progress=False) as session:
         assert RunFolder.open(folder.path).status == "running"
         session.log(epoch=1, loss=0.5)
         session.save()
@@ -699,7 +699,7 @@ def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
     assert (point["step"], point["epoch"], point["loss"]) == (2, 1, 0.5)
 
     def stopped_run() -> None:
-        with training_session(folder, state, epochs=1, description="", progress=False) as session:
+        with training_session(folder, state, total=1, description="", progress=False) as session:
             assert not session.stop_requested
             os.kill(os.getpid(), signal.SIGTERM)
             assert session.stop_requested
@@ -710,7 +710,7 @@ def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
     assert RunFolder.open(folder.path).status == "interrupted"
     with (
         pytest.raises(Failure),
-        training_session(folder, state, epochs=1, description="", progress=False),
+        training_session(folder, state, total=1, description="", progress=False),
     ):
         raise Failure
     record = RunFolder.open(folder.path).record
@@ -724,7 +724,7 @@ def test_only_a_resumed_session_calls_on_resume(folder: RunFolder) -> None:
         with training_session(
             folder,
             state,
-            epochs=1,
+            total=1,
             description="",
             progress=False,
             on_resume=lambda state=state: called.append(state.step),
@@ -737,7 +737,7 @@ def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:
     state = small_state()
     state.seconds = 1000.0
     save_checkpoint(folder.checkpoints, state, 0)
-    with training_session(folder, small_state(), epochs=1, description="", progress=False) as session:
+    with training_session(folder, small_state(), total=1, description="", progress=False) as session:
         assert session.seconds >= 1000.0
         session.save()
     assert state.seconds <= json.loads((folder.checkpoints / "step-000002" / "state.json").read_text())["seconds"]

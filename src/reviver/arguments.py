@@ -181,7 +181,12 @@ def _lstm_evaluate_parser() -> ArgumentParser:
         metavar="T",
         help="Length of the palindromes; may be repeated. By default the run's.",
     )
-    parser.add_argument("--size", type=int, default=10_000, metavar="N", help="The most palindromes at another length.")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help="Fresh palindromes at another length; by default 10 000, but no more than 100 million digits.",
+    )
     return _with_common_options(_with_checkpoint(parser))
 
 

@@ -87,14 +87,14 @@ def report(request: Request) -> None:
 
 def lstm_train(request: Request) -> None:
     """`reviver lstm train`."""
-    from reviver.lstm.training import train
+    from reviver.lstm.training import rank, train
 
     options = request.options
     config, out = training_config(request, "lstm", LSTM_PRESETS)
     folder = train(config, out, device=options.device, resume=options.resume, progress=not options.quiet)
     points = folder.read_metrics()
     last = points[-1]
-    best = max(points, key=lambda point: (point["validation_accuracy"], -point["validation_loss"]))
+    best = max(points, key=rank)
     lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s"]
     for name, part, point, note in (
         ("train", "train", last, "with dropout on"),
@@ -116,9 +116,8 @@ def lstm_evaluate(request: Request) -> None:
     results = [evaluate(run.network, run.config, length, request.options.size) for length in lengths]
     rows = []
     lines = [f"{'length':>8} {'accuracy':>9} {'loss':>8} {'sequences':>10}   chance is {CHANCE:.0%}"]
-    for length, score, is_validation in results:
-        origin = "the run's validation part" if is_validation else "fresh palindromes"
-        rows.append({"length": length, **score._asdict(), "chance": CHANCE, "validation": is_validation})
+    for length, score, origin in results:
+        rows.append({"length": length, **score._asdict(), "chance": CHANCE, "origin": origin})
         lines.append(f"{length:>8} {score.accuracy:>9.2%} {score.loss:>8.4f} {score.size:>10}   {origin}")
     result = {"run": request.options.run, "checkpoint": request.options.checkpoint, "results": rows}
     show(request, result, "\n".join(lines))

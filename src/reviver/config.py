@@ -32,8 +32,9 @@ def check_number(
     above: float | None = None,
     minimum: float | None = None,
     below: float | None = None,
+    maximum: float | None = None,
 ) -> None:
-    """Refuse `value` unless it is a finite number with `above < value`, `minimum <= value`, `value < below`."""
+    """Refuse `value` unless it is a finite number with `above < value`, `minimum <= value`, `value < below`, `value <= maximum`."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     number = cast("float", value)
     wanted, holds = [], is_number
@@ -46,6 +47,9 @@ def check_number(
     if below is not None:
         wanted.append(f"below {below}")
         holds = holds and number < below
+    if maximum is not None:
+        wanted.append(f"at most {maximum}")
+        holds = holds and number <= maximum
     if not holds:
         raise ConfigError(f"{field}: {value!r} is not possible; give a number {' and '.join(wanted)}")
 

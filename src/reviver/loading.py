@@ -13,6 +13,7 @@ from reviver.gan.presets import GANConfig
 from reviver.gan.training import build_networks
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.tasks.build import build_task
 from reviver.lstm.training import build_network
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.devices import choose_device
@@ -72,7 +73,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
     check_choice("checkpoint", checkpoint, ("last", "best"))
     chosen_device = choose_device(device)
     config = _read_config(folder, LSTMConfig)
-    network = build_network(config)
+    network = build_network(config, build_task(config))
     load_networks(find_checkpoint(folder.checkpoints, checkpoint), {"network": network})
     return LSTMRun(folder, config, network.to(chosen_device).eval())
 

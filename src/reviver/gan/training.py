@@ -134,7 +134,7 @@ def train(
     note_data(folder, data)
     fixed_z = torch.randn(GRID_SIZE, config.latent_size, generator=stream(config.seed, "grid")).to(chosen_device)
     description = f"GAN {data.name}"
-    with training_session(folder, state, epochs=config.epochs, description=description, progress=progress) as session:
+    with training_session(folder, state, total=config.epochs, description=description, progress=progress) as session:
         if state.step == 0:
             save_samples(folder, generator, fixed_z, epoch=0)
         while state.epoch < config.epochs:

@@ -8,9 +8,9 @@ import torch
 from reviver.errors import DataError
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks import NUM_DIGITS, encode_digits, make_palindromes
-from reviver.lstm.training import Score, build_data, score
-from reviver.runs.randomness import stream
+from reviver.lstm.tasks.build import build_task
+from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
+from reviver.lstm.training import Score, score
 
 CHANCE = 1 / NUM_DIGITS
 
@@ -21,8 +21,8 @@ class Evaluation(NamedTuple):
     length: int
     """T of the palindromes."""
     score: Score
-    is_validation: bool
-    """Whether these are the run's own validation sequences, or (at other lengths) fresh ones."""
+    origin: str
+    """Where the sequences come from, in words."""
 
 
 class Prediction(NamedTuple):
@@ -34,19 +34,20 @@ class Prediction(NamedTuple):
     """The probability of each digit 0 ... 9."""
 
 
-def evaluate(network: LSTMClassifier, config: LSTMConfig, length: int, size: int = 10_000) -> Evaluation:
-    """Measure `network` on palindromes of `length`.
+def evaluate(network: LSTMClassifier, config: LSTMConfig, length: int, size: int | None = None) -> Evaluation:
+    """Measure `network` on sequences of `length`.
 
-    At the run's own length these are its validation sequences, which it was not trained on; at another
-    length all palindromes there are, or `size` random ones if they are more.
+    At a fixed run's own length these are its validation sequences, which it was not trained on, else `size` fresh
+    ones: by default 10 000, or as many as make up 100 million steps, but at least 100.
 
     Raises:
-        ConfigError: if `length` is below 2 or `size` below 1.
+        ConfigError: if `length` or `size` is not possible.
     """
-    if length == config.length:
-        return Evaluation(length, score(network, build_data(config).validation, config.input), True)
-    data = make_palindromes(length, size, stream(config.seed, f"evaluation/{length}"))
-    return Evaluation(length, score(network, data, config.input), False)
+    if size is None:
+        size = max(100, min(10_000, 10**8 // max(1, length)))
+    task = build_task(config)
+    data, origin = task.evaluation(length, size)
+    return Evaluation(length, score(network, data.to(network.W_out.device), task.target), origin)
 
 
 @torch.no_grad()

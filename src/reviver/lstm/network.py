@@ -530,14 +530,38 @@ class LSTMClassifier(nn.Module):
         self.lstm.reset_parameters(generator)
         self.reset_output(generator)
 
-    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """Map sequences x [B, T, I] to logits [B, C]; `generator` is the source of the dropout masks.
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        every_step: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Map sequences to class scores.
+
+        Args:
+            x: sequences, [B, T, I].
+            lengths: steps that each sequence has, [B]; all T by default.
+            every_step: return the scores after every step, not only after the last.
+            generator: source of the dropout masks; torch's own by default.
+
+        Returns:
+            Logits, [B, C], or with `every_step` [B, T, C].
 
         Raises:
-            DataError: if the shape of x does not fit.
+            DataError: if the shape of x or a length does not fit.
         """
         if x.dim() != 3:
             raise DataError(f"x: shape {list(x.shape)} does not fit; give [B, T, I] with I = {self.lstm.input_size}")
-        _, state = self.lstm(x, generator=generator)
+        output, state = self.lstm(x, None, lengths, generator=generator)
+        if every_step:
+            logits: Tensor = output @ self.W_out.T + self.b_out  # [B, T, C]
+            return logits
+        return self.read_out(state)
+
+    def read_out(self, state: LSTMState) -> Tensor:
+        """Return the logits [B, C] of a final state."""
         h_T = torch.cat(tuple(state.h[-self.lstm.num_directions :]), dim=-1)  # [B, D·H]
-        return h_T @ self.W_out.T + self.b_out  # [B, C]
+        logits: Tensor = h_T @ self.W_out.T + self.b_out  # [B, C]
+        return logits

@@ -1,6 +1,6 @@
 """Settings of an LSTM training run, and the named sets of them that results are quoted for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -8,6 +8,7 @@ from reviver.config import MAX_SEED, check_choice, check_flag, check_number, che
 
 TASKS = ("palindrome",)
 INPUTS = ("scalar", "onehot")
+MIN_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,16 @@ class LSTMConfig:
     """The most palindromes to use: all there are, if they are no more than this, else a sample without repeats."""
     train_fraction: float = 0.8
     """The part of the palindromes that is trained on; the rest validates."""
+    grow: bool = False
+    """Begin with short sequences and lengthen them, up to `length`, each time validation passes `threshold`."""
+    start_length: int = 10
+    """With --grow, the first length."""
+    growth: float = 2.0
+    """With --grow, the factor from one length to the next."""
+    threshold: float = 0.99
+    """With --grow, the validation accuracy that ends a length, and at `length` the training."""
+    batch_steps: int = 200_000
+    """With --grow, the most time steps of a batch: longer sequences come in smaller batches and fewer in an epoch, but in at least 16."""
     hidden_size: int = 128
     """H, the units of a layer."""
     num_layers: int = 1
@@ -42,6 +53,8 @@ class LSTMConfig:
     """Step size of RMSprop."""
     max_norm: float = 10.0
     """The norm that gradients are clipped to."""
+    checkpoint_steps: int | None = None
+    """Keep the state for the backward pass only every so many time steps: less memory for very long sequences, a third more time."""
     checkpoint_every: int = 10
     """Epochs between two checkpoints."""
     seed: int = 0
@@ -53,6 +66,11 @@ class LSTMConfig:
         check_choice("input", self.input, INPUTS)
         check_whole("data_size", self.data_size, minimum=2)
         check_number("train_fraction", self.train_fraction, above=0, below=1)
+        check_flag("grow", self.grow)
+        check_whole("start_length", self.start_length, minimum=2)
+        check_number("growth", self.growth, above=1)
+        check_number("threshold", self.threshold, above=0, maximum=1)
+        check_whole("batch_steps", self.batch_steps, minimum=1)
         check_whole("hidden_size", self.hidden_size, minimum=1)
         check_whole("num_layers", self.num_layers, minimum=1)
         check_flag("bidirectional", self.bidirectional)
@@ -62,19 +80,47 @@ class LSTMConfig:
         check_whole("batch_size", self.batch_size, minimum=1)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("max_norm", self.max_norm, above=0)
+        if self.checkpoint_steps is not None:
+            check_whole("checkpoint_steps", self.checkpoint_steps, minimum=1)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
         check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
 
     @property
-    def input_size(self) -> int:
-        """I, the numbers that enter the network at each step."""
-        return 1 if self.input == "scalar" else 10
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths that training goes through: one, or with `grow` those up to `length`."""
+        if not self.grow:
+            return (self.length,)
+        lengths = [min(self.start_length, self.length)]
+        while lengths[-1] < self.length:
+            lengths.append(min(self.length, max(lengths[-1] + 1, round(lengths[-1] * self.growth))))
+        return tuple(lengths)
 
+    def batch_size_at(self, length: int) -> int:
+        """B for sequences of up to `length` steps."""
+        if not self.grow:
+            return self.batch_size
+        return min(self.batch_size, max(MIN_BATCH_SIZE, self.batch_steps // length))
+
+    def epoch_size_at(self, length: int) -> int:
+        """With `grow`, the sequences of an epoch: as many batches at every length."""
+        return max(1, round(self.data_size * self.train_fraction * self.batch_size_at(length) / self.batch_size))
+
+
+_RECALL = LSTMConfig(length=1000, input="onehot", grow=True, threshold=0.995, data_size=4000, max_norm=1.0, epochs=400)
 
 PRESETS = MappingProxyType(
     {
         "report": LSTMConfig(),
         "onehot": LSTMConfig(input="onehot", epochs=20),
+        "recall": _RECALL,
+        "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99),
+        "recall-10000": replace(_RECALL, length=10_000),
+        "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
     }
 )
-"""`report`: the report's run. `onehot`: the same with one-hot digits, solved in a few epochs."""
+"""
+- `report`: the report's run.
+- `onehot`: the same with one-hot digits, solved in a few epochs.
+- `recall`: 1000 digits, from short sequences upward; `recall-scalar` with the digits as numbers, as in the report.
+- `recall-10000`, `recall-100000`: the same for longer sequences.
+"""

@@ -1,18 +1,19 @@
-"""Training of the LSTM on a memory task: RMSprop, cross-entropy, clipped gradients.
+"""Training of the LSTM on a memory task: RMSprop, clipped gradients, and lengths that may grow.
 
-Shapes: B batch, T length, I input size, C classes.
+Shapes: B batch, T time, I input size, C classes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from reviver.lstm.network import LSTMClassifier
+from reviver.lstm.network import LSTMClassifier, LSTMState
 from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks import NUM_DIGITS, Palindromes, Split, encode_digits, make_palindromes, split_palindromes
+from reviver.lstm.tasks.build import build_task
+from reviver.lstm.tasks.task import Sequences, Target, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState, save_best
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
@@ -20,82 +21,98 @@ from reviver.runs.randomness import stream
 from reviver.runs.session import Session, open_run, permutation, training_session
 
 HISTORY = ("train loss", "correct", "sequences")
-EVALUATION_BATCH = 1024
+EVALUATION_STEPS = 1 << 19
+"""Time steps (batch × length) that are evaluated at a time, and so the memory that evaluation takes at any length."""
+
+MAX_EVALUATION_BATCH = 1024
 
 
 class StepResult(NamedTuple):
     """What one update measured, before it changed the weights and with dropout on."""
 
     loss: Tensor
-    """Mean cross-entropy of the batch, a scalar."""
+    """Mean loss of the batch, a scalar."""
     correct: Tensor
-    """Sequences whose most probable class is right, a scalar."""
+    """Sequences that are answered right, a scalar."""
 
 
 class Score(NamedTuple):
     """How well a network does on a set of sequences, without dropout."""
 
     loss: float
-    """Mean cross-entropy."""
+    """Mean loss, see `tasks.task.Target`."""
     accuracy: float
-    """Fraction of sequences whose most probable class is right."""
+    """Fraction of sequences that are answered right."""
     size: int
     """Sequences scored."""
 
 
-def build_network(config: LSTMConfig) -> LSTMClassifier:
+def build_network(config: LSTMConfig, task: Task) -> LSTMClassifier:
     """Return the network of a run with the weights that it starts from."""
     network = LSTMClassifier(
-        config.input_size,
+        task.input_size,
         config.hidden_size,
-        NUM_DIGITS,
+        task.output_size,
         config.num_layers,
         config.dropout,
         config.bidirectional,
         hidden_dropout=config.hidden_dropout,
+        checkpoint_steps=config.checkpoint_steps,
     )
     network.reset_parameters(stream(config.seed, "weights"))
     return network
-
-
-def build_data(config: LSTMConfig) -> Split:
-    """Return the training and the validation part of a run's palindromes."""
-    palindromes = make_palindromes(config.length, config.data_size, stream(config.seed, "data"))
-    return split_palindromes(palindromes, config.train_fraction, config.seed)
 
 
 def train_step(
     network: LSTMClassifier,
     optimizer: torch.optim.Optimizer,
     x: Tensor,
-    classes: Tensor,
+    targets: Tensor,
+    lengths: Tensor | None = None,
     *,
+    target: Target = "class",
     max_norm: float,
     generator: torch.Generator | None = None,
 ) -> StepResult:
-    """Make one update from a batch x [B, T - 1, I] with its `classes` [B]."""
-    logits = network(x, generator=generator)  # [B, C]
-    loss = functional.cross_entropy(logits, classes)
+    """Make one update from a batch x [B, T, I] with its `targets`, whose shape depends on what is asked for, the `target`."""
+    outputs = network(x, lengths, every_step=target == "class at every step", generator=generator)
+    loss = mean_loss(target, outputs, targets)
     optimizer.zero_grad()
     loss.backward()  # through time, by autograd
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
-    return StepResult(loss.detach(), (logits.detach().argmax(1) == classes).sum())
+    return StepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
 
 
 @torch.no_grad()
-def score(network: LSTMClassifier, data: Palindromes, encoding: str) -> Score:
+def score(network: LSTMClassifier, data: Sequences, target: Target) -> Score:
     """Measure `network` on `data`, in eval mode and in batches; the network's mode is put back after."""
     was_training = network.training
     network.eval()
-    loss, correct = 0.0, 0
-    for start in range(0, len(data), EVALUATION_BATCH):
-        part = data[start : start + EVALUATION_BATCH]
-        logits = network(encode_digits(part.inputs, encoding))
-        loss += functional.cross_entropy(logits, part.classes, reduction="sum").item()
-        correct += int((logits.argmax(1) == part.classes).sum())
+    in_pieces = target != "class at every step" and data.lengths is None and not network.lstm.bidirectional
+    batch_size = min(MAX_EVALUATION_BATCH, len(data))
+    if not in_pieces:
+        batch_size = max(1, min(batch_size, EVALUATION_STEPS // data.steps))
+    loss, right = 0.0, 0
+    for start in range(0, len(data), batch_size):
+        part = data[start : start + batch_size]
+        if in_pieces:
+            outputs = answer_in_pieces(network, part, max(1, EVALUATION_STEPS // batch_size))
+        else:
+            outputs = network(part.encode(), part.lengths, every_step=target == "class at every step")
+        loss += mean_loss(target, outputs, part.targets).item() * len(part)
+        right += int(correct(target, outputs, part.targets).sum())
     network.train(was_training)
-    return Score(loss / len(data), correct / len(data), len(data))
+    return Score(loss / len(data), right / len(data), len(data))
+
+
+def answer_in_pieces(network: LSTMClassifier, data: Sequences, steps: int) -> Tensor:
+    """Return the outputs of `network` after the last step, [B, C]; it reads `steps` at a time and carries its state on."""
+    state: LSTMState | None = None
+    for begin in range(0, data.steps, steps):
+        _, state = network.lstm(data.encode(begin, min(begin + steps, data.steps)), state)
+    assert state is not None, "there is at least one step"
+    return network.read_out(state)
 
 
 def train(
@@ -114,28 +131,39 @@ def train(
     chosen_device = choose_device(device)
     if not resume:
         refuse_existing(out)
-    data = Split(*(part.to(chosen_device) for part in build_data(config)))
-    network = build_network(config).to(chosen_device)
+    task = build_task(config)
+    network = build_network(config, task).to(chosen_device)
     optimizer = torch.optim.RMSprop(network.parameters(), lr=config.learning_rate, foreach=True)
-    batches = -(-len(data.train) // config.batch_size)
+    most_batches = max(-(-len(task.training(0, n)) // config.batch_size_at(n)) for n in config.lengths)
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
         generators={"dropout": stream(config.seed, "dropout", chosen_device)},
-        tensors={"history": torch.zeros(batches, len(HISTORY), device=chosen_device)},
+        tensors={"history": torch.zeros(most_batches, len(HISTORY), device=chosen_device)},
+        extra={"stage": 0},
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
     best = BestWeights(network, state)
+    stages = len(config.lengths)
     with training_session(
-        folder, state, epochs=config.epochs, description=f"LSTM T={config.length}", progress=progress
+        folder,
+        state,
+        total=stages if config.grow else config.epochs,
+        unit="lengths" if config.grow else "epochs",
+        description=f"LSTM T={config.length}",
+        progress=progress,
     ) as session:
-        while state.epoch < config.epochs:
-            train_epoch(session, network, optimizer, data.train, config, best)
-            validation = score(network, data.validation, config.input)
+        while state.epoch < config.epochs and state.extra["stage"] < stages:
+            length = config.lengths[state.extra["stage"]]
+            train_epoch(session, network, optimizer, task, length, config, best)
+            validation = score(network, task.validation(length).to(chosen_device), task.target)
             session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
-            log_epoch(session, validation)
-            best.offer(validation)
-            if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
+            log_epoch(session, validation, length, config)
+            best.offer(validation, length)
+            if config.grow and validation.accuracy >= config.threshold:
+                state.extra["stage"] += 1
+            ended = state.epoch == config.epochs or state.extra["stage"] == stages
+            if state.epoch % config.checkpoint_every == 0 or ended:
                 best.save(folder)
                 session.save()
     return folder
@@ -145,21 +173,29 @@ def train_epoch(
     session: Session,
     network: LSTMClassifier,
     optimizer: torch.optim.Optimizer,
-    data: Palindromes,
+    task: Task,
+    length: int,
     config: LSTMConfig,
     best: "BestWeights",
 ) -> None:
-    """Train on all of `data` once, or on what is left of it in this epoch after a resume.
+    """Train for an epoch at `length`, or on what is left of it after a resume.
 
     If a signal asks to stop, `best` and the state are saved after the step.
     """
     state = session.state
     history, dropout = state.tensors["history"], state.generators["dropout"]
+    if state.batch == 0:
+        history.zero_()
+    data = task.training(state.epoch, length).to(history.device)
     order = permutation(len(data), stream(config.seed, f"order/{state.epoch}"), history.device)
-    for indices in order.split(config.batch_size)[state.batch :]:
+    for indices in order.split(config.batch_size_at(length))[state.batch :]:
         batch = data[indices]
-        x = encode_digits(batch.inputs, config.input)
-        result = train_step(network, optimizer, x, batch.classes, max_norm=config.max_norm, generator=dropout)
+        result = train_step(
+            *(network, optimizer, batch.encode(), batch.targets, batch.lengths),
+            target=task.target,
+            max_norm=config.max_norm,
+            generator=dropout,
+        )
         history[state.batch] = torch.stack(
             [result.loss * len(indices), result.correct, torch.tensor(len(indices), device=history.device)]
         )
@@ -181,41 +217,50 @@ def check_losses(session: Session) -> None:
     session.check_finite(history, state.step - state.batch + 1, HISTORY)
 
 
-def log_epoch(session: Session, validation: Score) -> None:
+def log_epoch(session: Session, validation: Score, length: int, config: LSTMConfig) -> None:
     """Write the metrics of the epoch that has just ended."""
-    loss, correct, count = session.state.tensors["history"].sum(0).tolist()
+    state = session.state
+    loss, correct, count = state.tensors["history"].sum(0).tolist()
     session.log(
-        epoch=session.state.epoch,
+        epoch=state.epoch,
+        **({"length": length} if config.grow else {}),
         train_loss=loss / count,
         train_accuracy=correct / count,
         validation_loss=validation.loss,
         validation_accuracy=validation.accuracy,
     )
     facts = f"train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
-    session.progress.update(session.state.epoch, facts)
+    if config.grow:
+        session.progress.update(state.extra["stage"], f"length {length}, {facts}")
+    else:
+        session.progress.update(state.epoch, facts)
+
+
+def rank(point: Mapping[str, Any]) -> tuple[float, ...]:
+    """The order of epochs by their metrics, the best last: the longest sequences, then the highest accuracy, then the lowest loss."""
+    return point.get("length", 0), point["validation_accuracy"], -point["validation_loss"]
 
 
 class BestWeights:
-    """Remembers the weights with the highest validation accuracy, of equals the one with the lowest loss."""
+    """Remembers the weights of the best epoch, see `rank`."""
 
     def __init__(self, network: LSTMClassifier, state: TrainingState) -> None:
         self._network = network
         self._state = state
         self._weights: dict[str, Tensor] | None = None
 
-    def offer(self, validation: Score) -> None:
+    def offer(self, validation: Score, length: int) -> None:
         """Take the network's present weights if they are better than the best so far."""
         best = self._state.extra.get("best")
-        if best is None or (validation.accuracy, -validation.loss) > (
-            best["validation_accuracy"],
-            -best["validation_loss"],
-        ):
-            self._state.extra["best"] = {
-                "step": self._state.step,
-                "epoch": self._state.epoch,
-                "validation_accuracy": validation.accuracy,
-                "validation_loss": validation.loss,
-            }
+        point = {
+            "step": self._state.step,
+            "epoch": self._state.epoch,
+            "length": length,
+            "validation_accuracy": validation.accuracy,
+            "validation_loss": validation.loss,
+        }
+        if best is None or rank(point) > rank(best):
+            self._state.extra["best"] = point
             self._weights = {key: value.clone() for key, value in self._network.state_dict().items()}
 
     def save(self, folder: RunFolder) -> None:

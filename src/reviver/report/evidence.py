@@ -19,7 +19,8 @@ from reviver.gan.latent import CONFIDENCE, choose_distant, interpolate
 from reviver.gan.output import Walk, draw_interpolation, draw_samples
 from reviver.gan.training import build_networks, draw
 from reviver.loading import GANRun, LSTMRun, load_gan, load_lstm
-from reviver.lstm.training import Score, build_data, score
+from reviver.lstm.tasks.palindromes import PalindromeTask
+from reviver.lstm.training import Score, score
 from reviver.report.numbers import Spread
 from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
@@ -157,15 +158,15 @@ def gather_lstm(paths: Sequence[Path]) -> LSTMEvidence:
                     f"{run.folder.path}: its {field.name} is {theirs!r}, that of {runs[0].folder.path} {ours!r}; give "
                     "runs that differ in their seed only"
                 )
-    data = build_data(first)
-    undropped = tuple(score(run.network, build_data(run.config).train, run.config.input) for run in runs)
+    data = PalindromeTask(first).split
+    undropped = tuple(score(run.network, PalindromeTask(run.config).split.train, "class") for run in runs)
     return LSTMEvidence(
         runs,
         tuple(_read_metrics(run.folder) for run in runs),
         len(data.train),
         len(data.validation),
         undropped,
-        tuple(data.validation.digits[0].tolist()),
+        tuple(data.validation.digits()[0].tolist()),
     )
 
 

@@ -3,6 +3,7 @@
 import math
 
 from reviver.lstm.evaluation import CHANCE
+from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import build_network
 from reviver.report import numbers, original, pictures
 from reviver.report.comparison import show_epochs
@@ -132,7 +133,7 @@ def _parameters(evidence: LSTMEvidence) -> Table:
 
 def _training(evidence: LSTMEvidence) -> tuple[Block, ...]:
     config = evidence.runs[0].config
-    forget_bias = dict(build_network(config).named_parameters())["lstm.layers.0.b_f"][0].item()
+    forget_bias = dict(build_network(config, PalindromeTask(config)).named_parameters())["lstm.layers.0.b_f"][0].item()
     values = {
         "dropout": f"{config.hidden_dropout:g}",
         "norm": f"{config.max_norm:g}",

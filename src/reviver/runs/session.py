@@ -117,12 +117,16 @@ def training_session(
     folder: RunFolder,
     state: TrainingState,
     *,
-    epochs: int,
+    total: int,
+    unit: str = "epochs",
     description: str,
     progress: bool,
     on_resume: Callable[[], None] = lambda: None,
 ) -> Iterator[Session]:
-    """Open a session on `folder`; `state` is brought to its last checkpoint, if it has one, then `on_resume` is called."""
+    """Open a session on `folder`; `state` is brought to its last checkpoint, if it has one, then `on_resume` is called.
+
+    The loop reports its progress in `unit`s, of which there are `total`.
+    """
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
         metrics_count = restore_checkpoint(folder.checkpoints, state)
@@ -131,7 +135,7 @@ def training_session(
             on_resume()
         metrics = MetricsWriter(folder, None if metrics_count is None else state.step)
         stack.callback(metrics.close)
-        bar = stack.enter_context(ProgressBar(description, epochs, "epochs", visible=progress))
+        bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
         session = Session(folder, state, metrics, bar)
         stack.enter_context(session._saving_signals())
         folder.set_status("running")

@@ -1,0 +1,1 @@
+"""The tasks that an LSTM can be trained on."""

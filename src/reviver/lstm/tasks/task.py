@@ -1,0 +1,105 @@
+"""What a task is: sequences to learn from, and how an answer to one is judged.
+
+Shapes: N sequences, B batch, T time, I input size, C classes.
+"""
+
+from typing import Literal, Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Sequences(Protocol):
+    """A set of sequences with what is right for each. They are encoded batch by batch, since that takes much more room.
+
+    Attributes:
+        steps: T of the longest.
+        lengths: steps of each, [N] int64; None where all have T.
+        targets: what is right; its shape depends on the task's `Target`.
+    """
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+
+    @property
+    def lengths(self) -> Tensor | None: ...  # noqa: D102
+
+    @property
+    def targets(self) -> Tensor: ...  # noqa: D102
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, index: Tensor | slice) -> Self:
+        """Some of the sequences, by their numbers or by a slice."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same sequences on `device`."""
+        ...
+
+    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
+        """The input at the steps begin <= t < end (T by default), [N, end - begin, I] float32; 0 beyond a sequence."""
+        ...
+
+
+Target = Literal["class", "class at every step", "number"]
+"""What is asked for.
+
+- `class`: one of C classes after the last step; targets [B] int64, outputs [B, C], the loss is cross-entropy.
+- `class at every step`: targets [B, T] int64, outputs [B, T, C], the loss is cross-entropy averaged over the steps.
+- `number`: a number after the last step; targets [B] float32, outputs [B, 1], the loss is the squared error.
+"""
+
+
+class Task(Protocol):
+    """A task at a length T, which may grow from one epoch to the next.
+
+    Attributes:
+        target: what is asked for.
+        input_size: I.
+        output_size: C, or 1 for a number.
+        chance: fraction of answers that are right by the best guess without looking at the input.
+        baseline: loss of the best answer without memory, to be beaten.
+    """
+
+    target: Target
+    input_size: int
+    output_size: int
+    chance: float
+    baseline: float
+
+    def training(self, epoch: int, length: int) -> Sequences:
+        """What an epoch trains on: the same set each time, or fresh sequences as a function of the seed and `epoch`."""
+        ...
+
+    def validation(self, length: int) -> Sequences:
+        """Sequences of `length` that no epoch trains on, always the same ones."""
+        ...
+
+    def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
+        """At most `size` sequences of `length` to measure a trained network on, and where they come from, in words."""
+        ...
+
+
+def mean_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss of a batch, see `Target`; a scalar."""
+    if target == "number":
+        return functional.mse_loss(outputs.squeeze(-1), targets)
+    return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+
+CLOSE = 0.04
+"""A number counts as right within this distance (Hochreiter & Schmidhuber 1997, for the adding problem)."""
+
+
+def correct(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether each answer of a batch is right, [B] bool; a class at every step must be right at all steps that differ from 0."""
+    if target == "number":
+        return (outputs.squeeze(-1) - targets).abs() <= CLOSE
+    right = outputs.argmax(-1) == targets
+    if target == "class":
+        return right
+    return (right | (targets == 0)).all(1)
