@@ -414,7 +414,7 @@ WRONG = {
     # commands
     "foo": "^command: 'foo' is unknown; choose from report, lstm, gan",
     "repot": r"^command: 'repot' is unknown; did you mean report\?",
-    "lstm": "^command: none is given after reviver lstm; choose from train, evaluate, predict",
+    "lstm": "^command: none is given after reviver lstm; choose from train, evaluate, predict, curve",
     "gan trian": r"^command: 'trian' is unknown; did you mean train\?",
     # options
     "--bogus": "^--bogus: there is no such option; see reviver --help",
@@ -422,6 +422,10 @@ WRONG = {
     "gan train --bogus=3": "^--bogus: there is no such option; see reviver gan train --help",
     "lstm train --epochs": "^epochs: no value is given after it; see reviver lstm train --help",
     "lstm evaluate l --length": "^length: no value is given after it; see reviver lstm evaluate --help",
+    "lstm curve --network gru --out n": "^network: 'gru' is unknown; choose from fixed, growing, ",
+    "lstm curve --length 1 --out n": "^length: 1 is not possible; give a whole number from 2",
+    "lstm curve --seeds 0 --out n": "^seeds: 0 is not possible; give a whole number of at least 1",
+    "lstm evaluate l --length 3 --out figure.gif": "^out: figure.gif has no ending that a figure can be saved as",
     "lstm predict": "^RUN, DIGITS: not given; see reviver lstm predict --help",
     "gan sample": "^RUN: not given; see reviver gan sample --help",
     "lstm predict l 1 2": "^2: is one argument too many .quote a text that has spaces.; see reviver lstm predict --help",

@@ -64,6 +64,7 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     _add(verbs, "train", _lstm_train_parser(arguments))
     _add(verbs, "evaluate", _lstm_evaluate_parser())
     _add(verbs, "predict", _lstm_predict_parser())
+    _add(verbs, "curve", _lstm_curve_parser())
     gan = _add(commands, "gan", _new_parser("Train and use the GAN.", "reviver gan train --help"))
     verbs = gan.add_subcommands(dest="verb", metavar="COMMAND", required=True)
     _add(verbs, "train", _gan_train_parser(arguments))
@@ -170,7 +171,8 @@ def _lstm_train_parser(arguments: Sequence[str]) -> ArgumentParser:
 def _lstm_evaluate_parser() -> ArgumentParser:
     parser = _new_parser(
         "Measure a trained LSTM at one length or several.",
-        "reviver lstm evaluate runs/lstm --length 5 --length 10 --length 20",
+        "reviver lstm evaluate runs/lstm --length 5 --length 10 --length 20\n"
+        "reviver lstm evaluate runs/recall --length 1000 --length 100000 --length 1000000 --out generalisation.pdf",
     )
     parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
     parser.add_argument(
@@ -187,7 +189,37 @@ def _lstm_evaluate_parser() -> ArgumentParser:
         metavar="N",
         help="Fresh palindromes at another length; by default 10 000, but no more than 100 million digits.",
     )
+    parser.add_argument(
+        "--out", type=str, metavar="FILE", help="Draw accuracy over length into this .pdf, .png or .svg."
+    )
     return _with_common_options(_with_checkpoint(parser))
+
+
+def _lstm_curve_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Train networks over lengths and seeds and draw how far back they remember: the recall curve.",
+        "reviver lstm curve                      the whole curve, into runs/curve (half an hour on two cores)\n"
+        "reviver lstm curve --length 10 --length 100 --seeds 2 --network growing --network fixed --out runs/small\n"
+        "reviver lstm curve --out runs/small     again after Ctrl-C: what is finished is not run again",
+    )
+    repeated: dict[str, Any] = {"nargs": 1, "action": "extend"}
+    parser.add_argument(
+        "--length", type=int, metavar="T", help="Length of the palindromes; may be repeated.", **repeated
+    )
+    parser.add_argument(
+        "--network",
+        type=str,
+        metavar="NAME",
+        help="fixed, growing, chrono or rnn; may be repeated. By default all.",
+        **repeated,
+    )
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="Seeds of each network and length.")
+    parser.add_argument(
+        "--sequences", type=int, default=64_000, metavar="N", help="The most training sequences of each run."
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="Runs side by side; by default one a core.")
+    parser.add_argument("--out", type=str, default="runs/curve", metavar="DIR", help="Folder of the runs and figures.")
+    return _with_common_options(parser)
 
 
 def _lstm_predict_parser() -> ArgumentParser:

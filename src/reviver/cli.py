@@ -109,16 +109,25 @@ def lstm_train(request: Request) -> None:
 
 def lstm_evaluate(request: Request) -> None:
     """`reviver lstm evaluate`."""
+    from reviver.figures import check_figure_path, save_figure
     from reviver.lstm.evaluation import CHANCE, evaluate
 
     run = open_lstm(request)
     lengths = request.options.length or [run.config.length]
+    out = None if request.options.out is None else Path(request.options.out)
+    if out is not None:
+        check_figure_path(out)
     results = [evaluate(run.network, run.config, length, request.options.size) for length in lengths]
     rows = []
     lines = [f"{'length':>8} {'accuracy':>9} {'loss':>8} {'sequences':>10}   chance is {CHANCE:.0%}"]
     for length, score, origin in results:
         rows.append({"length": length, **score._asdict(), "chance": CHANCE, "origin": origin})
         lines.append(f"{length:>8} {score.accuracy:>9.2%} {score.loss:>8.4f} {score.size:>10}   {origin}")
+    if out is not None:
+        from reviver.lstm.figures import generalisation
+
+        save_figure(generalisation(sorted(results), run.config.length, CHANCE), out)
+        lines.append(str(out))
     result = {"run": request.options.run, "checkpoint": request.options.checkpoint, "results": rows}
     show(request, result, "\n".join(lines))
 
@@ -137,6 +146,38 @@ def lstm_predict(request: Request) -> None:
     if len(digits) != trained:
         lines.append(f"trained on {trained} digits, given {len(digits)}")
     show(request, {"digits": digits, **prediction._asdict(), "trained_digits": trained}, "\n".join(lines))
+
+
+def lstm_curve(request: Request) -> None:
+    """`reviver lstm curve`."""
+    from reviver.figures import save_figure
+    from reviver.lstm.curve import LENGTHS, NETWORKS, run_curve, summarise
+    from reviver.lstm.figures import recall_curve
+    from reviver.runs.files import write_json
+
+    options = request.options
+    out = Path(options.out)
+    outcomes = run_curve(
+        out,
+        lengths=options.length or LENGTHS,
+        seeds=range(options.seeds),
+        networks=options.network or tuple(NETWORKS),
+        sequences=options.sequences,
+        jobs=options.jobs,
+        progress=not options.quiet,
+    )
+    rows = summarise(outcomes)
+    write_json(out / "curve.json", {"sequences": options.sequences, "rows": rows})
+    for name in ("curve.pdf", "curve.png"):
+        save_figure(recall_curve(outcomes), out / name)
+    lines = [f"{'network':<9} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
+    for row in rows:
+        accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
+        reached = f"{row['reached']}/{row['seeds']}"
+        sequences = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
+        lines.append(f"{row['network']:<9} {row['length']:>7} {accuracy:>17} {reached:>13} {sequences:>16}")
+    lines.append(f"{out / 'curve.pdf'}")
+    show(request, {"out": options.out, "rows": rows}, "\n".join(lines))
 
 
 def gan_train(request: Request) -> None:
@@ -183,6 +224,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
     ("lstm", "train"): lstm_train,
     ("lstm", "evaluate"): lstm_evaluate,
     ("lstm", "predict"): lstm_predict,
+    ("lstm", "curve"): lstm_curve,
     ("gan", "train"): gan_train,
     ("gan", "sample"): gan_sample,
     ("gan", "interpolate"): gan_interpolate,

@@ -26,17 +26,26 @@ def styled() -> Iterator[None]:
         yield
 
 
+def check_figure_path(path: Path) -> None:
+    """Refuse a path whose ending is of no known format.
+
+    Raises:
+        ConfigError: if it is so.
+    """
+    if path.suffix.removeprefix(".").lower() not in FORMATS:
+        raise ConfigError(
+            f"out: {path} has no ending that a figure can be saved as; choose from .{', .'.join(FORMATS)}"
+        )
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Save `figure` in the format of the path's ending, whole or not at all, without a date in it.
 
     Raises:
         ConfigError: if the ending is of no known format.
     """
+    check_figure_path(path)
     kind = path.suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise ConfigError(
-            f"out: {path} has no ending that a figure can be saved as; choose from .{', .'.join(FORMATS)}"
-        )
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
     with styled(), replacing(path) as temporary:
         figure.savefig(temporary, format=kind, metadata=dates[kind])

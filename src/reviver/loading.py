@@ -11,10 +11,9 @@ from reviver.errors import ConfigError, RunFolderError
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import GANConfig
 from reviver.gan.training import build_networks
-from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
-from reviver.lstm.training import build_network
+from reviver.lstm.training import Network, build_network
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
@@ -28,7 +27,7 @@ class LSTMRun:
 
     folder: RunFolder
     config: LSTMConfig
-    network: LSTMClassifier
+    network: Network
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

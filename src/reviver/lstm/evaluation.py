@@ -6,11 +6,10 @@ from typing import NamedTuple
 import torch
 
 from reviver.errors import DataError
-from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
-from reviver.lstm.training import Score, score
+from reviver.lstm.training import Network, Score, score
 
 CHANCE = 1 / NUM_DIGITS
 
@@ -34,7 +33,7 @@ class Prediction(NamedTuple):
     """The probability of each digit 0 ... 9."""
 
 
-def evaluate(network: LSTMClassifier, config: LSTMConfig, length: int, size: int | None = None) -> Evaluation:
+def evaluate(network: Network, config: LSTMConfig, length: int, size: int | None = None) -> Evaluation:
     """Measure `network` on sequences of `length`.
 
     At a fixed run's own length these are its validation sequences, which it was not trained on, else `size` fresh
@@ -51,7 +50,7 @@ def evaluate(network: LSTMClassifier, config: LSTMConfig, length: int, size: int
 
 
 @torch.no_grad()
-def predict(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> Prediction:
+def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Prediction:
     """Return what `network` expects after `digits`, of which there is at least one.
 
     Raises:

@@ -1,16 +1,30 @@
-"""Figures of the LSTM: loss and accuracy over the epochs, of one run or of several seeds."""
+"""Figures of the LSTM: loss and accuracy over the epochs, recall over the length of the sequences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.lstm.curve import NETWORKS, Outcome
+from reviver.lstm.evaluation import Evaluation
 
 Metrics = Sequence[Mapping[str, Any]]
+
+NETWORK_STYLES = {
+    "growing": (TRAIN_COLOR, "o"),
+    "fixed": (VALIDATION_COLOR, "s"),
+    "chrono": ("#7a3f9d", "^"),
+    "rnn": (CHANCE_COLOR, "x"),
+}
+
+PUBLIC_RESULTS = ((13, 20), (31, 33))
+"""Lengths up to which the LSTMs of public solutions of this task are reliable: most of them, and the best (see docs/lstm.md)."""
 
 
 def learning_curves(runs: Sequence[Metrics], num_classes: int = 10) -> Figure:
@@ -44,3 +58,106 @@ def _mean_and_band(axes: Axes, runs: Sequence[Metrics], name: str, color: str, l
     if len(runs) > 1:
         spread = values.std(0, ddof=1)
         axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)
+
+
+def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
+    """Accuracy over the length of the palindromes, and the training sequences that 99 % took, of several networks.
+
+    Lines are means over the seeds, bands standard deviations. In the panel on the right a number at a point says how
+    many of the seeds got there, where not all did. Grey bands on the left are public results.
+    """
+    with styled():
+        figure = Figure(figsize=(6.3, 3.4))
+        accuracy, needed = figure.subplots(1, 2)
+        for first, last in PUBLIC_RESULTS:
+            span = accuracy.axvspan(first * 0.97, last * 1.03, color="#e4e4e4", zorder=0, linewidth=0)
+        span.set_label("public solutions: reliable up to here")
+        for network, (color, marker) in NETWORK_STYLES.items():
+            cells = [outcome for outcome in outcomes if outcome.network == network]
+            lengths = sorted({cell.length for cell in cells})
+            if not cells:
+                continue
+            by_length = [[cell for cell in cells if cell.length == length] for length in lengths]
+            mean = np.array([np.mean([cell.accuracy for cell in group]) for group in by_length])
+            spread = np.array(
+                [np.std([cell.accuracy for cell in group], ddof=min(1, len(group) - 1)) for group in by_length]
+            )
+            style = {"color": color, "marker": marker, "markersize": 4}
+            accuracy.plot(lengths, mean, label=NETWORKS[network][0], **style)
+            accuracy.fill_between(
+                lengths, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=color, alpha=0.2, linewidth=0
+            )
+            reached = [
+                (length, [cell for cell in group if cell.reached])
+                for length, group in zip(lengths, by_length, strict=True)
+            ]
+            reached = [(length, group) for length, group in reached if group]
+            means = [float(np.mean([cell.sequences for cell in group])) for _, group in reached]
+            needed.plot([length for length, _ in reached], means, **style)
+            for (length, group), value in zip(reached, means, strict=True):
+                total = sum(cell.length == length for cell in cells)
+                if len(group) < total:
+                    needed.annotate(
+                        f"{len(group)}/{total}",
+                        (length, value),
+                        (3, 3),
+                        textcoords="offset points",
+                        fontsize=6.5,
+                        color=color,
+                    )
+        accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+        accuracy.set(title="Accuracy", xlabel="length T", ylabel="fraction right", xscale="log", ylim=(0, 1.04))
+        needed.set(
+            title="Training sequences to 99 %", xlabel="length T", ylabel="sequences", xscale="log", yscale="log"
+        )
+        needed.set_xlim(accuracy.get_xlim())
+        if not any(outcome.reached for outcome in outcomes):
+            needed.set_ylim(
+                min(outcome.sequences for outcome in outcomes), 10 * max(outcome.sequences for outcome in outcomes)
+            )
+            needed.text(0.5, 0.5, "none got there", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
+        for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
+            _plain_log_ticks(axis)
+        figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def generalisation(evaluations: Sequence[Evaluation], trained: int, chance: float) -> Figure:
+    """Accuracy of one network over the length of the sequences, with the length that it was trained on marked.
+
+    Bars are 95 % intervals of a fraction (Wilson 1927).
+    """
+    with styled():
+        figure = Figure(figsize=(6.3, 2.9))
+        axes = figure.subplots()
+        lengths = [evaluation.length for evaluation in evaluations]
+        values = [evaluation.score.accuracy for evaluation in evaluations]
+        intervals = [wilson(evaluation.score.accuracy, evaluation.score.size) for evaluation in evaluations]
+        below = [max(0.0, value - low) for value, (low, _) in zip(values, intervals, strict=True)]
+        above = [max(0.0, high - value) for value, (_, high) in zip(values, intervals, strict=True)]
+        axes.errorbar(lengths, values, (below, above), color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
+        axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
+        axes.text(trained, 0.5, " trained up to here", color=TRAIN_COLOR, fontsize=8, ha="left", va="center")
+        axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2)
+        axes.text(min(lengths), chance + 0.01, "chance", color=CHANCE_COLOR, fontsize=8, ha="left", va="bottom")
+        axes.set(title="Accuracy beyond the lengths of training", xlabel="length T", ylabel="fraction right")
+        axes.set(xscale="log", ylim=(0, 1.04))
+        _plain_log_ticks(axes.xaxis)
+    return figure
+
+
+def _plain_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, or at these alone where it is long, in plain numbers."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 400 else (1.0,), numticks=12))
+    axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=100))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009")))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def wilson(fraction: float, size: int) -> tuple[float, float]:
+    """The 95 % interval of a fraction found in `size` trials (Wilson 1927)."""
+    z = 1.959964
+    centre = (fraction + z * z / (2 * size)) / (1 + z * z / size)
+    half = z / (1 + z * z / size) * (fraction * (1 - fraction) / size + z * z / (4 * size * size)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -5,8 +5,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
+from reviver.errors import ConfigError
 
 TASKS = ("palindrome",)
+CELLS = ("lstm", "rnn")
 INPUTS = ("scalar", "onehot")
 MIN_BATCH_SIZE = 16
 
@@ -25,10 +27,14 @@ class LSTMConfig:
     """The most palindromes to use: all there are, if they are no more than this, else a sample without repeats."""
     train_fraction: float = 0.8
     """The part of the palindromes that is trained on; the rest validates."""
+    cell: Literal["lstm", "rnn"] = "lstm"
+    """The network: the LSTM, or a vanilla RNN (Elman 1990) to compare it with."""
     grow: bool = False
     """Begin with short sequences and lengthen them, up to `length`, each time validation passes `threshold`."""
     start_length: int = 10
     """With --grow, the first length."""
+    shortest: float = 0.5
+    """With --grow, the shortest sequences that are drawn, as a part of the present length."""
     growth: float = 2.0
     """With --grow, the factor from one length to the next."""
     threshold: float = 0.99
@@ -66,8 +72,12 @@ class LSTMConfig:
         check_choice("input", self.input, INPUTS)
         check_whole("data_size", self.data_size, minimum=2)
         check_number("train_fraction", self.train_fraction, above=0, below=1)
+        check_choice("cell", self.cell, CELLS)
+        if self.cell == "rnn" and (self.num_layers > 1 or self.bidirectional):
+            raise ConfigError("cell: 'rnn' has one layer and one direction; leave out num_layers and bidirectional")
         check_flag("grow", self.grow)
         check_whole("start_length", self.start_length, minimum=2)
+        check_number("shortest", self.shortest, above=0, maximum=1)
         check_number("growth", self.growth, above=1)
         check_number("threshold", self.threshold, above=0, maximum=1)
         check_whole("batch_steps", self.batch_steps, minimum=1)

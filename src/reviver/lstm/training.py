@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from reviver.lstm.network import LSTMClassifier, LSTMState
 from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, Target, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState, save_best
@@ -25,6 +26,8 @@ EVALUATION_STEPS = 1 << 19
 """Time steps (batch × length) that are evaluated at a time, and so the memory that evaluation takes at any length."""
 
 MAX_EVALUATION_BATCH = 1024
+
+Network = LSTMClassifier | RNNClassifier
 
 
 class StepResult(NamedTuple):
@@ -47,8 +50,15 @@ class Score(NamedTuple):
     """Sequences scored."""
 
 
-def build_network(config: LSTMConfig, task: Task) -> LSTMClassifier:
+def build_network(config: LSTMConfig, task: Task) -> Network:
     """Return the network of a run with the weights that it starts from."""
+    network: Network
+    if config.cell == "rnn":
+        network = RNNClassifier(
+            task.input_size, config.hidden_size, task.output_size, hidden_dropout=config.hidden_dropout
+        )
+        network.reset_parameters(stream(config.seed, "weights"))
+        return network
     network = LSTMClassifier(
         task.input_size,
         config.hidden_size,
@@ -64,7 +74,7 @@ def build_network(config: LSTMConfig, task: Task) -> LSTMClassifier:
 
 
 def train_step(
-    network: LSTMClassifier,
+    network: Network,
     optimizer: torch.optim.Optimizer,
     x: Tensor,
     targets: Tensor,
@@ -85,11 +95,16 @@ def train_step(
 
 
 @torch.no_grad()
-def score(network: LSTMClassifier, data: Sequences, target: Target) -> Score:
+def score(network: Network, data: Sequences, target: Target) -> Score:
     """Measure `network` on `data`, in eval mode and in batches; the network's mode is put back after."""
     was_training = network.training
     network.eval()
-    in_pieces = target != "class at every step" and data.lengths is None and not network.lstm.bidirectional
+    in_pieces = (
+        isinstance(network, LSTMClassifier)
+        and not network.lstm.bidirectional
+        and target != "class at every step"
+        and data.lengths is None
+    )
     batch_size = min(MAX_EVALUATION_BATCH, len(data))
     if not in_pieces:
         batch_size = max(1, min(batch_size, EVALUATION_STEPS // data.steps))
@@ -97,6 +112,7 @@ def score(network: LSTMClassifier, data: Sequences, target: Target) -> Score:
     for start in range(0, len(data), batch_size):
         part = data[start : start + batch_size]
         if in_pieces:
+            assert isinstance(network, LSTMClassifier)
             outputs = answer_in_pieces(network, part, max(1, EVALUATION_STEPS // batch_size))
         else:
             outputs = network(part.encode(), part.lengths, every_step=target == "class at every step")
@@ -171,7 +187,7 @@ def train(
 
 def train_epoch(
     session: Session,
-    network: LSTMClassifier,
+    network: Network,
     optimizer: torch.optim.Optimizer,
     task: Task,
     length: int,
@@ -244,7 +260,7 @@ def rank(point: Mapping[str, Any]) -> tuple[float, ...]:
 class BestWeights:
     """Remembers the weights of the best epoch, see `rank`."""
 
-    def __init__(self, network: LSTMClassifier, state: TrainingState) -> None:
+    def __init__(self, network: Network, state: TrainingState) -> None:
         self._network = network
         self._state = state
         self._weights: dict[str, Tensor] | None = None

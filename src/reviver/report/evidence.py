@@ -19,6 +19,7 @@ from reviver.gan.latent import CONFIDENCE, choose_distant, interpolate
 from reviver.gan.output import Walk, draw_interpolation, draw_samples
 from reviver.gan.training import build_networks, draw
 from reviver.loading import GANRun, LSTMRun, load_gan, load_lstm
+from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import Score, score
 from reviver.report.numbers import Spread
@@ -48,6 +49,13 @@ class LSTMEvidence:
     validation_size: int
     undropped: tuple[Score, ...]
     example: tuple[int, ...]
+
+    @property
+    def network(self) -> LSTMClassifier:
+        """The network of the first seed."""
+        network = self.runs[0].network
+        assert isinstance(network, LSTMClassifier), "gather_lstm takes no others"
+        return network
 
     def final(self, name: str) -> Spread:
         """The last value of a metric, of each seed."""
@@ -150,6 +158,10 @@ def gather_lstm(paths: Sequence[Path]) -> LSTMEvidence:
     if not runs:
         raise RunFolderError("lstm_runs: there is none; give at least one run folder")
     first = runs[0].config
+    if first.cell != "lstm" or first.task != "palindrome" or first.grow:
+        raise RunFolderError(
+            f"{runs[0].folder.path}: is no run of the report's kind; give an LSTM trained on palindromes of one length"
+        )
     for run in runs[1:]:
         for field in dataclasses.fields(first):
             ours, theirs = getattr(first, field.name), getattr(run.config, field.name)

@@ -60,7 +60,7 @@ def _task(evidence: LSTMEvidence) -> Text:
 
 
 def _structure(evidence: LSTMEvidence) -> tuple[Block, ...]:
-    config, network = evidence.runs[0].config, evidence.runs[0].network
+    config, network = evidence.runs[0].config, evidence.network
     layers = "One LSTM layer" if len(network.lstm.layers) == 1 else f"{len(network.lstm.layers)} LSTM layers"
     example = " ".join(map(str, evidence.example))
     return (

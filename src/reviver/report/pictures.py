@@ -21,7 +21,7 @@ INTERPOLATION, ANIMATION = "interpolation", "training"
 
 def save_pictures(folder: Path, lstm: LSTMEvidence, gan: GANEvidence) -> None:
     """Draw all figures and save them in `folder`."""
-    network = lstm.runs[0].network
+    network = lstm.network
     _save(lstm_cell(network), folder / CELL)
     _save(unrolled(network, lstm.example), folder / UNROLLED)
     _save(gan_networks(gan.run.generator, gan.run.discriminator), folder / NETWORKS)

@@ -100,7 +100,7 @@ class Split(NamedTuple):
 class PalindromeTask:
     """Palindromes of one length, all of them or a sample, divided once; or, with `config.grow`, fresh ones of growing length.
 
-    While the length grows each epoch draws its own palindromes, with lengths from T/2 to T. The validation part
+    While the length grows each epoch draws its own palindromes, with lengths from `config.shortest` T to T. The validation part
     of a length is fixed, and none of it is ever trained on at that length.
     """
 
@@ -126,7 +126,8 @@ class PalindromeTask:
             return self.split.train
         size = self.config.epoch_size_at(length)
         generator = stream(self.config.seed, f"data/{epoch}")
-        lengths = torch.randint(max(2, half_length(length)), length + 1, (size,), generator=generator)
+        shortest = max(2, math.ceil(self.config.shortest * length))
+        lengths = torch.randint(shortest, length + 1, (size,), generator=generator)
         halves = torch.randint(NUM_DIGITS, (size, half_length(length)), dtype=torch.uint8, generator=generator)
         held_out = _keys(self.validation(length).halves)
         while len(again := (torch.isin(_keys(halves), held_out) & (lengths == length)).nonzero()[:, 0]):

@@ -1,0 +1,244 @@
+"""The recall curve: how far back networks remember, over lengths, seeds and kinds of network, with equal numbers of sequences.
+
+A cell of the curve is a run folder, `cells/NETWORK-T-seedN`. Cells run side by side, a core each. Those that are
+finished are not run again and those that were stopped go on, so the same command resumes a curve.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+import torch
+
+from reviver.errors import ConfigError, Interrupted, RunFolderError
+from reviver.lstm.evaluation import evaluate
+from reviver.lstm.presets import PRESETS, LSTMConfig
+from reviver.lstm.tasks.build import build_task
+from reviver.lstm.training import build_network, train
+from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.runs.folder import RunFolder
+from reviver.runs.progress import ProgressBar
+
+LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
+SEQUENCES = 64_000
+"""The training sequences that each cell may use, unless it passes the threshold before."""
+
+EVALUATED = 1000
+"""Fresh sequences on which the accuracy of a cell is measured."""
+
+
+def _fixed(config: LSTMConfig) -> LSTMConfig:
+    return replace(config, start_length=config.length, shortest=1.0)
+
+
+NETWORKS: Mapping[str, tuple[str, Callable[[LSTMConfig], LSTMConfig]]] = MappingProxyType(
+    {
+        "fixed": ("LSTM, fixed length", _fixed),
+        "growing": ("LSTM, growing length", lambda config: config),
+        "rnn": ("vanilla RNN, fixed length", lambda config: replace(_fixed(config), cell="rnn")),
+    }
+)
+"""What is compared: its name in the figure, and how its settings follow from those of the preset `recall`."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the curve."""
+
+    network: str
+    length: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return f"{self.network}-{self.length}-seed{self.seed}"
+
+    def config(self, sequences: int) -> LSTMConfig:
+        """Its settings, for at most `sequences` to train on."""
+        base = replace(PRESETS["recall"], length=self.length, seed=self.seed, threshold=0.99)
+        config = NETWORKS[self.network][1](base)
+        return replace(config, epochs=max(1, sequences // config.epoch_size_at(self.length)))
+
+
+class Outcome(NamedTuple):
+    """What a cell came to."""
+
+    network: str
+    length: int
+    seed: int
+    accuracy: float
+    """On fresh sequences of the cell's length."""
+    sequences: int
+    """Training sequences that were used."""
+    reached: bool
+    """Whether validation at the cell's length passed 99 %, which ends the training."""
+    seconds: float
+
+
+def run_curve(
+    out: str | Path,
+    *,
+    lengths: Sequence[int] = LENGTHS,
+    seeds: Sequence[int] = range(5),
+    networks: Sequence[str] = tuple(NETWORKS),
+    sequences: int = SEQUENCES,
+    jobs: int | None = None,
+    progress: bool = False,
+) -> list[Outcome]:
+    """Run what is not finished of a curve in the folder `out`, and return the outcomes of all cells.
+
+    Raises:
+        ConfigError: if an argument is not possible, or a cell in `out` has other settings.
+        Interrupted: after SIGINT or SIGTERM, once the cells that run are saved.
+    """
+    for name in networks:
+        if name not in NETWORKS:
+            raise ConfigError(f"network: {name!r} is unknown; choose from {', '.join(NETWORKS)}")
+    for name, value in (("sequences", sequences), ("seeds", len(seeds)), ("jobs", jobs if jobs is not None else 1)):
+        if value < 1:
+            raise ConfigError(f"{name}: {value} is not possible; give a whole number of at least 1")
+    cells = [
+        Cell(network, length, seed)
+        for length in sorted(set(lengths))
+        for seed in seeds
+        for network in dict.fromkeys(networks)
+    ]
+    configs = [cell.config(sequences) for cell in cells]  # all are checked before the first one runs
+    folder = Path(out) / "cells"
+    if Path(out).exists() and not folder.is_dir():
+        raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
+    paths = [folder / cell.name for cell in cells]
+    outcomes = [read_outcome(*one) for one in zip(paths, cells, configs, strict=True)]
+    missing = [number for number, outcome in enumerate(outcomes) if outcome is None]
+    with (
+        _noted_signals() as signals,
+        ProgressBar("recall curve", len(cells), "runs", visible=progress) as bar,
+        ProcessPoolExecutor(jobs or usable_cores(), multiprocessing.get_context("spawn"), _start_worker) as pool,
+    ):
+        with _ignored_interrupts():  # as the workers, which start here, do from then on
+            numbers = {
+                pool.submit(run_cell, paths[number], cells[number], configs[number]): number
+                for number in missing[::-1]  # the longest first, so that the cores end together
+            }
+        running = set(numbers)
+        while running:
+            done, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
+            for future in done:
+                outcomes[numbers[future]] = None if signals and future.exception() else future.result()
+            bar.update(sum(outcome is not None for outcome in outcomes))
+            if signals:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for worker in multiprocessing.active_children():
+                    worker.terminate()
+                running = set()
+    if signals:
+        raise Interrupted(f"{out}: stopped, the runs are saved; go on with the same command", signals[0])
+    assert all(outcome is not None for outcome in outcomes)
+    return cast("list[Outcome]", outcomes)
+
+
+def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
+    """Train a cell, or go on with it, and measure it; None if a signal stopped it."""
+    try:
+        folder = train(config, path, device="cpu", resume=(path / "run.json").exists())
+    except Interrupted:
+        return None
+    network = build_network(config, build_task(config))
+    load_networks(find_checkpoint(folder.checkpoints, "last"), {"network": network})
+    accuracy = evaluate(network.eval(), config, cell.length, EVALUATED).score.accuracy
+    folder.save_record(measured={"sequences": EVALUATED, "accuracy": accuracy})
+    return read_outcome(path, cell, config)
+
+
+def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
+    """Read what a cell came to; None if it is not finished, or was trained with other settings."""
+    if not (path / "run.json").exists():
+        return None
+    folder = RunFolder.open(path, "lstm")
+    if folder.status != "finished" or folder.record["config"] != asdict(config) or "measured" not in folder.record:
+        return None
+    points = folder.read_metrics()
+    return Outcome(
+        **asdict(cell),
+        accuracy=folder.record["measured"]["accuracy"],
+        sequences=sum(config.epoch_size_at(point["length"]) for point in points),
+        reached=points[-1]["length"] == cell.length and points[-1]["validation_accuracy"] >= config.threshold,
+        seconds=folder.record["seconds"],
+    )
+
+
+def summarise(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """One row for each network and length: accuracy, and the sequences to 99 % of those seeds that got there."""
+    rows = []
+    for network, length in dict.fromkeys((outcome.network, outcome.length) for outcome in outcomes):
+        cells = [outcome for outcome in outcomes if (outcome.network, outcome.length) == (network, length)]
+        accuracies = [cell.accuracy for cell in cells]
+        needed = [cell.sequences for cell in cells if cell.reached]
+        rows.append(
+            {
+                "network": network,
+                "length": length,
+                "seeds": len(cells),
+                "accuracy_mean": mean(accuracies),
+                "accuracy_std": stdev(accuracies) if len(cells) > 1 else 0.0,
+                "reached": len(needed),
+                "sequences_mean": mean(needed) if needed else None,
+                "sequences_std": stdev(needed) if len(needed) > 1 else None,
+                "seconds_mean": mean(cell.seconds for cell in cells),
+            }
+        )
+    return rows
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, which asks each worker to stop, and use one core."""
+    os.setpgrp()
+    torch.set_num_threads(1)
+    logging.getLogger("reviver").setLevel(logging.WARNING)
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Ignore SIGINT while this lasts; processes that are started meanwhile ignore it for good."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """Give a list to which SIGINT and SIGTERM are added while this lasts."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = {
+        number: signal.signal(number, lambda number, _: noted.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

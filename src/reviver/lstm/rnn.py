@@ -1,0 +1,73 @@
+"""A vanilla RNN, to compare the LSTM with.
+
+Shapes: B batch, T time, I input size, H hidden size, C classes.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from reviver.errors import DataError
+from reviver.lstm.dropout import draw_seed, dropout_masks
+
+
+class RNNClassifier(nn.Module):
+    """A recurrent network without gates (Elman 1990) whose final hidden state a linear layer turns into class scores.
+
+        h_t = m_t ⊙ tanh(W x_t + U h_{t-1} + b)
+        logits = W_out h_T + b_out
+
+    m_t is the dropout mask of the hidden state, as in `LSTMLayer`. The gradient of a loss at T reaches step t through
+    T - t factors U^T diag(1 - tanh²), so it vanishes or explodes with the distance (Bengio, Simard & Frasconi 1994).
+
+    Parameters: `W` [H, I], `U` [H, H], `b` [H], `W_out` [C, H], `b_out` [C].
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_classes: int, *, hidden_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.hidden_dropout = hidden_dropout
+        self.W = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.U = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.b = nn.Parameter(torch.empty(hidden_size))
+        self.W_out = nn.Parameter(torch.empty(num_classes, hidden_size))
+        self.b_out = nn.Parameter(torch.empty(num_classes))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh weights: Xavier-uniform matrices (Glorot & Bengio 2010), zero biases, as in the LSTM."""
+        for matrix in (self.W, self.U, self.W_out):
+            nn.init.xavier_uniform_(matrix, generator=generator)
+        for bias in (self.b, self.b_out):
+            nn.init.zeros_(bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        every_step: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Map sequences to class scores; arguments and result are those of `LSTMClassifier.forward`."""
+        if x.dim() != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
+            raise DataError(f"x: shape {list(x.shape)} does not fit; give [B, T, I] with I = {self.input_size}")
+        batch, steps, _ = x.shape
+        masks = None
+        if self.training and self.hidden_dropout > 0.0:
+            seed = draw_seed(generator).to(x.device)
+            masks = dropout_masks(seed, steps, batch, self.hidden_size, self.hidden_dropout, "step").to(x.dtype)
+        inputs = (x @ self.W.T + self.b).unbind(1)  # T times [B, H]
+        h = x.new_zeros(batch, self.hidden_size)
+        outputs = []
+        for t, z in enumerate(inputs):
+            h = torch.tanh(z + h @ self.U.T)  # [B, H]
+            if masks is not None:
+                h = masks[t] * h  # [B, H]
+            outputs.append(h)
+        output = torch.stack(outputs, dim=1)  # [B, T, H]
+        if not every_step:
+            last = torch.full((batch,), steps - 1, device=x.device) if lengths is None else lengths - 1
+            output = output[torch.arange(batch, device=x.device), last]  # [B, H]
+        logits: Tensor = output @ self.W_out.T + self.b_out
+        return logits

@@ -1,0 +1,215 @@
+"""The recall curve: its cells, what is run again and what is not, and the vanilla RNN that it compares with."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from reviver.errors import ConfigError, DataError
+from reviver.figures import save_figure
+from reviver.lstm import curve
+from reviver.lstm.curve import NETWORKS, Cell, Outcome, run_cell, run_curve, summarise
+from reviver.lstm.dropout import dropout_masks
+from reviver.lstm.evaluation import Evaluation
+from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson
+from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.training import Score
+from reviver.runs.folder import RunFolder
+
+SEQUENCES = 6400
+
+
+# The vanilla RNN
+
+
+@given(B=st.integers(1, 5), T=st.integers(1, 9), I=st.integers(1, 4), H=st.integers(1, 9), seed=st.integers(0, 100))
+def test_the_rnn_is_torchs(B: int, T: int, I: int, H: int, seed: int) -> None:  # noqa: E741
+    torch.manual_seed(seed)
+    ours = RNNClassifier(I, H, 3).double()
+    theirs = nn.RNN(I, H, batch_first=True).double()
+    with torch.no_grad():
+        theirs.weight_ih_l0.copy_(ours.W)
+        theirs.weight_hh_l0.copy_(ours.U)
+        theirs.bias_ih_l0.copy_(ours.b)
+        theirs.bias_hh_l0.zero_()
+    x = torch.randn(B, T, I, dtype=torch.float64)
+    expected = theirs(x)[0] @ ours.W_out.T + ours.b_out
+    torch.testing.assert_close(ours(x, every_step=True), expected)
+    torch.testing.assert_close(ours(x), expected[:, -1])
+    lengths = torch.randint(1, T + 1, (B,))
+    torch.testing.assert_close(ours(x, lengths), expected[torch.arange(B), lengths - 1])
+
+
+def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
+    network = RNNClassifier(2, 50, 3, hidden_dropout=0.5)
+    x = torch.randn(4, 3, 2)
+    first, again, other = (network(x, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    with torch.no_grad():
+        seed = torch.randint(0, 2**63 - 1, (), generator=torch.Generator().manual_seed(1))
+        masks = dropout_masks(seed, 3, 4, 50, 0.5, "step").float()
+        h = torch.zeros(4, 50)
+        for t in range(3):
+            h = masks[t] * torch.tanh(x[:, t] @ network.W.T + network.b + h @ network.U.T)
+    torch.testing.assert_close(first, h @ network.W_out.T + network.b_out)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3, 5), (0, 3, 2), (2, 0, 2)])
+def test_the_rnn_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"^x: shape .* does not fit; give"):
+        RNNClassifier(2, 4, 3)(torch.zeros(shape))
+
+
+# Cells
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_gets_the_same_sequences_at_most(network: str) -> None:
+    config = Cell(network, 50, 3).config(64_000)
+    assert (config.length, config.seed) == (50, 3)
+    assert config.epochs * config.epoch_size_at(50) == 64_000
+    assert config.lengths[-1] == 50
+    assert (config.lengths == (50,)) == (network != "growing")
+    assert network in NETWORK_STYLES, "the figure can draw it"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("curve") / "out"
+    run_curve(out, lengths=(4, 12), seeds=range(2), networks=("growing", "fixed"), sequences=SEQUENCES, jobs=2)
+    return out
+
+
+def test_a_curve_has_an_outcome_for_every_cell(folder: Path) -> None:
+    outcomes = run_curve(folder, lengths=(12, 4), seeds=range(2), networks=("growing", "fixed"), sequences=SEQUENCES)
+    assert [outcome[:3] for outcome in outcomes] == [
+        (network, length, seed) for length in (4, 12) for seed in (0, 1) for network in ("growing", "fixed")
+    ]
+    assert all(0 < outcome.sequences <= SEQUENCES and 0 <= outcome.accuracy <= 1 for outcome in outcomes)
+    for outcome in outcomes:
+        if outcome.reached:
+            assert outcome.accuracy > 0.95
+    short = [outcome for outcome in outcomes if outcome.length == 4]
+    assert all(outcome.reached for outcome in short)
+
+
+def test_what_is_finished_is_not_run_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve, "run_cell", None)  # calling it would fail
+    outcomes = [
+        run_curve(folder, lengths=(4,), seeds=range(2), networks=("fixed",), sequences=SEQUENCES) for _ in range(2)
+    ]
+    assert outcomes[0] == outcomes[1]
+
+
+def test_more_sequences_go_on_where_a_cell_has_ended(folder: Path) -> None:
+    cell = Cell("fixed", 12, 0)
+    path = folder / "cells" / cell.name
+    before = run_cell(path, cell, cell.config(SEQUENCES))
+    assert before is not None
+    assert not before.reached
+    after = run_cell(path, cell, cell.config(2 * SEQUENCES))
+    assert after is not None
+    assert before.sequences < after.sequences <= 2 * SEQUENCES
+    with pytest.raises(ConfigError, match=r"^epochs: "):
+        run_cell(path, cell, cell.config(SEQUENCES))
+
+
+def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "curve"
+    command = [sys.executable, "-m", "reviver", "lstm", "curve", "--length", "30", "--network", "fixed"]
+    command += ["--seeds", "2", "--sequences", "9600", "--jobs", "2", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    runs = [out / "cells" / f"fixed-30-seed{seed}" for seed in range(2)]
+    metrics = [run / "metrics.jsonl" for run in runs]
+    deadline = time.monotonic() + 60
+    while not all(path.exists() and path.stat().st_size for path in metrics) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "go on with the same command" in errors
+    stopped = [run for run in runs if (run / "run.json").exists() and RunFolder.open(run).status == "interrupted"]
+    assert stopped
+    done = subprocess.run([*command, "--json", "--quiet"], capture_output=True, text=True, timeout=120, check=True)
+    rows = json.loads(done.stdout)["rows"]
+    assert rows == json.loads((out / "curve.json").read_text())["rows"]
+    assert {RunFolder.open(run).status for run in runs} == {"finished"}
+    cells = [Cell("fixed", 30, seed) for seed in range(2)]
+    uninterrupted = [run_cell(tmp_path / cell.name, cell, cell.config(9600)) for cell in cells]
+    assert rows[0]["accuracy_mean"] == summarise([outcome for outcome in uninterrupted if outcome])[0]["accuracy_mean"]
+    assert (out / "curve.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"networks": ["lstm"]}, "^network: 'lstm' is unknown; choose from fixed, growing"),
+        ({"lengths": [1]}, "^length: 1 is not possible; give a whole number"),
+        ({"seeds": []}, "^seeds: 0 is not possible"),
+        ({"sequences": 0}, "^sequences: 0 is not possible"),
+        ({"jobs": 0}, "^jobs: 0 is not possible"),
+    ],
+)
+def test_a_wrong_curve_is_refused_before_anything_is_written(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_curve(tmp_path / "curve", **changes)
+    assert not (tmp_path / "curve").exists()
+
+
+# Numbers and figures
+
+OUTCOMES = [
+    Outcome("fixed", 10, 0, 0.9, 3200, True, 1.0),
+    Outcome("fixed", 10, 1, 1.0, 6400, True, 1.0),
+    Outcome("fixed", 100, 0, 0.1, 9600, False, 1.0),
+    Outcome("fixed", 100, 1, 0.2, 8000, True, 1.0),
+    Outcome("growing", 10, 0, 1.0, 3200, True, 1.0),
+]
+
+
+def test_rows_are_means_and_standard_deviations() -> None:
+    rows = {(row["network"], row["length"]): row for row in summarise(OUTCOMES)}
+    assert rows["fixed", 10]["accuracy_mean"] == pytest.approx(0.95)
+    assert rows["fixed", 10]["accuracy_std"] == pytest.approx(0.0707, abs=1e-4)
+    assert (rows["fixed", 10]["reached"], rows["fixed", 10]["sequences_mean"]) == (2, 4800)
+    assert (rows["fixed", 100]["reached"], rows["fixed", 100]["sequences_mean"]) == (1, 8000)
+    assert (rows["growing", 10]["seeds"], rows["growing", 10]["accuracy_std"]) == (1, 0.0)
+
+
+def test_the_curve_shows_means_chance_and_how_many_got_there() -> None:
+    accuracy, needed = recall_curve(OUTCOMES).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}
+    assert lines["LSTM, fixed length"] == pytest.approx([0.95, 0.15])
+    assert "chance" in lines
+    assert [text.get_text() for text in needed.texts] == ["1/2"]
+    assert accuracy.get_xscale() == needed.get_xscale() == "log"
+
+
+def test_a_curve_that_got_nowhere_is_drawn_too(tmp_path: Path) -> None:
+    save_figure(recall_curve([OUTCOMES[2]]), tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_generalisation_marks_the_trained_length() -> None:
+    evaluations = [Evaluation(length, Score(0.1, 0.9, 100), "fresh") for length in (10, 1000, 100_000)]
+    (axes,) = generalisation(evaluations, 1000, 0.1).axes
+    assert [text.get_text().strip() for text in axes.texts] == ["trained up to here", "chance"]
+
+
+@pytest.mark.parametrize(("right", "size"), [(0, 10), (5, 10), (99, 100), (100, 100)])
+def test_intervals_are_wilsons(right: int, size: int) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(right, size).proportion_ci(method="wilson")
+    assert wilson(right / size, size) == pytest.approx((expected.low, expected.high), abs=1e-6)
