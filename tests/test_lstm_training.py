@@ -217,7 +217,7 @@ def test_a_run_writes_an_epochs_metrics_and_its_facts(tmp_path: Path, uninterrup
     assert [(point["epoch"], point["step"]) for point in points] == [(1, 5), (2, 10), (3, 15), (4, 20)]
     for point in points:
         assert set(point) == {
-            "step", "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
+            "step", "epoch", "sequences", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
         }  # fmt: skip
     folder = RunFolder.open(train(TINY, tmp_path / "run").path, "lstm")
     assert folder.record["status"] == "finished"

@@ -172,7 +172,7 @@ def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
     return Outcome(
         **asdict(cell),
         accuracy=folder.record["measured"]["accuracy"],
-        sequences=sum(config.epoch_size_at(point["length"]) for point in points),
+        sequences=points[-1]["sequences"],
         reached=points[-1]["length"] == cell.length and points[-1]["validation_accuracy"] >= config.threshold,
         seconds=folder.record["seconds"],
     )

@@ -156,7 +156,7 @@ def train(
         optimizers={"network": optimizer},
         generators={"dropout": stream(config.seed, "dropout", chosen_device)},
         tensors={"history": torch.zeros(most_batches, len(HISTORY), device=chosen_device)},
-        extra={"stage": 0},
+        extra={"stage": 0, "sequences": 0},
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
     best = BestWeights(network, state)
@@ -222,6 +222,7 @@ def train_epoch(
             best.save(session.folder)
             session.stop()
     check_losses(session)
+    state.extra["sequences"] += len(data)
     state.epoch += 1
     state.batch = 0
 
@@ -240,6 +241,7 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
     session.log(
         epoch=state.epoch,
         **({"length": length} if config.grow else {}),
+        sequences=state.extra["sequences"],
         train_loss=loss / count,
         train_accuracy=correct / count,
         validation_loss=validation.loss,

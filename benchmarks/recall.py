@@ -1,0 +1,139 @@
+"""What the LSTM reaches: each preset over several seeds, by its command, with time and memory. Takes hours.
+
+    python -m benchmarks.recall [GOAL ...]
+
+Runs stay in runs/recall; those that are finished are not run again, so the same command goes on after Ctrl-C.
+Results are kept in docs/measurements/recall.json after each run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.measure import machine
+from reviver.lstm.training import rank
+from reviver.runs.folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "runs" / "recall"
+RESULTS = ROOT / "docs" / "measurements" / "recall.json"
+
+
+class Goal(NamedTuple):
+    """A preset, and what its runs shall reach."""
+
+    preset: str
+    what: str
+    seeds: int
+    target: str
+    seconds: float | None = None
+    """Of training, at most."""
+    lengths: tuple[int, ...] = ()
+    """At which the trained network is measured on fresh sequences; none: at the run's own."""
+    least_best: float | None = None
+    """Validation accuracy of the best epoch, at least."""
+    least: float | None = None
+    """Accuracy at the first of `lengths`, or on the task's evaluation set, at least."""
+    most_loss: float | None = None
+    """Loss there, at most."""
+
+
+GOALS = (
+    Goal("report", "T = 5, the report's run", 10, "best epoch ≥ 99 %", least_best=0.99),
+    Goal(
+        "recall",
+        "T = 1000, one-hot",
+        5,
+        "≥ 99.5 %, ≤ 60 s",
+        60,
+        (1000, 10_000, 100_000, 1_000_000),
+        least=0.995,
+    ),
+    Goal("recall-scalar", "T = 1000, scalar", 5, "≥ 99 %, ≤ 150 s", 150, (1000, 10_000, 100_000), least=0.99),
+    Goal("recall-10000", "T = 10 000, one-hot", 5, "≥ 99 %, ≤ 240 s, ≤ 8 GB", 240, (10_000, 100_000), least=0.99),
+    Goal(
+        "recall-100000",
+        "T = 100 000, one-hot",
+        3,
+        "≥ 99 %, ≤ 40 min, ≤ 8 GB",
+        2400,
+        (100_000, 1_000_000),
+        least=0.99,
+    ),
+    Goal("adding", "adding problem, T = 750", 3, "loss ≤ 1/10 of the baseline", most_loss=0.1),
+    Goal("copy", "copy memory, T = 500", 3, "loss ≤ 1/10 of the baseline", most_loss=0.1),
+    Goal("row-mnist", "MNIST row by row", 3, "test ≥ 98.5 %", least=0.985),
+    Goal("pixel-mnist", "MNIST pixel by pixel", 1, "test ≥ 97 %", least=0.97),
+)
+
+
+def run(goal: Goal, seed: int) -> dict[str, Any]:
+    """Train and measure one seed of a goal; what is there already is kept."""
+    folder = RUNS / f"{goal.preset}-seed{seed}"
+    command = ["reviver", "lstm", "train", "--preset", goal.preset, "--seed", str(seed)]
+    peak = 0.0
+    if not (folder / "run.json").exists() or RunFolder.open(folder).status != "finished":
+        resume = ["--resume"] if (folder / "run.json").exists() else []
+        python = [sys.executable, "-m", *command, "--out", str(folder), *resume]
+        process = subprocess.Popen(python, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            raise SystemExit(f"{' '.join(command)} failed with status {status}")
+        peak = usage.ru_maxrss / 2**20
+        (folder / "peak.json").write_text(json.dumps(peak))
+    record = RunFolder.open(folder)
+    points = record.read_metrics()
+    evaluate = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder), "--json"]
+    for length in goal.lengths:
+        evaluate += ["--length", str(length)]
+    measured = json.loads(subprocess.run(evaluate, check=True, capture_output=True, text=True).stdout)["results"]
+    best = max(points, key=rank)
+    return {
+        "seed": seed,
+        "command": " ".join(command),
+        "epochs": points[-1]["epoch"],
+        "sequences": points[-1]["sequences"],
+        "seconds": record.record["seconds"],
+        "peak_gb": json.loads((folder / "peak.json").read_text()),
+        "train_accuracy": points[-1]["train_accuracy"],
+        "validation_accuracy": points[-1]["validation_accuracy"],
+        "best_validation_accuracy": best["validation_accuracy"],
+        "evaluations": measured,
+    }
+
+
+def reached(goal: Goal, row: dict[str, Any]) -> bool:
+    """Whether a run reached its goal."""
+    first = row["evaluations"][0]
+    return (
+        (goal.seconds is None or row["seconds"] <= goal.seconds)
+        and (goal.least_best is None or row["best_validation_accuracy"] >= goal.least_best)
+        and (goal.least is None or first["accuracy"] >= goal.least)
+        and (goal.most_loss is None or first["loss"] <= goal.most_loss * first["baseline"])
+    )
+
+
+def main() -> None:
+    names = sys.argv[1:] or [goal.preset for goal in GOALS]
+    unknown = set(names) - {goal.preset for goal in GOALS}
+    if unknown:
+        raise SystemExit(f"{', '.join(unknown)}: unknown; choose from {', '.join(goal.preset for goal in GOALS)}")
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"title": "What the LSTM reaches", "goals": {}}
+    for goal in GOALS:
+        if goal.preset not in names:
+            continue
+        rows: list[dict[str, Any]] = []
+        for seed in range(goal.seeds):
+            print(f"{goal.preset}, seed {seed} ...", file=sys.stderr, flush=True)
+            row = run(goal, seed)
+            rows.append({**row, "reached": reached(goal, row)})
+            results["machine"] = machine()
+            results["goals"][goal.preset] = {"what": goal.what, "target": goal.target, "rows": rows}
+            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
