@@ -7,9 +7,7 @@ Files are not trusted: sizes are compared with the file before memory is taken, 
 
 import gzip
 import struct
-import textwrap
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +23,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import DataError
+from reviver.npz import DEFLATE_MAX_RATIO, damaged, npz_names, read_npy, read_npz
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 IDX_IMAGES, IDX_LABELS = 0x803, 0x801
-DEFLATE_MAX_RATIO = 1032
-"""No deflate stream expands further; a header that claims more is wrong."""
 RESIZE_CHUNK = 4096
 
 Result = TypeVar("Result")
@@ -105,18 +102,18 @@ def read_idx(path: Path, magic: int) -> Tensor:
         with _open_maybe_gzip(path) as file:
             header = file.read(4 * (1 + dimensions))
             if len(header) < 4 * (1 + dimensions):
-                raise _damaged(path, "its header is cut off")
+                raise damaged(path, "its header is cut off")
             found, *shape = struct.unpack(f">{1 + dimensions}I", header)
             if found != magic:
-                raise _damaged(path, f"its magic number is {found:#x} where {magic:#x} is due")
+                raise damaged(path, f"its magic number is {found:#x} where {magic:#x} is due")
             size = prod(shape)
             if size > file_size * DEFLATE_MAX_RATIO:
-                raise _damaged(path, f"its header claims {size} bytes, more than the file can hold")
+                raise damaged(path, f"its header claims {size} bytes, more than the file can hold")
             data = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, f"it cannot be read ({error})") from error
+        raise damaged(path, f"it cannot be read ({error})") from error
     if len(data) != size:
-        raise _damaged(path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}")
+        raise damaged(path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}")
     return (
         torch.frombuffer(bytearray(data), dtype=torch.uint8).view(shape)
         if size
@@ -141,7 +138,7 @@ def _read_idx_folder(folder: Path, images_path: Path) -> ImageSet:
     labels_path = images_path.with_name(images_path.name.replace("images", "labels").replace("idx3", "idx1"))
     labels = read_idx(labels_path, IDX_LABELS).long() if labels_path.exists() else None
     if labels is not None and len(labels) != len(images):
-        raise _damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
+        raise damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
     return ImageSet(images.unsqueeze(1), labels, folder.name)
 
 
@@ -175,7 +172,7 @@ def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
             with Image.open(path) as image:
                 return use(image)
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
-        raise _damaged(path, f"it cannot be read ({error})") from error
+        raise damaged(path, f"it cannot be read ({error})") from error
 
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:
@@ -183,47 +180,16 @@ def _scale_16_bit(image: Image.Image) -> Image.Image:
 
 
 def _read_arrays(path: Path) -> ImageSet:
-    try:
-        array = _read_npz(path) if path.suffix == ".npz" else _read_npy(path)
-    except DataError:
-        raise
-    except Exception as error:  # so do NumPy and zipfile: SyntaxError, TokenError, BadZipFile, zlib.error ...
-        raise _damaged(path, f"it cannot be read ({error})") from error
+    array = _read_npz_images(path) if path.suffix == ".npz" else read_npy(path)
     return ImageSet(_as_images(path, array), None, path.stem)
 
 
-def _read_npz(path: Path) -> np.ndarray[Any, Any]:
+def _read_npz_images(path: Path) -> np.ndarray[Any, Any]:
     """The array called `images` of an .npz, or its only array."""
-    with zipfile.ZipFile(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        if "images" not in members and len(members) != 1:
-            raise _damaged(path, f"it has the arrays {', '.join(members) or 'none'}; call the one to use images")
-        info = members.get("images") or next(iter(members.values()))
-        if info.file_size > max(info.compress_size, 1) * DEFLATE_MAX_RATIO:
-            raise _damaged(path, f"{info.filename} claims {info.file_size} bytes, more than the file can hold")
-        with archive.open(info) as file:
-            return _read_npy_stream(path, file, info.file_size)
-
-
-def _read_npy(path: Path) -> np.ndarray[Any, Any]:
-    with path.open("rb") as file:
-        return _read_npy_stream(path, file, path.stat().st_size)
-
-
-def _read_npy_stream(path: Path, file: IO[bytes], file_size: int) -> np.ndarray[Any, Any]:
-    """Read one array after comparing its header with the size of the data. Objects are refused."""
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, is_fortran, dtype = read_header(file)
-    if dtype.hasobject:
-        raise _damaged(path, "it holds Python objects (a pickle), which could run code; save a plain array of numbers")
-    size = prod(shape) * dtype.itemsize
-    if size > file_size:
-        raise _damaged(path, f"its header claims {size} bytes and it holds {file_size}")
-    data = file.read(size)
-    if len(data) != size:
-        raise _damaged(path, f"its header claims {size} bytes and it holds {len(data)}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
+    names = npz_names(path)
+    if "images" not in names and len(names) != 1:
+        raise damaged(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
+    return read_npz(path, "images" if "images" in names else names[0])
 
 
 def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
@@ -233,7 +199,7 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise _damaged(
+        raise damaged(
             path,
             f"an array of shape {list(array.shape)} is not images; give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3",
         )
@@ -245,10 +211,10 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
             return to_pixels(torch.from_numpy(array.astype(np.float32)) * 2 - 1)
         if -1 <= low <= high <= 1:
             return to_pixels(torch.from_numpy(array.astype(np.float32)))
-        raise _damaged(
+        raise damaged(
             path, f"its numbers go from {low:g} to {high:g}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]"
         )
-    raise _damaged(
+    raise damaged(
         path,
         f"an array of {array.size} {array.dtype} is not images; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]",
     )
@@ -273,7 +239,3 @@ def _fit(data: ImageSet, size: int) -> ImageSet:
 def _resize(images: Tensor, size: int) -> Tensor:
     resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
     return resized.round().clamp(0, 255).to(torch.uint8)
-
-
-def _damaged(path: Path, problem: str) -> DataError:
-    return DataError(f"{path}: {textwrap.shorten(problem, 200)}; replace the file or take it out")
