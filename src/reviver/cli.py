@@ -140,6 +140,23 @@ def lstm_predict(request: Request) -> None:
     show(request, {"digits": digits, **prediction._asdict(), "trained_digits": trained}, "\n".join(lines))
 
 
+def lstm_trace(request: Request) -> None:
+    """`reviver lstm trace`."""
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.lstm.evaluation import parse_digits
+    from reviver.lstm.trace import find_layer, numbers_of, trace_digits
+    from reviver.lstm.trace_figures import trace_figure
+
+    options = request.options
+    digits, out = parse_digits(options.digits), Path(options.out)
+    check_figure_path(out)
+    run = open_lstm(request)
+    index = find_layer(run.network.lstm, options.layer, options.direction)
+    trace = trace_digits(run.network, run.config, digits)
+    save_figure(trace_figure(trace, digits, index), out)
+    show(request, {"out": options.out, "digits": digits, "right": digits[0], **numbers_of(trace)}, options.out)
+
+
 def gan_train(request: Request) -> None:
     """`reviver gan train`."""
     from reviver.gan.training import train
@@ -184,6 +201,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
     ("lstm", "train"): lstm_train,
     ("lstm", "evaluate"): lstm_evaluate,
     ("lstm", "predict"): lstm_predict,
+    ("lstm", "trace"): lstm_trace,
     ("gan", "train"): gan_train,
     ("gan", "sample"): gan_sample,
     ("gan", "interpolate"): gan_interpolate,

@@ -3,6 +3,8 @@
 Figures are made without pyplot, so that no state outlives them and nothing needs a screen.
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -12,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from reviver.errors import ConfigError
-from reviver.runs.files import replacing
+from reviver.runs.files import explained, replacing
 
 FORMATS = ("pdf", "svg", "png")
 TRAIN_COLOR, VALIDATION_COLOR, CHANCE_COLOR = "#0b6fa4", "#d1600a", "#6b6b6b"
@@ -26,17 +28,41 @@ def styled() -> Iterator[None]:
         yield
 
 
+def check_figure_path(path: Path) -> None:
+    """Refuse, before any work is done, a `path` that `save_figure` could not write to.
+
+    Raises:
+        ConfigError: if the ending is of no known format.
+        RunFolderError: if the file cannot be written.
+    """
+    _format_of(path)
+    with explained(path):
+        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        if not nearest.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if path.is_dir():
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(nearest, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Save `figure` in the format of the path's ending, whole or not at all, without a date in it.
 
     Raises:
         ConfigError: if the ending is of no known format.
+        RunFolderError: if the file cannot be written.
     """
+    kind = _format_of(path)
+    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    with styled(), replacing(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=dates[kind])
+
+
+def _format_of(path: Path) -> str:
     kind = path.suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise ConfigError(
             f"out: {path} has no ending that a figure can be saved as; choose from .{', .'.join(FORMATS)}"
         )
-    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-    with styled(), replacing(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=dates[kind])
+    return kind
