@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -55,8 +56,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     kind = _format_of(path)
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-    with styled(), replacing(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=dates[kind])
+    content = BytesIO()  # a PDF that a full disk cuts short would leave its file open
+    with styled():
+        figure.savefig(content, format=kind, metadata=dates[kind])
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getvalue())
 
 
 def _format_of(path: Path) -> str:

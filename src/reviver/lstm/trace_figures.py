@@ -144,14 +144,14 @@ def _draw_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> N
     look = {"marker": "o", "markersize": 3} if steps <= MOST_LABELLED_STEPS else {"linewidth": 0.9}
     for (name, values), color in zip(norms.items(), (TRAIN_COLOR, VALIDATION_COLOR), strict=True):
         shown = np.where(values > 0, values, np.nan)  # 0 has no place on a log axis
-        axes.plot(distance, shown, color=color, label=f"‖∂loss/∂{name}‖", **look)
+        axes.plot(distance, shown, color=color, label=f"‖∂loss/∂{name}‖", clip_on=False, **look)
     positive = np.concatenate([values[values > 0] for values in norms.values()])
     axes.set_yscale("log")
     if len(positive):
         powers = np.log10(positive)
         axes.set_ylim(10 ** np.floor(powers.min()), 10 ** np.floor(powers.max() + 1))
     axes.set_xlim(-0.5, steps - 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     if not reverse:
         axes.invert_xaxis()
     axes.set(title="Gradient of the final loss", xlabel="steps before the layer's last one", ylabel="norm")
