@@ -280,6 +280,16 @@ def test_a_map_shows_its_values_with_the_units_in_order(name: str) -> None:
     assert axes.get_ylim() == (6.5, 0.5)
 
 
+@pytest.mark.parametrize(("steps", "marked"), [(4, [1, 2, 3, 4]), (300, [300])])
+def test_the_right_class_is_framed_and_the_prediction_dotted(steps: int, marked: list[int]) -> None:
+    figure, traced = draw(steps)
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left").startswith("Next digit"))
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), marked)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), traced.probabilities[[t - 1 for t in marked], 0].argmax(1))
+    frame = axes.patches[0].get_path().transformed(axes.patches[0].get_patch_transform()).get_extents()
+    assert (frame.x0, frame.y0, frame.x1, frame.y1) == (0.5, 0.5, steps + 0.5, 1.5)
+
+
 @pytest.mark.parametrize(("index", "distances"), [(0, [4, 3, 2, 1, 0]), (1, [0, 1, 2, 3, 4])])
 def test_gradients_are_drawn_against_the_distance_from_the_end(index: int, distances: list[int]) -> None:
     figure, traced = draw(5, 1, True, index)

@@ -120,18 +120,32 @@ def _label_steps(axes: Axes, digits: Sequence[int], *, is_lowest: bool) -> None:
 
 
 def _draw_probabilities(axes: Axes, probabilities: Values, right: int) -> None:
-    """Draw the probabilities [T, C] after each step, with the row of the right class framed, the prediction marked."""
+    """Draw the probabilities [T, C] after each step: the row of the right class framed, a dot on the most probable one.
+
+    Of many steps only the last has its dot, which is the prediction.
+    """
     steps, classes = probabilities.shape
-    predicted = int(probabilities[-1].argmax())
+    predicted = probabilities.argmax(1)  # [T]
     _heat_map(axes, probabilities, SEQUENTIAL, (0.0, 1.0), first_row=0)
     frame = Rectangle(
         (0.5, right - 0.5), steps, 1, fill=False, edgecolor=VALIDATION_COLOR, linewidth=1.3, clip_on=False
     )
     axes.add_patch(frame)
+    first = 0 if steps <= MOST_LABELLED_STEPS else steps - 1
+    axes.plot(
+        range(first + 1, steps + 1),
+        predicted[first:],
+        "o",
+        color="white",
+        markeredgecolor="black",
+        markeredgewidth=0.6,
+        markersize=3.2,
+        clip_on=False,
+    )
     axes.set_yticks(range(classes))
     axes.tick_params(axis="y", labelsize=6.5)
     axes.get_yticklabels()[right].set(color=VALIDATION_COLOR, fontweight="bold")
-    axes.set(title=f"Next digit: {predicted} predicted, {right} right", ylabel="digit")
+    axes.set(title=f"Next digit: {predicted[-1]} predicted, {right} right", ylabel="digit")
 
 
 def _draw_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> None:
