@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from reviver.config import check_choice, check_whole
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.evaluation import check_digits
+from reviver.lstm.evaluation import as_input
 from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
 from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks import encode_digits
 
 DIRECTIONS = ("forward", "backward")
 MAX_STEPS = 10_000
@@ -96,12 +95,10 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
     Raises:
         DataError: if there is no digit, one is not in 0 ... 9, or there are more than `MAX_STEPS`.
     """
-    check_digits(digits)
     if len(digits) > MAX_STEPS:
         raise DataError(f"digits: {len(digits)} are too many to be drawn; give at most {MAX_STEPS}")
-    device = network.W_out.device
-    x = encode_digits(torch.tensor([digits]), config.input).to(device)
-    return trace(network, x, torch.tensor(digits[:1], device=device))
+    x = as_input(digits, network, config)
+    return trace(network, x, torch.tensor(digits[:1], device=x.device))
 
 
 def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:
@@ -135,9 +132,10 @@ def _trace_layer(layer: LSTMLayer, x: Tensor, start: Tensor, *, reverse: bool) -
     masks = layer._masks(x, None)  # [T, B, H] or None
     h = c = start  # [B, H]
     steps: list[LSTMTrace] = []
+    x_t = x.unbind()  # the gradient of x[t] alone would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        gates = layer.gates(x[t], h)
-        h, c = layer.step(x[t], h, c, None if masks is None else masks[t])
+        gates = layer.gates(x_t[t], h)
+        h, c = layer.step(x_t[t], h, c, None if masks is None else masks[t])
         steps.append(LSTMTrace(*gates, c, h))
     return steps[::-1] if reverse else steps
 
