@@ -21,7 +21,6 @@ from reviver.lstm.network import LSTMClassifier, LSTMLayer
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.trace import CHUNK, MAX_STEPS, ClassifierTrace, find_layer, numbers_of, trace, trace_digits
 from reviver.lstm.trace_figures import MOST_LABELLED_STEPS, PANELS, trace_figure
-from reviver.lstm.training import build_network
 
 KINDS = pytest.mark.parametrize(
     ("num_layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)], ids=["one", "two", "bi", "two-bi"]
@@ -107,8 +106,8 @@ def test_probabilities_after_a_step_are_those_of_the_beginning_up_to_there(
 
 @pytest.mark.parametrize("encoding", ["scalar", "onehot"])
 def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
-    config = LSTMConfig(input=encoding, hidden_size=8)
-    network = build_network(config).eval()
+    config = LSTMConfig(input=encoding)
+    network = LSTMClassifier(1 if encoding == "scalar" else 10, 8, 10).eval()
     digits = [7, 1, 0, 3, 0, 1]
     numbers = numbers_of(trace_digits(network, config, digits))
     expected = predict(network, config, digits)
@@ -206,15 +205,13 @@ def test_small_gradients_have_norms_too() -> None:
 
 @pytest.mark.parametrize("digits", [[], [10], [-1, 2]])
 def test_only_digits(digits: list[int]) -> None:
-    config = LSTMConfig(hidden_size=2)
     with pytest.raises(DataError, match=r"digits: .* is not possible; give at least one digit, each from 0 to 9"):
-        trace_digits(build_network(config), config, digits)
+        trace_digits(LSTMClassifier(1, 2, 10), LSTMConfig(), digits)
 
 
 def test_not_too_many_digits() -> None:
-    config = LSTMConfig(hidden_size=2)
     with pytest.raises(DataError, match="digits: 10001 are too many to be drawn; give at most 10000"):
-        trace_digits(build_network(config), config, [1] * (MAX_STEPS + 1))
+        trace_digits(LSTMClassifier(1, 2, 10), LSTMConfig(), [1] * (MAX_STEPS + 1))
 
 
 def test_finding_a_layer() -> None:
@@ -235,10 +232,10 @@ def test_finding_a_layer() -> None:
 def draw(
     steps: int, num_layers: int = 1, bidirectional: bool = False, index: int = 0
 ) -> tuple[Figure, ClassifierTrace]:
-    config = LSTMConfig(input="onehot", hidden_size=6, num_layers=num_layers, bidirectional=bidirectional)
-    network = build_network(config).eval()
+    network = LSTMClassifier(10, 6, 10, num_layers, bidirectional=bidirectional)
+    network.reset_parameters(torch.Generator().manual_seed(0))
     digits = [(3 * t + 1) % 10 for t in range(steps)]
-    traced = trace_digits(network, config, digits)
+    traced = trace_digits(network, LSTMConfig(input="onehot"), digits)
     return trace_figure(traced, digits, index), traced
 
 
