@@ -116,18 +116,20 @@ def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
     assert numbers["loss"] == pytest.approx(-np.log(expected.probabilities[7]), abs=1e-5)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_a_trace_leaves_the_network_as_it_was_and_has_no_dropout(training: bool) -> None:
-    network = make_network(2).train(training)
+def test_a_trace_needs_no_gradients_and_leaves_none() -> None:
+    network = make_network(2)
     x, classes = make_batch(dtype=torch.float32)
     with torch.no_grad():
         first = trace(network, x, classes)
     assert all(parameter.grad is None for parameter in network.parameters())
-    assert network.training == training
-    network.requires_grad_(requires_grad=False)
-    second = trace(network.eval(), x, classes)
+    second = trace(network.requires_grad_(requires_grad=False), x, classes)
     torch.testing.assert_close(first.gradient_h, second.gradient_h)
     torch.testing.assert_close(first.layers[1].h, second.layers[1].h)
+
+
+def test_a_network_in_training_is_not_traced() -> None:
+    with pytest.raises(ConfigError, match=r"network: is in training mode; call network.eval\(\) before a trace"):
+        trace(make_network().train(), *make_batch(dtype=torch.float32))
 
 
 # The gradients
@@ -206,12 +208,12 @@ def test_small_gradients_have_norms_too() -> None:
 @pytest.mark.parametrize("digits", [[], [10], [-1, 2]])
 def test_only_digits(digits: list[int]) -> None:
     with pytest.raises(DataError, match=r"digits: .* is not possible; give at least one digit, each from 0 to 9"):
-        trace_digits(LSTMClassifier(1, 2, 10), LSTMConfig(), digits)
+        trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), digits)
 
 
 def test_not_too_many_digits() -> None:
     with pytest.raises(DataError, match="digits: 10001 are too many to be drawn; give at most 10000"):
-        trace_digits(LSTMClassifier(1, 2, 10), LSTMConfig(), [1] * (MAX_STEPS + 1))
+        trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), [1] * (MAX_STEPS + 1))
 
 
 def test_finding_a_layer() -> None:
@@ -232,7 +234,7 @@ def test_finding_a_layer() -> None:
 def draw(
     steps: int, num_layers: int = 1, bidirectional: bool = False, index: int = 0
 ) -> tuple[Figure, ClassifierTrace]:
-    network = LSTMClassifier(10, 6, 10, num_layers, bidirectional=bidirectional)
+    network = LSTMClassifier(10, 6, 10, num_layers, bidirectional=bidirectional).eval()
     network.reset_parameters(torch.Generator().manual_seed(0))
     digits = [(3 * t + 1) % 10 for t in range(steps)]
     traced = trace_digits(network, LSTMConfig(input="onehot"), digits)

@@ -34,7 +34,7 @@ class LSTMTrace(NamedTuple):
 
 
 class ClassifierTrace(NamedTuple):
-    """What an `LSTMClassifier` computes on the way from x to its logits, without dropout."""
+    """What an `LSTMClassifier` computes on the way from x to its logits."""
 
     layers: list[LSTMTrace]
     """Ordered as `LSTM.layers` are: layer 0 forward, layer 0 backward, layer 1 forward, ..."""
@@ -59,7 +59,12 @@ def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrac
 
     h_t acts on the loss through the gates of the next step (and the layers above), c_t also directly through
     c_{t+1} = f_{t+1} ⊙ c_t + ...: their gradients are the total ones, over all those paths.
+
+    Raises:
+        ConfigError: if `network` is in training mode, where dropout would blur what it computes.
     """
+    if network.training:
+        raise ConfigError("network: is in training mode; call network.eval() before a trace")
     lstm = network.lstm
     start = x.new_zeros(len(x), lstm.hidden_size, requires_grad=True)  # [B, H]; so that all states have gradients
     inputs = x.transpose(0, 1)  # [T, B, I]

@@ -31,6 +31,7 @@ SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 MOST_LABELLED_STEPS = 20
 """Up to so many steps each is labelled with its digit."""
 LEAST_CELLS = 1000
+"""Of a heat map in each direction, more than a print has dots."""
 
 
 def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> Figure:
