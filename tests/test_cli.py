@@ -297,6 +297,7 @@ def test_results_as_json_are_one_line_on_stdout(run: Run, tmp_path: Path) -> Non
         f"gan train {TINY_GAN} --out {tmp_path / 'g'}",
         "lstm evaluate l --length 3 --length 5",
         "lstm predict l '1 2'",
+        f"lstm trace l '1 2' --out {tmp_path / 'trace.pdf'}",
         f"gan sample g --out {tmp_path / 'grid.png'}",
         f"gan interpolate g --out {tmp_path / 'walk.pdf'}",
     ):
@@ -357,6 +358,45 @@ def test_predict_says_when_the_length_is_not_the_trained_one(run: Run) -> None:
     assert text.endswith("trained on 2 digits, given 3\n")
 
 
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_trace(checkpoint: str, run: Run, tmp_path: Path) -> None:
+    arguments = f"'1 2 2' --checkpoint {checkpoint}"
+    result = json.loads(run(f"lstm trace l {arguments} --out {tmp_path / 'trace.png'} --json").out)
+    prediction = json.loads(run(f"lstm predict l {arguments} --json").out)
+    assert result["out"] == str(tmp_path / "trace.png")
+    assert (result["digits"], result["right"], result["digit"]) == ([1, 2, 2], 1, prediction["digit"])
+    assert result["probabilities"][-1] == pytest.approx(prediction["probabilities"], abs=1e-6)
+    assert [len(row) for row in result["probabilities"]] == [10, 10, 10]
+    assert result["loss"] == pytest.approx(-np.log(prediction["probabilities"][1]), abs=1e-5)
+    (layer,) = result["layers"]
+    assert (layer["layer"], layer["direction"]) == (1, "forward")
+    assert len(layer["gradient_h"]) == len(layer["gradient_c"]) == 3
+    with Image.open(tmp_path / "trace.png") as image:
+        assert image.width > 1000
+
+
+def test_a_trace_goes_to_trace_pdf_by_default(run: Run, workspace: Path, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        result = run(f"lstm trace {workspace / 'l'} '1 2'")
+        assert (result.code, result.out) == (0, "trace.pdf\n")
+        assert [path.name for path in tmp_path.iterdir()] == ["trace.pdf"]
+        assert (tmp_path / "trace.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_layer_and_a_direction_are_traced(run: Run, tmp_path: Path) -> None:
+    deep = tmp_path / "deep"
+    assert run(f"lstm train {TINY_LSTM} --num_layers 2 --bidirectional true --out {deep} --quiet").code == 0
+    pictures = []
+    for choice in ("", "--layer 2 --direction forward", "--layer 2 --direction backward", "--layer 1"):
+        result = run(f"lstm trace {deep} '1 2' --out {tmp_path / 'new' / 'trace.svg'} {choice} --json")
+        assert result.code == 0, result.err
+        layers = [(one["layer"], one["direction"]) for one in json.loads(result.out)["layers"]]
+        assert layers == [(1, "forward"), (1, "backward"), (2, "forward"), (2, "backward")]
+        pictures.append((tmp_path / "new" / "trace.svg").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert len(set(pictures)) == 3
+
+
 def test_samples_as_numbers_can_be_drawn_again_from_their_latents(run: Run, tmp_path: Path) -> None:
     result = run(f"gan sample g --n 30 --seed 4 --out {tmp_path / 'samples.npz'} --json")
     assert json.loads(result.out) == {"out": str(tmp_path / "samples.npz"), "shape": [30, 1, 8, 8], "seed": 4}
@@ -414,7 +454,7 @@ WRONG = {
     # commands
     "foo": "^command: 'foo' is unknown; choose from report, lstm, gan",
     "repot": r"^command: 'repot' is unknown; did you mean report\?",
-    "lstm": "^command: none is given after reviver lstm; choose from train, evaluate, predict, curve",
+    "lstm": "^command: none is given after reviver lstm; choose from train, evaluate, predict, curve, trace",
     "gan trian": r"^command: 'trian' is unknown; did you mean train\?",
     # options
     "--bogus": "^--bogus: there is no such option; see reviver --help",
@@ -486,6 +526,22 @@ WRONG = {
     "lstm evaluate odd": "^odd/run.json: .* is missing; the run folder was damaged or written by another version",
     "gan sample cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
     "lstm predict l '1 2' --checkpoint first": "^checkpoint: 'first' is unknown; choose from last, best",
+    # traces
+    "lstm trace l": "^DIGITS: not given; see reviver lstm trace --help",
+    "lstm trace l '1 x'": "^digits: 'x' in '1 x' is not a digit",
+    f"lstm trace l {'1' * 10_001}": "^digits: 10001 are too many to be drawn; give at most 10000",
+    "lstm trace l '1 2' --out trace.jpg": "^out: trace.jpg has no ending that a figure can be saved as; choose from .pdf",
+    "lstm trace nothing '1 2' --out trace": "^out: trace has no ending that a figure can be saved as",
+    "lstm trace nothing '1 2' --out notes.txt/t.pdf": "^notes.txt/t.pdf: cannot be written .*; a part of this path is a file",
+    "lstm trace l '1 2' --out /proc/t.pdf": "^/proc/t.pdf: cannot be written",
+    "lstm trace nothing '1 2'": "^nothing: does not exist; give the folder that a train command wrote",
+    "lstm trace g '1 2'": "^g: holds a run of kind 'gan', not 'lstm'; use the reviver gan commands",
+    "lstm trace l '1 2' --checkpoint first": "^checkpoint: 'first' is unknown; choose from last, best",
+    "lstm trace l '1 2' --layer top": "^layer: 'top' is not possible; give a whole number",
+    "lstm trace l '1 2' --layer 2": "^layer: 2 is not possible; give a whole number from 1 to 1",
+    "lstm trace l '1 2' --layer 0": "^layer: 0 is not possible; give a whole number from 1 to 1",
+    "lstm trace l '1 2' --direction up": "^direction: 'up' is unknown; choose from forward, backward",
+    "lstm trace l '1 2' --direction backward": "^direction: 'backward' is not possible, since this run reads forward only",
     # samples and walks
     "gan sample g --n 0": "^n: 0 is not possible; give a whole number from 1",
     "gan sample g --n many": "^n: 'many' is not possible; give a whole number",
@@ -606,6 +662,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: 
         f"gan sample g --n 500 --out {small_disk / 'samples.npz'}",
         f"gan sample g --out {small_disk / 'grid.png'}",
         f"gan interpolate g --out {small_disk / 'walk.pdf'}",
+        f"lstm trace l '1 2' --out {small_disk / 'trace.pdf'}",
         f"lstm train {TINY_LSTM} --quiet --out {small_disk / 'l'}",
     ):
         result = run(arguments)

@@ -65,6 +65,7 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     _add(verbs, "evaluate", _lstm_evaluate_parser())
     _add(verbs, "predict", _lstm_predict_parser())
     _add(verbs, "curve", _lstm_curve_parser())
+    _add(verbs, "trace", _lstm_trace_parser())
     gan = _add(commands, "gan", _new_parser("Train and use the GAN.", "reviver gan train --help"))
     verbs = gan.add_subcommands(dest="verb", metavar="COMMAND", required=True)
     _add(verbs, "train", _gan_train_parser(arguments))
@@ -226,6 +227,37 @@ def _lstm_predict_parser() -> ArgumentParser:
     parser = _new_parser("Say which digit a trained LSTM expects next.", 'reviver lstm predict runs/lstm "1 2 3 2"')
     parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
     parser.add_argument("digits", metavar="DIGITS", type=str, help='Digits such as "1 2 3 2".')
+    return _with_common_options(_with_checkpoint(parser))
+
+
+def _lstm_trace_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Draw what a trained LSTM computes at each step: gates, states, probabilities, gradients.",
+        'reviver lstm trace runs/lstm "1 2 3 2"                   into trace.pdf\n'
+        'reviver lstm trace runs/deep "1 2 3 2" --layer 1 --out layer1.png\n'
+        'reviver lstm trace runs/long "$(cat digits.txt)" --json',
+    )
+    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
+    parser.add_argument(
+        "digits",
+        metavar="DIGITS",
+        type=str,
+        help='A palindrome without its last digit, such as "1 2 3 2"; the right answer is the first digit.',
+    )
+    parser.add_argument(
+        "--layer",
+        type=int,
+        metavar="N",
+        help="The layer to draw: 1 reads the digits; by default the last, which answers.",
+    )
+    parser.add_argument(
+        "--direction",
+        type=str,
+        default="forward",
+        metavar="WAY",
+        help="Of a bidirectional run: forward or backward.",
+    )
+    parser.add_argument("--out", type=str, default="trace.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg.")
     return _with_common_options(_with_checkpoint(parser))
 
 

@@ -180,6 +180,23 @@ def lstm_curve(request: Request) -> None:
     show(request, {"out": options.out, "rows": rows}, "\n".join(lines))
 
 
+def lstm_trace(request: Request) -> None:
+    """`reviver lstm trace`."""
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.lstm.evaluation import parse_digits
+    from reviver.lstm.trace import find_layer, numbers_of, trace_digits
+    from reviver.lstm.trace_figures import trace_figure
+
+    options = request.options
+    digits, out = parse_digits(options.digits), Path(options.out)
+    check_figure_path(out)
+    run = open_lstm(request)
+    index = find_layer(run.network.lstm, options.layer, options.direction)
+    trace = trace_digits(run.network, run.config, digits)
+    save_figure(trace_figure(trace, digits, index), out)
+    show(request, {"out": options.out, "digits": digits, "right": digits[0], **numbers_of(trace)}, options.out)
+
+
 def gan_train(request: Request) -> None:
     """`reviver gan train`."""
     from reviver.gan.training import train
@@ -225,6 +242,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
     ("lstm", "evaluate"): lstm_evaluate,
     ("lstm", "predict"): lstm_predict,
     ("lstm", "curve"): lstm_curve,
+    ("lstm", "trace"): lstm_trace,
     ("gan", "train"): gan_train,
     ("gan", "sample"): gan_sample,
     ("gan", "interpolate"): gan_interpolate,

@@ -3,16 +3,19 @@
 Figures are made without pyplot, so that no state outlives them and nothing needs a screen.
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from reviver.errors import ConfigError
-from reviver.runs.files import replacing
+from reviver.runs.files import explained, replacing
 
 FORMATS = ("pdf", "svg", "png")
 TRAIN_COLOR, VALIDATION_COLOR, CHANCE_COLOR = "#0b6fa4", "#d1600a", "#6b6b6b"
@@ -27,15 +30,21 @@ def styled() -> Iterator[None]:
 
 
 def check_figure_path(path: Path) -> None:
-    """Refuse a path whose ending is of no known format.
+    """Refuse, before any work is done, a `path` that `save_figure` could not write to.
 
     Raises:
-        ConfigError: if it is so.
+        ConfigError: if the ending is of no known format.
+        RunFolderError: if the file cannot be written.
     """
-    if path.suffix.removeprefix(".").lower() not in FORMATS:
-        raise ConfigError(
-            f"out: {path} has no ending that a figure can be saved as; choose from .{', .'.join(FORMATS)}"
-        )
+    _format_of(path)
+    with explained(path):
+        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        if not nearest.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if path.is_dir():
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(nearest, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -43,9 +52,21 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     Raises:
         ConfigError: if the ending is of no known format.
+        RunFolderError: if the file cannot be written.
     """
-    check_figure_path(path)
-    kind = path.suffix.removeprefix(".").lower()
+    kind = _format_of(path)
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-    with styled(), replacing(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=dates[kind])
+    content = BytesIO()  # a PDF that a full disk cuts short would leave its file open
+    with styled():
+        figure.savefig(content, format=kind, metadata=dates[kind])
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+
+
+def _format_of(path: Path) -> str:
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        raise ConfigError(
+            f"out: {path} has no ending that a figure can be saved as; choose from .{', .'.join(FORMATS)}"
+        )
+    return kind

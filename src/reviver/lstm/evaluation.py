@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.lstm.presets import LSTMConfig
@@ -56,11 +57,19 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     Raises:
         DataError: if there is none, or one is not in 0 ... 9.
     """
+    probabilities = network(as_input(digits, network, config)).softmax(1)[0].tolist()
+    return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
+
+
+def as_input(digits: list[int], network: LSTMClassifier, config: LSTMConfig) -> Tensor:
+    """Return `digits` as `network` reads them, [1, T, I].
+
+    Raises:
+        DataError: if there is none, or one is not in 0 ... 9.
+    """
     if not digits or not all(0 <= digit < NUM_DIGITS for digit in digits):
         raise DataError(f"digits: {digits} is not possible; give at least one digit, each from 0 to 9")
-    x = encode_digits(torch.tensor([digits]), config.input).to(network.W_out.device)
-    probabilities = network(x).softmax(1)[0].tolist()
-    return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
+    return encode_digits(torch.tensor([digits]), config.input).to(network.W_out.device)
 
 
 def parse_digits(text: str) -> list[int]:

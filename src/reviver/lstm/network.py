@@ -28,6 +28,15 @@ class LSTMState(NamedTuple):
     c: Tensor
 
 
+class LSTMGates(NamedTuple):
+    """The gates of a layer and its cell candidate at a step, [B, H] each."""
+
+    i: Tensor
+    f: Tensor
+    g: Tensor
+    o: Tensor
+
+
 class LSTMLayer(nn.Module):
     """One layer of an LSTM in one direction.
 
@@ -98,12 +107,17 @@ class LSTMLayer(nn.Module):
             nn.init.zeros_(bias)
         nn.init.ones_(self.b_f)
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Advance the state by one step: x [B, I], h and c [B, H], mask [B, H] or None; returns the new h and c."""
+    def gates(self, x: Tensor, h: Tensor) -> LSTMGates:
+        """Open the gates of a step: x [B, I], h before the step [B, H]."""
         i = torch.sigmoid(x @ self.W_i.T + h @ self.U_i.T + self.b_i)  # [B, H]
         f = torch.sigmoid(x @ self.W_f.T + h @ self.U_f.T + self.b_f)  # [B, H]
         g = torch.tanh(x @ self.W_c.T + h @ self.U_c.T + self.b_c)  # [B, H]
         o = torch.sigmoid(x @ self.W_o.T + h @ self.U_o.T + self.b_o)  # [B, H]
+        return LSTMGates(i, f, g, o)
+
+    def step(self, x: Tensor, h: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Advance the state by one step: x [B, I], h and c [B, H], mask [B, H] or None; returns the new h and c."""
+        i, f, g, o = self.gates(x, h)
         c = f * c + i * g  # [B, H]
         h_previous, h = h, o * torch.tanh(c)  # [B, H]
         if mask is not None:

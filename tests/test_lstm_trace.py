@@ -1,0 +1,372 @@
+"""Looking inside an LSTM: the same values as the forward pass, right gradients, and a figure that shows them."""
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.figures import FORMATS, check_figure_path, save_figure
+from reviver.lstm import operator
+from reviver.lstm.evaluation import predict
+from reviver.lstm.network import LSTMClassifier, LSTMLayer
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.trace import CHUNK, MAX_STEPS, ClassifierTrace, find_layer, numbers_of, trace, trace_digits
+from reviver.lstm.trace_figures import MOST_LABELLED_STEPS, PANELS, trace_figure
+
+KINDS = pytest.mark.parametrize(
+    ("num_layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)], ids=["one", "two", "bi", "two-bi"]
+)
+
+
+def make_network(num_layers: int = 1, bidirectional: bool = False, **settings: Any) -> LSTMClassifier:
+    settings = {"hidden_dropout": 0.5, "dropout": 0.3, **settings}
+    network = LSTMClassifier(3, 4, 5, num_layers, bidirectional=bidirectional, **settings)
+    network.reset_parameters(torch.Generator().manual_seed(0))
+    return network.eval()
+
+
+def make_batch(steps: int = 6, batch: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(batch, steps, 3, generator=generator, dtype=dtype)
+    return x, torch.arange(batch) % 5
+
+
+# The values
+
+
+@KINDS
+@pytest.mark.parametrize("kind", ["step", "zoneout"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind: Any, dtype: torch.dtype) -> None:
+    network = make_network(num_layers, bidirectional, hidden_dropout_kind=kind, dtype=dtype)
+    x, classes = make_batch(dtype=dtype)
+    traced = trace(network, x, classes)
+    with torch.no_grad(), operator.reference():
+        output, state = network.lstm(x)
+        logits = network(x)
+    directions = network.lstm.num_directions
+    top = torch.cat([layer.h for layer in traced.layers[-directions:]], dim=-1)
+    torch.testing.assert_close(top.transpose(0, 1), output, rtol=0, atol=0)
+    for index, layer in enumerate(traced.layers):
+        last = 0 if traced.place(index)[1] == "backward" else -1
+        torch.testing.assert_close(layer.h[last], state.h[index], rtol=0, atol=0)
+        torch.testing.assert_close(layer.c[last], state.c[index], rtol=0, atol=0)
+    torch.testing.assert_close(traced.probabilities[-1], logits.softmax(1))
+    torch.testing.assert_close(traced.loss, functional.cross_entropy(logits, classes, reduction="none"))
+
+
+@KINDS
+def test_gates_and_states_fulfil_the_equations(num_layers: int, bidirectional: bool) -> None:
+    network = make_network(num_layers, bidirectional, dtype=torch.float64)
+    x, classes = make_batch()
+    traced = trace(network, x, classes)
+    directions = network.lstm.num_directions
+    inputs = x.transpose(0, 1)
+    for index, (i, f, g, o, c, h) in enumerate(traced.layers):
+        layer = network.lstm.layers[index]
+        assert isinstance(layer, LSTMLayer)
+        if index >= directions:
+            below = index // directions * directions - directions
+            inputs = torch.cat([one.h for one in traced.layers[below : below + directions]], dim=-1)
+        zeros = torch.zeros_like(h[:1])
+        backward = index % directions == 1
+        h_before, c_before = (torch.cat([v[1:], zeros] if backward else [zeros, v[:-1]]) for v in (h, c))
+        for name, gate, squash in (
+            ("i", i, torch.sigmoid),
+            ("f", f, torch.sigmoid),
+            ("o", o, torch.sigmoid),
+            ("c", g, torch.tanh),
+        ):
+            W, U, b = (getattr(layer, f"{kind}_{name}") for kind in "WUb")
+            torch.testing.assert_close(gate, squash(inputs @ W.T + h_before @ U.T + b).detach())
+        torch.testing.assert_close(c, f * c_before + i * g)
+        torch.testing.assert_close(h, o * c.tanh())
+
+
+@KINDS
+def test_probabilities_after_a_step_are_those_of_the_beginning_up_to_there(
+    num_layers: int, bidirectional: bool
+) -> None:
+    network = make_network(num_layers, bidirectional)
+    x, classes = make_batch(steps=CHUNK + 2, dtype=torch.float32)
+    probabilities = trace(network, x, classes).probabilities
+    with torch.no_grad():
+        for t in (0, 1, CHUNK - 1, CHUNK, CHUNK + 1):
+            torch.testing.assert_close(probabilities[t], network(x[:, : t + 1]).softmax(1))
+
+
+@pytest.mark.parametrize("encoding", ["scalar", "onehot"])
+def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
+    config = LSTMConfig(input=encoding)
+    network = LSTMClassifier(1 if encoding == "scalar" else 10, 8, 10).eval()
+    digits = [7, 1, 0, 3, 0, 1]
+    numbers = numbers_of(trace_digits(network, config, digits))
+    expected = predict(network, config, digits)
+    assert numbers["digit"] == expected.digit
+    assert numbers["probabilities"][-1] == pytest.approx(expected.probabilities, abs=1e-6)
+    assert numbers["loss"] == pytest.approx(-np.log(expected.probabilities[7]), abs=1e-5)
+
+
+def test_a_trace_needs_no_gradients_and_leaves_none() -> None:
+    network = make_network(2)
+    x, classes = make_batch(dtype=torch.float32)
+    with torch.no_grad():
+        first = trace(network, x, classes)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    second = trace(network.requires_grad_(requires_grad=False), x, classes)
+    torch.testing.assert_close(first.gradient_h, second.gradient_h)
+    torch.testing.assert_close(first.layers[1].h, second.layers[1].h)
+
+
+def test_a_network_in_training_is_not_traced() -> None:
+    with pytest.raises(ConfigError, match=r"network: is in training mode; call network.eval\(\) before a trace"):
+        trace(make_network().train(), *make_batch(dtype=torch.float32))
+
+
+# The gradients
+
+
+def loss_after(network: LSTMClassifier, x: Tensor, target: int, at: tuple[int, int], dh: Tensor, dc: Tensor) -> float:
+    """The loss of one sequence x [T, I] with dh, dc added to h and c of layer at[0] after step at[1], step by step."""
+    lstm = network.lstm
+    directions = lstm.num_directions
+    final_h: list[Tensor] = []
+    for level in range(lstm.num_layers):
+        outputs = []
+        for direction in range(directions):
+            index = level * directions + direction
+            layer = lstm.layers[index]
+            assert isinstance(layer, LSTMLayer)
+            h = c = x.new_zeros(1, lstm.hidden_size)
+            states: dict[int, Tensor] = {}
+            for t in reversed(range(len(x))) if direction else range(len(x)):
+                h_old, c_old = h, c
+                h, c = layer.step(x[t : t + 1], h_old, c_old)
+                if (index, t) == at:
+                    i, f, g, o = layer.gates(x[t : t + 1], h_old)
+                    c = f * c_old + i * g + dc
+                    h = o * c.tanh() + dh
+                states[t] = h
+            outputs.append(torch.cat([states[t] for t in range(len(x))]))
+            final_h.append(h)
+        x = torch.cat(outputs, dim=-1)
+    logits = torch.cat(final_h[-directions:], dim=-1) @ network.W_out.T + network.b_out
+    return float(functional.cross_entropy(logits, torch.tensor([target])))
+
+
+@KINDS
+@torch.no_grad()
+def test_gradients_are_the_finite_differences(num_layers: int, bidirectional: bool) -> None:
+    network = make_network(num_layers, bidirectional, dtype=torch.float64)
+    x, classes = make_batch(steps=4)
+    traced = trace(network, x, classes)
+    epsilon = 1e-5
+    zero = torch.zeros(1, 4, dtype=torch.float64)
+    row = 1
+    for index in range(len(traced.layers)):
+        for t in range(4):
+            for norms, is_h in ((traced.gradient_h, True), (traced.gradient_c, False)):
+                slopes = []
+                for unit in range(4):
+                    bump = zero.clone()
+                    bump[0, unit] = epsilon
+                    up, down = (
+                        loss_after(
+                            network, x[row], int(classes[row]), (index, t), *((step, zero) if is_h else (zero, step))
+                        )
+                        for step in (bump, -bump)
+                    )
+                    slopes.append((up - down) / (2 * epsilon))
+                assert float(norms[index, t, row]) == pytest.approx(np.linalg.norm(slopes), rel=1e-6, abs=1e-10)
+
+
+def test_small_gradients_have_norms_too() -> None:
+    """In float32 the square of 1e-25 is 0, and the norm would be as well."""
+    network = make_network(dtype=torch.float32)
+    with torch.no_grad():
+        for layer in network.lstm.layers:
+            assert isinstance(layer, LSTMLayer)
+            layer.b_f.fill_(-9.0)
+    x, classes = make_batch(steps=40, dtype=torch.float32)
+    norms = trace(network, x, classes).gradient_c[0, :, 0]
+    assert bool((norms > 0).all())
+    assert float(norms[0]) < 1e-22
+
+
+# What cannot be traced
+
+
+@pytest.mark.parametrize("digits", [[], [10], [-1, 2]])
+def test_only_digits(digits: list[int]) -> None:
+    with pytest.raises(DataError, match=r"digits: .* is not possible; give at least one digit, each from 0 to 9"):
+        trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), digits)
+
+
+def test_not_too_many_digits() -> None:
+    with pytest.raises(DataError, match="digits: 10001 are too many to be drawn; give at most 10000"):
+        trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), [1] * (MAX_STEPS + 1))
+
+
+def test_finding_a_layer() -> None:
+    lstm = make_network(2, bidirectional=True).lstm
+    assert [find_layer(lstm, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
+    assert find_layer(lstm) == 2
+    with pytest.raises(ConfigError, match="layer: 3 is not possible; give a whole number from 1 to 2"):
+        find_layer(lstm, 3)
+    with pytest.raises(ConfigError, match="direction: 'up' is unknown; choose from forward, backward"):
+        find_layer(lstm, 1, "up")
+    with pytest.raises(ConfigError, match="direction: 'backward' is not possible, since this run reads forward only"):
+        find_layer(make_network(2).lstm, 1, "backward")
+
+
+# The figure
+
+
+def draw(
+    steps: int, num_layers: int = 1, bidirectional: bool = False, index: int = 0
+) -> tuple[Figure, ClassifierTrace]:
+    network = LSTMClassifier(10, 6, 10, num_layers, bidirectional=bidirectional).eval()
+    network.reset_parameters(torch.Generator().manual_seed(0))
+    digits = [(3 * t + 1) % 10 for t in range(steps)]
+    traced = trace_digits(network, LSTMConfig(input="onehot"), digits)
+    return trace_figure(traced, digits, index), traced
+
+
+@pytest.mark.parametrize("steps", [1, 4, MOST_LABELLED_STEPS, MOST_LABELLED_STEPS + 1, 300])
+@pytest.mark.parametrize(("num_layers", "bidirectional", "index"), [(1, False, 0), (2, False, 1), (1, True, 1)])
+def test_panels(steps: int, num_layers: int, bidirectional: bool, index: int) -> None:
+    figure, traced = draw(steps, num_layers, bidirectional, index)
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+    predicted = int(traced.probabilities[-1, 0].argmax())
+    assert titles[:6] == [title for _, title in PANELS]
+    assert titles[6:] == [f"Next digit: {predicted} predicted, 1 right", "Gradient of the final loss"]
+    maps = [axes for axes in figure.axes if axes.get_title(loc="left")][:7]
+    for axes in maps:
+        assert axes.get_xlim() == (0.5, steps + 0.5)
+        image = axes.images[0]
+        low, high = image.get_clim()
+        is_diverging = axes.get_title(loc="left") in ("Cell candidate g", "Cell state c", "Hidden state h")
+        assert (low == -high) if is_diverging else ((low, high) == (0, 1))
+        assert image.get_cmap().name == ("RdBu_r" if is_diverging else "viridis")
+    for axes in (maps[4], maps[5], maps[6]):
+        if steps <= MOST_LABELLED_STEPS:
+            labels = [label.get_text() for label in axes.get_xticklabels()]
+            assert labels == [str((3 * t + 1) % 10) for t in range(steps)]
+        else:
+            assert all(float(tick).is_integer() for tick in axes.get_xticks())
+        assert axes.get_xlabel() == ("digit read" if steps <= MOST_LABELLED_STEPS else "step")
+    assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 7
+
+
+@pytest.mark.parametrize("name", [name for name, _ in PANELS])
+def test_a_map_shows_its_values_with_the_units_in_order(name: str) -> None:
+    figure, traced = draw(5, 2, index=1)
+    order = traced.layers[1].f[:, 0].mean(0).argsort(descending=True)
+    values = getattr(traced.layers[1], name)[:, 0, order].T.numpy()
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == dict(PANELS)[name])
+    shown = np.asarray(axes.images[0].get_array())
+    rows, columns = (size // count for size, count in zip(shown.shape, values.shape, strict=True))
+    np.testing.assert_array_equal(shown, np.kron(values.astype(float), np.ones((rows, columns))))
+    assert axes.get_ylim() == (6.5, 0.5)
+
+
+@pytest.mark.parametrize(("steps", "marked"), [(4, [1, 2, 3, 4]), (300, [300])])
+def test_the_right_class_is_framed_and_the_prediction_dotted(steps: int, marked: list[int]) -> None:
+    figure, traced = draw(steps)
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left").startswith("Next digit"))
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), marked)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), traced.probabilities[[t - 1 for t in marked], 0].argmax(1))
+    frame = axes.patches[0].get_path().transformed(axes.patches[0].get_patch_transform()).get_extents()
+    assert (frame.x0, frame.y0, frame.x1, frame.y1) == (0.5, 0.5, steps + 0.5, 1.5)
+
+
+@pytest.mark.parametrize(("index", "distances"), [(0, [4, 3, 2, 1, 0]), (1, [0, 1, 2, 3, 4])])
+def test_gradients_are_drawn_against_the_distance_from_the_end(index: int, distances: list[int]) -> None:
+    figure, traced = draw(5, 1, True, index)
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Gradient of the final loss")
+    assert axes.get_yscale() == "log"
+    assert axes.get_xlabel() == "steps before the layer's last one"
+    assert axes.xaxis_inverted() == (index == 0)
+    for line, norms in zip(axes.lines, (traced.gradient_h, traced.gradient_c), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), distances)
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), norms[index, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "bidirectional", "titles"),
+    [
+        (1, False, [None]),
+        (2, False, ["Layer 1 of 2", "Layer 2 of 2"]),
+        (1, True, ["Forward", "Backward (reads from right to left)"]),
+        (2, True, ["Layer 1 of 2, forward", "Layer 1 of 2, backward (reads from right to left)"]),
+    ],
+)
+def test_the_layer_is_named_where_there_are_others(num_layers: int, bidirectional: bool, titles: list[Any]) -> None:
+    for index, title in enumerate(titles):
+        figure, _ = draw(3, num_layers, bidirectional, index)
+        assert (figure.get_suptitle() or None) == title
+
+
+@pytest.mark.parametrize("norm", [0.0, 1e-40, 0.5, 1000.0])
+def test_gradients_of_any_size_can_be_drawn(norm: float, tmp_path: Path) -> None:
+    _, traced = draw(3)
+    flat = torch.full_like(traced.gradient_h, norm)
+    figure = trace_figure(traced._replace(gradient_h=flat, gradient_c=flat), [1, 4, 7], 0)
+    save_figure(figure, tmp_path / "trace.png")
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_the_same_trace_gives_the_same_file(ending: str, tmp_path: Path) -> None:
+    for name in "ab":
+        save_figure(draw(4)[0], tmp_path / f"{name}.{ending}")
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("steps", "num_layers", "bidirectional"), [(1, 1, False), (4, 1, False), (20, 2, True), (300, 1, False)]
+)
+def test_no_text_overlaps_another_or_leaves_the_figure(steps: int, num_layers: int, bidirectional: bool) -> None:
+    figure, _ = draw(steps, num_layers, bidirectional)
+    figure.draw_without_rendering()
+    texts = [text for axes in figure.axes for text in visible_texts(axes)] + [figure._suptitle]
+    boxes = {text: text.get_window_extent() for text in texts if text and text.get_text()}
+    boxes = {text: box.padded(0, -3) for text, box in boxes.items()}  # without the room above and below a line
+    assert len(boxes) > 30
+    for (one, box), (other, other_box) in combinations(boxes.items(), 2):
+        assert not box.overlaps(other_box), (one.get_text(), other.get_text())
+    for text, box in boxes.items():
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width + 1, text.get_text()
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height + 1, text.get_text()
+
+
+def visible_texts(axes: Axes) -> list[Text]:
+    """Title, labels of the axes, and labels of those ticks that are drawn."""
+    texts = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis._update_ticks():
+            if low <= tick.get_loc() <= high:
+                texts += [label for label in (tick.label1, tick.label2) if label.get_visible()]
+    return texts
+
+
+def test_a_path_for_a_figure_is_checked_before_the_work(tmp_path: Path) -> None:
+    check_figure_path(tmp_path / "new" / "folder" / "trace.pdf")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.pdf").mkdir()
+    with pytest.raises(ConfigError, match=r"has no ending that a figure can be saved as; choose from .pdf, .svg, .png"):
+        check_figure_path(tmp_path / "trace")
+    with pytest.raises(RunFolderError, match=r"cannot be written .Not a directory.; a part of this path is a file"):
+        check_figure_path(tmp_path / "file" / "trace.pdf")
+    with pytest.raises(RunFolderError, match=r"cannot be written .Is a directory."):
+        check_figure_path(tmp_path / "folder.pdf")
