@@ -184,6 +184,7 @@ def lstm_trace(request: Request) -> None:
     """`reviver lstm trace`."""
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm.evaluation import parse_digits
+    from reviver.lstm.network import LSTMClassifier
     from reviver.lstm.trace import find_layer, numbers_of, trace_digits
     from reviver.lstm.trace_figures import trace_figure
 
@@ -191,6 +192,8 @@ def lstm_trace(request: Request) -> None:
     digits, out = parse_digits(options.digits), Path(options.out)
     check_figure_path(out)
     run = open_lstm(request)
+    if not isinstance(run.network, LSTMClassifier):
+        raise ConfigError(f"run: {options.run} is a vanilla RNN, which has no gates; give the run of an LSTM")
     index = find_layer(run.network.lstm, options.layer, options.direction)
     trace = trace_digits(run.network, run.config, digits)
     save_figure(trace_figure(trace, digits, index), out)

@@ -61,7 +61,7 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
 
 
-def as_input(digits: list[int], network: LSTMClassifier, config: LSTMConfig) -> Tensor:
+def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
     """Return `digits` as `network` reads them, [1, T, I].
 
     Raises:
