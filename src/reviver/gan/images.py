@@ -5,18 +5,13 @@ Shapes: N images, C channels (1 grey, 3 colour), H height, W width; pixels are b
 Files are not trusted: sizes are compared with the file before memory is taken, and nothing is unpickled.
 """
 
-import gzip
-import struct
-import textwrap
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,12 +20,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import DataError
+from reviver.mnist import DEFLATE_MAX_RATIO, IDX_IMAGES, IDX_LABELS, damaged, read_idx, read_mnist
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-IDX_IMAGES, IDX_LABELS = 0x803, 0x801
-DEFLATE_MAX_RATIO = 1032
-"""No deflate stream expands further; a header that claims more is wrong."""
 RESIZE_CHUNK = 4096
 
 Result = TypeVar("Result")
@@ -76,11 +69,8 @@ def load_images(source: str, size: int = 28) -> ImageSet:
 
 def load_mnist(part: str = "train") -> ImageSet:
     """MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
-    folder = Path(str(files("reviver") / "data" / "mnist"))
-    prefix = "train" if part == "train" else "t10k"
-    images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", IDX_IMAGES)
-    labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", IDX_LABELS)
-    return ImageSet(images.unsqueeze(1), labels.long(), "mnist")
+    digits = read_mnist(part)
+    return ImageSet(digits.images.unsqueeze(1), digits.labels, "mnist")
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -91,43 +81,6 @@ def to_pixels(images: Tensor) -> Tensor:
 def from_pixels(pixels: Tensor) -> Tensor:
     """Turn bytes into images in [-1, 1]."""
     return pixels.float() / 127.5 - 1
-
-
-def read_idx(path: Path, magic: int) -> Tensor:
-    """Read an IDX file, gzip-compressed or not: bytes of the shape that its header gives.
-
-    Raises:
-        DataError: if the header is not that of `magic`, or the data is shorter or longer than it says.
-    """
-    dimensions = magic & 0xFF
-    try:
-        file_size = path.stat().st_size
-        with _open_maybe_gzip(path) as file:
-            header = file.read(4 * (1 + dimensions))
-            if len(header) < 4 * (1 + dimensions):
-                raise _damaged(path, "its header is cut off")
-            found, *shape = struct.unpack(f">{1 + dimensions}I", header)
-            if found != magic:
-                raise _damaged(path, f"its magic number is {found:#x} where {magic:#x} is due")
-            size = prod(shape)
-            if size > file_size * DEFLATE_MAX_RATIO:
-                raise _damaged(path, f"its header claims {size} bytes, more than the file can hold")
-            data = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, f"it cannot be read ({error})") from error
-    if len(data) != size:
-        raise _damaged(path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}")
-    return (
-        torch.frombuffer(bytearray(data), dtype=torch.uint8).view(shape)
-        if size
-        else torch.zeros(shape, dtype=torch.uint8)
-    )
-
-
-def _open_maybe_gzip(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    return cast("IO[bytes]", gzip.open(path)) if is_gzip else path.open("rb")
 
 
 def _find_idx(folder: Path) -> Path | None:
@@ -141,7 +94,7 @@ def _read_idx_folder(folder: Path, images_path: Path) -> ImageSet:
     labels_path = images_path.with_name(images_path.name.replace("images", "labels").replace("idx3", "idx1"))
     labels = read_idx(labels_path, IDX_LABELS).long() if labels_path.exists() else None
     if labels is not None and len(labels) != len(images):
-        raise _damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
+        raise damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
     return ImageSet(images.unsqueeze(1), labels, folder.name)
 
 
@@ -175,7 +128,7 @@ def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
             with Image.open(path) as image:
                 return use(image)
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
-        raise _damaged(path, f"it cannot be read ({error})") from error
+        raise damaged(path, f"it cannot be read ({error})") from error
 
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:
@@ -188,7 +141,7 @@ def _read_arrays(path: Path) -> ImageSet:
     except DataError:
         raise
     except Exception as error:  # so do NumPy and zipfile: SyntaxError, TokenError, BadZipFile, zlib.error ...
-        raise _damaged(path, f"it cannot be read ({error})") from error
+        raise damaged(path, f"it cannot be read ({error})") from error
     return ImageSet(_as_images(path, array), None, path.stem)
 
 
@@ -197,10 +150,10 @@ def _read_npz(path: Path) -> np.ndarray[Any, Any]:
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if "images" not in members and len(members) != 1:
-            raise _damaged(path, f"it has the arrays {', '.join(members) or 'none'}; call the one to use images")
+            raise damaged(path, f"it has the arrays {', '.join(members) or 'none'}; call the one to use images")
         info = members.get("images") or next(iter(members.values()))
         if info.file_size > max(info.compress_size, 1) * DEFLATE_MAX_RATIO:
-            raise _damaged(path, f"{info.filename} claims {info.file_size} bytes, more than the file can hold")
+            raise damaged(path, f"{info.filename} claims {info.file_size} bytes, more than the file can hold")
         with archive.open(info) as file:
             return _read_npy_stream(path, file, info.file_size)
 
@@ -216,13 +169,13 @@ def _read_npy_stream(path: Path, file: IO[bytes], file_size: int) -> np.ndarray[
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
-        raise _damaged(path, "it holds Python objects (a pickle), which could run code; save a plain array of numbers")
+        raise damaged(path, "it holds Python objects (a pickle), which could run code; save a plain array of numbers")
     size = prod(shape) * dtype.itemsize
     if size > file_size:
-        raise _damaged(path, f"its header claims {size} bytes and it holds {file_size}")
+        raise damaged(path, f"its header claims {size} bytes and it holds {file_size}")
     data = file.read(size)
     if len(data) != size:
-        raise _damaged(path, f"its header claims {size} bytes and it holds {len(data)}")
+        raise damaged(path, f"its header claims {size} bytes and it holds {len(data)}")
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
@@ -233,7 +186,7 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise _damaged(
+        raise damaged(
             path,
             f"an array of shape {list(array.shape)} is not images; give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3",
         )
@@ -245,10 +198,10 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
             return to_pixels(torch.from_numpy(array.astype(np.float32)) * 2 - 1)
         if -1 <= low <= high <= 1:
             return to_pixels(torch.from_numpy(array.astype(np.float32)))
-        raise _damaged(
+        raise damaged(
             path, f"its numbers go from {low:g} to {high:g}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]"
         )
-    raise _damaged(
+    raise damaged(
         path,
         f"an array of {array.size} {array.dtype} is not images; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]",
     )
@@ -273,7 +226,3 @@ def _fit(data: ImageSet, size: int) -> ImageSet:
 def _resize(images: Tensor, size: int) -> Tensor:
     resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
     return resized.round().clamp(0, 255).to(torch.uint8)
-
-
-def _damaged(path: Path, problem: str) -> DataError:
-    return DataError(f"{path}: {textwrap.shorten(problem, 200)}; replace the file or take it out")
