@@ -175,6 +175,18 @@ class LSTMConfig:
 
 
 _RECALL = LSTMConfig(length=1000, input="onehot", grow=True, threshold=0.995, data_size=4000, max_norm=1.0, epochs=400)
+_MEMORY = LSTMConfig(
+    grow=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
+)
+_MNIST = LSTMConfig(
+    data_size=60_000,
+    train_fraction=0.95,
+    hidden_dropout=0.0,
+    optimizer="adam",
+    schedule="cosine",
+    max_norm=1.0,
+    checkpoint_every=1,
+)
 
 PRESETS = MappingProxyType(
     {
@@ -184,6 +196,12 @@ PRESETS = MappingProxyType(
         "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99),
         "recall-10000": replace(_RECALL, length=10_000),
         "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
+        "copy": replace(_MEMORY, task="copy", length=500, input="onehot", threshold=0.99),
+        "adding": replace(_MEMORY, task="adding", length=750, threshold=0.7),
+        "temporal-order": replace(_MEMORY, task="temporal-order", length=1000, input="onehot", threshold=0.99),
+        "parity": replace(_MEMORY, task="parity", length=1000, input="onehot", start_length=2, threshold=0.99),
+        "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=15),
+        "pixel-mnist": replace(_MNIST, task="pixel-mnist", length=784, epochs=30, init="chrono"),
     }
 )
 """
@@ -191,4 +209,6 @@ PRESETS = MappingProxyType(
 - `onehot`: the same with one-hot digits, solved in a few epochs.
 - `recall`: 1000 digits, from short sequences upward; `recall-scalar` with the digits as numbers, as in the report.
 - `recall-10000`, `recall-100000`: the same for longer sequences.
+- `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature, from short sequences upward.
+- `row-mnist`, `pixel-mnist`: handwritten digits, read row by row or pixel by pixel.
 """
