@@ -198,10 +198,12 @@ def test_public_names() -> None:
 
 @pytest.mark.parametrize("name", LSTM_PRESETS)
 def test_every_lstm_preset_trains(name: str, run: Run, tmp_path: Path) -> None:
-    result = run(f"lstm train --preset {name} --epochs 1 --hidden_size 8 --length 3 --out {tmp_path / 'run'} --json")
+    length = {"temporal-order": 10, "row-mnist": 28, "pixel-mnist": 49}.get(LSTM_PRESETS[name].task, 3)
+    changed = {"epochs": 1, "hidden_size": 8, "length": length, "data_size": 200}
+    options = " ".join(f"--{setting} {value}" for setting, value in changed.items())
+    result = run(f"lstm train --preset {name} {options} --out {tmp_path / 'run'} --json")
     assert result.code == 0, result.err
     config = RunFolder.open(tmp_path / "run", "lstm").record["config"]
-    changed = {"epochs": 1, "hidden_size": 8, "length": 3}
     assert config == dataclasses.asdict(LSTM_PRESETS[name]) | changed
 
 
@@ -336,6 +338,46 @@ def test_evaluate(run: Run) -> None:
     assert text.count("\n") == 2
     assert "chance is 10%" in text
     assert "the run's validation part" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "trained", "header", "row"),
+    [
+        ("parity", "--length 6", "", "accuracy of the class, chance is 50%; loss: cross-entropy", 0.6931),
+        (
+            "copy",
+            "--length 30",
+            " (accuracy of all steps of a sequence, loss: cross-entropy a step)",
+            "accuracy of all steps of a sequence, chance is 9.31e-08%; loss: cross-entropy a step",
+            0.4159,
+        ),
+        (
+            "adding",
+            "--length 6",
+            " (accuracy of numbers within 0.04, loss: squared error)",
+            "accuracy of numbers within 0.04, chance is 7.84%; loss: squared error",
+            0.1667,
+        ),
+    ],
+)
+def test_other_tasks_are_measured_by_their_own_chance_and_baseline(
+    task: str, options: str, trained: str, header: str, row: float, run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    result = run(f"lstm train --task {task} {options} --epochs 1 --hidden_size 8 --data_size 100 --out {out} --quiet")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0].endswith(f" s{trained}")
+    assert run(f"lstm evaluate {out} --size 20").out.splitlines()[0].endswith(f"   {header}")
+    rows = json.loads(run(f"lstm evaluate {out} --size 20 --length 9 --length 30 --json").out)["results"]
+    assert [(row["length"], row["size"], row["origin"]) for row in rows] == [
+        (9, 20, "fresh sequences"),
+        (30, 20, "fresh sequences"),
+    ]
+    assert rows[1]["baseline"] == pytest.approx(row, abs=1e-4)
+    assert (rows[0]["baseline"] > rows[1]["baseline"]) == (task == "copy"), "its blanks are free"
+    result = run(f"lstm predict {out} '1 2'")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"reviver: error: run: its task {task} has no next digit; give a run of the task")
 
 
 @pytest.mark.parametrize("digits", ["1 2", "1,2", "12", " 1, 2 "])

@@ -44,11 +44,14 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "hidden_size": whole_from(1),
         "num_layers": whole_from(1),
         "bidirectional": FLAGS,
+        "init": WORDS,
         "hidden_dropout": number(-0.1, 1, 1.5),
         "dropout": number(-0.1, 1, 1.5),
         "epochs": whole_from(1),
         "batch_size": whole_from(1),
+        "optimizer": WORDS,
         "learning_rate": number(0, 0.0, -1e-3),
+        "schedule": WORDS,
         "max_norm": number(0, -1.0),
         "checkpoint_steps": tuple(value for value in whole_from(1) if value is not None),
         "checkpoint_every": whole_from(1),
@@ -194,3 +197,57 @@ def test_from_mapping_refuses_an_unknown_key(cls: type) -> None:
 def test_from_mapping_checks_the_values(cls: type) -> None:
     with pytest.raises(ConfigError, match=r"^epochs: '3' is not possible"):
         from_mapping(cls, {**dataclasses.asdict(cls()), "epochs": "3"})
+
+
+IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
+    ({"task": "temporal-order", "length": 9}, "length: 9 is not possible for the task temporal-order; give a whole"),
+    ({"task": "row-mnist"}, "length: 5 is not possible for the task row-mnist; give 28"),
+    ({"task": "row-mnist", "length": 27}, "length: 27 is not possible for the task row-mnist; give 28"),
+    ({"task": "pixel-mnist", "length": 28}, "length: 28 is not possible for the task pixel-mnist; give 49 or 196 or"),
+    ({"task": "adding", "input": "onehot"}, "input: 'onehot' is not possible for the task adding, .*; give scalar"),
+    ({"task": "row-mnist", "length": 28, "input": "onehot"}, "input: 'onehot' is not possible for .*; give scalar"),
+    ({"task": "row-mnist", "length": 28, "grow": True}, "grow: True is not possible for the task row-mnist, .* give"),
+    (
+        {"task": "temporal-order", "length": 50, "grow": True, "start_length": 9},
+        "start_length: 9 is not possible for the task temporal-order; give a whole number of at least 10",
+    ),
+    (
+        {"task": "pixel-mnist", "length": 784, "grow": True},
+        "start_length: 10 is not possible for the task pixel-mnist with growth 2.0, .* length 10; give start_length 49",
+    ),
+    (
+        {"task": "pixel-mnist", "length": 784, "grow": True, "start_length": 49},
+        "start_length: 49 is not possible for the task pixel-mnist with growth 2.0, .* length 98; give start_length 49",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), IMPOSSIBLE_TOGETHER)
+def test_what_a_task_does_not_have_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}") as caught:
+        LSTMConfig(**values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"task": "temporal-order", "length": 10},
+        {"task": "temporal-order", "length": 10, "grow": True},
+        {"task": "row-mnist", "length": 28},
+        {"task": "pixel-mnist", "length": 49},
+        {"task": "pixel-mnist", "length": 784, "grow": True, "start_length": 49, "growth": 4.0},
+        {"task": "pixel-mnist", "length": 784, "start_length": 10},
+        {"task": "copy", "length": 2, "input": "scalar"},
+        {"task": "parity", "length": 2, "grow": True, "start_length": 2},
+    ],
+)
+def test_what_a_task_has_is_taken(values: dict[str, Any]) -> None:
+    assert LSTMConfig(**values).lengths[-1] == values["length"]
+
+
+def test_the_step_size_is_constant_or_falls_along_a_cosine() -> None:
+    constant, cosine = LSTMConfig(learning_rate=0.3), LSTMConfig(learning_rate=0.3, schedule="cosine")
+    assert [constant.learning_rate_at(progress) for progress in (0.0, 0.4, 1.0)] == [0.3, 0.3, 0.3]
+    sizes = [cosine.learning_rate_at(progress) for progress in (0.0, 1 / 3, 0.5, 2 / 3, 1.0)]
+    assert sizes == pytest.approx([0.3, 0.225, 0.15, 0.075, 0.0])

@@ -182,13 +182,13 @@ def _lstm_evaluate_parser() -> ArgumentParser:
         nargs=1,
         action="extend",
         metavar="T",
-        help="Length of the palindromes; may be repeated. By default the run's.",
+        help="Length of the sequences; may be repeated. By default the run's.",
     )
     parser.add_argument(
         "--size",
         type=int,
         metavar="N",
-        help="Fresh palindromes at another length; by default 10 000, but no more than 100 million digits.",
+        help="Fresh sequences, or the first test images; by default 10 000, but no more than 100 million steps.",
     )
     parser.add_argument(
         "--out", type=str, metavar="FILE", help="Draw accuracy over length into this .pdf, .png or .svg."

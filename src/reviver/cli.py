@@ -87,6 +87,8 @@ def report(request: Request) -> None:
 
 def lstm_train(request: Request) -> None:
     """`reviver lstm train`."""
+    from reviver.lstm.tasks.build import build_task
+    from reviver.lstm.tasks.task import ANSWERS, LOSSES
     from reviver.lstm.training import rank, train
 
     options = request.options
@@ -95,7 +97,9 @@ def lstm_train(request: Request) -> None:
     points = folder.read_metrics()
     last = points[-1]
     best = max(points, key=rank)
-    lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s"]
+    target = build_task(config).target
+    kind = "" if target == "class" else f" (accuracy of {ANSWERS[target]}, loss: {LOSSES[target]})"
+    lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s{kind}"]
     for name, part, point, note in (
         ("train", "train", last, "with dropout on"),
         ("validation", "validation", last, ""),
@@ -110,7 +114,8 @@ def lstm_train(request: Request) -> None:
 def lstm_evaluate(request: Request) -> None:
     """`reviver lstm evaluate`."""
     from reviver.figures import check_figure_path, save_figure
-    from reviver.lstm.evaluation import CHANCE, evaluate
+    from reviver.lstm.evaluation import evaluate
+    from reviver.lstm.tasks.task import ANSWERS, LOSSES
 
     run = open_lstm(request)
     lengths = request.options.length or [run.config.length]
@@ -119,17 +124,25 @@ def lstm_evaluate(request: Request) -> None:
         check_figure_path(out)
     results = [evaluate(run.network, run.config, length, request.options.size) for length in lengths]
     rows = []
-    lines = [f"{'length':>8} {'accuracy':>9} {'loss':>8} {'sequences':>10}   chance is {CHANCE:.0%}"]
-    for length, score, origin in results:
-        rows.append({"length": length, **score._asdict(), "chance": CHANCE, "origin": origin})
-        lines.append(f"{length:>8} {score.accuracy:>9.2%} {score.loss:>8.4f} {score.size:>10}   {origin}")
+    target, chance = results[0].target, results[0].chance
+    meaning = f"accuracy of {ANSWERS[target]}, chance is {100 * chance:.3g}%; loss: {LOSSES[target]}"
+    lines = [f"{'length':>8} {'accuracy':>9} {'loss':>10} {'baseline':>9} {'sequences':>10}   {meaning}"]
+    for result in results:
+        score = result.score
+        rows.append(
+            {"length": result.length, **score._asdict(), "target": target, "chance": chance}
+            | {"baseline": result.baseline, "origin": result.origin}
+        )
+        lines.append(
+            f"{result.length:>8} {score.accuracy:>9.2%} {score.loss:>10.4g} {result.baseline:>9.4g} {score.size:>10}   {result.origin}"
+        )
     if out is not None:
         from reviver.lstm.figures import generalisation
 
-        save_figure(generalisation(sorted(results), run.config.length, CHANCE), out)
+        save_figure(generalisation(sorted(results), run.config.length, chance), out)
         lines.append(str(out))
-    result = {"run": request.options.run, "checkpoint": request.options.checkpoint, "results": rows}
-    show(request, result, "\n".join(lines))
+    answer = {"run": request.options.run, "checkpoint": request.options.checkpoint, "results": rows}
+    show(request, answer, "\n".join(lines))
 
 
 def lstm_predict(request: Request) -> None:

@@ -5,16 +5,11 @@ Shapes: N images, C channels (1 grey, 3 colour), H height, W width; pixels are b
 Files are not trusted: sizes are compared with the file before memory is taken, and nothing is unpickled.
 """
 
-import gzip
-import struct
 import warnings
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
-from math import prod
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.npz import DEFLATE_MAX_RATIO, damaged, npz_names, read_npy, read_npz
+from reviver.mnist import IDX_IMAGES, IDX_LABELS, read_idx, read_mnist
+from reviver.npz import damaged, npz_names, read_npy, read_npz
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 RESIZE_CHUNK = 4096
 
 Result = TypeVar("Result")
@@ -73,11 +68,8 @@ def load_images(source: str, size: int = 28) -> ImageSet:
 
 def load_mnist(part: str = "train") -> ImageSet:
     """MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
-    folder = Path(str(files("reviver") / "data" / "mnist"))
-    prefix = "train" if part == "train" else "t10k"
-    images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", IDX_IMAGES)
-    labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", IDX_LABELS)
-    return ImageSet(images.unsqueeze(1), labels.long(), "mnist")
+    digits = read_mnist(part)
+    return ImageSet(digits.images.unsqueeze(1), digits.labels, "mnist")
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -88,43 +80,6 @@ def to_pixels(images: Tensor) -> Tensor:
 def from_pixels(pixels: Tensor) -> Tensor:
     """Turn bytes into images in [-1, 1]."""
     return pixels.float() / 127.5 - 1
-
-
-def read_idx(path: Path, magic: int) -> Tensor:
-    """Read an IDX file, gzip-compressed or not: bytes of the shape that its header gives.
-
-    Raises:
-        DataError: if the header is not that of `magic`, or the data is shorter or longer than it says.
-    """
-    dimensions = magic & 0xFF
-    try:
-        file_size = path.stat().st_size
-        with _open_maybe_gzip(path) as file:
-            header = file.read(4 * (1 + dimensions))
-            if len(header) < 4 * (1 + dimensions):
-                raise damaged(path, "its header is cut off")
-            found, *shape = struct.unpack(f">{1 + dimensions}I", header)
-            if found != magic:
-                raise damaged(path, f"its magic number is {found:#x} where {magic:#x} is due")
-            size = prod(shape)
-            if size > file_size * DEFLATE_MAX_RATIO:
-                raise damaged(path, f"its header claims {size} bytes, more than the file can hold")
-            data = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise damaged(path, f"it cannot be read ({error})") from error
-    if len(data) != size:
-        raise damaged(path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}")
-    return (
-        torch.frombuffer(bytearray(data), dtype=torch.uint8).view(shape)
-        if size
-        else torch.zeros(shape, dtype=torch.uint8)
-    )
-
-
-def _open_maybe_gzip(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    return cast("IO[bytes]", gzip.open(path)) if is_gzip else path.open("rb")
 
 
 def _find_idx(folder: Path) -> Path | None:

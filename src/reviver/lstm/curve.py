@@ -45,6 +45,7 @@ NETWORKS: Mapping[str, tuple[str, Callable[[LSTMConfig], LSTMConfig]]] = Mapping
     {
         "fixed": ("LSTM, fixed length", _fixed),
         "growing": ("LSTM, growing length", lambda config: config),
+        "chrono": ("LSTM, fixed length, chrono initialisation", lambda config: replace(_fixed(config), init="chrono")),
         "rnn": ("vanilla RNN, fixed length", lambda config: replace(_fixed(config), cell="rnn")),
     }
 )

@@ -6,23 +6,31 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.errors import DataError
+from reviver.errors import ConfigError, DataError
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
+from reviver.lstm.tasks.task import Target
 from reviver.lstm.training import Network, Score, score
 
 CHANCE = 1 / NUM_DIGITS
+"""Of palindromes; of any task, `Evaluation.chance`."""
 
 
 class Evaluation(NamedTuple):
     """How well a network does at one length."""
 
     length: int
-    """T of the palindromes."""
+    """T of the sequences."""
     score: Score
     origin: str
     """Where the sequences come from, in words."""
+    target: Target
+    """What is asked for, and so which loss it is."""
+    chance: float
+    """Accuracy of the best guess without looking at the input."""
+    baseline: float
+    """Loss of the best answer without memory."""
 
 
 class Prediction(NamedTuple):
@@ -37,17 +45,21 @@ class Prediction(NamedTuple):
 def evaluate(network: Network, config: LSTMConfig, length: int, size: int | None = None) -> Evaluation:
     """Measure `network` on sequences of `length`.
 
-    At a fixed run's own length these are its validation sequences, which it was not trained on, else `size` fresh
-    ones: by default 10 000, or as many as make up 100 million steps, but at least 100.
+    For palindromes of a fixed run's own length these are its validation sequences, which it was not trained on;
+    for images the test images; else `size` fresh ones: by default 10 000, or as many as make up 100 million steps,
+    but at least 100.
 
     Raises:
         ConfigError: if `length` or `size` is not possible.
     """
+    if size is not None and size < 1:
+        raise ConfigError(f"size: {size} is not possible; give a whole number of at least 1")
     if size is None:
         size = max(100, min(10_000, 10**8 // max(1, length)))
     task = build_task(config)
     data, origin = task.evaluation(length, size)
-    return Evaluation(length, score(network, data.to(network.W_out.device), task.target), origin)
+    measured = score(network, data.to(network.W_out.device), task.target)
+    return Evaluation(length, measured, origin, task.target, task.chance, task.baseline(length))
 
 
 @torch.no_grad()
@@ -55,6 +67,7 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     """Return what `network` expects after `digits`, of which there is at least one.
 
     Raises:
+        ConfigError: if `network` was trained on another task than palindromes.
         DataError: if there is none, or one is not in 0 ... 9.
     """
     probabilities = network(as_input(digits, network, config)).softmax(1)[0].tolist()
@@ -65,8 +78,13 @@ def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
     """Return `digits` as `network` reads them, [1, T, I].
 
     Raises:
+        ConfigError: if `network` was trained on another task than palindromes.
         DataError: if there is none, or one is not in 0 ... 9.
     """
+    if config.task != "palindrome":
+        raise ConfigError(
+            f"run: its task {config.task} has no next digit; give a run of the task palindrome, or measure this one with lstm evaluate"
+        )
     if not digits or not all(0 <= digit < NUM_DIGITS for digit in digits):
         raise DataError(f"digits: {digits} is not possible; give at least one digit, each from 0 to 9")
     return encode_digits(torch.tensor([digits]), config.input).to(network.W_out.device)

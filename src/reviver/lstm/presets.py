@@ -1,5 +1,6 @@
 """Settings of an LSTM training run, and the named sets of them that results are quoted for."""
 
+import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -7,26 +8,54 @@ from typing import Literal
 from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
 from reviver.errors import ConfigError
 
-TASKS = ("palindrome",)
+TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist")
+NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist")
+"""Tasks whose inputs are numbers, not symbols."""
+SHORTEST = MappingProxyType({"temporal-order": 10})
+"""The least length of a task, where it is not 2."""
+IMAGE_LENGTHS = MappingProxyType({"row-mnist": (28,), "pixel-mnist": (49, 196, 784)})
+"""The only lengths of a task that reads images."""
 CELLS = ("lstm", "rnn")
 INPUTS = ("scalar", "onehot")
+OPTIMIZERS = ("rmsprop", "adam")
+SCHEDULES = ("constant", "cosine")
+INITS = ("report", "chrono")
 MIN_BATCH_SIZE = 16
+
+
+def shortest(task: str) -> int:
+    """The least length of a task."""
+    return SHORTEST.get(task, 2)
+
+
+def check_length(task: str, length: int) -> None:
+    """Refuse a length that `task` does not have."""
+    possible = IMAGE_LENGTHS.get(task)
+    if possible is not None and length not in possible:
+        given = " or ".join(map(str, possible))
+        raise ConfigError(f"length: {length} is not possible for the task {task}; give {given}")
+    if length < shortest(task):
+        raise ConfigError(
+            f"length: {length} is not possible for the task {task}; give a whole number of at least {shortest(task)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LSTMConfig:
     """Settings of one LSTM training run. The defaults are the report's."""
 
-    task: Literal["palindrome"] = "palindrome"
-    """What is learned: the last digit of a palindrome from all digits before it."""
+    task: Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist"] = "palindrome"
+    """What is learned: the last digit of a palindrome from all digits before it, or another task of docs/lstm.md."""
     length: int = 5
-    """T, the digits of a palindrome; the network reads the first T - 1 and predicts the last."""
+    """T: the digits of a palindrome, of which the network reads the first T - 1; of copy the steps to remember, of
+    T + 20 in all; else the steps: 28 rows of row-mnist, 784 pixels of pixel-mnist (or 196 or 49 of smaller images)."""
     input: Literal["scalar", "onehot"] = "scalar"
-    """How a digit enters the network: as one number 0 ... 9 (the report's way), or as ten 0/1 numbers."""
+    """How a digit or another symbol enters the network: as one number 0 ... 9 (the report's way), or as 0/1 numbers, one a symbol."""
     data_size: int = 100_000
-    """The most palindromes to use: all there are, if they are no more than this, else a sample without repeats."""
+    """The most palindromes or images to use: all there are, if they are no more than this, else a sample without
+    repeats; of the other tasks, the fresh sequences of an epoch and the validation sequences together."""
     train_fraction: float = 0.8
-    """The part of the palindromes that is trained on; the rest validates."""
+    """The part of the data that is trained on; the rest validates."""
     cell: Literal["lstm", "rnn"] = "lstm"
     """The network: the LSTM, or a vanilla RNN (Elman 1990) to compare it with."""
     grow: bool = False
@@ -47,6 +76,8 @@ class LSTMConfig:
     """Layers on top of each other."""
     bidirectional: bool = False
     """Read the sequence in both directions."""
+    init: Literal["report", "chrono"] = "report"
+    """Biases of the gates at first: forget gate 1, others 0, or so that units forget after 2 ... T steps (Tallec & Ollivier 2018)."""
     hidden_dropout: float = 0.5
     """Probability to drop a unit of the hidden state, drawn anew at every step."""
     dropout: float = 0.0
@@ -55,8 +86,12 @@ class LSTMConfig:
     """Passes over the training part."""
     batch_size: int = 128
     """B, the sequences of one update."""
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
+    """What makes the updates: RMSprop (Tieleman & Hinton 2012) or Adam (Kingma & Ba 2015)."""
     learning_rate: float = 1e-3
-    """Step size of RMSprop."""
+    """Step size of the optimizer."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The step size over the run: as it is, or falling to 0 at the last of the epochs along half a cosine (Loshchilov & Hutter 2017)."""
     max_norm: float = 10.0
     """The norm that gradients are clipped to."""
     checkpoint_steps: int | None = None
@@ -84,16 +119,42 @@ class LSTMConfig:
         check_whole("hidden_size", self.hidden_size, minimum=1)
         check_whole("num_layers", self.num_layers, minimum=1)
         check_flag("bidirectional", self.bidirectional)
+        check_choice("init", self.init, INITS)
         check_number("hidden_dropout", self.hidden_dropout, minimum=0, below=1)
         check_number("dropout", self.dropout, minimum=0, below=1)
         check_whole("epochs", self.epochs, minimum=1)
         check_whole("batch_size", self.batch_size, minimum=1)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_number("learning_rate", self.learning_rate, above=0)
+        check_choice("schedule", self.schedule, SCHEDULES)
         check_number("max_norm", self.max_norm, above=0)
         if self.checkpoint_steps is not None:
             check_whole("checkpoint_steps", self.checkpoint_steps, minimum=1)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
         check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
+        self._check_task()
+
+    def _check_task(self) -> None:
+        """Refuse settings that are possible, but not for this task."""
+        check_length(self.task, self.length)
+        if self.input == "onehot" and self.task in NUMBER_TASKS:
+            raise ConfigError(
+                f"input: 'onehot' is not possible for the task {self.task}, whose inputs are numbers; give scalar"
+            )
+        if self.grow and self.task == "row-mnist":
+            raise ConfigError("grow: True is not possible for the task row-mnist, which has one length; give false")
+        if self.grow and self.start_length < shortest(self.task):
+            raise ConfigError(
+                f"start_length: {self.start_length} is not possible for the task {self.task}; "
+                f"give a whole number of at least {shortest(self.task)}"
+            )
+        possible = IMAGE_LENGTHS.get(self.task, self.lengths)
+        wrong = [length for length in self.lengths if length not in possible]
+        if wrong:
+            raise ConfigError(
+                f"start_length: {self.start_length} is not possible for the task {self.task} with growth {self.growth}, "
+                f"as it leads to length {wrong[0]}; give start_length 49 and growth 4"
+            )
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -105,6 +166,12 @@ class LSTMConfig:
             lengths.append(min(self.length, max(lengths[-1] + 1, round(lengths[-1] * self.growth))))
         return tuple(lengths)
 
+    def learning_rate_at(self, progress: float) -> float:
+        """The step size after the part `progress` of the epochs, from 0 to 1."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
     def batch_size_at(self, length: int) -> int:
         """B for sequences of up to `length` steps."""
         if not self.grow:
@@ -112,11 +179,23 @@ class LSTMConfig:
         return min(self.batch_size, max(MIN_BATCH_SIZE, self.batch_steps // length))
 
     def epoch_size_at(self, length: int) -> int:
-        """With `grow`, the sequences of an epoch: as many batches at every length."""
+        """The fresh sequences of an epoch: with `grow`, as many batches at every length."""
         return max(1, round(self.data_size * self.train_fraction * self.batch_size_at(length) / self.batch_size))
 
 
 _RECALL = LSTMConfig(length=1000, input="onehot", grow=True, threshold=0.995, data_size=4000, max_norm=1.0, epochs=400)
+_MEMORY = LSTMConfig(
+    grow=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
+)
+_MNIST = LSTMConfig(
+    data_size=60_000,
+    train_fraction=0.95,
+    hidden_dropout=0.0,
+    optimizer="adam",
+    schedule="cosine",
+    max_norm=1.0,
+    checkpoint_every=1,
+)
 
 PRESETS = MappingProxyType(
     {
@@ -126,6 +205,12 @@ PRESETS = MappingProxyType(
         "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99),
         "recall-10000": replace(_RECALL, length=10_000),
         "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
+        "copy": replace(_MEMORY, task="copy", length=500, input="onehot", threshold=0.99),
+        "adding": replace(_MEMORY, task="adding", length=750, threshold=0.7),
+        "temporal-order": replace(_MEMORY, task="temporal-order", length=1000, input="onehot", threshold=0.99),
+        "parity": replace(_MEMORY, task="parity", length=1000, input="onehot", start_length=2, threshold=0.99),
+        "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=15),
+        "pixel-mnist": replace(_MNIST, task="pixel-mnist", length=784, epochs=30, init="chrono"),
     }
 )
 """
@@ -133,4 +218,6 @@ PRESETS = MappingProxyType(
 - `onehot`: the same with one-hot digits, solved in a few epochs.
 - `recall`: 1000 digits, from short sequences upward; `recall-scalar` with the digits as numbers, as in the report.
 - `recall-10000`, `recall-100000`: the same for longer sequences.
+- `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature, from short sequences upward.
+- `row-mnist`, `pixel-mnist`: handwritten digits, read row by row or pixel by pixel.
 """

@@ -1,4 +1,4 @@
-"""Training of the LSTM on a memory task: RMSprop, clipped gradients, and lengths that may grow.
+"""Training of the LSTM on a memory task: RMSprop or Adam, clipped gradients, and lengths that may grow.
 
 Shapes: B batch, T time, I input size, C classes.
 """
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTMClassifier, LSTMState
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.rnn import RNNClassifier
@@ -69,8 +70,17 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
         hidden_dropout=config.hidden_dropout,
         checkpoint_steps=config.checkpoint_steps,
     )
-    network.reset_parameters(stream(config.seed, "weights"))
+    weights = stream(config.seed, "weights")
+    network.reset_parameters(weights)
+    if config.init == "chrono":
+        chrono(network.lstm, config.length, weights)
     return network
+
+
+def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
+    """Return the optimiser of a run, at its first step size."""
+    kind = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
+    return kind(network.parameters(), lr=config.learning_rate, foreach=True)
 
 
 def train_step(
@@ -149,7 +159,7 @@ def train(
         refuse_existing(out)
     task = build_task(config)
     network = build_network(config, task).to(chosen_device)
-    optimizer = torch.optim.RMSprop(network.parameters(), lr=config.learning_rate, foreach=True)
+    optimizer = build_optimizer(config, network)
     most_batches = max(-(-len(task.training(0, n)) // config.batch_size_at(n)) for n in config.lengths)
     state = TrainingState(
         networks={"network": network},
@@ -204,8 +214,11 @@ def train_epoch(
         history.zero_()
     data = task.training(state.epoch, length).to(history.device)
     order = permutation(len(data), stream(config.seed, f"order/{state.epoch}"), history.device)
-    for indices in order.split(config.batch_size_at(length))[state.batch :]:
+    batches = order.split(config.batch_size_at(length))
+    for indices in batches[state.batch :]:
         batch = data[indices]
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs)
         result = train_step(
             *(network, optimizer, batch.encode(), batch.targets, batch.lengths),
             target=task.target,

@@ -3,6 +3,8 @@
 Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, Protocol, Self
 
 import torch
@@ -62,14 +64,16 @@ class Task(Protocol):
         input_size: I.
         output_size: C, or 1 for a number.
         chance: fraction of answers that are right by the best guess without looking at the input.
-        baseline: loss of the best answer without memory, to be beaten.
     """
 
     target: Target
     input_size: int
     output_size: int
     chance: float
-    baseline: float
+
+    def baseline(self, length: int) -> float:
+        """Loss of the best answer without memory at a length, to be beaten."""
+        ...
 
     def training(self, epoch: int, length: int) -> Sequences:
         """What an epoch trains on: the same set each time, or fresh sequences as a function of the seed and `epoch`."""
@@ -84,6 +88,12 @@ class Task(Protocol):
         ...
 
 
+LOSSES: Mapping[Target, str] = MappingProxyType(
+    {"class": "cross-entropy", "class at every step": "cross-entropy a step", "number": "squared error"}
+)
+"""What `mean_loss` is, in words."""
+
+
 def mean_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean loss of a batch, see `Target`; a scalar."""
     if target == "number":
@@ -93,6 +103,11 @@ def mean_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
 
 CLOSE = 0.04
 """A number counts as right within this distance (Hochreiter & Schmidhuber 1997, for the adding problem)."""
+
+ANSWERS: Mapping[Target, str] = MappingProxyType(
+    {"class": "the class", "class at every step": "all steps of a sequence", "number": f"numbers within {CLOSE}"}
+)
+"""What `correct` counts, in words."""
 
 
 def correct(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:

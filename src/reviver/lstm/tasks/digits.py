@@ -1,0 +1,112 @@
+"""Handwritten digits read piece by piece: MNIST by rows or by pixels.
+
+Shapes: N images, T steps, I pixels at a step.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.lstm.presets import LSTMConfig, check_length
+from reviver.lstm.tasks.task import Target
+from reviver.mnist import Digits, read_mnist
+from reviver.runs.randomness import stream
+
+SIDE = 28
+NUM_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class ImageSequences:
+    """Images cut into equal pieces, which enter one after the other.
+
+    Attributes:
+        pixels: [N, T, I] uint8.
+        targets: the digits, [N] int64.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.pixels.shape[1]
+
+    @property
+    def lengths(self) -> None:
+        """All have T steps."""
+
+    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
+        """The input at the steps begin <= t < end, [N, end - begin, I]: pixels from 0, the background, to 1."""
+        return self.pixels[:, begin:end].float() / 255
+
+    def __getitem__(self, index: Tensor | slice) -> "ImageSequences":
+        return replace(self, pixels=self.pixels[index], targets=self.targets[index])
+
+    def to(self, device: torch.device) -> "ImageSequences":
+        """The same images on `device`."""
+        return ImageSequences(self.pixels.to(device), self.targets.to(device))
+
+
+class DigitTask:
+    """Which digit an image of MNIST (LeCun & Cortes) shows, read from its top left: a class, C = 10.
+
+        row-mnist      x_t = the row t of 28 pixels                         T = 28, I = 28
+        pixel-mnist    x_t = the pixel t, row by row                        T = 784, I = 1
+                       the same of images averaged to 14 × 14 or 7 × 7      T = 196 or 49
+
+    Le, Jaitly & Hinton (2015) introduced the task by pixels. `length` is T. Of the 60 000 training images, or
+    `data_size` of them, the part `train_fraction` is trained on in every epoch, and the rest, always the same,
+    validates; evaluation is on the 10 000 test images. Chance, always saying 1: 1135/10 000 of the test images.
+    Baseline: the entropy of their digits.
+    """
+
+    target: Target = "class"
+    output_size = NUM_DIGITS
+    chance = 0.1135
+
+    def __init__(self, config: LSTMConfig) -> None:
+        self.config = config
+        self.input_size = SIDE if config.task == "row-mnist" else 1
+
+    def baseline(self, length: int) -> float:
+        """Loss of the best answer without looking, see `Task`."""
+        return 2.300848
+
+    @cached_property
+    def split(self) -> tuple[Digits, Digits]:
+        """The training images that are trained on, and those that validate."""
+        images, labels = read_mnist("train")
+        order = torch.randperm(len(images), generator=stream(self.config.seed, "split"))[: self.config.data_size]
+        size = min(max(1, round(self.config.train_fraction * len(order))), len(order) - 1)
+        train, validation = order[:size], order[size:]
+        return Digits(images[train], labels[train]), Digits(images[validation], labels[validation])
+
+    def training(self, epoch: int, length: int) -> ImageSequences:
+        """The same images in every epoch, see `Task`."""
+        return self._cut(self.split[0], length)
+
+    def validation(self, length: int) -> ImageSequences:
+        """Training images that are not trained on, see `Task`."""
+        return self._cut(self.split[1], length)
+
+    def evaluation(self, length: int, size: int) -> tuple[ImageSequences, str]:
+        """Images for a trained network, see `Task`."""
+        check_length(self.config.task, length)
+        images, labels = read_mnist("test")
+        origin = "the MNIST test images" if size >= len(images) else f"the first {size} MNIST test images"
+        return self._cut(Digits(images[:size], labels[:size]), length), origin
+
+    def _cut(self, digits: Digits, length: int) -> ImageSequences:
+        images = digits.images
+        side = round(length**0.5) if self.input_size == 1 else SIDE
+        if side != SIDE:
+            images = functional.avg_pool2d(images.float(), SIDE // side).round().to(torch.uint8)
+        return ImageSequences(images.reshape(len(images), length, self.input_size), digits.labels)

@@ -1,0 +1,487 @@
+"""Tasks: every one is complete and is what its definition says, checked against a slow and obvious reading of it."""
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from reviver.config import override
+from reviver.errors import ConfigError
+from reviver.lstm.evaluation import evaluate, predict
+from reviver.lstm.initialisation import chrono
+from reviver.lstm.network import LSTM
+from reviver.lstm.presets import IMAGE_LENGTHS, NUMBER_TASKS, PRESETS, TASKS, LSTMConfig, shortest
+from reviver.lstm.tasks.build import BUILDERS, build_task
+from reviver.lstm.tasks.digits import DigitTask, ImageSequences
+from reviver.lstm.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order
+from reviver.lstm.tasks.task import ANSWERS, LOSSES, Task, correct, mean_loss
+from reviver.lstm.training import build_network, build_optimizer, train
+from reviver.mnist import read_mnist
+from tests.test_lstm_training import at_step, fingerprint, interrupt
+
+GENERATED = ("copy", "adding", "temporal-order", "parity")
+TINY_LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny(task: str, **changes: Any) -> LSTMConfig:
+    """Settings of a short run of a task."""
+    length = TINY_LENGTHS.get(task, 6)
+    return LSTMConfig(task=task, length=length, data_size=60, hidden_size=8, epochs=1, batch_size=16, **changes)  # type: ignore[arg-type]
+
+
+def answers(task: Task, data: Any) -> list[Any]:
+    return [row.tolist() for row in data.targets]
+
+
+# Completeness
+
+
+def test_every_task_is_built_and_every_built_one_is_a_task() -> None:
+    assert tuple(BUILDERS) == TASKS
+    assert set(NUMBER_TASKS) | set(IMAGE_LENGTHS) < set(TASKS)
+    assert {preset.task for preset in PRESETS.values()} == set(TASKS)
+    for name in TASKS[1:]:
+        assert PRESETS[name].task == name, "a task has a preset of its own name"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
+    task = build_task(tiny(name))
+    assert task.target in LOSSES
+    assert task.target in ANSWERS
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("encoding", ["scalar", "onehot"])
+def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -> None:
+    if encoding == "onehot" and name in NUMBER_TASKS:
+        pytest.skip("its inputs are numbers")
+    config = tiny(name, input=encoding)
+    task = build_task(config)
+    for data in (task.training(0, config.length), task.validation(config.length), task.evaluation(config.length, 9)[0]):
+        x = data.encode()
+        assert x.shape == (len(data), data.steps, task.input_size)
+        assert x.dtype == torch.float32
+        assert data.lengths is None
+        expected = {"class": (len(data),), "number": (len(data),), "class at every step": (len(data), data.steps)}
+        assert data.targets.shape == expected[task.target]
+        assert data.targets.dtype == (torch.float32 if task.target == "number" else torch.int64)
+        if task.target != "number":
+            assert 0 <= data.targets.min() <= data.targets.max() < task.output_size
+        outputs = build_network(config, task)(x, data.lengths, every_step=task.target == "class at every step")
+        assert correct(task.target, outputs, data.targets).shape == (len(data),)
+        assert mean_loss(task.target, outputs, data.targets).shape == ()
+        part = data[torch.tensor([3, 1])]
+        assert torch.equal(part.encode(), x[[3, 1]])
+        assert torch.equal(part.targets, data.targets[[3, 1]])
+        assert torch.equal(data.to(torch.device("cpu")).encode(), x)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_trains_is_measured_and_resumes_to_the_same_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(name, optimizer="adam", schedule="cosine", init="chrono", hidden_dropout=0.25)
+    whole = fingerprint(train(config, tmp_path / "whole"))
+    with monkeypatch.context() as patched:
+        at_step(patched, 2, interrupt)
+        with pytest.raises(BaseException, match="SIGINT and saved"):
+            train(config, tmp_path / "cut")
+    assert fingerprint(train(config, tmp_path / "cut", resume=True)) == whole
+    task = build_task(config)
+    result = evaluate(build_network(config, task), config, config.length, 30)
+    assert (result.target, result.chance) == (task.target, task.chance)
+    assert result.baseline == task.baseline(config.length)
+    assert math.isfinite(result.score.loss)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_every_generated_task_grows(name: str, tmp_path: Path) -> None:
+    config = tiny(name, grow=True, start_length=10, threshold=1e-9)
+    config = override(config, {"length": 40, "epochs": 5})
+    points = train(config, tmp_path / "run").read_metrics()
+    assert all(math.isfinite(point["validation_loss"]) for point in points)
+    lengths = [point["length"] for point in points]
+    assert lengths == sorted(lengths)
+
+
+# Data
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_an_epoch_has_fresh_sequences_and_validation_fixed_ones(name: str) -> None:
+    config = override(tiny(name), {"length": 50, "data_size": 200})
+    task, again, other = build_task(config), build_task(config), build_task(override(config, {"seed": 1}))
+    first = task.training(0, 50)
+    assert len(first) == 160
+    assert torch.equal(first.encode(), again.training(0, 50).encode())
+    assert torch.equal(first.targets, again.training(0, 50).targets)
+    validation = task.validation(50)
+    assert len(validation) == 40
+    assert torch.equal(validation.encode(), again.validation(50).encode())
+    evaluation, origin = task.evaluation(50, 70)
+    assert (len(evaluation), origin) == (70, "fresh sequences")
+    sets = [first, task.training(1, 50), validation, evaluation, other.training(0, 50), other.validation(50)]
+    seen = [set(map(bytes, data.encode().flatten(1).numpy())) for data in sets]
+    for (one, data), (two, _) in itertools.combinations(zip(seen, sets, strict=True), 2):
+        assert len(one) == len(data), "no sequence comes twice"
+        assert not one & two
+
+
+@pytest.mark.parametrize("name", [*GENERATED, "palindrome", "row-mnist", "pixel-mnist"])
+def test_a_length_that_a_task_does_not_have_is_refused(name: str) -> None:
+    config = tiny(name)
+    network = build_network(config, build_task(config))
+    with pytest.raises(ConfigError, match=r"^length: 1 is not possible"):
+        evaluate(network, config, 1)
+    with pytest.raises(ConfigError, match=r"^size: 0 is not possible"):
+        evaluate(network, config, config.length, 0)
+
+
+@pytest.mark.parametrize("name", TASKS[1:])
+def test_only_palindromes_have_a_next_digit(name: str) -> None:
+    config = tiny(name)
+    with pytest.raises(
+        ConfigError, match=f"^run: its task {name} has no next digit; give a run of the task palindrome"
+    ):
+        predict(build_network(config, build_task(config)), config, [1])
+
+
+@pytest.mark.parametrize("name", ["adding", "temporal-order", "parity"])
+def test_while_growing_a_batch_has_lengths_from_half_to_all(name: str) -> None:
+    config = LSTMConfig(task=name, grow=True, start_length=30, length=60, data_size=2000)  # type: ignore[arg-type]
+    data = build_task(config).training(0, 60)
+    assert data.lengths is not None
+    assert (data.lengths.min(), data.lengths.max(), data.steps) == (30, 60, 60)
+    x = data.encode()
+    for row, length in zip(x, data.lengths, strict=True):
+        assert not row[length:].any()
+    assert build_task(config).validation(60).lengths is None
+    shorter = data[(data.lengths < 40).nonzero()[:, 0]]
+    assert torch.equal(shorter.encode(), x[data.lengths < 40])
+
+
+def test_copies_of_a_batch_are_all_of_one_length() -> None:
+    config = LSTMConfig(task="copy", grow=True, start_length=30, length=60)
+    data = build_task(config).training(0, 60)
+    assert (data.lengths, data.steps) == (None, 80)
+
+
+# Definitions, read slowly
+
+
+def check_copy(data: Symbols, length: int) -> None:
+    for x, y in zip(data.symbols.tolist(), data.targets.tolist(), strict=True):
+        said = x[:10]
+        assert all(1 <= symbol <= 8 for symbol in said)
+        assert x[10:] == [0] * (length - 1) + [9] + [0] * 10
+        assert y == [0] * (length + 10) + said
+        assert len(x) == length + 20
+
+
+def check_adding(data: MarkedNumbers, lengths: list[int]) -> None:
+    for row, target, length in zip(data.encode().tolist(), data.targets.tolist(), lengths, strict=True):
+        numbers, marks = zip(*row, strict=True)
+        assert all(0 <= number < 1 for number in numbers)
+        marked = [t for t, mark in enumerate(marks) if mark]
+        assert [marks[t] for t in marked] == [1.0, 1.0]
+        assert marked[0] < length // 2 <= marked[1] < length
+        assert target == pytest.approx(numbers[marked[0]] + numbers[marked[1]])
+        assert not any(numbers[length:])
+
+
+def check_temporal_order(data: Symbols, lengths: list[int]) -> None:
+    names = "EBXYabcd"
+    classes = {"XX": 0, "XY": 1, "YX": 2, "YY": 3}
+    for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
+        word = "".join(names[symbol] for symbol in row[:length])
+        assert (word[0], word[-1]) == ("E", "B")
+        assert all(symbol == 255 for symbol in row[length:])
+        places = [t for t, name in enumerate(word) if name in "XY"]
+        assert len(places) == 2
+        assert length // 10 <= places[0] <= length // 5
+        assert length // 2 <= places[1] <= length * 3 // 5
+        assert all(name in "abcd" for t, name in enumerate(word) if 0 < t < length - 1 and t not in places)
+        assert target == classes["".join(word[t] for t in places)]
+
+
+def check_parity(data: Symbols, lengths: list[int]) -> None:
+    for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
+        is_odd = False
+        for bit in row[:length]:
+            assert bit in (0, 1)
+            is_odd = is_odd != (bit == 1)
+        assert target == is_odd
+
+
+@given(length=st.integers(1, 40), size=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_copy_is_what_its_definition_says(length: int, size: int, seed: int) -> None:
+    data = copy(torch.full((size,), length), generator(seed))
+    assert len(data) == size
+    check_copy(data, length)
+
+
+@given(longest=st.integers(10, 60), size=st.integers(1, 20), seed=st.integers(0, 1000), ragged=st.booleans())
+def test_the_others_are_what_their_definitions_say(longest: int, size: int, seed: int, ragged: bool) -> None:
+    lengths = (
+        torch.randint(10, longest + 1, (size,), generator=generator(seed)) if ragged else torch.full((size,), longest)
+    )
+    check_adding(adding(lengths, generator(seed)), lengths.tolist())
+    check_temporal_order(temporal_order(lengths, generator(seed)), lengths.tolist())
+    check_parity(parity(lengths, generator(seed)), lengths.tolist())
+
+
+@given(lengths=st.lists(st.integers(2, 9), min_size=1, max_size=9), seed=st.integers(0, 1000))
+def test_the_shortest_sequences_too(lengths: list[int], seed: int) -> None:
+    check_adding(adding(torch.tensor(lengths), generator(seed)), lengths)
+    check_parity(parity(torch.tensor(lengths), generator(seed)), lengths)
+
+
+def test_places_reach_both_ends_of_their_ranges() -> None:
+    lengths = torch.full((20_000,), 100)
+    marked = adding(lengths, generator()).marked
+    assert (marked.min(0).values.tolist(), marked.max(0).values.tolist()) == ([0, 50], [49, 99])
+    symbols = temporal_order(lengths, generator()).symbols
+    places = ((symbols == 2) | (symbols == 3)).nonzero()[:, 1].view(-1, 2)
+    assert (places.min(0).values.tolist(), places.max(0).values.tolist()) == ([10, 50], [20, 60]), "as in experiment 6a"
+
+
+@given(begin=st.integers(0, 50), size=st.integers(0, 50), seed=st.integers(0, 100), ragged=st.booleans())
+def test_a_piece_of_the_input_is_that_part_of_the_whole(begin: int, size: int, seed: int, ragged: bool) -> None:
+    lengths = torch.randint(10, 40, (5,), generator=generator(seed)) if ragged else torch.full((5,), 30)
+    sets: list[Any] = [
+        adding(lengths, generator(seed)),
+        ImageSequences(torch.arange(60).byte().view(2, 30, 1), torch.zeros(2)),
+    ]
+    for encoding in ("scalar", "onehot"):
+        sets += [temporal_order(lengths, generator(seed), encoding), parity(lengths, generator(seed), encoding)]
+        sets += [copy(torch.full((5,), 30), generator(seed), encoding)]
+    for data in sets:
+        end = min(begin + size, data.steps)
+        first = min(begin, end)
+        assert torch.equal(data.encode(first, end), data.encode()[:, first:end])
+
+
+@pytest.mark.parametrize(("symbol", "encoded"), [(0, [1.0, 0.0]), (1, [0.0, 1.0]), (255, [0.0, 0.0])])
+def test_a_symbol_is_a_number_or_a_place(symbol: int, encoded: list[float]) -> None:
+    symbols = torch.tensor([[symbol]], dtype=torch.uint8)
+    onehot = Symbols(symbols, torch.zeros(1, dtype=torch.uint8), None, 2, "onehot")
+    assert onehot.encode().tolist() == [[encoded]]
+    assert dataclasses.replace(onehot, encoding="scalar").encode().tolist() == [[[float(symbol % 255)]]]
+
+
+# Chance and baseline, by sampling
+
+
+def blanks_then_any(length: int, size: int) -> Tensor:
+    """The answer without memory to copy: a blank until the delimiter, and then any of the 8 symbols."""
+    logits = torch.full((size, length + 20, 9), -1e4)
+    logits[:, : length + 10, 0] = 1e4
+    logits[:, length + 10 :, 1:] = 0.0
+    return logits
+
+
+@pytest.mark.parametrize("length", [10, 100])
+def test_the_baseline_of_copy(length: int) -> None:
+    task = build_task(LSTMConfig(task="copy", length=length))
+    data, _ = task.evaluation(length, 2000)
+    outputs = blanks_then_any(length, 2000)
+    assert mean_loss(task.target, outputs, data.targets).item() == pytest.approx(task.baseline(length), rel=1e-4)
+    assert task.baseline(length) == pytest.approx(10 * math.log(8) / (length + 20))
+    symbols = data.encode()[:, :10] if task.input_size > 1 else data.encode()[:, :10, 0]
+    shares = symbols.long().flatten().bincount(minlength=9)[1:9] / symbols.numel()
+    assert shares.tolist() == pytest.approx([1 / 8] * 8, abs=0.01)
+    assert task.chance == pytest.approx((1 / 8) ** 10)
+    assert not correct(task.target, outputs, data.targets).any(), "one of 8^10 is out of reach of 2000"
+
+
+def test_a_copy_is_right_only_as_a_whole() -> None:
+    data, _ = build_task(LSTMConfig(task="copy", length=10)).evaluation(10, 3)
+    outputs = nn.functional.one_hot(data.targets, 9).float()
+    outputs[0, 25] = outputs[0, 25].roll(1)  # a wrong symbol
+    outputs[1, 3] = outputs[1, 3].roll(1)  # a symbol where a blank is due
+    assert correct("class at every step", outputs, data.targets).tolist() == [False, True, True]
+
+
+def test_the_chance_and_the_baseline_of_adding() -> None:
+    task = build_task(LSTMConfig(task="adding", length=50))
+    data, _ = task.evaluation(50, 100_000)
+    outputs = torch.ones(100_000, 1)
+    assert mean_loss("number", outputs, data.targets).item() == pytest.approx(task.baseline(50), rel=0.02)
+    assert correct("number", outputs, data.targets).float().mean().item() == pytest.approx(task.chance, abs=0.003)
+    for constant in (0.9, 1.1):
+        worse = correct("number", outputs * constant, data.targets).float().mean().item()
+        assert worse < task.chance, "1 is the best guess"
+
+
+@pytest.mark.parametrize("name", ["temporal-order", "parity"])
+def test_classes_are_equally_frequent(name: str) -> None:
+    task = build_task(LSTMConfig(task=name, length=50))  # type: ignore[arg-type]
+    data, _ = task.evaluation(50, 20_000)
+    shares = data.targets.bincount(minlength=task.output_size) / len(data)
+    assert shares.tolist() == pytest.approx([task.chance] * task.output_size, abs=0.015)
+    loss = mean_loss("class", torch.zeros(len(data), task.output_size), data.targets).item()
+    assert loss == pytest.approx(task.baseline(50))
+
+
+@pytest.mark.parametrize("name", IMAGE_LENGTHS)
+def test_the_chance_and_the_baseline_of_digits(name: str) -> None:
+    task = build_task(tiny(name))
+    labels = read_mnist("test").labels
+    shares = labels.bincount() / 10_000
+    constant = torch.zeros(10_000, 10)
+    constant[:, 1] = 1.0
+    assert correct("class", constant, labels).float().mean().item() == pytest.approx(task.chance)
+    assert shares.max().item() == pytest.approx(task.chance)
+    best = shares.log().expand(10_000, 10)
+    assert mean_loss("class", best, labels).item() == pytest.approx(task.baseline(28), rel=1e-4)
+
+
+# Digits
+
+
+def test_rows_and_pixels_are_those_of_the_images() -> None:
+    images, labels = read_mnist("test")
+    rows, origin = build_task(tiny("row-mnist")).evaluation(28, 10_000)
+    assert (len(rows), origin) == (10_000, "the MNIST test images")
+    assert torch.equal(rows.targets, labels)
+    x = rows[7:9].encode()
+    assert torch.equal((x * 255).round().byte(), images[7:9]), "x_t is the row t, from 0 to 1"
+    assert (x.min(), x.max()) == (0.0, 1.0)
+    task = build_task(LSTMConfig(task="pixel-mnist", length=784))
+    pixels, origin = task.evaluation(784, 20)
+    assert origin == "the first 20 MNIST test images"
+    assert torch.equal(pixels.encode()[7, :, 0], x[0].flatten()), "x_t is the pixel t, row by row"
+    for length, side in ((49, 7), (196, 14)):
+        small, _ = task.evaluation(length, 20)
+        blocks = images[:20].float().view(20, side, 28 // side, side, 28 // side).mean((2, 4))
+        assert ((small.encode() * 255).view(20, side, side) - blocks).abs().max() <= 0.501
+
+
+def test_validation_images_are_a_fixed_part_of_the_training_images() -> None:
+    config = LSTMConfig(task="row-mnist", length=28, train_fraction=0.95)
+    task = DigitTask(config)
+    assert [len(part.labels) for part in task.split] == [57_000, 3_000]
+    train, validation = (set(map(bytes, part.images.numpy())) for part in task.split)
+    assert len(train | validation) == len(set(map(bytes, read_mnist("train").images.numpy())))
+    assert not train & validation or len(read_mnist("train").images.flatten(1).unique(dim=0)) < 60_000
+    assert torch.equal(DigitTask(config).split[1].images, task.split[1].images)
+    few = DigitTask(override(config, {"data_size": 100}))
+    assert [len(part.labels) for part in few.split] == [95, 5]
+    assert torch.equal(few.training(0, 28).pixels, few.training(3, 28).pixels)
+
+
+# Chrono initialisation, the optimiser, the falling step size
+
+
+def test_chrono_spreads_the_times_of_forgetting_evenly() -> None:
+    lstm = LSTM(3, 4000, num_layers=1)
+    weights = {name: value.clone() for name, value in lstm.state_dict().items()}
+    chrono(lstm, 1000, generator())
+    after = lstm.state_dict()
+    changed = [name for name in weights if not torch.equal(weights[name], after[name])]
+    assert sorted(changed) == ["layers.0.b_f", "layers.0.b_i"]
+    b_f = after["layers.0.b_f"]
+    assert torch.equal(after["layers.0.b_i"], -b_f)
+    times = b_f.exp()
+    assert times.min() >= 1
+    assert times.max() <= 999.01
+    quarters = torch.histc(times, 4, 1, 999) / 4000
+    assert quarters.tolist() == pytest.approx([0.25] * 4, abs=0.03)
+
+
+def test_chrono_reaches_every_layer_and_direction_and_the_least_length() -> None:
+    lstm = LSTM(3, 5, num_layers=2, bidirectional=True)
+    chrono(lstm, 2, generator())
+    biases = [value for name, value in lstm.state_dict().items() if name.endswith(("b_f", "b_i"))]
+    assert len(biases) == 8
+    assert not any(bias.any() for bias in biases), "log U(1, 1) is 0"
+
+
+def test_a_run_draws_its_chrono_biases_after_its_weights() -> None:
+    config = tiny("copy", input="onehot")
+    task = build_task(config)
+    plain = build_network(config, task).state_dict()
+    changed = build_network(override(config, {"init": "chrono"}), task).state_dict()
+    again = build_network(override(config, {"init": "chrono"}), task).state_dict()
+    assert all(torch.equal(changed[name], again[name]) for name in changed)
+    different = {name for name in plain if not torch.equal(plain[name], changed[name])}
+    assert different == {"lstm.layers.0.b_f", "lstm.layers.0.b_i"}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
+def test_the_optimizer_is_the_one_asked_for(name: str, kind: type) -> None:
+    config = tiny("copy", optimizer=name, learning_rate=0.07)
+    optimizer = build_optimizer(config, build_network(config, build_task(config)))
+    assert type(optimizer) is kind
+    assert optimizer.param_groups[0]["lr"] == 0.07
+
+
+def test_the_step_size_falls_within_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reviver.lstm import training
+
+    sizes: list[float] = []
+    real = training.train_step
+
+    def recording(network: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
+        sizes.append(optimizer.param_groups[0]["lr"])
+        return real(network, optimizer, *arguments, **keywords)
+
+    monkeypatch.setattr(training, "train_step", recording)
+    config = override(tiny("parity", schedule="cosine"), {"epochs": 2, "learning_rate": 0.01})
+    train(config, tmp_path / "run")
+    assert sizes == pytest.approx([config.learning_rate_at(step / 6) for step in range(6)])
+
+
+# Learning
+
+
+def test_shortest_lengths_are_taken_by_the_tasks() -> None:
+    for name in GENERATED:
+        config = override(tiny(name), {"length": shortest(name)})
+        assert len(build_task(config).training(0, config.length)) == 48
+
+
+def test_adding_is_learned_when_short(tmp_path: Path) -> None:
+    config = LSTMConfig(
+        task="adding",
+        length=4,
+        data_size=2000,
+        epochs=15,
+        batch_size=32,
+        hidden_size=32,
+        hidden_dropout=0.0,
+        optimizer="adam",
+        learning_rate=1e-2,
+        schedule="cosine",
+    )
+    last = train(config, tmp_path / "run").read_metrics()[-1]
+    assert last["validation_loss"] < (1 / 6) / 50
+    assert last["validation_accuracy"] > 0.8
+
+
+def test_temporal_order_is_learned_when_short(tmp_path: Path) -> None:
+    config = LSTMConfig(
+        task="temporal-order",
+        length=10,
+        input="onehot",
+        data_size=2000,
+        epochs=12,
+        batch_size=32,
+        hidden_size=32,
+        hidden_dropout=0.0,
+        optimizer="adam",
+        learning_rate=1e-2,
+    )
+    assert train(config, tmp_path / "run").read_metrics()[-1]["validation_accuracy"] > 0.98
