@@ -258,7 +258,7 @@ def _check_size(path: Path, rows: int, steps: int, channels: int) -> None:
     size = rows * steps * channels * 4
     if size > MAX_BYTES:
         raise DataError(
-            f"{path}: {rows} sequences padded to the {steps} steps of the longest, {channels} numbers each, would take "
+            f"{path}: {rows} sequences of {channels} channels, padded to the {steps} steps of the longest, would take "
             f"{size / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; cut or take out the longest, or give fewer"
         )
 
