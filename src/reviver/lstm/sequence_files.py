@@ -151,15 +151,17 @@ class _Rows:
         text = text.strip()
         if text.startswith("[") and text.endswith("]"):
             text = text[1:-1].strip()
-        before = len(self.numbers)
+        numbers: list[float] = []
         try:
             if "_" in text:  # which float() reads over
                 raise ValueError
-            self.numbers.extend(map(float, text.split(",") if "," in text else text.split()))
+            numbers = list(map(float, text.split(",") if "," in text else text.split()))
         except ValueError:
-            del self.numbers[before:]
-            self.problem(row, _first_bad_number(text), NUMBERS)
-        self.end(row, len(self.numbers) - before, is_empty=not text)
+            if text:
+                self.problem(row, _first_bad_number(text), NUMBERS)
+        with np.errstate(all="ignore"):  # what is too large becomes infinite, and is told with the infinite
+            self.numbers.frombytes(np.array(numbers, dtype=np.float32).tobytes())
+        self.end(row, len(numbers), is_empty=not text)
 
     def end(self, row: int, count: int, *, is_empty: bool) -> None:
         """Note that the last `count` numbers are the sequence of `row`."""
@@ -256,7 +258,7 @@ def _check_size(path: Path, rows: int, steps: int, channels: int) -> None:
     size = rows * steps * channels * 4
     if size > MAX_BYTES:
         raise DataError(
-            f"{path}: {rows} sequences padded to the {steps} steps of the longest, {channels} numbers each, would take "
+            f"{path}: {rows} sequences of {channels} channels, padded to the {steps} steps of the longest, would take "
             f"{size / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; cut or take out the longest, or give fewer"
         )
 
@@ -371,8 +373,11 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
         ) from error
     rows = _Rows(path, "row index {}")
     try:
-        with path.open("rb") as file, pq.ParquetFile(file, read_dictionary=list(columns)) as parquet:
+        with path.open("rb") as file, pq.ParquetFile(file) as parquet:
             size = _check_parquet(path, parquet, columns)
+            texts = [name for name in columns if _is_text(parquet.schema_arrow.field(name).type)]
+        # A text that is repeated takes little in the file; it is to take no more in memory.
+        with path.open("rb") as file, pq.ParquetFile(file, read_dictionary=texts) as parquet:
             first = 0
             for batch in parquet.iter_batches(size, columns=list(columns), use_threads=False):
                 _add_sequences(rows, batch.column(columns[0]), first, pa)
