@@ -23,6 +23,7 @@ from PIL import Image
 
 import reviver
 from reviver import cli
+from reviver.arguments import parse
 from reviver.cli import COMMANDS, main
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.presets import GANConfig
@@ -129,12 +130,10 @@ def test_every_command_has_help_with_examples(words: tuple[str, ...], capsys: py
 @pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
 def test_every_command_of_the_help_exists(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """The examples name commands that there are, with options that there are."""
-    from reviver.arguments import build_parser
-
     for line in help_of(words, capsys).partition("examples:\n")[2].splitlines():
         arguments = shlex.split(re.split(r"\s{3,}|>", line.strip().removeprefix("reviver "))[0])
         if "--help" not in arguments and "--print_config" not in arguments:
-            build_parser(arguments).parse_args(arguments)
+            parse(arguments)
 
 
 @pytest.mark.parametrize(("words", "config"), [(("lstm", "train"), LSTMConfig), (("gan", "train"), GANConfig)])
@@ -222,6 +221,13 @@ def test_the_folder_of_a_run_names_its_kind_preset_and_seed(run: Run, tmp_path: 
         assert main(shlex.split(f"lstm train --preset onehot {TINY_LSTM} --seed 3 --quiet")) == 0
         assert main(shlex.split(f"gan train {TINY_GAN} --quiet")) == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["gan-report-seed0", "lstm-onehot-seed3"]
+
+
+@pytest.mark.parametrize(("words", "value"), [("--grow", True), ("--grow false", False), ("--grow=true", True)])
+def test_a_setting_that_is_true_or_false_needs_no_value(words: str, value: bool) -> None:
+    for place in ("lstm train {} --seed 3", "lstm train --seed 3 {}"):
+        given = parse(shlex.split(place.format(words))).given
+        assert (given["grow"], given["seed"]) == (value, 3)
 
 
 def test_dashes_and_underscores_are_the_same(run: Run, tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ def number(*beyond: float) -> tuple[Any, ...]:
 BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
     LSTMConfig: {
         "task": WORDS,
+        "data": ("", 3, ["a.csv"]),
+        "sequence_column": ("", None, 3),
+        "label_column": ("", None, 3),
         "length": whole_from(2),
         "input": WORDS,
         "data_size": whole_from(2),

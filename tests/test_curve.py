@@ -202,7 +202,9 @@ def test_a_curve_that_got_nowhere_is_drawn_too(tmp_path: Path) -> None:
 
 
 def test_generalisation_marks_the_trained_length() -> None:
-    evaluations = [Evaluation(length, Score(0.1, 0.9, 100), "fresh") for length in (10, 1000, 100_000)]
+    evaluations = [
+        Evaluation(length, Score(0.1, 0.9, 100), "fresh", "class", 0.1, 2.3) for length in (10, 1000, 100_000)
+    ]
     (axes,) = generalisation(evaluations, 1000, 0.1).axes
     assert [text.get_text().strip() for text in axes.texts] == ["trained up to here", "chance"]
 

@@ -48,21 +48,21 @@ def answers(task: Task, data: Any) -> list[Any]:
 
 
 def test_every_task_is_built_and_every_built_one_is_a_task() -> None:
-    assert tuple(BUILDERS) == TASKS
+    assert (*BUILDERS, "own") == TASKS, "own data has tests of its own"
     assert set(NUMBER_TASKS) | set(IMAGE_LENGTHS) < set(TASKS)
-    assert {preset.task for preset in PRESETS.values()} == set(TASKS)
-    for name in TASKS[1:]:
+    assert {preset.task for preset in PRESETS.values()} == set(BUILDERS)
+    for name in TASKS[1:-1]:
         assert PRESETS[name].task == name, "a task has a preset of its own name"
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
     task = build_task(tiny(name))
     assert task.target in LOSSES
     assert task.target in ANSWERS
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("encoding", ["scalar", "onehot"])
 def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -> None:
     if encoding == "onehot" and name in NUMBER_TASKS:
@@ -88,7 +88,7 @@ def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -
         assert torch.equal(data.to(torch.device("cpu")).encode(), x)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_every_task_trains_is_measured_and_resumes_to_the_same_bits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +100,7 @@ def test_every_task_trains_is_measured_and_resumes_to_the_same_bits(
             train(config, tmp_path / "cut")
     assert fingerprint(train(config, tmp_path / "cut", resume=True)) == whole
     task = build_task(config)
-    result = evaluate(build_network(config, task), config, config.length, 30)
+    result = evaluate(build_network(config, task), task, config.length, 30)
     assert (result.target, result.chance) == (task.target, task.chance)
     assert result.baseline == task.baseline(config.length)
     assert math.isfinite(result.score.loss)
@@ -144,12 +144,12 @@ def test_a_length_that_a_task_does_not_have_is_refused(name: str) -> None:
     config = tiny(name)
     network = build_network(config, build_task(config))
     with pytest.raises(ConfigError, match=r"^length: 1 is not possible"):
-        evaluate(network, config, 1)
+        evaluate(network, build_task(config), 1)
     with pytest.raises(ConfigError, match=r"^size: 0 is not possible"):
-        evaluate(network, config, config.length, 0)
+        evaluate(network, build_task(config), config.length, 0)
 
 
-@pytest.mark.parametrize("name", TASKS[1:])
+@pytest.mark.parametrize("name", TASKS[1:-1])
 def test_only_palindromes_have_a_next_digit(name: str) -> None:
     config = tiny(name)
     with pytest.raises(

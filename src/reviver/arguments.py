@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Request:
     Raises:
         ConfigError: in our words, for anything that cannot be understood.
     """
-    arguments = [_with_underscores(argument) for argument in arguments]
+    arguments = _with_flags_on([_with_underscores(argument) for argument in arguments])
     parser = build_parser(arguments)
     _check_before_parsing(arguments, parser)
     try:
@@ -164,6 +164,8 @@ def _lstm_train_parser(arguments: Sequence[str]) -> ArgumentParser:
         "reviver lstm train                             the report's run, into runs/lstm-report-seed0\n"
         "reviver lstm train --length 9 --input onehot --out runs/nine\n"
         "reviver lstm train --out runs/nine --resume    go on after Ctrl-C\n"
+        "reviver lstm train --length 1000 --grow --input onehot --max_norm 1\n"
+        "reviver lstm train --data mine.csv --out runs/mine\n"
         "reviver lstm train --print_config >lstm.yaml   then --config lstm.yaml"
     )
     return _train_parser("Train an LSTM on a memory task.", examples, LSTMConfig, LSTM_PRESETS, arguments)
@@ -224,9 +226,17 @@ def _lstm_curve_parser() -> ArgumentParser:
 
 
 def _lstm_predict_parser() -> ArgumentParser:
-    parser = _new_parser("Say which digit a trained LSTM expects next.", 'reviver lstm predict runs/lstm "1 2 3 2"')
+    parser = _new_parser(
+        "Say which digit a trained LSTM expects next, or, of own data, the class of each sequence of a file.",
+        'reviver lstm predict runs/lstm "1 2 3 2"\nreviver lstm predict runs/own new.csv --out predictions.csv',
+    )
     parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
-    parser.add_argument("digits", metavar="DIGITS", type=str, help='Digits such as "1 2 3 2".')
+    parser.add_argument(
+        "digits", metavar="DIGITS", type=str, help='Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.'
+    )
+    parser.add_argument(
+        "--out", type=str, metavar="FILE", help="Where the predictions of a file go; by default predictions.csv."
+    )
     return _with_common_options(_with_checkpoint(parser))
 
 
@@ -372,6 +382,21 @@ def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
     """All values that `option` has in `arguments`, before parsing."""
     values = [value for name, value in pairwise(arguments) if name == option]
     return values or [one.removeprefix(f"{option}=") for one in arguments if one.startswith(f"{option}=")]
+
+
+def _with_flags_on(arguments: Sequence[str]) -> list[str]:
+    """Take a setting that is true or false and stands without a value, such as --grow, for --grow=true."""
+    flags = {
+        f"--{field.name}"
+        for config in (LSTMConfig, GANConfig)
+        for field in dataclasses.fields(config)
+        if field.type is bool
+    }
+    followers = [*arguments[1:], "--"]
+    return [
+        f"{argument}=true" if argument in flags and follower.startswith("--") else argument
+        for argument, follower in zip(arguments, followers, strict=True)
+    ]
 
 
 def _with_underscores(argument: str) -> str:

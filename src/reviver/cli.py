@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from reviver.loading import GANRun, LSTMRun
 
 INTERRUPTED = 130
+ENDINGS = (".csv", ".parquet", ".npz")
+"""What `lstm predict` takes for a file of sequences."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +99,7 @@ def lstm_train(request: Request) -> None:
     points = folder.read_metrics()
     last = points[-1]
     best = max(points, key=rank)
-    target = build_task(config).target
+    target = build_task(config, folder.record.get("data")).target
     kind = "" if target == "class" else f" (accuracy of {ANSWERS[target]}, loss: {LOSSES[target]})"
     lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s{kind}"]
     for name, part, point, note in (
@@ -115,14 +117,21 @@ def lstm_evaluate(request: Request) -> None:
     """`reviver lstm evaluate`."""
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm.evaluation import evaluate
+    from reviver.lstm.tasks.own import OwnTask
     from reviver.lstm.tasks.task import ANSWERS, LOSSES
 
     run = open_lstm(request)
     lengths = request.options.length or [run.config.length]
+    if isinstance(run.task, OwnTask):
+        if request.options.length:
+            raise ConfigError(
+                "length: is not possible for a run on own data, whose sequences have their own; leave it out"
+            )
+        lengths = [run.task.known.longest]
     out = None if request.options.out is None else Path(request.options.out)
     if out is not None:
         check_figure_path(out)
-    results = [evaluate(run.network, run.config, length, request.options.size) for length in lengths]
+    results = [evaluate(run.network, run.task, length, request.options.size) for length in lengths]
     rows = []
     target, chance = results[0].target, results[0].chance
     meaning = f"accuracy of {ANSWERS[target]}, chance is {100 * chance:.3g}%; loss: {LOSSES[target]}"
@@ -148,9 +157,19 @@ def lstm_evaluate(request: Request) -> None:
 def lstm_predict(request: Request) -> None:
     """`reviver lstm predict`."""
     from reviver.lstm.evaluation import parse_digits, predict
+    from reviver.lstm.tasks.own import OwnTask
 
-    digits = parse_digits(request.options.digits)
+    if Path(request.options.digits).suffix.lower() in ENDINGS:
+        lstm_predict_file(request)
+        return
+    if request.options.out is not None:
+        raise ConfigError("out: is for predictions of a file; give a .csv, .parquet or .npz instead of one sequence")
     run = open_lstm(request)
+    if isinstance(run.task, OwnTask):
+        raise ConfigError(
+            f"sequence: {request.options.digits!r} is no file; a run on own data predicts for a .csv, .parquet or .npz"
+        )
+    digits = parse_digits(request.options.digits)
     prediction = predict(run.network, run.config, digits)
     lines = [f"after {' '.join(map(str, digits))} comes {prediction.digit}"]
     for digit, probability in enumerate(prediction.probabilities):
@@ -159,6 +178,27 @@ def lstm_predict(request: Request) -> None:
     if len(digits) != trained:
         lines.append(f"trained on {trained} digits, given {len(digits)}")
     show(request, {"digits": digits, **prediction._asdict(), "trained_digits": trained}, "\n".join(lines))
+
+
+def lstm_predict_file(request: Request) -> None:
+    """`reviver lstm predict` with a file of sequences."""
+    from reviver.lstm.evaluation import predict_table
+    from reviver.lstm.sequence_files import read_sequences, write_predictions
+    from reviver.lstm.tasks.own import OwnTask
+
+    run, out = open_lstm(request), Path(request.options.out or "predictions.csv")
+    if not isinstance(run.task, OwnTask):
+        raise ConfigError(f"run: {request.options.run} was not trained on own data, so it reads no files; give digits")
+    if out.suffix.lower() != ".csv":
+        raise ConfigError(f"out: {out} has no ending that predictions can be saved as; choose .csv")
+    table = read_sequences(Path(request.options.digits), sequence_column=run.config.sequence_column, labelled=False)
+    probabilities = predict_table(run.network, run.task, table)
+    classes = run.task.known.classes
+    write_predictions(out, table, classes, probabilities)
+    counts = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
+    lines = [str(out), *(f"  {name}: {count}" for name, count in zip(classes, counts, strict=True) if count)]
+    answer = {"out": str(out), "sequences": len(table), "counts": dict(zip(classes, counts, strict=True))}
+    show(request, answer, "\n".join(lines))
 
 
 def lstm_curve(request: Request) -> None:
@@ -272,6 +312,8 @@ def training_config(request: Request, kind: str, presets: Mapping[str, Any]) -> 
     """
     preset_name = request.given.get("preset", "report")
     preset = choose_preset(presets, preset_name)
+    if request.given.get("data") is not None and kind == "lstm":
+        request.given.setdefault("task", "own")
     config = requested_config(request, preset)
     out = Path(request.options.out or f"runs/{kind}-{preset_name}-seed{config.seed}")
     if request.options.resume:

@@ -60,6 +60,12 @@ def check_choice(field: str, value: object, choices: Sequence[str]) -> None:
         raise ConfigError(f"{field}: {value!r} is unknown; choose from {', '.join(choices)}")
 
 
+def check_text(field: str, value: object) -> None:
+    """Refuse `value` unless it is text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{field}: {value!r} is not possible; give a text")
+
+
 def check_flag(field: str, value: object) -> None:
     """Refuse `value` unless it is `True` or `False`."""
     if not isinstance(value, bool):

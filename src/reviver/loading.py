@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 import torch
 
 from reviver.config import check_choice, from_mapping
-from reviver.errors import ConfigError, RunFolderError
+from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import GANConfig
 from reviver.gan.training import build_networks
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
+from reviver.lstm.tasks.task import Task
 from reviver.lstm.training import Network, build_network
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.devices import choose_device
@@ -23,10 +24,11 @@ Config = TypeVar("Config")
 
 @dataclass(frozen=True)
 class LSTMRun:
-    """A trained LSTM: its folder, settings and network, in eval mode."""
+    """A trained LSTM: its folder, settings, task and network, in eval mode."""
 
     folder: RunFolder
     config: LSTMConfig
+    task: Task
     network: Network
 
     @property
@@ -72,9 +74,13 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
     check_choice("checkpoint", checkpoint, ("last", "best"))
     chosen_device = choose_device(device)
     config = _read_config(folder, LSTMConfig)
-    network = build_network(config, build_task(config))
+    try:
+        task = build_task(config, folder.record.get("data"))
+        network = build_network(config, task)
+    except DataError as error:
+        raise RunFolderError(f"{folder.path / 'run.json'}: {error}") from error
     load_networks(find_checkpoint(folder.checkpoints, checkpoint), {"network": network})
-    return LSTMRun(folder, config, network.to(chosen_device).eval())
+    return LSTMRun(folder, config, task, network.to(chosen_device).eval())
 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:

@@ -155,9 +155,10 @@ def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
         folder = train(config, path, device="cpu", resume=(path / "run.json").exists())
     except Interrupted:
         return None
-    network = build_network(config, build_task(config))
+    task = build_task(config)
+    network = build_network(config, task)
     load_networks(find_checkpoint(folder.checkpoints, "last"), {"network": network})
-    accuracy = evaluate(network.eval(), config, cell.length, EVALUATED).score.accuracy
+    accuracy = evaluate(network.eval(), task, cell.length, EVALUATED).score.accuracy
     folder.save_record(measured={"sequences": EVALUATED, "accuracy": accuracy})
     return read_outcome(path, cell, config)
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks.build import build_task
+from reviver.lstm.sequences import SequenceTable
+from reviver.lstm.tasks.own import OwnTask
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
-from reviver.lstm.tasks.task import Target
-from reviver.lstm.training import Network, Score, score
+from reviver.lstm.tasks.task import Target, Task
+from reviver.lstm.training import EVALUATION_STEPS, MAX_EVALUATION_BATCH, Network, Score, score
 
 CHANCE = 1 / NUM_DIGITS
 """Of palindromes; of any task, `Evaluation.chance`."""
@@ -42,12 +43,12 @@ class Prediction(NamedTuple):
     """The probability of each digit 0 ... 9."""
 
 
-def evaluate(network: Network, config: LSTMConfig, length: int, size: int | None = None) -> Evaluation:
+def evaluate(network: Network, task: Task, length: int, size: int | None = None) -> Evaluation:
     """Measure `network` on sequences of `length`.
 
-    For palindromes of a fixed run's own length these are its validation sequences, which it was not trained on;
-    for images the test images; else `size` fresh ones: by default 10 000, or as many as make up 100 million steps,
-    but at least 100.
+    For palindromes of a fixed run's own length and for a person's own data these are the validation part, which
+    the network was not trained on; for images the test images; else `size` fresh ones: by default 10 000, or as
+    many as make up 100 million steps, but at least 100.
 
     Raises:
         ConfigError: if `length` or `size` is not possible.
@@ -56,7 +57,6 @@ def evaluate(network: Network, config: LSTMConfig, length: int, size: int | None
         raise ConfigError(f"size: {size} is not possible; give a whole number of at least 1")
     if size is None:
         size = max(100, min(10_000, 10**8 // max(1, length)))
-    task = build_task(config)
     data, origin = task.evaluation(length, size)
     measured = score(network, data.to(network.W_out.device), task.target)
     return Evaluation(length, measured, origin, task.target, task.chance, task.baseline(length))
@@ -72,6 +72,22 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     """
     probabilities = network(as_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
+
+
+@torch.no_grad()
+def predict_table(network: Network, task: OwnTask, table: SequenceTable) -> Tensor:
+    """Return the probabilities of the classes of `task` for each sequence of a table, [N, C].
+
+    Raises:
+        DataError: if the sequences have another number of channels than those of training.
+    """
+    data = task.examples(table)
+    batch_size = max(1, min(MAX_EVALUATION_BATCH, EVALUATION_STEPS // data.steps))
+    parts = []
+    for start in range(0, len(data), batch_size):
+        part = data[start : start + batch_size].to(network.W_out.device)
+        parts.append(network(part.encode(), part.lengths).softmax(1).cpu())
+    return torch.cat(parts)
 
 
 def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
+from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_text, check_whole
 from reviver.errors import ConfigError
 
-TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist")
-NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist")
+TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own")
+NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
 """Tasks whose inputs are numbers, not symbols."""
 SHORTEST = MappingProxyType({"temporal-order": 10})
 """The least length of a task, where it is not 2."""
@@ -44,8 +44,16 @@ def check_length(task: str, length: int) -> None:
 class LSTMConfig:
     """Settings of one LSTM training run. The defaults are the report's."""
 
-    task: Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist"] = "palindrome"
-    """What is learned: the last digit of a palindrome from all digits before it, or another task of docs/lstm.md."""
+    task: Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own"] = (
+        "palindrome"
+    )
+    """What is learned: the last digit of a palindrome from all digits before it, another task of docs/lstm.md, or `data`."""
+    data: str | None = None
+    """Own sequences, each with a class: a .csv, .parquet or .npz file, see docs/lstm.md."""
+    sequence_column: str = "sequence"
+    """The column of `data` that holds the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
+    label_column: str = "label"
+    """The column of `data` that holds the classes: text or whole numbers."""
     length: int = 5
     """T: the digits of a palindrome, of which the network reads the first T - 1; of copy the steps to remember, of
     T + 20 in all; else the steps: 28 rows of row-mnist, 784 pixels of pixel-mnist (or 196 or 49 of smaller images)."""
@@ -103,6 +111,10 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, TASKS)
+        if self.data is not None:
+            check_text("data", self.data)
+        check_text("sequence_column", self.sequence_column)
+        check_text("label_column", self.label_column)
         check_whole("length", self.length, minimum=2, maximum=10_000_000)
         check_choice("input", self.input, INPUTS)
         check_whole("data_size", self.data_size, minimum=2)
@@ -136,13 +148,18 @@ class LSTMConfig:
 
     def _check_task(self) -> None:
         """Refuse settings that are possible, but not for this task."""
+        if (self.task == "own") != (self.data is not None):
+            raise ConfigError(
+                f"data: {self.data!r} does not go with the task {self.task}; give a file with --data for the task own, "
+                "and none for other tasks"
+            )
         check_length(self.task, self.length)
         if self.input == "onehot" and self.task in NUMBER_TASKS:
             raise ConfigError(
                 f"input: 'onehot' is not possible for the task {self.task}, whose inputs are numbers; give scalar"
             )
-        if self.grow and self.task == "row-mnist":
-            raise ConfigError("grow: True is not possible for the task row-mnist, which has one length; give false")
+        if self.grow and self.task in ("row-mnist", "own"):
+            raise ConfigError(f"grow: True is not possible for the task {self.task}, which has one length; give false")
         if self.grow and self.start_length < shortest(self.task):
             raise ConfigError(
                 f"start_length: {self.start_length} is not possible for the task {self.task}; "

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.errors import DataError
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTMClassifier, LSTMState
 from reviver.lstm.presets import LSTMConfig
@@ -169,6 +170,7 @@ def train(
         extra={"stage": 0, "sequences": 0},
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
+    note_data(folder, task)
     best = BestWeights(network, state)
     stages = len(config.lengths)
     with training_session(
@@ -176,7 +178,7 @@ def train(
         state,
         total=stages if config.grow else config.epochs,
         unit="lengths" if config.grow else "epochs",
-        description=f"LSTM T={config.length}",
+        description="LSTM" if config.task == "own" else f"LSTM T={config.length}",
         progress=progress,
     ) as session:
         while state.epoch < config.epochs and state.extra["stage"] < stages:
@@ -193,6 +195,24 @@ def train(
                 best.save(folder)
                 session.save()
     return folder
+
+
+def note_data(folder: RunFolder, task: Task) -> None:
+    """Write down what a new run learns from, or see that a resumed one goes on with the same.
+
+    Raises:
+        DataError: if the data is not that which the run began with.
+    """
+    if task.facts is None:
+        return
+    noted = folder.record.get("data")
+    if noted is None:
+        folder.save_record(data=task.facts)
+    elif noted != task.facts:
+        raise DataError(
+            f"data: {folder.record['config']['data']!r} has changed since this run began; put the old file back to "
+            "resume, or start in a new --out"
+        )
 
 
 def train_epoch(

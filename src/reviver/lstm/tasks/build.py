@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.digits import DigitTask
 from reviver.lstm.tasks.memory import ADDING, COPY, PARITY, TEMPORAL_ORDER, GeneratedTask
+from reviver.lstm.tasks.own import OwnTask
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.tasks.task import Task
 
@@ -23,6 +25,8 @@ BUILDERS: Mapping[str, Callable[[LSTMConfig], Task]] = MappingProxyType(
 )
 
 
-def build_task(config: LSTMConfig) -> Task:
-    """Return the task of a run."""
+def build_task(config: LSTMConfig, facts: Mapping[str, Any] | None = None) -> Task:
+    """Return the task of a run; `facts` are what an earlier session kept of its data, see `Task`."""
+    if config.task == "own":
+        return OwnTask(config, facts)
     return BUILDERS[config.task](config)

@@ -69,6 +69,7 @@ class DigitTask:
     """
 
     target: Target = "class"
+    facts = None
     output_size = NUM_DIGITS
     chance = 0.1135
 

@@ -245,6 +245,8 @@ class GeneratedTask:
     an epoch's sequences have lengths from T/2 to T where the problem allows it; validation's have T.
     """
 
+    facts = None
+
     def __init__(self, config: LSTMConfig, problem: Problem) -> None:
         self.config = config
         self.problem = problem

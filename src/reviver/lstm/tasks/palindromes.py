@@ -106,6 +106,7 @@ class PalindromeTask:
 
     target: Target = "class"
     output_size = NUM_DIGITS
+    facts = None
     chance = 1 / NUM_DIGITS
 
     def __init__(self, config: LSTMConfig) -> None:

@@ -5,7 +5,7 @@ Shapes: N sequences, B batch, T time, I input size, C classes.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -64,12 +64,22 @@ class Task(Protocol):
         input_size: I.
         output_size: C, or 1 for a number.
         chance: fraction of answers that are right by the best guess without looking at the input.
+        facts: what run.json keeps of the data; None where the settings say it all.
     """
 
     target: Target
-    input_size: int
-    output_size: int
-    chance: float
+
+    @property
+    def input_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def output_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def chance(self) -> float: ...  # noqa: D102
+
+    @property
+    def facts(self) -> Mapping[str, Any] | None: ...  # noqa: D102
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory at a length, to be beaten."""

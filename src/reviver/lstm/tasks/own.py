@@ -1,0 +1,199 @@
+"""A person's own sequences with a class each, from a file.
+
+Shapes: N sequences, T steps of the longest, I channels a step, C classes.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.errors import ConfigError, DataError
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.sequence_files import read_sequences
+from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
+from reviver.lstm.tasks.task import Target
+
+
+class Examples:
+    """Standardised sequences x [N, T, I] with their `lengths` [N] and classes, `targets` [N]."""
+
+    def __init__(self, x: Tensor, lengths: Tensor, targets: Tensor) -> None:
+        self.x = x
+        self.lengths = lengths
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.x.shape[1]
+
+    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
+        """The numbers at the steps begin <= t < end, [N, end - begin, I]."""
+        return self.x[:, begin:end]
+
+    def __getitem__(self, index: Tensor | slice) -> "Examples":
+        """Some of the sequences; steps beyond the longest of them are left out."""
+        lengths = self.lengths[index]
+        longest = int(lengths.max()) if len(lengths) else self.steps
+        return Examples(self.x[index][:, :longest], lengths, self.targets[index])
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same sequences on `device`."""
+        return Examples(self.x.to(device), self.lengths.to(device), self.targets.to(device))
+
+
+class Facts(NamedTuple):
+    """What a run must know of its data to be used without the file. It is kept in run.json."""
+
+    name: str
+    sha256: str
+    """Of the file."""
+    sequences: int
+    longest: int
+    """Steps of the longest sequence."""
+    classes: tuple[str, ...]
+    shares: tuple[float, ...]
+    """The part of the training sequences that each class has."""
+    standardisation: Standardisation
+    """Fitted on the training part."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {
+            **self._asdict(),
+            "classes": list(self.classes),
+            "shares": list(self.shares),
+            "standardisation": self.standardisation.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> "Facts":
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: if it is anything else.
+        """
+        damaged = DataError("data: what run.json says of the data is damaged; restore it or train again")
+        if not isinstance(value, Mapping) or value.keys() != set(cls._fields):
+            raise damaged
+        texts, counts = [value["name"], value["sha256"]], [value["sequences"], value["longest"]]
+        classes, shares = value["classes"], value["shares"]
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in counts)
+            and isinstance(classes, list)
+            and isinstance(shares, list)
+            and 2 <= len(classes) == len(set(map(str, classes))) == len(shares)
+            and all(isinstance(name, str) for name in classes)
+            and all(isinstance(share, float) and 0 < share < 1 for share in shares)
+        ):
+            raise damaged
+        standardisation = Standardisation.from_json(value["standardisation"])
+        name, sha256 = texts
+        sequences, longest = counts
+        return cls(name, sha256, sequences, longest, tuple(classes), tuple(shares), standardisation)
+
+
+class OwnTask:
+    """Sequences from the file `config.data`, divided at random, each class in its share.
+
+    Standardisation is fitted on the training part alone. `facts` are those of an earlier session; without them
+    the file is read.
+    """
+
+    target: Target = "class"
+
+    def __init__(self, config: LSTMConfig, facts: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self._kept = None if facts is None else Facts.from_json(facts)
+
+    @property
+    def input_size(self) -> int:
+        """I."""
+        return len(self.known.standardisation.mean)
+
+    @property
+    def output_size(self) -> int:
+        """C."""
+        return len(self.known.classes)
+
+    @property
+    def chance(self) -> float:
+        """The share of the most frequent class."""
+        return max(self.known.shares)
+
+    def baseline(self, length: int) -> float:
+        """The entropy of the classes, which is the loss of answering with their shares."""
+        return -sum(share * math.log(share) for share in self.known.shares)
+
+    @property
+    def known(self) -> Facts:
+        """What must be known of the data; of the file itself where there is none from an earlier session."""
+        return self._kept or self._read[0]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The same for run.json."""
+        return self.known.to_json()
+
+    def training(self, epoch: int, length: int) -> Examples:
+        """The training part, see `Task`."""
+        return self._read[1]
+
+    def validation(self, length: int) -> Examples:
+        """The validation part, see `Task`."""
+        return self._read[2]
+
+    def evaluation(self, length: int, size: int) -> tuple[Examples, str]:
+        """The validation part: own data has one length."""
+        return self._read[2], "the run's validation part"
+
+    def examples(self, table: SequenceTable) -> Examples:
+        """Other sequences with the classes and the scale of this run.
+
+        Raises:
+            DataError: if a label or the number of channels is another.
+        """
+        classes = torch.zeros(len(table), dtype=torch.int64)
+        if table.labels is not None:
+            classes = class_indices(table, self.known.classes)
+        return Examples(self.known.standardisation.apply(table.x, table.lengths), table.lengths, classes)
+
+    @cached_property
+    def _read(self) -> tuple[Facts, Examples, Examples]:
+        """The file's facts and the two parts of it."""
+        assert self.config.data is not None, "the task own has data"
+        path = Path(self.config.data)
+        table = read_sequences(path, sequence_column=self.config.sequence_column, label_column=self.config.label_column)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if self._kept is not None and digest != self._kept.sha256:
+            raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train anew")
+        assert table.labels is not None, "they were asked for"
+        try:
+            classes = class_names(table.labels)
+            split = split_rows(table.labels, self.config.train_fraction, self.config.seed)
+        except (DataError, ConfigError) as error:
+            raise type(error)(f"{path}: {error}") from error
+        train, validation = table[split.train], table[split.validation]
+        counts = Counter(train.labels)
+        facts = Facts(
+            name=path.name,
+            sha256=digest,
+            sequences=len(table),
+            longest=table.x.shape[1],
+            classes=classes,
+            shares=tuple(counts[name] / len(train) for name in classes),
+            standardisation=Standardisation.fit(train.x, train.lengths),
+        )
+        self._kept = facts
+        return facts, self.examples(train), self.examples(validation)

@@ -1,0 +1,241 @@
+"""Training on a person's own sequences: from a file to a run to predictions, and what is refused on the way."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reviver import load
+from reviver.cli import main
+from reviver.config import override
+from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.sequence_files import read_sequences
+from reviver.lstm.tasks.build import build_task
+from reviver.lstm.tasks.own import Facts, OwnTask
+from reviver.lstm.training import train
+from reviver.runs.folder import RunFolder
+
+CLASSES = ("falling", "rising")
+CONFIG = LSTMConfig(task="own", data="x", hidden_size=16, epochs=12, batch_size=16, learning_rate=1e-2)
+
+
+def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
+    """Noisy ramps of 3 to 12 steps around 1000, up or down."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        steps = int(generator.integers(3, 13))
+        slope = 1.0 if index % 2 else -1.0
+        values = 1000 + slope * (np.arange(steps) - steps / 2) + generator.normal(0, 0.2, steps)
+        rows.append(([round(float(value), 3) for value in values], CLASSES[index % 2]))
+    return rows
+
+
+def write_csv(path: Path, rows: list[tuple[list[float], str]], *, labelled: bool = True) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sequence", "label"] if labelled else ["sequence"])
+        for values, label in rows:
+            text = " ".join(map(str, values))
+            writer.writerow([text, label] if labelled else [text])
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    write_csv(folder / "train.csv", ramps(200, 0))
+    write_csv(folder / "new.csv", ramps(20, 1), labelled=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(files: Path) -> RunFolder:
+    return train(override(CONFIG, {"data": str(files / "train.csv")}), files / "run")
+
+
+def test_it_learns_and_keeps_what_it_must_know(run: RunFolder) -> None:
+    assert run.read_metrics()[-1]["validation_accuracy"] == 1.0
+    facts = RunFolder.open(run.path).record["data"]
+    assert facts["classes"] == list(CLASSES)
+    assert facts["shares"] == [0.5, 0.5]
+    assert facts["sequences"] == 200
+    assert 3 <= facts["longest"] <= 12
+    assert facts["standardisation"]["mean"][0] == pytest.approx(1000, abs=0.5)
+
+
+def test_the_scale_is_that_of_the_training_part_alone(files: Path) -> None:
+    config = override(CONFIG, {"data": str(files / "train.csv")})
+    task = OwnTask(config)
+    train_part, validation = task.training(0, 0), task.validation(0)
+    assert (len(train_part), len(validation)) == (160, 40)
+    inside = torch.arange(train_part.steps) < train_part.lengths[:, None]
+    values = train_part.encode().squeeze(-1)[inside].double()
+    assert values.mean().item() == pytest.approx(0, abs=1e-5)
+    assert values.std(correction=0).item() == pytest.approx(1, abs=1e-5)
+    table = read_sequences(files / "train.csv")
+    raw = {tuple(row[:length].tolist()) for row, length in zip(table.x[:, :, 0], table.lengths, strict=True)}
+    assert len(raw) == 200, "so the two parts below are told apart by their values"
+    parts = [
+        {tuple(row[:length].tolist()) for row, length in zip(part.x[:, :, 0], part.lengths, strict=True)}
+        for part in (train_part, validation)
+    ]
+    assert not parts[0] & parts[1]
+    assert sum(map(len, parts)) == 200
+
+
+def test_a_run_is_used_without_its_file(run: RunFolder, files: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "run"
+    moved.mkdir()
+    for path in run.path.rglob("*"):
+        if path.is_file():
+            target = moved / path.relative_to(run.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    record = json.loads((moved / "run.json").read_text())
+    record["config"]["data"] = "gone.csv"
+    (moved / "run.json").write_text(json.dumps(record))
+    out = tmp_path / "predictions.csv"
+    assert main(["lstm", "predict", str(moved), str(files / "new.csv"), "--out", str(out)]) == 0
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == [label for _, label in ramps(20, 1)]
+    assert [row["row"] for row in rows] == [str(number) for number in range(2, 22)]
+    for row in rows:
+        assert float(row["p(falling)"]) + float(row["p(rising)"]) == pytest.approx(1)
+        assert float(row["probability"]) == float(row[f"p({row['class']})"])
+    assert main(["lstm", "evaluate", str(moved)]) == 2, "that needs the file"
+
+
+def test_predictions_do_not_depend_on_the_other_rows(run: RunFolder, files: Path) -> None:
+    from reviver.lstm.evaluation import predict_table
+
+    loaded = load(run.path)
+    table = read_sequences(files / "new.csv", labelled=False)
+    together = predict_table(loaded.network, loaded.task, table)
+    alone = torch.cat([predict_table(loaded.network, loaded.task, table[torch.tensor([k])]) for k in range(len(table))])
+    torch.testing.assert_close(together, alone)
+
+
+def test_evaluate_measures_the_validation_part(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lstm", "evaluate", str(run.path), "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    last = run.read_metrics()[-1]
+    assert (result["accuracy"], result["size"]) == (last["validation_accuracy"], 40)
+    assert result["loss"] == pytest.approx(last["validation_loss"])
+    assert result["chance"] == 0.5
+    assert result["baseline"] == pytest.approx(np.log(2))
+
+
+def test_channels_from_numpy(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 3, 90)
+    x = generator.normal(size=(90, 6, 3)).astype(np.float32)
+    x[np.arange(90), 0, y] += 5.0  # the channel that begins high names the class
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    config = override(CONFIG, {"data": str(tmp_path / "data.npz"), "epochs": 20})
+    folder = train(config, tmp_path / "run")
+    assert folder.read_metrics()[-1]["validation_accuracy"] > 0.9
+    assert load(folder.path).network.lstm.input_size == 3
+
+
+def test_a_resumed_run_refuses_other_data(files: Path, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "data.csv", ramps(40, 0))
+    config = override(CONFIG, {"data": str(path), "epochs": 1})
+    train(config, tmp_path / "run")
+    write_csv(path, ramps(40, 5))
+    with pytest.raises(DataError, match="has changed since this run began; put the old file back"):
+        train(override(config, {"epochs": 2}), tmp_path / "run", resume=True)
+    with pytest.raises(DataError, match="is not the file that this run was trained on"):
+        load(tmp_path / "run").task.validation(0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([([1.0, 2.0], "a")] * 4, r"data.csv: labels: every row has the label 'a'; a classifier needs"),
+        ([([1.0], "a"), ([2.0], "b")], r"data.csv: labels: none of the 2 classes has a second row"),
+        ([([1.0, float("nan")], "a"), ([2.0], "b")], r"data.csv: .*row 2: .*nan"),
+        ([([], "a"), ([2.0], "b")], r"data.csv: row 2: "),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused_before_a_folder_is_made(
+    rows: list[tuple[list[float], str]], message: str, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "data.csv", rows)
+    with pytest.raises(DataError, match=message):
+        train(override(CONFIG, {"data": str(path)}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": None}, "^data: None does not go with the task own; give a file with --data"),
+        ({"task": "palindrome"}, "^data: 'x' does not go with the task palindrome"),
+        ({"grow": True}, "^grow: True is not possible for the task own"),
+        ({"input": "onehot"}, "^input: 'onehot' is not possible for the task own"),
+    ],
+)
+def test_settings_that_do_not_go_with_own_data_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(CONFIG, changes)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("predict", "run", "1 2 3"), "is no file; a run on own data predicts for"),
+        (("predict", "run", "gone.csv"), "gone.csv: does not exist"),
+        (("predict", "run", "new.csv", "--out", "p.txt"), "p.txt has no ending that predictions can be saved as"),
+        (("evaluate", "run", "--length", "5"), "length: is not possible for a run on own data"),
+    ],
+)
+def test_wrong_use(
+    words: tuple[str, ...], message: str, run: RunFolder, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(files / word) if word in ("run", "new.csv", "gone.csv", "p.txt") else word for word in words]
+    assert main(["lstm", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def damage(facts: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    return {**facts, name: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("classes", ["a"]),
+        ("classes", ["a", "a"]),
+        ("classes", "ab"),
+        ("classes", [1, 2]),
+        ("shares", [0.5]),
+        ("shares", [0.5, 2.0]),
+        ("sequences", True),
+        ("longest", 0),
+        ("name", 3),
+        ("standardisation", {"mean": [0.0], "scale": [0.0]}),
+        ("standardisation", None),
+        ("more", 1),
+    ],
+)
+def test_damaged_facts_are_refused(name: str, value: Any, run: RunFolder, tmp_path: Path) -> None:
+    record = json.loads((run.path / "run.json").read_text())
+    record["data"] = damage(record["data"], name, value)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunFolderError, match=r"run\.json"):
+        load(folder)
+
+
+def test_facts_survive_run_json(run: RunFolder) -> None:
+    facts = RunFolder.open(run.path).record["data"]
+    assert Facts.from_json(json.loads(json.dumps(facts))).to_json() == facts
+    assert build_task(CONFIG, facts).output_size == 2
