@@ -224,7 +224,7 @@ PRESETS = MappingProxyType(
         ),
         "parity": replace(_MEMORY, task="parity", length=1000, input="onehot", start_length=2),
         "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=10, learning_rate=2e-3),
-        "pixel-mnist": replace(_MNIST, task="pixel-mnist", length=784, epochs=30, init="chrono"),
+        "pixel-mnist": replace(_MNIST, task="pixel-mnist", length=784, epochs=30),
     }
 )
 """
