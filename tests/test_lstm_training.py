@@ -188,7 +188,7 @@ def test_it_learns_with_scalar_digits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_trains(name: str, tmp_path: Path) -> None:
-    config = override(PRESETS[name], {"epochs": 1, "hidden_size": 4, "data_size": 40})
+    config = override(PRESETS[name], {"epochs": 1, "hidden_size": 4, "data_size": 40, "train_fraction": 0.8})
     folder = train(config, tmp_path / "run")
     (point,) = folder.read_metrics()
     for part, size in (("train", config.train_fraction * 40), ("validation", (1 - config.train_fraction) * 40)):

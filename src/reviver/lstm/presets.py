@@ -222,12 +222,35 @@ PRESETS = MappingProxyType(
         "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99),
         "recall-10000": replace(_RECALL, length=10_000),
         "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
-        "copy": replace(_MEMORY, task="copy", length=500, input="onehot", threshold=0.99),
-        "adding": replace(_MEMORY, task="adding", length=750, threshold=0.7),
-        "temporal-order": replace(_MEMORY, task="temporal-order", length=1000, input="onehot", threshold=0.99),
-        "parity": replace(_MEMORY, task="parity", length=1000, input="onehot", start_length=2, threshold=0.99),
-        "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=15),
-        "pixel-mnist": replace(_MNIST, task="pixel-mnist", length=784, epochs=30, init="chrono"),
+        "copy": replace(
+            _MEMORY, task="copy", length=500, input="onehot", start_length=2, batch_size=32, learning_rate=5e-3
+        ),
+        "adding": replace(
+            _MEMORY,
+            task="adding",
+            length=750,
+            growth=3.0,
+            threshold=0.4,
+            data_size=2000,
+            init="chrono",
+            epochs=80,
+            batch_size=32,
+            learning_rate=2e-3,
+            schedule="cosine",
+        ),
+        "temporal-order": replace(
+            _MEMORY,
+            task="temporal-order",
+            length=100,
+            input="onehot",
+            growth=1.5,
+            hidden_dropout=0.5,
+            batch_size=32,
+            optimizer="rmsprop",
+        ),
+        "parity": replace(_MEMORY, task="parity", length=1000, input="onehot", start_length=2),
+        "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=10, learning_rate=2e-3),
+        "pixel-mnist": replace(_MNIST, task="pixel-mnist", length=784, epochs=30),
     }
 )
 """
