@@ -8,11 +8,13 @@ from typing import NamedTuple, Self, cast, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import operator
 from reviver.lstm.dropout import DROPOUT_KINDS, DropoutKind, draw_seed, dropout_masks
+from reviver.lstm.precision import PRECISIONS, Precision, rounded_linear
 
 
 class LSTMState(NamedTuple):
@@ -45,7 +47,8 @@ class LSTMLayer(nn.Module):
     The masked h_t is both the layer's output and what the next step sees. With `hidden_dropout_kind`
     "variational" one mask serves all steps of a sequence; with "zoneout" a unit that is dropped keeps its
     previous value, h_t = m_t ⊙ o_t ⊙ tanh(c_t) + (1 - m_t) ⊙ h_{t-1} with m_t of 0 and 1, and outside
-    training m_t is 1 - p everywhere (see `reviver.lstm.dropout`).
+    training m_t is 1 - p everywhere (see `reviver.lstm.dropout`). With `precision` "bf16" the factors of every
+    product of matrices, in the backward pass too, are rounded to bfloat16 (see `reviver.lstm.precision`).
 
     On a CPU in float32 `reviver.lstm.operator` computes the same, masks included, as one native operator.
 
@@ -59,6 +62,7 @@ class LSTMLayer(nn.Module):
         *,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
         checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -68,6 +72,7 @@ class LSTMLayer(nn.Module):
         self.hidden_size = hidden_size
         self.hidden_dropout = hidden_dropout
         self.hidden_dropout_kind = hidden_dropout_kind
+        self.precision = precision
         self.checkpoint_steps = checkpoint_steps
 
         def input_weights() -> nn.Parameter:
@@ -100,10 +105,11 @@ class LSTMLayer(nn.Module):
 
     def step(self, x: Tensor, h: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance the state by one step: x [B, I], h and c [B, H], mask [B, H] or None; returns the new h and c."""
-        i = torch.sigmoid(x @ self.W_i.T + h @ self.U_i.T + self.b_i)  # [B, H]
-        f = torch.sigmoid(x @ self.W_f.T + h @ self.U_f.T + self.b_f)  # [B, H]
-        g = torch.tanh(x @ self.W_c.T + h @ self.U_c.T + self.b_c)  # [B, H]
-        o = torch.sigmoid(x @ self.W_o.T + h @ self.U_o.T + self.b_o)  # [B, H]
+        linear = rounded_linear if self.precision == "bf16" else functional.linear
+        i = torch.sigmoid(linear(x, self.W_i) + linear(h, self.U_i) + self.b_i)  # [B, H]
+        f = torch.sigmoid(linear(x, self.W_f) + linear(h, self.U_f) + self.b_f)  # [B, H]
+        g = torch.tanh(linear(x, self.W_c) + linear(h, self.U_c) + self.b_c)  # [B, H]
+        o = torch.sigmoid(linear(x, self.W_o) + linear(h, self.U_o) + self.b_o)  # [B, H]
         c = f * c + i * g  # [B, H]
         h_previous, h = h, o * torch.tanh(c)  # [B, H]
         if mask is not None:
@@ -202,11 +208,13 @@ class LSTMLayer(nn.Module):
             kind=kind,
             seed=seed,
             checkpoint_steps=self.checkpoint_steps,
+            precision=self.precision,
         )
 
     def extra_repr(self) -> str:
         """What `print` shows."""
-        return f"{self.input_size}, {self.hidden_size}, hidden_dropout={self.hidden_dropout}"
+        shown = f"{self.input_size}, {self.hidden_size}, hidden_dropout={self.hidden_dropout}"
+        return shown if self.precision == "fp32" else f"{shown}, precision={self.precision}"
 
 
 class LSTM(nn.Module):
@@ -222,6 +230,8 @@ class LSTM(nn.Module):
         hidden_dropout: probability to drop a unit of the hidden state at a step, in training.
         hidden_dropout_kind: "step" draws anew at every step, "variational" once for all steps of a sequence, and
             with "zoneout" a dropped unit keeps its previous value; see `reviver.lstm.dropout.DropoutKind`.
+        precision: "fp32" multiplies in the network's dtype; "bf16" rounds the factors of each product to bfloat16,
+            which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
         checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute
             the rest again: less memory for very long sequences, a third more time.
 
@@ -243,6 +253,7 @@ class LSTM(nn.Module):
         *,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
         checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -258,6 +269,8 @@ class LSTM(nn.Module):
             raise ConfigError(
                 f"hidden_dropout_kind: {hidden_dropout_kind!r} is unknown; give one of {', '.join(DROPOUT_KINDS)}"
             )
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision: {precision!r} is unknown; give one of {', '.join(PRECISIONS)}")
         if checkpoint_steps is not None and checkpoint_steps < 1:
             raise ConfigError(
                 f"checkpoint_steps: {checkpoint_steps!r} is not possible; give a whole number of at least 1"
@@ -270,12 +283,14 @@ class LSTM(nn.Module):
         self.bidirectional = bidirectional
         self.hidden_dropout = hidden_dropout
         self.hidden_dropout_kind = hidden_dropout_kind
+        self.precision = precision
         self.layers = nn.ModuleList(
             LSTMLayer(
                 input_size if level == 0 else self.num_directions * hidden_size,
                 hidden_size,
                 hidden_dropout=hidden_dropout,
                 hidden_dropout_kind=hidden_dropout_kind,
+                precision=precision,
                 checkpoint_steps=checkpoint_steps,
                 device=device,
                 dtype=dtype,
@@ -407,7 +422,12 @@ class LSTM(nn.Module):
 
     @classmethod
     def from_torch(
-        cls, lstm: nn.LSTM, *, hidden_dropout: float = 0.0, hidden_dropout_kind: DropoutKind = "step"
+        cls,
+        lstm: nn.LSTM,
+        *,
+        hidden_dropout: float = 0.0,
+        hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
     ) -> Self:
         """Return an `LSTM` with the weights of a `torch.nn.LSTM`; torch's two biases of a gate are added.
 
@@ -426,6 +446,7 @@ class LSTM(nn.Module):
             lstm.bidirectional,
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
+            precision=precision,
             device=weight.device,
             dtype=weight.dtype,
         )
@@ -444,7 +465,10 @@ class LSTM(nn.Module):
         return ours.train(lstm.training)
 
     def to_torch(self) -> nn.LSTM:
-        """Return a `torch.nn.LSTM` with these weights. It has no hidden dropout; in eval mode outputs are equal."""
+        """Return a `torch.nn.LSTM` with these weights.
+
+        It has no hidden dropout and multiplies in its dtype; in eval mode and without bf16 outputs are equal.
+        """
         weight = self._lstm_layers()[0].W_i
         theirs = nn.LSTM(
             self.input_size,
@@ -495,6 +519,7 @@ class LSTMClassifier(nn.Module):
         *,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
         checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -511,6 +536,7 @@ class LSTMClassifier(nn.Module):
             bidirectional=bidirectional,
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
+            precision=precision,
             checkpoint_steps=checkpoint_steps,
             device=device,
             dtype=dtype,

@@ -5,6 +5,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
+from reviver.lstm.dropout import DROPOUT_KINDS, DropoutKind
+from reviver.lstm.precision import PRECISIONS, Precision
 
 TASKS = ("palindrome",)
 INPUTS = ("scalar", "onehot")
@@ -31,9 +33,14 @@ class LSTMConfig:
     bidirectional: bool = False
     """Read the sequence in both directions."""
     hidden_dropout: float = 0.5
-    """Probability to drop a unit of the hidden state, drawn anew at every step."""
+    """Probability to drop a unit of the hidden state."""
+    hidden_dropout_kind: DropoutKind = "step"
+    """How the hidden state is dropped: anew at every step, with one mask for a whole sequence (variational), or by
+    keeping the unit's previous value (zoneout)."""
     dropout: float = 0.0
     """Probability to drop a unit between two layers."""
+    precision: Precision = "fp32"
+    """Of the LSTM's products: bf16 rounds their factors to bfloat16, faster where the CPU has instructions for it."""
     epochs: int = 100
     """Passes over the training part."""
     batch_size: int = 128
@@ -57,7 +64,9 @@ class LSTMConfig:
         check_whole("num_layers", self.num_layers, minimum=1)
         check_flag("bidirectional", self.bidirectional)
         check_number("hidden_dropout", self.hidden_dropout, minimum=0, below=1)
+        check_choice("hidden_dropout_kind", self.hidden_dropout_kind, DROPOUT_KINDS)
         check_number("dropout", self.dropout, minimum=0, below=1)
+        check_choice("precision", self.precision, PRECISIONS)
         check_whole("epochs", self.epochs, minimum=1)
         check_whole("batch_size", self.batch_size, minimum=1)
         check_number("learning_rate", self.learning_rate, above=0)

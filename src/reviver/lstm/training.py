@@ -53,6 +53,8 @@ def build_network(config: LSTMConfig) -> LSTMClassifier:
         config.dropout,
         config.bidirectional,
         hidden_dropout=config.hidden_dropout,
+        hidden_dropout_kind=config.hidden_dropout_kind,
+        precision=config.precision,
     )
     network.reset_parameters(stream(config.seed, "weights"))
     return network
