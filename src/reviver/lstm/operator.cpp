@@ -259,18 +259,36 @@ public:
     FlushToZero(const FlushToZero&) = delete;
 };
 
-// Calls work(0) to work(parts - 1), each on a thread of its own where there are enough.
-template <class Work>
-void parallel(int64_t parts, const Work& work) {
-    if (parts == 1) return work(0);
+// Calls phase(0) to phase(parts - 1), each on a thread of its own where there are enough, and goes on to the next
+// phase when all are done. Waking threads costs tens of microseconds, so all phases of a call share one awakening.
+template <class... Phases>
+void parallel(int64_t parts, const Phases&... phases) {
+    if (parts == 1) {
+        const FlushToZero while_running;
+        return (phases(0), ...);
+    }
 #ifdef _OPENMP  // torch's own pool, see native.py
 #pragma omp parallel num_threads(static_cast<int>(parts))
-    for (int64_t part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) work(part);
+    {
+        const FlushToZero while_running;
+        const auto run = [&](const auto& phase) {
+            for (int64_t part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) phase(part);
+#pragma omp barrier
+        };
+        (run(phases), ...);
+    }
 #else
-    std::vector<std::thread> threads;
-    for (int64_t part = 1; part < parts; ++part) threads.emplace_back(work, part);
-    work(0);
-    for (auto& thread : threads) thread.join();
+    const auto run = [&](const auto& phase) {
+        const auto work = [&](int64_t part) {
+            const FlushToZero while_running;
+            phase(part);
+        };
+        std::vector<std::thread> threads;
+        for (int64_t part = 1; part < parts; ++part) threads.emplace_back(work, part);
+        work(0);
+        for (auto& thread : threads) thread.join();
+    };
+    (run(phases), ...);
 #endif
 }
 
@@ -801,13 +819,12 @@ void forward(const Call& call) {
     prefer_large_pages(call.output + call.begin * call.B * call.H, (call.end - call.begin) * call.B * call.H * 4);
     prefer_large_pages(call.gates, (call.end - call.begin) * call.B * call.H * 16);
     prefer_large_pages(call.cells, (call.end - call.begin) * call.B * call.H * 4);
-    parallel(parts, [&](int64_t part) {
-        for (int64_t p = part; p < panel_count; p += parts) pack_forward<Format>(call, p * V, panels.data + p * panel_size);
-    });
-    parallel(parts, [&](int64_t part) {
-        const FlushToZero while_running;
-        forward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, h_is_zero, zeros.data());
-    });
+    parallel(
+        parts,
+        [&](int64_t part) {
+            for (int64_t p = part; p < panel_count; p += parts) pack_forward<Format>(call, p * V, panels.data + p * panel_size);
+        },
+        [&](int64_t part) { forward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, h_is_zero, zeros.data()); });
 }
 
 template <class Format>
@@ -815,19 +832,15 @@ void backward(const Call& call) {
     const Dropout dropout = dropout_of(call);
     const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, 4 * V), length = words<Format>(4 * call.H);
     const Buffer panels(length * ceil_div(call.H, V) * V);
-    std::vector<std::vector<float>> grad_b(parts, std::vector<float>(4 * call.H));
-    parallel(parts, [&](int64_t part) {
-        for (int64_t p = part; p < panel_count; p += parts) pack_backward<Format>(call, p * 4 * V, panels.data + p * 4 * V * length);
-    });
-    parallel(parts, [&](int64_t part) {
-        const FlushToZero while_running;
-        backward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, grad_b[part].data());
-    });
     const std::vector<WeightRow> rows = weight_rows(call, is_zero(call.h, call.B * call.H));
-    parallel(parts, [&](int64_t part) {
-        const FlushToZero while_running;
-        weight_gradients<Format>(call, rows, part, parts);
-    });
+    std::vector<std::vector<float>> grad_b(parts, std::vector<float>(4 * call.H));
+    parallel(
+        parts,
+        [&](int64_t part) {
+            for (int64_t p = part; p < panel_count; p += parts) pack_backward<Format>(call, p * 4 * V, panels.data + p * 4 * V * length);
+        },
+        [&](int64_t part) { backward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, grad_b[part].data()); },
+        [&](int64_t part) { weight_gradients<Format>(call, rows, part, parts); });
     for (const auto& partial : grad_b)
         for (int64_t k = 0; k < 4 * call.H; ++k) call.grad_b[k] += partial[k];
 }
