@@ -64,10 +64,26 @@ def pointers_of(call):
     """Name, address and number of bytes of every pointer of a call over all steps, in the order of the fields."""
     T, B, I, H, S = call.T, call.B, call.I, call.H, call.end - call.begin  # noqa: E741
     sizes = {
-        **{"seed": 2, "lengths": 2 * B, "W": H * I, "U": H * H, "b": H, "x": T * B * I, "h": B * H, "c": B * H},
-        **{"output": T * B * H, "gates": 4 * T * B * H, "cells": T * B * H, "h_last": B * H, "c_last": B * H},
-        **{"grad_output": T * B * H, "grad_h": B * H, "grad_c": B * H, "grad_gates": 4 * S * B * H},
-        **{"grad_W": 4 * H * I, "grad_U": 4 * H * H, "grad_b": 4 * H},
+        "seed": 2,
+        "lengths": 2 * B,
+        "W": H * I,
+        "U": H * H,
+        "b": H,
+        "x": T * B * I,
+        "h": B * H,
+        "c": B * H,
+        "output": T * B * H,
+        "gates": 4 * T * B * H,
+        "cells": T * B * H,
+        "h_last": B * H,
+        "c_last": B * H,
+        "grad_output": T * B * H,
+        "grad_h": B * H,
+        "grad_c": B * H,
+        "grad_gates": 4 * S * B * H,
+        "grad_W": 4 * H * I,
+        "grad_U": 4 * H * H,
+        "grad_b": 4 * H,
     }
     for name, size in sizes.items():
         value = getattr(call, name)
