@@ -15,6 +15,7 @@
 //   - Dropout masks are functions of (seed, t, b, unit), see dropout.py; the backward pass computes them again.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -176,13 +177,15 @@ struct BFloat16 {  // without such instructions: rounded numbers, kept and multi
 template <class Format>
 int64_t words(int64_t n) { return (n + Format::depth - 1) / Format::depth; }
 
-// sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for k < length, in words; panel is [length, N, V].
+// sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for k < length, in words; panel is [length, N, V]. It
+// adds from k = 0 on, or from the last k back.
 template <class Format, int M, int N, int stride = 1>
-INLINE void multiply(const float* const* rows, int64_t length, const float* panel, vec (&sums)[M][N]) {
-    for (int64_t k = 0; k < length; ++k, panel += N * V) {
+INLINE void multiply(const float* const* rows, int64_t length, const float* panel, vec (&sums)[M][N], bool from_last = false) {
+    const int64_t step = from_last ? -1 : 1;
+    for (int64_t k = from_last ? length - 1 : 0, count = length; count > 0; k += step, --count) {
         vec weights[N];
 #pragma GCC unroll 8
-        for (int n = 0; n < N; ++n) weights[n] = load(panel + n * V);
+        for (int n = 0; n < N; ++n) weights[n] = load(panel + (k * N + n) * V);
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) {
             const float word = rows[m][stride * k];
@@ -486,7 +489,7 @@ struct ForwardRow {  // one row at one step
 };
 
 template <class Format, int M>
-__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j) {
+__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j, bool from_last) {
     const float *x[M], *h[M];
     bool recurrent = false;
     vec z[M][4];
@@ -496,8 +499,15 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
         recurrent |= h[m] != nullptr;
         for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V);
     }
-    multiply<Format, M, 4>(x, words<Format>(call.I), panel + 4 * V, z);
-    if (recurrent) multiply<Format, M, 4>(h, words<Format>(call.H), panel + 4 * V * (1 + words<Format>(call.I)), z);
+    const int64_t inputs = words<Format>(call.I), states = recurrent ? words<Format>(call.H) : 0;
+    const float *W = panel + 4 * V, *U = W + inputs * 4 * V;
+    if (M == 1 && from_last) {
+        multiply<Format, M, 4>(h, states, U, z, true);
+        multiply<Format, M, 4>(x, inputs, W, z, true);
+    } else {
+        multiply<Format, M, 4>(x, inputs, W, z);
+        multiply<Format, M, 4>(h, states, U, z);
+    }
 
     const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
     for (int m = 0; m < M; ++m) {
@@ -550,11 +560,17 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& mine, co
         for (int64_t r = active; r < mine.size(); ++r)
             std::memset(call.output + (t * B + mine.rows[r]) * H, 0, H * sizeof(float));
 
-        const float* panel = panels;
-        for (int64_t j = 0; j < H; j += V, panel += forward_panel_size<Format>(call))
+        // One row alone reads all weights from the second-level cache at each step. Every other step goes from the last
+        // panel back and finds in the first-level cache what the step before it read last.
+        const bool from_last = call.B == 1 && s % 2 == 1;
+        const int64_t panel_count = ceil_div(H, V);
+        for (int64_t k = 0; k < panel_count; ++k) {
+            const int64_t p = from_last ? panel_count - 1 - k : k;
+            const float* panel = panels + p * forward_panel_size<Format>(call);
             in_blocks(active, [&](int64_t first, int count) {
-                with_rows(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, j); });
+                with_rows(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
             });
+        }
     }
 
     for (int64_t r = 0; r < mine.size(); ++r) {
@@ -816,13 +832,14 @@ void forward(const Call& call) {
     const bool h_is_zero = is_zero(call.h, call.B * call.H);
     const std::vector<float> zeros(call.H);
     const Buffer panels(panel_count * panel_size);
+    std::atomic<int64_t> next{0};  // panel to pack, by whichever thread is awake
     prefer_large_pages(call.output + call.begin * call.B * call.H, (call.end - call.begin) * call.B * call.H * 4);
     prefer_large_pages(call.gates, (call.end - call.begin) * call.B * call.H * 16);
     prefer_large_pages(call.cells, (call.end - call.begin) * call.B * call.H * 4);
     parallel(
         parts,
-        [&](int64_t part) {
-            for (int64_t p = part; p < panel_count; p += parts) pack_forward<Format>(call, p * V, panels.data + p * panel_size);
+        [&](int64_t) {
+            for (int64_t p; (p = next++) < panel_count;) pack_forward<Format>(call, p * V, panels.data + p * panel_size);
         },
         [&](int64_t part) { forward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, h_is_zero, zeros.data()); });
 }
@@ -833,11 +850,12 @@ void backward(const Call& call) {
     const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, 4 * V), length = words<Format>(4 * call.H);
     const Buffer panels(length * ceil_div(call.H, V) * V);
     const std::vector<WeightRow> rows = weight_rows(call, is_zero(call.h, call.B * call.H));
+    std::atomic<int64_t> next{0};
     std::vector<std::vector<float>> grad_b(parts, std::vector<float>(4 * call.H));
     parallel(
         parts,
-        [&](int64_t part) {
-            for (int64_t p = part; p < panel_count; p += parts) pack_backward<Format>(call, p * 4 * V, panels.data + p * 4 * V * length);
+        [&](int64_t) {
+            for (int64_t p; (p = next++) < panel_count;) pack_backward<Format>(call, p * 4 * V, panels.data + p * 4 * V * length);
         },
         [&](int64_t part) { backward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, grad_b[part].data()); },
         [&](int64_t part) { weight_gradients<Format>(call, rows, part, parts); });
