@@ -2,14 +2,15 @@
 
 The peers, in the same process and in alternation: `torch.nn.LSTM` without dropout (it has none inside), a loop
 that writes out the gates and draws masks with torch, and the floating-point operations of the products at the
-rate that torch multiplies large matrices at (the limit). Memory is the peak of a process of its own.
+rate that torch multiplies large matrices at (the limit). Memory is the peak of a process of its own. The bf16
+mode is timed against the operator's own fp32.
 
     python -m benchmarks lstm_operator
 """
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import torch
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver.lstm import operator
 from reviver.lstm.network import LSTM, LSTMLayer
+from reviver.lstm.precision import Precision
 
 DROPOUT = 0.5
 
@@ -47,6 +49,13 @@ SHAPES = (
 )
 
 
+BF16_SHAPES = (
+    (Shape(64, 100, 64, 512, 20, training=True, targets=(0, 0, None)), 0.5),
+    (Shape(128, 200, 10, 128, 20, training=True, targets=(0, 0, None)), None),
+)
+"""Shapes, and the ratio of bf16's time to fp32's that is to be beaten."""
+
+
 def loop(layer: LSTMLayer, x: torch.Tensor) -> torch.Tensor:
     """Run the equations gate by gate; return the last h."""
     h = c = x.new_zeros(x.shape[1], layer.hidden_size)
@@ -56,21 +65,27 @@ def loop(layer: LSTMLayer, x: torch.Tensor) -> torch.Tensor:
     return h
 
 
+def step(module: torch.nn.Module, last: Callable[[], torch.Tensor]) -> None:
+    """Run forward, and in training backward too."""
+    if not module.training:
+        with torch.no_grad():
+            last()
+        return
+    module.zero_grad()
+    last().sum().backward()
+
+
+def network(shape: Shape, precision: Precision = "fp32") -> tuple[LSTM, torch.Tensor]:
+    """Our LSTM of a shape, and its input."""
+    torch.manual_seed(0)
+    ours = LSTM(shape.I, shape.H, hidden_dropout=DROPOUT, precision=precision).train(shape.training)
+    return ours, torch.randn(shape.T, shape.B, shape.I)
+
+
 def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     """What is timed for a shape."""
-    torch.manual_seed(0)
-    ours = LSTM(shape.I, shape.H, hidden_dropout=DROPOUT).train(shape.training)
+    ours, x = network(shape)
     theirs = ours.to_torch()
-    x = torch.randn(shape.T, shape.B, shape.I)
-
-    def step(module: torch.nn.Module, last: Callable[[], torch.Tensor]) -> None:
-        if not shape.training:
-            with torch.no_grad():
-                last()
-            return
-        module.zero_grad()
-        last().sum().backward()
-
     a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
     return {
         "ours": lambda: step(ours, lambda: ours(x)[1].h),
@@ -80,14 +95,33 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     }
 
 
+def time_each(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Time each in turn, in the second of two calls: it finds its own data in the caches, not those of the one before."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            seconds[name] += alternate({name: run}, rounds=1, warmup=1)[name]
+    return seconds
+
+
+def measure_bf16(shape: Shape, target: float | None) -> dict[str, object]:
+    """Time one shape in bf16 and in fp32."""
+
+    def run(precision: Precision) -> Callable[[], object]:
+        ours, x = network(shape, precision)
+        return lambda: step(ours, lambda: ours(x)[1].h)
+
+    seconds = time_each({"bf16": run("bf16"), "fp32": run("fp32")}, shape.rounds)
+    return {
+        "milliseconds": {name: summary([1e3 * s for s in values]) for name, values in seconds.items()},
+        "to fp32": ratio(seconds["bf16"], seconds["fp32"]),
+        "target": target,
+    }
+
+
 def measure(shape: Shape) -> dict[str, object]:
     """Time one shape."""
-    # Each is timed in the second of two calls: it finds its own data in the caches, not those of the one before.
-    twice = contenders(shape)
-    seconds: dict[str, list[float]] = {name: [] for name in twice}
-    for _ in range(shape.rounds):
-        for name, run in twice.items():
-            seconds[name] += alternate({name: run}, rounds=1, warmup=1)[name]
+    seconds = time_each(contenders(shape), shape.rounds)
     rate = 2 * 1536**3 / min(seconds["sgemm"])
     operations = (3 if shape.training else 1) * 2 * shape.B * shape.T * 4 * shape.H * (shape.H + shape.I)
     limit = operations / rate
@@ -133,6 +167,7 @@ def main() -> dict[str, object]:
         "title": "The native LSTM operator, dropout 0.5 at every step, forward and backward",
         "machine": machine(),
         "shapes": {shape.name: measure(shape) for shape in SHAPES},
+        "bf16": {shape.name: measure_bf16(shape, target) for shape, target in BF16_SHAPES},
         "peak_megabytes": {
             ",".join(map(str, shape)): {name: peak_megabytes(name, *shape) for name in ("ours", "nn.LSTM")}
             for shape in memory_shapes

@@ -27,7 +27,7 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def render_shapes(result: Mapping[str, Any]) -> str:
-    """Write the result of `lstm_operator` as Markdown: ratios by shape, then memory."""
+    """Write the result of `lstm_operator` as Markdown: ratios by shape, bf16, then memory."""
     rows = [
         f"### {result['title']}",
         "",
@@ -41,6 +41,12 @@ def render_shapes(result: Mapping[str, Any]) -> str:
             for key, target in zip(("to nn.LSTM", "to the loop", "to the limit"), values["targets"], strict=True)
         ]
         rows.append(f"| {' | '.join([name, *times, *ratios])} |")
+    if "bf16" in result:
+        rows += ["", "| B,T,I,H | bf16, ms | fp32, ms | to fp32 (target) |", "|---|---|---|---|"]
+        for name, values in result["bf16"].items():
+            times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("bf16", "fp32")]
+            target = "" if values["target"] is None else f" (≤ {values['target']})"
+            rows.append(f"| {' | '.join([name, *times])} | {values['to fp32']['median']:.2f}{target} |")
     rows += ["", "| B,T,I,H | ours, peak MB | nn.LSTM, peak MB | ratio |", "|---|---|---|---|"]
     for name, values in result["peak_megabytes"].items():
         ours, theirs = values["ours"], values["nn.LSTM"]

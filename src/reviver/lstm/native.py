@@ -37,7 +37,7 @@ class Call(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("T", "B", "I", "H", "begin", "end", "kept_begin", "kept_end")),
-        *((name, ctypes.c_int64) for name in ("reverse", "threads", "kind")),
+        *((name, ctypes.c_int64) for name in ("reverse", "threads", "kind", "bf16")),
         ("dropout", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ("seed", "lengths")),
         *((name, ctypes.c_void_p * 4) for name in ("W", "U", "b")),

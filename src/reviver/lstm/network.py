@@ -8,11 +8,14 @@ from typing import NamedTuple, Self, cast, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import operator
-from reviver.lstm.dropout import DROPOUT_KINDS, DropoutKind, draw_seed, dropout_masks
+from reviver.lstm.choices import DROPOUT_KINDS, PRECISIONS, DropoutKind, Precision
+from reviver.lstm.dropout import draw_seed, dropout_masks
+from reviver.lstm.precision import rounded_linear
 
 
 class LSTMState(NamedTuple):
@@ -54,7 +57,8 @@ class LSTMLayer(nn.Module):
     The masked h_t is both the layer's output and what the next step sees. With `hidden_dropout_kind`
     "variational" one mask serves all steps of a sequence; with "zoneout" a unit that is dropped keeps its
     previous value, h_t = m_t ⊙ o_t ⊙ tanh(c_t) + (1 - m_t) ⊙ h_{t-1} with m_t of 0 and 1, and outside
-    training m_t is 1 - p everywhere (see `reviver.lstm.dropout`).
+    training m_t is 1 - p everywhere (see `reviver.lstm.dropout`). With `precision` "bf16" the factors of every
+    product of matrices, in the backward pass too, are rounded to bfloat16 (see `reviver.lstm.precision`).
 
     On a CPU in float32 `reviver.lstm.operator` computes the same, masks included, as one native operator.
 
@@ -68,6 +72,7 @@ class LSTMLayer(nn.Module):
         *,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
         checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -77,6 +82,7 @@ class LSTMLayer(nn.Module):
         self.hidden_size = hidden_size
         self.hidden_dropout = hidden_dropout
         self.hidden_dropout_kind = hidden_dropout_kind
+        self.precision = precision
         self.checkpoint_steps = checkpoint_steps
 
         def input_weights() -> nn.Parameter:
@@ -109,10 +115,11 @@ class LSTMLayer(nn.Module):
 
     def gates(self, x: Tensor, h: Tensor) -> LSTMGates:
         """Open the gates of a step: x [B, I], h before the step [B, H]."""
-        i = torch.sigmoid(x @ self.W_i.T + h @ self.U_i.T + self.b_i)  # [B, H]
-        f = torch.sigmoid(x @ self.W_f.T + h @ self.U_f.T + self.b_f)  # [B, H]
-        g = torch.tanh(x @ self.W_c.T + h @ self.U_c.T + self.b_c)  # [B, H]
-        o = torch.sigmoid(x @ self.W_o.T + h @ self.U_o.T + self.b_o)  # [B, H]
+        linear = rounded_linear if self.precision == "bf16" else functional.linear
+        i = torch.sigmoid(linear(x, self.W_i) + linear(h, self.U_i) + self.b_i)  # [B, H]
+        f = torch.sigmoid(linear(x, self.W_f) + linear(h, self.U_f) + self.b_f)  # [B, H]
+        g = torch.tanh(linear(x, self.W_c) + linear(h, self.U_c) + self.b_c)  # [B, H]
+        o = torch.sigmoid(linear(x, self.W_o) + linear(h, self.U_o) + self.b_o)  # [B, H]
         return LSTMGates(i, f, g, o)
 
     def step(self, x: Tensor, h: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -216,11 +223,13 @@ class LSTMLayer(nn.Module):
             kind=kind,
             seed=seed,
             checkpoint_steps=self.checkpoint_steps,
+            precision=self.precision,
         )
 
     def extra_repr(self) -> str:
         """What `print` shows."""
-        return f"{self.input_size}, {self.hidden_size}, hidden_dropout={self.hidden_dropout}"
+        shown = f"{self.input_size}, {self.hidden_size}, hidden_dropout={self.hidden_dropout}"
+        return shown if self.precision == "fp32" else f"{shown}, precision={self.precision}"
 
 
 class LSTM(nn.Module):
@@ -236,6 +245,8 @@ class LSTM(nn.Module):
         hidden_dropout: probability to drop a unit of the hidden state at a step, in training.
         hidden_dropout_kind: "step" draws anew at every step, "variational" once for all steps of a sequence, and
             with "zoneout" a dropped unit keeps its previous value; see `reviver.lstm.dropout.DropoutKind`.
+        precision: "fp32" multiplies in the network's dtype; "bf16" rounds the factors of each product to bfloat16,
+            which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
         checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute
             the rest again: less memory for very long sequences, a third more time.
 
@@ -257,6 +268,7 @@ class LSTM(nn.Module):
         *,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
         checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -272,6 +284,8 @@ class LSTM(nn.Module):
             raise ConfigError(
                 f"hidden_dropout_kind: {hidden_dropout_kind!r} is unknown; give one of {', '.join(DROPOUT_KINDS)}"
             )
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision: {precision!r} is unknown; give one of {', '.join(PRECISIONS)}")
         if checkpoint_steps is not None and checkpoint_steps < 1:
             raise ConfigError(
                 f"checkpoint_steps: {checkpoint_steps!r} is not possible; give a whole number of at least 1"
@@ -284,12 +298,14 @@ class LSTM(nn.Module):
         self.bidirectional = bidirectional
         self.hidden_dropout = hidden_dropout
         self.hidden_dropout_kind = hidden_dropout_kind
+        self.precision = precision
         self.layers = nn.ModuleList(
             LSTMLayer(
                 input_size if level == 0 else self.num_directions * hidden_size,
                 hidden_size,
                 hidden_dropout=hidden_dropout,
                 hidden_dropout_kind=hidden_dropout_kind,
+                precision=precision,
                 checkpoint_steps=checkpoint_steps,
                 device=device,
                 dtype=dtype,
@@ -421,7 +437,12 @@ class LSTM(nn.Module):
 
     @classmethod
     def from_torch(
-        cls, lstm: nn.LSTM, *, hidden_dropout: float = 0.0, hidden_dropout_kind: DropoutKind = "step"
+        cls,
+        lstm: nn.LSTM,
+        *,
+        hidden_dropout: float = 0.0,
+        hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
     ) -> Self:
         """Return an `LSTM` with the weights of a `torch.nn.LSTM`; torch's two biases of a gate are added.
 
@@ -440,6 +461,7 @@ class LSTM(nn.Module):
             lstm.bidirectional,
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
+            precision=precision,
             device=weight.device,
             dtype=weight.dtype,
         )
@@ -458,7 +480,10 @@ class LSTM(nn.Module):
         return ours.train(lstm.training)
 
     def to_torch(self) -> nn.LSTM:
-        """Return a `torch.nn.LSTM` with these weights. It has no hidden dropout; in eval mode outputs are equal."""
+        """Return a `torch.nn.LSTM` with these weights.
+
+        It has no hidden dropout and multiplies in its dtype; in eval mode and without bf16 outputs are equal.
+        """
         weight = self._lstm_layers()[0].W_i
         theirs = nn.LSTM(
             self.input_size,
@@ -509,6 +534,7 @@ class LSTMClassifier(nn.Module):
         *,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
         checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -525,6 +551,7 @@ class LSTMClassifier(nn.Module):
             bidirectional=bidirectional,
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
+            precision=precision,
             checkpoint_steps=checkpoint_steps,
             device=device,
             dtype=dtype,

@@ -1,4 +1,5 @@
-// The LSTM of network.py over a whole sequence, forward and backward, for float32 on a CPU.
+// The LSTM of network.py over a whole sequence, forward and backward, for float32 on a CPU; in bf16 mode the factors
+// of its products are rounded to bfloat16 (see precision.py) and everything else stays float32.
 //
 // Shapes: B batch, T time, I input size, H hidden size; V floats in a vector register. Tensors are dense and
 // row-major. Gates come in the order of the equations, i f c o, here with index 0 to 3.
@@ -14,6 +15,7 @@
 //   - Dropout masks are functions of (seed, t, b, unit), see dropout.py; the backward pass computes them again.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -24,7 +26,9 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#if defined(__SSE__)
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#elif defined(__SSE__)
 #include <xmmintrin.h>
 #endif
 #if defined(__linux__)
@@ -106,18 +110,87 @@ INLINE void divide(Quotient a, Quotient b, vec& first, vec& second) {
     second = b.n * a.d * inverse;
 }
 
-// sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for k < length; panel is [length, N, V].
-template <int M, int N, int stride = 1>
-INLINE void multiply(const float* const* rows, int64_t length, const float* panel, vec (&sums)[M][N]) {
-    for (int64_t k = 0; k < length; ++k, panel += N * V) {
+// --------------------------------------------------------------------------------------------- products
+
+// The factors of a product are made of words of the size of a float. A word holds `depth` numbers that follow each
+// other along the sum: one float, or in bf16 mode on a CPU that multiplies bfloat16 a pair of them, the first in the
+// low half. So both precisions share their loops, tiles and panels; only what is below differs.
+//   multiply_add(sum, word, words): sum + word * words, for each of the V words
+//   along(from, n, to): n numbers, which follow each other along the sum, as words
+//   across(rows, n, to): n words, each made of the numbers that stand one below the other in `depth` rows; a row that is
+//     null counts as 0
+struct Float32 {
+    static constexpr int depth = 1;
+    static constexpr bool converts = false;  // a row of numbers is a row of words already
+    static INLINE vec multiply_add(vec sum, float word, vec words) { return sum + word * words; }
+    static INLINE void along(const float* from, int64_t n, float* to) { std::memcpy(to, from, n * sizeof(float)); }
+    static INLINE void across(const float* const* rows, int64_t n, float* to) { std::memcpy(to, rows[0], n * sizeof(float)); }
+};
+
+#if defined(__AVX512BF16__)
+
+struct BFloat16 {
+    static constexpr int depth = 2;
+    static constexpr bool converts = true;
+    static INLINE vec multiply_add(vec sum, float word, vec words) {
+        return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(word), (__m512bh)words);
+    }
+    static void along(const float* from, int64_t n, float* to) {
+        for (int64_t k = 0; k < n; k += 2 * V) {
+            const vec first = load(from + k, width(n - k)), second = n - k > V ? load(from + k + V, width(n - k - V)) : vec{};
+            store(to + k / 2, (vec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first), width((n - k + 1) / 2));
+        }
+    }
+    static void across(const float* const* rows, int64_t n, float* to) {
+        for (int64_t k = 0; k < n; k += V) {
+            const int count = width(n - k);
+            const __m512i low = halves(load(rows[0] + k, count)), high = halves(rows[1] ? load(rows[1] + k, count) : vec{});
+            store(to + k, (vec)_mm512_or_si512(low, _mm512_slli_epi32(high, 16)), count);
+        }
+    }
+
+private:
+    static INLINE int width(int64_t n) { return static_cast<int>(std::min<int64_t>(n, V)); }
+    static INLINE __m512i halves(vec x) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)x)); }
+};
+
+#else
+
+struct BFloat16 {  // without such instructions: rounded numbers, kept and multiplied as floats
+    static constexpr int depth = 1;
+    static constexpr bool converts = true;
+    static INLINE vec multiply_add(vec sum, float word, vec words) { return sum + word * words; }
+    static void along(const float* from, int64_t n, float* to) {
+        for (int64_t k = 0; k < n; k += V) {
+            const int count = static_cast<int>(std::min<int64_t>(n - k, V));
+            const vec x = load(from + k, count);
+            const uvec bits = (uvec)x;
+            const uvec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;  // to the nearest, ties to even
+            store(to + k, x == x ? (vec)rounded : x, count);                            // NaN stays NaN
+        }
+    }
+    static void across(const float* const* rows, int64_t n, float* to) { along(rows[0], n, to); }
+};
+
+#endif
+
+template <class Format>
+int64_t words(int64_t n) { return (n + Format::depth - 1) / Format::depth; }
+
+// sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for k < length, in words; panel is [length, N, V]. It
+// adds from k = 0 on, or from the last k back.
+template <class Format, int M, int N, int stride = 1>
+INLINE void multiply(const float* const* rows, int64_t length, const float* panel, vec (&sums)[M][N], bool from_last = false) {
+    const int64_t step = from_last ? -1 : 1;
+    for (int64_t k = from_last ? length - 1 : 0, count = length; count > 0; k += step, --count) {
         vec weights[N];
 #pragma GCC unroll 8
-        for (int n = 0; n < N; ++n) weights[n] = load(panel + n * V);
+        for (int n = 0; n < N; ++n) weights[n] = load(panel + (k * N + n) * V);
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) {
-            const float value = rows[m][stride * k];
+            const float word = rows[m][stride * k];
 #pragma GCC unroll 8
-            for (int n = 0; n < N; ++n) sums[m][n] += value * weights[n];
+            for (int n = 0; n < N; ++n) sums[m][n] = Format::multiply_add(sums[m][n], word, weights[n]);
         }
     }
 }
@@ -189,18 +262,36 @@ public:
     FlushToZero(const FlushToZero&) = delete;
 };
 
-// Calls work(0) to work(parts - 1), each on a thread of its own where there are enough.
-template <class Work>
-void parallel(int64_t parts, const Work& work) {
-    if (parts == 1) return work(0);
+// Calls phase(0) to phase(parts - 1), each on a thread of its own where there are enough, and goes on to the next
+// phase when all are done. Waking threads costs tens of microseconds, so all phases of a call share one awakening.
+template <class... Phases>
+void parallel(int64_t parts, const Phases&... phases) {
+    if (parts == 1) {
+        const FlushToZero while_running;
+        return (phases(0), ...);
+    }
 #ifdef _OPENMP  // torch's own pool, see native.py
 #pragma omp parallel num_threads(static_cast<int>(parts))
-    for (int64_t part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) work(part);
+    {
+        const FlushToZero while_running;
+        const auto run = [&](const auto& phase) {
+            for (int64_t part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) phase(part);
+#pragma omp barrier
+        };
+        (run(phases), ...);
+    }
 #else
-    std::vector<std::thread> threads;
-    for (int64_t part = 1; part < parts; ++part) threads.emplace_back(work, part);
-    work(0);
-    for (auto& thread : threads) thread.join();
+    const auto run = [&](const auto& phase) {
+        const auto work = [&](int64_t part) {
+            const FlushToZero while_running;
+            phase(part);
+        };
+        std::vector<std::thread> threads;
+        for (int64_t part = 1; part < parts; ++part) threads.emplace_back(work, part);
+        work(0);
+        for (auto& thread : threads) thread.join();
+    };
+    (run(phases), ...);
 #endif
 }
 
@@ -217,6 +308,7 @@ struct Call {
     int64_t reverse;            // process the steps from end - 1 down to begin
     int64_t threads;
     int64_t kind;               // see Kind
+    int64_t bf16;               // round the factors of the products to bfloat16
     double dropout;             // p
     const int64_t* seed;        // [1], or null for none and zoneout_mean
     const int64_t* lengths;     // [B], or null where all are T: row b takes part in steps t < lengths[b]
@@ -337,33 +429,67 @@ struct Buffer {  // floats aligned to a cache line
     Buffer(const Buffer&) = delete;
 };
 
-// ---------------------------------------------------------------------------------------------- forward
+// Rows of numbers as rows of words, converted into room of their own where words are not the numbers themselves.
+template <class Format>
+class Converted {
+    const int64_t length;  // of a row, in words
+    Buffer data;
 
-// The panel of units j to j + V - 1: b [4, V], W [I, 4, V], U [H, 4, V], zero beyond H.
-int64_t forward_panel_size(const Call& call) { return (1 + call.I + call.H) * 4 * V; }
+public:
+    Converted(int64_t rows, int64_t numbers) : length(words<Format>(numbers)), data(Format::converts ? rows * length : 0) {}
+    const float* row(int64_t r, const float* from, int64_t n) {
+        if (!Format::converts) return from;
+        Format::along(from, n, data.data + r * length);
+        return data.data + r * length;
+    }
+};
 
-void transpose(const float* from, int64_t length, int n, float* to) {  // n rows [length] to [length, 4, V]
-    for (int64_t k = 0; k < length; ++k)
-        for (int v = 0; v < V; ++v) to[k * 4 * V + v] = v < n ? from[v * length + k] : 0.0f;
+// Calls work(format) with the format of a call's products.
+template <class Work>
+void with_format(const Call& call, const Work& work) {
+    call.bf16 ? work(BFloat16()) : work(Float32());
 }
 
-void pack_forward(const Call& call, int64_t j, float* panel) {
-    const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
+// ---------------------------------------------------------------------------------------------- forward
+
+// The panel of units j to j + V - 1: b [4, V], and in words W [I, 4, V], U [H, 4, V], zero beyond H.
+template <class Format>
+int64_t forward_panel_size(const Call& call) { return (1 + words<Format>(call.I) + words<Format>(call.H)) * 4 * V; }
+
+void transpose(const float* const* rows, int64_t length, float* to) {  // V rows [length], or null for 0, to [length, 4, V]
+    for (int v = 0; v < V; ++v)
+        for (int64_t k = 0; k < length; ++k) to[k * 4 * V + v] = rows[v] ? rows[v][k] : 0.0f;
+}
+
+// W or U of each gate, for units j to j + V - 1, in words [columns, 4, V].
+template <class Format>
+void pack_transposed(const Call& call, const float* const* matrices, int64_t columns, int64_t j, float* to) {
+    Converted<Format> converted(V, columns);
     for (int gate = 0; gate < 4; ++gate) {
-        transpose(call.b[gate] + j, 1, n, panel + gate * V);
-        transpose(call.W[gate] + j * call.I, call.I, n, panel + (4 + gate) * V);
-        transpose(call.U[gate] + j * call.H, call.H, n, panel + (4 + 4 * call.I + gate) * V);
+        const float* rows[V];
+        for (int64_t v = 0; v < V; ++v)
+            rows[v] = j + v < call.H ? converted.row(v, matrices[gate] + (j + v) * columns, columns) : nullptr;
+        transpose(rows, words<Format>(columns), to + gate * V);
     }
 }
 
+template <class Format>
+void pack_forward(const Call& call, int64_t j, float* panel) {
+    const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
+    for (int gate = 0; gate < 4; ++gate) store(panel + gate * V, load(call.b[gate] + j, n));
+    pack_transposed<Format>(call, call.W, call.I, j, panel + 4 * V);
+    pack_transposed<Format>(call, call.U, call.H, j, panel + 4 * V * (1 + words<Format>(call.I)));
+}
+
 struct ForwardRow {  // one row at one step
-    const float *x, *h, *c;
+    const float *x, *h;  // words
+    const float *h_before, *c;
     float *output, *gates, *cell;
     uint64_t key;
 };
 
-template <int M>
-__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j) {
+template <class Format, int M>
+__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j, bool from_last) {
     const float *x[M], *h[M];
     bool recurrent = false;
     vec z[M][4];
@@ -373,8 +499,15 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
         recurrent |= h[m] != nullptr;
         for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V);
     }
-    multiply<M, 4>(x, call.I, panel + 4 * V, z);
-    if (recurrent) multiply<M, 4>(h, call.H, panel + (4 + 4 * call.I) * V, z);
+    const int64_t inputs = words<Format>(call.I), states = recurrent ? words<Format>(call.H) : 0;
+    const float *W = panel + 4 * V, *U = W + inputs * 4 * V;
+    if (M == 1 && from_last) {
+        multiply<Format, M, 4>(h, states, U, z, true);
+        multiply<Format, M, 4>(x, inputs, W, z, true);
+    } else {
+        multiply<Format, M, 4>(x, inputs, W, z);
+        multiply<Format, M, 4>(h, states, U, z);
+    }
 
     const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
     for (int m = 0; m < M; ++m) {
@@ -386,7 +519,7 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
         if (dropout.kind != none) {
             const vec mask = dropout.mask(rows[m].key, j);
             h_new *= mask;
-            if (dropout.kind >= zoneout && h[m]) h_new += (1.0f - mask) * load(h[m] + j, n);
+            if (dropout.kind >= zoneout && rows[m].h_before) h_new += (1.0f - mask) * load(rows[m].h_before + j, n);
         }
         store(rows[m].output + j, h_new, n);
         store(rows[m].cell + j, c, n);
@@ -399,12 +532,14 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
     }
 }
 
+template <class Format>
 void forward_rows(const Call& call, const Dropout& dropout, const Rows& mine, const float* panels, bool h_is_zero, const float* zeros) {
     const int64_t B = call.B, H = call.H;
     if (!call.cells)
         for (const int64_t b : mine.rows) std::memcpy(call.c_last + b * H, call.c + b * H, H * sizeof(float));
 
     std::vector<ForwardRow> rows(mine.size());
+    Converted<Format> inputs(mine.size(), call.I), states(mine.size(), H);
     for (int64_t s = 0; s < call.end - call.begin; ++s) {
         const int64_t t = call.reverse ? call.end - 1 - s : call.begin + s;
         const int64_t active = mine.active(t);
@@ -416,8 +551,8 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& mine, co
             float* cell = call.cells ? call.cells + kb * H : call.c_last + b * H;
             const float* c = call.cells ? before(call, call.c, call.cells, call.kept_begin, t, b, mine.lengths[r]) : cell;
             any_h |= h != nullptr;
-            rows[r] = {call.x + tb * call.I, h, c, call.output + tb * H, call.gates ? call.gates + kb * 4 * H : nullptr, cell,
-                       dropout.kind == none ? 0 : dropout.key(t, b)};
+            rows[r] = {inputs.row(r, call.x + tb * call.I, call.I), h ? states.row(r, h, H) : nullptr, h, c, call.output + tb * H, call.gates ? call.gates + kb * 4 * H : nullptr,
+                       cell, dropout.kind == none ? 0 : dropout.key(t, b)};
         }
         if (any_h)
             for (int64_t r = 0; r < active; ++r)
@@ -425,11 +560,17 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& mine, co
         for (int64_t r = active; r < mine.size(); ++r)
             std::memset(call.output + (t * B + mine.rows[r]) * H, 0, H * sizeof(float));
 
-        for (int64_t j = 0; j < H; j += V, panels += forward_panel_size(call))
+        // One row alone reads all weights from the second-level cache at each step. Every other step goes from the last
+        // panel back and finds in the first-level cache what the step before it read last.
+        const bool from_last = call.B == 1 && s % 2 == 1;
+        const int64_t panel_count = ceil_div(H, V);
+        for (int64_t k = 0; k < panel_count; ++k) {
+            const int64_t p = from_last ? panel_count - 1 - k : k;
+            const float* panel = panels + p * forward_panel_size<Format>(call);
             in_blocks(active, [&](int64_t first, int count) {
-                with_rows(count, [&](auto M) { forward_tile<decltype(M)::value>(call, dropout, &rows[first], panels, j); });
+                with_rows(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
             });
-        panels -= ceil_div(H, V) * forward_panel_size(call);
+        }
     }
 
     for (int64_t r = 0; r < mine.size(); ++r) {
@@ -446,21 +587,24 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& mine, co
 
 // --------------------------------------------------------------------------------------------- backward
 
-// The panel of units j to j + 4V - 1: U [4H, N, V] with N <= 4 vectors, zero beyond H.
+// The panel of units j to j + 4V - 1: U, in words [4H, N, V] with N <= 4 vectors, zero beyond H.
+template <class Format>
 void pack_backward(const Call& call, int64_t j, float* panel) {
     const int64_t width = std::min<int64_t>(4, ceil_div(call.H - j, V)) * V;
     const int64_t n = std::min(width, call.H - j);
-    for (int gate = 0; gate < 4; ++gate)
-        for (int64_t k = 0; k < call.H; ++k, panel += width) {
-            std::memcpy(panel, call.U[gate] + k * call.H + j, n * sizeof(float));
-            std::fill(panel + n, panel + width, 0.0f);
-        }
+    for (int64_t k = 0; k < 4 * call.H; k += Format::depth, panel += width) {  // depth divides 4
+        const float* rows[Format::depth];
+        for (int d = 0; d < Format::depth; ++d) rows[d] = call.U[(k + d) / call.H] + (k + d) % call.H * call.H + j;
+        Format::across(rows, n, panel);
+        std::fill(panel + n, panel + width, 0.0f);
+    }
 }
 
 struct BackwardRow {
     const float *gates, *c, *c_before, *grad_output;
     float *grad_h, *grad_c, *grad_gates;
     uint64_t key;
+    const float* grad_words;  // grad_gates in words
 };
 
 // From the gradient of h and c after a step to that of the sums inside the gates and of c before the step. It
@@ -497,16 +641,16 @@ void backward_gates(const Call& call, const Dropout& dropout, const BackwardRow&
 }
 
 // grad_h[:, j:] += grad_gates U[:, j:], for M rows.
-template <int M, int N>
+template <class Format, int M, int N>
 __attribute__((noinline)) void backward_tile(const Call& call, const BackwardRow* rows, const float* panel, int64_t j) {
-    const float* grad_gates[M];
+    const float* grad_words[M];
     vec sums[M][N];
     const int64_t width = std::min<int64_t>(N * V, call.H - j);
     for (int m = 0; m < M; ++m) {
-        grad_gates[m] = rows[m].grad_gates;
+        grad_words[m] = rows[m].grad_words;
         for (int n = 0; n < N; ++n) sums[m][n] = vec{};
     }
-    multiply<M, N>(grad_gates, 4 * call.H, panel, sums);
+    multiply<Format, M, N>(grad_words, words<Format>(4 * call.H), panel, sums);
     for (int m = 0; m < M; ++m)
         for (int n = 0; n < N; ++n) {
             const int count = static_cast<int>(std::min<int64_t>(V, width - n * V));
@@ -515,9 +659,11 @@ __attribute__((noinline)) void backward_tile(const Call& call, const BackwardRow
         }
 }
 
+template <class Format>
 void backward_rows(const Call& call, const Dropout& dropout, const Rows& mine, const float* panels, float* grad_b) {
     const int64_t B = call.B, H = call.H, steps = call.end - call.begin;
     std::vector<BackwardRow> rows(mine.size());
+    Converted<Format> gradients(mine.size(), 4 * H);
     for (int64_t s = 0; s < steps; ++s) {
         const int64_t t = call.reverse ? call.begin + s : call.end - 1 - s;
         const int64_t active = mine.active(t);
@@ -530,24 +676,26 @@ void backward_rows(const Call& call, const Dropout& dropout, const Rows& mine, c
                        call.grad_h + b * H,
                        call.grad_c + b * H,
                        call.grad_gates + (tb - call.begin * B) * 4 * H,
-                       dropout.kind == none ? 0 : dropout.key(t, b)};
+                       dropout.kind == none ? 0 : dropout.key(t, b),
+                       nullptr};
             backward_gates(call, dropout, rows[r], grad_b);
+            rows[r].grad_words = gradients.row(r, rows[r].grad_gates, 4 * H);
         }
         for (int64_t r = active; r < mine.size(); ++r)
             std::memset(call.grad_gates + ((t - call.begin) * B + mine.rows[r]) * 4 * H, 0, 4 * H * sizeof(float));
         if (call.stop_at_first && s == steps - 1) return;
 
         for (int64_t j = 0; j < H; j += 4 * V) {
-            const float* panel = panels + j * 4 * H;
+            const float* panel = panels + j * words<Format>(4 * H);
             const int64_t N = std::min<int64_t>(4, ceil_div(H - j, V));
             in_blocks(active, [&](int64_t first, int count) {
                 with_rows(count, [&](auto rows_in_tile) {
                     constexpr int M = decltype(rows_in_tile)::value;
                     switch (N) {
-                        case 1: return backward_tile<M, 1>(call, &rows[first], panel, j);
-                        case 2: return backward_tile<M, 2>(call, &rows[first], panel, j);
-                        case 3: return backward_tile<M, 3>(call, &rows[first], panel, j);
-                        case 4: return backward_tile<M, 4>(call, &rows[first], panel, j);
+                        case 1: return backward_tile<Format, M, 1>(call, &rows[first], panel, j);
+                        case 2: return backward_tile<Format, M, 2>(call, &rows[first], panel, j);
+                        case 3: return backward_tile<Format, M, 3>(call, &rows[first], panel, j);
+                        case 4: return backward_tile<Format, M, 4>(call, &rows[first], panel, j);
                     }
                 });
             });
@@ -580,12 +728,12 @@ std::vector<WeightRow> weight_rows(const Call& call, bool h_is_zero) {
 
 // Some of the 4H rows of grad_U and grad_W: M of them, beginning at `first`.
 struct Tile { int64_t first; int M; };
-constexpr int packed_width = 8;  // a tile is packed as [K, 8], of which the first M count: one move instead of several
+constexpr int packed_width = 8;  // a tile is packed as words [K, 8], of which the first M count: one move instead of several
 constexpr int64_t tile_size(int64_t K) { return K * packed_width + 16; }  // no power of 2: tiles shall not share cache sets
 static_assert(tile_rows <= packed_width, "a tile has room for its rows");
 
-// to [M rows of `width` <= N V columns, of a matrix with `columns`] += left^T right; left is [K, 8], right [K, N, V].
-template <int M, int N>
+// to [M rows of `width` <= N V columns, of a matrix with `columns`] += left^T right, in words: left is [K, 8], right [K, N, V].
+template <class Format, int M, int N>
 __attribute__((noinline)) void weight_tile(const float* left, const float* right, int64_t K, float* to, int64_t columns, int64_t width) {
     const float* rows[M];
     vec sums[M][N];
@@ -593,7 +741,7 @@ __attribute__((noinline)) void weight_tile(const float* left, const float* right
         rows[m] = left + m;
         for (int n = 0; n < N; ++n) sums[m][n] = vec{};
     }
-    multiply<M, N, packed_width>(rows, K, right, sums);
+    multiply<Format, M, N, packed_width>(rows, K, right, sums);
     for (int m = 0; m < M; ++m)
         for (int n = 0; n < N; ++n) {
             const int count = static_cast<int>(std::min<int64_t>(V, width - n * V));
@@ -602,14 +750,25 @@ __attribute__((noinline)) void weight_tile(const float* left, const float* right
         }
 }
 
-// Adds left^T right to the tiles' rows of `to` [4H, columns]; left is packed, one tile [K, 8] after another, `right_row(k)` has `columns`.
-template <class RightRow>
+// The words that rows k to k + depth - 1 make, which begin at row(k); rows from `end` on count as 0.
+template <class Format, class Row>
+INLINE void words_across(const Row& row, int64_t k, int64_t end, int64_t n, float* to) {
+    const float* rows[Format::depth];
+    for (int d = 0; d < Format::depth; ++d) rows[d] = k + d < end ? row(k + d) : nullptr;
+    Format::across(rows, n, to);
+}
+
+// Adds left^T right to the tiles' rows of `to` [4H, columns], for K rows. left is packed, in words, one tile [K, 8]
+// after another; `right_row(k)` has `columns`.
+template <class Format, class RightRow>
 void add_product(const float* left, const std::vector<Tile>& tiles, int64_t K, const RightRow& right_row, int64_t columns, float* panel, float* to) {
+    const int64_t length = words<Format>(K);
     for (int64_t j = 0; j < columns; j += 4 * V) {
         const int64_t N = std::min<int64_t>(4, ceil_div(columns - j, V)), width = std::min(N * V, columns - j);
-        for (int64_t k = 0; k < K; ++k) {
-            std::memcpy(panel + k * N * V, right_row(k) + j, width * sizeof(float));
-            std::fill(panel + k * N * V + width, panel + (k + 1) * N * V, 0.0f);
+        for (int64_t k = 0; k < length; ++k) {
+            float* line = panel + k * N * V;
+            words_across<Format>([&](int64_t row) { return right_row(row) + j; }, k * Format::depth, K, width, line);
+            std::fill(line + width, line + N * V, 0.0f);
         }
         const float* packed = left;
         for (const Tile& tile : tiles) {
@@ -617,46 +776,91 @@ void add_product(const float* left, const std::vector<Tile>& tiles, int64_t K, c
                 constexpr int M = decltype(rows_in_tile)::value;
                 float* sums = to + tile.first * columns + j;
                 switch (N) {
-                    case 1: return weight_tile<M, 1>(packed, panel, K, sums, columns, width);
-                    case 2: return weight_tile<M, 2>(packed, panel, K, sums, columns, width);
-                    case 3: return weight_tile<M, 3>(packed, panel, K, sums, columns, width);
-                    case 4: return weight_tile<M, 4>(packed, panel, K, sums, columns, width);
+                    case 1: return weight_tile<Format, M, 1>(packed, panel, length, sums, columns, width);
+                    case 2: return weight_tile<Format, M, 2>(packed, panel, length, sums, columns, width);
+                    case 3: return weight_tile<Format, M, 3>(packed, panel, length, sums, columns, width);
+                    case 4: return weight_tile<Format, M, 4>(packed, panel, length, sums, columns, width);
                 }
             });
-            packed += tile_size(K);
+            packed += tile_size(length);
         }
     }
 }
 
 // The part of grad_U and grad_W that belongs to one thread: some of their 4H rows, over all steps and the whole batch.
+template <class Format>
 void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
     const int64_t first = 4 * call.H * part / parts, last = 4 * call.H * (part + 1) / parts;
-    constexpr int64_t block = 256;  // rows at a time, so that a panel and the tiles stay in the cache
+    constexpr int64_t block = 256;  // words at a time, so that a panel and the tiles stay in the cache
     std::vector<Tile> tiles;
     in_blocks(last - first, [&](int64_t row, int count) { tiles.push_back({first + row, count}); });
     const auto tile_count = static_cast<int64_t>(tiles.size());
-    const Buffer left(tile_count * tile_size(block)), panel(block * 4 * V);
+    const Buffer left(tile_count * tile_size(block)), panel(block * 4 * V), line(last - first + packed_width);
     const auto with_h = std::partition_point(rows.begin(), rows.end(), [](const WeightRow& row) { return row.h; }) - rows.begin();
     const auto n = static_cast<int64_t>(rows.size());
     for (int64_t begin = 0, end; begin < n; begin = end) {
-        end = std::min(begin + block, begin < with_h ? static_cast<int64_t>(with_h) : n);
+        end = std::min(begin + block * Format::depth, begin < with_h ? static_cast<int64_t>(with_h) : n);
         const WeightRow* some = &rows[begin];
-        const int64_t K = end - begin;
-        for (int64_t k = 0; k < K; ++k) {
+        const int64_t K = end - begin, length = words<Format>(K);
+        for (int64_t k = 0; k < length; ++k) {
+            const float* from = some[k].grad_gates + first;
+            if (Format::converts) {
+                words_across<Format>([&](int64_t row) { return some[row].grad_gates + first; }, k * Format::depth, K, last - first, line.data);
+                from = line.data;
+            }
             float* packed = left.data + k * packed_width;
             for (const Tile& tile : tiles) {
-                const float* from = some[k].grad_gates + tile.first;
                 if (tile.first + packed_width <= 4 * call.H)
-                    std::memcpy(packed, from, packed_width * sizeof(float));
+                    std::memcpy(packed, from + (tile.first - first), packed_width * sizeof(float));
                 else
-                    std::memcpy(packed, from, tile.M * sizeof(float));
-                packed += tile_size(K);
+                    std::memcpy(packed, from + (tile.first - first), tile.M * sizeof(float));
+                packed += tile_size(length);
             }
         }
         if (begin < with_h)
-            add_product(left.data, tiles, K, [&](int64_t k) { return some[k].h; }, call.H, panel.data, call.grad_U);
-        add_product(left.data, tiles, K, [&](int64_t k) { return some[k].x; }, call.I, panel.data, call.grad_W);
+            add_product<Format>(left.data, tiles, K, [&](int64_t k) { return some[k].h; }, call.H, panel.data, call.grad_U);
+        add_product<Format>(left.data, tiles, K, [&](int64_t k) { return some[k].x; }, call.I, panel.data, call.grad_W);
     }
+}
+
+// -------------------------------------------------------------------------------------------- the phases
+
+template <class Format>
+void forward(const Call& call) {
+    const Dropout dropout = dropout_of(call);
+    const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, V), panel_size = forward_panel_size<Format>(call);
+    const bool h_is_zero = is_zero(call.h, call.B * call.H);
+    const std::vector<float> zeros(call.H);
+    const Buffer panels(panel_count * panel_size);
+    std::atomic<int64_t> next{0};  // panel to pack, by whichever thread is awake
+    prefer_large_pages(call.output + call.begin * call.B * call.H, (call.end - call.begin) * call.B * call.H * 4);
+    prefer_large_pages(call.gates, (call.end - call.begin) * call.B * call.H * 16);
+    prefer_large_pages(call.cells, (call.end - call.begin) * call.B * call.H * 4);
+    parallel(
+        parts,
+        [&](int64_t) {
+            for (int64_t p; (p = next++) < panel_count;) pack_forward<Format>(call, p * V, panels.data + p * panel_size);
+        },
+        [&](int64_t part) { forward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, h_is_zero, zeros.data()); });
+}
+
+template <class Format>
+void backward(const Call& call) {
+    const Dropout dropout = dropout_of(call);
+    const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, 4 * V), length = words<Format>(4 * call.H);
+    const Buffer panels(length * ceil_div(call.H, V) * V);
+    const std::vector<WeightRow> rows = weight_rows(call, is_zero(call.h, call.B * call.H));
+    std::atomic<int64_t> next{0};
+    std::vector<std::vector<float>> grad_b(parts, std::vector<float>(4 * call.H));
+    parallel(
+        parts,
+        [&](int64_t) {
+            for (int64_t p; (p = next++) < panel_count;) pack_backward<Format>(call, p * 4 * V, panels.data + p * 4 * V * length);
+        },
+        [&](int64_t part) { backward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, grad_b[part].data()); },
+        [&](int64_t part) { weight_gradients<Format>(call, rows, part, parts); });
+    for (const auto& partial : grad_b)
+        for (int64_t k = 0; k < 4 * call.H; ++k) call.grad_b[k] += partial[k];
 }
 
 }  // namespace
@@ -674,43 +878,10 @@ EXPORT void reviver_lstm_keep_freed_memory() {
 
 EXPORT int64_t reviver_lstm_call_size() { return sizeof(Call); }
 
-EXPORT void reviver_lstm_forward(const Call* arguments) {
-    const Call& call = *arguments;
-    const Dropout dropout = dropout_of(call);
-    const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, V), panel_size = forward_panel_size(call);
-    const bool h_is_zero = is_zero(call.h, call.B * call.H);
-    const std::vector<float> zeros(call.H);
-    const Buffer panels(panel_count * panel_size);
-    prefer_large_pages(call.output + call.begin * call.B * call.H, (call.end - call.begin) * call.B * call.H * 4);
-    prefer_large_pages(call.gates, (call.end - call.begin) * call.B * call.H * 16);
-    prefer_large_pages(call.cells, (call.end - call.begin) * call.B * call.H * 4);
-    parallel(parts, [&](int64_t part) {
-        for (int64_t p = part; p < panel_count; p += parts) pack_forward(call, p * V, panels.data + p * panel_size);
-    });
-    parallel(parts, [&](int64_t part) {
-        const FlushToZero while_running;
-        forward_rows(call, dropout, Rows(call, part, parts), panels.data, h_is_zero, zeros.data());
-    });
+EXPORT void reviver_lstm_forward(const Call* call) {
+    with_format(*call, [&](auto format) { forward<decltype(format)>(*call); });
 }
 
-EXPORT void reviver_lstm_backward(const Call* arguments) {
-    const Call& call = *arguments;
-    const Dropout dropout = dropout_of(call);
-    const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, 4 * V);
-    const Buffer panels(4 * call.H * ceil_div(call.H, V) * V);
-    std::vector<std::vector<float>> grad_b(parts, std::vector<float>(4 * call.H));
-    parallel(parts, [&](int64_t part) {
-        for (int64_t p = part; p < panel_count; p += parts) pack_backward(call, p * 4 * V, panels.data + p * 4 * V * 4 * call.H);
-    });
-    parallel(parts, [&](int64_t part) {
-        const FlushToZero while_running;
-        backward_rows(call, dropout, Rows(call, part, parts), panels.data, grad_b[part].data());
-    });
-    const std::vector<WeightRow> rows = weight_rows(call, is_zero(call.h, call.B * call.H));
-    parallel(parts, [&](int64_t part) {
-        const FlushToZero while_running;
-        weight_gradients(call, rows, part, parts);
-    });
-    for (const auto& partial : grad_b)
-        for (int64_t k = 0; k < 4 * call.H; ++k) call.grad_b[k] += partial[k];
+EXPORT void reviver_lstm_backward(const Call* call) {
+    with_format(*call, [&](auto format) { backward<decltype(format)>(*call); });
 }

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.lstm import native
+from reviver.lstm.precision import rounded
 
 KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
 """What happens to the hidden state, in the order of `Kind` in `operator.cpp`."""
@@ -40,10 +41,13 @@ def reference() -> Iterator[None]:
         _switched_off.reset(token)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def available() -> bool:
     """Whether the operator works on this machine and is not switched off. The first call compiles it."""
     return not _switched_off.get() and native.library() is not None
+
+
+# What torch.compiler.assume_constant_result does, which would import the whole compiler, for seconds.
+available._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def applies(x: Tensor, *others: Tensor) -> bool:
@@ -66,6 +70,7 @@ def lstm(
     kind: str = "none",
     seed: Tensor | None = None,
     checkpoint_steps: int | None = None,
+    precision: str = "fp32",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM layer over a sequence.
 
@@ -81,6 +86,7 @@ def lstm(
         seed: of the masks, int64, [], see `dropout.draw_seed`; not used by `none` and `zoneout_mean`.
         checkpoint_steps: keep the state every so many steps and compute the rest again in the backward pass:
             less memory, a third more time.
+        precision: of the products, see `precision.py`.
 
     Returns:
         The hidden state after each step, [T, B, H], and the final h and c.
@@ -88,7 +94,7 @@ def lstm(
     keep = KEEP_NOTHING
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, h, c, *weights)):
         keep = KEEP_ALL if checkpoint_steps is None else checkpoint_steps
-    rest = (lengths, seed, dropout, kind, reverse, keep)
+    rest = (lengths, seed, dropout, kind, reverse, keep, precision)
     if torch.compiler.is_compiling() or type(x) is not Tensor:  # the compiler, and tensors that stand for others
         output, h_last, c_last, _, _ = lstm_forward(x, h, c, weights, *rest)
     elif keep == KEEP_NOTHING:
@@ -112,6 +118,7 @@ def _forward(
     kind: str,
     reverse: bool,
     keep: int,
+    precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return output, h and c after the last step, and two tensors that the backward pass needs.
 
@@ -127,7 +134,7 @@ def _forward(
     if lengths is not None:  # nothing is written where a row takes no part
         gates.zero_()
         cells.zero_()
-    call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse)
+    call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse, precision)
     call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if keep == KEEP_ALL:
         call.gates, call.cells = gates.data_ptr(), cells.data_ptr()
@@ -160,6 +167,7 @@ def _gradients(
     kind: str,
     reverse: bool,
     keep: int,
+    precision: str,
     needs_x: bool,
     needs_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -173,11 +181,12 @@ def _gradients(
     grad_h = torch.zeros_like(h) if grad_h is None else grad_h.clone(memory_format=torch.contiguous_format)
     grad_c = torch.zeros_like(c) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
     grad_output = None if grad_output is None else grad_output.contiguous()
-    W = torch.cat(list(weights[:4])) if needs_x else None  # [4H, I]
+    factor = rounded if precision == "bf16" else torch.Tensor.detach  # of a product
+    W = factor(torch.cat(list(weights[:4]))) if needs_x else None  # [4H, I]
 
     S = min(T, max(1, _BACKWARD_ROWS // B) if keep == KEEP_ALL else keep)  # steps at a time
     held = x.new_empty(S, B, 4 * H)
-    call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse)
+    call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse, precision)
     call.grad_output = None if grad_output is None else grad_output.data_ptr()
     call.grad_h, call.grad_c, call.grad_gates = grad_h.data_ptr(), grad_c.data_ptr(), held.data_ptr()
     call.grad_W, call.grad_U, call.grad_b = grad_W.data_ptr(), grad_U.data_ptr(), grad_b.data_ptr()
@@ -201,7 +210,7 @@ def _gradients(
         _library().reviver_lstm_backward(call)
 
         if W is not None:
-            torch.mm(held[: end - begin].view(-1, 4 * H), W, out=grad_x[begin:end].view(-1, I))
+            torch.mm(factor(held[: end - begin].view(-1, 4 * H)), W, out=grad_x[begin:end].view(-1, I))
     return grad_x, grad_h, grad_c, grad_W, grad_U, grad_b
 
 
@@ -220,9 +229,10 @@ def lstm_forward(
     kind: str,
     reverse: bool,
     keep: int,
+    precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `_forward`."""
-    return _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, keep)
+    return _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, keep, precision)
 
 
 @lstm_forward.register_fake
@@ -237,6 +247,7 @@ def _(
     kind: str,
     reverse: bool,
     keep: int,
+    precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     T, B, _ = x.shape
     H = h.shape[1]
@@ -261,13 +272,14 @@ def lstm_backward(
     kind: str,
     reverse: bool,
     keep: int,
+    precision: str,
     needs_x: bool,
     needs_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `_gradients`."""
     return _gradients(
         *(grad_output, grad_h, grad_c, x, h, c, weights, lengths, seed, output, gates, cells),
-        *(dropout, kind, reverse, keep, needs_x, needs_state),
+        *(dropout, kind, reverse, keep, precision, needs_x, needs_state),
     )
 
 
@@ -289,6 +301,7 @@ def _(
     kind: str,
     reverse: bool,
     keep: int,
+    precision: str,
     needs_x: bool,
     needs_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -322,7 +335,7 @@ def _backward(ctx: Any, grad_output: Tensor | None, grad_h: Tensor | None, grad_
     grad_weights = [grad for grads_of_gates in grads for grad in grads_of_gates.unbind()]
     if not needs_state:
         grad_h = grad_c = None
-    return grad_x if needs_x else None, grad_h, grad_c, grad_weights, *([None] * 6)
+    return grad_x if needs_x else None, grad_h, grad_c, grad_weights, *([None] * 7)
 
 
 def _no_second_derivative(ctx: Any, *_: Any) -> Any:
@@ -340,7 +353,7 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-        options, weights = rest[:6], list(rest[6:])
+        options, weights = rest[:7], list(rest[7:])
         result = _forward(x, h, c, weights, *options)
         _save(ctx, (x, h, c, weights, *options), result, _gradients)
         return result[:3]
@@ -415,6 +428,7 @@ def _call(
     dropout: float,
     kind: str,
     reverse: bool,
+    precision: str,
 ) -> native.Call:
     """Arguments for all steps; the caller keeps the tensors alive."""
     T, B, I = x.shape  # noqa: E741
@@ -431,6 +445,7 @@ def _call(
         reverse=reverse,
         threads=torch.get_num_threads(),
         kind=KINDS.index(kind),
+        bf16=precision == "bf16",
         dropout=dropout,
         seed=None if seed is None else seed.data_ptr(),
         lengths=None if lengths is None else lengths.data_ptr(),

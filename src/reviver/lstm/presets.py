@@ -7,6 +7,7 @@ from typing import Literal
 
 from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_text, check_whole
 from reviver.errors import ConfigError
+from reviver.lstm.choices import DROPOUT_KINDS, PRECISIONS, DropoutKind, Precision
 
 TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own")
 NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
@@ -87,9 +88,14 @@ class LSTMConfig:
     init: Literal["report", "chrono"] = "report"
     """Biases of the gates at first: forget gate 1, others 0, or so that units forget after 2 ... T steps (Tallec & Ollivier 2018)."""
     hidden_dropout: float = 0.5
-    """Probability to drop a unit of the hidden state, drawn anew at every step."""
+    """Probability to drop a unit of the hidden state."""
+    hidden_dropout_kind: DropoutKind = "step"
+    """How the hidden state is dropped: anew at every step, with one mask for a whole sequence (variational), or by
+    keeping the unit's previous value (zoneout)."""
     dropout: float = 0.0
     """Probability to drop a unit between two layers."""
+    precision: Precision = "fp32"
+    """Of the LSTM's products: bf16 rounds their factors to bfloat16, faster where the CPU has instructions for it."""
     epochs: int = 100
     """Passes over the training part."""
     batch_size: int = 128
@@ -133,7 +139,9 @@ class LSTMConfig:
         check_flag("bidirectional", self.bidirectional)
         check_choice("init", self.init, INITS)
         check_number("hidden_dropout", self.hidden_dropout, minimum=0, below=1)
+        check_choice("hidden_dropout_kind", self.hidden_dropout_kind, DROPOUT_KINDS)
         check_number("dropout", self.dropout, minimum=0, below=1)
+        check_choice("precision", self.precision, PRECISIONS)
         check_whole("epochs", self.epochs, minimum=1)
         check_whole("batch_size", self.batch_size, minimum=1)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)

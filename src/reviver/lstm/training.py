@@ -70,6 +70,8 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
         config.bidirectional,
         hidden_dropout=config.hidden_dropout,
         checkpoint_steps=config.checkpoint_steps,
+        hidden_dropout_kind=config.hidden_dropout_kind,
+        precision=config.precision,
     )
     weights = stream(config.seed, "weights")
     network.reset_parameters(weights)

@@ -1,0 +1,138 @@
+"""The native operator compiled for 64-bit Arm and run by QEMU, against this machine's operator.
+
+Skipped where the cross compiler or QEMU is missing: on Debian the packages g++-aarch64-linux-gnu and qemu-user.
+"""
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reviver.lstm import native, operator
+from reviver.lstm.network import LSTM
+
+COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
+REPLAY = Path(__file__).parent / "arm" / "replay.cpp"
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which(COMPILER) and shutil.which(EMULATOR) and operator.available()),
+    reason=f"needs {COMPILER}, {EMULATOR} and the native operator",
+)
+
+CASES = [  # T, B, I, H, kind, p, lengths, reverse, precision
+    (5, 7, 3, 18, "step", 0.5, True, False, "fp32"),
+    (5, 7, 3, 18, "variational", 0.3, False, True, "fp32"),
+    (4, 6, 5, 21, "zoneout", 0.3, True, True, "fp32"),
+    (3, 1, 1, 1, "step", 0.0, False, False, "fp32"),
+    (40, 33, 10, 40, "step", 0.5, False, False, "fp32"),  # enough work for several threads
+    (5, 7, 3, 18, "step", 0.5, True, False, "bf16"),
+    (4, 6, 5, 21, "zoneout", 0.3, False, True, "bf16"),
+    (40, 33, 10, 40, "variational", 0.5, False, False, "bf16"),
+]
+
+
+class Recorder:
+    """Stands for the compiled library: passes calls on, and keeps what their pointers point to before and after."""
+
+    def __init__(self):
+        self.library = native.library()
+        self.before, self.after = b"", []
+
+    def reviver_lstm_forward(self, call):
+        self.record(0, call)
+
+    def reviver_lstm_backward(self, call):
+        self.record(1, call)
+
+    def record(self, backward, call):
+        pointers = list(pointers_of(call))
+        self.before += bytes(ctypes.c_int64(backward)) + bytes(call)
+        for _, pointer, bytes_there in pointers:
+            size = -1 if pointer is None else bytes_there
+            self.before += bytes(ctypes.c_int64(size)) + (b"" if pointer is None else ctypes.string_at(pointer, size))
+        (self.library.reviver_lstm_backward if backward else self.library.reviver_lstm_forward)(call)
+        self.after.append(
+            [(name, ctypes.string_at(pointer, size)) for name, pointer, size in pointers if pointer is not None]
+        )
+
+
+def pointers_of(call):
+    """Name, address and number of bytes of every pointer of a call over all steps, in the order of the fields."""
+    T, B, I, H, S = call.T, call.B, call.I, call.H, call.end - call.begin  # noqa: E741
+    sizes = {
+        "seed": 2,
+        "lengths": 2 * B,
+        "W": H * I,
+        "U": H * H,
+        "b": H,
+        "x": T * B * I,
+        "h": B * H,
+        "c": B * H,
+        "output": T * B * H,
+        "gates": 4 * T * B * H,
+        "cells": T * B * H,
+        "h_last": B * H,
+        "c_last": B * H,
+        "grad_output": T * B * H,
+        "grad_h": B * H,
+        "grad_c": B * H,
+        "grad_gates": 4 * S * B * H,
+        "grad_W": 4 * H * I,
+        "grad_U": 4 * H * H,
+        "grad_b": 4 * H,
+    }
+    for name, size in sizes.items():
+        value = getattr(call, name)
+        for pointer in value if name in "WUb" else [value]:
+            yield name, pointer, 4 * size
+
+
+def recorded(monkeypatch):
+    """Run all cases here; return the record and the masks' kinds of its calls."""
+    recorder = Recorder()
+    monkeypatch.setattr(operator, "_library", lambda: recorder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for T, B, I, H, kind, p, lengths, reverse, precision in CASES:  # noqa: E741
+            torch.manual_seed(0)
+            lstm = LSTM(I, H, hidden_dropout=p, hidden_dropout_kind=kind, precision=precision)
+            h, c = torch.randn(B, H, requires_grad=True), torch.randn(B, H)
+            steps = torch.randint(1, T + 1, (B,)) if lengths else None
+            output, h_last, c_last = lstm.layers[0](torch.randn(T, B, I), h, c, steps, reverse=reverse)
+            (output.square().sum() + h_last.sum() + c_last.sum()).backward()
+    finally:
+        torch.set_num_threads(threads)
+    return recorder
+
+
+@pytest.mark.parametrize("flags", [["-fopenmp"], []], ids=["OpenMP", "threads of C++"])
+def test_arm_computes_the_same(flags, tmp_path, monkeypatch):
+    program, calls, results = tmp_path / "replay", tmp_path / "calls", tmp_path / "results"
+    native_flags = [flag for flag in native.FLAGS if flag not in ("-shared", "-fPIC")]
+    subprocess.run([COMPILER, *native_flags, *flags, "-static", "-pthread", REPLAY, "-o", program], check=True)
+    recorder = recorded(monkeypatch)
+    calls.write_bytes(recorder.before)
+    code = subprocess.run([EMULATOR, program, calls, results], check=False).returncode
+    assert code != 3, "the mode in which denormal numbers count as zero was not restored"
+    assert code == 0
+
+    there = results.read_bytes()
+    assert len(recorder.after) == 2 * len(CASES)
+    for number, arrays in enumerate(recorder.after):
+        _, _, _, _, kind, p, _, _, precision = CASES[number // 2]
+        for name, here in arrays:
+            ours, there = np.frombuffer(there[: len(here)], np.float32), there[len(here) :]
+            expected = np.frombuffer(here, np.float32)
+            if name == "output" and p > 0.0 and kind != "zoneout":
+                assert np.array_equal(ours == 0.0, expected == 0.0)  # the same units are dropped
+            if name in ("seed", "lengths"):
+                assert np.array_equal(ours.view(np.int64), expected.view(np.int64))
+            else:
+                scale = max(1e-3, np.abs(expected).max())
+                assert np.abs(ours - expected).max() <= (1e-5 if precision == "fp32" else 1e-2) * scale, (number, name)
+    assert not there
