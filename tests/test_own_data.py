@@ -160,7 +160,7 @@ def test_a_resumed_run_refuses_other_data(files: Path, tmp_path: Path) -> None:
     [
         ([([1.0, 2.0], "a")] * 4, r"data.csv: labels: every row has the label 'a'; a classifier needs"),
         ([([1.0], "a"), ([2.0], "b")], r"data.csv: labels: none of the 2 classes has a second row"),
-        ([([1.0, float("nan")], "a"), ([2.0], "b")], r"data.csv: .*row 2: .*nan"),
+        ([([1.0, float("nan")], "a"), ([2.0], "b")], r"data.csv: .*row 2: .*NaN"),
         ([([], "a"), ([2.0], "b")], r"data.csv: row 2: "),
     ],
 )
