@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from reviver.lstm.dropout import DROPOUT_KINDS, draw_seed, dropout_masks, row_keys, unit_bits
+from reviver.lstm.choices import DROPOUT_KINDS
+from reviver.lstm.dropout import draw_seed, dropout_masks, row_keys, unit_bits
 
 SEED = torch.tensor(1234567)
 

@@ -10,21 +10,10 @@ threads, forward and again backward, the bits are the same. `operator.cpp` compu
   number of the unit into 32 bits, which stand for a number in [0, 1).
 """
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-DropoutKind = Literal["step", "variational", "zoneout"]
-"""How the hidden state is dropped.
-
-- `step`: each unit of each step is 0 with probability p, the others are scaled by 1 / (1 - p).
-- `variational`: the same, with one mask for all steps of a sequence (Gal & Ghahramani 2016).
-- `zoneout`: each unit of each step keeps its previous value with probability p (Krueger et al. 2017); outside
-  training it takes the expected mixture of the old value and the new.
-"""
-
-DROPOUT_KINDS: tuple[str, ...] = get_args(DropoutKind)
+from reviver.lstm.choices import DropoutKind
 
 _LOW_32 = 0xFFFFFFFF
 

@@ -13,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import operator
-from reviver.lstm.dropout import DROPOUT_KINDS, DropoutKind, draw_seed, dropout_masks
-from reviver.lstm.precision import PRECISIONS, Precision, rounded_linear
+from reviver.lstm.choices import DROPOUT_KINDS, PRECISIONS, DropoutKind, Precision
+from reviver.lstm.dropout import draw_seed, dropout_masks
+from reviver.lstm.precision import rounded_linear
 
 
 class LSTMState(NamedTuple):
@@ -229,7 +230,7 @@ class LSTM(nn.Module):
         bidirectional: each layer also reads the sequence from its end; outputs are concatenated.
         hidden_dropout: probability to drop a unit of the hidden state at a step, in training.
         hidden_dropout_kind: "step" draws anew at every step, "variational" once for all steps of a sequence, and
-            with "zoneout" a dropped unit keeps its previous value; see `reviver.lstm.dropout.DropoutKind`.
+            with "zoneout" a dropped unit keeps its previous value; see `reviver.lstm.choices.DropoutKind`.
         precision: "fp32" multiplies in the network's dtype; "bf16" rounds the factors of each product to bfloat16,
             which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
         checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute

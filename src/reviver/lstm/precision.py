@@ -5,15 +5,10 @@ in float32, and recent CPUs sum such products twice as fast as those of float32 
 everything that is no product stay as they are. `operator.cpp` computes the same.
 """
 
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-
-Precision = Literal["fp32", "bf16"]
-"""What the factors of a product are: float32 (or the network's other dtype), or rounded to bfloat16."""
-
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 def rounded(x: Tensor) -> Tensor:

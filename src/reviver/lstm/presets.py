@@ -5,8 +5,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
-from reviver.lstm.dropout import DROPOUT_KINDS, DropoutKind
-from reviver.lstm.precision import PRECISIONS, Precision
+from reviver.lstm.choices import DROPOUT_KINDS, PRECISIONS, DropoutKind, Precision
 
 TASKS = ("palindrome",)
 INPUTS = ("scalar", "onehot")
