@@ -18,8 +18,8 @@ import torch
 
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver.lstm import operator
+from reviver.lstm.choices import Precision
 from reviver.lstm.network import LSTM, LSTMLayer
-from reviver.lstm.precision import Precision
 
 DROPOUT = 0.5
 

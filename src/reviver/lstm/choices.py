@@ -1,4 +1,4 @@
-"""Choices that settings name and that the LSTM computes by. Apart from torch, so that the command line is quick."""
+"""What an LSTM's settings can be: apart from the code that needs torch, so that the command line's help loads none."""
 
 from typing import Literal, get_args
 
