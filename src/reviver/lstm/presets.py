@@ -187,8 +187,10 @@ class LSTMConfig:
         if not self.grow:
             return (self.length,)
         lengths = [min(self.start_length, self.length)]
+        exact = float(lengths[0])
         while lengths[-1] < self.length:
-            lengths.append(min(self.length, max(lengths[-1] + 1, round(lengths[-1] * self.growth))))
+            exact *= self.growth
+            lengths.append(min(self.length, max(lengths[-1] + 1, round(exact))))
         return tuple(lengths)
 
     def learning_rate_at(self, progress: float) -> float:
@@ -208,7 +210,16 @@ class LSTMConfig:
         return max(1, round(self.data_size * self.train_fraction * self.batch_size_at(length) / self.batch_size))
 
 
-_RECALL = LSTMConfig(length=1000, input="onehot", grow=True, threshold=0.995, data_size=4000, max_norm=1.0, epochs=400)
+_RECALL = LSTMConfig(
+    length=1000,
+    input="onehot",
+    grow=True,
+    growth=2.1545,  # three lengths to a factor of ten
+    threshold=0.995,
+    data_size=4000,
+    max_norm=1.0,
+    epochs=400,
+)
 _MEMORY = LSTMConfig(
     grow=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
 )
