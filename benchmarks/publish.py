@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import describe, render
+from benchmarks.tables import describe, render, render_curve, render_goals
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MEASUREMENTS, PICTURES = DOCS / "measurements", DOCS / "pictures"
-PAGES = (ROOT / "README.md", DOCS / "lstm.md", DOCS / "gan.md", DOCS / "lstm-operator.md", DOCS / "benchmarks.md")
+PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 SPEED = ("startup", "lstm_epochs", "gan_epoch", "whole_report")
 BLOCK = re.compile(r"(<!-- results(?: (?P<name>\w+))? -->\n).*?(<!-- /results -->)", re.DOTALL)
 PICTURE_NAMES = {
@@ -67,12 +67,16 @@ def fill(text: str) -> str:
 
 
 def block(name: str) -> str:
-    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed` or `operator`."""
+    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed`, `operator`, `recall` or `curve`."""
     if name == "speed":
         paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
         return "\n".join(render(read(path)) for path in paths if path.exists())
     if name == "operator":
         return render(read(MEASUREMENTS / "lstm_operator.json"))
+    if name == "recall":
+        return render_goals(read(MEASUREMENTS / "recall.json"))
+    if name == "curve":
+        return render_curve(read(MEASUREMENTS / "recall_curve.json"))
     result = read(MEASUREMENTS / "report.json")
     rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
     columns = ("quantity", "reported", "ours") if name == "summary" else ("quantity", "reported", "ours", "explanation")

@@ -23,12 +23,12 @@ RESULTS = ROOT / "docs" / "measurements" / "recall.json"
 
 
 class Goal(NamedTuple):
-    """A preset, and what its runs shall reach."""
+    """A preset with some settings changed, and what its runs shall reach."""
 
-    preset: str
+    name: str
     what: str
     seeds: int
-    target: str
+    target: str = ""
     seconds: float | None = None
     """Of training, at most."""
     lengths: tuple[int, ...] = ()
@@ -38,7 +38,10 @@ class Goal(NamedTuple):
     least: float | None = None
     """Accuracy at the first of `lengths`, or on the task's evaluation set, at least."""
     most_loss: float | None = None
-    """Loss there, at most."""
+    """Loss there, as a part of the baseline, at most."""
+    preset: str = ""
+    """Where it is not the name."""
+    changes: tuple[str, ...] = ()
 
 
 GOALS = (
@@ -68,15 +71,23 @@ GOALS = (
     Goal("adding", "adding problem, T = 750", 3, "loss ≤ 1/10 of the baseline", most_loss=0.1),
     Goal("copy", "copy memory, T = 500", 3, "loss ≤ 1/10 of the baseline", most_loss=0.1),
     Goal("row-mnist", "MNIST row by row", 3, "test ≥ 98.5 %", least=0.985),
+    Goal("report-bf16", "T = 5, products in bf16", 10, preset="report", changes=("--precision", "bf16")),
+    Goal(
+        "recall-bf16",
+        "T = 1000, products in bf16",
+        5,
+        lengths=(1000, 10_000),
+        preset="recall",
+        changes=("--precision", "bf16"),
+    ),
     Goal("pixel-mnist", "MNIST pixel by pixel", 1, "test ≥ 97 %", least=0.97),
 )
 
 
 def run(goal: Goal, seed: int) -> dict[str, Any]:
     """Train and measure one seed of a goal; what is there already is kept."""
-    folder = RUNS / f"{goal.preset}-seed{seed}"
-    command = ["reviver", "lstm", "train", "--preset", goal.preset, "--seed", str(seed)]
-    peak = 0.0
+    folder = RUNS / f"{goal.name}-seed{seed}"
+    command = ["reviver", "lstm", "train", "--preset", goal.preset or goal.name, *goal.changes, "--seed", str(seed)]
     if not (folder / "run.json").exists() or RunFolder.open(folder).status != "finished":
         resume = ["--resume"] if (folder / "run.json").exists() else []
         python = [sys.executable, "-m", *command, "--out", str(folder), *resume]
@@ -126,23 +137,31 @@ def reached(goal: Goal, row: dict[str, Any]) -> bool:
     )
 
 
+def read_results() -> dict[str, Any]:
+    """What is measured so far."""
+    if not RESULTS.exists():
+        return {"title": "What the LSTM reaches", "goals": {}}
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return results
+
+
 def main() -> None:
-    names = sys.argv[1:] or [goal.preset for goal in GOALS]
-    unknown = set(names) - {goal.preset for goal in GOALS}
+    names = sys.argv[1:] or [goal.name for goal in GOALS]
+    unknown = set(names) - {goal.name for goal in GOALS}
     if unknown:
-        raise SystemExit(f"{', '.join(unknown)}: unknown; choose from {', '.join(goal.preset for goal in GOALS)}")
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"title": "What the LSTM reaches", "goals": {}}
+        raise SystemExit(f"{', '.join(unknown)}: unknown; choose from {', '.join(goal.name for goal in GOALS)}")
     for goal in GOALS:
-        if goal.preset not in names:
+        if goal.name not in names:
             continue
         rows: list[dict[str, Any]] = []
         for seed in range(goal.seeds):
-            print(f"{goal.preset}, seed {seed} ...", file=sys.stderr, flush=True)
+            print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
             row = run(goal, seed)
             rows.append({**row, "reached": reached(goal, row)})
+            results = read_results()  # another process may measure other goals meanwhile
             results["machine"] = machine()
-            results["goals"][goal.preset] = {"what": goal.what, "target": goal.target, "rows": rows}
-            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
+            RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

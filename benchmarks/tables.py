@@ -1,6 +1,7 @@
 """Benchmark results as Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
 from typing import Any
 
 
@@ -52,6 +53,70 @@ def render_shapes(result: Mapping[str, Any]) -> str:
         ours, theirs = values["ours"], values["nn.LSTM"]
         rows.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
     return "\n".join([*rows, "", describe(result["machine"]), ""])
+
+
+def render_goals(result: Mapping[str, Any]) -> str:
+    """Write the result of `recall` as Markdown: what each preset reaches over its seeds."""
+    rows = [
+        "| | seeds | accuracy, mean (least) | loss (baseline) | sequences | seconds, median (most) | peak GB | target | met |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    beyond = ["| trained on | measured at T | sequences | accuracy, mean (least) |", "|---|---|---|---|"]
+    for goal in result["goals"].values():
+        runs = goal["rows"]
+        first = [run["evaluations"][0] for run in runs]
+        seconds = [run["seconds"] for run in runs]
+        cells = [
+            goal["what"],
+            str(len(runs)),
+            _percent([one["accuracy"] for one in first]),
+            f"{mean(one['loss'] for one in first):.2g} ({first[0]['baseline']:.3g})",
+            f"{median(run['sequences'] for run in runs):,.0f}".replace(",", " "),
+            f"{median(seconds):.0f} ({max(seconds):.0f})",
+            f"{max(run['peak_gb'] for run in runs):.1f}",
+            goal["target"],
+            f"{sum(run['reached'] for run in runs)}/{len(runs)}" if goal["target"] else "",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+        for place, evaluation in enumerate(runs[0]["evaluations"]):
+            if len(runs[0]["evaluations"]) > 1:
+                values = [run["evaluations"][place]["accuracy"] for run in runs]
+                cells = [
+                    goal["what"],
+                    f"{evaluation['length']:,}".replace(",", " "),
+                    f"{len(runs)} × {evaluation['size']}",
+                ]
+                beyond.append(f"| {' | '.join([*cells, _percent(values)])} |")
+    return "\n".join([*rows, "", *beyond, "", describe(result["machine"]), ""])
+
+
+def render_curve(result: Mapping[str, Any]) -> str:
+    """Write the result of `reviver lstm curve` as Markdown: accuracy, and the sequences to 99 %, by network and length."""
+    networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
+    cells = {(row["network"], row["length"]): row for row in result["rows"]}
+    lines = [f"| T | {' | '.join(networks)} |", "|---" * (len(networks) + 1) + "|"]
+    for length in dict.fromkeys(row["length"] for row in result["rows"]):
+        line = [f"{length:,}".replace(",", " ")]
+        for network in networks:
+            row = cells[network, length]
+            text = f"{row['accuracy_mean']:.1%} ± {row['accuracy_std']:.1%}"
+            if row["reached"]:
+                needed = f"{row['sequences_mean']:,.0f}".replace(",", " ")
+                text += f"; {needed} ({row['reached']}/{row['seeds']})"
+            line.append(text)
+        lines.append(f"| {' | '.join(line)} |")
+    seeds = result["rows"][0]["seeds"]
+    budget = f"{result['sequences']:,}".replace(",", " ")
+    note = (
+        f"Accuracy, mean ± standard deviation over {seeds} seeds, after at most {budget} training sequences; then how many took a "
+        "network to 99 % and how many seeds got there."
+    )
+    return "\n".join([*lines, "", note, ""])
+
+
+def _percent(values: Sequence[float]) -> str:
+    """The mean and the least of some fractions."""
+    return f"{mean(values):.2%} ({min(values):.2%})"
 
 
 def describe(machine: Mapping[str, Any]) -> str:
