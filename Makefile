@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup report test check format bench classifier sanitize portable clean
+.PHONY: help setup report test check format bench recall classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ format: setup  ## format the code
 bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_report times make report)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
+
+recall: setup  ## measure what the LSTM reaches on every task, over seeds, into docs/measurements (hours; resumes)
+	$(BIN)/python -m benchmarks.recall
+	$(BIN)/reviver lstm curve --out runs/curve
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.train_classifier

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from reviver.cli import main
 from reviver.config import override
 from reviver.errors import Interrupted
 from reviver.lstm.presets import MIN_BATCH_SIZE, PRESETS, LSTMConfig
@@ -174,3 +175,18 @@ def test_every_growing_preset_has_a_task() -> None:
     for preset in PRESETS.values():
         task = build_task(preset)
         assert task.input_size >= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reached"), [("", True), ("--threshold 1.0 --learning_rate 1e-6 --epochs 2", False)]
+)
+def test_the_summary_says_whether_the_length_was_passed(
+    changes: str, reached: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--length 4 --grow --start_length 3 --threshold 0.3 --input onehot --hidden_size 16 --data_size 400 --quiet"
+    out = tmp_path / "run"
+    assert main(["lstm", "train", *words.split(), "--learning_rate", "1e-2", *changes.split(), "--out", str(out)]) == 0
+    last = RunFolder.open(out).read_metrics()[-1]
+    end = "in validation passed" if reached else "in validation not passed; go on with --resume and more --epochs"
+    assert f"length {last['length']} of 4, " in (text := capsys.readouterr().out)
+    assert text.rstrip().endswith(end)

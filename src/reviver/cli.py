@@ -91,7 +91,7 @@ def lstm_train(request: Request) -> None:
     """`reviver lstm train`."""
     from reviver.lstm.tasks.build import build_task
     from reviver.lstm.tasks.task import ANSWERS, LOSSES
-    from reviver.lstm.training import rank, train
+    from reviver.lstm.training import is_reached, rank, train
 
     options = request.options
     config, out = training_config(request, "lstm", LSTM_PRESETS)
@@ -110,7 +110,12 @@ def lstm_train(request: Request) -> None:
         lines.append(
             f"  {name:<11} loss {point[f'{part}_loss']:.4f}  accuracy {point[f'{part}_accuracy']:7.2%}  {note}"
         )
-    show(request, {"run": str(folder.path), "last": last, "best": best}, "\n".join(line.rstrip() for line in lines))
+    answer = {"run": str(folder.path), "last": last, "best": best}
+    if config.grow:
+        answer["reached"] = is_reached(config, last)
+        end = "passed" if answer["reached"] else "not passed; go on with --resume and more --epochs"
+        lines.append(f"  length {last['length']} of {config.length}, {config.threshold:.1%} in validation {end}")
+    show(request, answer, "\n".join(line.rstrip() for line in lines))
 
 
 def lstm_evaluate(request: Request) -> None:

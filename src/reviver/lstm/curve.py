@@ -24,7 +24,7 @@ from reviver.errors import ConfigError, Interrupted, RunFolderError
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.presets import PRESETS, LSTMConfig
 from reviver.lstm.tasks.build import build_task
-from reviver.lstm.training import build_network, train
+from reviver.lstm.training import build_network, is_reached, train
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
@@ -175,7 +175,7 @@ def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
         **asdict(cell),
         accuracy=folder.record["measured"]["accuracy"],
         sequences=points[-1]["sequences"],
-        reached=points[-1]["length"] == cell.length and points[-1]["validation_accuracy"] >= config.threshold,
+        reached=is_reached(config, points[-1]),
         seconds=folder.record["seconds"],
     )
 

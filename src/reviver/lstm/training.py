@@ -289,6 +289,11 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
         session.progress.update(state.epoch, facts)
 
 
+def is_reached(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
+    """Whether a growing run came to its end, by the metrics of its last epoch."""
+    return bool(last["length"] == config.length and last["validation_accuracy"] >= config.threshold)
+
+
 def rank(point: Mapping[str, Any]) -> tuple[float, ...]:
     """The order of epochs by their metrics, the best last: the longest sequences, then the highest accuracy, then the lowest loss."""
     return point.get("length", 0), point["validation_accuracy"], -point["validation_loss"]
