@@ -110,7 +110,7 @@ def lstm_train(request: Request) -> None:
         lines.append(
             f"  {name:<11} loss {point[f'{part}_loss']:.4f}  accuracy {point[f'{part}_accuracy']:7.2%}  {note}"
         )
-    answer = {"run": str(folder.path), "last": last, "best": best}
+    answer: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     if config.grow:
         answer["reached"] = is_reached(config, last)
         end = "passed" if answer["reached"] else "not passed; go on with --resume and more --epochs"

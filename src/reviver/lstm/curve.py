@@ -121,10 +121,11 @@ def run_curve(
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
     paths = [folder / cell.name for cell in cells]
     outcomes = [read_outcome(*one) for one in zip(paths, cells, configs, strict=True)]
+    all_lengths = sum(cell.length for cell in cells)  # the time that runs take is about in proportion
     missing = [number for number, outcome in enumerate(outcomes) if outcome is None]
     with (
         _noted_signals() as signals,
-        ProgressBar("recall curve", len(cells), "runs", visible=progress) as bar,
+        ProgressBar("recall curve", 100, "%", visible=progress) as bar,
         ProcessPoolExecutor(jobs or usable_cores(), multiprocessing.get_context("spawn"), _start_worker) as pool,
     ):
         with _ignored_interrupts():  # as the workers, which start here, do from then on
@@ -137,7 +138,8 @@ def run_curve(
             done, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
             for future in done:
                 outcomes[numbers[future]] = None if signals and future.exception() else future.result()
-            bar.update(sum(outcome is not None for outcome in outcomes))
+            done_lengths = [outcome.length for outcome in outcomes if outcome is not None]
+            bar.update(100 * sum(done_lengths) / all_lengths, f"{len(done_lengths)} of {len(cells)} runs")
             if signals:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for worker in multiprocessing.active_children():
