@@ -20,6 +20,7 @@ from reviver.lstm.curve import NETWORKS, Cell, Outcome, run_cell, run_curve, sum
 from reviver.lstm.dropout import dropout_masks
 from reviver.lstm.evaluation import Evaluation
 from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson
+from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.training import Score
 from reviver.runs.folder import RunFolder
@@ -215,3 +216,11 @@ def test_intervals_are_wilsons(right: int, size: int) -> None:
 
     expected = binomtest(right, size).proportion_ci(method="wilson")
     assert wilson(right / size, size) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_layers": 2}, {"bidirectional": True}, {"precision": "bf16"}, {"init": "chrono"}]
+)
+def test_settings_that_the_rnn_does_not_have_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"^cell: 'rnn' "):
+        LSTMConfig(cell="rnn", **changes)  # type: ignore[arg-type]

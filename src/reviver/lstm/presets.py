@@ -128,6 +128,10 @@ class LSTMConfig:
         check_choice("cell", self.cell, CELLS)
         if self.cell == "rnn" and (self.num_layers > 1 or self.bidirectional):
             raise ConfigError("cell: 'rnn' has one layer and one direction; leave out num_layers and bidirectional")
+        if self.cell == "rnn" and (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
+            raise ConfigError(
+                "cell: 'rnn' is compared with the report's network; leave out hidden_dropout_kind, precision and init"
+            )
         check_flag("grow", self.grow)
         check_whole("start_length", self.start_length, minimum=2)
         check_number("shortest", self.shortest, above=0, maximum=1)
