@@ -59,12 +59,12 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[Genera
     """Let `action` happen just before the given update of the next call of `train`, counted from 1."""
     calls = 0
 
-    def counting(generator: Generator, *arguments: Any) -> training.StepResult:
+    def counting(generator: Generator, *arguments: Any, **keywords: Any) -> training.StepResult:
         nonlocal calls
         calls += 1
         if calls == step:
             action(generator)
-        return train_step(generator, *arguments)
+        return train_step(generator, *arguments, **keywords)
 
     monkeypatch.setattr(training, "train_step", counting)
 
@@ -200,8 +200,8 @@ def test_the_first_losses_of_the_report_are_the_golden_ones(
     """Loose enough for another processor's rounding, tight enough for any change of the mathematics or the seeds."""
     results: list[training.StepResult] = []
 
-    def recording(*arguments: Any) -> training.StepResult:
-        results.append(train_step(*arguments))
+    def recording(*arguments: Any, **keywords: Any) -> training.StepResult:
+        results.append(train_step(*arguments, **keywords))
         if len(results) == 12:
             os.kill(os.getpid(), signal.SIGINT)
         return results[-1]
@@ -308,8 +308,8 @@ def test_a_line_of_metrics_is_the_mean_of_its_updates(
 ) -> None:
     results: list[list[float]] = []
 
-    def recording(*arguments: Any) -> training.StepResult:
-        result = train_step(*arguments)
+    def recording(*arguments: Any, **keywords: Any) -> training.StepResult:
+        result = train_step(*arguments, **keywords)
         results.append(torch.stack(result).tolist())
         return result
 
@@ -337,9 +337,9 @@ def test_a_last_batch_of_a_single_image_is_left_out(images: int, batch_size: int
 def test_every_image_is_used_once_an_epoch(tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
 
-    def recording(*arguments: Any) -> training.StepResult:
+    def recording(*arguments: Any, **keywords: Any) -> training.StepResult:
         seen.append(arguments[4])
-        return train_step(*arguments)
+        return train_step(*arguments, **keywords)
 
     monkeypatch.setattr(training, "train_step", recording)
     train(override(tiny, {"epochs": 2}), tmp_path / "run")
@@ -438,12 +438,12 @@ import os, signal, sys
 from reviver.cli import main
 from reviver.gan import training
 step, train_step, calls = int(sys.argv[1]), training.train_step, 0
-def counting(*arguments):
+def counting(*arguments, **keywords):
     global calls
     calls += 1
     if calls == step:
         os.kill(os.getpid(), signal.SIGKILL if sys.argv[2] == "SIGKILL" else signal.SIGINT)
-    return train_step(*arguments)
+    return train_step(*arguments, **keywords)
 training.train_step = counting
 sys.exit(main(sys.argv[3:]))
 """
@@ -454,7 +454,10 @@ def test_a_process_stopped_at_a_random_step_resumes_to_the_same_bits(
     number: str, tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path
 ) -> None:
     fields = override(tiny, {}).__dict__.items()
-    settings = [f"--{name}={value}" for name, value in fields] + [f"--out={tmp_path / 'run'}", "--quiet"]
+    settings = [f"--{name}={value}" for name, value in fields if value is not None] + [
+        f"--out={tmp_path / 'run'}",
+        "--quiet",
+    ]
     step = random.randint(1, EPOCHS * BATCHES)
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 

@@ -426,10 +426,12 @@ def _explain(message: str, arguments: Sequence[str], parser: ArgumentParser) -> 
         advice = _suggestion(wrong, known) or f"choose from {choices}".replace("'", "")
         return f"command: {wrong!r} is unknown; {advice}"
 
+    def impossible(option: str, wanted: str, value: str) -> str:
+        return f"{_option(option)}: {value.strip()!r} is not possible; give {_in_words(wanted)}"
+
     explanations: dict[str, Callable[..., str]] = {
-        r'Parser key "([^"]+)":\s*Expected a (.+?)\. Got value: (.*)': lambda option, wanted, value: (
-            f"{_option(option)}: {value.strip()!r} is not possible; give {_in_words(wanted)}"
-        ),
+        r'Parser key "([^"]+)":\s*Expected a (.+?)\. Got value: (.*)': impossible,
+        r"""Parser key "([^"]+)":.* any of the Union subtypes.*?<class '(\w+)'>.*Given value: (.*)""": impossible,
         r"argument (\S+): invalid (\w+) value: (.*)": lambda option, wanted, value: (
             f"{_option(option)}: {value} is not possible; give {_in_words(wanted)}"
         ),

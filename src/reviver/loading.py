@@ -89,7 +89,8 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     chosen_device = choose_device(device)
     config = _read_config(folder, GANConfig)
     generator, discriminator = build_networks(config, _read_image_shape(folder))
-    networks: dict[str, torch.nn.Module] = {"generator": generator, "discriminator": discriminator}
+    drawing = "average" if config.ema > 0 else "generator"
+    networks: dict[str, torch.nn.Module] = {drawing: generator, "discriminator": discriminator}
     load_networks(find_checkpoint(folder.checkpoints, checkpoint), networks)
     return GANRun(folder, config, generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
 

@@ -9,6 +9,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm as normalised
 
 from reviver.errors import ConfigError, DataError
 
@@ -72,34 +73,58 @@ class Discriminator(nn.Module):
 
     Args:
         image_shape: (C, H, W) of an image.
+        dropout: probability to drop a unit after each LeakyReLU, in training (Srivastava et al. 2014).
+        spectral_norm: divide each weight by its largest singular value (Miyato et al. 2018).
+        packing: m images that are judged together, all real or all drawn, so that a lack of variety shows (Lin et al.
+            2018); N is then a multiple of m, and logits and probabilities are [N / m, 1].
 
     Raises:
         ConfigError: if a size is below 1.
     """
 
-    def __init__(self, image_shape: Sequence[int] = (1, 28, 28)) -> None:
+    def __init__(
+        self,
+        image_shape: Sequence[int] = (1, 28, 28),
+        *,
+        dropout: float = 0.0,
+        spectral_norm: bool = False,
+        packing: int = 1,
+    ) -> None:
         super().__init__()
-        _check_sizes(image_shape=image_shape)
+        _check_sizes(image_shape=image_shape, packing=packing)
         self.image_shape = tuple(image_shape)
+        self.dropout = dropout
+        self.packing = packing
         layers: list[nn.Module] = []
-        width = prod(self.image_shape)
+        width = packing * prod(self.image_shape)
         for next_width in DISCRIMINATOR_WIDTHS:
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
             width = next_width
         layers += [nn.Linear(width, 1)]
+        if spectral_norm:
+            layers = [normalised(layer) if isinstance(layer, nn.Linear) else layer for layer in layers]
         self.layers = nn.Sequential(*layers)
 
-    def logits(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Map images [N, C, H, W] to log-odds of being real [N, 1], which the losses are computed on.
+
+        `generator` is the source of the dropout masks; torch's own by default.
 
         Raises:
             DataError: if the shape of the images does not fit.
         """
-        if images.dim() != 4 or tuple(images.shape[1:]) != self.image_shape:
+        fits = images.dim() == 4 and tuple(images.shape[1:]) == self.image_shape
+        if not fits or len(images) % self.packing:
             fitting = ", ".join(map(str, ("N", *self.image_shape)))
-            raise DataError(f"images: shape {list(images.shape)} does not fit; give [{fitting}]")
-        log_odds: Tensor = self.layers(images.flatten(1))
-        return log_odds
+            multiple = f" with N a multiple of {self.packing}" if self.packing > 1 else ""
+            raise DataError(f"images: shape {list(images.shape)} does not fit; give [{fitting}]{multiple}")
+        x = images.reshape(len(images) // self.packing, -1)
+        for layer in self.layers:
+            x = layer(x)
+            if self.training and self.dropout > 0.0 and isinstance(layer, nn.LeakyReLU):
+                uniform = torch.rand(x.shape, device=x.device, generator=generator)
+                x = x * (uniform >= self.dropout) / (1.0 - self.dropout)
+        return x
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, C, H, W] to the probability that each is real, [N, 1]."""
@@ -124,9 +149,10 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return (functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()) / 2
 
 
-def _check_sizes(*, image_shape: Sequence[int], latent_size: int = 1) -> None:
-    if latent_size < 1:
-        raise ConfigError(f"latent_size: {latent_size!r} is not possible; give a whole number of at least 1")
+def _check_sizes(*, image_shape: Sequence[int], latent_size: int = 1, packing: int = 1) -> None:
+    for name, value in (("latent_size", latent_size), ("packing", packing)):
+        if value < 1:
+            raise ConfigError(f"{name}: {value!r} is not possible; give a whole number of at least 1")
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ConfigError(
             f"image_shape: {image_shape!r} is not possible; give (channels, height, width), each at least 1"

@@ -1,10 +1,16 @@
 """Settings of a GAN training run, and the named sets of them that results are quoted for."""
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
-from reviver.config import MAX_SEED, check_number, check_whole
+from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
 from reviver.errors import ConfigError
+
+LOSSES = ("non-saturating", "least-squares", "hinge", "relativistic", "wasserstein")
+SCHEDULES = ("constant", "linear", "cosine")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +33,32 @@ class GANConfig:
     """Adam's decay of the mean of the gradients."""
     beta2: float = 0.999
     """Adam's decay of the mean of their squares."""
+    discriminator_learning_rate: float | None = None
+    """Step size of the discriminator where it has one of its own (two time scales; Heusel et al. 2017)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """The step sizes over the run: as they are, or falling to 0 at the last epoch, in a line or along half a cosine."""
+    loss: Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"] = "non-saturating"
+    """What both networks minimise, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
+    label_smoothing: float = 0.0
+    """Taken off the target 1 of real images, with the non-saturating loss (one-sided; Salimans et al. 2016)."""
+    r1: float = 0.0
+    """γ of the penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
+    r2: float = 0.0
+    """γ of the same penalty at drawn images."""
+    gradient_penalty: float = 0.0
+    """λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and drawn images (Gulrajani et al. 2017), for the Wasserstein loss."""
+    penalty_every: int = 1
+    """Updates between two with penalties, which then weigh so many times as much (Karras et al. 2020)."""
+    discriminator_dropout: float = 0.0
+    """Probability to drop a unit of the discriminator (Srivastava et al. 2014)."""
+    spectral_norm: bool = False
+    """Divide each weight of the discriminator by its largest singular value (Miyato et al. 2018)."""
+    packing: int = 1
+    """Images that the discriminator judges together (Lin et al. 2018)."""
+    ema: float = 0.0
+    """Decay of the moving average of the generator that samples are drawn from (Karras et al. 2018); 0: none."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the networks' products: bf16 rounds their factors to bfloat16; weights, their average and Adam stay float32."""
     batch_norm_eps: float = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
     sample_every: int = 5
@@ -48,11 +80,43 @@ class GANConfig:
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("beta1", self.beta1, minimum=0, below=1)
         check_number("beta2", self.beta2, minimum=0, below=1)
+        if self.discriminator_learning_rate is not None:
+            check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("loss", self.loss, LOSSES)
+        check_number("label_smoothing", self.label_smoothing, minimum=0, below=1)
+        if self.label_smoothing and self.loss != "non-saturating":
+            raise ConfigError(
+                f"label_smoothing: {self.label_smoothing} is not possible for the loss {self.loss}, which has no labels; give 0"
+            )
+        for name in ("r1", "r2", "gradient_penalty"):
+            check_number(name, getattr(self, name), minimum=0)
+        check_whole("penalty_every", self.penalty_every, minimum=1)
+        check_number("discriminator_dropout", self.discriminator_dropout, minimum=0, below=1)
+        check_flag("spectral_norm", self.spectral_norm)
+        check_whole("packing", self.packing, minimum=1)
+        if self.batch_size % self.packing:
+            raise ConfigError(
+                f"packing: {self.packing} does not divide the batch_size {self.batch_size}; give numbers of which it does"
+            )
+        check_number("ema", self.ema, minimum=0, below=1)
+        check_choice("precision", self.precision, PRECISIONS)
         check_number("batch_norm_eps", self.batch_norm_eps, above=0)
         check_whole("sample_every", self.sample_every, minimum=1)
         check_whole("log_every", self.log_every, minimum=1)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
         check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether the discriminator's slope costs anything."""
+        return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0
+
+    def rate_at(self, progress: float) -> float:
+        """The factor of the step sizes after the part `progress` of the epochs, from 0 to 1."""
+        if self.schedule == "linear":
+            return 1 - progress
+        return 1.0 if self.schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
 
 
 PRESETS = MappingProxyType(

@@ -3,7 +3,10 @@
 Shapes: N batch, Z latent size, C channels, H height, W width.
 """
 
+import copy
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +17,8 @@ from torch.optim import Adam
 from reviver.errors import DataError
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
-from reviver.gan.networks import Discriminator, Generator, discriminator_loss, generator_loss
+from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
+from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import GANConfig
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
@@ -23,6 +27,7 @@ from reviver.runs.randomness import stream
 from reviver.runs.session import Session, as_points, open_run, permutation, training_session
 
 GRID_SIZE = 25
+REPORT = GANConfig()
 
 
 class StepResult(NamedTuple):
@@ -41,17 +46,29 @@ def build_networks(config: GANConfig, image_shape: tuple[int, int, int]) -> tupl
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(stream(config.seed, "weights").get_state())
         generator = Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps)
-        discriminator = Discriminator(image_shape)
+        discriminator = Discriminator(
+            image_shape,
+            dropout=config.discriminator_dropout,
+            spectral_norm=config.spectral_norm,
+            packing=config.packing,
+        )
     return generator, discriminator
 
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
     """Return an Adam (Kingma & Ba 2015) for each network."""
     betas = (config.beta1, config.beta2)
+    rates = learning_rates(config, 0.0)
     return (
-        Adam(generator.parameters(), lr=config.learning_rate, betas=betas, fused=True),
-        Adam(discriminator.parameters(), lr=config.learning_rate, betas=betas, fused=True),
+        Adam(generator.parameters(), lr=rates[0], betas=betas, fused=True),
+        Adam(discriminator.parameters(), lr=rates[1], betas=betas, fused=True),
     )
+
+
+def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
+    """Return the step sizes of generator and discriminator after the part `progress` of the epochs."""
+    factor = config.rate_at(progress)
+    return factor * config.learning_rate, factor * (config.discriminator_learning_rate or config.learning_rate)
 
 
 def train_step(
@@ -61,25 +78,72 @@ def train_step(
     discriminator_optimizer: torch.optim.Optimizer,
     real: Tensor,
     z: Tensor,
+    *,
+    config: GANConfig = REPORT,
+    is_penalised: bool = False,
+    noise: torch.Generator | None = None,
 ) -> StepResult:
     """Make one update of each network from images `real` [N, C, H, W] in [-1, 1] and noise z [N, Z].
+
+    `config` says what is minimised, by default the report's losses; with `is_penalised` its penalties are added, and
+    `noise` is the source of what they and dropout draw.
 
     Both gradients are taken at the weights before the update, from one pass forward. An alternating
     loop that updates the generator first and shows the discriminator the images drawn before that
     update, as is usual, computes the same.
     """
-    fake = generator(z)  # [N, C, H, W]
-    real_logits = discriminator.logits(real)  # [N, 1]
-    fake_logits = discriminator.logits(fake)  # [N, 1]
-    g_loss = generator_loss(fake_logits)
-    d_loss = discriminator_loss(real_logits, fake_logits)
+    judge = partial(discriminator.logits, generator=noise)
+    losses = LOSSES[config.loss]
+    with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        fake = generator(z)  # [N, C, H, W]
+        real_logits = judge(real).to(real.dtype)  # [N, 1]
+        fake_logits = judge(fake).to(real.dtype)  # [N, 1]
+        penalty = slope_penalties(judge, real, fake.detach(), config, noise) if is_penalised else 0.0
+    g_loss = losses.generator(real_logits, fake_logits)
+    if config.label_smoothing > 0:
+        d_loss = smoothed_discriminator(real_logits, fake_logits, config.label_smoothing)
+    else:
+        d_loss = losses.discriminator(real_logits, fake_logits)
 
     _set_gradients(generator, g_loss, keep_graph=True)
-    _set_gradients(discriminator, d_loss, keep_graph=False)
+    _set_gradients(discriminator, d_loss + penalty, keep_graph=False)
     generator_optimizer.step()
     discriminator_optimizer.step()
     with torch.no_grad():
         return StepResult(g_loss.detach(), d_loss.detach(), real_logits.sigmoid().mean(), fake_logits.sigmoid().mean())
+
+
+def slope_penalties(
+    judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, config: GANConfig, noise: torch.Generator | None
+) -> Tensor:
+    """The penalties on the slope of the discriminator's logits, `judge`, that `config` asks for; a scalar.
+
+    They come every `penalty_every` updates and weigh so many times as much.
+    """
+    penalty = real.new_zeros(())
+    if config.r1 > 0:
+        penalty = penalty + config.r1 / 2 * squared_slopes(judge, real).mean()
+    if config.r2 > 0:
+        penalty = penalty + config.r2 / 2 * squared_slopes(judge, fake).mean()
+    if config.gradient_penalty > 0:
+        share = torch.rand(len(real), 1, 1, 1, device=real.device, generator=noise)
+        penalty = penalty + config.gradient_penalty * slope_penalty(judge, real, fake, share)
+    return config.penalty_every * penalty
+
+
+@torch.no_grad()
+def update_average(average: Generator, generator: Generator, decay: float) -> None:
+    """Move `average` towards `generator`: a ← decay a + (1 - decay) g, for the weights and BatchNorm's statistics alike.
+
+    The statistics must go with the weights: those of the latest weights would not fit the averaged ones, and a
+    generator in eval mode draws by them.
+    """
+    pairs = list(zip(average.state_dict().values(), generator.state_dict().values(), strict=True))
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([mine for mine, _ in moving], [theirs for _, theirs in moving], 1 - decay)
+    for mine, theirs in pairs:
+        if not mine.is_floating_point():  # the number of batches that BatchNorm has seen
+            mine.copy_(theirs)
 
 
 def _set_gradients(network: torch.nn.Module, loss: Tensor, *, keep_graph: bool) -> None:
@@ -123,9 +187,13 @@ def train(
     generator.to(chosen_device)
     discriminator.to(chosen_device)
     g_optimizer, d_optimizer = build_optimizers(config, generator, discriminator)
-    log_every = min(config.log_every, count_batches(len(data.images), config.batch_size))
+    networks: dict[str, torch.nn.Module] = {"generator": generator, "discriminator": discriminator}
+    shown = generator  # what samples are drawn from
+    if config.ema > 0:
+        networks["average"] = shown = copy.deepcopy(generator)
+    log_every = min(config.log_every, count_batches(len(data.images), config.batch_size, config.packing))
     state = TrainingState(
-        networks={"generator": generator, "discriminator": discriminator},
+        networks=networks,
         optimizers={"generator": g_optimizer, "discriminator": d_optimizer},
         generators={"noise": stream(config.seed, "noise", chosen_device)},
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
@@ -136,11 +204,11 @@ def train(
     description = f"GAN {data.name}"
     with training_session(folder, state, total=config.epochs, description=description, progress=progress) as session:
         if state.step == 0:
-            save_samples(folder, generator, fixed_z, epoch=0)
+            save_samples(folder, shown, fixed_z, epoch=0)
         while state.epoch < config.epochs:
-            train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, data, config)
+            train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, data, config)
             if is_sampled(state.epoch, config):
-                save_samples(folder, generator, fixed_z, state.epoch)
+                save_samples(folder, shown, fixed_z, state.epoch)
             if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
                 session.save()
         save_animation(folder.samples, folder.samples / "training.gif")
@@ -153,19 +221,34 @@ def train_epoch(
     discriminator: Discriminator,
     g_optimizer: Adam,
     d_optimizer: Adam,
+    shown: Generator,
     data: ImageSet,
     config: GANConfig,
 ) -> None:
-    """Train on all images once, or on what is left of them in this epoch after a resume."""
+    """Train on all images once, or on what is left of them in this epoch after a resume.
+
+    `shown` is the generator, or its moving average, which follows it.
+    """
     state = session.state
     history, noise = state.tensors["history"], state.generators["noise"]
     pixels = data.images.to(history.device)
     order = permutation(len(pixels), stream(config.seed, f"order/{state.epoch}"), history.device)
-    batches = order.split(config.batch_size)[: count_batches(len(pixels), config.batch_size)]
-    for indices in batches[state.batch :]:
+    batches = order.split(config.batch_size)[: count_batches(len(pixels), config.batch_size, config.packing)]
+    for batch in batches[state.batch :]:
+        indices = batch[: len(batch) // config.packing * config.packing]
         real = from_pixels(pixels[indices])
         z = torch.randn(len(indices), config.latent_size, device=history.device, generator=noise)
-        result = train_step(generator, discriminator, g_optimizer, d_optimizer, real, z)
+        rates = learning_rates(config, (state.epoch + state.batch / len(batches)) / config.epochs)
+        for optimizer, rate in zip((g_optimizer, d_optimizer), rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+        result = train_step(
+            *(generator, discriminator, g_optimizer, d_optimizer, real, z),
+            config=config,
+            is_penalised=config.is_penalised and state.step % config.penalty_every == 0,
+            noise=noise,
+        )
+        if shown is not generator:
+            update_average(shown, generator, config.ema)
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
@@ -194,10 +277,10 @@ def check_losses(session: Session) -> None:
     session.check_finite(history[:rows], state.step - rows + 1, StepResult._fields)
 
 
-def count_batches(images: int, batch_size: int) -> int:
-    """The batches of an epoch; a last one of a single image is left out, since BatchNorm needs two."""
+def count_batches(images: int, batch_size: int, packing: int = 1) -> int:
+    """The batches of an epoch; a last one of less than two images, which BatchNorm needs, or one pack is left out."""
     full, rest = divmod(images, batch_size)
-    return full + (rest > 1)
+    return full + (rest >= max(2, packing))
 
 
 def note_data(folder: RunFolder, data: ImageSet) -> None:
