@@ -71,6 +71,7 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     _add(verbs, "train", _gan_train_parser(arguments))
     _add(verbs, "sample", _gan_sample_parser())
     _add(verbs, "interpolate", _gan_interpolate_parser())
+    _add(verbs, "project", _gan_project_parser())
     return parser
 
 
@@ -300,11 +301,16 @@ def _gan_sample_parser() -> ArgumentParser:
 def _gan_interpolate_parser() -> ArgumentParser:
     parser = _new_parser(
         "Draw the way from one image to another through latent space.",
-        "reviver gan interpolate runs/gan --from 3 --to 8 --labels",
+        "reviver gan interpolate runs/gan --from 3 --to 8 --labels\n"
+        "reviver gan interpolate runs/gan --from_image a.png --to_image b.png",
     )
     parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
     parser.add_argument("--from", type=int, metavar="DIGIT", help="Digit to start from; by default any.")
     parser.add_argument("--to", type=int, metavar="DIGIT", help="Digit to end at; by default any other.")
+    parser.add_argument(
+        "--from_image", type=str, metavar="FILE", help="Image to start from, as the generator draws it."
+    )
+    parser.add_argument("--to_image", type=str, metavar="FILE", help="Image to end at.")
     parser.add_argument("--steps", type=int, default=7, metavar="N", help="Images between the two ends.")
     parser.add_argument(
         "--path", type=str, default="linear", metavar="PATH", help="The way through latent space: linear or spherical."
@@ -314,6 +320,19 @@ def _gan_interpolate_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--out", type=str, default="interpolation.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg."
+    )
+    return _with_common_options(_with_seed(parser))
+
+
+def _gan_project_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Find what a trained GAN draws nearest to images of yours, and from which noise.",
+        "reviver gan project runs/gan three.png eight.png --out projection.png",
+    )
+    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    parser.add_argument("images", metavar="IMAGE", type=str, nargs="+", help="Image files; cut square and resized.")
+    parser.add_argument(
+        "--out", type=str, default="projection.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg."
     )
     return _with_common_options(_with_seed(parser))
 

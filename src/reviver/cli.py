@@ -290,11 +290,42 @@ def gan_interpolate(request: Request) -> None:
     options = request.options
     run = open_gan(request)
     seed = run.config.seed if options.seed is None else options.seed
-    walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed)
+    files = (options.from_image, options.to_image)
+    if files.count(None) == 1:
+        raise ConfigError("from_image: needs to_image beside it, and the other way round; give both or none")
+    images = None if None in files else (Path(files[0]), Path(files[1]))
+    walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed, images)
     save_interpolation(walk, Path(options.out), labels=options.labels)
     result = {"out": options.out, "path": options.path, "seed": seed}
     result |= {"digits": walk.digits, "confidences": walk.confidences}
     show(request, result, options.out)
+
+
+def gan_project(request: Request) -> None:
+    """`reviver gan project`."""
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.gan.figures import projection_figure
+    from reviver.gan.output import project_files
+
+    options = request.options
+    out = Path(options.out)
+    check_figure_path(out)
+    run = open_gan(request)
+    seed = run.config.seed if options.seed is None else options.seed
+    originals, found = project_files(run, [Path(one) for one in options.images], seed)
+    errors = found.errors.tolist()
+    save_figure(projection_figure(originals, found.images, errors), out)
+    lines = [
+        f"{name}: root-mean-square difference {error:.4f}" for name, error in zip(options.images, errors, strict=True)
+    ]
+    answer = {
+        "out": str(out),
+        "seed": seed,
+        "images": options.images,
+        "errors": errors,
+        "latents": found.latents.tolist(),
+    }
+    show(request, answer, "\n".join([*lines, str(out)]))
 
 
 COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
@@ -307,6 +338,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
     ("gan", "train"): gan_train,
     ("gan", "sample"): gan_sample,
     ("gan", "interpolate"): gan_interpolate,
+    ("gan", "project"): gan_project,
 }
 
 

@@ -61,6 +61,27 @@ def interpolation_strip(images: Tensor, labels: Sequence[str] | None = None) -> 
     return figure
 
 
+def projection_figure(originals: Tensor, drawn: Tensor, errors: Sequence[float]) -> Figure:
+    """Originals [N, C, H, W] in [-1, 1] above what the generator draws for them, and the difference of the pixels."""
+    count = len(originals)
+    with styled():
+        figure = Figure(figsize=(max(2.0, 0.9 * count + 0.9), 3.1))
+        axes = figure.subplots(3, count, squeeze=False)
+        differences = (drawn - originals).abs() - 1  # no difference is black
+        rows = (("original", originals), ("drawn", drawn), ("difference", differences))
+        for (name, images), row in zip(rows, axes, strict=True):
+            for pixels, cell in zip(to_pixels(images).permute(0, 2, 3, 1).numpy(), row, strict=True):
+                _show_pixels(cell, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+                cell.set_axis_on()
+                cell.set(xticks=[], yticks=[])
+                cell.grid(visible=False)
+            row[0].set_ylabel(name)
+        for cell, error in zip(axes[2], errors, strict=True):
+            cell.set_xlabel(f"{error:.3f}", fontsize=8)
+        figure.supxlabel("root-mean-square difference of pixels in [−1, 1]", fontsize=8)
+    return figure
+
+
 def loss_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     """The losses of both networks, and how probable D finds real and generated images, over the epochs."""
     epochs = [point["epoch"] for point in metrics]

@@ -6,7 +6,7 @@ Files are not trusted: sizes are compared with the file before memory is taken, 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,6 +97,16 @@ def _read_idx_folder(folder: Path, images_path: Path) -> ImageSet:
     return ImageSet(images.unsqueeze(1), labels, folder.name)
 
 
+def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
+    """Read image files as bytes [N, C, H, W] of `image_shape` (C, H, W): squared, resized, grey or in colour.
+
+    Raises:
+        DataError: if one is missing or damaged.
+    """
+    channels, height, _ = image_shape
+    return _read_squares(paths, height, "L" if channels == 1 else "RGB")
+
+
 def _read_image_folder(folder: Path, size: int) -> ImageSet:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
     if not paths:
@@ -105,6 +115,10 @@ def _read_image_folder(folder: Path, size: int) -> ImageSet:
         )
     modes = [_read_image(path, lambda image: image.mode) for path in paths]
     mode = "L" if all(one in GREY_MODES for one in modes) else "RGB"
+    return ImageSet(_read_squares(paths, size, mode), None, folder.name)
+
+
+def _read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
     channels = 1 if mode == "L" else 3
     pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
 
@@ -115,7 +129,7 @@ def _read_image_folder(folder: Path, size: int) -> ImageSet:
 
     for index, path in enumerate(paths):
         pixels[index] = np.asarray(_read_image(path, squared)).reshape(size, size, channels)
-    return ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), None, folder.name)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:

@@ -4,6 +4,7 @@ Shapes: N images, C channels, H height, W width, Z latent size, S images on a pa
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from reviver.figures import save_figure
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.figures import interpolation_strip, sample_grid
 from reviver.gan.grids import save_grid
+from reviver.gan.images import from_pixels, read_images
 from reviver.gan.latent import PATHS, choose_digits, choose_distant, interpolate
 from reviver.gan.networks import Generator
+from reviver.gan.projection import Projection, project
 from reviver.gan.training import draw
 from reviver.loading import GANRun
 from reviver.runs.files import replacing
@@ -28,6 +31,8 @@ CHUNK = 2048
 MAX_GRID_IMAGES = 2500
 MAX_SAMPLE_BYTES = 8 << 30
 """All samples are in memory at once."""
+MAX_PROJECTED = 64
+"""Images that are projected at once."""
 MAX_STEPS = 48
 """More images in one row cannot be told apart."""
 
@@ -81,11 +86,33 @@ def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
         save_figure(sample_grid(images), path)
 
 
-def draw_interpolation(run: GANRun, first: int | None, last: int | None, steps: int, path: str, seed: int) -> Walk:
+def project_files(run: GANRun, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:
+    """Read images and project them into latent space; returns them [N, C, H, W] in [-1, 1], and what was found.
+
+    Raises:
+        ConfigError: if there are none, too many, or `seed` is out of range.
+        DataError: if a file is missing or damaged.
+    """
+    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    if not 1 <= len(paths) <= MAX_PROJECTED:
+        raise ConfigError(f"image: {len(paths)} images are not possible; give 1 to {MAX_PROJECTED}")
+    originals = from_pixels(read_images(paths, run.generator.image_shape))
+    return originals, project(run.generator, originals, seed=seed)
+
+
+def draw_interpolation(
+    run: GANRun,
+    first: int | None,
+    last: int | None,
+    steps: int,
+    path: str,
+    seed: int,
+    images: tuple[Path, Path] | None = None,
+) -> Walk:
     """Draw the way between two images: `steps` images and the two ends.
 
     Of a run on digits the ends are digits `first` and `last`, or two different ones; of other runs they
-    are two images that differ much.
+    are two images that differ much. With `images` they are what the generator draws nearest to these two files.
 
     Raises:
         ConfigError: if an argument is out of range, or digits are asked for that the run does not draw.
@@ -102,17 +129,20 @@ def draw_interpolation(run: GANRun, first: int | None, last: int | None, steps: 
     check_whole("steps", steps, minimum=0, maximum=MAX_STEPS)
     check_choice("path", path, PATHS)
     classifier = DigitClassifier.pinned() if run.is_digits else None
-    ends = (
-        choose_digits(run.generator, classifier, seed, first, last)
-        if classifier
-        else choose_distant(run.generator, seed)
-    )
-    latents = interpolate(ends.z[0], ends.z[1], steps, path)
-    images = _draw(run.generator, latents)
+    if images is not None:
+        if (first, last) != (None, None):
+            raise ConfigError("from: the ends are images already; leave out from and to, or the images")
+        start, end = project_files(run, images, seed)[1].latents
+    elif classifier is not None:
+        start, end = choose_digits(run.generator, classifier, seed, first, last).z
+    else:
+        start, end = choose_distant(run.generator, seed).z
+    latents = interpolate(start, end, steps, path)
+    drawn = _draw(run.generator, latents)
     if classifier is None:
-        return Walk(latents, images, None, None)
-    confidences, digits = classifier.probabilities(images).max(1)
-    return Walk(latents, images, digits.tolist(), confidences.tolist())
+        return Walk(latents, drawn, None, None)
+    confidences, digits = classifier.probabilities(drawn).max(1)
+    return Walk(latents, drawn, digits.tolist(), confidences.tolist())
 
 
 def save_interpolation(walk: Walk, path: Path, *, labels: bool) -> None:
