@@ -66,6 +66,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "data": ("", None, 3, ["mnist"]),
         "size": whole_from(4, 1025),
         "latent_size": whole_from(1),
+        "conditional": FLAGS,
         "epochs": whole_from(1),
         "batch_size": whole_from(2),
         "learning_rate": number(0, 0.0, -1e-3),

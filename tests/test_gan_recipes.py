@@ -158,7 +158,9 @@ def test_spectral_norm_makes_each_layer_at_most_1_steep() -> None:
 def test_dropout_is_drawn_from_its_own_generator() -> None:
     discriminator, images = Discriminator((1, 4, 4), dropout=0.5), torch.randn(8, 1, 4, 4)
     state = torch.random.get_rng_state()
-    first, again, other = (discriminator.logits(images, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        discriminator.logits(images, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -173,7 +175,7 @@ def test_dropout_keeps_the_mean() -> None:
         discriminator.layers[3] = nn.Identity()
         discriminator.layers[4] = nn.Linear(512, 1)
     image = torch.randn(1, 1, 2, 2)
-    many = discriminator.logits(image.expand(40_000, -1, -1, -1), torch.Generator().manual_seed(0)).mean()
+    many = discriminator.logits(image.expand(40_000, -1, -1, -1), generator=torch.Generator().manual_seed(0)).mean()
     torch.testing.assert_close(many, discriminator.eval().logits(image)[0, 0], rtol=0.02, atol=0.005)
 
 

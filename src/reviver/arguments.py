@@ -284,10 +284,15 @@ def _gan_train_parser(arguments: Sequence[str]) -> ArgumentParser:
 def _gan_sample_parser() -> ArgumentParser:
     parser = _new_parser(
         "Draw new images from a trained GAN.",
-        "reviver gan sample runs/gan --n 25 --out grid.png\nreviver gan sample runs/gan --n 10000 --out samples.npz",
+        "reviver gan sample runs/gan --n 25 --out grid.png\n"
+        "reviver gan sample runs/conditional --digit 7\n"
+        "reviver gan sample runs/gan --n 10000 --out samples.npz",
     )
     parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
     parser.add_argument("--n", type=int, default=25, metavar="N", help="How many images.")
+    parser.add_argument(
+        "--digit", type=int, metavar="DIGIT", help="The digit, or other class, to draw; of a run with --conditional."
+    )
     parser.add_argument(
         "--out",
         type=str,

@@ -278,7 +278,7 @@ def gan_sample(request: Request) -> None:
     options = request.options
     run = open_gan(request)
     seed = run.config.seed if options.seed is None else options.seed
-    images, latents = draw_samples(run.generator, options.n, seed)
+    images, latents = draw_samples(run.generator, options.n, seed, options.digit)
     save_samples(images, latents, Path(options.out))
     show(request, {"out": options.out, "shape": list(images.shape), "seed": seed}, options.out)
 

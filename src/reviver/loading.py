@@ -10,7 +10,7 @@ from reviver.config import check_choice, from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import GANConfig
-from reviver.gan.training import build_networks
+from reviver.gan.training import MAX_CLASSES, build_networks
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Task
@@ -88,7 +88,8 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     check_choice("checkpoint", checkpoint, ("last",))
     chosen_device = choose_device(device)
     config = _read_config(folder, GANConfig)
-    generator, discriminator = build_networks(config, _read_image_shape(folder))
+    num_classes = _read_num_classes(folder) if config.conditional else 0
+    generator, discriminator = build_networks(config, _read_image_shape(folder), num_classes)
     drawing = "average" if config.ema > 0 else "generator"
     networks: dict[str, torch.nn.Module] = {drawing: generator, "discriminator": discriminator}
     load_networks(find_checkpoint(folder.checkpoints, checkpoint), networks)
@@ -100,6 +101,15 @@ def _read_config(folder: RunFolder, cls: type[Config]) -> Config:
         return from_mapping(cls, folder.record["config"])
     except ConfigError as error:
         raise RunFolderError(f"{folder.path / 'run.json'}: {error}") from error
+
+
+def _read_num_classes(folder: RunFolder) -> int:
+    count = folder.record.get("data", {}).get("classes")
+    if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= MAX_CLASSES:
+        raise RunFolderError(
+            f"{folder.path / 'run.json'}: classes {count!r} is not possible; the file is damaged, train again"
+        )
+    return count
 
 
 def _read_image_shape(folder: RunFolder) -> tuple[int, int, int]:

@@ -73,7 +73,7 @@ def choose_digits(
         DataError: if the generator draws no confident sample of a digit that is needed.
     """
     randomness = stream(seed, "endpoints")
-    z = torch.randn(CANDIDATES, generator.latent_size, generator=randomness)
+    z = generator.draw_latents(CANDIDATES, randomness)
     images = draw(generator, z.to(_device(generator))).cpu()
     confidences, digits = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
@@ -120,7 +120,7 @@ def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int
 
 def choose_distant(generator: Generator, seed: int) -> Endpoints:
     """Choose two noise vectors whose images differ most from each other, for image sets that are not digits."""
-    z = torch.randn(64, generator.latent_size, generator=stream(seed, "endpoints"))
+    z = generator.draw_latents(64, stream(seed, "endpoints"))
     images = draw(generator, z.to(_device(generator))).cpu().flatten(1)
     farthest = int(torch.cdist(images, images).argmax())
     return Endpoints(z[[farthest // len(z), farthest % len(z)]], None, None)

@@ -26,23 +26,32 @@ class Generator(nn.Module):
       -> Linear C·H·W -> Tanh
 
     Args:
-        latent_size: Z, the numbers of a noise vector.
+        latent_size: the numbers of a noise vector.
         image_shape: (C, H, W) of an image.
         batch_norm_eps: what BatchNorm adds to the variance (Ioffe & Szegedy 2015).
+        num_classes: K > 0 classes that an image can be ordered of (Mirza & Osindero 2014): a latent vector is then noise
+            and, behind it, K numbers of which that of the class is 1. Z counts both.
 
     Raises:
         ConfigError: if a size is below 1.
     """
 
     def __init__(
-        self, latent_size: int = 100, image_shape: Sequence[int] = (1, 28, 28), *, batch_norm_eps: float = 1e-5
+        self,
+        latent_size: int = 100,
+        image_shape: Sequence[int] = (1, 28, 28),
+        *,
+        batch_norm_eps: float = 1e-5,
+        num_classes: int = 0,
     ) -> None:
         super().__init__()
         _check_sizes(latent_size=latent_size, image_shape=image_shape)
-        self.latent_size = latent_size
+        self.noise_size = latent_size
+        self.num_classes = num_classes
+        self.latent_size = latent_size + num_classes
         self.image_shape = tuple(image_shape)
         first, *wider = GENERATOR_WIDTHS
-        layers: list[nn.Module] = [nn.Linear(latent_size, first), nn.LeakyReLU(NEGATIVE_SLOPE)]
+        layers: list[nn.Module] = [nn.Linear(self.latent_size, first), nn.LeakyReLU(NEGATIVE_SLOPE)]
         width = first
         for next_width in wider:
             layers += [
@@ -55,7 +64,7 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map noise z [N, Z] to images [N, C, H, W].
+        """Map latent vectors z [N, Z], see `draw_latents`, to images [N, C, H, W].
 
         Raises:
             DataError: if the shape of z does not fit.
@@ -64,6 +73,18 @@ class Generator(nn.Module):
             raise DataError(f"z: shape {list(z.shape)} does not fit; give [N, {self.latent_size}]")
         pixels: Tensor = self.layers(z)  # [N, C·H·W]
         return pixels.view(-1, *self.image_shape)
+
+    def draw_latents(self, count: int, randomness: torch.Generator, classes: Tensor | None = None) -> Tensor:
+        """Draw latent vectors on the device of `randomness`, [N, Z].
+
+        Of a conditional generator they are of `classes` [N] int64, by default of random ones, each equally likely.
+        """
+        z = torch.randn(count, self.noise_size, device=randomness.device, generator=randomness)
+        if not self.num_classes:
+            return z
+        if classes is None:
+            classes = torch.randint(self.num_classes, (count,), device=z.device, generator=randomness)
+        return torch.cat([z, one_hot(classes, self.num_classes)], dim=1)
 
 
 class Discriminator(nn.Module):
@@ -77,6 +98,7 @@ class Discriminator(nn.Module):
         spectral_norm: divide each weight by its largest singular value (Miyato et al. 2018).
         packing: m images that are judged together, all real or all drawn, so that a lack of variety shows (Lin et al.
             2018); N is then a multiple of m, and logits and probabilities are [N / m, 1].
+        num_classes: K > 0 where an image is judged with its class (Mirza & Osindero 2014).
 
     Raises:
         ConfigError: if a size is below 1.
@@ -89,14 +111,16 @@ class Discriminator(nn.Module):
         dropout: float = 0.0,
         spectral_norm: bool = False,
         packing: int = 1,
+        num_classes: int = 0,
     ) -> None:
         super().__init__()
         _check_sizes(image_shape=image_shape, packing=packing)
+        self.num_classes = num_classes
         self.image_shape = tuple(image_shape)
         self.dropout = dropout
         self.packing = packing
         layers: list[nn.Module] = []
-        width = packing * prod(self.image_shape)
+        width = packing * (prod(self.image_shape) + num_classes)
         for next_width in DISCRIMINATOR_WIDTHS:
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
             width = next_width
@@ -105,10 +129,11 @@ class Discriminator(nn.Module):
             layers = [normalised(layer) if isinstance(layer, nn.Linear) else layer for layer in layers]
         self.layers = nn.Sequential(*layers)
 
-    def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def logits(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Map images [N, C, H, W] to log-odds of being real [N, 1], which the losses are computed on.
 
-        `generator` is the source of the dropout masks; torch's own by default.
+        `labels` are the images' classes, one-hot [N, K], where they are judged with them; `generator` is the source of
+        the dropout masks, torch's own by default.
 
         Raises:
             DataError: if the shape of the images does not fit.
@@ -118,7 +143,12 @@ class Discriminator(nn.Module):
             fitting = ", ".join(map(str, ("N", *self.image_shape)))
             multiple = f" with N a multiple of {self.packing}" if self.packing > 1 else ""
             raise DataError(f"images: shape {list(images.shape)} does not fit; give [{fitting}]{multiple}")
-        x = images.reshape(len(images) // self.packing, -1)
+        if (0 if labels is None else labels.shape[1]) != self.num_classes:
+            raise DataError(
+                f"labels: {None if labels is None else list(labels.shape)} does not fit; give [N, {self.num_classes}], or None for 0"
+            )
+        x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
+        x = x.reshape(len(images) // self.packing, -1)
         for layer in self.layers:
             x = layer(x)
             if self.training and self.dropout > 0.0 and isinstance(layer, nn.LeakyReLU):
@@ -126,9 +156,14 @@ class Discriminator(nn.Module):
                 x = x * (uniform >= self.dropout) / (1.0 - self.dropout)
         return x
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images [N, C, H, W] to the probability that each is real, [N, 1]."""
-        return torch.sigmoid(self.logits(images))
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map images [N, C, H, W] to the probability that each is real, [N, 1]; `labels` as in `logits`."""
+        return torch.sigmoid(self.logits(images, labels))
+
+
+def one_hot(classes: Tensor, count: int) -> Tensor:
+    """Write classes [N] int64 as [N, K] float32, of which that of the class is 1 and the others are 0."""
+    return functional.one_hot(classes, count).float()
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:

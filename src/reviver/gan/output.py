@@ -49,15 +49,23 @@ class Walk:
     confidences: list[float] | None
 
 
-def draw_samples(generator: Generator, n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw `n` images; returns them [N, C, H, W] in [-1, 1] and their noise [N, Z], both on the CPU.
+def draw_samples(generator: Generator, n: int, seed: int, digit: int | None = None) -> tuple[Tensor, Tensor]:
+    """Draw `n` images, of a conditional generator of the class `digit`, or of random classes.
+
+    Returns them [N, C, H, W] in [-1, 1] and their latent vectors [N, Z], both on the CPU.
 
     Raises:
-        ConfigError: if `n` is below 1 or so large that the images take too much memory, or `seed` is out of range.
+        ConfigError: if `n` is below 1 or so large that the images take too much memory, `seed` is out of range, or
+            `digit` is no class of the generator.
     """
+    if digit is not None and not generator.num_classes:
+        raise ConfigError(f"digit: {digit} cannot be ordered of this run; train one with --conditional")
+    if digit is not None:
+        check_whole("digit", digit, minimum=0, maximum=generator.num_classes - 1)
     check_whole("n", n, minimum=1, maximum=MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape)))
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
-    z = torch.randn(n, generator.latent_size, generator=stream(seed, "samples"))
+    classes = None if digit is None else torch.full((n,), digit)
+    z = generator.draw_latents(n, stream(seed, "samples"), classes)
     return _draw(generator, z), z
 
 

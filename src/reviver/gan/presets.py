@@ -23,6 +23,8 @@ class GANConfig:
     """Height and width of the images; other sizes are resized to it."""
     latent_size: int = 100
     """Z, the numbers of one noise vector z ~ N(0, I)."""
+    conditional: bool = False
+    """Give both networks the class of an image, so that images of a class can be ordered (Mirza & Osindero 2014); needs labels."""
     epochs: int = 200
     """Passes over the images."""
     batch_size: int = 64
@@ -42,11 +44,11 @@ class GANConfig:
     label_smoothing: float = 0.0
     """Taken off the target 1 of real images, with the non-saturating loss (one-sided; Salimans et al. 2016)."""
     r1: float = 0.0
-    """γ of the penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
+    """Weight γ of the penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
     r2: float = 0.0
-    """γ of the same penalty at drawn images."""
+    """Weight γ of the same penalty at drawn images."""
     gradient_penalty: float = 0.0
-    """λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and drawn images (Gulrajani et al. 2017), for the Wasserstein loss."""
+    """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and drawn images (Gulrajani et al. 2017), for the Wasserstein loss."""
     penalty_every: int = 1
     """Updates between two with penalties, which then weigh so many times as much (Karras et al. 2020)."""
     discriminator_dropout: float = 0.0
@@ -75,6 +77,7 @@ class GANConfig:
             raise ConfigError(f"data: {self.data!r} is not possible; give mnist or the path of a data set")
         check_whole("size", self.size, minimum=4, maximum=1024)
         check_whole("latent_size", self.latent_size, minimum=1)
+        check_flag("conditional", self.conditional)
         check_whole("epochs", self.epochs, minimum=1)
         check_whole("batch_size", self.batch_size, minimum=2)
         check_number("learning_rate", self.learning_rate, above=0)

@@ -42,9 +42,7 @@ def project(
     count = len(targets)
     weight = next(generator.parameters())
     noise = stream(seed, "projection")
-    z = (
-        torch.randn(count * starts, generator.latent_size, generator=noise).to(weight.device).requires_grad_()
-    )  # [N·S, Z]
+    z = generator.draw_latents(count * starts, noise).to(weight.device).requires_grad_()  # [N·S, Z]
     wanted = targets.to(weight.device).repeat_interleave(starts, 0)  # [N·S, C, H, W]
     optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

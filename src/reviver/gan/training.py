@@ -18,7 +18,7 @@ from reviver.errors import DataError
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
-from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.presets import GANConfig
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
@@ -27,6 +27,7 @@ from reviver.runs.randomness import stream
 from reviver.runs.session import Session, as_points, open_run, permutation, training_session
 
 GRID_SIZE = 25
+MAX_CLASSES = 1000
 REPORT = GANConfig()
 
 
@@ -41,16 +42,21 @@ class StepResult(NamedTuple):
     """Mean D(G(z)) of the generated images."""
 
 
-def build_networks(config: GANConfig, image_shape: tuple[int, int, int]) -> tuple[Generator, Discriminator]:
+def build_networks(
+    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0
+) -> tuple[Generator, Discriminator]:
     """Return both networks of a run with the weights that they start from (torch's defaults, from the run's seed)."""
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(stream(config.seed, "weights").get_state())
-        generator = Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps)
+        generator = Generator(
+            config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes
+        )
         discriminator = Discriminator(
             image_shape,
             dropout=config.discriminator_dropout,
             spectral_norm=config.spectral_norm,
             packing=config.packing,
+            num_classes=num_classes,
         )
     return generator, discriminator
 
@@ -78,12 +84,15 @@ def train_step(
     discriminator_optimizer: torch.optim.Optimizer,
     real: Tensor,
     z: Tensor,
+    labels: Tensor | None = None,
     *,
     config: GANConfig = REPORT,
     is_penalised: bool = False,
     noise: torch.Generator | None = None,
 ) -> StepResult:
-    """Make one update of each network from images `real` [N, C, H, W] in [-1, 1] and noise z [N, Z].
+    """Make one update of each network from images `real` [N, C, H, W] in [-1, 1] and latent vectors z [N, Z].
+
+    Conditional networks are given the `labels` [N, K] of the real images; those of the others are part of z.
 
     `config` says what is minimised, by default the report's losses; with `is_penalised` its penalties are added, and
     `noise` is the source of what they and dropout draw.
@@ -92,13 +101,15 @@ def train_step(
     loop that updates the generator first and shows the discriminator the images drawn before that
     update, as is usual, computes the same.
     """
-    judge = partial(discriminator.logits, generator=noise)
+    judge_real = partial(discriminator.logits, labels=labels, generator=noise)
+    ordered = None if labels is None else z[:, generator.noise_size :]
+    judge_fake = partial(discriminator.logits, labels=ordered, generator=noise)
     losses = LOSSES[config.loss]
     with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         fake = generator(z)  # [N, C, H, W]
-        real_logits = judge(real).to(real.dtype)  # [N, 1]
-        fake_logits = judge(fake).to(real.dtype)  # [N, 1]
-        penalty = slope_penalties(judge, real, fake.detach(), config, noise) if is_penalised else 0.0
+        real_logits = judge_real(real).to(real.dtype)  # [N, 1]
+        fake_logits = judge_fake(fake).to(real.dtype)  # [N, 1]
+        penalty = slope_penalties(judge_real, judge_fake, real, fake.detach(), config, noise) if is_penalised else 0.0
     g_loss = losses.generator(real_logits, fake_logits)
     if config.label_smoothing > 0:
         d_loss = smoothed_discriminator(real_logits, fake_logits, config.label_smoothing)
@@ -114,20 +125,25 @@ def train_step(
 
 
 def slope_penalties(
-    judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, config: GANConfig, noise: torch.Generator | None
+    judge_real: Callable[[Tensor], Tensor],
+    judge_fake: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    config: GANConfig,
+    noise: torch.Generator | None,
 ) -> Tensor:
-    """The penalties on the slope of the discriminator's logits, `judge`, that `config` asks for; a scalar.
+    """The penalties on the slope of the discriminator's logits that `config` asks for; a scalar.
 
     They come every `penalty_every` updates and weigh so many times as much.
     """
     penalty = real.new_zeros(())
     if config.r1 > 0:
-        penalty = penalty + config.r1 / 2 * squared_slopes(judge, real).mean()
+        penalty = penalty + config.r1 / 2 * squared_slopes(judge_real, real).mean()
     if config.r2 > 0:
-        penalty = penalty + config.r2 / 2 * squared_slopes(judge, fake).mean()
+        penalty = penalty + config.r2 / 2 * squared_slopes(judge_fake, fake).mean()
     if config.gradient_penalty > 0:
         share = torch.rand(len(real), 1, 1, 1, device=real.device, generator=noise)
-        penalty = penalty + config.gradient_penalty * slope_penalty(judge, real, fake, share)
+        penalty = penalty + config.gradient_penalty * slope_penalty(judge_real, real, fake, share)
     return config.penalty_every * penalty
 
 
@@ -183,7 +199,8 @@ def train(
     if not resume:
         refuse_existing(out)
     data = load_images(config.data, config.size)
-    generator, discriminator = build_networks(config, data.image_shape)
+    num_classes = count_classes(data) if config.conditional else 0
+    generator, discriminator = build_networks(config, data.image_shape, num_classes)
     generator.to(chosen_device)
     discriminator.to(chosen_device)
     g_optimizer, d_optimizer = build_optimizers(config, generator, discriminator)
@@ -199,8 +216,9 @@ def train(
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    note_data(folder, data)
-    fixed_z = torch.randn(GRID_SIZE, config.latent_size, generator=stream(config.seed, "grid")).to(chosen_device)
+    note_data(folder, data, num_classes)
+    in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
+    fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
     description = f"GAN {data.name}"
     with training_session(folder, state, total=config.epochs, description=description, progress=progress) as session:
         if state.step == 0:
@@ -232,17 +250,21 @@ def train_epoch(
     state = session.state
     history, noise = state.tensors["history"], state.generators["noise"]
     pixels = data.images.to(history.device)
+    labels = None
+    if generator.num_classes and data.labels is not None:
+        labels = one_hot(data.labels, generator.num_classes).to(history.device)
     order = permutation(len(pixels), stream(config.seed, f"order/{state.epoch}"), history.device)
     batches = order.split(config.batch_size)[: count_batches(len(pixels), config.batch_size, config.packing)]
     for batch in batches[state.batch :]:
         indices = batch[: len(batch) // config.packing * config.packing]
         real = from_pixels(pixels[indices])
-        z = torch.randn(len(indices), config.latent_size, device=history.device, generator=noise)
+        z = generator.draw_latents(len(indices), noise)
         rates = learning_rates(config, (state.epoch + state.batch / len(batches)) / config.epochs)
         for optimizer, rate in zip((g_optimizer, d_optimizer), rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate
         result = train_step(
             *(generator, discriminator, g_optimizer, d_optimizer, real, z),
+            None if labels is None else labels[indices],
             config=config,
             is_penalised=config.is_penalised and state.step % config.penalty_every == 0,
             noise=noise,
@@ -283,7 +305,23 @@ def count_batches(images: int, batch_size: int, packing: int = 1) -> int:
     return full + (rest >= max(2, packing))
 
 
-def note_data(folder: RunFolder, data: ImageSet) -> None:
+def count_classes(data: ImageSet) -> int:
+    """K, the classes of labelled images.
+
+    Raises:
+        DataError: if they have no labels, or labels that are not 0 ... K - 1 with K at most 1000.
+    """
+    if data.labels is None:
+        raise DataError(f"data: {data.name} has no labels; give an IDX folder with labels, or leave out conditional")
+    count = int(data.labels.max()) + 1
+    if int(data.labels.min()) < 0 or not 2 <= count <= MAX_CLASSES:
+        raise DataError(
+            f"data: the labels of {data.name} are no classes; give whole numbers from 0, of 2 to {MAX_CLASSES}"
+        )
+    return count
+
+
+def note_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
     """Write down what a new run learns, or see that a resumed one goes on with the same.
 
     Raises:
@@ -293,6 +331,7 @@ def note_data(folder: RunFolder, data: ImageSet) -> None:
         "name": data.name,
         "images": len(data.images),
         "image_shape": list(data.image_shape),
+        **({"classes": num_classes} if num_classes else {}),
         "sha256": hashlib.sha256(data.images.contiguous().numpy().data).hexdigest(),
     }
     noted = folder.record.get("data")

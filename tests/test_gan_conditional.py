@@ -1,0 +1,108 @@
+"""The conditional GAN: a class can be ordered, and both networks are told of it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from reviver import load
+from reviver.cli import main
+from reviver.config import override
+from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.gan import training
+from reviver.gan.images import ImageSet
+from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.output import draw_samples
+from reviver.gan.presets import GANConfig
+from reviver.gan.training import build_networks, build_optimizers, count_classes, train
+from reviver.gan.training import train_step as step
+from reviver.runs.folder import RunFolder
+
+CONFIG = GANConfig(conditional=True, latent_size=8, size=8, epochs=8, batch_size=32, learning_rate=1e-3, ema=0.9)
+
+
+def bars(count: int) -> ImageSet:
+    """Images of one class a place: a bright row 1, 3 or 5."""
+    labels = torch.arange(count) % 3
+    images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+    images[torch.arange(count), 0, 1 + 2 * labels] = 255
+    return ImageSet(images, labels, "bars")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "load_images", lambda source, size: bars(960))
+        return train(CONFIG, tmp_path_factory.mktemp("conditional") / "run")
+
+
+def test_a_class_that_is_ordered_is_drawn(run: RunFolder) -> None:
+    loaded = load(run.path)
+    for place in range(3):
+        images, latents = draw_samples(loaded.generator, 50, 0, place)
+        assert torch.equal(latents[:, 8:].argmax(1), torch.full((50,), place))
+        rows = images[:, 0].mean(2)[:, 1::2]  # the brightness of rows 1, 3, 5, 7
+        assert (rows.argmax(1) == place).float().mean() > 0.9
+
+
+def test_without_an_order_every_class_comes(run: RunFolder) -> None:
+    loaded = load(run.path)
+    images, latents = draw_samples(loaded.generator, 300, 0)
+    assert images.shape == (300, 1, 8, 8)
+    assert latents.shape == (300, 8 + 3)
+    assert (latents[:, 8:].sum(0) > 60).all()
+
+
+def test_sample_from_the_command_line(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "grid.png"
+    assert main(["gan", "sample", str(run.path), "--digit", "2", "--n", "4", "--out", str(out)]) == 0
+    assert main(["gan", "sample", str(run.path), "--digit", "3", "--out", str(out)]) == 2
+    assert "digit: 3 is not possible; give a whole number from 0 to 2" in capsys.readouterr().err
+
+
+def test_the_discriminator_judges_an_image_with_its_class() -> None:
+    discriminator = Discriminator((1, 2, 2), num_classes=3)
+    images, labels = torch.randn(4, 1, 2, 2), torch.eye(3)[[0, 1, 2, 0]]
+    expected = discriminator.layers(torch.cat([images.flatten(1), labels], 1))
+    torch.testing.assert_close(discriminator.logits(images, labels), expected)
+    for wrong in (None, torch.zeros(4, 2)):
+        with pytest.raises(DataError, match=r"^labels: .* does not fit; give \[N, 3\]"):
+            discriminator.logits(images, wrong)
+
+
+@pytest.mark.parametrize("penalties", [{}, {"r1": 1.0, "r2": 1.0}, {"loss": "wasserstein", "gradient_penalty": 1.0}])
+@pytest.mark.parametrize("packing", [1, 2])
+def test_every_penalty_takes_labels(penalties: dict[str, object], packing: int) -> None:
+    config = override(CONFIG, {**penalties, "packing": packing})
+    networks = build_networks(config, (1, 8, 8), 3)
+    data = bars(32)
+    labels = torch.eye(3)[data.labels]
+    z = networks[0].draw_latents(32, torch.Generator().manual_seed(0))
+    real = data.images.float() / 127.5 - 1
+    result = step(*networks, *build_optimizers(config, *networks), real, z, labels, config=config, is_penalised=True)
+    assert torch.stack(result).isfinite().all()
+
+
+def test_latents_of_an_unconditional_generator_are_as_ever() -> None:
+    generator = Generator(5, (1, 4, 4))
+    expected = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(generator.draw_latents(3, torch.Generator().manual_seed(1)), expected)
+    with pytest.raises(ConfigError, match=r"^digit: 1 cannot be ordered of this run"):
+        draw_samples(generator, 3, 0, 1)
+
+
+@pytest.mark.parametrize("labels", [None, torch.zeros(4, dtype=torch.int64), torch.tensor([-1, 0, 1, 2])])
+def test_images_without_classes_are_refused(labels: torch.Tensor | None) -> None:
+    with pytest.raises(DataError, match=r"^data: (bars has no labels|the labels of bars are no classes)"):
+        count_classes(dataclasses.replace(bars(4), labels=labels))
+
+
+@pytest.mark.parametrize("classes", [None, 1, True, "3", 10**6])
+def test_a_damaged_number_of_classes_is_refused(classes: object, run: RunFolder, tmp_path: Path) -> None:
+    record = json.loads((run.path / "run.json").read_text())
+    record["data"]["classes"] = classes
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunFolderError, match=r"classes .* is not possible; the file is damaged"):
+        load(tmp_path)
