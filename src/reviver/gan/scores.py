@@ -1,0 +1,137 @@
+"""Scores of a trained generator, each beside the floor of real images and the ceiling of noise.
+
+Shapes: N samples, C channels, H height, W width, Q samples whose nearest training images are searched, S shown.
+"""
+
+from dataclasses import asdict, dataclass
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reviver.config import MAX_SEED, check_whole
+from reviver.errors import DataError
+from reviver.gan.images import from_pixels, to_pixels
+from reviver.gan.networks import Generator
+from reviver.gan.reference import K_NEAREST, NUM_SEARCHED, Comparison, Reference, compare, find_nearest, load_reference
+from reviver.gan.training import draw
+from reviver.runs.randomness import stream
+
+NUM_SHOWN = 25
+"""S, the samples that are drawn above their nearest training images."""
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances to the nearest training image: quantiles (10 %, 50 %, 90 %) over samples and over test images.
+
+    Attributes:
+        places, lengths: the nearest training image of each sample that is shown, and how far it is, [S].
+    """
+
+    samples: tuple[float, ...]
+    test: tuple[float, ...]
+    places: tuple[int, ...]
+    lengths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What N samples of a generator score against the test images.
+
+    Attributes:
+        reference_size: test images.
+        searched: Q, of the samples; of the test images NUM_SEARCHED.
+    """
+
+    n: int
+    data: str
+    reference_size: int
+    extractor: str
+    extractor_sha256: str
+    k: int
+    samples: Comparison
+    floor: Comparison
+    ceiling: Comparison
+    searched: int
+    nearest_pixels: Distances
+    nearest_features: Distances
+
+    @property
+    def fid_ratio(self) -> float:
+        """FID as a multiple of its floor."""
+        return self.samples.fid / self.floor.fid
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return asdict(self) | {"fid_ratio": self.fid_ratio}
+
+
+def score_generator(
+    generator: Generator, n: int = 10_000, seed: int = 0, *, reference: Reference | None = None
+) -> Scores:
+    """Score `n` samples of a generator, those that `reviver gan sample` draws from the same seed.
+
+    A training may call it at any time: it draws from a stream of its own, puts the generator's mode back and leaves
+    the global random numbers alone. Keep the `reference` (see `load_reference`) from one call to the next.
+
+    Raises:
+        ConfigError: if `n` or `seed` is not possible.
+        DataError: if the extractor cannot look at what the generator draws.
+    """
+    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    reference = reference or load_reference(n)
+    device = next(generator.parameters()).device
+    z = torch.randn(n, generator.latent_size, generator=stream(seed, "samples"))
+    images = torch.cat([draw(generator, chunk.to(device)).cpu() for chunk in z.split(2048)])
+    return score_images(images, reference)
+
+
+def score_images(images: Tensor, reference: Reference) -> Scores:
+    """Score images [N, C, H, W] in [-1, 1], rounded to bytes as a file of them is.
+
+    Raises:
+        DataError: if their shape is not that of the reference, or their number not the one that it was made for.
+    """
+    if tuple(images.shape) != (reference.n, *reference.train_images.shape[1:]):
+        wanted = [reference.n, *reference.train_images.shape[1:]]
+        raise DataError(f"images: shape {list(images.shape)} does not fit; this reference is for {wanted}")
+    pixels = to_pixels(images)
+    seen = reference.extractor.look(pixels)
+    found = find_nearest(
+        pixels[:NUM_SEARCHED], seen.features[:NUM_SEARCHED], reference.train_images, reference.train_features
+    )
+    return Scores(
+        n=reference.n,
+        data=reference.data,
+        reference_size=len(reference.target.features),
+        extractor=reference.extractor.name,
+        extractor_sha256=reference.extractor.sha256,
+        k=K_NEAREST,
+        samples=compare(seen, reference.target),
+        floor=reference.floor,
+        ceiling=reference.ceiling,
+        searched=len(found[0]),
+        nearest_pixels=_distances(found[0], found[1], reference.nearest_pixels),
+        nearest_features=_distances(found[2], found[3], reference.nearest_features),
+    )
+
+
+def nearest_sheet(images: Tensor, scores: Scores, reference: Reference) -> Tensor:
+    """The first samples, below them their nearest training images by pixels, below those by features: [3 S, C, H, W]."""
+    rows = [from_pixels(to_pixels(images[:NUM_SHOWN]))]
+    for found in (scores.nearest_pixels, scores.nearest_features):
+        rows.append(from_pixels(reference.train_images[list(found.places)]))
+    return torch.cat(rows)
+
+
+def _distances(places: Tensor, lengths: Tensor, test: Tensor) -> Distances:
+    return Distances(
+        _quantiles(lengths), _quantiles(test), tuple(places[:NUM_SHOWN].tolist()), tuple(lengths[:NUM_SHOWN].tolist())
+    )
+
+
+def _quantiles(values: Tensor) -> tuple[float, ...]:
+    return tuple(values.quantile(torch.tensor(QUANTILES, dtype=values.dtype)).tolist())
