@@ -6,6 +6,7 @@ K classes.
 
 import logging
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from reviver.cache import cached, digest
 from reviver.config import check_whole
-from reviver.errors import DataError
+from reviver.errors import ConfigError, DataError
 from reviver.gan import distances
+from reviver.gan.classifier import IMAGE_SHAPE
 from reviver.gan.distances import Moments
 from reviver.gan.extractor import Extractor, Seen
-from reviver.gan.images import ImageSet, load_mnist
+from reviver.gan.images import ImageSet, load_images, load_mnist, load_test_images
 from reviver.runs.randomness import stream
 
 K_NEAREST = 5
@@ -119,9 +121,7 @@ def load_reference(
 
     seen = cached(f"scores-{key}", look)
     features = seen["test_features"].double()
-    target = Target(
-        features, distances.moments(features), float(seen["test_kernel_mean"]), seen["test_radii"], shares
-    )
+    target = Target(features, distances.moments(features), float(seen["test_kernel_mean"]), seen["test_radii"], shares)
 
     def frame() -> dict[str, Tensor]:
         if progress:
@@ -146,6 +146,35 @@ def load_reference(
         _unpack("floor", framed),
         _unpack("ceiling", framed),
     )
+
+
+def choose_data(
+    data: str, image_shape: tuple[int, ...], extractor_path: str | None = None
+) -> tuple[Extractor, ImageSet, ImageSet]:
+    """Return the extractor, the training and the test images that a run on `data` is scored with.
+
+    Raises:
+        ConfigError: if there is none for such images, said with what can be done.
+        DataError: if the extractor or the images cannot be read.
+    """
+    if image_shape != IMAGE_SHAPE:
+        raise ConfigError(
+            f"run: it draws images of {list(image_shape)}, and extractors know grey images of {list(IMAGE_SHAPE)} only, "
+            "so no score (FID, KID, precision, recall, density, coverage, classes, nearest images) is available; "
+            "look at reviver gan sample"
+        )
+    if extractor_path is not None:
+        extractor = Extractor.read(Path(extractor_path))
+    elif data == "mnist":
+        extractor = Extractor.pinned()
+    else:
+        raise ConfigError(
+            f"run: it learned {data!r}, which the digit classifier does not know, so no score is available; if the data "
+            "have labels, train an extractor with reviver gan extractor and give it as --extractor"
+        )
+    train = load_images(data)
+    class_shares(train, extractor)
+    return extractor, train, load_test_images(data)
 
 
 def check_size(n: int, train: ImageSet) -> None:
@@ -219,4 +248,6 @@ def _pack(name: str, comparison: Comparison) -> dict[str, Tensor]:
 
 
 def _unpack(name: str, tensors: dict[str, Tensor]) -> Comparison:
-    return Comparison(*tensors[name].tolist(), classes=tuple(tensors[f"{name}_classes"].tolist()))
+    fid, kid, precision, recall, density, coverage, class_kl, spacing = tensors[name].tolist()
+    classes = tuple(tensors[f"{name}_classes"].tolist())
+    return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, classes)

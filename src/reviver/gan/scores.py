@@ -22,6 +22,13 @@ NUM_SHOWN = 25
 """S, the samples that are drawn above their nearest training images."""
 QUANTILES = (0.1, 0.5, 0.9)
 
+COLLAPSED_COVERAGE = 0.1
+"""Of the floor's. A hundred real images that are repeated reach 0.04 of it, five reach 0.002 (N = 10 000)."""
+COLLAPSED_CLASS_KL = log(2)
+"""What a generator has that draws half of the classes and never the others."""
+REPEATED_SPACING = 0.1
+"""Of the floor's: samples nearer to each other than this repeat few images. The preset public-script reaches 0.02."""
+
 
 @dataclass(frozen=True)
 class Distances:
@@ -64,9 +71,24 @@ class Scores:
         """FID as a multiple of its floor."""
         return self.samples.fid / self.floor.fid
 
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the samples, and what to try, if they are collapsed."""
+        if not is_collapsed(self.samples, self.floor):
+            return None
+        if self.samples.spacing < REPEATED_SPACING * self.floor.spacing:
+            return (
+                "collapsed: the samples repeat few images; try a small --batch_norm_eps (1e-5), --batch_size 64, a "
+                "smaller --learning_rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
+            )
+        return (
+            "collapsed or hardly trained: the samples show little of the data's variety; train for more epochs, and if "
+            "that does not raise coverage try a smaller --learning_rate or another --seed"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return asdict(self) | {"fid_ratio": self.fid_ratio}
+        return asdict(self) | {"fid_ratio": self.fid_ratio, "warning": self.warning}
 
 
 def score_generator(
@@ -119,12 +141,51 @@ def score_images(images: Tensor, reference: Reference) -> Scores:
     )
 
 
+def is_collapsed(samples: Comparison, floor: Comparison) -> bool:
+    """Whether samples lack the data's variety: they cover little of it, or some classes take all."""
+    return samples.coverage < COLLAPSED_COVERAGE * floor.coverage or samples.class_kl > COLLAPSED_CLASS_KL
+
+
+def describe(scores: Scores) -> list[str]:
+    """The scores as a table, with what is needed to quote them."""
+    samples, floor, ceiling = scores.samples, scores.floor, scores.ceiling
+    lines = [
+        f"{scores.n} samples against the {scores.reference_size} test images of {scores.data}",
+        f"extractor: {scores.extractor}, sha256 {scores.extractor_sha256}",
+        f"{'':<20} {'samples':>11} {'floor':>11} {'ceiling':>11}",
+    ]
+    for label, name, form in (
+        ("FID", "fid", ".2f"),
+        ("KID", "kid", ".3f"),
+        ("precision", "precision", ".3f"),
+        ("recall", "recall", ".3f"),
+        ("density", "density", ".3f"),
+        ("coverage", "coverage", ".3f"),
+        ("class KL (nats)", "class_kl", ".4f"),
+    ):
+        row = "".join(f" {format(getattr(one, name), form):>11}" for one in (samples, floor, ceiling))
+        lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x the floor" if name == "fid" else ""))
+    total = sum(samples.classes)
+    lines += [
+        "classes " + "  ".join(f"{name}: {count / total:.1%}" for name, count in enumerate(samples.classes)),
+        f"distance to the nearest training image: 10 %, median, 90 % of {scores.searched} samples and of test images",
+    ]
+    for label, found in (("by pixels", scores.nearest_pixels), ("by features", scores.nearest_features)):
+        quantiles = ["".join(f" {value:7.2f}" for value in values) for values in (found.samples, found.test)]
+        lines.append(f"  {label:<11} samples{quantiles[0]}   test images{quantiles[1]}")
+    lines.append(
+        f"floor: {scores.n} training images; ceiling: {scores.n} images of uniform noise; k = {scores.k}. This FID and "
+        "KID cannot be compared with those of Inception."
+    )
+    if scores.warning:
+        lines.append(f"warning: {scores.warning}")
+    return lines
+
+
 def nearest_sheet(images: Tensor, scores: Scores, reference: Reference) -> Tensor:
     """The first samples, below them their nearest training images by pixels, below those by features: [3 S, C, H, W]."""
-    rows = [from_pixels(to_pixels(images[:NUM_SHOWN]))]
-    for found in (scores.nearest_pixels, scores.nearest_features):
-        rows.append(from_pixels(reference.train_images[list(found.places)]))
-    return torch.cat(rows)
+    found = [reference.train_images[list(one.places)] for one in (scores.nearest_pixels, scores.nearest_features)]
+    return from_pixels(torch.cat([to_pixels(images[:NUM_SHOWN]), *found]))
 
 
 def _distances(places: Tensor, lengths: Tensor, test: Tensor) -> Distances:
