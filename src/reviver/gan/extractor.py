@@ -62,7 +62,7 @@ class Extractor:
             classifier = DigitClassifier(len(weights["head.bias"]))
             classifier.load_state_dict(weights)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:100]
+            reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
             raise DataError(
                 f"extractor: {path} is not the weights of an extractor ({reason}); give a file that "
                 "reviver gan extractor wrote"
