@@ -184,7 +184,9 @@ def test_the_worse_the_images_the_worse_their_scores(small: Reference) -> None:
     assert rows[0].coverage > 0.7
     assert rows[-1].coverage == 0
     assert small.floor.class_kl < 0.2 < small.ceiling.class_kl
-    assert sum(small.floor.classes) == N
+    assert len(small.floor_fids) == 600 // N
+    assert sum(small.floor.classes) == 600
+    assert small.floor.fid == pytest.approx(np.mean(small.floor_fids))
 
 
 def test_real_images_score_as_the_floor(small: Reference) -> None:

@@ -5,8 +5,10 @@ K classes.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -26,7 +28,9 @@ K_NEAREST = 5
 """k of precision, recall, density and coverage; Naeem et al. (2020) take the same."""
 NUM_SEARCHED = 1000
 """Q, the most images whose nearest training images are searched."""
-CACHE_VERSION = 1
+MAX_DRAWS = 4
+"""Disjoint draws of N training images that the floor is the mean of, as far as there are so many images."""
+CACHE_VERSION = 2
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +79,8 @@ class Reference:
         train_images: bytes [T, C, H, W].
         train_features: [T, D] float32.
         nearest_pixels, nearest_features: distances of test images to their nearest training images, [Q].
-        floor: what N training images score.
+        floor: what N training images score, mean over `len(floor_fids)` disjoint draws; its classes are of all.
+        floor_fids: the FID of each draw.
         ceiling: what N images of uniform noise score.
     """
 
@@ -88,6 +93,7 @@ class Reference:
     nearest_pixels: Tensor
     nearest_features: Tensor
     floor: Comparison
+    floor_fids: tuple[float, ...]
     ceiling: Comparison
 
 
@@ -124,14 +130,16 @@ def load_reference(
     target = Target(features, distances.moments(features), float(seen["test_kernel_mean"]), seen["test_radii"], shares)
 
     def frame() -> dict[str, Tensor]:
+        draws = torch.randperm(len(train.images), generator=stream(0, "floor")).split(n)
+        draws = [chosen for chosen in draws if len(chosen) == n][:MAX_DRAWS]
         if progress:
-            _log.info("scoring %d real images and %d of noise once, as floor and ceiling", n, n)
-        chosen = torch.randperm(len(train.images), generator=stream(0, "floor"))[:n]
-        noise = torch.randint(
-            0, 256, (n, *train.image_shape), generator=stream(0, "ceiling"), dtype=torch.uint8
-        )  # each pixel a byte, evenly
-        floor = compare(Seen(seen["train_features"][chosen], seen["train_classes"][chosen]), target)
-        return _pack("floor", floor) | _pack("ceiling", compare(extractor.look(noise), target))
+            _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(draws), n, n)
+        floors = [compare(Seen(seen["train_features"][one], seen["train_classes"][one]), target) for one in draws]
+        # each pixel a byte, evenly
+        noise = torch.randint(0, 256, (n, *train.image_shape), generator=stream(0, "ceiling"), dtype=torch.uint8)
+        fids = torch.tensor([one.fid for one in floors], dtype=torch.float64)
+        packed = _pack("floor", _mean(floors)) | _pack("ceiling", compare(extractor.look(noise), target))
+        return packed | {"floor_fids": fids}
 
     framed = cached(f"scores-{key}-n{n}", frame)
     return Reference(
@@ -144,6 +152,7 @@ def load_reference(
         seen["nearest_pixels"],
         seen["nearest_features"],
         _unpack("floor", framed),
+        tuple(framed["floor_fids"].tolist()),
         _unpack("ceiling", framed),
     )
 
@@ -242,12 +251,20 @@ def _look(extractor: Extractor, train: ImageSet, test: ImageSet) -> dict[str, Te
     }
 
 
+def _mean(comparisons: Sequence[Comparison]) -> Comparison:
+    *numbers, classes = zip(*(astuple(one) for one in comparisons), strict=True)
+    return _comparison([fmean(one) for one in numbers], [sum(one) for one in zip(*classes, strict=True)])
+
+
 def _pack(name: str, comparison: Comparison) -> dict[str, Tensor]:
     *numbers, classes = astuple(comparison)
     return {name: torch.tensor(numbers, dtype=torch.float64), f"{name}_classes": torch.tensor(classes)}
 
 
 def _unpack(name: str, tensors: dict[str, Tensor]) -> Comparison:
-    fid, kid, precision, recall, density, coverage, class_kl, spacing = tensors[name].tolist()
-    classes = tuple(tensors[f"{name}_classes"].tolist())
-    return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, classes)
+    return _comparison(tensors[name].tolist(), tensors[f"{name}_classes"].tolist())
+
+
+def _comparison(numbers: Sequence[float], classes: Sequence[int]) -> Comparison:
+    fid, kid, precision, recall, density, coverage, class_kl, spacing = numbers
+    return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, tuple(classes))

@@ -61,6 +61,7 @@ class Scores:
     k: int
     samples: Comparison
     floor: Comparison
+    floor_fids: tuple[float, ...]
     ceiling: Comparison
     searched: int
     nearest_pixels: Distances
@@ -134,6 +135,7 @@ def score_images(images: Tensor, reference: Reference) -> Scores:
         k=K_NEAREST,
         samples=compare(seen, reference.target),
         floor=reference.floor,
+        floor_fids=reference.floor_fids,
         ceiling=reference.ceiling,
         searched=len(found[0]),
         nearest_pixels=_distances(found[0], found[1], reference.nearest_pixels),
@@ -174,8 +176,9 @@ def describe(scores: Scores) -> list[str]:
         quantiles = ["".join(f" {value:7.2f}" for value in values) for values in (found.samples, found.test)]
         lines.append(f"  {label:<11} samples{quantiles[0]}   test images{quantiles[1]}")
     lines.append(
-        f"floor: {scores.n} training images; ceiling: {scores.n} images of uniform noise; k = {scores.k}. This FID and "
-        "KID cannot be compared with those of Inception."
+        f"floor: mean of {len(scores.floor_fids)} x {scores.n} training images (FID {min(scores.floor_fids):.2f} to "
+        f"{max(scores.floor_fids):.2f}); ceiling: {scores.n} images of uniform noise; k = {scores.k}. This FID and KID "
+        "cannot be compared with those of Inception."
     )
     if scores.warning:
         lines.append(f"warning: {scores.warning}")
