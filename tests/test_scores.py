@@ -395,7 +395,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("precious")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("reviver.gan.images.load_mnist", lambda part: part_of_mnist(part, 300))
+        patch.setattr("reviver.gan.images.load_mnist", lambda part: part_of_mnist(part, 600))
         for name, data in (("digits", "mnist"), ("own", "idx"), ("plain", "unlabelled")):
             train(GANConfig(data=data, epochs=1, batch_size=100), name, device="cpu")
         train(GANConfig(data="colour.npz", size=8, epochs=1), "colour", device="cpu")
@@ -497,6 +497,13 @@ def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any,
     assert err.startswith("reviver: error: ")
     assert re.match(WRONG[arguments], err.removeprefix("reviver: error: ")), err
     assert sorted(Path().iterdir()) == before
+
+
+def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reference, "load_images", lambda data: part_of_mnist("train", 599))
+    code, _, err = run(f"gan score digits --n {N}")
+    assert code == 2
+    assert err == "reviver: error: data: mnist has changed since this run learned it; put the old images back\n"
 
 
 def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any) -> None:

@@ -313,7 +313,8 @@ def gan_score(request: Request) -> None:
     run = open_gan(request)
     seed = run.config.seed if options.seed is None else options.seed
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
-    extractor, train, test = choose_data(run.config.data, run.generator.image_shape, options.extractor)
+    learned = run.folder.record.get("data", {}).get("sha256")
+    extractor, train, test = choose_data(run.config.data, run.generator.image_shape, options.extractor, learned)
     check_size(options.n, train)
     reference = load_reference(options.n, extractor, train, test, progress=not options.quiet)
     images, _ = draw_samples(run.generator, options.n, seed)

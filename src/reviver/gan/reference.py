@@ -4,6 +4,7 @@ Shapes: N samples, T training images, M test images, Q images whose nearest neig
 K classes.
 """
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -158,13 +159,15 @@ def load_reference(
 
 
 def choose_data(
-    data: str, image_shape: tuple[int, ...], extractor_path: str | None = None
+    data: str, image_shape: tuple[int, ...], extractor_path: str | None = None, sha256: str | None = None
 ) -> tuple[Extractor, ImageSet, ImageSet]:
     """Return the extractor, the training and the test images that a run on `data` is scored with.
 
+    `sha256` is that of the training images as the run noted it.
+
     Raises:
         ConfigError: if there is none for such images, said with what can be done.
-        DataError: if the extractor or the images cannot be read.
+        DataError: if the extractor or the images cannot be read, or the images are not those that the run learned.
     """
     if image_shape != IMAGE_SHAPE:
         raise ConfigError(
@@ -182,6 +185,8 @@ def choose_data(
             "have labels, train an extractor with reviver gan extractor and give it as --extractor"
         )
     train = load_images(data)
+    if sha256 not in (None, hashlib.sha256(train.images.contiguous().numpy().data).hexdigest()):
+        raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
     class_shares(train, extractor)
     return extractor, train, load_test_images(data)
 
