@@ -613,6 +613,16 @@ WRONG = {
     "gan interpolate g --path round": "^path: 'round' is unknown; choose from linear, spherical",
     "gan interpolate g --steps -1": "^steps: -1 is not possible; give a whole number from 0",
     "gan interpolate g --from 3 --to 8": "^from: 3 is not possible, since this run did not learn MNIST at 28 x 28",
+    # scores; more of them in test_scores.py
+    "gan score nothing": "^nothing: does not exist; give the folder that a train command wrote",
+    "gan score l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
+    "gan score": "^RUN: not given; see reviver gan score --help",
+    "gan score g": r"^run: it draws images of \[1, 8, 8\], and extractors know grey images of \[1, 28, 28\] only",
+    "gan score nothing --out nearest.jpg": "^out: nearest.jpg has no ending that a figure can be saved as",
+    "gan score g --n many": "^n: 'many' is not possible; give a whole number",
+    "gan extractor": "^DATA: not given; see reviver gan extractor --help",
+    "gan extractor --data nothing": "^data: nothing does not exist; give mnist, an IDX folder",
+    "gan extractor --data tiny.npz --out notes.txt": "^out: notes.txt exists already and is never overwritten",
     "gan interpolate g --labels": "^labels: the classifier knows only digits, which this run did not learn",
 }
 

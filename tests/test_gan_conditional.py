@@ -106,3 +106,10 @@ def test_a_damaged_number_of_classes_is_refused(classes: object, run: RunFolder,
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(RunFolderError, match=r"classes .* is not possible; the file is damaged"):
         load(tmp_path)
+
+
+def test_scores_say_how_well_orders_are_obeyed() -> None:
+    from reviver.gan.scores import _shares_obeyed
+
+    classes, ordered = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
+    assert _shares_obeyed(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))

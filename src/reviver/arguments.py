@@ -53,7 +53,8 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         "reviver lstm train --out runs/lstm      train the LSTM of the report\n"
         'reviver lstm predict runs/lstm "1 2 3 2"\n'
         "reviver gan train --preset short --out runs/gan\n"
-        "reviver gan interpolate runs/gan --from 3 --to 8",
+        "reviver gan interpolate runs/gan --from 3 --to 8\n"
+        "reviver gan score runs/gan",
         version=reviver.__version__,
         prog="reviver",
     )
@@ -72,6 +73,8 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     _add(verbs, "sample", _gan_sample_parser())
     _add(verbs, "interpolate", _gan_interpolate_parser())
     _add(verbs, "project", _gan_project_parser())
+    _add(verbs, "score", _gan_score_parser())
+    _add(verbs, "extractor", _gan_extractor_parser())
     return parser
 
 
@@ -340,6 +343,49 @@ def _gan_project_parser() -> ArgumentParser:
         "--out", type=str, default="projection.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg."
     )
     return _with_common_options(_with_seed(parser))
+
+
+def _gan_score_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Score a trained GAN: FID, KID, precision, recall, classes, nearest training images.",
+        "reviver gan score runs/gan\n"
+        "reviver gan score runs/gan --out nearest.png                 samples above their nearest training images\n"
+        "reviver gan score runs/gan --n 2000 --seed 1 --json\n"
+        "reviver gan score runs/fashion --extractor fashion.safetensors",
+    )
+    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    parser.add_argument(
+        "--n", type=int, default=10_000, metavar="N", help="How many samples; compare only scores of the same number."
+    )
+    parser.add_argument(
+        "--extractor",
+        type=str,
+        metavar="FILE",
+        help="What looks at the images, from reviver gan extractor; by default the digit classifier, for MNIST.",
+    )
+    parser.add_argument(
+        "--out",
+        type=str,
+        metavar="FILE",
+        help="Draw 25 samples, below them the nearest training images by pixels and by features: .png, .pdf or .svg.",
+    )
+    return _with_common_options(_with_seed(parser))
+
+
+def _gan_extractor_parser() -> ArgumentParser:
+    parser = _new_parser(
+        "Train a classifier of other labelled images, through whose features GANs that learned them are scored.",
+        "reviver gan extractor --data fashion/ --out fashion.safetensors   minutes\n"
+        "reviver gan score runs/fashion --extractor fashion.safetensors",
+    )
+    parser.add_argument(
+        "--data", type=str, required=True, metavar="PATH", help="An IDX folder with labels; images are fit to 28 x 28."
+    )
+    parser.add_argument(
+        "--out", type=str, default="extractor.safetensors", metavar="FILE", help="Where its weights go."
+    )
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="Passes over the images.")
+    return _with_common_options(parser)
 
 
 def _train_parser(

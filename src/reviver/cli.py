@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reviver.arguments import Request, build_parser, parse, requested_config
-from reviver.config import choose_preset, from_mapping
+from reviver.config import MAX_SEED, check_whole, choose_preset, from_mapping
 from reviver.errors import ConfigError, ReviverError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
@@ -328,6 +328,61 @@ def gan_project(request: Request) -> None:
     show(request, answer, "\n".join([*lines, str(out)]))
 
 
+def gan_score(request: Request) -> None:
+    """`reviver gan score`."""
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.gan.figures import sample_grid
+    from reviver.gan.grids import save_grid
+    from reviver.gan.output import draw_samples
+    from reviver.gan.reference import check_size, choose_data, load_reference
+    from reviver.gan.scores import NUM_SHOWN, describe, nearest_sheet, score_images
+
+    options = request.options
+    out = None if options.out is None else Path(options.out)
+    if out is not None:
+        check_figure_path(out)
+    run = open_gan(request)
+    seed = run.config.seed if options.seed is None else options.seed
+    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    learned = run.folder.record.get("data", {}).get("sha256")
+    extractor, train, test = choose_data(run.config.data, run.generator.image_shape, options.extractor, learned)
+    check_size(options.n, train)
+    reference = load_reference(options.n, extractor, train, test, progress=not options.quiet)
+    images, _ = draw_samples(run.generator, options.n, seed)
+    scores = score_images(images, reference)
+    lines = [f"{options.run}, seed {seed}", *describe(scores)]
+    if out is not None:
+        sheet, columns = nearest_sheet(images, scores, reference), min(NUM_SHOWN, options.n)
+        if out.suffix.lower() == ".png":
+            save_grid(sheet, out, columns)
+        else:
+            save_figure(sample_grid(sheet, columns), out)
+        lines.append(str(out))
+    show(request, {"run": options.run, "seed": seed, "out": options.out, **scores.as_dict()}, "\n".join(lines))
+
+
+def gan_extractor(request: Request) -> None:
+    """`reviver gan extractor`."""
+    from reviver.figures import check_writable
+    from reviver.gan.images import load_images, load_test_images
+    from reviver.gan.train_classifier import accuracy, save_classifier, train_classifier
+
+    options = request.options
+    out = Path(options.out)
+    if out.exists():
+        raise ConfigError(f"out: {out} exists already and is never overwritten; choose another --out")
+    check_writable(out)
+    train, test = load_images(options.data), load_test_images(options.data)
+
+    def tell(epoch: int, loss: float) -> None:
+        logging.getLogger("reviver").info("epoch %d/%d  loss %.4f", epoch, options.epochs, loss)
+
+    classifier = train_classifier(train, options.epochs, None if options.quiet else tell)
+    share, sha256 = accuracy(classifier, test), save_classifier(classifier, out)
+    text = f"{out}: recognises {share:.2%} of {len(test.images)} test images, sha256 {sha256}"
+    show(request, {"out": options.out, "test_accuracy": share, "sha256": sha256}, text)
+
+
 COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
     ("report",): report,
     ("lstm", "train"): lstm_train,
@@ -339,6 +394,8 @@ COMMANDS: dict[tuple[str, ...], Callable[[Request], None]] = {
     ("gan", "sample"): gan_sample,
     ("gan", "interpolate"): gan_interpolate,
     ("gan", "project"): gan_project,
+    ("gan", "score"): gan_score,
+    ("gan", "extractor"): gan_extractor,
 }
 
 

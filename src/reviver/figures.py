@@ -37,6 +37,15 @@ def check_figure_path(path: Path) -> None:
         RunFolderError: if the file cannot be written.
     """
     _format_of(path)
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, before any work is done, a `path` at which no file can be written.
+
+    Raises:
+        RunFolderError: if that is so.
+    """
     with explained(path):
         nearest = next(folder for folder in path.absolute().parents if folder.exists())
         if not nearest.is_dir():

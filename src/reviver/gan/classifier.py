@@ -19,13 +19,13 @@ NUM_FEATURES = 128
 
 
 class DigitClassifier(nn.Module):
-    """Grey 28 x 28 images in [-1, 1] -> logits of the digits 0 ... 9.
+    """Grey 28 x 28 images in [-1, 1] -> logits of the digits 0 ... 9, or of other classes.
 
     (Convolution 3 x 3 -> BatchNorm -> ReLU -> max pooling 2 x 2) with 32, 64 and 128 channels
       -> Linear 128 -> ReLU -> Linear 10
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 10) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
         for channels, next_channels in ((1, 32), (32, 64), (64, 128)):
@@ -36,7 +36,7 @@ class DigitClassifier(nn.Module):
                 nn.MaxPool2d(2),
             ]
         self.features = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(128 * 3 * 3, NUM_FEATURES), nn.ReLU())
-        self.head = nn.Linear(NUM_FEATURES, 10)
+        self.head = nn.Linear(NUM_FEATURES, classes)
 
     @classmethod
     def pinned(cls) -> "DigitClassifier":

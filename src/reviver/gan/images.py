@@ -66,6 +66,22 @@ def load_images(source: str, size: int = 28) -> ImageSet:
     )
 
 
+def load_test_images(source: str, size: int = 28) -> ImageSet:
+    """Read the test images that belong to `mnist` or to an IDX folder: `t10k-images-idx3-ubyte` and their labels.
+
+    Raises:
+        DataError: if there are none.
+    """
+    if source == "mnist":
+        return _fit(load_mnist("test"), size)
+    idx = next(iter(sorted(Path(source).glob("t10k*images*idx3-ubyte*"))), None)
+    if idx is None:
+        raise DataError(
+            f"data: {source} has no test images to compare with; put t10k-images-idx3-ubyte into an IDX folder"
+        )
+    return _fit(_read_idx_folder(Path(source), idx), size)
+
+
 def load_mnist(part: str = "train") -> ImageSet:
     """MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
     digits = read_mnist(part)

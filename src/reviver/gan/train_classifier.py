@@ -1,5 +1,7 @@
 """Makes the pinned weights of the digit classifier: `python -m reviver.gan.train_classifier`.
 
+`reviver gan extractor` trains the same network on other images, so that GANs that learned them can be scored.
+
 Trained on the 60 000 training images of MNIST, each shifted, turned and scaled a little at random, so
 that it judges generated digits by their form. The test images only measure the result, which is written
 beside the weights.
@@ -8,6 +10,7 @@ beside the weights.
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,8 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.gan.classifier import DigitClassifier, weights_path
-from reviver.gan.images import from_pixels, load_mnist
+from reviver.config import check_whole
+from reviver.errors import DataError
+from reviver.gan.classifier import IMAGE_SHAPE, DigitClassifier, weights_path
+from reviver.gan.images import ImageSet, from_pixels, load_mnist
+from reviver.runs.files import replacing
 from reviver.runs.randomness import stream
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 128, 2e-3, 0
@@ -36,17 +42,34 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(images + 1, grid, align_corners=False) - 1  # the border is black, -1
 
 
-def train_classifier() -> DigitClassifier:
-    """Train a classifier from scratch."""
+def train_classifier(
+    data: ImageSet | None = None, epochs: int = EPOCHS, progress: Callable[[int, float], None] | None = None
+) -> DigitClassifier:
+    """Train a classifier from scratch, by default on MNIST; `progress` is told each finished epoch and its last loss.
+
+    Raises:
+        ConfigError: if `epochs` is below 1.
+        DataError: if the images have no labels, are not grey and 28 x 28, or lack a class between 0 and the last.
+    """
+    check_whole("epochs", epochs, minimum=1)
+    data = data or load_mnist("train")
+    if data.labels is None or data.image_shape != IMAGE_SHAPE:
+        raise DataError(
+            f"data: {data.name} holds images of {list(data.image_shape)} {'without' if data.labels is None else 'with'} "
+            "labels; an extractor is trained on grey ones with labels, such as an IDX folder"
+        )
+    classes = int(data.labels.max()) + 1
+    if len(data.labels.unique()) != classes or classes < 2:
+        raise DataError(
+            f"data: {data.name} has labels from 0 to {classes - 1} and not each of them; number 2 or more classes from 0"
+        )
     torch.manual_seed(SEED)
-    data = load_mnist("train")
-    assert data.labels is not None
     randomness = stream(SEED, "classifier")
-    classifier = DigitClassifier()
+    classifier = DigitClassifier(classes)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    updates = EPOCHS * math.ceil(len(data.images) / BATCH_SIZE)
+    updates = epochs * math.ceil(len(data.images) / BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=updates)
-    for _ in range(EPOCHS):
+    for epoch in range(1, epochs + 1):
         for indices in torch.randperm(len(data.images), generator=randomness).split(BATCH_SIZE):
             images = jitter(from_pixels(data.images[indices]), randomness)
             loss = functional.cross_entropy(classifier(images), data.labels[indices])
@@ -54,25 +77,39 @@ def train_classifier() -> DigitClassifier:
             loss.backward()
             optimizer.step()
             schedule.step()
+        if progress is not None:
+            progress(epoch, float(loss.detach()))
     return classifier.eval()
 
 
-def accuracy(classifier: DigitClassifier) -> float:
-    """Return the fraction of MNIST's test images that are recognised."""
-    test = load_mnist("test")
-    assert test.labels is not None
+def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float:
+    """Return the fraction of test images, by default MNIST's, that are recognised.
+
+    Raises:
+        DataError: if they have no labels.
+    """
+    test = test or load_mnist("test")
+    if test.labels is None:
+        raise DataError(f"data: the test images of {test.name} have no labels; put t10k-labels-idx1-ubyte beside them")
     return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).float().mean())
+
+
+def save_classifier(classifier: DigitClassifier, path: Path) -> str:
+    """Write the weights, whole or not at all; returns the file's SHA-256."""
+    with replacing(path) as temporary:
+        save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main(path: Path | None = None) -> None:
     """Train, measure and write the weights with a description beside them."""
     path = path or weights_path()
     classifier = train_classifier()
-    save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, path)
+    sha256 = save_classifier(classifier, path)
     description = {
         "command": "python -m reviver.gan.train_classifier",
         "test_accuracy": round(accuracy(classifier), 4),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256,
         "torch": torch.__version__,
     }
     path.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")

@@ -1,0 +1,275 @@
+"""The real images that a GAN's samples are compared with, and what real images and noise score beside them.
+
+Shapes: N samples, T training images, M test images, Q images whose nearest neighbours are searched, D features,
+K classes.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.cache import cached, digest
+from reviver.config import check_whole
+from reviver.errors import ConfigError, DataError
+from reviver.gan import distances
+from reviver.gan.classifier import IMAGE_SHAPE
+from reviver.gan.distances import Moments
+from reviver.gan.extractor import Extractor, Seen
+from reviver.gan.images import ImageSet, load_images, load_mnist, load_test_images
+from reviver.runs.randomness import stream
+
+K_NEAREST = 5
+"""k of precision, recall, density and coverage; Naeem et al. (2020) take the same."""
+NUM_SEARCHED = 1000
+"""Q, the most images whose nearest training images are searched."""
+MAX_DRAWS = 4
+"""Disjoint draws of N training images that the floor is the mean of, as far as there are so many images."""
+CACHE_VERSION = 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How N images compare with the test images; see docs/gan.md for the meaning of each number.
+
+    Attributes:
+        class_kl: KL divergence of the classes in the images from those in the training data, in nats.
+        spacing: median distance of an image to its k-th nearest among the N, in the space of the features.
+        classes: images of each class, [K].
+    """
+
+    fid: float
+    kid: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    class_kl: float
+    spacing: float
+    classes: tuple[int, ...]
+
+
+class Target(NamedTuple):
+    """The test images as samples are compared with them."""
+
+    features: Tensor
+    """[M, D] float64"""
+    moments: Moments
+    kernel_mean: float
+    radii: Tensor
+    """Squared distances to the k-th nearest, [M]."""
+    class_shares: Tensor
+    """Of the training data, by its labels, [K]."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """All that samples of one data set are compared with.
+
+    Attributes:
+        data: what the images are called.
+        n: N, for which floor and ceiling hold.
+        train_images: bytes [T, C, H, W].
+        train_features: [T, D] float32.
+        nearest_pixels, nearest_features: distances of test images to their nearest training images, [Q].
+        floor: what N training images score, mean over `len(floor_fids)` disjoint draws; its classes are of all.
+        floor_fids: the FID of each draw.
+        ceiling: what N images of uniform noise score.
+    """
+
+    data: str
+    extractor: Extractor
+    n: int
+    target: Target
+    train_images: Tensor
+    train_features: Tensor
+    nearest_pixels: Tensor
+    nearest_features: Tensor
+    floor: Comparison
+    floor_fids: tuple[float, ...]
+    ceiling: Comparison
+
+
+def load_reference(
+    n: int = 10_000,
+    extractor: Extractor | None = None,
+    train: ImageSet | None = None,
+    test: ImageSet | None = None,
+    *,
+    progress: bool = False,
+) -> Reference:
+    """Return what `n` samples are compared with: MNIST seen by the pinned classifier by default.
+
+    Computed once for each content, extractor and `n`, and kept in the cache.
+
+    Raises:
+        ConfigError: if `n` is not possible.
+        DataError: if the training images have no labels, or lack a class.
+    """
+    extractor = extractor or Extractor.pinned()
+    train, test = train or load_mnist("train"), test or load_mnist("test")
+    check_size(n, train)
+    shares = class_shares(train, extractor)
+    content = {"train": train.images, "classes": shares, "test": test.images}
+    key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
+
+    def look() -> dict[str, Tensor]:
+        if progress:
+            _log.info("looking at the %d real images once, for this and later scores", len(train.images))
+        return _look(extractor, train, test)
+
+    seen = cached(f"scores-{key}", look)
+    features = seen["test_features"].double()
+    target = Target(features, distances.moments(features), float(seen["test_kernel_mean"]), seen["test_radii"], shares)
+
+    def frame() -> dict[str, Tensor]:
+        draws = torch.randperm(len(train.images), generator=stream(0, "floor")).split(n)
+        draws = [chosen for chosen in draws if len(chosen) == n][:MAX_DRAWS]
+        if progress:
+            _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(draws), n, n)
+        floors = [compare(Seen(seen["train_features"][one], seen["train_classes"][one]), target) for one in draws]
+        # each pixel a byte, evenly
+        noise = torch.randint(0, 256, (n, *train.image_shape), generator=stream(0, "ceiling"), dtype=torch.uint8)
+        fids = torch.tensor([one.fid for one in floors], dtype=torch.float64)
+        packed = _pack("floor", _mean(floors)) | _pack("ceiling", compare(extractor.look(noise), target))
+        return packed | {"floor_fids": fids}
+
+    framed = cached(f"scores-{key}-n{n}", frame)
+    return Reference(
+        train.name,
+        extractor,
+        n,
+        target,
+        train.images,
+        seen["train_features"],
+        seen["nearest_pixels"],
+        seen["nearest_features"],
+        _unpack("floor", framed),
+        tuple(framed["floor_fids"].tolist()),
+        _unpack("ceiling", framed),
+    )
+
+
+def choose_data(
+    data: str, image_shape: tuple[int, ...], extractor_path: str | None = None, sha256: str | None = None
+) -> tuple[Extractor, ImageSet, ImageSet]:
+    """Return the extractor, the training and the test images that a run on `data` is scored with.
+
+    `sha256` is that of the training images as the run noted it.
+
+    Raises:
+        ConfigError: if there is none for such images, said with what can be done.
+        DataError: if the extractor or the images cannot be read, or the images are not those that the run learned.
+    """
+    if image_shape != IMAGE_SHAPE:
+        raise ConfigError(
+            f"run: it draws images of {list(image_shape)}, and extractors know grey images of {list(IMAGE_SHAPE)} only, "
+            "so no score (FID, KID, precision, recall, density, coverage, classes, nearest images) is available; "
+            "look at reviver gan sample"
+        )
+    if extractor_path is not None:
+        extractor = Extractor.read(Path(extractor_path))
+    elif data == "mnist":
+        extractor = Extractor.pinned()
+    else:
+        raise ConfigError(
+            f"run: it learned {data!r}, which the digit classifier does not know, so no score is available; if the data "
+            "have labels, train an extractor with reviver gan extractor and give it as --extractor"
+        )
+    train = load_images(data)
+    if sha256 not in (None, hashlib.sha256(train.images.contiguous().numpy().data).hexdigest()):
+        raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
+    class_shares(train, extractor)
+    return extractor, train, load_test_images(data)
+
+
+def check_size(n: int, train: ImageSet) -> None:
+    """Refuse a number of samples for which there are no k neighbours, or not as many training images as a floor."""
+    check_whole("n", n, minimum=K_NEAREST + 1, maximum=len(train.images))
+
+
+def class_shares(train: ImageSet, extractor: Extractor) -> Tensor:
+    """The share of each class among labelled images: [K] float64.
+
+    Raises:
+        DataError: if they have no labels, or lack one of the extractor's classes.
+    """
+    classes = extractor.classifier.head.out_features
+    if train.labels is None:
+        raise DataError(f"data: {train.name} has no labels, which scores need; give an IDX folder with labels")
+    counts = torch.bincount(train.labels, minlength=classes).double()
+    if len(counts) != classes or not bool((counts > 0).all()):
+        raise DataError(
+            f"data: {train.name} has images of {int((counts > 0).sum())} classes and the extractor knows {classes}; "
+            "give the data that the extractor was trained on"
+        )
+    return counts / counts.sum()
+
+
+def compare(seen: Seen, target: Target) -> Comparison:
+    """Compare images with the test images."""
+    features = seen.features.double()
+    radii = distances.squared_radii(features, K_NEAREST)
+    neighbours = distances.compare_neighbours(features, radii, target.features, target.radii, K_NEAREST)
+    counts = torch.bincount(seen.classes, minlength=len(target.class_shares))
+    return Comparison(
+        fid=distances.frechet_distance(distances.moments(features), target.moments),
+        kid=distances.kernel_distance(features, target.features, target.kernel_mean),
+        **neighbours._asdict(),
+        class_kl=distances.kl_divergence(counts / counts.sum(), target.class_shares),
+        spacing=float(radii.median().sqrt()),
+        classes=tuple(counts.tolist()),
+    )
+
+
+def find_nearest(images: Tensor, features: Tensor, train_images: Tensor, train_features: Tensor) -> list[Tensor]:
+    """Of images [Q, C, H, W] (bytes) with features [Q, D] the nearest training images: places and distances [Q].
+
+    By pixels in [0, 1], then by features: `[places, distances, places, distances]`.
+    """
+    pixels, lengths = distances.nearest(images.flatten(1).float(), train_images.flatten(1))
+    return [pixels, lengths / 255, *distances.nearest(features, train_features)]
+
+
+def _look(extractor: Extractor, train: ImageSet, test: ImageSet) -> dict[str, Tensor]:
+    """What does not depend on the number of samples."""
+    seen_train, seen_test = extractor.look(train.images), extractor.look(test.images)
+    features = seen_test.features.double()
+    chosen = torch.randperm(len(features), generator=stream(0, "searched"))[:NUM_SEARCHED]
+    found = find_nearest(test.images[chosen], seen_test.features[chosen], train.images, seen_train.features)
+    return {
+        "train_features": seen_train.features,
+        "train_classes": seen_train.classes,
+        "test_features": seen_test.features,
+        "test_kernel_mean": torch.tensor(distances.kernel_mean(features), dtype=torch.float64),
+        "test_radii": distances.squared_radii(features, K_NEAREST),
+        "nearest_pixels": found[1],
+        "nearest_features": found[3],
+    }
+
+
+def _mean(comparisons: Sequence[Comparison]) -> Comparison:
+    *numbers, classes = zip(*(astuple(one) for one in comparisons), strict=True)
+    return _comparison([fmean(one) for one in numbers], [sum(one) for one in zip(*classes, strict=True)])
+
+
+def _pack(name: str, comparison: Comparison) -> dict[str, Tensor]:
+    *numbers, classes = astuple(comparison)
+    return {name: torch.tensor(numbers, dtype=torch.float64), f"{name}_classes": torch.tensor(classes)}
+
+
+def _unpack(name: str, tensors: dict[str, Tensor]) -> Comparison:
+    return _comparison(tensors[name].tolist(), tensors[f"{name}_classes"].tolist())
+
+
+def _comparison(numbers: Sequence[float], classes: Sequence[int]) -> Comparison:
+    fid, kid, precision, recall, density, coverage, class_kl, spacing = numbers
+    return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, tuple(classes))

@@ -1,0 +1,512 @@
+"""Scores: right by other people's code, the same twice and in any chunks, sensible on a real case, cached, undisturbing."""
+
+import dataclasses
+import json
+import random
+import re
+import shlex
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import prdc
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from reviver import cache
+from reviver.cli import main
+from reviver.errors import ConfigError, DataError
+from reviver.gan import distances, reference
+from reviver.gan.extractor import Extractor
+from reviver.gan.images import ImageSet, from_pixels, load_mnist
+from reviver.gan.presets import GANConfig
+from reviver.gan.reference import Comparison, Reference, choose_data, class_shares, load_reference
+from reviver.gan.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
+from reviver.gan.training import build_networks, build_optimizers, train, train_step
+from reviver.lstm.native import cache_folder
+from reviver.runs.randomness import stream
+
+N = 150
+
+
+def points(count: int, features: int = 12, seed: int = 0, spread: float = 1.0) -> Tensor:
+    randomness = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(features, features, generator=randomness, dtype=torch.float64)
+    return distances.snap(spread * torch.randn(count, features, generator=randomness, dtype=torch.float64) @ mixing)
+
+
+class Given(nn.Module):
+    """What torchmetrics takes for an extractor: the images are the features."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.num_features = features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+# Right value
+
+
+@pytest.mark.parametrize(("n", "m", "features"), [(300, 200, 12), (40, 60, 3), (30, 25, 40)])
+def test_frechet_distance_is_that_of_torchmetrics_and_scipy(n: int, m: int, features: int) -> None:
+    x, y = points(n, features, 1), points(m, features, 2, spread=1.3)
+    ours = distances.frechet_distance(distances.moments(x), distances.moments(y))
+    metric = FrechetInceptionDistance(feature=Given(features), normalize=True).set_dtype(torch.float64)
+    metric.update(x, real=False)
+    metric.update(y, real=True)
+    root = scipy.linalg.sqrtm(np.cov(x.numpy().T) @ np.cov(y.numpy().T)).real
+    trace = np.trace(np.cov(x.numpy().T) + np.cov(y.numpy().T) - 2 * root)
+    by_scipy = np.square(x.numpy().mean(0) - y.numpy().mean(0)).sum() + trace
+    relative = 1e-9 if min(n, m) > features else 1e-4  # theirs lose digits where a covariance is singular
+    assert ours == pytest.approx(float(metric.compute()), rel=relative)
+    assert ours == pytest.approx(by_scipy, rel=relative)
+
+
+def test_frechet_distance_to_itself_is_zero_even_if_singular() -> None:
+    for one in (points(300), points(5), torch.ones(7, 12, dtype=torch.float64)):
+        assert distances.frechet_distance(distances.moments(one), distances.moments(one)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save")
+def test_kernel_distance_is_that_of_torchmetrics() -> None:
+    x, y = points(150, seed=1), points(150, seed=2)
+    metric = KernelInceptionDistance(feature=Given(12), subsets=1, subset_size=150).set_dtype(torch.float64)
+    metric.update(x, real=False)
+    metric.update(y, real=True)
+    assert distances.kernel_distance(x, y) == pytest.approx(float(metric.compute()[0]), rel=1e-9)
+
+
+@given(
+    n=st.integers(7, 40),
+    m=st.integers(7, 40),
+    k=st.integers(1, 6),
+    levels=st.integers(1, 1000),
+    seed=st.integers(0, 99),
+)
+def test_neighbours_are_those_of_prdc(n: int, m: int, k: int, levels: int, seed: int) -> None:
+    """With few levels many points are equal and many distances are ties."""
+    randomness = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, levels + 1, (n, 3), generator=randomness).double()
+    y = torch.randint(0, levels + 1, (m, 3), generator=randomness).double()
+    theirs = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=k)
+    radii = distances.squared_radii(x, k), distances.squared_radii(y, k)
+    ours = distances.compare_neighbours(x, radii[0], y, radii[1], k)._asdict()
+    assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+def test_neighbours_of_real_numbers_are_those_of_prdc() -> None:
+    x, y = points(200, 20, 1), points(300, 20, 2)
+    theirs = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=5)
+    radii = distances.squared_radii(x, 5), distances.squared_radii(y, 5)
+    assert distances.compare_neighbours(x, radii[0], y, radii[1], 5)._asdict() == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
+def test_chunks_do_not_matter(chunk: int) -> None:
+    x, y = points(90, 128, 1), torch.cat([points(60, 128, 2), points(10, 128, 2)])  # ten of them twice
+    radii = distances.squared_radii(x, 5), distances.squared_radii(y, 5)
+    assert torch.equal(distances.squared_radii(y, 5, chunk=chunk), radii[1])
+    whole = distances.compare_neighbours(x, radii[0], y, radii[1], 5)
+    assert distances.compare_neighbours(x, radii[0], y, radii[1], 5, chunk=chunk) == whole
+    assert distances.kernel_distance(x, y, chunk=chunk) == pytest.approx(distances.kernel_distance(x, y), rel=1e-12)
+    for ours, expected in zip(distances.nearest(x, y, chunk=chunk), distances.nearest(x, y), strict=True):
+        assert torch.equal(ours, expected)
+
+
+def test_the_nearest_point_is_that_of_all_distances() -> None:
+    x, y = points(50, seed=1).float(), points(70, seed=2).float()
+    places, lengths = distances.nearest(x, y)
+    expected = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
+    assert torch.equal(places, expected.indices)
+    torch.testing.assert_close(lengths, expected.values)
+
+
+def test_kl_divergence() -> None:
+    even, half = torch.full((10,), 0.1).double(), torch.tensor([0.2] * 5 + [0.0] * 5).double()
+    assert distances.kl_divergence(even, even) == 0
+    assert distances.kl_divergence(half, even) == pytest.approx(np.log(2))
+    assert distances.kl_divergence(even, half) == np.inf
+
+
+# A real case
+
+
+def part_of_mnist(part: str, count: int) -> ImageSet:
+    """The first so many images of MNIST."""
+    whole = load_mnist(part)
+    assert whole.labels is not None
+    return ImageSet(whole.images[:count], whole.labels[:count], "mnist")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("REVIVER_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def small() -> Reference:
+    return load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
+
+
+def noisy(amount: float) -> Tensor:
+    """Real training images, none of which is in the small reference, with some noise."""
+    images = from_pixels(load_mnist("train").images[600 : 600 + N])
+    noise = torch.rand(images.shape, generator=stream(1, "noise")) * 2 - 1
+    return images * (1 - amount) + noise * amount
+
+
+def untrained() -> Any:
+    return build_networks(GANConfig(), (1, 28, 28))[0]
+
+
+def test_the_worse_the_images_the_worse_their_scores(small: Reference) -> None:
+    rows = [small.floor, *(score_images(noisy(amount), small).samples for amount in (0.3, 0.6)), small.ceiling]
+    for name in ("fid", "kid"):
+        values = [getattr(row, name) for row in rows]
+        assert values == sorted(values), name
+    for name in ("precision", "recall", "density", "coverage"):
+        values = [getattr(row, name) for row in rows]
+        assert values == sorted(values, reverse=True), name
+    assert rows[0].coverage > 0.7
+    assert rows[-1].coverage == 0
+    assert small.floor.class_kl < 0.2 < small.ceiling.class_kl
+    assert len(small.floor_fids) == 600 // N
+    assert sum(small.floor.classes) == 600
+    assert small.floor.fid == pytest.approx(np.mean(small.floor_fids))
+
+
+def test_real_images_score_as_the_floor(small: Reference) -> None:
+    scores = score_images(noisy(0), small)
+    assert 0.5 < scores.fid_ratio < 2
+    assert scores.warning is None
+    for found in (scores.nearest_pixels, scores.nearest_features):
+        assert found.samples == pytest.approx(found.test, rel=0.3)
+
+
+def test_copies_of_training_images_are_found(small: Reference) -> None:
+    chosen = torch.arange(N) * 3
+    scores = score_images(from_pixels(small.train_images[chosen]), small)
+    for found in (scores.nearest_pixels, scores.nearest_features):
+        assert found.places == tuple(chosen[:25].tolist())
+        assert found.samples == (0, 0, 0)
+        assert min(found.test) > 0.5
+    sheet = nearest_sheet(from_pixels(small.train_images[chosen]), scores, small)
+    assert torch.equal(sheet[:25], sheet[25:50])
+    assert torch.equal(sheet[:25], sheet[50:])
+
+
+def test_five_images_repeated_are_collapsed(small: Reference) -> None:
+    scores = score_images(noisy(0)[torch.arange(N) % 5], small)
+    assert is_collapsed(scores.samples, small.floor)
+    assert scores.samples.recall == scores.samples.spacing == 0
+    assert scores.warning is not None
+    assert "the samples repeat few images; try a small --batch_norm_eps" in scores.warning
+    assert describe(scores)[-1].startswith("warning: collapsed: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, False),
+        ({"coverage": 0.094}, True),
+        ({"coverage": 0.096}, False),
+        ({"class_kl": 0.70}, True),
+        ({"class_kl": 0.69}, False),
+    ],
+)
+def test_collapse_is_little_coverage_or_half_of_the_classes(changes: dict[str, float], expected: bool) -> None:
+    floor = Comparison(2.5, 1.0, 0.93, 0.95, 0.9, 0.95, 0.0004, 9.8, (1000,) * 10)
+    assert is_collapsed(dataclasses.replace(floor, **changes), floor) == expected
+
+
+def test_an_untrained_generator_is_no_better_than_its_precision(small: Reference) -> None:
+    scores = score_generator(untrained(), N, reference=small)
+    assert small.floor.fid < scores.samples.fid < small.ceiling.fid
+    assert is_collapsed(scores.samples, small.floor)
+    assert scores.samples.coverage < 0.05
+
+
+def test_scores_are_the_same_twice_and_name_what_they_depend_on(small: Reference) -> None:
+    first, second, other = (score_generator(untrained(), N, seed, reference=small) for seed in (3, 3, 4))
+    assert first == second
+    assert first.samples != other.samples
+    assert first.extractor_sha256 == "48f37b9f527252e629c2c09520806a2f1dad531ef6ddbb38e517aad44a4c2a93"
+    text = "\n".join(describe(first))
+    for part in (f"{N} samples against the 300 test images of mnist", first.extractor_sha256, "x the floor", "k = 5"):
+        assert part in text
+    json.dumps(first.as_dict(), allow_nan=False)
+
+
+def test_images_that_do_not_fit_are_refused(small: Reference) -> None:
+    with pytest.raises(
+        DataError, match=r"images: shape \[150, 3, 28, 28\] does not fit; this reference is for \[150, 1"
+    ):
+        score_images(torch.zeros(N, 3, 28, 28), small)
+    with pytest.raises(DataError, match=r"shape \[9, 1, 28, 28\] does not fit"):
+        score_generator(untrained(), 9, reference=small)
+    for n in (5, 601):
+        with pytest.raises(ConfigError, match=f"^n: {n} is not possible; give a whole number from 6 to 600"):
+            load_reference(n, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
+
+
+def test_scoring_does_not_disturb_training(small: Reference) -> None:
+    def trained(*, scored: bool) -> list[Tensor]:
+        config = GANConfig()
+        networks = build_networks(config, (1, 28, 28))
+        optimizers = build_optimizers(config, *networks)
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        for _ in range(3):
+            train_step(*networks, *optimizers, noisy(0)[:32], torch.randn(32, 100))
+            if scored:
+                score_generator(networks[0], N, reference=small)
+            assert networks[0].training
+        after = torch.tensor([*torch.rand(3).tolist(), float(np.random.rand()), random.random()])  # noqa: NPY002
+        tensors = [*networks[0].state_dict().values(), *networks[1].state_dict().values(), after]
+        return [tensor.clone() for tensor in tensors]
+
+    for plain, watched in zip(trained(scored=False), trained(scored=True), strict=True):
+        assert torch.equal(plain, watched)
+
+
+def test_the_extractor_sees_the_same_in_any_company() -> None:
+    extractor, pixels = Extractor.pinned(), load_mnist("test").images[:200]
+    assert not extractor.classifier.training
+    whole, alone = extractor.look(pixels), extractor.look(pixels[150:157])
+    torch.testing.assert_close(whole.features[150:157], alone.features, rtol=0, atol=2 * distances.GRID)
+    assert torch.equal(whole.features, distances.snap(whole.features))
+    assert whole.features.max() < 64, "the grid of distances.py is made for that"
+    labels = load_mnist("test").labels
+    assert labels is not None
+    assert (whole.classes == labels[:200]).float().mean() > 0.97
+
+
+# The cache
+
+
+def test_what_is_kept_is_read_again(monkeypatch: pytest.MonkeyPatch, small: Reference) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("computed anew")
+
+    monkeypatch.setattr(Extractor, "look", fail)
+    again = load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
+    assert (again.floor, again.ceiling) == (small.floor, small.ceiling)
+    assert torch.equal(again.target.radii, small.target.radii)
+    for changed in (
+        {"n": N + 1},
+        {"train": part_of_mnist("train", 599)},
+        {"test": part_of_mnist("test", 299)},
+        {"extractor": dataclasses.replace(small.extractor, sha256="0" * 64)},
+    ):
+        arguments = {
+            "n": N,
+            "extractor": None,
+            "train": part_of_mnist("train", 600),
+            "test": part_of_mnist("test", 300),
+        }
+        with pytest.raises(AssertionError, match="computed anew"):
+            load_reference(**(arguments | changed))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "other", "removed"])
+def test_a_damaged_cache_is_made_anew(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "new"))
+    made = []
+
+    def build() -> dict[str, Tensor]:
+        made.append(1)
+        return {"a": torch.arange(1000.0), "b": torch.tensor(2.5, dtype=torch.float64), "c": torch.zeros(0, 3)}
+
+    assert torch.equal(cache.cached("name", build)["a"], torch.arange(1000.0))
+    assert torch.equal(cache.cached("name", build)["b"], torch.tensor(2.5, dtype=torch.float64))
+    assert len(made) == 1
+    (path,) = (tmp_path / "new").iterdir()
+    content = path.read_bytes()
+    match damage:
+        case "cut":
+            path.write_bytes(content[:-9])
+        case "flipped":
+            path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        case "emptied":
+            path.write_bytes(b"")
+        case "other":
+            path.write_bytes(b"PK" + bytes(100))
+        case "removed":
+            path.unlink()
+    assert torch.equal(cache.cached("name", build)["a"], torch.arange(1000.0))
+    assert len(made) == 2
+    assert path.read_bytes() == content
+    assert [one.name for one in (tmp_path / "new").iterdir()] == ["name.safetensors"]
+
+
+def test_without_a_cache_folder_it_works_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "file"))
+    assert cache.cached("name", lambda: {"a": torch.ones(1)}) == {"a": torch.ones(1)}
+    assert "cannot be kept" in caplog.text
+
+
+def test_the_cache_is_where_the_native_operator_keeps_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    for settings in ({"REVIVER_CACHE": "/a"}, {"XDG_CACHE_HOME": "/b"}, {}):
+        for name in ("REVIVER_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        assert cache.cache_folder() == cache_folder()
+
+
+# The command line
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    magic = 0x800 | array.ndim
+    path.write_bytes(struct.pack(f">{1 + array.ndim}I", magic, *array.shape) + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled images, an extractor and a run of them; a run of MNIST; runs that have no extractor."""
+    folder = tmp_path_factory.mktemp("workspace")
+    (folder / "idx").mkdir()
+    for prefix, data in (("train", part_of_mnist("train", 600)), ("t10k", part_of_mnist("test", 300))):
+        assert data.labels is not None
+        write_idx(folder / "idx" / f"{prefix}-images-idx3-ubyte", data.images[:, 0].numpy())
+        write_idx(folder / "idx" / f"{prefix}-labels-idx1-ubyte", data.labels.numpy())
+    (folder / "unlabelled").mkdir()
+    write_idx(folder / "unlabelled" / "train-images-idx3-ubyte", part_of_mnist("train", 40).images[:, 0].numpy())
+    np.savez(folder / "colour.npz", images=np.zeros((40, 3, 8, 8), dtype=np.uint8))
+    (folder / "notes.txt").write_text("precious")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("reviver.gan.images.load_mnist", lambda part: part_of_mnist(part, 600))
+        for name, data in (("digits", "mnist"), ("own", "idx"), ("plain", "unlabelled")):
+            train(GANConfig(data=data, epochs=1, batch_size=100), name, device="cpu")
+        train(GANConfig(data="colour.npz", size=8, epochs=1), "colour", device="cpu")
+        assert main(shlex.split("gan extractor --data idx --epochs 2 --out own.safetensors --quiet")) == 0
+    return folder
+
+
+@pytest.fixture
+def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command line in the workspace, where MNIST is small."""
+    monkeypatch.chdir(workspace)
+    monkeypatch.setattr(reference, "load_images", lambda data: part_of_mnist("train", 600))
+    monkeypatch.setattr(reference, "load_test_images", lambda data: part_of_mnist("test", 300))
+
+    def call(arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(shlex.split(arguments))
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_score_as_json_is_what_the_function_returns(run: Any, small: Reference) -> None:
+    from reviver.loading import load
+
+    code, out, err = run(f"gan score digits --n {N} --seed 2 --json")
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+    result = json.loads(out)
+    expected = score_generator(load("digits").generator, N, 2, reference=small)
+    assert result == {"run": "digits", "seed": 2, "out": None} | json.loads(json.dumps(expected.as_dict()))
+    assert {field.name for field in dataclasses.fields(Scores)} <= set(result)
+
+
+def test_score_prints_each_number_beside_floor_and_ceiling(run: Any, small: Reference) -> None:
+    code, out, _ = run(f"gan score digits --n {N}")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "digits, seed 0"
+    for name in ("FID", "KID", "precision", "recall", "density", "coverage", "class KL (nats)"):
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        assert len(line.removeprefix(name).split()) >= 3
+    assert f"{small.floor.fid:.2f}" in out
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_nearest_images_are_drawn(ending: str, start: bytes, run: Any, tmp_path: Path) -> None:
+    code, out, err = run(f"gan score digits --n {N} --out {tmp_path / 'new' / 'nearest'}{ending}")
+    assert code == 0, err
+    assert out.endswith(f"nearest{ending}\n")
+    assert (tmp_path / "new" / f"nearest{ending}").read_bytes().startswith(start)
+
+
+def test_other_images_are_scored_through_an_extractor_of_their_own(workspace: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(workspace)
+    assert main(shlex.split("gan score own --extractor own.safetensors --n 60 --quiet")) == 0
+    extractor, train_part, test_part = choose_data("idx", (1, 28, 28), "own.safetensors")
+    assert (extractor.name, len(train_part.images), len(test_part.images)) == ("own", 600, 300)
+    assert extractor.sha256 != Extractor.pinned().sha256
+
+
+def test_an_extractor_has_as_many_classes_as_its_data(workspace: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(workspace)
+    data = part_of_mnist("train", 600)
+    assert data.labels is not None
+    extractor = Extractor.read(Path("own.safetensors"))
+    assert class_shares(data, extractor).sum() == pytest.approx(1)
+    few = data.labels < 7
+    with pytest.raises(DataError, match="has images of 7 classes and the extractor knows 10"):
+        class_shares(ImageSet(data.images[few], data.labels[few], "few"), extractor)
+
+
+WRONG = {
+    "gan score digits --n 5": "n: 5 is not possible; give a whole number from 6 to 600",
+    "gan score digits --n 601": "n: 601 is not possible; give a whole number from 6 to 600",
+    "gan score digits --seed -1": "seed: -1 is not possible",
+    "gan score digits --out nearest.gif": "out: nearest.gif has no ending that a figure can be saved as",
+    "gan score digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
+    "gan score digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
+    "gan score digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
+    "gan score own": "run: it learned 'idx', which the digit classifier does not know, so no score is available; if",
+    "gan score colour": r"run: it draws images of \[3, 8, 8\], and extractors know grey images of \[1, 28, 28\] only, so no",
+    "gan extractor --out notes.txt --data idx": "out: notes.txt exists already and is never overwritten",
+    "gan extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
+    "gan extractor --out x --data unlabelled": "data: unlabelled has no test images to compare with; put t10k-images",
+    "gan extractor --out x --data colour.npz": "data: colour.npz has no test images",
+    "gan extractor --out x --data idx --epochs 0": "epochs: 0 is not possible",
+    "gan extractor --out x": "data: not given|DATA: not given",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Extractor, "look", None)
+    before = sorted(Path().iterdir())
+    code, out, err = run(arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("reviver: error: ")
+    assert re.match(WRONG[arguments], err.removeprefix("reviver: error: ")), err
+    assert sorted(Path().iterdir()) == before
+
+
+def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reference, "load_images", lambda data: part_of_mnist("train", 599))
+    code, _, err = run(f"gan score digits --n {N}")
+    assert code == 2
+    assert err == "reviver: error: data: mnist has changed since this run learned it; put the old images back\n"
+
+
+def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(workspace)
+    with pytest.raises(DataError, match="data: unlabelled has no labels, which scores need; give an IDX folder"):
+        choose_data("unlabelled", (1, 28, 28), "own.safetensors")
