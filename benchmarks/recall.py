@@ -116,10 +116,10 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
 
 
 def evaluate(folder: Path, length: int | None) -> list[dict[str, Any]]:
-    """Measure a trained network at a length, on so many sequences that it takes about half a minute, or at its own."""
+    """Measure a trained network at a length, on so many sequences that it takes less than a minute, or at its own."""
     command = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder), "--json"]
     if length is not None:
-        command += ["--length", str(length), "--size", str(max(100, min(5000, 20_000_000 // length)))]
+        command += ["--length", str(length), "--size", str(max(100, min(5000, 10_000_000 // length)))]
     results: list[dict[str, Any]] = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )["results"]
