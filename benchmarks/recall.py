@@ -1,11 +1,12 @@
 """What the LSTM reaches: each preset over several seeds, by its command, with time and memory. Takes hours.
 
-    python -m benchmarks.recall [GOAL ...]
+    python -m benchmarks.recall [GOAL ...] [--seeds N]
 
 Runs stay in runs/recall; those that are finished are not run again, so the same command goes on after Ctrl-C.
 Results are kept in docs/measurements/recall.json after each run.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -146,15 +147,19 @@ def read_results() -> dict[str, Any]:
 
 
 def main() -> None:
-    names = sys.argv[1:] or [goal.name for goal in GOALS]
-    unknown = set(names) - {goal.name for goal in GOALS}
-    if unknown:
-        raise SystemExit(f"{', '.join(unknown)}: unknown; choose from {', '.join(goal.name for goal in GOALS)}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recall", description=__doc__)
+    known = [goal.name for goal in GOALS]
+    parser.add_argument("names", nargs="*", metavar="GOAL", help=f"of {', '.join(known)}; default: all")
+    parser.add_argument("--seeds", type=int, help="the most seeds of a goal; default: as many as its target asks for")
+    options = parser.parse_args()
+    names = options.names or known
+    if unknown := set(names) - set(known):
+        parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
     for goal in GOALS:
         if goal.name not in names:
             continue
         rows: list[dict[str, Any]] = []
-        for seed in range(goal.seeds):
+        for seed in range(min(goal.seeds, options.seeds or goal.seeds)):
             print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
             row = run(goal, seed)
             rows.append({**row, "reached": reached(goal, row)})

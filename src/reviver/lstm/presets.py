@@ -247,7 +247,7 @@ PRESETS = MappingProxyType(
         "report": LSTMConfig(),
         "onehot": LSTMConfig(input="onehot", epochs=20),
         "recall": _RECALL,
-        "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99),
+        "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99, growth=1.5, length_decay=0.0),
         "recall-10000": replace(_RECALL, length=10_000),
         "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
         "copy": replace(
