@@ -1,11 +1,12 @@
 """What the LSTM reaches: each preset over several seeds, by its command, with time and memory. Takes hours.
 
-    python -m benchmarks.recall [GOAL ...]
+    python -m benchmarks.recall [GOAL ...] [--seeds N]
 
 Runs stay in runs/recall; those that are finished are not run again, so the same command goes on after Ctrl-C.
 Results are kept in docs/measurements/recall.json after each run.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -116,10 +117,10 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
 
 
 def evaluate(folder: Path, length: int | None) -> list[dict[str, Any]]:
-    """Measure a trained network at a length, on so many sequences that it takes about half a minute, or at its own."""
+    """Measure a trained network at a length, on so many sequences that it takes less than a minute, or at its own."""
     command = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder), "--json"]
     if length is not None:
-        command += ["--length", str(length), "--size", str(max(100, min(5000, 20_000_000 // length)))]
+        command += ["--length", str(length), "--size", str(max(100, min(5000, 10_000_000 // length)))]
     results: list[dict[str, Any]] = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )["results"]
@@ -146,15 +147,19 @@ def read_results() -> dict[str, Any]:
 
 
 def main() -> None:
-    names = sys.argv[1:] or [goal.name for goal in GOALS]
-    unknown = set(names) - {goal.name for goal in GOALS}
-    if unknown:
-        raise SystemExit(f"{', '.join(unknown)}: unknown; choose from {', '.join(goal.name for goal in GOALS)}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recall", description=__doc__)
+    known = [goal.name for goal in GOALS]
+    parser.add_argument("names", nargs="*", metavar="GOAL", help=f"of {', '.join(known)}; default: all")
+    parser.add_argument("--seeds", type=int, help="the most seeds of a goal; default: as many as its target asks for")
+    options = parser.parse_args()
+    names = options.names or known
+    if unknown := set(names) - set(known):
+        parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
     for goal in GOALS:
         if goal.name not in names:
             continue
         rows: list[dict[str, Any]] = []
-        for seed in range(goal.seeds):
+        for seed in range(min(goal.seeds, options.seeds or goal.seeds)):
             print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
             row = run(goal, seed)
             rows.append({**row, "reached": reached(goal, row)})

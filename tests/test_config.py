@@ -43,6 +43,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "shortest": number(0, 0.0, 1.1, -1),
         "growth": number(1, 1.0, 0, -2),
         "threshold": number(0, 0.0, 1.1, -1),
+        "length_decay": number(-0.1),
         "batch_steps": whole_from(1),
         "hidden_size": whole_from(1),
         "num_layers": whole_from(1),
@@ -267,6 +268,6 @@ def test_what_a_task_has_is_taken(values: dict[str, Any]) -> None:
 
 def test_the_step_size_is_constant_or_falls_along_a_cosine() -> None:
     constant, cosine = LSTMConfig(learning_rate=0.3), LSTMConfig(learning_rate=0.3, schedule="cosine")
-    assert [constant.learning_rate_at(progress) for progress in (0.0, 0.4, 1.0)] == [0.3, 0.3, 0.3]
-    sizes = [cosine.learning_rate_at(progress) for progress in (0.0, 1 / 3, 0.5, 2 / 3, 1.0)]
+    assert [constant.learning_rate_at(progress, 5) for progress in (0.0, 0.4, 1.0)] == [0.3, 0.3, 0.3]
+    sizes = [cosine.learning_rate_at(progress, 5) for progress in (0.0, 1 / 3, 0.5, 2 / 3, 1.0)]
     assert sizes == pytest.approx([0.3, 0.225, 0.15, 0.075, 0.0])

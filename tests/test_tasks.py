@@ -441,7 +441,7 @@ def test_the_step_size_falls_within_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(training, "train_step", recording)
     config = override(tiny("parity", schedule="cosine"), {"epochs": 2, "learning_rate": 0.01})
     train(config, tmp_path / "run")
-    assert sizes == pytest.approx([config.learning_rate_at(step / 6) for step in range(6)])
+    assert sizes == pytest.approx([config.learning_rate_at(step / 6, config.length) for step in range(6)])
 
 
 # Learning

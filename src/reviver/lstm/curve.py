@@ -152,10 +152,13 @@ def run_curve(
 
 
 def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
-    """Train a cell, or go on with it, and measure it; None if a signal stopped it."""
+    """Train a cell, or go on with it, and measure it; None if a signal stopped it, or one before it in this worker."""
+    if _stopped.is_set():
+        return None
     try:
         folder = train(config, path, device="cpu", resume=(path / "run.json").exists())
     except Interrupted:
+        _stopped.set()  # the next cell may wait in this worker's queue already
         return None
     task = build_task(config)
     network = build_network(config, task)
@@ -163,6 +166,9 @@ def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
     accuracy = evaluate(network.eval(), task, cell.length, EVALUATED).score.accuracy
     folder.save_record(measured={"sequences": EVALUATED, "accuracy": accuracy})
     return read_outcome(path, cell, config)
+
+
+_stopped = threading.Event()
 
 
 def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:

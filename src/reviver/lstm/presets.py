@@ -77,6 +77,8 @@ class LSTMConfig:
     """With --grow, the factor from one length to the next."""
     threshold: float = 0.99
     """With --grow, the validation accuracy that ends a length, and at `length` the training."""
+    length_decay: float = 0.0
+    """With --grow, p of the factor (start_length / T)^p of the step size at length T."""
     batch_steps: int = 200_000
     """With --grow, the most time steps of a batch: longer sequences come in smaller batches and fewer in an epoch, but in at least 16."""
     hidden_size: int = 128
@@ -137,6 +139,7 @@ class LSTMConfig:
         check_number("shortest", self.shortest, above=0, maximum=1)
         check_number("growth", self.growth, above=1)
         check_number("threshold", self.threshold, above=0, maximum=1)
+        check_number("length_decay", self.length_decay, minimum=0)
         check_whole("batch_steps", self.batch_steps, minimum=1)
         check_whole("hidden_size", self.hidden_size, minimum=1)
         check_whole("num_layers", self.num_layers, minimum=1)
@@ -197,11 +200,12 @@ class LSTMConfig:
             lengths.append(min(self.length, max(lengths[-1] + 1, round(exact))))
         return tuple(lengths)
 
-    def learning_rate_at(self, progress: float) -> float:
-        """The step size after the part `progress` of the epochs, from 0 to 1."""
-        if self.schedule == "constant":
-            return self.learning_rate
-        return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+    def learning_rate_at(self, progress: float, length: int) -> float:
+        """The step size at a length, after the part `progress` of the epochs, from 0 to 1."""
+        rate = self.learning_rate
+        if self.grow:
+            rate *= (self.lengths[0] / length) ** self.length_decay
+        return rate if self.schedule == "constant" else rate * (1 + math.cos(math.pi * progress)) / 2
 
     def batch_size_at(self, length: int) -> int:
         """B for sequences of up to `length` steps."""
@@ -220,6 +224,7 @@ _RECALL = LSTMConfig(
     grow=True,
     growth=2.15444,  # three lengths to a factor of ten
     threshold=0.995,
+    length_decay=0.5,
     data_size=4000,
     max_norm=1.0,
     epochs=400,
@@ -242,7 +247,7 @@ PRESETS = MappingProxyType(
         "report": LSTMConfig(),
         "onehot": LSTMConfig(input="onehot", epochs=20),
         "recall": _RECALL,
-        "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99),
+        "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99, growth=1.5, length_decay=0.0),
         "recall-10000": replace(_RECALL, length=10_000),
         "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
         "copy": replace(

@@ -240,7 +240,7 @@ def train_epoch(
     for indices in batches[state.batch :]:
         batch = data[indices]
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs)
+            group["lr"] = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs, length)
         result = train_step(
             *(network, optimizer, batch.encode(), batch.targets, batch.lengths),
             target=task.target,
