@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
+from reviver.cache import cache_folder
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import native, operator
 from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
@@ -468,7 +469,7 @@ def test_without_a_compiler_one_line_and_the_same_results(tmp_path):
     assert len(warnings.splitlines()) == 1
     assert "the native LSTM operator is not available" in warnings
     if operator.available():
-        with_operator, _ = in_new_process(native.cache_folder()).communicate()
+        with_operator, _ = in_new_process(cache_folder()).communicate()
         assert with_operator.split() == ["True", output.split()[1]]
 
 

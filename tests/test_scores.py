@@ -31,7 +31,6 @@ from reviver.gan.presets import GANConfig
 from reviver.gan.reference import Comparison, Reference, choose_data, class_shares, load_reference
 from reviver.gan.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
 from reviver.gan.training import build_networks, build_optimizers, train, train_step
-from reviver.lstm.native import cache_folder
 from reviver.runs.randomness import stream
 
 N = 150
@@ -363,15 +362,6 @@ def test_without_a_cache_folder_it_works_with_a_warning(
     assert "cannot be kept" in caplog.text
 
 
-def test_the_cache_is_where_the_native_operator_keeps_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for settings in ({"REVIVER_CACHE": "/a"}, {"XDG_CACHE_HOME": "/b"}, {}):
-        for name in ("REVIVER_CACHE", "XDG_CACHE_HOME"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        assert cache.cache_folder() == cache_folder()
-
-
 # The command line
 
 
@@ -510,3 +500,19 @@ def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any)
     monkeypatch.chdir(workspace)
     with pytest.raises(DataError, match="data: unlabelled has no labels, which scores need; give an IDX folder"):
         choose_data("unlabelled", (1, 28, 28), "own.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ({"REVIVER_CACHE": "/a"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b"}, "/b/reviver"),
+        ({"REVIVER_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/reviver"),
+    ],
+)
+def test_the_cache_is_where_it_is_told(settings: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REVIVER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert str(cache.cache_folder()) == folder

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import torch
 
+from reviver.cache import cache_folder
+
 SOURCE = Path(__file__).with_name("operator.cpp")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")
 
@@ -66,13 +68,6 @@ def _find() -> ctypes.CDLL | None:
         reason = " ".join(str(error).split())
         _log.warning("the native LSTM operator is not available, the slower equations are used: %s", reason)
         return None
-
-
-def cache_folder() -> Path:
-    """Return the folder in which compiled libraries are kept."""
-    if folder := os.environ.get("REVIVER_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reviver"
 
 
 def build(folder: Path) -> ctypes.CDLL:
