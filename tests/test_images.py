@@ -23,6 +23,7 @@ from reviver.errors import DataError
 from reviver.gan.images import ImageSet, from_pixels, load_images, load_mnist, read_idx, to_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.output import draw_samples, save_samples
+from tests.mutations import mutated
 
 MD5 = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
@@ -576,23 +577,6 @@ VALID = {
     "image.tiff": image_bytes(random_bytes(6, 6), "TIFF"),
     "image.webp": image_bytes(random_bytes(6, 6, 3), "WEBP"),
 }
-
-
-def mutated(content: bytes, edits: list[tuple[int, str, bytes]]) -> bytes:
-    """Apply edits, each a place, what to do there, and the bytes to do it with."""
-    result = bytearray(content)
-    for place, kind, data in edits:
-        start = place % (len(result) + 1)
-        match kind:
-            case "overwrite":
-                result[start : start + len(data)] = data
-            case "insert":
-                result[start:start] = data
-            case "delete":
-                del result[start : start + 4 * len(data)]
-            case "cut":
-                del result[start:]
-    return bytes(result)
 
 
 EDITS = st.lists(

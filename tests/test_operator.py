@@ -62,9 +62,7 @@ def data(lstm, T, B, seed=0):
     return torch.randn(T, B, lstm.input_size), torch.randn(shape), torch.randn(shape)
 
 
-@needs_operator
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(
+any_network = given(
     T=st.integers(1, 12),
     B=st.integers(1, 20),
     I=st.integers(1, 20),
@@ -77,6 +75,11 @@ def data(lstm, T, B, seed=0):
     lengths=st.booleans(),
     checkpoint_steps=st.sampled_from([None, None, 1, 4]),
 )
+
+
+@needs_operator
+@settings(max_examples=60, deadline=None, derandomize=True)
+@any_network
 def test_equals_the_equations_in_float64(
     T,
     B,
@@ -124,19 +127,7 @@ def spread(ours, exact):
 # product stands so near the middle between two bfloat16 numbers that it is rounded up by one and down by the other.
 @needs_operator
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(
-    T=st.integers(1, 12),
-    B=st.integers(1, 20),
-    I=st.integers(1, 20),
-    H=st.integers(1, 70),
-    kind=st.sampled_from(["step", "variational", "zoneout"]),
-    p=st.sampled_from([0.0, 0.3, 0.5]),
-    layers=st.integers(1, 2),
-    bidirectional=st.booleans(),
-    training=st.booleans(),
-    lengths=st.booleans(),
-    checkpoint_steps=st.sampled_from([None, None, 1, 4]),
-)
+@any_network
 def test_bf16_equals_the_equations_in_bf16(
     T,
     B,

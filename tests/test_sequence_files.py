@@ -25,6 +25,7 @@ from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.lstm import sequence_files
 from reviver.lstm.sequence_files import read_sequences, write_predictions
 from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
+from tests.mutations import mutated
 
 SEQUENCES = [[1.0, 2.5, -3.0], [4.0], [0.1, 1e-7, 1e7, 6.0], [7.0, 8.0]]
 LABELS = ["up", "down", "up", 'ünter, "quoted"']
@@ -568,23 +569,6 @@ EDITS = st.lists(
     min_size=1,
     max_size=4,
 )
-
-
-def mutated(content: bytes, edits: list[tuple[int, str, bytes]]) -> bytes:
-    """Apply edits, each a place, what to do there, and the bytes to do it with."""
-    result = bytearray(content)
-    for place, kind, data in edits:
-        start = place % (len(result) + 1)
-        match kind:
-            case "overwrite":
-                result[start : start + len(data)] = data
-            case "insert":
-                result[start:start] = data
-            case "delete":
-                del result[start : start + 4 * len(data)]
-            case "cut":
-                del result[start:]
-    return bytes(result)
 
 
 def assert_table_or_error(path: Path) -> None:

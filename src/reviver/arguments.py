@@ -181,7 +181,7 @@ def _lstm_evaluate_parser() -> ArgumentParser:
         "reviver lstm evaluate runs/lstm --length 5 --length 10 --length 20\n"
         "reviver lstm evaluate runs/recall --length 1000 --length 100000 --length 1000000 --out generalisation.pdf",
     )
-    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
+    _add_run(parser, "LSTM")
     parser.add_argument(
         "--length",
         type=int,
@@ -234,7 +234,7 @@ def _lstm_predict_parser() -> ArgumentParser:
         "Say which digit a trained LSTM expects next, or, of own data, the class of each sequence of a file.",
         'reviver lstm predict runs/lstm "1 2 3 2"\nreviver lstm predict runs/own new.csv --out predictions.csv',
     )
-    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
+    _add_run(parser, "LSTM")
     parser.add_argument(
         "digits", metavar="DIGITS", type=str, help='Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.'
     )
@@ -251,7 +251,7 @@ def _lstm_trace_parser() -> ArgumentParser:
         'reviver lstm trace runs/deep "1 2 3 2" --layer 1 --out layer1.png\n'
         'reviver lstm trace runs/long "$(cat digits.txt)" --json',
     )
-    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained LSTM.")
+    _add_run(parser, "LSTM")
     parser.add_argument(
         "digits",
         metavar="DIGITS",
@@ -291,7 +291,7 @@ def _gan_sample_parser() -> ArgumentParser:
         "reviver gan sample runs/conditional --digit 7\n"
         "reviver gan sample runs/gan --n 10000 --out samples.npz",
     )
-    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    _add_run(parser, "GAN")
     parser.add_argument("--n", type=int, default=25, metavar="N", help="How many images.")
     parser.add_argument(
         "--digit", type=int, metavar="DIGIT", help="The digit, or other class, to draw; of a run with --conditional."
@@ -312,7 +312,7 @@ def _gan_interpolate_parser() -> ArgumentParser:
         "reviver gan interpolate runs/gan --from 3 --to 8 --labels\n"
         "reviver gan interpolate runs/gan --from_image a.png --to_image b.png",
     )
-    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    _add_run(parser, "GAN")
     parser.add_argument("--from", type=int, metavar="DIGIT", help="Digit to start from; by default any.")
     parser.add_argument("--to", type=int, metavar="DIGIT", help="Digit to end at; by default any other.")
     parser.add_argument(
@@ -337,7 +337,7 @@ def _gan_project_parser() -> ArgumentParser:
         "Find what a trained GAN draws nearest to images of yours, and from which noise.",
         "reviver gan project runs/gan three.png eight.png --out projection.png",
     )
-    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    _add_run(parser, "GAN")
     parser.add_argument("images", metavar="IMAGE", type=str, nargs="+", help="Image files; cut square and resized.")
     parser.add_argument(
         "--out", type=str, default="projection.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg."
@@ -353,7 +353,7 @@ def _gan_score_parser() -> ArgumentParser:
         "reviver gan score runs/gan --n 2000 --seed 1 --json\n"
         "reviver gan score runs/fashion --extractor fashion.safetensors",
     )
-    parser.add_argument("run", metavar="RUN", type=str, help="Run folder of a trained GAN.")
+    _add_run(parser, "GAN")
     parser.add_argument(
         "--n", type=int, default=10_000, metavar="N", help="How many samples; compare only scores of the same number."
     )
@@ -404,6 +404,10 @@ def _train_parser(
     if shown in presets:
         parser.set_defaults(preset=shown, **dataclasses.asdict(presets[shown]))
     return _with_common_options(parser)
+
+
+def _add_run(parser: ArgumentParser, network: str) -> None:
+    parser.add_argument("run", metavar="RUN", type=str, help=f"Run folder of a trained {network}.")
 
 
 def _with_checkpoint(parser: ArgumentParser) -> ArgumentParser:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from reviver.loading import GANRun, LSTMRun
 
 INTERRUPTED = 130
-ENDINGS = (".csv", ".parquet", ".npz")
-"""What `lstm predict` takes for a file of sequences."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,6 +160,7 @@ def lstm_evaluate(request: Request) -> None:
 def lstm_predict(request: Request) -> None:
     """`reviver lstm predict`."""
     from reviver.lstm.evaluation import parse_digits, predict
+    from reviver.lstm.sequence_files import ENDINGS
     from reviver.lstm.tasks.own import OwnTask
 
     if Path(request.options.digits).suffix.lower() in ENDINGS:

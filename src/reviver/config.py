@@ -6,13 +6,19 @@ file, a run folder or Python.
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from reviver.errors import ConfigError
 
 Config = TypeVar("Config")
+
+Precision = Literal["fp32", "bf16"]
+"""What the factors of a product are: float32 (or the network's other dtype), or rounded to bfloat16."""
+
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 MAX_SEED = 2**63 - 1
 
@@ -70,6 +76,16 @@ def check_flag(field: str, value: object) -> None:
     """Refuse `value` unless it is `True` or `False`."""
     if not isinstance(value, bool):
         raise ConfigError(f"{field}: {value!r} is not possible; give true or false")
+
+
+def schedule_factor(schedule: str, progress: float) -> float:
+    """The factor of a step size after the part `progress` of a run, from 0 to 1.
+
+    constant: 1.    linear: falls to 0 in a line.    cosine: along half a cosine (Loshchilov & Hutter 2017).
+    """
+    if schedule == "linear":
+        return 1 - progress
+    return 1.0 if schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
 
 
 def choose_preset(presets: Mapping[str, Config], name: str) -> Config:

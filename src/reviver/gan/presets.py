@@ -1,16 +1,14 @@
 """Settings of a GAN training run, and the named sets of them that results are quoted for."""
 
-import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_whole
+from reviver.config import MAX_SEED, PRECISIONS, Precision, check_choice, check_flag, check_number, check_whole
 from reviver.errors import ConfigError
 
 LOSSES = ("non-saturating", "least-squares", "hinge", "relativistic", "wasserstein")
 SCHEDULES = ("constant", "linear", "cosine")
-PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +57,7 @@ class GANConfig:
     """Images that the discriminator judges together (Lin et al. 2018)."""
     ema: float = 0.0
     """Decay of the moving average of the generator that samples are drawn from (Karras et al. 2018); 0: none."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Of the networks' products: bf16 rounds their factors to bfloat16; weights, their average and Adam stay float32."""
     batch_norm_eps: float = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
@@ -114,12 +112,6 @@ class GANConfig:
     def is_penalised(self) -> bool:
         """Whether the discriminator's slope costs anything."""
         return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0
-
-    def rate_at(self, progress: float) -> float:
-        """The factor of the step sizes after the part `progress` of the epochs, from 0 to 1."""
-        if self.schedule == "linear":
-            return 1 - progress
-        return 1.0 if self.schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
 
 
 PRESETS = MappingProxyType(

@@ -14,9 +14,8 @@ from reviver.config import MAX_SEED, check_whole
 from reviver.errors import DataError
 from reviver.gan.images import from_pixels, to_pixels
 from reviver.gan.networks import Generator
+from reviver.gan.output import draw_samples
 from reviver.gan.reference import K_NEAREST, NUM_SEARCHED, Comparison, Reference, compare, find_nearest, load_reference
-from reviver.gan.training import draw
-from reviver.runs.randomness import stream
 
 NUM_SHOWN = 25
 """S, the samples that are drawn above their nearest training images."""
@@ -106,11 +105,9 @@ def score_generator(
         ConfigError: if `n` or `seed` is not possible.
         DataError: if the extractor cannot look at what the generator draws.
     """
-    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)  # before a reference is made, which takes a minute
     reference = reference or load_reference(n)
-    device = next(generator.parameters()).device
-    z = generator.draw_latents(n, stream(seed, "samples"))
-    images = torch.cat([draw(generator, chunk.to(device)).cpu() for chunk in z.split(2048)])
+    images, z = draw_samples(generator, n, seed)
     ordered = z[:, generator.noise_size :].argmax(1) if generator.num_classes else None
     return score_images(images, reference, ordered)
 

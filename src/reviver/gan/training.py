@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from reviver.config import schedule_factor
 from reviver.errors import DataError
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
@@ -73,7 +74,7 @@ def build_optimizers(config: GANConfig, generator: Generator, discriminator: Dis
 
 def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
     """Return the step sizes of generator and discriminator after the part `progress` of the epochs."""
-    factor = config.rate_at(progress)
+    factor = schedule_factor(config.schedule, progress)
     return factor * config.learning_rate, factor * (config.discriminator_learning_rate or config.learning_rate)
 
 
@@ -216,7 +217,7 @@ def train(
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    note_data(folder, data, num_classes)
+    folder.note_data(describe_data(data, num_classes), "images")
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
     description = f"GAN {data.name}"
@@ -321,27 +322,15 @@ def count_classes(data: ImageSet) -> int:
     return count
 
 
-def note_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
-    """Write down what a new run learns, or see that a resumed one goes on with the same.
-
-    Raises:
-        DataError: if the images are not those that the run began with.
-    """
-    facts = {
+def describe_data(data: ImageSet, num_classes: int) -> dict[str, Any]:
+    """What run.json keeps of the images."""
+    return {
         "name": data.name,
         "images": len(data.images),
         "image_shape": list(data.image_shape),
         **({"classes": num_classes} if num_classes else {}),
         "sha256": hashlib.sha256(data.images.contiguous().numpy().data).hexdigest(),
     }
-    noted = folder.record.get("data")
-    if noted is None:
-        folder.save_record(data=facts)
-    elif noted != facts:
-        raise DataError(
-            f"data: {folder.record['config']['data']!r} has changed since this run began; put the old images back to "
-            "resume, or start in a new --out"
-        )
 
 
 def is_sampled(epoch: int, config: GANConfig) -> bool:

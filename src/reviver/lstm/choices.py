@@ -12,8 +12,3 @@ DropoutKind = Literal["step", "variational", "zoneout"]
 """
 
 DROPOUT_KINDS: tuple[str, ...] = get_args(DropoutKind)
-
-Precision = Literal["fp32", "bf16"]
-"""What the factors of a product are: float32 (or the network's other dtype), or rounded to bfloat16."""
-
-PRECISIONS: tuple[str, ...] = get_args(Precision)

@@ -21,11 +21,10 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from reviver.errors import ConfigError, Interrupted, RunFolderError
+from reviver.loading import load_lstm
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.presets import PRESETS, LSTMConfig
-from reviver.lstm.tasks.build import build_task
-from reviver.lstm.training import build_network, is_reached, train
-from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.lstm.training import is_reached, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
 
@@ -160,10 +159,8 @@ def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
     except Interrupted:
         _stopped.set()  # the next cell may wait in this worker's queue already
         return None
-    task = build_task(config)
-    network = build_network(config, task)
-    load_networks(find_checkpoint(folder.checkpoints, "last"), {"network": network})
-    accuracy = evaluate(network.eval(), task, cell.length, EVALUATED).score.accuracy
+    run = load_lstm(folder)
+    accuracy = evaluate(run.network, run.task, cell.length, EVALUATED).score.accuracy
     folder.save_record(measured={"sequences": EVALUATED, "accuracy": accuracy})
     return read_outcome(path, cell, config)
 

@@ -12,7 +12,7 @@ from reviver.lstm.sequences import SequenceTable
 from reviver.lstm.tasks.own import OwnTask
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
 from reviver.lstm.tasks.task import Target, Task
-from reviver.lstm.training import EVALUATION_STEPS, MAX_EVALUATION_BATCH, Network, Score, score
+from reviver.lstm.training import Network, Score, evaluation_batch_size, score
 
 CHANCE = 1 / NUM_DIGITS
 """Of palindromes; of any task, `Evaluation.chance`."""
@@ -82,7 +82,7 @@ def predict_table(network: Network, task: OwnTask, table: SequenceTable) -> Tens
         DataError: if the sequences have another number of channels than those of training.
     """
     data = task.examples(table)
-    batch_size = max(1, min(MAX_EVALUATION_BATCH, EVALUATION_STEPS // data.steps))
+    batch_size = evaluation_batch_size(data)
     parts = []
     for start in range(0, len(data), batch_size):
         part = data[start : start + batch_size].to(network.W_out.device)

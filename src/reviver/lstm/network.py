@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from reviver.config import PRECISIONS, Precision
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import operator
-from reviver.lstm.choices import DROPOUT_KINDS, PRECISIONS, DropoutKind, Precision
+from reviver.lstm.choices import DROPOUT_KINDS, DropoutKind
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.precision import rounded_linear
 
@@ -124,7 +125,11 @@ class LSTMLayer(nn.Module):
 
     def step(self, x: Tensor, h: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance the state by one step: x [B, I], h and c [B, H], mask [B, H] or None; returns the new h and c."""
-        i, f, g, o = self.gates(x, h)
+        return self.update(self.gates(x, h), h, c, mask)
+
+    def update(self, gates: LSTMGates, h: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the new h and c of a step whose gates are open; the arguments of `step`."""
+        i, f, g, o = gates
         c = f * c + i * g  # [B, H]
         h_previous, h = h, o * torch.tanh(c)  # [B, H]
         if mask is not None:
@@ -596,13 +601,13 @@ class LSTMClassifier(nn.Module):
         if x.dim() != 3:
             raise DataError(f"x: shape {list(x.shape)} does not fit; give [B, T, I] with I = {self.lstm.input_size}")
         output, state = self.lstm(x, None, lengths, generator=generator)
-        if every_step:
-            logits: Tensor = output @ self.W_out.T + self.b_out  # [B, T, C]
-            return logits
-        return self.read_out(state)
+        return self.output(output) if every_step else self.read_out(state)
 
     def read_out(self, state: LSTMState) -> Tensor:
         """Return the logits [B, C] of a final state."""
-        h_T = torch.cat(tuple(state.h[-self.lstm.num_directions :]), dim=-1)  # [B, D·H]
-        logits: Tensor = h_T @ self.W_out.T + self.b_out  # [B, C]
+        return self.output(torch.cat(tuple(state.h[-self.lstm.num_directions :]), dim=-1))
+
+    def output(self, h: Tensor) -> Tensor:
+        """Return the logits [..., C] of hidden states of the top layer, [..., D·H]."""
+        logits: Tensor = h @ self.W_out.T + self.b_out
         return logits

@@ -1,13 +1,22 @@
 """Settings of an LSTM training run, and the named sets of them that results are quoted for."""
 
-import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from reviver.config import MAX_SEED, check_choice, check_flag, check_number, check_text, check_whole
+from reviver.config import (
+    MAX_SEED,
+    PRECISIONS,
+    Precision,
+    check_choice,
+    check_flag,
+    check_number,
+    check_text,
+    check_whole,
+    schedule_factor,
+)
 from reviver.errors import ConfigError
-from reviver.lstm.choices import DROPOUT_KINDS, PRECISIONS, DropoutKind, Precision
+from reviver.lstm.choices import DROPOUT_KINDS, DropoutKind
 
 TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own")
 NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
@@ -205,7 +214,7 @@ class LSTMConfig:
         rate = self.learning_rate
         if self.grow:
             rate *= (self.lengths[0] / length) ** self.length_decay
-        return rate if self.schedule == "constant" else rate * (1 + math.cos(math.pi * progress)) / 2
+        return rate * schedule_factor(self.schedule, progress)
 
     def batch_size_at(self, length: int) -> int:
         """B for sequences of up to `length` steps."""

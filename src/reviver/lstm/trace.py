@@ -78,7 +78,7 @@ def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrac
             outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
             inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
         final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]
-        logits = torch.cat(final_h, dim=-1) @ network.W_out.T + network.b_out  # [B, C]
+        logits = network.output(torch.cat(final_h, dim=-1))  # [B, C]
         loss = functional.cross_entropy(logits, classes, reduction="none")  # [B]
         steps = list(chain.from_iterable(layers))
         gradients = torch.autograd.grad(loss.sum(), [step.h for step in steps] + [step.c for step in steps])
@@ -140,7 +140,7 @@ def _trace_layer(layer: LSTMLayer, x: Tensor, start: Tensor, *, reverse: bool) -
     x_t = x.unbind()  # the gradient of x[t] alone would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):
         gates = layer.gates(x_t[t], h)
-        h, c = layer.step(x_t[t], h, c, None if masks is None else masks[t])
+        h, c = layer.update(gates, h, c, None if masks is None else masks[t])
         steps.append(LSTMTrace(*gates, c, h))
     return steps[::-1] if reverse else steps
 
@@ -152,18 +152,16 @@ def _probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
     Reading forward only, h_t has seen the inputs up to t and no others. Backward it has seen the later ones, so
     the network reads each beginning of x anew.
     """
-    if network.lstm.bidirectional:
-        h = _final_h_of_beginnings(network.lstm, x)  # [T, B, D·H]
-    return (h @ network.W_out.T + network.b_out).softmax(dim=-1)
+    logits = _logits_of_beginnings(network, x) if network.lstm.bidirectional else network.output(h)
+    return logits.softmax(dim=-1)
 
 
-def _final_h_of_beginnings(lstm: LSTM, x: Tensor) -> Tensor:
-    """The final hidden states of the top layer after reading x[:, :1], x[:, :2], ..., [T, B, D·H]."""
+def _logits_of_beginnings(network: LSTMClassifier, x: Tensor) -> Tensor:
+    """The logits after reading x[:, :1], x[:, :2], ..., [T, B, C]."""
     batch, steps, _ = x.shape
     finals = []
     for lengths in torch.arange(1, steps + 1).split(CHUNK):
         beginnings = x[:, : int(lengths[-1])].repeat(len(lengths), 1, 1)  # [CHUNK·B, up to T, I]
-        _, state = lstm(beginnings, lengths=lengths.repeat_interleave(batch))
-        h = torch.cat(tuple(state.h[-lstm.num_directions :]), dim=-1)  # [CHUNK·B, D·H]
-        finals.append(h.view(len(lengths), batch, -1))
+        logits = network(beginnings, lengths.repeat_interleave(batch))  # [CHUNK·B, C]
+        finals.append(logits.view(len(lengths), batch, -1))
     return torch.cat(finals)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reviver.errors import DataError
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTMClassifier, LSTMState
 from reviver.lstm.presets import LSTMConfig
@@ -118,9 +117,7 @@ def score(network: Network, data: Sequences, target: Target) -> Score:
         and target != "class at every step"
         and data.lengths is None
     )
-    batch_size = min(MAX_EVALUATION_BATCH, len(data))
-    if not in_pieces:
-        batch_size = max(1, min(batch_size, EVALUATION_STEPS // data.steps))
+    batch_size = min(MAX_EVALUATION_BATCH, len(data)) if in_pieces else evaluation_batch_size(data)
     loss, right = 0.0, 0
     for start in range(0, len(data), batch_size):
         part = data[start : start + batch_size]
@@ -133,6 +130,11 @@ def score(network: Network, data: Sequences, target: Target) -> Score:
         right += int(correct(target, outputs, part.targets).sum())
     network.train(was_training)
     return Score(loss / len(data), right / len(data), len(data))
+
+
+def evaluation_batch_size(data: Sequences) -> int:
+    """How many whole sequences are evaluated at a time."""
+    return max(1, min(MAX_EVALUATION_BATCH, EVALUATION_STEPS // data.steps))
 
 
 def answer_in_pieces(network: LSTMClassifier, data: Sequences, steps: int) -> Tensor:
@@ -163,7 +165,7 @@ def train(
     task = build_task(config)
     network = build_network(config, task).to(chosen_device)
     optimizer = build_optimizer(config, network)
-    most_batches = max(-(-len(task.training(0, n)) // config.batch_size_at(n)) for n in config.lengths)
+    most_batches = max(-(-task.epoch_size(n) // config.batch_size_at(n)) for n in config.lengths)
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
@@ -172,7 +174,8 @@ def train(
         extra={"stage": 0, "sequences": 0},
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
-    note_data(folder, task)
+    if task.facts is not None:
+        folder.note_data(task.facts, "file")
     best = BestWeights(network, state)
     stages = len(config.lengths)
     with training_session(
@@ -197,24 +200,6 @@ def train(
                 best.save(folder)
                 session.save()
     return folder
-
-
-def note_data(folder: RunFolder, task: Task) -> None:
-    """Write down what a new run learns from, or see that a resumed one goes on with the same.
-
-    Raises:
-        DataError: if the data is not that which the run began with.
-    """
-    if task.facts is None:
-        return
-    noted = folder.record.get("data")
-    if noted is None:
-        folder.save_record(data=task.facts)
-    elif noted != task.facts:
-        raise DataError(
-            f"data: {folder.record['config']['data']!r} has changed since this run began; put the old file back to "
-            "resume, or start in a new --out"
-        )
 
 
 def train_epoch(

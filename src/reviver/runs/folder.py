@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from reviver.errors import RunFolderError
+from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
 from reviver.runs.files import explained, write_json, write_text
 
@@ -135,6 +135,21 @@ class RunFolder:
         """Write run.json with `changes`."""
         self.record.update(changes)
         write_json(self.path / "run.json", self.record)
+
+    def note_data(self, facts: Mapping[str, Any], what: str) -> None:
+        """Write down what a new run learns from, or see that a resumed one goes on with the same; `what` names it.
+
+        Raises:
+            DataError: if the data is not that which the run began with.
+        """
+        noted = self.record.get("data")
+        if noted is None:
+            self.save_record(data=facts)
+        elif noted != facts:
+            raise DataError(
+                f"data: {self.record['config']['data']!r} has changed since this run began; put the old {what} back to "
+                "resume, or start in a new --out"
+            )
 
     def set_status(self, status: str, **changes: Any) -> None:
         """Write a new status and the time into run.json."""

@@ -90,6 +90,10 @@ class DigitTask:
         train, validation = order[:size], order[size:]
         return Digits(images[train], labels[train]), Digits(images[validation], labels[validation])
 
+    def epoch_size(self, length: int) -> int:
+        """How many images an epoch trains on, see `Task`."""
+        return len(self.split[0].labels)
+
     def training(self, epoch: int, length: int) -> ImageSequences:
         """The same images in every epoch, see `Task`."""
         return self._cut(self.split[0], length)

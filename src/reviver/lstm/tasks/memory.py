@@ -259,9 +259,13 @@ class GeneratedTask:
         """Loss of the best answer without memory, see `Task`."""
         return self.problem.baseline(length)
 
+    def epoch_size(self, length: int) -> int:
+        """How many sequences an epoch draws, see `Task`."""
+        return self.config.epoch_size_at(length)
+
     def training(self, epoch: int, length: int) -> Sequences:
         """An epoch's own sequences, see `Task`."""
-        size = self.config.epoch_size_at(length)
+        size = self.epoch_size(length)
         generator = stream(self.config.seed, f"data/{epoch}")
         lengths = torch.full((size,), length)
         if self.config.grow and self.problem.is_ragged:

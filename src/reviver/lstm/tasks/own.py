@@ -146,6 +146,10 @@ class OwnTask:
         """The same for run.json."""
         return self.known.to_json()
 
+    def epoch_size(self, length: int) -> int:
+        """How many sequences an epoch trains on, see `Task`."""
+        return len(self._read[1])
+
     def training(self, epoch: int, length: int) -> Examples:
         """The training part, see `Task`."""
         return self._read[1]

@@ -124,11 +124,15 @@ class PalindromeTask:
         palindromes = make_palindromes(config.length, config.data_size, stream(config.seed, "data"), config.input)
         return split_palindromes(palindromes, config.train_fraction, config.seed)
 
+    def epoch_size(self, length: int) -> int:
+        """How many palindromes an epoch trains on, see `Task`."""
+        return self.config.epoch_size_at(length) if self.config.grow else len(self.split.train)
+
     def training(self, epoch: int, length: int) -> Palindromes:
         """What an epoch trains on, see `Task`."""
         if not self.config.grow:
             return self.split.train
-        size = self.config.epoch_size_at(length)
+        size = self.epoch_size(length)
         generator = stream(self.config.seed, f"data/{epoch}")
         shortest = max(2, math.ceil(self.config.shortest * length))
         lengths = torch.randint(shortest, length + 1, (size,), generator=generator)

@@ -85,6 +85,10 @@ class Task(Protocol):
         """Loss of the best answer without memory at a length, to be beaten."""
         ...
 
+    def epoch_size(self, length: int) -> int:
+        """How many sequences an epoch trains on."""
+        ...
+
     def training(self, epoch: int, length: int) -> Sequences:
         """What an epoch trains on: the same set each time, or fresh sequences as a function of the seed and `epoch`."""
         ...
