@@ -26,9 +26,9 @@ from reviver.report.comparison import gan_rows, lstm_rows, place
 from reviver.report.content import write_report
 from reviver.report.evidence import GANEvidence, LSTMEvidence, Recognition, gather_gan, gather_lstm
 from reviver.report.formulas import DEPTH, HEIGHT, draw_formula, read_formula
-from reviver.report.model import Equations, Figure, Report, Span, Table, as_string, find, prose
+from reviver.report.model import Equations, Figure, Report, Span, Table, as_string, find, plain, prose
 from reviver.report.numbers import Spread, coarse_percent, loss, percent, seconds, whole
-from reviver.report.settings_part import command_of
+from reviver.report.settings_part import _settings_table, command_of
 from reviver.report.structure import read_layers
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
@@ -341,3 +341,13 @@ def test_formulas_are_drawn_and_read(built: Built) -> None:
     for span in find(built.report, Span):
         if span.kind == "math":  # none is taller or deeper than the line that it stands in
             assert draw_formula(span.text, displayed=False).height == pytest.approx(HEIGHT, abs=0.01)
+
+
+@pytest.mark.parametrize("config", [LSTMConfig(), GANConfig()], ids=["lstm", "gan"])
+def test_the_meaning_of_a_setting_is_one_paragraph(config: LSTMConfig | GANConfig) -> None:
+    """Docstrings that go over several lines bring their indentation with them."""
+    table = _settings_table(config, plain(""), {})
+    for row in table.rows:
+        meaning = as_string(row[2])
+        assert meaning
+        assert meaning == " ".join(meaning.split())

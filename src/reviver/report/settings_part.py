@@ -78,7 +78,8 @@ def _settings(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Block, ...]:
 def _settings_table(config: Any, caption: Any, changes: Mapping[str, str]) -> Table:
     """Every field with its value and the meaning that its docstring gives."""
     meanings = {
-        part.arg_name: part.description or "" for part in docstring_parser.parse_from_object(type(config)).params
+        part.arg_name: " ".join((part.description or "").split())
+        for part in docstring_parser.parse_from_object(type(config)).params
     }
     rows = tuple(
         (
