@@ -14,8 +14,8 @@ from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.gan import training
 from reviver.gan.images import ImageSet
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.output import draw_samples
 from reviver.gan.presets import GANConfig
+from reviver.gan.sampling import draw_samples
 from reviver.gan.training import build_networks, build_optimizers, count_classes, train
 from reviver.gan.training import train_step as step
 from reviver.runs.folder import RunFolder

@@ -24,7 +24,8 @@ from reviver.gan import training
 from reviver.gan.images import ImageSet, from_pixels, load_mnist
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import PRESETS, GANConfig
-from reviver.gan.training import build_networks, build_optimizers, count_batches, draw, train, train_step
+from reviver.gan.sampling import draw
+from reviver.gan.training import build_networks, build_optimizers, count_batches, train, train_step
 from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder

@@ -22,7 +22,8 @@ from torch import Tensor
 from reviver.errors import DataError
 from reviver.gan.images import ImageSet, from_pixels, load_images, load_mnist, read_idx, to_pixels
 from reviver.gan.networks import Generator
-from reviver.gan.output import draw_samples, save_samples
+from reviver.gan.output import save_samples
+from reviver.gan.sampling import draw_samples
 from tests.mutations import mutated
 
 MD5 = {

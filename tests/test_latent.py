@@ -17,8 +17,9 @@ from reviver.gan.figures import interpolation_strip
 from reviver.gan.images import from_pixels, load_mnist
 from reviver.gan.latent import CANDIDATES, CONFIDENCE, PATHS, choose_digits, choose_distant, interpolate
 from reviver.gan.networks import Generator
-from reviver.gan.output import MAX_STEPS, Walk, draw_interpolation, draw_samples, save_interpolation, save_samples
+from reviver.gan.output import MAX_STEPS, Walk, draw_interpolation, save_interpolation, save_samples
 from reviver.gan.presets import GANConfig
+from reviver.gan.sampling import draw_samples
 from reviver.loading import GANRun
 from reviver.runs.folder import RunFolder
 

@@ -272,7 +272,8 @@ def gan_train(request: Request) -> None:
 
 def gan_sample(request: Request) -> None:
     """`reviver gan sample`."""
-    from reviver.gan.output import draw_samples, save_samples
+    from reviver.gan.output import save_samples
+    from reviver.gan.sampling import draw_samples
 
     options = request.options
     run = open_gan(request)
@@ -332,8 +333,8 @@ def gan_score(request: Request) -> None:
     from reviver.figures import check_figure_path, save_figure
     from reviver.gan.figures import sample_grid
     from reviver.gan.grids import save_grid
-    from reviver.gan.output import draw_samples
     from reviver.gan.reference import check_size, choose_data, load_reference
+    from reviver.gan.sampling import draw_samples
     from reviver.gan.scores import NUM_SHOWN, describe, nearest_sheet, score_images
 
     options = request.options

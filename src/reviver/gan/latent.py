@@ -12,7 +12,7 @@ from torch.nn import functional
 from reviver.errors import ConfigError, DataError
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.networks import Generator
-from reviver.gan.training import draw
+from reviver.gan.sampling import draw
 from reviver.runs.randomness import stream
 
 PATHS = ("linear", "spherical")

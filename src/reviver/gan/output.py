@@ -3,13 +3,11 @@
 Shapes: N images, C channels, H height, W width, Z latent size, S images on a path.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from reviver.config import MAX_SEED, check_choice, check_whole
@@ -20,17 +18,12 @@ from reviver.gan.figures import interpolation_strip, sample_grid
 from reviver.gan.grids import save_grid
 from reviver.gan.images import from_pixels, read_images
 from reviver.gan.latent import PATHS, choose_digits, choose_distant, interpolate
-from reviver.gan.networks import Generator
 from reviver.gan.projection import Projection, project
-from reviver.gan.training import draw
+from reviver.gan.sampling import draw_chunks
 from reviver.loading import GANRun
 from reviver.runs.files import replacing
-from reviver.runs.randomness import stream
 
-CHUNK = 2048
 MAX_GRID_IMAGES = 2500
-MAX_SAMPLE_BYTES = 8 << 30
-"""All samples are in memory at once."""
 MAX_PROJECTED = 64
 """Images that are projected at once."""
 MAX_STEPS = 48
@@ -47,26 +40,6 @@ class Walk:
     """[S, C, H, W] in [-1, 1]"""
     digits: list[int] | None
     confidences: list[float] | None
-
-
-def draw_samples(generator: Generator, n: int, seed: int, digit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Draw `n` images, of a conditional generator of the class `digit`, or of random classes.
-
-    Returns them [N, C, H, W] in [-1, 1] and their latent vectors [N, Z], both on the CPU.
-
-    Raises:
-        ConfigError: if `n` is below 1 or so large that the images take too much memory, `seed` is out of range, or
-            `digit` is no class of the generator.
-    """
-    if digit is not None and not generator.num_classes:
-        raise ConfigError(f"digit: {digit} cannot be ordered of this run; train one with --conditional")
-    if digit is not None:
-        check_whole("digit", digit, minimum=0, maximum=generator.num_classes - 1)
-    check_whole("n", n, minimum=1, maximum=MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape)))
-    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
-    classes = None if digit is None else torch.full((n,), digit)
-    z = generator.draw_latents(n, stream(seed, "samples"), classes)
-    return _draw(generator, z), z
 
 
 def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
@@ -146,7 +119,7 @@ def draw_interpolation(
     else:
         start, end = choose_distant(run.generator, seed).z
     latents = interpolate(start, end, steps, path)
-    drawn = _draw(run.generator, latents)
+    drawn = draw_chunks(run.generator, latents)
     if classifier is None:
         return Walk(latents, drawn, None, None)
     confidences, digits = classifier.probabilities(drawn).max(1)
@@ -168,8 +141,3 @@ def save_interpolation(walk: Walk, path: Path, *, labels: bool) -> None:
             )
         texts = [f"{digit}\n{sure:.0%}" for digit, sure in zip(walk.digits, walk.confidences, strict=True)]
     save_figure(interpolation_strip(walk.images, texts), path)
-
-
-def _draw(generator: Generator, z: Tensor) -> Tensor:
-    device = next(generator.parameters()).device
-    return torch.cat([draw(generator, chunk.to(device)).cpu() for chunk in z.split(CHUNK)])

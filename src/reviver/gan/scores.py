@@ -14,8 +14,8 @@ from reviver.config import MAX_SEED, check_whole
 from reviver.errors import DataError
 from reviver.gan.images import from_pixels, to_pixels
 from reviver.gan.networks import Generator
-from reviver.gan.output import draw_samples
 from reviver.gan.reference import K_NEAREST, NUM_SEARCHED, Comparison, Reference, compare, find_nearest, load_reference
+from reviver.gan.sampling import draw_samples
 
 NUM_SHOWN = 25
 """S, the samples that are drawn above their nearest training images."""

@@ -21,6 +21,7 @@ from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.presets import GANConfig
+from reviver.gan.sampling import draw
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
@@ -169,18 +170,6 @@ def _set_gradients(network: torch.nn.Module, loss: Tensor, *, keep_graph: bool) 
     gradients = torch.autograd.grad(loss, parameters, retain_graph=keep_graph)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
-
-
-@torch.no_grad()
-def draw(generator: Generator, z: Tensor) -> Tensor:
-    """Draw images from z [N, Z] in eval mode, with BatchNorm's running statistics; the mode is put back after."""
-    was_training = generator.training
-    generator.eval()
-    try:
-        images: Tensor = generator(z)
-    finally:
-        generator.train(was_training)
-    return images
 
 
 def train(

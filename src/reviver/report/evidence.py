@@ -16,8 +16,9 @@ from reviver.errors import DataError, RunFolderError
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.images import from_pixels, load_mnist
 from reviver.gan.latent import CONFIDENCE, choose_distant, interpolate
-from reviver.gan.output import Walk, draw_interpolation, draw_samples
-from reviver.gan.training import build_networks, draw
+from reviver.gan.output import Walk, draw_interpolation
+from reviver.gan.sampling import draw, draw_samples
+from reviver.gan.training import build_networks
 from reviver.loading import GANRun, LSTMRun, load_gan, load_lstm
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.tasks.palindromes import PalindromeTask
