@@ -377,7 +377,7 @@ def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(
     folder = RunFolder.open(tmp_path / "run")
     assert folder.status == "running", "nobody could write how it ended"
     # What a machine that loses power may leave besides.
-    with folder.metrics_path.open("a") as file:
+    with folder.points_path("metrics").open("a") as file:
         file.write('{"step": 20, "epo')
     torn = folder.checkpoints / ".step-000020.part"
     torn.mkdir()

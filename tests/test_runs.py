@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from reviver.runs.checkpoint import (
 )
 from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.files import replacing, replacing_folder, write_json, write_text
-from reviver.runs.folder import SCHEMA, MetricsWriter, RunFolder, refuse_existing
+from reviver.runs.folder import SCHEMA, PointsWriter, RunFolder, refuse_existing
 from reviver.runs.randomness import stream
 from reviver.runs.session import open_run, training_session
 
@@ -176,10 +177,10 @@ def test_a_status_is_written_at_once(folder: RunFolder) -> None:
 # Metrics
 
 
-def write_points(folder: RunFolder, *points: dict[str, Any]) -> MetricsWriter:
-    writer = MetricsWriter(folder)
+def write_points(folder: RunFolder, *points: dict[str, Any]) -> PointsWriter:
+    writer = PointsWriter(folder)
     for point in points:
-        writer.write(point)
+        writer.write("metrics", point)
     writer.sync()
     writer.close()
     return writer
@@ -188,10 +189,10 @@ def write_points(folder: RunFolder, *points: dict[str, Any]) -> MetricsWriter:
 def test_metrics_come_back_as_they_were_written(folder: RunFolder) -> None:
     assert folder.read_metrics() == []
     points = [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 1e-300, "note": "größer"}]
-    assert write_points(folder, *points).count == 2
+    assert write_points(folder, *points).counts == {"metrics": 2}
     assert folder.read_metrics() == points
     writer = write_points(folder, {"step": 3, "loss": 1.0})
-    assert writer.count == 3
+    assert writer.counts == {"metrics": 3}
     assert folder.read_metrics() == [*points, {"step": 3, "loss": 1.0}]
     assert list((folder.path / "tensorboard").glob("events.out.tfevents.*"))
 
@@ -205,43 +206,44 @@ def test_numbers_that_json_cannot_hold_become_null(value: float, folder: RunFold
 @pytest.mark.parametrize("torn", ["{", '{"step": 3, "lo', '{"step": 3}', "\0\0\0", "ÿ"])
 def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
     write_points(folder, {"step": 1}, {"step": 2})
-    with folder.metrics_path.open("a") as file:
+    with folder.points_path("metrics").open("a") as file:
         file.write(torn)
     assert folder.read_metrics() == [{"step": 1}, {"step": 2}]
-    folder.keep_metrics(2)
+    folder.keep_points("metrics", 2)
     write_points(folder, {"step": 3})
     assert folder.read_metrics() == [{"step": 1}, {"step": 2}, {"step": 3}]
 
 
 @pytest.mark.parametrize("damaged", ["{", "", "3", "[1]", "[" * 100_000, "\0"])
 def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
-    folder.metrics_path.write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
+    folder.points_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 2 is damaged; remove that line or train again"):
         folder.read_metrics()
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_keep_metrics_cuts_what_came_after(count: int, folder: RunFolder) -> None:
+def test_keep_points_cuts_what_came_after(count: int, folder: RunFolder) -> None:
     write_points(folder, {"step": 1}, {"step": 2}, {"step": 3})
-    folder.keep_metrics(count)
+    folder.keep_points("metrics", count)
     assert [point["step"] for point in folder.read_metrics()] == [1, 2, 3][:count]
     assert not leftovers(folder.path)
 
 
-def test_keep_metrics_tells_when_lines_are_missing(folder: RunFolder) -> None:
+def test_keep_points_tells_when_lines_are_missing(folder: RunFolder) -> None:
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 0 lines where the checkpoint knows 1; .* damaged"):
-        folder.keep_metrics(1)
+        folder.keep_points("metrics", 1)
     write_points(folder, {"step": 1}, {"step": 2})
-    before = folder.metrics_path.read_bytes()
+    before = folder.points_path("metrics").read_bytes()
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 2 lines where the checkpoint knows 3; .* damaged"):
-        folder.keep_metrics(3)
-    assert folder.metrics_path.read_bytes() == before
+        folder.keep_points("metrics", 3)
+    assert folder.points_path("metrics").read_bytes() == before
 
 
 # The lock
 
 HOLDER = """
 import sys
+import time
 from reviver.runs.folder import RunFolder
 
 with RunFolder.open(sys.argv[1]).locked():
@@ -415,12 +417,12 @@ from reviver.runs.checkpoint import TrainingState, save_checkpoint
 
 network = torch.nn.Linear(30, 30)
 state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())}, step=1)
-save_checkpoint(Path(sys.argv[1]), state, 0)
+save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 state.step = 2
 try:
-    save_checkpoint(Path(sys.argv[1]), state, 0)
+    save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0})
 except RunFolderError as error:
     print(error)
 """
@@ -494,9 +496,9 @@ def assert_same_state(first: TrainingState, second: TrainingState) -> None:
 def test_a_checkpoint_brings_back_all_of_the_state(tmp_path: Path) -> None:
     state = small_state()
     state.epoch, state.seconds = 7, 12.5
-    save_checkpoint(tmp_path, state, 42)
+    save_checkpoint(tmp_path, state, {"metrics": 42})
     fresh = small_state(seed=1)
-    assert restore_checkpoint(tmp_path, fresh) == 42
+    assert restore_checkpoint(tmp_path, fresh) == {"metrics": 42}
     assert_same_state(state, fresh)
     for one in (state, fresh):
         update(one)
@@ -507,8 +509,8 @@ def test_a_checkpoint_brings_back_all_of_the_state(tmp_path: Path) -> None:
 def test_the_first_update_can_be_saved_before_it_is_made(tmp_path: Path) -> None:
     network = nn.Linear(2, 2)
     state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())})
-    save_checkpoint(tmp_path, state, 0)
-    assert restore_checkpoint(tmp_path, state) == 0
+    save_checkpoint(tmp_path, state, {"metrics": 0})
+    assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
 
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path: Path) -> None:
@@ -553,7 +555,7 @@ DAMAGES.remove(("last.json", remove))  # without a pointer there is no checkpoin
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_a_damaged_checkpoint_is_told(name: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), 0)
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     damage(tmp_path / name)
     with pytest.raises(RunFolderError, match=f"{Path(name).name}: .* damaged, restore it or train again") as caught:
         restore_checkpoint(tmp_path, small_state())
@@ -562,14 +564,14 @@ def test_a_damaged_checkpoint_is_told(name: str, damage: Callable[[Path], None],
 
 @pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
 def test_a_pointer_that_is_no_step_is_told(pointer: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), 0)
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     (tmp_path / "last.json").write_text(pointer)
     with pytest.raises(RunFolderError, match=r"last\.json: points at step .*; the file is damaged"):
         restore_checkpoint(tmp_path, small_state())
 
 
 def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), 0)
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     shutil.rmtree(tmp_path / "step-000002")
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
         restore_checkpoint(tmp_path, small_state())
@@ -580,7 +582,7 @@ def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
     [{"epoch": "x"}, {"epoch": None}, {"extra": 3}, {"seconds": "long"}, {"metrics_count": None}, {"batch": [1]}],
 )
 def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), 0)
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     path = tmp_path / "step-000002" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*; the checkpoint is damaged"):
@@ -589,7 +591,7 @@ def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Pat
 
 @pytest.mark.parametrize("key", ["epoch", "batch", "step", "seconds", "metrics_count", "extra"])
 def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), 0)
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     path = tmp_path / "step-000002" / "state.json"
     position = json.loads(path.read_text())
     del position[key]
@@ -599,7 +601,7 @@ def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), 0)
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     with pytest.raises(RunFolderError, match=r"step-000002: its weights do not fit the network of run\.json") as caught:
         load_networks(tmp_path / "step-000002", {"network": nn.Linear(3, 5)})
     assert "\n" not in str(caught.value)
@@ -608,7 +610,7 @@ def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), 0)
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
         restore_checkpoint(tmp_path, small_state())
@@ -625,17 +627,17 @@ def test_old_checkpoints_are_removed_but_not_the_best(tmp_path: Path) -> None:
         state.step = step
         if step == 10:
             save_best(tmp_path, 7, weights)
-        save_checkpoint(tmp_path, state, 0)
+        save_checkpoint(tmp_path, state, {"metrics": 0})
     assert steps_on_disk(tmp_path) == [7, 30, 40]
     assert find_checkpoint(tmp_path, "best").name == "step-000007"
     assert find_checkpoint(tmp_path, "last").name == "step-000040"
     save_best(tmp_path, 40, weights)  # the best is the last: it stays complete
     prune_checkpoints(tmp_path)
     assert steps_on_disk(tmp_path) == [30, 40]
-    assert restore_checkpoint(tmp_path, small_state()) == 0
+    assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
     for step in (50, 60, 70):
         state.step = step
-        save_checkpoint(tmp_path, state, 0)
+        save_checkpoint(tmp_path, state, {"metrics": 0})
     assert steps_on_disk(tmp_path) == [40, 60, 70]
 
 
@@ -643,7 +645,7 @@ def test_the_newest_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
     state = small_state()
     for step in (999_998, 999_999, 1_000_000, 1_000_001):
         state.step = step
-        save_checkpoint(tmp_path, state, 0)
+        save_checkpoint(tmp_path, state, {"metrics": 0})
     assert steps_on_disk(tmp_path) == [1_000_000, 1_000_001]
 
 
@@ -651,7 +653,7 @@ def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = small_state()
-    save_checkpoint(tmp_path, state, 5)
+    save_checkpoint(tmp_path, state, {"metrics": 5})
     saved = small_state()
     update(state)
 
@@ -660,10 +662,10 @@ def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
 
     monkeypatch.setattr(checkpoint, "write_json", fail)
     with pytest.raises(Failure):
-        save_checkpoint(tmp_path, state, 6)
+        save_checkpoint(tmp_path, state, {"metrics": 6})
     monkeypatch.undo()
     fresh = small_state(seed=1)
-    assert restore_checkpoint(tmp_path, fresh) == 5
+    assert restore_checkpoint(tmp_path, fresh) == {"metrics": 5}
     assert_same_state(saved, fresh)
 
 
@@ -736,11 +738,44 @@ def test_only_a_resumed_session_calls_on_resume(folder: RunFolder) -> None:
 def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:
     state = small_state()
     state.seconds = 1000.0
-    save_checkpoint(folder.checkpoints, state, 0)
+    save_checkpoint(folder.checkpoints, state, {"metrics": 0})
     with training_session(folder, small_state(), total=1, description="", progress=False) as session:
         assert session.seconds >= 1000.0
         session.save()
     assert state.seconds <= json.loads((folder.checkpoints / "step-000002" / "state.json").read_text())["seconds"]
+
+
+def test_scores_are_points_in_a_file_of_their_own_and_kept_as_the_metrics_are(folder: RunFolder) -> None:
+    state = small_state()
+    session_of = {"total": 1, "description": "", "progress": False, "files": ("metrics", "scores")}
+    with training_session(folder, state, **session_of) as session:
+        session.log(loss=0.5)
+        session.log_scores(fid=3.5, floor={"fid": 2.0})
+        session.save()
+        session.log_scores(fid=2.5)  # after the last checkpoint
+    assert [point["fid"] for point in folder.read_points("scores")] == [3.5, 2.5]
+    with training_session(folder, state, **session_of) as session:
+        assert folder.read_points("scores") == [{"step": 2, "fid": 3.5, "floor": {"fid": 2.0}}]
+        assert len(folder.read_metrics()) == 1
+        session.log_scores(fid=2.25)
+        session.save()
+    assert [point["fid"] for point in folder.read_points("scores")] == [3.5, 2.25]
+    assert restore_checkpoint(folder.checkpoints, state, ("metrics", "scores")) == {"metrics": 1, "scores": 2}
+    with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*other_count"):
+        restore_checkpoint(folder.checkpoints, state, ("other",))
+
+
+def test_seconds_of_scoring_are_not_those_of_training(folder: RunFolder) -> None:
+    for times in (1, 2):
+        with training_session(folder, small_state(), total=1, description="", progress=False) as session:
+            before = session.seconds
+            with session.scoring():
+                time.sleep(0.3)
+            assert session.seconds - before < 0.2
+            assert session.seconds >= before
+        record = RunFolder.open(folder.path).record
+        assert 0.3 * times <= record["scoring_seconds"] < 0.3 * times + 0.2
+        assert record["seconds"] < 0.2
 
 
 def test_more_epochs_are_written_into_the_record(folder: RunFolder) -> None:

@@ -206,7 +206,9 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
 def _read_metrics(folder: RunFolder) -> Metrics:
     metrics = folder.read_metrics()
     if not metrics:
-        raise RunFolderError(f"{folder.metrics_path}: holds no point; train again, or with a smaller log_every")
+        raise RunFolderError(
+            f"{folder.points_path('metrics')}: holds no point; train again, or with a smaller log_every"
+        )
     return metrics
 
 

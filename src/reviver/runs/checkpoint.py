@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,8 @@ class TrainingState:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(folder: Path, state: TrainingState, metrics_count: int) -> None:
-    """Save `state` under `folder` and point `last` at it."""
+def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int]) -> None:
+    """Save `state` under `folder` and point `last` at it; `counts` are the lines of each file of points."""
     training: dict[str, Tensor] = {}
     for name, optimizer in state.optimizers.items():
         for index, values in optimizer.state_dict()["state"].items():
@@ -68,7 +68,7 @@ def save_checkpoint(folder: Path, state: TrainingState, metrics_count: int) -> N
         "batch": state.batch,
         "step": state.step,
         "seconds": state.seconds,
-        "metrics_count": metrics_count,
+        **{f"{name}_count": count for name, count in counts.items()},
         "extra": state.extra,
     }
     with replacing_folder(_step_folder(folder, state.step)) as temporary:
@@ -79,8 +79,10 @@ def save_checkpoint(folder: Path, state: TrainingState, metrics_count: int) -> N
     prune_checkpoints(folder)
 
 
-def restore_checkpoint(folder: Path, state: TrainingState) -> int | None:
-    """Bring `state` back to what `last` points at; returns how many metrics lines were known then.
+def restore_checkpoint(
+    folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)
+) -> dict[str, int] | None:
+    """Bring `state` back to what `last` points at; returns how many lines each file of points in `names` had then.
 
     None means that there is no checkpoint yet: training starts at its beginning.
 
@@ -110,7 +112,7 @@ def restore_checkpoint(folder: Path, state: TrainingState) -> int | None:
         state.seconds = float(position["seconds"])
         state.extra.clear()
         state.extra.update(position["extra"])
-        return int(position["metrics_count"])
+        return {name: int(position[f"{name}_count"]) for name in names}
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RunFolderError(
             f"{path}: does not fit this run ({_first_line(error)}); the checkpoint is damaged, train again"

@@ -2,10 +2,11 @@
 
 run.json        settings, seed, versions, hardware, command, status
 metrics.jsonl   one line a point
+scores.jsonl    the same of a GAN's scores, where they are taken while training
 checkpoints/    see checkpoint.py
 samples/        images drawn while training
 figures/        drawn from the above
-tensorboard/    the metrics again, for TensorBoard
+tensorboard/    the points again, for TensorBoard
 run.lock        held by the process that is training
 """
 
@@ -17,7 +18,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -126,10 +127,9 @@ class RunFolder:
         """Where figures are."""
         return self.path / "figures"
 
-    @property
-    def metrics_path(self) -> Path:
-        """The metrics file."""
-        return self.path / "metrics.jsonl"
+    def points_path(self, name: str) -> Path:
+        """The file of the points called `name`: metrics, or scores."""
+        return self.path / f"{name}.jsonl"
 
     def save_record(self, **changes: Any) -> None:
         """Write run.json with `changes`."""
@@ -156,14 +156,19 @@ class RunFolder:
         self.save_record(status=status, updated=_now(), **changes)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All points of the metrics file; a last line that a crash tore is left out.
+        """All points of the metrics, see `read_points`."""
+        return self.read_points("metrics")
+
+    def read_points(self, name: str) -> list[dict[str, Any]]:
+        """All points of a file; a last line that a crash tore is left out.
 
         Raises:
             RunFolderError: if another line is damaged.
         """
-        if not self.metrics_path.is_file():
+        path = self.points_path(name)
+        if not path.is_file():
             return []
-        lines = self.metrics_path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         points = []
         for number, line in enumerate(lines[:-1], start=1):
             try:
@@ -171,19 +176,20 @@ class RunFolder:
             except (ValueError, RecursionError):
                 point = None
             if not isinstance(point, dict):
-                raise RunFolderError(f"{self.metrics_path}: line {number} is damaged; remove that line or train again")
+                raise RunFolderError(f"{path}: line {number} is damaged; remove that line or train again")
             points.append(point)
         return points
 
-    def keep_metrics(self, count: int) -> None:
-        """Cut the metrics file back to its first `count` lines: what was known when a checkpoint was saved."""
-        text = self.metrics_path.read_text(encoding="utf-8", errors="replace") if self.metrics_path.is_file() else ""
+    def keep_points(self, name: str, count: int) -> None:
+        """Cut a file of points back to its first `count` lines: what was known when a checkpoint was saved."""
+        path = self.points_path(name)
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         lines = text.split("\n")[:-1]
         if len(lines) < count:
             raise RunFolderError(
-                f"{self.metrics_path}: has {len(lines)} lines where the checkpoint knows {count}; the file is damaged, train again"
+                f"{path}: has {len(lines)} lines where the checkpoint knows {count}; the file is damaged, train again"
             )
-        write_text(self.metrics_path, "".join(line + "\n" for line in lines[:count]))
+        write_text(path, "".join(line + "\n" for line in lines[:count]))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -205,42 +211,52 @@ class RunFolder:
             yield
 
 
-class MetricsWriter:
-    """Appends points to metrics.jsonl and to TensorBoard event files."""
+class PointsWriter:
+    """Appends points to files such as metrics.jsonl and to TensorBoard event files.
 
-    def __init__(self, folder: RunFolder, resumed_step: int | None = None) -> None:
+    Attributes:
+        counts: the lines of each file.
+    """
+
+    def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), resumed_step: int | None = None) -> None:
         from tensorboardX import SummaryWriter
 
-        self.count = len(folder.read_metrics())
-        self._path = folder.metrics_path
-        with explained(self._path):
-            self._file = self._path.open("a", encoding="utf-8")
+        self.counts = {name: len(folder.read_points(name)) for name in names}
+        self._folder = folder
+        with explained(folder.path):
+            self._files = {name: folder.points_path(name).open("a", encoding="utf-8") for name in names}
             purge_step = None if resumed_step is None else resumed_step + 1
             self._tensorboard = SummaryWriter(str(folder.path / "tensorboard"), purge_step=purge_step)
 
-    def write(self, point: Mapping[str, Any]) -> None:
-        """Append one point; `step` is its place on TensorBoard's axis. Numbers that are not finite become null."""
+    def write(self, name: str, point: Mapping[str, Any]) -> None:
+        """Append one point to the file `name`; numbers that are not finite become null.
+
+        `step` is its place on TensorBoard's axis.
+        """
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in point.items()
         }
-        with explained(self._path):
-            self._file.write(json.dumps(clean, allow_nan=False) + "\n")
-            self._file.flush()
-            for name, value in clean.items():
+        with explained(self._folder.points_path(name)):
+            self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
+            self._files[name].flush()
+            for key, value in clean.items():
                 if isinstance(value, float):
-                    self._tensorboard.add_scalar(name, value, point["step"])
-        self.count += 1
+                    self._tensorboard.add_scalar(key, value, point["step"])
+        self.counts[name] += 1
 
     def sync(self) -> None:
         """Make what was written durable."""
-        with explained(self._path):
-            os.fsync(self._file.fileno())
+        for name, file in self._files.items():
+            with explained(self._folder.points_path(name)):
+                os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Close both files."""
-        with explained(self._path):
-            self._file.close()
+        """Close all files."""
+        for name, file in self._files.items():
+            with explained(self._folder.points_path(name)):
+                file.close()
+        with explained(self._folder.path):
             self._tensorboard.close()
 
 

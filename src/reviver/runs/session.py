@@ -8,7 +8,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,25 +20,25 @@ from torch import Tensor
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DivergenceError, Interrupted
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
-from reviver.runs.folder import MetricsWriter, RunFolder
+from reviver.runs.folder import PointsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
 
 
 class Session:
     """One session of a run. Made by `training_session`."""
 
-    def __init__(self, folder: RunFolder, state: TrainingState, metrics: MetricsWriter, progress: ProgressBar) -> None:
+    def __init__(self, folder: RunFolder, state: TrainingState, points: PointsWriter, progress: ProgressBar) -> None:
         self.folder = folder
         self.state = state
         self.progress = progress
-        self._metrics = metrics
+        self._points = points
         self._stop_signal: int | None = None
         self._seconds_before = state.seconds
         self._started = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Seconds of training in all sessions of this run."""
+        """Seconds of training in all sessions of this run, without those of scoring."""
         return self._seconds_before + time.perf_counter() - self._started
 
     @property
@@ -48,7 +48,21 @@ class Session:
 
     def log(self, **point: Any) -> None:
         """Append a point to the metrics, with its step and the seconds of training so far."""
-        self._metrics.write({"step": self.state.step, **point, "seconds": round(self.seconds, 3)})
+        self._points.write("metrics", {"step": self.state.step, **point, "seconds": round(self.seconds, 3)})
+
+    def log_scores(self, **point: Any) -> None:
+        """Append a point to the scores, with its step."""
+        self._points.write("scores", {"step": self.state.step, **point})
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Count the seconds of what is done inside as those of scoring, not of training; run.json has their sum."""
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        self._started += seconds
+        before = self.folder.record.get("scoring_seconds", 0.0)
+        self.folder.save_record(scoring_seconds=round(before + seconds, 3))
 
     def save(self) -> None:
         """Save a checkpoint.
@@ -60,8 +74,8 @@ class Session:
             if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
                 raise DivergenceError(f"step {self.state.step}: a weight of the {name} is not finite; {self.advice()}")
         self.state.seconds = self.seconds
-        self._metrics.sync()
-        save_checkpoint(self.folder.checkpoints, self.state, self._metrics.count)
+        self._points.sync()
+        save_checkpoint(self.folder.checkpoints, self.state, self._points.counts)
 
     def stop(self) -> None:
         """Save, then leave the loop with `Interrupted`."""
@@ -121,22 +135,24 @@ def training_session(
     unit: str = "epochs",
     description: str,
     progress: bool,
+    files: Sequence[str] = ("metrics",),
     on_resume: Callable[[], None] = lambda: None,
 ) -> Iterator[Session]:
     """Open a session on `folder`; `state` is brought to its last checkpoint, if it has one, then `on_resume` is called.
 
-    The loop reports its progress in `unit`s, of which there are `total`.
+    The loop reports its progress in `unit`s, of which there are `total`, and writes the `files` of points.
     """
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
-        metrics_count = restore_checkpoint(folder.checkpoints, state)
-        folder.keep_metrics(metrics_count or 0)
-        if metrics_count is not None:
+        counts = restore_checkpoint(folder.checkpoints, state, files)
+        for name in files:
+            folder.keep_points(name, 0 if counts is None else counts[name])
+        if counts is not None:
             on_resume()
-        metrics = MetricsWriter(folder, None if metrics_count is None else state.step)
-        stack.callback(metrics.close)
+        points = PointsWriter(folder, files, None if counts is None else state.step)
+        stack.callback(points.close)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
-        session = Session(folder, state, metrics, bar)
+        session = Session(folder, state, points, bar)
         stack.enter_context(session._saving_signals())
         folder.set_status("running")
         try:
