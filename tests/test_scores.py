@@ -158,7 +158,9 @@ def cache_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture(scope="module")
 def small() -> Reference:
-    return load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
+    made = load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
+    assert len(made.originals.features) == 600  # which are kept from now on, too
+    return made
 
 
 def noisy(amount: float) -> Tensor:
@@ -466,8 +468,8 @@ WRONG = {
     "gan score digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
     "gan score digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
     "gan score digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
-    "gan score own": "run: it learned 'idx', which the digit classifier does not know, so no score is available; if",
-    "gan score colour": r"run: it draws images of \[3, 8, 8\], and extractors know grey images of \[1, 28, 28\] only, so no",
+    "gan score own": "data: the digit classifier does not know 'idx', so no score is available; if the data have",
+    "gan score colour": r"data: extractors know grey images of \[1, 28, 28\] only, not \[3, 8, 8\], so no score",
     "gan extractor --out notes.txt --data idx": "out: notes.txt exists already and is never overwritten",
     "gan extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
     "gan extractor --out x --data unlabelled": "data: unlabelled has no test images to compare with; put t10k-images",

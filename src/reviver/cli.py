@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ConfigError.exit_code
     try:
         request = parse(arguments)
+        if request.options.get("quiet"):
+            logging.getLogger("reviver").setLevel(logging.WARNING)
         COMMANDS[request.command](request)
         if sys.stdout is not None:  # closed by whoever started us
             sys.stdout.flush()
@@ -346,8 +348,8 @@ def gan_score(request: Request) -> None:
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
     learned = run.folder.record.get("data", {}).get("sha256")
     extractor, train, test = choose_data(run.config.data, run.generator.image_shape, options.extractor, learned)
-    check_size(options.n, train)
-    reference = load_reference(options.n, extractor, train, test, progress=not options.quiet)
+    check_size("n", options.n, train)
+    reference = load_reference(options.n, extractor, train, test)
     images, _ = draw_samples(run.generator, options.n, seed)
     scores = score_images(images, reference)
     lines = [f"{options.run}, seed {seed}", *describe(scores)]

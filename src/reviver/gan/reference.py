@@ -8,6 +8,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -31,7 +32,7 @@ NUM_SEARCHED = 1000
 """Q, the most images whose nearest training images are searched."""
 MAX_DRAWS = 4
 """Disjoint draws of N training images that the floor is the mean of, as far as there are so many images."""
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,17 @@ class Target(NamedTuple):
     """Of the training data, by its labels, [K]."""
 
 
+class Originals(NamedTuple):
+    """The training images, among which the nearest to a sample is searched, and how near test images come to them."""
+
+    features: Tensor
+    """[T, D] float32"""
+    nearest_pixels: Tensor
+    """Distances of test images to their nearest training images, [Q]."""
+    nearest_features: Tensor
+    """The same by features, [Q]."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """All that samples of one data set are compared with.
@@ -77,9 +89,8 @@ class Reference:
     Attributes:
         data: what the images are called.
         n: N, for which floor and ceiling hold.
-        train_images: bytes [T, C, H, W].
-        train_features: [T, D] float32.
-        nearest_pixels, nearest_features: distances of test images to their nearest training images, [Q].
+        key: what names the data and the extractor in the cache.
+        train_images, test_images: bytes [T, C, H, W], [M, C, H, W].
         floor: what N training images score, mean over `len(floor_fids)` disjoint draws; its classes are of all.
         floor_fids: the FID of each draw.
         ceiling: what N images of uniform noise score.
@@ -88,14 +99,23 @@ class Reference:
     data: str
     extractor: Extractor
     n: int
+    key: str
     target: Target
     train_images: Tensor
-    train_features: Tensor
-    nearest_pixels: Tensor
-    nearest_features: Tensor
+    test_images: Tensor
     floor: Comparison
     floor_fids: tuple[float, ...]
     ceiling: Comparison
+
+    @cached_property
+    def originals(self) -> Originals:
+        """What samples are compared with one by one; a training does without."""
+
+        def look() -> dict[str, Tensor]:
+            _log.info("looking at the %d training images once, for this and later scores", len(self.train_images))
+            return _look_at_originals(self)
+
+        return Originals(**cached(f"scores-{self.key}-originals", look))
 
 
 def load_reference(
@@ -103,8 +123,6 @@ def load_reference(
     extractor: Extractor | None = None,
     train: ImageSet | None = None,
     test: ImageSet | None = None,
-    *,
-    progress: bool = False,
 ) -> Reference:
     """Return what `n` samples are compared with: MNIST seen by the pinned classifier by default.
 
@@ -116,26 +134,24 @@ def load_reference(
     """
     extractor = extractor or Extractor.pinned()
     train, test = train or load_mnist("train"), test or load_mnist("test")
-    check_size(n, train)
+    check_size("n", n, train)
     shares = class_shares(train, extractor)
     content = {"train": train.images, "classes": shares, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
 
     def look() -> dict[str, Tensor]:
-        if progress:
-            _log.info("looking at the %d real images once, for this and later scores", len(train.images))
-        return _look(extractor, train, test)
+        _log.info("looking at the %d test images once, for this and later scores", len(test.images))
+        return _look_at_test(extractor, test)
 
     seen = cached(f"scores-{key}", look)
-    features = seen["test_features"].double()
-    target = Target(features, distances.moments(features), float(seen["test_kernel_mean"]), seen["test_radii"], shares)
+    features = seen["features"].double()
+    target = Target(features, distances.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
 
     def frame() -> dict[str, Tensor]:
         draws = torch.randperm(len(train.images), generator=stream(0, "floor")).split(n)
         draws = [chosen for chosen in draws if len(chosen) == n][:MAX_DRAWS]
-        if progress:
-            _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(draws), n, n)
-        floors = [compare(Seen(seen["train_features"][one], seen["train_classes"][one]), target) for one in draws]
+        _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(draws), n, n)
+        floors = [compare(extractor.look(train.images[chosen]), target) for chosen in draws]
         # each pixel a byte, evenly
         noise = torch.randint(0, 256, (n, *train.image_shape), generator=stream(0, "ceiling"), dtype=torch.uint8)
         fids = torch.tensor([one.fid for one in floors], dtype=torch.float64)
@@ -147,11 +163,10 @@ def load_reference(
         train.name,
         extractor,
         n,
+        key,
         target,
         train.images,
-        seen["train_features"],
-        seen["nearest_pixels"],
-        seen["nearest_features"],
+        test.images,
         _unpack("floor", framed),
         tuple(framed["floor_fids"].tolist()),
         _unpack("ceiling", framed),
@@ -169,21 +184,7 @@ def choose_data(
         ConfigError: if there is none for such images, said with what can be done.
         DataError: if the extractor or the images cannot be read, or the images are not those that the run learned.
     """
-    if image_shape != IMAGE_SHAPE:
-        raise ConfigError(
-            f"run: it draws images of {list(image_shape)}, and extractors know grey images of {list(IMAGE_SHAPE)} only, "
-            "so no score (FID, KID, precision, recall, density, coverage, classes, nearest images) is available; "
-            "look at reviver gan sample"
-        )
-    if extractor_path is not None:
-        extractor = Extractor.read(Path(extractor_path))
-    elif data == "mnist":
-        extractor = Extractor.pinned()
-    else:
-        raise ConfigError(
-            f"run: it learned {data!r}, which the digit classifier does not know, so no score is available; if the data "
-            "have labels, train an extractor with reviver gan extractor and give it as --extractor"
-        )
+    extractor = choose_extractor(data, image_shape, extractor_path)
     train = load_images(data)
     if sha256 not in (None, hashlib.sha256(train.images.contiguous().numpy().data).hexdigest()):
         raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
@@ -191,9 +192,31 @@ def choose_data(
     return extractor, train, load_test_images(data)
 
 
-def check_size(n: int, train: ImageSet) -> None:
+def choose_extractor(data: str, image_shape: tuple[int, ...], path: str | None = None) -> Extractor:
+    """Return what looks at images of a shape (C, H, W) that were learned from `data`: the extractor at `path`, if given.
+
+    Raises:
+        ConfigError: if there is none for such images, said with what can be done.
+        DataError: if the file is no extractor.
+    """
+    if image_shape != IMAGE_SHAPE:
+        raise ConfigError(
+            f"data: extractors know grey images of {list(IMAGE_SHAPE)} only, not {list(image_shape)}, so no score (FID, "
+            "KID, precision, recall, density, coverage, classes, nearest images) is available; look at the samples"
+        )
+    if path is not None:
+        return Extractor.read(Path(path))
+    if data == "mnist":
+        return Extractor.pinned()
+    raise ConfigError(
+        f"data: the digit classifier does not know {data!r}, so no score is available; if the data have labels, train an "
+        "extractor with reviver gan extractor and give it as --extractor"
+    )
+
+
+def check_size(name: str, n: int, train: ImageSet) -> None:
     """Refuse a number of samples for which there are no k neighbours, or not as many training images as a floor."""
-    check_whole("n", n, minimum=K_NEAREST + 1, maximum=len(train.images))
+    check_whole(name, n, minimum=K_NEAREST + 1, maximum=len(train.images))
 
 
 def class_shares(train: ImageSet, extractor: Extractor) -> Tensor:
@@ -239,21 +262,22 @@ def find_nearest(images: Tensor, features: Tensor, train_images: Tensor, train_f
     return [pixels, lengths / 255, *distances.nearest(features, train_features)]
 
 
-def _look(extractor: Extractor, train: ImageSet, test: ImageSet) -> dict[str, Tensor]:
-    """What does not depend on the number of samples."""
-    seen_train, seen_test = extractor.look(train.images), extractor.look(test.images)
-    features = seen_test.features.double()
-    chosen = torch.randperm(len(features), generator=stream(0, "searched"))[:NUM_SEARCHED]
-    found = find_nearest(test.images[chosen], seen_test.features[chosen], train.images, seen_train.features)
+def _look_at_test(extractor: Extractor, test: ImageSet) -> dict[str, Tensor]:
+    seen = extractor.look(test.images)
+    features = seen.features.double()
     return {
-        "train_features": seen_train.features,
-        "train_classes": seen_train.classes,
-        "test_features": seen_test.features,
-        "test_kernel_mean": torch.tensor(distances.kernel_mean(features), dtype=torch.float64),
-        "test_radii": distances.squared_radii(features, K_NEAREST),
-        "nearest_pixels": found[1],
-        "nearest_features": found[3],
+        "features": seen.features,
+        "kernel_mean": torch.tensor(distances.kernel_mean(features), dtype=torch.float64),
+        "radii": distances.squared_radii(features, K_NEAREST),
     }
+
+
+def _look_at_originals(reference: Reference) -> dict[str, Tensor]:
+    features = reference.extractor.look(reference.train_images).features
+    test_features = reference.target.features.float()
+    chosen = torch.randperm(len(test_features), generator=stream(0, "searched"))[:NUM_SEARCHED]
+    found = find_nearest(reference.test_images[chosen], test_features[chosen], reference.train_images, features)
+    return {"features": features, "nearest_pixels": found[1], "nearest_features": found[3]}
 
 
 def _mean(comparisons: Sequence[Comparison]) -> Comparison:

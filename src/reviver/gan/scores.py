@@ -76,17 +76,7 @@ class Scores:
     @property
     def warning(self) -> str | None:
         """What is wrong with the samples, and what to try, if they are collapsed."""
-        if not is_collapsed(self.samples, self.floor):
-            return None
-        if self.samples.spacing < REPEATED_SPACING * self.floor.spacing:
-            return (
-                "collapsed: the samples repeat few images; try a small --batch_norm_eps (1e-5), --batch_size 64, a "
-                "smaller --learning_rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
-            )
-        return (
-            "collapsed or hardly trained: the samples show little of the data's variety; train for more epochs, and if "
-            "that does not raise coverage try a smaller --learning_rate or another --seed"
-        )
+        return warn(self.samples, self.floor)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -123,10 +113,10 @@ def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = 
     if tuple(images.shape) != (reference.n, *reference.train_images.shape[1:]):
         wanted = [reference.n, *reference.train_images.shape[1:]]
         raise DataError(f"images: shape {list(images.shape)} does not fit; this reference is for {wanted}")
-    pixels = to_pixels(images)
+    pixels, originals = to_pixels(images), reference.originals
     seen = reference.extractor.look(pixels)
     found = find_nearest(
-        pixels[:NUM_SEARCHED], seen.features[:NUM_SEARCHED], reference.train_images, reference.train_features
+        pixels[:NUM_SEARCHED], seen.features[:NUM_SEARCHED], reference.train_images, originals.features
     )
     return Scores(
         n=reference.n,
@@ -140,8 +130,8 @@ def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = 
         floor_fids=reference.floor_fids,
         ceiling=reference.ceiling,
         searched=len(found[0]),
-        nearest_pixels=_distances(found[0], found[1], reference.nearest_pixels),
-        nearest_features=_distances(found[2], found[3], reference.nearest_features),
+        nearest_pixels=_distances(found[0], found[1], originals.nearest_pixels),
+        nearest_features=_distances(found[2], found[3], originals.nearest_features),
         obeyed=None if ordered is None else _shares_obeyed(seen.classes, ordered),
     )
 
@@ -156,6 +146,21 @@ def _shares_obeyed(classes: Tensor, ordered: Tensor) -> tuple[float, ...]:
 def is_collapsed(samples: Comparison, floor: Comparison) -> bool:
     """Whether samples lack the data's variety: they cover little of it, or some classes take all."""
     return samples.coverage < COLLAPSED_COVERAGE * floor.coverage or samples.class_kl > COLLAPSED_CLASS_KL
+
+
+def warn(samples: Comparison, floor: Comparison) -> str | None:
+    """What is wrong with samples, and what to try, if they are collapsed."""
+    if not is_collapsed(samples, floor):
+        return None
+    if samples.spacing < REPEATED_SPACING * floor.spacing:
+        return (
+            "collapsed: the samples repeat few images; try a small --batch_norm_eps (1e-5), --batch_size 64, a "
+            "smaller --learning_rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
+        )
+    return (
+        "collapsed or hardly trained: the samples show little of the data's variety; train for more epochs, and if "
+        "that does not raise coverage try a smaller --learning_rate or another --seed"
+    )
 
 
 def describe(scores: Scores) -> list[str]:
