@@ -32,7 +32,7 @@ from reviver.report.settings_part import _settings_table, command_of
 from reviver.report.structure import read_layers
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
-GAN = GANConfig(epochs=1, batch_size=64, log_every=5)
+GAN = GANConfig(epochs=1, batch_size=64, log_every=5, score_every=0)
 VOID = {"img", "meta", "source", "col", "br", "link", "hr"}
 
 

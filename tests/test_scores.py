@@ -389,7 +389,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.setattr("reviver.gan.images.load_mnist", lambda part: part_of_mnist(part, 600))
         for name, data in (("digits", "mnist"), ("own", "idx"), ("plain", "unlabelled")):
-            train(GANConfig(data=data, epochs=1, batch_size=100), name, device="cpu")
+            train(GANConfig(data=data, epochs=1, batch_size=100, score_every=0), name, device="cpu")
         train(GANConfig(data="colour.npz", size=8, epochs=1), "colour", device="cpu")
         assert main(shlex.split("gan extractor --data idx --epochs 2 --out own.safetensors --quiet")) == 0
     return folder

@@ -22,10 +22,20 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+class StderrHandler(logging.Handler):
+    """Writes to what `sys.stderr` is by then: a progress bar takes its place, so that lines come above the bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        if sys.stderr is not None:  # closed by whoever started us
+            with contextlib.suppress(OSError, ValueError):
+                print(self.format(record), file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(format="%(message)s", handlers=[StderrHandler()], force=True)
     logging.getLogger("reviver").setLevel(logging.INFO)
     if not arguments:
         build_parser().print_help(sys.stderr)
@@ -262,14 +272,19 @@ def lstm_trace(request: Request) -> None:
 def gan_train(request: Request) -> None:
     """`reviver gan train`."""
     from reviver.gan.training import train
+    from reviver.gan.watch import describe_point
 
     options = request.options
     config, out = training_config(request, "gan", GAN_PRESETS)
     folder = train(config, out, device=options.device, resume=options.resume, progress=not options.quiet)
-    points = folder.read_metrics()
+    points, scores = folder.read_metrics(), folder.read_scores()
     seconds = folder.record["seconds"]
-    text = f"{folder.path}: {config.epochs} epochs in {seconds:.1f} s\n  grids and training.gif are in {folder.samples}"
-    show(request, {"run": str(folder.path), "seconds": seconds, "last": points[-1] if points else None}, text)
+    lines = [f"{folder.path}: {config.epochs} epochs in {seconds:.1f} s"]
+    if scores:
+        lines.append(f"  {describe_point(scores[-1])}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
+    lines.append(f"  grids and training.gif are in {folder.samples}")
+    answer = {"run": str(folder.path), "seconds": seconds, "last": points[-1] if points else None}
+    show(request, answer | {"scores": scores[-1] if scores else None}, "\n".join(lines))
 
 
 def gan_sample(request: Request) -> None:
@@ -346,8 +361,9 @@ def gan_score(request: Request) -> None:
     run = open_gan(request)
     seed = run.config.seed if options.seed is None else options.seed
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    path = options.extractor or run.config.extractor
     learned = run.folder.record.get("data", {}).get("sha256")
-    extractor, train, test = choose_data(run.config.data, run.generator.image_shape, options.extractor, learned)
+    extractor, train, test = choose_data(run.config.data, run.generator.image_shape, path, learned)
     check_size("n", options.n, train)
     reference = load_reference(options.n, extractor, train, test)
     images, _ = draw_samples(run.generator, options.n, seed)

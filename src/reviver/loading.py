@@ -56,6 +56,11 @@ class GANRun:
         """Losses and the discriminator's answers over the updates."""
         return self.folder.read_metrics()
 
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Scores that were taken while training; empty if none were."""
+        return self.folder.read_scores()
+
 
 def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> LSTMRun | GANRun:
     """Open the run folder at `path`, with the weights of its `last` or (LSTM only) its `best` checkpoint.

@@ -4,11 +4,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from reviver.config import MAX_SEED, PRECISIONS, Precision, check_choice, check_flag, check_number, check_whole
+from reviver.config import (
+    MAX_SEED,
+    PRECISIONS,
+    Precision,
+    check_choice,
+    check_flag,
+    check_number,
+    check_text,
+    check_whole,
+)
 from reviver.errors import ConfigError
 
 LOSSES = ("non-saturating", "least-squares", "hinge", "relativistic", "wasserstein")
 SCHEDULES = ("constant", "linear", "cosine")
+SCORE_EVERY = 5
+"""Epochs between two scorings where an extractor is known and nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +74,12 @@ class GANConfig:
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
     sample_every: int = 5
     """Epochs between two grids of samples from the same 25 noise vectors."""
+    score_every: int | None = None
+    """Epochs between two scorings of samples, 0: none; if not given 5 for MNIST at its own size or with `extractor`, else 0."""
+    score_samples: int = 2000
+    """N, the samples of one scoring; only scores of the same N can be compared."""
+    extractor: str | None = None
+    """File of `reviver gan extractor` that looks at the samples; if not given the digit classifier, for MNIST."""
     log_every: int = 100
     """Updates that one line of the metrics sums up, or all of an epoch if those are fewer."""
     checkpoint_every: int = 1
@@ -104,9 +121,22 @@ class GANConfig:
         check_choice("precision", self.precision, PRECISIONS)
         check_number("batch_norm_eps", self.batch_norm_eps, above=0)
         check_whole("sample_every", self.sample_every, minimum=1)
+        if self.score_every is not None:
+            check_whole("score_every", self.score_every, minimum=0)
+        check_whole("score_samples", self.score_samples, minimum=6)  # more than the k = 5 neighbours
+        if self.extractor is not None:
+            check_text("extractor", self.extractor)
         check_whole("log_every", self.log_every, minimum=1)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
         check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
+
+    @property
+    def scored_every(self) -> int:
+        """Epochs between two scorings; 0: none."""
+        if self.score_every is not None:
+            return self.score_every
+        is_known = self.extractor is not None or (self.data == "mnist" and self.size == 28)
+        return SCORE_EVERY if is_known else 0
 
     @property
     def is_penalised(self) -> bool:

@@ -22,6 +22,7 @@ from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, sq
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.presets import GANConfig
 from reviver.gan.sampling import draw
+from reviver.gan.watch import open_watch, summarise
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
@@ -190,6 +191,7 @@ def train(
         refuse_existing(out)
     data = load_images(config.data, config.size)
     num_classes = count_classes(data) if config.conditional else 0
+    watch = open_watch(config, data)
     generator, discriminator = build_networks(config, data.image_shape, num_classes)
     generator.to(chosen_device)
     discriminator.to(chosen_device)
@@ -210,13 +212,19 @@ def train(
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
     description = f"GAN {data.name}"
-    with training_session(folder, state, total=config.epochs, description=description, progress=progress) as session:
+    files = ("metrics",) if watch is None else ("metrics", "scores")
+    with training_session(
+        folder, state, total=config.epochs, description=description, progress=progress, files=files
+    ) as session:
+        session.progress.note = summarise(folder.read_scores())
         if state.step == 0:
             save_samples(folder, shown, fixed_z, epoch=0)
         while state.epoch < config.epochs:
             train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, data, config)
             if is_sampled(state.epoch, config):
                 save_samples(folder, shown, fixed_z, state.epoch)
+            if watch is not None and watch.is_due(state.epoch):
+                watch.score(session, shown)
             if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
                 session.save()
         save_animation(folder.samples, folder.samples / "training.gif")

@@ -159,6 +159,10 @@ class RunFolder:
         """All points of the metrics, see `read_points`."""
         return self.read_points("metrics")
 
+    def read_scores(self) -> list[dict[str, Any]]:
+        """All points of the scores that were taken while training, see `read_points`."""
+        return self.read_points("scores")
+
     def read_points(self, name: str) -> list[dict[str, Any]]:
         """All points of a file; a last line that a crash tore is left out.
 

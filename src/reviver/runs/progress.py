@@ -23,9 +23,14 @@ LINE_SECONDS = 10.0
 
 
 class ProgressBar:
-    """Shows how far a loop is. A context manager; `total` counts `unit`s such as epochs."""
+    """Shows how far a loop is. A context manager; `total` counts `unit`s such as epochs.
+
+    Attributes:
+        note: what is shown behind the facts of each update.
+    """
 
     def __init__(self, description: str, total: int, unit: str, *, visible: bool) -> None:
+        self.note = ""
         self._description = description
         self._total = total
         self._unit = unit
@@ -70,6 +75,7 @@ class ProgressBar:
         """Show `completed` units done, with `facts` such as the current loss."""
         if not self.due and completed < self._total:
             return
+        facts = ", ".join(text for text in (facts, self.note) if text)
         now = time.monotonic()
         self._due = now + (UPDATE_SECONDS if self._bar is not None else LINE_SECONDS)
         self._started = self._started or (now, completed)
