@@ -1,6 +1,7 @@
 """The report: built from tiny runs, the same twice, with every number in both of its files."""
 
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from reviver.gan import images
 from reviver.gan import training as gan_training
 from reviver.gan.presets import GANConfig
 from reviver.gan.training import train as train_gan
+from reviver.gan.watch import find_collapses
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.training import train as train_lstm
 from reviver.report import build
@@ -218,6 +220,50 @@ def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path
     page = Page(files.html.read_text(encoding="utf-8"))
     assert name in "".join(page.words)
     assert gather_gan(tmp_path / "gan").judgement is None
+
+
+FLOOR = {"fid": 3.5, "precision": 0.93, "recall": 0.9, "coverage": 0.71}
+POINT = {"fid": 612.3, "fid_ratio": 174.9, "precision": 0.99, "recall": 0.0, "coverage": 0.004, "floor": FLOOR}
+POINT |= {"n": 2000, "extractor": "reviver digit classifier", "extractor_sha256": "48f37b9f" * 8}
+
+
+def points_of(*warnings: str | None) -> list[dict[str, Any]]:
+    """Scores at epochs 5, 10 ... that warned so."""
+    return [POINT | {"epoch": 5 * place, "warning": text} for place, text in enumerate(warnings, start=1)]
+
+
+def test_scores_are_drawn_and_a_collapse_is_told(built: Built, tmp_path: Path) -> None:
+    shutil.copytree(built.gan.run.folder.path, tmp_path / "run")
+    points = points_of(*["collapsed: bad; try {x} --learning_rate"] * 3)
+    (tmp_path / "run" / "scores.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    gan = gather_gan(tmp_path / "run")
+    files = write_files(tmp_path, built.lstm, gan)
+    text = squeeze("".join(Page(files.html.read_text(encoding="utf-8")).words))
+    for sentence in (
+        "At the end FID is 612.3, 174.9 times the 3.5 of as many real training images, and coverage is 0.4 %, theirs 71 %",
+        "The generator is collapsed at the end, and at 2 of 3 scorings, first after epoch 10. The last one says: collapsed: bad",
+        "Shaded: collapsed. Extractor: reviver digit classifier, SHA-256 48f37b9f48f3",
+    ):
+        assert squeeze(sentence) in text
+    for ending in ("pdf", "svg", "png"):
+        assert (tmp_path / "figures" / f"gan-scores.{ending}").stat().st_size > 5000
+    assert {figure.label for figure in find(write_report(built.lstm, gan), Figure)} >= {"Figure E", "Figure F"}
+
+
+def test_a_run_that_did_not_collapse_or_came_back_is_told_so(built: Built) -> None:
+    def told(*warnings: str | None) -> str:
+        points = points_of(*warnings)
+        gan = dataclasses.replace(built.gan, scores=points, collapses=find_collapses(points))
+        return str(write_report(built.lstm, gan))
+
+    assert "collapsed" not in told(None, None)
+    assert "Figure F" in told(None, None)
+    assert "at 1 of 3 scorings, first after epoch 10, and came back." in told(None, "collapsed", None)
+
+
+def test_a_run_without_scores_shows_none(built: Built) -> None:
+    assert "Figure F" not in {figure.label for figure in find(built.report, Figure)}
+    assert not (built.out / "figures" / "gan-scores.png").exists()
 
 
 def test_runs_that_do_not_belong_together_are_refused(built: Built, tmp_path: Path) -> None:

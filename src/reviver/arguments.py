@@ -278,6 +278,7 @@ def _lstm_trace_parser() -> ArgumentParser:
 def _gan_train_parser(arguments: Sequence[str]) -> ArgumentParser:
     examples = (
         "reviver gan train --preset short --out runs/gan    a few minutes on MNIST\n"
+        "reviver gan train --score_every 1 --score_samples 10000\n"
         "reviver gan train --data photos/ --size 32 --epochs 50 --out runs/photos\n"
         "reviver gan train --out runs/photos --resume       go on after Ctrl-C"
     )
@@ -361,7 +362,7 @@ def _gan_score_parser() -> ArgumentParser:
         "--extractor",
         type=str,
         metavar="FILE",
-        help="What looks at the images, from reviver gan extractor; by default the digit classifier, for MNIST.",
+        help="What looks at the images, from reviver gan extractor; by default the run's own, or the digit classifier for MNIST.",
     )
     parser.add_argument(
         "--out",

@@ -12,7 +12,9 @@ from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reviver.errors import ConfigError
 from reviver.runs.files import explained, replacing
@@ -70,6 +72,15 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(content, format=kind, metadata=dates[kind])
     with replacing(path) as temporary:
         temporary.write_bytes(content.getvalue())
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, or at these alone where it is long, in plain numbers."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 400 else (1.0,), numticks=12))
+    axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=100))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009")))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _format_of(path: Path) -> str:

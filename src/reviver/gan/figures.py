@@ -1,4 +1,4 @@
-"""Figures of the GAN: grids of samples, a walk through latent space, losses over training.
+"""Figures of the GAN: grids of samples, a walk through latent space, losses and scores over training.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -9,12 +9,24 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, plain_log_ticks, styled
 from reviver.gan.grids import tile
 from reviver.gan.images import to_pixels
+
+FID_STYLE = {"fid": ("#222222", "o")}
+SHARE_STYLES = {
+    "precision": (TRAIN_COLOR, "o"),
+    "recall": (VALIDATION_COLOR, "s"),
+    "coverage": ("#7a3f9d", "^"),
+}
+
+SHADE = "#eeeeee"
 
 EQUILIBRIUM = 0.5
 """D's answer to everything once real and generated images cannot be told apart (Goodfellow et al. 2014)."""
@@ -101,6 +113,36 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
             title="Answer of the discriminator", xlabel="epoch", ylabel="probability of being real", ylim=(0, 1)
         )
         probabilities.legend()
+    return figure
+
+
+def score_curves(points: Sequence[Mapping[str, Any]], collapsed: Sequence[bool]) -> Figure:
+    """FID, precision, recall and coverage over the epochs; dotted is what real images score.
+
+    `points` are those of scores.jsonl; where the run is `collapsed` its epochs since the point before are shaded.
+    """
+    epochs = [point["epoch"] for point in points]
+    floor = points[-1]["floor"]
+    with styled():
+        figure = Figure(figsize=(6.3, 2.9))
+        fid, shares = figure.subplots(1, 2)
+        for axes, styles in ((fid, FID_STYLE), (shares, SHARE_STYLES)):
+            for name, (color, marker) in styles.items():
+                axes.plot(epochs, _values(points, name), color=color, marker=marker, markersize=3.5, label=name)
+                axes.axhline(floor[name], color=color, linestyle=":", linewidth=1.2)
+            for start, end, is_collapsed in zip([0, *epochs], epochs, collapsed, strict=False):
+                if is_collapsed:
+                    axes.axvspan(start, end, color=SHADE, zorder=0, linewidth=0)
+            axes.set(xlabel="epoch", xlim=(0, epochs[-1] * 1.03))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        fid.set(title="FID", ylabel="squared distance, lower is better", yscale="log")
+        plain_log_ticks(fid.yaxis)
+        shares.set(title="Precision, recall, coverage", ylabel="fraction, higher is better", ylim=(-0.02, 1.02))
+        handles, _ = shares.get_legend_handles_labels()
+        handles.append(Line2D([], [], color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="real images"))
+        if any(collapsed):
+            handles.append(Patch(color=SHADE, label="collapsed"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 

@@ -130,6 +130,11 @@ def find_collapse(points: Sequence[Point]) -> str | None:
     )
 
 
+def find_collapses(points: Sequence[Point]) -> list[str | None]:
+    """What `find_collapse` says at each of the points, of what was known then."""
+    return [find_collapse(points[: end + 1]) for end in range(len(points))]
+
+
 def summarise(points: Sequence[Point]) -> str:
     """The last of the `points` in a few words."""
     if not points:

@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, plain_log_ticks, styled
 from reviver.lstm.curve import NETWORKS, Outcome
 from reviver.lstm.evaluation import Evaluation
 
@@ -117,7 +115,7 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
             )
             needed.text(0.5, 0.5, "none got there", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
         for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
-            _plain_log_ticks(axis)
+            plain_log_ticks(axis)
         figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
@@ -142,17 +140,8 @@ def generalisation(evaluations: Sequence[Evaluation], trained: int, chance: floa
         axes.text(min(lengths), chance + 0.01, "chance", color=CHANCE_COLOR, fontsize=8, ha="left", va="bottom")
         axes.set(title="Accuracy beyond the lengths of training", xlabel="length T", ylabel="fraction right")
         axes.set(xscale="log", ylim=(0, 1.04))
-        _plain_log_ticks(axes.xaxis)
+        plain_log_ticks(axes.xaxis)
     return figure
-
-
-def _plain_log_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, or at these alone where it is long, in plain numbers."""
-    low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 400 else (1.0,), numticks=12))
-    axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=100))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009")))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def wilson(fraction: float, size: int) -> tuple[float, float]:

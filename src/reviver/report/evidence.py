@@ -19,6 +19,7 @@ from reviver.gan.latent import CONFIDENCE, choose_distant, interpolate
 from reviver.gan.output import Walk, draw_interpolation
 from reviver.gan.sampling import draw, draw_samples
 from reviver.gan.training import build_networks
+from reviver.gan.watch import find_collapses
 from reviver.loading import GANRun, LSTMRun, load_gan, load_lstm
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.tasks.palindromes import PalindromeTask
@@ -140,6 +141,8 @@ class GANEvidence:
     Attributes:
         grids: (epoch, file) of the grids at the start, in the middle and at the end.
         judgement: None if the run did not learn digits.
+        scores: points of scores taken while training; none if they were not.
+        collapses: what was wrong with the run at each of them, if anything.
     """
 
     run: GANRun
@@ -147,6 +150,8 @@ class GANEvidence:
     grids: tuple[tuple[int, Path], ...]
     walk: Walk
     judgement: Judgement | None
+    scores: Metrics
+    collapses: list[str | None]
 
 
 def gather_lstm(paths: Sequence[Path]) -> LSTMEvidence:
@@ -192,7 +197,13 @@ def gather_gan(path: Path) -> GANEvidence:
     """
     run = load_gan(_open_finished(path, "gan"), device="cpu")
     return GANEvidence(
-        run, _read_metrics(run.folder), _find_grids(run), _draw_walk(run), _judge(run) if run.is_digits else None
+        run,
+        _read_metrics(run.folder),
+        _find_grids(run),
+        _draw_walk(run),
+        _judge(run) if run.is_digits else None,
+        run.scores,
+        find_collapses(run.scores),
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+from reviver.gan.classifier import NUM_FEATURES
 from reviver.gan.latent import CONFIDENCE
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.report import numbers, original, pictures
@@ -176,6 +177,8 @@ def _results(evidence: GANEvidence) -> tuple[Block, ...]:
         _losses(evidence),
         _animation(evidence),
     ]
+    if evidence.scores:
+        blocks += [Paragraph(_scores_text(evidence)), *_collapse(evidence), _scores(evidence)]
     return tuple(blocks)
 
 
@@ -309,4 +312,61 @@ def _animation(evidence: GANEvidence) -> Figure:
         prose("The 25 images through {epochs} epochs of training.", epochs=str(evidence.run.config.epochs)),
         "Animation of the grid of 25 generated images, from noise to what they are at the end.",
         0.6,
+    )
+
+
+def _scores_text(evidence: GANEvidence) -> Text:
+    last = evidence.scores[-1]
+    floor = last["floor"]
+    return prose(
+        "Figure F compares {n} samples at a time with real test images, by {features} features of the {extractor}. FID "
+        "is the distance of the two sets; precision is the fraction of the samples that look like a real image, recall "
+        "and coverage are the fraction of the real images that the samples come near to: they fall when the generator "
+        "draws few images again and again. At the end FID is {fid}, {ratio} times the {floor_fid} of as many real "
+        "training images, and coverage is {coverage}, theirs {floor_coverage}. This FID cannot be compared with that of "
+        "other classifiers or other numbers of samples.",
+        n=str(last["n"]),
+        features=str(NUM_FEATURES),
+        extractor=str(last["extractor"]),
+        fid=f"{last['fid']:.1f}",
+        ratio=f"{last['fid_ratio']:.1f}",
+        floor_fid=f"{floor['fid']:.1f}",
+        coverage=numbers.coarse_percent(last["coverage"]),
+        floor_coverage=numbers.coarse_percent(floor["coverage"]),
+    )
+
+
+def _collapse(evidence: GANEvidence) -> list[Block]:
+    """What is to be said of a run that collapsed; nothing of another."""
+    scores = zip(evidence.scores, evidence.collapses, strict=True)
+    epochs = [str(point["epoch"]) for point, problem in scores if problem is not None]
+    if not epochs:
+        return []
+    now = evidence.collapses[-1]
+    sentence = (
+        "**The generator collapsed on the way**, at {count} of {total} scorings, first after epoch {first}, and came back."
+        if now is None
+        else "**The generator is collapsed** at the end, and at {count} of {total} scorings, first after epoch {first}. "
+        "The last one says: {problem}."
+    )
+    text = prose(sentence, count=str(len(epochs)), total=str(len(evidence.scores)), first=epochs[0], problem=now or "")
+    return [Paragraph(text)]
+
+
+def _scores(evidence: GANEvidence) -> Figure:
+    return Figure(
+        "Figure F",
+        pictures.SCORES,
+        "drawing",
+        prose(
+            "Scores of {n} samples while training. Dotted: what as many real images score.{shaded} Extractor: "
+            "{extractor}, SHA-256 {sha256}….",
+            n=str(evidence.scores[-1]["n"]),
+            shaded=" Shaded: collapsed." if any(evidence.collapses) else "",
+            extractor=str(evidence.scores[-1]["extractor"]),
+            sha256=str(evidence.scores[-1]["extractor_sha256"])[:12],
+        ),
+        f"Two line charts over {evidence.run.config.epochs} epochs: FID on a logarithmic axis, and precision, recall and "
+        "coverage, each beside the value of real images.",
+        floats=False,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from reviver.figures import save_figure
-from reviver.gan.figures import interpolation_strip, loss_curves, sheet_figure
+from reviver.gan.figures import interpolation_strip, loss_curves, score_curves, sheet_figure
 from reviver.gan.grids import read_grid
 from reviver.lstm.figures import learning_curves
 from reviver.report.evidence import GANEvidence, LSTMEvidence
@@ -14,7 +14,7 @@ from reviver.report.structure import gan_networks, lstm_cell, unrolled
 from reviver.runs.files import replacing
 
 CELL, UNROLLED, NETWORKS = "structure-lstm-cell", "structure-lstm-unrolled", "structure-gan"
-CURVES, LOSSES = "figure-1-learning-curves", "gan-losses"
+CURVES, LOSSES, SCORES = "figure-1-learning-curves", "gan-losses", "gan-scores"
 GRIDS = ("figure-2-start", "figure-3-middle", "figure-4-end")
 INTERPOLATION, ANIMATION = "interpolation", "training"
 
@@ -27,6 +27,8 @@ def save_pictures(folder: Path, lstm: LSTMEvidence, gan: GANEvidence) -> None:
     _save(gan_networks(gan.run.generator, gan.run.discriminator), folder / NETWORKS)
     _save(learning_curves(lstm.metrics), folder / CURVES)
     _save(loss_curves(gan.metrics), folder / LOSSES)
+    if gan.scores:
+        _save(score_curves(gan.scores, [problem is not None for problem in gan.collapses]), folder / SCORES)
     _save(interpolation_strip(gan.walk.images, _walk_labels(gan)), folder / INTERPOLATION)
     for name, (_, path) in zip(GRIDS, gan.grids, strict=True):
         save_figure(sheet_figure(read_grid(path)), folder / f"{name}.pdf")
