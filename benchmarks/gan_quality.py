@@ -1,0 +1,217 @@
+"""What GANs reach: recipes over seeds, by their commands, scored as they train. Takes hours.
+
+    python -m benchmarks.gan_quality [RECIPE ...] [--seeds N]
+
+Runs stay in runs/gan-quality; those that are finished are not run again, so the same command goes on after Ctrl-C.
+Results are kept in docs/measurements/gan_quality.json after each run, and drawn into docs/pictures/gan-quality.png.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from benchmarks.measure import machine
+from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
+from reviver.gan.watch import find_collapse
+from reviver.runs.folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "runs" / "gan-quality"
+RESULTS = ROOT / "docs" / "measurements" / "gan_quality.json"
+PICTURE = ROOT / "docs" / "pictures" / "gan-quality.png"
+SCORED = ("--score_every", "2", "--score_samples", "10000")
+SCORES = ("fid", "fid_ratio", "kid", "precision", "recall", "density", "coverage", "class_kl")
+
+
+class Target(NamedTuple):
+    """What the last scores of a run shall be; with `seconds`, those of training."""
+
+    text: str
+    fid: float | None = None
+    precision: float = 0.0
+    recall: float = 0.0
+    coverage: float = 0.0
+    seconds: float | None = None
+    classes: tuple[float, float] = (0.0, 1.0)
+    """Least and most share of any class."""
+
+
+class Recipe(NamedTuple):
+    """A preset with some settings changed."""
+
+    name: str
+    what: str
+    preset: str
+    changes: tuple[str, ...] = ()
+    seeds: int = 3
+    target: Target | None = None
+    is_drawn: bool = False
+    """Whether the figure shows it; all of them would hide each other."""
+
+
+THREE_MINUTES = Target(
+    "FID ≤ 8, recall ≥ .75, coverage ≥ .68, classes 7 to 13 %, ≤ 3 min",
+    fid=8,
+    recall=0.75,
+    coverage=0.68,
+    seconds=180,
+    classes=(0.07, 0.13),
+)
+FIFTEEN_MINUTES = Target(
+    "FID ≤ 4, precision ≥ .82, recall ≥ .82, coverage ≥ .73, ≤ 15 min",
+    fid=4,
+    precision=0.82,
+    recall=0.82,
+    coverage=0.73,
+    seconds=900,
+)
+
+RECIPES = (
+    Recipe("public-script", "public script, eps 0.8", "public-script", ("--epochs", "20"), is_drawn=True),
+    Recipe("report", "report", "report", ("--epochs", "20"), is_drawn=True),
+    Recipe("best", "best", "best", seeds=10, target=THREE_MINUTES, is_drawn=True),
+    Recipe("best-long", "best, longer", "best-long", target=FIFTEEN_MINUTES, is_drawn=True),
+    Recipe("no-penalty", "best without R1", "best", ("--r1", "0"), is_drawn=True),
+    Recipe("no-average", "best without moving average", "best", ("--ema", "0"), is_drawn=True),
+    Recipe("momentum", "best with Adam's β₁ = 0.5", "best", ("--beta1", "0.5")),
+    Recipe("constant", "best with a constant step size", "best", ("--schedule", "constant")),
+    Recipe("fp32", "best in fp32", "best", ("--precision", "fp32")),
+    Recipe("least-squares", "best, least squares", "best", ("--loss", "least-squares")),
+    Recipe("hinge", "best, hinge", "best", ("--loss", "hinge")),
+    Recipe("relativistic", "best, relativistic with R1 and R2", "best", ("--loss", "relativistic", "--r2", "0.2")),
+    Recipe(
+        "wasserstein",
+        "best, Wasserstein with gradient penalty",
+        "best",
+        ("--loss", "wasserstein", "--r1", "0", "--gradient_penalty", "10"),
+    ),
+    Recipe("two-time-scales", "best, D's step size doubled", "best", ("--discriminator_learning_rate", "2.4e-3")),
+    Recipe("dropout", "report with dropout 0.3 in D", "report", ("--epochs", "20", "--discriminator_dropout", "0.3")),
+    Recipe("spectral-norm", "report with spectral norm in D", "report", ("--epochs", "20", "--spectral_norm")),
+    Recipe("smoothing", "report with labels smoothed by 0.1", "report", ("--epochs", "20", "--label_smoothing", "0.1")),
+    Recipe("packing", "report, judged in pairs", "report", ("--epochs", "20", "--packing", "2")),
+    Recipe("public-script-200", "public script, 200 epochs", "public-script", seeds=1),
+    Recipe("report-200", "report, 200 epochs", "report", seeds=1),
+)
+
+
+def run(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Train one seed of a recipe, or go on with it, or read it if it is finished; return what it reached."""
+    folder = RUNS / f"{recipe.name}-seed{seed}"
+    command = ["reviver", "gan", "train", "--preset", recipe.preset, *recipe.changes, *SCORED, "--seed", str(seed)]
+    is_there = (folder / "run.json").exists()
+    if not is_there or RunFolder.open(folder).status != "finished":
+        python = [sys.executable, "-m", *command, "--out", str(folder), *(["--resume"] if is_there else [])]
+        subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
+    record = RunFolder.open(folder)
+    points = record.read_scores()
+    seconds = record.record["seconds"]
+    last = points[-1]
+    row = {
+        "seed": seed,
+        "command": " ".join(command),
+        "epochs": last["epoch"],
+        "seconds": seconds,
+        "scoring_seconds": record.record["scoring_seconds"],
+        "classes": [min(last["classes"]), max(last["classes"])],
+        "collapsed": find_collapse(points) is not None,
+        **{name: last[name] for name in SCORES},
+        "floor": last["floor"],
+        "n": last["n"],
+        "extractor": last["extractor"],
+        "extractor_sha256": last["extractor_sha256"],
+        # every epoch takes as long as any other
+        "points": [[point["epoch"] / last["epoch"] * seconds, point["fid"]] for point in points],
+    }
+    return row if recipe.target is None else {**row, "reached": is_reached(recipe.target, row)}
+
+
+def is_reached(target: Target, row: Mapping[str, Any]) -> bool:
+    """Whether a run reached its target."""
+    return (
+        (target.fid is None or row["fid"] <= target.fid)
+        and all(row[name] >= getattr(target, name) for name in ("precision", "recall", "coverage"))
+        and (target.seconds is None or row["seconds"] <= target.seconds)
+        and row["classes"][0] >= target.classes[0]
+        and row["classes"][1] <= target.classes[1]
+    )
+
+
+def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
+    """FID over the seconds of training of the recipes that are drawn: the median seed, and a band over all."""
+    with styled():
+        figure = Figure(figsize=(6.3, 3.6))
+        axes = figure.subplots()
+        for recipe in recipes:
+            runs = [[fid for _, fid in row["points"]] for row in recipe["rows"]]
+            seconds = [median(moment) for moment in zip(*([at for at, _ in row["points"]] for row in recipe["rows"]), strict=True)]
+            at_once = list(zip(*runs, strict=True))
+            (line,) = axes.plot(seconds, [median(fids) for fids in at_once], marker="o", markersize=2.5, label=recipe["what"])
+            axes.fill_between(
+                seconds,
+                [min(fids) for fids in at_once],
+                [max(fids) for fids in at_once],
+                color=line.get_color(),
+                alpha=0.2,
+                linewidth=0,
+            )
+        floor = recipes[0]["rows"][0]["floor"]["fid"]
+        axes.axhline(floor, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="real images")
+        axes.set(xlabel="seconds of training", ylabel="FID, lower is better", xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            plain_log_ticks(axis)
+        figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def read_results() -> dict[str, Any]:
+    """What is measured so far."""
+    if not RESULTS.exists():
+        return {"title": "What GANs reach", "recipes": {}}
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return results
+
+
+def save(results: Mapping[str, Any]) -> None:
+    """Write the results, in the order of RECIPES, and draw them."""
+    ordered = {recipe.name: results["recipes"][recipe.name] for recipe in RECIPES if recipe.name in results["recipes"]}
+    RESULTS.write_text(
+        json.dumps({**results, "recipes": ordered}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    drawn = [ordered[recipe.name] for recipe in RECIPES if recipe.is_drawn and recipe.name in ordered]
+    if drawn:
+        save_figure(draw(drawn), PICTURE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gan_quality", description=__doc__)
+    known = [recipe.name for recipe in RECIPES]
+    parser.add_argument("names", nargs="*", metavar="RECIPE", help=f"of {', '.join(known)}; default: all")
+    parser.add_argument("--seeds", type=int, help="the most seeds of a recipe; default: as many as each is meant to have")
+    options = parser.parse_args()
+    names = options.names or known
+    if unknown := set(names) - set(known):
+        parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
+    for recipe in RECIPES:
+        if recipe.name not in names:
+            continue
+        rows: list[dict[str, Any]] = []
+        for seed in range(min(recipe.seeds, options.seeds or recipe.seeds)):
+            print(f"{recipe.name}, seed {seed} ...", file=sys.stderr, flush=True)
+            rows.append(run(recipe, seed))
+            results = read_results()  # another process may measure other recipes meanwhile
+            results["machine"] = machine()
+            target = recipe.target.text if recipe.target else ""
+            results["recipes"][recipe.name] = {"what": recipe.what, "target": target, "rows": rows}
+            save(results)
+
+
+if __name__ == "__main__":
+    main()
