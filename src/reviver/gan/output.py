@@ -18,7 +18,8 @@ from reviver.figures import save_figure
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.figures import interpolation_strip, sample_grid
 from reviver.gan.grids import save_grid
-from reviver.gan.images import from_pixels, read_images
+from reviver.gan.image_files import read_images
+from reviver.gan.images import from_pixels
 from reviver.gan.latent import PATHS, choose_digits, choose_distant, interpolate
 from reviver.gan.networks import Generator
 from reviver.gan.projection import Projection, project

@@ -9,6 +9,8 @@ from reviver.errors import ConfigError
 
 LOSSES = ("non-saturating", "least-squares", "hinge", "relativistic", "wasserstein")
 SCHEDULES = ("constant", "linear", "cosine")
+MAX_SIZE = 1024
+"""Of an image's height and width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,8 @@ class GANConfig:
     """Settings of one GAN training run. The defaults are the report's."""
 
     data: str = "mnist"
-    """What is learned: `mnist` (built in), or the path of an IDX folder, an image folder, an .npz or an .npy."""
+    """What is learned: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or `emnist-letters`,
+    or the path of an IDX folder, an image folder, an .npz or an .npy."""
     size: int = 28
     """Height and width of the images; other sizes are resized to it."""
     latent_size: int = 100
@@ -73,7 +76,7 @@ class GANConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.data, str) or not self.data:
             raise ConfigError(f"data: {self.data!r} is not possible; give mnist or the path of a data set")
-        check_whole("size", self.size, minimum=4, maximum=1024)
+        check_whole("size", self.size, minimum=4, maximum=MAX_SIZE)
         check_whole("latent_size", self.latent_size, minimum=1)
         check_flag("conditional", self.conditional)
         check_whole("epochs", self.epochs, minimum=1)
