@@ -375,12 +375,17 @@ def _gan_score_parser() -> ArgumentParser:
 def _gan_extractor_parser() -> ArgumentParser:
     parser = _new_parser(
         "Train a classifier of other labelled images, through whose features GANs that learned them are scored.",
-        "reviver gan extractor --data fashion/ --out fashion.safetensors   minutes\n"
+        "reviver gan extractor --data fashion-mnist --out fashion.safetensors   minutes\n"
         "reviver gan score runs/fashion --extractor fashion.safetensors",
     )
     parser.add_argument(
-        "--data", type=str, required=True, metavar="PATH", help="An IDX folder with labels; images are fit to 28 x 28."
+        "--data",
+        type=str,
+        required=True,
+        metavar="PATH",
+        help="Labelled images: a data set's name, an IDX folder, an image folder with a folder for each class, or an .npz.",
     )
+    parser.add_argument("--size", type=int, default=28, metavar="N", help="Height and width, as that of the GAN.")
     parser.add_argument(
         "--out", type=str, default="extractor.safetensors", metavar="FILE", help="Where its weights go."
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reviver.arguments import Request, build_parser, parse, requested_config
 from reviver.config import MAX_SEED, check_whole, choose_preset, from_mapping
 from reviver.errors import ConfigError, ReviverError
+from reviver.gan.presets import MAX_SIZE
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 
@@ -363,6 +364,7 @@ def gan_score(request: Request) -> None:
 def gan_extractor(request: Request) -> None:
     """`reviver gan extractor`."""
     from reviver.figures import check_writable
+    from reviver.gan.classifier import MIN_SIZE
     from reviver.gan.images import load_images, load_test_images
     from reviver.gan.train_classifier import accuracy, save_classifier, train_classifier
 
@@ -371,7 +373,8 @@ def gan_extractor(request: Request) -> None:
     if out.exists():
         raise ConfigError(f"out: {out} exists already and is never overwritten; choose another --out")
     check_writable(out)
-    train, test = load_images(options.data), load_test_images(options.data)
+    check_whole("size", options.size, minimum=MIN_SIZE, maximum=MAX_SIZE)
+    train, test = load_images(options.data, options.size), load_test_images(options.data, options.size)
 
     def tell(epoch: int, loss: float) -> None:
         logging.getLogger("reviver").info("epoch %d/%d  loss %.4f", epoch, options.epochs, loss)
