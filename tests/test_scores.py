@@ -475,6 +475,10 @@ WRONG = {
     "gan extractor --out x --data idx --epochs 0": "epochs: 0 is not possible",
     "gan extractor --out x --data idx --size 7": "size: 7 is not possible; give a whole number from 8 to 1024",
     "gan score colour --extractor own.safetensors": r"extractor: own.safetensors knows images of \[1, 28, 28\], and this run",
+    "gan interpolate own --measure": "run: it learned 'idx' as images of .*; if the data have labels, train an extractor",
+    "gan interpolate own --extractor own.safetensors --from 10": "from: 10 is not a digit; give 0 to 9",
+    "gan interpolate digits --measure --pairs -1": "pairs: -1 is not possible; give a whole number from 0",
+    "gan interpolate digits --pairs 5": "pairs: are measured only with --measure; add it, or leave out pairs",
     "gan extractor --out x": "data: not given|DATA: not given",
 }
 

@@ -24,6 +24,8 @@ from reviver.gan.presets import GANConfig
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.presets import LSTMConfig
 
+EXTRACTOR_HELP = "What looks at the images, from reviver gan extractor; by default the digit classifier, for MNIST."
+
 
 class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Keeps the line breaks of descriptions and examples."""
@@ -310,7 +312,9 @@ def _gan_interpolate_parser() -> ArgumentParser:
     parser = _new_parser(
         "Draw the way from one image to another through latent space.",
         "reviver gan interpolate runs/gan --from 3 --to 8 --labels\n"
-        "reviver gan interpolate runs/gan --from_image a.png --to_image b.png",
+        "reviver gan interpolate runs/gan --from_image a.png --to_image b.png\n"
+        "reviver gan interpolate runs/gan --measure                   confidence, switches, lengths of both paths\n"
+        "reviver gan interpolate runs/fashion --measure --extractor fashion.safetensors",
     )
     _add_run(parser, "GAN")
     parser.add_argument("--from", type=int, metavar="DIGIT", help="Digit to start from; by default any.")
@@ -326,6 +330,20 @@ def _gan_interpolate_parser() -> ArgumentParser:
     parser.add_argument(
         "--labels", action="store_true", help="Write under each image the digit it is taken for, and how surely."
     )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="Measure the linear and the spherical path between the ends: draw the classes' probabilities under the images, "
+        "and print where the class switches and how long the way is.",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=100,
+        metavar="N",
+        help="With --measure: pairs of random noise that both paths are also measured between.",
+    )
+    parser.add_argument("--extractor", type=str, metavar="FILE", help=EXTRACTOR_HELP)
     parser.add_argument(
         "--out", type=str, default="interpolation.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg."
     )
@@ -357,12 +375,7 @@ def _gan_score_parser() -> ArgumentParser:
     parser.add_argument(
         "--n", type=int, default=10_000, metavar="N", help="How many samples; compare only scores of the same number."
     )
-    parser.add_argument(
-        "--extractor",
-        type=str,
-        metavar="FILE",
-        help="What looks at the images, from reviver gan extractor; by default the digit classifier, for MNIST.",
-    )
+    parser.add_argument("--extractor", type=str, metavar="FILE", help=EXTRACTOR_HELP)
     parser.add_argument(
         "--out",
         type=str,

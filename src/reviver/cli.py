@@ -285,20 +285,37 @@ def gan_sample(request: Request) -> None:
 
 def gan_interpolate(request: Request) -> None:
     """`reviver gan interpolate`."""
+    from reviver.figures import check_figure_path
     from reviver.gan.output import draw_interpolation, save_interpolation
+    from reviver.gan.paths import MAX_PAIRS, compare_paths, describe
+    from reviver.gan.reference import choose_extractor
 
     options = request.options
+    check_figure_path(Path(options.out))
+    if "pairs" in request.given and not options.measure:
+        raise ConfigError("pairs: are measured only with --measure; add it, or leave out pairs")
+    check_whole("pairs", options.pairs, minimum=0, maximum=MAX_PAIRS)
     run = open_gan(request)
     seed = run.config.seed if options.seed is None else options.seed
     files = (options.from_image, options.to_image)
     if files.count(None) == 1:
         raise ConfigError("from_image: needs to_image beside it, and the other way round; give both or none")
     images = None if None in files else (Path(files[0]), Path(files[1]))
-    walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed, images)
-    save_interpolation(walk, Path(options.out), labels=options.labels)
+    extractor = None
+    if options.measure or options.extractor:
+        extractor = choose_extractor(run.config.data, run.generator.image_shape, options.extractor)
+    classifier = None if extractor is None else extractor.classifier
+    walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed, images, classifier)
     result = {"out": options.out, "path": options.path, "seed": seed}
     result |= {"digits": walk.digits, "confidences": walk.confidences}
-    show(request, result, options.out)
+    lines, measured = [], None
+    if options.measure and extractor is not None:
+        start, end = walk.latents[0], walk.latents[-1]
+        measured = compare_paths(run.generator, extractor, start, end, pairs=options.pairs, seed=seed)
+        result["measured"] = measured.as_dict()
+        lines += describe(measured)
+    save_interpolation(walk, Path(options.out), labels=options.labels, report=measured)
+    show(request, result, "\n".join([*lines, options.out]))
 
 
 def gan_project(request: Request) -> None:
