@@ -270,6 +270,10 @@ def test_of_many_classes_the_likeliest_are_drawn() -> None:
     figure = measured_strip(torch.zeros(9, 1, 8, 8), {"linear": many, "spherical": many}, "linear")
     assert len([line for line in figure.axes[-1].lines if line.get_label().startswith("class")]) == 8
     assert figure.axes[-1].get_xlabel().endswith(" …")
+    even = made_measure(classes=47)
+    even.probabilities.fill_(1 / 47)
+    figure = measured_strip(torch.zeros(9, 1, 8, 8), {"linear": even, "spherical": even}, "linear")
+    assert len(figure.axes[-1].lines) == 8, "none is likely, and the likeliest are drawn all the same"
 
 
 # The command line

@@ -19,15 +19,16 @@ from reviver.gan.grids import tile
 from reviver.gan.images import to_pixels
 from reviver.gan.paths import Measure
 
-STRIP_WIDTH = 6.3
+STRIP_WIDTH, STRIP_RIGHT = 6.3, 0.995
 STRIP_GAP = 0.08
 """Between two images, of their width."""
-PANEL_HEIGHT, LEGEND_HEIGHT = 1.75, 0.3
+PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 1.75, 0.45, 0.3, 0.3
+"""Inches of what stands under a strip: panels, with their labels below and titles above, and one legend."""
 CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
 """Told apart by the colour-blind (Okabe & Ito 2008); in grey print the styles help."""
 CLASS_STYLES = ("-", "--", "-.")
 MATTERS = 0.1
-"""A class that is nowhere as probable as this is not drawn."""
+"""A class whose probability is nowhere this part of the greatest one is not drawn."""
 MAX_PLACES = 8
 
 EQUILIBRIUM = 0.5
@@ -68,7 +69,7 @@ def measured_strip(
     """
     count, left = len(images), 0.075
     with styled():
-        strip = strip_height(STRIP_WIDTH * (0.995 - left), count, labels)
+        strip = strip_height(STRIP_WIDTH * (STRIP_RIGHT - left), count, labels)
         height = strip + len(measures) * PANEL_HEIGHT + LEGEND_HEIGHT
         figure = Figure(figsize=(STRIP_WIDTH, height))
         figure.set_layout_engine("none")
@@ -76,8 +77,9 @@ def measured_strip(
         classes = _classes_that_matter(list(measures.values()))
         names = sorted(measures, key=lambda path: path != drawn)
         for index, path in enumerate(names):
-            bottom = LEGEND_HEIGHT + (len(names) - 1 - index) * PANEL_HEIGHT + 0.45
-            axes = figure.add_axes((left, bottom / height, 0.995 - left, (PANEL_HEIGHT - 0.75) / height))
+            bottom = LEGEND_HEIGHT + (len(names) - 1 - index) * PANEL_HEIGHT + BELOW_AXES
+            size = (STRIP_RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
+            axes = figure.add_axes((left, bottom / height, *size))
             _draw_measure(axes, measures[path], classes)
             half = 0.5 / ((1 + STRIP_GAP) * (count - 1))  # of an image, in t
             axes.set_xlim(-half, 1 + half)
@@ -98,7 +100,7 @@ def _draw_strip(figure: Figure, images: Tensor, labels: Sequence[str] | None, le
         1,
         count,
         left=left,
-        right=0.995,
+        right=STRIP_RIGHT,
         top=1 - 0.03 * height,
         bottom=bottom + (0.27 if labels else 0.03) * height,
         wspace=STRIP_GAP,
@@ -122,7 +124,7 @@ def _classes_that_matter(measures: Sequence[Measure]) -> list[int]:
     """Those that become probable somewhere, the most probable ones if they are many."""
     greatest = torch.stack([one.probabilities.amax(0) for one in measures]).amax(0)  # [K]
     likeliest = greatest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
-    return sorted(one for one in likeliest if greatest[one] >= MATTERS)
+    return sorted(one for one in likeliest if greatest[one] >= MATTERS * greatest.max())
 
 
 def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
