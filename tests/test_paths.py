@@ -241,7 +241,7 @@ def made_measure(*places: float, classes: int = 10) -> Measure:
 def test_an_image_stands_above_its_t(count: int, drawn: str) -> None:
     measures = {path: made_measure(0.25, 0.7) for path in PATHS}
     figure = measured_strip(torch.zeros(count, 1, 8, 8), measures, drawn)
-    *strip, upper, lower = figure.axes
+    *strip, lower, upper = figure.axes
     assert len(strip) == count
     for axes in (upper, lower):
         for index, image in enumerate(strip):
@@ -254,15 +254,15 @@ def test_an_image_stands_above_its_t(count: int, drawn: str) -> None:
 def test_the_figure_shows_the_classes_that_matter_and_where_they_switch() -> None:
     measures = {"linear": made_measure(0.25, 0.7), "spherical": made_measure(0.5)}
     figure = measured_strip(torch.zeros(9, 3, 8, 8), measures, "linear", ["0\n99%"] * 9)
-    for axes, path in zip(figure.axes[-2:], PATHS, strict=True):
+    for axes, path in zip(figure.axes[-2:], reversed(PATHS), strict=True):
         curves = [line for line in axes.lines if line.get_label().startswith("class")]
         assert [line.get_label() for line in curves] == ["class 0", "class 1", "class 2"]
         for number, line in enumerate(curves):
             np.testing.assert_array_equal(line.get_ydata(), measures[path].probabilities[:, number])
         marks = [line.get_xdata()[0] for line in axes.lines if line not in curves]
         assert marks == [switch.t for switch in measures[path].switches]
-    assert figure.axes[-2].get_xlabel() == "t; the class switches at 0.25, 0.70"
-    assert figure.axes[-1].get_title(loc="right") == "detour 1.25, perceptual path length 30"
+    assert figure.axes[-1].get_xlabel() == "t; the class switches at 0.25, 0.70"
+    assert figure.axes[-2].get_title(loc="right") == "detour 1.25, perceptual path length 30"
 
 
 def test_of_many_classes_the_likeliest_are_drawn() -> None:

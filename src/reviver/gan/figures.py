@@ -22,14 +22,15 @@ from reviver.gan.paths import Measure
 STRIP_WIDTH, STRIP_RIGHT = 6.3, 0.995
 STRIP_GAP = 0.08
 """Between two images, of their width."""
-PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 1.75, 0.45, 0.3, 0.3
-"""Inches of what stands under a strip: panels, with their labels below and titles above, and one legend."""
+LABEL_HEIGHT, PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 0.35, 1.75, 0.45, 0.3, 0.3
+"""Inches of what stands under a strip: its labels; panels, each with ticks below and a title above; one legend."""
 CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
 """Told apart by the colour-blind (Okabe & Ito 2008); in grey print the styles help."""
 CLASS_STYLES = ("-", "--", "-.")
 MATTERS = 0.1
 """A class whose probability is nowhere this part of the greatest one is not drawn."""
 MAX_PLACES = 8
+TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 EQUILIBRIUM = 0.5
 """D's answer to everything once real and generated images cannot be told apart (Goodfellow et al. 2014)."""
@@ -54,9 +55,9 @@ def sheet_figure(sheet: NDArray[np.uint8], width: float = 4.0) -> Figure:
 def interpolation_strip(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Images [N, C, H, W] in [-1, 1] in one row, the ends framed, with `labels` under them if given."""
     with styled():
-        figure = Figure(figsize=(STRIP_WIDTH, strip_height(STRIP_WIDTH, len(images), labels)))
+        figure = Figure(figsize=(STRIP_WIDTH, STRIP_WIDTH / len(images) * (1.32 if labels else 1.06)))
         figure.set_layout_engine("none")
-        _draw_strip(figure, images, labels, 0.005, 0.0)
+        _draw_strip(figure, images, labels, left=0.005, bottom=0.27 if labels else 0.03, top=0.97)
     return figure
 
 
@@ -68,16 +69,17 @@ def measured_strip(
     An image of the strip stands above its t.
     """
     count, left = len(images), 0.075
+    side = STRIP_WIDTH * (STRIP_RIGHT - left) / count  # inches of an image
+    panels = LEGEND_HEIGHT + len(measures) * PANEL_HEIGHT + (LABEL_HEIGHT if labels else 0)
+    height = panels + 1.06 * side
     with styled():
-        strip = strip_height(STRIP_WIDTH * (STRIP_RIGHT - left), count, labels)
-        height = strip + len(measures) * PANEL_HEIGHT + LEGEND_HEIGHT
         figure = Figure(figsize=(STRIP_WIDTH, height))
         figure.set_layout_engine("none")
-        _draw_strip(figure, images, labels, left, 1 - strip / height)
+        _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
         classes = _classes_that_matter(list(measures.values()))
-        names = sorted(measures, key=lambda path: path != drawn)
+        names = sorted(measures, key=lambda path: path == drawn)  # from below
         for index, path in enumerate(names):
-            bottom = LEGEND_HEIGHT + (len(names) - 1 - index) * PANEL_HEIGHT + BELOW_AXES
+            bottom = LEGEND_HEIGHT + index * PANEL_HEIGHT + BELOW_AXES
             size = (STRIP_RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
             axes = figure.add_axes((left, bottom / height, *size))
             _draw_measure(axes, measures[path], classes)
@@ -88,23 +90,12 @@ def measured_strip(
     return figure
 
 
-def strip_height(width: float, count: int, labels: Sequence[str] | None) -> float:
-    """Inches that a strip of `count` images takes."""
-    return width / count * (1.32 if labels else 1.06)
-
-
-def _draw_strip(figure: Figure, images: Tensor, labels: Sequence[str] | None, left: float, bottom: float) -> None:
-    """Draw the strip into the part of a figure that is above `bottom` and right of `left`."""
-    count, height = len(images), 1 - bottom
-    grid = figure.add_gridspec(
-        1,
-        count,
-        left=left,
-        right=STRIP_RIGHT,
-        top=1 - 0.03 * height,
-        bottom=bottom + (0.27 if labels else 0.03) * height,
-        wspace=STRIP_GAP,
-    )
+def _draw_strip(
+    figure: Figure, images: Tensor, labels: Sequence[str] | None, *, left: float, bottom: float, top: float
+) -> None:
+    """Draw the strip into a part of the figure, with labels below that part."""
+    count = len(images)
+    grid = figure.add_gridspec(1, count, left=left, right=STRIP_RIGHT, top=top, bottom=bottom, wspace=STRIP_GAP)
     for index, pixels in enumerate(to_pixels(images).permute(0, 2, 3, 1).numpy()):
         axes = figure.add_subplot(grid[0, index])
         _show_pixels(axes, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
@@ -117,7 +108,7 @@ def _draw_strip(figure: Figure, images: Tensor, labels: Sequence[str] | None, le
             spine.set_color(VALIDATION_COLOR)
             spine.set_linewidth(2)
         if labels:
-            axes.set_xlabel(labels[index], labelpad=3, fontsize=7, linespacing=1.1)
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=min(7, 100 / count), linespacing=1.1)
 
 
 def _classes_that_matter(measures: Sequence[Measure]) -> list[int]:
@@ -135,7 +126,12 @@ def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
         axes.axvline(switch.t, color=CHANCE_COLOR, linestyle=":", linewidth=1)
     places = [f"{switch.t:.2f}" for switch in measure.switches]
     shown = ", ".join(places[:MAX_PLACES]) + (" …" if len(places) > MAX_PLACES else "")
-    axes.set(ylim=(-0.03, 1.03), ylabel="probability", xlabel=f"t; the class switches at {shown}" if shown else "t")
+    axes.set(
+        xticks=TICKS,
+        ylim=(-0.03, 1.03),
+        ylabel="probability",
+        xlabel=f"t; the class switches at {shown}" if shown else "t",
+    )
     detour = measure.numbers["detour"]
     numbers = f"perceptual path length {measure.perceptual_length:.4g}"
     axes.set_title(

@@ -12,6 +12,7 @@ are equal if the images change evenly along the path, the others if they change 
 Shapes: S points on a path, Z latent size, D features, K classes, P pairs of ends.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -250,10 +251,15 @@ def _table(title: str, cells: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None else f"{value:.{_decimals(value)}f}"
 
 
 def _spread(summary: Summary | None) -> str:
     if summary is None or summary.std is None:
         return _number(summary and summary.mean)
-    return f"{summary.mean:.4g} ± {summary.std:.2g}"
+    return f"{_number(summary.mean)} ± {summary.std:.{_decimals(summary.mean)}f}"
+
+
+def _decimals(value: float) -> int:
+    """The decimals that show four digits; none of a whole number."""
+    return 0 if value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))
