@@ -617,7 +617,7 @@ WRONG = {
     "gan score nothing": "^nothing: does not exist; give the folder that a train command wrote",
     "gan score l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
     "gan score": "^RUN: not given; see reviver gan score --help",
-    "gan score g": r"^run: it learned .tiny.npz. as images of \[1, 8, 8\], which the digit classifier does not know",
+    "gan score g": r"^data: the digit classifier does not know .tiny.npz. as images of \[1, 8, 8\]",
     "gan score nothing --out nearest.jpg": "^out: nearest.jpg has no ending that a figure can be saved as",
     "gan score g --n many": "^n: 'many' is not possible; give a whole number",
     "gan extractor": "^DATA: not given; see reviver gan extractor --help",

@@ -84,7 +84,7 @@ def choose_digits(
     """
     randomness = stream(seed, "endpoints")
     z = generator.draw_latents(CANDIDATES, randomness)
-    images = draw_all(generator, z)
+    images = draw_chunks(generator, z)
     confidences, digits = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
     found = sorted(set(digits[is_confident].tolist()))
@@ -131,12 +131,12 @@ def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int
 def choose_distant(generator: Generator, seed: int) -> Endpoints:
     """Choose two noise vectors whose images differ most from each other, for image sets that are not digits."""
     z = generator.draw_latents(64, stream(seed, "endpoints"))
-    images = draw_all(generator, z).flatten(1)
+    images = draw_chunks(generator, z).flatten(1)
     farthest = int(torch.cdist(images, images).argmax())
     return Endpoints(z[[farthest // len(z), farthest % len(z)]], None, None)
 
 
-def draw_all(generator: Generator, z: Tensor) -> Tensor:
+def draw_chunks(generator: Generator, z: Tensor) -> Tensor:
     """Draw images [N, C, H, W] from z [N, Z] on the generator's device, so many at a time; both are on the CPU."""
     device = next(generator.parameters()).device
     return torch.cat([draw(generator, chunk.to(device)).cpu() for chunk in z.split(CHUNK)])

@@ -20,7 +20,7 @@ from reviver.gan.figures import interpolation_strip, measured_strip, sample_grid
 from reviver.gan.grids import save_grid
 from reviver.gan.image_files import read_images
 from reviver.gan.images import from_pixels
-from reviver.gan.latent import PATHS, choose_digits, choose_distant, draw_all, interpolate
+from reviver.gan.latent import PATHS, choose_digits, choose_distant, draw_chunks, interpolate
 from reviver.gan.networks import Generator
 from reviver.gan.paths import PathReport
 from reviver.gan.projection import Projection, project
@@ -67,7 +67,7 @@ def draw_samples(generator: Generator, n: int, seed: int, digit: int | None = No
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
     classes = None if digit is None else torch.full((n,), digit)
     z = generator.draw_latents(n, stream(seed, "samples"), classes)
-    return draw_all(generator, z), z
+    return draw_chunks(generator, z), z
 
 
 def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
@@ -153,7 +153,7 @@ def draw_interpolation(
     else:
         start, end = choose_distant(run.generator, seed).z
     latents = interpolate(start, end, steps, path)
-    drawn = draw_all(run.generator, latents)
+    drawn = draw_chunks(run.generator, latents)
     if classifier is None:
         return Walk(latents, drawn, None, None, path)
     confidences, digits = classifier.probabilities(drawn).max(1)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from reviver.config import MAX_SEED, check_whole
 from reviver.gan.extractor import Extractor
-from reviver.gan.latent import PATHS, along, draw_all
+from reviver.gan.latent import PATHS, along, draw_chunks
 from reviver.gan.networks import Generator
 from reviver.runs.randomness import stream
 
@@ -168,7 +168,7 @@ def measure_path(
     t = torch.linspace(0, 1, points, dtype=torch.float64)
     moved = t[:-1] + EPSILON
     z = along(start, end, torch.cat([t, moved]), path)
-    features, logits = extractor.examine(draw_all(generator, z))
+    features, logits = extractor.examine(draw_chunks(generator, z))
     return Measure(
         t=t,
         probabilities=logits[:points].softmax(1),

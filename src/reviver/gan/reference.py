@@ -186,9 +186,9 @@ def choose_extractor(data: str, image_shape: tuple[int, ...], path: str | None =
     """
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
-            f"run: it learned {data!r} as images of {list(image_shape)}, which the digit classifier does not know, so there "
-            "are no scores and no measured paths; if the data have labels, train an extractor with reviver gan extractor "
-            "and give it as --extractor"
+            f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no scores "
+            "and no measured paths; if the data have labels, train an extractor with reviver gan extractor and give it as "
+            "--extractor"
         )
     extractor = Extractor.pinned() if path is None else Extractor.read(Path(path))
     known = extractor.classifier.image_shape
