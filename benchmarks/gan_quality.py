@@ -151,9 +151,14 @@ def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
         axes = figure.subplots()
         for recipe in recipes:
             runs = [[fid for _, fid in row["points"]] for row in recipe["rows"]]
-            seconds = [median(moment) for moment in zip(*([at for at, _ in row["points"]] for row in recipe["rows"]), strict=True)]
+            seconds = [
+                median(moment)
+                for moment in zip(*([at for at, _ in row["points"]] for row in recipe["rows"]), strict=True)
+            ]
             at_once = list(zip(*runs, strict=True))
-            (line,) = axes.plot(seconds, [median(fids) for fids in at_once], marker="o", markersize=2.5, label=recipe["what"])
+            (line,) = axes.plot(
+                seconds, [median(fids) for fids in at_once], marker="o", markersize=2.5, label=recipe["what"]
+            )
             axes.fill_between(
                 seconds,
                 [min(fids) for fids in at_once],
@@ -194,7 +199,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gan_quality", description=__doc__)
     known = [recipe.name for recipe in RECIPES]
     parser.add_argument("names", nargs="*", metavar="RECIPE", help=f"of {', '.join(known)}; default: all")
-    parser.add_argument("--seeds", type=int, help="the most seeds of a recipe; default: as many as each is meant to have")
+    parser.add_argument(
+        "--seeds", type=int, help="the most seeds of a recipe; default: as many as each is meant to have"
+    )
     options = parser.parse_args()
     names = options.names or known
     if unknown := set(names) - set(known):

@@ -548,7 +548,7 @@ WRONG = {
     "lstm train --config code.yaml": "^config: code.yaml is neither YAML nor JSON",
     "lstm train --config bytes.yaml": "^config: bytes.yaml is neither YAML nor JSON",
     # data
-    "gan train --data nothing --out n": "^data: nothing does not exist; give mnist, an IDX folder, an image folder, an .npz",
+    "gan train --data nothing --out n": "^data: nothing does not exist; give mnist, fashion-mnist, .*, an image folder, an .npz",
     "gan train --data notes.txt --out n": "^data: notes.txt is of an unknown kind",
     "gan train --data empty --out n": "^data: empty holds no IDX files and no images",
     "gan train --data pickle.npy --out n": "^pickle.npy: it cannot be read",
@@ -617,11 +617,11 @@ WRONG = {
     "gan score nothing": "^nothing: does not exist; give the folder that a train command wrote",
     "gan score l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
     "gan score": "^RUN: not given; see reviver gan score --help",
-    "gan score g": r"^data: extractors know grey images of \[1, 28, 28\] only, not \[1, 8, 8\]",
+    "gan score g": r"^data: the digit classifier does not know .tiny.npz. as images of \[1, 8, 8\]",
     "gan score nothing --out nearest.jpg": "^out: nearest.jpg has no ending that a figure can be saved as",
     "gan score g --n many": "^n: 'many' is not possible; give a whole number",
     "gan extractor": "^DATA: not given; see reviver gan extractor --help",
-    "gan extractor --data nothing": "^data: nothing does not exist; give mnist, an IDX folder",
+    "gan extractor --data nothing": "^data: nothing does not exist; give mnist, fashion-mnist, ",
     "gan extractor --data tiny.npz --out notes.txt": "^out: notes.txt exists already and is never overwritten",
     "gan interpolate g --labels": "^labels: the classifier knows only digits, which this run did not learn",
 }

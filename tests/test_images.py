@@ -20,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.gan.images import ImageSet, from_pixels, load_images, load_mnist, read_idx, to_pixels
+from reviver.gan.images import ImageSet, from_pixels, load_images, load_mnist, load_test_images, to_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.output import save_samples
 from reviver.gan.sampling import draw_samples
+from reviver.mnist import read_idx
 from tests.mutations import mutated
 
 MD5 = {
@@ -545,14 +546,18 @@ def test_mnist_at_half_its_size_keeps_its_brightness() -> None:
 
 @pytest.mark.parametrize("source", ["nothing", "nothing.npz", "Mnist"])
 def test_what_does_not_exist_is_told(source: str) -> None:
-    with pytest.raises(DataError, match=f"^data: {source} does not exist; give mnist, an IDX folder, an image folder"):
+    with pytest.raises(
+        DataError, match=f"^data: {source} does not exist; give mnist, fashion-mnist, kmnist, .*, an IDX folder, an"
+    ):
         load_images(source)
 
 
 @pytest.mark.parametrize("name", ["images.zip", "images.csv", "images"])
 def test_a_file_of_another_kind_is_told(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"something")
-    with pytest.raises(DataError, match=f"{name} is of an unknown kind; give mnist, an IDX folder"):
+    with pytest.raises(
+        DataError, match=f"{name} is of an unknown kind; give mnist, fashion-mnist, kmnist, .*, an IDX folder"
+    ):
         load_images(str(tmp_path / name))
 
 
@@ -652,3 +657,78 @@ def test_every_cut_of_a_file_is_told(tmp_path: Path) -> None:
 def test_read_idx_of_labels(tmp_path: Path) -> None:
     (tmp_path / "labels").write_bytes(idx_bytes(np.arange(7, dtype=np.uint8)))
     assert read_idx(tmp_path / "labels", 0x801).tolist() == list(range(7))
+
+
+# Labels and test images
+
+
+def class_folder(home: Path, names: dict[str, int], seed: int = 0, *, channels: int = 3) -> None:
+    """A folder for each class with so many images."""
+    shape = (8, 8, 3) if channels == 3 else (8, 8)
+    for name, count in names.items():
+        (home / name).mkdir(parents=True)
+        for index in range(count):
+            (home / name / f"{index}.png").write_bytes(image_bytes(random_bytes(*shape, seed=seed + index)))
+
+
+def test_sub_folders_are_classes(tmp_path: Path) -> None:
+    class_folder(tmp_path, {"dog": 2, "cat": 3})
+    data = load_images(str(tmp_path), 8)
+    assert data.labels.tolist() == [0, 0, 0, 1, 1]
+    (tmp_path / "cat" / "young").mkdir()
+    (tmp_path / "cat" / "young" / "9.png").write_bytes(image_bytes(random_bytes(8, 8, 3)))
+    assert load_images(str(tmp_path), 8).labels.tolist() == [0, 0, 0, 0, 1, 1], "at any depth"
+    (tmp_path / "9.png").write_bytes(image_bytes(random_bytes(8, 8, 3)))
+    assert load_images(str(tmp_path), 8).labels is None, "an image without a class"
+
+
+def test_a_single_sub_folder_is_no_class(tmp_path: Path) -> None:
+    class_folder(tmp_path, {"photos": 3})
+    assert load_images(str(tmp_path), 8).labels is None
+
+
+def test_a_folder_for_training_and_one_for_testing(tmp_path: Path) -> None:
+    class_folder(tmp_path / "train", {"a": 2, "b": 2, "c": 2})
+    class_folder(tmp_path / "test", {"c": 2}, seed=9, channels=1)
+    train, test = load_images(str(tmp_path), 8), load_test_images(str(tmp_path), 8)
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1, 1, 2, 2], [2, 2])
+    assert train.image_shape == test.image_shape == (3, 8, 8), "as the training images are in colour"
+    class_folder(tmp_path / "test", {"d": 1})
+    with pytest.raises(
+        DataError, match=r"^data: .*test has the class 'd', which the training images lack; take it out"
+    ):
+        load_test_images(str(tmp_path), 8)
+
+
+def test_labels_and_test_images_of_an_archive(tmp_path: Path) -> None:
+    path, images = tmp_path / "set.npz", random_bytes(4, 8, 8, 3)
+    labels = np.array([1, 0, 1, 2])
+    path.write_bytes(npz_bytes(images=images, labels=labels, test_images=images[:3], test_labels=labels[:3]))
+    train, test = load_images(str(path), 8), load_test_images(str(path), 8)
+    assert (train.labels.tolist(), test.labels.tolist()) == ([1, 0, 1, 2], [1, 0, 1])
+    assert torch.equal(test.images, train.images[:3])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.zeros(3, int), np.zeros((4, 1), int), np.zeros(4), np.array([0, 1, -1, 0]), np.full(4, 2**16), np.full(4, "a")],
+    ids=["few", "rows", "floats", "negative", "large", "text"],
+)
+def test_labels_that_are_no_classes_are_told(labels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    path.write_bytes(npz_bytes(images=random_bytes(4, 8, 8), labels=labels))
+    with pytest.raises(
+        DataError, match=r"set.npz: its labels are no classes of its 4 images; give whole numbers from 0"
+    ):
+        load_images(str(path), 8)
+
+
+@pytest.mark.parametrize("name", ["set.npy", "set.npz", "folder"])
+def test_sources_without_test_images_are_told(name: str, tmp_path: Path) -> None:
+    path, images = tmp_path / name, random_bytes(4, 8, 8)
+    if name == "folder":
+        class_folder(path, {"a": 2, "b": 2})
+    else:
+        path.write_bytes(npy_bytes(images) if name == "set.npy" else npz_bytes(images=images))
+    with pytest.raises(DataError, match=rf"^data: .*{name} has no test images to compare with; put "):
+        load_test_images(str(path), 8)

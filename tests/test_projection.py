@@ -12,7 +12,8 @@ from torch import Tensor
 from reviver.cli import main
 from reviver.errors import DataError
 from reviver.gan.figures import projection_figure
-from reviver.gan.images import read_images, to_pixels
+from reviver.gan.image_files import read_images
+from reviver.gan.images import to_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.presets import GANConfig
 from reviver.gan.projection import project

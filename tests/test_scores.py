@@ -399,8 +399,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run the command line in the workspace, where MNIST is small."""
     monkeypatch.chdir(workspace)
-    monkeypatch.setattr(reference, "load_images", lambda data: part_of_mnist("train", 600))
-    monkeypatch.setattr(reference, "load_test_images", lambda data: part_of_mnist("test", 300))
+    monkeypatch.setattr(reference, "load_images", lambda data, size: part_of_mnist("train", 600))
+    monkeypatch.setattr(reference, "load_test_images", lambda data, size: part_of_mnist("test", 300))
 
     def call(arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -468,13 +468,19 @@ WRONG = {
     "gan score digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
     "gan score digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
     "gan score digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
-    "gan score own": "data: the digit classifier does not know 'idx', so no score is available; if the data have",
-    "gan score colour": r"data: extractors know grey images of \[1, 28, 28\] only, not \[3, 8, 8\], so no score",
+    "gan score own": r"data: the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
+    "gan score colour": r"data: the digit classifier does not know 'colour.npz' as images of \[3, 8, 8\], so there",
     "gan extractor --out notes.txt --data idx": "out: notes.txt exists already and is never overwritten",
     "gan extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
     "gan extractor --out x --data unlabelled": "data: unlabelled has no test images to compare with; put t10k-images",
     "gan extractor --out x --data colour.npz": "data: colour.npz has no test images",
     "gan extractor --out x --data idx --epochs 0": "epochs: 0 is not possible",
+    "gan extractor --out x --data idx --size 7": "size: 7 is not possible; give a whole number from 8 to 1024",
+    "gan score colour --extractor own.safetensors": r"extractor: own.safetensors knows images of \[1, 28, 28\], and this run",
+    "gan interpolate own --measure": "data: the digit classifier does not know 'idx' .*; if the data have labels, train an extractor",
+    "gan interpolate own --extractor own.safetensors --from 10": "from: 10 is not a digit; give 0 to 9",
+    "gan interpolate digits --measure --pairs -1": "pairs: -1 is not possible; give a whole number from 0",
+    "gan interpolate digits --pairs 5": "pairs: are measured only with --measure; add it, or leave out pairs",
     "gan extractor --out x": "data: not given|DATA: not given",
 }
 
@@ -492,7 +498,7 @@ def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any,
 
 
 def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reference, "load_images", lambda data: part_of_mnist("train", 599))
+    monkeypatch.setattr(reference, "load_images", lambda data, size: part_of_mnist("train", 599))
     code, _, err = run(f"gan score digits --n {N}")
     assert code == 2
     assert err == "reviver: error: data: mnist has changed since this run learned it; put the old images back\n"

@@ -24,6 +24,10 @@ from reviver.gan.presets import GANConfig
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.presets import LSTMConfig
 
+EXTRACTOR_HELP = (
+    "What looks at the images, from reviver gan extractor; by default the run's own, or the digit classifier for MNIST."
+)
+
 
 class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Keeps the line breaks of descriptions and examples."""
@@ -311,7 +315,9 @@ def _gan_interpolate_parser() -> ArgumentParser:
     parser = _new_parser(
         "Draw the way from one image to another through latent space.",
         "reviver gan interpolate runs/gan --from 3 --to 8 --labels\n"
-        "reviver gan interpolate runs/gan --from_image a.png --to_image b.png",
+        "reviver gan interpolate runs/gan --from_image a.png --to_image b.png\n"
+        "reviver gan interpolate runs/gan --measure                   confidence, switches, lengths of both paths\n"
+        "reviver gan interpolate runs/fashion --measure --extractor fashion.safetensors",
     )
     _add_run(parser, "GAN")
     parser.add_argument("--from", type=int, metavar="DIGIT", help="Digit to start from; by default any.")
@@ -327,6 +333,20 @@ def _gan_interpolate_parser() -> ArgumentParser:
     parser.add_argument(
         "--labels", action="store_true", help="Write under each image the digit it is taken for, and how surely."
     )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="Measure the linear and the spherical path between the ends: draw the classes' probabilities under the images, "
+        "and print where the class switches and how long the way is.",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=100,
+        metavar="N",
+        help="With --measure: pairs of random noise that both paths are also measured between.",
+    )
+    parser.add_argument("--extractor", type=str, metavar="FILE", help=EXTRACTOR_HELP)
     parser.add_argument(
         "--out", type=str, default="interpolation.pdf", metavar="FILE", help="Where to: .pdf, .png or .svg."
     )
@@ -358,12 +378,7 @@ def _gan_score_parser() -> ArgumentParser:
     parser.add_argument(
         "--n", type=int, default=10_000, metavar="N", help="How many samples; compare only scores of the same number."
     )
-    parser.add_argument(
-        "--extractor",
-        type=str,
-        metavar="FILE",
-        help="What looks at the images, from reviver gan extractor; by default the run's own, or the digit classifier for MNIST.",
-    )
+    parser.add_argument("--extractor", type=str, metavar="FILE", help=EXTRACTOR_HELP)
     parser.add_argument(
         "--out",
         type=str,
@@ -376,12 +391,17 @@ def _gan_score_parser() -> ArgumentParser:
 def _gan_extractor_parser() -> ArgumentParser:
     parser = _new_parser(
         "Train a classifier of other labelled images, through whose features GANs that learned them are scored.",
-        "reviver gan extractor --data fashion/ --out fashion.safetensors   minutes\n"
+        "reviver gan extractor --data fashion-mnist --out fashion.safetensors   minutes\n"
         "reviver gan score runs/fashion --extractor fashion.safetensors",
     )
     parser.add_argument(
-        "--data", type=str, required=True, metavar="PATH", help="An IDX folder with labels; images are fit to 28 x 28."
+        "--data",
+        type=str,
+        required=True,
+        metavar="PATH",
+        help="Labelled images: a data set's name, an IDX folder, an image folder with a folder for each class, or an .npz.",
     )
+    parser.add_argument("--size", type=int, default=28, metavar="N", help="Height and width, as that of the GAN.")
     parser.add_argument(
         "--out", type=str, default="extractor.safetensors", metavar="FILE", help="Where its weights go."
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reviver.arguments import Request, build_parser, parse, requested_config
 from reviver.config import MAX_SEED, check_whole, choose_preset, from_mapping
 from reviver.errors import ConfigError, ReviverError
+from reviver.gan.presets import MAX_SIZE
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 
@@ -302,20 +303,37 @@ def gan_sample(request: Request) -> None:
 
 def gan_interpolate(request: Request) -> None:
     """`reviver gan interpolate`."""
+    from reviver.figures import check_figure_path
     from reviver.gan.output import draw_interpolation, save_interpolation
+    from reviver.gan.paths import MAX_PAIRS, compare_paths, describe
+    from reviver.gan.reference import choose_extractor
 
     options = request.options
+    check_figure_path(Path(options.out))
+    if "pairs" in request.given and not options.measure:
+        raise ConfigError("pairs: are measured only with --measure; add it, or leave out pairs")
+    check_whole("pairs", options.pairs, minimum=0, maximum=MAX_PAIRS)
     run = open_gan(request)
     seed = run.config.seed if options.seed is None else options.seed
     files = (options.from_image, options.to_image)
     if files.count(None) == 1:
         raise ConfigError("from_image: needs to_image beside it, and the other way round; give both or none")
     images = None if None in files else (Path(files[0]), Path(files[1]))
-    walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed, images)
-    save_interpolation(walk, Path(options.out), labels=options.labels)
+    extractor, path = None, options.extractor or run.config.extractor
+    if options.measure or path:
+        extractor = choose_extractor(run.config.data, run.generator.image_shape, path)
+    classifier = None if extractor is None else extractor.classifier
+    walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed, images, classifier)
     result = {"out": options.out, "path": options.path, "seed": seed}
     result |= {"digits": walk.digits, "confidences": walk.confidences}
-    show(request, result, options.out)
+    lines, measured = [], None
+    if options.measure and extractor is not None:
+        start, end = walk.latents[0], walk.latents[-1]
+        measured = compare_paths(run.generator, extractor, start, end, pairs=options.pairs, seed=seed)
+        result["measured"] = measured.as_dict()
+        lines += describe(measured)
+    save_interpolation(walk, Path(options.out), labels=options.labels, report=measured)
+    show(request, result, "\n".join([*lines, options.out]))
 
 
 def gan_project(request: Request) -> None:
@@ -382,6 +400,7 @@ def gan_score(request: Request) -> None:
 def gan_extractor(request: Request) -> None:
     """`reviver gan extractor`."""
     from reviver.figures import check_writable
+    from reviver.gan.classifier import MIN_SIZE
     from reviver.gan.images import load_images, load_test_images
     from reviver.gan.train_classifier import accuracy, save_classifier, train_classifier
 
@@ -390,7 +409,8 @@ def gan_extractor(request: Request) -> None:
     if out.exists():
         raise ConfigError(f"out: {out} exists already and is never overwritten; choose another --out")
     check_writable(out)
-    train, test = load_images(options.data), load_test_images(options.data)
+    check_whole("size", options.size, minimum=MIN_SIZE, maximum=MAX_SIZE)
+    train, test = load_images(options.data, options.size), load_test_images(options.data, options.size)
 
     def tell(epoch: int, loss: float) -> None:
         logging.getLogger("reviver").info("epoch %d/%d  loss %.4f", epoch, options.epochs, loss)

@@ -34,9 +34,30 @@ def read_mnist(part: str = "train") -> Digits:
     """MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
     folder = Path(str(files("reviver") / "data" / "mnist"))
     prefix = "train" if part == "train" else "t10k"
-    images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", IDX_IMAGES)
-    labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", IDX_LABELS)
-    return Digits(images, labels.long())
+    images, labels = read_idx_images(folder / f"{prefix}-images-idx3-ubyte.gz")
+    assert labels is not None
+    return Digits(images, labels)
+
+
+def read_idx_images(path: Path) -> tuple[Tensor, Tensor | None]:
+    """Read an IDX file of images [N, H, W] and, if there is one beside it, that of their labels [N] int64.
+
+    Raises:
+        DataError: if one is damaged, or there is another number of labels.
+    """
+    images = read_idx(path, IDX_IMAGES)
+    labels_path = labels_beside(path)
+    if not labels_path.exists():
+        return images, None
+    labels = read_idx(labels_path, IDX_LABELS).long()
+    if len(labels) != len(images):
+        raise damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
+    return images, labels
+
+
+def labels_beside(path: Path) -> Path:
+    """What the file of labels is called that belongs to an IDX file of images."""
+    return path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
 
 
 def read_idx(path: Path, magic: int) -> Tensor:

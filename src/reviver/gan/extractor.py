@@ -1,6 +1,6 @@
-"""What looks at images for the scores: the digit classifier, its features and its verdict.
+"""What looks at images for scores and paths: the digit classifier, or another, its features and its verdict.
 
-Shapes: N images, C channels, H height, W width, D features.
+Shapes: N images, C channels, H height, W width, D features, K classes.
 """
 
 import hashlib
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.gan.classifier import DigitClassifier, weights_path
+from reviver.gan.classifier import IMAGE_SHAPE, DigitClassifier, weights_path
 from reviver.gan.distances import snap
 from reviver.gan.images import from_pixels
 
@@ -22,8 +22,17 @@ CHUNK = 128
 """Images at a time: what lies between two layers then fits the processor's cache."""
 
 
+class Examined(NamedTuple):
+    """What an extractor computes of N images."""
+
+    features: Tensor
+    """[N, D]"""
+    logits: Tensor
+    """[N, K]"""
+
+
 class Seen(NamedTuple):
-    """What an extractor sees in N images."""
+    """What an extractor sees in N images, for scores."""
 
     features: Tensor
     """[N, D] float32, multiples of `distances.GRID`"""
@@ -59,24 +68,46 @@ class Extractor:
         try:
             content = path.read_bytes()
             weights = load(content)
-            classifier = DigitClassifier(len(weights["head.bias"]))
-            classifier.load_state_dict(weights)
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+            with torch.device("meta"):  # takes no memory, whatever shape the file claims
+                classifier = DigitClassifier(len(weights["head.bias"]), _read_image_shape(path))
+            classifier.load_state_dict(weights, assign=True)
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
             raise DataError(
                 f"extractor: {path} is not the weights of an extractor ({reason}); give a file that "
                 "reviver gan extractor wrote"
             ) from error
+        classifier.float()
         for weight in (one for one in classifier.parameters() if one.dim() == 4):
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)  # twice as fast
         return cls(name or path.stem, hashlib.sha256(content).hexdigest(), classifier.eval())
 
     @torch.no_grad()
-    def look(self, pixels: Tensor) -> Seen:
-        """Look at images as bytes [N, 1, 28, 28]."""
+    def examine(self, images: Tensor) -> Examined:
+        """Compute features and logits of images [N, C, H, W] in [-1, 1]."""
         assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
+        features = torch.cat(
+            [
+                self.classifier.features(chunk.contiguous(memory_format=torch.channels_last))
+                for chunk in images.split(CHUNK)
+            ]
+        )
+        return Examined(features, self.classifier.head(features))
+
+    def look(self, pixels: Tensor) -> Seen:
+        """Look at images as bytes [N, C, H, W]."""
         seen = []
         for chunk in pixels.split(CHUNK):
-            features = self.classifier.features(from_pixels(chunk).contiguous(memory_format=torch.channels_last))
-            seen.append(Seen(snap(features), self.classifier.head(features).argmax(1)))
+            features, logits = self.examine(from_pixels(chunk))
+            seen.append(Seen(snap(features), logits.argmax(1)))
         return Seen(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
+
+
+def _read_image_shape(path: Path) -> tuple[int, int, int]:
+    """(C, H, W) that a file of weights was made for, see `save_classifier`; the pinned weights do not say it."""
+    with safe_open(path, "pt") as file:
+        written = (file.metadata() or {}).get("image_shape")
+    if written is None:
+        return IMAGE_SHAPE
+    channels, height, width = map(int, written.split(" x "))
+    return channels, height, width

@@ -4,9 +4,11 @@ Shapes: N images, C channels, H height, W width.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,6 +20,20 @@ from torch import Tensor
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, plain_log_ticks, styled
 from reviver.gan.grids import tile
 from reviver.gan.images import to_pixels
+from reviver.gan.paths import Measure
+
+STRIP_WIDTH, STRIP_RIGHT = 6.3, 0.995
+STRIP_GAP = 0.08
+"""Between two images, of their width."""
+LABEL_HEIGHT, PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 0.35, 1.75, 0.45, 0.3, 0.3
+"""Inches of what stands under a strip: its labels; panels, each with ticks below and a title above; one legend."""
+CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
+"""Told apart by the colour-blind (Okabe & Ito 2008); in grey print the styles help."""
+CLASS_STYLES = ("-", "--", "-.")
+MATTERS = 0.1
+"""A class whose probability is nowhere this part of the greatest one is not drawn."""
+MAX_PLACES = 8
+TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 FID_STYLE = {"fid": ("#222222", "o")}
 SHARE_STYLES = {
@@ -50,27 +66,89 @@ def sheet_figure(sheet: NDArray[np.uint8], width: float = 4.0) -> Figure:
 
 def interpolation_strip(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Images [N, C, H, W] in [-1, 1] in one row, the ends framed, with `labels` under them if given."""
-    count = len(images)
     with styled():
-        figure = Figure(figsize=(6.3, 6.3 / count * (1.32 if labels else 1.06)))
+        figure = Figure(figsize=(STRIP_WIDTH, STRIP_WIDTH / len(images) * (1.32 if labels else 1.06)))
         figure.set_layout_engine("none")
-        grid = figure.add_gridspec(
-            1, count, left=0.005, right=0.995, top=0.97, bottom=0.27 if labels else 0.03, wspace=0.08
-        )
-        for index, pixels in enumerate(to_pixels(images).permute(0, 2, 3, 1).numpy()):
-            axes = figure.add_subplot(grid[0, index])
-            _show_pixels(axes, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-            axes.set_axis_on()
-            axes.set_xticks([])
-            axes.set_yticks([])
-            is_end = index in (0, count - 1)
-            for spine in axes.spines.values():
-                spine.set_visible(is_end)
-                spine.set_color(VALIDATION_COLOR)
-                spine.set_linewidth(2)
-            if labels:
-                axes.set_xlabel(labels[index], labelpad=3, fontsize=7, linespacing=1.1)
+        _draw_strip(figure, images, labels, left=0.005, bottom=0.27 if labels else 0.03, top=0.97)
     return figure
+
+
+def measured_strip(
+    images: Tensor, measures: Mapping[str, Measure], drawn: str, labels: Sequence[str] | None = None
+) -> Figure:
+    """The strip of the path `drawn`, and under it what was measured on it and on the other one.
+
+    An image of the strip stands above its t.
+    """
+    count, left = len(images), 0.075
+    side = STRIP_WIDTH * (STRIP_RIGHT - left) / count  # inches of an image
+    panels = LEGEND_HEIGHT + len(measures) * PANEL_HEIGHT + (LABEL_HEIGHT if labels else 0)
+    height = panels + 1.06 * side
+    with styled():
+        figure = Figure(figsize=(STRIP_WIDTH, height))
+        figure.set_layout_engine("none")
+        _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
+        classes = _classes_that_matter(list(measures.values()))
+        names = sorted(measures, key=lambda path: path == drawn)  # from below
+        for index, path in enumerate(names):
+            bottom = LEGEND_HEIGHT + index * PANEL_HEIGHT + BELOW_AXES
+            size = (STRIP_RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
+            axes = figure.add_axes((left, bottom / height, *size))
+            _draw_measure(axes, measures[path], classes)
+            half = 0.5 / ((1 + STRIP_GAP) * (count - 1))  # of an image, in t
+            axes.set_xlim(-half, 1 + half)
+            axes.set_title(f"{path.capitalize()} path{', drawn above' if path == drawn else ' between the same ends'}")
+        figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="lower center", ncols=len(classes))
+    return figure
+
+
+def _draw_strip(
+    figure: Figure, images: Tensor, labels: Sequence[str] | None, *, left: float, bottom: float, top: float
+) -> None:
+    """Draw the strip into a part of the figure, with labels below that part."""
+    count = len(images)
+    grid = figure.add_gridspec(1, count, left=left, right=STRIP_RIGHT, top=top, bottom=bottom, wspace=STRIP_GAP)
+    for index, pixels in enumerate(to_pixels(images).permute(0, 2, 3, 1).numpy()):
+        axes = figure.add_subplot(grid[0, index])
+        _show_pixels(axes, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        axes.set_axis_on()
+        axes.set_xticks([])
+        axes.set_yticks([])
+        is_end = index in (0, count - 1)
+        for spine in axes.spines.values():
+            spine.set_visible(is_end)
+            spine.set_color(VALIDATION_COLOR)
+            spine.set_linewidth(2)
+        if labels:
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=min(7, 100 / count), linespacing=1.1)
+
+
+def _classes_that_matter(measures: Sequence[Measure]) -> list[int]:
+    """Those that become probable somewhere, the most probable ones if they are many."""
+    greatest = torch.stack([one.probabilities.amax(0) for one in measures]).amax(0)  # [K]
+    likeliest = greatest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
+    return sorted(one for one in likeliest if greatest[one] >= MATTERS * greatest.max())
+
+
+def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
+    """Draw the probabilities of `classes` over t, and where the most probable one switches."""
+    for one, color, style in zip(classes, CLASS_COLORS, cycle(CLASS_STYLES), strict=False):
+        axes.plot(measure.t, measure.probabilities[:, one], color=color, linestyle=style, label=f"class {one}")
+    for switch in measure.switches:
+        axes.axvline(switch.t, color=CHANCE_COLOR, linestyle=":", linewidth=1)
+    places = [f"{switch.t:.2f}" for switch in measure.switches]
+    shown = ", ".join(places[:MAX_PLACES]) + (" …" if len(places) > MAX_PLACES else "")
+    axes.set(
+        xticks=TICKS,
+        ylim=(-0.03, 1.03),
+        ylabel="probability",
+        xlabel=f"t; the class switches at {shown}" if shown else "t",
+    )
+    detour = measure.numbers["detour"]
+    numbers = f"perceptual path length {measure.perceptual_length:.4g}"
+    axes.set_title(
+        numbers if detour is None else f"detour {detour:.2f}, {numbers}", loc="right", fontsize=8, fontweight="normal"
+    )
 
 
 def projection_figure(originals: Tensor, drawn: Tensor, errors: Sequence[float]) -> Figure:

@@ -1,31 +1,33 @@
-"""Image sets, read into one tensor: MNIST that comes with the package, IDX files, image folders, NumPy files.
+"""Image sets, read into one tensor: by name, from IDX files, image folders, NumPy files.
 
 Shapes: N images, C channels (1 grey, 3 colour), H height, W width; pixels are bytes.
 
 Files are not trusted: sizes are compared with the file before memory is taken, and nothing is unpickled.
 """
 
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.mnist import IDX_IMAGES, IDX_LABELS, read_idx, read_mnist
+from reviver.gan.datasets import DATA_SETS, read_data_set
+from reviver.gan.image_files import read_image_folder
+from reviver.mnist import read_idx_images, read_mnist
 from reviver.npz import damaged, npz_names, read_npy, read_npz
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 RESIZE_CHUNK = 4096
+MAX_LABEL = 2**16 - 1
 
-Result = TypeVar("Result")
+SOURCES = f"mnist, {', '.join(DATA_SETS)}, an IDX folder, an image folder, an .npz or an .npy"
+LABELLED = (
+    "give an IDX folder with labels, an image folder with a folder for each class, an .npz with labels, or a name"
+)
+"""What images with labels can be."""
 
 
 @dataclass(frozen=True)
@@ -44,42 +46,41 @@ class ImageSet:
 
 
 def load_images(source: str, size: int = 28) -> ImageSet:
-    """Read an image set for training: `mnist`, or a path. Images become squares of `size` pixels.
+    """Read an image set for training: `mnist`, another name, or a path. Images become squares of `size` pixels.
 
     Raises:
         DataError: if there is nothing there, or it is damaged or of an unknown kind.
     """
-    if source == "mnist":
-        return _fit(load_mnist("train"), size)
-    path = Path(source)
-    if path.is_dir():
-        idx = _find_idx(path)
-        return _fit(_read_idx_folder(path, idx) if idx is not None else _read_image_folder(path, size), size)
-    if not path.exists():
-        raise DataError(
-            f"data: {source} does not exist; give mnist, an IDX folder, an image folder, an .npz or an .npy"
-        )
-    if path.suffix in (".npz", ".npy"):
-        return _fit(_read_arrays(path), size)
-    raise DataError(
-        f"data: {source} is of an unknown kind; give mnist, an IDX folder, an image folder, an .npz or an .npy"
-    )
+    return _load(source, size, "train")
 
 
 def load_test_images(source: str, size: int = 28) -> ImageSet:
-    """Read the test images that belong to `mnist` or to an IDX folder: `t10k-images-idx3-ubyte` and their labels.
+    """Read the test images that belong to the training images of `load_images`.
+
+    They are `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` of an image folder, or the arrays
+    `test_images` and `test_labels` of an .npz.
 
     Raises:
         DataError: if there are none.
     """
+    return _load(source, size, "test")
+
+
+def _load(source: str, size: int, part: str) -> ImageSet:
+    path = Path(source)
     if source == "mnist":
-        return _fit(load_mnist("test"), size)
-    idx = next(iter(sorted(Path(source).glob("t10k*images*idx3-ubyte*"))), None)
-    if idx is None:
-        raise DataError(
-            f"data: {source} has no test images to compare with; put t10k-images-idx3-ubyte into an IDX folder"
-        )
-    return _fit(_read_idx_folder(Path(source), idx), size)
+        data = load_mnist(part)
+    elif source in DATA_SETS:
+        images, labels = read_data_set(source, part)
+        data = ImageSet(images.unsqueeze(1), labels, source)
+    elif path.is_dir():
+        data = _read_idx_folder(path, part) or ImageSet(*read_image_folder(path, size, part), path.name)
+    elif path.suffix in (".npz", ".npy") and path.exists():
+        data = _read_arrays(path, part)
+    else:
+        problem = "is of an unknown kind" if path.exists() else "does not exist"
+        raise DataError(f"data: {source} {problem}; give {SOURCES}")
+    return _fit(data, size)
 
 
 def load_mnist(part: str = "train") -> ImageSet:
@@ -98,83 +99,42 @@ def from_pixels(pixels: Tensor) -> Tensor:
     return pixels.float() / 127.5 - 1
 
 
-def _find_idx(folder: Path) -> Path | None:
-    """The IDX images of a folder: the training images if there are any, else the first file of that kind."""
+def _read_idx_folder(folder: Path, part: str) -> ImageSet | None:
+    """The IDX images of a folder, None if it has none: those of `part`, or those of any other name for training."""
     names = sorted(folder.glob("*images*idx3-ubyte*"))
-    return next((path for path in names if path.name.startswith("train")), names[0] if names else None)
-
-
-def _read_idx_folder(folder: Path, images_path: Path) -> ImageSet:
-    images = read_idx(images_path, IDX_IMAGES)
-    labels_path = images_path.with_name(images_path.name.replace("images", "labels").replace("idx3", "idx1"))
-    labels = read_idx(labels_path, IDX_LABELS).long() if labels_path.exists() else None
-    if labels is not None and len(labels) != len(images):
-        raise damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
+    prefix = "train" if part == "train" else "t10k"
+    found = [path for path in names if path.name.startswith(prefix)]
+    if not names:
+        return None
+    if not found and part == "test":
+        raise DataError(f"data: {folder} has no test images to compare with; put t10k-images-idx3-ubyte into it")
+    images, labels = read_idx_images((found or names)[0])
     return ImageSet(images.unsqueeze(1), labels, folder.name)
 
 
-def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
-    """Read image files as bytes [N, C, H, W] of `image_shape` (C, H, W): squared, resized, grey or in colour.
-
-    Raises:
-        DataError: if one is missing or damaged.
-    """
-    channels, height, _ = image_shape
-    return _read_squares(paths, height, "L" if channels == 1 else "RGB")
-
-
-def _read_image_folder(folder: Path, size: int) -> ImageSet:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
-    if not paths:
+def _read_arrays(path: Path, part: str) -> ImageSet:
+    """The array of an .npy or, of an .npz, `images` or its only array and `labels`, or `test_images` and `test_labels`."""
+    names = npz_names(path) if path.suffix == ".npz" else [""]
+    images_name, labels_name = ("images", "labels") if part == "train" else ("test_images", "test_labels")
+    if part == "test" and images_name not in names:
         raise DataError(
-            f"data: {folder} holds no IDX files and no images ({', '.join(IMAGE_ENDINGS)}); put images into it"
+            f"data: {path} has no test images to compare with; put test_images and test_labels into an .npz"
         )
-    modes = [_read_image(path, lambda image: image.mode) for path in paths]
-    mode = "L" if all(one in GREY_MODES for one in modes) else "RGB"
-    return ImageSet(_read_squares(paths, size, mode), None, folder.name)
-
-
-def _read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
-    channels = 1 if mode == "L" else 3
-    pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
-
-    def squared(image: Image.Image) -> Image.Image:
-        upright = ImageOps.exif_transpose(image)
-        eight_bit = _scale_16_bit(upright) if upright.mode.startswith("I") else upright
-        return ImageOps.fit(eight_bit.convert(mode), (size, size), Image.Resampling.LANCZOS)
-
-    for index, path in enumerate(paths):
-        pixels[index] = np.asarray(_read_image(path, squared)).reshape(size, size, channels)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
-def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
-    """Open an image and return what `use` makes of it; the pixels are read only if they are used."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return use(image)
-    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
-        raise damaged(path, f"it cannot be read ({error})") from error
-
-
-def _scale_16_bit(image: Image.Image) -> Image.Image:
-    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-
-
-def _read_arrays(path: Path) -> ImageSet:
-    array = _read_npz_images(path) if path.suffix == ".npz" else read_npy(path)
-    return ImageSet(_as_images(path, array), None, path.stem)
-
-
-def _read_npz_images(path: Path) -> np.ndarray[Any, Any]:
-    """The array called `images` of an .npz, or its only array."""
-    names = npz_names(path)
-    if "images" not in names and len(names) != 1:
+    if images_name not in names and len(names) != 1:
         raise damaged(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
-    return read_npz(path, "images" if "images" in names else names[0])
+    if path.suffix == ".npy":
+        return ImageSet(_as_images(path, read_npy(path)), None, path.stem)
+    images = _as_images(path, read_npz(path, images_name if images_name in names else names[0]))
+    labels = _read_labels(path, labels_name, len(images)) if labels_name in names else None
+    return ImageSet(images, labels, path.stem)
+
+
+def _read_labels(path: Path, name: str, count: int) -> Tensor:
+    array = read_npz(path, name)
+    is_whole = array.shape == (count,) and array.dtype.kind in "iu"
+    if not is_whole or (count and not 0 <= int(array.min()) <= int(array.max()) <= MAX_LABEL):
+        raise damaged(path, f"its {name} are no classes of its {count} images; give whole numbers from 0, one an image")
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:

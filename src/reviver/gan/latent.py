@@ -1,6 +1,6 @@
 """Walking through the latent space of a trained generator.
 
-Shapes: Z latent size, S points on a path.
+Shapes: N images, Z latent size, C channels, H height, W width, S points on a path.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from torch.nn import functional
 from reviver.errors import ConfigError, DataError
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.networks import Generator
-from reviver.gan.sampling import draw
+from reviver.gan.sampling import draw_chunks
 from reviver.runs.randomness import stream
 
 PATHS = ("linear", "spherical")
@@ -47,7 +47,15 @@ def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") ->
         raise ConfigError(f"steps: {steps} is not possible; give a whole number of at least 0")
     if path not in PATHS:
         raise ConfigError(f"path: {path!r} is unknown; choose from {', '.join(PATHS)}")
-    t = torch.linspace(0, 1, steps + 2, dtype=torch.float64).unsqueeze(1)  # [S, 1]
+    return along(start, end, torch.linspace(0, 1, steps + 2, dtype=torch.float64), path)
+
+
+def along(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
+    """The points z(t) of a path, see `interpolate`, at t [S] float64 from 0 to 1: [S, Z].
+
+    Raises:
+        ConfigError: if `path` is spherical and the ends point in opposite directions.
+    """
     z_0, z_1 = start.double(), end.double()
     weights = (1 - t, t)
     if path == "spherical":
@@ -57,9 +65,8 @@ def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") ->
             raise ConfigError("path: spherical has no way between opposite directions; use linear or other ends")
         if omega > 1e-6:  # below this both formulas agree
             weights = (torch.sin((1 - t) * omega) / torch.sin(omega), torch.sin(t * omega) / torch.sin(omega))
-    points = (weights[0] * z_0 + weights[1] * z_1).to(start.dtype)
-    points[0], points[-1] = start, end
-    return points
+    points: Tensor = weights[0].unsqueeze(1) * z_0 + weights[1].unsqueeze(1) * z_1
+    return points.to(start.dtype)
 
 
 def choose_digits(
@@ -74,7 +81,7 @@ def choose_digits(
     """
     randomness = stream(seed, "endpoints")
     z = generator.draw_latents(CANDIDATES, randomness)
-    images = draw(generator, z.to(_device(generator))).cpu()
+    images = draw_chunks(generator, z)
     confidences, digits = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
     found = sorted(set(digits[is_confident].tolist()))
@@ -121,13 +128,9 @@ def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int
 def choose_distant(generator: Generator, seed: int) -> Endpoints:
     """Choose two noise vectors whose images differ most from each other, for image sets that are not digits."""
     z = generator.draw_latents(64, stream(seed, "endpoints"))
-    images = draw(generator, z.to(_device(generator))).cpu().flatten(1)
+    images = draw_chunks(generator, z).flatten(1)
     farthest = int(torch.cdist(images, images).argmax())
     return Endpoints(z[[farthest // len(z), farthest % len(z)]], None, None)
-
-
-def _device(generator: Generator) -> torch.device:
-    return next(generator.parameters()).device
 
 
 def _names(digits: list[int]) -> str:

@@ -14,10 +14,12 @@ from reviver.config import MAX_SEED, check_choice, check_whole
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.gan.classifier import DigitClassifier
-from reviver.gan.figures import interpolation_strip, sample_grid
+from reviver.gan.figures import interpolation_strip, measured_strip, sample_grid
 from reviver.gan.grids import save_grid
-from reviver.gan.images import from_pixels, read_images
+from reviver.gan.image_files import read_images
+from reviver.gan.images import from_pixels
 from reviver.gan.latent import PATHS, choose_digits, choose_distant, interpolate
+from reviver.gan.paths import PathReport
 from reviver.gan.projection import Projection, project
 from reviver.gan.sampling import draw_chunks
 from reviver.loading import GANRun
@@ -40,6 +42,7 @@ class Walk:
     """[S, C, H, W] in [-1, 1]"""
     digits: list[int] | None
     confidences: list[float] | None
+    path: str = "linear"
 
 
 def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
@@ -89,27 +92,33 @@ def draw_interpolation(
     path: str,
     seed: int,
     images: tuple[Path, Path] | None = None,
+    classifier: DigitClassifier | None = None,
 ) -> Walk:
     """Draw the way between two images: `steps` images and the two ends.
 
-    Of a run on digits the ends are digits `first` and `last`, or two different ones; of other runs they
-    are two images that differ much. With `images` they are what the generator draws nearest to these two files.
+    If there is a `classifier`, for a run on digits the pinned one by default, the ends are of the classes `first` and
+    `last`, or of two different ones; else they are two images that differ much. With `images` they are what the generator
+    draws nearest to these two files.
 
     Raises:
-        ConfigError: if an argument is out of range, or digits are asked for that the run does not draw.
-        DataError: if the generator draws no confident sample of a digit that is needed.
+        ConfigError: if an argument is out of range, or classes are asked for that nothing can tell apart.
+        DataError: if the generator draws no confident sample of a class that is needed.
     """
+    if classifier is None and run.is_digits:
+        classifier = DigitClassifier.pinned()
     for name, digit in (("from", first), ("to", last)):
-        if digit is not None and not run.is_digits:
+        if digit is None:
+            continue
+        if classifier is None:
             raise ConfigError(
-                f"{name}: {digit} is not possible, since this run did not learn MNIST at 28 x 28; leave it out"
+                f"{name}: {digit} is not possible, since this run did not learn MNIST at 28 x 28; leave it out, or give an "
+                "--extractor"
             )
-        if digit is not None and not 0 <= digit <= 9:
-            raise ConfigError(f"{name}: {digit} is not a digit; give 0 to 9")
+        if not 0 <= digit < classifier.head.out_features:
+            raise ConfigError(f"{name}: {digit} is not a digit; give 0 to {classifier.head.out_features - 1}")
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
     check_whole("steps", steps, minimum=0, maximum=MAX_STEPS)
     check_choice("path", path, PATHS)
-    classifier = DigitClassifier.pinned() if run.is_digits else None
     if images is not None:
         if (first, last) != (None, None):
             raise ConfigError("from: the ends are images already; leave out from and to, or the images")
@@ -121,13 +130,15 @@ def draw_interpolation(
     latents = interpolate(start, end, steps, path)
     drawn = draw_chunks(run.generator, latents)
     if classifier is None:
-        return Walk(latents, drawn, None, None)
+        return Walk(latents, drawn, None, None, path)
     confidences, digits = classifier.probabilities(drawn).max(1)
-    return Walk(latents, drawn, digits.tolist(), confidences.tolist())
+    return Walk(latents, drawn, digits.tolist(), confidences.tolist(), path)
 
 
-def save_interpolation(walk: Walk, path: Path, *, labels: bool) -> None:
+def save_interpolation(walk: Walk, path: Path, *, labels: bool, report: PathReport | None = None) -> None:
     """Save a walk as one strip (.pdf, .svg, .png); with `labels` each image's digit and confidence stand under it.
+
+    With a `report` of its ends, see `paths.py`, what was measured is drawn under the strip.
 
     Raises:
         ConfigError: if the ending is of no known format, or labels are asked for that there are not.
@@ -137,7 +148,11 @@ def save_interpolation(walk: Walk, path: Path, *, labels: bool) -> None:
     if labels:
         if walk.digits is None or walk.confidences is None:
             raise ConfigError(
-                "labels: the classifier knows only digits, which this run did not learn; leave --labels out"
+                "labels: the classifier knows only digits, which this run did not learn; leave --labels out, or give an "
+                "--extractor"
             )
         texts = [f"{digit}\n{sure:.0%}" for digit, sure in zip(walk.digits, walk.confidences, strict=True)]
-    save_figure(interpolation_strip(walk.images, texts), path)
+    if report is None:
+        save_figure(interpolation_strip(walk.images, texts), path)
+    else:
+        save_figure(measured_strip(walk.images, report.between, walk.path, texts), path)

@@ -20,6 +20,8 @@ LOSSES = ("non-saturating", "least-squares", "hinge", "relativistic", "wasserste
 SCHEDULES = ("constant", "linear", "cosine")
 SCORE_EVERY = 5
 """Epochs between two scorings where an extractor is known and nothing else is said."""
+MAX_SIZE = 1024
+"""Of an image's height and width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class GANConfig:
     """Settings of one GAN training run. The defaults are the report's."""
 
     data: str = "mnist"
-    """What is learned: `mnist` (built in), or the path of an IDX folder, an image folder, an .npz or an .npy."""
+    """What is learned: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or `emnist-letters`,
+    or the path of an IDX folder, an image folder, an .npz or an .npy."""
     size: int = 28
     """Height and width of the images; other sizes are resized to it."""
     latent_size: int = 100
@@ -90,7 +93,7 @@ class GANConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.data, str) or not self.data:
             raise ConfigError(f"data: {self.data!r} is not possible; give mnist or the path of a data set")
-        check_whole("size", self.size, minimum=4, maximum=1024)
+        check_whole("size", self.size, minimum=4, maximum=MAX_SIZE)
         check_whole("latent_size", self.latent_size, minimum=1)
         check_flag("conditional", self.conditional)
         check_whole("epochs", self.epochs, minimum=1)

@@ -23,7 +23,7 @@ from reviver.gan import distances
 from reviver.gan.classifier import IMAGE_SHAPE
 from reviver.gan.distances import Moments
 from reviver.gan.extractor import Extractor, Seen
-from reviver.gan.images import ImageSet, load_images, load_mnist, load_test_images
+from reviver.gan.images import LABELLED, ImageSet, load_images, load_mnist, load_test_images
 from reviver.runs.randomness import stream
 
 K_NEAREST = 5
@@ -185,33 +185,34 @@ def choose_data(
         DataError: if the extractor or the images cannot be read, or the images are not those that the run learned.
     """
     extractor = choose_extractor(data, image_shape, extractor_path)
-    train = load_images(data)
+    train = load_images(data, image_shape[1])
     if sha256 not in (None, hashlib.sha256(train.images.contiguous().numpy().data).hexdigest()):
         raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
     class_shares(train, extractor)
-    return extractor, train, load_test_images(data)
+    return extractor, train, load_test_images(data, image_shape[1])
 
 
 def choose_extractor(data: str, image_shape: tuple[int, ...], path: str | None = None) -> Extractor:
-    """Return what looks at images of a shape (C, H, W) that were learned from `data`: the extractor at `path`, if given.
+    """Return what looks at the images of a run on `data`: the digit classifier for MNIST, or that at `path`.
 
     Raises:
         ConfigError: if there is none for such images, said with what can be done.
-        DataError: if the file is no extractor.
+        DataError: if the extractor cannot be read.
     """
-    if image_shape != IMAGE_SHAPE:
+    if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
-            f"data: extractors know grey images of {list(IMAGE_SHAPE)} only, not {list(image_shape)}, so no score (FID, "
-            "KID, precision, recall, density, coverage, classes, nearest images) is available; look at the samples"
+            f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no scores "
+            "and no measured paths; if the data have labels, train an extractor with reviver gan extractor and give it as "
+            "--extractor"
         )
-    if path is not None:
-        return Extractor.read(Path(path))
-    if data == "mnist":
-        return Extractor.pinned()
-    raise ConfigError(
-        f"data: the digit classifier does not know {data!r}, so no score is available; if the data have labels, train an "
-        "extractor with reviver gan extractor and give it as --extractor"
-    )
+    extractor = Extractor.pinned() if path is None else Extractor.read(Path(path))
+    known = extractor.classifier.image_shape
+    if known != image_shape:
+        raise ConfigError(
+            f"extractor: {path} knows images of {list(known)}, and this run draws {list(image_shape)}; train one with "
+            f"reviver gan extractor --size {image_shape[1]} on the same data"
+        )
+    return extractor
 
 
 def check_size(name: str, n: int, train: ImageSet) -> None:
@@ -227,7 +228,7 @@ def class_shares(train: ImageSet, extractor: Extractor) -> Tensor:
     """
     classes = extractor.classifier.head.out_features
     if train.labels is None:
-        raise DataError(f"data: {train.name} has no labels, which scores need; give an IDX folder with labels")
+        raise DataError(f"data: {train.name} has no labels, which scores need; {LABELLED}")
     counts = torch.bincount(train.labels, minlength=classes).double()
     if len(counts) != classes or not bool((counts > 0).all()):
         raise DataError(

@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from reviver.config import check_whole
 from reviver.errors import DataError
-from reviver.gan.classifier import IMAGE_SHAPE, DigitClassifier, weights_path
-from reviver.gan.images import ImageSet, from_pixels, load_mnist
+from reviver.gan.classifier import DigitClassifier, weights_path
+from reviver.gan.images import LABELLED, ImageSet, from_pixels, load_mnist
 from reviver.runs.files import replacing
 from reviver.runs.randomness import stream
 
@@ -30,7 +30,7 @@ MAX_ANGLE, MAX_SCALE, MAX_SHIFT = math.radians(10), 0.1, 0.1
 
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn, scale and shift each image [N, 1, H, W] at random."""
+    """Turn, scale and shift each image [N, C, H, W] at random."""
 
     def uniform(limit: float) -> Tensor:
         return (torch.rand(len(images), generator=generator) * 2 - 1) * limit
@@ -49,15 +49,12 @@ def train_classifier(
 
     Raises:
         ConfigError: if `epochs` is below 1.
-        DataError: if the images have no labels, are not grey and 28 x 28, or lack a class between 0 and the last.
+        DataError: if the images have no labels, are too small, or lack a class between 0 and the last.
     """
     check_whole("epochs", epochs, minimum=1)
     data = data or load_mnist("train")
-    if data.labels is None or data.image_shape != IMAGE_SHAPE:
-        raise DataError(
-            f"data: {data.name} holds images of {list(data.image_shape)} {'without' if data.labels is None else 'with'} "
-            "labels; an extractor is trained on grey ones with labels, such as an IDX folder"
-        )
+    if data.labels is None:
+        raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELLED}")
     classes = int(data.labels.max()) + 1
     if len(data.labels.unique()) != classes or classes < 2:
         raise DataError(
@@ -65,7 +62,7 @@ def train_classifier(
         )
     torch.manual_seed(SEED)
     randomness = stream(SEED, "classifier")
-    classifier = DigitClassifier(classes)
+    classifier = DigitClassifier(classes, data.image_shape)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     updates = epochs * math.ceil(len(data.images) / BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=updates)
@@ -90,14 +87,15 @@ def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float
     """
     test = test or load_mnist("test")
     if test.labels is None:
-        raise DataError(f"data: the test images of {test.name} have no labels; put t10k-labels-idx1-ubyte beside them")
+        raise DataError(f"data: the test images of {test.name} have no labels; {LABELLED}")
     return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).float().mean())
 
 
 def save_classifier(classifier: DigitClassifier, path: Path) -> str:
-    """Write the weights, whole or not at all; returns the file's SHA-256."""
+    """Write the weights and the shape of the images, whole or not at all; returns the file's SHA-256."""
+    described = {"image_shape": " x ".join(map(str, classifier.image_shape))}
     with replacing(path) as temporary:
-        save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary)
+        save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary, described)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

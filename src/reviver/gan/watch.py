@@ -85,7 +85,7 @@ def open_watch(config: GANConfig, train: ImageSet) -> Watch | None:
         extractor = choose_extractor(config.data, train.image_shape, config.extractor)
         class_shares(train, extractor)
         check_size("score_samples", config.score_samples, train)
-        return Watch(config, extractor, train, load_test_images(config.data))
+        return Watch(config, extractor, train, load_test_images(config.data, config.size))
     except (ConfigError, DataError) as error:
         raise ConfigError(
             f"score_every: scores while training are not possible ({error}); put that right, or give 0"

@@ -1,0 +1,106 @@
+"""Image files and folders of them, read by Pillow: squared, resized, grey or in colour.
+
+Shapes: N images, C channels (1 grey, 3 colour), H height, W width; pixels are bytes.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from reviver.errors import DataError
+from reviver.npz import damaged
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+
+Result = TypeVar("Result")
+
+
+def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
+    """Read image files as bytes [N, C, H, W] of `image_shape` (C, H, W): squared, resized, grey or in colour.
+
+    Raises:
+        DataError: if one is missing or damaged.
+    """
+    channels, height, _ = image_shape
+    return _read_squares(paths, height, "L" if channels == 1 else "RGB")
+
+
+def read_image_folder(folder: Path, size: int, part: str = "train") -> tuple[Tensor, Tensor | None]:
+    """Read the images of a folder, at any depth, as bytes [N, C, size, size], and their classes [N] int64.
+
+    If it has the folders `train` and `test`, those of `part` are read, else all are training images. The classes are the
+    sub-folders that the images lie in, numbered by their names' order in the training part; None if there are no two.
+
+    Raises:
+        DataError: if there are no such images, one is damaged, or the test images have a class of their own.
+    """
+    is_split = all((folder / one).is_dir() for one in ("train", "test"))
+    if part == "test" and not is_split:
+        raise DataError(
+            f"data: {folder} has no test images to compare with; put images into its folders train and test"
+        )
+    train, home = (folder / "train", folder / part) if is_split else (folder, folder)
+    train_paths, paths = _find_images(train), _find_images(home)
+    if not paths:
+        raise DataError(
+            f"data: {home} holds no IDX files and no images ({', '.join(IMAGE_ENDINGS)}); put images into it"
+        )
+    modes = [_read_image(path, lambda image: image.mode) for path in train_paths]
+    mode = "L" if all(one in GREY_MODES for one in modes) else "RGB"
+    classes = sorted(set(_classes(train_paths, train)))
+    labels = _number(_classes(paths, home), classes, home) if len(classes) > 1 and "" not in classes else None
+    return _read_squares(paths, size, mode), labels
+
+
+def _find_images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+
+
+def _classes(paths: Sequence[Path], home: Path) -> list[str]:
+    """The sub-folder of `home` that each file lies in; empty for those in `home` itself."""
+    return ["".join(path.relative_to(home).parts[:-1][:1]) for path in paths]
+
+
+def _number(names: Sequence[str], classes: Sequence[str], home: Path) -> Tensor:
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise DataError(f"data: {home} has the class {unknown[0]!r}, which the training images lack; take it out")
+    numbers = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([numbers[name] for name in names])
+
+
+def _read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
+    channels = 1 if mode == "L" else 3
+    pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+
+    def squared(image: Image.Image) -> Image.Image:
+        upright = ImageOps.exif_transpose(image)
+        eight_bit = _scale_16_bit(upright) if upright.mode.startswith("I") else upright
+        return ImageOps.fit(eight_bit.convert(mode), (size, size), Image.Resampling.LANCZOS)
+
+    for index, path in enumerate(paths):
+        pixels[index] = np.asarray(_read_image(path, squared)).reshape(size, size, channels)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
+    """Open an image and return what `use` makes of it; the pixels are read only if they are used."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return use(image)
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
+        raise damaged(path, f"it cannot be read ({error})") from error
+
+
+def _scale_16_bit(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
