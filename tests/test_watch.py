@@ -247,20 +247,6 @@ def test_other_images_are_scored_through_an_extractor_of_their_own(sets: Path, t
     assert main(shlex.split(f"gan score {tmp_path / 'run'} --n {N}")) == 0, "the run knows its extractor"
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"score_every": -1}, "score_every: -1 is not possible"),
-        ({"score_every": 2.5}, "score_every: 2.5 is not possible"),
-        ({"score_samples": 5}, "score_samples: 5 is not possible; give a whole number of at least 6"),
-        ({"extractor": ""}, "extractor: '' is not possible"),
-    ],
-)
-def test_settings_of_scores_are_checked(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{message}"):
-        override(CONFIG, change)
-
-
 # Collapse
 
 FLOOR = {"coverage": 0.95, "fid": 2.0, "spacing": 10.0}
