@@ -88,6 +88,9 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "precision": WORDS,
         "batch_norm_eps": number(0, -1e-5),
         "sample_every": whole_from(1),
+        "score_every": tuple(value for value in whole_from(0) if value is not None),
+        "score_samples": whole_from(6),
+        "extractor": ("", 3, ["e"]),
         "log_every": whole_from(1),
         "checkpoint_every": whole_from(1),
         "seed": SEEDS,
@@ -101,8 +104,24 @@ BOUNDARY_VALUES: dict[type, list[dict[str, Any]]] = {
         {"hidden_dropout": 0.999, "dropout": 0.999, "seed": 0, "bidirectional": True, "length": 10_000},
     ],
     GANConfig: [
-        {"size": 4, "latent_size": 1, "epochs": 1, "batch_size": 2, "sample_every": 1, "log_every": 1},
-        {"size": 1024, "beta1": 0, "beta2": 0.0, "seed": 2**63 - 1, "batch_norm_eps": 1e-12, "data": "a/b"},
+        {
+            "size": 4,
+            "latent_size": 1,
+            "epochs": 1,
+            "batch_size": 2,
+            "sample_every": 1,
+            "log_every": 1,
+            "score_every": 0,
+        },
+        {
+            "size": 1024,
+            "beta1": 0,
+            "beta2": 0.0,
+            "seed": 2**63 - 1,
+            "batch_norm_eps": 1e-12,
+            "data": "a/b",
+            "score_samples": 6,
+        },
     ],
 }
 

@@ -222,8 +222,16 @@ def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path
     assert gather_gan(tmp_path / "gan").judgement is None
 
 
-FLOOR = {"fid": 3.5, "precision": 0.93, "recall": 0.9, "coverage": 0.71}
-POINT = {"fid": 612.3, "fid_ratio": 174.9, "precision": 0.99, "recall": 0.0, "coverage": 0.004, "floor": FLOOR}
+FLOOR = {"fid": 3.5, "precision": 0.93, "recall": 0.9, "coverage": 0.71, "spacing": 9.8}
+POINT = {
+    "fid": 612.3,
+    "fid_ratio": 174.9,
+    "precision": 0.99,
+    "recall": 0.0,
+    "coverage": 0.004,
+    "spacing": 0.2,
+    "floor": FLOOR,
+}
 POINT |= {"n": 2000, "extractor": "reviver digit classifier", "extractor_sha256": "48f37b9f" * 8}
 
 
@@ -258,7 +266,7 @@ def test_a_run_that_did_not_collapse_or_came_back_is_told_so(built: Built) -> No
 
     assert "collapsed" not in told(None, None)
     assert "Figure F" in told(None, None)
-    assert "at 1 of 3 scorings, first after epoch 10, and came back." in told(None, "collapsed", None)
+    assert "at 1 of 3 scorings, first after epoch 10, and came back." in told("collapsed", "collapsed", None)
 
 
 def test_a_run_without_scores_shows_none(built: Built) -> None:

@@ -25,13 +25,13 @@ from reviver.gan.reference import (
     load_reference,
 )
 from reviver.gan.sampling import draw_samples
-from reviver.gan.scores import warn
+from reviver.gan.scores import REPEATED_SPACING, warn
 from reviver.runs.session import Session
 
 Point = Mapping[str, Any]
 
 GROWN_UP = 3
-"""Epochs before which little coverage is no news: every generator starts with none."""
+"""Epochs before which little variety is no news: every generator starts with none."""
 LOST = 0.5
 """Of the best coverage so far: a generator that keeps less has lost much of what it drew."""
 
@@ -112,22 +112,36 @@ def score_point(samples: Comparison, reference: Reference) -> dict[str, Any]:
 def find_collapse(points: Sequence[Point]) -> str | None:
     """What is wrong with a run at the last of its `points`, and what to try; None if nothing is or it is too early to tell.
 
-    A run that once had variety collapses when a score warns, or when coverage falls below LOST of its best. One
-    that never had any is collapsed once a second score warns, after GROWN_UP epochs at least.
+    It is collapsed if it has lost variety, so that coverage is below LOST of the best at a score without a warning, or
+    if it is stuck without any, see `is_stuck`.
     """
     if not points:
         return None
     *before, last = points
-    best = max((point["coverage"] for point in before if point["warning"] is None), default=None)
-    if best is None:
-        warning: str | None = last["warning"]
-        return warning if before and last["epoch"] >= GROWN_UP else None
-    if last["warning"] is None and last["coverage"] >= LOST * best:
+    best = max((point["coverage"] for point in before if point["warning"] is None), default=0.0)
+    if last["coverage"] >= LOST * best and not is_stuck(points):
         return None
+    if best == 0:
+        warning: str = last["warning"]
+        return warning
     return (
         f"collapsed: the samples have lost variety, coverage is {last['coverage']:.2f} and was {best:.2f}; try a smaller "
         "--learning_rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
     )
+
+
+def is_stuck(points: Sequence[Point]) -> bool:
+    """Whether a run has little variety and shows no sign of gaining any, after GROWN_UP epochs at least.
+
+    The last two scores warn, and at both the samples repeat few images, or coverage is no better than ever before.
+    """
+    before, latest = points[:-2], points[-2:]
+    if len(latest) < 2 or latest[-1]["epoch"] < GROWN_UP or any(point["warning"] is None for point in latest):
+        return False
+    if all(point["spacing"] < REPEATED_SPACING * point["floor"]["spacing"] for point in latest):
+        return True
+    best = max((point["coverage"] for point in before), default=0.0)
+    return all(point["coverage"] <= best for point in latest)
 
 
 def find_collapses(points: Sequence[Point]) -> list[str | None]:
