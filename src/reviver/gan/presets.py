@@ -80,7 +80,7 @@ class GANConfig:
     score_every: int | None = None
     """Epochs between two scorings of samples, 0: none; if not given 5 for MNIST at its own size or with `extractor`, else 0."""
     score_samples: int = 2000
-    """N, the samples of one scoring; only scores of the same N can be compared."""
+    """N, the samples of one scoring, or as many as there are images; only scores of the same N can be compared."""
     extractor: str | None = None
     """File of `reviver gan extractor` that looks at the samples; if not given the digit classifier, for MNIST."""
     log_every: int = 100

@@ -43,10 +43,12 @@ class Watch:
     """What a run is scored with, and when. Made by `open_watch`.
 
     Attributes:
+        n: samples of one scoring.
         train, test: the images that the run learns, and those that its samples are compared with.
     """
 
     config: GANConfig
+    n: int
     extractor: Extractor
     train: ImageSet
     test: ImageSet
@@ -54,7 +56,7 @@ class Watch:
     @cached_property
     def reference(self) -> Reference:
         """Made, or read from the cache, at the first scoring."""
-        return load_reference(self.config.score_samples, self.extractor, self.train, self.test)
+        return load_reference(self.n, self.extractor, self.train, self.test)
 
     def is_due(self, epoch: int) -> bool:
         """Whether the run is scored after `epoch`: at the chosen interval, and at the end."""
@@ -84,8 +86,9 @@ def open_watch(config: GANConfig, train: ImageSet) -> Watch | None:
     try:
         extractor = choose_extractor(config.data, train.image_shape, config.extractor)
         class_shares(train, extractor)
-        check_size("score_samples", config.score_samples, train)
-        return Watch(config, extractor, train, load_test_images(config.data, config.size))
+        n = min(config.score_samples, len(train.images))
+        check_size("score_samples", n, train)
+        return Watch(config, n, extractor, train, load_test_images(config.data, config.size))
     except (ConfigError, DataError) as error:
         raise ConfigError(
             f"score_every: scores while training are not possible ({error}); put that right, or give 0"
