@@ -1,14 +1,11 @@
 """What GANs reach: recipes over seeds, by their commands, scored as they train. Takes hours.
 
-    python -m benchmarks.gan_quality [RECIPE ...] [--seeds N]
+    python -m benchmarks.gan_quality [GOAL ...] [--seeds N]
 
 Runs stay in runs/gan-quality; those that are finished are not run again, so the same command goes on after Ctrl-C.
 Results are kept in docs/measurements/gan_quality.json after each run, and drawn into docs/pictures/gan-quality.png.
 """
 
-import argparse
-import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,10 +14,9 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import machine
+from benchmarks.measure import choose_goals, machine, read_results, trained, write_results
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.watch import find_collapse
-from reviver.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"
@@ -106,11 +102,7 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
     """Train one seed of a recipe, or go on with it, or read it if it is finished; return what it reached."""
     folder = RUNS / f"{recipe.name}-seed{seed}"
     command = ["reviver", "gan", "train", "--preset", recipe.preset, *recipe.changes, *SCORED, "--seed", str(seed)]
-    is_there = (folder / "run.json").exists()
-    if not is_there or RunFolder.open(folder).status != "finished":
-        python = [sys.executable, "-m", *command, "--out", str(folder), *(["--resume"] if is_there else [])]
-        subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
-    record = RunFolder.open(folder)
+    record, peak_gb = trained(command, folder)
     points = record.read_scores()
     seconds = record.record["seconds"]
     last = points[-1]
@@ -119,6 +111,8 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
         "command": " ".join(command),
         "epochs": last["epoch"],
         "seconds": seconds,
+        "threads": record.record["hardware"]["threads"],
+        "peak_gb": peak_gb,
         "scoring_seconds": record.record["scoring_seconds"],
         "classes": [min(last["classes"]), max(last["classes"])],
         "collapsed": find_collapse(points) is not None,
@@ -176,48 +170,23 @@ def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def read_results() -> dict[str, Any]:
-    """What is measured so far."""
-    if not RESULTS.exists():
-        return {"title": "What GANs reach", "recipes": {}}
-    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return results
-
-
-def save(results: Mapping[str, Any]) -> None:
-    """Write the results, in the order of RECIPES, and draw them."""
-    ordered = {recipe.name: results["recipes"][recipe.name] for recipe in RECIPES if recipe.name in results["recipes"]}
-    RESULTS.write_text(
-        json.dumps({**results, "recipes": ordered}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    drawn = [ordered[recipe.name] for recipe in RECIPES if recipe.is_drawn and recipe.name in ordered]
-    if drawn:
-        save_figure(draw(drawn), PICTURE)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gan_quality", description=__doc__)
-    known = [recipe.name for recipe in RECIPES]
-    parser.add_argument("names", nargs="*", metavar="RECIPE", help=f"of {', '.join(known)}; default: all")
-    parser.add_argument(
-        "--seeds", type=int, help="the most seeds of a recipe; default: as many as each is meant to have"
-    )
-    options = parser.parse_args()
-    names = options.names or known
-    if unknown := set(names) - set(known):
-        parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
+    names, most = choose_goals("python -m benchmarks.gan_quality", __doc__, [recipe.name for recipe in RECIPES])
     for recipe in RECIPES:
         if recipe.name not in names:
             continue
         rows: list[dict[str, Any]] = []
-        for seed in range(min(recipe.seeds, options.seeds or recipe.seeds)):
+        for seed in range(min(recipe.seeds, most or recipe.seeds)):
             print(f"{recipe.name}, seed {seed} ...", file=sys.stderr, flush=True)
             rows.append(run(recipe, seed))
-            results = read_results()  # another process may measure other recipes meanwhile
+            results = read_results(RESULTS, "What GANs reach")  # another process may measure other recipes meanwhile
             results["machine"] = machine()
             target = recipe.target.text if recipe.target else ""
-            results["recipes"][recipe.name] = {"what": recipe.what, "target": target, "rows": rows}
-            save(results)
+            results["goals"][recipe.name] = {"what": recipe.what, "target": target, "rows": rows}
+            write_results(RESULTS, results)
+            drawn = [results["goals"][one.name] for one in RECIPES if one.is_drawn and one.name in results["goals"]]
+            if drawn:
+                save_figure(draw(drawn), PICTURE)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
 """How things are timed: in alternation, in one process, by medians; the machine is named beside each number."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from reviver.runs.devices import describe_machine
+from reviver.runs.folder import RunFolder
 
 
 def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -34,3 +42,41 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
 def machine() -> dict[str, object]:
     """The hardware and the version of torch that the numbers belong to."""
     return {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
+
+
+def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
+    """Train by a command of Reviver into `folder`, or go on there, unless it is finished; return it and its peak memory in GB."""
+    is_there = (folder / "run.json").exists()
+    peak = folder / "peak.json"
+    if not is_there or RunFolder.open(folder).status != "finished":
+        python = [sys.executable, "-m", *command, "--out", str(folder), *(["--resume"] if is_there else [])]
+        process = subprocess.Popen(python, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            raise SystemExit(f"{' '.join(command)} failed with status {status}")
+        peak.write_text(json.dumps(usage.ru_maxrss / 2**20))
+    return RunFolder.open(folder), float(json.loads(peak.read_text()))
+
+
+def read_results(path: Path, title: str) -> dict[str, Any]:
+    """What is measured so far: a dictionary with `title` and the `goals`."""
+    if not path.exists():
+        return {"title": title, "goals": {}}
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Keep what is measured so far."""
+    path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def choose_goals(prog: str, description: str | None, known: Sequence[str]) -> tuple[list[str], int | None]:
+    """Read from the command line which of the `known` goals are measured, in their order, and over how many seeds at most."""
+    parser = ArgumentParser(prog=prog, description=description)
+    parser.add_argument("names", nargs="*", metavar="GOAL", help=f"of {', '.join(known)}; default: all")
+    parser.add_argument("--seeds", type=int, help="the most seeds of a goal; default: as many as its target asks for")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(known):
+        parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
+    return [name for name in known if name in (options.names or known)], options.seeds

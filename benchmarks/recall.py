@@ -6,17 +6,14 @@ Runs stay in runs/recall; those that are finished are not run again, so the same
 Results are kept in docs/measurements/recall.json after each run.
 """
 
-import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.measure import machine
+from benchmarks.measure import choose_goals, machine, read_results, trained, write_results
 from reviver.lstm.training import rank
-from reviver.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "recall"
@@ -89,16 +86,7 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
     """Train and measure one seed of a goal; what is there already is kept."""
     folder = RUNS / f"{goal.name}-seed{seed}"
     command = ["reviver", "lstm", "train", "--preset", goal.preset or goal.name, *goal.changes, "--seed", str(seed)]
-    if not (folder / "run.json").exists() or RunFolder.open(folder).status != "finished":
-        resume = ["--resume"] if (folder / "run.json").exists() else []
-        python = [sys.executable, "-m", *command, "--out", str(folder), *resume]
-        process = subprocess.Popen(python, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status != 0:
-            raise SystemExit(f"{' '.join(command)} failed with status {status}")
-        peak = usage.ru_maxrss / 2**20
-        (folder / "peak.json").write_text(json.dumps(peak))
-    record = RunFolder.open(folder)
+    record, peak_gb = trained(command, folder)
     points = record.read_metrics()
     measured = [evaluation for length in goal.lengths or (None,) for evaluation in evaluate(folder, length)]
     best = max(points, key=rank)
@@ -108,7 +96,8 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
         "epochs": points[-1]["epoch"],
         "sequences": points[-1]["sequences"],
         "seconds": record.record["seconds"],
-        "peak_gb": json.loads((folder / "peak.json").read_text()),
+        "threads": record.record["hardware"]["threads"],
+        "peak_gb": peak_gb,
         "train_accuracy": points[-1]["train_accuracy"],
         "validation_accuracy": points[-1]["validation_accuracy"],
         "best_validation_accuracy": best["validation_accuracy"],
@@ -138,35 +127,22 @@ def reached(goal: Goal, row: dict[str, Any]) -> bool:
     )
 
 
-def read_results() -> dict[str, Any]:
-    """What is measured so far."""
-    if not RESULTS.exists():
-        return {"title": "What the LSTM reaches", "goals": {}}
-    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return results
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recall", description=__doc__)
-    known = [goal.name for goal in GOALS]
-    parser.add_argument("names", nargs="*", metavar="GOAL", help=f"of {', '.join(known)}; default: all")
-    parser.add_argument("--seeds", type=int, help="the most seeds of a goal; default: as many as its target asks for")
-    options = parser.parse_args()
-    names = options.names or known
-    if unknown := set(names) - set(known):
-        parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
+    names, most = choose_goals("python -m benchmarks.recall", __doc__, [goal.name for goal in GOALS])
     for goal in GOALS:
         if goal.name not in names:
             continue
         rows: list[dict[str, Any]] = []
-        for seed in range(min(goal.seeds, options.seeds or goal.seeds)):
+        for seed in range(min(goal.seeds, most or goal.seeds)):
             print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
             row = run(goal, seed)
             rows.append({**row, "reached": reached(goal, row)})
-            results = read_results()  # another process may measure other goals meanwhile
+            results = read_results(
+                RESULTS, "What the LSTM reaches"
+            )  # another process may measure other goals meanwhile
             results["machine"] = machine()
             results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
-            RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_results(RESULTS, results)
 
 
 if __name__ == "__main__":

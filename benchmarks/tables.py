@@ -1,7 +1,7 @@
 """Benchmark results as Markdown."""
 
 from collections.abc import Mapping, Sequence
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import Any
 
 
@@ -58,8 +58,8 @@ def render_shapes(result: Mapping[str, Any]) -> str:
 def render_goals(result: Mapping[str, Any]) -> str:
     """Write the result of `recall` as Markdown: what each preset reaches over its seeds."""
     rows = [
-        "| | seeds | accuracy, mean (least) | loss (baseline) | sequences | seconds, median (most) | peak GB | target | met |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | seeds | accuracy, mean (least) | loss (baseline) | sequences | seconds, median (most) | threads | peak GB | target | met |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     beyond = ["| trained on | measured at T | sequences | accuracy, mean (least) |", "|---|---|---|---|"]
     for goal in result["goals"].values():
@@ -73,6 +73,7 @@ def render_goals(result: Mapping[str, Any]) -> str:
             f"{mean(one['loss'] for one in first):.2g} ({first[0]['baseline']:.3g})",
             f"{median(run['sequences'] for run in runs):,.0f}".replace(",", " "),
             f"{median(seconds):.0f} ({max(seconds):.0f})",
+            ", ".join(map(str, sorted({run["threads"] for run in runs}))),
             f"{max(run['peak_gb'] for run in runs):.1f}",
             goal["target"],
             f"{sum(run['reached'] for run in runs)}/{len(runs)}" if goal["target"] else "",
@@ -112,6 +113,46 @@ def render_curve(result: Mapping[str, Any]) -> str:
         "network to 99 % and how many seeds got there."
     )
     return "\n".join([*lines, "", note, ""])
+
+
+def render_recipes(result: Mapping[str, Any]) -> str:
+    """Write the result of `gan_quality` as Markdown: what each recipe reaches over its seeds."""
+    columns = (("FID", "fid", 1), ("of the floor's", "fid_ratio", 1), ("precision", "precision", 3))
+    columns += (("recall", "recall", 3), ("coverage", "coverage", 3), ("class KL", "class_kl", 3))
+    rows = [
+        f"| | seeds | epochs | {' | '.join(title for title, _, _ in columns)} | seconds | threads | collapsed | met |",
+        "|---" * (len(columns) + 7) + "|",
+    ]
+    for goal in result["goals"].values():
+        runs = goal["rows"]
+        cells = [
+            goal["what"],
+            str(len(runs)),
+            str(runs[0]["epochs"]),
+            *(_spread([run[name] for run in runs], digits) for _, name, digits in columns),
+            f"{median(run['seconds'] for run in runs):.0f}",
+            ", ".join(map(str, sorted({run["threads"] for run in runs}))),
+            f"{sum(run['collapsed'] for run in runs)}/{len(runs)}",
+            f"{sum(run['reached'] for run in runs)}/{len(runs)}" if goal["target"] else "",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    first = next(iter(result["goals"].values()))["rows"][0]
+    floor = first["floor"]
+    real = ["real images", "", "", f"{floor['fid']:.1f}", "1.0"]
+    real += [f"{floor[name]:.3f}" for name in ("precision", "recall", "coverage", "class_kl")]
+    rows.append(f"| {' | '.join(real)} | | | | |")
+    targets = [f"{goal['what']}: {goal['target']}" for goal in result["goals"].values() if goal["target"]]
+    note = (
+        f"Mean ± standard deviation over the seeds; {first['n']} samples against the test images, by the {first['extractor']}, "
+        f"sha256 {first['extractor_sha256'][:12]}…. Targets: {'. '.join(targets)}."
+    )
+    return "\n".join([*rows, "", note, "", describe(result["machine"]), ""])
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    """Mean ± sample standard deviation."""
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"
 
 
 def _percent(values: Sequence[float]) -> str:

@@ -31,6 +31,8 @@ from reviver.runs.session import Session, as_points, open_run, permutation, trai
 
 GRID_SIZE = 25
 MAX_CLASSES = 1000
+AVERAGE_EVERY = 4
+"""Updates between two of the moving average, which then moves as far as in so many: it costs as much as a tenth of an update."""
 REPORT = GANConfig()
 
 
@@ -267,11 +269,11 @@ def train_epoch(
             is_penalised=config.is_penalised and state.step % config.penalty_every == 0,
             noise=noise,
         )
-        if shown is not generator:
-            update_average(shown, generator, config.ema)
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
+        if shown is not generator and state.step % AVERAGE_EVERY == 0:
+            update_average(shown, generator, config.ema**AVERAGE_EVERY)
         if state.step % len(history) == 0:
             check_losses(session)
             point = as_points(history.mean(0), StepResult._fields)
