@@ -99,7 +99,10 @@ def render_curve(result: Mapping[str, Any]) -> str:
     for length in dict.fromkeys(row["length"] for row in result["rows"]):
         line = [f"{length:,}".replace(",", " ")]
         for network in networks:
-            row = cells[network, length]
+            row = cells.get((network, length))
+            if row is None:
+                line.append("not run")
+                continue
             text = f"{row['accuracy_mean']:.1%} ± {row['accuracy_std']:.1%}"
             if row["reached"]:
                 needed = f"{row['sequences_mean']:,.0f}".replace(",", " ")
