@@ -49,6 +49,8 @@ class GANConfig:
     """Adam's decay of the mean of their squares."""
     discriminator_learning_rate: float | None = None
     """Step size of the discriminator where it has one of its own (two time scales; Heusel et al. 2017)."""
+    discriminator_steps: int = 1
+    """k, the batches that the discriminator learns from until the generator learns from one (Goodfellow et al. 2014, algorithm 1)."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """The step sizes over the run: as they are, or falling to 0 at the last epoch, in a line or along half a cosine."""
     loss: Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"] = "non-saturating"
@@ -70,7 +72,7 @@ class GANConfig:
     packing: int = 1
     """Images that the discriminator judges together (Lin et al. 2018)."""
     ema: float = 0.0
-    """Decay of the moving average of the generator that samples are drawn from (Karras et al. 2018); 0: none."""
+    """Decay, at each of its updates, of the moving average of the generator that samples are drawn from (Karras et al. 2018); 0: none."""
     precision: Precision = "fp32"
     """Of the networks' products: bf16 rounds their factors to bfloat16; weights, their average and Adam stay float32."""
     batch_norm_eps: float = 1e-5
@@ -103,6 +105,7 @@ class GANConfig:
         check_number("beta2", self.beta2, minimum=0, below=1)
         if self.discriminator_learning_rate is not None:
             check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
+        check_whole("discriminator_steps", self.discriminator_steps, minimum=1)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("loss", self.loss, LOSSES)
         check_number("label_smoothing", self.label_smoothing, minimum=0, below=1)
