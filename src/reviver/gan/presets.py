@@ -150,16 +150,7 @@ class GANConfig:
         return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0
 
 
-_BEST = GANConfig(
-    epochs=20,
-    learning_rate=1.2e-3,
-    beta1=0.0,
-    schedule="linear",
-    r1=0.2,
-    penalty_every=4,
-    ema=0.999,
-    precision="bf16",
-)
+_BEST = GANConfig(epochs=20, learning_rate=6e-4, beta1=0.0, r1=0.2, penalty_every=8, ema=0.999, precision="bf16")
 
 PRESETS = MappingProxyType(
     {

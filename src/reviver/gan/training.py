@@ -98,7 +98,8 @@ def train_step(
 ) -> StepResult:
     """Make one update of each network, or of the discriminator alone, from real images and latent vectors.
 
-    The images `real` are [N, C, H, W] in [-1, 1], the latent vectors z [N, Z]. Conditional networks are given the `labels` [N, K] of the real images; those of the others are part of z.
+    The images `real` are [N, C, H, W] in [-1, 1], the latent vectors z [N, Z]. Conditional networks are given the
+    `labels` [N, K] of the real images; those of the others are part of z.
 
     `config` says what is minimised, by default the report's losses; with `is_penalised` its penalties are added, and
     `noise` is the source of what they and dropout draw.
