@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup report test check format bench recall classifier sanitize portable clean
+.PHONY: help setup report test check format bench recall quality classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_re
 recall: setup  ## measure what the LSTM reaches on every task, over seeds, into docs/measurements (hours; resumes)
 	$(BIN)/python -m benchmarks.recall
 	$(BIN)/reviver lstm curve --out runs/curve
+
+quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/measurements (hours; resumes)
+	$(BIN)/python -m benchmarks.gan_quality
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.train_classifier

@@ -54,6 +54,6 @@ def main() -> dict[str, object]:
         "title": "100 epochs of the LSTM at T = 5, against a loop over torch.nn.LSTMCell",
         "machine": machine(),
         "seconds_per_run": {name: summary(values) for name, values in seconds.items()},
-        "ratio": ratio(seconds["ours"], seconds["LSTMCell loop"]),
+        "ratios": {"ours": ratio(seconds["ours"], seconds["LSTMCell loop"])},
         "target_seconds": TARGET_SECONDS,
     }

@@ -520,7 +520,7 @@ WRONG = {
     "gan train --out ''": "^out: '' is not possible; give a path",
     # presets and fields
     "lstm train --preset foo": "^preset: 'foo' is unknown; choose from report, onehot",
-    "gan train --preset=foo --print_config": "^preset: 'foo' is unknown; choose from report, short, public-script",
+    "gan train --preset=foo --print_config": "^preset: 'foo' is unknown; choose from report, best, best-long, short, public-script",
     "lstm train --length 1": "^length: 1 is not possible; give a whole number from 2",
     "lstm train --length abc": "^length: 'abc' is not possible; give a whole number",
     "lstm train --length 2.5": "^length: '2.5' is not possible; give a whole number",

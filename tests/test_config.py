@@ -81,6 +81,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "r2": number(-0.1),
         "gradient_penalty": number(-0.1),
         "penalty_every": whole_from(1),
+        "discriminator_steps": whole_from(1),
         "discriminator_dropout": number(-0.1, 1, 1.5),
         "spectral_norm": FLAGS,
         "packing": whole_from(1),

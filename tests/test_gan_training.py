@@ -1,5 +1,6 @@
 """Training of the GAN: it equals the usual loop, learns, is repeatable to the bit, and an interruption loses nothing."""
 
+import copy
 import hashlib
 import json
 import os
@@ -171,6 +172,34 @@ def test_no_gradient_leaks_from_one_network_into_the_other(frozen: str) -> None:
     for network in (generator, discriminator):
         for parameter, expected in zip(network.parameters(), network.expected, strict=True):
             torch.testing.assert_close(parameter.detach(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_an_update_of_the_discriminator_alone_is_the_same_for_it() -> None:
+    real, z = torch.rand(9, 1, 8, 8).double() * 2 - 1, torch.randn(9, 100).double()
+    both, alone = networks_and_optimizers(), networks_and_optimizers()
+    before = copy.deepcopy(list(alone[0].parameters()))
+    results = [train_step(*both, real, z), train_step(*alone, real, z, updates_generator=False)]
+    assert results[0] == results[1]
+    assert all(map(torch.equal, both[1].parameters(), alone[1].parameters()))
+    assert all(map(torch.equal, alone[0].parameters(), before))
+    assert not any(map(torch.equal, both[0].parameters(), before))
+
+
+def test_the_generator_learns_from_every_kth_batch(
+    tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[bool] = []
+
+    def recording(generator: Generator, *arguments: Any, **keywords: Any) -> training.StepResult:
+        before = copy.deepcopy(list(generator.parameters()))
+        result = train_step(generator, *arguments, **keywords)
+        moved.append(not all(map(torch.equal, generator.parameters(), before)))
+        return result
+
+    monkeypatch.setattr(training, "train_step", recording)
+    train(override(tiny, {"discriminator_steps": 3}), tmp_path / "run")
+    assert moved == [number % 3 == 2 for number in range(len(moved))]
+    assert len(moved) > 3
 
 
 @pytest.mark.parametrize("is_training", [True, False])

@@ -17,7 +17,7 @@ import pytest
 from reviver.errors import RunFolderError
 from reviver.gan import images
 from reviver.gan import training as gan_training
-from reviver.gan.presets import GANConfig
+from reviver.gan.presets import PRESETS, GANConfig
 from reviver.gan.training import train as train_gan
 from reviver.gan.watch import find_collapses
 from reviver.lstm.presets import LSTMConfig
@@ -28,7 +28,8 @@ from reviver.report.comparison import gan_rows, lstm_rows, place
 from reviver.report.content import write_report
 from reviver.report.evidence import GANEvidence, LSTMEvidence, Recognition, gather_gan, gather_lstm
 from reviver.report.formulas import DEPTH, HEIGHT, draw_formula, read_formula
-from reviver.report.model import Equations, Figure, Report, Span, Table, as_string, find, plain, prose
+from reviver.report.gan_part import gan_sections
+from reviver.report.model import Equations, Figure, Paragraph, Report, Span, Table, as_string, find, plain, prose
 from reviver.report.numbers import Spread, coarse_percent, loss, percent, seconds, whole
 from reviver.report.settings_part import _settings_table, command_of
 from reviver.report.structure import read_layers
@@ -301,7 +302,7 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(build, "build_report", lambda *arguments: built_from.append(arguments))
     monkeypatch.setattr(build, "NUM_SEEDS", 2)
     monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"report": LSTM}))
-    monkeypatch.setattr(build, "GAN_PRESETS", MappingProxyType({"short": GAN}))
+    monkeypatch.setattr(build, "GAN_PRESETS", MappingProxyType({"best": GAN}))
     make_report(tmp_path, seed=3, device="cpu")
     runs = tmp_path / "runs"
     assert built_from == [(tmp_path, [runs / "lstm-seed3", runs / "lstm-seed4"], runs / "gan-seed3")]
@@ -335,6 +336,22 @@ def test_at_least_three_seeds() -> None:
 def test_commands_name_what_differs_from_a_preset(built: Built) -> None:
     command = command_of(built.lstm.runs[1])
     assert command == "reviver lstm train --preset report --seed 1 --hidden_size 8 --epochs 3 --out runs/lstm-seed1"
+
+
+@pytest.mark.parametrize(
+    ("config", "expected", "other"),
+    [
+        (PRESETS["best"], r"at real images \(R1, γ = .*\), a moving average", "fewer"),
+        (PRESETS["report"], "of one run with one seed", "we add"),
+        (PRESETS["short"], "fewer than the 200 of the script", "we add"),
+    ],
+)
+def test_the_introduction_says_what_the_recipe_adds(built: Built, config: GANConfig, expected: str, other: str) -> None:
+    run = dataclasses.replace(built.gan.run, config=config)
+    section = gan_sections(dataclasses.replace(built.gan, run=run))[0]
+    text = " ".join(as_string(paragraph.text) for paragraph in find(section, Paragraph))
+    assert re.search(expected, text)
+    assert other not in text
 
 
 def test_place_says_what_is_so() -> None:

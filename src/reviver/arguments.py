@@ -56,7 +56,7 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         "reviver report                          train both and write report/report.html and .pdf\n"
         "reviver lstm train --out runs/lstm      train the LSTM of the report\n"
         'reviver lstm predict runs/lstm "1 2 3 2"\n'
-        "reviver gan train --preset short --out runs/gan\n"
+        "reviver gan train --preset best --out runs/gan\n"
         "reviver gan interpolate runs/gan --from 3 --to 8\n"
         "reviver gan score runs/gan",
         version=reviver.__version__,
@@ -159,9 +159,11 @@ def _report_parser() -> ArgumentParser:
         "reviver report --out report\nreviver report --full                   with the report's 200 epochs of the GAN",
     )
     parser.add_argument("--out", type=str, default="report", metavar="DIR", help="Folder of the report and its runs.")
-    full, short = GAN_PRESETS["report"].epochs, GAN_PRESETS["short"].epochs
+    full, best = GAN_PRESETS["report"].epochs, GAN_PRESETS["best"].epochs
     parser.add_argument(
-        "--full", action="store_true", help=f"Train the GAN for {full} epochs, as the original, instead of {short}."
+        "--full",
+        action="store_true",
+        help=f"Train the GAN by the preset report, {full} epochs as the original, instead of by best, {best} epochs.",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="The first of the seeds.")
     return _with_common_options(parser)
@@ -281,7 +283,7 @@ def _lstm_trace_parser() -> ArgumentParser:
 
 def _gan_train_parser(arguments: Sequence[str]) -> ArgumentParser:
     examples = (
-        "reviver gan train --preset short --out runs/gan    a few minutes on MNIST\n"
+        "reviver gan train --preset best --out runs/gan     a few minutes on MNIST\n"
         "reviver gan train --score_every 1 --score_samples 10000\n"
         "reviver gan train --data photos/ --size 32 --epochs 50 --out runs/photos\n"
         "reviver gan train --out runs/photos --resume       go on after Ctrl-C"

@@ -32,7 +32,7 @@ from reviver.runs.session import Session, as_points, open_run, permutation, trai
 GRID_SIZE = 25
 MAX_CLASSES = 1000
 AVERAGE_EVERY = 4
-"""Updates between two of the moving average, which then moves as far as in so many: it costs as much as a tenth of an update."""
+"""Updates of the generator between two of its moving average, which then moves as far as in so many single ones."""
 REPORT = GANConfig()
 
 
@@ -92,12 +92,14 @@ def train_step(
     labels: Tensor | None = None,
     *,
     config: GANConfig = REPORT,
+    updates_generator: bool = True,
     is_penalised: bool = False,
     noise: torch.Generator | None = None,
 ) -> StepResult:
-    """Make one update of each network from images `real` [N, C, H, W] in [-1, 1] and latent vectors z [N, Z].
+    """Make one update of each network, or of the discriminator alone, from real images and latent vectors.
 
-    Conditional networks are given the `labels` [N, K] of the real images; those of the others are part of z.
+    The images `real` are [N, C, H, W] in [-1, 1], the latent vectors z [N, Z]. Conditional networks are given the
+    `labels` [N, K] of the real images; those of the others are part of z.
 
     `config` says what is minimised, by default the report's losses; with `is_penalised` its penalties are added, and
     `noise` is the source of what they and dropout draw.
@@ -111,7 +113,8 @@ def train_step(
     judge_fake = partial(discriminator.logits, labels=ordered, generator=noise)
     losses = LOSSES[config.loss]
     with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        fake = generator(z)  # [N, C, H, W]
+        with torch.set_grad_enabled(updates_generator):
+            fake = generator(z)  # [N, C, H, W]
         real_logits = judge_real(real).to(real.dtype)  # [N, 1]
         fake_logits = judge_fake(fake).to(real.dtype)  # [N, 1]
         penalty = slope_penalties(judge_real, judge_fake, real, fake.detach(), config, noise) if is_penalised else 0.0
@@ -121,9 +124,11 @@ def train_step(
     else:
         d_loss = losses.discriminator(real_logits, fake_logits)
 
-    _set_gradients(generator, g_loss, keep_graph=True)
+    if updates_generator:
+        _set_gradients(generator, g_loss, keep_graph=True)
     _set_gradients(discriminator, d_loss + penalty, keep_graph=False)
-    generator_optimizer.step()
+    if updates_generator:
+        generator_optimizer.step()
     discriminator_optimizer.step()
     with torch.no_grad():
         return StepResult(g_loss.detach(), d_loss.detach(), real_logits.sigmoid().mean(), fake_logits.sigmoid().mean())
@@ -266,13 +271,14 @@ def train_epoch(
             *(generator, discriminator, g_optimizer, d_optimizer, real, z),
             None if labels is None else labels[indices],
             config=config,
+            updates_generator=state.step % config.discriminator_steps == config.discriminator_steps - 1,
             is_penalised=config.is_penalised and state.step % config.penalty_every == 0,
             noise=noise,
         )
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
-        if shown is not generator and state.step % AVERAGE_EVERY == 0:
+        if shown is not generator and state.step % (AVERAGE_EVERY * config.discriminator_steps) == 0:
             update_average(shown, generator, config.ema**AVERAGE_EVERY)
         if state.step % len(history) == 0:
             check_losses(session)

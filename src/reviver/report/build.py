@@ -37,7 +37,7 @@ def make_report(
 
     Args:
         out: folder of the report.
-        full: train the GAN by the preset `report`, with the original's 200 epochs, instead of `short`.
+        full: train the GAN by the preset `report`, with the original's 200 epochs, instead of `best`.
         seed: the GAN's seed, and the first of the LSTM's.
         device: what to train on.
         progress: show how far training is.
@@ -55,7 +55,7 @@ def make_report(
         out / "runs" / f"lstm-seed{seed + index}": dataclasses.replace(LSTM_PRESETS["report"], seed=seed + index)
         for index in range(NUM_SEEDS)
     }
-    gan_config = dataclasses.replace(GAN_PRESETS["report" if full else "short"], seed=seed)
+    gan_config = dataclasses.replace(GAN_PRESETS["report" if full else "best"], seed=seed)
     gan_path = out / "runs" / (f"gan-full-seed{seed}" if full else f"gan-seed{seed}")
     plan: Mapping[Path, tuple[str, Any, Train]] = {
         **{path: ("lstm", config, train_lstm) for path, config in lstm_configs.items()},

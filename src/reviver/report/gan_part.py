@@ -5,6 +5,7 @@ import math
 from reviver.gan.classifier import NUM_FEATURES
 from reviver.gan.latent import CONFIDENCE
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
+from reviver.gan.presets import GANConfig
 from reviver.report import numbers, original, pictures
 from reviver.report.comparison import count_digits
 from reviver.report.evidence import GANEvidence, Recognition
@@ -34,11 +35,12 @@ def gan_sections(evidence: GANEvidence) -> list[Section]:
     config = evidence.run.config
     intro = prose(
         "A generator $G$ turns noise into images; a discriminator $D$ tells them from real ones. They are trained "
-        "against each other on {images} images of {data} for {epochs} epochs. {caveat}",
+        "against each other on {images} images of {data} for {epochs} epochs. " + _caveat(config),
         images=numbers.whole(evidence.run.folder.record["data"]["images"]),
         data=_data_name(evidence),
         epochs=str(config.epochs),
-        caveat=_caveat(evidence),
+        full=str(original.GAN_EPOCHS),
+        additions=", ".join(additions(config)),
     )
     return [
         Section("2", "Generative adversarial network", 1, (Paragraph(intro),)),
@@ -52,13 +54,31 @@ def _data_name(evidence: GANEvidence) -> str:
     return "MNIST" if name == "mnist" else name
 
 
-def _caveat(evidence: GANEvidence) -> str:
-    if evidence.run.config.epochs >= original.GAN_EPOCHS:
-        return "All numbers are of one run with one seed."
-    return (
-        f"That is fewer than the {original.GAN_EPOCHS} of the script that the report follows, to keep it short; its "
-        "figures show what that gives. All numbers are of one run with one seed."
-    )
+def _caveat(config: GANConfig) -> str:
+    """What the run does otherwise than the script that the report follows, for `prose`."""
+    sentences = []
+    if additions(config):
+        sentences.append(
+            "Networks and losses are the report's; for variety and a steady end of training we add {additions}. "
+            "`reviver report --full` trains without these for {full} epochs, as the script does that the report follows."
+        )
+    elif config.epochs < original.GAN_EPOCHS:
+        sentences.append(
+            "That is fewer than the {full} of the script that the report follows, to keep it short; its figures show "
+            "what that gives."
+        )
+    return " ".join([*sentences, "All numbers are of one run with one seed."])
+
+
+def additions(config: GANConfig) -> list[str]:
+    """What the recipe of a run has that the report's has not, in words."""
+    given = {
+        f"a penalty on the slope of D at real images (R1, γ = {config.r1:g})": config.r1 > 0,
+        "step sizes that fall to zero": config.schedule != "constant",
+        "a moving average of G that images are drawn from": config.ema > 0,
+        "products of factors rounded to bfloat16": config.precision == "bf16",
+    }
+    return [words for words, is_given in given.items() if is_given]
 
 
 def _structure(evidence: GANEvidence) -> tuple[Block, ...]:
