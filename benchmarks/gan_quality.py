@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"
 RESULTS = ROOT / "docs" / "measurements" / "gan_quality.json"
 PICTURE = ROOT / "docs" / "pictures" / "gan-quality.png"
-SCORED = ("--score_every", "2", "--score_samples", "10000")
+SCORED = ("--score_every", "4", "--score_samples", "10000")
 SCORES = ("fid", "fid_ratio", "kid", "precision", "recall", "density", "coverage", "class_kl")
 
 
