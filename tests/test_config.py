@@ -75,6 +75,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "beta2": number(-0.1, 1, 1.5),
         "discriminator_learning_rate": tuple(value for value in number(0, -1e-3) if value is not None),
         "schedule": WORDS,
+        "schedule_end": number(-0.1, 1.1),
         "loss": WORDS,
         "label_smoothing": number(-0.1, 1, 1.5),
         "r1": number(-0.1),

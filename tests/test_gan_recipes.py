@@ -220,6 +220,8 @@ def test_step_sizes_fall_as_they_are_told() -> None:
     assert learning_rates(config, 0.7) == (1e-3, 4e-3)
     linear = override(config, {"schedule": "linear"})
     assert learning_rates(linear, 0.75) == pytest.approx((0.25e-3, 1e-3))
+    half = override(linear, {"schedule_end": 0.5})
+    assert learning_rates(half, 0.75) == pytest.approx((0.625e-3, 2.5e-3))
     cosine = override(config, {"schedule": "cosine"})
     assert learning_rates(cosine, 0.5) == pytest.approx((0.5e-3, 2e-3))
     assert learning_rates(cosine, 1.0) == pytest.approx((0.0, 0.0), abs=1e-12)

@@ -341,7 +341,7 @@ def test_commands_name_what_differs_from_a_preset(built: Built) -> None:
 @pytest.mark.parametrize(
     ("config", "expected", "other"),
     [
-        (PRESETS["best"], r"at real images \(R1, γ = .*\), a moving average", "fewer"),
+        (PRESETS["best"], r"at real images \(R1, γ = .*\), step sizes that fall, a moving average", "fewer"),
         (PRESETS["report"], "of one run with one seed", "we add"),
         (PRESETS["short"], "fewer than the 200 of the script", "we add"),
     ],

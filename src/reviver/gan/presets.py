@@ -52,7 +52,9 @@ class GANConfig:
     discriminator_steps: int = 1
     """k, the batches that the discriminator learns from until the generator learns from one (Goodfellow et al. 2014, algorithm 1)."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """The step sizes over the run: as they are, or falling to 0 at the last epoch, in a line or along half a cosine."""
+    """The step sizes over the run: as they are, or falling to `schedule_end` at the last epoch, in a line or along half a cosine."""
+    schedule_end: float = 0.0
+    """The part of the step sizes that is left where they fall."""
     loss: Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"] = "non-saturating"
     """What both networks minimise, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
     label_smoothing: float = 0.0
@@ -107,6 +109,7 @@ class GANConfig:
             check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
         check_whole("discriminator_steps", self.discriminator_steps, minimum=1)
         check_choice("schedule", self.schedule, SCHEDULES)
+        check_number("schedule_end", self.schedule_end, minimum=0, maximum=1)
         check_choice("loss", self.loss, LOSSES)
         check_number("label_smoothing", self.label_smoothing, minimum=0, below=1)
         if self.label_smoothing and self.loss != "non-saturating":
@@ -150,7 +153,17 @@ class GANConfig:
         return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0
 
 
-_BEST = GANConfig(epochs=20, learning_rate=6e-4, beta1=0.0, r1=0.2, penalty_every=8, ema=0.999, precision="bf16")
+_BEST = GANConfig(
+    epochs=20,
+    learning_rate=8e-4,
+    schedule="linear",
+    schedule_end=0.5,
+    beta1=0.0,
+    r1=0.2,
+    penalty_every=8,
+    ema=0.999,
+    precision="bf16",
+)
 
 PRESETS = MappingProxyType(
     {

@@ -74,7 +74,7 @@ def additions(config: GANConfig) -> list[str]:
     """What the recipe of a run has that the report's has not, in words."""
     given = {
         f"a penalty on the slope of D at real images (R1, γ = {config.r1:g})": config.r1 > 0,
-        "step sizes that fall to zero": config.schedule != "constant",
+        "step sizes that fall": config.schedule != "constant",
         "a moving average of G that images are drawn from": config.ema > 0,
         "products of factors rounded to bfloat16": config.precision == "bf16",
     }
