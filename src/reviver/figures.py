@@ -74,12 +74,17 @@ def save_figure(figure: Figure, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
 
 
+def in_full(value: float) -> str:
+    """A large number without an exponent, its thousands set apart."""
+    return f"{value:,.0f}".replace(",", "\u2009")
+
+
 def plain_log_ticks(axis: Axis) -> None:
     """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, or at these alone where it is long, in plain numbers."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 400 else (1.0,), numticks=12))
     axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=100))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009")))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: in_full(value)))
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, plain_log_ticks, styled
+from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, in_full, plain_log_ticks, styled
 from reviver.gan.grids import tile
 from reviver.gan.images import to_pixels
 from reviver.gan.paths import Measure
@@ -145,7 +145,7 @@ def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
         xlabel=f"t; the class switches at {shown}" if shown else "t",
     )
     detour = measure.numbers["detour"]
-    numbers = f"perceptual path length {measure.perceptual_length:.4g}"
+    numbers = f"perceptual path length {in_full(measure.perceptual_length)}"
     axes.set_title(
         numbers if detour is None else f"detour {detour:.2f}, {numbers}", loc="right", fontsize=8, fontweight="normal"
     )
