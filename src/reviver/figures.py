@@ -75,8 +75,8 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def in_full(value: float) -> str:
-    """A large number without an exponent, its thousands set apart."""
-    return f"{value:,.0f}".replace(",", "\u2009")
+    """A number without an exponent: to three digits if it is small, else whole, its thousands set apart."""
+    return f"{value:.3g}" if 0 < abs(value) < 1000 else f"{value:,.0f}".replace(",", "\u2009")
 
 
 def plain_log_ticks(axis: Axis) -> None:
