@@ -50,7 +50,7 @@ class GANConfig:
     discriminator_learning_rate: float | None = None
     """Step size of the discriminator where it has one of its own (two time scales; Heusel et al. 2017)."""
     discriminator_steps: int = 1
-    """k, the batches that the discriminator learns from until the generator learns from one (Goodfellow et al. 2014, algorithm 1)."""
+    """Batches that the discriminator learns from until the generator learns from one (k of Goodfellow et al. 2014, algorithm 1)."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """The step sizes over the run: as they are, or falling to `schedule_end` at the last epoch, in a line or along half a cosine."""
     schedule_end: float = 0.0
