@@ -176,8 +176,8 @@ PRESETS = MappingProxyType(
 )
 """
 - `report`: the report's run, 200 epochs.
-- `best`: the report's networks and losses trained so that they do not collapse, in three minutes on two cores.
-- `best-long`: the same for a quarter of an hour.
+- `best`: the report's networks and losses trained so that they do not collapse, in minutes on two cores.
+- `best-long`: the same for longer.
 - `short`: the report's run with fewer epochs, in minutes.
 - `public-script`: the slip that collapses.
 """
