@@ -207,7 +207,7 @@ class _Rows:
         if not self.rows:
             raise DataError(f"{self.path}: it holds no rows; give a file with sequences")
         x = np.zeros((len(counts), self.longest), dtype=np.float32)
-        if counts.min() == self.longest:
+        if (counts == self.longest).all():
             x.reshape(-1)[:] = numbers
         else:
             x[np.arange(self.longest) < counts[:, None]] = numbers
