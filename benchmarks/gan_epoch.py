@@ -19,10 +19,10 @@ from torchvision import transforms
 
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver.config import Precision
-from reviver.gan.images import from_pixels, load_mnist, to_pixels
+from reviver.gan.images import from_pixels, load_mnist
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import GANConfig
-from reviver.gan.reference import compare, load_reference
+from reviver.gan.reference import load_reference
 from reviver.gan.sampling import draw_samples
 from reviver.gan.training import build_networks, build_optimizers, train_step
 
@@ -102,7 +102,7 @@ def draw_and_score() -> dict[str, Callable[[], object]]:
 
     def score() -> None:
         images, _ = draw_samples(generator, SCORED, 0)
-        compare(reference.extractor.look(to_pixels(images)), reference.target)
+        reference.compare(images)
 
     return dict(zip(CALL_TARGETS, (partial(draw_samples, generator, SAMPLES, 0), score), strict=True))
 

@@ -6,7 +6,6 @@ Runs stay in runs/gan-quality; those that are finished are not run again, so the
 Results are kept in docs/measurements/gan_quality.json after each run, and drawn into docs/pictures/gan-quality.png.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import choose_goals, machine, read_results, trained, write_results
+from benchmarks.measure import measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.watch import find_collapse
 
@@ -47,9 +46,14 @@ class Recipe(NamedTuple):
     preset: str
     changes: tuple[str, ...] = ()
     seeds: int = 3
-    target: Target | None = None
+    wanted: Target | None = None
     is_drawn: bool = False
     """Whether the figure shows it; all of them would hide each other."""
+
+    @property
+    def target(self) -> str:
+        """In words; empty if there is none."""
+        return self.wanted.text if self.wanted else ""
 
 
 THREE_MINUTES = Target(
@@ -72,8 +76,8 @@ FIFTEEN_MINUTES = Target(
 RECIPES = (
     Recipe("public-script", "public script, eps 0.8", "public-script", ("--epochs", "20"), is_drawn=True),
     Recipe("report", "report", "report", ("--epochs", "20"), is_drawn=True),
-    Recipe("best", "best", "best", seeds=10, target=THREE_MINUTES, is_drawn=True),
-    Recipe("best-long", "best, longer", "best-long", target=FIFTEEN_MINUTES, is_drawn=True),
+    Recipe("best", "best", "best", seeds=10, wanted=THREE_MINUTES, is_drawn=True),
+    Recipe("best-long", "best, longer", "best-long", wanted=FIFTEEN_MINUTES, is_drawn=True),
     Recipe("no-penalty", "best without R1", "best", ("--r1", "0"), is_drawn=True),
     Recipe("no-average", "best without moving average", "best", ("--ema", "0"), is_drawn=True),
     Recipe("momentum", "best with Adam's β₁ = 0.5", "best", ("--beta1", "0.5")),
@@ -125,7 +129,7 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
         # every epoch takes as long as any other
         "points": [[point["epoch"] / last["epoch"] * seconds, point["fid"]] for point in points],
     }
-    return row if recipe.target is None else {**row, "reached": is_reached(recipe.target, row)}
+    return row if recipe.wanted is None else {**row, "reached": is_reached(recipe.wanted, row)}
 
 
 def is_reached(target: Target, row: Mapping[str, Any]) -> bool:
@@ -172,22 +176,10 @@ def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def main() -> None:
-    names, most = choose_goals("python -m benchmarks.gan_quality", __doc__, [recipe.name for recipe in RECIPES])
-    for recipe in RECIPES:
-        if recipe.name not in names:
-            continue
-        rows: list[dict[str, Any]] = []
-        for seed in range(min(recipe.seeds, most or recipe.seeds)):
-            print(f"{recipe.name}, seed {seed} ...", file=sys.stderr, flush=True)
-            rows.append(run(recipe, seed))
-            results = read_results(RESULTS, "What GANs reach")  # another process may measure other recipes meanwhile
-            results["machine"] = machine()
-            target = recipe.target.text if recipe.target else ""
-            results["goals"][recipe.name] = {"what": recipe.what, "target": target, "rows": rows}
-            write_results(RESULTS, results)
-            drawn = [results["goals"][one.name] for one in RECIPES if one.is_drawn and one.name in results["goals"]]
-            if drawn:
-                save_figure(draw(drawn), PICTURE)
+    for results in measure_goals("benchmarks.gan_quality", __doc__, "What GANs reach", RESULTS, RECIPES, run):
+        drawn = [results["goals"][one.name] for one in RECIPES if one.is_drawn and one.name in results["goals"]]
+        if drawn:
+            save_figure(draw(drawn), PICTURE)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -58,25 +58,51 @@ def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
     return RunFolder.open(folder), float(json.loads(peak.read_text()))
 
 
-def read_results(path: Path, title: str) -> dict[str, Any]:
-    """What is measured so far: a dictionary with `title` and the `goals`."""
-    if not path.exists():
-        return {"title": title, "goals": {}}
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return results
+class Goal(Protocol):
+    """What is measured over seeds: a preset with some settings changed, and what its runs shall reach."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def seeds(self) -> int: ...
+    @property
+    def target(self) -> str: ...
 
 
-def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Keep what is measured so far."""
-    path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+AnyGoal = TypeVar("AnyGoal", bound=Goal)
 
 
-def choose_goals(prog: str, description: str | None, known: Sequence[str]) -> tuple[list[str], int | None]:
-    """Read from the command line which of the `known` goals are measured, in their order, and over how many seeds at most."""
-    parser = ArgumentParser(prog=prog, description=description)
+def measure_goals(
+    module: str,
+    description: str | None,
+    title: str,
+    path: Path,
+    goals: Sequence[AnyGoal],
+    run: Callable[[AnyGoal, int], Any],
+) -> Iterator[dict[str, Any]]:
+    """Measure those of the `goals` that the command line names, seed by seed, with `run`, and keep its rows at `path`.
+
+    Gives all results that are there each time that one is new.
+    """
+    parser = ArgumentParser(prog=f"python -m {module}", description=description)
+    known = [goal.name for goal in goals]
     parser.add_argument("names", nargs="*", metavar="GOAL", help=f"of {', '.join(known)}; default: all")
     parser.add_argument("--seeds", type=int, help="the most seeds of a goal; default: as many as its target asks for")
     options = parser.parse_args()
     if unknown := set(options.names) - set(known):
         parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
-    return [name for name in known if name in (options.names or known)], options.seeds
+    for goal in goals:
+        if goal.name not in (options.names or known):
+            continue
+        rows = []
+        for seed in range(min(goal.seeds, options.seeds or goal.seeds)):
+            print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
+            rows.append(run(goal, seed))
+            # another process may measure other goals meanwhile
+            results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
+            results["machine"] = machine()
+            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
+            path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            yield results

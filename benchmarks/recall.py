@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.measure import choose_goals, machine, read_results, trained, write_results
+from benchmarks.measure import measure_goals, trained
 from reviver.lstm.training import rank
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +90,7 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
     points = record.read_metrics()
     measured = [evaluation for length in goal.lengths or (None,) for evaluation in evaluate(folder, length)]
     best = max(points, key=rank)
-    return {
+    row = {
         "seed": seed,
         "command": " ".join(command),
         "epochs": points[-1]["epoch"],
@@ -103,6 +103,7 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
         "best_validation_accuracy": best["validation_accuracy"],
         "evaluations": measured,
     }
+    return {**row, "reached": reached(goal, row)}
 
 
 def evaluate(folder: Path, length: int | None) -> list[dict[str, Any]]:
@@ -128,21 +129,8 @@ def reached(goal: Goal, row: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    names, most = choose_goals("python -m benchmarks.recall", __doc__, [goal.name for goal in GOALS])
-    for goal in GOALS:
-        if goal.name not in names:
-            continue
-        rows: list[dict[str, Any]] = []
-        for seed in range(min(goal.seeds, most or goal.seeds)):
-            print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
-            row = run(goal, seed)
-            rows.append({**row, "reached": reached(goal, row)})
-            results = read_results(
-                RESULTS, "What the LSTM reaches"
-            )  # another process may measure other goals meanwhile
-            results["machine"] = machine()
-            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
-            write_results(RESULTS, results)
+    for _ in measure_goals("benchmarks.recall", __doc__, "What the LSTM reaches", RESULTS, GOALS, run):
+        pass
 
 
 if __name__ == "__main__":

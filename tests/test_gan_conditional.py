@@ -11,8 +11,8 @@ from reviver import load
 from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.gan import training
-from reviver.gan.images import ImageSet
+from reviver.gan import reference, training
+from reviver.gan.images import ImageSet, load_mnist
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import GANConfig
 from reviver.gan.sampling import draw_samples
@@ -113,3 +113,24 @@ def test_scores_say_how_well_orders_are_obeyed() -> None:
 
     classes, ordered = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
     assert _shares_obeyed(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
+
+
+def test_the_command_says_how_well_orders_are_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def some(part: str = "train") -> ImageSet:
+        whole = load_mnist(part)
+        assert whole.labels is not None
+        return ImageSet(whole.images[:300], whole.labels[:300], "mnist")
+
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(training, "load_images", lambda source, size: some())
+    monkeypatch.setattr(reference, "load_images", lambda source, size: some())
+    monkeypatch.setattr(reference, "load_test_images", lambda source, size: some("test"))
+    train(GANConfig(conditional=True, epochs=1, batch_size=100, latent_size=8, score_every=0), tmp_path / "run")
+    assert main(["gan", "score", str(tmp_path / "run"), "--n", "100", "--json"]) == 0
+    obeyed = json.loads(capsys.readouterr().out)["obeyed"]
+    assert len(obeyed) == 10
+    assert all(0 <= share <= 1 for share in obeyed)
+    assert main(["gan", "score", str(tmp_path / "run"), "--n", "100"]) == 0
+    assert "ordered and drawn 0: " in capsys.readouterr().out

@@ -384,8 +384,8 @@ def gan_score(request: Request) -> None:
     extractor, train, test = choose_data(run.config.data, run.generator.image_shape, path, learned)
     check_size("n", options.n, train)
     reference = load_reference(options.n, extractor, train, test)
-    images, _ = draw_samples(run.generator, options.n, seed)
-    scores = score_images(images, reference)
+    images, z = draw_samples(run.generator, options.n, seed)
+    scores = score_images(images, reference, run.generator.ordered(z))
     lines = [f"{options.run}, seed {seed}", *describe(scores)]
     if out is not None:
         sheet, columns = nearest_sheet(images, scores, reference), min(NUM_SHOWN, options.n)

@@ -86,6 +86,10 @@ class Generator(nn.Module):
             classes = torch.randint(self.num_classes, (count,), device=z.device, generator=randomness)
         return torch.cat([z, one_hot(classes, self.num_classes)], dim=1)
 
+    def ordered(self, z: Tensor) -> Tensor | None:
+        """The classes that latent vectors z [N, Z] of a conditional generator order, one-hot [N, K]; None of another."""
+        return z[:, self.noise_size :] if self.num_classes else None
+
 
 class Discriminator(nn.Module):
     """Tells real images from drawn ones: images [N, C, H, W] -> probability of being real [N, 1].

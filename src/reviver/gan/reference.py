@@ -4,7 +4,6 @@ Shapes: N samples, T training images, M test images, Q images whose nearest neig
 K classes.
 """
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -23,7 +22,7 @@ from reviver.gan import distances
 from reviver.gan.classifier import IMAGE_SHAPE
 from reviver.gan.distances import Moments
 from reviver.gan.extractor import Extractor, Seen
-from reviver.gan.images import LABELLED, ImageSet, load_images, load_mnist, load_test_images
+from reviver.gan.images import LABELLED, ImageSet, load_images, load_mnist, load_test_images, to_pixels
 from reviver.runs.randomness import stream
 
 K_NEAREST = 5
@@ -117,6 +116,10 @@ class Reference:
 
         return Originals(**cached(f"scores-{self.key}-originals", look))
 
+    def compare(self, images: Tensor) -> Comparison:
+        """Compare N images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
+        return compare(self.extractor.look(to_pixels(images)), self.target)
+
 
 def load_reference(
     n: int = 10_000,
@@ -186,7 +189,7 @@ def choose_data(
     """
     extractor = choose_extractor(data, image_shape, extractor_path)
     train = load_images(data, image_shape[1])
-    if sha256 not in (None, hashlib.sha256(train.images.contiguous().numpy().data).hexdigest()):
+    if sha256 not in (None, train.sha256):
         raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
     class_shares(train, extractor)
     return extractor, train, load_test_images(data, image_shape[1])

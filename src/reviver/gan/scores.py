@@ -98,14 +98,13 @@ def score_generator(
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)  # before a reference is made, which takes a minute
     reference = reference or load_reference(n)
     images, z = draw_samples(generator, n, seed)
-    ordered = z[:, generator.noise_size :].argmax(1) if generator.num_classes else None
-    return score_images(images, reference, ordered)
+    return score_images(images, reference, generator.ordered(z))
 
 
 def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = None) -> Scores:
     """Score images [N, C, H, W] in [-1, 1], rounded to bytes as a file of them is.
 
-    `ordered` are the classes that they were ordered of, [N] int64, if they were.
+    `ordered` are the classes that they were ordered of, one-hot [N, K], if they were.
 
     Raises:
         DataError: if their shape is not that of the reference, or their number not the one that it was made for.
@@ -132,7 +131,7 @@ def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = 
         searched=len(found[0]),
         nearest_pixels=_distances(found[0], found[1], originals.nearest_pixels),
         nearest_features=_distances(found[2], found[3], originals.nearest_features),
-        obeyed=None if ordered is None else _shares_obeyed(seen.classes, ordered),
+        obeyed=None if ordered is None else _shares_obeyed(seen.classes, ordered.argmax(1)),
     )
 
 

@@ -4,7 +4,6 @@ Shapes: N batch, Z latent size, C channels, H height, W width.
 """
 
 import copy
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -110,8 +109,7 @@ def train_step(
     update, as is usual, computes the same.
     """
     judge_real = partial(discriminator.logits, labels=labels, generator=noise)
-    ordered = None if labels is None else z[:, generator.noise_size :]
-    judge_fake = partial(discriminator.logits, labels=ordered, generator=noise)
+    judge_fake = partial(discriminator.logits, labels=generator.ordered(z), generator=noise)
     losses = LOSSES[config.loss]
     with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         with torch.set_grad_enabled(updates_generator):
@@ -335,7 +333,7 @@ def describe_data(data: ImageSet, num_classes: int) -> dict[str, Any]:
         "images": len(data.images),
         "image_shape": list(data.image_shape),
         **({"classes": num_classes} if num_classes else {}),
-        "sha256": hashlib.sha256(data.images.contiguous().numpy().data).hexdigest(),
+        "sha256": data.sha256,
     }
 
 

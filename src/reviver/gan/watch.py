@@ -11,7 +11,7 @@ from typing import Any
 
 from reviver.errors import ConfigError, DataError
 from reviver.gan.extractor import Extractor
-from reviver.gan.images import ImageSet, load_test_images, to_pixels
+from reviver.gan.images import ImageSet, load_test_images
 from reviver.gan.networks import Generator
 from reviver.gan.presets import GANConfig
 from reviver.gan.reference import (
@@ -21,7 +21,6 @@ from reviver.gan.reference import (
     check_size,
     choose_extractor,
     class_shares,
-    compare,
     load_reference,
 )
 from reviver.gan.sampling import draw_samples
@@ -66,7 +65,7 @@ class Watch:
         """Score the samples that `reviver gan sample` would draw, write them down, and say so if the run collapses."""
         with session.scoring():
             images, _ = draw_samples(generator, self.reference.n, self.config.seed)
-            samples = compare(self.extractor.look(to_pixels(images)), self.reference.target)
+            samples = self.reference.compare(images)
         session.log_scores(epoch=session.state.epoch, **score_point(samples, self.reference))
         points = session.folder.read_scores()
         problem = find_collapse(points)
