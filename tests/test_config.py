@@ -43,6 +43,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "shortest": number(0, 0.0, 1.1, -1),
         "growth": number(1, 1.0, 0, -2),
         "threshold": number(0, 0.0, 1.1, -1),
+        "last_threshold": tuple(value for value in number(0, 0.0, 1.1, -1) if value is not None),
         "length_decay": number(-0.1),
         "batch_steps": whole_from(1),
         "hidden_size": whole_from(1),

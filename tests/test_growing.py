@@ -128,6 +128,18 @@ def test_the_length_grows_when_the_threshold_is_passed_and_training_ends_at_the_
     assert uninterrupted["state"]["extra"]["best"]["step"] == max(points, key=rank)["step"]
 
 
+def test_the_last_length_may_have_a_threshold_of_its_own(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = override(GROWING, {"last_threshold": 0.99})
+    points = train(config, tmp_path / "run").read_metrics()
+    common = [point for point in uninterrupted["metrics"] if point["length"] < 9]
+    assert [point["validation_accuracy"] for point in points[: len(common)]] == [
+        point["validation_accuracy"] for point in common
+    ]
+    assert all(point["validation_accuracy"] < 0.99 for point in points[:-1] if point["length"] == 9)
+    assert points[-1]["validation_accuracy"] >= 0.99
+    assert len(points) > len(uninterrupted["metrics"])
+
+
 @pytest.mark.parametrize("step", [1, 7, 12, 25, 40])
 def test_an_interrupted_run_resumes_at_its_length_to_the_same_bits(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]

@@ -125,7 +125,9 @@ def lstm_train(request: Request) -> None:
     if config.grow:
         answer["reached"] = is_reached(config, last)
         end = "passed" if answer["reached"] else "not passed; go on with --resume and more --epochs"
-        lines.append(f"  length {last['length']} of {config.length}, {config.threshold:.1%} in validation {end}")
+        lines.append(
+            f"  length {last['length']} of {config.length}, {config.threshold_at(config.length):.1%} in validation {end}"
+        )
     show(request, answer, "\n".join(line.rstrip() for line in lines))
 
 

@@ -86,6 +86,8 @@ class LSTMConfig:
     """With --grow, the factor from one length to the next."""
     threshold: float = 0.99
     """With --grow, the validation accuracy that ends a length, and at `length` the training."""
+    last_threshold: float | None = None
+    """With --grow, the validation accuracy that ends the training at `length`, where it is not `threshold`."""
     length_decay: float = 0.0
     """With --grow, p of the factor (start_length / T)^p of the step size at length T."""
     batch_steps: int = 200_000
@@ -148,6 +150,8 @@ class LSTMConfig:
         check_number("shortest", self.shortest, above=0, maximum=1)
         check_number("growth", self.growth, above=1)
         check_number("threshold", self.threshold, above=0, maximum=1)
+        if self.last_threshold is not None:
+            check_number("last_threshold", self.last_threshold, above=0, maximum=1)
         check_number("length_decay", self.length_decay, minimum=0)
         check_whole("batch_steps", self.batch_steps, minimum=1)
         check_whole("hidden_size", self.hidden_size, minimum=1)
@@ -209,6 +213,12 @@ class LSTMConfig:
             lengths.append(min(self.length, max(lengths[-1] + 1, round(exact))))
         return tuple(lengths)
 
+    def threshold_at(self, length: int) -> float:
+        """The validation accuracy that ends a length."""
+        if self.last_threshold is not None and length == self.length:
+            return self.last_threshold
+        return self.threshold
+
     def learning_rate_at(self, progress: float, length: int) -> float:
         """The step size at a length, after the part `progress` of the epochs, from 0 to 1."""
         rate = self.learning_rate
@@ -256,7 +266,9 @@ PRESETS = MappingProxyType(
         "report": LSTMConfig(),
         "onehot": LSTMConfig(input="onehot", epochs=20),
         "recall": _RECALL,
-        "recall-scalar": replace(_RECALL, input="scalar", threshold=0.99, growth=1.5, length_decay=0.0),
+        "recall-scalar": replace(
+            _RECALL, input="scalar", threshold=0.99, last_threshold=0.995, growth=1.5, length_decay=0.0
+        ),
         "recall-10000": replace(_RECALL, length=10_000),
         "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
         "copy": replace(
@@ -287,7 +299,18 @@ PRESETS = MappingProxyType(
         ),
         "parity": replace(_MEMORY, task="parity", length=1000, input="onehot", start_length=2),
         "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=10, learning_rate=2e-3),
-        "pixel-mnist": replace(_MNIST, task="pixel-mnist", length=784, epochs=30),
+        "pixel-mnist": replace(
+            _MNIST,
+            task="pixel-mnist",
+            length=784,
+            grow=True,
+            start_length=49,
+            growth=4.0,
+            threshold=0.93,
+            last_threshold=0.98,
+            epochs=30,
+            learning_rate=2e-3,
+        ),
     }
 )
 """

@@ -193,7 +193,7 @@ def train(
             session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
             log_epoch(session, validation, length, config)
             best.offer(validation, length)
-            if config.grow and validation.accuracy >= config.threshold:
+            if config.grow and validation.accuracy >= config.threshold_at(length):
                 state.extra["stage"] += 1
             ended = state.epoch == config.epochs or state.extra["stage"] == stages
             if state.epoch % config.checkpoint_every == 0 or ended:
@@ -276,7 +276,7 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
 
 def is_reached(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
     """Whether a growing run came to its end, by the metrics of its last epoch."""
-    return bool(last["length"] == config.length and last["validation_accuracy"] >= config.threshold)
+    return bool(last["length"] == config.length and last["validation_accuracy"] >= config.threshold_at(config.length))
 
 
 def rank(point: Mapping[str, Any]) -> tuple[float, ...]:
