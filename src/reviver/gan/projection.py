@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reviver.gan.networks import Generator
+from reviver.gan.products import fast_products
 from reviver.runs.randomness import stream
 
 STEPS, STARTS = 400, 16
@@ -28,6 +29,7 @@ class Projection(NamedTuple):
     """Root-mean-square difference of the pixels, from 0 to 2, [N]."""
 
 
+@fast_products()
 def project(
     generator: Generator, targets: Tensor, *, seed: int = 0, steps: int = STEPS, starts: int = STARTS
 ) -> Projection:

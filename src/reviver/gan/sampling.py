@@ -11,6 +11,7 @@ from torch import Tensor
 from reviver.config import MAX_SEED, check_whole
 from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
+from reviver.gan.products import fast_products
 from reviver.runs.randomness import stream
 
 CHUNK = 2048
@@ -19,6 +20,7 @@ MAX_SAMPLE_BYTES = 8 << 30
 
 
 @torch.no_grad()
+@fast_products()
 def draw(generator: Generator, z: Tensor) -> Tensor:
     """Draw images from z [N, Z] in eval mode, with BatchNorm's running statistics; the mode is put back after."""
     was_training = generator.training

@@ -20,6 +20,7 @@ from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.presets import GANConfig
+from reviver.gan.products import fast_products
 from reviver.gan.sampling import draw
 from reviver.gan.watch import open_watch, summarise
 from reviver.runs.checkpoint import TrainingState
@@ -82,6 +83,7 @@ def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
     return factor * config.learning_rate, factor * (config.discriminator_learning_rate or config.learning_rate)
 
 
+@fast_products()
 def train_step(
     generator: Generator,
     discriminator: Discriminator,
