@@ -217,6 +217,7 @@ def _start_worker() -> None:
     """Leave Ctrl-C to the parent, which asks each worker to stop, and use one core."""
     os.setpgrp()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     logging.getLogger("reviver").setLevel(logging.WARNING)
 
 

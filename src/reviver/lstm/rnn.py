@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from reviver.errors import DataError
-from reviver.lstm.dropout import draw_seed, dropout_masks
 
 
 class RNNClassifier(nn.Module):
@@ -16,7 +15,7 @@ class RNNClassifier(nn.Module):
         h_t = m_t ⊙ tanh(W x_t + U h_{t-1} + b)
         logits = W_out h_T + b_out
 
-    m_t is the dropout mask of the hidden state, as in `LSTMLayer`. The gradient of a loss at T reaches step t through
+    m_t is the dropout mask of the hidden state, drawn anew at every step as in `LSTMLayer`. The gradient of a loss at T reaches step t through
     T - t factors U^T diag(1 - tanh²), so it vanishes or explodes with the distance (Bengio, Simard & Frasconi 1994).
 
     Parameters: `W` [H, I], `U` [H, H], `b` [H], `W_out` [C, H], `b_out` [C].
@@ -55,13 +54,13 @@ class RNNClassifier(nn.Module):
         batch, steps, _ = x.shape
         masks = None
         if self.training and self.hidden_dropout > 0.0:
-            seed = draw_seed(generator).to(x.device)
-            masks = dropout_masks(seed, steps, batch, self.hidden_size, self.hidden_dropout, "step").to(x.dtype)
+            uniform = x.new_empty(steps, batch, self.hidden_size).uniform_(generator=generator)
+            masks = (uniform >= self.hidden_dropout) / (1.0 - self.hidden_dropout)  # [T, B, H]
         inputs = (x @ self.W.T + self.b).unbind(1)  # T times [B, H]
-        h = x.new_zeros(batch, self.hidden_size)
+        h, U = x.new_zeros(batch, self.hidden_size), self.U.T
         outputs = []
         for t, z in enumerate(inputs):
-            h = torch.tanh(z + h @ self.U.T)  # [B, H]
+            h = torch.tanh(torch.addmm(z, h, U))  # [B, H]
             if masks is not None:
                 h = masks[t] * h  # [B, H]
             outputs.append(h)
