@@ -308,6 +308,7 @@ PRESETS = MappingProxyType(
             growth=4.0,
             threshold=0.93,
             last_threshold=0.98,
+            length_decay=0.5,
             epochs=30,
             learning_rate=2e-3,
         ),

@@ -15,7 +15,7 @@ class RNNClassifier(nn.Module):
         h_t = m_t ⊙ tanh(W x_t + U h_{t-1} + b)
         logits = W_out h_T + b_out
 
-    m_t is the dropout mask of the hidden state, drawn anew at every step as in `LSTMLayer`. The gradient of a loss at T reaches step t through
+    m_t is the dropout mask of the hidden state, drawn anew at every step. The gradient of a loss at T reaches step t through
     T - t factors U^T diag(1 - tanh²), so it vanishes or explodes with the distance (Bengio, Simard & Frasconi 1994).
 
     Parameters: `W` [H, I], `U` [H, H], `b` [H], `W_out` [C, H], `b_out` [C].
