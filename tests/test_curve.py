@@ -16,7 +16,7 @@ from torch import nn
 from reviver.errors import ConfigError, DataError
 from reviver.figures import save_figure
 from reviver.lstm import curve
-from reviver.lstm.curve import NETWORKS, Cell, Outcome, read_outcome, run_cell, run_curve, summarise
+from reviver.lstm.curve import NETWORKS, Cell, Outcome, read_outcome, run_cell, run_curve, summarise, unfinished
 from reviver.lstm.evaluation import Evaluation
 from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson
 from reviver.lstm.presets import LSTMConfig
@@ -122,12 +122,64 @@ def test_more_sequences_go_on_where_a_cell_has_ended(folder: Path) -> None:
         run_cell(path, cell, cell.config(SEQUENCES))
 
 
+def outcomes_of(cells: list[Cell], accuracies: dict[tuple[str, int], float]) -> list[Outcome | None]:
+    return [
+        Outcome(cell.network, cell.length, cell.seed, accuracies[cell.network, cell.length], 1, False, 1.0)
+        if (cell.network, cell.length) in accuracies
+        else None
+        for cell in cells
+    ]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "ready", "waiting"),
+    [
+        ({}, {5, 10}, {20, 50, 100}),
+        ({5: 1.0}, {10, 20}, {50, 100}),
+        ({5: 0.1}, {10}, {20, 50, 100}),
+        ({10: 1.0}, {5, 20, 50}, {100}),
+        ({5: 1.0, 10: 0.1}, {20}, {50, 100}),
+        ({5: 1.0, 10: 0.15, 20: 0.15}, set(), set()),
+        ({5: 1.0, 10: 0.1, 20: 0.16}, {50, 100}, set()),
+        ({5: 0.1, 10: 0.9, 20: 0.1}, {50}, {100}),
+        ({5: 1.0, 10: 1.0, 20: 1.0, 50: 1.0, 100: 1.0}, set(), set()),
+    ],
+)
+def test_a_network_at_chance_at_two_lengths_is_not_trained_at_longer_ones(
+    accuracies: dict[int, float], ready: set[int], waiting: set[int]
+) -> None:
+    cells = [Cell(name, length, seed) for length in (5, 10, 20, 50, 100) for seed in (0, 1) for name in ("a", "b")]
+    known = {("a", length): accuracy for length, accuracy in accuracies.items()}
+    done = outcomes_of(cells, known | {("b", length): 1.0 for length in (5, 10, 20, 50, 100)})
+    parts = unfinished(cells, done)
+    assert [[cells[number].length for number in part] for part in parts] == [
+        sorted([*lengths, *lengths]) for lengths in (ready, waiting)
+    ]
+    assert {cells[number].network for part in parts for number in part} <= {"a"}
+
+
+def test_one_seed_that_is_not_finished_says_nothing_of_its_length() -> None:
+    cells = [Cell("a", length, seed) for length in (5, 10, 20) for seed in (0, 1)]
+    done = outcomes_of(cells, {("a", 5): 0.1, ("a", 10): 0.1})
+    assert unfinished(cells, done) == ([], [])
+    done[3] = None
+    assert unfinished(cells, done) == ([3], [4, 5])
+
+
+def test_a_curve_gives_a_network_up(tmp_path: Path) -> None:
+    outcomes = run_curve(
+        tmp_path / "out", lengths=(40, 60, 80), seeds=range(1), networks=("fixed",), sequences=64, jobs=2
+    )
+    assert [outcome.length for outcome in outcomes] == [40, 60]
+    assert not (tmp_path / "out" / "cells" / "fixed-80-seed0").exists()
+
+
 def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "curve"
     command = [sys.executable, "-m", "reviver", "lstm", "curve", "--length", "30", "--network", "fixed"]
     command += ["--seeds", "5", "--sequences", "6400", "--jobs", "2", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    runs = [out / "cells" / f"fixed-30-seed{seed}" for seed in (4, 3)]  # the last ones are first
+    runs = [out / "cells" / f"fixed-30-seed{seed}" for seed in (0, 1)]
     metrics = [run / "metrics.jsonl" for run in runs]
     deadline = time.monotonic() + 60
     while not all(path.exists() and path.stat().st_size for path in metrics) and time.monotonic() < deadline:
@@ -143,7 +195,7 @@ def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
     rows = json.loads(done.stdout)["rows"]
     assert rows == json.loads((out / "curve.json").read_text())["rows"]
     assert {RunFolder.open(run).status for run in runs} == {"finished"}
-    cell = Cell("fixed", 30, 4)
+    cell = Cell("fixed", 30, 0)
     uninterrupted = run_cell(tmp_path / cell.name, cell, cell.config(6400))
     assert read_outcome(runs[0], cell, cell.config(6400))[:-1] == uninterrupted[:-1], "but for the seconds"
     assert (out / "curve.pdf").read_bytes().startswith(b"%PDF")

@@ -1,7 +1,8 @@
 """The recall curve: how far back networks remember, over lengths, seeds and kinds of network, with equal numbers of sequences.
 
 A cell of the curve is a run folder, `cells/NETWORK-T-seedN`. Cells run side by side, a core each. Those that are
-finished are not run again and those that were stopped go on, so the same command resumes a curve.
+finished are not run again and those that were stopped go on, so the same command resumes a curve. A network that is at
+chance at two lengths in a row is not trained at longer ones.
 """
 
 import logging
@@ -10,13 +11,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,6 +35,9 @@ SEQUENCES = 64_000
 
 EVALUATED = 1000
 """Fresh sequences on which the accuracy of a cell is measured."""
+
+AT_CHANCE = 0.15
+"""Up to this mean accuracy over the seeds a network counts as guessing one of ten digits."""
 
 
 def _fixed(config: LSTMConfig) -> LSTMConfig:
@@ -96,18 +100,13 @@ def run_curve(
     jobs: int | None = None,
     progress: bool = False,
 ) -> list[Outcome]:
-    """Run what is not finished of a curve in the folder `out`, and return the outcomes of all cells.
+    """Run what is not finished of a curve in the folder `out`, and return the outcomes of all cells that were run.
 
     Raises:
         ConfigError: if an argument is not possible, or a cell in `out` has other settings.
         Interrupted: after SIGINT or SIGTERM, once the cells that run are saved.
     """
-    for name in networks:
-        if name not in NETWORKS:
-            raise ConfigError(f"network: {name!r} is unknown; choose from {', '.join(NETWORKS)}")
-    for name, value in (("sequences", sequences), ("seeds", len(seeds)), ("jobs", jobs if jobs is not None else 1)):
-        if value < 1:
-            raise ConfigError(f"{name}: {value} is not possible; give a whole number of at least 1")
+    _check_arguments(networks, sequences=sequences, seeds=len(seeds), jobs=1 if jobs is None else jobs)
     cells = [
         Cell(network, length, seed)
         for length in sorted(set(lengths))
@@ -120,34 +119,69 @@ def run_curve(
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
     paths = [folder / cell.name for cell in cells]
     outcomes = [read_outcome(*one) for one in zip(paths, cells, configs, strict=True)]
-    all_lengths = sum(cell.length for cell in cells)  # the time that runs take is about in proportion
-    missing = [number for number, outcome in enumerate(outcomes) if outcome is None]
+    jobs = jobs or usable_cores()
     with (
         _noted_signals() as signals,
         ProgressBar("recall curve", 100, "%", visible=progress) as bar,
-        ProcessPoolExecutor(jobs or usable_cores(), multiprocessing.get_context("spawn"), _start_worker) as pool,
+        ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker) as pool,
     ):
-        with _ignored_interrupts():  # as the workers, which start here, do from then on
-            numbers = {
-                pool.submit(run_cell, paths[number], cells[number], configs[number]): number
-                for number in missing[::-1]  # the longest first, so that the cores end together
-            }
-        running = set(numbers)
-        while running:
-            done, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
+        running: dict[Future[Outcome | None], int] = {}
+        while not signals:
+            ready, waiting = unfinished(cells, outcomes)
+            if not ready:
+                break
+            idle = [number for number in ready if number not in running.values()]
+            with _ignored_interrupts():  # as the workers, which start here, do from then on
+                for number in idle[: jobs - len(running)]:
+                    running[pool.submit(run_cell, paths[number], cells[number], configs[number])] = number
+            done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
             for future in done:
-                outcomes[numbers[future]] = None if signals and future.exception() else future.result()
-            done_lengths = [outcome.length for outcome in outcomes if outcome is not None]
-            bar.update(100 * sum(done_lengths) / all_lengths, f"{len(done_lengths)} of {len(cells)} runs")
-            if signals:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in multiprocessing.active_children():
-                    worker.terminate()
-                running = set()
+                number = running.pop(future)
+                outcomes[number] = None if signals and future.exception() else future.result()
+                if outcomes[number] is None and not signals:
+                    signals.append(signal.SIGTERM)  # somebody else stopped the worker
+            finished = [outcome.length for outcome in outcomes if outcome is not None]
+            left = [cells[number].length for number in ready + waiting if outcomes[number] is None]
+            # the time that a run takes is about in proportion to its length
+            bar.update(100 * sum(finished) / sum(finished + left), f"{len(finished)} runs, {len(left)} to go")
+        if signals:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
     if signals:
         raise Interrupted(f"{out}: stopped, the runs are saved; go on with the same command", signals[0])
-    assert all(outcome is not None for outcome in outcomes)
-    return cast("list[Outcome]", outcomes)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _check_arguments(networks: Sequence[str], **counts: int) -> None:
+    for name in networks:
+        if name not in NETWORKS:
+            raise ConfigError(f"network: {name!r} is unknown; choose from {', '.join(NETWORKS)}")
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name}: {value} is not possible; give a whole number of at least 1")
+
+
+def unfinished(cells: Sequence[Cell], outcomes: Sequence[Outcome | None]) -> tuple[list[int], list[int]]:
+    """The numbers of the cells that may run now, the shortest first, and of those that wait for what shorter ones show.
+
+    All others are finished, or given up: their network was at chance at two lengths in a row before theirs.
+    """
+    ready: list[int] = []
+    waiting: list[int] = []
+    for network in dict.fromkeys(cell.network for cell in cells):
+        numbers = [number for number, cell in enumerate(cells) if cell.network == network]
+        before: list[bool | None] = []  # whether it was at chance at each shorter length; None: not known yet
+        for length in sorted({cells[number].length for number in numbers}):
+            if before[-2:] == [True, True]:
+                break
+            here = [number for number in numbers if cells[number].length == length]
+            missing = [number for number in here if outcomes[number] is None]
+            is_safe = len(before) < 2 or False in before[-2:]
+            (ready if is_safe else waiting).extend(missing)
+            accuracies = [outcome.accuracy for outcome in (outcomes[number] for number in here) if outcome is not None]
+            before.append(None if missing else mean(accuracies) <= AT_CHANCE)
+    return sorted(ready), sorted(waiting)
 
 
 def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
