@@ -245,7 +245,7 @@ IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"task": "temporal-order", "length": 9}, "length: 9 is not possible for the task temporal-order; give a whole"),
     ({"task": "row-mnist"}, "length: 5 is not possible for the task row-mnist; give 28"),
     ({"task": "row-mnist", "length": 27}, "length: 27 is not possible for the task row-mnist; give 28"),
-    ({"task": "pixel-mnist", "length": 28}, "length: 28 is not possible for the task pixel-mnist; give 49 or 196 or"),
+    ({"task": "pixel-mnist", "length": 28}, "length: 28 is not possible for the task pixel-mnist; give 49 or 98 or"),
     ({"task": "adding", "input": "onehot"}, "input: 'onehot' is not possible for the task adding, .*; give scalar"),
     ({"task": "row-mnist", "length": 28, "input": "onehot"}, "input: 'onehot' is not possible for .*; give scalar"),
     ({"task": "row-mnist", "length": 28, "grow": True}, "grow: True is not possible for the task row-mnist, .* give"),
@@ -258,8 +258,8 @@ IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
         "start_length: 10 is not possible for the task pixel-mnist with growth 2.0, .* length 10; give start_length 49",
     ),
     (
-        {"task": "pixel-mnist", "length": 784, "grow": True, "start_length": 49},
-        "start_length: 49 is not possible for the task pixel-mnist with growth 2.0, .* length 98; give start_length 49",
+        {"task": "pixel-mnist", "length": 784, "grow": True, "start_length": 49, "growth": 3.0},
+        "start_length: 49 is not possible for the task pixel-mnist with growth 3.0, .* length 147; give start_length 49",
     ),
 ]
 

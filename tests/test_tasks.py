@@ -19,7 +19,7 @@ from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTM
 from reviver.lstm.presets import IMAGE_LENGTHS, NUMBER_TASKS, PRESETS, TASKS, LSTMConfig, shortest
 from reviver.lstm.tasks.build import BUILDERS, build_task
-from reviver.lstm.tasks.digits import DigitTask, ImageSequences
+from reviver.lstm.tasks.digits import AVERAGED, DigitTask, ImageSequences
 from reviver.lstm.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order
 from reviver.lstm.tasks.task import ANSWERS, LOSSES, Task, correct, mean_loss
 from reviver.lstm.training import build_network, build_optimizer, train
@@ -363,10 +363,11 @@ def test_rows_and_pixels_are_those_of_the_images() -> None:
     pixels, origin = task.evaluation(784, 20)
     assert origin == "the first 20 MNIST test images"
     assert torch.equal(pixels.encode()[7, :, 0], x[0].flatten()), "x_t is the pixel t, row by row"
-    for length, side in ((49, 7), (196, 14)):
+    assert {*AVERAGED, 784} == set(IMAGE_LENGTHS["pixel-mnist"])
+    for length, (height, width) in AVERAGED.items():
         small, _ = task.evaluation(length, 20)
-        blocks = images[:20].float().view(20, side, 28 // side, side, 28 // side).mean((2, 4))
-        assert ((small.encode() * 255).view(20, side, side) - blocks).abs().max() <= 0.501
+        blocks = images[:20].float().view(20, height, 28 // height, width, 28 // width).mean((2, 4))
+        assert ((small.encode() * 255).view(20, height, width) - blocks).abs().max() <= 0.501
 
 
 def test_validation_images_are_a_fixed_part_of_the_training_images() -> None:

@@ -23,7 +23,7 @@ NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
 """Tasks whose inputs are numbers, not symbols."""
 SHORTEST = MappingProxyType({"temporal-order": 10})
 """The least length of a task, where it is not 2."""
-IMAGE_LENGTHS = MappingProxyType({"row-mnist": (28,), "pixel-mnist": (49, 196, 784)})
+IMAGE_LENGTHS = MappingProxyType({"row-mnist": (28,), "pixel-mnist": (49, 98, 196, 392, 784)})
 """The only lengths of a task that reads images."""
 CELLS = ("lstm", "rnn")
 INPUTS = ("scalar", "onehot")
@@ -66,7 +66,7 @@ class LSTMConfig:
     """The column of `data` that holds the classes: text or whole numbers."""
     length: int = 5
     """T: the digits of a palindrome, of which the network reads the first T - 1; of copy the steps to remember, of
-    T + 20 in all; else the steps: 28 rows of row-mnist, 784 pixels of pixel-mnist (or 196 or 49 of smaller images)."""
+    T + 20 in all; else the steps: 28 rows of row-mnist, 784 pixels of pixel-mnist (or 392, 196, 98 or 49 of smaller images)."""
     input: Literal["scalar", "onehot"] = "scalar"
     """How a digit or another symbol enters the network: as one number 0 ... 9 (the report's way), or as 0/1 numbers, one a symbol."""
     data_size: int = 100_000
@@ -198,7 +198,7 @@ class LSTMConfig:
         if wrong:
             raise ConfigError(
                 f"start_length: {self.start_length} is not possible for the task {self.task} with growth {self.growth}, "
-                f"as it leads to length {wrong[0]}; give start_length 49 and growth 4"
+                f"as it leads to length {wrong[0]}; give start_length 49 and growth 2"
             )
 
     @property
@@ -305,7 +305,6 @@ PRESETS = MappingProxyType(
             length=784,
             grow=True,
             start_length=49,
-            growth=4.0,
             threshold=0.93,
             last_threshold=0.98,
             length_decay=0.5,

@@ -5,6 +5,7 @@ Shapes: N images, T steps, I pixels at a step.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from reviver.runs.randomness import stream
 
 SIDE = 28
 NUM_DIGITS = 10
+AVERAGED = MappingProxyType({49: (7, 7), 98: (7, 14), 196: (14, 14), 392: (14, 28)})
+"""Height and width that images are averaged to for fewer pixels; each length doubles one of them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class DigitTask:
 
         row-mnist      x_t = the row t of 28 pixels                         T = 28, I = 28
         pixel-mnist    x_t = the pixel t, row by row                        T = 784, I = 1
-                       the same of images averaged to 14 × 14 or 7 × 7      T = 196 or 49
+                       the same of images averaged to 14 × 28, 14 × 14,     T = 392, 196, 98 or 49
+                       7 × 14 or 7 × 7
 
     Le, Jaitly & Hinton (2015) introduced the task by pixels. `length` is T. Of the 60 000 training images, or
     `data_size` of them, the part `train_fraction` is trained on in every epoch, and the rest, always the same,
@@ -111,7 +115,7 @@ class DigitTask:
 
     def _cut(self, digits: Digits, length: int) -> ImageSequences:
         images = digits.images
-        side = round(length**0.5) if self.input_size == 1 else SIDE
-        if side != SIDE:
-            images = functional.avg_pool2d(images.float(), SIDE // side).round().to(torch.uint8)
+        if self.input_size == 1 and length != SIDE**2:
+            height, width = AVERAGED[length]
+            images = functional.avg_pool2d(images.float(), (SIDE // height, SIDE // width)).round().to(torch.uint8)
         return ImageSequences(images.reshape(len(images), length, self.input_size), digits.labels)
