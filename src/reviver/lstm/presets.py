@@ -305,10 +305,10 @@ PRESETS = MappingProxyType(
             length=784,
             grow=True,
             start_length=49,
-            threshold=0.93,
+            threshold=0.9,
             last_threshold=0.98,
             length_decay=0.5,
-            epochs=30,
+            epochs=36,
             learning_rate=2e-3,
         ),
     }
