@@ -154,7 +154,7 @@ class GANConfig:
 
 
 _BEST = GANConfig(
-    epochs=20,
+    epochs=36,
     learning_rate=8e-4,
     schedule="linear",
     schedule_end=0.5,
@@ -169,7 +169,7 @@ PRESETS = MappingProxyType(
     {
         "report": GANConfig(),
         "best": _BEST,
-        "best-long": replace(_BEST, epochs=90),
+        "best-long": replace(_BEST, epochs=185),
         "short": GANConfig(epochs=16, sample_every=1),
         "public-script": GANConfig(batch_norm_eps=0.8),
     }
