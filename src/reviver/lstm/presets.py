@@ -305,11 +305,11 @@ PRESETS = MappingProxyType(
             length=784,
             grow=True,
             start_length=49,
-            threshold=0.9,
+            threshold=0.94,
             last_threshold=0.98,
             length_decay=0.5,
-            epochs=36,
-            learning_rate=2e-3,
+            epochs=30,
+            batch_size=32,
         ),
     }
 )
