@@ -585,6 +585,7 @@ def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Pat
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     path = tmp_path / "step-000002" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    path.with_name("checksums.json").unlink()
     with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*; the checkpoint is damaged"):
         restore_checkpoint(tmp_path, small_state())
 
@@ -596,6 +597,7 @@ def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
     position = json.loads(path.read_text())
     del position[key]
     path.write_text(json.dumps(position))
+    path.with_name("checksums.json").unlink()
     with pytest.raises(RunFolderError, match=f"step-000002: does not fit this run .*{key}"):
         restore_checkpoint(tmp_path, small_state())
 
@@ -612,6 +614,7 @@ def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
+    (tmp_path / "step-000002" / "checksums.json").unlink()
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
         restore_checkpoint(tmp_path, small_state())
 

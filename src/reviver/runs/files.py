@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,45 +39,82 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The data reaches the disk before the name does, so that a crash leaves the old file or the new one.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = unfinished(path)
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync_file(temporary)
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Like `replacing`, for a folder of files; a folder that is already at `path` is replaced."""
-    temporary = path.with_name(f".{path.name}.part")
-    old = path.with_name(f".{path.name}.old")
+    """Like `replacing`, for a folder of files; a folder that is already at `path` is replaced.
+
+    That takes two renames. A crash between them leaves the old folder at `replaced(path)`, see `clean_up`.
+    """
+    temporary, old = unfinished(path), replaced(path)
     with explained(path):
+        make_folder(path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        temporary.mkdir()
         try:
             yield temporary
             for file_path in temporary.iterdir():
-                with file_path.open("rb") as file:
-                    os.fsync(file.fileno())
+                _sync_file(file_path)
             sync_folder(temporary)
-            shutil.rmtree(old, ignore_errors=True)
             if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
                 path.replace(old)
             temporary.replace(path)
+            sync_folder(path.parent)
         except BaseException:
             if old.exists() and not path.exists():
                 old.replace(path)
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         shutil.rmtree(old, ignore_errors=True)
-        sync_folder(path.parent)
+
+
+def unfinished(path: Path) -> Path:
+    """Where the new content of `path` is written before it takes that name."""
+    return path.with_name(f".{path.name}.part")
+
+
+def replaced(path: Path) -> Path:
+    """Where a folder at `path` is for the moment in which a new one takes its place."""
+    return path.with_name(f".{path.name}.old")
+
+
+def clean_up(folder: Path) -> None:
+    """Put right what a process that died while it wrote left in `folder`: what is unfinished goes, what is old comes back."""
+    with explained(folder):
+        for path in folder.glob(".*.old"):
+            current = folder / path.name[1 : -len(".old")]
+            if current.exists():
+                shutil.rmtree(path)
+            else:
+                path.replace(current)
+        for path in folder.glob(".*.part"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder `path`, with those above it that are missing, and make their names durable."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,3 +135,8 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
