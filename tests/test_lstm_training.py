@@ -283,7 +283,9 @@ def test_a_crashed_run_resumes_to_the_same_bits(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
 ) -> None:
     at_step(monkeypatch, step, crash)
-    message = rf"^step {step}: memory ran out \(crash\); what was saved is kept: free some memory and go on with --resume, or"
+    message = (
+        rf"^step {step}: memory ran out \(crash\); what was saved is kept: free some memory and go on with --resume, or"
+    )
     with pytest.raises(OutOfMemory, match=message) as caught:
         train(TINY, tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")

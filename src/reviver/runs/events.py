@@ -8,6 +8,7 @@ import os
 import struct
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ class EventFile:
         make_folder(folder)
         numbers = [int(path.name.removeprefix(PREFIX)[:10]) for path in folder.glob(f"{PREFIX}{'[0-9]' * 10}*")]
         number = max([int(time.time()), *(number + 1 for number in numbers)])
-        self._file = (folder / f"{PREFIX}{number:010d}.reviver").open("xb")
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        if numbers:
-            start = SessionLog(status=SessionLog.START)
-            self._write(Event(wall_time=time.time(), step=first_step, session_log=start))
-        self._file.flush()
+        with ExitStack() as opened:
+            self._file = opened.enter_context((folder / f"{PREFIX}{number:010d}.reviver").open("xb"))
+            self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+            if numbers:
+                start = SessionLog(status=SessionLog.START)
+                self._write(Event(wall_time=time.time(), step=first_step, session_log=start))
+            self._file.flush()
+            opened.pop_all()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one event with the `values` at `step`."""

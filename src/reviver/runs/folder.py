@@ -19,7 +19,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -231,9 +231,12 @@ class PointsWriter:
         """Open the files; points of steps from `first_step` on are yet to come, see `EventFile`."""
         self.counts = {name: len(folder.read_points(name)) for name in names}
         self._folder = folder
-        with explained(folder.path):
-            self._files = {name: folder.points_path(name).open("a", encoding="utf-8") for name in names}
+        with explained(folder.path), ExitStack() as opened:
+            self._files = {
+                name: opened.enter_context(folder.points_path(name).open("a", encoding="utf-8")) for name in names
+            }
             self._events = EventFile(folder.path / "tensorboard", first_step)
+            opened.pop_all()
 
     def write(self, name: str, point: Mapping[str, Any]) -> None:
         """Append one point to the file `name`; numbers that are not finite become null.
