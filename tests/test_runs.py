@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import nn
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
 from reviver.lstm.presets import LSTMConfig
 from reviver.runs import checkpoint
+from reviver.runs import session as session_module
 from reviver.runs.checkpoint import (
     TrainingState,
     find_checkpoint,
@@ -29,6 +31,7 @@ from reviver.runs.checkpoint import (
     restore_checkpoint,
     save_best,
     save_checkpoint,
+    write_snapshot,
 )
 from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.files import replacing, replacing_folder, write_json, write_text
@@ -101,6 +104,13 @@ def test_what_exists_is_never_overwritten(make: Callable[[Path], None], tmp_path
     with pytest.raises(RunFolderError, match=message):
         RunFolder.create(path, "lstm", LSTMConfig(), CPU)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_whose_run_json_was_never_finished_is_as_good_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.part").write_text('{"sche')
+    RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
+    assert not leftovers(tmp_path)
 
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
@@ -562,6 +572,29 @@ def test_a_damaged_checkpoint_is_told(name: str, damage: Callable[[Path], None],
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [*CHECKPOINT_FILES[:3], "step-000002/checksums.json"])
+def test_a_flipped_bit_is_noticed_wherever_it_is(name: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    path = tmp_path / name
+    content = path.read_bytes()
+    for place in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(RunFolderError, match=r"damaged, restore it or train again"):
+            restore_checkpoint(tmp_path, small_state())
+    path.write_bytes(content)
+    assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
+
+
+def test_a_flipped_bit_in_the_best_weights_is_noticed(tmp_path: Path) -> None:
+    save_best(tmp_path, 7, {"network": nn.Linear(3, 2).state_dict()})
+    path = find_checkpoint(tmp_path, "best") / "networks.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: is not what was saved, its checksum differs"):
+        load_networks(path.parent, {"network": nn.Linear(3, 2)})
+
+
 @pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
 def test_a_pointer_that_is_no_step_is_told(pointer: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
@@ -652,6 +685,34 @@ def test_the_newest_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
     assert steps_on_disk(tmp_path) == [1_000_000, 1_000_001]
 
 
+@pytest.mark.parametrize("keep", [1, 3])
+def test_as_many_checkpoints_are_kept_as_are_asked_for(keep: int, tmp_path: Path) -> None:
+    state = small_state()
+    for step in (10, 20, 30, 40):
+        state.step = step
+        save_checkpoint(tmp_path, state, {"metrics": 0}, keep)
+    assert steps_on_disk(tmp_path) == [10, 20, 30, 40][-keep:]
+
+
+def test_what_a_killed_process_left_is_put_right(folder: RunFolder) -> None:
+    """Each by itself; tests/test_crashes.py has them as they come."""
+    state = small_state()
+    state.extra.clear()
+    save_checkpoint(folder.checkpoints, state, {"metrics": 0})
+    (folder.checkpoints / "step-000002").rename(folder.checkpoints / ".step-000002.old")
+    shutil.copytree(folder.checkpoints / ".step-000002.old", folder.checkpoints / "step-000003")  # never pointed at
+    (folder.checkpoints / ".step-000004.part").mkdir()
+    save_best(folder.checkpoints, 4, {"network": state.networks["network"].state_dict()})
+    folder.samples.mkdir()
+    for path in (folder.path / ".run.json.part", folder.samples / ".epoch-0001.png.part"):
+        path.write_text("torn")
+    load_networks(find_checkpoint(folder.checkpoints, "last"), small_state().networks)
+    with training_session(folder, state, total=1, description="", progress=False):
+        assert steps_on_disk(folder.checkpoints) == [2]
+        assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["last.json", "step-000002"]
+        assert not leftovers(folder.path)
+
+
 def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -691,6 +752,51 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
         run()
     assert folder.status == "failed"
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, writing = small_state(), threading.Event()
+
+    def write_later(*arguments: Any) -> None:
+        assert writing.wait(60)
+        write_snapshot(*arguments)
+
+    monkeypatch.setattr(session_module, "write_snapshot", write_later)
+    with training_session(folder, state, total=1, description="", progress=False) as session:
+        session.save()
+        for _ in range(3):
+            update(state)
+            session.log(loss=0.5)
+        assert not (folder.checkpoints / "last.json").exists()
+        writing.set()
+        session.finish()
+        fresh = small_state(seed=1)
+        assert restore_checkpoint(folder.checkpoints, fresh) == {"metrics": 0}
+        fresh.seconds = 0.0
+        assert_same_state(small_state(), fresh)
+
+
+@pytest.mark.parametrize("next_point", ["log", "save", "finish", "the end"])
+def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_point(
+    next_point: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RunFolderError("the disk is full")
+
+    monkeypatch.setattr(session_module, "write_snapshot", refuse)
+
+    def run() -> None:
+        with training_session(folder, small_state(), total=1, description="", progress=False) as session:
+            session.save()
+            while next_point == "log":
+                session.log(loss=0.5)
+            if next_point in ("save", "finish"):
+                getattr(session, next_point)()
+
+    with pytest.raises(RunFolderError, match="the disk is full"):
+        run()
+    record = RunFolder.open(folder.path).record
+    assert (record["status"], record["error"]) == ("failed", "the disk is full")
 
 
 def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
