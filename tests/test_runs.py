@@ -184,6 +184,14 @@ def test_a_status_is_written_at_once(folder: RunFolder) -> None:
     assert record["updated"] >= record["started"]
 
 
+@pytest.mark.parametrize("damaged", [3, [3], [{}], [{"step": "x", "quantity": "train loss", "back_to": 1}]])
+def test_damaged_rollbacks_are_told(damaged: Any, folder: RunFolder) -> None:
+    assert folder.rollbacks == []
+    folder.save_record(rollbacks=damaged)
+    with pytest.raises(RunFolderError, match=r"run\.json: its rollbacks are damaged; restore the file or train again"):
+        folder.rollbacks.clear()
+
+
 # Metrics
 
 
@@ -612,7 +620,17 @@ def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"epoch": "x"}, {"epoch": None}, {"extra": 3}, {"seconds": "long"}, {"metrics_count": None}, {"batch": [1]}],
+    [
+        {"extra": {"rollbacks": 3}},
+        {"extra": {"rollbacks": [3]}},
+        {"extra": {"best": 3}},
+        {"epoch": "x"},
+        {"epoch": None},
+        {"extra": 3},
+        {"seconds": "long"},
+        {"metrics_count": None},
+        {"batch": [1]},
+    ],
 )
 def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})

@@ -461,7 +461,7 @@ def describe_rollbacks(folder: "RunFolder") -> list[str]:
     """A line for each time that the run went back to a checkpoint because something was not finite."""
     return [
         f"  step {one['step']}: {one['quantity']} was not finite; went back to step {one['back_to']} with a lower step size"
-        for one in folder.record.get("rollbacks", ())
+        for one in folder.rollbacks
     ]
 
 

@@ -145,7 +145,7 @@ def _rollbacks(runs: Sequence[LSTMRun | GANRun]) -> tuple[Block, ...]:
             back_to=numbers.whole(one["back_to"]),
         )
         for run in runs
-        for one in run.folder.record.get("rollbacks", ())
+        for one in run.folder.rollbacks
     )
     return (Bullets(notes),) if notes else ()
 

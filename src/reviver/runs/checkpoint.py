@@ -64,6 +64,11 @@ class TrainingState:
         best = self.extra.get("best")
         return None if best is None else int(best["step"])
 
+    @property
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """The times that the run went back to a checkpoint, see session.py."""
+        return [dict(one) for one in self.extra.get("rollbacks", ())]
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -171,6 +176,7 @@ def restore_checkpoint(
         state.extra.clear()
         state.extra.update(position["extra"])
         state.best_networks = None
+        state.best_step, state.rollbacks  # noqa: B018 to see that they can be read
         return {name: int(position[f"{name}_count"]) for name in names}
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RunFolderError(

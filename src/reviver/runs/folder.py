@@ -112,6 +112,24 @@ class RunFolder:
         return str(self.record.get("status"))
 
     @property
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """The times that the run went back to a checkpoint: the `step` at which which `quantity` was not finite, and `back_to`.
+
+        Raises:
+            RunFolderError: if they are damaged.
+        """
+        noted = self.record.get("rollbacks", [])
+        kinds = {"step": int, "quantity": str, "back_to": int}
+        if not isinstance(noted, list) or not all(
+            isinstance(one, dict) and all(isinstance(one.get(name), kind) for name, kind in kinds.items())
+            for one in noted
+        ):
+            raise RunFolderError(
+                f"{self.path / 'run.json'}: its rollbacks are damaged; restore the file or train again"
+            )
+        return noted
+
+    @property
     def checkpoints(self) -> Path:
         """Where checkpoints are."""
         return self.path / "checkpoints"

@@ -75,7 +75,7 @@ class Session:
     @property
     def step_factor(self) -> float:
         """What the step sizes are multiplied with: less after rollbacks."""
-        return float(ROLLBACK_FACTOR ** len(self.state.extra.get("rollbacks", ())))
+        return float(ROLLBACK_FACTOR ** len(self.state.rollbacks))
 
     def log(self, **point: Any) -> None:
         """Append a point to the metrics, with its step and the seconds of training so far."""
@@ -163,7 +163,7 @@ class Session:
             if (self.folder.checkpoints / "last.json").exists()
             else "no checkpoint was saved yet"
         )
-        count = len(self.state.extra.get("rollbacks", ()))
+        count = len(self.state.rollbacks)
         tried = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
         rate = self.folder.record["config"].get("learning_rate")
         return f"{tried}{kept}; try a --learning_rate lower than {rate} in a new --out"
@@ -175,14 +175,14 @@ class Session:
         try:
             yield
         except DivergenceError as error:
-            count = len(self.state.extra.get("rollbacks", ()))
+            count = len(self.state.rollbacks)
             if config["on_nan"] != "rollback" or count >= config["rollbacks"]:
                 raise
             self._roll_back(error)
 
     def _roll_back(self, error: DivergenceError) -> None:
         """Go back to the last checkpoint. Its state then says so, so that a later checkpoint and a resume know."""
-        noted = list(self.state.extra.get("rollbacks", ()))
+        noted = self.state.rollbacks
         self.finish()
         self._points.close()
         self._points = self._restore()
@@ -250,8 +250,8 @@ def training_session(
         session = Session(folder, state, bar, files, on_resume)
         stack.callback(session.close)
         stack.enter_context(session._saving_signals())
-        folder.record.pop("rollbacks", None)
-        folder.set_status("running", **{key: state.extra[key] for key in ("rollbacks",) if key in state.extra})
+        folder.record.pop("rollbacks", None)  # a checkpoint may be older than the last of them
+        folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
             if folder.record["config"]["on_nan"] == "rollback" and not (folder.checkpoints / "last.json").exists():
                 session.save()  # so that there is always one to go back to
