@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,17 @@ from reviver.runs.folder import RunFolder
 from tests.contents import contents, tensorboard_points
 from tests.test_gan_training import at_step as at_gan_step
 from tests.test_lstm_training import TINY, at_step, crash
+
+
+def once_saved(run: Path, action: Callable[[], None]) -> Callable[[Any], None]:
+    """What waits until a first checkpoint is there, which a thread writes, and then does `action`."""
+
+    def act(_: Any) -> None:
+        while not (run / "checkpoints" / "last.json").exists():
+            time.sleep(0.01)
+        action()
+
+    return act
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +58,17 @@ def test_a_disk_that_is_full_or_forbidden_from_some_moment_on(
         raise OSError(number, os.strerror(number))
 
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, 13, lambda _: patch.setattr(os, "fsync", refuse))
+        at_step(patch, 13, once_saved(tmp_path / "run", lambda: patch.setattr(os, "fsync", refuse)))
         with pytest.raises(RunFolderError, match=f"cannot be written .{remedy}"):
             train(TINY, tmp_path / "run")
     run = RunFolder.open(tmp_path / "run")
     assert run.status == "running"
     assert find_checkpoint(run.checkpoints, "last").name == "step-000010"
     assert contents(train(TINY, run.path, resume=True).path) == expected
+
+
+GONE = "(run: was removed or moved while it was in use; start again in a new --out|the folder is gone; choose another one)$"
+"""Whoever notices it first: training, or the thread that was about to sync what it wrote."""
 
 
 def remove(path: Path) -> None:
@@ -68,8 +84,8 @@ def test_a_folder_that_is_removed_or_moved_while_training_is_not_made_anew(
     lose: Callable[[Path], None], expected: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, 13, lambda _: lose(tmp_path / "run"))
-        with pytest.raises(RunFolderError, match="run: was removed or moved while it was in use; start again in a new"):
+        at_step(patch, 13, once_saved(tmp_path / "run", lambda: lose(tmp_path / "run")))
+        with pytest.raises(RunFolderError, match=GONE):
             train(TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     if lose is move:
@@ -80,8 +96,8 @@ def test_a_folder_of_a_gan_that_is_removed_while_training_is_not_made_anew(tmp_p
     np.save(tmp_path / "images.npy", np.zeros((8, 4, 4), dtype=np.uint8))
     config = GANConfig(data=str(tmp_path / "images.npy"), size=4, latent_size=2, epochs=2, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
-        at_gan_step(patch, 3, lambda _: remove(tmp_path / "run"))
-        with pytest.raises(RunFolderError, match="run: was removed or moved while it was in use"):
+        at_gan_step(patch, 3, once_saved(tmp_path / "run", lambda: remove(tmp_path / "run")))
+        with pytest.raises(RunFolderError, match=GONE):
             train_gan(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

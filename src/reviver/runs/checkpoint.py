@@ -28,7 +28,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.runs.files import clean_up, explained, replaced, replacing_folder, write_json
+from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync_folder, write_json
 
 KEPT = 2
 """The newest full checkpoints that are kept if nothing else is said; the best is kept besides."""
@@ -137,7 +137,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keep: int = KEPT) -> None:
         "state.json": snapshot.position.encode(),
     }
     _write_files(_step_folder(folder, snapshot.step), content)
-    write_json(folder / "last.json", {"step": snapshot.step})
+    write_json(folder / "last.json", {"step": snapshot.step}, makes_folder=False)
     prune_checkpoints(folder, keep)
 
 
@@ -193,7 +193,7 @@ def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tenso
             for key, tensor in network.items()
         }
         _write_files(_step_folder(folder, step), {"networks.safetensors": to_bytes(tensors)})
-    write_json(folder / "best.json", {"step": step})
+    write_json(folder / "best.json", {"step": step}, makes_folder=False)
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
@@ -242,7 +242,7 @@ def settle_checkpoints(folder: Path, best_step: int | None, keep: int = KEPT) ->
         with explained(pointer):
             pointer.unlink()
     elif pointer.exists() and best_step is not None and _read_pointer(pointer) != best_step:
-        write_json(pointer, {"step": best_step})
+        write_json(pointer, {"step": best_step}, makes_folder=False)
     prune_checkpoints(folder, keep)
 
 
@@ -322,7 +322,12 @@ def _check_content(path: Path) -> None:
 
 
 def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
-    """Write a folder of files at `path`, with their checksums."""
+    """Write a folder of files at `path`, with their checksums. A run folder that was removed is not made anew."""
+    folder = path.parent
+    with explained(folder):
+        if not folder.is_dir():
+            folder.mkdir()
+            sync_folder(folder.parent)
     with replacing_folder(path) as temporary:
         for name, data in content.items():
             (temporary / name).write_bytes(data)

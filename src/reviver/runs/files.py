@@ -34,14 +34,16 @@ def explained(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, makes_folder: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it becomes `path` in one step, on failure it is removed.
 
-    The data reaches the disk before the name does, so that a crash leaves the old file or the new one.
+    The data reaches the disk before the name does, so that a crash leaves the old file or the new one. The folder is
+    made if it is missing, unless that would bring back one that somebody has removed.
     """
     temporary = unfinished(path)
     with explained(path):
-        make_folder(path.parent)
+        if makes_folder:
+            make_folder(path.parent)
         try:
             yield temporary
             _sync_file(temporary)
@@ -55,13 +57,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Like `replacing`, for a folder of files; a folder that is already at `path` is replaced.
+    """Like `replacing`, for a folder of files in a folder that there is; one that is already at `path` is replaced.
 
     That takes two renames. A crash between them leaves the old folder at `replaced(path)`, see `clean_up`.
     """
     temporary, old = unfinished(path), replaced(path)
     with explained(path):
-        make_folder(path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
@@ -117,15 +118,16 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    with replacing(path) as temporary:
+def write_text(path: Path, text: str, *, makes_folder: bool = True) -> None:
+    """Write `text` to `path`, whole or not at all, see `replacing`."""
+    with replacing(path, makes_folder=makes_folder) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path`, whole or not at all. NaN and infinity are refused: they are not JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, makes_folder: bool = True) -> None:
+    """Write `value` as JSON to `path`, see `replacing`. NaN and infinity are refused: they are not JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, makes_folder=makes_folder)
 
 
 def sync_folder(path: Path) -> None:

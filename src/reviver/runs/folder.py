@@ -150,14 +150,13 @@ class RunFolder:
 
     def check_present(self) -> None:
         """Refuse to go on in a folder that was removed or moved away: nothing of it is made anew."""
-        if not self.path.is_dir():
+        if not (self.path / "run.json").is_file():
             raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
 
     def save_record(self, **changes: Any) -> None:
         """Write run.json with `changes`."""
-        self.check_present()
         self.record.update(changes)
-        write_json(self.path / "run.json", self.record)
+        write_json(self.path / "run.json", self.record, makes_folder=False)
 
     def note_data(self, facts: Mapping[str, Any], what: str) -> None:
         """Write down what a new run learns from, or see that a resumed one goes on with the same; `what` names it.
@@ -216,7 +215,7 @@ class RunFolder:
             raise RunFolderError(
                 f"{path}: has {len(lines)} lines where the checkpoint knows {count}; the file is damaged, train again"
             )
-        write_text(path, "".join(line + "\n" for line in lines[:count]))
+        write_text(path, "".join(line + "\n" for line in lines[:count]), makes_folder=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
