@@ -72,7 +72,8 @@ GONE = "(run: was removed or moved while it was in use; start again in a new --o
 
 
 def remove(path: Path) -> None:
-    shutil.rmtree(path)
+    while path.exists():  # the thread may be removing an old checkpoint itself
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def move(path: Path) -> None:

@@ -739,7 +739,7 @@ def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
     saved = small_state()
     update(state)
 
-    def fail(path: Path, value: Any) -> None:
+    def fail(path: Path, value: Any, **_: Any) -> None:
         raise Failure
 
     monkeypatch.setattr(checkpoint, "write_json", fail)
