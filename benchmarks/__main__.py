@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.tables import render
 from reviver.__main__ import SPINS
 
-QUICK = ("startup", "lstm_epochs", "gan_epoch")
+QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
 SLOW = ("lstm_operator", "whole_report")
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

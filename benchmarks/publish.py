@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MEASUREMENTS, PICTURES = DOCS / "measurements", DOCS / "pictures"
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
-SPEED = ("startup", "lstm_epochs", "gan_epoch", "whole_report")
+SPEED = ("startup", "lstm_epochs", "gan_epoch", "checkpoint", "whole_report")
 BLOCK = re.compile(r"(<!-- results(?: (?P<name>\w+))? -->\n).*?(<!-- /results -->)", re.DOTALL)
 PICTURE_NAMES = {
     "learning-curves": "figure-1-learning-curves",

@@ -1,7 +1,8 @@
 """What the tests share."""
 
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
         assert value == expected, f"differs from {path.name}; {advice}"
 
     return compare
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """An empty folder, in memory where the system has a place for that: waiting for a disk is most of what some tests do."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)

@@ -62,6 +62,9 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "max_norm": number(0, -1.0),
         "checkpoint_steps": tuple(value for value in whole_from(1) if value is not None),
         "checkpoint_every": whole_from(1),
+        "keep_checkpoints": whole_from(1),
+        "on_nan": WORDS,
+        "rollbacks": whole_from(0),
         "seed": SEEDS,
     },
     GANConfig: {
@@ -96,6 +99,9 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "extractor": ("", 3, ["e"]),
         "log_every": whole_from(1),
         "checkpoint_every": whole_from(1),
+        "keep_checkpoints": whole_from(1),
+        "on_nan": WORDS,
+        "rollbacks": whole_from(0),
         "seed": SEEDS,
     },
 }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from reviver.config import override
-from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, RunFolderError
+from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, OutOfMemory, RunFolderError
 from reviver.lstm import training
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.presets import PRESETS, LSTMConfig
@@ -283,10 +283,13 @@ def test_a_crashed_run_resumes_to_the_same_bits(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
 ) -> None:
     at_step(monkeypatch, step, crash)
-    with pytest.raises(MemoryError, match="crash"):
+    message = (
+        rf"^step {step}: memory ran out \(crash\); what was saved is kept: free some memory and go on with --resume, or"
+    )
+    with pytest.raises(OutOfMemory, match=message) as caught:
         train(TINY, tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
-    assert (folder.status, folder.record["error"]) == ("failed", "crash")
+    assert (folder.status, folder.record["error"]) == ("failed", str(caught.value))
     monkeypatch.undo()
     resumed = train(TINY, tmp_path / "run", resume=True)
     assert fingerprint(resumed) == uninterrupted

@@ -29,9 +29,21 @@ from reviver.report.content import write_report
 from reviver.report.evidence import GANEvidence, LSTMEvidence, Recognition, gather_gan, gather_lstm
 from reviver.report.formulas import DEPTH, HEIGHT, draw_formula, read_formula
 from reviver.report.gan_part import gan_sections
-from reviver.report.model import Equations, Figure, Paragraph, Report, Span, Table, as_string, find, plain, prose
+from reviver.report.model import (
+    Bullets,
+    Equations,
+    Figure,
+    Paragraph,
+    Report,
+    Span,
+    Table,
+    as_string,
+    find,
+    plain,
+    prose,
+)
 from reviver.report.numbers import Spread, coarse_percent, loss, percent, seconds, whole
-from reviver.report.settings_part import _settings_table, command_of
+from reviver.report.settings_part import _runs, _settings_table, command_of
 from reviver.report.structure import read_layers
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
@@ -336,6 +348,19 @@ def test_at_least_three_seeds() -> None:
 def test_commands_name_what_differs_from_a_preset(built: Built) -> None:
     command = command_of(built.lstm.runs[1])
     assert command == "reviver lstm train --preset report --seed 1 --hidden_size 8 --epochs 3 --out runs/lstm-seed1"
+
+
+def test_the_report_says_when_a_run_went_back_to_a_checkpoint(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "went back" not in built.html
+    noted = [{"step": 1234, "quantity": "train loss", "back_to": 1000}]
+    monkeypatch.setitem(built.lstm.runs[1].folder.record, "rollbacks", noted)
+    bullets = [
+        as_string(item) for block in _runs(built.lstm, built.gan) if isinstance(block, Bullets) for item in block.items
+    ]
+    expected = (
+        f"the train loss was not finite at update {whole(1234)}; the run went back to update {whole(1000)} and on"
+    )
+    assert bullets == [f"runs/lstm-seed1: {expected} with half the step size."]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import nn
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
 from reviver.lstm.presets import LSTMConfig
 from reviver.runs import checkpoint
+from reviver.runs import session as session_module
 from reviver.runs.checkpoint import (
     TrainingState,
     find_checkpoint,
@@ -29,6 +31,7 @@ from reviver.runs.checkpoint import (
     restore_checkpoint,
     save_best,
     save_checkpoint,
+    write_snapshot,
 )
 from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.files import replacing, replacing_folder, write_json, write_text
@@ -103,6 +106,13 @@ def test_what_exists_is_never_overwritten(make: Callable[[Path], None], tmp_path
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_folder_whose_run_json_was_never_finished_is_as_good_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.part").write_text('{"sche')
+    RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
+    assert not leftovers(tmp_path)
+
+
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises(RunFolderError, match="a part of this path is a file; choose another folder"):
@@ -172,6 +182,14 @@ def test_a_status_is_written_at_once(folder: RunFolder) -> None:
     record = RunFolder.open(folder.path).record
     assert (record["status"], record["seconds"]) == ("finished", 1.5)
     assert record["updated"] >= record["started"]
+
+
+@pytest.mark.parametrize("damaged", [3, [3], [{}], [{"step": "x", "quantity": "train loss", "back_to": 1}]])
+def test_damaged_rollbacks_are_told(damaged: Any, folder: RunFolder) -> None:
+    assert folder.rollbacks == []
+    folder.save_record(rollbacks=damaged)
+    with pytest.raises(RunFolderError, match=r"run\.json: its rollbacks are damaged; restore the file or train again"):
+        folder.rollbacks.clear()
 
 
 # Metrics
@@ -562,6 +580,29 @@ def test_a_damaged_checkpoint_is_told(name: str, damage: Callable[[Path], None],
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [*CHECKPOINT_FILES[:3], "step-000002/checksums.json"])
+def test_a_flipped_bit_is_noticed_wherever_it_is(name: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    path = tmp_path / name
+    content = path.read_bytes()
+    for place in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(RunFolderError, match=r"damaged, restore it or train again"):
+            restore_checkpoint(tmp_path, small_state())
+    path.write_bytes(content)
+    assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
+
+
+def test_a_flipped_bit_in_the_best_weights_is_noticed(tmp_path: Path) -> None:
+    save_best(tmp_path, 7, {"network": nn.Linear(3, 2).state_dict()})
+    path = find_checkpoint(tmp_path, "best") / "networks.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: is not what was saved, its checksum differs"):
+        load_networks(path.parent, {"network": nn.Linear(3, 2)})
+
+
 @pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
 def test_a_pointer_that_is_no_step_is_told(pointer: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
@@ -579,12 +620,23 @@ def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"epoch": "x"}, {"epoch": None}, {"extra": 3}, {"seconds": "long"}, {"metrics_count": None}, {"batch": [1]}],
+    [
+        {"extra": {"rollbacks": 3}},
+        {"extra": {"rollbacks": [3]}},
+        {"extra": {"best": 3}},
+        {"epoch": "x"},
+        {"epoch": None},
+        {"extra": 3},
+        {"seconds": "long"},
+        {"metrics_count": None},
+        {"batch": [1]},
+    ],
 )
 def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     path = tmp_path / "step-000002" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    path.with_name("checksums.json").unlink()
     with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*; the checkpoint is damaged"):
         restore_checkpoint(tmp_path, small_state())
 
@@ -596,6 +648,7 @@ def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
     position = json.loads(path.read_text())
     del position[key]
     path.write_text(json.dumps(position))
+    path.with_name("checksums.json").unlink()
     with pytest.raises(RunFolderError, match=f"step-000002: does not fit this run .*{key}"):
         restore_checkpoint(tmp_path, small_state())
 
@@ -612,6 +665,7 @@ def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
+    (tmp_path / "step-000002" / "checksums.json").unlink()
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
         restore_checkpoint(tmp_path, small_state())
 
@@ -649,6 +703,34 @@ def test_the_newest_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
     assert steps_on_disk(tmp_path) == [1_000_000, 1_000_001]
 
 
+@pytest.mark.parametrize("keep", [1, 3])
+def test_as_many_checkpoints_are_kept_as_are_asked_for(keep: int, tmp_path: Path) -> None:
+    state = small_state()
+    for step in (10, 20, 30, 40):
+        state.step = step
+        save_checkpoint(tmp_path, state, {"metrics": 0}, keep)
+    assert steps_on_disk(tmp_path) == [10, 20, 30, 40][-keep:]
+
+
+def test_what_a_killed_process_left_is_put_right(folder: RunFolder) -> None:
+    """Each by itself; tests/test_crashes.py has them as they come."""
+    state = small_state()
+    state.extra.clear()
+    save_checkpoint(folder.checkpoints, state, {"metrics": 0})
+    (folder.checkpoints / "step-000002").rename(folder.checkpoints / ".step-000002.old")
+    shutil.copytree(folder.checkpoints / ".step-000002.old", folder.checkpoints / "step-000003")  # never pointed at
+    (folder.checkpoints / ".step-000004.part").mkdir()
+    save_best(folder.checkpoints, 4, {"network": state.networks["network"].state_dict()})
+    folder.samples.mkdir()
+    for path in (folder.path / ".run.json.part", folder.samples / ".epoch-0001.png.part"):
+        path.write_text("torn")
+    load_networks(find_checkpoint(folder.checkpoints, "last"), small_state().networks)
+    with training_session(folder, state, total=1, description="", progress=False):
+        assert steps_on_disk(folder.checkpoints) == [2]
+        assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["last.json", "step-000002"]
+        assert not leftovers(folder.path)
+
+
 def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -657,7 +739,7 @@ def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
     saved = small_state()
     update(state)
 
-    def fail(path: Path, value: Any) -> None:
+    def fail(path: Path, value: Any, **_: Any) -> None:
         raise Failure
 
     monkeypatch.setattr(checkpoint, "write_json", fail)
@@ -688,6 +770,51 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
         run()
     assert folder.status == "failed"
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, writing = small_state(), threading.Event()
+
+    def write_later(*arguments: Any) -> None:
+        assert writing.wait(60)
+        write_snapshot(*arguments)
+
+    monkeypatch.setattr(session_module, "write_snapshot", write_later)
+    with training_session(folder, state, total=1, description="", progress=False) as session:
+        session.save()
+        for _ in range(3):
+            update(state)
+            session.log(loss=0.5)
+        assert not (folder.checkpoints / "last.json").exists()
+        writing.set()
+        session.finish()
+        fresh = small_state(seed=1)
+        assert restore_checkpoint(folder.checkpoints, fresh) == {"metrics": 0}
+        fresh.seconds = 0.0
+        assert_same_state(small_state(), fresh)
+
+
+@pytest.mark.parametrize("next_point", ["log", "save", "finish", "the end"])
+def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_point(
+    next_point: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RunFolderError("the disk is full")
+
+    monkeypatch.setattr(session_module, "write_snapshot", refuse)
+
+    def run() -> None:
+        with training_session(folder, small_state(), total=1, description="", progress=False) as session:
+            session.save()
+            while next_point == "log":
+                session.log(loss=0.5)
+            if next_point in ("save", "finish"):
+                getattr(session, next_point)()
+
+    with pytest.raises(RunFolderError, match="the disk is full"):
+        run()
+    record = RunFolder.open(folder.path).record
+    assert (record["status"], record["error"]) == ("failed", "the disk is full")
 
 
 def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:

@@ -19,6 +19,7 @@ from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 
 if TYPE_CHECKING:
     from reviver.loading import GANRun, LSTMRun
+    from reviver.runs.folder import RunFolder
 
 INTERRUPTED = 130
 
@@ -112,7 +113,7 @@ def lstm_train(request: Request) -> None:
     best = max(points, key=rank)
     target = build_task(config, folder.record.get("data")).target
     kind = "" if target == "class" else f" (accuracy of {ANSWERS[target]}, loss: {LOSSES[target]})"
-    lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s{kind}"]
+    lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s{kind}", *describe_rollbacks(folder)]
     for name, part, point, note in (
         ("train", "train", last, "with dropout on"),
         ("validation", "validation", last, ""),
@@ -282,7 +283,7 @@ def gan_train(request: Request) -> None:
     folder = train(config, out, device=options.device, resume=options.resume, progress=not options.quiet)
     points, scores = folder.read_metrics(), folder.read_scores()
     seconds = folder.record["seconds"]
-    lines = [f"{folder.path}: {config.epochs} epochs in {seconds:.1f} s"]
+    lines = [f"{folder.path}: {config.epochs} epochs in {seconds:.1f} s", *describe_rollbacks(folder)]
     if scores:
         lines.append(f"  {describe_point(scores[-1])}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
     lines.append(f"  grids and training.gif are in {folder.samples}")
@@ -456,6 +457,14 @@ def training_config(request: Request, kind: str, presets: Mapping[str, Any]) -> 
         stored = from_mapping(type(preset), RunFolder.open(out, kind).record["config"])
         config = requested_config(request, stored)
     return config, out
+
+
+def describe_rollbacks(folder: "RunFolder") -> list[str]:
+    """A line for each time that the run went back to a checkpoint because something was not finite."""
+    return [
+        f"  step {one['step']}: {one['quantity']} was not finite; went back to step {one['back_to']} with a lower step size"
+        for one in folder.rollbacks
+    ]
 
 
 def open_lstm(request: Request) -> "LSTMRun":

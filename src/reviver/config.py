@@ -20,6 +20,9 @@ Precision = Literal["fp32", "bf16"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
+ON_NAN = ("stop", "rollback")
+"""What a run does when a loss or a weight is not finite."""
+
 MAX_SEED = 2**63 - 1
 
 

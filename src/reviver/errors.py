@@ -36,7 +36,21 @@ class RunFolderError(ReviverError):
 
 
 class DivergenceError(ReviverError):
-    """A loss became NaN or infinite; the last good checkpoint is kept."""
+    """A loss or a weight became NaN or infinite; the last good checkpoint is kept.
+
+    Attributes:
+        step: the update at which it did.
+        quantity: what it was, such as `train loss`.
+    """
+
+    def __init__(self, message: str, step: int = 0, quantity: str = "") -> None:
+        super().__init__(message)
+        self.step = step
+        self.quantity = quantity
+
+
+class OutOfMemory(ReviverError, MemoryError):
+    """Memory ran out while training; the last good checkpoint is kept."""
 
 
 class Interrupted(ReviverError):

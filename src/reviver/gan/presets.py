@@ -6,6 +6,7 @@ from typing import Literal
 
 from reviver.config import (
     MAX_SEED,
+    ON_NAN,
     PRECISIONS,
     Precision,
     check_choice,
@@ -91,6 +92,12 @@ class GANConfig:
     """Updates that one line of the metrics sums up, or all of an epoch if those are fewer."""
     checkpoint_every: int = 1
     """Epochs between two checkpoints."""
+    keep_checkpoints: int = 2
+    """The newest checkpoints that are kept."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """If a loss or a weight is not finite: stop, or go back to the last checkpoint and on with half the step size."""
+    rollbacks: int = 3
+    """The most times that a run goes back, with `on_nan` rollback."""
     seed: int = 0
     """Fixes the weights, the order of the images and the noise."""
 
@@ -137,6 +144,9 @@ class GANConfig:
             check_text("extractor", self.extractor)
         check_whole("log_every", self.log_every, minimum=1)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
+        check_whole("keep_checkpoints", self.keep_checkpoints, minimum=1)
+        check_choice("on_nan", self.on_nan, ON_NAN)
+        check_whole("rollbacks", self.rollbacks, minimum=0)
         check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
 
     @property

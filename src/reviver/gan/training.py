@@ -228,13 +228,14 @@ def train(
         if state.step == 0:
             save_samples(folder, shown, fixed_z, epoch=0)
         while state.epoch < config.epochs:
-            train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, data, config)
-            if is_sampled(state.epoch, config):
-                save_samples(folder, shown, fixed_z, state.epoch)
-            if watch is not None and watch.is_due(state.epoch):
-                watch.score(session, shown)
-            if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
-                session.save()
+            with session.rolling_back():
+                train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, data, config)
+                if is_sampled(state.epoch, config):
+                    save_samples(folder, shown, fixed_z, state.epoch)
+                if watch is not None and watch.is_due(state.epoch):
+                    watch.score(session, shown)
+                if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
+                    session.save()
         save_animation(folder.samples, folder.samples / "training.gif")
     return folder
 
@@ -267,7 +268,7 @@ def train_epoch(
         z = generator.draw_latents(len(indices), noise)
         rates = learning_rates(config, (state.epoch + state.batch / len(batches)) / config.epochs)
         for optimizer, rate in zip((g_optimizer, d_optimizer), rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate
+            optimizer.param_groups[0]["lr"] = rate * session.step_factor
         result = train_step(
             *(generator, discriminator, g_optimizer, d_optimizer, real, z),
             None if labels is None else labels[indices],
@@ -346,4 +347,5 @@ def is_sampled(epoch: int, config: GANConfig) -> bool:
 
 def save_samples(folder: RunFolder, generator: Generator, z: Tensor, epoch: int) -> None:
     """Draw the grid of the noise z and save it as samples/epoch-NNNN.png."""
+    folder.check_present()
     save_grid(draw(generator, z).cpu(), folder.samples / f"epoch-{epoch:04d}.png")

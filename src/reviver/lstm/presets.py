@@ -6,6 +6,7 @@ from typing import Literal
 
 from reviver.config import (
     MAX_SEED,
+    ON_NAN,
     PRECISIONS,
     Precision,
     check_choice,
@@ -125,6 +126,12 @@ class LSTMConfig:
     """Keep the state for the backward pass only every so many time steps: less memory for very long sequences, a third more time."""
     checkpoint_every: int = 10
     """Epochs between two checkpoints."""
+    keep_checkpoints: int = 2
+    """The newest checkpoints that are kept; the best is kept besides."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """If a loss or a weight is not finite: stop, or go back to the last checkpoint and on with half the step size."""
+    rollbacks: int = 3
+    """The most times that a run goes back, with `on_nan` rollback."""
     seed: int = 0
     """Fixes the weights, the split, the order of the data and the dropout masks."""
 
@@ -171,6 +178,9 @@ class LSTMConfig:
         if self.checkpoint_steps is not None:
             check_whole("checkpoint_steps", self.checkpoint_steps, minimum=1)
         check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
+        check_whole("keep_checkpoints", self.keep_checkpoints, minimum=1)
+        check_choice("on_nan", self.on_nan, ON_NAN)
+        check_whole("rollbacks", self.rollbacks, minimum=0)
         check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
         self._check_task()
 

@@ -16,7 +16,7 @@ from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, Target, Task, correct, mean_loss
-from reviver.runs.checkpoint import TrainingState, save_best
+from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.randomness import stream
@@ -176,7 +176,6 @@ def train(
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
     if task.facts is not None:
         folder.note_data(task.facts, "file")
-    best = BestWeights(network, state)
     stages = len(config.lengths)
     with training_session(
         folder,
@@ -187,18 +186,18 @@ def train(
         progress=progress,
     ) as session:
         while state.epoch < config.epochs and state.extra["stage"] < stages:
-            length = config.lengths[state.extra["stage"]]
-            train_epoch(session, network, optimizer, task, length, config, best)
-            validation = score(network, task.validation(length).to(chosen_device), task.target)
-            session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
-            log_epoch(session, validation, length, config)
-            best.offer(validation, length)
-            if config.grow and validation.accuracy >= config.threshold_at(length):
-                state.extra["stage"] += 1
-            ended = state.epoch == config.epochs or state.extra["stage"] == stages
-            if state.epoch % config.checkpoint_every == 0 or ended:
-                best.save(folder)
-                session.save()
+            with session.rolling_back():
+                length = config.lengths[state.extra["stage"]]
+                train_epoch(session, network, optimizer, task, length, config)
+                validation = score(network, task.validation(length).to(chosen_device), task.target)
+                session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
+                log_epoch(session, validation, length, config)
+                offer_best(state, network, validation, length)
+                if config.grow and validation.accuracy >= config.threshold_at(length):
+                    state.extra["stage"] += 1
+                ended = state.epoch == config.epochs or state.extra["stage"] == stages
+                if state.epoch % config.checkpoint_every == 0 or ended:
+                    session.save()
     return folder
 
 
@@ -209,11 +208,10 @@ def train_epoch(
     task: Task,
     length: int,
     config: LSTMConfig,
-    best: "BestWeights",
 ) -> None:
     """Train for an epoch at `length`, or on what is left of it after a resume.
 
-    If a signal asks to stop, `best` and the state are saved after the step.
+    If a signal asks to stop, the state is saved after the step.
     """
     state = session.state
     history, dropout = state.tensors["history"], state.generators["dropout"]
@@ -224,8 +222,9 @@ def train_epoch(
     batches = order.split(config.batch_size_at(length))
     for indices in batches[state.batch :]:
         batch = data[indices]
+        rate = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs, length)
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs, length)
+            group["lr"] = rate * session.step_factor
         result = train_step(
             *(network, optimizer, batch.encode(), batch.targets, batch.lengths),
             target=task.target,
@@ -239,7 +238,6 @@ def train_epoch(
         state.step += 1
         if session.stop_requested:
             check_losses(session)
-            best.save(session.folder)
             session.stop()
     check_losses(session)
     state.extra["sequences"] += len(data)
@@ -284,30 +282,16 @@ def rank(point: Mapping[str, Any]) -> tuple[float, ...]:
     return point.get("length", 0), point["validation_accuracy"], -point["validation_loss"]
 
 
-class BestWeights:
-    """Remembers the weights of the best epoch, see `rank`."""
-
-    def __init__(self, network: Network, state: TrainingState) -> None:
-        self._network = network
-        self._state = state
-        self._weights: dict[str, Tensor] | None = None
-
-    def offer(self, validation: Score, length: int) -> None:
-        """Take the network's present weights if they are better than the best so far."""
-        best = self._state.extra.get("best")
-        point = {
-            "step": self._state.step,
-            "epoch": self._state.epoch,
-            "length": length,
-            "validation_accuracy": validation.accuracy,
-            "validation_loss": validation.loss,
-        }
-        if best is None or rank(point) > rank(best):
-            self._state.extra["best"] = point
-            self._weights = {key: value.clone() for key, value in self._network.state_dict().items()}
-
-    def save(self, folder: RunFolder) -> None:
-        """Write the best weights into the run folder, unless they are there already."""
-        if self._weights is not None:
-            save_best(folder.checkpoints, self._state.extra["best"]["step"], {"network": self._weights})
-            self._weights = None
+def offer_best(state: TrainingState, network: Network, validation: Score, length: int) -> None:
+    """Keep the present weights of `network` as the best if they are better than those so far, see `rank`."""
+    best = state.extra.get("best")
+    point = {
+        "step": state.step,
+        "epoch": state.epoch,
+        "length": length,
+        "validation_accuracy": validation.accuracy,
+        "validation_loss": validation.loss,
+    }
+    if best is None or rank(point) > rank(best):
+        state.extra["best"] = point
+        state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}

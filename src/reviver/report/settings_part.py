@@ -115,6 +115,7 @@ def _runs(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Block, ...]:
     records = [run.folder.record for run in runs]
     return (
         Table("", prose("The runs that this report was made from."), header, rows, "lrrrrr", (1, 0, 0, 0, 0, 0)),
+        *_rollbacks(runs),
         Table(
             "",
             prose("What they were computed on and with."),
@@ -130,6 +131,23 @@ def _runs(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Block, ...]:
         Paragraph(prose("Each run can be made on its own, with the same numbers, by")),
         Code(tuple(command_of(run) for run in runs)),
     )
+
+
+def _rollbacks(runs: Sequence[LSTMRun | GANRun]) -> tuple[Block, ...]:
+    """When and why runs went back to an earlier checkpoint; nothing if none did."""
+    notes = tuple(
+        prose(
+            "`runs/{run}`: the {quantity} was not finite at update {step}; the run went back to update {back_to} and on "
+            "with half the step size.",
+            run=run.folder.path.name,
+            quantity=str(one["quantity"]),
+            step=numbers.whole(one["step"]),
+            back_to=numbers.whole(one["back_to"]),
+        )
+        for run in runs
+        for one in run.folder.rollbacks
+    )
+    return (Bullets(notes),) if notes else ()
 
 
 def _count_updates(run: LSTMRun | GANRun) -> int:

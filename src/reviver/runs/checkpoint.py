@@ -3,14 +3,18 @@
     checkpoints/step-000700/networks.safetensors   weights and buffers, named NETWORK/PARAMETER
     checkpoints/step-000700/training.safetensors   optimisers, random generators, history of the losses
     checkpoints/step-000700/state.json             epoch, batch, step and what else is not a tensor
+    checkpoints/step-000700/checksums.json         SHA-256 of the files above; checkpoints of schema 1 have none
     checkpoints/last.json, best.json               {"step": 700}: which one is which
 
-A folder that holds only networks.safetensors is a best checkpoint, kept to be used, not to be resumed.
+A folder without state.json is a best checkpoint, kept to be used, not to be resumed.
+
+A checkpoint is saved in this order: the best weights, the pointer to them, the state, the pointer to it; then what
+is no longer needed is removed. Each of these is whole or not there, and durable before the next begins. So after a
+crash at any moment `last` is a whole checkpoint, and `settle_checkpoints` removes what came after it.
 """
 
+import hashlib
 import json
-import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +23,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.runs.files import replacing_folder, write_json
+from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync_folder, write_json
 
 KEPT = 2
-"""The newest full checkpoints that are kept; the best is kept besides."""
+"""The newest full checkpoints that are kept if nothing else is said; the best is kept besides."""
 
 
 @dataclass
@@ -38,7 +43,8 @@ class TrainingState:
         tensors: by name; what else the loop carries, such as the losses since the last metrics line.
         epoch, batch, step: the next batch to train on, and the updates made so far.
         seconds: time spent in training so far.
-        extra: what else the loop carries that JSON can hold.
+        extra: what else the loop carries that JSON can hold; `best`, if it is there, has the `step` of the best weights.
+        best_networks: state dicts by name of the best weights, until they are saved.
     """
 
     networks: Mapping[str, nn.Module]
@@ -50,19 +56,62 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
+    best_networks: Mapping[str, Mapping[str, Tensor]] | None = None
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best weights, where the loop looks for them."""
+        best = self.extra.get("best")
+        return None if best is None else int(best["step"])
+
+    @property
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """The times that the run went back to a checkpoint, see session.py."""
+        return [dict(one) for one in self.extra.get("rollbacks", ())]
 
 
-def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int]) -> None:
-    """Save `state` under `folder` and point `last` at it; `counts` are the lines of each file of points."""
+@dataclass(frozen=True)
+class Snapshot:
+    """A `TrainingState` as it is written: copies, so that training can go on meanwhile.
+
+    Attributes:
+        networks, training: the tensors of both files.
+        position: the content of state.json.
+        best_step, best_networks: the best weights, if they are not saved yet.
+    """
+
+    step: int
+    networks: Mapping[str, Tensor]
+    training: Mapping[str, Tensor]
+    position: str
+    best_step: int | None
+    best_networks: Mapping[str, Mapping[str, Tensor]] | None
+
+
+def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int], keep: int = KEPT) -> None:
+    """Save `state` under `folder` and point `last` at it; `counts` are the lines of each file of points.
+
+    The newest `keep` are kept.
+    """
+    write_snapshot(folder, take_snapshot(state, counts), keep)
+
+
+def take_snapshot(state: TrainingState, counts: Mapping[str, int]) -> Snapshot:
+    """Copy all of `state`, as `save_checkpoint` saves it. Its best weights count as saved from here on."""
     training: dict[str, Tensor] = {}
     for name, optimizer in state.optimizers.items():
         for index, values in optimizer.state_dict()["state"].items():
             for key, value in values.items():
-                training[f"optimizer/{name}/{index}/{key}"] = value
+                training[f"optimizer/{name}/{index}/{key}"] = _copy(value)
     for name, generator in state.generators.items():
         training[f"generator/{name}"] = generator.get_state()
     for name, tensor in state.tensors.items():
-        training[f"tensor/{name}"] = tensor
+        training[f"tensor/{name}"] = _copy(tensor)
+    networks = {
+        f"{name}/{key}": _copy(tensor)
+        for name, network in state.networks.items()
+        for key, tensor in network.state_dict().items()
+    }
     position = {
         "epoch": state.epoch,
         "batch": state.batch,
@@ -71,12 +120,25 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
         **{f"{name}_count": count for name, count in counts.items()},
         "extra": state.extra,
     }
-    with replacing_folder(_step_folder(folder, state.step)) as temporary:
-        _save_tensors(temporary / "networks.safetensors", _network_tensors(state.networks))
-        _save_tensors(temporary / "training.safetensors", training)
-        (temporary / "state.json").write_text(json.dumps(position, allow_nan=False))
-    write_json(folder / "last.json", {"step": state.step})
-    prune_checkpoints(folder)
+    best_networks, state.best_networks = state.best_networks, None
+    return Snapshot(
+        state.step, networks, training, json.dumps(position, allow_nan=False), state.best_step, best_networks
+    )
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot, keep: int = KEPT) -> None:
+    """Write `snapshot` under `folder`, in the order that the head of this file gives."""
+    if snapshot.best_networks is not None:
+        assert snapshot.best_step is not None
+        save_best(folder, snapshot.best_step, snapshot.best_networks)
+    content = {
+        "networks.safetensors": to_bytes(dict(snapshot.networks)),
+        "training.safetensors": to_bytes(dict(snapshot.training)),
+        "state.json": snapshot.position.encode(),
+    }
+    _write_files(_step_folder(folder, snapshot.step), content)
+    write_json(folder / "last.json", {"step": snapshot.step}, makes_folder=False)
+    prune_checkpoints(folder, keep)
 
 
 def restore_checkpoint(
@@ -91,9 +153,10 @@ def restore_checkpoint(
     """
     if not (folder / "last.json").exists():
         return None
-    path = _step_folder(folder, _read_pointer(folder / "last.json"))
+    path = find_checkpoint(folder, "last")
     load_networks(path, state.networks)
     training = _load_tensors(path / "training.safetensors")
+    _check_content(path / "state.json")
     position = _read_json(path / "state.json")
     try:
         for name, optimizer in state.optimizers.items():
@@ -112,6 +175,8 @@ def restore_checkpoint(
         state.seconds = float(position["seconds"])
         state.extra.clear()
         state.extra.update(position["extra"])
+        state.best_networks = None
+        state.best_step, state.rollbacks  # noqa: B018 to see that they can be read
         return {name: int(position[f"{name}_count"]) for name in names}
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RunFolderError(
@@ -122,12 +187,13 @@ def restore_checkpoint(
 def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Keep the weights of `step` and point `best` at them; `networks` are state dicts by name."""
     if not _step_folder(folder, step).exists():
-        with replacing_folder(_step_folder(folder, step)) as temporary:
-            _save_tensors(
-                temporary / "networks.safetensors",
-                {f"{name}/{key}": tensor for name, tensors in networks.items() for key, tensor in tensors.items()},
-            )
-    write_json(folder / "best.json", {"step": step})
+        tensors = {
+            f"{name}/{key}": tensor.cpu().contiguous()
+            for name, network in networks.items()
+            for key, tensor in network.items()
+        }
+        _write_files(_step_folder(folder, step), {"networks.safetensors": to_bytes(tensors)})
+    write_json(folder / "best.json", {"step": step}, makes_folder=False)
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
@@ -141,7 +207,8 @@ def find_checkpoint(folder: Path, which: str) -> Path:
         raise RunFolderError(
             f"{folder.parent}: has no {which} checkpoint yet; train on with --resume until one is saved"
         )
-    return _step_folder(folder, _read_pointer(pointer))
+    path = _step_folder(folder, _read_pointer(pointer))
+    return replaced(path) if not path.exists() and replaced(path).exists() else path
 
 
 def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
@@ -162,29 +229,48 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
             ) from error
 
 
-def prune_checkpoints(folder: Path) -> None:
-    """Remove full checkpoints but the newest `KEPT`, and weights that were the best once."""
+def settle_checkpoints(folder: Path, best_step: int | None, keep: int = KEPT) -> None:
+    """Bring `folder` back to what it was when its `last` checkpoint had been saved, if a process died in a later save.
+
+    `best_step` is the step of the best weights that `last` knows.
+    """
+    if not folder.exists():
+        return
+    clean_up(folder)
+    pointer = folder / "best.json"
+    if pointer.exists() and best_step is None:
+        with explained(pointer):
+            pointer.unlink()
+    elif pointer.exists() and best_step is not None and _read_pointer(pointer) != best_step:
+        write_json(pointer, {"step": best_step}, makes_folder=False)
+    prune_checkpoints(folder, keep)
+
+
+def prune_checkpoints(folder: Path, keep: int = KEPT) -> None:
+    """Remove full checkpoints but the newest `keep` up to `last`, and weights that were the best once."""
     pointers = {
         which: _read_pointer(folder / f"{which}.json")
         for which in ("last", "best")
         if (folder / f"{which}.json").exists()
     }
-    steps = sorted(folder.glob("step-*"), key=lambda path: (len(path.name), path.name))
-    full = [path for path in steps if (path / "state.json").exists()]
-    kept = {_step_folder(folder, step) for step in pointers.values()} | set(full[-KEPT:])
+    steps = sorted(folder.glob("step-*"), key=_order)
+    kept = {_step_folder(folder, step) for step in pointers.values()}
+    if "last" in pointers:
+        last = _order(_step_folder(folder, pointers["last"]))
+        full = [path for path in steps if _order(path) <= last and (path / "state.json").exists()]
+        kept |= set(full[-keep:])
     for path in steps:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    return {
-        f"{name}/{key}": tensor for name, network in networks.items() for key, tensor in network.state_dict().items()
-    }
-
-
 def _step_folder(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
+
+
+def _order(path: Path) -> tuple[int, str]:
+    """Sorts the folders of steps by their step, also when it gains a digit."""
+    return len(path.name), path.name
 
 
 def _read_pointer(path: Path) -> int:
@@ -207,6 +293,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
+    _check_content(path)
     try:
         return load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
@@ -215,14 +302,42 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _check_content(path: Path) -> None:
+    """Refuse a file of a checkpoint that is not what was saved."""
+    sums = path.with_name("checksums.json")
+    if not sums.exists():
+        return
+    wanted = _read_json(sums).get(path.name)
     try:
-        save_file({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # it hides the system's error, such as a full disk, in its text
-        code = re.search(r"os error (\d+)", str(error))
-        if code is None:
-            raise
-        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunFolderError(
+            f"{path}: cannot be read ({_first_line(error)}); the checkpoint is damaged, restore it or train again"
+        ) from error
+    if found != wanted:
+        raise RunFolderError(
+            f"{path}: is not what was saved, its checksum differs; the checkpoint is damaged, restore it or train again"
+        )
+
+
+def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
+    """Write a folder of files at `path`, with their checksums. A run folder that was removed is not made anew."""
+    folder = path.parent
+    with explained(folder):
+        if not folder.is_dir():
+            folder.mkdir()
+            sync_folder(folder.parent)
+    with replacing_folder(path) as temporary:
+        for name, data in content.items():
+            (temporary / name).write_bytes(data)
+        sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+        (temporary / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy on the CPU that shares nothing with `tensor`."""
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _first_line(error: BaseException) -> str:

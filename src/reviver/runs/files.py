@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,61 +34,100 @@ def explained(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, makes_folder: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it becomes `path` in one step, on failure it is removed.
 
-    The data reaches the disk before the name does, so that a crash leaves the old file or the new one.
+    The data reaches the disk before the name does, so that a crash leaves the old file or the new one. The folder is
+    made if it is missing, unless that would bring back one that somebody has removed.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = unfinished(path)
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if makes_folder:
+            make_folder(path.parent)
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync_file(temporary)
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Like `replacing`, for a folder of files; a folder that is already at `path` is replaced."""
-    temporary = path.with_name(f".{path.name}.part")
-    old = path.with_name(f".{path.name}.old")
+    """Like `replacing`, for a folder of files in a folder that there is; one that is already at `path` is replaced.
+
+    That takes two renames. A crash between them leaves the old folder at `replaced(path)`, see `clean_up`.
+    """
+    temporary, old = unfinished(path), replaced(path)
     with explained(path):
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        temporary.mkdir()
         try:
             yield temporary
             for file_path in temporary.iterdir():
-                with file_path.open("rb") as file:
-                    os.fsync(file.fileno())
+                _sync_file(file_path)
             sync_folder(temporary)
-            shutil.rmtree(old, ignore_errors=True)
             if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
                 path.replace(old)
             temporary.replace(path)
+            sync_folder(path.parent)
         except BaseException:
             if old.exists() and not path.exists():
                 old.replace(path)
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         shutil.rmtree(old, ignore_errors=True)
-        sync_folder(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    with replacing(path) as temporary:
+def unfinished(path: Path) -> Path:
+    """Where the new content of `path` is written before it takes that name."""
+    return path.with_name(f".{path.name}.part")
+
+
+def replaced(path: Path) -> Path:
+    """Where a folder at `path` is for the moment in which a new one takes its place."""
+    return path.with_name(f".{path.name}.old")
+
+
+def clean_up(folder: Path) -> None:
+    """Put right what a process that died while it wrote left in `folder`: what is unfinished goes, what is old comes back."""
+    with explained(folder):
+        for path in folder.glob(".*.old"):
+            current = folder / path.name[1 : -len(".old")]
+            if current.exists():
+                shutil.rmtree(path)
+            else:
+                path.replace(current)
+        for path in folder.glob(".*.part"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder `path`, with those above it that are missing, and make their names durable."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str, *, makes_folder: bool = True) -> None:
+    """Write `text` to `path`, whole or not at all, see `replacing`."""
+    with replacing(path, makes_folder=makes_folder) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path`, whole or not at all. NaN and infinity are refused: they are not JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, makes_folder: bool = True) -> None:
+    """Write `value` as JSON to `path`, see `replacing`. NaN and infinity are refused: they are not JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, makes_folder=makes_folder)
 
 
 def sync_folder(path: Path) -> None:
@@ -98,3 +137,8 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

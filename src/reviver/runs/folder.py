@@ -19,7 +19,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,10 +29,9 @@ import torch
 
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
-from reviver.runs.files import explained, write_json, write_text
-
-SCHEMA = 1
-"""Version of the folder's layout; raised when an older reader could misread a newer folder."""
+from reviver.runs.events import EventFile
+from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
+from reviver.runs.migrations import SCHEMA, migrate
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
@@ -65,7 +64,7 @@ class RunFolder:
             "hardware": describe_machine(device),
         }
         with explained(path):
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         folder = cls(path, record)
         folder.save_record()
         return folder
@@ -100,7 +99,7 @@ class RunFolder:
             raise RunFolderError(
                 f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"
             )
-        return cls(path, record)
+        return cls(path, migrate(record))
 
     @property
     def kind(self) -> str:
@@ -111,6 +110,24 @@ class RunFolder:
     def status(self) -> str:
         """`running`, `finished`, `interrupted` or `failed`."""
         return str(self.record.get("status"))
+
+    @property
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """The times that the run went back to a checkpoint: the `step` at which which `quantity` was not finite, and `back_to`.
+
+        Raises:
+            RunFolderError: if they are damaged.
+        """
+        noted = self.record.get("rollbacks", [])
+        kinds = {"step": int, "quantity": str, "back_to": int}
+        if not isinstance(noted, list) or not all(
+            isinstance(one, dict) and all(isinstance(one.get(name), kind) for name, kind in kinds.items())
+            for one in noted
+        ):
+            raise RunFolderError(
+                f"{self.path / 'run.json'}: its rollbacks are damaged; restore the file or train again"
+            )
+        return noted
 
     @property
     def checkpoints(self) -> Path:
@@ -131,10 +148,15 @@ class RunFolder:
         """The file of the points called `name`: metrics, or scores."""
         return self.path / f"{name}.jsonl"
 
+    def check_present(self) -> None:
+        """Refuse to go on in a folder that was removed or moved away: nothing of it is made anew."""
+        if not (self.path / "run.json").is_file():
+            raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
+
     def save_record(self, **changes: Any) -> None:
         """Write run.json with `changes`."""
         self.record.update(changes)
-        write_json(self.path / "run.json", self.record)
+        write_json(self.path / "run.json", self.record, makes_folder=False)
 
     def note_data(self, facts: Mapping[str, Any], what: str) -> None:
         """Write down what a new run learns from, or see that a resumed one goes on with the same; `what` names it.
@@ -193,7 +215,7 @@ class RunFolder:
             raise RunFolderError(
                 f"{path}: has {len(lines)} lines where the checkpoint knows {count}; the file is damaged, train again"
             )
-        write_text(path, "".join(line + "\n" for line in lines[:count]))
+        write_text(path, "".join(line + "\n" for line in lines[:count]), makes_folder=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -216,21 +238,22 @@ class RunFolder:
 
 
 class PointsWriter:
-    """Appends points to files such as metrics.jsonl and to TensorBoard event files.
+    """Appends points to files such as metrics.jsonl and to a TensorBoard event file.
 
     Attributes:
         counts: the lines of each file.
     """
 
-    def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), resumed_step: int | None = None) -> None:
-        from tensorboardX import SummaryWriter
-
+    def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), first_step: int = 0) -> None:
+        """Open the files; points of steps from `first_step` on are yet to come, see `EventFile`."""
         self.counts = {name: len(folder.read_points(name)) for name in names}
         self._folder = folder
-        with explained(folder.path):
-            self._files = {name: folder.points_path(name).open("a", encoding="utf-8") for name in names}
-            purge_step = None if resumed_step is None else resumed_step + 1
-            self._tensorboard = SummaryWriter(str(folder.path / "tensorboard"), purge_step=purge_step)
+        with explained(folder.path), ExitStack() as opened:
+            self._files = {
+                name: opened.enter_context(folder.points_path(name).open("a", encoding="utf-8")) for name in names
+            }
+            self._events = EventFile(folder.path / "tensorboard", first_step)
+            opened.pop_all()
 
     def write(self, name: str, point: Mapping[str, Any]) -> None:
         """Append one point to the file `name`; numbers that are not finite become null.
@@ -244,9 +267,7 @@ class PointsWriter:
         with explained(self._folder.points_path(name)):
             self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
             self._files[name].flush()
-            for key, value in clean.items():
-                if isinstance(value, float):
-                    self._tensorboard.add_scalar(key, value, point["step"])
+            self._events.write(point["step"], {key: value for key, value in clean.items() if isinstance(value, float)})
         self.counts[name] += 1
 
     def sync(self) -> None:
@@ -254,6 +275,8 @@ class PointsWriter:
         for name, file in self._files.items():
             with explained(self._folder.points_path(name)):
                 os.fsync(file.fileno())
+        with explained(self._folder.path):
+            self._events.sync()
 
     def close(self) -> None:
         """Close all files."""
@@ -261,13 +284,16 @@ class PointsWriter:
             with explained(self._folder.points_path(name)):
                 file.close()
         with explained(self._folder.path):
-            self._tensorboard.close()
+            self._events.close()
 
 
 def refuse_existing(path: str | Path) -> None:
-    """Raise `RunFolderError` if there is anything at `path` but an empty folder: nothing is ever overwritten."""
+    """Raise `RunFolderError` if there is anything at `path` but an empty folder: nothing is ever overwritten.
+
+    A folder whose run.json a dying process could not finish is as good as empty.
+    """
     path = Path(path)
-    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+    if path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {unfinished(path / "run.json")}:
         return
     if path.exists() or path.is_symlink():
         raise RunFolderError(

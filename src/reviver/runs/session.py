@@ -1,15 +1,18 @@
 """A training session: what every training loop needs around its steps.
 
 It opens or makes the run folder, holds its lock, restores the state, writes metrics, saves checkpoints,
-shows progress, answers Ctrl-C and SIGTERM by saving first, and writes down how it ended.
+shows progress, answers Ctrl-C and SIGTERM by saving first, goes back to the last checkpoint after a NaN where that
+is asked for, and writes down how it ended.
 """
 
 import dataclasses
+import logging
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,20 +21,43 @@ import torch
 from torch import Tensor
 
 from reviver.config import from_mapping
-from reviver.errors import ConfigError, DivergenceError, Interrupted
-from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ReviverError
+from reviver.runs.checkpoint import TrainingState, restore_checkpoint, settle_checkpoints, take_snapshot, write_snapshot
+from reviver.runs.files import clean_up
 from reviver.runs.folder import PointsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
 
+ROLLBACK_FACTOR = 0.5
+"""What a rollback multiplies the step size with."""
+CHANGEABLE = ("on_nan", "rollbacks", "keep_checkpoints")
+"""Settings that a resumed run may change: they do not say what is learned."""
+
+_log = logging.getLogger(__name__)
+
 
 class Session:
-    """One session of a run. Made by `training_session`."""
+    """One session of a run. Made by `training_session`.
 
-    def __init__(self, folder: RunFolder, state: TrainingState, points: PointsWriter, progress: ProgressBar) -> None:
+    A checkpoint is copied at once and written by a thread, while training goes on. What goes wrong there is raised
+    by what is next of `log`, `save` and `finish`.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        state: TrainingState,
+        progress: ProgressBar,
+        files: Sequence[str],
+        on_resume: Callable[[], None],
+    ) -> None:
         self.folder = folder
         self.state = state
         self.progress = progress
-        self._points = points
+        self._files = files
+        self._on_resume = on_resume
+        self._points = self._restore()
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
         self._stop_signal: int | None = None
         self._seconds_before = state.seconds
         self._started = time.perf_counter()
@@ -46,8 +72,15 @@ class Session:
         """Whether a signal asked to stop; `stop` after the current step."""
         return self._stop_signal is not None
 
+    @property
+    def step_factor(self) -> float:
+        """What the step sizes are multiplied with: less after rollbacks."""
+        return float(ROLLBACK_FACTOR ** len(self.state.rollbacks))
+
     def log(self, **point: Any) -> None:
         """Append a point to the metrics, with its step and the seconds of training so far."""
+        if self._pending is not None and self._pending.done():
+            self.finish()
         self._points.write("metrics", {"step": self.state.step, **point, "seconds": round(self.seconds, 3)})
 
     def log_scores(self, **point: Any) -> None:
@@ -65,22 +98,46 @@ class Session:
         self.folder.save_record(scoring_seconds=round(before + seconds, 3))
 
     def save(self) -> None:
-        """Save a checkpoint.
+        """Save a checkpoint: the state as it is now, while training goes on.
 
         Raises:
             DivergenceError: if a weight is not finite; then nothing is saved.
         """
         for name, network in self.state.networks.items():
             if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
-                raise DivergenceError(f"step {self.state.step}: a weight of the {name} is not finite; {self.advice()}")
+                raise DivergenceError(
+                    f"step {self.state.step}: a weight of the {name} is not finite; {self.advice()}",
+                    self.state.step,
+                    f"weight of the {name}",
+                )
+        self.finish()
+        self.folder.check_present()
         self.state.seconds = self.seconds
-        self._points.sync()
-        save_checkpoint(self.folder.checkpoints, self.state, self._points.counts)
+        snapshot = take_snapshot(self.state, self._points.counts)
+        points, keep = self._points, self.folder.record["config"]["keep_checkpoints"]
+
+        def write() -> None:
+            points.sync()
+            write_snapshot(self.folder.checkpoints, snapshot, keep)
+
+        self._pending = self._writer.submit(write)
+
+    def finish(self) -> None:
+        """Wait until the checkpoint is written."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for what is being written, and close the files."""
+        self._writer.shutdown()
+        self._points.close()
 
     def stop(self) -> None:
         """Save, then leave the loop with `Interrupted`."""
         assert self._stop_signal is not None
         self.save()
+        self.finish()
         raise Interrupted(
             f"{self.folder.path}: stopped at step {self.state.step} by {signal.Signals(self._stop_signal).name} and saved; "
             "go on with the same command and --resume",
@@ -92,19 +149,64 @@ class Session:
         bad = (~history.isfinite()).nonzero()
         if len(bad):
             row, column = bad[0].tolist()
+            step, name = first_step + row, names[column]
             raise DivergenceError(
-                f"step {first_step + row}: {names[column]} is {history[row, column].item()}; {self.advice()}"
+                f"step {step}: {name} is {history[row, column].item()}; {self.advice()}", step, name.replace("_", " ")
             )
 
     def advice(self) -> str:
         """What to do when training has diverged."""
+        with suppress(ReviverError):
+            self.finish()
         kept = (
             "the last good checkpoint is kept"
             if (self.folder.checkpoints / "last.json").exists()
             else "no checkpoint was saved yet"
         )
+        count = len(self.state.rollbacks)
+        tried = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
         rate = self.folder.record["config"].get("learning_rate")
-        return f"{kept}; try a --learning_rate lower than {rate} in a new --out"
+        return f"{tried}{kept}; try a --learning_rate lower than {rate} in a new --out"
+
+    @contextmanager
+    def rolling_back(self) -> Iterator[None]:
+        """Answer a `DivergenceError` inside, if the settings ask for it: go back to the last checkpoint with a lower step size."""
+        config = self.folder.record["config"]
+        try:
+            yield
+        except DivergenceError as error:
+            count = len(self.state.rollbacks)
+            if config["on_nan"] != "rollback" or count >= config["rollbacks"]:
+                raise
+            self._roll_back(error)
+
+    def _roll_back(self, error: DivergenceError) -> None:
+        """Go back to the last checkpoint. Its state then says so, so that a later checkpoint and a resume know."""
+        noted = self.state.rollbacks
+        self.finish()
+        self._points.close()
+        self._points = self._restore()
+        noted.append({"step": error.step, "quantity": error.quantity, "back_to": self.state.step})
+        self.state.extra["rollbacks"] = noted
+        self.folder.save_record(rollbacks=noted)
+        _log.warning(
+            "step %d: %s is not finite; went back to step %d, with %g times the step size (rollback %d of %d)",
+            *(error.step, error.quantity, self.state.step, self.step_factor),
+            *(len(noted), self.folder.record["config"]["rollbacks"]),
+        )
+
+    def _restore(self) -> PointsWriter:
+        """Bring the state and the files back to the last checkpoint, if there is one; returns what appends to the files."""
+        checkpoints, keep = self.folder.checkpoints, self.folder.record["config"]["keep_checkpoints"]
+        counts = restore_checkpoint(checkpoints, self.state, self._files)
+        for path in (self.folder.path, self.folder.samples):
+            clean_up(path)
+        settle_checkpoints(checkpoints, None if counts is None else self.state.best_step, keep)
+        for name in self._files:
+            self.folder.keep_points(name, 0 if counts is None else counts[name])
+        if counts is not None:
+            self._on_resume()
+        return PointsWriter(self.folder, self._files, 0 if counts is None else self.state.step + 1)
 
     @contextmanager
     def _saving_signals(self) -> Iterator[None]:
@@ -144,27 +246,45 @@ def training_session(
     """
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
-        counts = restore_checkpoint(folder.checkpoints, state, files)
-        for name in files:
-            folder.keep_points(name, 0 if counts is None else counts[name])
-        if counts is not None:
-            on_resume()
-        points = PointsWriter(folder, files, None if counts is None else state.step)
-        stack.callback(points.close)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
-        session = Session(folder, state, points, bar)
+        session = Session(folder, state, bar, files, on_resume)
+        stack.callback(session.close)
         stack.enter_context(session._saving_signals())
-        folder.set_status("running")
+        folder.record.pop("rollbacks", None)  # a checkpoint may be older than the last of them
+        folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
+            if folder.record["config"]["on_nan"] == "rollback" and not (folder.checkpoints / "last.json").exists():
+                session.save()  # so that there is always one to go back to
             yield session
+            session.finish()
         except Interrupted:
             folder.set_status("interrupted")
             raise
         except BaseException as error:
-            folder.set_status("failed", error=str(error) or type(error).__name__)
+            problem = _explain_memory(error, session)
+            with suppress(Exception):
+                session.finish()
+            with suppress(ReviverError):
+                folder.set_status("failed", error=str(problem) or type(problem).__name__)
+            if problem is not error:
+                raise problem from error
             raise
         folder.record.pop("error", None)
         folder.set_status("finished", seconds=round(session.seconds, 3))
+
+
+def _explain_memory(error: BaseException, session: Session) -> BaseException:
+    """Return the error that says what to do, if memory ran out, else `error` itself."""
+    is_shortage = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "not enough memory" in str(error))
+    )
+    if not is_shortage:
+        return error
+    what = (str(error).strip() or "MemoryError").splitlines()[0]
+    return OutOfMemory(
+        f"step {session.state.step + 1}: memory ran out ({what}); what was saved is kept: free some memory and go on with "
+        "--resume, or start in a new --out with a smaller --batch_size"
+    )
 
 
 def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, resume: bool) -> RunFolder:
@@ -172,7 +292,8 @@ def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, r
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
-        ConfigError: if the folder's settings are damaged, or others than `config`; only `epochs` may have grown.
+        ConfigError: if the folder's settings are damaged, or others than `config`; only `epochs` may have grown, and
+            those of `CHANGEABLE` may differ.
     """
     if not resume:
         return RunFolder.create(out, kind, config, device)
@@ -180,8 +301,8 @@ def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, r
     stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
     wanted = dataclasses.asdict(config)
     for name, value in wanted.items():
-        may_grow = name == "epochs" and value > stored[name]
-        if stored[name] != value and not may_grow:
+        may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])
+        if stored[name] != value and not may_differ:
             raise ConfigError(
                 f"{name}: {value!r} is not what this run has ({stored[name]!r}); leave it out to resume, or start in a new --out"
             )

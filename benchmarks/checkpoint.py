@@ -1,0 +1,105 @@
+"""How long training waits for a checkpoint to be saved, and for a run to be resumed, with the report's networks.
+
+A checkpoint is copied while training waits, and written by a thread while it goes on: what is timed is the wait, in
+whole runs. A resume is timed from its call, with everything imported, to the first update.
+"""
+
+import os
+import signal
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import machine, summary
+from reviver.errors import Interrupted
+from reviver.gan import training as gan
+from reviver.gan.images import load_mnist
+from reviver.gan.presets import PRESETS
+from reviver.lstm import training as lstm
+from reviver.lstm.presets import LSTMConfig
+from reviver.runs.session import Session
+
+EPOCHS = 10
+"""Of a run whose checkpoints are timed, one an epoch."""
+IMAGES = 6400
+"""That the GAN learns from meanwhile: fewer than there are, so that an epoch is short."""
+ROUNDS = 5
+TARGET_SAVING, TARGET_RESUMING = 0.05, 1.0
+
+
+class Started(Exception):
+    """A resumed run has come to its first update."""
+
+
+def time_saving(module: ModuleType, config: Any, folder: Path) -> list[float]:
+    """The seconds that each call of `Session.save` took in a run of `config`."""
+    save, seconds = Session.save, []
+
+    def timed(session: Session) -> None:
+        started = time.perf_counter()
+        save(session)
+        seconds.append(time.perf_counter() - started)
+
+    Session.save = timed  # type: ignore[method-assign]
+    try:
+        module.train(config, folder, device="cpu")
+    finally:
+        Session.save = save  # type: ignore[method-assign]
+    return seconds
+
+
+def time_resuming(module: ModuleType, config: Any, folder: Path) -> list[float]:
+    """The seconds from the call that resumes a run of `config` to its first update."""
+    train_step = module.train_step
+
+    def stop(*arguments: Any, **keywords: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return train_step(*arguments, **keywords)
+
+    def start(*_: Any, **__: Any) -> None:
+        raise Started
+
+    seconds = []
+    try:
+        module.train_step = stop  # type: ignore[attr-defined]
+        try:
+            module.train(config, folder, device="cpu")
+        except Interrupted:
+            module.train_step = start  # type: ignore[attr-defined]
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            try:
+                module.train(config, folder, device="cpu", resume=True)
+            except Started:
+                seconds.append(time.perf_counter() - started)
+    finally:
+        module.train_step = train_step  # type: ignore[attr-defined]
+    return seconds
+
+
+def main() -> dict[str, object]:
+    """Measure, and return seconds a call."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "digits.npy", load_mnist("train").images[:IMAGES].numpy())
+        best = replace(PRESETS["best"], epochs=EPOCHS, score_every=0)
+        few = replace(best, data=str(folder / "digits.npy"))
+        calls = {
+            "saving the LSTM": time_saving(lstm, LSTMConfig(epochs=EPOCHS, checkpoint_every=1), folder / "lstm"),
+            "saving the GAN with its average": time_saving(gan, few, folder / "gan"),
+            "resuming the LSTM": time_resuming(lstm, LSTMConfig(), folder / "lstm-resumed"),
+            "resuming the GAN on MNIST": time_resuming(gan, best, folder / "gan-resumed"),
+        }
+    targets = {"saving": TARGET_SAVING, "resuming": TARGET_RESUMING}
+    return {
+        "title": "Saving a checkpoint while training goes on, and resuming",
+        "machine": machine(),
+        "seconds_per_call": {
+            name: {**summary(seconds), "target": targets[name.split()[0]]} for name, seconds in calls.items()
+        },
+    }

@@ -1,0 +1,64 @@
+"""Makes the run folders of schema 1 that tests/test_migrations.py reads. It was run once, with the code of commit c342f4d.
+
+Each run is stopped in its midst and copied, then goes on to its end: its metrics are what a resume of the copy must give.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reviver.errors import Interrupted
+from reviver.gan import networks
+from reviver.gan import training as gan
+from reviver.gan.presets import GANConfig
+from reviver.lstm import training as lstm
+from reviver.lstm.presets import LSTMConfig
+from tests.test_migrations import GAN, LSTM, NARROW, STOPPED_AT
+
+FOLDER = Path(__file__).parent
+
+
+def stop_at(module: Any, step: int) -> None:
+    """Let an update send the signal that Ctrl-C sends."""
+    train_step: Callable[..., Any] = module.train_step
+    calls = 0
+
+    def counting(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return train_step(*arguments, **keywords)
+
+    module.train_step = counting
+
+
+def main() -> None:
+    os.chdir(FOLDER)
+    torch.set_num_threads(1)
+    for name, widths in NARROW.items():
+        setattr(networks, name, widths)
+    np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 4, 4), dtype=np.uint8))
+    for kind, module, config in (("lstm", lstm, LSTMConfig(**LSTM)), ("gan", gan, GANConfig(**GAN))):
+        sys.argv = ["reviver", kind, "train"]
+        stop_at(module, STOPPED_AT)
+        try:
+            module.train(config, kind, device="cpu")
+        except Interrupted:
+            shutil.copytree(kind, f"{kind}-finished")
+        module.train(config, f"{kind}-finished", device="cpu", resume=True)
+        shutil.copyfile(f"{kind}-finished/metrics.jsonl", f"{kind}-metrics.jsonl")
+        shutil.rmtree(f"{kind}-finished")
+        for number, path in enumerate(sorted(Path(kind, "tensorboard").iterdir())):
+            path.rename(path.with_name(f"events.out.tfevents.{1700000000 + number}.host"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""A crash or a failure between any two system calls of a run leaves a folder that loads, and that resumes to the same bits."""
+
+import errno
+import os
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from reviver.errors import RunFolderError
+from reviver.lstm.presets import LSTMConfig
+from reviver.runs.checkpoint import TrainingState, find_checkpoint, load_networks
+from reviver.runs.files import write_text
+from reviver.runs.folder import RunFolder
+from reviver.runs.randomness import stream
+from reviver.runs.session import open_run, training_session
+from tests.children import Moments, die, open_server, run_child
+from tests.contents import contents
+
+EPOCHS = 3
+CONFIG = LSTMConfig(keep_checkpoints=1)
+"""Checkpoints are removed as well as written."""
+
+
+def small_state() -> TrainingState:
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(network.parameters())
+    return TrainingState({"network": network}, {"network": optimizer}, {"noise": stream(0, "noise")})
+
+
+def run(path: Path) -> None:
+    """Begin or go on with a run that writes all that a run writes: points, samples, checkpoints, the best but the last."""
+    folder = open_run(path, "lstm", CONFIG, torch.device("cpu"), resume=(path / "run.json").exists())
+    state = small_state()
+    network = state.networks["network"]
+    files = ("metrics", "scores")
+    with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:
+        while state.epoch < EPOCHS:
+            loss = network(torch.randn(4, 3, generator=state.generators["noise"])).pow(2).sum()
+            network.zero_grad()
+            loss.backward()
+            state.optimizers["network"].step()
+            state.step += 1
+            state.epoch += 1
+            session.log(loss=loss.item())
+            session.log_scores(fid=loss.item())
+            write_text(folder.samples / f"epoch-{state.epoch}.txt", str(loss.item()))
+            if state.epoch < EPOCHS:
+                state.extra["best"] = {"step": state.step}
+                state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}
+            session.save()
+
+
+def check_loads(path: Path) -> None:
+    """See that a run folder is whole, as far as it has come."""
+    if not (path / "run.json").exists():
+        return
+    folder = RunFolder.open(path)
+    folder.read_metrics()
+    folder.read_scores()
+    for which in ("last", "best"):
+        if (folder.checkpoints / f"{which}.json").exists():
+            load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)
+
+
+def count_changes(path: Path) -> int:
+    with Moments(changes_only=True) as moments:
+        run(path)
+    return moments.changes
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    run(path)
+    return contents(path)
+
+
+def run_and_die(path: Path, at: int) -> None:
+    """What a child does."""
+    with Moments(at, die, changes_only=True):
+        run(path)
+
+
+@pytest.fixture(scope="module")
+def server() -> ForkServerContext:
+    return open_server("tests.test_crashes")
+
+
+def test_a_crash_before_any_system_call_loses_nothing(
+    server: ForkServerContext, expected: dict[str, Any], memory_path: Path
+) -> None:
+    changes = count_changes(memory_path / "counted")
+    assert changes > 100
+    for at in range(1, changes + 1):
+        path = memory_path / f"run-{at}"
+        run_child(server, run_and_die, path, at)
+        check_loads(path)
+        run(path)
+        assert contents(path) == expected, at
+
+
+def fail() -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_failure_of_any_system_call_loses_nothing(expected: dict[str, Any], memory_path: Path) -> None:
+    changes = count_changes(memory_path / "counted")
+    errors = []
+    for at in range(1, changes + 1):
+        path = memory_path / f"run-{at}"
+        try:
+            with Moments(at, fail, changes_only=True):
+                run(path)
+        except RunFolderError as error:
+            errors.append(str(error))
+        check_loads(path)
+        run(path)
+        assert contents(path) == expected, at
+    assert all("Input/output error" in error and "\n" not in error for error in errors)
+    assert len(errors) > 0.8 * changes, "only failures to remove what is no longer needed may be overlooked"

@@ -1,0 +1,141 @@
+"""Runs that are killed at any moment and resumed: in the end nothing in their folders tells that they were."""
+
+import os
+import random
+import shutil
+import signal
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reviver.config import override
+from reviver.gan import networks
+from reviver.gan.classifier import weights_path
+from reviver.gan.images import load_mnist
+from reviver.gan.presets import GANConfig
+from reviver.gan.training import train as train_gan
+from reviver.loading import load
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.training import train as train_lstm
+from tests.children import Moments, die, note_counts, open_server, read_counts, run_child
+from tests.contents import contents
+from tests.test_migrations import NARROW
+from tests.test_scores import write_idx
+
+KILLS = {"LSTM": 15, "LSTM that grows": 15, "GAN": 15, "GAN with all that has a state": 8}
+"""53 in all, half of them just before a system call that changes a file."""
+ONE_RUN = 3
+"""The most kills that a run meets before it comes to its end: those after the first are of a resumed run."""
+
+LSTMS = {
+    "LSTM": LSTMConfig(length=3, input="onehot", hidden_size=8, epochs=3, batch_size=32, checkpoint_every=1),
+    "LSTM that grows": LSTMConfig(
+        length=6,
+        input="onehot",
+        grow=True,
+        start_length=3,
+        threshold=0.3,
+        data_size=200,
+        hidden_size=16,
+        hidden_dropout_kind="zoneout",
+        optimizer="adam",
+        schedule="cosine",
+        learning_rate=1e-2,
+        epochs=9,
+        batch_size=32,
+        checkpoint_every=2,
+    ),
+}
+GAN = GANConfig(size=8, latent_size=8, epochs=3, batch_size=16, sample_every=1, log_every=2)
+GAN_WITH_ALL = GANConfig(
+    latent_size=8,
+    epochs=2,
+    batch_size=32,
+    sample_every=1,
+    log_every=1,
+    conditional=True,
+    ema=0.9,
+    r1=0.2,
+    r2=0.1,
+    penalty_every=2,
+    discriminator_dropout=0.3,
+    discriminator_steps=2,
+    spectral_norm=True,
+    packing=2,
+    schedule="linear",
+    score_every=1,
+    score_samples=60,
+    extractor=str(weights_path()),
+)
+
+
+def train_until(config: Any, out: Path, at: int, changes_only: bool, cache: Path, counts: Path) -> None:
+    """What a child does: begin or go on with a run, and die at a moment."""
+    os.environ["REVIVER_CACHE"] = str(cache)
+    for name, widths in NARROW.items():
+        setattr(networks, name, widths)
+    train = train_lstm if isinstance(config, LSTMConfig) else train_gan
+    with Moments(at, die, changes_only=changes_only) as moments:
+        train(config, out, device="cpu", resume=(out / "run.json").exists())  # type: ignore[arg-type, operator]
+    note_counts(counts, moments)
+
+
+@pytest.fixture(scope="module")
+def server() -> ForkServerContext:
+    return open_server("tests.test_kills")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images in images.npz, and digits with their classes in the folder digits."""
+    path = tmp_path_factory.mktemp("data")
+    np.savez(path / "images.npz", images=np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+    (path / "digits").mkdir()
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        digits = load_mnist(part)
+        assert digits.labels is not None
+        write_idx(path / "digits" / f"{prefix}-images-idx3-ubyte", digits.images[:80, 0].numpy())
+        write_idx(path / "digits" / f"{prefix}-labels-idx1-ubyte", digits.labels[:80].numpy())
+    return path
+
+
+@pytest.mark.parametrize("name", KILLS)
+def test_runs_killed_at_any_moment_end_with_the_bits_of_one_that_was_not(
+    name: str, server: ForkServerContext, data: Path, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for constant, widths in NARROW.items():
+        monkeypatch.setattr(networks, constant, widths)
+    configs = {
+        **LSTMS,
+        "GAN": override(GAN, {"data": str(data / "images.npz")}),
+        "GAN with all that has a state": override(GAN_WITH_ALL, {"data": str(data / "digits")}),
+    }
+    chosen = random.Random(name)
+    counts = memory_path / "counts"
+
+    def advance(out: Path, at: int = 0, changes_only: bool = False) -> int:
+        return run_child(server, train_until, configs[name], out, at, changes_only, memory_path / "cache", counts)
+
+    assert advance(memory_path / "undisturbed") == 0
+    calls, changes = read_counts(counts)
+    expected = contents(memory_path / "undisturbed")
+    kills = 0
+    while kills < KILLS[name]:
+        out, moments = memory_path / f"run-{kills}", []
+        while len(moments) < ONE_RUN and kills < KILLS[name]:
+            changes_only = kills % 2 == 0
+            at = chosen.randint(1, changes if changes_only else calls)
+            code = advance(out, at, changes_only)
+            if code == 0:
+                break  # a resumed run came to its end before that moment
+            assert code == -signal.SIGKILL
+            kills += 1
+            moments.append((at, changes_only))
+            if (out / "checkpoints" / "last.json").exists():
+                load(out)
+        assert advance(out) == 0, moments
+        assert contents(out) == expected, moments
+        shutil.rmtree(out)

@@ -1,0 +1,131 @@
+"""Run folders of older schemas load, and resume as they would have with the code that began them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from reviver.errors import RunFolderError
+from reviver.gan import networks
+from reviver.gan.training import train as train_gan
+from reviver.loading import load
+from reviver.lstm.training import train as train_lstm
+from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.folder import RunFolder
+from reviver.runs.migrations import MIGRATIONS, SCHEMA, migrate
+from tests.conftest import GOLDEN
+
+LSTM = {
+    "length": 4,
+    "hidden_size": 4,
+    "num_layers": 2,
+    "dropout": 0.2,
+    "data_size": 60,
+    "batch_size": 16,
+    "epochs": 4,
+    "checkpoint_every": 1,
+    "seed": 3,
+}
+GAN = {
+    "data": "images.npy",
+    "size": 4,
+    "latent_size": 4,
+    "batch_size": 16,
+    "epochs": 4,
+    "ema": 0.9,
+    "r1": 0.2,
+    "sample_every": 2,
+    "log_every": 2,
+    "seed": 3,
+}
+"""Settings of the golden runs, 12 updates each; see tests/golden/schema-1/make.py."""
+NARROW = {"GENERATOR_WIDTHS": (4, 6, 5, 7), "DISCRIMINATOR_WIDTHS": (6, 5)}
+"""So narrow are the GAN's networks there, that the files are small."""
+STOPPED_AT = 7
+"""The update before which the golden runs were told to stop; they did after it."""
+
+FOLDERS = sorted(GOLDEN.glob("schema-*/*/run.json"))
+"""Of each schema before ours, as its last version wrote it."""
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, widths in NARROW.items():
+        monkeypatch.setattr(networks, name, widths)
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda path: "-".join(path.parts[-3:-1]))
+def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a golden folder, whose data is in the working folder."""
+    golden = request.param.parent
+    shutil.copytree(golden, tmp_path / golden.name)
+    shutil.copyfile(golden.with_name(f"{golden.name}-metrics.jsonl"), tmp_path / "expected.jsonl")
+    shutil.copyfile(golden.with_name("images.npy"), tmp_path / "images.npy")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / golden.name
+
+
+def test_there_is_a_golden_folder_of_each_kind_and_older_schema() -> None:
+    names = {path.parent.relative_to(GOLDEN).as_posix() for path in FOLDERS}
+    assert names == {f"schema-{schema}/{kind}" for schema in range(1, SCHEMA) for kind in ("lstm", "gan")}
+    assert list(MIGRATIONS) == list(range(1, SCHEMA))
+
+
+def test_an_older_folder_loads(old: Path) -> None:
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    run = load(old)
+    settings = {"lstm": LSTM, "gan": GAN}[old.name]
+    assert {name: getattr(run.config, name) for name in settings} == settings
+    assert (run.config.on_nan, run.config.keep_checkpoints) == ("stop", 2)
+    assert run.metrics == RunFolder.open(old).read_metrics()
+    network = run.network if old.name == "lstm" else run.generator
+    assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
+    if old.name == "lstm":
+        load(old, checkpoint="best")
+    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before, "to read changes nothing"
+
+
+def test_an_older_folder_resumes_as_it_would_have(old: Path) -> None:
+    """The numbers are those of the older code, but for the rounding of another processor."""
+    run = load(old)
+    train = train_lstm if old.name == "lstm" else train_gan
+    folder = train(run.config, old, device="cpu", resume=True)  # type: ignore[operator]
+    assert (folder.status, folder.record["schema"]) == ("finished", SCHEMA)
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000012"
+    expected = [json.loads(line) for line in (old.parent / "expected.jsonl").read_text().splitlines()]
+    points = folder.read_metrics()
+    assert len(points) == len(expected)
+    for point, wanted in zip(points, expected, strict=True):
+        assert {**point, "seconds": 0} == pytest.approx({**wanted, "seconds": 0}, rel=1e-4)
+    assert (find_checkpoint(folder.checkpoints, "last") / "checksums.json").exists()
+    load(old)
+
+
+def test_a_setting_that_no_version_has_is_refused(old: Path) -> None:
+    record = json.loads((old / "run.json").read_text())
+    record["config"]["warmup"] = 3
+    (old / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunFolderError, match="warmup: is not a setting of this version"):
+        load(old)
+
+
+def test_a_setting_that_was_there_already_is_not_filled_in(old: Path) -> None:
+    record = json.loads((old / "run.json").read_text())
+    del record["config"]["epochs"]
+    (old / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunFolderError, match="epochs: is missing; the run folder was damaged"):
+        load(old)
+
+
+def test_a_newer_folder_is_refused_with_advice(old: Path) -> None:
+    record = json.loads((old / "run.json").read_text())
+    (old / "run.json").write_text(json.dumps({**record, "schema": SCHEMA + 1}))
+    with pytest.raises(RunFolderError, match=re.escape(f"newer Reviver (schema {SCHEMA + 1}, this one reads up to")):
+        load(old)
+
+
+def test_a_record_of_our_schema_stays_as_it_is() -> None:
+    record = {"schema": SCHEMA, "config": {"seed": 1}}
+    assert migrate(record) == record

@@ -1,0 +1,19 @@
+"""Imported by the server that children are forked off: makes a run of each kind, so that no child has to import or compile."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reviver.gan.presets import GANConfig
+from reviver.gan.training import train as train_gan
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.training import train as train_lstm
+
+torch.set_num_threads(1)
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    np.save(folder / "images.npy", np.zeros((4, 8, 8), dtype=np.uint8))
+    train_lstm(LSTMConfig(length=2, hidden_size=2, epochs=1), folder / "lstm", device="cpu")
+    train_gan(GANConfig(data=str(folder / "images.npy"), size=8, epochs=1), folder / "gan", device="cpu")
