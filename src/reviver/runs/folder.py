@@ -13,6 +13,7 @@ run.lock        held by the process that is training
 import fcntl
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -30,12 +31,15 @@ import torch
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
 from reviver.runs.files import explained, write_json, write_text
+from reviver.runs.sameness import describe_changes, find_changes
 
 SCHEMA = 1
 """Version of the folder's layout; raised when an older reader could misread a newer folder."""
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
+
+_log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -150,6 +154,20 @@ class RunFolder:
                 f"data: {self.record['config']['data']!r} has changed since this run began; put the old {what} back to "
                 "resume, or start in a new --out"
             )
+
+    def note_machine(self, device: torch.device) -> None:
+        """Warn and write down if a resumed run goes on where its bits may come out otherwise than where it began."""
+        changes = find_changes(self.record, {"hardware": describe_machine(device), "versions": _versions()})
+        if not changes:
+            return
+        advice = f" (OMP_NUM_THREADS={changes['threads'][0]} keeps the threads)" if "threads" in changes else ""
+        _log.warning(
+            "%s: %s; from here on its bits may differ from those of an uninterrupted run%s",
+            *(self.path, describe_changes(changes), advice),
+        )
+        noted = self.record.get("changes")
+        noted = noted if isinstance(noted, list) else []
+        self.save_record(changes=[*noted, {"at": _now(), **changes}])
 
     def set_status(self, status: str, **changes: Any) -> None:
         """Write a new status and the time into run.json."""

@@ -144,6 +144,7 @@ def training_session(
     """
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
+        folder.note_machine(next(next(iter(state.networks.values())).parameters()).device)
         counts = restore_checkpoint(folder.checkpoints, state, files)
         for name in files:
             folder.keep_points(name, 0 if counts is None else counts[name])
