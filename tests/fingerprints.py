@@ -4,6 +4,7 @@ The networks are wide enough that torch and the native operator divide their wor
 """
 
 import hashlib
+import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -35,6 +36,7 @@ GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)
 
 def main() -> None:
     """Write tensors by name; those of a run hold the bytes of a SHA-256."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # even where there are fewer cores
     tensors = {**random_numbers(), **forward_passes(), **scores()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
