@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/pyth
 		$(PIP) install --require-hashes --no-deps --requirement requirements.lock && \
 		$(PIP) install --requirement requirements-torch.lock && \
 		$(PIP) install --no-deps --no-build-isolation --editable . && \
-		$(PIP) check; \
+		$(BIN)/python -m pip check; \
 	else \
 		$(PIP) install --editable '.[dev]'; \
 	fi
