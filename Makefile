@@ -2,20 +2,37 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup report test check format bench recall quality classifier sanitize portable clean
+# Continuous integration is such a machine: there setup installs the very files that requirements.lock names by hash.
+# On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
+IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
+
+.PHONY: help setup lock report test check format bench recall quality soak classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP)  ## make .venv with Reviver and its tools
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Reviver needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2]) if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/python
+	if $(BIN)/python -c '$(IS_LOCKED)'; then \
+		$(PIP) install --require-hashes --no-deps --requirement requirements.lock && \
+		$(PIP) install --requirement requirements-torch.lock && \
+		$(PIP) install --no-deps --no-build-isolation --editable . && \
+		$(BIN)/python -m pip check; \
+	else \
+		$(PIP) install --editable '.[dev]'; \
+	fi
 	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Reviver needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+lock: $(BIN)/python  ## choose the newest releases for requirements.lock (on Linux x86-64 with Python 3.11)
+	$(BIN)/python -m tools.lock
 
 report: setup  ## train both networks and write report/report.html and report/report.pdf
 	$(BIN)/reviver report --out report
@@ -23,17 +40,18 @@ report: setup  ## train both networks and write report/report.html and report/re
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
 
-check: setup  ## format, lint, types
+check: setup  ## format, lint, types, known vulnerabilities of the dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.audit
 
 format: setup  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_report times make report)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(PIP) install --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
 
 recall: setup  ## measure what the LSTM reaches on every task, over seeds, into docs/measurements (hours; resumes)
@@ -42,6 +60,9 @@ recall: setup  ## measure what the LSTM reaches on every task, over seeds, into 
 
 quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/measurements (hours; resumes)
 	$(BIN)/python -m benchmarks.gan_quality
+
+soak: setup  ## train both networks for 10 000 updates and see that neither memory nor files grow (minutes)
+	SOAK_STEPS=10000 $(BIN)/python -m pytest tests/test_long_runs.py
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.train_classifier

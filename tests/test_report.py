@@ -148,6 +148,38 @@ def test_every_number_of_the_comparison_is_in_the_pdf(built: Built) -> None:
         assert (squeeze(figure.label + ".") in text) == (figure.kind != "animation")
 
 
+def test_the_report_says_what_gives_the_same_bits(built: Built) -> None:
+    [section] = [one for one in built.report.sections if one.title == "The same bits"]
+    text = "\n".join(as_string(item) for bullets in find(section, Bullets) for item in bullets.items)
+    hardware = built.gan.run.folder.record["hardware"]
+    assert f"with {hardware['threads']} threads on this machine ({hardware['processor']}, device cpu)" in text
+    assert "Resumed otherwise" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([{"at": "2026-11-25", "threads": [4, 2]}], "in runs/lstm-seed0, threads was 4 and is 2."),
+        (
+            [{"threads": [4, 2], "torch": ["2.10", "`2.11` {x}"]}],
+            "threads was 4 and is 2, torch was 2.10 and is `2.11` {x}.",
+        ),
+        ([3, {"threads": 2}, {}], None),
+        (7, None),
+    ],
+)
+def test_the_report_says_where_a_run_went_on_otherwise(
+    changes: object, said: str | None, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(built.lstm.runs[0].folder.record, "changes", changes)
+    items = [
+        as_string(item) for bullets in find(write_report(built.lstm, built.gan), Bullets) for item in bullets.items
+    ]
+    resumed = [item for item in items if "Resumed otherwise than begun" in item]
+    assert len(resumed) == (said is not None)
+    assert said is None or said in resumed[0]
+
+
 def test_pdf_is_whole(built: Built) -> None:
     data = built.files.pdf.read_bytes()
     assert data.startswith(b"%PDF-")

@@ -13,8 +13,9 @@ from reviver.lstm.evaluation import CHANCE
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.report import numbers, original
 from reviver.report.evidence import GANEvidence, LSTMEvidence, hardware_of
-from reviver.report.model import Block, Bullets, Code, Paragraph, Section, Table, code, plain, prose
+from reviver.report.model import Block, Bullets, Code, Paragraph, Section, Table, Text, code, plain, prose
 from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.sameness import describe_changes
 
 
 def settings_sections(lstm: LSTMEvidence, gan: GANEvidence) -> list[Section]:
@@ -24,6 +25,7 @@ def settings_sections(lstm: LSTMEvidence, gan: GANEvidence) -> list[Section]:
         Section("4.1", "How to read the numbers", 2, (Bullets(_notes(lstm, gan)),)),
         Section("4.2", "Settings", 2, _settings(lstm, gan)),
         Section("4.3", "Runs, machine and commands", 2, _runs(lstm, gan)),
+        Section("4.4", "The same bits", 2, (Bullets(_sameness([*lstm.runs, gan.run])),)),
     ]
 
 
@@ -58,11 +60,7 @@ def _notes(lstm: LSTMEvidence, gan: GANEvidence) -> tuple[Any, ...]:
             "the weights change; validation is measured after the epoch with dropout off."
         ),
         shorter + " It has one seed, so its numbers have no spread over seeds.",
-        (
-            "The same seed on the same machine with the same versions and number of threads gives the same bits, also "
-            "when a run was interrupted and resumed. Other processors or versions round differently; over many "
-            "updates the numbers drift apart. Times are never the same twice."
-        ),
+        "Which of these numbers another run gives again, to the bit, stands in section 4.4.",
     )
     return tuple(prose(note, **values) for note in notes)
 
@@ -148,6 +146,51 @@ def _rollbacks(runs: Sequence[LSTMRun | GANRun]) -> tuple[Block, ...]:
         for one in run.folder.rollbacks
     )
     return (Bullets(notes),) if notes else ()
+
+
+def _sameness(runs: Sequence[LSTMRun | GANRun]) -> tuple[Text, ...]:
+    """What gives these runs again to the bit, and what does not; tests/test_determinism.py sees to it."""
+    machines = [run.folder.record.get("hardware", {}) for run in runs]
+    values = {
+        "threads": _distinct([str(machine.get("threads")) for machine in machines]),
+        "processor": _distinct([str(machine.get("processor")) for machine in machines]),
+        "device": _distinct([str(machine.get("device")) for machine in machines]),
+    }
+    notes = (
+        (
+            "**The same bits:** the commands of section 4.3 with {threads} threads on this machine ({processor}, device "
+            "{device}) and the versions named there give these runs again to the last bit, also when a run is "
+            "interrupted and resumed. Only times are never the same twice."
+        ),
+        (
+            "**Another number of threads** draws the same random numbers, so that data, initial weights, order, masks "
+            "and noise are the same, and a trained network gives the same answers. But training adds in another order: "
+            "weights differ in the last digits after the first updates, and drift apart from there."
+        ),
+        (
+            "**Another processor, device, version or C++ compiler** draws the same whole numbers (data, order, masks), "
+            "and the same initial weights and noise up to their last digits. Nothing else is promised: expect numbers "
+            "like these, within their spread."
+        ),
+    )
+    resumed = "**Resumed otherwise than begun:** in `{run}`, {what}. An uninterrupted run gives other bits."
+    return (
+        *(prose(note, **values) for note in notes),
+        *(
+            prose(resumed, run=f"runs/{run.folder.path.name}", what=what)
+            for run in runs
+            for what in _changes(run.folder.record)
+        ),
+    )
+
+
+def _changes(record: Mapping[str, Any]) -> list[str]:
+    """What of the machine or the versions was not as before when a run was resumed, a text for each time."""
+    noted = record.get("changes")
+    texts = (
+        [describe_changes(change) for change in noted if isinstance(change, dict)] if isinstance(noted, list) else []
+    )
+    return [text for text in texts if text]
 
 
 def _count_updates(run: LSTMRun | GANRun) -> int:

@@ -13,6 +13,7 @@ run.lock        held by the process that is training
 import fcntl
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -32,9 +33,12 @@ from reviver.runs.devices import describe_machine
 from reviver.runs.events import EventFile
 from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
+from reviver.runs.sameness import describe_changes, find_changes
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
+
+_log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -172,6 +176,20 @@ class RunFolder:
                 f"data: {self.record['config']['data']!r} has changed since this run began; put the old {what} back to "
                 "resume, or start in a new --out"
             )
+
+    def note_machine(self, device: torch.device) -> None:
+        """Warn and write down if a resumed run goes on where its bits may come out otherwise than where it began."""
+        changes = find_changes(self.record, {"hardware": describe_machine(device), "versions": _versions()})
+        if not changes:
+            return
+        advice = f" (OMP_NUM_THREADS={changes['threads'][0]} keeps the threads)" if "threads" in changes else ""
+        _log.warning(
+            "%s: %s; from here on its bits may differ from those of an uninterrupted run%s",
+            *(self.path, describe_changes(changes), advice),
+        )
+        noted = self.record.get("changes")
+        noted = noted if isinstance(noted, list) else []
+        self.save_record(changes=[*noted, {"at": _now(), **changes}])
 
     def set_status(self, status: str, **changes: Any) -> None:
         """Write a new status and the time into run.json."""

@@ -1,7 +1,7 @@
 """Run folders of older schemas: what their run.json lacks, so that they load and resume as they were meant.
 
     schema 1    the first
-    schema 2    on_nan, rollbacks and keep_checkpoints among the settings; checkpoints with checksums
+    schema 2    on_nan, rollbacks, keep_checkpoints and last_threshold among the settings; checkpoints with checksums
 
 A setting that came later gets the value that does what was done before there was one.
 """
@@ -21,7 +21,9 @@ def migrate(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_1(record: dict[str, Any]) -> dict[str, Any]:
-    later = {"on_nan": "stop", "rollbacks": 3, "keep_checkpoints": 2}
+    later: dict[str, Any] = {"on_nan": "stop", "rollbacks": 3, "keep_checkpoints": 2}
+    if record["kind"] == "lstm":
+        later["last_threshold"] = None
     return {**record, "config": {**later, **record["config"]}}
 
 

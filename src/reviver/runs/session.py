@@ -246,6 +246,7 @@ def training_session(
     """
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
+        folder.note_machine(next(next(iter(state.networks.values())).parameters()).device)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
         session = Session(folder, state, bar, files, on_resume)
         stack.callback(session.close)

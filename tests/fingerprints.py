@@ -1,0 +1,111 @@
+"""What a process computed, to the bit: run as `python -m tests.fingerprints FILE`, with the threads to be looked at.
+
+The networks are wide enough that torch and the native operator divide their work between threads.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reviver.gan import training as gan
+from reviver.gan.classifier import DigitClassifier
+from reviver.gan.distances import compare_neighbours, frechet_distance, kernel_distance, moments, snap, squared_radii
+from reviver.gan.images import load_mnist, to_pixels
+from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.gan.sampling import draw
+from reviver.lstm import training as lstm
+from reviver.lstm.dropout import draw_seed, dropout_masks
+from reviver.lstm.operator import reference
+from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.lstm.tasks.build import build_task
+from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.folder import RunFolder
+from reviver.runs.randomness import stream
+
+LSTM = replace(LSTM_PRESETS["report"], epochs=2, checkpoint_every=1)
+GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)
+
+
+def main() -> None:
+    """Write tensors by name; those of a run hold the bytes of a SHA-256."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # even where there are fewer cores
+    tensors = {**random_numbers(), **forward_passes(), **scores()}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = load_mnist().images[:256, 0].numpy()
+        np.savez(folder / "images.npz", images=images)
+        data = str(folder / "images.npz")
+        tensors["run: lstm, native"] = digest(lstm.train(LSTM, folder / "native", device="cpu"))
+        tensors["run: lstm, native, bf16"] = digest(
+            lstm.train(replace(LSTM, precision="bf16"), folder / "native-bf16", device="cpu")
+        )
+        with reference():
+            tensors["run: lstm, equations"] = digest(lstm.train(LSTM, folder / "equations", device="cpu"))
+        for precision in ("fp32", "bf16"):
+            config = replace(GAN, data=data, precision=precision)
+            tensors[f"run: gan, {precision}"] = digest(gan.train(config, folder / precision, device="cpu"))
+    tensors["threads"] = torch.tensor(torch.get_num_threads())
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, sys.argv[1])
+
+
+def random_numbers() -> dict[str, Tensor]:
+    """What is drawn before anything is learned."""
+    task = build_task(LSTM)
+    network = lstm.build_network(LSTM, task)
+    generator, discriminator = gan.build_networks(GAN, (1, 28, 28))
+    training, validation = task.training(0, LSTM.length), task.validation(LSTM.length)
+    return {
+        "whole: order": torch.randperm(60_000, generator=stream(0, "order/0")),
+        "whole: palindromes": torch.cat([part.encode() for part in (training, validation)]).long(),
+        "whole: last digits": torch.cat([training.targets, validation.targets]),
+        "whole: masks": dropout_masks(draw_seed(stream(0, "dropout")), 5, 16, 32, 0.5, "step"),
+        "real: lstm weights": torch.cat([one.detach().flatten() for one in network.parameters()]),
+        "real: gan weights": torch.cat(
+            [one.detach().flatten() for one in (*generator.parameters(), *discriminator.parameters())]
+        ),
+        "real: noise": generator.draw_latents(3000, stream(0, "noise")),
+    }
+
+
+@torch.no_grad()
+def forward_passes() -> dict[str, Tensor]:
+    """What networks with given weights answer."""
+    task = build_task(LSTM)
+    network = lstm.build_network(LSTM, task).eval()
+    generator, _ = gan.build_networks(GAN, (1, 28, 28))
+    z = torch.linspace(-2, 2, 200_000).reshape(2000, 100)
+    images = draw(generator, z)
+    outputs = {"forward: lstm": network(task.training(0, LSTM.length).encode()), "forward: pixels": to_pixels(images)}
+    return outputs | {"forward: recognised": DigitClassifier.pinned().probabilities(images).argmax(1)}
+
+
+def scores() -> dict[str, Tensor]:
+    """Distances between two clouds of points as scores measure them."""
+    x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=stream(0, name))) for name in "xy")
+    neighbours = compare_neighbours(x, squared_radii(x, 5), y, squared_radii(y, 5), 5)
+    return {
+        "score: kid, precision, recall, density, coverage": torch.tensor([kernel_distance(x, y), *neighbours]),
+        "real: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
+    }
+
+
+def digest(folder: RunFolder) -> Tensor:
+    """The SHA-256 of all that a run learned: weights, the optimisers' state, metrics, samples."""
+    last = find_checkpoint(folder.checkpoints, "last")
+    sha256 = hashlib.sha256()
+    for path in (*sorted(last.glob("*.safetensors")), *sorted(folder.samples.glob("*.png"))):
+        sha256.update(path.read_bytes())
+    sha256.update(repr([{**point, "seconds": None} for point in folder.read_metrics()]).encode())
+    return torch.frombuffer(bytearray(sha256.digest()), dtype=torch.uint8)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The lock fits pyproject.toml and names every file by its hash, and the audit of it says what it found."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools import lock
+from tools.audit import KNOWN, problems_of
+
+LINE = re.compile(r"([a-z0-9-]+)==([^ +]+) --hash=sha256:[0-9a-f]{64}")
+PROJECT = tomllib.loads((lock.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+
+
+def versions() -> dict[str, str]:
+    found = [LINE.fullmatch(line) for line in lines(lock.LOCK)]
+    torch = [line.split("==") for line in lines(lock.TORCH_LOCK)]
+    return {match[1]: match[2] for match in found if match is not None} | dict(torch)
+
+
+def test_every_line_of_the_lock_names_one_file_by_its_hash() -> None:
+    assert [line for line in lines(lock.LOCK) if not LINE.fullmatch(line)] == []
+    names = [line.split("==")[0] for line in lines(lock.LOCK)]
+    assert names == sorted(set(names))
+    assert lines(lock.TORCH_LOCK) == [f"torch=={versions()['torch']}"]
+    assert "+" not in versions()["torch"], "a build of torch is pinned, which others cannot install"
+
+
+@pytest.mark.parametrize("wanted", lock.requirements(PROJECT))
+def test_the_lock_is_within_the_ranges(wanted: str) -> None:
+    requirement = Requirement(wanted)
+    version = versions().get(canonicalize_name(requirement.name))
+    assert version is not None, f"{requirement.name} is not locked; run make lock"
+    assert version in requirement.specifier, f"{requirement.name} {version} is locked; run make lock"
+
+
+def test_the_makefile_uses_the_lock_where_it_holds() -> None:
+    version, system, processor = lock.ENVIRONMENT
+    condition = re.search(r"^IS_LOCKED := (.*)$", (lock.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert condition is not None
+    program = (
+        "import sys, platform\n"
+        f"sys.version_info = ({version.replace('.', ', ')}, 0)\n"
+        f"platform.system, platform.machine = lambda: {system!r}, lambda: {processor!r}\n"
+    )
+    for change, is_locked in {
+        "": True,
+        "sys.version_info = (3, 12, 0)": False,
+        "platform.system = lambda: 'Darwin'": False,
+        "platform.machine = lambda: 'aarch64'": False,
+    }.items():
+        result = subprocess.run([sys.executable, "-c", f"{program}{change}\n{condition[1]}"], check=False)
+        assert (result.returncode == 0) == is_locked, change
+
+
+def package(name: str, version: str, url: str) -> dict[str, Any]:
+    source = {"url": url, "archive_info": {"hashes": {"sha256": "0" * 64}}}
+    return {"metadata": {"name": name, "version": version}, "download_info": source}
+
+
+def test_a_package_is_pinned_by_version_and_hash() -> None:
+    line = lock.pinned(package("Py_Yaml", "6.0", "https://files.example/py_yaml-6.0.whl"))
+    assert line == f"py-yaml==6.0 --hash=sha256:{'0' * 64}\n"
+
+
+@pytest.mark.parametrize("name", ["torch", "triton", "nvidia-cudnn-cu13", "cuda-toolkit"])
+def test_torch_and_its_companions_have_no_line(name: str) -> None:
+    assert lock.pinned(package(name, "2.13.0+cpu", "file:///wheels/one.whl")) == ""
+    assert lock.public_version(package(name, "2.13.0+cpu", "")) == "2.13.0"
+
+
+@pytest.mark.parametrize("name", ["torchmetrics", "numpy"])
+def test_a_file_that_others_do_not_have_is_refused(name: str) -> None:
+    with pytest.raises(SystemExit, match=f"{name}: file:///wheels/one.whl is not from an index"):
+        lock.pinned(package(name, "1.0", "file:///wheels/one.whl"))
+
+
+# The audit
+
+
+@contextmanager
+def service(vulnerable: set[tuple[str, str]]) -> Iterator[str]:
+    """The address of a service that answers as OSV does, and knows a vulnerability of these releases."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            events = [{"introduced": "0"}, {"fixed": "99.1"}]
+            affected = {"package": asked["package"], "ranges": [{"type": "ECOSYSTEM", "events": events}]}
+            known = {"vulns": [{"id": "PYSEC-2026-1", "summary": "It breaks.", "affected": [affected]}]}
+            answer = json.dumps(known if (asked["package"]["name"], asked["version"]) in vulnerable else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def audit(url: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "NO_PROXY": "*", "no_proxy": "*"}
+    command = [sys.executable, "-m", "tools.audit", "--url", url]
+    return subprocess.run(command, cwd=lock.ROOT, env=environment, check=False, capture_output=True, text=True)
+
+
+def test_packages_without_a_known_vulnerability_pass(tmp_path: Path) -> None:
+    with service({KNOWN}) as url:
+        result = audit(url, tmp_path)
+    expected = f"requirements.lock: {len(versions())} packages audited, no vulnerability is known\n"
+    assert (result.returncode, result.stdout, result.stderr) == (0, expected, "")
+
+
+@pytest.mark.parametrize("name", ["torch", "jinja2"])
+def test_a_package_with_a_known_vulnerability_fails(name: str, tmp_path: Path) -> None:
+    with service({KNOWN, (name, versions()[name])}) as url:
+        result = audit(url, tmp_path)
+    expected = (
+        f"{name}: {versions()[name]} has the vulnerability PYSEC-2026-1, fixed in 99.1; "
+        "raise its range in pyproject.toml and run make lock\n"
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", expected)
+
+
+def test_a_service_that_cannot_be_reached_is_told_and_passes(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        result = audit(f"http://127.0.0.1:{nobody.getsockname()[1]}", tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.fullmatch(r"requirements\.lock: not audited, http://\S+ does not answer \(.*refused.*\)\n", result.stdout)
+
+
+def test_a_service_that_knows_nothing_is_not_trusted(tmp_path: Path) -> None:
+    with service(set()) as url:
+        result = audit(url, tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.endswith("does not answer (it does not know a known vulnerability)\n")
+
+
+def test_a_package_that_the_audit_left_out_fails() -> None:
+    left_out = {"name": "numpy", "skip_reason": "its line cannot be read"}
+    assert problems_of(left_out) == ["numpy: was not audited (its line cannot be read); run make lock"]
