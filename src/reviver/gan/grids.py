@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from reviver.errors import DataError
+from reviver.gan.image_files import read_pixels
 from reviver.gan.images import to_pixels
 from reviver.runs.files import replacing
 
@@ -56,11 +56,7 @@ def read_grid(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: if the file is damaged.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); train again to draw it anew") from error
+    return read_pixels(path)
 
 
 def save_animation(samples: Path, path: Path) -> None:

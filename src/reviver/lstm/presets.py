@@ -1,5 +1,6 @@
 """Settings of an LSTM training run, and the named sets of them that results are quoted for."""
 
+import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -30,6 +31,8 @@ INPUTS = ("scalar", "onehot")
 OPTIMIZERS = ("rmsprop", "adam")
 SCHEDULES = ("constant", "cosine")
 INITS = ("report", "chrono")
+MAX_LENGTHS = 10_000
+"""The most lengths that training may go through."""
 MIN_BATCH_SIZE = 16
 
 
@@ -178,6 +181,11 @@ class LSTMConfig:
                 "and none for other tasks"
             )
         check_length(self.task, self.length)
+        if self.grow and math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.growth):
+            raise ConfigError(
+                f"growth: {self.growth} is not possible from start_length {self.start_length} to length {self.length}, as it "
+                f"leads through more than {MAX_LENGTHS} lengths; give a larger one"
+            )
         if self.input == "onehot" and self.task in NUMBER_TASKS:
             raise ConfigError(
                 f"input: 'onehot' is not possible for the task {self.task}, whose inputs are numbers; give scalar"
