@@ -4,6 +4,7 @@ Shapes: N images, C channels, H height, W width, D features, K classes.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -74,6 +75,7 @@ class Extractor:
             weights = load(content)
             with torch.device("meta"):  # takes no memory, whatever shape the file claims
                 classifier = DigitClassifier(len(weights["head.bias"]), _read_image_shape(header))
+            _check_kinds(weights, classifier)
             classifier.load_state_dict(weights, assign=True)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
@@ -105,6 +107,13 @@ class Extractor:
             features, logits = self.examine(from_pixels(chunk))
             seen.append(Seen(snap(features), logits.argmax(1)))
         return Seen(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
+
+
+def _check_kinds(weights: Mapping[str, Tensor], classifier: DigitClassifier) -> None:
+    """Refuse whole numbers where the classifier has others, and the other way round."""
+    for name, tensor in classifier.state_dict().items():
+        if weights[name].is_floating_point() != tensor.is_floating_point():
+            raise ValueError(f"{name} is of {weights[name].dtype}, not {tensor.dtype}")
 
 
 def _read_image_shape(header: Header) -> tuple[int, int, int]:

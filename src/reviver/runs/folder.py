@@ -30,7 +30,7 @@ import torch
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
 from reviver.runs.files import explained, write_json, write_text
-from reviver.untrusted import one_line, parse_json, read_json, read_lines, refuse_links_out
+from reviver.untrusted import one_line, parse_json, read_json, read_lines, refuse_links_out, shown
 
 SCHEMA = 1
 """Version of the folder's layout; raised when an older reader could misread a newer folder."""
@@ -91,7 +91,7 @@ class RunFolder:
         schema = record.get("schema")
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
             raise RunFolderError(
-                f"{record_path}: schema {schema!r} is not a version; the file is damaged, restore it or train again"
+                f"{record_path}: schema {shown(schema)} is not a version; the file is damaged, restore it or train again"
             )
         if schema > SCHEMA:
             raise RunFolderError(
