@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup report test check format bench recall quality classifier sanitize portable clean
+.PHONY: help setup report test check format bench recall quality fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ recall: setup  ## measure what the LSTM reaches on every task, over seeds, into 
 
 quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/measurements (hours; resumes)
 	$(BIN)/python -m benchmarks.gan_quality
+
+fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (hours; resumes; FUZZ=png reads but these)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.train_classifier

@@ -3,7 +3,10 @@
 import functools
 import gzip
 import io
+import os
+import signal
 import struct
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -421,3 +424,45 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "cache": Reader(prepare_cache, read_cache, (formats.safetensors,)),
     }
 )
+
+
+# Readers that do what a reader must not, by which the harness is tested
+
+
+def prepare_numbers(folder: Path) -> Seeds:
+    return _written(folder, {"numbers": bytes(range(10))})
+
+
+def is_damaged(path: Path) -> bool:
+    return path.read_bytes() != bytes(range(10))
+
+
+def read_and_crash(path: Path) -> None:
+    if is_damaged(path):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def read_for_ever(path: Path) -> None:
+    if is_damaged(path):
+        time.sleep(3600)
+
+
+def read_and_grow(path: Path) -> None:
+    if is_damaged(path):
+        np.ones(400 << 17)  # 400 MiB
+
+
+def read_and_fail(path: Path) -> None:
+    if is_damaged(path):
+        raise KeyError("name")
+
+
+FAULTY: Mapping[str, Reader] = MappingProxyType(
+    {
+        "grows": Reader(prepare_numbers, read_and_grow),
+        "fails": Reader(prepare_numbers, read_and_fail),
+        "crashes": Reader(prepare_numbers, read_and_crash),
+        "hangs": Reader(prepare_numbers, read_for_ever),
+    }
+)
+ALL: Mapping[str, Reader] = MappingProxyType({**READERS, **FAULTY})

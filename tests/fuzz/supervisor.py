@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.readers import READERS
+from tests.fuzz.readers import ALL
 from tests.fuzz.worker import MAX_GROWTH, SLOW_SECONDS, choose, keep
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def _keep_last(folder: Path, kept: Path, reader_name: str, number: int) -> None:
     """Save the input that a worker did not live to answer: it lies where the worker put it."""
     if folder.is_dir():
         with tempfile.TemporaryDirectory() as home:
-            seeds = READERS[reader_name].prepare(Path(home))
+            seeds = ALL[reader_name].prepare(Path(home))
         name, _ = choose(reader_name, seeds, number)
         keep((folder / name).read_bytes(), kept, reader_name, number, name)
 

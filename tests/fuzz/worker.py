@@ -20,7 +20,7 @@ from random import Random
 
 import torch
 
-from tests.fuzz.readers import READERS, Reader, Seeds, outcome
+from tests.fuzz.readers import ALL, Reader, Seeds, outcome
 
 SLOW_SECONDS = 1.0
 """Seconds of processor time that one input may take."""
@@ -34,7 +34,7 @@ def choose(reader_name: str, seeds: Seeds, number: int) -> tuple[str, bytes]:
     """The name of the file that input `number` damages, and its content."""
     random = Random(f"{reader_name}/{number}")
     name = random.choice(sorted(seeds))
-    return name, READERS[reader_name].damaged(name, seeds, random)
+    return name, ALL[reader_name].damaged(name, seeds, random)
 
 
 def try_one(reader: Reader, folder: Path, name: str, content: bytes, original: bytes) -> tuple[str, str]:
@@ -72,7 +72,7 @@ def main(home: Path, kept: Path, jobs: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
     for job in jobs:
         reader_name, first, end = job.split(":")
-        reader = READERS[reader_name]
+        reader = ALL[reader_name]
         folder = home / reader_name
         folder.mkdir(parents=True)
         seeds = reader.prepare(folder)
