@@ -97,25 +97,24 @@ def test_a_gzip_bomb_behind_a_small_header_is_unpacked_no_further_than_it_claims
 
 @pytest.mark.parametrize("kind", ["idx", "npy", "npz"])
 def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
-    size = (4 << 30) + 1
-    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({size}, 1, 1), }}\n".encode()
+    size = (1 << 16) * ((1 << 16) + 1)
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 16}, {(1 << 16) + 1}, 1), }}\n".encode()
     npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
-    name = {"idx": "train-images-idx3-ubyte", "npy": "set.npy", "npz": "set.npz"}[kind]
+    path = tmp_path / {"idx": "train-images-idx3-ubyte", "npy": "set.npy", "npz": "set.npz"}[kind]
     if kind == "npz":
-        with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            archive.writestr("images.npy", npy)
-        content = (tmp_path / name).read_bytes()
-        place, data = content.rindex(b"PK\x01\x02"), bytearray(content)
-        struct.pack_into("<I", data, place + 24, size - 2)  # what the directory claims, which 32 bits can hold
-        (tmp_path / name).write_bytes(data)
+        with zipfile.ZipFile(path, "w") as written:
+            written.writestr("images.npy", npy)
+        content = bytearray(path.read_bytes())
+        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # what the directory claims
+        path.write_bytes(content)
+        problem = "images.npy claims 4294967294 bytes, more than the file can hold"
     else:
-        with (tmp_path / name).open("wb") as file:  # a file with a hole takes no room on the disk
-            file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, size - 1, 1, 1))
+        with path.open("wb") as file:  # a hole takes no room on the disk
+            file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
             file.truncate(file.tell() + size)
-    problem = "more than the file can hold" if kind == "npz" else f"more than the {4 << 30} that are read"
-    with little_memory(), pytest.raises(DataError, match=rf"claims|has {size} bytes") as caught:
-        load_images(str(tmp_path if kind == "idx" else tmp_path / name), 4)
-    assert problem in str(caught.value) or kind == "idx"
+        problem = f"{size} bytes, more than the {4 << 30} that are read"
+    with little_memory(), pytest.raises(DataError, match=problem):
+        load_images(str(tmp_path if kind == "idx" else path), 4)
 
 
 def test_an_image_of_more_pixels_than_its_bytes_can_mean_is_refused(
@@ -162,7 +161,7 @@ def test_a_directory_larger_than_any_of_arrays_is_refused(tmp_path: Path) -> Non
     path = tmp_path / "set.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(12_000):
-            archive.writestr(f"{number}" * 10, b"")
+            archive.writestr(f"{number}" * 20, b"")
     with pytest.raises(DataError, match="its list of arrays has more than 1048576 bytes"):
         load_images(str(path))
 
@@ -254,7 +253,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 # Run folders
 
 SIZES = {
-    "hidden_size": ("lstm", {"config": {"hidden_size": 10**9}}, r"lstm\.layers\.0\.W_i has the shape \[3, 1\], not \[1000000000, 1\]"),
+    "hidden_size": ("lstm", {"config": {"hidden_size": 10**9}}, r"W_out has the shape \[10, 3\], not \[10, 1000000000\]"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
     "growth": ("lstm", {"config": {"grow": True, "length": 10**7, "growth": 1 + 1e-9}}, "growth: .* more than 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
@@ -417,7 +416,7 @@ SETTINGS = {
     "a date": ("length: 2020-01-01\n", "sets length to datetime.*; give a text"),
     "another file": ("config: more.yaml\n", "sets config, which only the command line may; take it out"),
     "TOML": ("length = 5\n", "holds no settings; write one a line"),
-    "a long name": (f"{'x' * 5000}: 5\n", "which is no setting; the settings are"),
+    "a long name": (f"{'x' * 5000}: 5\n", "sets 'x+…, which is no setting; the settings are"),
     "5000 digits": (f"length: {'9' * 5000}\n", "is neither YAML nor JSON"),
 }  # fmt: skip
 
