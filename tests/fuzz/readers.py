@@ -63,12 +63,13 @@ class Reader:
 
     def damaged(self, name: str, seeds: Seeds, random: Random) -> bytes:
         """A damaged version of the file `name`: half of them by what knows the format."""
-        content = seeds[name]
-        others = [*seeds.values()]
-        if not self.damage or random.random() < 0.5:
-            return mutated(content, random, others, self.tokens)
-        content = random.choice(self.damage)(content, random)
-        return mutated(content, random, others, self.tokens) if random.random() < 0.2 else content
+        real = seeds[name]
+        content, knows = real, bool(self.damage) and random.random() < 0.5
+        if knows:
+            content = random.choice(self.damage)(content, random)
+        if not knows or random.random() < 0.2:
+            content = mutated(content, random, [*seeds.values()], self.tokens)
+        return content if content != real else content[:-1]
 
 
 def outcome(reader: Reader, path: Path) -> str:
