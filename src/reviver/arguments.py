@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 import reviver
-from reviver.config import check_flag, choose_preset, override
+from reviver.config import MAX_VALUE, check_flag, choose_preset, override
 from reviver.errors import ConfigError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.presets import GANConfig
@@ -534,7 +534,7 @@ def _explain(message: str, arguments: Sequence[str], parser: ArgumentParser) -> 
         return f"command: {wrong!r} is unknown; {advice}"
 
     def impossible(option: str, wanted: str, value: str) -> str:
-        return f"{_option(option)}: {value.strip()!r} is not possible; give {_in_words(wanted)}"
+        return f"{_option(option)}: {shown(value.strip(), MAX_VALUE)} is not possible; give {_in_words(wanted)}"
 
     explanations: dict[str, Callable[..., str]] = {
         r'Parser key "([^"]+)":\s*Expected a (.+?)\. Got value: (.*)': impossible,
@@ -557,7 +557,7 @@ def _explain(message: str, arguments: Sequence[str], parser: ArgumentParser) -> 
     for pattern, explain in explanations.items():
         if match := re.search(pattern, message, re.DOTALL):
             return explain(*match.groups())
-    return f"{' '.join(message.split())}; {see_help}"
+    return f"{one_line(message, MAX_VALUE)}; {see_help}"
 
 
 def _option(name: str) -> str:

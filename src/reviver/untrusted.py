@@ -117,9 +117,9 @@ def refuse_links_out(folder: Path) -> None:
                     raise ValueError(f"{name} is neither a file nor a folder")
 
 
-def one_line(error: BaseException, length: int = MAX_PROBLEM) -> str:
-    """What an error says, on one line of at most `length` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
+    """What an error or a text says, on one line of at most `length` characters."""
+    text = " ".join(str(problem).split()) or type(problem).__name__
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from reviver.config import (
     MAX_SEED,
+    MAX_VALUE,
     PRECISIONS,
     Precision,
     check_choice,
@@ -18,6 +19,7 @@ from reviver.config import (
 )
 from reviver.errors import ConfigError
 from reviver.lstm.choices import DROPOUT_KINDS, DropoutKind
+from reviver.untrusted import shown
 
 TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own")
 NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
@@ -177,7 +179,7 @@ class LSTMConfig:
         """Refuse settings that are possible, but not for this task."""
         if (self.task == "own") != (self.data is not None):
             raise ConfigError(
-                f"data: {self.data!r} does not go with the task {self.task}; give a file with --data for the task own, "
+                f"data: {shown(self.data, MAX_VALUE)} does not go with the task {self.task}; give a file with --data for the task own, "
                 "and none for other tasks"
             )
         check_length(self.task, self.length)
