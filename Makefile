@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup lock report test check format bench recall quality soak classifier sanitize portable clean
+.PHONY: help setup lock report test check format bench recall quality soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/
 
 soak: setup  ## train both networks for 10 000 updates and see that neither memory nor files grow (minutes)
 	SOAK_STEPS=10000 $(BIN)/python -m pytest tests/test_long_runs.py
+
+fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (hours; resumes; FUZZ=png reads but these)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.train_classifier

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import describe, render, render_curve, render_goals, render_recipes
+from benchmarks.tables import describe, render, render_curve, render_fuzz, render_goals, render_recipes
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -67,7 +67,7 @@ def fill(text: str) -> str:
 
 
 def block(name: str) -> str:
-    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed`, `operator`, `recall`, `curve` or `quality`."""
+    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed`, `operator`, `recall`, `curve`, `fuzz` or `quality`."""
     if name == "speed":
         paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
         return "\n".join(render(read(path)) for path in paths if path.exists())
@@ -77,6 +77,8 @@ def block(name: str) -> str:
         return render_goals(read(MEASUREMENTS / "recall.json"))
     if name == "curve":
         return render_curve(read(MEASUREMENTS / "recall_curve.json"))
+    if name == "fuzz":
+        return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
     if name == "quality":
         return render_recipes(read(MEASUREMENTS / "gan_quality.json"))
     result = read(MEASUREMENTS / "report.json")

@@ -49,6 +49,21 @@ def render_shapes(result: Mapping[str, Any]) -> str:
     return "\n".join([*rows, "", describe(result["machine"]), ""])
 
 
+def render_fuzz(result: Mapping[str, Any]) -> str:
+    """Write the result of `make fuzz` as Markdown: what came of the damaged files of each reader."""
+    rows = [
+        "| reader | inputs | right answers | our errors | crashes | hangs | over 1 s | over 200 MB | other outcomes | slowest, s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    counts = ("inputs", "values", "errors", "crashes", "hangs", "slow", "large", "wrong")
+    for name, tally in result["readers"].items():
+        numbers = [f"{tally[count]:,}".replace(",", " ") for count in counts]
+        rows.append(f"| {' | '.join([name, *numbers])} | {tally['slowest']:.2f} |")
+    machine = result["machine"]
+    packages = ", ".join(f"{name} {machine[name]}" for name in ("safetensors", "pillow", "pyarrow", "pyyaml"))
+    return "\n".join([*rows, "", describe(machine).rstrip(".") + f", {packages}.", ""])
+
+
 def render_goals(result: Mapping[str, Any]) -> str:
     """Write the result of `recall` as Markdown: what each preset reaches over its seeds."""
     rows = [

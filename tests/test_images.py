@@ -17,15 +17,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.gan.images import ImageSet, from_pixels, load_images, load_mnist, load_test_images, to_pixels
+from reviver.gan.images import from_pixels, load_images, load_mnist, load_test_images, to_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.output import save_samples
 from reviver.gan.sampling import draw_samples
 from reviver.mnist import read_idx
-from tests.mutations import mutated
 
 MD5 = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
@@ -561,13 +559,7 @@ def test_a_file_of_another_kind_is_told(name: str, tmp_path: Path) -> None:
         load_images(str(tmp_path / name))
 
 
-# Whatever the bytes, an ImageSet or a DataError
-
-
-def stored_npz(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, images=array)
-    return stream.getvalue()
+# Whatever the bytes, an ImageSet or a DataError: see tests/fuzz too
 
 
 VALID = {
@@ -575,57 +567,7 @@ VALID = {
     "train-images-idx3-ubyte.gz": gzip.compress(idx_bytes(random_bytes(3, 6, 6))),
     "set.npy": npy_bytes(random_bytes(3, 6, 6)),
     "set.npz": npz_bytes(images=random_bytes(3, 6, 6)),
-    "stored.npz": stored_npz(random_bytes(3, 6, 6)),
-    "image.png": image_bytes(random_bytes(6, 6, 3)),
-    "image.jpg": image_bytes(random_bytes(6, 6, 3), "JPEG"),
-    "image.gif": image_bytes(random_bytes(6, 6), "GIF"),
-    "image.bmp": image_bytes(random_bytes(6, 6, 3), "BMP"),
-    "image.tiff": image_bytes(random_bytes(6, 6), "TIFF"),
-    "image.webp": image_bytes(random_bytes(6, 6, 3), "WEBP"),
 }
-
-
-EDITS = st.lists(
-    st.tuples(
-        st.integers(0, 2000),
-        st.sampled_from(["overwrite", "overwrite", "overwrite", "insert", "delete", "cut"]),
-        st.one_of(st.binary(min_size=1, max_size=4), st.sampled_from([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff"])),
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-def assert_image_set_or_error(path: Path, source: Path) -> None:
-    try:
-        data = load_images(str(source), 6)
-    except DataError as error:
-        message = str(error)
-        assert path.name in message or "data: " in message
-        assert "\n" not in message
-    else:
-        assert isinstance(data, ImageSet)
-        assert isinstance(data.images, Tensor)
-        assert data.images.dtype == torch.uint8
-        assert data.images.shape[2:] == (6, 6)
-
-
-@pytest.mark.parametrize("name", VALID)
-def test_mutated_files_give_an_image_set_or_an_error(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    source = path if path.suffix in (".npy", ".npz") else tmp_path
-    if name.startswith("image"):
-        (tmp_path / "good.png").write_bytes(image_bytes(random_bytes(6, 6, 3)))
-    path.write_bytes(VALID[name])
-    load_images(str(source), 6)
-
-    @settings(max_examples=300)
-    @given(edits=EDITS)
-    def check(edits: list[tuple[int, str, bytes]]) -> None:
-        path.write_bytes(mutated(VALID[name], edits))
-        assert_image_set_or_error(path, source)
-
-    check()
 
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "set.npy", "set.npz", "image.png"])

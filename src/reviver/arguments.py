@@ -13,16 +13,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 import reviver
-from reviver.config import check_flag, choose_preset, override
+from reviver.config import MAX_VALUE, check_flag, choose_preset, override
 from reviver.errors import ConfigError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.presets import GANConfig
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.presets import LSTMConfig
+from reviver.settings_files import read_settings
+from reviver.untrusted import one_line, shown
+
+NOT_IN_FILES = ("config", "help", "print_config", "version")
+"""Options that a settings file must not set: it would name another file, or is no setting."""
+MAX_NAME = 60
 
 EXTRACTOR_HELP = (
     "What looks at the images, from reviver gan extractor; by default the run's own, or the digit classifier for MNIST."
@@ -128,17 +133,22 @@ def _check_before_parsing(arguments: Sequence[str], parser: ArgumentParser) -> N
 def _check_settings_file(path: Path, known: Sequence[str]) -> None:
     """Refuse a settings file that cannot be read or holds something other than options."""
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = read_settings(path)
     except OSError as error:
-        raise ConfigError(f"config: {path} cannot be read ({error.strerror}); give a YAML or JSON file") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"config: {path} is neither YAML nor JSON ({error}); correct the file") from error
+        reason = error.strerror or error
+        raise ConfigError(f"config: {path} cannot be read ({reason}); give a YAML or JSON file") from error
+    except ValueError as error:
+        raise ConfigError(f"config: {path} is neither YAML nor JSON ({one_line(error)}); correct the file") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"config: {path} holds no settings; write one a line, such as epochs: 20")
-    for name in settings:
+    for name, value in settings.items():
         if name not in known:
-            advice = _suggestion(str(name), known) or f"the settings are {', '.join(known)}"
-            raise ConfigError(f"config: {path} sets {name!r}, which is no setting; {advice}")
+            advice = _suggestion(str(name)[:MAX_NAME], known) or f"the settings are {', '.join(known)}"
+            raise ConfigError(f"config: {path} sets {shown(name)}, which is no setting; {advice}")
+        if name in NOT_IN_FILES:
+            raise ConfigError(f"config: {path} sets {name}, which only the command line may; take it out")
+        if not isinstance(value, (str, int, float)) and value is not None:
+            raise ConfigError(f"config: {path} sets {name} to {shown(value)}; give a text, a number, true or false")
 
 
 def _check_after_parsing(options: Namespace) -> None:
@@ -524,7 +534,7 @@ def _explain(message: str, arguments: Sequence[str], parser: ArgumentParser) -> 
         return f"command: {wrong!r} is unknown; {advice}"
 
     def impossible(option: str, wanted: str, value: str) -> str:
-        return f"{_option(option)}: {value.strip()!r} is not possible; give {_in_words(wanted)}"
+        return f"{_option(option)}: {shown(value.strip(), MAX_VALUE)} is not possible; give {_in_words(wanted)}"
 
     explanations: dict[str, Callable[..., str]] = {
         r'Parser key "([^"]+)":\s*Expected a (.+?)\. Got value: (.*)': impossible,
@@ -547,7 +557,7 @@ def _explain(message: str, arguments: Sequence[str], parser: ArgumentParser) -> 
     for pattern, explain in explanations.items():
         if match := re.search(pattern, message, re.DOTALL):
             return explain(*match.groups())
-    return f"{' '.join(message.split())}; {see_help}"
+    return f"{one_line(message, MAX_VALUE)}; {see_help}"
 
 
 def _option(name: str) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
+from reviver.tensors import read_header, read_tensors
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +55,10 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 def _read(path: Path) -> dict[str, Tensor] | None:
     """The tensors of a file, or None if it is not there or is not what was written."""
     try:
-        with safe_open(path, "pt") as file:
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            is_whole = (file.metadata() or {}).get("sha256") == digest(tensors)
-    except (OSError, SafetensorError):
+        written = read_header(path).metadata.get("sha256")
+        tensors = read_tensors(path)
+        is_whole = written == digest(tensors)
+    except (OSError, ValueError, TypeError, SafetensorError):
         return None
     return tensors if is_whole else None
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from reviver.errors import ConfigError
+from reviver.untrusted import shown
 
 Config = TypeVar("Config")
 
@@ -25,13 +26,16 @@ ON_NAN = ("stop", "rollback")
 
 MAX_SEED = 2**63 - 1
 
+MAX_VALUE = 500
+"""Characters of a value that an error spells out."""
+
 
 def check_whole(field: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
     """Refuse `value` unless it is an `int` (not a `bool`) in [minimum, maximum]."""
     wanted = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not (is_whole and minimum <= cast("int", value) and (maximum is None or cast("int", value) <= maximum)):
-        raise ConfigError(f"{field}: {value!r} is not possible; give a whole number {wanted}")
+        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give a whole number {wanted}")
 
 
 def check_number(
@@ -60,25 +64,25 @@ def check_number(
         wanted.append(f"at most {maximum}")
         holds = holds and number <= maximum
     if not holds:
-        raise ConfigError(f"{field}: {value!r} is not possible; give a number {' and '.join(wanted)}")
+        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give a number {' and '.join(wanted)}")
 
 
 def check_choice(field: str, value: object, choices: Sequence[str]) -> None:
     """Refuse `value` unless it is one of `choices`."""
     if value not in choices:
-        raise ConfigError(f"{field}: {value!r} is unknown; choose from {', '.join(choices)}")
+        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is unknown; choose from {', '.join(choices)}")
 
 
 def check_text(field: str, value: object) -> None:
     """Refuse `value` unless it is text that is not empty."""
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"{field}: {value!r} is not possible; give a text")
+        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give a text")
 
 
 def check_flag(field: str, value: object) -> None:
     """Refuse `value` unless it is `True` or `False`."""
     if not isinstance(value, bool):
-        raise ConfigError(f"{field}: {value!r} is not possible; give true or false")
+        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give true or false")
 
 
 def schedule_factor(schedule: str, progress: float) -> float:
@@ -116,5 +120,6 @@ def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in sorted(known ^ values.keys()):
         problem = "is missing" if name in known else "is not a setting of this version"
-        raise ConfigError(f"{name}: {problem}; the run folder was damaged or written by another version")
+        shown_name = name if name in known else shown(name)[1:-1]
+        raise ConfigError(f"{shown_name}: {problem}; the run folder was damaged or written by another version")
     return cls(**values)

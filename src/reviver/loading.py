@@ -9,15 +9,16 @@ import torch
 from reviver.config import check_choice, from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import GANConfig
+from reviver.gan.presets import MAX_SIZE, GANConfig
 from reviver.gan.training import MAX_CLASSES, build_networks
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Task
 from reviver.lstm.training import Network, build_network
-from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.runs.checkpoint import check_layers, check_shapes, find_checkpoint, load_networks
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
+from reviver.untrusted import one_line, shown
 
 Config = TypeVar("Config")
 
@@ -79,12 +80,18 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
     check_choice("checkpoint", checkpoint, ("last", "best"))
     chosen_device = choose_device(device)
     config = _read_config(folder, LSTMConfig)
+    if config.task == "own" and folder.record.get("data") is None:
+        raise RunFolderError(f"{folder.path / 'run.json'}: says nothing of the data; the file is damaged, train again")
     try:
         task = build_task(config, folder.record.get("data"))
+        path = find_checkpoint(folder.checkpoints, checkpoint)
+        check_layers(path, config.num_layers)
+        with torch.device("meta"):
+            check_shapes(path, {"network": build_network(config, task)})
         network = build_network(config, task)
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         raise RunFolderError(f"{folder.path / 'run.json'}: {error}") from error
-    load_networks(find_checkpoint(folder.checkpoints, checkpoint), {"network": network})
+    load_networks(path, {"network": network})
     return LSTMRun(folder, config, task, network.to(chosen_device).eval())
 
 
@@ -94,10 +101,13 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     chosen_device = choose_device(device)
     config = _read_config(folder, GANConfig)
     num_classes = _read_num_classes(folder) if config.conditional else 0
-    generator, discriminator = build_networks(config, _read_image_shape(folder), num_classes)
-    drawing = "average" if config.ema > 0 else "generator"
-    networks: dict[str, torch.nn.Module] = {drawing: generator, "discriminator": discriminator}
-    load_networks(find_checkpoint(folder.checkpoints, checkpoint), networks)
+    image_shape = _read_image_shape(folder)
+    path = find_checkpoint(folder.checkpoints, checkpoint)
+    names = ("average" if config.ema > 0 else "generator", "discriminator")
+    with torch.device("meta"):
+        check_shapes(path, dict(zip(names, build_networks(config, image_shape, num_classes), strict=True)))
+    generator, discriminator = build_networks(config, image_shape, num_classes)
+    load_networks(path, dict(zip(names, (generator, discriminator), strict=True)))
     return GANRun(folder, config, generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
 
 
@@ -105,23 +115,28 @@ def _read_config(folder: RunFolder, cls: type[Config]) -> Config:
     try:
         return from_mapping(cls, folder.record["config"])
     except ConfigError as error:
-        raise RunFolderError(f"{folder.path / 'run.json'}: {error}") from error
+        raise RunFolderError(f"{folder.path / 'run.json'}: {one_line(error)}") from error
+
+
+def _read_data(folder: RunFolder) -> dict[str, Any]:
+    """What run.json says of the data; empty if that is damaged."""
+    data = folder.record.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def _read_num_classes(folder: RunFolder) -> int:
-    count = folder.record.get("data", {}).get("classes")
+    count = _read_data(folder).get("classes")
     if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= MAX_CLASSES:
         raise RunFolderError(
-            f"{folder.path / 'run.json'}: classes {count!r} is not possible; the file is damaged, train again"
+            f"{folder.path / 'run.json'}: classes {shown(count)} is not possible; the file is damaged, train again"
         )
     return count
 
 
 def _read_image_shape(folder: RunFolder) -> tuple[int, int, int]:
-    shape = folder.record.get("data", {}).get("image_shape")
-    is_shape = isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 1 <= n <= 1024 for n in shape)
-    if not is_shape:
+    shape = _read_data(folder).get("image_shape")
+    if not isinstance(shape, list) or len(shape) != 3 or not all(type(n) is int and 1 <= n <= MAX_SIZE for n in shape):
         raise RunFolderError(
-            f"{folder.path / 'run.json'}: image_shape {shape!r} is not possible; the file is damaged, train again"
+            f"{folder.path / 'run.json'}: image_shape {shown(shape)} is not possible; the file is damaged, train again"
         )
     return shape[0], shape[1], shape[2]

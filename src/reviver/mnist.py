@@ -8,6 +8,8 @@ Files are not trusted: sizes are compared with the file before memory is taken.
 import gzip
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from math import prod
 from pathlib import Path
@@ -16,7 +18,8 @@ from typing import IO, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from reviver.npz import DEFLATE_MAX_RATIO, damaged
+from reviver.npz import DEFLATE_MAX_RATIO, MAX_ARRAY_BYTES, damaged
+from reviver.untrusted import open_file
 
 IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 
@@ -68,8 +71,7 @@ def read_idx(path: Path, magic: int) -> Tensor:
     """
     dimensions = magic & 0xFF
     try:
-        file_size = path.stat().st_size
-        with _open_maybe_gzip(path) as file:
+        with _open_maybe_gzip(path) as (file, file_size):
             header = file.read(4 * (1 + dimensions))
             if len(header) < 4 * (1 + dimensions):
                 raise damaged(path, "its header is cut off")
@@ -79,6 +81,8 @@ def read_idx(path: Path, magic: int) -> Tensor:
             size = prod(shape)
             if size > file_size * DEFLATE_MAX_RATIO:
                 raise damaged(path, f"its header claims {size} bytes, more than the file can hold")
+            if size > MAX_ARRAY_BYTES:
+                raise damaged(path, f"its header claims {size} bytes, more than the {MAX_ARRAY_BYTES} that are read")
             data = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, f"it cannot be read ({error})") from error
@@ -91,7 +95,16 @@ def read_idx(path: Path, magic: int) -> Tensor:
     )
 
 
-def _open_maybe_gzip(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
+@contextmanager
+def _open_maybe_gzip(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    """A file, unpacked if it is packed, and its own size."""
+    with open_file(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
         is_gzip = file.read(2) == b"\x1f\x8b"
-    return cast("IO[bytes]", gzip.open(path)) if is_gzip else path.open("rb")
+        file.seek(0)
+        if is_gzip:
+            with gzip.open(file) as unpacked:
+                yield cast("IO[bytes]", unpacked), size
+        else:
+            yield file, size

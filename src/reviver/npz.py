@@ -4,6 +4,7 @@ Sizes are compared with the file before memory is taken, and nothing is unpickle
 """
 
 import io
+import os
 import struct
 import textwrap
 import zipfile
@@ -16,12 +17,25 @@ from typing import IO, Any
 import numpy as np
 
 from reviver.errors import DataError
+from reviver.untrusted import open_file
 
 DEFLATE_MAX_RATIO = 1032
 """No deflate stream expands further; a header that claims more is wrong."""
 
+MAX_ARRAY_BYTES = 4 << 30
+"""Largest array that is read: 4 GiB."""
+
+MAX_DIRECTORY_BYTES = 1 << 20
+"""Of the names and sizes at the end of an archive, about a hundred bytes an array."""
+
 MAX_HEADER_BYTES = 1 << 16
 """The text that gives an array's shape and kind of number is a hundred bytes long; NumPy itself stops at 10 000."""
+
+ZIP_END_BYTES = 1 << 17
+"""The end records of a ZIP file and its comment, which has at most 65 535 bytes, lie in its last so many bytes."""
+
+IN_64_BITS = 2**32 - 1
+"""What the 32-bit end record says where the 64-bit one is to be asked."""
 
 REMEDY = "replace the file or take it out"
 
@@ -37,8 +51,8 @@ def read_npy(path: Path, *, remedy: str = REMEDY) -> np.ndarray[Any, Any]:
     Raises:
         DataError: if the file is damaged, is no array, or holds Python objects.
     """
-    with _explained(path, remedy), path.open("rb") as file:
-        return _read_array(path, file, path.stat().st_size, remedy)
+    with _explained(path, remedy), open_file(path) as file:
+        return _read_array(path, file, os.fstat(file.fileno()).st_size, remedy)
 
 
 def npz_names(path: Path, *, remedy: str = REMEDY) -> list[str]:
@@ -47,17 +61,17 @@ def npz_names(path: Path, *, remedy: str = REMEDY) -> list[str]:
     Raises:
         DataError: if the file is no archive.
     """
-    with _explained(path, remedy), zipfile.ZipFile(path) as archive:
+    with _explained(path, remedy), _open_archive(path, remedy) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
-def read_npz(path: Path, name: str, *, limit: int | None = None, remedy: str = REMEDY) -> np.ndarray[Any, Any]:
+def read_npz(path: Path, name: str, *, limit: int = MAX_ARRAY_BYTES, remedy: str = REMEDY) -> np.ndarray[Any, Any]:
     """The array called `name` of an .npz file; one of more than `limit` bytes is refused before it is read.
 
     Raises:
         DataError: if the file is damaged, has no such array, or holds it as Python objects.
     """
-    with _explained(path, remedy), zipfile.ZipFile(path) as archive:
+    with _explained(path, remedy), _open_archive(path, remedy) as archive:
         info = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others expand without a bound
             raise damaged(path, f"{info.filename} is compressed in a way that NumPy does not use", remedy)
@@ -69,7 +83,7 @@ def read_npz(path: Path, name: str, *, limit: int | None = None, remedy: str = R
 
 
 def _read_array(
-    path: Path, file: IO[bytes], file_size: int, remedy: str, label: str = "", limit: int | None = None
+    path: Path, file: IO[bytes], file_size: int, remedy: str, label: str = "", limit: int = MAX_ARRAY_BYTES
 ) -> np.ndarray[Any, Any]:
     """Read one array after comparing its header with the size of the data. Objects are refused."""
     shape, is_fortran, dtype = _read_header(path, file, remedy, label)
@@ -82,7 +96,7 @@ def _read_array(
     size = prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size > file_size:
         raise damaged(path, f"{label}its header claims {size} bytes and it holds {file_size}", remedy)
-    if limit is not None and size > limit:
+    if size > limit:
         raise damaged(path, f"{label}it has {size} bytes, more than the {limit} that are read", remedy)
     data = file.read(size)
     if len(data) != size:
@@ -101,6 +115,33 @@ def _read_header(path: Path, file: IO[bytes], remedy: str, label: str) -> tuple[
     if is_first_version:
         return np.lib.format.read_array_header_1_0(header)
     return np.lib.format.read_array_header_2_0(header)
+
+
+@contextmanager
+def _open_archive(path: Path, remedy: str) -> Iterator[zipfile.ZipFile]:
+    """An archive of arrays, each of which has a name of its own."""
+    with open_file(path) as file:
+        if _directory_size(file) > MAX_DIRECTORY_BYTES:
+            raise damaged(path, f"its list of arrays has more than {MAX_DIRECTORY_BYTES} bytes", remedy)
+        with zipfile.ZipFile(file) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            if len(set(names)) < len(names):
+                raise damaged(path, "two of its arrays have the same name", remedy)
+            yield archive
+
+
+def _directory_size(file: IO[bytes]) -> int:
+    """The bytes that the directory of a ZIP file claims, in its 32-bit end record or, if there is one, its 64-bit one."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - ZIP_END_BYTES))
+    tail = file.read(ZIP_END_BYTES)
+    file.seek(0)
+    found: list[int] = []
+    for mark, offset, kind in ((b"PK\x05\x06", 12, "<I"), (b"PK\x06\x06", 40, "<Q")):
+        place = tail.rfind(mark) + offset
+        if place >= offset and place + struct.calcsize(kind) <= len(tail):
+            found += struct.unpack_from(kind, tail, place)
+    return max((claim for claim in found if claim != IN_64_BITS), default=0)
 
 
 @contextmanager

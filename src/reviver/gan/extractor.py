@@ -4,12 +4,13 @@ Shapes: N images, C channels, H height, W width, D features, K classes.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -17,7 +18,10 @@ from reviver.errors import DataError
 from reviver.gan.classifier import IMAGE_SHAPE, DigitClassifier, weights_path
 from reviver.gan.distances import snap
 from reviver.gan.images import from_pixels
+from reviver.tensors import Header, read_header
+from reviver.untrusted import read_file
 
+MAX_FILE_BYTES = 1 << 30
 CHUNK = 128
 """Images at a time: what lies between two layers then fits the processor's cache."""
 
@@ -66,12 +70,14 @@ class Extractor:
             DataError: if the file is missing, damaged, or holds something else.
         """
         try:
-            content = path.read_bytes()
+            content = read_file(path, MAX_FILE_BYTES)
+            header = read_header(path)
             weights = load(content)
             with torch.device("meta"):  # takes no memory, whatever shape the file claims
-                classifier = DigitClassifier(len(weights["head.bias"]), _read_image_shape(path))
+                classifier = DigitClassifier(len(weights["head.bias"]), _read_image_shape(header))
+            _check_kinds(weights, classifier)
             classifier.load_state_dict(weights, assign=True)
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
             raise DataError(
                 f"extractor: {path} is not the weights of an extractor ({reason}); give a file that "
@@ -103,10 +109,16 @@ class Extractor:
         return Seen(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
 
 
-def _read_image_shape(path: Path) -> tuple[int, int, int]:
+def _check_kinds(weights: Mapping[str, Tensor], classifier: DigitClassifier) -> None:
+    """Refuse whole numbers where the classifier has others, and the other way round."""
+    for name, tensor in classifier.state_dict().items():
+        if weights[name].is_floating_point() != tensor.is_floating_point():
+            raise ValueError(f"{name} is of {weights[name].dtype}, not {tensor.dtype}")
+
+
+def _read_image_shape(header: Header) -> tuple[int, int, int]:
     """(C, H, W) that a file of weights was made for, see `save_classifier`; the pinned weights do not say it."""
-    with safe_open(path, "pt") as file:
-        written = (file.metadata() or {}).get("image_shape")
+    written = header.metadata.get("image_shape")
     if written is None:
         return IMAGE_SHAPE
     channels, height, width = map(int, written.split(" x "))

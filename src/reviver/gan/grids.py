@@ -4,6 +4,7 @@ Shapes: N images, C channels, H height, W width.
 """
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from reviver.errors import DataError
+from reviver.gan.image_files import read_pixels
 from reviver.gan.images import to_pixels
 from reviver.runs.files import replacing
 
@@ -23,6 +24,7 @@ LEGIBLE_SIZE = 112
 """An image is enlarged by a whole factor to about this many pixels."""
 FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
 MAX_FRAMES = 60
+GRID_NAME = re.compile(r"epoch-([0-9]{1,18})\.png")
 
 
 def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
@@ -56,19 +58,22 @@ def read_grid(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: if the file is damaged.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); train again to draw it anew") from error
+    return read_pixels(path)
+
+
+def find_grids(samples: Path) -> dict[int, Path]:
+    """The grids samples/epoch-NNNN.png by their epochs; other files are passed over."""
+    names = {path: GRID_NAME.fullmatch(path.name) for path in samples.glob("epoch-*.png")}
+    return {int(name[1]): path for path, name in names.items() if name}
 
 
 def save_animation(samples: Path, path: Path) -> None:
     """Join the grids samples/epoch-NNNN.png, in order and with their epoch below, to one GIF that repeats for ever."""
-    paths = sorted(samples.glob("epoch-[0-9]*.png"), key=lambda one: (len(one.name), one.name))
-    stride = math.ceil(len(paths) / MAX_FRAMES)
-    shown = paths[::stride] if (len(paths) - 1) % stride == 0 else [*paths[::stride], paths[-1]]
-    frames = [_captioned(read_grid(one), f"epoch {int(one.stem.removeprefix('epoch-'))}") for one in shown]
+    grids = find_grids(samples)
+    epochs = sorted(grids)
+    stride = math.ceil(len(epochs) / MAX_FRAMES)
+    shown = epochs[::stride] if (len(epochs) - 1) % stride == 0 else [*epochs[::stride], epochs[-1]]
+    frames = [_captioned(read_grid(grids[epoch]), f"epoch {epoch}") for epoch in shown]
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
     with replacing(path) as temporary:
         frames[0].save(

@@ -3,10 +3,11 @@
 Shapes: N images, C channels (1 grey, 3 colour), H height, W width; pixels are bytes.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +16,15 @@ from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.npz import damaged
+from reviver.untrusted import open_file
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""What is read, whatever a file is called; Pillow knows more, and starts another program for some."""
+MAX_FILE_BYTES = 1 << 28
+FREE_PIXELS = 1 << 24
+MAX_PIXELS_PER_BYTE = 64
+"""Of larger images: a photo has ten pixels a byte, an image made to fill the memory a thousand."""
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 
 Result = TypeVar("Result")
@@ -59,6 +67,15 @@ def read_image_folder(folder: Path, size: int, part: str = "train") -> tuple[Ten
     return _read_squares(paths, size, mode), labels
 
 
+def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read one image as it is: bytes [H, W] if it is grey, else [H, W, 3].
+
+    Raises:
+        DataError: if it is missing or damaged.
+    """
+    return _read_image(path, lambda image: np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB")))
+
+
 def _find_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
 
@@ -96,10 +113,17 @@ def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
+                _check_pixels(image, os.fstat(file.fileno()).st_size)
                 return use(image)
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
         raise damaged(path, f"it cannot be read ({error})") from error
+
+
+def _check_pixels(image: Image.Image, file_size: int) -> None:
+    pixels = image.width * image.height
+    if pixels > max(FREE_PIXELS, file_size * MAX_PIXELS_PER_BYTE):
+        raise ValueError(f"it claims {image.width} x {image.height} pixels in {file_size} bytes")
 
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:

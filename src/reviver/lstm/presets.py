@@ -1,11 +1,13 @@
 """Settings of an LSTM training run, and the named sets of them that results are quoted for."""
 
+import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
 from reviver.config import (
     MAX_SEED,
+    MAX_VALUE,
     ON_NAN,
     PRECISIONS,
     Precision,
@@ -18,6 +20,7 @@ from reviver.config import (
 )
 from reviver.errors import ConfigError
 from reviver.lstm.choices import DROPOUT_KINDS, DropoutKind
+from reviver.untrusted import shown
 
 TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own")
 NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
@@ -31,6 +34,8 @@ INPUTS = ("scalar", "onehot")
 OPTIMIZERS = ("rmsprop", "adam")
 SCHEDULES = ("constant", "cosine")
 INITS = ("report", "chrono")
+MAX_LENGTHS = 10_000
+"""The most lengths that training may go through."""
 MIN_BATCH_SIZE = 16
 
 
@@ -188,10 +193,15 @@ class LSTMConfig:
         """Refuse settings that are possible, but not for this task."""
         if (self.task == "own") != (self.data is not None):
             raise ConfigError(
-                f"data: {self.data!r} does not go with the task {self.task}; give a file with --data for the task own, "
+                f"data: {shown(self.data, MAX_VALUE)} does not go with the task {self.task}; give a file with --data for the task own, "
                 "and none for other tasks"
             )
         check_length(self.task, self.length)
+        if self.grow and math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.growth):
+            raise ConfigError(
+                f"growth: {self.growth} is not possible from start_length {self.start_length} to length {self.length}, as it "
+                f"leads through more than {MAX_LENGTHS} lengths; give a larger one"
+            )
         if self.input == "onehot" and self.task in NUMBER_TASKS:
             raise ConfigError(
                 f"input: 'onehot' is not possible for the task {self.task}, whose inputs are numbers; give scalar"

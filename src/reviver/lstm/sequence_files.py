@@ -10,9 +10,11 @@ import array
 import csv
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,10 @@ import torch
 from torch import Tensor
 
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.sequences import SHOWN, SequenceTable, listed, shown
+from reviver.lstm.sequences import SHOWN, SequenceTable, listed
 from reviver.npz import npz_names, read_npz
 from reviver.runs.files import replacing
+from reviver.untrusted import open_file, shown
 
 ENDINGS = (".csv", ".parquet", ".npz")
 MAX_BYTES = 4 << 30
@@ -32,11 +35,17 @@ MAX_NPZ_SIDE = 1 << 30
 MAX_ROWS = 10_000_000
 MAX_FIELD = 1 << 24
 """Characters of one field of a CSV file: a sequence of some two million numbers."""
+MAX_ROW_EXCESS = 1 << 20
+"""So many characters more a row of a CSV file may have, over all its columns and lines."""
 MAX_COLUMNS = 10_000
 MAX_LABEL = 200
 """Characters of one label."""
 PARQUET_ROWS, PARQUET_NUMBERS = 4096, 1 << 22
 """A Parquet file is read so many rows, and about so many numbers, at a time."""
+PARQUET_LIMITS: Mapping[str, int] = MappingProxyType(
+    {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
+)
+"""Of texts and lists in a Parquet file's description of itself."""
 
 NUMBERS = "give numbers separated by spaces or by commas, or take the row out"
 NPZ = (
@@ -294,11 +303,13 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
     rows = _Rows(path, "row {}")
     number = 0
     try:
-        with _wide_fields(), path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+        with _wide_fields(), TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
+            lines = _Lines(file)
+            reader = csv.reader(lines, strict=True)
             header: list[str] | None = None
             for record in reader:
                 number += 1  # here, so that an error of the reader's knows which record broke
+                lines.begin_row()
                 if not any(record):
                     continue
                 if header is None:
@@ -317,16 +328,42 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
             f"{path}: line {line} is not UTF-8; save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)"
         ) from error
     except csv.Error as error:
-        if "field limit" in str(error):
-            problem = f"a field has more than {MAX_FIELD} characters; save long sequences as .npz"
-        else:
-            problem = f"{error}; check the quotes there"
-        raise DataError(f"{path}: row {number + 1}: {problem}") from error
+        raise DataError(f"{path}: row {number + 1}: {_csv_problem(error)}") from error
     except OSError as error:
         raise _unreadable(path, error) from error
     if header is None:
         raise DataError(f"{path}: it is empty; give a file with a header ({', '.join(columns)}) and rows")
     return rows.table(labelled=len(columns) > 1)
+
+
+def _csv_problem(error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return f"a field has more than {MAX_FIELD} characters; save long sequences as .npz"
+    remedy = "save long sequences as .npz" if isinstance(error, _RowLimitError) else "check the quotes there"
+    return f"{error}; {remedy}"
+
+
+class _RowLimitError(csv.Error):
+    """A row is too long to be read."""
+
+
+class _Lines:
+    """The lines of a text file, of which those of one row are no longer than a limit. A line is read no further than that."""
+
+    def __init__(self, file: TextIOWrapper) -> None:
+        self._file = file
+        self._left = self._limit = MAX_FIELD + MAX_ROW_EXCESS
+
+    def begin_row(self) -> None:
+        """Give the next row all of the limit."""
+        self._left = self._limit
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(self._left + 1):
+            self._left -= len(line)
+            if self._left < 0:
+                raise _RowLimitError(f"it has more than {self._limit} characters")
+            yield line
 
 
 def _csv_header(path: Path, record: Sequence[str]) -> list[str]:
@@ -351,7 +388,7 @@ def _wide_fields() -> Iterator[None]:
 
 
 def _first_undecodable(path: Path) -> int:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode("utf-8")
@@ -373,11 +410,11 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
         ) from error
     rows = _Rows(path, "row index {}")
     try:
-        with path.open("rb") as file, pq.ParquetFile(file) as parquet:
+        with open_file(path) as file, pq.ParquetFile(file, **PARQUET_LIMITS) as parquet:
             size = _check_parquet(path, parquet, columns)
             texts = [name for name in columns if _is_text(parquet.schema_arrow.field(name).type)]
         # A text that is repeated takes little in the file; it is to take no more in memory.
-        with path.open("rb") as file, pq.ParquetFile(file, read_dictionary=texts) as parquet:
+        with open_file(path) as file, pq.ParquetFile(file, read_dictionary=texts, **PARQUET_LIMITS) as parquet:
             first = 0
             for batch in parquet.iter_batches(size, columns=list(columns), use_threads=False):
                 _add_sequences(rows, batch.column(columns[0]), first, pa)

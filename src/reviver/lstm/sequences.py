@@ -16,12 +16,11 @@ from torch import Tensor
 from reviver.config import check_number
 from reviver.errors import DataError
 from reviver.runs.randomness import stream
+from reviver.untrusted import shown
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,200}")
 SHOWN = 3
 """So many bad rows, unknown labels and the like an error spells out; the rest it counts."""
-MAX_SHOWN = 60
-"""Characters of a value that an error spells out."""
 CHUNK_NUMBERS = 1 << 22
 """So many numbers are turned into float64 at a time."""
 
@@ -238,16 +237,6 @@ def _chunks(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     steps = torch.arange(x.shape[1])
     for part, ends in zip(x.split(size), lengths.split(size), strict=True):
         yield part, steps < ends.unsqueeze(1)
-
-
-def shown(value: object) -> str:
-    """A value as an error shows it: on one line, and not for ever."""
-    try:
-        text = repr(value[:MAX_SHOWN] if isinstance(value, str) else value)
-    except (ValueError, RecursionError):  # thousands of digits, or of lists in lists
-        return f"of type {type(value).__name__}"
-    is_cut = len(text) > MAX_SHOWN + 2 or (isinstance(value, str) and len(value) > MAX_SHOWN)
-    return text[:MAX_SHOWN] + "…" if is_cut else text
 
 
 def listed(items: Sequence[str], count: int, limit: int = SHOWN) -> str:

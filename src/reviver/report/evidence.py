@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reviver.errors import DataError, RunFolderError
 from reviver.gan.classifier import DigitClassifier
+from reviver.gan.grids import find_grids
 from reviver.gan.images import from_pixels, load_mnist
 from reviver.gan.latent import CONFIDENCE, choose_distant, interpolate
 from reviver.gan.output import Walk, draw_interpolation
@@ -224,7 +225,7 @@ def _read_metrics(folder: RunFolder) -> Metrics:
 
 
 def _find_grids(run: GANRun) -> tuple[tuple[int, Path], ...]:
-    grids = {int(path.stem.removeprefix("epoch-")): path for path in run.folder.samples.glob("epoch-*.png")}
+    grids = find_grids(run.folder.samples)
     if not grids:
         raise DataError(f"{run.folder.samples}: holds no grid of samples; train again to draw them")
     wanted = (0, run.config.epochs // 2, run.config.epochs)

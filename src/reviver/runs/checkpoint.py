@@ -23,12 +23,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
 from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync_folder, write_json
+from reviver.tensors import read_header, read_tensors
+from reviver.untrusted import one_line, open_file, read_json, shown
 
 KEPT = 2
 """The newest full checkpoints that are kept if nothing else is said; the best is kept besides."""
@@ -166,21 +167,25 @@ def restore_checkpoint(
                 if (kind, owner) == ("optimizer", name):
                     index, slot = rest
                     slots.setdefault(int(index), {})[slot] = value
+            _check_slots(slots, optimizer)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         for name, generator in state.generators.items():
             generator.set_state(training[f"generator/{name}"])
         for name, tensor in state.tensors.items():
-            tensor.copy_(training[f"tensor/{name}"])
-        state.epoch, state.batch, state.step = (int(position[key]) for key in ("epoch", "batch", "step"))
+            saved = training[f"tensor/{name}"]
+            if saved.shape != tensor.shape:
+                raise ValueError(f"{name} has the shape {list(saved.shape)}, not {list(tensor.shape)}")
+            tensor.copy_(saved)
+        state.epoch, state.batch, state.step = (_count(position, key) for key in ("epoch", "batch", "step"))
         state.seconds = float(position["seconds"])
         state.extra.clear()
         state.extra.update(position["extra"])
         state.best_networks = None
         state.best_step, state.rollbacks  # noqa: B018 to see that they can be read
-        return {name: int(position[f"{name}_count"]) for name in names}
+        return {name: _count(position, f"{name}_count") for name in names}
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RunFolderError(
-            f"{path}: does not fit this run ({_first_line(error)}); the checkpoint is damaged, train again"
+            f"{path}: does not fit this run ({one_line(error)}); the checkpoint is damaged, train again"
         ) from error
 
 
@@ -224,9 +229,7 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
         try:
             network.load_state_dict(own)
         except RuntimeError as error:
-            raise RunFolderError(
-                f"{path}: its weights do not fit the {name} of run.json ({_first_line(error)}); restore the folder or train again"
-            ) from error
+            raise _unfitting(path, name, one_line(error)) from error
 
 
 def settle_checkpoints(folder: Path, best_step: int | None, keep: int = KEPT) -> None:
@@ -264,6 +267,40 @@ def prune_checkpoints(folder: Path, keep: int = KEPT) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def check_layers(path: Path, layers: int) -> None:
+    """Compare a number of layers with the header of the weights at `path`, before so many layers are made.
+
+    Raises:
+        RunFolderError: if the file is damaged or has fewer tensors than layers.
+    """
+    count = len(_read_shapes(path))
+    if layers > count:
+        raise _unfitting(path, "network", f"it has {count} tensors for {layers} layers")
+
+
+def check_shapes(path: Path, networks: Mapping[str, nn.Module]) -> None:
+    """Compare networks, which may be on the device `meta` and take no memory, with the header of the weights at `path`.
+
+    Raises:
+        RunFolderError: if the file is damaged or its tensors have other names or shapes.
+    """
+    saved = _read_shapes(path)
+    for name, network in networks.items():
+        for key, tensor in network.state_dict().items():
+            found, wanted = saved.get(f"{name}/{key}"), tuple(tensor.shape)
+            if found != wanted:
+                there = "is missing" if found is None else f"has the shape {list(found)}, not {list(wanted)}"
+                raise _unfitting(path, name, f"{key} {there}")
+
+
+def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights at the checkpoint `path`."""
+    try:
+        return read_header(path / "networks.safetensors").shapes
+    except (OSError, ValueError) as error:
+        raise _unreadable(path / "networks.safetensors", error) from error
+
+
 def _step_folder(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
 
@@ -276,30 +313,53 @@ def _order(path: Path) -> tuple[int, str]:
 def _read_pointer(path: Path) -> int:
     step = _read_json(path).get("step")
     if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-        raise RunFolderError(f"{path}: points at step {step!r}; the file is damaged, restore it or train again")
+        raise RunFolderError(f"{path}: points at step {shown(step)}; the file is damaged, restore it or train again")
     return step
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it is not a JSON object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(
-            f"{path}: cannot be read ({error}); the checkpoint is damaged, restore it or train again"
-        ) from error
-    return value
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     _check_content(path)
     try:
-        return load_file(path)
+        return read_tensors(path)
     except (OSError, SafetensorError, ValueError) as error:
-        raise RunFolderError(
-            f"{path}: cannot be read ({_first_line(error)}); the checkpoint is damaged, restore it or train again"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"{path}: cannot be read ({one_line(error)}); the checkpoint is damaged, restore it or train again"
+    )
+
+
+def _unfitting(path: Path, name: str, problem: str) -> RunFolderError:
+    return RunFolderError(
+        f"{path}: its weights do not fit the {name} of run.json ({problem}); restore the folder or train again"
+    )
+
+
+def _check_slots(slots: Mapping[int, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+    """Refuse what an optimizer could not go on with: it keeps numbers, or tensors of its parameters' shapes."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for index, values in slots.items():
+        if not 0 <= index < len(parameters) or values.keys() != slots[min(slots)].keys():
+            raise ValueError(f"the optimizer's state of parameter {index} is not that of the others")
+        for key, value in values.items():
+            if value.shape not in (torch.Size(), parameters[index].shape):
+                raise ValueError(f"the optimizer's {key} of parameter {index} has the shape {list(value.shape)}")
+
+
+def _count(position: Mapping[str, Any], key: str) -> int:
+    value = position[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"its {key} is {shown(value)}")
+    return value
 
 
 def _check_content(path: Path) -> None:
@@ -309,12 +369,10 @@ def _check_content(path: Path) -> None:
         return
     wanted = _read_json(sums).get(path.name)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise RunFolderError(
-            f"{path}: cannot be read ({_first_line(error)}); the checkpoint is damaged, restore it or train again"
-        ) from error
+        raise _unreadable(path, error) from error
     if found != wanted:
         raise RunFolderError(
             f"{path}: is not what was saved, its checksum differs; the checkpoint is damaged, restore it or train again"
@@ -338,9 +396,3 @@ def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
 def _copy(tensor: Tensor) -> Tensor:
     """A copy on the CPU that shares nothing with `tensor`."""
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__

@@ -34,9 +34,13 @@ from reviver.runs.events import EventFile
 from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
 from reviver.runs.sameness import describe_changes, find_changes
+from reviver.untrusted import one_line, parse_json, read_json, read_lines, refuse_links_out, shown
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
+"""Of run.json, and of one line of the points."""
+MAX_POINTS_BYTES = 1 << 28
+"""Of metrics.jsonl or scores.jsonl: a million lines."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +86,7 @@ class RunFolder:
         """
         path = Path(path)
         record_path = path / "run.json"
+        _refuse_links(path)
         if not record_path.is_file():
             problem = "has no run.json, so it is not a run folder" if path.is_dir() else "does not exist"
             raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
@@ -89,7 +94,7 @@ class RunFolder:
         schema = record.get("schema")
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
             raise RunFolderError(
-                f"{record_path}: schema {schema!r} is not a version; the file is damaged, restore it or train again"
+                f"{record_path}: schema {shown(schema)} is not a version; the file is damaged, restore it or train again"
             )
         if schema > SCHEMA:
             raise RunFolderError(
@@ -212,16 +217,18 @@ class RunFolder:
         path = self.points_path(name)
         if not path.is_file():
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        points = []
-        for number, line in enumerate(lines[:-1], start=1):
-            try:
-                point = json.loads(line)
-            except (ValueError, RecursionError):
-                point = None
-            if not isinstance(point, dict):
-                raise RunFolderError(f"{path}: line {number} is damaged; remove that line or train again")
-            points.append(point)
+        points: list[dict[str, Any]] = []
+        try:
+            for line in read_lines(path, MAX_RECORD_BYTES, MAX_POINTS_BYTES):
+                if not line.endswith(b"\n"):
+                    break
+                points.append(parse_json(line))
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read ({one_line(error)}); restore it or train again") from error
+        except ValueError as error:
+            raise RunFolderError(
+                f"{path}: line {len(points) + 1} is damaged; remove that line or train again"
+            ) from error
         return points
 
     def keep_points(self, name: str, count: int) -> None:
@@ -321,14 +328,18 @@ def refuse_existing(path: str | Path) -> None:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise ValueError(f"it has more than {MAX_RECORD_BYTES} bytes")
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("it is not a JSON object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(f"{path}: cannot be read ({error}); restore the file or train again") from error
-    return record
+        return read_json(path, MAX_RECORD_BYTES)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: cannot be read ({one_line(error)}); restore the file or train again") from error
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse a folder that leads elsewhere: it may come from a stranger, and is written to as it is trained on."""
+    try:
+        if path.is_dir():
+            refuse_links_out(path)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: {one_line(error)}; take it out of the run folder") from error
 
 
 def _versions() -> dict[str, str]:

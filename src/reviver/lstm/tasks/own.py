@@ -19,6 +19,7 @@ from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
 from reviver.lstm.tasks.task import Target
+from reviver.untrusted import open_file
 
 
 class Examples:
@@ -178,10 +179,11 @@ class OwnTask:
         """The file's facts and the two parts of it."""
         assert self.config.data is not None, "the task own has data"
         path = Path(self.config.data)
-        table = read_sequences(path, sequence_column=self.config.sequence_column, label_column=self.config.label_column)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if self._kept is not None and digest != self._kept.sha256:
+        digest = _digest(path)
+        if self._kept is not None and digest not in (None, self._kept.sha256):
             raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train anew")
+        table = read_sequences(path, sequence_column=self.config.sequence_column, label_column=self.config.label_column)
+        assert digest is not None, "the file was read"
         assert table.labels is not None, "they were asked for"
         try:
             classes = class_names(table.labels)
@@ -201,3 +203,12 @@ class OwnTask:
         )
         self._kept = facts
         return facts, self.examples(train), self.examples(validation)
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None if it cannot be read, which its reader explains."""
+    try:
+        with open_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

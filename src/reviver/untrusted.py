@@ -1,0 +1,181 @@
+"""Files that are not trusted, looked at before they are read.
+
+What is read is a regular file, as a pipe or a device may block or never end, and no larger than a limit. JSON is no
+deeper than our own files are, names nothing twice, and holds finite numbers that fit into 64 bits.
+"""
+
+import errno
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+MAX_JSON_DEPTH = 20
+MAX_JSON_BYTES = 1 << 20
+MAX_JSON_INTEGER = 2**63 - 1
+MAX_SHOWN = 60
+"""Characters of a value that an error spells out."""
+MAX_PROBLEM = 200
+"""Characters of a problem that an error spells out."""
+
+
+def open_file(path: Path, limit: int | None = None) -> BufferedReader:
+    """Open a regular file of at most `limit` bytes to read bytes.
+
+    Raises:
+        OSError: if it is anything else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe that nobody writes to would block here
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
+        if limit is not None and status.st_size > limit:
+            raise OSError(f"it has {status.st_size} bytes, more than the {limit} that are read")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: if it is anything else.
+    """
+    with open_file(path, limit) as file:
+        return file.read(limit)
+
+
+def read_lines(path: Path, longest: int, limit: int) -> Iterator[bytes]:
+    """The lines of a regular file of at most `limit` bytes, each with its end; one without an end comes last.
+
+    Raises:
+        OSError: if it is anything else.
+        ValueError: if a line has more than `longest` bytes.
+    """
+    with open_file(path, limit) as file:
+        while line := file.readline(longest + 1):
+            if len(line) > longest:
+                raise ValueError(f"a line has more than {longest} bytes")
+            yield line
+
+
+def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """Read a file that holds one JSON object, see `parse_json`.
+
+    Raises:
+        OSError: if it is no regular file of at most `limit` bytes.
+        ValueError: if it holds anything else.
+    """
+    return parse_json(read_file(path, limit))
+
+
+def parse_json(content: bytes) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        ValueError: if it is anything else, deeper than MAX_JSON_DEPTH, or has a name twice or a number out of range.
+    """
+    try:
+        value = _DECODER.decode(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is too deep") from error
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    _check_depth(value)
+    return value
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Refuse a folder in which a link leads out of it, or something is neither file nor folder.
+
+    Raises:
+        OSError: if a part of it cannot be read.
+        ValueError: naming the first such thing.
+    """
+    home = folder.resolve()
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                name = path.relative_to(folder)
+                if entry.is_symlink():
+                    if not _leads_inside(path, home):
+                        raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                elif not entry.is_file(follow_symlinks=False):
+                    raise ValueError(f"{name} is neither a file nor a folder")
+
+
+def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
+    """What an error or a text says, on one line of at most `length` characters."""
+    text = " ".join(str(problem).split()) or type(problem).__name__
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def shown(value: object, length: int = MAX_SHOWN) -> str:
+    """A value as an error shows it: on one line, and not for ever."""
+    try:
+        text = repr(value[:length] if isinstance(value, str) else value)
+    except (ValueError, RecursionError):  # thousands of digits, or of lists in lists
+        return f"of type {type(value).__name__}"
+    is_cut = len(text) > length + 2 or (isinstance(value, str) and len(value) > length)
+    return text[:length] + "…" if is_cut else text
+
+
+def _leads_inside(link: Path, home: Path) -> bool:
+    """Whether a link leads to a file or a folder in `home`."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # it leads to nothing, or round in a circle
+        return False
+    return target.is_relative_to(home) and (target.is_file() or target.is_dir())
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("it has a name twice")
+    return result
+
+
+def _whole(text: str) -> int:
+    if len(text) > len(str(-MAX_JSON_INTEGER)) or abs(int(text)) > MAX_JSON_INTEGER:
+        raise ValueError("it has a whole number of more than 64 bits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it has a number that is not finite, {text[:20]}")
+    return number
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_named_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite
+)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")

@@ -1,0 +1,427 @@
+"""Damage that knows a format: a file stays one of its kind, but for what one of its fields says."""
+
+import gzip
+import io
+import json
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from tests.fuzz.mutations import EXTREMES, mutated
+
+Damage = Callable[[bytes, Random], bytes]
+
+DEPTH = 100_000
+
+
+# IDX
+
+
+def idx(content: bytes, random: Random) -> bytes:
+    """Change the kind or a dimension."""
+    field = random.randrange(1 + content[3])
+    return content[: 4 * field] + struct.pack(">I", random.choice(EXTREMES) % 2**32) + content[4 * field + 4 :]
+
+
+def inside_gzip(damage: Damage) -> Damage:
+    """Damage what is packed, and pack it again."""
+
+    def damaged(content: bytes, random: Random) -> bytes:
+        return gzip.compress(damage(gzip.decompress(content), random), mtime=0)
+
+    return damaged
+
+
+# NumPy
+
+KINDS = ("|u1", "<f8", ">f4", "|O", "<U1000000000", "|V0", "|S0", "<M8[ns]", "<c16", "x", "", "|b1", "<i8", "<f2")
+
+
+def npy(content: bytes, random: Random) -> bytes:
+    """Write another shape, dtype, order or text into the header, whose length fits."""
+    (length,) = struct.unpack_from("<H", content, 8)
+    header, data = content[10 : 10 + length].decode("latin1"), content[10 + length :]
+    match random.randrange(5):
+        case 0:
+            sizes = [random.choice((*EXTREMES, -1, 3, 6)) for _ in range(random.choice((0, 1, 2, 3, 3, 4, 33, 65)))]
+            header = re.sub(r"\(.*\)", f"({' '.join(f'{size},' for size in sizes)})", header)
+        case 1:
+            header = re.sub(r"'descr': '.*?'", f"'descr': {random.choice(KINDS)!r}", header)
+        case 2:
+            header = re.sub("True|False", random.choice(("True", "None", "3", "[]")), header)
+        case 3:
+            header = random.choice(("(" * 9000, "{}", "[1]", "'" * 3, "{'descr': " * 50, "9" * 9000, "-" * 9000 + "1"))
+        case _:
+            header = mutated(header.encode("latin1"), random).decode("latin1")
+    text = header.encode("latin1")[: 2**16 - 1]
+    return content[:8] + struct.pack("<H", len(text)) + text + data
+
+
+# ZIP
+
+NAMES = ("../x.npy", "/etc/x.npy", "C:\\x.npy", "x", "images.npy", "x.npy", "y.npy", "\0.npy", "ü" * 3000, "")
+DIRECTORY_FIELDS = ((8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I"), (28, "<H"), (30, "<H"), (42, "<I"))
+END_FIELDS = ((4, "<H"), (8, "<H"), (10, "<H"), (12, "<I"), (16, "<I"), (20, "<H"))
+
+
+def archive(content: bytes, random: Random) -> bytes:
+    """Damage, rename, double or repack an array of an archive, or what the directory says of it."""
+    members = [(info.filename, zipfile.ZipFile(io.BytesIO(content)).read(info)) for info in _infos(content)]
+    chosen = random.randrange(len(members))
+    name, data = members[chosen]
+    method = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    match random.randrange(6):
+        case 0:
+            members[chosen] = (name, npy(data, random))
+        case 1:
+            members[chosen] = (name, mutated(data, random))
+        case 2:
+            members[chosen] = (random.choice(NAMES), data)
+        case 3:
+            members.append((random.choice((name, *NAMES)), data))
+        case 4:
+            method = random.choice((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+        case _:
+            return _with_field(content, random)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as written:
+        for name, data in members:
+            written.writestr(zipfile.ZipInfo(name), data, method)
+    return stream.getvalue()
+
+
+def _infos(content: bytes) -> list[zipfile.ZipInfo]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.infolist()
+
+
+def _with_field(content: bytes, random: Random) -> bytes:
+    result = bytearray(content)
+    mark, fields = random.choice(((b"PK\x01\x02", DIRECTORY_FIELDS), (b"PK\x05\x06", END_FIELDS)))
+    starts = [found.start() for found in re.finditer(re.escape(mark), content)]
+    offset, kind = random.choice(fields)
+    struct.pack_into(
+        kind, result, random.choice(starts) + offset, random.choice(EXTREMES) % 256 ** struct.calcsize(kind)
+    )
+    return bytes(result)
+
+
+# Images
+
+
+def png(content: bytes, random: Random) -> bytes:
+    """Change one chunk of a PNG, leave it out, double it or add another; checksums are right."""
+    chunks = []
+    place = 8
+    while place < len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
+        place += 12 + length
+    index = random.randrange(len(chunks))
+    kind, data = chunks[index]
+    match random.randrange(6):
+        case 0:
+            sizes = [random.choice((*EXTREMES, 4000, 20_000)) % 2**32 for _ in range(2)]
+            chunks[0] = (b"IHDR", struct.pack(">2I", *sizes) + chunks[0][1][8:])
+        case 1:
+            chunks[0] = (b"IHDR", chunks[0][1][:8] + random.randbytes(5))
+        case 2 if kind == b"IDAT":
+            chunks[index] = (kind, zlib.compress(mutated(zlib.decompress(data), random)))
+        case 3:
+            del chunks[index]
+        case 4:
+            other = random.choice((b"zTXt", b"iCCP", b"iTXt", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"fcTL", b"gAMA"))
+            text = random.choice((random.randbytes(30), b"x\0\0" + zlib.compress(bytes(10**6)), b""))
+            chunks.insert(index, (other, text))
+        case _:
+            chunks[index] = (kind, mutated(data, random))
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return content[:8] + b"".join(parts)
+
+
+def tiff(content: bytes, random: Random) -> bytes:
+    """Change the tag, type, count or value of an entry of a TIFF's directory."""
+    result = bytearray(content)
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    entry = start + 2 + 12 * random.randrange(count)
+    offset, kind = random.choice(((0, "<H"), (2, "<H"), (4, "<I"), (8, "<I"), (8, "<H")))
+    value = random.choice((*EXTREMES, 256, 257, 262, 273, 279, 322, 20_000)) % 256 ** struct.calcsize(kind)
+    struct.pack_into(kind, result, entry + offset, value)
+    return bytes(result)
+
+
+# JSON and YAML
+
+VALUES: tuple[Any, ...] = (
+    *(None, True, False, -1, 0, 1, 2, 3, 2**31, 2**53, 2**63 - 1, 2**63, 10**12, 10**30, 0.5, -0.5, 1e308, 5e-324),
+    *("", "x", "x" * 1000, "\n", "\0", "\x1b[31m", "ü", "../../etc/passwd", "/etc/passwd", "5", "nan", "mnist"),
+    *([], {}, [[]], [0], [1, 28, 28], {"": {}}, {"step": 1}, [None] * 1000, ["a", "b"], [0.5, 0.5]),
+)
+
+
+def json_value(content: bytes, random: Random) -> bytes:
+    """Replace, remove, add or rename one value of a JSON object."""
+    whole = json.loads(content)
+    places: list[tuple[Any, Any]] = []
+    waiting: list[Any] = [whole]
+    while waiting:
+        parent = waiting.pop()
+        pairs = parent.items() if isinstance(parent, dict) else enumerate(parent)
+        for key, child in pairs:
+            places.append((parent, key))
+            if isinstance(child, (dict, list)):
+                waiting.append(child)
+    if not places:
+        return json.dumps(random.choice(VALUES)).encode()
+    parent, key = random.choice(places)
+    match random.randrange(8):
+        case 0:
+            del parent[key]
+        case 1 if isinstance(parent, dict):
+            parent[random.choice(("", "x", "../x", "\n" * 3, "k" * 2000, "__metadata__"))] = random.choice(VALUES)
+        case 2 if isinstance(parent, dict):
+            parent[random.choice([key, *parent])] = parent.pop(key)
+        case _:
+            parent[key] = random.choice(VALUES)
+    return json.dumps(whole).encode()
+
+
+def json_text(content: bytes, random: Random) -> bytes:
+    """Nest a JSON text deeply, name something twice, or put in a number that is none."""
+    text = content.decode()
+    colons = [found.end() for found in re.finditer(r'":\s*', text)]
+    place = random.choice(colons or [0])
+    match random.randrange(5):
+        case 0:
+            return (random.choice(("[", '{"a":')) * random.choice((50, 900, DEPTH)) + text).encode()
+        case 1:
+            nest = random.choice((15, 40, 900, 5000))
+            return (text[:place] + "[" * nest + "]" * nest + "," + '"x": ' + text[place:]).encode()
+        case 2:
+            number = random.choice(("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "1" + "0" * 400, "-0", "1E5"))
+            return (text[:place] + number + ', "x": ' + text[place:]).encode()
+        case 3:
+            names = re.findall(r'"(\w+)":', text) or ["x"]
+            start = text.find("{") + 1
+            return (
+                text[:start] + f'"{random.choice(names)}": {json.dumps(random.choice(VALUES))}, ' + text[start:]
+            ).encode()
+        case _:
+            return random.choice((b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b" " * 10**6, b"\n")) + content
+
+
+def json_lines(content: bytes, random: Random) -> bytes:
+    """Damage one line of many that are JSON."""
+    lines = content.split(b"\n")[:-1]
+    chosen = random.randrange(len(lines))
+    lines[chosen] = random.choice((json_value, json_text))(lines[chosen], random)
+    return b"\n".join(lines) + random.choice((b"\n", b"\n", b"", b"\n{"))
+
+
+YAML_VALUES = (
+    *(
+        '!!python/object/apply:os.system ["touch was-run"]',
+        "!!python/name:os.system",
+        "!!binary x",
+        "!!int ''",
+        "!!bool x",
+    ),
+    *(
+        "&a [*a]",
+        "*a",
+        "&a x",
+        "{<<: *a}",
+        "[1, 2]",
+        "{a: 1}",
+        "!!float x",
+        "!!timestamp x",
+        "2020-13-45",
+        "1:99:99",
+        "0x1",
+    ),
+    *(
+        "!!set {a}",
+        "!!omap [a: 1]",
+        "!!pairs [a: 1]",
+        "!<x> y",
+        "|\n  text",
+        ">-\n  text",
+        "? a",
+        "- - - a",
+        "%TAG ! x",
+        "@",
+        "`",
+    ),
+    *(
+        "1e999",
+        ".nan",
+        ".inf",
+        "null",
+        "~",
+        "''",
+        "9" * 5000,
+        "1_000",
+        "[" * 5000,
+        "{a: " * 2000,
+        "x" * 5000,
+        "\t",
+        "../../x",
+    ),
+)
+
+
+def yaml(content: bytes, random: Random) -> bytes:
+    """Give one setting another value, add aliases that grow, or a line that is none."""
+    lines = content.decode().splitlines()
+    chosen = random.randrange(len(lines))
+    match random.randrange(4):
+        case 0:
+            levels = range(1, random.choice((3, 8, 30)))
+            laughs = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in levels]
+            lines = ["a0: &a0 [x]", *laughs, *lines]
+        case 1:
+            levels = range(1, random.choice((3, 8, 30)))
+            merges = [f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 10)}]}}" for level in levels]
+            lines = ["a0: &a0 {x: 1}", *merges, *lines]
+        case 2:
+            lines.insert(chosen, random.choice(("---", "...", "- a", "config: x.yaml", "? ", "x", ": ", *YAML_VALUES)))
+        case _:
+            lines[chosen] = f"{lines[chosen].partition(':')[0]}: {random.choice(YAML_VALUES)}"
+    return ("\n".join(lines) + "\n").encode()
+
+
+# Safetensors
+
+
+def safetensors(content: bytes, random: Random) -> bytes:
+    """Change what the header says of a tensor, or how long it is."""
+    (length,) = struct.unpack_from("<Q", content)
+    text, data = content[8 : 8 + length], content[8 + length :]
+    entries = json.loads(text)
+    names = [name for name in entries if name != "__metadata__"]
+    entry = entries[random.choice(names)]
+    match random.randrange(9):
+        case 0:
+            entry["data_offsets"] = list(entries[random.choice(names)]["data_offsets"])  # those of another
+        case 1:
+            entry["data_offsets"][random.randrange(2)] = random.choice((*EXTREMES, -1, 0.5, "0", None))
+        case 2:
+            entry["shape"] = [random.choice((*EXTREMES, -1, 1, 2)) for _ in range(random.choice((0, 1, 2, 3, 40)))]
+        case 3:
+            entry["shape"] = random.choice(
+                (entry["shape"][::-1], [*entry["shape"], 1], [1, *entry["shape"]], entry["shape"][1:])
+            )
+        case 4:
+            kinds = ("F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL", "F8_E4M3", "F4", "U64", "C64", "X", "", 3)
+            entry["dtype"] = random.choice(kinds)
+        case 5:
+            entries["__metadata__"] = random.choice(VALUES)
+        case 6:
+            return struct.pack("<Q", random.choice((*EXTREMES, length - 1, length + 1))) + content[8:]
+        case 7:
+            changed = random.choice((json_value, json_text))(text, random)
+            return struct.pack("<Q", len(changed)) + changed + data
+        case _:
+            chosen = random.choice(names)
+            entries[random.choice(names)] = entries.pop(chosen)
+    changed = json.dumps(entries).encode()
+    return struct.pack("<Q", len(changed)) + changed + data
+
+
+def any_checkpoint(content: bytes, random: Random) -> bytes:
+    """Damage a file of a checkpoint as its kind asks for."""
+    return (
+        random.choice((json_value, json_text))(content, random) if content[:1] == b"{" else safetensors(content, random)
+    )
+
+
+# Parquet
+
+VARINTS = (
+    b"\xff\xff\xff\xff\x0f",
+    b"\xff" * 9 + b"\x01",
+    b"\x80" * 9 + b"\x01",
+    b"\0",
+    b"\x02",
+    b"\xfe\xff\xff\xff\x0f",
+    b"\x80",
+)
+
+
+def parquet(content: bytes, random: Random) -> bytes:
+    """Put an extreme number into a page or into the description at the end, whose length fits."""
+    (length,) = struct.unpack("<I", content[-8:-4])
+    pages, footer = bytearray(content[: -8 - length]), bytearray(content[-8 - length : -8])
+    part = random.choice((pages, footer, footer))
+    for _ in range(random.choice((1, 1, 2))):
+        start = random.randrange(len(part))
+        part[start : start + random.choice((0, 1, 1, 2, 5))] = random.choice(VARINTS)
+    length = random.choice((len(footer), len(footer), len(footer), *EXTREMES)) % 2**32
+    return bytes(pages) + bytes(footer) + struct.pack("<I", length) + b"PAR1"
+
+
+# CSV
+
+CSV_VALUES = (
+    *(
+        '"',
+        '""',
+        ",",
+        "\r",
+        "\n",
+        '"\n',
+        "\0",
+        "\t",
+        ";",
+        "[",
+        "]",
+        "1_0",
+        "1e999",
+        "nan",
+        "inf",
+        "-",
+        "0x1",
+        "1 2 3",
+        "1,2",
+    ),
+    *(
+        "=1+1",
+        "ü",
+        "\ufeff",
+        "1 " * 10_000,
+        "," * 10_000,
+        "\n" * 10_000,
+        '"' * 10_001,
+        "x" * 300,
+        "９",
+        "\u2028",
+        "\x85",
+        "\x1b[31m",
+    ),
+)
+
+
+def rows(content: bytes, random: Random) -> bytes:
+    """Put something odd between two fields, or repeat, exchange or leave out a row."""
+    lines = content.decode().splitlines(keepends=True)
+    chosen = random.randrange(len(lines))
+    match random.randrange(5):
+        case 0:
+            del lines[chosen]
+        case 1:
+            lines.insert(chosen, random.choice(lines) * random.choice((1, 1, 300)))
+        case 2:
+            fields = lines[chosen].split(",")
+            lines[chosen] = ",".join(random.sample(fields, len(fields)))
+        case _:
+            line = lines[chosen]
+            place = random.randint(0, len(line))
+            lines[chosen] = line[:place] + random.choice(CSV_VALUES) + line[place:]
+    return "".join(lines).encode()

@@ -1,0 +1,96 @@
+"""Damage to files of any kind: the same damage for the same randomness."""
+
+import re
+import struct
+from collections.abc import Sequence
+from random import Random
+
+EXTREMES = (
+    0,
+    1,
+    127,
+    128,
+    255,
+    2**15,
+    2**16 - 1,
+    10**6,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    10**12,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+)
+"""What integers are replaced by: where types end, and where memory does."""
+
+ENDS = 128
+"""Bytes at both ends of a file, where most formats say how it is laid out: half of the damage is done there."""
+
+
+def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens: Sequence[bytes] = ()) -> bytes:
+    """Damage `content` at one to six places; `others` are files to splice with, `tokens` texts to put in."""
+    result = bytearray(content)
+    for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
+        start = place(len(result), random)
+        end = min(len(result), start + random.choice((1, 2, 4, 8, 30, 300)))
+        kinds = (
+            "bit",
+            "bit",
+            "integer",
+            "integer",
+            "bytes",
+            "insert",
+            "delete",
+            "cut",
+            "double",
+            "digits",
+            "splice",
+            "token",
+        )
+        match random.choice(kinds):
+            case "bit" if result:
+                result[min(start, len(result) - 1)] ^= 1 << random.randrange(8)
+            case "integer":
+                integer = packed(random.choice(EXTREMES), random)
+                result[start : start + len(integer)] = integer
+            case "bytes":
+                result[start:end] = random.randbytes(end - start)
+            case "insert":
+                result[start:start] = random.randbytes(random.choice((1, 2, 4, 30)))
+            case "delete":
+                del result[start:end]
+            case "cut":
+                del result[start:]
+            case "double":
+                result[start:start] = result[start:end] * random.choice((1, 1, 2, 50))
+            case "digits":
+                result = bytearray(with_extreme_digits(bytes(result), random))
+            case "splice" if others:
+                other = random.choice(others)
+                result[start:] = other[place(len(other), random) :]
+            case "token" if tokens:
+                result[start : random.choice((start, end))] = random.choice(tokens)
+    return bytes(result)
+
+
+def place(length: int, random: Random) -> int:
+    """A place in a file of `length` bytes."""
+    near = min(length, ENDS)
+    return random.choice((random.randint(0, length), random.randint(0, near), random.randint(length - near, length)))
+
+
+def packed(number: int, random: Random) -> bytes:
+    """An integer in a size and order of bytes that it may have in a file."""
+    size = random.choice("BHIQ")
+    return struct.pack(random.choice("<>") + size, number % (1 << 8 * struct.calcsize(size)))
+
+
+def with_extreme_digits(content: bytes, random: Random) -> bytes:
+    """Replace one number that is written in digits."""
+    found = list(re.finditer(rb"\d+", content))
+    if not found:
+        return content
+    chosen = random.choice(found)
+    number = random.choice((*map(str, EXTREMES), "-1", "1e999", "0.5", "9" * 5000)).encode()
+    return content[: chosen.start()] + number + content[chosen.end() :]

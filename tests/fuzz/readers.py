@@ -1,0 +1,469 @@
+"""The table of readers: the real files that damage begins with, and what must hold of what is read."""
+
+import functools
+import gzip
+import io
+import os
+import signal
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import nn
+
+from reviver import arguments, cache
+from reviver.errors import ReviverError
+from reviver.gan import networks
+from reviver.gan import training as gan_training
+from reviver.gan.classifier import DigitClassifier
+from reviver.gan.extractor import Extractor
+from reviver.gan.grids import read_grid
+from reviver.gan.images import load_images, load_test_images
+from reviver.gan.presets import GANConfig
+from reviver.gan.train_classifier import save_classifier
+from reviver.loading import GANRun, load
+from reviver.lstm import training as lstm_training
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.sequence_files import read_sequences
+from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from reviver.runs.folder import RunFolder
+from reviver.runs.randomness import stream
+from tests.fuzz import formats
+from tests.fuzz.mutations import mutated
+
+Seeds = Mapping[str, bytes]
+
+LONGEST_MESSAGE = 3000
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader.
+
+    Attributes:
+        prepare: makes real files, and what lies around them, in a folder; returns the content of those to damage.
+        read: reads a file; an assertion says what must hold if it can be read.
+        damage: what knows the format.
+        tokens: texts that the format has.
+    """
+
+    prepare: Callable[[Path], Seeds]
+    read: Callable[[Path], object]
+    damage: tuple[formats.Damage, ...] = ()
+    tokens: tuple[bytes, ...] = ()
+
+    def damaged(self, name: str, seeds: Seeds, random: Random) -> bytes:
+        """A damaged version of the file `name`: half of them by what knows the format."""
+        real = seeds[name]
+        content, knows = real, bool(self.damage) and random.random() < 0.5
+        if knows:
+            content = random.choice(self.damage)(content, random)
+        if not knows or random.random() < 0.2:
+            content = mutated(content, random, [*seeds.values()], self.tokens)
+        return content if content != real else content[:-1]
+
+
+def outcome(reader: Reader, path: Path) -> str:
+    """`value` or `error`.
+
+    Raises:
+        AssertionError: if what is read or the error's message is not as it must be.
+    """
+    try:
+        reader.read(path)
+    except ReviverError as error:
+        message = str(error)
+        assert "\n" not in message, f"more than one line: {message[:200]!r}"
+        assert len(message) < LONGEST_MESSAGE, f"{len(message)} characters: {message[:200]!r}"
+        return "error"
+    return "value"
+
+
+# Images
+
+SIZE = 6
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+GREY = PICTURES[..., 0]
+
+
+def read_images(path: Path) -> None:
+    """Images in a file, or in the folder of a file."""
+    source = path if path.suffix in (".npy", ".npz") else path.parent
+    data = load_images(str(source), SIZE)
+    assert data.images.dtype == torch.uint8
+    assert data.images.shape[1] in (1, 3)
+    assert data.images.shape[2:] == (SIZE, SIZE)
+    assert len(data.images) >= 2
+    if data.labels is not None:
+        assert data.labels.shape == (len(data.images),)
+        assert data.labels.dtype == torch.int64
+        assert data.labels.min() >= 0
+
+
+def read_labelled_arrays(path: Path) -> None:
+    read_images(path)
+    load_test_images(str(path), SIZE)
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def prepare_idx(folder: Path, pack: Callable[[bytes], bytes] = bytes, ending: str = "") -> Seeds:
+    return _written(
+        folder,
+        {
+            f"train-images-idx3-ubyte{ending}": pack(idx(GREY)),
+            f"train-labels-idx1-ubyte{ending}": pack(idx(np.arange(3, dtype=np.uint8))),
+        },
+    )
+
+
+def prepare_packed_idx(folder: Path) -> Seeds:
+    return prepare_idx(folder, functools.partial(gzip.compress, mtime=0), ".gz")
+
+
+def prepare_npy(folder: Path) -> Seeds:
+    return _written(folder, {"grey.npy": _npy(GREY), "floats.npy": _npy(PICTURES.astype(">f4") / 255)})
+
+
+def prepare_image_npz(folder: Path) -> Seeds:
+    arrays = {"images": PICTURES, "labels": np.arange(3), "test_images": PICTURES, "test_labels": np.arange(3)}
+    return _written(folder, {"packed.npz": _npz(np.savez_compressed, arrays), "stored.npz": _npz(np.savez, arrays)})
+
+
+def prepare_pictures(kind: str, folder: Path, *, modes: tuple[str, ...] = ("RGB", "L")) -> Seeds:
+    """Two files to damage, and a good one beside them."""
+    Image.fromarray(PICTURES[0]).save(folder / "good.png")
+    seeds = {}
+    for mode in modes:
+        stream = io.BytesIO()
+        Image.fromarray(PICTURES[1]).resize((23, 19)).convert(mode).save(stream, format=kind)
+        seeds[f"{mode}.{kind.lower()}"] = stream.getvalue()
+    return _written(folder, seeds)
+
+
+def prepare_grids(folder: Path) -> Seeds:
+    return prepare_pictures("PNG", folder)
+
+
+def read_samples(path: Path) -> None:
+    """A grid of samples in a run folder."""
+    pixels = read_grid(path)
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 2 or pixels.shape[2] == 3
+
+
+# Sequences
+
+SEQUENCES = ["1 2 3", "0.5 -1e-3", "7", "1, 2, 3, 4"]
+LABELS = ["a", "b", "a", "ü c"]
+
+
+def read_table(path: Path) -> None:
+    """Labelled sequences."""
+    table = read_sequences(path)
+    count, steps, channels = table.x.shape
+    assert min(count, steps, channels) > 0
+    assert table.x.isfinite().all()
+    assert table.labels is not None
+    assert len(table.rows) == len(table.lengths) == len(table.labels) == count
+    assert 1 <= table.lengths.min() <= table.lengths.max() <= steps
+    assert (table.x[torch.arange(steps) >= table.lengths.unsqueeze(1)] == 0).all()
+    assert all(label == label.strip() != "" for label in table.labels)
+
+
+def prepare_csv(folder: Path) -> Seeds:
+    rows = [f'"{text}",{label}\r\n' for text, label in zip(SEQUENCES, LABELS, strict=True)]
+    return _written(folder, {"set.csv": "".join(["sequence,label\r\n", *rows]).encode()})
+
+
+def prepare_parquet(folder: Path) -> Seeds:
+    texts = pa.table({"sequence": SEQUENCES, "label": LABELS})
+    lists = pa.table({"sequence": [[1.0, 2.0], [0.5], [3.0], [7.0, 8.0, 9.0]], "label": [1, 2, 1, 3]})
+    return _written(
+        folder,
+        {
+            "text.parquet": _parquet(texts),
+            "plain.parquet": _parquet(texts, use_dictionary=False, compression="none"),
+            "packed.parquet": _parquet(lists, compression="zstd", data_page_version="2.0"),
+            "list.parquet": _parquet(lists, use_dictionary=False),
+        },
+    )
+
+
+def prepare_sequence_npz(folder: Path) -> Seeds:
+    x = np.random.default_rng(1).normal(size=(3, 4, 2))
+    numbers = {"x": x, "y": np.arange(3), "lengths": np.array([1, 4, 2])}
+    texts = {"x": x[..., 0].astype(np.float32), "y": np.array(["a", "b", "ü"])}
+    return _written(folder, {"packed.npz": _npz(np.savez_compressed, numbers), "stored.npz": _npz(np.savez, texts)})
+
+
+# Run folders
+
+LSTM = LSTMConfig(hidden_size=3, epochs=1, data_size=20)
+GAN = GANConfig(size=SIZE, latent_size=4, epochs=1, batch_size=2, score_every=0, ema=0.9)
+OWN = LSTMConfig(task="own", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
+SEPARATE = ("lstm", "gan", "own")
+
+
+def prepare_runs(name: str, folder: Path) -> Seeds:
+    """A tiny run of each kind; what to damage is the file that `name` finds in it.
+
+    The GAN is made small for good, as its weights would take longer to damage than to read.
+    """
+    networks.GENERATOR_WIDTHS, networks.DISCRIMINATOR_WIDTHS = (4, 4, 4, 4), (4, 4)
+    _written(folder, {"own.csv": b"sequence,label\n" + b"1 2,a\n2 1 3,b\n" * 10, "images.npy": _npy(GREY)})
+    lstm_training.train(LSTM, folder / "lstm", device="cpu")
+    gan_training.train(replace(GAN, data=str(folder / "images.npy")), folder / "gan", device="cpu")
+    lstm_training.train(replace(OWN, data=str(folder / "own.csv")), folder / "own", device="cpu")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(f"*/{name}"))}
+
+
+def read_run(path: Path) -> None:
+    """The run that a file belongs to, by both checkpoints; its network must answer."""
+    home = next(parent for parent in path.parents if parent.name in SEPARATE)
+    for which in ("last", "best") if path.name == "best.json" else ("last",):
+        run = load(home, checkpoint=which)
+        with torch.no_grad():
+            if isinstance(run, GANRun):
+                z = run.generator.draw_latents(2, stream(0, "fuzz"))
+                assert run.generator(z).shape == (2, *run.generator.image_shape)
+            else:
+                logits = run.network(torch.zeros(2, 3, run.task.input_size))
+                assert logits.shape == (2, run.task.output_size)
+
+
+def read_points(path: Path) -> None:
+    """Points of a run."""
+    folder = RunFolder(path.parent, {})
+    points = folder.read_points(path.stem)
+    assert all(isinstance(point, dict) for point in points)
+
+
+def small_state() -> TrainingState:
+    """A state with all that one can hold."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    other = nn.Linear(2, 2)
+    return TrainingState(
+        networks={"network": network, "other": other},
+        optimizers={
+            "network": torch.optim.Adam(network.parameters(), fused=True),
+            "other": torch.optim.RMSprop(other.parameters()),
+        },
+        generators={"noise": stream(0, "noise")},
+        tensors={"history": torch.zeros(3)},
+    )
+
+
+def update(state: TrainingState) -> None:
+    """One update by the state's optimizers and randomness."""
+    x = torch.randn(4, 3, generator=state.generators["noise"])
+    loss = state.networks["other"](state.networks["network"](x)).pow(2).sum()
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad()
+    loss.backward()
+    for optimizer in state.optimizers.values():
+        optimizer.step()
+    state.step += 1
+
+
+def prepare_checkpoint(folder: Path) -> Seeds:
+    state = small_state()
+    update(state)
+    save_checkpoint(folder, state, {"metrics": 1})
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.name in ("training.safetensors", "state.json")
+    }
+
+
+def read_state(path: Path) -> None:
+    """A checkpoint to go on from; one more update must be possible."""
+    home = path.parents[1]
+    state = small_state()
+    counts = restore_checkpoint(home, state)
+    assert counts is not None
+    assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
+    update(state)
+
+
+# Settings
+
+
+def prepare_settings(folder: Path) -> Seeds:
+    text = "length: 5\ninput: onehot\nlearning_rate: 1e-3\ngrow: false\ndata: null\nepochs: 3\nhidden_dropout: 0.5\n"
+    return _written(
+        folder, {"lstm.yaml": text.encode(), "lstm.json": b'{"length": 5, "input": "onehot", "data": null}'}
+    )
+
+
+BUILT = functools.cache(arguments.build_parser)
+"""The parser, which takes a hundred times as long to build as to use."""
+
+
+def read_config(path: Path) -> None:
+    """The settings of a training command."""
+    before = arguments.build_parser
+    arguments.build_parser = lambda _: BUILT()
+    try:
+        request = arguments.parse(["lstm", "train", "--config", str(path)])
+    finally:
+        arguments.build_parser = before
+    arguments.requested_config(request, LSTMConfig())
+
+
+# Tensors
+
+
+def prepare_extractor(folder: Path) -> Seeds:
+    torch.manual_seed(0)
+    save_classifier(DigitClassifier(3, (1, 8, 8)), folder / "extractor.safetensors")
+    return {"extractor.safetensors": (folder / "extractor.safetensors").read_bytes()}
+
+
+def read_extractor(path: Path) -> None:
+    """A classifier that looks at images."""
+    extractor = Extractor.read(path)
+    shape = extractor.classifier.image_shape
+    seen = extractor.examine(torch.zeros(1, *shape))
+    assert seen.logits.shape == (1, extractor.classifier.head.out_features)
+
+
+KEPT = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
+
+
+def prepare_cache(folder: Path) -> Seeds:
+    cache._write(folder / "kept.safetensors", KEPT)
+    return {"kept.safetensors": (folder / "kept.safetensors").read_bytes()}
+
+
+def read_cache(path: Path) -> None:
+    """What is kept, or nothing: never anything else."""
+    found = cache._read(path)
+    if found is None:
+        raise ReviverError("nothing is kept")
+    assert found.keys() == KEPT.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in KEPT.items())
+
+
+# What all share
+
+
+def _written(folder: Path, seeds: Seeds) -> Seeds:
+    for name, content in seeds.items():
+        (folder / name).write_bytes(content)
+    return seeds
+
+
+def _npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _npz(save: Callable[..., None], arrays: Mapping[str, np.ndarray]) -> bytes:
+    stream = io.BytesIO()
+    save(stream, **arrays)
+    return stream.getvalue()
+
+
+def _parquet(table: pa.Table, **options: object) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(table, stream, **options)
+    return stream.getvalue()
+
+
+def _pictures(kind: str, *damage: formats.Damage) -> Reader:
+    return Reader(functools.partial(prepare_pictures, kind), read_images, damage)
+
+
+def _runs(name: str, read: Callable[[Path], object], *damage: formats.Damage) -> Reader:
+    return Reader(functools.partial(prepare_runs, name), read, damage)
+
+
+CSV_TOKENS = tuple(value.encode() for value in formats.CSV_VALUES)
+YAML_TOKENS = tuple(value.encode() for value in formats.YAML_VALUES)
+JSON_TOKENS = (b"{", b"[", b'"', b"null", b"NaN", b"1e999", b",", b":", b"-1", b"true", b"\\u0000", b"\\ud800")
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "idx": Reader(prepare_idx, read_images, (formats.idx,)),
+        "idx-gzip": Reader(
+            prepare_packed_idx, read_images, (formats.inside_gzip(formats.idx), formats.inside_gzip(mutated))
+        ),
+        "npy": Reader(prepare_npy, read_images, (formats.npy,)),
+        "images-npz": Reader(prepare_image_npz, read_labelled_arrays, (formats.archive,)),
+        "png": _pictures("PNG", formats.png),
+        "jpeg": _pictures("JPEG"),
+        "gif": _pictures("GIF"),
+        "bmp": _pictures("BMP"),
+        "tiff": _pictures("TIFF", formats.tiff),
+        "webp": _pictures("WEBP"),
+        "grids": Reader(prepare_grids, read_samples, (formats.png,)),
+        "csv": Reader(prepare_csv, read_table, (formats.rows,), CSV_TOKENS),
+        "parquet": Reader(prepare_parquet, read_table, (formats.parquet,)),
+        "sequences-npz": Reader(prepare_sequence_npz, read_table, (formats.archive,)),
+        "run.json": _runs("run.json", read_run, formats.json_value, formats.json_value, formats.json_text),
+        "pointers": _runs("checkpoints/*.json", read_run, formats.json_value, formats.json_text),
+        "weights": _runs("checkpoints/*/networks.safetensors", read_run, formats.safetensors),
+        "points": _runs("*.jsonl", read_points, formats.json_lines),
+        "checkpoint": Reader(prepare_checkpoint, read_state, (formats.any_checkpoint,)),
+        "settings": Reader(prepare_settings, read_config, (formats.yaml,), (*YAML_TOKENS, *JSON_TOKENS)),
+        "extractor": Reader(prepare_extractor, read_extractor, (formats.safetensors,)),
+        "cache": Reader(prepare_cache, read_cache, (formats.safetensors,)),
+    }
+)
+
+
+# Readers that do what a reader must not, by which the harness is tested
+
+
+def prepare_numbers(folder: Path) -> Seeds:
+    return _written(folder, {"numbers": bytes(range(10))})
+
+
+def is_damaged(path: Path) -> bool:
+    return path.read_bytes() != bytes(range(10))
+
+
+def read_and_crash(path: Path) -> None:
+    if is_damaged(path):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def read_for_ever(path: Path) -> None:
+    if is_damaged(path):
+        time.sleep(3600)
+
+
+def read_and_grow(path: Path) -> None:
+    if is_damaged(path):
+        np.ones(400 << 17)  # 400 MiB
+
+
+def read_and_fail(path: Path) -> None:
+    if is_damaged(path):
+        raise KeyError("name")
+
+
+FAULTY: Mapping[str, Reader] = MappingProxyType(
+    {
+        "grows": Reader(prepare_numbers, read_and_grow),
+        "fails": Reader(prepare_numbers, read_and_fail),
+        "crashes": Reader(prepare_numbers, read_and_crash),
+        "hangs": Reader(prepare_numbers, read_for_ever),
+    }
+)
+ALL: Mapping[str, Reader] = MappingProxyType({**READERS, **FAULTY})

@@ -1,0 +1,106 @@
+"""Reads damaged files, and writes one line of JSON for each, so that whoever reads the lines knows where it ended.
+
+    python -m tests.fuzz.worker FOLDER KEPT READER:FIRST:END ...
+
+The input of a number is always the same, but for what the real files say of the time and the machine; inputs that
+something is wrong with are saved in KEPT. Lines go to what stdout was at the start.
+"""
+
+import gc
+import json
+import logging
+import os
+import resource
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from random import Random
+
+import torch
+
+from tests.fuzz.readers import ALL, Reader, Seeds, outcome
+
+SLOW_SECONDS = 1.0
+"""Seconds of processor time that one input may take."""
+MAX_GROWTH = 200
+"""MB that one input may take."""
+ROOM = 6 << 30
+"""Bytes of addresses that a worker may take besides those it begins with, so that the machine survives."""
+
+
+def choose(reader_name: str, seeds: Seeds, number: int) -> tuple[str, bytes]:
+    """The name of the file that input `number` damages, and its content."""
+    random = Random(f"{reader_name}/{number}")
+    name = random.choice(sorted(seeds))
+    return name, ALL[reader_name].damaged(name, seeds, random)
+
+
+def try_one(reader: Reader, folder: Path, name: str, content: bytes, original: bytes) -> tuple[str, str]:
+    """Read one damaged file, and put the real one back: what came out, and what is wrong with that."""
+    path = folder / name
+    path.write_bytes(content)
+    try:
+        return outcome(reader, path), ""
+    except BaseException as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return "problem", f"{type(error).__name__}: {str(error)[:300]} ({Path(where.filename).name}:{where.lineno})"
+    finally:
+        path.write_bytes(original)
+
+
+def peak() -> int:
+    """The most memory that this process has had, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def keep(content: bytes, kept: Path, reader_name: str, number: int, name: str) -> None:
+    """Save an input; the file's name says which it is."""
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / f"{reader_name}-{number}-{Path(name).name}").write_bytes(content)
+
+
+def main(home: Path, kept: Path, jobs: list[str]) -> None:
+    """Do the jobs, one after the other."""
+    report = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.disable()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
+    for job in jobs:
+        reader_name, first, end = job.split(":")
+        reader = ALL[reader_name]
+        folder = home / reader_name
+        folder.mkdir(parents=True)
+        seeds = reader.prepare(folder)
+        for name in sorted(seeds):  # whatever is taken once is taken before the first damaged file
+            real, problem = try_one(reader, folder, name, seeds[name], seeds[name])
+            print(json.dumps({"reader": reader_name, "seed": name, "outcome": real, "problem": problem}), file=report)
+        gc.collect()
+        before = peak()
+        for number in range(int(first), int(end)):
+            name, content = choose(reader_name, seeds, number)
+            started = time.process_time()
+            result, problem = try_one(reader, folder, name, content, seeds[name])
+            seconds = time.process_time() - started
+            now = peak()
+            if result == "problem" or seconds > SLOW_SECONDS or now - before > MAX_GROWTH * 1024:
+                keep(content, kept, reader_name, number, name)
+            line = {
+                "reader": reader_name,
+                "number": number,
+                "outcome": result,
+                "problem": problem,
+                "seconds": round(seconds, 4),
+                "growth": (now - before) // 1024,
+                "is_last": number == int(end) - 1,
+            }
+            print(json.dumps(line), file=report)
+            before = now
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -1,0 +1,550 @@
+"""Files made to do harm: bombs, lies about sizes, links and names that lead elsewhere, pipes, code. Each is refused as told."""
+
+import contextlib
+import functools
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from reviver import arguments
+from reviver.arguments import parse
+from reviver.cache import cached
+from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
+from reviver.gan import image_files, training
+from reviver.gan.extractor import Extractor
+from reviver.gan.images import load_images
+from reviver.gan.presets import GANConfig
+from reviver.loading import load
+from reviver.lstm import sequence_files
+from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.sequence_files import read_sequences
+from reviver.lstm.training import train
+from reviver.mnist import read_idx
+from reviver.runs.checkpoint import load_networks
+from reviver.runs.folder import RunFolder
+from reviver.tensors import read_header, read_tensors
+from reviver.untrusted import open_file, read_file
+
+CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
+
+
+@contextlib.contextmanager
+def little_memory(megabytes: int = 60) -> Iterator[None]:
+    """What Python and NumPy take meanwhile must be less than that."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes * 10**6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny run of each kind: `lstm`, `own` and `gan`."""
+    home = tmp_path_factory.mktemp("trained")
+    (home / "own.csv").write_text(CSV)
+    np.save(home / "images.npy", np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8))
+    train(LSTMConfig(hidden_size=3, epochs=1, data_size=20), home / "lstm", device="cpu")
+    own = LSTMConfig(task="own", data=str(home / "own.csv"), hidden_size=2, epochs=1)
+    train(own, home / "own", device="cpu")
+    gan = GANConfig(data=str(home / "images.npy"), size=6, latent_size=4, epochs=1, batch_size=2, score_every=0)
+    training.train(gan, home / "gan", device="cpu")
+    return home
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a run, to be damaged."""
+    return lambda kind: shutil.copytree(trained / kind, tmp_path / kind)
+
+
+def change(path: Path, **changes: Any) -> None:
+    """Change values of a JSON file; those of `config` and `data` one by one."""
+    record = json.loads(path.read_text())
+    for name, value in changes.items():
+        record[name] = record[name] | value if isinstance(record.get(name), dict) and isinstance(value, dict) else value
+    path.write_text(json.dumps(record))
+
+
+# Bombs
+
+
+def test_a_gzip_bomb_behind_a_small_header_is_unpacked_no_further_than_it_claims(tmp_path: Path) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(struct.pack(">4I", 0x803, 2, 4, 4))
+        for _ in range(200):
+            file.write(bytes(1 << 20))
+    with little_memory(), pytest.raises(DataError, match="its header claims 32 bytes and it holds more"):
+        read_idx(path, 0x803)
+
+
+@pytest.mark.parametrize("kind", ["idx", "npy", "npz"])
+def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
+    size = (1 << 16) * ((1 << 16) + 1)
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 16}, {(1 << 16) + 1}, 1), }}\n".encode()
+    npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    path = tmp_path / {"idx": "train-images-idx3-ubyte", "npy": "set.npy", "npz": "set.npz"}[kind]
+    if kind == "npz":
+        with zipfile.ZipFile(path, "w") as written:
+            written.writestr("images.npy", npy)
+        content = bytearray(path.read_bytes())
+        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # what the directory claims
+        path.write_bytes(content)
+        problem = "images.npy claims 4294967294 bytes, more than the file can hold"
+    else:
+        with path.open("wb") as file:  # a hole takes no room on the disk
+            file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
+            file.truncate(file.tell() + size)
+        problem = f"{size} bytes, more than the {4 << 30} that are read"
+    with little_memory(), pytest.raises(DataError, match=problem):
+        load_images(str(tmp_path if kind == "idx" else path), 4)
+
+
+def test_an_image_of_more_pixels_than_its_bytes_can_mean_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_files, "FREE_PIXELS", 1000)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
+    for name, picture in (("a", noise), ("b", noise)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    assert len(load_images(str(tmp_path), 8).images) == 2, "of a photo's size for its pixels"
+    Image.new("L", (200, 200), 255).save(tmp_path / "white.png")
+    with pytest.raises(DataError, match=r"white\.png: it cannot be read \(it claims 200 x 200 pixels in \d+ bytes\)"):
+        load_images(str(tmp_path), 8)
+
+
+def test_what_would_start_another_program_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(DataError, match=r"a\.png: it cannot be read \(cannot identify image file"):
+        load_images(str(tmp_path), 8)
+
+
+def test_a_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "set.csv"
+    with path.open("wb") as file:
+        file.write(b"sequence,label\n")
+        file.truncate(1 << 30)
+    with little_memory(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
+        read_sequences(path)
+
+
+def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence_files, "MAX_FIELD", 1000)
+    monkeypatch.setattr(sequence_files, "MAX_ROW_EXCESS", 1000)
+    path = tmp_path / "set.csv"
+    path.write_text(CSV + '1,"\n",' * 1000)
+    with pytest.raises(DataError, match=r"row 22: it has more than 2000 characters; save long sequences as \.npz"):
+        read_sequences(path)
+    path.write_text(CSV * 300)
+    with pytest.raises(DataError, match="row 22: 'sequence' at step 1 is no number"):
+        read_sequences(path)  # many rows, of which none is long
+
+
+def test_a_directory_larger_than_any_of_arrays_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(12_000):
+            archive.writestr(f"{number}" * 20, b"")
+    with pytest.raises(DataError, match="its list of arrays has more than 1048576 bytes"):
+        load_images(str(path))
+
+
+# Tensors
+
+
+def tensors_file(path: Path, header: str | bytes, data: bytes = bytes(16), length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else header.encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+def entry(kind: str = '"F32"', shape: str = "[2]", offsets: str = "[0, 8]") -> str:
+    return f'{{"dtype": {kind}, "shape": {shape}, "data_offsets": {offsets}}}'
+
+
+TENSORS = {
+    "overlap": (f'{{"a": {entry()}, "b": {entry(offsets="[4, 12]")}}}', "the bytes of 'b' begin at 4, those before end at 8"),
+    "the same bytes": (f'{{"a": {entry()}, "b": {entry()}}}', "the bytes of 'b' begin at 0, those before end at 8"),
+    "a gap": (f'{{"a": {entry()}, "b": {entry(offsets="[9, 17]")}}}', "the bytes of 'b' begin at 9"),
+    "beyond the end": (f'{{"a": {entry(shape="[9]", offsets="[0, 36]")}}}', "claims 36 bytes of numbers and it holds 16"),
+    "too few": (f'{{"a": {entry()}}}', "claims 8 bytes of numbers and it holds 16"),
+    "10^12 numbers": (f'{{"a": {entry(shape="[1000000000000]", offsets="[0, 4000000000000]")}}}', "claims 4000000000000 bytes"),
+    "shape and bytes differ": (f'{{"a": {entry(shape="[3]")}}}', "the bytes of 'a' are not as many as its shape needs"),
+    "a product that overflows": (f'{{"a": {entry(shape=f"[{2**32}, {2**32}, 4]")}}}', "the bytes of 'a' are not as many"),
+    "negative": (f'{{"a": {entry(shape="[-2]")}}}', "the shape of 'a' is none"),
+    "many dimensions": (f'{{"a": {entry(shape=str([1] * 99))}}}', "the shape of 'a' is none"),
+    "a flag as size": (f'{{"a": {entry(shape="[true, 2]")}}}', "the shape of 'a' is none"),
+    "not finite": (f'{{"a": {entry(shape="[NaN]")}}}', "it has a number that is not finite, NaN"),
+    "infinite": (f'{{"a": {entry(shape="[1e999]")}}}', "it has a number that is not finite, 1e999"),
+    "more than 64 bits": (f'{{"a": {entry(shape=f"[{10**30}]")}}}', "it has a whole number of more than 64 bits"),
+    "twice": (f'{{"a": {entry()}, "a": {entry(offsets="[8, 16]")}}}', "it has a name twice"),
+    "odd dtype": (f'{{"a": {entry(kind=repr("x").replace(chr(39), chr(34)))}}}', "the dtype of 'a' is none of F64, F32"),
+    "dtype is a list": (f'{{"a": {entry(kind="[]")}}}', "the dtype of 'a' is none of"),
+    "nothing said": ('{"a": {}}', "does not say dtype, shape and data_offsets of 'a'"),
+    "odd metadata": ('{"__metadata__": {"a": [1]}}', "its metadata is not text"),
+    "a list": ("[]", "it is not a JSON object"),
+    "deep": ('{"a": ' + "[" * 100_000, "it is too deep"),
+    "deep but closed": ('{"a": ' + "[" * 50 + "]" * 50 + "}", "it is deeper than 20 levels"),
+    "no text": (b"\xff" * 20, "can't decode"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TENSORS)
+def test_a_header_that_lies_is_told_by_every_reader_of_tensors(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, problem = TENSORS[case]
+    path = tensors_file(tmp_path / "networks.safetensors", header)
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        read_header(path)
+    with pytest.raises(
+        RunFolderError, match=r"networks\.safetensors: cannot be read \(.+\); the checkpoint is damaged"
+    ):
+        load_networks(tmp_path, {"network": torch.nn.Linear(2, 1)})
+    with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor"):
+        Extractor.read(path)
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
+    made = {"a": torch.ones(2)}
+    assert cached("networks", lambda: made) is made
+    assert torch.equal(cached("networks", dict)["a"], made["a"]), "the damaged file is replaced"
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, 2**31, 2**63, 2**64 - 1])
+def test_a_header_of_an_odd_length_is_told(length: int, tmp_path: Path) -> None:
+    path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
+    with little_memory(5), pytest.raises(ValueError, match=r"claims a length|not a JSON|Expecting|Unterminated|decode"):
+        read_header(path)
+
+
+def test_a_header_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(bytes(7))
+    with pytest.raises(ValueError, match="its header is cut off"):
+        read_tensors(tmp_path / "a.safetensors")
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8)
+    tensors = {str(kind): torch.arange(6).view(2, 3).to(kind) for kind in kinds} | {"": torch.zeros(0, 3)}
+    tensors["scalar"] = torch.tensor(3.0)
+    save_file(tensors, tmp_path / "a.safetensors", {"what": "ü"})
+    found = read_tensors(tmp_path / "a.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    assert read_header(tmp_path / "a.safetensors").metadata == {"what": "ü"}
+
+
+# Run folders
+
+SIZES = {
+    "hidden_size": ("lstm", {"config": {"hidden_size": 10**9}}, r"W_out has the shape \[10, 3\], not \[10, 1000000000\]"),
+    "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
+    "growth": ("lstm", {"config": {"grow": True, "length": 10**7, "growth": 1 + 1e-9}}, "growth: .* more than 10000 lengths"),
+    "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
+    "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
+    "image_shape": ("gan", {"data": {"image_shape": [1024, 1024, 1024]}}, r"weight has the shape"),
+    "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, "image_shape .* is not possible"),
+    "no data": ("gan", {"data": None}, "image_shape None is not possible"),
+    "data is a list": ("gan", {"data": [1]}, "image_shape None is not possible"),
+    "classes": ("gan", {"config": {"conditional": True}, "data": {"classes": 10**12}}, "classes 1000000000000 is not possible"),
+    "channels": ("own", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "W_i has the shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_sizes_in_run_json_are_compared_with_the_weights_before_memory_is_taken(
+    case: str, run: Callable[[str], Path]
+) -> None:
+    kind, changes, problem = SIZES[case]
+    folder = run(kind)
+    change(folder / "run.json", **changes)
+    with pytest.raises(RunFolderError, match=problem) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def resume(folder: Path) -> None:
+    train(LSTMConfig(hidden_size=3, epochs=2, data_size=20), folder, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("run.json", load),
+        ("last.json", load),
+        ("metrics.jsonl", lambda folder: RunFolder.open(folder).read_metrics()),
+        ("state.json", resume),
+    ],
+)
+def test_json_100_000_levels_deep_is_told(
+    name: str, read: Callable[[Path], object], run: Callable[[str], Path]
+) -> None:
+    folder = run("lstm")
+    path = next(folder.rglob(name))
+    for content in ("[" * 100_000 + "\n", '{"a":' * 100_000 + "\n", '{"a": ' + "[" * 30 + "]" * 30 + "}\n"):
+        path.write_text(content)
+        with pytest.raises(RunFolderError, match=r"cannot be read|is damaged"):
+            read(folder)
+
+
+@pytest.mark.parametrize("step", ["../../outside", "/outside", -1, 0.5, True, 10**30, [1], None])
+def test_a_pointer_is_a_step_and_no_path(step: Any, run: Callable[[str], Path]) -> None:
+    folder = run("lstm")
+    (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
+    with pytest.raises(RunFolderError, match=r"last\.json: (points at step .+|cannot be read .+); .* damaged"):
+        load(folder)
+
+
+def outside(folder: Path) -> Path:
+    """What belongs to somebody else."""
+    path = folder.parent / "outside"
+    path.mkdir()
+    (path / "precious").write_text("precious")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "metrics.jsonl", "run.lock", "checkpoints", "step", "checkpoints/last.json", "networks", "new"]
+)
+@pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
+def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
+    name: str, way: str, run: Callable[[str], Path]
+) -> None:
+    folder = run("lstm")
+    found = {"step": "checkpoints/step-*", "networks": "checkpoints/*/networks.safetensors", "new": "new"}.get(
+        name, name
+    )
+    path = next(folder.glob(found), folder / found)
+    away = outside(folder) / path.name
+    if path.exists():
+        shutil.move(path, away)
+    else:
+        away.write_text("else")
+    if way == "dangling":
+        shutil.rmtree(away.parent)
+    path.symlink_to(os.path.relpath(away, path.parent) if way == "relative" else away)
+    match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; take it out of the run folder"
+    with pytest.raises(RunFolderError, match=match):
+        load(folder)
+    before = {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()}
+    with pytest.raises(RunFolderError, match=match):
+        resume(folder)
+    assert {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()} == before
+
+
+def test_a_link_in_a_circle_is_refused_and_one_inside_is_followed(run: Callable[[str], Path]) -> None:
+    folder = run("lstm")
+    (folder / "newest").symlink_to("checkpoints/last.json")
+    shutil.move(folder / "checkpoints", folder / "kept")
+    (folder / "checkpoints").symlink_to("kept")
+    load(folder)
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
+        load(folder)
+
+
+def test_a_run_folder_may_be_reached_through_a_link(run: Callable[[str], Path]) -> None:
+    folder = run("lstm")
+    (folder.parent / "newest").symlink_to("lstm")
+    load(folder.parent / "newest")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints/last.json", "run.lock", "pipe"])
+def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(name: str, run: Callable[[str], Path]) -> None:
+    folder = run("lstm")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(RunFolderError, match=f"lstm: {name} is neither a file nor a folder; take it out"):
+        load(folder)
+
+
+@pytest.mark.parametrize("way", ["absolute", "relative"])
+def test_data_that_run_json_names_are_used_only_if_they_are_those_of_the_run(
+    way: str, run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run("own")
+    secret = folder.parent / "secret.csv"
+    secret.write_text(CSV.replace("1 2,a", "password,a"))
+    monkeypatch.chdir(folder)
+    change(folder / "run.json", config={"data": str(secret) if way == "absolute" else "../secret.csv"})
+    task = load(folder).task
+    with pytest.raises(DataError, match=r"secret\.csv: is not the file that this run was trained on") as caught:
+        task.validation(1)
+    assert "password" not in str(caught.value)
+
+
+def test_a_run_of_own_data_that_says_nothing_of_them_does_not_read_them(run: Callable[[str], Path]) -> None:
+    folder = run("own")
+    change(folder / "run.json", data=None)
+    with pytest.raises(RunFolderError, match=r"run\.json: says nothing of the data; the file is damaged, train again"):
+        load(folder)
+
+
+# Settings files
+
+BUILT = functools.cache(arguments.build_parser)
+"""The parser, which takes a hundred times as long to build as to use."""
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 30))
+SETTINGS = {
+    "laughs": (LAUGHS, "is neither YAML nor JSON .it has an alias"),
+    "merges": (MERGES, "is neither YAML nor JSON .it has an alias"),
+    "an alias of itself": ("length: &a [*a]\n", "is neither YAML nor JSON .it has an alias"),
+    "code": ('length: !!python/object/apply:os.system ["touch was-run"]\n', "is neither YAML nor JSON .*could not determine"),
+    "a name": ("length: !!python/name:os.system\n", "is neither YAML nor JSON"),
+    "a tag that does not fit": ("grow: !!bool perhaps\n", "is neither YAML nor JSON"),
+    "deep": ("length: " + "[" * 30_000, "is neither YAML nor JSON"),
+    "deep JSON": ('{"length": ' + '{"a":' * 5000, "is neither YAML nor JSON"),
+    "large": ("# " + "x" * (1 << 16), "cannot be read .it has 65538 bytes, more than the 65536 that are read"),
+    "a list": ("length: [5]\n", r"sets length to \[5\]; give a text, a number, true or false"),
+    "a mapping": ("length: {a: 5}\n", "sets length to .*; give a text"),
+    "a date": ("length: 2020-01-01\n", "sets length to datetime.*; give a text"),
+    "another file": ("config: more.yaml\n", "sets config, which only the command line may; take it out"),
+    "TOML": ("length = 5\n", "holds no settings; write one a line"),
+    "a long name": (f"{'x' * 900}: 5\n", "sets 'x+…, which is no setting; the settings are"),
+    "5000 digits": (f"length: {'9' * 5000}\n", "is neither YAML nor JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_a_hostile_settings_file_is_told(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(arguments, "build_parser", lambda _: BUILT())
+    content, problem = SETTINGS[case]
+    (tmp_path / "a.yaml").write_text(content)
+    (tmp_path / "more.yaml").write_text("length: 7\n")
+    with pytest.raises(ConfigError, match=f"^config: a.yaml {problem}") as caught:
+        parse(["lstm", "train", "--config", "a.yaml"])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2000
+    assert not (tmp_path / "was-run").exists()
+
+
+# Parquet
+
+
+def test_a_parquet_page_that_lies_about_its_size_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    table = pa.table({"sequence": ["1 2", "3 4"] * 50, "label": ["a", "b"] * 50})
+    pq.write_table(table, path, use_dictionary=False, compression="gzip")
+    assert len(read_sequences(path)) == 100
+    content = path.read_bytes()
+    sizes = re.match(rb"PAR1\x15\x00\x15([\x80-\xff]*[\x00-\x7f])\x15([\x80-\xff]*[\x00-\x7f])", content)
+    assert sizes is not None, "the page begins with its kind, its size unpacked and its size"
+    for place in (1, 2):
+        begin, end = sizes.span(place)
+        for lie in (b"\xfe\xff\xff\xff\x0f", b"\x00", b"\x01", b"\xff\xff\xff\xff\x0f"):  # 2^31 - 1, 0, -1, -2^31
+            path.write_bytes(content[:begin] + lie + content[end:])
+            with pytest.raises(DataError, match=r"set\.parquet: it cannot be read \(.+\); check or replace the file"):
+                read_sequences(path)
+
+
+# Archives of arrays
+
+
+def archive(path: Path, members: list[tuple[str, np.ndarray]]) -> Path:
+    with zipfile.ZipFile(path, "w") as written:
+        for name, array in members:
+            stream = io.BytesIO()
+            np.save(stream, array)
+            written.writestr(zipfile.ZipInfo(name), stream.getvalue())
+    return path
+
+
+IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("second", ["images.npy", "images"])
+def test_two_arrays_of_one_name_are_refused(second: str, tmp_path: Path) -> None:
+    path = archive(tmp_path / "set.npz", [("images.npy", IMAGES), (second, IMAGES + 1)])
+    with pytest.raises(DataError, match=r"set\.npz: two of its arrays have the same name; replace the file"):
+        load_images(str(path), 4)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../images.npy", "/images.npy", "C:\\images.npy", "..\\..\\images.npy", "a/b/../images.npy"]
+)
+def test_the_name_of_an_array_is_no_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    path = archive(folder / "set.npz", [(name, IMAGES)])
+    assert torch.equal(load_images(str(path), 4).images[:, 0], torch.from_numpy(IMAGES)), "it is the only array"
+    archive(path, [(name, IMAGES), ("labels.npy", np.arange(2))])
+    with pytest.raises(DataError, match="call the one to use images"):
+        load_images(str(path), 4)
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
+
+
+# Pipes, devices and circles among the data
+
+
+@pytest.mark.timeout(60)
+def test_a_folder_of_images_with_circles_pipes_and_devices_is_read(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.fromarray(IMAGES[number]).save(tmp_path / f"{number}.png")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "itself.png").symlink_to("itself.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert torch.equal(load_images(str(tmp_path), 4).images[:, 0], torch.from_numpy(IMAGES))
+
+
+READ: dict[str, Callable[[Path], object]] = {
+    "train-images-idx3-ubyte": lambda path: load_images(str(path.parent)),
+    "set.npy": lambda path: load_images(str(path)),
+    "set.npz": lambda path: load_images(str(path)),
+    "one.png": lambda path: image_files.read_images([path], (1, 8, 8)),
+    "set.csv": read_sequences,
+    "set.parquet": read_sequences,
+    "more.npz": read_sequences,
+    "extractor.safetensors": Extractor.read,
+    "a.yaml": lambda path: parse(["gan", "train", "--config", str(path)]),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("name", READ)
+def test_what_is_no_file_is_told_and_not_waited_for(name: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+    with little_memory(), pytest.raises(ReviverError) as caught:
+        READ[name](path)
+    assert re.search(r"is no file|no regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE)
+
+
+def test_a_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(100))
+    assert read_file(path, 100) == bytes(100)
+    with pytest.raises(OSError, match="it has 100 bytes, more than the 99 that are read"):
+        read_file(path, 99)
+    with pytest.raises(OSError, match="it has 100 bytes, more than the 99 that are read"):
+        open_file(path, 99)
