@@ -383,7 +383,7 @@ def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(
     with folder.points_path("metrics").open("a") as file:
         file.write('{"step": 20, "epo')
     torn = folder.checkpoints / ".step-000020.part"
-    torn.mkdir()
+    torn.mkdir(parents=True)  # the thread that writes the first checkpoint may not have begun
     (torn / "networks.safetensors").write_bytes(b"\0")
     assert fingerprint(train(TINY, tmp_path / "run", resume=True)) == uninterrupted
     assert not torn.exists()
