@@ -124,7 +124,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
         f"Accuracy, mean ± standard deviation over {seeds} seeds, after at most {budget} training sequences; then how many took a "
         "network to 99 % and how many seeds got there."
     )
-    return "\n".join([*lines, "", note, ""])
+    return "\n".join([*lines, "", note, "", describe(result["machine"]), ""])
 
 
 def render_recipes(result: Mapping[str, Any]) -> str:

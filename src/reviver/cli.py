@@ -223,9 +223,12 @@ def lstm_predict_file(request: Request) -> None:
 
 def lstm_curve(request: Request) -> None:
     """`reviver lstm curve`."""
+    import torch
+
     from reviver.figures import save_figure
     from reviver.lstm.curve import LENGTHS, NETWORKS, run_curve, summarise
     from reviver.lstm.figures import recall_curve
+    from reviver.runs.devices import describe_machine
     from reviver.runs.files import write_json
 
     options = request.options
@@ -240,7 +243,8 @@ def lstm_curve(request: Request) -> None:
         progress=not options.quiet,
     )
     rows = summarise(outcomes)
-    write_json(out / "curve.json", {"sequences": options.sequences, "rows": rows})
+    machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
+    write_json(out / "curve.json", {"sequences": options.sequences, "machine": machine, "rows": rows})
     for name in ("curve.pdf", "curve.png"):
         save_figure(recall_curve(outcomes), out / name)
     lines = [f"{'network':<9} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
