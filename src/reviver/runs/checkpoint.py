@@ -293,13 +293,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
-    _check_content(path)
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise RunFolderError(
             f"{path}: cannot be read ({_first_line(error)}); the checkpoint is damaged, restore it or train again"
         ) from error
+    _check_content(path)
+    return tensors
 
 
 def _check_content(path: Path) -> None:
