@@ -325,11 +325,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
-    _check_content(path)
     try:
-        return read_tensors(path)
+        tensors = read_tensors(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error
+    _check_content(path)
+    return tensors
 
 
 def _unreadable(path: Path, error: Exception) -> RunFolderError:

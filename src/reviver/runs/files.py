@@ -113,7 +113,8 @@ def make_folder(path: Path) -> None:
     """Make the folder `path`, with those above it that are missing, and make their names durable."""
     if path.is_dir():
         return
-    make_folder(path.parent)
+    if not path.parent.exists():
+        make_folder(path.parent)
     path.mkdir(exist_ok=True)
     sync_folder(path.parent)
 
