@@ -30,7 +30,7 @@ import torch
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
 from reviver.runs.files import explained, write_json, write_text
-from reviver.untrusted import one_line, parse_json, read_json, read_lines, refuse_links_out, shown
+from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out, shown
 
 SCHEMA = 1
 """Version of the folder's layout; raised when an older reader could misread a newer folder."""
@@ -194,7 +194,10 @@ class RunFolder:
     def keep_points(self, name: str, count: int) -> None:
         """Cut a file of points back to its first `count` lines: what was known when a checkpoint was saved."""
         path = self.points_path(name)
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        try:
+            text = read_file(path, MAX_POINTS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read ({one_line(error)}); restore it or train again") from error
         lines = text.split("\n")[:-1]
         if len(lines) < count:
             raise RunFolderError(
