@@ -40,7 +40,7 @@ from reviver.mnist import read_idx
 from reviver.runs.checkpoint import load_networks
 from reviver.runs.folder import RunFolder
 from reviver.tensors import read_header, read_tensors
-from reviver.untrusted import open_file, read_file
+from reviver.untrusted import open_file, read_file, refuse_links_out
 
 CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
 
@@ -359,6 +359,24 @@ def test_a_link_in_a_circle_is_refused_and_one_inside_is_followed(run: Callable[
     (folder / "circle").symlink_to("circle")
     with pytest.raises(RunFolderError, match="circle is a link that leads out"):
         load(folder)
+
+
+def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
+    run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run("lstm")
+    (folder / "checkpoints" / ".step-000009.part").mkdir()
+    scandir = os.scandir
+
+    def pruning(path: Path) -> Any:
+        if path.name == ".step-000009.part":
+            path.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", pruning)
+    refuse_links_out(folder)
+    monkeypatch.undo()
+    assert not (folder / "checkpoints" / ".step-000009.part").exists()
 
 
 def test_a_run_folder_may_be_reached_through_a_link(run: Callable[[str], Path]) -> None:

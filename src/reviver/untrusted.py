@@ -4,6 +4,7 @@ What is read is a regular file, as a pipe or a device may block or never end, an
 deeper than our own files are, names nothing twice, and holds finite numbers that fit into 64 bits.
 """
 
+import contextlib
 import errno
 import json
 import math
@@ -97,6 +98,8 @@ def parse_json(content: bytes) -> dict[str, Any]:
 def refuse_links_out(folder: Path) -> None:
     """Refuse a folder in which a link leads out of it, or something is neither file nor folder.
 
+    What vanishes meanwhile, as in a folder that is being trained in, is passed over.
+
     Raises:
         OSError: if a part of it cannot be read.
         ValueError: naming the first such thing.
@@ -104,7 +107,7 @@ def refuse_links_out(folder: Path) -> None:
     home = folder.resolve()
     waiting = [folder]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 path = Path(entry.path)
                 name = path.relative_to(folder)
@@ -113,7 +116,7 @@ def refuse_links_out(folder: Path) -> None:
                         raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
-                elif not entry.is_file(follow_symlinks=False):
+                elif not entry.is_file(follow_symlinks=False) and os.path.lexists(path):
                     raise ValueError(f"{name} is neither a file nor a folder")
 
 

@@ -34,7 +34,7 @@ from reviver.runs.events import EventFile
 from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
 from reviver.runs.sameness import describe_changes, find_changes
-from reviver.untrusted import one_line, parse_json, read_json, read_lines, refuse_links_out, shown
+from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out, shown
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
@@ -234,7 +234,10 @@ class RunFolder:
     def keep_points(self, name: str, count: int) -> None:
         """Cut a file of points back to its first `count` lines: what was known when a checkpoint was saved."""
         path = self.points_path(name)
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        try:
+            text = read_file(path, MAX_POINTS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read ({one_line(error)}); restore it or train again") from error
         lines = text.split("\n")[:-1]
         if len(lines) < count:
             raise RunFolderError(
