@@ -16,11 +16,10 @@ import torch
 from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, Interrupted
-from reviver.gan import watch
 from reviver.gan.classifier import weights_path
 from reviver.gan.images import ImageSet, load_images, load_mnist, load_test_images
 from reviver.gan.presets import PRESETS, GANConfig
-from reviver.gan.reference import Comparison, load_reference
+from reviver.gan.reference import Comparison, Reference, load_reference
 from reviver.gan.scores import score_generator
 from reviver.gan.training import train
 from reviver.gan.watch import Watch, describe_point, find_collapse, find_collapses, open_watch, summarise
@@ -325,7 +324,7 @@ def test_a_collapse_is_told_once_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     coverages = iter([0.5, 0.001, 0.002, 0.5, 0.001])
-    real, notes = watch.compare, []
+    real, notes = Reference.compare, []
 
     def pretend(*arguments: Any) -> Comparison:
         return dataclasses.replace(real(*arguments), coverage=next(coverages), class_kl=0.0)
@@ -335,7 +334,7 @@ def test_a_collapse_is_told_once_each_time(
         notes.append(session.progress.note)
 
     score = Watch.score
-    monkeypatch.setattr(watch, "compare", pretend)
+    monkeypatch.setattr(Reference, "compare", pretend)
     monkeypatch.setattr(Watch, "score", noting)
     train(override(CONFIG, {"epochs": 5}), tmp_path / "run")
     assert [message.partition(": ")[0] for message in caplog.messages] == ["epoch 2", "epoch 5"]
