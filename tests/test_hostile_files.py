@@ -256,6 +256,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 SIZES = {
     "hidden_size": ("lstm", {"config": {"hidden_size": 10**9}}, r"W_out has the shape \[10, 3\], not \[10, 1000000000\]"),
+    "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are not possible .Storage size"),
+    "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are not possible"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
     "growth": ("lstm", {"config": {"grow": True, "length": 10**7, "growth": 1 + 1e-9}}, "growth: .* more than 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),

@@ -1,5 +1,7 @@
 """Opening a finished run folder for use."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,7 +88,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
         task = build_task(config, folder.record.get("data"))
         path = find_checkpoint(folder.checkpoints, checkpoint)
         check_layers(path, config.num_layers)
-        with torch.device("meta"):
+        with _without_memory(folder):
             check_shapes(path, {"network": build_network(config, task)})
         network = build_network(config, task)
     except (ConfigError, DataError) as error:
@@ -104,11 +106,23 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     image_shape = _read_image_shape(folder)
     path = find_checkpoint(folder.checkpoints, checkpoint)
     names = ("average" if config.ema > 0 else "generator", "discriminator")
-    with torch.device("meta"):
+    with _without_memory(folder):
         check_shapes(path, dict(zip(names, build_networks(config, image_shape, num_classes), strict=True)))
     generator, discriminator = build_networks(config, image_shape, num_classes)
     load_networks(path, dict(zip(names, (generator, discriminator), strict=True)))
     return GANRun(folder, config, generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
+
+
+@contextmanager
+def _without_memory(folder: RunFolder) -> Iterator[None]:
+    """Build networks whose tensors take no memory; sizes that torch cannot count are told."""
+    try:
+        with torch.device("meta"):
+            yield
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise RunFolderError(
+            f"{folder.path / 'run.json'}: its sizes are not possible ({one_line(error)}); the file is damaged, train again"
+        ) from error
 
 
 def _read_config(folder: RunFolder, cls: type[Config]) -> Config:
