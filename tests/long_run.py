@@ -13,6 +13,7 @@ from reviver.gan import training as gan
 from reviver.gan.presets import GANConfig
 from reviver.lstm import training as lstm
 from reviver.lstm.presets import PRESETS
+from reviver.runs.session import Session
 
 POINTS = 40
 """How often the memory is looked at."""
@@ -59,8 +60,18 @@ class Watch:
         return sorted(path.name for path, content in self._contents.items() if content)
 
 
+def save_and_wait(session: Session) -> None:
+    """Save, and wait until the checkpoint is written: what its thread holds meanwhile is not to be looked at."""
+    save(session)
+    session.finish()
+
+
+save = Session.save
+
+
 def main() -> None:
     """Train, and print."""
+    Session.save = save_and_wait  # type: ignore[method-assign]
     kind, steps, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     watch = Watch(folder / "run", steps)
     if kind == "gan":
