@@ -164,7 +164,7 @@ class GANConfig:
 
 
 _BEST = GANConfig(
-    epochs=36,
+    epochs=30,
     learning_rate=8e-4,
     schedule="linear",
     schedule_end=0.5,
@@ -179,7 +179,7 @@ PRESETS = MappingProxyType(
     {
         "report": GANConfig(),
         "best": _BEST,
-        "best-long": replace(_BEST, epochs=185),
+        "best-long": replace(_BEST, epochs=150),
         "short": GANConfig(epochs=16, sample_every=1),
         "public-script": GANConfig(batch_norm_eps=0.8),
     }
