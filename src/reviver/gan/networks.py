@@ -142,6 +142,34 @@ class Discriminator(nn.Module):
         Raises:
             DataError: if the shape of the images does not fit.
         """
+        x = self.packed(images, labels)
+        for layer in self.layers:
+            x = layer(x)
+            if self.drops and isinstance(layer, nn.LeakyReLU):
+                x = x * self.dropout_mask(x, generator)
+        return x
+
+    @property
+    def linear_layers(self) -> list[nn.Linear]:
+        """The layers with weights, in their order."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+    @property
+    def drops(self) -> bool:
+        """Whether units are dropped now."""
+        return self.training and self.dropout > 0
+
+    def dropout_mask(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw what the units x are multiplied by: 0 for those that are dropped, 1 / (1 - p) for the others."""
+        uniform = torch.rand(x.shape, device=x.device, generator=generator)
+        return (uniform >= self.dropout).to(x.dtype) / (1.0 - self.dropout)
+
+    def packed(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Write images [N, C, H, W] and their classes [N, K] as the first layer takes them, [N / m, m (C·H·W + K)].
+
+        Raises:
+            DataError: if a shape does not fit.
+        """
         fits = images.dim() == 4 and tuple(images.shape[1:]) == self.image_shape
         if not fits or len(images) % self.packing:
             fitting = ", ".join(map(str, ("N", *self.image_shape)))
@@ -152,13 +180,12 @@ class Discriminator(nn.Module):
                 f"labels: {None if labels is None else list(labels.shape)} does not fit; give [N, {self.num_classes}], or None for 0"
             )
         x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
-        x = x.reshape(len(images) // self.packing, -1)
-        for layer in self.layers:
-            x = layer(x)
-            if self.training and self.dropout > 0.0 and isinstance(layer, nn.LeakyReLU):
-                uniform = torch.rand(x.shape, device=x.device, generator=generator)
-                x = x * (uniform >= self.dropout) / (1.0 - self.dropout)
-        return x
+        return x.reshape(len(images) // self.packing, -1)
+
+    def unpacked(self, x: Tensor) -> Tensor:
+        """Read the images [N, C, H, W] in what `packed` wrote."""
+        pixels = prod(self.image_shape)
+        return x.reshape(-1, pixels + self.num_classes)[:, :pixels].reshape(-1, *self.image_shape)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map images [N, C, H, W] to the probability that each is real, [N, 1]; `labels` as in `logits`."""

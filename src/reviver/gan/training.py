@@ -4,7 +4,7 @@ Shapes: N batch, Z latent size, C channels, H height, W width.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from reviver.config import schedule_factor
 from reviver.errors import DataError
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
+from reviver.gan.judgement import judge
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.presets import GANConfig
@@ -110,15 +111,17 @@ def train_step(
     loop that updates the generator first and shows the discriminator the images drawn before that
     update, as is usual, computes the same.
     """
-    judge_real = partial(discriminator.logits, labels=labels, generator=noise)
-    judge_fake = partial(discriminator.logits, labels=generator.ordered(z), generator=noise)
+    is_bf16 = config.precision == "bf16"
+    rounding = partial(torch.autocast, real.device.type, torch.bfloat16, enabled=is_bf16)
+    with rounding(), torch.set_grad_enabled(updates_generator):
+        fake = generator(z)  # [N, C, H, W]
+    judgement = judge(
+        *(discriminator, real, fake.detach(), labels, generator.ordered(z)),
+        dtype=torch.bfloat16 if is_bf16 else None,
+        generator=noise,
+    )
+    real_logits, fake_logits = judgement.real_logits, judgement.fake_logits
     losses = LOSSES[config.loss]
-    with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        with torch.set_grad_enabled(updates_generator):
-            fake = generator(z)  # [N, C, H, W]
-        real_logits = judge_real(real).to(real.dtype)  # [N, 1]
-        fake_logits = judge_fake(fake).to(real.dtype)  # [N, 1]
-        penalty = slope_penalties(judge_real, judge_fake, real, fake.detach(), config, noise) if is_penalised else 0.0
     g_loss = losses.generator(real_logits, fake_logits)
     if config.label_smoothing > 0:
         d_loss = smoothed_discriminator(real_logits, fake_logits, config.label_smoothing)
@@ -126,8 +129,20 @@ def train_step(
         d_loss = losses.discriminator(real_logits, fake_logits)
 
     if updates_generator:
-        _set_gradients(generator, g_loss, keep_graph=True)
-    _set_gradients(discriminator, d_loss + penalty, keep_graph=False)
+        (seeds,) = torch.autograd.grad(g_loss, fake_logits)
+        set_gradients(
+            generator, torch.autograd.grad(fake, list(generator.parameters()), judgement.fake_gradient(seeds))
+        )
+    seeds = torch.cat(torch.autograd.grad(d_loss, (real_logits, fake_logits)))
+    gradients = judgement.parameter_gradients(seeds)
+    if is_penalised and config.is_penalised:
+        judge_real = partial(discriminator.logits, labels=labels, generator=noise)
+        judge_fake = partial(discriminator.logits, labels=generator.ordered(z), generator=noise)
+        with rounding():
+            penalty = slope_penalties(judge_real, judge_fake, real, fake.detach(), config, noise)
+        slopes = torch.autograd.grad(penalty, list(discriminator.parameters()), materialize_grads=True)
+        gradients = torch._foreach_add(gradients, slopes)
+    set_gradients(discriminator, gradients)
     if updates_generator:
         generator_optimizer.step()
     discriminator_optimizer.step()
@@ -173,11 +188,9 @@ def update_average(average: Generator, generator: Generator, decay: float) -> No
             mine.copy_(theirs)
 
 
-def _set_gradients(network: torch.nn.Module, loss: Tensor, *, keep_graph: bool) -> None:
-    """Replace the gradients of `network` by those of `loss`; those of other networks are not computed."""
-    parameters = list(network.parameters())
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=keep_graph)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
+def set_gradients(network: torch.nn.Module, gradients: Iterable[Tensor]) -> None:
+    """Give each parameter of `network` its gradient, in place of that of the update before."""
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
         parameter.grad = gradient
 
 
@@ -274,7 +287,7 @@ def train_epoch(
             None if labels is None else labels[indices],
             config=config,
             updates_generator=state.step % config.discriminator_steps == config.discriminator_steps - 1,
-            is_penalised=config.is_penalised and state.step % config.penalty_every == 0,
+            is_penalised=state.step % config.penalty_every == 0,
             noise=noise,
         )
         history[state.step % len(history)] = torch.stack(result)
