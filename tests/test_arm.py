@@ -113,7 +113,7 @@ def recorded(monkeypatch):
 @pytest.mark.parametrize("flags", [["-fopenmp"], []], ids=["OpenMP", "threads of C++"])
 def test_arm_computes_the_same(flags, tmp_path, monkeypatch):
     program, calls, results = tmp_path / "replay", tmp_path / "calls", tmp_path / "results"
-    native_flags = [flag for flag in native.FLAGS if flag not in ("-shared", "-fPIC")]
+    native_flags = [flag for flag in native.OPERATOR.flags if flag not in ("-shared", "-fPIC")]
     subprocess.run([COMPILER, *native_flags, *flags, "-static", "-pthread", REPLAY, "-o", program], check=True)
     recorder = recorded(monkeypatch)
     calls.write_bytes(recorder.before)

@@ -35,6 +35,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "average": {"ema": 0.9},
     "steps": {"discriminator_steps": 2, "r1": 0.3, "penalty_every": 2, "ema": 0.9},
     "linear": {"schedule": "linear", "discriminator_learning_rate": 1e-4},
+    "normalised bf16": {"precision": "bf16", "spectral_norm": True, "loss": "hinge"},
     "bf16": {"precision": "bf16", "r1": 0.3, "schedule": "cosine", "ema": 0.9},
 }
 

@@ -57,7 +57,7 @@ def test_each_look_refines_the_estimate_of_spectral_normalisation_once() -> None
     torch.testing.assert_close(dict(discriminator.state_dict()), dict(other.state_dict()))
 
 
-def test_in_bf16_the_gradients_are_float32_and_close() -> None:
+def test_in_bf16_the_gradients_are_close() -> None:
     discriminator, (real, fake), _ = case({})
     discriminator.float()
     images = real.float(), fake.float()
@@ -68,8 +68,7 @@ def test_in_bf16_the_gradients_are_float32_and_close() -> None:
         (*exact.parameter_gradients(seeds), exact.fake_gradient(seeds[6:]), exact.real_logits),
         strict=True,
     ):
-        assert mine.dtype == torch.float32
-        assert (mine - wanted).norm() < 0.1 * wanted.norm()
+        assert (mine.float() - wanted).norm() < 0.1 * wanted.norm()
 
 
 def test_images_of_another_size_are_refused() -> None:

@@ -445,10 +445,10 @@ def test_cache_is_made_once_by_processes_that_start_at_once_and_mended_when_dama
 
     whole = library.read_bytes()
     library.write_bytes(whole[: len(whole) // 2])  # as a killed copy would leave it
-    native.build(tmp_path / "cache")
+    native.OPERATOR.build(tmp_path / "cache")
     assert ctypes.CDLL(str(library)).reviver_lstm_call_size() == ctypes.sizeof(native.Call)
     written = library.stat().st_mtime_ns
-    native.build(tmp_path / "cache")
+    native.OPERATOR.build(tmp_path / "cache")
     assert library.stat().st_mtime_ns == written
 
 
@@ -468,7 +468,7 @@ def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("CXX", "false")
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
     with caplog.at_level(logging.WARNING):
-        assert native._find() is None
+        assert native.OPERATOR.find() is None
     (record,) = caplog.records
     assert "false failed: no message" in record.getMessage()
 
@@ -478,5 +478,5 @@ def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, cap
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "file" / "cache"))
     with caplog.at_level(logging.WARNING):
-        assert native._find() is None
+        assert native.OPERATOR.find() is None
     assert len(caplog.records) == 1

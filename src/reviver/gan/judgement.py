@@ -42,20 +42,18 @@ class Judgement(NamedTuple):
         """∂L/∂θ for each of the discriminator's parameters θ, from ∂L/∂l of all logits, [2 P, 1]."""
         layers = self.discriminator.linear_layers
         seeded = [slopes * seeds.to(slopes.dtype) for slopes in self.slopes]
-        of_weights = [(mine.T @ x).to(seeds.dtype) for mine, x in zip(seeded, self.inputs, strict=True)]
-        of_biases = [mine.sum(0, dtype=seeds.dtype) for mine in seeded]
+        of_weights = [mine.T @ x for mine, x in zip(seeded, self.inputs, strict=True)]
+        of_biases = [mine.sum(0) for mine in seeded]
         # The weights are parameters, or with spectral normalisation made of them.
-        return torch.autograd.grad(
-            [*self.weights, *(layer.bias for layer in layers)],
-            list(self.discriminator.parameters()),
-            [*of_weights, *of_biases],
-        )
+        parts = [*self.weights, *(layer.bias for layer in layers)]
+        gradients = [gradient.to(part.dtype) for gradient, part in zip([*of_weights, *of_biases], parts, strict=True)]
+        return torch.autograd.grad(parts, list(self.discriminator.parameters()), gradients)
 
     def fake_gradient(self, seeds: Tensor) -> Tensor:
         """∂L/∂x of the drawn images, [N, C, H, W], from ∂L/∂l of their logits, [P, 1]."""
         slopes = self.slopes[0][len(seeds) :]
         gradient = (slopes * seeds.to(slopes.dtype)) @ self.weights[0].detach().to(slopes.dtype)
-        return self.discriminator.unpacked(gradient).to(seeds.dtype)
+        return self.discriminator.unpacked(gradient)
 
 
 def judge(
@@ -78,7 +76,8 @@ def judge(
     layers = discriminator.linear_layers
     weights = [layer.weight for layer in layers]  # once: spectral normalisation refines its estimate at each look
     with torch.no_grad():
-        x = torch.cat([discriminator.packed(real, real_labels), discriminator.packed(fake, fake_labels)]).to(dtype)
+        packs = discriminator.packed(real, real_labels), discriminator.packed(fake, fake_labels)
+        x = torch.cat([images.to(dtype or real.dtype) for images in packs])
         products = [weight.to(x.dtype) for weight in weights]
         inputs, factors = [x], []
         a = functional.linear(x, products[0], layers[0].bias.to(x.dtype))

@@ -15,6 +15,7 @@ from torch.optim import Adam
 
 from reviver.config import schedule_factor
 from reviver.errors import DataError
+from reviver.gan.adam import Network, RoundedAdam
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.judgement import judge
@@ -68,13 +69,20 @@ def build_networks(
 
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
-    """Return an Adam (Kingma & Ba 2015) for each network."""
+    """Return an Adam (Kingma & Ba 2015) for each network.
+
+    In bf16 it keeps the rounded copy that the network computes with, but for weights that are normalised first.
+    """
     betas = (config.beta1, config.beta2)
     rates = learning_rates(config, 0.0)
-    return (
-        Adam(generator.parameters(), lr=rates[0], betas=betas, fused=True),
-        Adam(discriminator.parameters(), lr=rates[1], betas=betas, fused=True),
+    is_rounded = config.precision == "bf16", config.precision == "bf16" and not config.spectral_norm
+    g_optimizer, d_optimizer = (
+        RoundedAdam(network, lr=rate, betas=betas)
+        if rounds
+        else Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+        for network, rate, rounds in zip((generator, discriminator), rates, is_rounded, strict=True)
     )
+    return g_optimizer, d_optimizer
 
 
 def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
@@ -111,14 +119,15 @@ def train_step(
     loop that updates the generator first and shows the discriminator the images drawn before that
     update, as is usual, computes the same.
     """
-    is_bf16 = config.precision == "bf16"
-    rounding = partial(torch.autocast, real.device.type, torch.bfloat16, enabled=is_bf16)
-    with rounding(), torch.set_grad_enabled(updates_generator):
-        fake = generator(z)  # [N, C, H, W]
+    dtype = torch.bfloat16 if config.precision == "bf16" else real.dtype
+    acting_generator, acting_discriminator = (
+        acting(generator, generator_optimizer),
+        acting(discriminator, discriminator_optimizer),
+    )
+    with torch.set_grad_enabled(updates_generator):
+        fake = acting_generator(z.to(dtype))  # [N, C, H, W]
     judgement = judge(
-        *(discriminator, real, fake.detach(), labels, generator.ordered(z)),
-        dtype=torch.bfloat16 if is_bf16 else None,
-        generator=noise,
+        *(acting_discriminator, real, fake.detach(), labels, generator.ordered(z)), dtype=dtype, generator=noise
     )
     real_logits, fake_logits = judgement.real_logits, judgement.fake_logits
     losses = LOSSES[config.loss]
@@ -130,19 +139,18 @@ def train_step(
 
     if updates_generator:
         (seeds,) = torch.autograd.grad(g_loss, fake_logits)
-        set_gradients(
-            generator, torch.autograd.grad(fake, list(generator.parameters()), judgement.fake_gradient(seeds))
-        )
+        parameters = list(acting_generator.parameters())
+        set_gradients(parameters, torch.autograd.grad(fake, parameters, judgement.fake_gradient(seeds)))
     seeds = torch.cat(torch.autograd.grad(d_loss, (real_logits, fake_logits)))
     gradients = judgement.parameter_gradients(seeds)
     if is_penalised and config.is_penalised:
         judge_real = partial(discriminator.logits, labels=labels, generator=noise)
         judge_fake = partial(discriminator.logits, labels=generator.ordered(z), generator=noise)
-        with rounding():
-            penalty = slope_penalties(judge_real, judge_fake, real, fake.detach(), config, noise)
+        with torch.autocast(real.device.type, torch.bfloat16, enabled=dtype != real.dtype):
+            penalty = slope_penalties(judge_real, judge_fake, real, fake.detach().to(real.dtype), config, noise)
         slopes = torch.autograd.grad(penalty, list(discriminator.parameters()), materialize_grads=True)
-        gradients = torch._foreach_add(gradients, slopes)
-    set_gradients(discriminator, gradients)
+        gradients = tuple(gradient.add_(slope) for gradient, slope in zip(gradients, slopes, strict=True))
+    set_gradients(acting_discriminator.parameters(), gradients)
     if updates_generator:
         generator_optimizer.step()
     discriminator_optimizer.step()
@@ -188,10 +196,15 @@ def update_average(average: Generator, generator: Generator, decay: float) -> No
             mine.copy_(theirs)
 
 
-def set_gradients(network: torch.nn.Module, gradients: Iterable[Tensor]) -> None:
-    """Give each parameter of `network` its gradient, in place of that of the update before."""
-    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+def set_gradients(parameters: Iterable[torch.nn.Parameter], gradients: Iterable[Tensor]) -> None:
+    """Give each parameter its gradient, in place of that of the update before."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
+
+
+def acting(network: Network, optimizer: torch.optim.Optimizer) -> Network:
+    """The network that computes: the rounded copy that the optimizer keeps, or the network itself."""
+    return optimizer.rounded if isinstance(optimizer, RoundedAdam) else network
 
 
 def train(

@@ -1,37 +1,9 @@
-"""Compiles `operator.cpp` for this machine at first use, keeps the result in a cache folder, and loads it.
-
-The cache is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. A library is named by a
-hash of all that it depends on: the source, the flags, the compiler's version and the instructions that the
-compiler finds on this CPU. `$CXX` names another compiler, `$REVIVER_CXXFLAGS` adds flags, `REVIVER_NATIVE=0`
-switches the operator off.
-"""
+"""The library that `operator.cpp` becomes, and the arguments of its calls."""
 
 import ctypes
-import hashlib
-import logging
-import os
-import shutil
-import subprocess
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from reviver.cache import cache_folder
-
-SOURCE = Path(__file__).with_name("operator.cpp")
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")
-
-_log = logging.getLogger(__name__)
-_lock = threading.Lock()
-_loaded: list[ctypes.CDLL | None] = []  # what `library` found, once it has looked
-
-
-class NativeError(RuntimeError):
-    """The native operator cannot be had on this machine."""
+from reviver.native import Native
 
 
 class Call(ctypes.Structure):
@@ -50,120 +22,15 @@ class Call(ctypes.Structure):
     ]
 
 
+OPERATOR = Native(
+    "lstm",
+    Path(__file__).with_name("operator.cpp"),
+    Call,
+    ("forward", "backward"),
+    otherwise="the native LSTM operator is not available, the slower equations are used",
+)
+
+
 def library() -> ctypes.CDLL | None:
     """Return the compiled operator, or None, after one line of warning, where it cannot be had."""
-    if not _loaded:
-        with _lock:
-            if not _loaded:
-                _loaded.append(_find())
-    return _loaded[0]
-
-
-def _find() -> ctypes.CDLL | None:
-    if os.environ.get("REVIVER_NATIVE", "1") == "0":
-        return None
-    try:
-        return build(cache_folder())
-    except (NativeError, OSError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        _log.warning("the native LSTM operator is not available, the slower equations are used: %s", reason)
-        return None
-
-
-def build(folder: Path) -> ctypes.CDLL:
-    """Return the operator from `folder`, compiled first where it is not there or not whole.
-
-    Raises:
-        NativeError: if there is no compiler, or it fails, or what it made does not work.
-        OSError: if the folder cannot be written or the library cannot be loaded.
-    """
-    compiler = shutil.which(os.environ.get("CXX") or "c++")
-    if compiler is None:
-        raise NativeError("no C++ compiler found (c++, or the one that CXX names)")
-    command = [compiler, *FLAGS, *_host_flags(compiler), *os.environ.get("REVIVER_CXXFLAGS", "").split()]
-    key = hashlib.sha256(SOURCE.read_bytes())
-    key.update("\0".join([*command, torch.__version__]).encode())
-    key.update(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))  # the compiler's version, the CPU's instructions
-    path = folder / f"lstm-{key.hexdigest()[:32]}.so"
-
-    if not _is_whole(path):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _file_lock(folder / "lock"):
-            if not _is_whole(path):  # another process may have made it in the meantime
-                _compile(command, path)
-    return _load(path)
-
-
-def _host_flags(compiler: str) -> list[str]:
-    """The flags that this compiler takes out of those that we would like: the host's instructions, OpenMP."""
-    flags = [flag for flag in ("-march=native", "-fopenmp") if _accepts(compiler, flag)]
-    return (
-        flags
-        if "-march=native" in flags
-        else [*flags, *(["-mcpu=native"] if _accepts(compiler, "-mcpu=native") else [])]
-    )
-
-
-def _accepts(compiler: str, flag: str) -> bool:
-    try:
-        _run([compiler, flag, "-E", "-x", "c++", os.devnull])
-    except NativeError:
-        return False
-    return True
-
-
-def _compile(command: list[str], path: Path) -> None:
-    """Compile to `path` and write its checksum beside it, each by a rename: whole or not at all."""
-    for stale in path.parent.glob("build-*"):  # of a process that was killed; we hold the lock
-        shutil.rmtree(stale, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=path.parent) as folder:
-        made, checksum = Path(folder) / "lstm.so", Path(folder) / "lstm.sha256"
-        _run([*command, str(SOURCE), "-o", str(made), *_torch_openmp(command)])
-        checksum.write_text(hashlib.sha256(made.read_bytes()).hexdigest())
-        made.replace(path)
-        checksum.replace(path.with_suffix(".sha256"))
-
-
-def _torch_openmp(command: list[str]) -> list[str]:
-    """The OpenMP library that torch has loaded, to be linked: one pool of threads, not a second one that spins beside it."""
-    if "-fopenmp" not in command:
-        return []
-    return [str(path) for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))[:1]]
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        return path.with_suffix(".sha256").read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return False
-
-
-def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
-    library.reviver_lstm_call_size.restype = ctypes.c_int64
-    if library.reviver_lstm_call_size() != ctypes.sizeof(Call):
-        raise NativeError("operator.cpp and native.py disagree about the arguments of a call")
-    for function in (library.reviver_lstm_forward, library.reviver_lstm_backward):
-        function.argtypes, function.restype = [ctypes.POINTER(Call)], None
-    library.reviver_lstm_keep_freed_memory()
-    return library
-
-
-def _run(command: list[str]) -> bytes:
-    try:
-        result = subprocess.run(command, capture_output=True, check=False, timeout=300)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeError(f"{command[0]} does not run: {error}") from error
-    if result.returncode != 0:
-        last = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise NativeError(f"{command[0]} failed: {last[0]}")
-    return result.stdout
-
-
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    import fcntl  # not on every system: there, ImportError leads to the equations
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return OPERATOR.library()

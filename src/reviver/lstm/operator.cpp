@@ -863,18 +863,18 @@ void backward(const Call& call) {
         for (int64_t k = 0; k < 4 * call.H; ++k) call.grad_b[k] += partial[k];
 }
 
+// glibc gives freed memory back to the kernel, which clears each page anew at the next call, until it has seen a
+// large block freed: then it keeps blocks up to that size. For short sequences this is a third of the time.
+__attribute__((constructor)) void keep_freed_memory() {
+    void* volatile block = std::malloc((32 << 20) - 65536);
+    std::free(block);
+}
+
 }  // namespace
 
 // ------------------------------------------------------------------------------------------------ C ABI
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
-
-// glibc gives freed memory back to the kernel, which clears each page anew at the next call, until it has seen a
-// large block freed: then it keeps blocks up to that size. For short sequences this is a third of the time.
-EXPORT void reviver_lstm_keep_freed_memory() {
-    void* volatile block = std::malloc((32 << 20) - 65536);
-    std::free(block);
-}
 
 EXPORT int64_t reviver_lstm_call_size() { return sizeof(Call); }
 
