@@ -456,6 +456,11 @@ def read_for_ever(path: Path) -> None:
         time.sleep(3600)
 
 
+def read_without_end(path: Path) -> None:
+    while is_damaged(path):
+        pass
+
+
 def read_and_grow(path: Path) -> None:
     if is_damaged(path):
         np.ones(400 << 17)  # 400 MiB
@@ -472,6 +477,7 @@ FAULTY: Mapping[str, Reader] = MappingProxyType(
         "fails": Reader(prepare_numbers, read_and_fail),
         "crashes": Reader(prepare_numbers, read_and_crash),
         "hangs": Reader(prepare_numbers, read_for_ever),
+        "spins": Reader(prepare_numbers, read_without_end),
     }
 )
 ALL: Mapping[str, Reader] = MappingProxyType({**READERS, **FAULTY})
