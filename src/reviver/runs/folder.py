@@ -182,6 +182,21 @@ class RunFolder:
                 "resume, or start in a new --out"
             )
 
+    def note_extractor(self, sha256: str) -> None:
+        """Write down which file looks at the samples of a new run, or see that a resumed one goes on with the same.
+
+        Raises:
+            DataError: if it is another than the run began with.
+        """
+        noted = self.record.get("extractor_sha256")
+        if noted is None:
+            self.save_record(extractor_sha256=sha256)
+        elif noted != sha256:
+            raise DataError(
+                f"extractor: {self.record['config']['extractor']!r} has changed since this run began; put the old file "
+                "back to resume, or start in a new --out"
+            )
+
     def note_machine(self, device: torch.device) -> None:
         """Warn and write down if a resumed run goes on where its bits may come out otherwise than where it began."""
         changes = find_changes(self.record, {"hardware": describe_machine(device), "versions": _versions()})
