@@ -251,10 +251,11 @@ def read_run(path: Path) -> None:
 
 
 def read_points(path: Path) -> None:
-    """Points of a run."""
-    folder = RunFolder(path.parent, {})
-    points = folder.read_points(path.stem)
-    assert all(isinstance(point, dict) for point in points)
+    """Points of a run, and what is made of them."""
+    folder = RunFolder.open(path.parent)
+    points = folder.read_metrics()
+    if folder.kind == "lstm":
+        max(points, key=lstm_training.rank, default=None)
 
 
 def small_state() -> TrainingState:
