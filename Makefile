@@ -66,7 +66,7 @@ quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/
 soak: setup  ## train both networks for 10 000 updates and see that neither memory nor files grow (minutes)
 	SOAK_STEPS=10000 $(BIN)/python -m pytest tests/test_long_runs.py
 
-fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (hours; resumes; FUZZ=png reads but these)
+fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (an hour of processor time; resumes; FUZZ=png reads but these)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)

@@ -37,6 +37,7 @@ from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.lstm.training import train
 from reviver.mnist import read_idx
+from reviver.parquet import _Compact, read_sizes
 from reviver.runs.checkpoint import load_networks
 from reviver.runs.folder import RunFolder
 from reviver.tensors import read_header, read_tensors
@@ -476,6 +477,130 @@ def test_a_parquet_page_that_lies_about_its_size_is_told(tmp_path: Path) -> None
             path.write_bytes(content[:begin] + lie + content[end:])
             with pytest.raises(DataError, match=r"set\.parquet: it cannot be read \(.+\); check or replace the file"):
                 read_sequences(path)
+
+
+def test_size_statistics_that_contradict_each_other_end_in_an_error() -> None:
+    """In this file the highest definition level is changed: pyarrow 26 ends the process if asked to describe a column."""
+    path = Path(__file__).parent / "golden" / "size_statistics.parquet"
+    with pytest.raises(DataError, match=r"it cannot be read \(Definition level histogram size mismatch.*\); check"):
+        read_sequences(path)
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the pages of a Parquet file fails."""
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+
+
+def zigzag(number: int, length: int = 0) -> bytes:
+    """A whole number as Thrift writes it, in `length` bytes if that is more than it needs."""
+    coded, result = number << 1, bytearray()
+    while coded or len(result) < max(length, 1):
+        result.append(coded & 127 | 128)
+        coded >>= 7
+    result[-1] &= 127
+    return bytes(result)
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("codec", ["zstd", "brotli"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("is_honest", [True, False])
+def test_parquet_pages_that_unpack_to_far_more_than_the_file_are_refused(
+    codec: str, version: str, is_honest: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "set.parquet"
+    table = pa.table({"sequence": ["0 " * 30_000_000], "label": ["a"]})
+    pq.write_table(table, path, use_dictionary=False, compression=codec, data_page_version=version)
+    content = path.read_bytes()
+    assert len(content) < 30_000
+    if not is_honest:
+        footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        size = zigzag(pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size)
+        assert content[footer:].count(b"\x16" + size) == 1
+        path.write_bytes(content[:footer] + content[footer:].replace(b"\x16" + size, b"\x16" + zigzag(9, len(size))))
+        assert pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size == 9
+    with pytest.raises(
+        DataError, match=r"cannot be read \(its pages claim 6\d{7} bytes, more than 1032 times its size\)"
+    ):
+        read_sequences(path)
+
+
+@pytest.mark.usefixtures("unread")
+def test_a_parquet_row_of_a_number_repeated_millions_of_times_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    pq.write_table(pa.table({"sequence": [np.zeros(3_000_000, np.int8)], "label": ["a"]}), path)
+    content = path.read_bytes()
+    assert len(content) < 10_000
+    with pytest.raises(DataError, match=r"its pages claim 240000\d\d bytes, more than 1032 times its size"):
+        read_sequences(path)
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    count = zigzag(3_000_000)
+    path.write_bytes(content[:footer] + content[footer:].replace(count, zigzag(9, len(count))))
+    with pytest.raises(DataError, match=r"a page claims \d+ values where the column has 9 more"):
+        read_sequences(path)
+
+
+def test_sizes_of_pages_are_those_that_pyarrow_knows(tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    texts = [" ".join(map(str, range(row % 50))) for row in range(20_000)]
+    for options in ({}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"compression": "none"}):
+        pq.write_table(
+            pa.table({"a": texts, "b": [[1.0, 2.0]] * 20_000}),
+            path,
+            row_group_size=7000,
+            data_page_size=9000,
+            **options,
+        )
+        metadata = pq.ParquetFile(path).metadata
+        columns = [[metadata.row_group(group).column(place) for group in range(3)] for place in range(2)]
+        for place, chunks in enumerate(columns):
+            with path.open("rb") as file:
+                sizes = read_sizes(file, {place})
+            assert sizes.numbers == sum(chunk.num_values for chunk in chunks)
+            claimed = sum(chunk.total_uncompressed_size for chunk in chunks)  # with the headers
+            assert 0.8 * claimed < sizes.unpacked < claimed
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "it is cut off"),
+        (b"\x15", "it is cut off"),
+        (b"\x18\xff\xff\xff\x01", "it is cut off"),
+        (b"\x19\xfc" + b"\xff" * 8 + b"\x01", "it is cut off"),
+        (b"\x15\x00\x05\x02\x02\x00", "its description has a field twice"),
+        (b"\x15" + b"\x80" * 8 + b"\x02\x00", "more than 32 bits"),
+        (b"\x16" + b"\x80" * 10 + b"\x02\x00", "more than 64 bits"),
+        (b"\x1c" * 30, "it is deeper than 20 levels"),
+        (b"\x19\x19" * 60, "it is deeper than 20 levels"),
+        (b"\x1b\x00", "unknown kind"),
+    ],
+)
+def test_a_damaged_description_in_a_parquet_file_is_told(content: bytes, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        _Compact(content).read_struct()
+
+
+@pytest.mark.parametrize(
+    ("page", "problem"),
+    [
+        (b"\x15\x00\x15\x02\x15\x02\x00", "field 5 of its description is missing or of another kind"),
+        (b"\x15\x00\x16\x02\x15\x02\x00", "field 2 of its description is missing or of another kind"),
+        (b"\x15\x00\x15\x01\x15\x02\x00", "the size of a page is negative"),
+        (b"\x15\x04\x15\x02\x15\x02\x4c\x15\x04\x00\x00", "a dictionary claims more values than it has bytes"),
+        (b"\x15\x02\x15\x00\x15\x00\x00" * 100_001, "it has more than 100000 pages"),
+        (b"\x15\x02\x15\x00\x15\xfe\xff\xff\xff\x0f\x00", r"a page begins at byte 21\d{8} of \d\d"),
+        (b"\x18\xff\xff\x03" + b"x" * 65535 + b"\x00", "field 1 of its description is missing"),  # a long header
+    ],
+)
+def test_a_damaged_header_of_a_parquet_page_is_told(page: bytes, problem: str) -> None:
+    chunk = b"\x56\x0e\x46\x08\x00"  # 7 values, the first page at byte 4
+    footer = b"\x49\x1c\x19\x1c\x3c" + chunk + b"\x00\x00\x00"
+    file = io.BytesIO(b"PAR1" + page + footer + struct.pack("<I", len(footer)) + b"PAR1")
+    with pytest.raises(ValueError, match=problem):
+        read_sizes(file, {0})
+    assert read_sizes(file, {1}) == (0, 0)
 
 
 # Archives of arrays

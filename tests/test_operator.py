@@ -19,6 +19,7 @@ from reviver.errors import ConfigError, DataError
 from reviver.lstm import native, operator
 from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
 from reviver.lstm.precision import rounded, rounded_linear
+from reviver.native import NativeError, is_private
 
 needs_operator = pytest.mark.skipif(not operator.available(), reason="no native operator on this machine")
 
@@ -480,3 +481,41 @@ def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, cap
     with caplog.at_level(logging.WARNING):
         assert native.OPERATOR.find() is None
     assert len(caplog.records) == 1
+
+
+@needs_operator
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
+def test_a_cache_that_others_may_write_to_is_refused(mode, tmp_path, monkeypatch, caplog):
+    folder = tmp_path / "cache"
+    native.OPERATOR.build(folder)
+    folder.chmod(mode)
+    monkeypatch.setenv("REVIVER_CACHE", str(folder))
+    monkeypatch.setattr(native.OPERATOR, "_load", None)
+    with caplog.at_level(logging.WARNING):
+        assert native.OPERATOR.find() is None
+    (record,) = caplog.records
+    assert f"{folder} belongs to another user or others may write to it" in record.getMessage()
+
+
+@needs_operator
+def test_a_cache_of_another_user_is_refused(tmp_path, monkeypatch):
+    assert is_private(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    is_roots = tmp_path.stat().st_uid == 0
+    assert is_private(tmp_path) == is_roots
+    if is_roots:  # then it can be given to another
+        os.chown(tmp_path, 12345, -1)
+    with pytest.raises(NativeError, match="belongs to another user"):
+        native.OPERATOR.build(tmp_path)
+
+
+@needs_operator
+def test_a_library_that_others_may_have_written_is_made_anew(tmp_path):
+    native.OPERATOR.build(tmp_path)
+    (library,) = tmp_path.glob("*.so")
+    assert library.stat().st_mode & 0o777 == 0o700
+    first = library.stat().st_ino
+    library.chmod(0o777)
+    native.OPERATOR.build(tmp_path)
+    assert library.stat().st_ino != first
+    assert library.stat().st_mode & 0o777 == 0o700

@@ -267,8 +267,9 @@ def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path
     assert gather_gan(tmp_path / "gan").judgement is None
 
 
-FLOOR = {"fid": 3.5, "precision": 0.93, "recall": 0.9, "coverage": 0.71, "spacing": 9.8}
-POINT = {
+OTHERS = {"kid": 0.1, "density": 0.9, "class_kl": 0.2}
+FLOOR = OTHERS | {"fid": 3.5, "precision": 0.93, "recall": 0.9, "coverage": 0.71, "spacing": 9.8}
+POINT = OTHERS | {
     "fid": 612.3,
     "fid_ratio": 174.9,
     "precision": 0.99,
@@ -277,7 +278,15 @@ POINT = {
     "spacing": 0.2,
     "floor": FLOOR,
 }
-POINT |= {"n": 2000, "extractor": "reviver digit classifier", "extractor_sha256": "48f37b9f" * 8}
+POINT |= {
+    "step": 1,
+    "k": 5,
+    "data": "mnist",
+    "classes": [0.1] * 10,
+    "n": 2000,
+    "extractor": "reviver digit classifier",
+    "extractor_sha256": "48f37b9f" * 8,
+}
 
 
 def points_of(*warnings: str | None) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Run folders, files, checkpoints and random streams: whole or not at all, and damage is told."""
 
+import contextlib
 import errno
 import json
 import os
@@ -205,20 +206,20 @@ def write_points(folder: RunFolder, *points: dict[str, Any]) -> PointsWriter:
 
 
 def test_metrics_come_back_as_they_were_written(folder: RunFolder) -> None:
-    assert folder.read_metrics() == []
+    assert folder.read_points("metrics") == []
     points = [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 1e-300, "note": "größer"}]
     assert write_points(folder, *points).counts == {"metrics": 2}
-    assert folder.read_metrics() == points
+    assert folder.read_points("metrics") == points
     writer = write_points(folder, {"step": 3, "loss": 1.0})
     assert writer.counts == {"metrics": 3}
-    assert folder.read_metrics() == [*points, {"step": 3, "loss": 1.0}]
+    assert folder.read_points("metrics") == [*points, {"step": 3, "loss": 1.0}]
     assert list((folder.path / "tensorboard").glob("events.out.tfevents.*"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_json_cannot_hold_become_null(value: float, folder: RunFolder) -> None:
     write_points(folder, {"step": 1, "loss": value})
-    assert folder.read_metrics() == [{"step": 1, "loss": None}]
+    assert folder.read_points("metrics") == [{"step": 1, "loss": None}]
 
 
 @pytest.mark.parametrize("torn", ["{", '{"step": 3, "lo', '{"step": 3}', "\0\0\0", "ÿ"])
@@ -226,16 +227,67 @@ def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
     write_points(folder, {"step": 1}, {"step": 2})
     with folder.points_path("metrics").open("a") as file:
         file.write(torn)
-    assert folder.read_metrics() == [{"step": 1}, {"step": 2}]
+    assert folder.read_points("metrics") == [{"step": 1}, {"step": 2}]
     folder.keep_points("metrics", 2)
     write_points(folder, {"step": 3})
-    assert folder.read_metrics() == [{"step": 1}, {"step": 2}, {"step": 3}]
+    assert folder.read_points("metrics") == [{"step": 1}, {"step": 2}, {"step": 3}]
 
 
 @pytest.mark.parametrize("damaged", ["{", "", "3", "[1]", "[" * 100_000, "\0"])
 def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
     folder.points_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 2 is damaged; remove that line or train again"):
+        folder.read_points("metrics")
+
+
+SCORES = dict.fromkeys(("fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing"), 0.5)
+NAMES = {"data": "mnist", "extractor": "some", "extractor_sha256": "0" * 64}
+LSTM_COUNTS = {"step": 3, "epoch": 1, "sequences": 48}
+GAN_LOSSES = {"generator_loss": None, "discriminator_loss": 0.7}
+LINES: dict[str, dict[str, Any]] = {
+    "lstm": dict.fromkeys(("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"), 0.1)
+    | LSTM_COUNTS,
+    "gan": {"step": 2, "epoch": 0.5, "probability_real": 0.6, "probability_fake": 1, **GAN_LOSSES},
+    "scores": {"step": 2, "epoch": 1, "n": 9, "k": 5, "classes": [1.0], "fid_ratio": None, "warning": None, **NAMES},
+}
+LINES["scores"] |= SCORES | {"floor": SCORES}
+LINES["lstm"]["seconds"] = LINES["gan"]["seconds"] = 0.4
+FOREIGN = (None, True, "1", [], {}, -1, 0.5, [None], {"fid": 1})
+
+
+def read(folder: RunFolder, name: str) -> list[dict[str, Any]]:
+    return folder.read_scores() if name == "scores" else folder.read_metrics()
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> None:
+    name, point = "scores" if case == "scores" else "metrics", LINES[case]
+    folder.record |= {"kind": "lstm" if case == "lstm" else "gan"}
+    path = folder.points_path(name)
+    path.write_text(json.dumps(point) + "\n")
+    assert read(folder, name) == [point]
+    for key in point:
+        path.write_text(f"{json.dumps(point)}\n{json.dumps({one: point[one] for one in point if one != key})}\n")
+        with pytest.raises(
+            RunFolderError, match=rf"{name}\.jsonl: line 2 has no {key}; remove that line or train again"
+        ):
+            read(folder, name)
+        problems = []
+        for foreign in FOREIGN:
+            path.write_text(json.dumps(point | {key: foreign}) + "\n")
+            with contextlib.suppress(RunFolderError):
+                read(folder, name)
+                continue
+            with pytest.raises(RunFolderError, match=rf"{name}\.jsonl: line 1 has {key} .*, which is not .*; remove"):
+                read(folder, name)
+            problems.append(foreign)
+        assert len(problems) >= 5, f"{key}: only {problems} are refused"
+
+
+def test_a_line_of_a_growing_run_must_say_its_length(folder: RunFolder) -> None:
+    folder.record["config"] = {"grow": True}
+    folder.points_path("metrics").write_text(json.dumps(LINES["lstm"]) + "\n")
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 1 has no length; "):
         folder.read_metrics()
 
 
@@ -243,7 +295,7 @@ def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder)
 def test_keep_points_cuts_what_came_after(count: int, folder: RunFolder) -> None:
     write_points(folder, {"step": 1}, {"step": 2}, {"step": 3})
     folder.keep_points("metrics", count)
-    assert [point["step"] for point in folder.read_metrics()] == [1, 2, 3][:count]
+    assert [point["step"] for point in folder.read_points("metrics")] == [1, 2, 3][:count]
     assert not leftovers(folder.path)
 
 
@@ -824,7 +876,7 @@ def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
         session.log(epoch=1, loss=0.5)
         session.save()
     assert RunFolder.open(folder.path).status == "finished"
-    (point,) = folder.read_metrics()
+    (point,) = folder.read_points("metrics")
     assert (point["step"], point["epoch"], point["loss"]) == (2, 1, 0.5)
 
     def stopped_run() -> None:
@@ -883,7 +935,7 @@ def test_scores_are_points_in_a_file_of_their_own_and_kept_as_the_metrics_are(fo
     assert [point["fid"] for point in folder.read_points("scores")] == [3.5, 2.5]
     with training_session(folder, state, **session_of) as session:
         assert folder.read_points("scores") == [{"step": 2, "fid": 3.5, "floor": {"fid": 2.0}}]
-        assert len(folder.read_metrics()) == 1
+        assert len(folder.read_points("metrics")) == 1
         session.log_scores(fid=2.25)
         session.save()
     assert [point["fid"] for point in folder.read_points("scores")] == [3.5, 2.25]

@@ -1,12 +1,15 @@
 """Scores: right by other people's code, the same twice and in any chunks, sensible on a real case, cached, undisturbing."""
 
 import dataclasses
+import hashlib
 import json
 import random
 import re
 import shlex
+import shutil
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,15 @@ from reviver import cache
 from reviver.cli import main
 from reviver.errors import ConfigError, DataError
 from reviver.gan import distances, reference
+from reviver.gan.classifier import DigitClassifier
 from reviver.gan.extractor import Extractor
 from reviver.gan.images import ImageSet, from_pixels, load_mnist
 from reviver.gan.presets import GANConfig
 from reviver.gan.reference import Comparison, Reference, choose_data, class_shares, load_reference
 from reviver.gan.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
+from reviver.gan.train_classifier import save_classifier
 from reviver.gan.training import build_networks, build_optimizers, train, train_step
+from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
 
 N = 150
@@ -502,6 +508,33 @@ def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> Non
     code, _, err = run(f"gan score digits --n {N}")
     assert code == 2
     assert err == "reviver: error: data: mnist has changed since this run learned it; put the old images back\n"
+
+
+def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(workspace)
+    shutil.copy("own.safetensors", "looks.safetensors")
+    config = GANConfig(data="idx", epochs=2, batch_size=300, score_every=0, extractor="looks.safetensors")
+    folder = train(replace(config, epochs=1), "followed", device="cpu")
+    noted = folder.record["extractor_sha256"]
+    assert noted == hashlib.sha256(Path("own.safetensors").read_bytes()).hexdigest()
+    train(config, "followed", device="cpu", resume=True)
+    save_classifier(DigitClassifier(10), Path("looks.safetensors"))
+    for command in ("gan score followed --n 60", "gan interpolate followed --measure"):
+        assert main(shlex.split(command)) == 2
+        assert capsys.readouterr().err == (
+            "reviver: error: extractor: looks.safetensors is not the file that this run noted; put that one back, or name "
+            "one with --extractor\n"
+        )
+    with pytest.raises(
+        DataError, match=r"^extractor: 'looks\.safetensors' has changed since this run began; put the old"
+    ):
+        train(replace(config, epochs=3), "followed", device="cpu", resume=True)
+    assert main(shlex.split("gan score followed --extractor own.safetensors --n 60 --json")) == 0
+    assert json.loads(capsys.readouterr().out)["extractor_sha256"] == noted
+    folder = RunFolder.open("followed")
+    del folder.record["extractor_sha256"]  # as a stranger might, who names any file
+    folder.save_record()
+    assert main(shlex.split("gan score followed --n 60")) == 2
 
 
 def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any) -> None:

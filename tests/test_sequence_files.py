@@ -193,6 +193,16 @@ def test_a_bad_csv_file_is_told(case: str, tmp_path: Path) -> None:
     assert csv.field_size_limit() == before
 
 
+@pytest.mark.parametrize("separator", [" ", ",", " , ", "\n", "\u2003"])
+def test_a_long_field_is_read_as_a_short_one(separator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = separator.join(map(str, range(200)))
+    whole = list(sequence_files._parts(text))
+    for piece in (1, 2, 3, 7, 100):
+        monkeypatch.setattr(sequence_files, "PIECE", piece)
+        assert list(sequence_files._parts(text)) == whole
+        assert list(sequence_files._parts(",,1,,,2,")) == ["", "", "1", "", "", "2", ""]
+
+
 # Parquet
 
 

@@ -326,9 +326,9 @@ def gan_interpolate(request: Request) -> None:
     if files.count(None) == 1:
         raise ConfigError("from_image: needs to_image beside it, and the other way round; give both or none")
     images = None if None in files else (Path(files[0]), Path(files[1]))
-    extractor, path = None, options.extractor or run.config.extractor
+    extractor, (path, noted) = None, find_extractor(run, options.extractor)
     if options.measure or path:
-        extractor = choose_extractor(run.config.data, run.generator.image_shape, path)
+        extractor = choose_extractor(run.config.data, run.generator.image_shape, path, noted)
     classifier = None if extractor is None else extractor.classifier
     walk = draw_interpolation(run, options["from"], options.to, options.steps, options.path, seed, images, classifier)
     result = {"out": options.out, "path": options.path, "seed": seed}
@@ -386,9 +386,9 @@ def gan_score(request: Request) -> None:
     run = open_gan(request)
     seed = run.config.seed if options.seed is None else options.seed
     check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
-    path = options.extractor or run.config.extractor
+    path, noted = find_extractor(run, options.extractor)
     learned = run.folder.record.get("data", {}).get("sha256")
-    extractor, train, test = choose_data(run.config.data, run.generator.image_shape, path, learned)
+    extractor, train, test = choose_data(run.config.data, run.generator.image_shape, path, learned, noted)
     check_size("n", options.n, train)
     reference = load_reference(options.n, extractor, train, test)
     images, z = draw_samples(run.generator, options.n, seed)
@@ -486,6 +486,13 @@ def open_gan(request: Request) -> "GANRun":
     from reviver.runs.folder import RunFolder
 
     return load_gan(RunFolder.open(request.options.run, "gan"), device=request.options.device)
+
+
+def find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:
+    """The path of the extractor that is given, or else of the run's, which must have the checksum that comes with it."""
+    if given is not None or run.config.extractor is None:
+        return given, None
+    return run.config.extractor, str(run.folder.record.get("extractor_sha256", "unknown"))
 
 
 def show(request: Request, result: Mapping[str, Any], text: str) -> None:

@@ -3,7 +3,7 @@
 The cache is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. A library is named by a
 hash of all that it depends on: the source, the flags, the compiler's version and the instructions that the
 compiler finds on this CPU. `$CXX` names another compiler, `$REVIVER_CXXFLAGS` adds flags, `REVIVER_NATIVE=0`
-switches all of them off.
+switches all of them off. Whoever can write to the folder can run code: one that is not private is refused.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
@@ -86,7 +87,8 @@ class Native:
         """Return the library from `folder`, compiled first where it is not there or not whole.
 
         Raises:
-            NativeError: if there is no compiler, or it fails, or what it made does not work.
+            NativeError: if there is no compiler, or it fails, or what it made does not work, or the folder is not
+                private.
             OSError: if the folder cannot be written or the library cannot be loaded.
         """
         compiler = shutil.which(os.environ.get("CXX") or "c++")
@@ -98,8 +100,13 @@ class Native:
         key.update(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))  # the compiler's version, the instructions
         path = folder / f"{self.name}-{key.hexdigest()[:32]}.so"
 
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not is_private(folder):
+            raise NativeError(
+                f"{folder} belongs to another user or others may write to it, who could run code as you; chmod go-w your "
+                "own folder, or point REVIVER_CACHE at one"
+            )
         if not _is_whole(path):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _file_lock(folder / "lock"):
                 if not _is_whole(path):  # another process may have made it in the meantime
                     _compile([*command, str(self.source)], path)
@@ -143,6 +150,7 @@ def _compile(command: list[str], path: Path) -> None:
         made, checksum = Path(folder) / "made.so", Path(folder) / "made.sha256"
         _run([*command, "-o", str(made), *_torch_openmp(command)])
         checksum.write_text(hashlib.sha256(made.read_bytes()).hexdigest())
+        made.chmod(0o700)
         made.replace(path)
         checksum.replace(path.with_suffix(".sha256"))
 
@@ -154,9 +162,19 @@ def _torch_openmp(command: list[str]) -> list[str]:
     return [str(path) for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))[:1]]
 
 
+def is_private(path: Path) -> bool:
+    """Whether only we, and root, can write to what lies at `path`."""
+    status = path.stat()
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def _is_whole(path: Path) -> bool:
+    """Whether a library is there as it was made, and nobody else can have made or changed it."""
     try:
-        return path.with_suffix(".sha256").read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+        return (
+            is_private(path)
+            and path.with_suffix(".sha256").read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+        )
     except OSError:
         return False
 

@@ -1,13 +1,17 @@
 """The long job: at least so many damaged files a reader. It goes on where an earlier one ended.
 
-    python -m tests.fuzz [--inputs N] [--anew] [READER ...]
+    python -m tests.fuzz [--inputs N] [--workers N] [--anew] [READER ...]
 
-Counts are kept in docs/measurements/fuzz.json, inputs that something is wrong with in runs/fuzz.
+Several readers are at work at the same time, one for each core. Counts are kept in docs/measurements/fuzz.json, inputs
+that something is wrong with in runs/fuzz.
 """
 
 import json
+import os
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import PIL
@@ -17,6 +21,7 @@ import torch
 import yaml
 
 from benchmarks.measure import machine
+from reviver.runs.files import write_text
 from tests.fuzz.readers import READERS
 from tests.fuzz.supervisor import ROOT, Tally, supervise
 
@@ -41,26 +46,49 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}; default: all")
     parser.add_argument("--inputs", type=int, default=100_000, metavar="N", help="inputs of each reader")
-    parser.add_argument("--anew", action="store_true", help="count from 0")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="default: cores")
+    parser.add_argument("--anew", action="store_true", help="count the inputs of these readers from 0")
     options = parser.parse_args()
     if unknown := set(options.readers) - set(READERS):
         parser.error(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(READERS)}")
     names = options.readers or list(READERS)
-    results = {} if options.anew or not RESULTS.exists() else json.loads(RESULTS.read_text())["readers"]
-    for end in range(ROUND, options.inputs + ROUND, ROUND):
-        for name in names:
-            before = results.get(name, Tally().to_json())
-            span = range(before["inputs"], min(end, options.inputs))
-            if not span:
-                continue
-            tally = supervise({name: span}, KEPT, hang_seconds=HANG_SECONDS)[name]
-            results[name] = _added(before, tally)
-            _save(results)
-            print(_row(name, results[name]), *tally.problems[:10], sep="\n  ", file=sys.stderr, flush=True)
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))["readers"] if RESULTS.exists() else {}
+    for name in names:
+        if options.anew or name not in results:
+            results[name] = Tally().to_json()
+    for name, tally in _rounds({name: results[name]["inputs"] for name in names}, options.inputs, options.workers):
+        results[name] = _added(results[name], tally)
+        _save(results)
+        print(_row(name, results[name]), *tally.problems[:10], sep="\n  ", file=sys.stderr, flush=True)
     print(_row("reader", dict(zip(COUNTS, COUNTS, strict=True)) | {"slowest": "s", "growth": "MB"}))
     for name, result in results.items():
         print(_row(name, result))
     return int(any(result[count] for result in results.values() for count in COUNTS[3:]))
+
+
+def _rounds(counts: dict[str, int], wanted: int, workers: int) -> Iterator[tuple[str, Tally]]:
+    """Read round after round with each reader, from its count of inputs on; yields what came of each as it ends."""
+    counts = dict(counts)
+    running: dict[Future[Tally], str] = {}
+    pool = ThreadPoolExecutor(workers)
+
+    def submit(name: str) -> None:
+        """Put the next round of a reader behind those that wait."""
+        span = range(counts[name], min(counts[name] + ROUND, wanted))
+        if span:
+            running[pool.submit(lambda: supervise({name: span}, KEPT, hang_seconds=HANG_SECONDS)[name])] = name
+
+    try:
+        for name in counts:
+            submit(name)
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                name, tally = running.pop(future), future.result()
+                counts[name] += tally.inputs
+                yield name, tally
+                submit(name)
+    finally:  # Ctrl-C ends the workers too
+        pool.shutdown(cancel_futures=True)
 
 
 def _added(before: dict[str, Any], tally: Tally) -> dict[str, Any]:
@@ -79,7 +107,7 @@ def _save(results: dict[str, Any]) -> None:
         "machine": machine() | VERSIONS,
         "readers": {name: results[name] for name in READERS if name in results},
     }
-    RESULTS.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _row(name: str, result: dict[str, Any]) -> str:

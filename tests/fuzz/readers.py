@@ -251,10 +251,11 @@ def read_run(path: Path) -> None:
 
 
 def read_points(path: Path) -> None:
-    """Points of a run."""
-    folder = RunFolder(path.parent, {})
-    points = folder.read_points(path.stem)
-    assert all(isinstance(point, dict) for point in points)
+    """Points of a run, and what is made of them."""
+    folder = RunFolder.open(path.parent)
+    points = folder.read_metrics()
+    if folder.kind == "lstm":
+        max(points, key=lstm_training.rank, default=None)
 
 
 def small_state() -> TrainingState:
@@ -456,6 +457,11 @@ def read_for_ever(path: Path) -> None:
         time.sleep(3600)
 
 
+def read_without_end(path: Path) -> None:
+    while is_damaged(path):
+        pass
+
+
 def read_and_grow(path: Path) -> None:
     if is_damaged(path):
         np.ones(400 << 17)  # 400 MiB
@@ -472,6 +478,7 @@ FAULTY: Mapping[str, Reader] = MappingProxyType(
         "fails": Reader(prepare_numbers, read_and_fail),
         "crashes": Reader(prepare_numbers, read_and_crash),
         "hangs": Reader(prepare_numbers, read_for_ever),
+        "spins": Reader(prepare_numbers, read_without_end),
     }
 )
 ALL: Mapping[str, Reader] = MappingProxyType({**READERS, **FAULTY})

@@ -1,7 +1,9 @@
 """Runs a worker and watches it: a crash, a hang, growth of memory and any outcome but the two that are right are noted."""
 
 import json
+import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,7 +51,8 @@ class Tally:
 def supervise(spans: Mapping[str, range], kept: Path, *, hang_seconds: float) -> dict[str, Tally]:
     """Let a worker read the inputs in `spans` of each reader; it is replaced if it crashes or hangs.
 
-    An input hangs that has no outcome after `hang_seconds`. Inputs that something is wrong with are saved in `kept`.
+    An input hangs that has no outcome after `hang_seconds`, unless it waits for a processor. Inputs that something is
+    wrong with are saved in `kept`.
     """
     tallies = {name: Tally() for name in spans}
     left = dict(spans)
@@ -91,6 +94,7 @@ def _run_worker(
 
     Raises:
         RuntimeError: if a real file is not read as it should be.
+        KeyboardInterrupt: if Ctrl-C ended the worker.
     """
     jobs = [f"{name}:{span.start}:{span.stop}" for name, span in left.items()]
     command = [sys.executable, "-m", "tests.fuzz.worker", str(home), str(kept), *jobs]
@@ -107,6 +111,8 @@ def _run_worker(
                 advanced = _advanced(left, line["reader"], line["number"] + 1)
                 left.clear()
                 left.update(advanced)
+    if worker.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt
     return f"ended by signal or status {worker.returncode}" if left else None
 
 
@@ -117,12 +123,17 @@ def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dic
     """
     assert worker.stdout is not None
     rest, seconds = b"", START_SECONDS
+    spent: float | None = None
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
         while True:
             if not selector.select(seconds):
-                yield None
-                return
+                before, spent = spent, _processor_seconds(worker.pid)
+                if spent is None or (before is not None and spent - before > SLOW_SECONDS):
+                    yield None
+                    return
+                continue
+            spent = None
             content = worker.stdout.read1(1 << 16)
             if not content:
                 return
@@ -130,6 +141,12 @@ def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dic
             for line in map(json.loads, texts):
                 seconds = START_SECONDS if line.get("is_last") else hang_seconds
                 yield line
+
+
+def _processor_seconds(process: int) -> float | None:
+    """Seconds that a process has had of a processor, if it has or wants one; None if it waits for anything else."""
+    state, *numbers = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return sum(map(int, numbers[10:12])) / os.sysconf("SC_CLK_TCK") if state in "RD" else None
 
 
 def _note(tally: Tally, line: Mapping[str, Any]) -> None:

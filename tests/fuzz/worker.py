@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -50,10 +51,18 @@ def try_one(reader: Reader, folder: Path, name: str, content: bytes, original: b
         path.write_bytes(original)
 
 
-def peak() -> int:
-    """The most memory that this process has had, in KiB. (What getrusage says includes that of the process that started it.)"""
+def memory(which: str) -> int:
+    """The memory of this process in KiB: what it has now (VmRSS), or the most since `forget_peak` (VmHWM).
+
+    What getrusage says includes that of the process that started this one.
+    """
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0])
+    return int(status.partition(f"{which}:")[2].split()[0])
+
+
+def forget_peak() -> None:
+    """Let VmHWM begin anew: an input that takes much is to be noticed after another that took nearly as much, too."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def keep(content: bytes, kept: Path, reader_name: str, number: int, name: str) -> None:
@@ -66,6 +75,7 @@ def main(home: Path, kept: Path, jobs: list[str]) -> None:
     """Do the jobs, one after the other."""
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is no outcome of an input
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable()
@@ -81,14 +91,15 @@ def main(home: Path, kept: Path, jobs: list[str]) -> None:
             real, problem = try_one(reader, folder, name, seeds[name], seeds[name])
             print(json.dumps({"reader": reader_name, "seed": name, "outcome": real, "problem": problem}), file=report)
         gc.collect()
-        before = peak()
         for number in range(int(first), int(end)):
             name, content = choose(reader_name, seeds, number)
+            forget_peak()
+            before = memory("VmRSS")
             started = time.process_time()
             result, problem = try_one(reader, folder, name, content, seeds[name])
             seconds = time.process_time() - started
-            now = peak()
-            if result == "problem" or seconds > SLOW_SECONDS or now - before > MAX_GROWTH * 1024:
+            growth = (memory("VmHWM") - before) // 1024
+            if result == "problem" or seconds > SLOW_SECONDS or growth > MAX_GROWTH:
                 keep(content, kept, reader_name, number, name)
             line = {
                 "reader": reader_name,
@@ -96,11 +107,10 @@ def main(home: Path, kept: Path, jobs: list[str]) -> None:
                 "outcome": result,
                 "problem": problem,
                 "seconds": round(seconds, 4),
-                "growth": (now - before) // 1024,
+                "growth": growth,
                 "is_last": number == int(end) - 1,
             }
             print(json.dumps(line), file=report)
-            before = now
 
 
 if __name__ == "__main__":

@@ -177,17 +177,21 @@ def load_reference(
 
 
 def choose_data(
-    data: str, image_shape: tuple[int, ...], extractor_path: str | None = None, sha256: str | None = None
+    data: str,
+    image_shape: tuple[int, ...],
+    extractor_path: str | None = None,
+    sha256: str | None = None,
+    extractor_sha256: str | None = None,
 ) -> tuple[Extractor, ImageSet, ImageSet]:
     """Return the extractor, the training and the test images that a run on `data` is scored with.
 
-    `sha256` is that of the training images as the run noted it.
+    `sha256` is that of the training images as the run noted it, `extractor_sha256` that of the extractor.
 
     Raises:
         ConfigError: if there is none for such images, said with what can be done.
         DataError: if the extractor or the images cannot be read, or the images are not those that the run learned.
     """
-    extractor = choose_extractor(data, image_shape, extractor_path)
+    extractor = choose_extractor(data, image_shape, extractor_path, extractor_sha256)
     train = load_images(data, image_shape[1])
     if sha256 not in (None, train.sha256):
         raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
@@ -195,12 +199,16 @@ def choose_data(
     return extractor, train, load_test_images(data, image_shape[1])
 
 
-def choose_extractor(data: str, image_shape: tuple[int, ...], path: str | None = None) -> Extractor:
+def choose_extractor(
+    data: str, image_shape: tuple[int, ...], path: str | None = None, sha256: str | None = None
+) -> Extractor:
     """Return what looks at the images of a run on `data`: the digit classifier for MNIST, or that at `path`.
+
+    `sha256` is that of the file at `path` if it must be a certain one.
 
     Raises:
         ConfigError: if there is none for such images, said with what can be done.
-        DataError: if the extractor cannot be read.
+        DataError: if the extractor cannot be read, or is another.
     """
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
@@ -209,6 +217,10 @@ def choose_extractor(data: str, image_shape: tuple[int, ...], path: str | None =
             "--extractor"
         )
     extractor = Extractor.pinned() if path is None else Extractor.read(Path(path))
+    if sha256 not in (None, extractor.sha256):
+        raise DataError(
+            f"extractor: {path} is not the file that this run noted; put that one back, or name one with --extractor"
+        )
     known = extractor.classifier.image_shape
     if known != image_shape:
         raise ConfigError(

@@ -16,6 +16,7 @@ from torch.optim import Adam
 from reviver.config import schedule_factor
 from reviver.errors import DataError
 from reviver.gan.adam import Network, RoundedAdam
+from reviver.gan.extractor import Extractor
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.judgement import judge
@@ -226,6 +227,9 @@ def train(
     data = load_images(config.data, config.size)
     num_classes = count_classes(data) if config.conditional else 0
     watch = open_watch(config, data)
+    extractor = None
+    if config.extractor is not None:  # noted even if it is not needed while training: later scores must be by the same
+        extractor = Extractor.read(Path(config.extractor)) if watch is None else watch.extractor
     generator, discriminator = build_networks(config, data.image_shape, num_classes)
     generator.to(chosen_device)
     discriminator.to(chosen_device)
@@ -243,6 +247,8 @@ def train(
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
     folder.note_data(describe_data(data, num_classes), "images")
+    if extractor is not None:
+        folder.note_extractor(extractor.sha256)
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
     description = f"GAN {data.name}"

@@ -210,6 +210,8 @@ def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
     if folder.status != "finished" or folder.record["config"] != asdict(config) or "measured" not in folder.record:
         return None
     points = folder.read_metrics()
+    if not points:
+        return None
     return Outcome(
         **asdict(cell),
         accuracy=folder.record["measured"]["accuracy"],

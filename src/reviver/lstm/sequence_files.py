@@ -10,12 +10,13 @@ import array
 import csv
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.sequences import SHOWN, SequenceTable, listed
 from reviver.npz import npz_names, read_npz
+from reviver.parquet import read_sizes
 from reviver.runs.files import replacing
 from reviver.untrusted import open_file, shown
 
@@ -35,13 +37,17 @@ MAX_NPZ_SIDE = 1 << 30
 MAX_ROWS = 10_000_000
 MAX_FIELD = 1 << 24
 """Characters of one field of a CSV file: a sequence of some two million numbers."""
+PIECE = 1 << 16
+"""Characters of a long field that are split into numbers at a time."""
 MAX_ROW_EXCESS = 1 << 20
 """So many characters more a row of a CSV file may have, over all its columns and lines."""
 MAX_COLUMNS = 10_000
 MAX_LABEL = 200
 """Characters of one label."""
-PARQUET_ROWS, PARQUET_NUMBERS = 4096, 1 << 22
-"""A Parquet file is read so many rows, and about so many numbers, at a time."""
+PARQUET_ROWS, PARQUET_BYTES = 4096, 1 << 25
+"""A Parquet file is read so many rows, and about so many bytes, at a time."""
+PARQUET_SMALL, PARQUET_RATIO = 1 << 22, 1032
+"""It may take so many bytes whatever its own size is, and so many times its size, as deflate can give, besides."""
 PARQUET_LIMITS: Mapping[str, int] = MappingProxyType(
     {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
 )
@@ -160,16 +166,16 @@ class _Rows:
         text = text.strip()
         if text.startswith("[") and text.endswith("]"):
             text = text[1:-1].strip()
-        numbers: list[float] = []
+        numbers = np.empty(0)
         try:
             if "_" in text:  # which float() reads over
                 raise ValueError
-            numbers = list(map(float, text.split(",") if "," in text else text.split()))
+            numbers = np.fromiter(map(float, _parts(text)), np.float64)
         except ValueError:
             if text:
                 self.problem(row, _first_bad_number(text), NUMBERS)
         with np.errstate(all="ignore"):  # what is too large becomes infinite, and is told with the infinite
-            self.numbers.frombytes(np.array(numbers, dtype=np.float32).tobytes())
+            self.numbers.frombytes(numbers.astype(np.float32).tobytes())
         self.end(row, len(numbers), is_empty=not text)
 
     def end(self, row: int, count: int, *, is_empty: bool) -> None:
@@ -247,8 +253,7 @@ def _not_finite(number: float, where: str) -> str:
 
 def _first_bad_number(text: str) -> str:
     """Why a text is no list of numbers."""
-    parts = text.split(",") if "," in text else text.split()
-    for step, part in enumerate(parts, 1):
+    for step, part in enumerate(_parts(text), 1):
         if not part.strip():
             return f"there is nothing at step {step}, between two commas"
         try:
@@ -258,6 +263,22 @@ def _first_bad_number(text: str) -> str:
         except ValueError:
             return f"{shown(part.strip())} at step {step} is no number"
     return "the numbers cannot be read"
+
+
+def _parts(text: str) -> Iterable[str]:
+    """The parts of a text between commas if it has any, else between blanks."""
+    separator = "," if "," in text else None
+    return text.split(separator) if len(text) <= PIECE else chain.from_iterable(_split_pieces(text, separator))
+
+
+def _split_pieces(text: str, separator: str | None) -> Iterator[list[str]]:
+    """Split a long text piece by piece: its parts, as texts of their own, take fifty times as much memory as it does."""
+    ends = re.compile(separator or r"\s")
+    start = 0
+    while found := ends.search(text, start + PIECE):
+        yield text[start : found.start()].split(separator)
+        start = found.end()
+    yield text[start:].split(separator)
 
 
 def _check_size(path: Path, rows: int, steps: int, channels: int) -> None:
@@ -411,7 +432,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
     rows = _Rows(path, "row index {}")
     try:
         with open_file(path) as file, pq.ParquetFile(file, **PARQUET_LIMITS) as parquet:
-            size = _check_parquet(path, parquet, columns)
+            size = _check_parquet(path, file, parquet, columns)
             texts = [name for name in columns if _is_text(parquet.schema_arrow.field(name).type)]
         # A text that is repeated takes little in the file; it is to take no more in memory.
         with open_file(path) as file, pq.ParquetFile(file, read_dictionary=texts, **PARQUET_LIMITS) as parquet:
@@ -428,8 +449,8 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
     return rows.table(labelled=len(columns) > 1)
 
 
-def _check_parquet(path: Path, parquet: Any, columns: Sequence[str]) -> int:
-    """Look at names, kinds and claimed sizes before any data is read; return how many rows to read at a time."""
+def _check_parquet(path: Path, file: BinaryIO, parquet: Any, columns: Sequence[str]) -> int:
+    """Look at names, kinds and the sizes of all pages before any is read; return how many rows to read at a time."""
     import pyarrow.types as kinds
 
     schema = parquet.schema_arrow
@@ -447,21 +468,20 @@ def _check_parquet(path: Path, parquet: Any, columns: Sequence[str]) -> int:
             raise DataError(
                 f"{path}: column {shown(columns[1])} holds {shown(str(kind))}; give labels as text or whole numbers"
             )
-    metadata = parquet.metadata
-    _check_size(path, metadata.num_rows, 1, 1)
-    size = numbers = 0
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            column = metadata.row_group(group).column(place)
-            if column.path_in_schema.split(".")[0] in columns or column.path_in_schema in columns:
-                size += max(column.total_uncompressed_size, 0)
-                numbers += max(column.num_values, 0)
-    if max(size, 4 * numbers) > MAX_BYTES:
+    count = int(parquet.metadata.num_rows)
+    _check_size(path, count, 1, 1)
+    leaves = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
+    wanted = {place for place, leaf in enumerate(leaves) if leaf in columns or leaf.split(".")[0] in columns}
+    sizes = read_sizes(file, wanted)
+    if max(sizes.unpacked, 4 * sizes.numbers) > MAX_BYTES:
         raise DataError(
-            f"{path}: the columns {' and '.join(map(shown, columns))} take {max(size, 4 * numbers) / 2**30:.3g} GiB, "
-            f"more than {MAX_BYTES / 2**30:.3g} GiB; give fewer rows"
+            f"{path}: the columns {' and '.join(map(shown, columns))} take "
+            f"{max(sizes.unpacked, 4 * sizes.numbers) / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; give fewer rows"
         )
-    return max(1, min(PARQUET_ROWS, PARQUET_NUMBERS * int(metadata.num_rows) // max(numbers, 1)))
+    takes = max(sizes.unpacked, 8 * sizes.numbers)
+    if takes > PARQUET_SMALL + PARQUET_RATIO * file.seek(0, 2):
+        raise ValueError(f"its pages claim {takes} bytes, more than {PARQUET_RATIO} times its size")
+    return max(1, min(PARQUET_ROWS, PARQUET_BYTES * count // max(takes, 1)))
 
 
 def _is_text(kind: Any) -> bool:

@@ -33,6 +33,7 @@ from reviver.runs.devices import describe_machine
 from reviver.runs.events import EventFile
 from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
+from reviver.runs.points import facts_of, find_lack
 from reviver.runs.sameness import describe_changes, find_changes
 from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out, shown
 
@@ -182,6 +183,21 @@ class RunFolder:
                 "resume, or start in a new --out"
             )
 
+    def note_extractor(self, sha256: str) -> None:
+        """Write down which file looks at the samples of a new run, or see that a resumed one goes on with the same.
+
+        Raises:
+            DataError: if it is another than the run began with.
+        """
+        noted = self.record.get("extractor_sha256")
+        if noted is None:
+            self.save_record(extractor_sha256=sha256)
+        elif noted != sha256:
+            raise DataError(
+                f"extractor: {self.record['config']['extractor']!r} has changed since this run began; put the old file "
+                "back to resume, or start in a new --out"
+            )
+
     def note_machine(self, device: torch.device) -> None:
         """Warn and write down if a resumed run goes on where its bits may come out otherwise than where it began."""
         changes = find_changes(self.record, {"hardware": describe_machine(device), "versions": _versions()})
@@ -201,15 +217,27 @@ class RunFolder:
         self.save_record(status=status, updated=_now(), **changes)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All points of the metrics, see `read_points`."""
-        return self.read_points("metrics")
+        """All points of the metrics, see `read_points`; each says what one of this kind of run must.
+
+        Raises:
+            RunFolderError: if one does not, or is damaged.
+        """
+        return self._read_checked("metrics")
 
     def read_scores(self) -> list[dict[str, Any]]:
-        """All points of the scores that were taken while training, see `read_points`."""
-        return self.read_points("scores")
+        """All points of the scores that were taken while training, see `read_metrics`."""
+        return self._read_checked("scores")
+
+    def _read_checked(self, name: str) -> list[dict[str, Any]]:
+        points = self.read_points(name)
+        facts = facts_of(self.record, name)
+        for number, point in enumerate(points, 1):
+            if lack := find_lack(point, facts):
+                raise RunFolderError(f"{self.points_path(name)}: line {number} {lack}; remove that line or train again")
+        return points
 
     def read_points(self, name: str) -> list[dict[str, Any]]:
-        """All points of a file; a last line that a crash tore is left out.
+        """All points of a file, whatever they say; a last line that a crash tore is left out.
 
         Raises:
             RunFolderError: if another line is damaged.
