@@ -60,8 +60,8 @@ def check_loads(path: Path) -> None:
     if not (path / "run.json").exists():
         return
     folder = RunFolder.open(path)
-    folder.read_metrics()
-    folder.read_scores()
+    folder.read_points("metrics")
+    folder.read_points("scores")
     for which in ("last", "best"):
         if (folder.checkpoints / f"{which}.json").exists():
             load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)
