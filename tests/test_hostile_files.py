@@ -432,6 +432,7 @@ SETTINGS = {
     "an alias of itself": ("length: &a [*a]\n", "is neither YAML nor JSON .it has an alias"),
     "code": ('length: !!python/object/apply:os.system ["touch was-run"]\n', "is neither YAML nor JSON .*could not determine"),
     "a name": ("length: !!python/name:os.system\n", "is neither YAML nor JSON"),
+    "a time that is none": ("input: !!timestamp x\n", "is neither YAML nor JSON"),
     "a tag that does not fit": ("grow: !!bool perhaps\n", "is neither YAML nor JSON"),
     "deep": ("length: " + "[" * 30_000, "is neither YAML nor JSON"),
     "deep JSON": ('{"length": ' + '{"a":' * 5000, "is neither YAML nor JSON"),
@@ -458,6 +459,15 @@ def test_a_hostile_settings_file_is_told(case: str, tmp_path: Path, monkeypatch:
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 2000
     assert not (tmp_path / "was-run").exists()
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "!!bool perhaps", "!!int x"])
+def test_a_value_that_looks_like_a_tag_is_text(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "build_parser", lambda _: BUILT())
+    path = tmp_path / "a.yaml"
+    path.write_text(json.dumps({"data": value}))
+    for given in (["--data", value], ["--config", str(path)]):
+        assert parse(["gan", "train", *given]).given["data"] == value
 
 
 # Parquet

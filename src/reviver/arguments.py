@@ -13,7 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader, set_parsing_settings
+from yaml import YAMLError
 
 import reviver
 from reviver.config import MAX_VALUE, check_flag, choose_preset, override
@@ -56,6 +57,7 @@ class Request:
 def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     """Build the whole parser; `arguments` are looked at only for a --preset, whose values --help then shows."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    set_loader("yaml", _load_value, (YAMLError,))
     parser = _new_parser(
         "Train, measure and draw an LSTM written out gate by gate and a fully connected GAN.",
         "reviver report                          train both and write report/report.html and .pdf\n"
@@ -453,6 +455,23 @@ def _with_checkpoint(parser: ArgumentParser) -> ArgumentParser:
 def _with_seed(parser: ArgumentParser) -> ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="Seed of the noise; by default the run's.")
     return parser
+
+
+def _load_value(text: str) -> Any:
+    """Read a value as YAML.
+
+    Raises:
+        YAMLError: if it is none, also where PyYAML raises KeyError, AttributeError ... for a tag that does not fit.
+    """
+    try:
+        return _load_yaml(text)
+    except YAMLError:
+        raise
+    except Exception as error:
+        raise YAMLError(f"{text!r} is no YAML: {error}") from error
+
+
+_load_yaml = get_loader("yaml")
 
 
 def _with_common_options(parser: ArgumentParser) -> ArgumentParser:
