@@ -44,6 +44,13 @@ def gradients(copies: nn.Module, count: int) -> Iterator[list[Tensor]]:
         ]
 
 
+def update(optimizer: RoundedAdam[nn.Module], found: list[Tensor]) -> None:
+    """Make one update by the gradients `found`."""
+    for mine, gradient in zip(optimizer.rounded.parameters(), found, strict=True):
+        mine.grad = gradient
+    optimizer.step()
+
+
 @pytest.mark.parametrize("beta1", [0.0, 0.5])
 def test_updates_are_those_of_torch(way: str, beta1: float) -> None:
     ours, theirs = network(), network()
@@ -68,9 +75,7 @@ def test_copies_are_the_weights_rounded(way: str) -> None:
     ours = network()
     optimizer = RoundedAdam(ours, lr=0.01, betas=(0.5, 0.999))
     for found in gradients(optimizer.rounded, 3):
-        for mine, gradient in zip(optimizer.rounded.parameters(), found, strict=True):
-            mine.grad = gradient
-        optimizer.step()
+        update(optimizer, found)
         for mine, weight in zip(optimizer.rounded.parameters(), ours.parameters(), strict=True):
             assert torch.equal(mine, weight.to(mine.dtype))
 
@@ -113,17 +118,13 @@ def test_an_update_continues_from_a_saved_state(way: str) -> None:
     for number, found in enumerate(steps):
         if number == 2:
             saved = copy.deepcopy((ours.state_dict(), optimizer.state_dict()))
-        for mine, gradient in zip(optimizer.rounded.parameters(), found, strict=True):
-            mine.grad = gradient
-        optimizer.step()
+        update(optimizer, found)
     again = network()
     resumed = RoundedAdam(again, lr=0.01, betas=(0.5, 0.999))
     again.load_state_dict(saved[0])
     resumed.load_state_dict(saved[1])
     for found in steps[2:]:
-        for mine, gradient in zip(resumed.rounded.parameters(), found, strict=True):
-            mine.grad = gradient
-        resumed.step()
+        update(resumed, found)
     for mine, expected in zip(again.parameters(), ours.parameters(), strict=True):
         assert torch.equal(mine, expected)
 
@@ -148,9 +149,7 @@ def test_the_bits_do_not_depend_on_the_threads() -> None:
             ours = network()
             optimizer = RoundedAdam(ours, lr=0.01, betas=(0.5, 0.999))
             for found in gradients(optimizer.rounded, 3):
-                for mine, gradient in zip(optimizer.rounded.parameters(), found, strict=True):
-                    mine.grad = gradient
-                optimizer.step()
+                update(optimizer, found)
             results.append([one.detach().clone() for one in ours.parameters()])
     finally:
         torch.set_num_threads(threads)
