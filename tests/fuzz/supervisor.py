@@ -51,8 +51,8 @@ class Tally:
 def supervise(spans: Mapping[str, range], kept: Path, *, hang_seconds: float) -> dict[str, Tally]:
     """Let a worker read the inputs in `spans` of each reader; it is replaced if it crashes or hangs.
 
-    An input hangs that has no outcome after `hang_seconds`, unless it waits for a processor. Inputs that something is
-    wrong with are saved in `kept`.
+    An input hangs that has no outcome after twice `hang_seconds`, unless it waits for a processor. Inputs that something
+    is wrong with are saved in `kept`.
     """
     tallies = {name: Tally() for name in spans}
     left = dict(spans)
@@ -123,17 +123,19 @@ def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dic
     """
     assert worker.stdout is not None
     rest, seconds = b"", START_SECONDS
-    spent: float | None = None
+    spent: list[float] = []  # processor time at each end of a wait since the last line
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
         while True:
             if not selector.select(seconds):
-                before, spent = spent, _processor_seconds(worker.pid)
-                if spent is None or (before is not None and spent - before > SLOW_SECONDS):
+                state, now = _processor(worker.pid)
+                is_asleep = state not in "RD" and now in spent[-1:]  # it neither had nor wants a processor
+                if spent and (is_asleep or now - spent[0] > seconds / 2):
                     yield None
                     return
+                spent.append(now)
                 continue
-            spent = None
+            spent = []
             content = worker.stdout.read1(1 << 16)
             if not content:
                 return
@@ -143,10 +145,10 @@ def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dic
                 yield line
 
 
-def _processor_seconds(process: int) -> float | None:
-    """Seconds that a process has had of a processor, if it has or wants one; None if it waits for anything else."""
+def _processor(process: int) -> tuple[str, float]:
+    """The state of a process, R or D if it has or wants a processor or the disk, and its seconds of processor time."""
     state, *numbers = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return sum(map(int, numbers[10:12])) / os.sysconf("SC_CLK_TCK") if state in "RD" else None
+    return state, sum(map(int, numbers[10:12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _note(tally: Tally, line: Mapping[str, Any]) -> None:
