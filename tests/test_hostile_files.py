@@ -443,6 +443,7 @@ SETTINGS = {
     "another file": ("config: more.yaml\n", "sets config, which only the command line may; take it out"),
     "TOML": ("length = 5\n", "holds no settings; write one a line"),
     "a long name": (f"{'x' * 900}: 5\n", "sets 'x+…, which is no setting; the settings are"),
+    "400 digits": (f"learning_rate: {'9' * 400}\n", "sets learning_rate to 9+…; give a number below 1e308"),
     "5000 digits": (f"length: {'9' * 5000}\n", "is neither YAML nor JSON"),
 }  # fmt: skip
 
@@ -468,6 +469,12 @@ def test_a_value_that_looks_like_a_tag_is_text(value: str, tmp_path: Path, monke
     path.write_text(json.dumps({"data": value}))
     for given in (["--data", value], ["--config", str(path)]):
         assert parse(["gan", "train", *given]).given["data"] == value
+
+
+def test_a_number_that_no_float_is_as_large_as_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "build_parser", lambda _: BUILT())
+    with pytest.raises(ConfigError, match=r"^options: int too large .*; give numbers below 1e308$"):
+        parse(["lstm", "train", "--learning_rate", "9" * 400])
 
 
 # Parquet

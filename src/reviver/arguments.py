@@ -7,6 +7,7 @@ default and its help stand too.
 import dataclasses
 import difflib
 import re
+import sys
 from argparse import ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -103,6 +104,8 @@ def parse(arguments: Sequence[str]) -> Request:
         given = parser.parse_args(arguments, defaults=False)
     except ArgumentError as error:
         raise ConfigError(_explain(str(error), arguments, parser)) from error
+    except OverflowError as error:  # of a whole number where any number may stand
+        raise ConfigError(f"options: {error}; give numbers below 1e308") from error
     command: tuple[str, ...] = ()
     for level in ("command", "verb"):
         if level in options:
@@ -151,6 +154,8 @@ def _check_settings_file(path: Path, known: Sequence[str]) -> None:
             raise ConfigError(f"config: {path} sets {name}, which only the command line may; take it out")
         if not isinstance(value, (str, int, float)) and value is not None:
             raise ConfigError(f"config: {path} sets {name} to {shown(value)}; give a text, a number, true or false")
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise ConfigError(f"config: {path} sets {name} to {shown(value)}; give a number below 1e308")
 
 
 def _check_after_parsing(options: Namespace) -> None:
