@@ -462,6 +462,9 @@ def _with_seed(parser: ArgumentParser) -> ArgumentParser:
     return parser
 
 
+_load_yaml = get_loader("yaml")
+
+
 def _load_value(text: str) -> Any:
     """Read a value as YAML.
 
@@ -474,9 +477,6 @@ def _load_value(text: str) -> Any:
         raise
     except Exception as error:
         raise YAMLError(f"{text!r} is no YAML: {error}") from error
-
-
-_load_yaml = get_loader("yaml")
 
 
 def _with_common_options(parser: ArgumentParser) -> ArgumentParser:

@@ -164,8 +164,10 @@ def _torch_openmp(command: list[str]) -> list[str]:
 
 def is_private(path: Path) -> bool:
     """Whether only we, and root, can write to what lies at `path`."""
+    from os import geteuid  # not on every system: there, ImportError leads to slower code
+
     status = path.stat()
-    return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid in (0, geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_whole(path: Path) -> bool:
@@ -192,7 +194,7 @@ def _run(command: list[str]) -> bytes:
 
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
-    import fcntl  # not on every system: there, ImportError leads to the equations
+    import fcntl  # not on every system either
 
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

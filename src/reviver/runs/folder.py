@@ -174,14 +174,7 @@ class RunFolder:
         Raises:
             DataError: if the data is not that which the run began with.
         """
-        noted = self.record.get("data")
-        if noted is None:
-            self.save_record(data=facts)
-        elif noted != facts:
-            raise DataError(
-                f"data: {self.record['config']['data']!r} has changed since this run began; put the old {what} back to "
-                "resume, or start in a new --out"
-            )
+        self._note_once("data", facts, "data", what)
 
     def note_extractor(self, sha256: str) -> None:
         """Write down which file looks at the samples of a new run, or see that a resumed one goes on with the same.
@@ -189,13 +182,16 @@ class RunFolder:
         Raises:
             DataError: if it is another than the run began with.
         """
-        noted = self.record.get("extractor_sha256")
+        self._note_once("extractor_sha256", sha256, "extractor", "file")
+
+    def _note_once(self, key: str, value: Any, setting: str, what: str) -> None:
+        noted = self.record.get(key)
         if noted is None:
-            self.save_record(extractor_sha256=sha256)
-        elif noted != sha256:
+            self.save_record(**{key: value})
+        elif noted != value:
             raise DataError(
-                f"extractor: {self.record['config']['extractor']!r} has changed since this run began; put the old file "
-                "back to resume, or start in a new --out"
+                f"{setting}: {self.record['config'][setting]!r} has changed since this run began; put the old {what} back "
+                "to resume, or start in a new --out"
             )
 
     def note_machine(self, device: torch.device) -> None:
