@@ -1,7 +1,6 @@
 """What gives the same bits: in every process, with another number of threads, with other instructions of the processor."""
 
 import hashlib
-import json
 import logging
 import os
 import subprocess
@@ -133,14 +132,3 @@ def test_a_run_that_goes_on_with_another_version_says_so(begun: RunFolder, caplo
     assert change["torch"] == ["2.0.1", torch.__version__]
     assert f"torch was 2.0.1 and is {torch.__version__}; from here on its bits may differ" in caplog.text
     assert "OMP_NUM_THREADS" not in caplog.text
-
-
-@pytest.mark.parametrize("damage", [{"hardware": 3}, {"versions": None}, {"changes": {"threads": 1}}, {"changes": 5}])
-def test_a_damaged_record_of_the_machine_is_no_obstacle(
-    damage: dict[str, Any], begun: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads = torch.get_num_threads()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 6)
-    path = begun.path / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
-    assert resume(begun)["status"] == "finished"

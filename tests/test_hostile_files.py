@@ -265,8 +265,8 @@ SIZES = {
     "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
     "image_shape": ("gan", {"data": {"image_shape": [1024, 1024, 1024]}}, r"weight has the shape"),
     "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, "image_shape .* is not possible"),
-    "no data": ("gan", {"data": None}, "image_shape None is not possible"),
-    "data is a list": ("gan", {"data": [1]}, "image_shape None is not possible"),
+    "no data": ("gan", {"data": None}, "has data None, which is not an object that describes images"),
+    "data is a list": ("gan", {"data": [1]}, r"has data \[1\], which is not an object that describes images"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"classes": 10**12}}, "classes 1000000000000 is not possible"),
     "channels": ("own", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "W_i has the shape"),
 }  # fmt: skip

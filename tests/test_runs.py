@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
+from reviver.gan.presets import GANConfig
 from reviver.lstm.presets import LSTMConfig
 from reviver.runs import checkpoint
 from reviver.runs import session as session_module
@@ -185,12 +186,36 @@ def test_a_status_is_written_at_once(folder: RunFolder) -> None:
     assert record["updated"] >= record["started"]
 
 
-@pytest.mark.parametrize("damaged", [3, [3], [{}], [{"step": "x", "quantity": "train loss", "back_to": 1}]])
-def test_damaged_rollbacks_are_told(damaged: Any, folder: RunFolder) -> None:
-    assert folder.rollbacks == []
-    folder.save_record(rollbacks=damaged)
-    with pytest.raises(RunFolderError, match=r"run\.json: its rollbacks are damaged; restore the file or train again"):
-        folder.rollbacks.clear()
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *({"rollbacks": value} for value in (3, [3], [{}], [{"step": "x", "quantity": "train loss", "back_to": 1}])),
+        {"status": 3},
+        {"status": "finished"},
+        {"seconds": "long"},
+        {"versions": {"torch": 2}},
+        {"hardware": "a fast one"},
+        {"hardware": {"threads": -1, "processor": "x", "device": "cpu", "system": "y"}},
+        {"changes": {"threads": [1, 2]}},
+        {"measured": {}},
+        {"extractor_sha256": None},
+    ],
+)
+def test_damage_in_run_json_is_told(damaged: dict[str, Any], folder: RunFolder) -> None:
+    folder.save_record(**damaged)
+    wrong = "seconds" if damaged == {"status": "finished"} else next(iter(damaged))
+    with pytest.raises(
+        RunFolderError, match=rf"run\.json: has (no )?{wrong}.*; the file is damaged, restore it or train"
+    ):
+        RunFolder.open(folder.path)
+
+
+@pytest.mark.parametrize("damaged", [None, [], {}, {"name": "x", "sha256": "y", "images": -1}, {"name": 3}])
+def test_damage_in_what_run_json_says_of_images_is_told(damaged: Any, tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
+    folder.save_record(data=damaged)
+    with pytest.raises(RunFolderError, match=r"run\.json: has data .*, which is not an object that describes images"):
+        RunFolder.open(folder.path)
 
 
 # Metrics

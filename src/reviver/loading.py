@@ -132,14 +132,8 @@ def _read_config(folder: RunFolder, cls: type[Config]) -> Config:
         raise RunFolderError(f"{folder.path / 'run.json'}: {one_line(error)}") from error
 
 
-def _read_data(folder: RunFolder) -> dict[str, Any]:
-    """What run.json says of the data; empty if that is damaged."""
-    data = folder.record.get("data")
-    return data if isinstance(data, dict) else {}
-
-
 def _read_num_classes(folder: RunFolder) -> int:
-    count = _read_data(folder).get("classes")
+    count = folder.record.get("data", {}).get("classes")
     if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= MAX_CLASSES:
         raise RunFolderError(
             f"{folder.path / 'run.json'}: classes {shown(count)} is not possible; the file is damaged, train again"
@@ -148,7 +142,7 @@ def _read_num_classes(folder: RunFolder) -> int:
 
 
 def _read_image_shape(folder: RunFolder) -> tuple[int, int, int]:
-    shape = _read_data(folder).get("image_shape")
+    shape = folder.record.get("data", {}).get("image_shape")
     if not isinstance(shape, list) or len(shape) != 3 or not all(type(n) is int and 1 <= n <= MAX_SIZE for n in shape):
         raise RunFolderError(
             f"{folder.path / 'run.json'}: image_shape {shown(shape)} is not possible; the file is damaged, train again"

@@ -186,11 +186,7 @@ def _sameness(runs: Sequence[LSTMRun | GANRun]) -> tuple[Text, ...]:
 
 def _changes(record: Mapping[str, Any]) -> list[str]:
     """What of the machine or the versions was not as before when a run was resumed, a text for each time."""
-    noted = record.get("changes")
-    texts = (
-        [describe_changes(change) for change in noted if isinstance(change, dict)] if isinstance(noted, list) else []
-    )
-    return [text for text in texts if text]
+    return [text for change in record.get("changes", []) if (text := describe_changes(change))]
 
 
 def _count_updates(run: LSTMRun | GANRun) -> int:

@@ -31,9 +31,9 @@ import torch
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
 from reviver.runs.events import EventFile
+from reviver.runs.facts import facts_of, find_damage, find_lack
 from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
-from reviver.runs.points import facts_of, find_lack
 from reviver.runs.sameness import describe_changes, find_changes
 from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out, shown
 
@@ -105,6 +105,8 @@ class RunFolder:
             raise RunFolderError(
                 f"{record_path}: has no valid kind and config; the file is damaged, restore it or train again"
             )
+        if damage := find_damage(record):
+            raise RunFolderError(f"{record_path}: {damage}; the file is damaged, restore it or train again")
         if kind is not None and record["kind"] != kind:
             raise RunFolderError(
                 f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"
@@ -123,21 +125,8 @@ class RunFolder:
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
-        """The times that the run went back to a checkpoint: the `step` at which which `quantity` was not finite, and `back_to`.
-
-        Raises:
-            RunFolderError: if they are damaged.
-        """
-        noted = self.record.get("rollbacks", [])
-        kinds = {"step": int, "quantity": str, "back_to": int}
-        if not isinstance(noted, list) or not all(
-            isinstance(one, dict) and all(isinstance(one.get(name), kind) for name, kind in kinds.items())
-            for one in noted
-        ):
-            raise RunFolderError(
-                f"{self.path / 'run.json'}: its rollbacks are damaged; restore the file or train again"
-            )
-        return noted
+        """The times that the run went back to a checkpoint: the `step` at which which `quantity` was not finite, and `back_to`."""
+        return list(self.record.get("rollbacks", []))
 
     @property
     def checkpoints(self) -> Path:
@@ -204,9 +193,7 @@ class RunFolder:
             "%s: %s; from here on its bits may differ from those of an uninterrupted run%s",
             *(self.path, describe_changes(changes), advice),
         )
-        noted = self.record.get("changes")
-        noted = noted if isinstance(noted, list) else []
-        self.save_record(changes=[*noted, {"at": _now(), **changes}])
+        self.save_record(changes=[*self.record.get("changes", []), {"at": _now(), **changes}])
 
     def set_status(self, status: str, **changes: Any) -> None:
         """Write a new status and the time into run.json."""

@@ -15,11 +15,8 @@ def find_changes(began: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
     """What is not as it was when a run began: by name, what it was and what it is. Both are parts of a run.json."""
     changes: dict[str, list[Any]] = {}
     for part, names in FACTS.items():
-        before, after = began.get(part), now.get(part)
-        if isinstance(before, dict) and isinstance(after, dict):
-            changes |= {
-                name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)
-            }
+        before, after = began.get(part, {}), now.get(part, {})
+        changes |= {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
     return changes
 
 

@@ -1,4 +1,4 @@
-"""What each line of metrics.jsonl and scores.jsonl must say, so that whoever reads them need not ask."""
+"""What run.json and each line of metrics.jsonl and scores.jsonl must say, so that whoever reads them need not ask."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,6 +18,14 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _is_object_of(facts: Facts) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and not find_lack(value, facts)
+
+
+def _is_list_of(facts: Facts) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(_is_object_of(facts), value))
+
+
 COUNT = ("a whole number from 0", _is_count)
 NUMBER = ("a number", _is_number)
 MAYBE = ("a number or null", lambda value: value is None or _is_number(value))
@@ -29,10 +37,7 @@ NUMBERS = ("a list of numbers", lambda value: isinstance(value, list) and all(ma
 COMPARISON: Facts = dict.fromkeys(
     ("fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing"), NUMBER
 )
-FLOOR = (
-    "an object of the scores of real images",
-    lambda value: isinstance(value, dict) and not find_lack(value, COMPARISON),
-)
+FLOOR = ("an object of the scores of real images", _is_object_of(COMPARISON))
 
 LSTM_METRICS: Facts = {
     **dict.fromkeys(("step", "epoch", "sequences"), COUNT),
@@ -54,6 +59,38 @@ SCORES: Facts = {
     "classes": NUMBERS,
     "floor": FLOOR,
 }
+
+
+RECORD: Facts = {
+    **dict.fromkeys(("status", "command", "started", "updated", "error", "extractor_sha256"), TEXT),
+    **dict.fromkeys(("seconds", "scoring_seconds"), NUMBER),
+    "versions": (
+        "an object of versions",
+        lambda value: isinstance(value, dict) and all(isinstance(version, str) for version in value.values()),
+    ),
+    "hardware": (
+        "an object that describes a machine",
+        _is_object_of({"threads": COUNT, **dict.fromkeys(("processor", "device", "system"), TEXT)}),
+    ),
+    "rollbacks": (
+        "a list of steps back",
+        _is_list_of({"step": COUNT, "quantity": TEXT, "back_to": COUNT}),
+    ),
+    "changes": ("a list of objects", _is_list_of({})),
+    "measured": ("an object with an accuracy", _is_object_of({"accuracy": NUMBER})),
+}
+"""Of run.json, where it is there; what configures a run is checked where that is made."""
+GAN_RECORD: Facts = {
+    **RECORD,
+    "data": ("an object that describes images", _is_object_of({"name": TEXT, "sha256": TEXT, "images": COUNT})),
+}
+
+
+def find_damage(record: Mapping[str, Any]) -> str:
+    """The first thing in a run.json that is not as it must be, in words; empty if there is none."""
+    facts = GAN_RECORD if record["kind"] == "gan" else RECORD
+    there = {*record, "seconds"} if record.get("status") == "finished" else record.keys()
+    return find_lack(record, {name: fact for name, fact in facts.items() if name in there})
 
 
 def facts_of(record: Mapping[str, Any], name: str) -> Facts:
