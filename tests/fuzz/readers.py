@@ -3,6 +3,7 @@
 import functools
 import gzip
 import io
+import json
 import os
 import signal
 import struct
@@ -30,11 +31,13 @@ from reviver.gan.grids import read_grid
 from reviver.gan.images import load_images, load_test_images
 from reviver.gan.presets import GANConfig
 from reviver.gan.train_classifier import save_classifier
+from reviver.gan.watch import describe_point, find_collapses, summarise
 from reviver.loading import GANRun, load
 from reviver.lstm import training as lstm_training
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from reviver.runs.facts import COMPARISON
 from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
 from tests.fuzz import formats
@@ -236,6 +239,16 @@ def forget_checksums(folder: Path) -> None:
         path.unlink()
 
 
+def prepare_points(folder: Path) -> Seeds:
+    """The metrics of each run, and scores as gan/watch.py writes them, which a run of these images does not take."""
+    seeds = prepare_runs("*.jsonl", folder)
+    scores = dict.fromkeys(COMPARISON, 0.5)
+    said = {"classes": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "floor": scores}
+    origin = {"n": 100, "k": 5, "data": "images", "extractor": "extractor.safetensors", "extractor_sha256": "0" * 64}
+    lines = (json.dumps({"step": step, "epoch": step, **scores, **said, **origin}) + "\n" for step in (1, 2, 3))
+    return seeds | _written(folder, {"gan/scores.jsonl": "".join(lines).encode()})
+
+
 def read_run(path: Path) -> None:
     """The run that a file belongs to, by both checkpoints; its network must answer."""
     home = next(parent for parent in path.parents if parent.name in SEPARATE)
@@ -256,6 +269,10 @@ def read_points(path: Path) -> None:
     points = folder.read_metrics()
     if folder.kind == "lstm":
         max(points, key=lstm_training.rank, default=None)
+    scores = folder.read_scores()
+    find_collapses(scores)
+    summarise(scores)
+    assert all(describe_point(score) for score in scores)
 
 
 def small_state() -> TrainingState:
@@ -427,7 +444,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "run.json": _runs("run.json", read_run, formats.json_value, formats.json_value, formats.json_text),
         "pointers": _runs("checkpoints/*.json", read_run, formats.json_value, formats.json_text),
         "weights": _runs("checkpoints/*/networks.safetensors", read_run, formats.safetensors),
-        "points": _runs("*.jsonl", read_points, formats.json_lines),
+        "points": Reader(prepare_points, read_points, (formats.json_lines,)),
         "checkpoint": Reader(prepare_checkpoint, read_state, (formats.any_checkpoint,)),
         "settings": Reader(prepare_settings, read_config, (formats.yaml,), (*YAML_TOKENS, *JSON_TOKENS)),
         "extractor": Reader(prepare_extractor, read_extractor, (formats.safetensors,)),
