@@ -132,8 +132,8 @@ def render_recipes(result: Mapping[str, Any]) -> str:
     columns = (("FID", "fid", 1), ("of the floor's", "fid_ratio", 1), ("precision", "precision", 3))
     columns += (("recall", "recall", 3), ("coverage", "coverage", 3), ("class KL", "class_kl", 3))
     rows = [
-        f"| | seeds | epochs | {' | '.join(title for title, _, _ in columns)} | seconds | threads | collapsed | met |",
-        "|---" * (len(columns) + 7) + "|",
+        f"| | seeds | epochs | {' | '.join(title for title, _, _ in columns)} | seconds | collapsed | met |",
+        "|---" * (len(columns) + 6) + "|",
     ]
     for goal in result["goals"].values():
         runs = goal["rows"]
@@ -142,8 +142,7 @@ def render_recipes(result: Mapping[str, Any]) -> str:
             str(len(runs)),
             str(runs[0]["epochs"]),
             *(_spread([run[name] for run in runs], digits) for _, name, digits in columns),
-            f"{median(run['seconds'] for run in runs):.0f}",
-            ", ".join(map(str, sorted({run["threads"] for run in runs}))),
+            _seconds(runs),
             f"{sum(run['collapsed'] for run in runs)}/{len(runs)}",
             f"{sum(run['reached'] for run in runs)}/{len(runs)}" if goal["target"] else "",
         ]
@@ -152,13 +151,24 @@ def render_recipes(result: Mapping[str, Any]) -> str:
     floor = first["floor"]
     real = ["real images", "", "", f"{floor['fid']:.1f}", "1.0"]
     real += [f"{floor[name]:.3f}" for name in ("precision", "recall", "coverage", "class_kl")]
-    rows.append(f"| {' | '.join(real)} | | | | |")
+    rows.append(f"| {' | '.join(real)} | | | |")
     targets = [f"{goal['what']}: {goal['target']}" for goal in result["goals"].values() if goal["target"]]
     note = (
         f"Mean ± standard deviation over the seeds; {first['n']} samples against the test images, by the {first['extractor']}, "
-        f"sha256 {first['extractor_sha256'][:12]}…. Targets: {'. '.join(targets)}."
+        f"sha256 {first['extractor_sha256'][:12]}…. Seconds: median, of training alone. Targets: {'. '.join(targets)}."
     )
     return "\n".join([*rows, "", note, "", describe(result["machine"]), ""])
+
+
+def _seconds(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The median time of runs, apart for each number of threads: "219 by 2 threads, 301 by 1"."""
+    by_threads = {
+        threads: [run["seconds"] for run in runs if run["threads"] == threads]
+        for threads in sorted({run["threads"] for run in runs}, reverse=True)
+    }
+    words = [f"{median(seconds):.0f} by {threads}" for threads, seconds in by_threads.items()]
+    words[0] += " thread" if max(by_threads) == 1 else " threads"
+    return ", ".join(words)
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from reviver.gan import adam
-from reviver.gan.adam import RoundedAdam, rounded_copy
+from reviver.gan.adam import GameAdam, RoundedAdam, rounded_copy
 from reviver.gan.networks import Discriminator, Generator
 
 SIZES = ((100, 70), (3, 1), (64, 129))
@@ -51,11 +52,12 @@ def update(optimizer: RoundedAdam[nn.Module], found: list[Tensor]) -> None:
     optimizer.step()
 
 
-@pytest.mark.parametrize("beta1", [0.0, 0.5])
+@pytest.mark.parametrize("beta1", [0.0, 0.5, -0.3])
 def test_updates_are_those_of_torch(way: str, beta1: float) -> None:
     ours, theirs = network(), network()
     optimizer = RoundedAdam(ours, lr=0.01, betas=(beta1, 0.999))
-    oracle = Adam(theirs.parameters(), lr=0.01, betas=(beta1, 0.999), foreach=False)
+    oracle = Adam(theirs.parameters(), lr=0.01, betas=(0.0, 0.999), foreach=False)
+    oracle.param_groups[0]["betas"] = (beta1, 0.999)  # of which torch refuses those below 0 only at first
     for found in gradients(optimizer.rounded, 9):
         for mine, weight, gradient in zip(optimizer.rounded.parameters(), theirs.parameters(), found, strict=True):
             mine.grad, weight.grad = gradient, gradient.float()
@@ -67,8 +69,22 @@ def test_updates_are_those_of_torch(way: str, beta1: float) -> None:
         mine, wanted = optimizer.state[weight], oracle.state[expected]
         assert mine["step"] == wanted["step"] == 9
         torch.testing.assert_close(mine["exp_avg_sq"], wanted["exp_avg_sq"])
-        if beta1 > 0:  # else the mean is the last gradient, which nobody asks for
+        if beta1 != 0:  # else the mean is the last gradient, which nobody asks for
             torch.testing.assert_close(mine["exp_avg"], wanted["exp_avg"])
+
+
+def test_negative_momentum_takes_back_a_part_of_the_last_step() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = GameAdam(layer, lr=0.1, betas=(-0.25, 0.0))  # β₂ = 0: a step is lr m / |g|, corrected
+    nn.init.zeros_(layer.weight)
+    places = [0.0]
+    for gradient in (2.0, 2.0, -4.0):
+        layer.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+        places.append(layer.weight.item())
+    # m = 2.5, 1.875, -5.46875 by algorithm 1, over 1 - (-¼)ᵗ = 1.25, 0.9375, 1.015625
+    steps = [after - before for before, after in pairwise(places)]
+    assert steps == pytest.approx([-0.1 * 2 / 2, -0.1 * 2 / 2, 0.1 * 5.46875 / 1.015625 / 4])
 
 
 def test_copies_are_the_weights_rounded(way: str) -> None:

@@ -19,7 +19,15 @@ from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, sq
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import LOSSES as LOSS_NAMES
 from reviver.gan.presets import GANConfig
-from reviver.gan.training import build_networks, build_optimizers, count_batches, learning_rates, train, update_average
+from reviver.gan.training import (
+    average_decay,
+    build_networks,
+    build_optimizers,
+    count_batches,
+    learning_rates,
+    train,
+    update_average,
+)
 from reviver.gan.training import train_step as step
 from tests.test_gan_training import at_step, fingerprint, send, tiny  # noqa: F401
 
@@ -33,10 +41,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     "spectral norm": {"spectral_norm": True, "loss": "hinge"},
     "packing": {"packing": 2},
     "average": {"ema": 0.9},
+    "ramp": {"ema": 0.99, "ema_ramp": 0.3},
+    "negative momentum": {"beta1": -0.3},
     "steps": {"discriminator_steps": 2, "r1": 0.3, "penalty_every": 2, "ema": 0.9},
     "linear": {"schedule": "linear", "discriminator_learning_rate": 1e-4},
     "normalised bf16": {"precision": "bf16", "spectral_norm": True, "loss": "hinge"},
     "bf16": {"precision": "bf16", "r1": 0.3, "schedule": "cosine", "ema": 0.9},
+    "negative bf16": {"precision": "bf16", "beta1": -0.3, "discriminator_steps": 2, "ema": 0.9, "ema_ramp": 0.3},
 }
 
 
@@ -201,6 +212,26 @@ def test_the_average_follows_weights_and_statistics() -> None:
     torch.testing.assert_close(dict(average.state_dict()), expected)
 
 
+def test_the_average_looks_back_over_a_part_of_the_run_and_no_further() -> None:
+    plain = GANConfig(ema=0.99)
+    assert {average_decay(plain, updates) for updates in (1, 10, 10**6)} == {0.99}
+    ramp = override(plain, {"ema_ramp": 0.1})
+    decays = [average_decay(ramp, updates) for updates in range(0, 2000, 10)]
+    assert decays == sorted(decays)
+    assert (decays[0], decays[-1]) == (0.0, 0.99)
+    assert average_decay(ramp, 500) == pytest.approx(1 - 1 / 51)
+    assert [1 / (1 - decay) - 1 for decay in decays[:99]] == pytest.approx(list(range(99)))
+
+
+def test_an_average_with_a_ramp_forgets_the_first_weights() -> None:
+    torch.manual_seed(0)
+    average, generator = Generator(10, (1, 4, 4)), Generator(10, (1, 4, 4))
+    update_average(average, generator, average_decay(GANConfig(ema=0.9998, ema_ramp=0.1), 0))
+    assert all(
+        torch.equal(mine, theirs) for mine, theirs in zip(average.parameters(), generator.parameters(), strict=True)
+    )
+
+
 def test_samples_are_drawn_from_the_average(tiny: GANConfig, tmp_path: Path) -> None:  # noqa: F811
     config = override(tiny, {"ema": 0.9})
     folder = train(config, tmp_path / "run")
@@ -273,6 +304,7 @@ def test_bf16_computes_nearly_the_same() -> None:
     ("changes", "message"),
     [
         ({"packing": 3}, "^packing: 3 does not divide the batch_size 64"),
+        ({"ema_ramp": 0.1}, "^ema_ramp: 0.1 is not possible without an average; give ema as well"),
         ({"loss": "hinge", "label_smoothing": 0.1}, "^label_smoothing: 0.1 is not possible for the loss hinge"),
     ],
 )

@@ -40,7 +40,7 @@ GAN = {
     "log_every": 2,
     "seed": 3,
 }
-"""Settings of the golden runs, 12 updates each; see tests/golden/schema-1/make.py."""
+"""Settings of the golden runs, 12 updates each; see tests/golden/make.py."""
 NARROW = {"GENERATOR_WIDTHS": (4, 6, 5, 7), "DISCRIMINATOR_WIDTHS": (6, 5)}
 """So narrow are the GAN's networks there, that the files are small."""
 STOPPED_AT = 7

@@ -86,7 +86,7 @@ extern "C" __attribute__((visibility("default"))) void reviver_adam_update(const
             ++tensor;
         }
         const int64_t end = std::min(begin + block, call->sizes[tensor]);
-        const bool has_mean = call->beta1 > 0;
+        const bool has_mean = call->beta1 != 0;
         if (call->copies[tensor])
             (has_mean ? update<true, true> : update<true, false>)(*call, tensor, begin, end);
         else

@@ -1,7 +1,8 @@
-"""Adam for a network that computes in bfloat16: weights in float32, and copies of them, rounded, that it computes with.
+"""Adam for the two players of a game, with momentum that may be negative; and the same for networks in bfloat16.
 
-`adam.cpp` updates the weights and rounds them in one pass over memory; where it cannot be compiled, or not on a CPU,
-torch's own Adam and two passes more do the same.
+Such a network has weights in float32, and copies of them, rounded, that it computes with. `adam.cpp` updates the weights
+and rounds them in one pass over memory; where it cannot be compiled, or not on a CPU, torch's own Adam and two passes more
+do the same.
 """
 
 import copy
@@ -40,11 +41,24 @@ UPDATE = Native(
 )
 
 
-class RoundedAdam(Adam, Generic[Network]):
-    """Adam (Kingma & Ba 2015) on the weights of `network`, from gradients of its rounded copy, see `rounded`."""
+class GameAdam(Adam):
+    """Adam (Kingma & Ba 2015) with β₁ in (-1, 1).
+
+    Two players that learn from each other circle around what both seek. Momentum in the usual direction drives them on;
+    against it, β₁ < 0, it takes back a part of the last step, which damps the circling (Gidel et al. 2019).
+    """
+
+    def __init__(self, network: nn.Module, *, lr: float, betas: tuple[float, float]) -> None:
+        super().__init__(network.parameters(), lr=lr, betas=(max(0.0, betas[0]), betas[1]), fused=True)
+        # torch computes with a β₁ below 0 as with any other, but lets none in here above.
+        self.param_groups[0]["betas"] = betas
+
+
+class RoundedAdam(GameAdam, Generic[Network]):
+    """Adam on the weights of `network`, from gradients of its rounded copy, see `rounded`."""
 
     def __init__(self, network: Network, *, lr: float, betas: tuple[float, float]) -> None:
-        super().__init__(network.parameters(), lr=lr, betas=betas, fused=True)
+        super().__init__(network, lr=lr, betas=betas)
         self._weights = list(network.parameters())
         self._rounded = rounded_copy(network)
         self._copies = list(self._rounded.parameters())

@@ -45,7 +45,7 @@ class GANConfig:
     learning_rate: float = 2e-4
     """Step size of Adam, for both networks."""
     beta1: float = 0.5
-    """Adam's decay of the mean of the gradients."""
+    """Adam's decay of the mean of the gradients; below 0 the last ones count against the next (negative momentum; Gidel et al. 2019)."""
     beta2: float = 0.999
     """Adam's decay of the mean of their squares."""
     discriminator_learning_rate: float | None = None
@@ -76,6 +76,9 @@ class GANConfig:
     """Images that the discriminator judges together (Lin et al. 2018)."""
     ema: float = 0.0
     """Decay, at each of its updates, of the moving average of the generator that samples are drawn from (Karras et al. 2018); 0: none."""
+    ema_ramp: float = 0.0
+    """Part of the updates so far that the average looks back over, while that is less than `ema` does; 0: `ema` throughout
+    (Karras et al. 2020, limited data)."""
     precision: Precision = "fp32"
     """Of the networks' products: bf16 rounds their factors to bfloat16; weights, their average and Adam stay float32."""
     batch_norm_eps: float = 1e-5
@@ -110,7 +113,7 @@ class GANConfig:
         check_whole("epochs", self.epochs, minimum=1)
         check_whole("batch_size", self.batch_size, minimum=2)
         check_number("learning_rate", self.learning_rate, above=0)
-        check_number("beta1", self.beta1, minimum=0, below=1)
+        check_number("beta1", self.beta1, above=-1, below=1)
         check_number("beta2", self.beta2, minimum=0, below=1)
         if self.discriminator_learning_rate is not None:
             check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
@@ -134,6 +137,11 @@ class GANConfig:
                 f"packing: {self.packing} does not divide the batch_size {self.batch_size}; give numbers of which it does"
             )
         check_number("ema", self.ema, minimum=0, below=1)
+        check_number("ema_ramp", self.ema_ramp, minimum=0)
+        if self.ema_ramp and not self.ema:
+            raise ConfigError(
+                f"ema_ramp: {self.ema_ramp} is not possible without an average; give ema as well, such as 0.999"
+            )
         check_choice("precision", self.precision, PRECISIONS)
         check_number("batch_norm_eps", self.batch_norm_eps, above=0)
         check_whole("sample_every", self.sample_every, minimum=1)
@@ -164,15 +172,16 @@ class GANConfig:
 
 
 _BEST = GANConfig(
-    epochs=45,
+    epochs=34,
     batch_size=128,
     learning_rate=8e-4,
     schedule="linear",
     schedule_end=0.5,
-    beta1=0.0,
+    beta1=-0.3,
     r1=0.2,
     penalty_every=8,
-    ema=0.998,
+    ema=0.9998,
+    ema_ramp=0.1,
     precision="bf16",
 )
 
@@ -180,7 +189,7 @@ PRESETS = MappingProxyType(
     {
         "report": GANConfig(),
         "best": _BEST,
-        "best-long": replace(_BEST, epochs=150, batch_size=64, ema=0.999),
+        "best-long": replace(_BEST, epochs=150, batch_size=64),
         "short": GANConfig(epochs=16, sample_every=1),
         "public-script": GANConfig(batch_norm_eps=0.8),
     }

@@ -15,7 +15,7 @@ from torch.optim import Adam
 
 from reviver.config import schedule_factor
 from reviver.errors import DataError
-from reviver.gan.adam import Network, RoundedAdam
+from reviver.gan.adam import GameAdam, Network, RoundedAdam
 from reviver.gan.extractor import Extractor
 from reviver.gan.grids import save_animation, save_grid
 from reviver.gan.images import ImageSet, from_pixels, load_images
@@ -78,9 +78,7 @@ def build_optimizers(config: GANConfig, generator: Generator, discriminator: Dis
     rates = learning_rates(config, 0.0)
     is_rounded = config.precision == "bf16", config.precision == "bf16" and not config.spectral_norm
     g_optimizer, d_optimizer = (
-        RoundedAdam(network, lr=rate, betas=betas)
-        if rounds
-        else Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+        RoundedAdam(network, lr=rate, betas=betas) if rounds else GameAdam(network, lr=rate, betas=betas)
         for network, rate, rounds in zip((generator, discriminator), rates, is_rounded, strict=True)
     )
     return g_optimizer, d_optimizer
@@ -180,6 +178,17 @@ def slope_penalties(
         share = torch.rand(len(real), 1, 1, 1, device=real.device, generator=noise)
         penalty = penalty + config.gradient_penalty * slope_penalty(judge_real, real, fake, share)
     return config.penalty_every * penalty
+
+
+def average_decay(config: GANConfig, updates: int) -> float:
+    """The decay, per update, of the generator's moving average after so many updates.
+
+    With `ema_ramp` the average looks back over that part of the updates so far: early on it follows fast, and forgets the
+    first weights; later it averages over more, until it is as slow as `ema`.
+    """
+    if config.ema_ramp == 0:
+        return config.ema
+    return min(config.ema, 1 - 1 / (config.ema_ramp * updates + 1))
 
 
 @torch.no_grad()
@@ -313,7 +322,8 @@ def train_epoch(
         state.batch += 1
         state.step += 1
         if shown is not generator and state.step % (AVERAGE_EVERY * config.discriminator_steps) == 0:
-            update_average(shown, generator, config.ema**AVERAGE_EVERY)
+            decay = average_decay(config, state.step // config.discriminator_steps)
+            update_average(shown, generator, decay**AVERAGE_EVERY)
         if state.step % len(history) == 0:
             check_losses(session)
             point = as_points(history.mean(0), StepResult._fields)

@@ -74,6 +74,7 @@ def additions(config: GANConfig) -> list[str]:
     """What the recipe of a run has that the report's has not, in words."""
     given = {
         f"a penalty on the slope of D at real images (R1, γ = {config.r1:g})": config.r1 > 0,
+        f"momentum against the last steps (β₁ = {config.beta1:g})".replace("-", "\N{MINUS SIGN}"): config.beta1 < 0,
         "step sizes that fall": config.schedule != "constant",
         "a moving average of G that images are drawn from": config.ema > 0,
         "products of factors rounded to bfloat16": config.precision == "bf16",
@@ -127,7 +128,7 @@ def _structure(evidence: GANEvidence) -> tuple[Block, ...]:
                 "$beta_1$ = {beta1}, $beta_2$ = {beta2}.",
                 batch=str(run.config.batch_size),
                 rate=f"{run.config.learning_rate:g}",
-                beta1=f"{run.config.beta1:g}",
+                beta1=f"{run.config.beta1:g}".replace("-", "\N{MINUS SIGN}"),
                 beta2=f"{run.config.beta2:g}",
             )
         ),

@@ -2,6 +2,7 @@
 
     schema 1    the first
     schema 2    on_nan, rollbacks, keep_checkpoints and last_threshold among the settings; checkpoints with checksums
+    schema 3    ema_ramp among the settings of a GAN
 
 A setting that came later gets the value that does what was done before there was one.
 """
@@ -9,7 +10,7 @@ A setting that came later gets the value that does what was done before there wa
 from collections.abc import Callable
 from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the folder's layout; raised when an older reader could misread a newer folder."""
 
 
@@ -27,5 +28,10 @@ def _from_1(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "config": {**later, **record["config"]}}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(record: dict[str, Any]) -> dict[str, Any]:
+    later = {"ema_ramp": 0.0} if record["kind"] == "gan" else {}
+    return {**record, "config": {**later, **record["config"]}}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 """By the schema that they bring to the next."""

@@ -1,4 +1,8 @@
-"""Makes the run folders of schema 1 that tests/test_migrations.py reads. It was run once, with the code of commit c342f4d.
+"""Makes the run folders of one schema that tests/test_migrations.py reads, those of the code that runs it.
+
+    python -m tests.golden.make
+
+It was run for schema 1 with the code of commit c342f4d, for schema 2 with that of e357450.
 
 Each run is stopped in its midst and copied, then goes on to its end: its metrics are what a resume of the copy must give.
 """
@@ -20,9 +24,10 @@ from reviver.gan import training as gan
 from reviver.gan.presets import GANConfig
 from reviver.lstm import training as lstm
 from reviver.lstm.presets import LSTMConfig
+from reviver.runs.folder import SCHEMA
 from tests.test_migrations import GAN, LSTM, NARROW, STOPPED_AT
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / f"schema-{SCHEMA}"
 
 
 def stop_at(module: Any, step: int) -> None:
@@ -41,6 +46,7 @@ def stop_at(module: Any, step: int) -> None:
 
 
 def main() -> None:
+    FOLDER.mkdir()
     os.chdir(FOLDER)
     torch.set_num_threads(1)
     for name, widths in NARROW.items():
