@@ -1,6 +1,6 @@
 """What GANs reach: recipes over seeds, by their commands, scored as they train. Takes hours.
 
-    python -m benchmarks.gan_quality [GOAL ...] [--seeds N]
+    python -m benchmarks.gan_quality [GOAL ...] [--seeds N] [--jobs N]
 
 Runs stay in runs/gan-quality; those that are finished are not run again, so the same command goes on after Ctrl-C.
 Results are kept in docs/measurements/gan_quality.json after each run, and drawn into docs/pictures/gan-quality.png.

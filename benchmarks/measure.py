@@ -8,6 +8,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -90,19 +91,45 @@ def measure_goals(
     known = [goal.name for goal in goals]
     parser.add_argument("names", nargs="*", metavar="GOAL", help=f"of {', '.join(known)}; default: all")
     parser.add_argument("--seeds", type=int, help="the most seeds of a goal; default: as many as its target asks for")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="runs at a time, which share the cores; all are done sooner, but each takes longer (default: 1)",
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(known):
         parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
-    for goal in goals:
-        if goal.name not in (options.names or known):
-            continue
-        rows = []
-        for seed in range(min(goal.seeds, options.seeds or goal.seeds)):
-            print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
-            rows.append(run(goal, seed))
+    if options.jobs < 1:
+        parser.error(f"--jobs: {options.jobs} is not possible; give 1 or more")
+    if options.jobs > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // options.jobs))
+
+    def measure(goal: AnyGoal, seed: int) -> Any:
+        print(f"{goal.name}, seed {seed} ...", file=sys.stderr, flush=True)
+        return run(goal, seed)
+
+    rows: dict[str, dict[int, Any]] = {name: {} for name in known}
+    pool = ThreadPoolExecutor(options.jobs)
+    try:
+        measured = {
+            pool.submit(measure, goal, seed): (goal, seed)
+            for goal in goals
+            if goal.name in (options.names or known)
+            for seed in range(min(goal.seeds, options.seeds or goal.seeds))
+        }
+        for future in as_completed(measured):
+            goal, seed = measured[future]
+            rows[goal.name][seed] = future.result()
             # another process may measure other goals meanwhile
             results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
             results["machine"] = machine()
-            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
+            results["goals"][goal.name] = {
+                "what": goal.what,
+                "target": goal.target,
+                "rows": [row for _, row in sorted(rows[goal.name].items())],
+            }
             path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             yield results
+    finally:
+        pool.shutdown(cancel_futures=True)

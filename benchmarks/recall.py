@@ -1,6 +1,6 @@
 """What the LSTM reaches: each preset over several seeds, by its command, with time and memory. Takes hours.
 
-    python -m benchmarks.recall [GOAL ...] [--seeds N]
+    python -m benchmarks.recall [GOAL ...] [--seeds N] [--jobs N]
 
 Runs stay in runs/recall; those that are finished are not run again, so the same command goes on after Ctrl-C.
 Results are kept in docs/measurements/recall.json after each run.
