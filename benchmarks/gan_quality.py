@@ -150,6 +150,7 @@ def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
     with styled():
         figure = Figure(figsize=(6.3, 3.6))
         axes = figure.subplots()
+        most_threads = max(row["threads"] for recipe in recipes for row in recipe["rows"])
         for recipe in recipes:
             runs = [[fid for _, fid in row["points"]] for row in recipe["rows"]]
             seconds = [
@@ -157,9 +158,13 @@ def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
                 for moment in zip(*([at for at, _ in row["points"]] for row in recipe["rows"]), strict=True)
             ]
             at_once = list(zip(*runs, strict=True))
-            (line,) = axes.plot(
-                seconds, [median(fids) for fids in at_once], marker="o", markersize=2.5, label=recipe["what"]
+            threads = max(row["threads"] for row in recipe["rows"])
+            label = (
+                recipe["what"]
+                if threads == most_threads
+                else f"{recipe['what']} ({threads} thread{'s' * (threads > 1)})"
             )
+            (line,) = axes.plot(seconds, [median(fids) for fids in at_once], marker="o", markersize=2.5, label=label)
             axes.fill_between(
                 seconds,
                 [min(fids) for fids in at_once],

@@ -129,6 +129,7 @@ def measure_goals(
                 "target": goal.target,
                 "rows": [row for _, row in sorted(rows[goal.name].items())],
             }
+            results["goals"] = {name: results["goals"][name] for name in known if name in results["goals"]}
             path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             yield results
     finally:

@@ -1,6 +1,6 @@
 """Benchmark results as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -157,7 +157,19 @@ def render_recipes(result: Mapping[str, Any]) -> str:
         f"Mean ± standard deviation over the seeds; {first['n']} samples against the test images, by the {first['extractor']}, "
         f"sha256 {first['extractor_sha256'][:12]}…. Seconds: median, of training alone. Targets: {'. '.join(targets)}."
     )
-    return "\n".join([*rows, "", note, "", describe(result["machine"]), ""])
+    notes = [note, *_against(result["goals"], "report-200", "public-script-200")]
+    return "\n".join([*rows, "", *notes, "", describe(result["machine"]), ""])
+
+
+def _against(goals: Mapping[str, Any], name: str, rival: str) -> Iterator[str]:
+    """How many times less FID one recipe has than another after as many epochs, if both were run."""
+    if name in goals and rival in goals:
+        mine, theirs = goals[name]["rows"][0], goals[rival]["rows"][0]
+        times = [b / a for (_, a), (_, b) in zip(mine["points"], theirs["points"], strict=True)]
+        yield (
+            f"FID of “{goals[rival]['what']}” by that of “{goals[name]['what']}”: {times[-1]:.1f} at the end; "
+            f"{min(times):.1f} to {max(times):.1f}, median {median(times):.1f}, at equal epochs. Target: 10."
+        )
 
 
 def _seconds(runs: Sequence[Mapping[str, Any]]) -> str:
