@@ -148,7 +148,7 @@ def is_reached(target: Target, row: Mapping[str, Any]) -> bool:
 def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
     """FID over the seconds of training of the recipes that are drawn: the median seed, and a band over all."""
     with styled():
-        figure = Figure(figsize=(6.3, 3.6))
+        figure = Figure(figsize=(6.3, 4.0))
         axes = figure.subplots()
         most_threads = max(row["threads"] for recipe in recipes for row in recipe["rows"])
         for recipe in recipes:
@@ -178,7 +178,7 @@ def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set(xlabel="seconds of training", ylabel="FID, lower is better", xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
             plain_log_ticks(axis)
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
