@@ -159,11 +159,9 @@ def draw(recipes: Sequence[Mapping[str, Any]]) -> Figure:
             ]
             at_once = list(zip(*runs, strict=True))
             threads = max(row["threads"] for row in recipe["rows"])
-            label = (
-                recipe["what"]
-                if threads == most_threads
-                else f"{recipe['what']} ({threads} thread{'s' * (threads > 1)})"
-            )
+            label = recipe["what"]
+            if threads < most_threads:
+                label += f" ({threads} thread{'s' * (threads > 1)})"
             (line,) = axes.plot(seconds, [median(fids) for fids in at_once], marker="o", markersize=2.5, label=label)
             axes.fill_between(
                 seconds,

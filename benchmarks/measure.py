@@ -106,7 +106,7 @@ def measure_goals(
         os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // options.jobs))
 
     def measure(goal: AnyGoal, seed: int) -> Any:
-        print(f"{goal.name}, seed {seed} ...\n", end="", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{goal.name}, seed {seed} ...\n")  # at once, so that lines of several jobs do not mix
         return run(goal, seed)
 
     rows: dict[str, dict[int, Any]] = {name: {} for name in known}

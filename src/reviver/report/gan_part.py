@@ -74,12 +74,17 @@ def additions(config: GANConfig) -> list[str]:
     """What the recipe of a run has that the report's has not, in words."""
     given = {
         f"a penalty on the slope of D at real images (R1, γ = {config.r1:g})": config.r1 > 0,
-        f"momentum against the last steps (β₁ = {config.beta1:g})".replace("-", "\N{MINUS SIGN}"): config.beta1 < 0,
+        f"momentum against the last steps (β₁ = {_signed(config.beta1)})": config.beta1 < 0,
         "step sizes that fall": config.schedule != "constant",
         "a moving average of G that images are drawn from": config.ema > 0,
         "products of factors rounded to bfloat16": config.precision == "bf16",
     }
     return [words for words, is_given in given.items() if is_given]
+
+
+def _signed(number: float) -> str:
+    """A number with the minus sign of print instead of a hyphen."""
+    return f"{number:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _structure(evidence: GANEvidence) -> tuple[Block, ...]:
@@ -128,7 +133,7 @@ def _structure(evidence: GANEvidence) -> tuple[Block, ...]:
                 "$beta_1$ = {beta1}, $beta_2$ = {beta2}.",
                 batch=str(run.config.batch_size),
                 rate=f"{run.config.learning_rate:g}",
-                beta1=f"{run.config.beta1:g}".replace("-", "\N{MINUS SIGN}"),
+                beta1=_signed(run.config.beta1),
                 beta2=f"{run.config.beta2:g}",
             )
         ),
