@@ -12,9 +12,17 @@ class ReviverError(Exception):
 
 
 class ConfigError(ReviverError, ValueError):
-    """A setting is unknown, of the wrong type, or out of range."""
+    """A setting is unknown, of the wrong type, or out of range.
+
+    Attributes:
+        field: the setting that the message begins with, which the command line shows as an option; empty if none.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class DataError(ReviverError, ValueError):

@@ -5,12 +5,13 @@ deeper than our own files are, names nothing twice, and holds finite numbers tha
 """
 
 import contextlib
+import difflib
 import errno
 import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,12 @@ def shown(value: object, length: int = MAX_SHOWN) -> str:
         return f"of type {type(value).__name__}"
     is_cut = len(text) > length + 2 or (isinstance(value, str) and len(value) > length)
     return text[:length] + "…" if is_cut else text
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """Return "did you mean NAME?" if a known name is close to `wrong`, else nothing."""
+    near = difflib.get_close_matches(wrong[:MAX_SHOWN], list(known), n=1, cutoff=0.7)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def _leads_inside(link: Path, home: Path) -> bool:
