@@ -9,6 +9,8 @@ def render(result: Mapping[str, Any]) -> str:
     """Write one result as a heading, a table and the machine that it belongs to."""
     if "shapes" in result:
         return render_shapes(result)
+    if "milliseconds" in result:
+        return render_spin_counts(result)
     rows = ["| | median | range | n | target |", "|---|---|---|---|---|"]
     for key, unit in (("seconds_per_epoch", "s/epoch"), ("seconds_per_run", "s/run"), ("seconds_per_call", "s/call")):
         for name, values in result.get(key, {}).items():
@@ -49,6 +51,19 @@ def render_shapes(result: Mapping[str, Any]) -> str:
     return "\n".join([*rows, "", describe(result["machine"]), ""])
 
 
+def render_spin_counts(result: Mapping[str, Any]) -> str:
+    """Write the result of `spin_count` as Markdown: milliseconds an update by workload, load and spin count."""
+    values = list(next(iter(result["milliseconds"].values()))["idle"])
+    rows = [f"### {result['title']}", "", f"| | {' | '.join(values)} |", "|---" * (len(values) + 1) + "|"]
+    for workload, loads in result["milliseconds"].items():
+        for load, times in loads.items():
+            cells = [f"{times[value]['median']:.2f}" for value in values]
+            rows.append(f"| {workload}, {load} | {' | '.join(cells)} |")
+    n = next(iter(next(iter(result["milliseconds"].values()))["idle"].values()))["n"]
+    note = f"Medians of {n} processes each. Reviver sets {result['chosen']} where nothing else is set."
+    return "\n".join([*rows, "", note, "", describe(result["machine"]), ""])
+
+
 def render_fuzz(result: Mapping[str, Any]) -> str:
     """Write the result of `make fuzz` as Markdown: what came of the damaged files of each reader."""
     rows = [
@@ -60,7 +75,7 @@ def render_fuzz(result: Mapping[str, Any]) -> str:
         numbers = [f"{tally[count]:,}".replace(",", " ") for count in counts]
         rows.append(f"| {' | '.join([name, *numbers])} | {tally['slowest']:.2f} |")
     machine = result["machine"]
-    packages = ", ".join(f"{name} {machine[name]}" for name in ("safetensors", "pillow", "pyarrow", "pyyaml"))
+    packages = ", ".join(f"{name} {machine[name]}" for name in ("safetensors", "pillow", "pyarrow"))
     return "\n".join([*rows, "", describe(machine).rstrip(".") + f", {packages}.", ""])
 
 

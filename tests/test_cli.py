@@ -22,15 +22,16 @@ import torch
 from PIL import Image
 
 import reviver
-from reviver import cli
-from reviver.arguments import parse
-from reviver.cli import COMMANDS, main
+from reviver.cli import app as cli
+from reviver.cli import main
+from reviver.cli.app import COMMANDS, build_app, join_flag_values
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.presets import GANConfig
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.presets import LSTMConfig
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import SCHEMA, RunFolder
+from reviver.validation import show_value
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 TINY_LSTM = "--length 3 --epochs 2 --hidden_size 8"
@@ -64,12 +65,24 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights.write_bytes(weights.read_bytes()[:-9])
         Path("empty").mkdir()
         Path("notes.txt").write_text("precious")
-        Path("unknown.yaml").write_text("lenght: 4\n")
-        Path("wrong.yaml").write_text("length: abc\n")
-        Path("broken.yaml").write_text("[1, 2")
-        Path("number.yaml").write_text("3")
+        Path("unknown.toml").write_text("lenght = 4\n")
+        Path("wrong.toml").write_text('length = "abc"\n')
+        Path("text.toml").write_text('length = "5"\n')
+        Path("flag.toml").write_text("epochs = true\n")
+        Path("table.toml").write_text("[length]\nvalue = 5\n")
+        Path("infinite.toml").write_text("max_norm = inf\n")
+        Path("named.toml").write_text('config = "other.toml"\n')
+        Path("broken.toml").write_text("[1, 2")
+        Path("twice.toml").write_text("length = 4\nlength = 5\n")
+        Path("deep.toml").write_text("length = " + "[" * 60_000)
+        Path("large.toml").write_text("length = " + "[" * (1 << 20))
+        Path("number.json").write_text("3")
+        Path("twice.json").write_text('{"length": 4, "length": 5}')
+        Path("deep.json").write_text('{"length": ' + "[" * 60_000)
         Path("code.yaml").write_text('length: !!python/object/apply:os.system ["touch was-run"]\n')
-        Path("bytes.yaml").write_bytes(bytes(range(128, 256)))
+        Path("bytes.toml").write_bytes(bytes(range(128, 256)))
+        Path("folder.toml").mkdir()
+        os.mkfifo("pipe.toml")
         Path("pickle.npy").write_bytes(b"\x93NUMPY\x01\x00")
     return folder
 
@@ -106,12 +119,15 @@ def process(arguments: str, folder: Path, **settings: Any) -> subprocess.Popen[s
 
 
 def help_of(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main([*words, "--help"])
-    assert caught.value.code == 0
+    assert main([*words, "--help"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
+
+
+def words_of(text: str) -> str:
+    """A help on one line, without the frames of its panels."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
 
 
 GROUPS = sorted({words[:length] for words in COMMANDS for length in range(len(words))})
@@ -120,30 +136,44 @@ GROUPS = sorted({words[:length] for words in COMMANDS for length in range(len(wo
 @pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
 def test_every_command_has_help_with_examples(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(words, capsys)
-    assert text.startswith("usage: reviver")
-    examples = text.partition("examples:\n")[2]
+    assert text.startswith("Usage: reviver")
+    examples = text.partition("Examples:\n")[2]
     command = " ".join(["reviver", *words])
-    assert all(line.startswith("  reviver") for line in examples.splitlines())
+    assert examples
+    assert all(line.startswith("  reviver") for line in examples.splitlines()), "no line is too long"
     assert command in examples
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
 def test_every_command_of_the_help_exists(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """The examples name commands that there are, with options that there are."""
-    for line in help_of(words, capsys).partition("examples:\n")[2].splitlines():
+    for line in help_of(words, capsys).partition("Examples:\n")[2].splitlines():
         arguments = shlex.split(re.split(r"\s{3,}|>", line.strip().removeprefix("reviver "))[0])
-        if "--help" not in arguments and "--print_config" not in arguments:
-            parse(arguments)
+        if "--help" not in arguments:
+            parsed = [one for one in arguments if one != "--resume"]  # there is no run to resume
+            build_app(parsed).parse_args(parsed, print_error=False, exit_on_error=False)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_option_of_a_command_is_explained(words: tuple[str, ...]) -> None:
+    app = build_app()
+    for word in words:
+        app = app[word]
+    for argument in app.assemble_argument_collection(parse_docstring=True):
+        assert argument.children or argument.parameter.help, argument.name
 
 
 @pytest.mark.parametrize(("words", "config"), [(("lstm", "train"), LSTMConfig), (("gan", "train"), GANConfig)])
 def test_help_explains_every_setting(words: tuple[str, ...], config: type, capsys: pytest.CaptureFixture[str]) -> None:
-    text = " ".join(help_of(words, capsys).split()).replace("- ", "-")
+    text = words_of(help_of(words, capsys))
     for field in dataclasses.fields(config):
-        assert re.search(
-            rf"--{field.name} \S+ [A-Z].*?default: {'null' if field.default is None else field.default}\)", text
-        ), field.name
+        option = "--" + field.name.replace("_", "-")
+        assert re.search(rf"{option} \S+ .*?[A-Z].*?\[default: {re.escape(show_value(field.default))}[;\]]", text), (
+            option
+        )
     assert "The defaults are the report's" in text
+    for group in ("Model", "Data", "Optimisation", "Regularisation", "Checkpoints"):
+        assert f" {group} " in text
 
 
 @pytest.mark.parametrize(("words", "presets"), [(("lstm", "train"), LSTM_PRESETS), (("gan", "train"), GAN_PRESETS)])
@@ -151,9 +181,23 @@ def test_help_shows_the_values_of_a_preset(
     words: tuple[str, ...], presets: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, preset in presets.items():
-        text = " ".join(help_of((*words, "--preset", name), capsys).split())
+        text = words_of(help_of((*words, "--preset", name), capsys))
         assert name in text
-        assert re.search(rf"--epochs .*?default: {preset.epochs}\)", text)
+        assert re.search(rf"--epochs .*?\[default: {preset.epochs};", text)
+        assert re.search(rf"--learning-rate .*?\[default: {preset.learning_rate:g};", text)
+
+
+def test_help_shows_bounds_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    text = words_of(help_of(("gan", "train"), capsys))
+    assert re.search(r"--size INT [^\[]*\[default: 28; at least 4, at most 1024\]", text)
+    assert re.search(r"--schedule CHOICE [^\[]*\[choices: constant, linear, cosine\]", text)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_and_options(shell: str) -> None:
+    script = build_app().generate_completion(shell=shell)
+    for word in ("interpolate", "hidden-dropout", "recall-100000"):
+        assert word in script
 
 
 def test_without_arguments_the_help_is_shown_and_the_usage_is_wrong(
@@ -162,13 +206,11 @@ def test_without_arguments_the_help_is_shown_and_the_usage_is_wrong(
     assert main([]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("usage: reviver")
+    assert captured.err.startswith("Usage: reviver")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["--version"])
-    assert caught.value.code == 0
+    assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"reviver {reviver.__version__}\n"
 
 
@@ -223,11 +265,20 @@ def test_the_folder_of_a_run_names_its_kind_preset_and_seed(run: Run, tmp_path: 
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["gan-report-seed0", "lstm-onehot-seed3"]
 
 
-@pytest.mark.parametrize(("words", "value"), [("--grow", True), ("--grow false", False), ("--grow=true", True)])
+def settings_of(arguments: str) -> Any:
+    """The settings that a training command gets."""
+    words = join_flag_values(shlex.split(arguments))
+    _, bound, _ = build_app(words).parse_args(words, print_error=False, exit_on_error=False)
+    return bound.arguments["settings"]
+
+
+@pytest.mark.parametrize(
+    ("words", "value"), [("--grow", True), ("--grow false", False), ("--grow=true", True), ("--no-grow", False)]
+)
 def test_a_setting_that_is_true_or_false_needs_no_value(words: str, value: bool) -> None:
     for place in ("lstm train {} --seed 3", "lstm train --seed 3 {}"):
-        given = parse(shlex.split(place.format(words))).given
-        assert (given["grow"], given["seed"]) == (value, 3)
+        given = settings_of(place.format(words))
+        assert (given.grow, given.seed) == (value, 3)
 
 
 def test_dashes_and_underscores_are_the_same(run: Run, tmp_path: Path) -> None:
@@ -248,15 +299,14 @@ def test_the_command_is_written_down(run: Run, tmp_path: Path, monkeypatch: pyte
     ("train", "kind"),
     [(f"lstm train --preset onehot {TINY_LSTM} --learning_rate 3e-4", "lstm"), (f"gan train {TINY_GAN}", "gan")],
 )
-def test_printed_settings_train_the_same_run(train: str, kind: str, run: Run, tmp_path: Path, capsys: Any) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run(f"{train} --print_config")
-    assert caught.value.code == 0
-    (tmp_path / "settings.yaml").write_text(capsys.readouterr().out)
+def test_printed_settings_train_the_same_run(train: str, kind: str, run: Run, tmp_path: Path) -> None:
+    printed = run(f"{train} --print-config")
+    assert (printed.code, printed.err) == (0, "")
+    (tmp_path / "settings.toml").write_text(printed.out)
     for name, arguments in (
         ("direct", train),
-        ("file", f"{kind} train --config {tmp_path / 'settings.yaml'}"),
-        ("changed", f"{kind} train --config {tmp_path / 'settings.yaml'} --epochs 1"),
+        ("file", f"{kind} train --config {tmp_path / 'settings.toml'}"),
+        ("changed", f"{kind} train --config {tmp_path / 'settings.toml'} --epochs 1"),
     ):
         result = run(f"{arguments} --out {tmp_path / name} --quiet")
         assert result.code == 0, result.err
@@ -383,7 +433,7 @@ def test_other_tasks_are_measured_by_their_own_chance_and_baseline(
     assert (rows[0]["baseline"] > rows[1]["baseline"]) == (task == "copy"), "its blanks are free"
     result = run(f"lstm predict {out} '1 2'")
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(f"reviver: error: run: its task {task} has no next digit; give a run of the task")
+    assert result.err.startswith(f"error: run: its task {task} has no next digit; give a run of the task")
 
 
 @pytest.mark.parametrize("digits", ["1 2", "1,2", "12", " 1, 2 "])
@@ -500,53 +550,74 @@ def test_an_interpolation_goes_to_interpolation_pdf_by_default(run: Run, workspa
 
 WRONG = {
     # commands
-    "foo": "^command: 'foo' is unknown; choose from report, lstm, gan",
-    "repot": r"^command: 'repot' is unknown; did you mean report\?",
-    "lstm": "^command: none is given after reviver lstm; choose from train, evaluate, predict, curve, trace",
-    "gan trian": r"^command: 'trian' is unknown; did you mean train\?",
+    "foo": "^command 'foo' is unknown; choose from lstm, gan, report",
+    "repot": r"^command 'repot' is unknown; did you mean report\?",
+    "lstm": "^reviver lstm needs a command; choose from train, evaluate, predict, curve, trace",
+    "gan trian": r"^command 'trian' is unknown; did you mean train\?",
     # options
-    "--bogus": "^--bogus: there is no such option; see reviver --help",
-    "lstm train --lenght 3": r"^--lenght: there is no such option; did you mean --length\?",
-    "gan train --bogus=3": "^--bogus: there is no such option; see reviver gan train --help",
-    "lstm train --epochs": "^epochs: no value is given after it; see reviver lstm train --help",
-    "lstm evaluate l --length": "^length: no value is given after it; see reviver lstm evaluate --help",
+    "--bogus": "^--bogus is unknown; see reviver --help",
+    "lstm train --lenght 3": r"^--lenght is unknown; did you mean --length\?",
+    "gan train --bogus=3": "^--bogus is unknown; see reviver gan train --help",
+    "lstm train --epochs": "^--epochs needs a value; see reviver lstm train --help",
+    "lstm evaluate l --length": "^--length needs a value; see reviver lstm evaluate --help",
     "lstm curve --network gru --out n": "^network: 'gru' is unknown; choose from fixed, growing, ",
-    "lstm curve --length 1 --out n": "^length: 1 is not possible; give a whole number from 2",
-    "lstm curve --seeds 0 --out n": "^seeds: 0 is not possible; give a whole number of at least 1",
+    "lstm curve --length 1 --out n": "^--length must be at least 2, got 1",
+    "lstm curve --seeds 0 --out n": "^--seeds must be at least 1, got 0",
     "lstm evaluate l --length 3 --out figure.gif": "^out: figure.gif has no ending that a figure can be saved as",
-    "lstm predict": "^RUN, DIGITS: not given; see reviver lstm predict --help",
-    "gan sample": "^RUN: not given; see reviver gan sample --help",
-    "lstm predict l 1 2": "^2: is one argument too many .quote a text that has spaces.; see reviver lstm predict --help",
-    "gan train --out ''": "^out: '' is not possible; give a path",
+    "lstm predict": "^RUN is missing; see reviver lstm predict --help",
+    "gan sample": "^RUN is missing; see reviver gan sample --help",
+    "lstm predict l 1 2": "^'2' is one argument too many .quote a text that has spaces.; see reviver lstm predict --help",
+    "gan train --out ''": "^--out must not be empty, got ''",
     # presets and fields
-    "lstm train --preset foo": "^preset: 'foo' is unknown; choose from report, onehot",
-    "gan train --preset=foo --print_config": "^preset: 'foo' is unknown; choose from report, best, best-long, short, public-script",
-    "lstm train --length 1": "^length: 1 is not possible; give a whole number from 2",
-    "lstm train --length abc": "^length: 'abc' is not possible; give a whole number",
-    "lstm train --length 2.5": "^length: '2.5' is not possible; give a whole number",
-    "lstm train --length 99999999999999999999": "^length: 99999999999999999999 is not possible; give a whole number",
-    "lstm train --input words": "^input: 'words' is not possible; give one of scalar, onehot",
-    "lstm train --hidden_dropout 1": "^hidden_dropout: 1.0 is not possible; give a number at least 0 and below 1",
-    "lstm train --checkpoint_steps many": "^checkpoint_steps: 'many' is not possible; give a whole number",
-    "gan train --discriminator_learning_rate slow": "^discriminator_learning_rate: 'slow' is not possible; give a number",
-    "gan train --packing 3": "^packing: 3 does not divide the batch_size 64; give numbers of which it does",
-    "gan train --loss hinge --label_smoothing 0.1": "^label_smoothing: 0.1 is not possible for the loss hinge",
-    "lstm train --bidirectional perhaps": "^bidirectional: 'perhaps' is not possible; give true or false",
-    "lstm train --learning_rate nan": "^learning_rate: .nan.? is not possible; give a number",
-    "lstm train --learning_rate -1": "^learning_rate: -1.0 is not possible; give a number above 0",
-    "gan train --epochs 0": "^epochs: 0 is not possible; give a whole number of at least 1",
-    "gan train --size 2": "^size: 2 is not possible; give a whole number from 4 to 1024",
-    "gan train --batch_size 1": "^batch_size: 1 is not possible; give a whole number of at least 2",
-    "gan train --seed -1": "^seed: -1 is not possible; give a whole number from 0 to",
+    "lstm train --preset foo": "^--preset 'foo' is unknown; choose from report, onehot",
+    "gan train --preset=foo --print_config": "^--preset 'foo' is unknown; choose from report, best, best-long, short, public-script",
+    "lstm train --length 1": "^--length must be at least 2, got 1",
+    "lstm train --length abc": "^--length must be an integer, got 'abc'",
+    "lstm train --length 2.5": "^--length must be an integer, got '2.5'",
+    "lstm train --length 99999999999999999999": "^--length must be at most 10000000, got 99999999999999999999",
+    "lstm train --input words": "^--input must be scalar or onehot, got 'words'",
+    "lstm train --hidden_dropout 1": "^--hidden-dropout must be less than 1, got 1.0",
+    "lstm train --checkpoint_steps many": "^--checkpoint-steps must be an integer, got 'many'",
+    "gan train --discriminator_learning_rate slow": "^--discriminator-learning-rate must be a number, got 'slow'",
+    "gan train --packing 3": "^--packing must divide the batch_size 64, got 3",
+    "gan train --loss hinge --label_smoothing 0.1": "^--label-smoothing must be 0 for the loss hinge, which has no labels, got 0.1",
+    "lstm train --bidirectional perhaps": "^'perhaps' is one argument too many .quote a text",
+    "lstm train --learning_rate nan": "^--learning-rate must be greater than 0, got nan",
+    "lstm train --learning_rate -1": "^--learning-rate must be greater than 0, got -1.0",
+    "gan train --epochs 0": "^--epochs must be at least 1, got 0",
+    "gan train --size 2": "^--size must be at least 4, got 2",
+    "gan train --batch_size 1": "^--batch-size must be at least 2, got 1",
+    "gan train --seed -1": "^--seed must be at least 0, got -1",
     # settings files
-    "lstm train --config nothing.yaml": "^config: nothing.yaml cannot be read .No such file.*; give a YAML or JSON file",
-    "lstm train --config empty": "^config: empty cannot be read .Is a directory.; give a YAML or JSON file",
-    "lstm train --config=unknown.yaml": r"^config: unknown.yaml sets 'lenght', which is no setting; did you mean length\?",
-    "lstm train --config wrong.yaml": "^length: 'abc' is not possible; give a whole number",
-    "lstm train --config broken.yaml": "^config: broken.yaml is neither YAML nor JSON .*; correct the file",
-    "lstm train --config number.yaml": "^config: number.yaml holds no settings; write one a line, such as epochs: 20",
-    "lstm train --config code.yaml": "^config: code.yaml is neither YAML nor JSON",
-    "lstm train --config bytes.yaml": "^config: bytes.yaml is neither YAML nor JSON",
+    "lstm train --config nothing.toml": "^--config nothing.toml cannot be read .No such file",
+    "lstm train --config empty": "^--config must be a .toml or .json file, got 'empty'",
+    "lstm train --config code.yaml": "^--config must be a .toml or .json file, got 'code.yaml'",
+    "lstm train --config folder.toml": "^--config folder.toml cannot be read .Is a directory",
+    "lstm train --config pipe.toml": "^--config pipe.toml cannot be read .it is no regular file",
+    "lstm train --config ''": "^--config must not be empty",
+    "lstm train --config=unknown.toml": r"^unknown.toml: lenght is unknown; did you mean length\?",
+    "lstm train --config wrong.toml": "^wrong.toml: length must be an integer, got 'abc'",
+    "lstm train --config text.toml": "^text.toml: length must be an integer, got '5'",
+    "lstm train --config flag.toml": "^flag.toml: epochs must be an integer, got True",
+    "lstm train --config table.toml": "^table.toml: length must be an integer, got {'value': 5}",
+    "lstm train --config infinite.toml": "^infinite.toml: max_norm must be a finite number, got inf",
+    "lstm train --config named.toml": "^named.toml: config is unknown",
+    "lstm train --config broken.toml": "^--config broken.toml is not valid TOML .*; correct the file",
+    "lstm train --config twice.toml": "^--config twice.toml is not valid TOML .*overwrite",
+    "lstm train --config deep.toml": "^--config deep.toml is not valid TOML .it is too deep",
+    "lstm train --config large.toml": "^--config large.toml cannot be read .it has 1048585 bytes",
+    "lstm train --config bytes.toml": "^--config bytes.toml is not valid TOML",
+    "lstm train --config number.json": "^--config number.json is not valid JSON .it is not a JSON object",
+    "lstm train --config twice.json": "^--config twice.json is not valid JSON .it has a name twice",
+    "lstm train --config deep.json": "^--config deep.json is not valid JSON .it is too deep",
+    "lstm train --config wrong.toml --config wrong.toml": "^--config is given twice; give it once",
+    "lstm train --length 3 --length 4": "^--length is given twice; give it once",
+    "lstm train --length=": "^--length must be an integer, got ''",
+    "lstm train --length 0x10": "^--length must be an integer, got '0x10'",
+    "lstm train --length 1_000": "^--length must be an integer, got '1_000'",
+    "lstm train --learning-rate=": "^--learning-rate must be a number, got ''",
+    "lstm train --data=": "^--data must not be empty",
+    "lstm train --grow=perhaps": "^--grow must be true or false, got 'perhaps'",
     # data
     "gan train --data nothing --out n": "^data: nothing does not exist; give mnist, fashion-mnist, .*, an image folder, an .npz",
     "gan train --data notes.txt --out n": "^data: notes.txt is of an unknown kind",
@@ -555,9 +626,9 @@ WRONG = {
     "lstm predict l '1 x 2'": "^digits: 'x' in '1 x 2' is not a digit; give digits such as",
     "lstm predict l ''": "^digits: nothing in '' is not a digit",
     "lstm predict l '-1'": "^digits: '-' in '-1' is not a digit",
-    "lstm evaluate l --length x": "^length: 'x' is not possible; give a whole number",
+    "lstm evaluate l --length x": "^--length must be an integer, got 'x'",
     "lstm evaluate l --length 1": "^length: 1 is not possible; give a whole number",
-    "lstm evaluate l --length 4 --size 0": "^size: 0 is not possible; give a whole number of at least 1",
+    "lstm evaluate l --length 4 --size 0": "^--size must be at least 1, got 0",
     # devices
     "lstm train --device cuda --out n": "^device: 'cuda' is not on this machine; use --device auto or --device cpu",
     "gan train --device cuda:7 --out n": "^device: 'cuda:7' is not on this machine",
@@ -577,9 +648,9 @@ WRONG = {
     "lstm predict newer '1 2'": "^newer: was written by a newer Reviver .*; upgrade Reviver",
     "lstm evaluate odd": "^odd/run.json: .* is missing; the run folder was damaged or written by another version",
     "gan sample cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
-    "lstm predict l '1 2' --checkpoint first": "^checkpoint: 'first' is unknown; choose from last, best",
+    "lstm predict l '1 2' --checkpoint first": "^--checkpoint must be last or best, got 'first'",
     # traces
-    "lstm trace l": "^DIGITS: not given; see reviver lstm trace --help",
+    "lstm trace l": "^DIGITS is missing; see reviver lstm trace --help",
     "lstm trace l '1 x'": "^digits: 'x' in '1 x' is not a digit",
     f"lstm trace l {'1' * 10_001}": "^digits: 10001 are too many to be drawn; give at most 10000",
     "lstm trace l '1 2' --out trace.jpg": "^out: trace.jpg has no ending that a figure can be saved as; choose from .pdf",
@@ -588,41 +659,41 @@ WRONG = {
     "lstm trace l '1 2' --out /proc/t.pdf": "^/proc/t.pdf: cannot be written",
     "lstm trace nothing '1 2'": "^nothing: does not exist; give the folder that a train command wrote",
     "lstm trace g '1 2'": "^g: holds a run of kind 'gan', not 'lstm'; use the reviver gan commands",
-    "lstm trace l '1 2' --checkpoint first": "^checkpoint: 'first' is unknown; choose from last, best",
-    "lstm trace l '1 2' --layer top": "^layer: 'top' is not possible; give a whole number",
-    "lstm trace l '1 2' --layer 2": "^layer: 2 is not possible; give a whole number from 1 to 1",
-    "lstm trace l '1 2' --layer 0": "^layer: 0 is not possible; give a whole number from 1 to 1",
-    "lstm trace l '1 2' --direction up": "^direction: 'up' is unknown; choose from forward, backward",
+    "lstm trace l '1 2' --checkpoint first": "^--checkpoint must be last or best, got 'first'",
+    "lstm trace l '1 2' --layer top": "^--layer must be an integer, got 'top'",
+    "lstm trace l '1 2' --layer 2": "^--layer must be at most 1, got 2",
+    "lstm trace l '1 2' --layer 0": "^--layer must be at least 1, got 0",
+    "lstm trace l '1 2' --direction up": "^--direction must be forward or backward, got 'up'",
     "lstm trace l '1 2' --direction backward": "^direction: 'backward' is not possible, since this run reads forward only",
     # samples and walks
     "gan sample g --digit 3": "^digit: 3 cannot be ordered of this run; train one with --conditional",
     "gan train --data tiny.npz --size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",
-    "gan sample g --n 0": "^n: 0 is not possible; give a whole number from 1",
-    "gan sample g --n many": "^n: 'many' is not possible; give a whole number",
+    "gan sample g --n 0": "^--n must be at least 1, got 0",
+    "gan sample g --n many": "^--n must be an integer, got 'many'",
     "gan sample g --n 3000": "^n: 3000 images are too many for a grid; give at most 2500, or an .npz as --out",
-    "gan sample g --n 99999999999 --out s.npz": "^n: 99999999999 is not possible; give a whole number from 1",
-    "gan sample g --seed -1": "^seed: -1 is not possible",
+    "gan sample g --n 99999999999 --out s.npz": "^--n must be at most 33554432, got 99999999999",
+    "gan sample g --seed -1": "^--seed must be at least 0, got -1",
     "gan sample g --out grid.jpg": "^out: 'grid.jpg' has no ending that samples can be saved as; choose from .png",
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
     "gan interpolate g --out walk.docx": "^out: walk.docx has no ending that a figure can be saved as",
-    "gan interpolate g --from_image a.png": "^from_image: needs to_image beside it",
-    "gan project g": "^IMAGES: not given; see reviver gan project --help",
+    "gan interpolate g --from_image a.png": "^--from-image needs to_image beside it, and the reverse; give both or none",
+    "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g gone.png": "^gone.png: it cannot be read",
     "gan project g gone.png --out p.txt": "^out: p.txt has no ending that a figure can be saved as",
-    "gan interpolate g --path round": "^path: 'round' is unknown; choose from linear, spherical",
-    "gan interpolate g --steps -1": "^steps: -1 is not possible; give a whole number from 0",
+    "gan interpolate g --path round": "^--path must be linear or spherical, got 'round'",
+    "gan interpolate g --steps -1": "^--steps must be at least 0, got -1",
     "gan interpolate g --from 3 --to 8": "^from: 3 is not possible, since this run did not learn MNIST at 28 x 28",
     # scores; more of them in test_scores.py
     "gan score nothing": "^nothing: does not exist; give the folder that a train command wrote",
     "gan score l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
-    "gan score": "^RUN: not given; see reviver gan score --help",
+    "gan score": "^RUN is missing; see reviver gan score --help",
     "gan score g": r"^data: the digit classifier does not know .tiny.npz. as images of \[1, 8, 8\]",
     "gan score nothing --out nearest.jpg": "^out: nearest.jpg has no ending that a figure can be saved as",
-    "gan score g --n many": "^n: 'many' is not possible; give a whole number",
-    "gan extractor": "^DATA: not given; see reviver gan extractor --help",
+    "gan score g --n many": "^--n must be an integer, got 'many'",
+    "gan extractor": "^--data is missing; see reviver gan extractor --help",
     "gan extractor --data nothing": "^data: nothing does not exist; give mnist, fashion-mnist, ",
-    "gan extractor --data tiny.npz --out notes.txt": "^out: notes.txt exists already and is never overwritten",
+    "gan extractor --data tiny.npz --out notes.txt": "^--out notes.txt exists already and is never overwritten; choose another --out",
     "gan interpolate g --labels": "^labels: the classifier knows only digits, which this run did not learn",
 }
 
@@ -635,9 +706,9 @@ def test_wrong_use_is_told_in_one_line_and_writes_nothing(arguments: str, run: R
     assert result.out == ""
     lines = result.err.splitlines()
     assert len(lines) == 1, result.err
-    assert lines[0].startswith("reviver: error: ")
+    assert lines[0].startswith("error: ")
     assert "Traceback" not in lines[0]
-    assert re.search(WRONG[arguments], lines[0].removeprefix("reviver: error: ")), lines[0]
+    assert re.search(WRONG[arguments], lines[0].removeprefix("error: ")), lines[0]
     assert snapshot(workspace) == before
 
 
@@ -653,27 +724,27 @@ def test_debug_shows_the_traceback_before_the_line(arguments: str, run: Run) -> 
     result = run(f"{arguments} --debug")
     assert result.code == 2
     assert result.err.startswith("Traceback (most recent call last):\n")
-    assert result.err.splitlines()[-1].startswith("reviver: error: ")
+    assert result.err.splitlines()[-1].startswith("error: ")
 
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (MemoryError(), 1, "reviver: error: out of memory; use smaller sizes or batches"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "reviver: error: out of memory; use smaller"),
+        (MemoryError(), 1, "error: out of memory; use smaller sizes or batches"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "error: out of memory; use smaller"),
         (
             ZeroDivisionError("oh\nno"),
             1,
-            "reviver: error: ZeroDivisionError: oh no; run again with --debug and report it",
+            "error: ZeroDivisionError: oh no; run again with --debug and report it",
         ),
-        (OSError(28, "No space left on device"), 1, "reviver: error: output: No space left on device; put that right"),
-        (KeyboardInterrupt(), 130, "reviver: stopped by Ctrl-C"),
+        (OSError(28, "No space left on device"), 1, "error: output: No space left on device; put that right"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
     ],
 )
 def test_what_nobody_expects_is_told_in_one_line_too(
     error: BaseException, code: int, message: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Any) -> None:
+    def fail(run: str, /) -> None:
         raise error
 
     monkeypatch.setitem(cli.COMMANDS, ("gan", "sample"), fail)
@@ -688,9 +759,7 @@ def test_training_that_diverges_fails_with_one_line_and_its_step(run: Run, tmp_p
         out = tmp_path / train.split()[0]
         result = run(f"{train} --learning_rate 1e30 --out {out}")
         assert (result.code, result.out) == (1, "")
-        assert re.match(
-            r"reviver: error: step \d+: .* try a --learning_rate lower than 1e\+30 in a new --out\n$", result.err
-        )
+        assert re.match(r"error: step \d+: .* try a --learning_rate lower than 1e\+30 in a new --out\n$", result.err)
         assert RunFolder.open(out).status == "failed"
 
 
@@ -717,7 +786,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: 
     result = run(f"gan train {TINY_GAN} --quiet --out {small_disk / 'run'}")
     assert result.code == 2
     assert re.match(
-        r"reviver: error: .*step-\d+: cannot be written \(No space left on device\); free some space .*--resume\)\n$",
+        r"error: .*step-\d+: cannot be written \(No space left on device\); free some space .*--resume\)\n$",
         result.err,
     )
     folder = RunFolder.open(small_disk / "run")
@@ -735,9 +804,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: 
     ):
         result = run(arguments)
         assert (result.code, result.out) == (2, "")
-        assert re.match(
-            r"reviver: error: .*: cannot be written \(No space left on device\); free some space", result.err
-        )
+        assert re.match(r"error: .*: cannot be written \(No space left on device\); free some space", result.err)
         assert result.err.count("\n") == 1
     assert {path.name for path in small_disk.iterdir()} - {"l"} == before
     assert not (small_disk / "l").exists() or not list((small_disk / "l").iterdir())
@@ -764,9 +831,7 @@ def test_a_signal_ends_training_after_saving(
     output, errors = child.communicate(timeout=60)
     assert (child.returncode, output) == (code, "")
     last = errors.splitlines()[-1]
-    match = re.fullmatch(
-        rf"reviver: .*run: stopped at step (\d+) by {number.name} and saved; go on with .* --resume", last
-    )
+    match = re.fullmatch(rf".*run: stopped at step (\d+) by {number.name} and saved; go on with .* --resume", last)
     assert match, errors
     assert "Traceback" not in errors
     assert RunFolder.open(out).status == "interrupted"
@@ -790,7 +855,7 @@ def test_an_output_that_is_full_is_told(workspace: Path) -> None:
         child = process("lstm predict l '1 2'", workspace, stdout=full)
         _, errors = child.communicate(timeout=60)
     assert child.returncode == 1
-    assert errors.startswith("reviver: error: output: No space left on device")
+    assert errors.startswith("error: output: No space left on device")
     assert errors.count("\n") == 1
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.publish import PAGES, fill
+from tools import settings_page
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,3 +31,7 @@ def test_readme_lists_every_module() -> None:
     modules = [path for path in source.rglob("*.py") if not path.name.startswith("__") and "report" not in path.parts]
     missing = [path.relative_to(source) for path in modules if path.name not in tree]
     assert not missing
+
+
+def test_the_page_of_settings_is_current() -> None:
+    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"

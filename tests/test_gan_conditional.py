@@ -59,7 +59,7 @@ def test_sample_from_the_command_line(run: RunFolder, tmp_path: Path, capsys: py
     out = tmp_path / "grid.png"
     assert main(["gan", "sample", str(run.path), "--digit", "2", "--n", "4", "--out", str(out)]) == 0
     assert main(["gan", "sample", str(run.path), "--digit", "3", "--out", str(out)]) == 2
-    assert "digit: 3 is not possible; give a whole number from 0 to 2" in capsys.readouterr().err
+    assert "--digit must be at most 2, got 3" in capsys.readouterr().err
 
 
 def test_the_discriminator_judges_an_image_with_its_class() -> None:

@@ -190,14 +190,18 @@ def test_every_growing_preset_has_a_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "reached"), [("", True), ("--threshold 1.0 --learning_rate 1e-6 --epochs 2", False)]
+    ("changes", "reached"),
+    [
+        ("--threshold 0.3 --learning-rate 1e-2", True),
+        ("--threshold 1.0 --learning-rate 1e-6 --epochs 2", False),
+    ],
 )
 def test_the_summary_says_whether_the_length_was_passed(
     changes: str, reached: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--length 4 --grow --start_length 3 --threshold 0.3 --input onehot --hidden_size 16 --data_size 400 --quiet"
+    words = "--length 4 --grow --start-length 3 --input onehot --hidden_size 16 --data_size 400 --quiet"
     out = tmp_path / "run"
-    assert main(["lstm", "train", *words.split(), "--learning_rate", "1e-2", *changes.split(), "--out", str(out)]) == 0
+    assert main(["lstm", "train", *words.split(), *changes.split(), "--out", str(out)]) == 0
     last = RunFolder.open(out).read_metrics()[-1]
     end = "in validation passed" if reached else "in validation not passed; go on with --resume and more --epochs"
     assert f"length {last['length']} of 4, " in (text := capsys.readouterr().out)

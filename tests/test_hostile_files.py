@@ -1,7 +1,6 @@
 """Files made to do harm: bombs, lies about sizes, links and names that lead elsewhere, pipes, code. Each is refused as told."""
 
 import contextlib
-import functools
 import gzip
 import io
 import json
@@ -9,6 +8,7 @@ import os
 import re
 import shutil
 import struct
+import tomllib
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from reviver import arguments
-from reviver.arguments import parse
 from reviver.cache import cached
+from reviver.cli.app import build_app, main
+from reviver.cli.settings import options_of, read_settings
 from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
 from reviver.gan import image_files, training
 from reviver.gan.extractor import Extractor
@@ -260,7 +260,7 @@ SIZES = {
     "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are not possible .Storage size"),
     "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are not possible"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
-    "growth": ("lstm", {"config": {"grow": True, "length": 10**7, "growth": 1 + 1e-9}}, "growth: .* more than 10000 lengths"),
+    "growth": ("lstm", {"config": {"grow": True, "length": 10**7, "growth": 1 + 1e-9}}, "growth .* more than 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
     "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
     "image_shape": ("gan", {"data": {"image_shape": [1024, 1024, 1024]}}, r"weight has the shape"),
@@ -422,59 +422,70 @@ def test_a_run_of_own_data_that_says_nothing_of_them_does_not_read_them(run: Cal
 
 # Settings files
 
-BUILT = functools.cache(arguments.build_parser)
-"""The parser, which takes a hundred times as long to build as to use."""
-LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
-MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 30))
+OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
 SETTINGS = {
-    "laughs": (LAUGHS, "is neither YAML nor JSON .it has an alias"),
-    "merges": (MERGES, "is neither YAML nor JSON .it has an alias"),
-    "an alias of itself": ("length: &a [*a]\n", "is neither YAML nor JSON .it has an alias"),
-    "code": ('length: !!python/object/apply:os.system ["touch was-run"]\n', "is neither YAML nor JSON .*could not determine"),
-    "a name": ("length: !!python/name:os.system\n", "is neither YAML nor JSON"),
-    "a time that is none": ("input: !!timestamp x\n", "is neither YAML nor JSON"),
-    "a tag that does not fit": ("grow: !!bool perhaps\n", "is neither YAML nor JSON"),
-    "deep": ("length: " + "[" * 30_000, "is neither YAML nor JSON"),
-    "deep JSON": ('{"length": ' + '{"a":' * 5000, "is neither YAML nor JSON"),
-    "large": ("# " + "x" * (1 << 16), "cannot be read .it has 65538 bytes, more than the 65536 that are read"),
-    "a list": ("length: [5]\n", r"sets length to \[5\]; give a text, a number, true or false"),
-    "a mapping": ("length: {a: 5}\n", "sets length to .*; give a text"),
-    "a date": ("length: 2020-01-01\n", "sets length to datetime.*; give a text"),
-    "another file": ("config: more.yaml\n", "sets config, which only the command line may; take it out"),
-    "TOML": ("length = 5\n", "holds no settings; write one a line"),
-    "a long name": (f"{'x' * 900}: 5\n", "sets 'x+…, which is no setting; the settings are"),
-    "400 digits": (f"learning_rate: {'9' * 400}\n", "sets learning_rate to 9+…; give a number below 1e308"),
-    "5000 digits": (f"length: {'9' * 5000}\n", "is neither YAML nor JSON"),
+    "a table": ("[length]\na = 5\n", "^a.toml: length must be an integer, got .'a': 5.$"),
+    "a list": ("length = [5]\n", r"^a.toml: length must be an integer, got \[5\]$"),
+    "a date": ("length = 2020-01-01\n", r"^a.toml: length must be an integer, got datetime.date\(2020, 1, 1\)$"),
+    "a time as text": ("data = 2020-01-01\n", "^a.toml: data must be text, got datetime"),
+    "text that is a number": ('length = "5"\n', "^a.toml: length must be an integer, got '5'$"),
+    "a flag that is a number": ("grow = 1\n", "^a.toml: grow must be true or false, got 1$"),
+    "a number that is a flag": ("epochs = true\n", "^a.toml: epochs must be an integer, got True$"),
+    "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
+    "infinite": ("max_norm = inf\n", "^a.toml: max_norm must be a finite number, got inf$"),
+    "a name twice": ("length = 5\nlength = 6\n", "^config a.toml is not valid TOML .*overwrite"),
+    "a table twice": ("[a]\n[a]\n", "^config a.toml is not valid TOML"),
+    "dotted": (f"{'a.' * 5000}a = 1\n", "^a.toml: a is unknown; see --help for the settings$"),
+    "deep": ("length = " + "[" * 30_000, "^config a.toml is not valid TOML .it is too deep"),
+    "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
+    "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, more than the 65536"),
+    "another file": ('config = "more.toml"\n', "^a.toml: config is unknown"),
+    "another command": ("print_config = true\n", "^a.toml: print_config is unknown"),
+    "YAML": ("length: 5\n", "^config a.toml is not valid TOML"),
+    "a long name": (f"{'x' * 900} = 5\n", "^a.toml: x+ is unknown; see --help for the settings$"),
+    "a name with a line break": ('"a\\nb" = 5\n', r"^a.toml: a\\nb is unknown"),
+    "400 digits": (f"learning_rate = {'9' * 400}\n", "^a.toml: learning_rate must be a number, got 9+"),
+    "20 digits": (f"batch_size = {'9' * 20}\n", f"^a.toml: batch_size must be at most {2**63 - 1}, got 9+$"),
+    "5000 digits": (f"length = {'9' * 5000}\n", "^config a.toml is not valid TOML"),
+    "bytes": ("length = 5\0\n", "^config a.toml is not valid TOML"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_hostile_settings_file_is_told(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(arguments, "build_parser", lambda _: BUILT())
     content, problem = SETTINGS[case]
-    (tmp_path / "a.yaml").write_text(content)
-    (tmp_path / "more.yaml").write_text("length: 7\n")
-    with pytest.raises(ConfigError, match=f"^config: a.yaml {problem}") as caught:
-        parse(["lstm", "train", "--config", "a.yaml"])
+    (tmp_path / "a.toml").write_text(content)
+    (tmp_path / "more.toml").write_text("length = 7\n")
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_settings(Path("a.toml"), OPTIONS)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 2000
-    assert not (tmp_path / "was-run").exists()
+    assert main(["lstm", "train", "--config", "a.toml"]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.toml", "more.toml"]
 
 
-@pytest.mark.parametrize("value", ["!!timestamp x", "!!bool perhaps", "!!int x"])
-def test_a_value_that_looks_like_a_tag_is_text(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arguments, "build_parser", lambda _: BUILT())
-    path = tmp_path / "a.yaml"
+@pytest.mark.parametrize("content", ['{"length": ' + '{"a":' * 5000, '{"length": NaN}', '{"a": 1, "a": 2}', "[1]", ""])
+def test_hostile_json_settings_are_told(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"^config .*a\.json is not valid JSON") as caught:
+        read_settings(path, OPTIONS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "${HOME}", "$(touch was-run)", "{x}", "a\tb"])
+def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.json"
     path.write_text(json.dumps({"data": value}))
     for given in (["--data", value], ["--config", str(path)]):
-        assert parse(["gan", "train", *given]).given["data"] == value
+        assert main(["gan", "train", *given, "--print-config"]) == 0
+        assert tomllib.loads(capsys.readouterr().out)["data"] == value
 
 
-def test_a_number_that_no_float_is_as_large_as_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arguments, "build_parser", lambda _: BUILT())
-    with pytest.raises(ConfigError, match=r"^options: int too large .*; give numbers below 1e308$"):
-        parse(["lstm", "train", "--learning_rate", "9" * 400])
+def test_a_number_that_no_float_is_as_large_as_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lstm", "train", "--learning_rate", "9" * 400]) == 2
+    assert capsys.readouterr().err == "error: --learning-rate must be a finite number, got inf\n"
 
 
 # Parquet
@@ -681,7 +692,7 @@ READ: dict[str, Callable[[Path], object]] = {
     "set.parquet": read_sequences,
     "more.npz": read_sequences,
     "extractor.safetensors": Extractor.read,
-    "a.yaml": lambda path: parse(["gan", "train", "--config", str(path)]),
+    "a.toml": lambda path: read_settings(path, OPTIONS),
 }
 
 

@@ -439,9 +439,9 @@ def test_classifier_is_a_linear_map_of_the_final_hidden_state(bidirectional: boo
 @pytest.mark.parametrize("value", [0, -3])
 def test_sizes_below_one_are_refused(field: str, value: int) -> None:
     arguments = {"input_size": 2, "hidden_size": 3, "num_layers": 1, field: value}
-    with pytest.raises(ConfigError, match=f"^{field}: {value} is not possible; give a whole number of at least 1"):
+    with pytest.raises(ConfigError, match=f"^{field} must be at least 1, got {value}$"):
         LSTM(**arguments)
-    with pytest.raises(ConfigError, match=f"^{field}: {value} is not possible"):
+    with pytest.raises(ConfigError, match=f"^{field} must be at least 1, got {value}$"):
         LSTMClassifier(num_classes=2, **arguments)
 
 
@@ -449,7 +449,7 @@ def test_sizes_below_one_are_refused(field: str, value: int) -> None:
 @pytest.mark.parametrize("value", [-0.1, 1.0, 2.0, math.nan])
 def test_probabilities_outside_0_to_1_are_refused(field: str, value: float) -> None:
     with pytest.raises(
-        ConfigError, match=f"^{field}: {value!r} is not possible; give a number of at least 0 and below 1"
+        ConfigError, match=rf"^{field} must be (at least 0|less than 1|a finite number), got {value!r}$"
     ):
         LSTM(2, 3, **{field: value})
 

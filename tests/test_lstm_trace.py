@@ -220,9 +220,9 @@ def test_finding_a_layer() -> None:
     lstm = make_network(2, bidirectional=True).lstm
     assert [find_layer(lstm, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
     assert find_layer(lstm) == 2
-    with pytest.raises(ConfigError, match="layer: 3 is not possible; give a whole number from 1 to 2"):
+    with pytest.raises(ConfigError, match="layer must be at most 2, got 3"):
         find_layer(lstm, 3)
-    with pytest.raises(ConfigError, match="direction: 'up' is unknown; choose from forward, backward"):
+    with pytest.raises(ConfigError, match="direction must be forward or backward, got 'up'"):
         find_layer(lstm, 1, "up")
     with pytest.raises(ConfigError, match="direction: 'backward' is not possible, since this run reads forward only"):
         find_layer(make_network(2).lstm, 1, "backward")

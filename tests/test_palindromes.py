@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reviver.errors import ConfigError
-from reviver.lstm.presets import INPUTS, LSTMConfig
+from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks import palindromes as module
 from reviver.lstm.tasks.palindromes import (
     Palindromes,
@@ -159,7 +159,7 @@ def test_onehot_encoding_marks_the_digit() -> None:
     assert encoded.argmax(2).tolist() == [[0, 9, 4]]
 
 
-@pytest.mark.parametrize("encoding", INPUTS)
+@pytest.mark.parametrize("encoding", ["scalar", "onehot"])
 def test_every_encoding_is_as_wide_as_the_config_says(encoding: str) -> None:
     digits = torch.arange(10, dtype=torch.uint8).reshape(2, 5)
     encoded = encode_digits(digits, encoding)

@@ -219,7 +219,10 @@ def test_the_same_twice_and_another_seed_draws_other_pairs() -> None:
     assert first["averages"] != other["averages"]
 
 
-@pytest.mark.parametrize(("change", "problem"), [({"pairs": -1}, "^pairs: -1 is"), ({"seed": -1}, "^seed: -1 is")])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [({"pairs": -1}, "^pairs must be at least 0, got -1"), ({"seed": -1}, "^seed must be at least 0, got -1")],
+)
 def test_impossible_comparisons_are_refused(change: dict[str, int], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         compare_paths(LinearGenerator(3), identity(3), *torch.eye(3)[:2], **change)

@@ -106,7 +106,7 @@ def test_a_walk_between_two_images(folder: Path, capsys: pytest.CaptureFixture[s
     out = folder / "walk.png"
     words = ["gan", "interpolate", str(folder / "run"), "--out", str(out), "--from_image", str(folder / "a.png")]
     assert main(words) == 2
-    assert "from_image: needs to_image beside it" in capsys.readouterr().err
+    assert "--from-image needs to_image beside it" in capsys.readouterr().err
     words += ["--to-image", str(folder / "b.png")]
     assert main(words) == 0
     assert out.stat().st_size > 1000

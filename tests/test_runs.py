@@ -990,9 +990,9 @@ def test_more_epochs_are_written_into_the_record(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda config: config.pop("seed"), "^seed: is missing; the run folder was damaged or written by another"),
-        (lambda config: config.update(warmup=3), "^warmup: is not a setting of this version; the run folder was"),
-        (lambda config: config.update(epochs="x"), "^epochs: 'x' is not possible"),
+        (lambda config: config.pop("seed"), "^seed is missing; the run folder was damaged or written by another"),
+        (lambda config: config.update(warmup=3), "^warmup is unknown; .*the run folder was"),
+        (lambda config: config.update(epochs="x"), "^epochs must be an integer, got 'x'; the run folder was"),
     ],
 )
 def test_resuming_a_run_with_damaged_settings_is_refused(

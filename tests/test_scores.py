@@ -266,7 +266,7 @@ def test_images_that_do_not_fit_are_refused(small: Reference) -> None:
     with pytest.raises(DataError, match=r"shape \[9, 1, 28, 28\] does not fit"):
         score_generator(untrained(), 9, reference=small)
     for n in (5, 601):
-        with pytest.raises(ConfigError, match=f"^n: {n} is not possible; give a whole number from 6 to 600"):
+        with pytest.raises(ConfigError, match=rf"^n must be at (least 6|most 600), got {n}$"):
             load_reference(n, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
 
 
@@ -467,27 +467,27 @@ def test_an_extractor_has_as_many_classes_as_its_data(workspace: Path, monkeypat
 
 
 WRONG = {
-    "gan score digits --n 5": "n: 5 is not possible; give a whole number from 6 to 600",
-    "gan score digits --n 601": "n: 601 is not possible; give a whole number from 6 to 600",
-    "gan score digits --seed -1": "seed: -1 is not possible",
+    "gan score digits --n 5": "--n must be at least 6, got 5",
+    "gan score digits --n 601": "--n must be at most 600, got 601",
+    "gan score digits --seed -1": "--seed must be at least 0, got -1",
     "gan score digits --out nearest.gif": "out: nearest.gif has no ending that a figure can be saved as",
     "gan score digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
     "gan score digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
     "gan score digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
     "gan score own": r"data: the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
     "gan score colour": r"data: the digit classifier does not know 'colour.npz' as images of \[3, 8, 8\], so there",
-    "gan extractor --out notes.txt --data idx": "out: notes.txt exists already and is never overwritten",
+    "gan extractor --out notes.txt --data idx": "--out notes.txt exists already and is never overwritten",
     "gan extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
     "gan extractor --out x --data unlabelled": "data: unlabelled has no test images to compare with; put t10k-images",
     "gan extractor --out x --data colour.npz": "data: colour.npz has no test images",
-    "gan extractor --out x --data idx --epochs 0": "epochs: 0 is not possible",
-    "gan extractor --out x --data idx --size 7": "size: 7 is not possible; give a whole number from 8 to 1024",
+    "gan extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
+    "gan extractor --out x --data idx --size 7": "--size must be at least 8, got 7",
     "gan score colour --extractor own.safetensors": r"extractor: own.safetensors knows images of \[1, 28, 28\], and this run",
     "gan interpolate own --measure": "data: the digit classifier does not know 'idx' .*; if the data have labels, train an extractor",
     "gan interpolate own --extractor own.safetensors --from 10": "from: 10 is not a digit; give 0 to 9",
-    "gan interpolate digits --measure --pairs -1": "pairs: -1 is not possible; give a whole number from 0",
-    "gan interpolate digits --pairs 5": "pairs: are measured only with --measure; add it, or leave out pairs",
-    "gan extractor --out x": "data: not given|DATA: not given",
+    "gan interpolate digits --measure --pairs -1": "--pairs must be at least 0, got -1",
+    "gan interpolate digits --pairs 5": "--pairs are measured only with --measure; add it, or leave out pairs",
+    "gan extractor --out x": "--data is missing; see reviver gan extractor --help",
 }
 
 
@@ -498,8 +498,8 @@ def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any,
     code, out, err = run(arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
-    assert err.startswith("reviver: error: ")
-    assert re.match(WRONG[arguments], err.removeprefix("reviver: error: ")), err
+    assert err.startswith("error: ")
+    assert re.match(WRONG[arguments], err.removeprefix("error: ")), err
     assert sorted(Path().iterdir()) == before
 
 
@@ -507,7 +507,7 @@ def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> Non
     monkeypatch.setattr(reference, "load_images", lambda data, size: part_of_mnist("train", 599))
     code, _, err = run(f"gan score digits --n {N}")
     assert code == 2
-    assert err == "reviver: error: data: mnist has changed since this run learned it; put the old images back\n"
+    assert err == "error: data: mnist has changed since this run learned it; put the old images back\n"
 
 
 def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -522,7 +522,7 @@ def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: 
     for command in ("gan score followed --n 60", "gan interpolate followed --measure"):
         assert main(shlex.split(command)) == 2
         assert capsys.readouterr().err == (
-            "reviver: error: extractor: looks.safetensors is not the file that this run noted; put that one back, or name "
+            "error: extractor: looks.safetensors is not the file that this run noted; put that one back, or name "
             "one with --extractor\n"
         )
     with pytest.raises(

@@ -680,7 +680,7 @@ def test_too_few_rows_are_told(labels: list[str]) -> None:
 
 @pytest.mark.parametrize("fraction", [0, 1, -1, math.nan, True, "0.5"])
 def test_an_impossible_fraction_is_told(fraction: Any) -> None:
-    with pytest.raises(ConfigError, match=r"train_fraction: .* is not possible; give a number above 0 and below 1"):
+    with pytest.raises(ConfigError, match=r"train_fraction must be (a|greater|less).*, got "):
         split_rows(["a", "a"], fraction, 0)
 
 

@@ -1,92 +1,49 @@
-"""Checks and conversions that every configuration dataclass shares.
+"""What the settings of every kind of run share: types, groups in the help, presets, and reading them back.
 
-A configuration is a frozen, keyword-only dataclass of plain values. It checks itself in `__post_init__`
-with the functions below, so a bad value is refused no matter where it comes from: the command line, a
-file, a run folder or Python.
+The settings of a kind of run are one frozen dataclass, made by `reviver.validation.settings`. Type, bounds, choices,
+group and default of a setting stand on its field, and its docstring is its help. They hold for the command line, for
+files, for run folders and in Python alike.
 """
 
 import dataclasses
 import math
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, cast, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import Group, Parameter
+from pydantic import Field
 
 from reviver.errors import ConfigError
-from reviver.untrusted import shown
+from reviver.untrusted import shown, suggestion
+from reviver.validation import MAX_INTEGER
 
 Config = TypeVar("Config")
 
+RUN = Parameter(group=Group("Run", sort_key=0))
+DATA = Parameter(group=Group("Data", sort_key=1))
+MODEL = Parameter(group=Group("Model", sort_key=2))
+OPTIMISATION = Parameter(group=Group("Optimisation", sort_key=3))
+CURRICULUM = Parameter(group=Group("Curriculum", sort_key=4))
+REGULARISATION = Parameter(group=Group("Regularisation", sort_key=5))
+EVALUATION = Parameter(group=Group("Evaluation", sort_key=6))
+CHECKPOINTS = Parameter(group=Group("Checkpoints", sort_key=7))
+COMMON = Parameter(group=Group("Common", sort_key=8))
+
+Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Count = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+CountOrZero = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+"""Of something that must not happen always, such as dropping a unit."""
+Text = Annotated[str, Field(min_length=1)]
 Precision = Literal["fp32", "bf16"]
-"""What the factors of a product are: float32 (or the network's other dtype), or rounded to bfloat16."""
-
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-
-ON_NAN = ("stop", "rollback")
-"""What a run does when a loss or a weight is not finite."""
-
-MAX_SEED = 2**63 - 1
-
-MAX_VALUE = 500
-"""Characters of a value that an error spells out."""
-
-
-def check_whole(field: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
-    """Refuse `value` unless it is an `int` (not a `bool`) in [minimum, maximum]."""
-    wanted = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not (is_whole and minimum <= cast("int", value) and (maximum is None or cast("int", value) <= maximum)):
-        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give a whole number {wanted}")
-
-
-def check_number(
-    field: str,
-    value: object,
-    *,
-    above: float | None = None,
-    minimum: float | None = None,
-    below: float | None = None,
-    maximum: float | None = None,
-) -> None:
-    """Refuse `value` unless it is a finite number with `above < value`, `minimum <= value`, `value < below`, `value <= maximum`."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    number = cast("float", value)
-    wanted, holds = [], is_number
-    if above is not None:
-        wanted.append(f"above {above}")
-        holds = holds and number > above
-    if minimum is not None:
-        wanted.append(f"at least {minimum}")
-        holds = holds and number >= minimum
-    if below is not None:
-        wanted.append(f"below {below}")
-        holds = holds and number < below
-    if maximum is not None:
-        wanted.append(f"at most {maximum}")
-        holds = holds and number <= maximum
-    if not holds:
-        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give a number {' and '.join(wanted)}")
-
-
-def check_choice(field: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse `value` unless it is one of `choices`."""
-    if value not in choices:
-        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is unknown; choose from {', '.join(choices)}")
-
-
-def check_text(field: str, value: object) -> None:
-    """Refuse `value` unless it is text that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give a text")
-
-
-def check_flag(field: str, value: object) -> None:
-    """Refuse `value` unless it is `True` or `False`."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{field}: {shown(value, MAX_VALUE)} is not possible; give true or false")
+"""Operands of a matrix multiplication: float32 (or the network's other dtype), or rounded to bfloat16."""
+OnNaN = Literal["stop", "rollback"]
 
 
 def schedule_factor(schedule: str, progress: float) -> float:
-    """The factor of a step size after the part `progress` of a run, from 0 to 1.
+    """Return the factor of the learning rate after the part `progress` of a run, from 0 to 1.
 
     constant: 1.    linear: falls to 0 in a line.    cosine: along half a cosine (Loshchilov & Hutter 2017).
     """
@@ -96,30 +53,37 @@ def schedule_factor(schedule: str, progress: float) -> float:
 
 
 def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
-    """Return the preset called `name`, or say which there are."""
+    """Return the preset called `name`.
+
+    Raises:
+        ConfigError: if there is none.
+    """
     if name not in presets:
-        raise ConfigError(f"preset: {name!r} is unknown; choose from {', '.join(presets)}")
+        advice = suggestion(name, presets) or f"choose from {', '.join(presets)}"
+        raise ConfigError(f"preset {shown(name)} is unknown; {advice}", field="preset")
     return presets[name]
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Return `config` with `changes` applied and checked; unknown names are refused."""
-    known = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
-    for name in changes:
-        if name not in known:
-            raise ConfigError(f"{name}: there is no such setting; the settings are {', '.join(known)}")
+    """Return `config` with `changes` applied and validated.
+
+    Raises:
+        ConfigError: if a name is unknown or a value is not allowed.
+    """
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
 def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """Build a `cls` from a mapping that must hold every field and nothing else.
+    """Build a `cls` from a mapping that must hold every field and nothing else, as a run folder's settings do.
 
-    This is how a run folder's settings are read back: a run says everything about itself, so a missing
-    key means a damaged file, not a default.
+    Raises:
+        ConfigError: if a field is missing or unknown, or its value is not allowed.
     """
-    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for name in sorted(known ^ values.keys()):
-        problem = "is missing" if name in known else "is not a setting of this version"
-        shown_name = name if name in known else shown(name)[1:-1]
-        raise ConfigError(f"{shown_name}: {problem}; the run folder was damaged or written by another version")
-    return cls(**values)
+    damaged = "the run folder was damaged or written by another version"
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name not in values:
+            raise ConfigError(f"{field.name} is missing; {damaged}", field=field.name)
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {damaged}", field=error.field) from None

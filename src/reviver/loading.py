@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
-from reviver.config import check_choice, from_mapping
+from reviver.config import from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import MAX_SIZE, GANConfig
@@ -21,6 +21,7 @@ from reviver.runs.checkpoint import check_layers, check_shapes, find_checkpoint,
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
 from reviver.untrusted import one_line, shown
+from reviver.validation import check
 
 Config = TypeVar("Config")
 
@@ -79,7 +80,7 @@ def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> 
 
 def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> LSTMRun:
     """Open the LSTM run in `folder`, see `load`."""
-    check_choice("checkpoint", checkpoint, ("last", "best"))
+    check("checkpoint", checkpoint, Literal["last", "best"])
     chosen_device = choose_device(device)
     config = _read_config(folder, LSTMConfig)
     if config.task == "own" and folder.record.get("data") is None:
@@ -99,7 +100,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
     """Open the GAN run in `folder`, see `load`."""
-    check_choice("checkpoint", checkpoint, ("last",))
+    check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     config = _read_config(folder, GANConfig)
     num_classes = _read_num_classes(folder) if config.conditional else 0

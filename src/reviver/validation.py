@@ -4,15 +4,17 @@ Bounds, choices and types stand on the fields. Strict means that nothing is conv
 not 5; numbers are finite.
 """
 
+import dataclasses
 import functools
-from typing import Any, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_type_hints
 
-import pydantic.dataclasses
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from reviver.errors import ConfigError, ReviverError
+from reviver.errors import ConfigError
 from reviver.untrusted import shown, suggestion
 
+MAX_INTEGER = 2**63 - 1
+"""The largest integer that a JSON file of ours may hold."""
 MAX_VALUE = 500
 """Characters of a value that an error spells out."""
 
@@ -93,27 +95,75 @@ def _tidy(limit: object) -> object:
     return limit.replace("'", "") if isinstance(limit, str) else limit
 
 
+def describe_fields(cls: type) -> dict[str, str]:
+    """Return what each setting of a dataclass means: its docstring on one line."""
+    import docstring_parser
+
+    parsed = docstring_parser.parse_from_object(cls)
+    return {one.arg_name: " ".join((one.description or "").split()) for one in parsed.params}
+
+
+def show_value(value: object) -> str:
+    """Show a setting's value as it is typed: true, none, 0.001."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def describe_bounds(cls: type, name: str) -> str:
+    """Describe the bounds of a field in words, such as "at least 2, less than 10"; empty if it has none."""
+    limits = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+    found: dict[str, Any] = {}
+    pending = [get_type_hints(cls, include_extras=True)[name]]
+    while pending:
+        hint = pending.pop()
+        for metadata in getattr(hint, "__metadata__", ()):
+            for bound in getattr(metadata, "metadata", ()):
+                found |= {key: getattr(bound, key) for key in limits if hasattr(bound, key)}
+        pending += get_args(hint)
+    return ", ".join(
+        f"{limits[key]} {_tidy(found[key])}" for key in limits if found.get(key, MAX_INTEGER) != MAX_INTEGER
+    )
+
+
+def check(field: str, value: object, kind: Any) -> None:
+    """Validate one value against a type such as `Annotated[int, Field(ge=1)]`.
+
+    Raises:
+        ConfigError: naming the field, the value and what is allowed.
+    """
+    try:
+        TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value, strict=True)
+    except ValidationError as error:
+        problem = find_problem(error)
+        raise ConfigError(f"{field} {problem.text}", field=field) from None
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[Config]) -> type[Config]:
-    """Make a class a frozen, keyword-only dataclass whose fields are validated when an object is made.
+    """Make a class a frozen, keyword-only dataclass whose fields, all with defaults, are validated when an object is made.
 
     Raises:
         ConfigError: from the dataclass, naming the first wrong field, its value and what is allowed.
     """
-    made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)(cls)
-    validate = made.__init__
-    names = tuple(made.__dataclass_fields__)
+    made: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    fields = dataclasses.fields(made)
+    initialise = made.__init__
 
-    @functools.wraps(validate)
-    def __init__(self: Any, **values: Any) -> None:  # noqa: N807
+    @functools.cache
+    def model() -> type[BaseModel]:
+        hints = get_type_hints(made, include_extras=True)
+        definitions: Any = {one.name: (hints[one.name], one.default) for one in fields}
+        return create_model(made.__name__, __config__=STRICT, **definitions)
+
+    @functools.wraps(initialise)
+    def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
         try:
-            validate(self, **values)
+            checked = model().model_validate(values)
         except ValidationError as error:
-            cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
-            if isinstance(cause, ReviverError):  # of a check across fields
-                raise cause from None
-            problem = find_problem(error, names)
+            problem = find_problem(error, tuple(one.name for one in fields))
             raise ConfigError(str(problem), field=problem.field) from None
+        initialise(self, **{one.name: getattr(checked, one.name) for one in fields})
 
     made.__init__ = __init__
     return made  # type: ignore[no-any-return]

@@ -18,7 +18,6 @@ import PIL
 import pyarrow as pa
 import safetensors
 import torch
-import yaml
 
 from benchmarks.measure import machine
 from reviver.runs.files import write_text
@@ -37,7 +36,6 @@ VERSIONS = {
     "safetensors": safetensors.__version__,
     "pillow": PIL.__version__,
     "pyarrow": pa.__version__,
-    "pyyaml": yaml.__version__,
 }
 
 

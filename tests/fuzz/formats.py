@@ -157,7 +157,7 @@ def tiff(content: bytes, random: Random) -> bytes:
     return bytes(result)
 
 
-# JSON and YAML
+# JSON and TOML
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2, 3, 2**31, 2**53, 2**63 - 1, 2**63, 10**12, 10**30, 0.5, -0.5, 1e308, 5e-324),
@@ -225,75 +225,60 @@ def json_lines(content: bytes, random: Random) -> bytes:
     return b"\n".join(lines) + random.choice((b"\n", b"\n", b"", b"\n{"))
 
 
-YAML_VALUES = (
+TOML_VALUES = (
+    *("[1, 2]", "{a = 1}", "{a.b = 1}", "[[1], ['x']]", "{}", "[]", "{a = {b = {}}}", "[{}, {}]", "{a = 1, a = 2}"),
+    *("2020-01-01", "2020-13-45", "07:32:00", "2020-01-01T00:00:00Z", "1979-05-27 07:32:00.999999-07:00", "25:61:61"),
+    *("0x1", "0b2", "0o8", "1_000", "1__0", "+1", "-0", "01", "1.", ".5", "1e999", "nan", "-inf", "+inf", "True", "no"),
     *(
-        '!!python/object/apply:os.system ["touch was-run"]',
-        "!!python/name:os.system",
-        "!!binary x",
-        "!!int ''",
-        "!!bool x",
-    ),
-    *(
-        "&a [*a]",
-        "*a",
-        "&a x",
-        "{<<: *a}",
-        "[1, 2]",
-        "{a: 1}",
-        "!!float x",
-        "!!timestamp x",
-        "2020-13-45",
-        "1:99:99",
-        "0x1",
-    ),
-    *(
-        "!!set {a}",
-        "!!omap [a: 1]",
-        "!!pairs [a: 1]",
-        "!<x> y",
-        "|\n  text",
-        ">-\n  text",
-        "? a",
-        "- - - a",
-        "%TAG ! x",
-        "@",
-        "`",
-    ),
-    *(
-        "1e999",
-        ".nan",
-        ".inf",
-        "null",
-        "~",
+        '""',
         "''",
+        '"""',
+        "'''",
+        '"\\u0000"',
+        '"\\uD800"',
+        '"\\x41"',
+        '"\\U0010FFFF"',
+        '"\\"',
+        "'a\nb'",
+        '"""\n\\\n  x"""',
+    ),
+    *(
         "9" * 5000,
-        "1_000",
+        "1" + "0" * 400,
         "[" * 5000,
-        "{a: " * 2000,
+        "{a = " * 2000,
         "x" * 5000,
+        '"' + "x" * 5000 + '"',
         "\t",
         "../../x",
+        "#",
     ),
 )
 
 
-def yaml(content: bytes, random: Random) -> bytes:
-    """Give one setting another value, add aliases that grow, or a line that is none."""
+def toml(content: bytes, random: Random) -> bytes:
+    """Give one setting another value, name something twice, add tables, or a line that is none."""
+    if content.startswith(b"{"):
+        return random.choice((json_value, json_text))(content, random)
     lines = content.decode().splitlines()
     chosen = random.randrange(len(lines))
+    name = lines[chosen].partition(" =")[0]
     match random.randrange(4):
         case 0:
-            levels = range(1, random.choice((3, 8, 30)))
-            laughs = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in levels]
-            lines = ["a0: &a0 [x]", *laughs, *lines]
+            lines.insert(
+                chosen, random.choice((lines[chosen], f"[{name}]", f"[[{name}]]", f"{name}.x = 1", f'"{name}" = 1'))
+            )
         case 1:
-            levels = range(1, random.choice((3, 8, 30)))
-            merges = [f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 10)}]}}" for level in levels]
-            lines = ["a0: &a0 {x: 1}", *merges, *lines]
+            key = random.choice(
+                ("a." * random.choice((3, 900, 5000)) + "a", '""', "'a b'", '"\\n"', "config", "ä", "-")
+            )
+            lines.insert(chosen, f"{key} = {random.choice(TOML_VALUES)}")
         case 2:
-            lines.insert(chosen, random.choice(("---", "...", "- a", "config: x.yaml", "? ", "x", ": ", *YAML_VALUES)))
+            lines.insert(
+                chosen, random.choice(("---", "= 1", "a", "[", "]]", "[a", "[a.b]\n[a]", "x = ", *TOML_VALUES))
+            )
         case _:
-            lines[chosen] = f"{lines[chosen].partition(':')[0]}: {random.choice(YAML_VALUES)}"
+            lines[chosen] = f"{name} = {random.choice(TOML_VALUES)}"
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -1,5 +1,6 @@
 """The table of readers: the real files that damage begins with, and what must hold of what is read."""
 
+import dataclasses
 import functools
 import gzip
 import io
@@ -21,7 +22,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from reviver import arguments, cache
+from reviver import cache
+from reviver.cli.app import build_app
+from reviver.cli.settings import options_of, read_settings
+from reviver.config import override
 from reviver.errors import ReviverError
 from reviver.gan import networks
 from reviver.gan import training as gan_training
@@ -329,25 +333,20 @@ def read_state(path: Path) -> None:
 
 
 def prepare_settings(folder: Path) -> Seeds:
-    text = "length: 5\ninput: onehot\nlearning_rate: 1e-3\ngrow: false\ndata: null\nepochs: 3\nhidden_dropout: 0.5\n"
+    text = 'length = 5\ninput = "onehot"\nlearning_rate = 1e-3\ngrow = false\nepochs = 3\nhidden_dropout = 0.5\n'
     return _written(
-        folder, {"lstm.yaml": text.encode(), "lstm.json": b'{"length": 5, "input": "onehot", "data": null}'}
+        folder, {"lstm.toml": text.encode(), "lstm.json": b'{"length": 5, "input": "onehot", "data": null}'}
     )
 
 
-BUILT = functools.cache(arguments.build_parser)
-"""The parser, which takes a hundred times as long to build as to use."""
+OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
 
 
 def read_config(path: Path) -> None:
     """The settings of a training command."""
-    before = arguments.build_parser
-    arguments.build_parser = lambda _: BUILT()
-    try:
-        request = arguments.parse(["lstm", "train", "--config", str(path)])
-    finally:
-        arguments.build_parser = before
-    arguments.requested_config(request, LSTMConfig())
+    settings = read_settings(path, OPTIONS)
+    names = {field.name for field in dataclasses.fields(LSTMConfig)}
+    override(LSTMConfig(), {name: value for name, value in settings.items() if name in names})
 
 
 # Tensors
@@ -420,7 +419,7 @@ def _runs(name: str, read: Callable[[Path], object], *damage: formats.Damage) ->
 
 
 CSV_TOKENS = tuple(value.encode() for value in formats.CSV_VALUES)
-YAML_TOKENS = tuple(value.encode() for value in formats.YAML_VALUES)
+TOML_TOKENS = tuple(value.encode() for value in formats.TOML_VALUES)
 JSON_TOKENS = (b"{", b"[", b'"', b"null", b"NaN", b"1e999", b",", b":", b"-1", b"true", b"\\u0000", b"\\ud800")
 
 READERS: Mapping[str, Reader] = MappingProxyType(
@@ -446,7 +445,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "weights": _runs("checkpoints/*/networks.safetensors", read_run, formats.safetensors),
         "points": Reader(prepare_points, read_points, (formats.json_lines,)),
         "checkpoint": Reader(prepare_checkpoint, read_state, (formats.any_checkpoint,)),
-        "settings": Reader(prepare_settings, read_config, (formats.yaml,), (*YAML_TOKENS, *JSON_TOKENS)),
+        "settings": Reader(prepare_settings, read_config, (formats.toml,), (*TOML_TOKENS, *JSON_TOKENS)),
         "extractor": Reader(prepare_extractor, read_extractor, (formats.safetensors,)),
         "cache": Reader(prepare_cache, read_cache, (formats.safetensors,)),
     }

@@ -6,11 +6,13 @@ Shapes: N images, C channels, H height, W width, Z latent size, S images on a pa
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 
-from reviver.config import MAX_SEED, check_choice, check_whole
+from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.gan.classifier import DigitClassifier
@@ -18,12 +20,13 @@ from reviver.gan.figures import interpolation_strip, measured_strip, sample_grid
 from reviver.gan.grids import save_grid
 from reviver.gan.image_files import read_images
 from reviver.gan.images import from_pixels
-from reviver.gan.latent import PATHS, choose_digits, choose_distant, interpolate
+from reviver.gan.latent import choose_digits, choose_distant, interpolate
 from reviver.gan.paths import PathReport
 from reviver.gan.projection import Projection, project
 from reviver.gan.sampling import draw_chunks
 from reviver.loading import GANRun
 from reviver.runs.files import replacing
+from reviver.validation import check
 
 MAX_GRID_IMAGES = 2500
 MAX_PROJECTED = 64
@@ -77,7 +80,7 @@ def project_files(run: GANRun, paths: Sequence[Path], seed: int) -> tuple[Tensor
         ConfigError: if there are none, too many, or `seed` is out of range.
         DataError: if a file is missing or damaged.
     """
-    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    check("seed", seed, Seed)
     if not 1 <= len(paths) <= MAX_PROJECTED:
         raise ConfigError(f"image: {len(paths)} images are not possible; give 1 to {MAX_PROJECTED}")
     originals = from_pixels(read_images(paths, run.generator.image_shape))
@@ -116,9 +119,9 @@ def draw_interpolation(
             )
         if not 0 <= digit < classifier.head.out_features:
             raise ConfigError(f"{name}: {digit} is not a digit; give 0 to {classifier.head.out_features - 1}")
-    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
-    check_whole("steps", steps, minimum=0, maximum=MAX_STEPS)
-    check_choice("path", path, PATHS)
+    check("seed", seed, Seed)
+    check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
+    check("path", path, Literal["linear", "spherical"])
     if images is not None:
         if (first, last) != (None, None):
             raise ConfigError("from: the ends are images already; leave out from and to, or the images")

@@ -16,17 +16,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from reviver.config import MAX_SEED, check_whole
+from reviver.config import Seed
 from reviver.gan.extractor import Extractor
 from reviver.gan.latent import PATHS, along
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import draw_chunks
 from reviver.runs.randomness import stream
+from reviver.validation import check
 
 POINTS = 201
 """S, of the path between two chosen ends."""
@@ -188,8 +190,8 @@ def compare_paths(
     Raises:
         ConfigError: if `pairs` or `seed` is out of range, or ends point in opposite directions.
     """
-    check_whole("pairs", pairs, minimum=0, maximum=MAX_PAIRS)
-    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+    check("pairs", pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
+    check("seed", seed, Seed)
     between = {path: measure_path(generator, extractor, start, end, path) for path in PATHS}
     averages = measure_pairs(generator, extractor, pairs, seed) if pairs else {}
     return PathReport(extractor.name, extractor.sha256, between, pairs, averages)

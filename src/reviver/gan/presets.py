@@ -1,165 +1,137 @@
 """Settings of a GAN training run, and the named sets of them that results are quoted for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 from reviver.config import (
-    MAX_SEED,
-    ON_NAN,
-    PRECISIONS,
+    CHECKPOINTS,
+    DATA,
+    EVALUATION,
+    MODEL,
+    OPTIMISATION,
+    REGULARISATION,
+    Count,
+    CountOrZero,
+    NotNegative,
+    OnNaN,
+    Positive,
     Precision,
-    check_choice,
-    check_flag,
-    check_number,
-    check_text,
-    check_whole,
+    Probability,
+    Seed,
+    Text,
 )
 from reviver.errors import ConfigError
+from reviver.validation import MAX_INTEGER, settings
 
-LOSSES = ("non-saturating", "least-squares", "hinge", "relativistic", "wasserstein")
-SCHEDULES = ("constant", "linear", "cosine")
+LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
+LOSSES: tuple[str, ...] = get_args(LossName)
 SCORE_EVERY = 5
-"""Epochs between two scorings where an extractor is known and nothing else is said."""
+"""Epochs between evaluations where an extractor is known and nothing else is given."""
 MAX_SIZE = 1024
-"""Of an image's height and width."""
+"""Of an image's height and width, pixels."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class GANConfig:
     """Settings of one GAN training run. The defaults are the report's."""
 
-    data: str = "mnist"
-    """What is learned: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or `emnist-letters`,
-    or the path of an IDX folder, an image folder, an .npz or an .npy."""
-    size: int = 28
-    """Height and width of the images; other sizes are resized to it."""
-    latent_size: int = 100
-    """Z, the numbers of one noise vector z ~ N(0, I)."""
-    conditional: bool = False
-    """Give both networks the class of an image, so that images of a class can be ordered (Mirza & Osindero 2014); needs labels."""
-    epochs: int = 200
+    data: Annotated[Text, DATA] = "mnist"
+    """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
+    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz or an .npy."""
+    size: Annotated[int, Field(ge=4, le=MAX_SIZE), DATA] = 28
+    """Height and width of the images; others are resized."""
+    latent_size: Annotated[Count, MODEL] = 100
+    """Dimensions Z of the latent vector z ~ N(0, I)."""
+    conditional: Annotated[bool, MODEL] = False
+    """Condition both networks on the class label (Mirza & Osindero 2014); needs labels."""
+    epochs: Annotated[Count, OPTIMISATION] = 200
     """Passes over the images."""
-    batch_size: int = 64
-    """N, the real and the generated images of one update."""
-    learning_rate: float = 2e-4
-    """Step size of Adam, for both networks."""
-    beta1: float = 0.5
-    """Adam's decay of the mean of the gradients; below 0 the last ones count against the next (negative momentum; Gidel et al. 2019)."""
-    beta2: float = 0.999
-    """Adam's decay of the mean of their squares."""
-    discriminator_learning_rate: float | None = None
-    """Step size of the discriminator where it has one of its own (two time scales; Heusel et al. 2017)."""
-    discriminator_steps: int = 1
-    """Batches that the discriminator learns from until the generator learns from one (k of Goodfellow et al. 2014, algorithm 1)."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """The step sizes over the run: as they are, or falling to `schedule_end` at the last epoch, in a line or along half a cosine."""
-    schedule_end: float = 0.0
-    """The part of the step sizes that is left where they fall."""
-    loss: Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"] = "non-saturating"
-    """What both networks minimise, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
-    label_smoothing: float = 0.0
-    """Taken off the target 1 of real images, with the non-saturating loss (one-sided; Salimans et al. 2016)."""
-    r1: float = 0.0
-    """Weight γ of the penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
-    r2: float = 0.0
-    """Weight γ of the same penalty at drawn images."""
-    gradient_penalty: float = 0.0
-    """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and drawn images (Gulrajani et al. 2017), for the Wasserstein loss."""
-    penalty_every: int = 1
-    """Updates between two with penalties, which then weigh so many times as much (Karras et al. 2020)."""
-    discriminator_dropout: float = 0.0
-    """Probability to drop a unit of the discriminator (Srivastava et al. 2014)."""
-    spectral_norm: bool = False
+    batch_size: Annotated[int, Field(ge=2, le=MAX_INTEGER), OPTIMISATION] = 64
+    """Real and generated images N per update."""
+    learning_rate: Annotated[Positive, OPTIMISATION] = 2e-4
+    """Learning rate of Adam, for both networks."""
+    beta1: Annotated[float, Field(gt=-1, lt=1), OPTIMISATION] = 0.5
+    """Adam's decay of the gradient mean; below 0 for negative momentum (Gidel et al. 2019)."""
+    beta2: Annotated[float, Field(ge=0, lt=1), OPTIMISATION] = 0.999
+    """Adam's decay of the mean squared gradient."""
+    discriminator_learning_rate: Annotated[Positive | None, OPTIMISATION] = None
+    """Learning rate of the discriminator; by default `learning_rate` (two time scales; Heusel et al. 2017)."""
+    discriminator_steps: Annotated[Count, OPTIMISATION] = 1
+    """Discriminator updates per generator update (k of Goodfellow et al. 2014, algorithm 1)."""
+    schedule: Annotated[Literal["constant", "linear", "cosine"], OPTIMISATION] = "constant"
+    """Learning-rate schedule: constant, or linear or cosine decay to `schedule_end`."""
+    schedule_end: Annotated[float, Field(ge=0, le=1), OPTIMISATION] = 0.0
+    """Final learning rate as a fraction of the initial one."""
+    loss: Annotated[LossName, OPTIMISATION] = "non-saturating"
+    """Loss of both networks, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
+    label_smoothing: Annotated[Probability, REGULARISATION] = 0.0
+    """One-sided label smoothing: subtracted from the target 1 of real images, with the non-saturating loss (Salimans et al. 2016)."""
+    r1: Annotated[NotNegative, REGULARISATION] = 0.0
+    """Weight γ of the gradient penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
+    r2: Annotated[NotNegative, REGULARISATION] = 0.0
+    """Weight γ of the same penalty at generated images."""
+    gradient_penalty: Annotated[NotNegative, REGULARISATION] = 0.0
+    """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and generated images (Gulrajani et al. 2017), for the Wasserstein loss."""
+    penalty_every: Annotated[Count, REGULARISATION] = 1
+    """Apply penalties every k updates, scaled by k (lazy regularization; Karras et al. 2020)."""
+    discriminator_dropout: Annotated[Probability, REGULARISATION] = 0.0
+    """Probability of dropping a unit of the discriminator (Srivastava et al. 2014)."""
+    spectral_norm: Annotated[bool, REGULARISATION] = False
     """Divide each weight of the discriminator by its largest singular value (Miyato et al. 2018)."""
-    packing: int = 1
-    """Images that the discriminator judges together (Lin et al. 2018)."""
-    ema: float = 0.0
-    """Decay, at each of its updates, of the moving average of the generator that samples are drawn from (Karras et al. 2018); 0: none."""
-    ema_ramp: float = 0.0
-    """Part of the updates so far that the average looks back over, while that is less than `ema` does; 0: `ema` throughout
-    (Karras et al. 2020, limited data)."""
-    precision: Precision = "fp32"
-    """Of the networks' products: bf16 rounds their factors to bfloat16; weights, their average and Adam stay float32."""
-    batch_norm_eps: float = 1e-5
+    packing: Annotated[Count, REGULARISATION] = 1
+    """Images per discriminator input (PacGAN; Lin et al. 2018)."""
+    ema: Annotated[Probability, OPTIMISATION] = 0.0
+    """Decay of the exponential moving average of the generator that samples come from (Karras et al. 2018); 0: none."""
+    ema_ramp: Annotated[NotNegative, OPTIMISATION] = 0.0
+    """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
+    precision: Annotated[Precision, OPTIMISATION] = "fp32"
+    """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""
+    batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
-    sample_every: int = 5
-    """Epochs between two grids of samples from the same 25 noise vectors."""
-    score_every: int | None = None
-    """Epochs between two scorings of samples, 0: none; if not given 5 for MNIST at its own size or with `extractor`, else 0."""
-    score_samples: int = 2000
-    """N, the samples of one scoring, or as many as there are images; only scores of the same N can be compared."""
-    extractor: str | None = None
-    """File of `reviver gan extractor` that looks at the samples; if not given the digit classifier, for MNIST."""
-    log_every: int = 100
-    """Updates that one line of the metrics sums up, or all of an epoch if those are fewer."""
-    checkpoint_every: int = 1
-    """Epochs between two checkpoints."""
-    keep_checkpoints: int = 2
-    """The newest checkpoints that are kept."""
-    on_nan: Literal["stop", "rollback"] = "stop"
-    """If a loss or a weight is not finite: stop, or go back to the last checkpoint and on with half the step size."""
-    rollbacks: int = 3
-    """The most times that a run goes back, with `on_nan` rollback."""
-    seed: int = 0
-    """Fixes the weights, the order of the images and the noise."""
+    sample_every: Annotated[Count, EVALUATION] = 5
+    """Epochs between grids of samples from the same 25 latent vectors."""
+    score_every: Annotated[CountOrZero | None, EVALUATION] = None
+    """Epochs between evaluations, 0: none; by default 5 for MNIST at its own size or with `extractor`, else 0."""
+    score_samples: Annotated[int, Field(ge=6, le=MAX_INTEGER), EVALUATION] = 2000  # more than the k = 5 neighbours
+    """Samples N per evaluation, or as many as there are images; only scores of the same N can be compared."""
+    extractor: Annotated[Text | None, EVALUATION] = None
+    """Feature extractor: a file from `reviver gan extractor`; by default the digit classifier, for MNIST."""
+    log_every: Annotated[Count, EVALUATION] = 100
+    """Updates per line of the metrics, at most an epoch."""
+    checkpoint_every: Annotated[Count, CHECKPOINTS] = 1
+    """Epochs between checkpoints."""
+    keep_checkpoints: Annotated[Count, CHECKPOINTS] = 2
+    """Number of newest checkpoints to keep."""
+    on_nan: Annotated[OnNaN, CHECKPOINTS] = "stop"
+    """If a loss or a weight is not finite: stop, or return to the last checkpoint and halve the learning rate."""
+    rollbacks: Annotated[CountOrZero, CHECKPOINTS] = 3
+    """Maximum number of returns to a checkpoint, with `on_nan` rollback."""
+    seed: Annotated[Seed, OPTIMISATION] = 0
+    """Seed of the weights, the order of the images and the latent vectors."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, str) or not self.data:
-            raise ConfigError(f"data: {self.data!r} is not possible; give mnist or the path of a data set")
-        check_whole("size", self.size, minimum=4, maximum=MAX_SIZE)
-        check_whole("latent_size", self.latent_size, minimum=1)
-        check_flag("conditional", self.conditional)
-        check_whole("epochs", self.epochs, minimum=1)
-        check_whole("batch_size", self.batch_size, minimum=2)
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("beta1", self.beta1, above=-1, below=1)
-        check_number("beta2", self.beta2, minimum=0, below=1)
-        if self.discriminator_learning_rate is not None:
-            check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
-        check_whole("discriminator_steps", self.discriminator_steps, minimum=1)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_number("schedule_end", self.schedule_end, minimum=0, maximum=1)
-        check_choice("loss", self.loss, LOSSES)
-        check_number("label_smoothing", self.label_smoothing, minimum=0, below=1)
+        """Refuse settings that are allowed, but not together."""
         if self.label_smoothing and self.loss != "non-saturating":
             raise ConfigError(
-                f"label_smoothing: {self.label_smoothing} is not possible for the loss {self.loss}, which has no labels; give 0"
+                f"label_smoothing must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}",
+                field="label_smoothing",
             )
-        for name in ("r1", "r2", "gradient_penalty"):
-            check_number(name, getattr(self, name), minimum=0)
-        check_whole("penalty_every", self.penalty_every, minimum=1)
-        check_number("discriminator_dropout", self.discriminator_dropout, minimum=0, below=1)
-        check_flag("spectral_norm", self.spectral_norm)
-        check_whole("packing", self.packing, minimum=1)
         if self.batch_size % self.packing:
             raise ConfigError(
-                f"packing: {self.packing} does not divide the batch_size {self.batch_size}; give numbers of which it does"
+                f"packing must divide the batch_size {self.batch_size}, got {self.packing}", field="packing"
             )
-        check_number("ema", self.ema, minimum=0, below=1)
-        check_number("ema_ramp", self.ema_ramp, minimum=0)
         if self.ema_ramp and not self.ema:
             raise ConfigError(
-                f"ema_ramp: {self.ema_ramp} is not possible without an average; give ema as well, such as 0.999"
+                f"ema_ramp must be 0 without an average, got {self.ema_ramp}; give ema as well, such as 0.999",
+                field="ema_ramp",
             )
-        check_choice("precision", self.precision, PRECISIONS)
-        check_number("batch_norm_eps", self.batch_norm_eps, above=0)
-        check_whole("sample_every", self.sample_every, minimum=1)
-        if self.score_every is not None:
-            check_whole("score_every", self.score_every, minimum=0)
-        check_whole("score_samples", self.score_samples, minimum=6)  # more than the k = 5 neighbours
-        if self.extractor is not None:
-            check_text("extractor", self.extractor)
-        check_whole("log_every", self.log_every, minimum=1)
-        check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
-        check_whole("keep_checkpoints", self.keep_checkpoints, minimum=1)
-        check_choice("on_nan", self.on_nan, ON_NAN)
-        check_whole("rollbacks", self.rollbacks, minimum=0)
-        check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
 
     @property
     def scored_every(self) -> int:
-        """Epochs between two scorings; 0: none."""
+        """Epochs between evaluations; 0: none."""
         if self.score_every is not None:
             return self.score_every
         is_known = self.extractor is not None or (self.data == "mnist" and self.size == 28)
@@ -167,7 +139,7 @@ class GANConfig:
 
     @property
     def is_penalised(self) -> bool:
-        """Whether the discriminator's slope costs anything."""
+        """Whether the discriminator has a gradient penalty."""
         return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0
 
 

@@ -10,13 +10,13 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from reviver.cache import cached, digest
-from reviver.config import check_whole
 from reviver.errors import ConfigError, DataError
 from reviver.gan import distances
 from reviver.gan.classifier import IMAGE_SHAPE
@@ -24,6 +24,7 @@ from reviver.gan.distances import Moments
 from reviver.gan.extractor import Extractor, Seen
 from reviver.gan.images import LABELLED, ImageSet, load_images, load_mnist, load_test_images, to_pixels
 from reviver.runs.randomness import stream
+from reviver.validation import check
 
 K_NEAREST = 5
 """k of precision, recall, density and coverage; Naeem et al. (2020) take the same."""
@@ -232,7 +233,7 @@ def choose_extractor(
 
 def check_size(name: str, n: int, train: ImageSet) -> None:
     """Refuse a number of samples for which there are no k neighbours, or not as many training images as a floor."""
-    check_whole(name, n, minimum=K_NEAREST + 1, maximum=len(train.images))
+    check(name, n, Annotated[int, Field(ge=K_NEAREST + 1, le=len(train.images))])
 
 
 def class_shares(train: ImageSet, extractor: Extractor) -> Tensor:

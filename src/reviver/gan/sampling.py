@@ -4,15 +4,18 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from reviver.config import MAX_SEED, check_whole
+from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
 from reviver.gan.products import fast_products
 from reviver.runs.randomness import stream
+from reviver.validation import check
 
 CHUNK = 2048
 MAX_SAMPLE_BYTES = 8 << 30
@@ -50,9 +53,9 @@ def draw_samples(generator: Generator, n: int, seed: int, digit: int | None = No
     if digit is not None and not generator.num_classes:
         raise ConfigError(f"digit: {digit} cannot be ordered of this run; train one with --conditional")
     if digit is not None:
-        check_whole("digit", digit, minimum=0, maximum=generator.num_classes - 1)
-    check_whole("n", n, minimum=1, maximum=MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape)))
-    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)
+        check("digit", digit, Annotated[int, Field(ge=0, le=generator.num_classes - 1)])
+    check("n", n, Annotated[int, Field(ge=1, le=MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape)))])
+    check("seed", seed, Seed)
     classes = None if digit is None else torch.full((n,), digit)
     z = generator.draw_latents(n, stream(seed, "samples"), classes)
     return draw_chunks(generator, z), z

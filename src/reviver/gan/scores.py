@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reviver.config import MAX_SEED, check_whole
+from reviver.config import Seed
 from reviver.errors import DataError
 from reviver.gan.images import from_pixels, to_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.reference import K_NEAREST, NUM_SEARCHED, Comparison, Reference, compare, find_nearest, load_reference
 from reviver.gan.sampling import draw_samples
+from reviver.validation import check
 
 NUM_SHOWN = 25
 """S, the samples that are drawn above their nearest training images."""
@@ -95,7 +96,7 @@ def score_generator(
         ConfigError: if `n` or `seed` is not possible.
         DataError: if the extractor cannot look at what the generator draws.
     """
-    check_whole("seed", seed, minimum=0, maximum=MAX_SEED)  # before a reference is made, which takes a minute
+    check("seed", seed, Seed)  # before a reference is made, which takes a minute
     reference = reference or load_reference(n)
     images, z = draw_samples(generator, n, seed)
     return score_images(images, reference, generator.ordered(z))

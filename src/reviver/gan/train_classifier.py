@@ -18,12 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.config import check_whole
+from reviver.config import Count
 from reviver.errors import DataError
 from reviver.gan.classifier import DigitClassifier, weights_path
 from reviver.gan.images import LABELLED, ImageSet, from_pixels, load_mnist
 from reviver.runs.files import replacing
 from reviver.runs.randomness import stream
+from reviver.validation import check
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 128, 2e-3, 0
 MAX_ANGLE, MAX_SCALE, MAX_SHIFT = math.radians(10), 0.1, 0.1
@@ -51,7 +52,7 @@ def train_classifier(
         ConfigError: if `epochs` is below 1.
         DataError: if the images have no labels, are too small, or lack a class between 0 and the last.
     """
-    check_whole("epochs", epochs, minimum=1)
+    check("epochs", epochs, Count)
     data = data or load_mnist("train")
     if data.labels is None:
         raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELLED}")

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from reviver.config import PRECISIONS, Precision
+from reviver.config import Count, Precision, Probability
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import operator
-from reviver.lstm.choices import DROPOUT_KINDS, DropoutKind
+from reviver.lstm.choices import DropoutKind
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.precision import rounded_linear
+from reviver.validation import check
 
 
 class LSTMState(NamedTuple):
@@ -280,21 +281,12 @@ class LSTM(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if value < 1:
-                raise ConfigError(f"{name}: {value!r} is not possible; give a whole number of at least 1")
+            check(name, value, Count)
         for name, probability in (("dropout", dropout), ("hidden_dropout", hidden_dropout)):
-            if not 0.0 <= probability < 1.0:
-                raise ConfigError(f"{name}: {probability!r} is not possible; give a number of at least 0 and below 1")
-        if hidden_dropout_kind not in DROPOUT_KINDS:
-            raise ConfigError(
-                f"hidden_dropout_kind: {hidden_dropout_kind!r} is unknown; give one of {', '.join(DROPOUT_KINDS)}"
-            )
-        if precision not in PRECISIONS:
-            raise ConfigError(f"precision: {precision!r} is unknown; give one of {', '.join(PRECISIONS)}")
-        if checkpoint_steps is not None and checkpoint_steps < 1:
-            raise ConfigError(
-                f"checkpoint_steps: {checkpoint_steps!r} is not possible; give a whole number of at least 1"
-            )
+            check(name, probability, Probability)
+        check("hidden_dropout_kind", hidden_dropout_kind, DropoutKind)
+        check("precision", precision, Precision)
+        check("checkpoint_steps", checkpoint_steps, Count | None)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers

@@ -1,229 +1,199 @@
 """Settings of an LSTM training run, and the named sets of them that results are quoted for."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 from reviver.config import (
-    MAX_SEED,
-    MAX_VALUE,
-    ON_NAN,
-    PRECISIONS,
+    CHECKPOINTS,
+    CURRICULUM,
+    DATA,
+    MODEL,
+    OPTIMISATION,
+    REGULARISATION,
+    Count,
+    CountOrZero,
+    NotNegative,
+    OnNaN,
+    Positive,
     Precision,
-    check_choice,
-    check_flag,
-    check_number,
-    check_text,
-    check_whole,
+    Probability,
+    Seed,
+    Text,
     schedule_factor,
 )
 from reviver.errors import ConfigError
-from reviver.lstm.choices import DROPOUT_KINDS, DropoutKind
+from reviver.lstm.choices import DropoutKind
 from reviver.untrusted import shown
+from reviver.validation import MAX_INTEGER, MAX_VALUE, check, settings
 
-TASKS = ("palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own")
+TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own"]
+TASKS: tuple[str, ...] = get_args(TaskName)
 NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
 """Tasks whose inputs are numbers, not symbols."""
 SHORTEST = MappingProxyType({"temporal-order": 10})
-"""The least length of a task, where it is not 2."""
+"""The minimum length of a task, where it is not 2."""
 IMAGE_LENGTHS = MappingProxyType({"row-mnist": (28,), "pixel-mnist": (49, 98, 196, 392, 784)})
 """The only lengths of a task that reads images."""
-CELLS = ("lstm", "rnn")
-INPUTS = ("scalar", "onehot")
-OPTIMIZERS = ("rmsprop", "adam")
-SCHEDULES = ("constant", "cosine")
-INITS = ("report", "chrono")
 MAX_LENGTHS = 10_000
 """The most lengths that training may go through."""
 MIN_BATCH_SIZE = 16
 
 
 def shortest(task: str) -> int:
-    """The least length of a task."""
+    """Return the minimum length of a task."""
     return SHORTEST.get(task, 2)
 
 
 def check_length(task: str, length: int) -> None:
-    """Refuse a length that `task` does not have."""
+    """Refuse a length that `task` does not have.
+
+    Raises:
+        ConfigError: naming the lengths that it has.
+    """
     possible = IMAGE_LENGTHS.get(task)
-    if possible is not None and length not in possible:
-        given = " or ".join(map(str, possible))
-        raise ConfigError(f"length: {length} is not possible for the task {task}; give {given}")
-    if length < shortest(task):
-        raise ConfigError(
-            f"length: {length} is not possible for the task {task}; give a whole number of at least {shortest(task)}"
-        )
+    if possible is None:
+        check("length", length, Annotated[int, Field(ge=shortest(task))])
+    elif length not in possible:
+        allowed = " or ".join(map(str, possible))
+        raise ConfigError(f"length must be {allowed} for the task {task}, got {shown(length)}", field="length")
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LSTMConfig:
     """Settings of one LSTM training run. The defaults are the report's."""
 
-    task: Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own"] = (
-        "palindrome"
-    )
-    """What is learned: the last digit of a palindrome from all digits before it, another task of docs/lstm.md, or `data`."""
-    data: str | None = None
-    """Own sequences, each with a class: a .csv, .parquet or .npz file, see docs/lstm.md."""
-    sequence_column: str = "sequence"
-    """The column of `data` that holds the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
-    label_column: str = "label"
-    """The column of `data` that holds the classes: text or whole numbers."""
-    length: int = 5
-    """T: the digits of a palindrome, of which the network reads the first T - 1; of copy the steps to remember, of
-    T + 20 in all; else the steps: 28 rows of row-mnist, 784 pixels of pixel-mnist (or 392, 196, 98 or 49 of smaller images)."""
-    input: Literal["scalar", "onehot"] = "scalar"
-    """How a digit or another symbol enters the network: as one number 0 ... 9 (the report's way), or as 0/1 numbers, one a symbol."""
-    data_size: int = 100_000
-    """The most palindromes or images to use: all there are, if they are no more than this, else a sample without
-    repeats; of the other tasks, the fresh sequences of an epoch and the validation sequences together."""
-    train_fraction: float = 0.8
-    """The part of the data that is trained on; the rest validates."""
-    cell: Literal["lstm", "rnn"] = "lstm"
-    """The network: the LSTM, or a vanilla RNN (Elman 1990) to compare it with."""
-    grow: bool = False
-    """Begin with short sequences and lengthen them, up to `length`, each time validation passes `threshold`."""
-    start_length: int = 10
-    """With --grow, the first length."""
-    shortest: float = 0.5
-    """With --grow, the shortest sequences that are drawn, as a part of the present length."""
-    growth: float = 2.0
-    """With --grow, the factor from one length to the next."""
-    threshold: float = 0.99
-    """With --grow, the validation accuracy that ends a length, and at `length` the training."""
-    last_threshold: float | None = None
-    """With --grow, the validation accuracy that ends the training at `length`, where it is not `threshold`."""
-    length_decay: float = 0.0
-    """With --grow, p of the factor (start_length / T)^p of the step size at length T."""
-    batch_steps: int = 200_000
-    """With --grow, the most time steps of a batch: longer sequences come in smaller batches and fewer in an epoch, but in at least 16."""
-    hidden_size: int = 128
-    """H, the units of a layer."""
-    num_layers: int = 1
-    """Layers on top of each other."""
-    bidirectional: bool = False
+    task: Annotated[TaskName, DATA] = "palindrome"
+    """Task: predict the last digit of a palindrome from all digits before it, another task of docs/lstm.md, or `data`."""
+    data: Annotated[Text | None, DATA] = None
+    """Your own labelled sequences: a .csv, .parquet or .npz file, see docs/lstm.md."""
+    sequence_column: Annotated[Text, DATA] = "sequence"
+    """Column of `data` with the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
+    label_column: Annotated[Text, DATA] = "label"
+    """Column of `data` with the classes: text or integers."""
+    length: Annotated[int, Field(ge=2, le=10_000_000), DATA] = 5
+    """Sequence length T. Palindrome: the network reads the first T - 1 digits. Copy: steps to remember, of T + 20 in all.
+    Otherwise steps: 28 rows of row-mnist, 784 pixels of pixel-mnist (or 392, 196, 98 or 49 of smaller images)."""
+    input: Annotated[Literal["scalar", "onehot"], DATA] = "scalar"
+    """Encoding of a symbol: one number 0 ... 9 (the report's), or one-hot."""
+    data_size: Annotated[int, Field(ge=2, le=MAX_INTEGER), DATA] = 100_000
+    """Maximum number of palindromes or images, sampled without replacement if there are more; of the other tasks, fresh
+    sequences per epoch, training and validation together."""
+    train_fraction: Annotated[float, Field(gt=0, lt=1), DATA] = 0.8
+    """Fraction of the data to train on; the rest validates."""
+    cell: Annotated[Literal["lstm", "rnn"], MODEL] = "lstm"
+    """Network: the LSTM, or a vanilla RNN (Elman 1990) to compare it with."""
+    grow: Annotated[bool, CURRICULUM] = False
+    """Length curriculum: start with short sequences and lengthen them up to `length` each time validation passes `threshold`."""
+    start_length: Annotated[int, Field(ge=2, le=MAX_INTEGER), CURRICULUM] = 10
+    """First length of the curriculum."""
+    shortest: Annotated[float, Field(gt=0, le=1), CURRICULUM] = 0.5
+    """Minimum sequence length as a fraction of the current length of the curriculum."""
+    growth: Annotated[float, Field(gt=1), CURRICULUM] = 2.0
+    """Factor from one length of the curriculum to the next."""
+    threshold: Annotated[float, Field(gt=0, le=1), CURRICULUM] = 0.99
+    """Validation accuracy that ends a length of the curriculum, and at `length` the training."""
+    last_threshold: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CURRICULUM] = None
+    """Validation accuracy that ends the training at `length`; by default `threshold`."""
+    length_decay: Annotated[NotNegative, CURRICULUM] = 0.0
+    """Exponent p: the learning rate at length T of the curriculum is scaled by (start_length / T)^p."""
+    batch_steps: Annotated[Count, CURRICULUM] = 200_000
+    """Maximum time steps per batch of the curriculum: longer sequences come in smaller batches (at least 16) and fewer per epoch."""
+    hidden_size: Annotated[Count, MODEL] = 128
+    """Hidden units H per layer."""
+    num_layers: Annotated[Count, MODEL] = 1
+    """Stacked layers."""
+    bidirectional: Annotated[bool, MODEL] = False
     """Read the sequence in both directions."""
-    init: Literal["report", "chrono"] = "report"
-    """Biases of the gates at first: forget gate 1, others 0, or so that units forget after 2 ... T steps (Tallec & Ollivier 2018)."""
-    hidden_dropout: float = 0.5
-    """Probability to drop a unit of the hidden state."""
-    hidden_dropout_kind: DropoutKind = "step"
-    """How the hidden state is dropped: anew at every step, with one mask for a whole sequence (variational), or by
-    keeping the unit's previous value (zoneout)."""
-    dropout: float = 0.0
-    """Probability to drop a unit between two layers."""
-    precision: Precision = "fp32"
-    """Of the LSTM's products: bf16 rounds their factors to bfloat16, faster where the CPU has instructions for it."""
-    epochs: int = 100
+    init: Annotated[Literal["report", "chrono"], MODEL] = "report"
+    """Initial gate biases: forget gate 1 and others 0, or chrono initialisation for 2 ... T steps (Tallec & Ollivier 2018)."""
+    hidden_dropout: Annotated[Probability, REGULARISATION] = 0.5
+    """Probability of dropping a unit of the hidden state."""
+    hidden_dropout_kind: Annotated[DropoutKind, REGULARISATION] = "step"
+    """Hidden-state dropout: a new mask at every step, one mask per sequence (variational), or keeping the unit's previous
+    value (zoneout)."""
+    dropout: Annotated[Probability, REGULARISATION] = 0.0
+    """Probability of dropping a unit between two layers."""
+    precision: Annotated[Precision, OPTIMISATION] = "fp32"
+    """Matmul precision of the LSTM: bf16 rounds the operands to bfloat16, faster where the CPU has instructions for it."""
+    epochs: Annotated[Count, OPTIMISATION] = 100
     """Passes over the training part."""
-    batch_size: int = 128
-    """B, the sequences of one update."""
-    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
-    """What makes the updates: RMSprop (Tieleman & Hinton 2012) or Adam (Kingma & Ba 2015)."""
-    learning_rate: float = 1e-3
-    """Step size of the optimizer."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """The step size over the run: as it is, or falling to 0 at the last of the epochs along half a cosine (Loshchilov & Hutter 2017)."""
-    max_norm: float = 10.0
-    """The norm that gradients are clipped to."""
-    checkpoint_steps: int | None = None
-    """Keep the state for the backward pass only every so many time steps: less memory for very long sequences, a third more time."""
-    checkpoint_every: int = 10
-    """Epochs between two checkpoints."""
-    keep_checkpoints: int = 2
-    """The newest checkpoints that are kept; the best is kept besides."""
-    on_nan: Literal["stop", "rollback"] = "stop"
-    """If a loss or a weight is not finite: stop, or go back to the last checkpoint and on with half the step size."""
-    rollbacks: int = 3
-    """The most times that a run goes back, with `on_nan` rollback."""
-    seed: int = 0
-    """Fixes the weights, the split, the order of the data and the dropout masks."""
+    batch_size: Annotated[Count, OPTIMISATION] = 128
+    """Sequences B per update."""
+    optimizer: Annotated[Literal["rmsprop", "adam"], OPTIMISATION] = "rmsprop"
+    """Optimizer: RMSprop (Tieleman & Hinton 2012) or Adam (Kingma & Ba 2015)."""
+    learning_rate: Annotated[Positive, OPTIMISATION] = 1e-3
+    """Learning rate of the optimizer."""
+    schedule: Annotated[Literal["constant", "cosine"], OPTIMISATION] = "constant"
+    """Learning-rate schedule: constant, or cosine decay to 0 at the last epoch (Loshchilov & Hutter 2017)."""
+    max_norm: Annotated[Positive, OPTIMISATION] = 10.0
+    """Maximum gradient norm; larger gradients are clipped."""
+    checkpoint_steps: Annotated[Count | None, OPTIMISATION] = None
+    """Activation checkpointing: keep the state only every k time steps for the backward pass. Less memory for very long
+    sequences, a third more time."""
+    checkpoint_every: Annotated[Count, CHECKPOINTS] = 10
+    """Epochs between checkpoints."""
+    keep_checkpoints: Annotated[Count, CHECKPOINTS] = 2
+    """Number of newest checkpoints to keep, besides the best."""
+    on_nan: Annotated[OnNaN, CHECKPOINTS] = "stop"
+    """If a loss or a weight is not finite: stop, or return to the last checkpoint and halve the learning rate."""
+    rollbacks: Annotated[CountOrZero, CHECKPOINTS] = 3
+    """Maximum number of returns to a checkpoint, with `on_nan` rollback."""
+    seed: Annotated[Seed, OPTIMISATION] = 0
+    """Seed of the weights, the split, the order of the data and the dropout masks."""
 
     def __post_init__(self) -> None:
-        check_choice("task", self.task, TASKS)
-        if self.data is not None:
-            check_text("data", self.data)
-        check_text("sequence_column", self.sequence_column)
-        check_text("label_column", self.label_column)
-        check_whole("length", self.length, minimum=2, maximum=10_000_000)
-        check_choice("input", self.input, INPUTS)
-        check_whole("data_size", self.data_size, minimum=2)
-        check_number("train_fraction", self.train_fraction, above=0, below=1)
-        check_choice("cell", self.cell, CELLS)
+        """Refuse settings that are allowed, but not together."""
         if self.cell == "rnn" and (self.num_layers > 1 or self.bidirectional):
-            raise ConfigError("cell: 'rnn' has one layer and one direction; leave out num_layers and bidirectional")
+            raise ConfigError(
+                "cell rnn has one layer and one direction; leave out num_layers and bidirectional", field="cell"
+            )
         if self.cell == "rnn" and (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
             raise ConfigError(
-                "cell: 'rnn' is compared with the report's network; leave out hidden_dropout_kind, precision and init"
+                "cell rnn is compared with the report's network; leave out hidden_dropout_kind, precision and init",
+                field="cell",
             )
-        check_flag("grow", self.grow)
-        check_whole("start_length", self.start_length, minimum=2)
-        check_number("shortest", self.shortest, above=0, maximum=1)
-        check_number("growth", self.growth, above=1)
-        check_number("threshold", self.threshold, above=0, maximum=1)
-        if self.last_threshold is not None:
-            check_number("last_threshold", self.last_threshold, above=0, maximum=1)
-        check_number("length_decay", self.length_decay, minimum=0)
-        check_whole("batch_steps", self.batch_steps, minimum=1)
-        check_whole("hidden_size", self.hidden_size, minimum=1)
-        check_whole("num_layers", self.num_layers, minimum=1)
-        check_flag("bidirectional", self.bidirectional)
-        check_choice("init", self.init, INITS)
-        check_number("hidden_dropout", self.hidden_dropout, minimum=0, below=1)
-        check_choice("hidden_dropout_kind", self.hidden_dropout_kind, DROPOUT_KINDS)
-        check_number("dropout", self.dropout, minimum=0, below=1)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_whole("epochs", self.epochs, minimum=1)
-        check_whole("batch_size", self.batch_size, minimum=1)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_number("max_norm", self.max_norm, above=0)
-        if self.checkpoint_steps is not None:
-            check_whole("checkpoint_steps", self.checkpoint_steps, minimum=1)
-        check_whole("checkpoint_every", self.checkpoint_every, minimum=1)
-        check_whole("keep_checkpoints", self.keep_checkpoints, minimum=1)
-        check_choice("on_nan", self.on_nan, ON_NAN)
-        check_whole("rollbacks", self.rollbacks, minimum=0)
-        check_whole("seed", self.seed, minimum=0, maximum=MAX_SEED)
-        self._check_task()
-
-    def _check_task(self) -> None:
-        """Refuse settings that are possible, but not for this task."""
         if (self.task == "own") != (self.data is not None):
             raise ConfigError(
-                f"data: {shown(self.data, MAX_VALUE)} does not go with the task {self.task}; give a file with --data for the task own, "
-                "and none for other tasks"
+                f"data {shown(self.data, MAX_VALUE)} does not go with the task {self.task}; give a file with --data for "
+                "the task own, and none for other tasks",
+                field="data",
             )
         check_length(self.task, self.length)
-        if self.grow and math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.growth):
-            raise ConfigError(
-                f"growth: {self.growth} is not possible from start_length {self.start_length} to length {self.length}, as it "
-                f"leads through more than {MAX_LENGTHS} lengths; give a larger one"
-            )
         if self.input == "onehot" and self.task in NUMBER_TASKS:
             raise ConfigError(
-                f"input: 'onehot' is not possible for the task {self.task}, whose inputs are numbers; give scalar"
+                f"input must be scalar for the task {self.task}, whose inputs are numbers, got 'onehot'", field="input"
             )
-        if self.grow and self.task in ("row-mnist", "own"):
-            raise ConfigError(f"grow: True is not possible for the task {self.task}, which has one length; give false")
-        if self.grow and self.start_length < shortest(self.task):
+        if self.grow:
+            self._check_curriculum()
+
+    def _check_curriculum(self) -> None:
+        if self.task in ("row-mnist", "own"):
             raise ConfigError(
-                f"start_length: {self.start_length} is not possible for the task {self.task}; "
-                f"give a whole number of at least {shortest(self.task)}"
+                f"grow must be false for the task {self.task}, which has one length, got True", field="grow"
+            )
+        check("start_length", self.start_length, Annotated[int, Field(ge=shortest(self.task))])
+        if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.growth):
+            raise ConfigError(
+                f"growth {self.growth} leads from start_length {self.start_length} to length {self.length} through more "
+                f"than {MAX_LENGTHS} lengths; give a larger one",
+                field="growth",
             )
         possible = IMAGE_LENGTHS.get(self.task, self.lengths)
         wrong = [length for length in self.lengths if length not in possible]
         if wrong:
             raise ConfigError(
-                f"start_length: {self.start_length} is not possible for the task {self.task} with growth {self.growth}, "
-                f"as it leads to length {wrong[0]}; give start_length 49 and growth 2"
+                f"start_length {self.start_length} leads to length {wrong[0]} with growth {self.growth}, which the task "
+                f"{self.task} does not have; give start_length 49 and growth 2",
+                field="start_length",
             )
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """The lengths that training goes through: one, or with `grow` those up to `length`."""
+        """Lengths that training goes through: one, or with `grow` those up to `length`."""
         if not self.grow:
             return (self.length,)
         lengths = [min(self.start_length, self.length)]
@@ -234,26 +204,26 @@ class LSTMConfig:
         return tuple(lengths)
 
     def threshold_at(self, length: int) -> float:
-        """The validation accuracy that ends a length."""
+        """Return the validation accuracy that ends a length."""
         if self.last_threshold is not None and length == self.length:
             return self.last_threshold
         return self.threshold
 
     def learning_rate_at(self, progress: float, length: int) -> float:
-        """The step size at a length, after the part `progress` of the epochs, from 0 to 1."""
+        """Return the learning rate at a length, after the part `progress` of the epochs, from 0 to 1."""
         rate = self.learning_rate
         if self.grow:
             rate *= (self.lengths[0] / length) ** self.length_decay
         return rate * schedule_factor(self.schedule, progress)
 
     def batch_size_at(self, length: int) -> int:
-        """B for sequences of up to `length` steps."""
+        """Return B for sequences of up to `length` steps."""
         if not self.grow:
             return self.batch_size
         return min(self.batch_size, max(MIN_BATCH_SIZE, self.batch_steps // length))
 
     def epoch_size_at(self, length: int) -> int:
-        """The fresh sequences of an epoch: with `grow`, as many batches at every length."""
+        """Return the fresh sequences of an epoch: with `grow`, as many batches at every length."""
         return max(1, round(self.data_size * self.train_fraction * self.batch_size_at(length) / self.batch_size))
 
 

@@ -8,15 +8,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from reviver.config import check_number
 from reviver.errors import DataError
 from reviver.runs.randomness import stream
 from reviver.untrusted import shown
+from reviver.validation import check
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,200}")
 SHOWN = 3
@@ -110,7 +111,7 @@ def split_rows(labels: Sequence[str], train_fraction: float, seed: int) -> Split
         ConfigError: if `train_fraction` is not between 0 and 1.
         DataError: if no class has two rows, so that nothing is left to validate on.
     """
-    check_number("train_fraction", train_fraction, above=0, below=1)
+    check("train_fraction", train_fraction, Annotated[float, Field(gt=0, lt=1)])
     of_class: dict[str, list[int]] = defaultdict(list)
     for index, label in enumerate(labels):
         of_class[label].append(index)

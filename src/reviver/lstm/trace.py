@@ -4,17 +4,18 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 """
 
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.config import check_choice, check_whole
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.evaluation import as_input
 from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
 from reviver.lstm.presets import LSTMConfig
+from reviver.validation import check
 
 DIRECTIONS = ("forward", "backward")
 MAX_STEPS = 10_000
@@ -113,8 +114,8 @@ def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward")
         ConfigError: if there is no such layer or direction.
     """
     layer = lstm.num_layers if layer is None else layer
-    check_whole("layer", layer, minimum=1, maximum=lstm.num_layers)
-    check_choice("direction", direction, DIRECTIONS)
+    check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
+    check("direction", direction, Literal["forward", "backward"])
     if DIRECTIONS.index(direction) >= lstm.num_directions:
         raise ConfigError(f"direction: {direction!r} is not possible, since this run reads forward only; leave it out")
     return (layer - 1) * lstm.num_directions + DIRECTIONS.index(direction)

@@ -1,0 +1,291 @@
+"""`reviver lstm`: train and use the LSTM."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from reviver.cli.options import DEFAULTS, FLAG, Checkpoint, CommonOptions, LSTMRunPath, describe_rollbacks, open_lstm
+from reviver.cli.settings import print_settings
+from reviver.config import RUN, Count, Text
+from reviver.errors import ConfigError
+from reviver.lstm.presets import PRESETS, LSTMConfig
+
+
+def train(
+    *,
+    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS))] = "report",
+    config: Annotated[Text | None, RUN] = None,
+    out: Annotated[Text | None, RUN] = None,
+    resume: Annotated[bool, RUN, FLAG] = False,
+    print_config: Annotated[bool, RUN, FLAG] = False,
+    settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["report"],
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Train an LSTM on a memory task. The defaults are the report's.
+
+    Options come before the file of --config, and that comes before the preset. --help with --preset shows its values.
+
+    Examples:
+      reviver lstm train                             the report's run
+      reviver lstm train --length 9 --input onehot --out runs/nine
+      reviver lstm train --out runs/nine --resume    go on after Ctrl-C
+      reviver lstm train --length 1000 --grow --input onehot --max-norm 1
+      reviver lstm train --data mine.csv --out runs/mine
+      reviver lstm train --print-config >lstm.toml   then --config lstm.toml
+
+    Args:
+        preset: Settings to start from.
+        config: File of settings, .toml or .json.
+        out: Run folder; by default a new one in runs/.
+        resume: Go on with the interrupted run in --out.
+        print_config: Print the settings as TOML instead of training.
+    """
+    from reviver.lstm.tasks.build import build_task
+    from reviver.lstm.tasks.task import ANSWERS, LOSSES
+    from reviver.lstm.training import is_reached, rank
+    from reviver.lstm.training import train as train_lstm
+
+    if print_config:
+        print_settings(settings)
+        return
+    assert out is not None, "fill_settings has chosen one"
+    folder = train_lstm(settings, out, device=common.device, resume=resume, progress=not common.quiet)
+    points = folder.read_metrics()
+    last, best = points[-1], max(points, key=rank)
+    target = build_task(settings, folder.record.get("data")).target
+    kind = "" if target == "class" else f" (accuracy of {ANSWERS[target]}, loss: {LOSSES[target]})"
+    lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s{kind}", *describe_rollbacks(folder)]
+    for name, part, point, note in (
+        ("train", "train", last, "with dropout on"),
+        ("validation", "validation", last, ""),
+        ("best", "validation", best, f"epoch {best['epoch']}"),
+    ):
+        loss, accuracy = point[f"{part}_loss"], point[f"{part}_accuracy"]
+        lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
+    result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
+    if settings.grow:
+        result["reached"] = is_reached(settings, last)
+        end = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
+        threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
+        lines.append(f"  length {last['length']} of {settings.length}, {threshold} {end}")
+    common.show(result, "\n".join(line.rstrip() for line in lines))
+
+
+def evaluate(
+    run: LSTMRunPath,
+    /,
+    *,
+    length: list[int] | None = None,
+    size: Annotated[Count | None, Parameter()] = None,
+    checkpoint: Checkpoint = "last",
+    out: Text | None = None,
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Measure a trained LSTM at one length or several.
+
+    Examples:
+      reviver lstm evaluate runs/lstm --length 5 --length 10 --length 20
+      reviver lstm evaluate runs/recall --length 1000 --out accuracy.pdf
+
+    Args:
+        length: Length of the sequences; may be repeated. By default the run's.
+        size: Fresh sequences, or the first test images; by default 10 000, but no more than 100 million steps.
+        out: Figure of accuracy over length: .pdf, .png or .svg.
+    """
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.lstm.evaluation import evaluate as evaluate_lstm
+    from reviver.lstm.figures import generalisation
+    from reviver.lstm.tasks.own import OwnTask
+    from reviver.lstm.tasks.task import ANSWERS, LOSSES
+
+    loaded = open_lstm(run, checkpoint, common.device)
+    lengths = length or [loaded.config.length]
+    if isinstance(loaded.task, OwnTask):
+        if length:
+            raise ConfigError("length is fixed by the data of a run on own data; leave it out", field="length")
+        lengths = [loaded.task.known.longest]
+    if out is not None:
+        check_figure_path(Path(out))
+    results = [evaluate_lstm(loaded.network, loaded.task, one, size) for one in lengths]
+    target, chance = results[0].target, results[0].chance
+    meaning = f"accuracy of {ANSWERS[target]}, chance is {100 * chance:.3g}%; loss: {LOSSES[target]}"
+    lines = [f"{'length':>8} {'accuracy':>9} {'loss':>10} {'baseline':>9} {'sequences':>10}   {meaning}"]
+    rows = []
+    for result in results:
+        score, baseline = result.score, result.baseline
+        facts = {"target": target, "chance": chance, "baseline": baseline, "origin": result.origin}
+        rows.append({"length": result.length, **score._asdict(), **facts})
+        numbers = f"{result.length:>8} {score.accuracy:>9.2%} {score.loss:>10.4g} {baseline:>9.4g} {score.size:>10}"
+        lines.append(f"{numbers}   {result.origin}")
+    if out is not None:
+        save_figure(generalisation(sorted(results), loaded.config.length, chance), Path(out))
+        lines.append(out)
+    common.show({"run": run, "checkpoint": checkpoint, "results": rows}, "\n".join(lines))
+
+
+def predict(
+    run: LSTMRunPath,
+    digits: str,
+    /,
+    *,
+    out: Text | None = None,
+    checkpoint: Checkpoint = "last",
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Predict the next digit with a trained LSTM or, for own data, the class of each sequence of a file.
+
+    Examples:
+      reviver lstm predict runs/lstm "1 2 3 2"
+      reviver lstm predict runs/own new.csv --out predictions.csv
+
+    Args:
+        digits: Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.
+        out: Predictions of a file; by default predictions.csv.
+    """
+    from reviver.lstm.evaluation import parse_digits
+    from reviver.lstm.evaluation import predict as predict_next
+    from reviver.lstm.sequence_files import ENDINGS
+    from reviver.lstm.tasks.own import OwnTask
+
+    if Path(digits).suffix.lower() in ENDINGS:
+        _predict_file(run, Path(digits), Path(out or "predictions.csv"), checkpoint, common)
+        return
+    if out is not None:
+        raise ConfigError(
+            "out is for predictions of a file; give a .csv, .parquet or .npz instead of one sequence", field="out"
+        )
+    loaded = open_lstm(run, checkpoint, common.device)
+    if isinstance(loaded.task, OwnTask):
+        raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on own data, got {digits!r}")
+    sequence = parse_digits(digits)
+    prediction = predict_next(loaded.network, loaded.config, sequence)
+    lines = [f"after {' '.join(map(str, sequence))} comes {prediction.digit}"]
+    for digit, probability in enumerate(prediction.probabilities):
+        lines.append(f"  {digit}  {probability:7.2%}  {'█' * round(probability * 40)}".rstrip())
+    trained = loaded.config.length - 1
+    if len(sequence) != trained:
+        lines.append(f"trained on {trained} digits, given {len(sequence)}")
+    result = {"digits": sequence, **prediction._asdict(), "trained_digits": trained}
+    common.show(result, "\n".join(lines))
+
+
+def _predict_file(run: str, path: Path, out: Path, checkpoint: str, common: CommonOptions) -> None:
+    """Predict the classes of a file of sequences."""
+    from reviver.lstm.evaluation import predict_table
+    from reviver.lstm.sequence_files import read_sequences, write_predictions
+    from reviver.lstm.tasks.own import OwnTask
+
+    loaded = open_lstm(run, checkpoint, common.device)
+    if not isinstance(loaded.task, OwnTask):
+        raise ConfigError(f"{run}: was not trained on own data, so it reads no files; give digits")
+    if out.suffix.lower() != ".csv":
+        raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
+    table = read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
+    probabilities = predict_table(loaded.network, loaded.task, table)
+    classes = loaded.task.known.classes
+    write_predictions(out, table, classes, probabilities)
+    counts: Mapping[str, int] = dict(
+        zip(classes, probabilities.argmax(1).bincount(minlength=len(classes)).tolist(), strict=True)
+    )
+    lines = [str(out), *(f"  {name}: {count}" for name, count in counts.items() if count)]
+    common.show({"out": str(out), "sequences": len(table), "counts": counts}, "\n".join(lines))
+
+
+def curve(
+    *,
+    length: list[int] | None = None,
+    network: list[str] | None = None,
+    seeds: Count = 5,
+    sequences: Count = 64_000,
+    jobs: Count | None = None,
+    out: Text = "runs/curve",
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Train networks over lengths and seeds and plot how far back they remember: the recall curve.
+
+    Examples:
+      reviver lstm curve                     half an hour on two cores
+      reviver lstm curve --length 10 --length 100 --seeds 2 --out runs/small
+      reviver lstm curve --out runs/small    again after Ctrl-C: goes on
+
+    Args:
+        length: Length of the palindromes; may be repeated.
+        network: Network fixed, growing, chrono or rnn; may be repeated. By default all.
+        seeds: Seeds per network and length.
+        sequences: Maximum training sequences per run.
+        jobs: Runs side by side; by default one per core.
+        out: Folder of the runs and figures.
+    """
+    import torch
+
+    from reviver.figures import save_figure
+    from reviver.lstm.curve import LENGTHS, NETWORKS, run_curve, summarise
+    from reviver.lstm.figures import recall_curve
+    from reviver.runs.devices import describe_machine
+    from reviver.runs.files import write_json
+
+    folder = Path(out)
+    outcomes = run_curve(
+        folder,
+        lengths=length or LENGTHS,
+        seeds=range(seeds),
+        networks=network or tuple(NETWORKS),
+        sequences=sequences,
+        jobs=jobs,
+        progress=not common.quiet,
+    )
+    rows = summarise(outcomes)
+    machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
+    write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
+    for name in ("curve.pdf", "curve.png"):
+        save_figure(recall_curve(outcomes), folder / name)
+    lines = [f"{'network':<9} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
+    for row in rows:
+        accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
+        reached = f"{row['reached']}/{row['seeds']}"
+        count = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
+        lines.append(f"{row['network']:<9} {row['length']:>7} {accuracy:>17} {reached:>13} {count:>16}")
+    common.show({"out": out, "rows": rows}, "\n".join([*lines, str(folder / "curve.pdf")]))
+
+
+def trace(
+    run: LSTMRunPath,
+    digits: str,
+    /,
+    *,
+    layer: Count | None = None,
+    direction: Literal["forward", "backward"] = "forward",
+    checkpoint: Checkpoint = "last",
+    out: Text = "trace.pdf",
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Plot what a trained LSTM computes at each step: gates, states, probabilities, gradients.
+
+    Examples:
+      reviver lstm trace runs/lstm "1 2 3 2"                   into trace.pdf
+      reviver lstm trace runs/deep "1 2 3 2" --layer 1 --out layer1.png
+      reviver lstm trace runs/long "$(cat digits.txt)" --json
+
+    Args:
+        digits: Palindrome without its last digit, such as "1 2 3 2"; the right answer is the first digit.
+        layer: Layer to plot: 1 reads the digits; by default the last, which answers.
+        direction: Direction to plot, of a bidirectional run.
+        out: Figure: .pdf, .png or .svg.
+    """
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.lstm.evaluation import parse_digits
+    from reviver.lstm.network import LSTMClassifier
+    from reviver.lstm.trace import find_layer, numbers_of, trace_digits
+    from reviver.lstm.trace_figures import trace_figure
+
+    sequence = parse_digits(digits)
+    check_figure_path(Path(out))
+    loaded = open_lstm(run, checkpoint, common.device)
+    if not isinstance(loaded.network, LSTMClassifier):
+        raise ConfigError(f"{run}: is a vanilla RNN, which has no gates; give the run of an LSTM")
+    index = find_layer(loaded.network.lstm, layer, direction)
+    traced = trace_digits(loaded.network, loaded.config, sequence)
+    save_figure(trace_figure(traced, sequence, index), Path(out))
+    common.show({"out": out, "digits": sequence, "right": sequence[0], **numbers_of(traced)}, out)

@@ -1,0 +1,64 @@
+"""What is wrong with a command line, in one line: option, value, what is allowed, what to do."""
+
+from typing import Any, Literal, get_args, get_origin
+
+import pydantic
+from cyclopts import exceptions
+from cyclopts.annotations import resolve_optional
+from cyclopts.argument import Argument
+
+from reviver.untrusted import one_line, shown, suggestion
+from reviver.validation import MAX_VALUE, find_problem
+
+
+def explain(error: exceptions.CycloptsError) -> str:
+    """Return one line for an error of the parser."""
+    command = " ".join(["reviver", *(error.command_chain or ())])
+    see_help = f"see {command} --help"
+    name = option_of(error.argument) if error.argument is not None else ""
+    text = f"{one_line(error, MAX_VALUE)}; {see_help}"
+    match error:
+        case exceptions.UnknownOptionError():
+            wrong = (error.token.keyword or error.token.value).partition("=")[0]
+            known = [one for argument in error.argument_collection for one in argument.names if one.startswith("--")]
+            text = f"{wrong} is unknown; {suggestion(wrong.replace('_', '-'), known) or see_help}"
+        case exceptions.UnknownCommandError():
+            text = explain_command(error, command)
+        case exceptions.UnusedCliTokensError(unused_tokens=[first, *_]):
+            text = f"{shown(first)} is one argument too many (quote a text that has spaces); {see_help}"
+        case exceptions.MissingArgumentError():
+            text = f"{name} {'is missing' if error.keyword is None else 'needs a value'}; {see_help}"
+        case exceptions.RepeatArgumentError():
+            text = f"{error.token.keyword} is given twice; give it once"
+        case exceptions.CoercionError() if error.argument is not None:
+            tokens = [error.token] if error.token is not None else error.argument.tokens
+            value = " ".join(token.value for token in tokens)
+            text = f"{name} must be {in_words(error.argument.hint)}, got {shown(value, MAX_VALUE)}"
+        case exceptions.ValidationError(__cause__=pydantic.ValidationError() as cause):
+            text = f"{name} {find_problem(cause).text}"
+    return text
+
+
+def explain_command(error: exceptions.CycloptsError, command: str) -> str:
+    """Return one line for a word that is no command."""
+    wrong = (error.unused_tokens or [""])[0]
+    known = [name for name in (error.app or ()) if not name.startswith("-")]
+    if wrong.startswith("-"):
+        return f"{wrong.partition('=')[0]} is unknown; see {command} --help"
+    return f"command {shown(wrong)} is unknown; {suggestion(wrong, known) or 'choose from ' + ', '.join(known)}"
+
+
+def option_of(argument: Argument) -> str:
+    """The name of an option as it is typed, or of a positional argument in capitals."""
+    return argument.name if argument.name.startswith("-") else argument.name.upper()
+
+
+def in_words(hint: Any) -> str:
+    """Name a type: "an integer", "a number", "true or false", or its choices."""
+    hint = resolve_optional(hint)
+    if get_origin(hint) is list:
+        hint = get_args(hint)[0]
+    if get_origin(hint) is Literal:
+        *most, last = get_args(hint)
+        return f"{', '.join(most)} or {last}"
+    return {int: "an integer", float: "a number", bool: "true or false"}.get(hint, "text")

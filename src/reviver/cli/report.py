@@ -1,0 +1,32 @@
+"""`reviver report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
+from reviver.config import RUN, Seed, Text
+
+
+def report(
+    *,
+    out: Annotated[Text, RUN] = "report",
+    full: Annotated[bool, RUN, FLAG] = False,
+    seed: Annotated[Seed, RUN] = 0,
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Train both networks, or reuse finished runs, and write report.html, report.pdf and report.json.
+
+    Examples:
+      reviver report --out report
+      reviver report --full        the GAN by the original's recipe, an hour
+
+    Args:
+        out: Folder of the report and its runs.
+        full: Train the GAN with the preset report, as many epochs as the original, instead of best.
+        seed: Seed of the GAN, and the first of the LSTM's.
+    """
+    from reviver.report.build import make_report
+
+    result = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
+    paths = {name: str(Path(path)) for name, path in result._asdict().items()}
+    common.show(paths, "\n".join(paths.values()))

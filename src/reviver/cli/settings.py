@@ -1,0 +1,104 @@
+"""Where the settings of a training command come from: options, before a settings file, before a preset or the run."""
+
+import dataclasses
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from cyclopts import App, ArgumentCollection, Token
+from cyclopts.argument import Argument
+
+from reviver.config import choose_preset, from_mapping
+from reviver.errors import ConfigError
+from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.untrusted import one_line, parse_json, read_file, shown, suggestion
+from reviver.validation import check
+
+PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
+    ("lstm", "train"): LSTM_PRESETS,
+    ("gan", "train"): GAN_PRESETS,
+}
+"""By the words of the command."""
+MAX_SETTINGS_BYTES = 1 << 16
+NOT_IN_FILES = ("config", "print_config", "debug")
+"""Options of the command line alone."""
+
+
+def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill in the options of a training command that were not given. Cyclopts calls this before it converts them.
+
+    The order is: options, the file of --config, then the run with --resume or else the preset.
+
+    Raises:
+        ConfigError: if the file or the preset is wrong.
+        RunFolderError: if the run to resume is.
+    """
+    if commands not in PRESETS:
+        return
+    kind, options = commands[0], options_of(arguments)
+    if options["config"].tokens:
+        path = Path(options["config"].convert_and_validate())
+        _fill(options, read_settings(path, options), str(path))
+    if kind == "lstm" and options["data"].tokens:
+        _fill(options, {"task": "own"}, "data")
+    _fill(options, {"preset": "report"}, "default")
+    name = options["preset"].convert_and_validate()
+    base = choose_preset(PRESETS[commands], name)
+    seed = options["seed"].convert_and_validate() if options["seed"].tokens else base.seed
+    _fill(options, {"out": f"runs/{kind}-{name}-seed{seed}"}, "default")
+    if options["resume"].tokens and options["resume"].convert_and_validate():
+        from reviver.runs.folder import RunFolder
+
+        base = from_mapping(type(base), RunFolder.open(options["out"].convert_and_validate(), kind).record["config"])
+    _fill(options, dataclasses.asdict(base), name)
+
+
+def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]:
+    """Read a TOML or JSON file that sets some of `options`.
+
+    Raises:
+        ConfigError: naming the file and the setting, if it cannot be read or sets anything else.
+    """
+    if path.suffix.lower() not in (".toml", ".json"):
+        raise ConfigError(f"config must be a .toml or .json file, got {shown(str(path))}", field="config")
+    try:
+        content = read_file(path, MAX_SETTINGS_BYTES)
+        settings = tomllib.loads(content.decode()) if path.suffix.lower() == ".toml" else parse_json(content)
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read ({error.strerror or error})", field="config") from error
+    except (ValueError, RecursionError) as error:
+        problem = "it is too deep" if isinstance(error, RecursionError) else one_line(error)
+        kind = path.suffix[1:].upper()
+        raise ConfigError(f"config {path} is not valid {kind} ({problem}); correct the file", field="config") from error
+    known = [name for name in options if name not in NOT_IN_FILES]
+    for name, value in settings.items():
+        if name not in known:
+            advice = suggestion(name, known) or "see --help for the settings"
+            raise ConfigError(f"{path}: {shown(name)[1:-1]} is unknown; {advice}")
+        try:
+            check(name, value, options[name].field_info.annotation)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return settings
+
+
+def print_settings(settings: Any) -> None:
+    """Print settings as TOML that --config reads back; what is None is left out."""
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
+    sys.stdout.write(tomli_w.dumps(values))
+
+
+def options_of(arguments: ArgumentCollection) -> dict[str, Argument]:
+    """Return the options of a command by their names in Python, which are those of the settings."""
+    leaves = [argument for argument in arguments if not argument.children]
+    return {argument.keys[-1] if argument.keys else argument.field_info.name: argument for argument in leaves}
+
+
+def _fill(options: Mapping[str, Argument], values: Mapping[str, Any], source: str) -> None:
+    for name, value in values.items():
+        if not options[name].tokens:
+            options[name].append(Token(keyword=name, implicit_value=value, source=source))

@@ -1,0 +1,94 @@
+"""Writes docs/settings.md from the settings themselves: python -m tools.settings_page."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from cyclopts import Parameter
+
+from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.validation import describe_bounds, describe_fields, show_value
+
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+INTRODUCTION = """\
+# Settings
+
+<!-- Written by python -m tools.settings_page; edit the docstrings of lstm/presets.py and gan/presets.py instead. -->
+
+Each setting of a run is an option of `reviver lstm train` or `reviver gan train` (`hidden_dropout` is
+`--hidden-dropout`), a line of a settings file, a field of `LSTMConfig` or `GANConfig`, and a key of `config` in a
+run's `run.json`. Bounds and choices are the same everywhere. Nothing is converted: in a file, `epochs = "5"` and
+`epochs = true` are errors.
+
+Options come before the file of `--config`, and that comes before the preset. A file is TOML or JSON, by its ending:
+
+```toml
+preset = "recall"
+length = 500
+learning_rate = 5e-4
+```
+
+`--print-config` prints all settings of a command as TOML that `--config` reads back to the same run. A setting
+whose default is `none` is left out there; JSON has `null` for it. A file may also set `preset`, `out`, `resume`,
+`device`, `json` and `quiet`.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    lines = [INTRODUCTION]
+    for title, presets in (("reviver lstm train", LSTM_PRESETS), ("reviver gan train", GAN_PRESETS)):
+        lines += [f"## {title}", "", *_settings(type(presets["report"])), *_presets(presets)]
+    return "\n".join(lines)
+
+
+def _settings(cls: type) -> Iterator[str]:
+    """A table for each group of settings."""
+    hints, meanings = get_type_hints(cls, include_extras=True), describe_fields(cls)
+    groups: dict[str, list[str]] = {}
+    for field in dataclasses.fields(cls):
+        (parameter,) = (one for one in get_args(hints[field.name]) if isinstance(one, Parameter))
+        (group,) = parameter.group
+        allowed = ", ".join(filter(None, [_kind(hints[field.name]), describe_bounds(cls, field.name)]))
+        cells = (f"`{field.name}`", f"`{show_value(field.default)}`", allowed, _escaped(meanings[field.name]))
+        groups.setdefault(str(group.name), []).append(f"| {' | '.join(cells)} |")
+    for name, rows in groups.items():
+        yield from (f"### {name}", "", "| setting | default | allowed | meaning |", "|---|---|---|---|", *rows, "")
+
+
+def _presets(presets: Mapping[str, Any]) -> Iterator[str]:
+    """A table of what each preset changes."""
+    yield from ("### Presets", "", "| preset | changes |", "|---|---|")
+    default = dataclasses.asdict(presets["report"])
+    for name, preset in presets.items():
+        values = dataclasses.asdict(preset)
+        changed = [f"`{key} = {show_value(value)}`" for key, value in values.items() if value != default[key]]
+        yield f"| `{name}` | {', '.join(changed) or 'the defaults'} |"
+    yield ""
+
+
+def _kind(hint: Any) -> str:
+    """Name the type of a setting: its choices, or integer, number, text, true or false."""
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(hint))
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_kind, get_args(hint)))
+    if hasattr(hint, "__metadata__"):
+        return _kind(get_args(hint)[0])
+    return {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}[hint]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    main()
