@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"
 RESULTS = ROOT / "docs" / "measurements" / "gan_quality.json"
 PICTURE = ROOT / "docs" / "pictures" / "gan-quality.png"
-SCORED = ("--score_every", "4", "--score_samples", "10000")
+SCORED = ("--score-every", "4", "--score-samples", "10000")
 SCORES = ("fid", "fid_ratio", "kid", "precision", "recall", "density", "coverage", "class_kl")
 
 
@@ -79,12 +79,12 @@ RECIPES = (
     Recipe("best", "best", "best", seeds=10, wanted=THREE_MINUTES, is_drawn=True),
     Recipe("best-long", "best, longer", "best-long", wanted=FIFTEEN_MINUTES, is_drawn=True),
     Recipe("no-penalty", "best without R1", "best", ("--r1", "0"), is_drawn=True),
-    Recipe("no-average", "best without moving average", "best", ("--ema", "0", "--ema_ramp", "0"), is_drawn=True),
-    Recipe("no-ramp", "best, moving average of 0.998 throughout", "best", ("--ema", "0.998", "--ema_ramp", "0")),
+    Recipe("no-average", "best without moving average", "best", ("--ema", "0", "--ema-ramp", "0"), is_drawn=True),
+    Recipe("no-ramp", "best, moving average of 0.998 throughout", "best", ("--ema", "0.998", "--ema-ramp", "0")),
     Recipe("no-momentum", "best with Adam's β₁ = 0", "best", ("--beta1", "0")),
     Recipe("momentum", "best with Adam's β₁ = 0.5", "best", ("--beta1", "0.5")),
-    Recipe("falling", "best with a step size that falls to 0", "best", ("--schedule_end", "0"), is_drawn=True),
-    Recipe("more-steps", "best, D learns from two batches for one of G", "best", ("--discriminator_steps", "2")),
+    Recipe("falling", "best with a step size that falls to 0", "best", ("--schedule-end", "0"), is_drawn=True),
+    Recipe("more-steps", "best, D learns from two batches for one of G", "best", ("--discriminator-steps", "2")),
     Recipe("fp32", "best in fp32", "best", ("--precision", "fp32")),
     Recipe("least-squares", "best, least squares", "best", ("--loss", "least-squares")),
     Recipe("hinge", "best, hinge", "best", ("--loss", "hinge")),
@@ -93,12 +93,12 @@ RECIPES = (
         "wasserstein",
         "best, Wasserstein with gradient penalty",
         "best",
-        ("--loss", "wasserstein", "--r1", "0", "--gradient_penalty", "10"),
+        ("--loss", "wasserstein", "--r1", "0", "--gradient-penalty", "10"),
     ),
-    Recipe("two-time-scales", "best, D's step size doubled", "best", ("--discriminator_learning_rate", "1.6e-3")),
-    Recipe("dropout", "report with dropout 0.3 in D", "report", ("--epochs", "20", "--discriminator_dropout", "0.3")),
-    Recipe("spectral-norm", "report with spectral norm in D", "report", ("--epochs", "20", "--spectral_norm")),
-    Recipe("smoothing", "report with labels smoothed by 0.1", "report", ("--epochs", "20", "--label_smoothing", "0.1")),
+    Recipe("two-time-scales", "best, D's step size doubled", "best", ("--discriminator-learning-rate", "1.6e-3")),
+    Recipe("dropout", "report with dropout 0.3 in D", "report", ("--epochs", "20", "--discriminator-dropout", "0.3")),
+    Recipe("spectral-norm", "report with spectral norm in D", "report", ("--epochs", "20", "--spectral-norm")),
+    Recipe("smoothing", "report with labels smoothed by 0.1", "report", ("--epochs", "20", "--label-smoothing", "0.1")),
     Recipe("packing", "report, judged in pairs", "report", ("--epochs", "20", "--packing", "2")),
     Recipe("public-script-200", "public script, 200 epochs", "public-script", seeds=1),
     Recipe("report-200", "report, 200 epochs", "report", seeds=1),

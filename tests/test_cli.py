@@ -34,8 +34,8 @@ from reviver.runs.folder import SCHEMA, RunFolder
 from reviver.validation import show_value
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-TINY_LSTM = "--length 3 --epochs 2 --hidden_size 8"
-TINY_GAN = "--data tiny.npz --size 8 --epochs 2 --batch_size 16 --latent_size 8 --log_every 3"
+TINY_LSTM = "--length 3 --epochs 2 --hidden-size 8"
+TINY_GAN = "--data tiny.npz --size 8 --epochs 2 --batch-size 16 --latent-size 8 --log-every 3"
 
 
 class Result(NamedTuple):
@@ -282,7 +282,7 @@ def test_a_setting_that_is_true_or_false_needs_no_value(words: str, value: bool)
 
 
 def test_dashes_and_underscores_are_the_same(run: Run, tmp_path: Path) -> None:
-    result = run(f"lstm train {TINY_LSTM} --hidden-dropout 0.25 --batch-size=7 --out {tmp_path / 'run'}")
+    result = run(f"lstm train {TINY_LSTM} --hidden_dropout 0.25 --batch-size=7 --out {tmp_path / 'run'}")
     assert result.code == 0, result.err
     config = RunFolder.open(tmp_path / "run").record["config"]
     assert (config["hidden_dropout"], config["batch_size"]) == (0.25, 7)
@@ -297,7 +297,7 @@ def test_the_command_is_written_down(run: Run, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("train", "kind"),
-    [(f"lstm train --preset onehot {TINY_LSTM} --learning_rate 3e-4", "lstm"), (f"gan train {TINY_GAN}", "gan")],
+    [(f"lstm train --preset onehot {TINY_LSTM} --learning-rate 3e-4", "lstm"), (f"gan train {TINY_GAN}", "gan")],
 )
 def test_printed_settings_train_the_same_run(train: str, kind: str, run: Run, tmp_path: Path) -> None:
     printed = run(f"{train} --print-config")
@@ -420,7 +420,7 @@ def test_other_tasks_are_measured_by_their_own_chance_and_baseline(
     task: str, options: str, trained: str, header: str, row: float, run: Run, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    result = run(f"lstm train --task {task} {options} --epochs 1 --hidden_size 8 --data_size 100 --out {out} --quiet")
+    result = run(f"lstm train --task {task} {options} --epochs 1 --hidden-size 8 --data-size 100 --out {out} --quiet")
     assert result.code == 0, result.err
     assert result.out.splitlines()[0].endswith(f" s{trained}")
     assert run(f"lstm evaluate {out} --size 20").out.splitlines()[0].endswith(f"   {header}")
@@ -483,7 +483,7 @@ def test_a_trace_goes_to_trace_pdf_by_default(run: Run, workspace: Path, tmp_pat
 
 def test_a_layer_and_a_direction_are_traced(run: Run, tmp_path: Path) -> None:
     deep = tmp_path / "deep"
-    assert run(f"lstm train {TINY_LSTM} --num_layers 2 --bidirectional true --out {deep} --quiet").code == 0
+    assert run(f"lstm train {TINY_LSTM} --num-layers 2 --bidirectional true --out {deep} --quiet").code == 0
     pictures = []
     for choice in ("", "--layer 2 --direction forward", "--layer 2 --direction backward", "--layer 1"):
         result = run(f"lstm trace {deep} '1 2' --out {tmp_path / 'new' / 'trace.svg'} {choice} --json")
@@ -570,23 +570,23 @@ WRONG = {
     "gan train --out ''": "^--out must not be empty, got ''",
     # presets and fields
     "lstm train --preset foo": "^--preset 'foo' is unknown; choose from report, onehot",
-    "gan train --preset=foo --print_config": "^--preset 'foo' is unknown; choose from report, best, best-long, short, public-script",
+    "gan train --preset=foo --print-config": "^--preset 'foo' is unknown; choose from report, best, best-long, short, public-script",
     "lstm train --length 1": "^--length must be at least 2, got 1",
     "lstm train --length abc": "^--length must be an integer, got 'abc'",
     "lstm train --length 2.5": "^--length must be an integer, got '2.5'",
     "lstm train --length 99999999999999999999": "^--length must be at most 10000000, got 99999999999999999999",
     "lstm train --input words": "^--input must be scalar or onehot, got 'words'",
-    "lstm train --hidden_dropout 1": "^--hidden-dropout must be less than 1, got 1.0",
-    "lstm train --checkpoint_steps many": "^--checkpoint-steps must be an integer, got 'many'",
-    "gan train --discriminator_learning_rate slow": "^--discriminator-learning-rate must be a number, got 'slow'",
+    "lstm train --hidden-dropout 1": "^--hidden-dropout must be less than 1, got 1.0",
+    "lstm train --checkpoint-steps many": "^--checkpoint-steps must be an integer, got 'many'",
+    "gan train --discriminator-learning-rate slow": "^--discriminator-learning-rate must be a number, got 'slow'",
     "gan train --packing 3": "^--packing must divide the batch_size 64, got 3",
-    "gan train --loss hinge --label_smoothing 0.1": "^--label-smoothing must be 0 for the loss hinge, which has no labels, got 0.1",
+    "gan train --loss hinge --label-smoothing 0.1": "^--label-smoothing must be 0 for the loss hinge, which has no labels, got 0.1",
     "lstm train --bidirectional perhaps": "^'perhaps' is one argument too many .quote a text",
-    "lstm train --learning_rate nan": "^--learning-rate must be greater than 0, got nan",
-    "lstm train --learning_rate -1": "^--learning-rate must be greater than 0, got -1.0",
+    "lstm train --learning-rate nan": "^--learning-rate must be greater than 0, got nan",
+    "lstm train --learning-rate -1": "^--learning-rate must be greater than 0, got -1.0",
     "gan train --epochs 0": "^--epochs must be at least 1, got 0",
     "gan train --size 2": "^--size must be at least 4, got 2",
-    "gan train --batch_size 1": "^--batch-size must be at least 2, got 1",
+    "gan train --batch-size 1": "^--batch-size must be at least 2, got 1",
     "gan train --seed -1": "^--seed must be at least 0, got -1",
     # settings files
     "lstm train --config nothing.toml": "^--config nothing.toml cannot be read .No such file",
@@ -677,7 +677,7 @@ WRONG = {
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
     "gan interpolate g --out walk.docx": "^out: walk.docx has no ending that a figure can be saved as",
-    "gan interpolate g --from_image a.png": "^--from-image needs to_image beside it, and the reverse; give both or none",
+    "gan interpolate g --from-image a.png": "^--from-image needs to_image beside it, and the reverse; give both or none",
     "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g gone.png": "^gone.png: it cannot be read",
     "gan project g gone.png --out p.txt": "^out: p.txt has no ending that a figure can be saved as",
@@ -757,9 +757,9 @@ def test_what_nobody_expects_is_told_in_one_line_too(
 def test_training_that_diverges_fails_with_one_line_and_its_step(run: Run, tmp_path: Path) -> None:
     for train in (f"lstm train {TINY_LSTM} --quiet", f"gan train {TINY_GAN} --quiet"):
         out = tmp_path / train.split()[0]
-        result = run(f"{train} --learning_rate 1e30 --out {out}")
+        result = run(f"{train} --learning-rate 1e30 --out {out}")
         assert (result.code, result.out) == (1, "")
-        assert re.match(r"error: step \d+: .* try a --learning_rate lower than 1e\+30 in a new --out\n$", result.err)
+        assert re.match(r"error: step \d+: .* try a --learning-rate lower than 1e\+30 in a new --out\n$", result.err)
         assert RunFolder.open(out).status == "failed"
 
 
@@ -825,7 +825,7 @@ def test_a_signal_ends_training_after_saving(
 ) -> None:
     out = tmp_path / "run"
     settings = TINY_GAN.replace("--epochs 2", "--epochs 100000")
-    child = process(f"gan train {settings} --sample_every 100000 --checkpoint_every 100000 --out {out}", workspace)
+    child = process(f"gan train {settings} --sample-every 100000 --checkpoint-every 100000 --out {out}", workspace)
     wait_for(out / "metrics.jsonl", child)
     child.send_signal(number)
     output, errors = child.communicate(timeout=60)

@@ -45,7 +45,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("REVIVER_CACHE", str(folder / "cache"))
         for arguments in (
-            f"gan train --data shapes --size {SIZE} --epochs 2 --batch_size 16 --log_every 2 --out run",
+            f"gan train --data shapes --size {SIZE} --epochs 2 --batch-size 16 --log-every 2 --out run",
             f"gan extractor --data shapes --size {SIZE} --epochs 1 --out shapes.safetensors",
         ):
             assert main([*shlex.split(arguments), "--quiet"]) == 0
@@ -105,7 +105,7 @@ def test_scores_through_an_extractor_of_these_images(call: Any) -> None:
 
 
 def test_a_measured_walk_through_an_extractor_of_these_images(call: Any) -> None:
-    ends = "--from_image shapes/test/disc/0.png --to_image shapes/test/square/0.png"
+    ends = "--from-image shapes/test/disc/0.png --to-image shapes/test/square/0.png"
     result = call(
         f"gan interpolate run {ends} --measure --pairs 2 --extractor shapes.safetensors --labels --out walk.pdf"
     )

@@ -576,7 +576,7 @@ def spoil(value: float) -> Callable[[Generator], None]:
 
 def test_a_rate_that_blows_up_is_told_with_its_step(tiny: GANConfig, tmp_path: Path) -> None:
     with pytest.raises(
-        DivergenceError, match=r"^step \d+: .* no checkpoint was saved yet; try a --learning_rate lower than 1e\+20"
+        DivergenceError, match=r"^step \d+: .* no checkpoint was saved yet; try a --learning-rate lower than 1e\+20"
     ):
         train(override(tiny, {"learning_rate": 1e20}), tmp_path / "run")
     record = RunFolder.open(tmp_path / "run").record

@@ -199,7 +199,7 @@ def test_every_growing_preset_has_a_task() -> None:
 def test_the_summary_says_whether_the_length_was_passed(
     changes: str, reached: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--length 4 --grow --start-length 3 --input onehot --hidden_size 16 --data_size 400 --quiet"
+    words = "--length 4 --grow --start-length 3 --input onehot --hidden-size 16 --data-size 400 --quiet"
     out = tmp_path / "run"
     assert main(["lstm", "train", *words.split(), *changes.split(), "--out", str(out)]) == 0
     last = RunFolder.open(out).read_metrics()[-1]

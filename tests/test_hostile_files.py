@@ -484,7 +484,7 @@ def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys
 
 
 def test_a_number_that_no_float_is_as_large_as_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lstm", "train", "--learning_rate", "9" * 400]) == 2
+    assert main(["lstm", "train", "--learning-rate", "9" * 400]) == 2
     assert capsys.readouterr().err == "error: --learning-rate must be a finite number, got inf\n"
 
 

@@ -447,7 +447,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     shown = "nan" if math.isnan(value) else "inf"
     message = (
         rf"^step 13: train loss is {shown}; the last good checkpoint is kept; "
-        rf"try a --learning_rate lower than 0\.001 in a new --out$"
+        rf"try a --learning-rate lower than 0\.001 in a new --out$"
     )
     with pytest.raises(DivergenceError, match=message) as caught:
         train(TINY, tmp_path / "run")

@@ -107,7 +107,7 @@ def test_a_setting_that_no_version_has_is_refused(old: Path) -> None:
     record = json.loads((old / "run.json").read_text())
     record["config"]["warmup"] = 3
     (old / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match="warmup is unknown; .* the run folder was damaged"):
+    with pytest.raises(RunFolderError, match=r"warmup is unknown; .* the run folder was damaged"):
         load(old)
 
 

@@ -318,7 +318,7 @@ def _quickly(generator: Generator, targets: Tensor, seed: int) -> Any:
     return project(generator, targets, seed=seed, steps=3, starts=2)
 
 
-MEASURED = "gan interpolate run --from_image 0.png --to_image 1.png --measure"
+MEASURED = "gan interpolate run --from-image 0.png --to-image 1.png --measure"
 
 
 def test_measuring_prints_both_paths_and_draws_them(call: Any, tmp_path: Path) -> None:

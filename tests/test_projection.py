@@ -104,7 +104,7 @@ def test_project_draws_and_tells(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_walk_between_two_images(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "walk.png"
-    words = ["gan", "interpolate", str(folder / "run"), "--out", str(out), "--from_image", str(folder / "a.png")]
+    words = ["gan", "interpolate", str(folder / "run"), "--out", str(out), "--from-image", str(folder / "a.png")]
     assert main(words) == 2
     assert "--from-image needs to_image beside it" in capsys.readouterr().err
     words += ["--to-image", str(folder / "b.png")]

@@ -295,7 +295,7 @@ def points_of(*warnings: str | None) -> list[dict[str, Any]]:
 
 def test_scores_are_drawn_and_a_collapse_is_told(built: Built, tmp_path: Path) -> None:
     shutil.copytree(built.gan.run.folder.path, tmp_path / "run")
-    points = points_of(*["collapsed: bad; try {x} --learning_rate"] * 3)
+    points = points_of(*["collapsed: bad; try {x} --learning-rate"] * 3)
     (tmp_path / "run" / "scores.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
     gan = gather_gan(tmp_path / "run")
     files = write_files(tmp_path, built.lstm, gan)
@@ -387,7 +387,7 @@ def test_at_least_three_seeds() -> None:
 
 def test_commands_name_what_differs_from_a_preset(built: Built) -> None:
     command = command_of(built.lstm.runs[1])
-    assert command == "reviver lstm train --preset report --seed 1 --hidden_size 8 --epochs 3 --out runs/lstm-seed1"
+    assert command == "reviver lstm train --preset report --seed 1 --hidden-size 8 --epochs 3 --out runs/lstm-seed1"
 
 
 def test_the_report_says_when_a_run_went_back_to_a_checkpoint(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,7 +221,7 @@ def test_five_images_repeated_are_collapsed(small: Reference) -> None:
     assert is_collapsed(scores.samples, small.floor)
     assert scores.samples.recall == scores.samples.spacing == 0
     assert scores.warning is not None
-    assert "the samples repeat few images; try a small --batch_norm_eps" in scores.warning
+    assert "the samples repeat few images; try a small --batch-norm-eps" in scores.warning
     assert describe(scores)[-1].startswith("warning: collapsed: ")
 
 

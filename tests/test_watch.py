@@ -346,7 +346,7 @@ def test_a_collapse_is_told_once_each_time(
 
 
 def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = "--epochs 1 --batch_size 200 --latent_size 16 --score_samples 60"
+    settings = "--epochs 1 --batch-size 200 --latent-size 16 --score-samples 60"
     assert main(shlex.split(f"gan train {settings} --out {tmp_path / 'run'}")) == 0
     captured = capsys.readouterr()
     assert "FID " in captured.out
@@ -359,7 +359,7 @@ def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_log_line_goes_above_a_progress_bar(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     """A bar takes the place of sys.stderr while it is shown."""
-    assert main(["gan", "train", "--score_every", "-1"]) == 2
+    assert main(["gan", "train", "--score-every", "-1"]) == 2
     capsys.readouterr()
 
     class Bar:

@@ -154,12 +154,12 @@ def warn(samples: Comparison, floor: Comparison) -> str | None:
         return None
     if samples.spacing < REPEATED_SPACING * floor.spacing:
         return (
-            "collapsed: the samples repeat few images; try a small --batch_norm_eps (1e-5), --batch_size 64, a "
-            "smaller --learning_rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
+            "collapsed: the samples repeat few images; try a small --batch-norm-eps (1e-5), --batch-size 64, a "
+            "smaller --learning-rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
         )
     return (
         "collapsed or hardly trained: the samples show little of the data's variety; train for more epochs, and if "
-        "that does not raise coverage try a smaller --learning_rate or another --seed"
+        "that does not raise coverage try a smaller --learning-rate or another --seed"
     )
 
 

@@ -128,7 +128,7 @@ def find_collapse(points: Sequence[Point]) -> str | None:
         return warning
     return (
         f"collapsed: the samples have lost variety, coverage is {last['coverage']:.2f} and was {best:.2f}; try a smaller "
-        "--learning_rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
+        "--learning-rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
     )
 
 

@@ -166,7 +166,7 @@ class Session:
         count = len(self.state.rollbacks)
         tried = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
         rate = self.folder.record["config"].get("learning_rate")
-        return f"{tried}{kept}; try a --learning_rate lower than {rate} in a new --out"
+        return f"{tried}{kept}; try a --learning-rate lower than {rate} in a new --out"
 
     @contextmanager
     def rolling_back(self) -> Iterator[None]:
@@ -284,7 +284,7 @@ def _explain_memory(error: BaseException, session: Session) -> BaseException:
     what = (str(error).strip() or "MemoryError").splitlines()[0]
     return OutOfMemory(
         f"step {session.state.step + 1}: memory ran out ({what}); what was saved is kept: free some memory and go on with "
-        "--resume, or start in a new --out with a smaller --batch_size"
+        "--resume, or start in a new --out with a smaller --batch-size"
     )
 
 
