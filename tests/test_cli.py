@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pty
@@ -315,6 +316,45 @@ def test_printed_settings_train_the_same_run(train: str, kind: str, run: Run, tm
     assert changed == direct | {"epochs": 1}
     weights = [next((tmp_path / name).glob("checkpoints/step-*/networks.safetensors")) for name in ("direct", "file")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("lstm", name) for name in LSTM_PRESETS] + [("gan", name) for name in GAN_PRESETS]
+)
+def test_printed_settings_of_every_preset_read_back(kind: str, name: str, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(run(f"{kind} train --preset {name} --print-config").out)
+    assert settings_of(f"{kind} train --config {path}") == {"lstm": LSTM_PRESETS, "gan": GAN_PRESETS}[kind][name]
+
+
+def test_options_come_before_the_file_and_that_before_the_preset(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('preset = "recall"\nlength = 500\nmax_norm = 2\ngrow = true\n')
+    recall = LSTM_PRESETS["recall"]
+    assert settings_of(f"lstm train --config {path}") == dataclasses.replace(recall, length=500, max_norm=2.0)
+    given = settings_of(f"lstm train --config {path} --length 7 --no-grow")
+    assert given == dataclasses.replace(recall, length=7, max_norm=2.0, grow=False)
+    given = settings_of(f"lstm train --preset onehot --config {path}")
+    assert given == dataclasses.replace(LSTM_PRESETS["onehot"], length=500, max_norm=2.0, grow=True)
+
+
+def test_a_file_names_the_folder_and_the_run_to_resume(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'out = "{tmp_path / "run"}"\nlength = 3\nepochs = 2\nhidden_size = 8\nquiet = true\n')
+    result = run(f"lstm train --config {path}")
+    assert (result.code, result.err) == (0, "")
+    path.write_text(f'out = "{tmp_path / "run"}"\nresume = true\nepochs = 3\nquiet = true\n')
+    result = run(f"lstm train --config {path} --json")
+    assert (result.code, json.loads(result.out)["last"]["epoch"]) == (0, 3)
+
+
+def test_a_settings_file_that_may_not_be_read_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, limit: int) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("reviver.cli.settings.read_file", refuse)
+    result = run("lstm train --config unknown.toml")
+    assert (result.code, result.err) == (2, "error: --config unknown.toml cannot be read (Permission denied)\n")
 
 
 def test_settings_may_be_json(run: Run, tmp_path: Path) -> None:
