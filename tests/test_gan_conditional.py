@@ -104,7 +104,7 @@ def test_a_damaged_number_of_classes_is_refused(classes: object, run: RunFolder,
     record = json.loads((run.path / "run.json").read_text())
     record["data"]["classes"] = classes
     (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match=r"classes .* is not possible; the file is damaged"):
+    with pytest.raises(RunFolderError, match=r"run\.json: data\.classes must be .*; the file is damaged"):
         load(tmp_path)
 
 

@@ -37,9 +37,9 @@ from reviver.lstm import training as lstm_training
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
-from reviver.runs.facts import COMPARISON
 from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
+from reviver.runs.schema import Comparison
 from tests.fuzz import formats
 from tests.fuzz.mutations import mutated
 
@@ -242,7 +242,7 @@ def forget_checksums(folder: Path) -> None:
 def prepare_points(folder: Path) -> Seeds:
     """The metrics of each run, and scores as gan/watch.py writes them, which a run of these images does not take."""
     seeds = prepare_runs("*.jsonl", folder)
-    scores = dict.fromkeys(COMPARISON, 0.5)
+    scores = dict.fromkeys(Comparison.model_fields, 0.5)
     said = {"classes": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "floor": scores}
     origin = {"n": 100, "k": 5, "data": "images", "extractor": "extractor.safetensors", "extractor_sha256": "0" * 64}
     lines = (json.dumps({"step": step, "epoch": step, **scores, **said, **origin}) + "\n" for step in (1, 2, 3))

@@ -30,10 +30,10 @@ from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.randomness import stream
+from reviver.runs.schema import MAX_CLASSES
 from reviver.runs.session import Session, as_points, open_run, permutation, training_session
 
 GRID_SIZE = 25
-MAX_CLASSES = 1000
 AVERAGE_EVERY = 4
 """Updates of the generator between two of its moving average, which then moves as far as in so many single ones."""
 REPORT = GANConfig()

@@ -26,6 +26,7 @@ from reviver.runs.checkpoint import TrainingState, restore_checkpoint, settle_ch
 from reviver.runs.files import clean_up
 from reviver.runs.folder import PointsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
+from reviver.runs.schema import MAX_TEXT
 
 ROLLBACK_FACTOR = 0.5
 """What a rollback multiplies the step size with."""
@@ -266,7 +267,7 @@ def training_session(
             with suppress(Exception):
                 session.finish()
             with suppress(ReviverError):
-                folder.set_status("failed", error=str(problem) or type(problem).__name__)
+                folder.set_status("failed", error=(str(problem) or type(problem).__name__)[:MAX_TEXT])
             if problem is not error:
                 raise problem from error
             raise
