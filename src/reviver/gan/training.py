@@ -17,7 +17,7 @@ from reviver.config import schedule_factor
 from reviver.errors import DataError
 from reviver.gan.adam import GameAdam, Network, RoundedAdam
 from reviver.gan.extractor import Extractor
-from reviver.gan.grids import save_animation, save_grid
+from reviver.gan.grids import save_animation, save_grid, tile
 from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.judgement import judge
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
@@ -266,13 +266,13 @@ def train(
         folder, state, total=config.epochs, description=description, progress=progress, files=files
     ) as session:
         session.progress.note = summarise(folder.read_scores())
-        if state.step == 0:
-            save_samples(folder, shown, fixed_z, epoch=0)
         while state.epoch < config.epochs:
             with session.rolling_back():
+                if state.step == 0:
+                    save_samples(session, shown, fixed_z, epoch=0)
                 train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, data, config)
                 if is_sampled(state.epoch, config):
-                    save_samples(folder, shown, fixed_z, state.epoch)
+                    save_samples(session, shown, fixed_z, state.epoch)
                 if watch is not None and watch.is_due(state.epoch):
                     watch.score(session, shown)
                 if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
@@ -387,7 +387,9 @@ def is_sampled(epoch: int, config: GANConfig) -> bool:
     return epoch % config.sample_every == 0 or epoch in (config.epochs // 2, config.epochs)
 
 
-def save_samples(folder: RunFolder, generator: Generator, z: Tensor, epoch: int) -> None:
-    """Draw the grid of the noise z and save it as samples/epoch-NNNN.png."""
-    folder.check_present()
-    save_grid(draw(generator, z).cpu(), folder.samples / f"epoch-{epoch:04d}.png")
+def save_samples(session: Session, generator: Generator, z: Tensor, epoch: int) -> None:
+    """Generate the grid of the noise z, save it as samples/epoch-NNNN.png and show it in TensorBoard."""
+    session.folder.check_present()
+    images = draw(generator, z).cpu()
+    save_grid(images, session.folder.samples / f"epoch-{epoch:04d}.png")
+    session.log_image("samples", tile(images))

@@ -26,7 +26,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
@@ -34,7 +36,7 @@ from reviver.runs.events import EventFile
 from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
 from reviver.runs.sameness import describe_changes, find_changes
-from reviver.runs.schema import MAX_TEXT, line_model, record_model, validate
+from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model, validate
 from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
@@ -283,7 +285,8 @@ class PointsWriter:
             self._files = {
                 name: opened.enter_context(folder.points_path(name).open("a", encoding="utf-8")) for name in names
             }
-            self._events = EventFile(folder.path / "tensorboard", first_step)
+            metrics = metric_names(folder.record, names)
+            self._events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
             opened.pop_all()
 
     def write(self, name: str, point: Mapping[str, Any]) -> None:
@@ -298,8 +301,19 @@ class PointsWriter:
         with explained(self._folder.points_path(name)):
             self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
             self._files[name].flush()
-            self._events.write(point["step"], {key: value for key, value in clean.items() if isinstance(value, float)})
+            numbers = {key: value for key, value in clean.items() if isinstance(value, float)}
+            self._events.write_scalars(point["step"], numbers)
         self.counts[name] += 1
+
+    def write_image(self, step: int, tag: str, pixels: NDArray[np.uint8]) -> None:
+        """Show an image in TensorBoard, see `EventFile`."""
+        with explained(self._folder.path):
+            self._events.write_image(step, tag, pixels)
+
+    def write_end(self, step: int) -> None:
+        """Show in TensorBoard that the run has finished."""
+        with explained(self._folder.path):
+            self._events.write_end(step)
 
     def sync(self) -> None:
         """Make what was written durable."""

@@ -3,7 +3,7 @@
 Whatever reads these files validates them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
@@ -337,3 +337,9 @@ def line_model(record: Mapping[str, Any], name: str) -> type[Record]:
     if record["kind"] == "gan":
         return GANMetrics
     return CurriculumMetrics if record["config"].get("grow") else LSTMMetrics
+
+
+def metric_names(record: Mapping[str, Any], names: Collection[str]) -> list[str]:
+    """Return the keys of the lines of NAME.jsonl that compare runs."""
+    metrics = [*line_model(record, "metrics").model_fields, *(Comparison.model_fields if "scores" in names else ())]
+    return [name for name in metrics if name not in ("step", "epoch", "sequences", "length", "seconds")]

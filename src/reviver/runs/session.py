@@ -17,7 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reviver.config import from_mapping
@@ -87,6 +89,10 @@ class Session:
     def log_scores(self, **point: Any) -> None:
         """Append a point to the scores, with its step."""
         self._points.write("scores", {"step": self.state.step, **point})
+
+    def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
+        """Show an image in TensorBoard at the present step: bytes, [height, width] or [height, width, 3]."""
+        self._points.write_image(self.state.step, tag, pixels)
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -207,7 +213,8 @@ class Session:
             self.folder.keep_points(name, 0 if counts is None else counts[name])
         if counts is not None:
             self._on_resume()
-        return PointsWriter(self.folder, self._files, 0 if counts is None else self.state.step + 1)
+        # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
+        return PointsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
 
     @contextmanager
     def _saving_signals(self) -> Iterator[None]:
@@ -259,6 +266,7 @@ def training_session(
                 session.save()  # so that there is always one to go back to
             yield session
             session.finish()
+            session._points.write_end(state.step)
         except Interrupted:
             folder.set_status("interrupted")
             raise
