@@ -306,6 +306,9 @@ def update(state: TrainingState) -> None:
 def prepare_checkpoint(folder: Path) -> Seeds:
     state = small_state()
     update(state)
+    best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
+    rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
+    state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
     save_checkpoint(folder, state, {"metrics": 1})
     forget_checksums(folder)
     return {
@@ -322,6 +325,9 @@ def read_state(path: Path) -> None:
     counts = restore_checkpoint(home, state)
     assert counts is not None
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
+    if state.best_step is not None:
+        assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))
+    assert all(one["step"] >= 0 and isinstance(one["quantity"], str) for one in state.rollbacks)
     update(state)
 
 

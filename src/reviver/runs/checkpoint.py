@@ -27,7 +27,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync_folder, write_json
+from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync, write_json
 from reviver.runs.schema import Checksums, Pointer, Position, validate
 from reviver.tensors import read_header, read_tensors
 from reviver.untrusted import one_line, open_file, read_json
@@ -384,7 +384,7 @@ def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
     with explained(folder):
         if not folder.is_dir():
             folder.mkdir()
-            sync_folder(folder.parent)
+            sync(folder.parent)
     with replacing_folder(path) as temporary:
         for name, data in content.items():
             (temporary / name).write_bytes(data)

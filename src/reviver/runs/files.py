@@ -46,13 +46,13 @@ def replacing(path: Path, *, makes_folder: bool = True) -> Iterator[Path]:
             make_folder(path.parent)
         try:
             yield temporary
-            _sync_file(temporary)
+            sync(temporary)
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -68,13 +68,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             for file_path in temporary.iterdir():
-                _sync_file(file_path)
-            sync_folder(temporary)
+                sync(file_path)
+            sync(temporary)
             if path.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 path.replace(old)
             temporary.replace(path)
-            sync_folder(path.parent)
+            sync(path.parent)
         except BaseException:
             if old.exists() and not path.exists():
                 old.replace(path)
@@ -116,7 +116,7 @@ def make_folder(path: Path) -> None:
     if not path.parent.exists():
         make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_text(path: Path, text: str, *, makes_folder: bool = True) -> None:
@@ -131,15 +131,10 @@ def write_json(path: Path, value: Any, *, makes_folder: bool = True) -> None:
     write_text(path, text, makes_folder=makes_folder)
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -24,11 +24,20 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(max_length=1000)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
-Time = Annotated[str, Field(max_length=100)]
-Side = Annotated[int, Field(ge=1, le=1024)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Side = Annotated[int, Field(ge=1, le=1024)]
 Texts = Annotated[list[Name | None], Field(min_length=2, max_length=2)]
 Counts = Annotated[list[Count | None], Field(min_length=2, max_length=2)]
+
+Step = Annotated[Count, Field(description="Updates so far.")]
+Epoch = Annotated[Count, Field(description="Epochs so far.")]
+Sequences = Annotated[Count, Field(description="Training sequences seen so far.")]
+Length = Annotated[Count, Field(description="Time steps of the epoch's sequences.")]
+Seconds = Annotated[NonNegative, Field(description="Seconds of training so far, without scoring.")]
+Accuracy = Annotated[Fraction, Field(description="Fraction of correct answers.")]
+Loss = Annotated[float, Field(description="Mean loss: nats, or the squared error of a number.")]
+Time = Annotated[str, Field(max_length=100, description="UTC, ISO 8601.")]
+
 Model = TypeVar("Model", bound=Record)
 
 
@@ -53,7 +62,6 @@ class Change(Record):
     """A resume in another environment: what differs, as the value before and the value after."""
 
     at: Time = ABSENT
-    """UTC, ISO 8601."""
     processor: Texts = ABSENT
     threads: Counts = ABSENT
     device: Texts = ABSENT
@@ -79,8 +87,7 @@ class Measured(Record):
 
     sequences: Count = ABSENT
     """Sequences it was measured on."""
-    accuracy: Fraction
-    """Fraction of correct answers."""
+    accuracy: Accuracy
 
 
 class ImageData(Record):
@@ -112,11 +119,8 @@ class RunRecord(Record):
     command: Text = ABSENT
     """Command line."""
     started: Time = ABSENT
-    """UTC, ISO 8601; so is `updated`."""
     updated: Time = ABSENT
-    """Time of the last change of status."""
-    seconds: NonNegative = ABSENT
-    """Seconds of training, without scoring; only and always of a finished run."""
+    seconds: Seconds = ABSENT
     scoring_seconds: NonNegative = ABSENT
     """Seconds of scoring."""
     versions: dict[Name, Name] = ABSENT
@@ -156,50 +160,39 @@ class GANRecord(RunRecord):
 
 
 class LSTMMetrics(Record):
-    """A line of metrics.jsonl of an LSTM, written after each epoch."""
+    """A line of metrics.jsonl of an LSTM: an epoch, with dropout in training and without it in validation."""
 
-    step: Count
-    """Updates so far."""
-    epoch: Count
-    """Epochs so far."""
-    sequences: Count
-    """Training sequences seen so far."""
-    train_loss: float
-    """Mean loss over the epoch with dropout: nats, or the squared error of a number."""
-    train_accuracy: Fraction
-    """Fraction of correct answers over the epoch."""
-    validation_loss: float
-    """Mean loss on the validation set, without dropout."""
-    validation_accuracy: Fraction
-    """Fraction of correct answers on the validation set."""
-    seconds: NonNegative
-    """Seconds of training so far."""
+    step: Step
+    epoch: Epoch
+    sequences: Sequences
+    train_loss: Loss
+    train_accuracy: Accuracy
+    validation_loss: Loss
+    validation_accuracy: Accuracy
+    seconds: Seconds
 
 
 class CurriculumMetrics(LSTMMetrics):
     """The same of a run whose sequences grow longer."""
 
-    length: Count
-    """Time steps of the epoch's sequences."""
+    length: Length
 
 
 class GANMetrics(Record):
     """A line of metrics.jsonl of a GAN: means over the last updates; what was not finite is null."""
 
-    step: Count
-    """Updates so far."""
+    step: Step
     epoch: NonNegative
     """Epochs so far, with a fraction."""
     generator_loss: float | None
-    """Loss of the generator."""
+    """Value of the generator's objective."""
     discriminator_loss: float | None
-    """Loss of the discriminator."""
+    """Value of the discriminator's objective."""
     probability_real: Fraction | None
     """D(x) of training images."""
     probability_fake: Fraction | None
     """D(G(z)) of generated images."""
-    seconds: NonNegative
-    """Seconds of training so far."""
+    seconds: Seconds
 
 
 class Comparison(Record):
@@ -226,10 +219,8 @@ class Comparison(Record):
 class Scores(Comparison):
     """A line of scores.jsonl."""
 
-    step: Count
-    """Updates so far."""
-    epoch: Count
-    """Epochs so far."""
+    step: Step
+    epoch: Epoch
     classes: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]
     """Fraction of the samples in each class."""
     fid_ratio: float | None
@@ -253,15 +244,11 @@ class Scores(Comparison):
 class Best(Record):
     """The best epoch of an LSTM so far, by its validation."""
 
-    step: Count
-    """Updates before its weights; so is `epoch` in epochs."""
-    epoch: Count
-    length: Count
-    """Time steps of its sequences."""
-    validation_accuracy: Fraction
-    """Fraction of correct answers."""
-    validation_loss: float
-    """Mean loss."""
+    step: Step
+    epoch: Epoch
+    length: Length
+    validation_accuracy: Accuracy
+    validation_loss: Loss
 
 
 class Extra(Record):
@@ -269,8 +256,7 @@ class Extra(Record):
 
     stage: Count = ABSENT
     """Lengths of the curriculum that were passed."""
-    sequences: Count = ABSENT
-    """Training sequences seen so far."""
+    sequences: Sequences = ABSENT
     best: Best = ABSENT
     """Best epoch so far."""
     rollbacks: list[Rollback] = ABSENT
@@ -284,10 +270,8 @@ class Position(Record):
     """Epoch of the next batch, from 0."""
     batch: Count
     """Index of the next batch in its epoch."""
-    step: Count
-    """Updates so far."""
-    seconds: NonNegative
-    """Seconds of training so far."""
+    step: Step
+    seconds: Seconds
     metrics_count: Count
     """Lines of metrics.jsonl."""
     scores_count: Count = ABSENT
