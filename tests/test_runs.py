@@ -985,22 +985,6 @@ def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
     assert (record["status"], record["error"]) == ("failed", "Failure")
 
 
-def test_only_a_resumed_session_calls_on_resume(folder: RunFolder) -> None:
-    called = []
-    for expected in ([], [2]):
-        state = small_state(seed=1)
-        with training_session(
-            folder,
-            state,
-            total=1,
-            description="",
-            progress=False,
-            on_resume=lambda state=state: called.append(state.step),
-        ) as session:
-            session.save()
-        assert called == expected
-
-
 def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:
     state = small_state()
     state.seconds = 1000.0

@@ -31,7 +31,7 @@ from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.randomness import stream
 from reviver.runs.schema import MAX_CLASSES
-from reviver.runs.session import Session, as_points, open_run, permutation, training_session
+from reviver.runs.session import Session, open_run, permutation, training_session
 
 GRID_SIZE = 25
 AVERAGE_EVERY = 4
@@ -255,9 +255,9 @@ def train(
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    folder.note_data(describe_data(data, num_classes), "images")
+    folder.note("data", describe_data(data, num_classes), "data", "images")
     if extractor is not None:
-        folder.note_extractor(extractor.sha256)
+        folder.note("extractor_sha256", extractor.sha256, "extractor", "file")
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
     description = f"GAN {data.name}"
@@ -326,7 +326,7 @@ def train_epoch(
             update_average(shown, generator, decay**AVERAGE_EVERY)
         if state.step % len(history) == 0:
             check_losses(session)
-            point = as_points(history.mean(0), StepResult._fields)
+            point = dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True))
             session.log(epoch=state.epoch + state.batch / len(batches), **point)
         if session.progress.due or state.batch == len(batches):
             done = state.epoch + state.batch / len(batches)

@@ -18,15 +18,13 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        again = "and run the same command again (a training with --resume)"
         remedies = {
-            errno.ENOSPC: "free some space on the disk and run the same command again (a training with --resume)",
-            errno.EDQUOT: "free some of your disk quota and run the same command again (a training with --resume)",
-            errno.EACCES: "choose a folder that you may write to",
-            errno.EPERM: "choose a folder that you may write to",
-            errno.EROFS: "choose a folder that you may write to",
+            errno.ENOSPC: f"free some space on the disk {again}",
+            errno.EDQUOT: f"free some of your disk quota {again}",
             errno.ENOENT: "the folder is gone; choose another one",
-            errno.ENOTDIR: "a part of this path is a file; choose another folder",
-            errno.EEXIST: "a part of this path is a file; choose another folder",
+            **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder that you may write to"),
+            **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a part of this path is a file; choose another folder"),
         }
         remedy = remedies.get(error.errno or 0, "choose another folder")
         reason = error.strerror or str(error)

@@ -5,7 +5,6 @@ metrics.jsonl   one line a point
 scores.jsonl    the same of a GAN's scores, where they are taken while training
 checkpoints/    see checkpoint.py
 samples/        images drawn while training
-figures/        drawn from the above
 tensorboard/    the points again, for TensorBoard
 run.lock        held by the process that is training
 """
@@ -135,11 +134,6 @@ class RunFolder:
         """Where images drawn while training are."""
         return self.path / "samples"
 
-    @property
-    def figures(self) -> Path:
-        """Where figures are."""
-        return self.path / "figures"
-
     def points_path(self, name: str) -> Path:
         """The file of the points called `name`: metrics, or scores."""
         return self.path / f"{name}.jsonl"
@@ -155,23 +149,12 @@ class RunFolder:
         self.record.update(changes)
         write_json(self.path / "run.json", self.record, makes_folder=False)
 
-    def note_data(self, facts: Mapping[str, Any], what: str) -> None:
-        """Write down what a new run learns from, or see that a resumed one goes on with the same; `what` names it.
+    def note(self, key: str, value: Any, setting: str, what: str) -> None:
+        """Write what a new run learns from under `key`, or check that a resumed one goes on with the same.
 
         Raises:
-            DataError: if the data is not that which the run began with.
+            DataError: naming the `setting`, if it is other data than the run began with; `what` describes it.
         """
-        self._note_once("data", facts, "data", what)
-
-    def note_extractor(self, sha256: str) -> None:
-        """Write down which file looks at the samples of a new run, or see that a resumed one goes on with the same.
-
-        Raises:
-            DataError: if it is another than the run began with.
-        """
-        self._note_once("extractor_sha256", sha256, "extractor", "file")
-
-    def _note_once(self, key: str, value: Any, setting: str, what: str) -> None:
         noted = self.record.get(key)
         if noted is None:
             self.save_record(**{key: value})
