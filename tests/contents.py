@@ -34,21 +34,57 @@ def content(path: Path) -> Any:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def tensorboard_points(folder: Path) -> list[tuple[int, str, float]]:
-    """What TensorBoard shows: step, tag and value, in the order that they were written in.
+def tensorboard_points(folder: Path) -> list[tuple[int, str, Any]]:
+    """What TensorBoard shows: step, tag, and number or image as a hash, in the order that they were written in.
 
     At the start of a session it forgets what earlier ones wrote at the session's first step or later.
     """
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.event_pb2 import SessionLog
 
-    points: list[tuple[int, str, float]] = []
-    for path in sorted(folder.iterdir()):
-        for data in records(path.read_bytes()):
-            event = Event.FromString(data)
-            if event.HasField("session_log") and event.session_log.status == SessionLog.START:
-                points = [point for point in points if point[0] < event.step]
-            points += [(event.step, one.tag, one.simple_value) for one in event.summary.value if one.tag != "seconds"]
+    points: list[tuple[int, str, Any]] = []
+    for event in events(folder):
+        if event.HasField("session_log") and event.session_log.status == SessionLog.START:
+            points = [point for point in points if point[0] < event.step]
+        for one in event.summary.value:
+            if one.HasField("image"):
+                points.append((event.step, one.tag, hashlib.sha256(one.image.encoded_image_string).hexdigest()))
+            elif not one.tag.startswith("_hparams_/") and one.tag != "seconds":
+                points.append((event.step, one.tag, one.simple_value))
     return points
+
+
+def tensorboard_hparams(folder: Path) -> dict[str, Any]:
+    """What TensorBoard's table of hyperparameters shows: `config`, `metrics` and whether the run has `finished`.
+
+    Of a tag that was written more than once, TensorBoard takes the first.
+    """
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    shown: dict[str, Any] = {"finished": False}
+    for event in events(folder):
+        for one in event.summary.value:
+            if not one.tag.startswith("_hparams_/"):
+                continue
+            assert one.metadata.plugin_data.plugin_name == "hparams"
+            data = HParamsPluginData.FromString(one.metadata.plugin_data.content)
+            if one.tag.endswith("/experiment"):
+                shown.setdefault("names", [info.name for info in data.experiment.hparam_infos])
+                shown.setdefault("metrics", [info.name.tag for info in data.experiment.metric_infos])
+            elif one.tag.endswith("/session_start_info"):
+                values = data.session_start_info.hparams.items()
+                shown.setdefault("config", {name: getattr(value, value.WhichOneof("kind")) for name, value in values})
+            else:
+                assert one.tag.endswith("/session_end_info")
+                shown["finished"] = True
+    return shown
+
+
+def events(folder: Path) -> Iterator[Any]:
+    """The events of all sessions in the order in which TensorBoard reads them."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    for path in sorted(folder.iterdir()):
+        yield from map(Event.FromString, records(path.read_bytes()))
 
 
 def records(data: bytes) -> Iterator[bytes]:

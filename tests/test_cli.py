@@ -648,7 +648,7 @@ WRONG = {
     "lstm train --config large.toml": "^--config large.toml cannot be read .it has 1048585 bytes",
     "lstm train --config bytes.toml": "^--config bytes.toml is not valid TOML",
     "lstm train --config number.json": "^--config number.json is not valid JSON .it is not a JSON object",
-    "lstm train --config twice.json": "^--config twice.json is not valid JSON .it has a name twice",
+    "lstm train --config twice.json": "^--config twice.json is not valid JSON .it has the name .length. twice",
     "lstm train --config deep.json": "^--config deep.json is not valid JSON .it is too deep",
     "lstm train --config wrong.toml --config wrong.toml": "^--config is given twice; give it once",
     "lstm train --length 3 --length 4": "^--length is given twice; give it once",

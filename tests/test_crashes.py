@@ -19,6 +19,7 @@ from reviver.runs.randomness import stream
 from reviver.runs.session import open_run, training_session
 from tests.children import Moments, die, open_server, run_child
 from tests.contents import contents
+from tests.test_runs import best_at
 
 EPOCHS = 3
 CONFIG = LSTMConfig(keep_checkpoints=1)
@@ -50,7 +51,7 @@ def run(path: Path) -> None:
             session.log_scores(fid=loss.item())
             write_text(folder.samples / f"epoch-{state.epoch}.txt", str(loss.item()))
             if state.epoch < EPOCHS:
-                state.extra["best"] = {"step": state.step}
+                state.extra["best"] = best_at(state.step)
                 state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}
             session.save()
 

@@ -104,7 +104,19 @@ def test_a_damaged_number_of_classes_is_refused(classes: object, run: RunFolder,
     record = json.loads((run.path / "run.json").read_text())
     record["data"]["classes"] = classes
     (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match=r"classes .* is not possible; the file is damaged"):
+    with pytest.raises(RunFolderError, match=r"run\.json: data\.classes must be .*; the file is damaged"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["classes", "image_shape"])
+def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
+    key: str, run: RunFolder, tmp_path: Path
+) -> None:
+    record = json.loads((run.path / "run.json").read_text())
+    del record["data"][key]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert RunFolder.open(tmp_path).read_metrics() == []
+    with pytest.raises(RunFolderError, match=rf"run\.json: data\.{key} is missing; the file is damaged, train again"):
         load(tmp_path)
 
 

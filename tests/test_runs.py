@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import nn
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
@@ -39,6 +40,7 @@ from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.files import replacing, replacing_folder, write_json, write_text
 from reviver.runs.folder import SCHEMA, PointsWriter, RunFolder, refuse_existing
 from reviver.runs.randomness import stream
+from reviver.runs.schema import MAX_TEXT
 from reviver.runs.session import open_run, training_session
 
 CPU = torch.device("cpu")
@@ -137,11 +139,16 @@ def test_another_kind_of_run_is_refused(folder: RunFolder) -> None:
 
 
 def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
-    folder.save_record(schema=SCHEMA + 1)
+    change_record(folder, schema=SCHEMA + 1)
     with pytest.raises(
         RunFolderError, match=f"newer Reviver .schema {SCHEMA + 1}, this one reads up to {SCHEMA}.; upgrade"
     ):
         RunFolder.open(folder.path)
+
+
+def change_record(folder: RunFolder, **changes: Any) -> None:
+    """Write keys into run.json that Reviver itself would not."""
+    (folder.path / "run.json").write_text(json.dumps(folder.record | changes))
 
 
 DAMAGED_RECORDS = {
@@ -199,22 +206,37 @@ def test_a_status_is_written_at_once(folder: RunFolder) -> None:
         {"changes": {"threads": [1, 2]}},
         {"measured": {}},
         {"extractor_sha256": None},
+        {"extractor_sha256": "0" * 63},
+        {"status": "done"},
+        {"warmup": 3},
+        {"versions": {"two\nlines": 3}},
+        {"changes": [{"threads": [1, 2, 3]}]},
+        {"changes": [{"at": "2026-11-25", "compiler": ["gcc", "clang"]}]},
+        {"error": "x" * (MAX_TEXT + 1)},
+        {"seconds": True},
+        {"command": ["reviver"]},
+        {"hardware": {"threads": 1, "processor": "x", "device": "cpu", "system": "y", "cooling": "air"}},
     ],
 )
 def test_damage_in_run_json_is_told(damaged: dict[str, Any], folder: RunFolder) -> None:
-    folder.save_record(**damaged)
+    change_record(folder, **damaged)
     wrong = "seconds" if damaged == {"status": "finished"} else next(iter(damaged))
     with pytest.raises(
-        RunFolderError, match=rf"run\.json: has (no )?{wrong}.*; the file is damaged, restore it or train"
-    ):
+        RunFolderError, match=rf"run\.json: {wrong}[.\\\w]* .*; the file is damaged, restore it or train"
+    ) as caught:
         RunFolder.open(folder.path)
+    assert "\n" not in str(caught.value)
+    before = (folder.path / "run.json").read_bytes()
+    with pytest.raises(ValidationError):
+        folder.save_record(**damaged)
+    assert (folder.path / "run.json").read_bytes() == before, "what cannot be read is not written"
 
 
 @pytest.mark.parametrize("damaged", [None, [], {}, {"name": "x", "sha256": "y", "images": -1}, {"name": 3}])
 def test_damage_in_what_run_json_says_of_images_is_told(damaged: Any, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
-    folder.save_record(data=damaged)
-    with pytest.raises(RunFolderError, match=r"run\.json: has data .*, which is not an object that describes images"):
+    change_record(folder, data=damaged)
+    with pytest.raises(RunFolderError, match=r"run\.json: data(\.\w+)? (must be|is missing).*; the file is damaged"):
         RunFolder.open(folder.path)
 
 
@@ -261,7 +283,9 @@ def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
 @pytest.mark.parametrize("damaged", ["{", "", "3", "[1]", "[" * 100_000, "\0"])
 def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
     folder.points_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 2 is damaged; remove that line or train again"):
+    with pytest.raises(
+        RunFolderError, match=r"metrics\.jsonl: line 2: cannot be read \(.+\); restore the file or train"
+    ):
         folder.read_points("metrics")
 
 
@@ -294,7 +318,7 @@ def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> No
     for key in point:
         path.write_text(f"{json.dumps(point)}\n{json.dumps({one: point[one] for one in point if one != key})}\n")
         with pytest.raises(
-            RunFolderError, match=rf"{name}\.jsonl: line 2 has no {key}; remove that line or train again"
+            RunFolderError, match=rf"{name}\.jsonl: line 2: {key} is missing; the file is damaged, restore it or"
         ):
             read(folder, name)
         problems = []
@@ -303,16 +327,35 @@ def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> No
             with contextlib.suppress(RunFolderError):
                 read(folder, name)
                 continue
-            with pytest.raises(RunFolderError, match=rf"{name}\.jsonl: line 1 has {key} .*, which is not .*; remove"):
+            with pytest.raises(RunFolderError, match=rf"{name}\.jsonl: line 1: {key}[.\w]* .*; the file is damaged"):
                 read(folder, name)
             problems.append(foreign)
         assert len(problems) >= 5, f"{key}: only {problems} are refused"
+    for unknown in ("warmup", "", "two\nlines", "a" * 10_000):
+        path.write_text(json.dumps(point | {unknown: 1}) + "\n")
+        with pytest.raises(
+            RunFolderError, match=rf"{name}\.jsonl: line 1: .* ?is unknown; .*; the file is dam"
+        ) as caught:
+            read(folder, name)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < len(str(path)) + 200
+
+
+@pytest.mark.parametrize("number", [str(2**63), f"-{2**63}", "9" * 5000, "NaN", "Infinity", "-1e999"])
+def test_a_number_out_of_range_is_reported_with_its_line_and_key(number: str, folder: RunFolder) -> None:
+    good = json.dumps(LINES["lstm"])
+    bad = good.replace('"train_loss": 0.1', f'"train_loss": {number}')
+    folder.points_path("metrics").write_text(f"{good}\n{bad}\n")
+    with pytest.raises(
+        RunFolderError, match=r"metrics\.jsonl: line 2: cannot .* (number|integer) .*, in train_loss\); restore"
+    ):
+        folder.read_metrics()
 
 
 def test_a_line_of_a_growing_run_must_say_its_length(folder: RunFolder) -> None:
     folder.record["config"] = {"grow": True}
     folder.points_path("metrics").write_text(json.dumps(LINES["lstm"]) + "\n")
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 1 has no length; "):
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 1: length is missing; "):
         folder.read_metrics()
 
 
@@ -555,6 +598,10 @@ def small_state(seed: int = 0) -> TrainingState:
     return state
 
 
+def best_at(step: int) -> dict[str, Any]:
+    return {"step": step, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 0.25}
+
+
 def update(state: TrainingState) -> None:
     x = torch.randn(4, 3, generator=state.generators["noise"])
     loss = state.networks["other"](state.networks["network"](x)).pow(3).sum()
@@ -566,7 +613,7 @@ def update(state: TrainingState) -> None:
     state.tensors["history"][state.step % 3] = loss.detach()
     state.step += 1
     state.batch += 1
-    state.extra["best"] = {"step": state.step, "loss": 0.25}
+    state.extra["best"] = best_at(state.step)
 
 
 def assert_same_state(first: TrainingState, second: TrainingState) -> None:
@@ -684,7 +731,7 @@ def test_a_flipped_bit_in_the_best_weights_is_noticed(tmp_path: Path) -> None:
 def test_a_pointer_that_is_no_step_is_told(pointer: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     (tmp_path / "last.json").write_text(pointer)
-    with pytest.raises(RunFolderError, match=r"last\.json: points at step .*; the file is damaged"):
+    with pytest.raises(RunFolderError, match=r"last\.json: step (must be|is missing).*; the file is damaged"):
         restore_checkpoint(tmp_path, small_state())
 
 
@@ -701,6 +748,11 @@ def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
         {"extra": {"rollbacks": 3}},
         {"extra": {"rollbacks": [3]}},
         {"extra": {"best": 3}},
+        {"extra": {"best": {"step": 3}}},
+        {"extra": {"best": best_at(3) | {"loss": 1}}},
+        {"extra": {"momentum": 1}},
+        {"momentum": 1},
+        {"step": 2**63 - 1 + 1e3},
         {"epoch": "x"},
         {"epoch": None},
         {"extra": 3},
@@ -714,8 +766,18 @@ def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Pat
     path = tmp_path / "step-000002" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     path.with_name("checksums.json").unlink()
-    with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*; the checkpoint is damaged"):
+    with pytest.raises(
+        RunFolderError, match=rf"state\.json: {next(iter(change))}.*; the file is damaged, restore it or"
+    ):
         restore_checkpoint(tmp_path, small_state())
+
+
+def test_a_state_of_another_loop_is_told(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    other = small_state()
+    other.extra["stage"] = 0
+    with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run \('stage'\)"):
+        restore_checkpoint(tmp_path, other)
 
 
 @pytest.mark.parametrize("key", ["epoch", "batch", "step", "seconds", "metrics_count", "extra"])
@@ -726,7 +788,7 @@ def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
     del position[key]
     path.write_text(json.dumps(position))
     path.with_name("checksums.json").unlink()
-    with pytest.raises(RunFolderError, match=f"step-000002: does not fit this run .*{key}"):
+    with pytest.raises(RunFolderError, match=rf"state\.json: {key} is missing; the file is damaged"):
         restore_checkpoint(tmp_path, small_state())
 
 
@@ -921,22 +983,6 @@ def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
         raise Failure
     record = RunFolder.open(folder.path).record
     assert (record["status"], record["error"]) == ("failed", "Failure")
-
-
-def test_only_a_resumed_session_calls_on_resume(folder: RunFolder) -> None:
-    called = []
-    for expected in ([], [2]):
-        state = small_state(seed=1)
-        with training_session(
-            folder,
-            state,
-            total=1,
-            description="",
-            progress=False,
-            on_resume=lambda state=state: called.append(state.step),
-        ) as session:
-            session.save()
-        assert called == expected
 
 
 def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:

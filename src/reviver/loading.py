@@ -11,8 +11,8 @@ import torch
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import MAX_SIZE, GANConfig
-from reviver.gan.training import MAX_CLASSES, build_networks
+from reviver.gan.presets import GANConfig
+from reviver.gan.training import build_networks
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Task
@@ -20,7 +20,7 @@ from reviver.lstm.training import Network, build_network
 from reviver.runs.checkpoint import check_layers, check_shapes, find_checkpoint, load_networks
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
-from reviver.untrusted import one_line, shown
+from reviver.untrusted import one_line
 from reviver.validation import check
 
 Config = TypeVar("Config")
@@ -103,8 +103,8 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     config = _read_config(folder, GANConfig)
-    num_classes = _read_num_classes(folder) if config.conditional else 0
-    image_shape = _read_image_shape(folder)
+    num_classes = _read_fact(folder, "classes") if config.conditional else 0
+    image_shape = tuple(_read_fact(folder, "image_shape"))
     path = find_checkpoint(folder.checkpoints, checkpoint)
     names = ("average" if config.ema > 0 else "generator", "discriminator")
     with _without_memory(folder):
@@ -133,19 +133,9 @@ def _read_config(folder: RunFolder, cls: type[Config]) -> Config:
         raise RunFolderError(f"{folder.path / 'run.json'}: {one_line(error)}") from error
 
 
-def _read_num_classes(folder: RunFolder) -> int:
-    count = folder.record.get("data", {}).get("classes")
-    if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= MAX_CLASSES:
-        raise RunFolderError(
-            f"{folder.path / 'run.json'}: classes {shown(count)} is not possible; the file is damaged, train again"
-        )
-    return count
-
-
-def _read_image_shape(folder: RunFolder) -> tuple[int, int, int]:
-    shape = folder.record.get("data", {}).get("image_shape")
-    if not isinstance(shape, list) or len(shape) != 3 or not all(type(n) is int and 1 <= n <= MAX_SIZE for n in shape):
-        raise RunFolderError(
-            f"{folder.path / 'run.json'}: image_shape {shown(shape)} is not possible; the file is damaged, train again"
-        )
-    return shape[0], shape[1], shape[2]
+def _read_fact(folder: RunFolder, name: str) -> Any:
+    """Return what run.json says of the images; a run that was killed early may not have written it."""
+    data = folder.record.get("data", {})
+    if name not in data:
+        raise RunFolderError(f"{folder.path / 'run.json'}: data.{name} is missing; the file is damaged, train again")
+    return data[name]

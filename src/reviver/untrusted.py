@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_JSON_DEPTH = 20
 MAX_JSON_BYTES = 1 << 20
@@ -92,7 +92,7 @@ def parse_json(content: bytes) -> dict[str, Any]:
         raise ValueError("it is too deep") from error
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
-    _check_depth(value)
+    _check_values(value)
     return value
 
 
@@ -152,40 +152,52 @@ def _leads_inside(link: Path, home: Path) -> bool:
     return target.is_relative_to(home) and (target.is_file() or target.is_dir())
 
 
+class _OutOfRange(NamedTuple):
+    """A number that JSON may hold and our files may not, until the key that it stands under is known."""
+
+    problem: str
+
+
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise ValueError("it has a name twice")
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has the name {shown(next(name for name in names if names.count(name) > 1))} twice")
     return result
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int | _OutOfRange:
     if len(text) > len(str(-MAX_JSON_INTEGER)) or abs(int(text)) > MAX_JSON_INTEGER:
-        raise ValueError("it has a whole number of more than 64 bits")
+        return _OutOfRange(f"it has an integer of more than 64 bits, {text[:20]}")
     return int(text)
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> float | _OutOfRange:
     number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"it has a number that is not finite, {text[:20]}")
-    return number
+    return number if math.isfinite(number) else _OutOfRange(f"it has a number that is not finite, {text[:20]}")
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_named_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite
+    object_pairs_hook=_named_once, parse_int=_integer, parse_float=_finite, parse_constant=_finite
 )
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
+def _check_values(value: dict[str, Any]) -> None:
+    """Refuse numbers out of range, naming the innermost key, and objects or lists that are too deep."""
+    level: list[tuple[str, Any]] = [("", value)]
     for _ in range(MAX_JSON_DEPTH):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, (dict, list))
+        children = [
+            (name, child)
+            for parent_name, parent in level
+            for name, child in (
+                parent.items() if isinstance(parent, dict) else ((parent_name, child) for child in parent)
+            )
+            if isinstance(child, (dict, list, _OutOfRange))
         ]
+        for name, child in children:
+            if isinstance(child, _OutOfRange):
+                raise ValueError(f"{child.problem}, in {shown(name)[1:-1]}")
+        level = children
         if not level:
             return
     raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")

@@ -74,11 +74,9 @@ def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem
     """Return the first problem of a pydantic error; `known` names are suggested for an unknown one."""
     first = error.errors(include_url=False)[0]
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
-    field = ".".join(map(str, first["loc"]))
+    field = ".".join(shown(str(part))[1:-1] for part in first["loc"])  # a key may be anything, also many lines
     if kind in _UNKNOWN:
-        name = str(first["loc"][-1])
-        field = ".".join([*map(str, first["loc"][:-1]), shown(name)[1:-1]])
-        return Problem(field, f"is unknown; {suggestion(name, known) or 'remove it'}")
+        return Problem(field, f"is unknown; {suggestion(str(first['loc'][-1]), known) or 'remove it'}")
     if kind in _ABSENT:
         return Problem(field, "is missing")
     if kind == "value_error":

@@ -41,9 +41,9 @@ from reviver.lstm import training as lstm_training
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
-from reviver.runs.facts import COMPARISON
 from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
+from reviver.runs.schema import Comparison
 from tests.fuzz import formats
 from tests.fuzz.mutations import mutated
 
@@ -246,7 +246,7 @@ def forget_checksums(folder: Path) -> None:
 def prepare_points(folder: Path) -> Seeds:
     """The metrics of each run, and scores as gan/watch.py writes them, which a run of these images does not take."""
     seeds = prepare_runs("*.jsonl", folder)
-    scores = dict.fromkeys(COMPARISON, 0.5)
+    scores = dict.fromkeys(Comparison.model_fields, 0.5)
     said = {"classes": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "floor": scores}
     origin = {"n": 100, "k": 5, "data": "images", "extractor": "extractor.safetensors", "extractor_sha256": "0" * 64}
     lines = (json.dumps({"step": step, "epoch": step, **scores, **said, **origin}) + "\n" for step in (1, 2, 3))
@@ -310,6 +310,9 @@ def update(state: TrainingState) -> None:
 def prepare_checkpoint(folder: Path) -> Seeds:
     state = small_state()
     update(state)
+    best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
+    rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
+    state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
     save_checkpoint(folder, state, {"metrics": 1})
     forget_checksums(folder)
     return {
@@ -326,6 +329,9 @@ def read_state(path: Path) -> None:
     counts = restore_checkpoint(home, state)
     assert counts is not None
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
+    if state.best_step is not None:
+        assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))
+    assert all(one["step"] >= 0 and isinstance(one["quantity"], str) for one in state.rollbacks)
     update(state)
 
 

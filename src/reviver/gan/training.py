@@ -17,7 +17,7 @@ from reviver.config import schedule_factor
 from reviver.errors import DataError
 from reviver.gan.adam import GameAdam, Network, RoundedAdam
 from reviver.gan.extractor import Extractor
-from reviver.gan.grids import save_animation, save_grid
+from reviver.gan.grids import save_animation, save_grid, tile
 from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.judgement import judge
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
@@ -30,10 +30,10 @@ from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.randomness import stream
-from reviver.runs.session import Session, as_points, open_run, permutation, training_session
+from reviver.runs.schema import MAX_CLASSES
+from reviver.runs.session import Session, open_run, permutation, training_session
 
 GRID_SIZE = 25
-MAX_CLASSES = 1000
 AVERAGE_EVERY = 4
 """Updates of the generator between two of its moving average, which then moves as far as in so many single ones."""
 REPORT = GANConfig()
@@ -255,9 +255,9 @@ def train(
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    folder.note_data(describe_data(data, num_classes), "images")
+    folder.note("data", describe_data(data, num_classes), "data", "images")
     if extractor is not None:
-        folder.note_extractor(extractor.sha256)
+        folder.note("extractor_sha256", extractor.sha256, "extractor", "file")
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
     description = f"GAN {data.name}"
@@ -266,13 +266,13 @@ def train(
         folder, state, total=config.epochs, description=description, progress=progress, files=files
     ) as session:
         session.progress.note = summarise(folder.read_scores())
-        if state.step == 0:
-            save_samples(folder, shown, fixed_z, epoch=0)
         while state.epoch < config.epochs:
             with session.rolling_back():
+                if state.step == 0:
+                    save_samples(session, shown, fixed_z, epoch=0)
                 train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, data, config)
                 if is_sampled(state.epoch, config):
-                    save_samples(folder, shown, fixed_z, state.epoch)
+                    save_samples(session, shown, fixed_z, state.epoch)
                 if watch is not None and watch.is_due(state.epoch):
                     watch.score(session, shown)
                 if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
@@ -326,7 +326,7 @@ def train_epoch(
             update_average(shown, generator, decay**AVERAGE_EVERY)
         if state.step % len(history) == 0:
             check_losses(session)
-            point = as_points(history.mean(0), StepResult._fields)
+            point = dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True))
             session.log(epoch=state.epoch + state.batch / len(batches), **point)
         if session.progress.due or state.batch == len(batches):
             done = state.epoch + state.batch / len(batches)
@@ -387,7 +387,9 @@ def is_sampled(epoch: int, config: GANConfig) -> bool:
     return epoch % config.sample_every == 0 or epoch in (config.epochs // 2, config.epochs)
 
 
-def save_samples(folder: RunFolder, generator: Generator, z: Tensor, epoch: int) -> None:
-    """Draw the grid of the noise z and save it as samples/epoch-NNNN.png."""
-    folder.check_present()
-    save_grid(draw(generator, z).cpu(), folder.samples / f"epoch-{epoch:04d}.png")
+def save_samples(session: Session, generator: Generator, z: Tensor, epoch: int) -> None:
+    """Generate the grid of the noise z, save it as samples/epoch-NNNN.png and show it in TensorBoard."""
+    session.folder.check_present()
+    images = draw(generator, z).cpu()
+    save_grid(images, session.folder.samples / f"epoch-{epoch:04d}.png")
+    session.log_image("samples", tile(images))

@@ -175,7 +175,7 @@ def train(
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
     if task.facts is not None:
-        folder.note_data(task.facts, "file")
+        folder.note("data", task.facts, "data", "file")
     stages = len(config.lengths)
     with training_session(
         folder,

@@ -27,9 +27,11 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync_folder, write_json
+from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync, write_json
+from reviver.runs.schema import Checksums, Pointer, Position, validate
 from reviver.tensors import read_header, read_tensors
-from reviver.untrusted import one_line, open_file, read_json, shown
+from reviver.untrusted import one_line, open_file, read_json
+from reviver.validation import Record
 
 KEPT = 2
 """The newest full checkpoints that are kept if nothing else is said; the best is kept besides."""
@@ -121,6 +123,7 @@ def take_snapshot(state: TrainingState, counts: Mapping[str, int]) -> Snapshot:
         **{f"{name}_count": count for name, count in counts.items()},
         "extra": state.extra,
     }
+    Position.model_validate(position)  # what could not be read is not written
     best_networks, state.best_networks = state.best_networks, None
     return Snapshot(
         state.step, networks, training, json.dumps(position, allow_nan=False), state.best_step, best_networks
@@ -158,7 +161,7 @@ def restore_checkpoint(
     load_networks(path, state.networks)
     training = _load_tensors(path / "training.safetensors")
     _check_content(path / "state.json")
-    position = _read_json(path / "state.json")
+    position = _read_json(path / "state.json", Position)
     try:
         for name, optimizer in state.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
@@ -176,17 +179,19 @@ def restore_checkpoint(
             if saved.shape != tensor.shape:
                 raise ValueError(f"{name} has the shape {list(saved.shape)}, not {list(tensor.shape)}")
             tensor.copy_(saved)
-        state.epoch, state.batch, state.step = (_count(position, key) for key in ("epoch", "batch", "step"))
-        state.seconds = float(position["seconds"])
-        state.extra.clear()
-        state.extra.update(position["extra"])
-        state.best_networks = None
-        state.best_step, state.rollbacks  # noqa: B018 to see that they can be read
-        return {name: _count(position, f"{name}_count") for name in names}
+        counts = {name: position[f"{name}_count"] for name in names}
+        for key in state.extra.keys() - {"best", "rollbacks"}:  # which come later than a loop begins
+            position["extra"][key]
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RunFolderError(
             f"{path}: does not fit this run ({one_line(error)}); the checkpoint is damaged, train again"
         ) from error
+    state.epoch, state.batch, state.step = position["epoch"], position["batch"], position["step"]
+    state.seconds = float(position["seconds"])
+    state.extra.clear()
+    state.extra.update(position["extra"])
+    state.best_networks = None
+    return counts
 
 
 def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -311,17 +316,17 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _read_pointer(path: Path) -> int:
-    step = _read_json(path).get("step")
-    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-        raise RunFolderError(f"{path}: points at step {shown(step)}; the file is damaged, restore it or train again")
-    return step
+    return int(_read_json(path, Pointer)["step"])
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, model: type[Record]) -> dict[str, Any]:
+    """Read and validate a JSON file of a checkpoint."""
     try:
-        return read_json(path)
+        value = read_json(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    validate(model, value, path)
+    return value
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
@@ -356,19 +361,12 @@ def _check_slots(slots: Mapping[int, Mapping[str, Tensor]], optimizer: torch.opt
                 raise ValueError(f"the optimizer's {key} of parameter {index} has the shape {list(value.shape)}")
 
 
-def _count(position: Mapping[str, Any], key: str) -> int:
-    value = position[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"its {key} is {shown(value)}")
-    return value
-
-
 def _check_content(path: Path) -> None:
     """Refuse a file of a checkpoint that is not what was saved."""
     sums = path.with_name("checksums.json")
     if not sums.exists():
         return
-    wanted = _read_json(sums).get(path.name)
+    wanted = _read_json(sums, Checksums).get(path.name)
     try:
         with open_file(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -386,7 +384,7 @@ def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
     with explained(folder):
         if not folder.is_dir():
             folder.mkdir()
-            sync_folder(folder.parent)
+            sync(folder.parent)
     with replacing_folder(path) as temporary:
         for name, data in content.items():
             (temporary / name).write_bytes(data)

@@ -1,54 +1,75 @@
-"""TensorBoard's event files: the points of the metrics once more.
+"""TensorBoard's event files: the numbers of metrics and scores, the grids of a GAN, and the hyperparameters.
 
-Each session of a run writes a file of its own. A record is its length, the checksum of that, an event (a
-protocol buffer of TensorBoard), and the checksum of the event.
+Summaries are made as tensorboardX's SummaryWriter makes them. Only the file is our own, because tensorboardX writes
+from a background thread, where an error is lost, and names files by the clock, so that they may be overwritten.
+
+A record is its length, the checksum of that, an event (a protocol buffer), and the checksum of the event.
 """
 
+import math
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.summary import hparams, image, scalar
+
 from reviver.runs.files import make_folder
 
+MAX_PIXELS = 1024
+"""Height and width of an image at most."""
 PREFIX = "events.out.tfevents."
+MAX_EXACT = 2**53
+"""Larger integers are shown as text, since hyperparameters are float64."""
 
 
 class EventFile:
     """The event file of one session, in `folder`.
 
-    TensorBoard reads the files in the order of their names, which hold a time. Ours also rise if the clock was put
-    back or two sessions began within a second.
-
-    What earlier sessions wrote at `first_step` or later was not saved and is made anew. A record says so.
+    TensorBoard reads files in the order of their names, which hold a time. Ours also rise if the clock was put back
+    or two sessions began within a second. In a resumed run the file begins with a record that lets TensorBoard drop
+    what earlier sessions wrote at `first_step` or later, after the checkpoint.
     """
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
+    def __init__(self, folder: Path, first_step: int, config: Mapping[str, Any], metrics: Iterable[str]) -> None:
         make_folder(folder)
         numbers = [int(path.name.removeprefix(PREFIX)[:10]) for path in folder.glob(f"{PREFIX}{'[0-9]' * 10}*")]
         number = max([int(time.time()), *(number + 1 for number in numbers)])
+        values = {
+            name: str(value) if isinstance(value, int) and abs(value) > MAX_EXACT else value
+            for name, value in config.items()
+        }
+        experiment, start, self._end = hparams(values, dict.fromkeys(metrics, 0.0))
         with ExitStack() as opened:
             self._file = opened.enter_context((folder / f"{PREFIX}{number:010d}.reviver").open("xb"))
-            self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+            self._write(Event(file_version="brain.Event:2"))
             if numbers:
-                start = SessionLog(status=SessionLog.START)
-                self._write(Event(wall_time=time.time(), step=first_step, session_log=start))
-            self._file.flush()
+                self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
+            self._write(Event(step=first_step, summary=experiment), Event(step=first_step, summary=start))
             opened.pop_all()
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one event with the `values` at `step`."""
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
+    def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Append the `values` at `step` by name."""
+        summary = Summary(value=[one for name, value in values.items() for one in scalar(name, value).value])
+        self._write(Event(step=step, summary=summary))
 
-        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
-        self._file.flush()
+    def write_image(self, step: int, tag: str, pixels: NDArray[np.uint8]) -> None:
+        """Append an image, [height, width] or [height, width, channels]; a large one without some of its pixels."""
+        stride = math.ceil(max(pixels.shape) / MAX_PIXELS)
+        summary = image(tag, pixels[::stride, ::stride], dataformats="HWC"[: pixels.ndim])
+        self._write(Event(step=step, summary=summary))
+
+    def write_end(self, step: int) -> None:
+        """Append that the run has finished, for the table of hyperparameters."""
+        self._write(Event(step=step, summary=self._end))
 
     def sync(self) -> None:
         """Make what was written durable."""
@@ -58,10 +79,11 @@ class EventFile:
         """Close the file."""
         self._file.close()
 
-    def _write(self, event: Any) -> None:
-        from tensorboardX.record_writer import masked_crc32c
-
-        data = event.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        checksums = (struct.pack("<I", masked_crc32c(part)) for part in (length, data))
-        self._file.write(b"".join((length, next(checksums), data, next(checksums))))
+    def _write(self, *events: Event) -> None:
+        for event in events:
+            event.wall_time = time.time()
+            data = event.SerializeToString()
+            length = struct.pack("<Q", len(data))
+            checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+            self._file.write(b"".join((length, checksums[0], data, checksums[1])))
+        self._file.flush()

@@ -18,15 +18,13 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        again = "and run the same command again (a training with --resume)"
         remedies = {
-            errno.ENOSPC: "free some space on the disk and run the same command again (a training with --resume)",
-            errno.EDQUOT: "free some of your disk quota and run the same command again (a training with --resume)",
-            errno.EACCES: "choose a folder that you may write to",
-            errno.EPERM: "choose a folder that you may write to",
-            errno.EROFS: "choose a folder that you may write to",
+            errno.ENOSPC: f"free some space on the disk {again}",
+            errno.EDQUOT: f"free some of your disk quota {again}",
             errno.ENOENT: "the folder is gone; choose another one",
-            errno.ENOTDIR: "a part of this path is a file; choose another folder",
-            errno.EEXIST: "a part of this path is a file; choose another folder",
+            **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder that you may write to"),
+            **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a part of this path is a file; choose another folder"),
         }
         remedy = remedies.get(error.errno or 0, "choose another folder")
         reason = error.strerror or str(error)
@@ -46,13 +44,13 @@ def replacing(path: Path, *, makes_folder: bool = True) -> Iterator[Path]:
             make_folder(path.parent)
         try:
             yield temporary
-            _sync_file(temporary)
+            sync(temporary)
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -68,13 +66,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             for file_path in temporary.iterdir():
-                _sync_file(file_path)
-            sync_folder(temporary)
+                sync(file_path)
+            sync(temporary)
             if path.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 path.replace(old)
             temporary.replace(path)
-            sync_folder(path.parent)
+            sync(path.parent)
         except BaseException:
             if old.exists() and not path.exists():
                 old.replace(path)
@@ -116,7 +114,7 @@ def make_folder(path: Path) -> None:
     if not path.parent.exists():
         make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_text(path: Path, text: str, *, makes_folder: bool = True) -> None:
@@ -131,15 +129,10 @@ def write_json(path: Path, value: Any, *, makes_folder: bool = True) -> None:
     write_text(path, text, makes_folder=makes_folder)
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

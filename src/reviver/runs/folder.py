@@ -5,7 +5,6 @@ metrics.jsonl   one line a point
 scores.jsonl    the same of a GAN's scores, where they are taken while training
 checkpoints/    see checkpoint.py
 samples/        images drawn while training
-figures/        drawn from the above
 tensorboard/    the points again, for TensorBoard
 run.lock        held by the process that is training
 """
@@ -26,16 +25,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
 from reviver.runs.events import EventFile
-from reviver.runs.facts import facts_of, find_damage, find_lack
 from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
 from reviver.runs.sameness import describe_changes, find_changes
-from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out, shown
+from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model, validate
+from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
@@ -67,7 +68,7 @@ class RunFolder:
             "kind": kind,
             "status": "running",
             "config": asdict(config),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:MAX_TEXT],
             "started": _now(),
             "versions": _versions(),
             "hardware": describe_machine(device),
@@ -91,27 +92,22 @@ class RunFolder:
         if not record_path.is_file():
             problem = "has no run.json, so it is not a run folder" if path.is_dir() else "does not exist"
             raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
-        record = _read_record(record_path)
+        try:
+            record = read_json(record_path, MAX_RECORD_BYTES)
+        except (OSError, ValueError) as error:
+            raise _unreadable(record_path, error) from error
         schema = record.get("schema")
-        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-            raise RunFolderError(
-                f"{record_path}: schema {shown(schema)} is not a version; the file is damaged, restore it or train again"
-            )
-        if schema > SCHEMA:
+        if isinstance(schema, int) and schema > SCHEMA:
             raise RunFolderError(
                 f"{path}: was written by a newer Reviver (schema {schema}, this one reads up to {SCHEMA}); upgrade Reviver"
             )
-        if not isinstance(record.get("config"), dict) or record.get("kind") not in ("lstm", "gan"):
-            raise RunFolderError(
-                f"{record_path}: has no valid kind and config; the file is damaged, restore it or train again"
-            )
-        if damage := find_damage(record):
-            raise RunFolderError(f"{record_path}: {damage}; the file is damaged, restore it or train again")
+        record = migrate(record)
+        validate(record_model(record), record, record_path)
         if kind is not None and record["kind"] != kind:
             raise RunFolderError(
                 f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"
             )
-        return cls(path, migrate(record))
+        return cls(path, record)
 
     @property
     def kind(self) -> str:
@@ -138,11 +134,6 @@ class RunFolder:
         """Where images drawn while training are."""
         return self.path / "samples"
 
-    @property
-    def figures(self) -> Path:
-        """Where figures are."""
-        return self.path / "figures"
-
     def points_path(self, name: str) -> Path:
         """The file of the points called `name`: metrics, or scores."""
         return self.path / f"{name}.jsonl"
@@ -153,27 +144,17 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
 
     def save_record(self, **changes: Any) -> None:
-        """Write run.json with `changes`."""
+        """Write run.json with `changes`; what `open` would refuse is never written."""
+        record_model(self.record).model_validate(self.record | changes)
         self.record.update(changes)
         write_json(self.path / "run.json", self.record, makes_folder=False)
 
-    def note_data(self, facts: Mapping[str, Any], what: str) -> None:
-        """Write down what a new run learns from, or see that a resumed one goes on with the same; `what` names it.
+    def note(self, key: str, value: Any, setting: str, what: str) -> None:
+        """Write what a new run learns from under `key`, or check that a resumed one goes on with the same.
 
         Raises:
-            DataError: if the data is not that which the run began with.
+            DataError: naming the `setting`, if it is other data than the run began with; `what` describes it.
         """
-        self._note_once("data", facts, "data", what)
-
-    def note_extractor(self, sha256: str) -> None:
-        """Write down which file looks at the samples of a new run, or see that a resumed one goes on with the same.
-
-        Raises:
-            DataError: if it is another than the run began with.
-        """
-        self._note_once("extractor_sha256", sha256, "extractor", "file")
-
-    def _note_once(self, key: str, value: Any, setting: str, what: str) -> None:
         noted = self.record.get(key)
         if noted is None:
             self.save_record(**{key: value})
@@ -200,27 +181,25 @@ class RunFolder:
         self.save_record(status=status, updated=_now(), **changes)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All points of the metrics, see `read_points`; each says what one of this kind of run must.
+        """Return the validated lines of metrics.jsonl, see `schema.line_model` and `read_points`.
 
         Raises:
-            RunFolderError: if one does not, or is damaged.
+            RunFolderError: naming the first line and key that is wrong.
         """
-        return self._read_checked("metrics")
+        return self._read_validated("metrics")
 
     def read_scores(self) -> list[dict[str, Any]]:
-        """All points of the scores that were taken while training, see `read_metrics`."""
-        return self._read_checked("scores")
+        """Return the validated lines of scores.jsonl, see `read_metrics`."""
+        return self._read_validated("scores")
 
-    def _read_checked(self, name: str) -> list[dict[str, Any]]:
-        points = self.read_points(name)
-        facts = facts_of(self.record, name)
+    def _read_validated(self, name: str) -> list[dict[str, Any]]:
+        points, model = self.read_points(name), line_model(self.record, name)
         for number, point in enumerate(points, 1):
-            if lack := find_lack(point, facts):
-                raise RunFolderError(f"{self.points_path(name)}: line {number} {lack}; remove that line or train again")
+            validate(model, point, f"{self.points_path(name)}: line {number}")
         return points
 
     def read_points(self, name: str) -> list[dict[str, Any]]:
-        """All points of a file, whatever they say; a last line that a crash tore is left out.
+        """Return the lines of NAME.jsonl as JSON objects of any keys; a last line that a crash tore is left out.
 
         Raises:
             RunFolderError: if another line is damaged.
@@ -235,11 +214,9 @@ class RunFolder:
                     break
                 points.append(parse_json(line))
         except OSError as error:
-            raise RunFolderError(f"{path}: cannot be read ({one_line(error)}); restore it or train again") from error
+            raise _unreadable(path, error) from error
         except ValueError as error:
-            raise RunFolderError(
-                f"{path}: line {len(points) + 1} is damaged; remove that line or train again"
-            ) from error
+            raise _unreadable(path, error, f": line {len(points) + 1}") from error
         return points
 
     def keep_points(self, name: str, count: int) -> None:
@@ -248,7 +225,7 @@ class RunFolder:
         try:
             text = read_file(path, MAX_POINTS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
         except OSError as error:
-            raise RunFolderError(f"{path}: cannot be read ({one_line(error)}); restore it or train again") from error
+            raise _unreadable(path, error) from error
         lines = text.split("\n")[:-1]
         if len(lines) < count:
             raise RunFolderError(
@@ -291,7 +268,8 @@ class PointsWriter:
             self._files = {
                 name: opened.enter_context(folder.points_path(name).open("a", encoding="utf-8")) for name in names
             }
-            self._events = EventFile(folder.path / "tensorboard", first_step)
+            metrics = metric_names(folder.record, names)
+            self._events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
             opened.pop_all()
 
     def write(self, name: str, point: Mapping[str, Any]) -> None:
@@ -306,8 +284,19 @@ class PointsWriter:
         with explained(self._folder.points_path(name)):
             self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
             self._files[name].flush()
-            self._events.write(point["step"], {key: value for key, value in clean.items() if isinstance(value, float)})
+            numbers = {key: value for key, value in clean.items() if isinstance(value, float)}
+            self._events.write_scalars(point["step"], numbers)
         self.counts[name] += 1
+
+    def write_image(self, step: int, tag: str, pixels: NDArray[np.uint8]) -> None:
+        """Show an image in TensorBoard, see `EventFile`."""
+        with explained(self._folder.path):
+            self._events.write_image(step, tag, pixels)
+
+    def write_end(self, step: int) -> None:
+        """Show in TensorBoard that the run has finished."""
+        with explained(self._folder.path):
+            self._events.write_end(step)
 
     def sync(self) -> None:
         """Make what was written durable."""
@@ -340,11 +329,8 @@ def refuse_existing(path: str | Path) -> None:
         )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path, MAX_RECORD_BYTES)
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: cannot be read ({one_line(error)}); restore the file or train again") from error
+def _unreadable(path: Path, error: Exception, line: str = "") -> RunFolderError:
+    return RunFolderError(f"{path}{line}: cannot be read ({one_line(error)}); restore the file or train again")
 
 
 def _refuse_links(path: Path) -> None:

@@ -15,23 +15,23 @@ SCHEMA = 3
 
 
 def migrate(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a run.json of any schema up to ours as one of our schema."""
-    for schema in range(record["schema"], SCHEMA):
-        record = {**MIGRATIONS[schema](record), "schema": schema + 1}
+    """Return the content of a run.json of any schema up to ours as one of ours; damage is left to validation."""
+    while type(record.get("schema")) is int and record["schema"] in MIGRATIONS and type(record.get("config")) is dict:
+        config = MIGRATIONS[record["schema"]](record.get("kind"), record["config"])
+        record = {**record, "config": config, "schema": record["schema"] + 1}
     return record
 
 
-def _from_1(record: dict[str, Any]) -> dict[str, Any]:
+def _from_1(kind: object, config: dict[str, Any]) -> dict[str, Any]:
     later: dict[str, Any] = {"on_nan": "stop", "rollbacks": 3, "keep_checkpoints": 2}
-    if record["kind"] == "lstm":
+    if kind == "lstm":
         later["last_threshold"] = None
-    return {**record, "config": {**later, **record["config"]}}
+    return {**later, **config}
 
 
-def _from_2(record: dict[str, Any]) -> dict[str, Any]:
-    later = {"ema_ramp": 0.0} if record["kind"] == "gan" else {}
-    return {**record, "config": {**later, **record["config"]}}
+def _from_2(kind: object, config: dict[str, Any]) -> dict[str, Any]:
+    return {"ema_ramp": 0.0, **config} if kind == "gan" else config
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
-"""By the schema that they bring to the next."""
+MIGRATIONS: dict[int, Callable[[object, dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+"""By schema, what makes the settings of a kind of run those of the next schema."""

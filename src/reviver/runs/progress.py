@@ -10,7 +10,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,48 +22,44 @@ LINE_SECONDS = 10.0
 
 
 class ProgressBar:
-    """Shows how far a loop is. A context manager; `total` counts `unit`s such as epochs.
+    """Show how far a loop is. A context manager; `total` counts `unit`s such as epochs.
 
     Attributes:
-        note: what is shown behind the facts of each update.
+        note: text behind the facts of each update.
     """
 
     def __init__(self, description: str, total: int, unit: str, *, visible: bool) -> None:
         self.note = ""
-        self._description = description
-        self._total = total
-        self._unit = unit
-        self._visible = visible
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._total, self._unit, self._visible = total, unit, visible
         self._due = 0.0
-        self._started: tuple[float, float] | None = None
         console = Console(stderr=True)
-        if visible and console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn(unit),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[facts]}"),
-                console=console,
-                refresh_per_second=4,
-            )
-            self._task = self._bar.add_task(description, total=total, facts="")
+        self._is_bar = visible and console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[facts]}"),
+            console=console,
+            refresh_per_second=4,
+            speed_estimate_period=float("inf"),
+        )
+        self._progress.add_task(description, total=total, facts="")
+        (self._task,) = self._progress.tasks
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
+        if self._is_bar:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._is_bar:
+            self._progress.stop()
 
     @property
     def due(self) -> bool:
@@ -76,19 +71,9 @@ class ProgressBar:
         if not self.due and completed < self._total:
             return
         facts = ", ".join(text for text in (facts, self.note) if text)
-        now = time.monotonic()
-        self._due = now + (UPDATE_SECONDS if self._bar is not None else LINE_SECONDS)
-        self._started = self._started or (now, completed)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=completed, facts=facts)
-        elif self._visible:
-            done = f"{completed:.1f}/{self._total} {self._unit}"
-            logger.info("%s: %s%s  %s", self._description, done, self._time_left(now, completed), facts)
-
-    def _time_left(self, now: float, completed: float) -> str:
-        """The time left at the pace since the first update, in words, once it can be told."""
-        started, completed_then = self._started or (now, completed)
-        if completed <= completed_then or completed >= self._total:
-            return ""
-        seconds = (now - started) / (completed - completed_then) * (self._total - completed)
-        return f", {seconds // 60:.0f} min {seconds % 60:.0f} s left"
+        self._due = time.monotonic() + (UPDATE_SECONDS if self._is_bar else LINE_SECONDS)
+        self._progress.update(self._task.id, completed=completed, facts=facts)
+        if self._visible and not self._is_bar:
+            seconds = self._task.time_remaining
+            left = f", {seconds // 60:.0f} min {seconds % 60:.0f} s left" if seconds else ""
+            logger.info("%s: %.1f/%d %s%s  %s", self._task.description, completed, self._total, self._unit, left, facts)

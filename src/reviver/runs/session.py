@@ -10,14 +10,16 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reviver.config import from_mapping
@@ -26,6 +28,7 @@ from reviver.runs.checkpoint import TrainingState, restore_checkpoint, settle_ch
 from reviver.runs.files import clean_up
 from reviver.runs.folder import PointsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
+from reviver.runs.schema import MAX_TEXT
 
 ROLLBACK_FACTOR = 0.5
 """What a rollback multiplies the step size with."""
@@ -42,19 +45,11 @@ class Session:
     by what is next of `log`, `save` and `finish`.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        state: TrainingState,
-        progress: ProgressBar,
-        files: Sequence[str],
-        on_resume: Callable[[], None],
-    ) -> None:
+    def __init__(self, folder: RunFolder, state: TrainingState, progress: ProgressBar, files: Sequence[str]) -> None:
         self.folder = folder
         self.state = state
         self.progress = progress
         self._files = files
-        self._on_resume = on_resume
         self._points = self._restore()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
@@ -86,6 +81,10 @@ class Session:
     def log_scores(self, **point: Any) -> None:
         """Append a point to the scores, with its step."""
         self._points.write("scores", {"step": self.state.step, **point})
+
+    def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
+        """Show an image in TensorBoard at the present step: bytes, [height, width] or [height, width, 3]."""
+        self._points.write_image(self.state.step, tag, pixels)
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -204,9 +203,8 @@ class Session:
         settle_checkpoints(checkpoints, None if counts is None else self.state.best_step, keep)
         for name in self._files:
             self.folder.keep_points(name, 0 if counts is None else counts[name])
-        if counts is not None:
-            self._on_resume()
-        return PointsWriter(self.folder, self._files, 0 if counts is None else self.state.step + 1)
+        # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
+        return PointsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
 
     @contextmanager
     def _saving_signals(self) -> Iterator[None]:
@@ -238,9 +236,8 @@ def training_session(
     description: str,
     progress: bool,
     files: Sequence[str] = ("metrics",),
-    on_resume: Callable[[], None] = lambda: None,
 ) -> Iterator[Session]:
-    """Open a session on `folder`; `state` is brought to its last checkpoint, if it has one, then `on_resume` is called.
+    """Open a session on `folder`; `state` is brought to its last checkpoint, if it has one.
 
     The loop reports its progress in `unit`s, of which there are `total`, and writes the `files` of points.
     """
@@ -248,7 +245,7 @@ def training_session(
         stack.enter_context(folder.locked())
         folder.note_machine(next(next(iter(state.networks.values())).parameters()).device)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
-        session = Session(folder, state, bar, files, on_resume)
+        session = Session(folder, state, bar, files)
         stack.callback(session.close)
         stack.enter_context(session._saving_signals())
         folder.record.pop("rollbacks", None)  # a checkpoint may be older than the last of them
@@ -258,6 +255,7 @@ def training_session(
                 session.save()  # so that there is always one to go back to
             yield session
             session.finish()
+            session._points.write_end(state.step)
         except Interrupted:
             folder.set_status("interrupted")
             raise
@@ -266,7 +264,7 @@ def training_session(
             with suppress(Exception):
                 session.finish()
             with suppress(ReviverError):
-                folder.set_status("failed", error=str(problem) or type(problem).__name__)
+                folder.set_status("failed", error=(str(problem) or type(problem).__name__)[:MAX_TEXT])
             if problem is not error:
                 raise problem from error
             raise
@@ -315,8 +313,3 @@ def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, r
 def permutation(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """A random order of `count` examples on `device`; drawn on the CPU, so that it is the same on every device."""
     return torch.randperm(count, generator=generator).to(device)
-
-
-def as_points(values: Tensor, names: tuple[str, ...]) -> Mapping[str, float]:
-    """Pair the entries of a vector with their names."""
-    return dict(zip(names, values.tolist(), strict=True))
