@@ -229,8 +229,8 @@ def _find_grids(run: GANRun) -> tuple[tuple[int, Path], ...]:
     if not grids:
         raise DataError(f"{run.folder.samples}: holds no grid of samples; train again to draw them")
     wanted = (0, run.config.epochs // 2, run.config.epochs)
-    nearest = [min(grids, key=lambda epoch: (abs(epoch - target), epoch)) for target in wanted]
-    return tuple((epoch, grids[epoch]) for epoch in nearest)
+    nearest = [min(grids, key=lambda grid: (abs(grid.epoch - target), grid.epoch)) for target in wanted]
+    return tuple((grid.epoch, grid.path) for grid in nearest)
 
 
 def _draw_walk(run: GANRun) -> Walk:
