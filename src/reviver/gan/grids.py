@@ -29,7 +29,9 @@ PAPER = 255
 LEGIBLE_SIZE = 112
 """An image is enlarged by a whole factor to about this many pixels."""
 FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
-MAX_FRAMES = 60
+MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
+SHADES = 32
+"""Grey levels of an animation, or levels of each colour: noise in 256 would make a large file."""
 GRID_NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
 
 
@@ -85,7 +87,7 @@ def read_grid(path: Path) -> NDArray[np.uint8]:
     return read_pixels(path)
 
 
-def read_images(path: Path, image_shape: tuple[int, int, int]) -> Tensor:
+def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
     """Read the images [N, C, H, W] in [-1, 1] of a grid that `save_grid` wrote of images of `image_shape`.
 
     Raises:
@@ -143,8 +145,9 @@ def save_animation(samples: Path, path: Path) -> None:
 
 
 def _captioned(sheet: NDArray[np.uint8], caption: str) -> Image.Image:
-    picture = Image.fromarray(sheet)
-    picture.thumbnail((480, 480), Image.Resampling.LANCZOS)
+    levels = sheet.astype(int) * SHADES // 256
+    picture = Image.fromarray((levels * 255 // (SHADES - 1)).astype(np.uint8))
+    picture.thumbnail((MAX_FRAME_SIZE, MAX_FRAME_SIZE), Image.Resampling.LANCZOS)
     margin = 28
     frame = Image.new(picture.mode, (picture.width, picture.height + margin), "white")
     frame.paste(picture, (0, 0))
