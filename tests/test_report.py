@@ -34,6 +34,8 @@ from reviver.report.build import NUM_SEEDS, ReportFiles, build_report, check_run
 from reviver.report.collect import collect, command_of, meanings, printable
 from reviver.report.comparison import row
 from reviver.report.compile import SOURCES, compile_report
+from reviver.report.records import GAN as GAN_RECORD
+from reviver.report.records import LSTM as LSTM_RECORD
 from reviver.report.records import Recognition, Report, Spread
 from reviver.report.reported import Reported
 from reviver.report.results import GANResults, LSTMResults, read_gan, read_lstm
@@ -42,7 +44,7 @@ from reviver.report.structure import read_layers
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
 GAN = GANConfig(epochs=1, batch_size=64, log_every=5, score_every=0)
 VOID = {"img", "meta", "source", "col", "br", "link", "hr"}
-SOURCE = Path(build.__file__).parent
+ROOT, SOURCE = Path(__file__).parents[1], Path(build.__file__).parent
 
 
 class Built(NamedTuple):
@@ -231,6 +233,15 @@ def test_every_number_of_the_comparison_is_in_the_pdf(built: Built) -> None:
 def test_the_results_are_read_back(built: Built) -> None:
     """report.json has the declared keys, and nothing else; reading it gives what was collected."""
     assert Report.model_validate_json(built.files.json.read_bytes()) == collect(built.lstm, built.gan)
+
+
+def test_every_key_is_documented(built: Built) -> None:
+    """tests/test_docs.py compares the declared keys with docs/report.md; these are the names in open objects."""
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "report.md").read_text(encoding="utf-8")))
+    assert {*built.json["comparison"]["lstm"], "perfect_epochs", *built.json["comparison"]["gan"]} <= documented
+    for model, name in ((LSTM_RECORD, "final"), (GAN_RECORD, "grids"), (GAN_RECORD, "last")):
+        description = str(model.model_fields[name].description)
+        assert all(key in description for key in built.json[model.__name__.lower()][name])
 
 
 def test_the_results_are_those_of_the_runs(built: Built) -> None:

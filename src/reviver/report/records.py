@@ -202,7 +202,7 @@ class GAN(Record):
     recognition: Recognitions | None = Field(description="Recognised digits; null if the run did not learn digits.")
     interpolation: Interpolation = Field(description="The images of figure 5.")
     last: dict[str, float | None] = Field(
-        description="Last metrics: losses, and D's mean answers probability_real and probability_fake; null if not finite."
+        description="Last generator_loss, discriminator_loss, probability_real and probability_fake; null if not finite."
     )
     scores: Scores | None = Field(description="Scores of the samples; null if none were taken.")
 

@@ -181,7 +181,7 @@ def unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     canvas.label(5.05, low + 0.1, "linear", SMALL)
     canvas.label(5.05, low - 0.1, "$W_{out}$ $b_{out}$", SMALL)
     canvas.line((5.32, low), (5.62, low))
-    canvas.text(5.94, low, f"{classes} scores,\none a digit", SMALL)
+    canvas.text(5.94, low, f"{classes} logits,\none a digit", SMALL)
     canvas.text(5.05, 0.56, f"{features} → {classes}", SMALL)
     canvas.circle((5.94, 1.62), str(digits[-1]), 0.15, MEMORY_FILL)
     canvas.text(5.74, 1.62, f"class $x_{{{steps + 1}}}$", MEDIUM, align="right")
@@ -200,23 +200,15 @@ def read_layers(network: Generator | Discriminator) -> list[Layer]:
     for module in network.layers:
         if isinstance(module, nn.Linear):
             layers.append((module, []))
-        else:
-            layers[-1][1].append(describe_follower(module))
+            continue
+        slope = f" {module.negative_slope:g}" if isinstance(module, nn.LeakyReLU) else ""
+        layers[-1][1].append(type(module).__name__.removesuffix("1d") + slope)
     if isinstance(network, Discriminator):
         layers[-1][1].append("Sigmoid")
     return [
         Layer(inputs=linear.in_features, outputs=linear.out_features, followers=tuple(followers))
         for linear, followers in layers
     ]
-
-
-def describe_follower(module: nn.Module) -> str:
-    """Name what follows a linear layer."""
-    if isinstance(module, nn.LeakyReLU):
-        return f"LeakyReLU {module.negative_slope:g}"
-    if isinstance(module, nn.BatchNorm1d):
-        return "BatchNorm"
-    return type(module).__name__
 
 
 @_drawing()
