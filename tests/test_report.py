@@ -285,6 +285,25 @@ def test_the_report_says_where_a_run_went_on_otherwise(
     assert said is None or said in text
 
 
+def test_typst_has_nothing_to_warn_of(built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    messages: list[str] = []
+
+    def compile_noting(*arguments: Any, **options: Any) -> bytes:
+        content, warnings = typst.compile_with_warnings(*arguments, **options)
+        messages.extend(warning.message for warning in warnings)
+        return content
+
+    monkeypatch.setattr("reviver.report.compile.typst.compile", compile_noting)
+    page_of(built, built.json, tmp_path)
+    assert messages == ["html export is under active development and incomplete"]
+
+
+def test_nothing_is_written_if_the_document_is_wrong(built: Built, tmp_path: Path) -> None:
+    with pytest.raises(typst.TypstError):
+        page_of(built, {}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
 def test_pdf_is_whole(built: Built) -> None:
     data = built.files.pdf.read_bytes()
     assert data.startswith(b"%PDF-")

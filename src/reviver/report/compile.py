@@ -7,12 +7,13 @@ import shutil
 import tempfile
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import typst
 
 from reviver.runs.files import replacing
 
+TARGETS: tuple[Literal["html", "pdf"], ...] = ("html", "pdf")
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
 
 
@@ -24,11 +25,11 @@ def compile_report(results: Path, figures: Path, html: Path, pdf: Path) -> None:
             (folder / source).write_bytes((files("reviver.report") / source).read_bytes())
         shutil.copyfile(results, folder / "report.json")
         shutil.copytree(figures, folder / "figures")
-        for path in (html, pdf):
-            target: Any = path.suffix.removeprefix(".")
-            inputs = {"target": target}
-            content = typst.compile(
-                str(folder / "report.typ"), root=name, format=target, sys_inputs=inputs, ignore_system_fonts=True
-            )
-            with replacing(path) as temporary:
-                temporary.write_bytes(content)
+        document = str(folder / "report.typ")
+        contents = [
+            typst.compile(document, root=name, format=target, sys_inputs={"target": target}, ignore_system_fonts=True)
+            for target in TARGETS
+        ]
+    for path, content in zip((html, pdf), contents, strict=True):
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
