@@ -19,6 +19,7 @@ import torch
 import typst
 from PIL import Image
 
+from benchmarks.publish import Comparison
 from reviver.errors import DataError, RunFolderError
 from reviver.gan import images
 from reviver.gan import training as gan_training
@@ -380,6 +381,14 @@ def test_report_has_figures_one_to_five_and_all_files(built: Built) -> None:
             assert (built.out / "figures" / f"{name}.{ending}").stat().st_size > 500
     assert (built.out / "figures" / "training.gif").stat().st_size > 500
     assert (built.out / "figures" / "interpolation.pdf").exists()
+
+
+@pytest.mark.parametrize("name", ["comparison-lstm", "comparison-gan"])
+def test_what_readme_shows_is_read_from_the_page(name: str, built: Built) -> None:
+    rows = Comparison(built.html, name).rows
+    assert rows[0] == ["Quantity", "Report", "Ours", "Explanation"]
+    assert [[cell.replace("`", "") for cell in line] for line in rows] == Page(built.html).tables[name][1:]
+    assert ("`reviver report --full`" in str(rows)) == (name == "comparison-gan")
 
 
 def test_tables_are_rectangular_and_numbered(built: Built) -> None:
