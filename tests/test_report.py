@@ -168,7 +168,8 @@ def json_of(lstm: LSTMResults, gan: GANResults) -> Any:
 
 def text_of_pdf(path: Path) -> str:
     command = ["pdftotext", "-raw", path, "-"]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return re.sub(r"\n[0-9]+ / [0-9]+\n\f", "\n", text)  # the numbers of the pages
 
 
 needs_poppler = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext")
