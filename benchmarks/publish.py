@@ -10,10 +10,11 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import describe, render, render_curve, render_fuzz, render_goals, render_recipes
+from benchmarks.tables import describe, render, render_curve, render_fuzz, render_goals, render_keys, render_recipes
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -31,28 +32,56 @@ PICTURE_NAMES = {
 """Pictures of the report that README shows, by their names here and there."""
 
 
+class Comparison(HTMLParser):
+    """The rows of a table of report.html, which `name` names; code stands between backticks."""
+
+    def __init__(self, html: str, name: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._name = name
+        self._inside = self._in_cell = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "div":
+            self._inside = dict(attrs).get("id") == self._name
+        elif self._inside and tag == "tr":
+            self.rows.append([])
+        elif self._inside and tag in ("th", "td"):
+            self._in_cell = True
+            self.rows[-1].append("")
+        elif self._in_cell and tag == "code":
+            self.rows[-1][-1] += "`"
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._in_cell and tag == "code":
+            self.rows[-1][-1] += "`"
+        self._in_cell = self._in_cell and tag not in ("th", "td")
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.rows[-1][-1] += data
+
+
 def take_over(report: Path) -> None:
     """Keep the comparison and the pictures of a finished report in docs/."""
-    from reviver.report.comparison import gan_rows, lstm_rows
-    from reviver.report.evidence import gather_gan, gather_lstm
-    from reviver.report.model import as_string
+    html = (report / "report.html").read_text(encoding="utf-8")
+    results = read(report / "report.json")
+    runs = results["lstm"]["runs"]
 
-    lstm = gather_lstm(sorted((report / "runs").glob("lstm-seed*")))
-    gan = gather_gan(next(iter(sorted((report / "runs").glob("gan-*")))))
-
-    def rows(comparison: Sequence[Any]) -> list[dict[str, str]]:
+    def rows(part: str) -> list[dict[str, str]]:
         names = ("quantity", "reported", "ours", "explanation")
-        return [{name: as_string(getattr(row, name)) for name in names} for row in comparison]
+        _, *lines = Comparison(html, f"comparison-{part}").rows
+        return [dict(zip(names, line, strict=True)) for line in lines]
 
-    record = lstm.runs[0].folder.record
     result = {
         "title": "The original report's numbers and ours",
         "command": "reviver report",
-        "machine": {**record["hardware"], "torch": record["versions"]["torch"]},
-        "seeds": [run.config.seed for run in lstm.runs],
-        "gan_epochs": gan.run.config.epochs,
-        "lstm": rows(lstm_rows(lstm)),
-        "gan": rows(gan_rows(gan)),
+        "machine": {**runs[0]["hardware"], "torch": runs[0]["versions"]["torch"]},
+        "seeds": [run["seed"] for run in runs],
+        "gan_epochs": results["gan"]["run"]["epochs"],
+        "lstm": rows("lstm"),
+        "gan": rows("gan"),
     }
     MEASUREMENTS.mkdir(parents=True, exist_ok=True)
     (MEASUREMENTS / "report.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -67,7 +96,7 @@ def fill(text: str) -> str:
 
 
 def block(name: str) -> str:
-    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed`, `operator`, `recall`, `curve`, `fuzz` or `quality`."""
+    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed`, `operator`, `recall`, `curve`, `fuzz`, `quality` or `keys`."""
     if name == "speed":
         paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
         return "\n".join(render(read(path)) for path in paths if path.exists())
@@ -79,6 +108,8 @@ def block(name: str) -> str:
         return render_curve(read(MEASUREMENTS / "recall_curve.json"))
     if name == "fuzz":
         return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
+    if name == "keys":
+        return render_keys()
     if name == "quality":
         return render_recipes(read(MEASUREMENTS / "gan_quality.json"))
     result = read(MEASUREMENTS / "report.json")

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean, median, stdev
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -221,3 +223,43 @@ def _row(name: str, values: Mapping[str, float], target: float | None) -> str:
     spread = f"{values['min']:.3g} – {values['max']:.3g}" if values["n"] > 1 else ""
     most = "" if target is None else f"≤ {target:g}"
     return f"| {name} | {values['median']:.3g} | {spread} | {values['n']} | {most} |"
+
+
+def render_keys() -> str:
+    """Write the keys of report.json as Markdown, one table for each kind of object, from their declarations."""
+    from reviver.report.records import Report
+
+    lines: list[str] = []
+    kinds: list[type[BaseModel]] = [Report]
+    for kind in kinds:
+        lines += [
+            f"### {kind.__name__}",
+            "",
+            str(kind.__doc__).splitlines()[0],
+            "",
+            "| key | value | meaning |",
+            "|---|---|---|",
+        ]
+        for name, field in kind.model_fields.items():
+            lines.append(f"| `{name}` | {describe_type(field.annotation, kinds)} | {field.description} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def describe_type(kind: Any, kinds: list[type[BaseModel]]) -> str:
+    """Name what JSON holds for a Python type, and append the models in it that are not in `kinds` yet."""
+    names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null", Any: "any value"}
+    if kind in names:
+        return names[kind]
+    parts = [part for part in get_args(kind) if part is not Ellipsis]
+    if get_origin(kind) is tuple:
+        return f"list of {describe_type(parts[0], kinds)}"
+    if get_origin(kind) is dict:
+        return f"object of {describe_type(parts[1], kinds)} by name"
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{part}`" for part in parts)
+    if parts:  # a union
+        return " or ".join(describe_type(part, kinds) for part in parts)
+    if kind not in kinds:
+        kinds.append(kind)
+    return f"[{kind.__name__}](#{kind.__name__.lower()})"

@@ -15,7 +15,7 @@ from reviver.gan.classifier import DigitClassifier
 from reviver.gan.extractor import Extractor
 from reviver.gan.images import ImageSet, load_images
 from reviver.gan.train_classifier import accuracy, save_classifier, train_classifier
-from reviver.report.evidence import gather_gan
+from reviver.report.results import read_gan
 
 SIZE = 16
 
@@ -114,9 +114,9 @@ def test_a_measured_walk_through_an_extractor_of_these_images(call: Any) -> None
 
 
 def test_the_report_gathers_what_applies(call: Any, workspace: Path) -> None:
-    evidence = gather_gan(workspace / "run")
-    assert evidence.judgement is None, "the digit classifier knows no shapes"
-    assert (evidence.walk.images.shape[1:], evidence.walk.digits) == ((3, SIZE, SIZE), None)
+    results = read_gan(workspace / "run")
+    assert results.recognition is None, "the digit classifier knows no shapes"
+    assert (results.walk.images.shape[1:], results.walk.digits) == ((3, SIZE, SIZE), None)
 
 
 # Extractors of other images

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, DeviceError, DivergenceError, Interrupted, RunFolderError
 from reviver.gan import training
-from reviver.gan.images import ImageSet, from_pixels, load_mnist
+from reviver.gan.grids import find_grids, remove_later_grids, save_grid
+from reviver.gan.grids import read_images as read_grid_images
+from reviver.gan.images import ImageSet, from_pixels, load_mnist, to_pixels
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import PRESETS, GANConfig
 from reviver.gan.products import fast_products
@@ -31,6 +34,7 @@ from reviver.gan.training import build_networks, build_optimizers, count_batches
 from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
+from reviver.runs.randomness import stream as make_stream
 
 EPOCHS, BATCHES = 4, 3
 
@@ -333,6 +337,90 @@ def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, un
         drawn = read_grid(uninterrupted.samples / f"epoch-{epoch:04d}.png")
         factor = len(drawn) // len(sheet)
         np.testing.assert_array_equal(drawn, sheet.repeat(factor, 0).repeat(factor, 1))
+
+
+@pytest.fixture(scope="module")
+def early(tiny: GANConfig, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """20 updates an epoch, the first sampled epoch the second one: grids within epochs at updates 10 and 20."""
+    return train(override(tiny, {"batch_size": 2, "sample_every": 4}), tmp_path_factory.mktemp("early") / "run")
+
+
+EARLY = ["epoch-0000.png", "epoch-0000_update-000010.png", "epoch-0000_update-000020.png"]
+
+
+def test_grids_are_saved_within_the_first_epochs(early: RunFolder) -> None:
+    names = sorted(path.name for path in early.samples.glob("*.png"))
+    assert names == [*EARLY, "epoch-0002.png", "epoch-0004.png"]
+    assert [(grid.epoch, grid.update) for grid in find_grids(early.samples)] == [
+        (0, None), (0, 10), (0, 20), (2, None), (4, None),
+    ]  # fmt: skip
+    with Image.open(early.samples / "training.gif") as animation:
+        assert animation.n_frames == 5
+
+
+def test_a_grid_within_an_epoch_is_of_the_weights_of_that_update(
+    tiny: GANConfig, early: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = override(tiny, {"batch_size": 2, "sample_every": 4})
+    at_step(monkeypatch, 10, send(signal.SIGINT))
+    with pytest.raises(Interrupted, match="stopped at step 10"):
+        train(config, tmp_path / "run")
+    z = torch.randn(25, tiny.latent_size, generator=make_stream(tiny.seed, "grid"))
+    expected = draw(load(tmp_path / "run").generator, z)
+    assert torch.equal(to_pixels(read_grid_images(early.samples / EARLY[1], (1, 8, 8))), to_pixels(expected))
+
+
+def test_grids_within_epochs_change_no_bit_of_the_run(
+    tiny: GANConfig, early: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "early_updates", lambda config, batches: frozenset())
+    without = fingerprint(train(override(tiny, {"batch_size": 2, "sample_every": 4}), tmp_path / "run"))
+    full = fingerprint(early)
+    assert {*full["files"]} - {*without["files"]} == {f"samples/{name}" for name in EARLY[1:]}
+    only = {"samples/training.gif", *(f"samples/{name}" for name in EARLY[1:])}
+    assert {name: sha for name, sha in full["files"].items() if name not in only} == {
+        name: sha for name, sha in without["files"].items() if name not in only
+    }
+    assert {**full, "files": None} == {**without, "files": None}
+
+
+@pytest.mark.parametrize("step", [5, 10, 15, 20, 30])
+def test_grids_within_epochs_are_the_same_after_a_resume(
+    step: int, tiny: GANConfig, early: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = override(tiny, {"batch_size": 2, "sample_every": 4})
+    at_step(monkeypatch, step, send(signal.SIGINT))
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run")
+    later = tmp_path / "run" / "samples" / "epoch-0001_update-000035.png"  # of a stretch that was taken back
+    shutil.copyfile(early.samples / EARLY[0], later)
+    assert fingerprint(train(config, tmp_path / "run", resume=True)) == fingerprint(early)
+
+
+def test_grids_of_a_stretch_that_was_taken_back_are_removed(early: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(early.samples, tmp_path / "samples")
+    remove_later_grids(tmp_path / "samples", 2, 40)
+    assert [path.name for path in sorted((tmp_path / "samples").glob("*.png"))] == [*EARLY, "epoch-0002.png"]
+    remove_later_grids(tmp_path / "samples", 0, 15)
+    assert [path.name for path in sorted((tmp_path / "samples").glob("*.png"))] == EARLY[:2]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "sample_every", "batches", "expected"),
+    [(34, 5, 469, {10, 20, 50, 100, 200, 500, 1000, 2000}), (200, 1, 12, {10}), (4, 4, 10, {10}), (1, 1, 3, set())],
+)
+def test_updates_of_grids_within_epochs(epochs: int, sample_every: int, batches: int, expected: set[int]) -> None:
+    assert training.early_updates(GANConfig(epochs=epochs, sample_every=sample_every), batches) == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 9), (3, 12, 20), (1, 130, 130)])
+@pytest.mark.parametrize("columns", [None, 1])
+def test_images_of_a_grid_are_read_back(shape: tuple[int, int, int], columns: int | None, tmp_path: Path) -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8))
+    save_grid(from_pixels(pixels), tmp_path / "grid.png", columns)
+    assert torch.equal(to_pixels(read_grid_images(tmp_path / "grid.png", shape)), pixels)
+    with pytest.raises(DataError, match="holds no grid of images of shape"):
+        read_grid_images(tmp_path / "grid.png", (shape[0], shape[1] + 1, shape[2]))
 
 
 def test_a_line_of_metrics_is_the_mean_of_its_updates(

@@ -17,7 +17,7 @@ from reviver.config import schedule_factor
 from reviver.errors import DataError
 from reviver.gan.adam import GameAdam, Network, RoundedAdam
 from reviver.gan.extractor import Extractor
-from reviver.gan.grids import save_animation, save_grid, tile
+from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.judgement import judge
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
@@ -267,10 +267,11 @@ def train(
     ) as session:
         session.progress.note = summarise(folder.read_scores())
         while state.epoch < config.epochs:
+            remove_later_grids(folder.samples, state.epoch, state.step)
             with session.rolling_back():
                 if state.step == 0:
                     save_samples(session, shown, fixed_z, epoch=0)
-                train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, data, config)
+                train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, fixed_z, data, config)
                 if is_sampled(state.epoch, config):
                     save_samples(session, shown, fixed_z, state.epoch)
                 if watch is not None and watch.is_due(state.epoch):
@@ -288,12 +289,13 @@ def train_epoch(
     g_optimizer: Adam,
     d_optimizer: Adam,
     shown: Generator,
+    fixed_z: Tensor,
     data: ImageSet,
     config: GANConfig,
 ) -> None:
     """Train on all images once, or on what is left of them in this epoch after a resume.
 
-    `shown` is the generator, or its moving average, which follows it.
+    `shown` is the generator, or its moving average, which follows it; `fixed_z` is the noise of its grids.
     """
     state = session.state
     history, noise = state.tensors["history"], state.generators["noise"]
@@ -303,6 +305,7 @@ def train_epoch(
         labels = one_hot(data.labels, generator.num_classes).to(history.device)
     order = permutation(len(pixels), stream(config.seed, f"order/{state.epoch}"), history.device)
     batches = order.split(config.batch_size)[: count_batches(len(pixels), config.batch_size, config.packing)]
+    sampled_updates = early_updates(config, len(batches))
     for batch in batches[state.batch :]:
         indices = batch[: len(batch) // config.packing * config.packing]
         real = from_pixels(pixels[indices])
@@ -324,6 +327,9 @@ def train_epoch(
         if shown is not generator and state.step % (AVERAGE_EVERY * config.discriminator_steps) == 0:
             decay = average_decay(config, state.step // config.discriminator_steps)
             update_average(shown, generator, decay**AVERAGE_EVERY)
+        if state.step in sampled_updates:
+            check_losses(session)
+            save_samples(session, shown, fixed_z, state.epoch, state.step)
         if state.step % len(history) == 0:
             check_losses(session)
             point = dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True))
@@ -387,9 +393,19 @@ def is_sampled(epoch: int, config: GANConfig) -> bool:
     return epoch % config.sample_every == 0 or epoch in (config.epochs // 2, config.epochs)
 
 
-def save_samples(session: Session, generator: Generator, z: Tensor, epoch: int) -> None:
-    """Generate the grid of the noise z, save it as samples/epoch-NNNN.png and show it in TensorBoard."""
+def early_updates(config: GANConfig, batches: int) -> frozenset[int]:
+    """Return the updates 10, 20, 50, 100, 200 ... before the first sampled epoch; a grid is saved after each.
+
+    Training changes the images fastest at first: the grids of whole epochs alone would show noise, then digits.
+    """
+    first_epoch = next(epoch for epoch in range(1, config.epochs + 1) if is_sampled(epoch, config))
+    updates = (factor * 10**power for power in range(1, 18) for factor in (1, 2, 5))
+    return frozenset(update for update in updates if update < first_epoch * batches)
+
+
+def save_samples(session: Session, generator: Generator, z: Tensor, epoch: int, update: int | None = None) -> None:
+    """Generate the grid of the latents z, save it, see `grid_path`, and show it in TensorBoard."""
     session.folder.check_present()
     images = draw(generator, z).cpu()
-    save_grid(images, session.folder.samples / f"epoch-{epoch:04d}.png")
+    save_grid(images, grid_path(session.folder.samples, epoch, update))
     session.log_image("samples", tile(images))

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from reviver.errors import RunFolderError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.report.content import write_report
-from reviver.report.evidence import GANEvidence, LSTMEvidence, gather_gan, gather_lstm
-from reviver.report.pictures import save_pictures
-from reviver.report.render import save_html, save_pdf
+from reviver.report.collect import collect, printable
+from reviver.report.compile import compile_report
+from reviver.report.figures import save_figures
+from reviver.report.results import GANResults, LSTMResults, read_gan, read_lstm
+from reviver.runs.files import write_json
 from reviver.runs.folder import RunFolder
 
 logger = logging.getLogger("reviver")
@@ -24,16 +25,17 @@ Train = Callable[..., RunFolder]
 
 
 class ReportFiles(NamedTuple):
-    """Where the report is."""
+    """Where the report is: the page, the document, and the results that both are made from."""
 
     html: Path
     pdf: Path
+    json: Path
 
 
 def make_report(
     out: str | Path, *, full: bool = False, seed: int = 0, device: str = "auto", progress: bool = False
 ) -> ReportFiles:
-    """Train both networks into `out`/runs, unless finished runs are there, and write `out`/report.html and .pdf.
+    """Train both networks into `out`/runs, unless finished runs are there, and write `out`/report.html, .pdf and .json.
 
     Args:
         out: folder of the report.
@@ -91,7 +93,7 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
 
 
 def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str | Path) -> ReportFiles:
-    """Write `out`/figures, `out`/report.html and `out`/report.pdf from finished runs.
+    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs.
 
     Args:
         out: folder of the report.
@@ -100,22 +102,20 @@ def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str 
 
     Raises:
         RunFolderError: if a run is missing, unfinished or damaged, or the report cannot be written.
-        DataError: if pictures of the GAN's run are missing or damaged.
+        DataError: if grids of the GAN's run are missing or damaged.
     """
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
-    lstm, gan = gather_lstm([Path(path) for path in lstm_runs]), gather_gan(Path(gan_run))
+    lstm, gan = read_lstm([Path(path) for path in lstm_runs]), read_gan(Path(gan_run))
     return write_files(Path(out), lstm, gan)
 
 
-def write_files(out: Path, lstm: LSTMEvidence, gan: GANEvidence) -> ReportFiles:
-    """Write the figures and both files of the report into `out`."""
+def write_files(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
+    """Write the figures and all files of the report into `out`."""
+    files = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json")
     figures = out / "figures"
     logger.info("drawing the figures into %s", figures)
-    save_pictures(figures, lstm, gan)
-    report = write_report(lstm, gan)
-    result = ReportFiles(out / "report.html", out / "report.pdf")
-    logger.info("writing %s", result.html)
-    save_html(report, figures, result.html)
-    logger.info("writing %s", result.pdf)
-    save_pdf(report, figures, result.pdf)
-    return result
+    save_figures(figures, lstm, gan)
+    logger.info("writing %s, report.html and report.pdf", files.json)
+    write_json(files.json, printable(collect(lstm, gan).model_dump(mode="json")))
+    compile_report(files.json, figures, files.html, files.pdf)
+    return files

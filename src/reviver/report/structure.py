@@ -4,10 +4,10 @@ Shapes: T length of a palindrome, I input size, H hidden size, C classes, Z late
 """
 
 import itertools
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import log2
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -18,86 +18,66 @@ from torch import nn
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, styled
 from reviver.gan.networks import Discriminator, Generator
 from reviver.lstm.network import LSTMClassifier
+from reviver.report.records import Layer
 
 WIDTH = 6.3
 INK = "#222222"
 WEIGHTS_FILL, MEMORY_FILL, PLAIN_FILL = "#dcebf5", "#fbe6d4", "#f2f2f2"
 SMALL, MEDIUM, LARGE = 8.0, 9.0, 11.0
-MOST_STEPS = 6
+MAX_STEPS = 6
 """More steps than this are not all drawn."""
 
+BOX: Any = {"boxstyle": "round,pad=0,rounding_size=0.06", "edgecolor": INK, "linewidth": 0.9, "zorder": 3}
+ARROW: Any = {"mutation_scale": 8, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.1, "capstyle": "round", "zorder": 2}
+
 Point = tuple[float, float]
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    with styled(), mpl.rc_context({"mathtext.fontset": "stix", "font.family": "sans-serif"}):
+        yield
 
 
 class Canvas:
     """Axes on which one unit is one inch, with the few shapes that the drawings are made of."""
 
     def __init__(self, height: float) -> None:
-        with _drawing():
-            self.figure = Figure(figsize=(WIDTH, height))
-            self.figure.set_layout_engine("none")
-            self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
-            self.axes.set(xlim=(0, WIDTH), ylim=(0, height))
-            self.axes.set_axis_off()
+        self.figure = Figure(figsize=(WIDTH, height))
+        self.figure.set_layout_engine("none")
+        self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set(xlim=(0, WIDTH), ylim=(0, height))
+        self.axes.set_axis_off()
 
     def text(
         self, x: float, y: float, text: str, size: float = SMALL, *, align: str = "center", color: str = INK
     ) -> None:
-        """Write `text` at (x, y)."""
-        with _drawing():
-            self.axes.text(x, y, text, fontsize=size, ha=align, va="center", color=color, linespacing=1.35)
+        """Write `text` with its middle at the height y."""
+        self.axes.text(x, y, text, fontsize=size, ha=align, va="center", color=color, linespacing=1.35, zorder=5)
 
-    def box(self, center: Point, width: float, height: float, fill: str, *, edge: str = INK) -> None:
+    def label(self, x: float, y: float, text: str, size: float = MEDIUM) -> None:
+        """Write `text` so that texts at one height share their baseline."""
+        self.axes.text(x, y, text, fontsize=size, ha="center", va="center_baseline", color=INK, zorder=5)
+
+    def box(self, center: Point, width: float, height: float, fill: str) -> None:
         """Draw a rectangle with round corners."""
-        x, y = center
-        shape = FancyBboxPatch(
-            (x - width / 2, y - height / 2),
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=0.06",
-            facecolor=fill,
-            edgecolor=edge,
-            linewidth=0.9,
-            zorder=3,
-        )
-        self.axes.add_patch(shape)
+        corner = (center[0] - width / 2, center[1] - height / 2)
+        self.axes.add_patch(FancyBboxPatch(corner, width, height, facecolor=fill, **BOX))
 
-    def operation(self, center: Point, sign: str, fill: str = "white") -> None:
+    def circle(self, center: Point, text: str, radius: float = 0.12, fill: str = "white") -> None:
         """Draw a circle with a sign in it."""
-        self.axes.add_patch(Circle(center, 0.12, facecolor=fill, edgecolor=INK, linewidth=0.9, zorder=3))
-        with _drawing():
-            self.axes.text(*center, sign, fontsize=LARGE, ha="center", va="center_baseline", color=INK, zorder=4)
+        self.axes.add_patch(Circle(center, radius, facecolor=fill, edgecolor=INK, linewidth=0.9, zorder=3))
+        self.text(*center, text, LARGE)
 
     def line(self, *corners: Point, arrow: bool = True, color: str = INK, dashed: bool = False) -> None:
         """Draw a line along `corners`, with an arrow at its end."""
-        style = (0, (3, 2)) if dashed else "solid"
         for start, end in itertools.pairwise(corners):
-            is_last = end == corners[-1]
-            patch = FancyArrowPatch(
-                start,
-                end,
-                arrowstyle="-|>" if arrow and is_last else "-",
-                mutation_scale=8,
-                shrinkA=0,
-                shrinkB=0,
-                linewidth=1.1,
-                linestyle=style,
-                color=color,
-                capstyle="round",
-                zorder=2,
-            )
-            self.axes.add_patch(patch)
-
-    def label(self, x: float, y: float, text: str, size: float = MEDIUM, color: str = INK) -> None:
-        """Write on top of boxes."""
-        with _drawing():
-            self.axes.text(x, y, text, fontsize=size, ha="center", va="center_baseline", color=color, zorder=5)
+            head = "-|>" if arrow and end == corners[-1] else "-"
+            dashes = (0, (3, 2)) if dashed else "solid"
+            self.axes.add_patch(FancyArrowPatch(start, end, arrowstyle=head, linestyle=dashes, color=color, **ARROW))
 
 
-def _drawing() -> AbstractContextManager[None]:
-    return mpl.rc_context({"mathtext.fontset": "stix", "font.family": "sans-serif"})
-
-
+@_drawing()
 def lstm_cell(network: LSTMClassifier) -> Figure:
     """One step of the LSTM: the gates f, i, g, o, the cell state c, the hidden state h and its dropout mask m."""
     hidden, inputs = network.lstm.hidden_size, network.lstm.input_size
@@ -105,8 +85,7 @@ def lstm_cell(network: LSTMClassifier) -> Figure:
     forget, write, candidate, output = 1.2, 2.2, 3.2, 4.2
     meeting, out, mask, end = 2.7, 4.85, 5.4, 5.82
     gate_height, radius = 0.66, 0.12
-    with styled():
-        canvas = Canvas(3.05)
+    canvas = Canvas(3.05)
 
     canvas.line((0.5, cell_y), (forget - radius, cell_y), color=VALIDATION_COLOR)
     canvas.line((forget + radius, cell_y), (meeting - radius, cell_y), color=VALIDATION_COLOR)
@@ -164,16 +143,16 @@ def lstm_cell(network: LSTMClassifier) -> Figure:
         ((out, product_y), "×"),
         ((mask, product_y), "×"),
     ):
-        canvas.operation(center, sign)
+        canvas.circle(center, sign)
     return canvas.figure
 
 
+@_drawing()
 def unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     """The classifier over the T - 1 steps of the palindrome `digits` [T], whose last digit is the class."""
     steps = len(digits) - 1
-    shown = list(range(steps)) if steps <= MOST_STEPS else [0, 1, 2, -1, steps - 1]  # -1 stands for those left out
-    with styled():
-        canvas = Canvas(2.0)
+    shown = list(range(steps)) if steps <= MAX_STEPS else [0, 1, 2, -1, steps - 1]  # -1 stands for those left out
+    canvas = Canvas(2.0)
     y, height, top, low = 1.12, 0.62, 1.29, 0.97
     left, right = 0.98, 4.02
     gap = (right - left) / max(len(shown) - 1, 1)
@@ -192,8 +171,7 @@ def unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
         canvas.box((x, y), width, height, WEIGHTS_FILL)
         canvas.label(x, y, "LSTM", SMALL)
         canvas.line((x, 0.6), (x, y - height / 2))
-        canvas.axes.add_patch(Circle((x, 0.45), 0.15, facecolor="white", edgecolor=INK, linewidth=0.9, zorder=3))
-        canvas.label(x, 0.445, str(digits[step]), LARGE)
+        canvas.circle((x, 0.45), str(digits[step]), 0.15)
         canvas.text(x, 0.16, f"$x_{{{step + 1}}}$", MEDIUM)
     name = str(steps)
     canvas.line((previous, low), (4.78, low), color=TRAIN_COLOR, dashed=True)
@@ -203,10 +181,9 @@ def unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     canvas.label(5.05, low + 0.1, "linear", SMALL)
     canvas.label(5.05, low - 0.1, "$W_{out}$ $b_{out}$", SMALL)
     canvas.line((5.32, low), (5.62, low))
-    canvas.text(5.94, low, f"{classes} scores,\none a digit", SMALL)
+    canvas.text(5.94, low, f"{classes} logits,\none a digit", SMALL)
     canvas.text(5.05, 0.56, f"{features} → {classes}", SMALL)
-    canvas.axes.add_patch(Circle((5.94, 1.62), 0.15, facecolor=MEMORY_FILL, edgecolor=INK, linewidth=0.9, zorder=3))
-    canvas.label(5.94, 1.615, str(digits[-1]), LARGE)
+    canvas.circle((5.94, 1.62), str(digits[-1]), 0.15, MEMORY_FILL)
     canvas.text(5.74, 1.62, f"class $x_{{{steps + 1}}}$", MEDIUM, align="right")
     canvas.line((5.94, 1.17), (5.94, 1.47), arrow=False, color=CHANCE_COLOR, dashed=True)
     canvas.text(5.88, 1.34, "cross-entropy", SMALL, align="right", color=CHANCE_COLOR)
@@ -217,48 +194,32 @@ def unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     return canvas.figure
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A linear layer with what follows it up to the next."""
-
-    inputs: int
-    outputs: int
-    followers: tuple[str, ...]
-
-
 def read_layers(network: Generator | Discriminator) -> list[Layer]:
     """Read the layers of a network of the GAN from its modules, the discriminator's final sigmoid included."""
-    layers: list[Layer] = []
+    layers: list[tuple[nn.Linear, list[str]]] = []
     for module in network.layers:
         if isinstance(module, nn.Linear):
-            layers.append(Layer(module.in_features, module.out_features, ()))
+            layers.append((module, []))
             continue
-        last = layers[-1]
-        layers[-1] = Layer(last.inputs, last.outputs, (*last.followers, describe_follower(module)))
+        slope = f" {module.negative_slope:g}" if isinstance(module, nn.LeakyReLU) else ""
+        layers[-1][1].append(type(module).__name__.removesuffix("1d") + slope)
     if isinstance(network, Discriminator):
-        last = layers[-1]
-        layers[-1] = Layer(last.inputs, last.outputs, (*last.followers, "Sigmoid"))
-    return layers
+        layers[-1][1].append("Sigmoid")
+    return [
+        Layer(inputs=linear.in_features, outputs=linear.out_features, followers=tuple(followers))
+        for linear, followers in layers
+    ]
 
 
-def describe_follower(module: nn.Module) -> str:
-    """Name what follows a linear layer."""
-    if isinstance(module, nn.LeakyReLU):
-        return f"LeakyReLU {module.negative_slope:g}"
-    if isinstance(module, nn.BatchNorm1d):
-        return "BatchNorm"
-    return type(module).__name__
-
-
+@_drawing()
 def gan_networks(generator: Generator, discriminator: Discriminator) -> Figure:
     """Both networks as rows of layers; the height of a layer grows with the logarithm of its width."""
-    with styled():
-        canvas = Canvas(3.8)
+    canvas = Canvas(3.95)
     image = f"image\n{' × '.join(map(str, generator.image_shape))}"
     noise, probability = f"noise\n$z$\n{generator.latent_size}", "probability\nof being real"
     ours, theirs = read_layers(generator), read_layers(discriminator)
     widest = max(layer.outputs for layer in ours + theirs)
-    _layer_row(canvas, 2.87, "Generator $G$", noise, ours, image, widest)
+    _layer_row(canvas, 3.02, "Generator $G$", noise, ours, image, widest)
     _layer_row(canvas, 0.95, "Discriminator $D$", image, theirs, probability, widest)
     return canvas.figure
 
@@ -277,7 +238,7 @@ def _layer_row(
         height = max(0.3, 1.2 * (log2(layer.outputs) - 4) / (log2(widest) - 4))
         canvas.line((previous, y), (x - width / 2, y))
         canvas.box((x, y), width, height, WEIGHTS_FILL)
-        canvas.label(x, y, str(layer.outputs), MEDIUM)
+        canvas.label(x, y, str(layer.outputs))
         followers = "\n".join(layer.followers)
         canvas.axes.text(
             x, y - 0.64, f"Linear\n{followers}", fontsize=SMALL, ha="center", va="top", color=INK, linespacing=1.3

@@ -1,10 +1,10 @@
 """What the report knows: read from the run folders, measured on their networks, nothing else.
 
-Shapes: N images.
+Shapes: N images, C channels, H height, W width.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reviver.errors import DataError, RunFolderError
 from reviver.gan.classifier import DigitClassifier
-from reviver.gan.grids import find_grids
+from reviver.gan.grids import Grid, find_grids, read_images
 from reviver.gan.images import from_pixels, load_mnist
 from reviver.gan.latent import CONFIDENCE, choose_distant, interpolate
 from reviver.gan.output import Walk, draw_interpolation
@@ -25,23 +25,23 @@ from reviver.loading import GANRun, LSTMRun, load_gan, load_lstm
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import Score, score
-from reviver.report.numbers import Spread
+from reviver.report.records import Recognition, Recognitions, Spread
 from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
 
-NUM_JUDGED = 1000
-"""Images that the classifier looks at, generated and real."""
+NUM_RECOGNISED = 1000
+"""Images, generated and real, that the digit classifier is asked about."""
 INTERPOLATION_STEPS = 7
 
 Metrics = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class LSTMEvidence:
+class LSTMResults:
     """Runs of one configuration with several seeds.
 
     Attributes:
-        train_sizes, validation_sizes: sequences in each part; the same for all seeds.
+        train_size, validation_size: sequences in each part; the same for all seeds.
         undropped: scores of the final networks on their training sequences with dropout off, by seed.
         example: the digits of one palindrome of the validation part.
     """
@@ -57,105 +57,60 @@ class LSTMEvidence:
     def network(self) -> LSTMClassifier:
         """The network of the first seed."""
         network = self.runs[0].network
-        assert isinstance(network, LSTMClassifier), "gather_lstm takes no others"
+        assert isinstance(network, LSTMClassifier), "read_lstm takes no others"
         return network
 
     def final(self, name: str) -> Spread:
-        """The last value of a metric, of each seed."""
-        return Spread(tuple(metrics[-1][name] for metrics in self.metrics))
+        """Return the last value of a metric of each seed."""
+        return Spread.of([metrics[-1][name] for metrics in self.metrics])
 
     def best(self, name: str) -> Spread:
-        """The highest value of a metric, of each seed."""
-        return Spread(tuple(max(point[name] for point in metrics) for metrics in self.metrics))
+        """Return the highest value of a metric of each seed."""
+        return Spread.of([max(point[name] for point in metrics) for metrics in self.metrics])
 
     def first_at(self, name: str, threshold: float) -> list[int | None]:
-        """The first epoch at which a metric is at least `threshold`, of each seed; None if there is none."""
+        """Return the first epoch at which a metric is at least `threshold`, of each seed; None if there is none."""
         return [
             next((point["epoch"] for point in metrics if point[name] >= threshold), None) for metrics in self.metrics
         ]
 
     def above_from(self, name: str, threshold: float) -> list[int | None]:
-        """The epoch from which on a metric stays above `threshold`, of each seed; None if it does not at the end."""
+        """Return the epoch from which on a metric stays above `threshold`, of each seed; None if it does not at the end."""
         starts: list[int | None] = []
         for metrics in self.metrics:
             last_below = max((point["epoch"] for point in metrics if point[name] <= threshold), default=0)
             starts.append(last_below + 1 if last_below < metrics[-1]["epoch"] else None)
         return starts
 
-    def share_after(self, epoch: float, name: str, threshold: float) -> Spread | None:
-        """The share of the epochs after `epoch` at which a metric is at least `threshold`; None without such epochs."""
+    def fraction_after(self, epoch: float, name: str, threshold: float) -> Spread | None:
+        """Return the fraction of the epochs after `epoch` with a metric of at least `threshold`; None without such epochs."""
         later = [[point[name] for point in metrics if point["epoch"] > epoch] for metrics in self.metrics]
         if not all(later):
             return None
-        return Spread(tuple(sum(value >= threshold for value in values) / len(values) for values in later))
+        return Spread.of([sum(value >= threshold for value in values) / len(values) for values in later])
 
 
 @dataclass(frozen=True)
-class Recognition:
-    """What the digit classifier says of N images.
-
-    Attributes:
-        size: N.
-        counts: images of each digit that it is confident of, [10].
-    """
-
-    size: int
-    counts: tuple[int, ...]
-
-    @property
-    def share(self) -> float:
-        """The fraction of images that it is confident of."""
-        return sum(self.counts) / self.size
-
-    @property
-    def error(self) -> float:
-        """Standard error of that fraction, from the number of images alone."""
-        return float((self.share * (1 - self.share) / self.size) ** 0.5)
-
-    @property
-    def balanced(self) -> float:
-        """The same with at most N / 10 images counted for each digit: a generator that repeats one image gets 0.1."""
-        most = self.size / len(self.counts)
-        return sum(min(count, most) for count in self.counts) / self.size
-
-    @property
-    def digits(self) -> int:
-        """How many of the ten digits appear."""
-        return sum(count > 0 for count in self.counts)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The classifier on the generator before and after training, and on real images as the ceiling."""
-
-    before: Recognition
-    after: Recognition
-    real: Recognition
-    real_accuracy: float
-    """The fraction of the real images whose label it names, at any confidence."""
-
-
-@dataclass(frozen=True)
-class GANEvidence:
+class GANResults:
     """One run of the GAN.
 
     Attributes:
-        grids: (epoch, file) of the grids at the start, in the middle and at the end.
-        judgement: None if the run did not learn digits.
+        grids: those at the start, in the middle and at the end.
+        recognition: None if the run did not learn digits.
         scores: points of scores taken while training; none if they were not.
         collapses: what was wrong with the run at each of them, if anything.
     """
 
     run: GANRun
     metrics: Metrics
-    grids: tuple[tuple[int, Path], ...]
+    grids: tuple[Grid, Grid, Grid]
     walk: Walk
-    judgement: Judgement | None
+    recognition: Recognitions | None
     scores: Metrics
     collapses: list[str | None]
 
 
-def gather_lstm(paths: Sequence[Path]) -> LSTMEvidence:
+def read_lstm(paths: Sequence[Path]) -> LSTMResults:
     """Read finished runs that differ in their seed only.
 
     Raises:
@@ -179,7 +134,7 @@ def gather_lstm(paths: Sequence[Path]) -> LSTMEvidence:
                 )
     data = PalindromeTask(first).split
     undropped = tuple(score(run.network, PalindromeTask(run.config).split.train, "class") for run in runs)
-    return LSTMEvidence(
+    return LSTMResults(
         runs,
         tuple(_read_metrics(run.folder) for run in runs),
         len(data.train),
@@ -189,20 +144,20 @@ def gather_lstm(paths: Sequence[Path]) -> LSTMEvidence:
     )
 
 
-def gather_gan(path: Path) -> GANEvidence:
-    """Read a finished run and judge what its generator draws.
+def read_gan(path: Path) -> GANResults:
+    """Read a finished run, and recognise the digits that its generator gives.
 
     Raises:
         RunFolderError: if the run is missing, unfinished or damaged.
-        DataError: if a grid of samples is missing.
+        DataError: if a grid of samples is missing or damaged.
     """
     run = load_gan(_open_finished(path, "gan"), device="cpu")
-    return GANEvidence(
+    return GANResults(
         run,
         _read_metrics(run.folder),
-        _find_grids(run),
-        _draw_walk(run),
-        _judge(run) if run.is_digits else None,
+        _choose_grids(run),
+        _interpolate(run),
+        _recognise(run) if run.is_digits else None,
         run.scores,
         find_collapses(run.scores),
     )
@@ -224,17 +179,31 @@ def _read_metrics(folder: RunFolder) -> Metrics:
     return metrics
 
 
-def _find_grids(run: GANRun) -> tuple[tuple[int, Path], ...]:
+def _choose_grids(run: GANRun) -> tuple[Grid, Grid, Grid]:
+    """Choose the first grid, the last, and the one that is most nearly halfway between them.
+
+    Of digits that is halfway in what the classifier recognises, digits balanced; of other images, the grid whose pixels
+    are as far from the first as from the last. The middle of training may look like its end: images change fastest at
+    first.
+    """
     grids = find_grids(run.folder.samples)
     if not grids:
-        raise DataError(f"{run.folder.samples}: holds no grid of samples; train again to draw them")
-    wanted = (0, run.config.epochs // 2, run.config.epochs)
-    nearest = [min(grids, key=lambda epoch: (abs(epoch - target), epoch)) for target in wanted]
-    return tuple((epoch, grids[epoch]) for epoch in nearest)
+        raise DataError(f"{run.folder.samples}: holds no grid of samples; train again to save them")
+    images = [read_images(grid.path, run.generator.image_shape) for grid in grids]
+    if run.is_digits:
+        classifier = DigitClassifier.pinned()
+        progress = [_count_digits(classifier.probabilities(one)).balanced for one in images]
+        halfway = (progress[0] + progress[-1]) / 2
+        distances = [abs(one - halfway) for one in progress]
+    else:
+        ways = [((one - images[0]).abs().mean(), (one - images[-1]).abs().mean()) for one in images]
+        distances = [abs(float(from_first - from_last)) for from_first, from_last in ways]
+    between = range(1, len(grids) - 1) or range(len(grids))
+    return grids[0], grids[min(between, key=distances.__getitem__)], grids[-1]
 
 
-def _draw_walk(run: GANRun) -> Walk:
-    """Walk between two different digits, or if no two are recognised between two images that differ much."""
+def _interpolate(run: GANRun) -> Walk:
+    """Interpolate between two different digits, or if no two are recognised between two images that differ much."""
     try:
         return draw_interpolation(run, None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
     except DataError:
@@ -243,34 +212,26 @@ def _draw_walk(run: GANRun) -> Walk:
         return Walk(latents, draw(run.generator, latents), None, None)
 
 
-def _judge(run: GANRun) -> Judgement:
+def _recognise(run: GANRun) -> Recognitions:
     classifier = DigitClassifier.pinned()
     untrained, _ = build_networks(run.config, (1, 28, 28))
-    before, _ = draw_samples(untrained, NUM_JUDGED, run.config.seed)
-    after, _ = draw_samples(run.generator, NUM_JUDGED, run.config.seed)
+    before, _ = draw_samples(untrained, NUM_RECOGNISED, run.config.seed)
+    after, _ = draw_samples(run.generator, NUM_RECOGNISED, run.config.seed)
     test = load_mnist("test")
     assert test.labels is not None
-    chosen = torch.randperm(len(test.images), generator=stream(run.config.seed, "judged"))[:NUM_JUDGED]
-    real_probabilities = classifier.probabilities(from_pixels(test.images[chosen]))
-    return Judgement(
-        _recognise(classifier.probabilities(before)),
-        _recognise(classifier.probabilities(after)),
-        _recognise(real_probabilities),
-        float((real_probabilities.argmax(1) == test.labels[chosen]).float().mean()),
+    chosen = torch.randperm(len(test.images), generator=stream(run.config.seed, "judged"))[:NUM_RECOGNISED]
+    real = classifier.probabilities(from_pixels(test.images[chosen]))
+    return Recognitions(
+        confidence=CONFIDENCE,
+        before=_count_digits(classifier.probabilities(before)),
+        after=_count_digits(classifier.probabilities(after)),
+        real=_count_digits(real),
+        real_accuracy=float((real.argmax(1) == test.labels[chosen]).float().mean()),
     )
 
 
-def _recognise(probabilities: Tensor) -> Recognition:
-    """Count the digits in probabilities [N, 10]."""
+def _count_digits(probabilities: Tensor) -> Recognition:
+    """Count the digits that probabilities [N, 10] are confident of."""
     confidences, digits = probabilities.max(1)
     counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10)
-    return Recognition(len(probabilities), tuple(counts.tolist()))
-
-
-def hardware_of(record: Mapping[str, Any]) -> str:
-    """One line on what a run was computed on."""
-    machine = record.get("hardware", {})
-    return (
-        f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('threads')} threads, "
-        f"{machine.get('memory_gb')} GB, device {machine.get('device')}, {machine.get('system')}"
-    )
+    return Recognition.of(len(probabilities), counts.tolist())
