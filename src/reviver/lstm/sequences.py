@@ -18,7 +18,7 @@ from reviver.config import check_number
 from reviver.errors import DataError
 from reviver.runs.randomness import stream
 from reviver.untrusted import shown
-from reviver.validation import Record
+from reviver.validation import JSON_LIST, Record
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,200}")
 SHOWN = 3
@@ -148,9 +148,9 @@ def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:
 class Standardisation(Record):
     """x' = (x - mean) / scale for each channel, so that the training data has mean 0 and standard deviation 1."""
 
-    mean: Annotated[tuple[float, ...], Field(min_length=1, strict=False)]
+    mean: Annotated[tuple[float, ...], JSON_LIST, Field(min_length=1)]
     """[I]."""
-    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)]
+    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], JSON_LIST]
     """[I], above 0; 1 for a channel that never changes."""
 
     @model_validator(mode="after")

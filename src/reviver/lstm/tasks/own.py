@@ -21,7 +21,7 @@ from reviver.lstm.sequence_files import read_sequences
 from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
 from reviver.lstm.tasks.task import Target
 from reviver.untrusted import open_file
-from reviver.validation import Record, find_problem
+from reviver.validation import JSON_LIST, Record, find_problem
 
 
 class Examples:
@@ -64,8 +64,8 @@ class Facts(Record):
     sequences: Annotated[int, Field(ge=1)]
     longest: Annotated[int, Field(ge=1)]
     """Steps of the longest sequence."""
-    classes: Annotated[tuple[str, ...], Field(min_length=2, strict=False)]
-    shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False)]
+    classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
     """The part of the training sequences that each class has."""
     standardisation: Standardisation
     """Fitted on the training part."""
