@@ -216,99 +216,23 @@ def _gradients(
 
 # The operator as torch sees it --------------------------------------------------------------------------------------
 
-
-@torch.library.custom_op("reviver::lstm_forward", mutates_args=())
-def lstm_forward(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See `_forward`."""
-    return _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, keep, precision)
+lstm_forward = torch.library.custom_op("reviver::lstm_forward", _forward, mutates_args=())
+lstm_backward = torch.library.custom_op("reviver::lstm_backward", _gradients, mutates_args=())
 
 
 @lstm_forward.register_fake
-def _(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    T, B, _ = x.shape
-    H = h.shape[1]
-    return x.new_empty(T, B, H), h.new_empty(B, H), c.new_empty(B, H), *_kept(x, h, keep)
-
-
-@torch.library.custom_op("reviver::lstm_backward", mutates_args=())
-def lstm_backward(
-    grad_output: Tensor | None,
-    grad_h: Tensor | None,
-    grad_c: Tensor | None,
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    output: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-    needs_x: bool,
-    needs_state: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See `_gradients`."""
-    return _gradients(
-        *(grad_output, grad_h, grad_c, x, h, c, weights, lengths, seed, output, gates, cells),
-        *(dropout, kind, reverse, keep, precision, needs_x, needs_state),
-    )
+def _(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    *_, keep, _ = rest
+    return x.new_empty(*x.shape[:2], h.shape[1]), h.new_empty(h.shape), c.new_empty(c.shape), *_kept(x, h, keep)
 
 
 @lstm_backward.register_fake
-def _(
-    grad_output: Tensor | None,
-    grad_h: Tensor | None,
-    grad_c: Tensor | None,
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    output: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-    needs_x: bool,
-    needs_state: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    _, B, I = x.shape  # noqa: E741
-    H = h.shape[1]
+def _(grad_output: Any, grad_h: Any, grad_c: Any, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    *_, needs_x, _ = rest
+    H, I = h.shape[1], x.shape[2]  # noqa: E741
     grad_x = x.new_empty(x.shape if needs_x else (0,))
-    return grad_x, h.new_empty(B, H), c.new_empty(B, H), x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_empty(4, H)
+    weights = x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_empty(4, H)
+    return grad_x, h.new_empty(h.shape), c.new_empty(c.shape), *weights
 
 
 def _save(
