@@ -4,7 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self, cast, overload
+from typing import NamedTuple, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from reviver.lstm import operator
 from reviver.lstm.choices import DROPOUT_KINDS, DropoutKind
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.precision import rounded_linear
+
+Batch = TypeVar("Batch", Tensor, PackedSequence)
 
 
 class LSTMState(NamedTuple):
@@ -86,19 +88,14 @@ class LSTMLayer(nn.Module):
         self.precision = precision
         self.checkpoint_steps = checkpoint_steps
 
-        def input_weights() -> nn.Parameter:
-            return nn.Parameter(torch.empty(hidden_size, input_size, device=device, dtype=dtype))
+        def empty(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
-        def recurrent_weights() -> nn.Parameter:
-            return nn.Parameter(torch.empty(hidden_size, hidden_size, device=device, dtype=dtype))
-
-        def bias() -> nn.Parameter:
-            return nn.Parameter(torch.empty(hidden_size, device=device, dtype=dtype))
-
-        self.W_i, self.U_i, self.b_i = input_weights(), recurrent_weights(), bias()
-        self.W_f, self.U_f, self.b_f = input_weights(), recurrent_weights(), bias()
-        self.W_c, self.U_c, self.b_c = input_weights(), recurrent_weights(), bias()
-        self.W_o, self.U_o, self.b_o = input_weights(), recurrent_weights(), bias()
+        I, H = input_size, hidden_size  # noqa: E741
+        self.W_i, self.U_i, self.b_i = empty(H, I), empty(H, H), empty(H)
+        self.W_f, self.U_f, self.b_f = empty(H, I), empty(H, H), empty(H)
+        self.W_c, self.U_c, self.b_c = empty(H, I), empty(H, H), empty(H)
+        self.W_o, self.U_o, self.b_o = empty(H, I), empty(H, H), empty(H)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -165,7 +162,15 @@ class LSTMLayer(nn.Module):
         seed = self._draw_seed(generator)  # [] or None
         weights = self._weights()
         if operator.applies(x, h, c, *weights):
-            return self._native(x, h, c, weights, lengths, seed, reverse=reverse)
+            return operator.lstm(
+                *(x, h, c, weights, lengths),
+                reverse=reverse,
+                dropout=self.hidden_dropout,
+                kind=self._kind(seed),
+                seed=None if seed is None else seed.cpu(),
+                checkpoint_steps=self.checkpoint_steps,
+                precision=self.precision,
+            )
 
         masks = self._masks(x, seed)  # [T, B, H] or None
         steps = range(len(x))
@@ -204,32 +209,11 @@ class LSTMLayer(nn.Module):
             return x.new_full((1, 1, 1), 1.0 - self.hidden_dropout).expand(steps, batch, self.hidden_size)
         return None
 
-    def _native(
-        self,
-        x: Tensor,
-        h: Tensor,
-        c: Tensor,
-        weights: list[Tensor],
-        lengths: Tensor | None,
-        seed: Tensor | None,
-        *,
-        reverse: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what `forward` does, by the native operator."""
+    def _kind(self, seed: Tensor | None) -> str:
+        """Return what happens to the hidden state, as `operator.KINDS` has it."""
         if seed is not None:
-            seed = seed.cpu()
-            kind: str = self.hidden_dropout_kind
-        else:
-            kind = "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
-        return operator.lstm(
-            *(x, h, c, weights, lengths),
-            reverse=reverse,
-            dropout=self.hidden_dropout,
-            kind=kind,
-            seed=seed,
-            checkpoint_steps=self.checkpoint_steps,
-            precision=self.precision,
-        )
+            return self.hidden_dropout_kind
+        return "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
 
     def extra_repr(self) -> str:
         """What `print` shows."""
@@ -329,33 +313,14 @@ class LSTM(nn.Module):
         for layer in self._lstm_layers():
             layer.reset_parameters(generator)
 
-    @overload
     def forward(
         self,
-        x: Tensor,
+        x: Batch,
         state: LSTMState | tuple[Tensor, Tensor] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         *,
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, LSTMState]: ...
-
-    @overload
-    def forward(
-        self,
-        x: PackedSequence,
-        state: LSTMState | tuple[Tensor, Tensor] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> tuple[PackedSequence, LSTMState]: ...
-
-    def forward(
-        self,
-        x: Tensor | PackedSequence,
-        state: LSTMState | tuple[Tensor, Tensor] | None = None,
-        lengths: Tensor | Sequence[int] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor | PackedSequence, LSTMState]:
+    ) -> tuple[Batch, LSTMState]:
         """Run over a batch of sequences, or over one.
 
         Args:

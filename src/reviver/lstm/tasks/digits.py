@@ -3,7 +3,7 @@
 Shapes: N images, T steps, I pixels at a step.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length
-from reviver.lstm.tasks.task import Target
+from reviver.lstm.tasks.task import Target, each_tensor
 from reviver.mnist import Digits, read_mnist
 from reviver.runs.randomness import stream
 
@@ -51,11 +51,11 @@ class ImageSequences:
         return self.pixels[:, begin:end].float() / 255
 
     def __getitem__(self, index: Tensor | slice) -> "ImageSequences":
-        return replace(self, pixels=self.pixels[index], targets=self.targets[index])
+        return each_tensor(self, lambda tensor: tensor[index])
 
     def to(self, device: torch.device) -> "ImageSequences":
         """The same images on `device`."""
-        return ImageSequences(self.pixels.to(device), self.targets.to(device))
+        return each_tensor(self, lambda tensor: tensor.to(device))
 
 
 class DigitTask:

@@ -9,14 +9,14 @@ Shapes: N sequences, T steps, I input size, C classes.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length, shortest
-from reviver.lstm.tasks.task import CLOSE, Sequences, Target
+from reviver.lstm.tasks.task import CLOSE, Sequences, Target, each_tensor
 from reviver.runs.randomness import stream
 
 COPIED, COPY_SYMBOLS = 10, 8
@@ -68,13 +68,11 @@ class Symbols:
         return (symbols.unsqueeze(-1) == torch.arange(self.count, device=symbols.device)).float()
 
     def __getitem__(self, index: Tensor | slice) -> "Symbols":
-        lengths = None if self.lengths is None else self.lengths[index]
-        return replace(self, symbols=self.symbols[index], answers=self.answers[index], lengths=lengths)
+        return each_tensor(self, lambda tensor: tensor[index])
 
     def to(self, device: torch.device) -> "Symbols":
         """The same sequences on `device`."""
-        lengths = None if self.lengths is None else self.lengths.to(device)
-        return replace(self, symbols=self.symbols.to(device), answers=self.answers.to(device), lengths=lengths)
+        return each_tensor(self, lambda tensor: tensor.to(device))
 
 
 @dataclass(frozen=True)
@@ -112,13 +110,11 @@ class MarkedNumbers:
         return torch.stack([numbers, is_marked.float()], dim=-1)
 
     def __getitem__(self, index: Tensor | slice) -> "MarkedNumbers":
-        lengths = None if self.lengths is None else self.lengths[index]
-        return MarkedNumbers(self.numbers[index], self.marked[index], lengths)
+        return each_tensor(self, lambda tensor: tensor[index])
 
     def to(self, device: torch.device) -> "MarkedNumbers":
         """The same sequences on `device`."""
-        lengths = None if self.lengths is None else self.lengths.to(device)
-        return MarkedNumbers(self.numbers.to(device), self.marked.to(device), lengths)
+        return each_tensor(self, lambda tensor: tensor.to(device))
 
 
 def copy(lengths: Tensor, generator: torch.Generator, encoding: str = "onehot") -> Symbols:
@@ -169,18 +165,12 @@ def temporal_order(lengths: Tensor, generator: torch.Generator, encoding: str = 
     in 10 ... 20 and t_2 in 50 ... 60). Chance: 1/4. Baseline: ln 4.
     """
     size, steps = len(lengths), int(lengths.max())
-    symbols = ORDER_FIRST_DISTRACTOR + torch.randint(
-        ORDER_DISTRACTORS, (size, steps), generator=generator, dtype=torch.uint8
-    )
+    symbols = torch.randint(ORDER_DISTRACTORS, (size, steps), generator=generator, dtype=torch.uint8)
+    symbols += ORDER_FIRST_DISTRACTOR
     relevant = torch.randint(2, (size, 2), generator=generator, dtype=torch.uint8)  # 0 for X, 1 for Y
-    places = torch.stack(
-        [
-            _places(lengths // 10, lengths // 5, generator),
-            _places(lengths // 2, lengths * 3 // 5, generator),
-        ],
-        dim=1,
-    )
-    symbols.scatter_(1, places, ORDER_X + relevant)
+    first = _places(lengths // 10, lengths // 5, generator)
+    second = _places(lengths // 2, lengths * 3 // 5, generator)
+    symbols.scatter_(1, torch.stack([first, second], dim=1), ORDER_X + relevant)
     symbols[:, 0] = ORDER_START
     symbols.scatter_(1, lengths.unsqueeze(1) - 1, ORDER_END)
     symbols.masked_fill_(torch.arange(steps) >= lengths.unsqueeze(1), NOTHING)

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,18 +20,18 @@ from reviver.errors import ConfigError, DataError
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
-from reviver.lstm.tasks.task import Target
+from reviver.lstm.tasks.task import Target, each_tensor
 from reviver.untrusted import open_file
 from reviver.validation import JSON_LIST, Record, find_problem
 
 
+@dataclass(frozen=True)
 class Examples:
     """Standardised sequences x [N, T, I] with their `lengths` [N] and classes, `targets` [N]."""
 
-    def __init__(self, x: Tensor, lengths: Tensor, targets: Tensor) -> None:
-        self.x = x
-        self.lengths = lengths
-        self.targets = targets
+    x: Tensor
+    lengths: Tensor
+    targets: Tensor
 
     def __len__(self) -> int:
         return len(self.x)
@@ -52,7 +53,7 @@ class Examples:
 
     def to(self, device: torch.device) -> "Examples":
         """The same sequences on `device`."""
-        return Examples(self.x.to(device), self.lengths.to(device), self.targets.to(device))
+        return each_tensor(self, lambda tensor: tensor.to(device))
 
 
 class Facts(Record):

@@ -3,13 +3,16 @@
 Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+Data = TypeVar("Data")
 
 
 class Sequences(Protocol):
@@ -45,6 +48,12 @@ class Sequences(Protocol):
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end (T by default), [N, end - begin, I] float32; 0 beyond a sequence."""
         ...
+
+
+def each_tensor(data: Data, change: Callable[[Tensor], Tensor]) -> Data:
+    """Return a dataclass of tensors in which each has undergone `change`; what is no tensor stays."""
+    values = {name: change(value) for name, value in vars(data).items() if isinstance(value, Tensor)}
+    return replace(data, **values)  # type: ignore[type-var]
 
 
 Target = Literal["class", "class at every step", "number"]
