@@ -127,11 +127,9 @@ class Native:
 def _host_flags(compiler: str) -> list[str]:
     """The flags that this compiler takes out of those that we would like: the host's instructions, OpenMP."""
     flags = [flag for flag in ("-march=native", "-fopenmp") if _accepts(compiler, flag)]
-    return (
-        flags
-        if "-march=native" in flags
-        else [*flags, *(["-mcpu=native"] if _accepts(compiler, "-mcpu=native") else [])]
-    )
+    if "-march=native" not in flags and _accepts(compiler, "-mcpu=native"):
+        flags.append("-mcpu=native")
+    return flags
 
 
 def _accepts(compiler: str, flag: str) -> bool:
@@ -173,10 +171,8 @@ def is_private(path: Path) -> bool:
 def _is_whole(path: Path) -> bool:
     """Whether a library is there as it was made, and nobody else can have made or changed it."""
     try:
-        return (
-            is_private(path)
-            and path.with_suffix(".sha256").read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+        written = path.with_suffix(".sha256").read_text()
+        return is_private(path) and written == hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return False
 

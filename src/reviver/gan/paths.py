@@ -201,15 +201,12 @@ def measure_pairs(
     """Measure both paths between the same pairs of random noise, and sum up their NUMBERS."""
     randomness = stream(seed, "pairs")
     starts, ends = generator.draw_latents(pairs, randomness), generator.draw_latents(pairs, randomness)  # [P, Z]
-    return {
-        path: summarise(
-            [
-                measure_path(generator, extractor, start, end, path, PAIR_POINTS)
-                for start, end in zip(starts, ends, strict=True)
-            ]
-        )
-        for path in PATHS
-    }
+
+    def measure(path: str) -> list[Measure]:
+        both = zip(starts, ends, strict=True)
+        return [measure_path(generator, extractor, start, end, path, PAIR_POINTS) for start, end in both]
+
+    return {path: summarise(measure(path)) for path in PATHS}
 
 
 def summarise(measures: Sequence[Measure]) -> dict[str, Summary | None]:
@@ -226,9 +223,8 @@ def describe(report: PathReport) -> list[str]:
     """The measurements as a table, with what is needed to quote them."""
     lines = [f"features of {report.extractor}, sha256 {report.extractor_sha256}"]
     numbers = {path: measure.numbers for path, measure in report.between.items()}
-    lines += _table(
-        "between the ends", {path: {name: _number(numbers[path][name]) for name in NUMBERS} for path in PATHS}
-    )
+    cells = {path: {name: _number(numbers[path][name]) for name in NUMBERS} for path in PATHS}
+    lines += _table("between the ends", cells)
     for path, measure in report.between.items():
         switches = [f"{one.before} to {one.after} at t = {one.t:.3f}" for one in measure.switches]
         lines.append(f"{path}: {', '.join([*switches, f'least sure at t = {measure.least_confident_at:.3f}'])}")

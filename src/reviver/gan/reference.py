@@ -5,7 +5,7 @@ K classes.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -122,10 +122,7 @@ class Reference:
 
 
 def load_reference(
-    n: int = 10_000,
-    extractor: Extractor | None = None,
-    train: ImageSet | None = None,
-    test: ImageSet | None = None,
+    n: int = 10_000, extractor: Extractor | None = None, train: ImageSet | None = None, test: ImageSet | None = None
 ) -> Reference:
     """Return what `n` samples are compared with: MNIST seen by the pinned classifier by default.
 
@@ -162,18 +159,10 @@ def load_reference(
         return packed | {"floor_fids": fids}
 
     framed = cached(f"scores-{key}-n{n}", frame)
-    return Reference(
-        train.name,
-        extractor,
-        n,
-        key,
-        target,
-        train.images,
-        test.images,
-        _unpack("floor", framed),
-        tuple(framed["floor_fids"].tolist()),
-        _unpack("ceiling", framed),
-    )
+    floor, ceiling = _unpack("floor", framed), _unpack("ceiling", framed)
+    fids = tuple(framed["floor_fids"].tolist())
+    images = train.images, test.images
+    return Reference(train.name, extractor, n, key, target, *images, floor, fids, ceiling)
 
 
 def choose_data(
@@ -298,7 +287,7 @@ def _look_at_originals(reference: Reference) -> dict[str, Tensor]:
 
 def _mean(comparisons: Sequence[Comparison]) -> Comparison:
     *numbers, classes = zip(*(astuple(one) for one in comparisons), strict=True)
-    return _comparison([fmean(one) for one in numbers], [sum(one) for one in zip(*classes, strict=True)])
+    return _comparison(map(fmean, numbers), map(sum, zip(*classes, strict=True)))
 
 
 def _pack(name: str, comparison: Comparison) -> dict[str, Tensor]:
@@ -310,6 +299,6 @@ def _unpack(name: str, tensors: dict[str, Tensor]) -> Comparison:
     return _comparison(tensors[name].tolist(), tensors[f"{name}_classes"].tolist())
 
 
-def _comparison(numbers: Sequence[float], classes: Sequence[int]) -> Comparison:
+def _comparison(numbers: Iterable[float], classes: Iterable[int]) -> Comparison:
     fid, kid, precision, recall, density, coverage, class_kl, spacing = numbers
     return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, tuple(classes))

@@ -202,12 +202,7 @@ def train(
 
 
 def train_epoch(
-    session: Session,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    task: Task,
-    length: int,
-    config: LSTMConfig,
+    session: Session, network: Network, optimizer: torch.optim.Optimizer, task: Task, length: int, config: LSTMConfig
 ) -> None:
     """Train for an epoch at `length`, or on what is left of it after a resume.
 
