@@ -150,7 +150,7 @@ def test_a_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) 
 
 def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence_files, "MAX_FIELD", 1000)
-    monkeypatch.setattr(sequence_files, "MAX_ROW_EXCESS", 1000)
+    monkeypatch.setattr(sequence_files, "MAX_ROW", 2000)
     path = tmp_path / "set.csv"
     path.write_text(CSV + '1,"\n",' * 1000)
     with pytest.raises(DataError, match=r"row 22: it has more than 2000 characters; save long sequences as \.npz"):

@@ -437,16 +437,13 @@ class LSTM(nn.Module):
         )
         with torch.no_grad():
             for layer, suffix in zip(ours._lstm_layers(), ours._torch_suffixes(), strict=True):
-                W = getattr(lstm, f"weight_ih_{suffix}").chunk(4)
-                U = getattr(lstm, f"weight_hh_{suffix}").chunk(4)
+                W, U = getattr(lstm, f"weight_ih_{suffix}"), getattr(lstm, f"weight_hh_{suffix}")
+                b = weight.new_zeros(4 * lstm.hidden_size)
                 if lstm.bias:
-                    b = (getattr(lstm, f"bias_ih_{suffix}") + getattr(lstm, f"bias_hh_{suffix}")).chunk(4)
-                else:
-                    b = weight.new_zeros(4 * lstm.hidden_size).chunk(4)
-                for k, gate in enumerate("ifco"):  # the order of torch.nn.LSTM, which calls c "g"
-                    getattr(layer, f"W_{gate}").copy_(W[k])
-                    getattr(layer, f"U_{gate}").copy_(U[k])
-                    getattr(layer, f"b_{gate}").copy_(b[k])
+                    b = getattr(lstm, f"bias_ih_{suffix}") + getattr(lstm, f"bias_hh_{suffix}")
+                theirs = (*W.chunk(4), *U.chunk(4), *b.chunk(4))  # in our order, but that torch calls c "g"
+                for our_weight, their_weight in zip(layer._weights(), theirs, strict=True):
+                    our_weight.copy_(their_weight)
         return ours.train(lstm.training)
 
     def to_torch(self) -> nn.LSTM:
@@ -467,9 +464,10 @@ class LSTM(nn.Module):
         )
         with torch.no_grad():
             for layer, suffix in zip(self._lstm_layers(), self._torch_suffixes(), strict=True):
-                getattr(theirs, f"weight_ih_{suffix}").copy_(torch.cat([layer.W_i, layer.W_f, layer.W_c, layer.W_o]))
-                getattr(theirs, f"weight_hh_{suffix}").copy_(torch.cat([layer.U_i, layer.U_f, layer.U_c, layer.U_o]))
-                getattr(theirs, f"bias_ih_{suffix}").copy_(torch.cat([layer.b_i, layer.b_f, layer.b_c, layer.b_o]))
+                W, U, b = (torch.cat(layer._weights()[k : k + 4]) for k in (0, 4, 8))
+                getattr(theirs, f"weight_ih_{suffix}").copy_(W)
+                getattr(theirs, f"weight_hh_{suffix}").copy_(U)
+                getattr(theirs, f"bias_ih_{suffix}").copy_(b)
                 getattr(theirs, f"bias_hh_{suffix}").zero_()
         return theirs.train(self.training)
 

@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -39,8 +40,8 @@ MAX_FIELD = 1 << 24
 """Characters of one field of a CSV file: a sequence of some two million numbers."""
 PIECE = 1 << 16
 """Characters of a long field that are split into numbers at a time."""
-MAX_ROW_EXCESS = 1 << 20
-"""So many characters more a row of a CSV file may have, over all its columns and lines."""
+MAX_ROW = MAX_FIELD + (1 << 20)
+"""Characters of a row of a CSV file, over all its columns and lines."""
 MAX_COLUMNS = 10_000
 MAX_LABEL = 200
 """Characters of one label."""
@@ -322,12 +323,11 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
     number = 0
     try:
         with _wide_fields(), TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
-            lines = _Lines(file)
-            reader = csv.reader(lines, strict=True)
+            lines = _Lines(file, MAX_ROW)
             header: list[str] | None = None
-            for record in reader:
+            for record in csv.reader(lines, strict=True):
                 number += 1  # here, so that an error of the reader's knows which record broke
-                lines.begin_row()
+                lines.left = MAX_ROW
                 if not any(record):
                     continue
                 if header is None:
@@ -341,7 +341,8 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
                     if len(columns) > 1:
                         rows.add_label(number, record[places[1]])
     except UnicodeDecodeError as error:
-        line = _first_undecodable(path)
+        with open_file(path) as damaged:
+            line = next(k for k, text in enumerate(damaged, 1) if text.decode("utf-8", "ignore").encode() != text)
         raise _ProblemError(f"line {line} is not UTF-8; save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)") from error
     except csv.Error as error:
         raise _ProblemError(f"row {number + 1}: {_csv_problem(error)}") from error
@@ -363,22 +364,18 @@ class _RowLimitError(csv.Error):
     """A row is too long to be read."""
 
 
+@dataclass
 class _Lines:
-    """The lines of a text file, of which those of one row are no longer than a limit. A line is read no further than that."""
+    """The lines of a text file, of which those of one row have no more than the characters that are left to it."""
 
-    def __init__(self, file: TextIOWrapper) -> None:
-        self._file = file
-        self._left = self._limit = MAX_FIELD + MAX_ROW_EXCESS
-
-    def begin_row(self) -> None:
-        """Give the next row all of the limit."""
-        self._left = self._limit
+    file: TextIOWrapper
+    left: int
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._file.readline(self._left + 1):
-            self._left -= len(line)
-            if self._left < 0:
-                raise _RowLimitError(f"it has more than {self._limit} characters")
+        while line := self.file.readline(self.left + 1):
+            self.left -= len(line)
+            if self.left < 0:
+                raise _RowLimitError(f"it has more than {MAX_ROW} characters")
             yield line
 
 
@@ -401,16 +398,6 @@ def _wide_fields() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
-
-
-def _first_undecodable(path: Path) -> int:
-    with open_file(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 1
 
 
 # Parquet
