@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from types import MappingProxyType
@@ -109,12 +110,8 @@ def run_curve(
         Interrupted: after SIGINT or SIGTERM, once the cells that run are saved.
     """
     _check_arguments(networks, sequences=sequences, seeds=len(seeds), jobs=1 if jobs is None else jobs)
-    cells = [
-        Cell(network, length, seed)
-        for length in sorted(set(lengths))
-        for seed in seeds
-        for network in dict.fromkeys(networks)
-    ]
+    order = product(sorted(set(lengths)), seeds, dict.fromkeys(networks))
+    cells = [Cell(network, length, seed) for length, seed, network in order]
     configs = [cell.config(sequences) for cell in cells]  # all are checked before the first one runs
     folder = Path(out) / "cells"
     if Path(out).exists() and not folder.is_dir():

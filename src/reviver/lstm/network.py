@@ -423,18 +423,11 @@ class LSTM(nn.Module):
             raise ConfigError(f"proj_size: {lstm.proj_size} is not possible; give a torch.nn.LSTM without a projection")
         weight = cast("Tensor", lstm.weight_ih_l0)
         ours = cls(
-            lstm.input_size,
-            lstm.hidden_size,
-            lstm.num_layers,
-            lstm.batch_first,
-            lstm.dropout,
-            lstm.bidirectional,
+            *(lstm.input_size, lstm.hidden_size, lstm.num_layers, lstm.batch_first, lstm.dropout, lstm.bidirectional),
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
             precision=precision,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
+        ).to(weight)
         with torch.no_grad():
             for layer, suffix in zip(ours._lstm_layers(), ours._torch_suffixes(), strict=True):
                 W, U = getattr(lstm, f"weight_ih_{suffix}"), getattr(lstm, f"weight_hh_{suffix}")
@@ -452,16 +445,8 @@ class LSTM(nn.Module):
         It has no hidden dropout and multiplies in its dtype; in eval mode and without bf16 outputs are equal.
         """
         weight = self._lstm_layers()[0].W_i
-        theirs = nn.LSTM(
-            self.input_size,
-            self.hidden_size,
-            self.num_layers,
-            batch_first=self.batch_first,
-            dropout=self.dropout,
-            bidirectional=self.bidirectional,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
+        sizes = self.input_size, self.hidden_size, self.num_layers
+        theirs = nn.LSTM(*sizes, True, self.batch_first, self.dropout, self.bidirectional).to(weight)
         with torch.no_grad():
             for layer, suffix in zip(self._lstm_layers(), self._torch_suffixes(), strict=True):
                 W, U, b = (torch.cat(layer._weights()[k : k + 4]) for k in (0, 4, 8))

@@ -10,13 +10,12 @@ import array
 import csv
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -49,9 +48,7 @@ PARQUET_ROWS, PARQUET_BYTES = 4096, 1 << 25
 """A Parquet file is read so many rows, and about so many bytes, at a time."""
 PARQUET_SMALL, PARQUET_RATIO = 1 << 22, 1032
 """It may take so many bytes whatever its own size is, and so many times its size, as deflate can give, besides."""
-PARQUET_LIMITS: Mapping[str, int] = MappingProxyType(
-    {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
-)
+PARQUET_LIMITS = {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
 """Of texts and lists in a Parquet file's description of itself."""
 
 NUMBERS = "give numbers separated by spaces or by commas, or take the row out"

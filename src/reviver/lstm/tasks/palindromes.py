@@ -152,10 +152,8 @@ class PalindromeTask:
         """Palindromes of `length` for a trained network, see `Task`."""
         if length == self.config.length and not self.config.grow:
             return self.split.validation, "the run's validation part"
-        palindromes = make_palindromes(
-            length, size, stream(self.config.seed, f"evaluation/{length}"), self.config.input
-        )
-        return palindromes, "fresh palindromes"
+        generator = stream(self.config.seed, f"evaluation/{length}")
+        return make_palindromes(length, size, generator, self.config.input), "fresh palindromes"
 
 
 def half_length(length: int) -> int:
@@ -230,9 +228,8 @@ def _draw_distinct(size: int, width: int, generator: torch.Generator) -> Tensor:
     while len(rows) < size:
         rows = torch.cat([rows, _draw_digits(size - len(rows), width, generator)])
         _, group = torch.unique(_keys(rows), return_inverse=True)
-        first = torch.full((int(group.max()) + 1,), len(rows)).scatter_reduce_(
-            0, group, torch.arange(len(rows)), "amin"
-        )
+        first = torch.full((int(group.max()) + 1,), len(rows))
+        first.scatter_reduce_(0, group, torch.arange(len(rows)), "amin")
         rows = rows[first.sort().values]
     return rows
 
