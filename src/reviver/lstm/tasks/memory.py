@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length, shortest
-from reviver.lstm.tasks.task import CLOSE, Sequences, Target, each_tensor
+from reviver.lstm.tasks.task import CLOSE, Sequences, StoredSequences, Target
 from reviver.runs.randomness import stream
 
 COPIED, COPY_SYMBOLS = 10, 8
@@ -30,7 +30,7 @@ NOTHING = 255
 
 
 @dataclass(frozen=True)
-class Symbols:
+class Symbols(StoredSequences):
     """Sequences of symbols 0 ... count - 1.
 
     Attributes:
@@ -47,14 +47,6 @@ class Symbols:
     count: int
     encoding: str
 
-    def __len__(self) -> int:
-        return len(self.symbols)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.symbols.shape[1]
-
     @property
     def targets(self) -> Tensor:
         """The classes, [N] or [N, T] int64."""
@@ -67,16 +59,9 @@ class Symbols:
             return torch.where(symbols == NOTHING, 0, symbols).unsqueeze(-1).float()
         return (symbols.unsqueeze(-1) == torch.arange(self.count, device=symbols.device)).float()
 
-    def __getitem__(self, index: Tensor | slice) -> "Symbols":
-        return each_tensor(self, lambda tensor: tensor[index])
-
-    def to(self, device: torch.device) -> "Symbols":
-        """The same sequences on `device`."""
-        return each_tensor(self, lambda tensor: tensor.to(device))
-
 
 @dataclass(frozen=True)
-class MarkedNumbers:
+class MarkedNumbers(StoredSequences):
     """Sequences of numbers, two of which are marked and are to be added.
 
     Attributes:
@@ -89,14 +74,6 @@ class MarkedNumbers:
     marked: Tensor
     lengths: Tensor | None
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.numbers.shape[1]
-
     @property
     def targets(self) -> Tensor:
         """The sums, [N] float32."""
@@ -108,13 +85,6 @@ class MarkedNumbers:
         t = torch.arange(begin, begin + numbers.shape[1], device=numbers.device)
         is_marked = (t == self.marked[:, :1]) | (t == self.marked[:, 1:])  # [N, end - begin]
         return torch.stack([numbers, is_marked.float()], dim=-1)
-
-    def __getitem__(self, index: Tensor | slice) -> "MarkedNumbers":
-        return each_tensor(self, lambda tensor: tensor[index])
-
-    def to(self, device: torch.device) -> "MarkedNumbers":
-        """The same sequences on `device`."""
-        return each_tensor(self, lambda tensor: tensor.to(device))
 
 
 def copy(lengths: Tensor, generator: torch.Generator, encoding: str = "onehot") -> Symbols:

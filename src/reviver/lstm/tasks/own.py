@@ -20,26 +20,18 @@ from reviver.errors import ConfigError, DataError
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
-from reviver.lstm.tasks.task import Target, each_tensor
+from reviver.lstm.tasks.task import StoredSequences, Target
 from reviver.untrusted import open_file
 from reviver.validation import JSON_LIST, Record, find_problem
 
 
 @dataclass(frozen=True)
-class Examples:
+class Examples(StoredSequences):
     """Standardised sequences x [N, T, I] with their `lengths` [N] and classes, `targets` [N]."""
 
     x: Tensor
     lengths: Tensor
     targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.x.shape[1]
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The numbers at the steps begin <= t < end, [N, end - begin, I]."""
@@ -50,10 +42,6 @@ class Examples:
         lengths = self.lengths[index]
         longest = int(lengths.max()) if len(lengths) else self.steps
         return Examples(self.x[index][:, :longest], lengths, self.targets[index])
-
-    def to(self, device: torch.device) -> "Examples":
-        """The same sequences on `device`."""
-        return each_tensor(self, lambda tensor: tensor.to(device))
 
 
 class Facts(Record):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from reviver.errors import ConfigError
 from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks.task import Target, each_tensor
+from reviver.lstm.tasks.task import StoredSequences, Target
 from reviver.runs.randomness import stream
 
 NUM_DIGITS = 10
@@ -28,7 +28,7 @@ MAX_COUNTED_HALF = 18
 
 
 @dataclass(frozen=True)
-class Palindromes:
+class Palindromes(StoredSequences):
     """A set of palindromes, all of one length or of several.
 
     Only the first half of each is stored, since it fixes the rest: [N, ⌈T/2⌉] bytes. The input of an
@@ -49,9 +49,6 @@ class Palindromes:
 
     def __post_init__(self) -> None:
         assert self.halves.shape[1] == half_length(self.length)
-
-    def __len__(self) -> int:
-        return len(self.halves)
 
     @property
     def steps(self) -> int:
@@ -80,13 +77,6 @@ class Palindromes:
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end (T - 1 by default), [N, end - begin, I]."""
         return encode_digits(self.digits(begin, self.steps if end is None else end), self.encoding)
-
-    def __getitem__(self, index: Tensor | slice) -> "Palindromes":
-        return each_tensor(self, lambda tensor: tensor[index])
-
-    def to(self, device: torch.device) -> "Palindromes":
-        """The same palindromes with their digits on `device`."""
-        return each_tensor(self, lambda tensor: tensor.to(device))
 
 
 class Split(NamedTuple):

@@ -4,15 +4,13 @@ Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-Data = TypeVar("Data")
 
 
 class Sequences(Protocol):
@@ -50,10 +48,33 @@ class Sequences(Protocol):
         ...
 
 
-def each_tensor(data: Data, change: Callable[[Tensor], Tensor]) -> Data:
-    """Return a dataclass of tensors in which each has undergone `change`; what is no tensor stays."""
-    values = {name: change(value) for name, value in vars(data).items() if isinstance(value, Tensor)}
-    return replace(data, **values)  # type: ignore[type-var]
+@dataclass(frozen=True)
+class StoredSequences:
+    """Base of `Sequences` whose tensors are [N, ...], the first of them [N, T, ...]; other fields hold for all sequences."""
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self._first.shape[1]
+
+    def __getitem__(self, index: Tensor | slice) -> Self:
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device) -> Self:
+        """The same sequences on `device`."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    @property
+    def _first(self) -> Tensor:
+        first: Tensor = next(iter(vars(self).values()))
+        return first
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
 
 Target = Literal["class", "class at every step", "number"]
