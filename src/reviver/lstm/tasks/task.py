@@ -4,7 +4,7 @@ Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
@@ -73,8 +73,8 @@ class StoredSequences:
         return first
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        fields = vars(self).items()
+        return type(self)(**{name: change(value) if isinstance(value, Tensor) else value for name, value in fields})
 
 
 Target = Literal["class", "class at every step", "number"]
