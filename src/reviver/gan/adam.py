@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from reviver.native import Native
+from reviver.native import FLAGS, Native
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -37,7 +37,7 @@ UPDATE = Native(
     Call,
     ("update",),
     otherwise="the native update of a GAN in bf16 is not available, torch's slower one is used",
-    flags=("-fno-math-errno",),
+    flags=(*FLAGS, "-fno-math-errno"),
 )
 
 
