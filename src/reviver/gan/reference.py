@@ -109,12 +109,8 @@ class Reference:
     @cached_property
     def originals(self) -> Originals:
         """What samples are compared with one by one; a training does without."""
-
-        def look() -> dict[str, Tensor]:
-            _log.info("looking at the %d training images once, for this and later scores", len(self.train_images))
-            return _look_at_originals(self)
-
-        return Originals(**cached(f"scores-{self.key}-originals", look))
+        note = f"looking at the {len(self.train_images)} training images once, for this and later scores"
+        return Originals(**cached(f"scores-{self.key}-originals", lambda: _look_at_originals(self), note))
 
     def compare(self, images: Tensor) -> Comparison:
         """Compare N images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
@@ -138,12 +134,8 @@ def load_reference(
     shares = class_shares(train, extractor)
     content = {"train": train.images, "classes": shares, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
-
-    def look() -> dict[str, Tensor]:
-        _log.info("looking at the %d test images once, for this and later scores", len(test.images))
-        return _look_at_test(extractor, test)
-
-    seen = cached(f"scores-{key}", look)
+    note = f"looking at the {len(test.images)} test images once, for this and later scores"
+    seen = cached(f"scores-{key}", lambda: _look_at_test(extractor, test), note)
     features = seen["features"].double()
     target = Target(features, distances.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
 

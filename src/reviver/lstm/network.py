@@ -159,7 +159,7 @@ class LSTMLayer(nn.Module):
         Returns:
             The hidden state after each step, [T, B, H] in the order of x, and the final h and c.
         """
-        seed = self._draw_seed(generator)  # [] or None
+        seed = draw_seed(generator) if self.training and self.hidden_dropout > 0.0 else None  # []
         weights = self._weights()
         if operator.applies(x, h, c, *weights):
             return operator.lstm(
@@ -192,10 +192,6 @@ class LSTMLayer(nn.Module):
             *(self.U_i, self.U_f, self.U_c, self.U_o),
             *(self.b_i, self.b_f, self.b_c, self.b_o),
         ]
-
-    def _draw_seed(self, generator: torch.Generator | None) -> Tensor | None:
-        """Draw the seed of the masks of a call, or return None where nothing is drawn."""
-        return draw_seed(generator) if self.training and self.hidden_dropout > 0.0 else None
 
     def _masks(self, x: Tensor, seed: Tensor | None) -> Tensor | None:
         """Return the masks m of all steps of x, [T, B, H], or None for all ones."""
