@@ -109,11 +109,10 @@ def generalisation(evaluations: Sequence[Evaluation], trained: int, chance: floa
         figure = Figure(figsize=(6.3, 2.9))
         axes = figure.subplots()
         lengths = [evaluation.length for evaluation in evaluations]
-        values = [evaluation.score.accuracy for evaluation in evaluations]
-        intervals = [wilson(evaluation.score.accuracy, evaluation.score.size) for evaluation in evaluations]
-        below = [max(0.0, value - low) for value, (low, _) in zip(values, intervals, strict=True)]
-        above = [max(0.0, high - value) for value, (_, high) in zip(values, intervals, strict=True)]
-        axes.errorbar(lengths, values, (below, above), color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
+        values = np.array([evaluation.score.accuracy for evaluation in evaluations])
+        low, high = np.transpose([wilson(one.score.accuracy, one.score.size) for one in evaluations])
+        errors = np.maximum(0, [values - low, high - values])
+        axes.errorbar(lengths, values, errors, color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
         axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
         axes.text(trained, 0.5, " trained up to here", color=TRAIN_COLOR, fontsize=8, ha="left", va="center")
         axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2)

@@ -55,13 +55,12 @@ class LSTMLayer(nn.Module):
         c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
         h_t = m_t ⊙ o_t ⊙ tanh(c_t)
 
-    where m_t is the dropout mask of the hidden state: all ones except in training with
-    `hidden_dropout` p > 0, when each unit of each step is 0 with probability p and 1 / (1 - p) otherwise.
-    The masked h_t is both the layer's output and what the next step sees. With `hidden_dropout_kind`
-    "variational" one mask serves all steps of a sequence; with "zoneout" a unit that is dropped keeps its
-    previous value, h_t = m_t ⊙ o_t ⊙ tanh(c_t) + (1 - m_t) ⊙ h_{t-1} with m_t of 0 and 1, and outside
-    training m_t is 1 - p everywhere (see `reviver.lstm.dropout`). With `precision` "bf16" the factors of every
-    product of matrices, in the backward pass too, are rounded to bfloat16 (see `reviver.lstm.precision`).
+    where m_t is the dropout mask of the hidden state: all ones except in training with `hidden_dropout` p > 0, when each
+    unit of each step is 0 with probability p and 1 / (1 - p) otherwise. The masked h_t is both the layer's output and
+    what the next step sees. With `hidden_dropout_kind` "variational" one mask serves all steps of a sequence; with
+    "zoneout" h_t = m_t ⊙ o_t ⊙ tanh(c_t) + (1 - m_t) ⊙ h_{t-1} with m_t of 0 and 1, and outside training m_t is 1 - p
+    everywhere (see `reviver.lstm.dropout`). With `precision` "bf16" the operands of every matrix multiplication, in the
+    backward pass too, are rounded to bfloat16 (see `reviver.lstm.precision`).
 
     On a CPU in float32 `reviver.lstm.operator` computes the same, masks included, as one native operator.
 
@@ -228,10 +227,9 @@ class LSTM(nn.Module):
         dropout: probability to drop a unit between two layers, in training.
         bidirectional: each layer also reads the sequence from its end; outputs are concatenated.
         hidden_dropout: probability to drop a unit of the hidden state at a step, in training.
-        hidden_dropout_kind: "step" draws anew at every step, "variational" once for all steps of a sequence, and
-            with "zoneout" a dropped unit keeps its previous value; see `reviver.lstm.choices.DropoutKind`.
-        precision: "fp32" multiplies in the network's dtype; "bf16" rounds the factors of each product to bfloat16,
-            which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
+        hidden_dropout_kind: "step", "variational" or "zoneout", see `reviver.lstm.choices.DropoutKind`.
+        precision: "fp32" multiplies in the network's dtype, "bf16" rounds the operands of each matrix multiplication to
+            bfloat16, which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
         checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute
             the rest again: less memory for very long sequences, a third more time.
 

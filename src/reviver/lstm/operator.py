@@ -72,24 +72,11 @@ def lstm(
     checkpoint_steps: int | None = None,
     precision: str = "fp32",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run an LSTM layer over a sequence.
+    """Run an LSTM layer over a sequence: x [T, B, I], h and c [B, H]; arguments and result as of `LSTMLayer.forward`.
 
-    Args:
-        x: input, [T, B, I].
-        h: hidden state before the first step, [B, H].
-        c: cell state before the first step, [B, H].
-        weights: W_i W_f W_c W_o [H, I], U_i U_f U_c U_o [H, H], b_i b_f b_c b_o [H].
-        lengths: int64, [B]: steps that each row of the batch has; all T by default.
-        reverse: begin at the last step and go back.
-        dropout: p of the hidden state.
-        kind: one of `KINDS`.
-        seed: of the masks, int64, [], see `dropout.draw_seed`; not used by `none` and `zoneout_mean`.
-        checkpoint_steps: keep the state every so many steps and compute the rest again in the backward pass:
-            less memory, a third more time.
-        precision: of the products, see `precision.py`.
-
-    Returns:
-        The hidden state after each step, [T, B, H], and the final h and c.
+    `weights` are W_i W_f W_c W_o [H, I], U_i U_f U_c U_o [H, H] and b_i b_f b_c b_o [H]. `dropout` is p of the hidden state,
+    `kind` one of `KINDS`, and `seed` that of the masks, int64, [], see `dropout.draw_seed`; `none` and `zoneout_mean` use
+    no seed. `checkpoint_steps` and `precision` are those of `LSTM`.
     """
     keep = KEEP_NOTHING
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, h, c, *weights)):

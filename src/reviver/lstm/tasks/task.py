@@ -33,19 +33,15 @@ class Sequences(Protocol):
 
     def __len__(self) -> int:
         """N."""
-        ...
 
     def __getitem__(self, index: Tensor | slice) -> Self:
         """Some of the sequences, by their numbers or by a slice."""
-        ...
 
     def to(self, device: torch.device) -> Self:
         """The same sequences on `device`."""
-        ...
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end (T by default), [N, end - begin, I] float32; 0 beyond a sequence."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -113,23 +109,18 @@ class Task(Protocol):
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory at a length, to be beaten."""
-        ...
 
     def epoch_size(self, length: int) -> int:
         """How many sequences an epoch trains on."""
-        ...
 
     def training(self, epoch: int, length: int) -> Sequences:
         """What an epoch trains on: the same set each time, or fresh sequences as a function of the seed and `epoch`."""
-        ...
 
     def validation(self, length: int) -> Sequences:
         """Sequences of `length` that no epoch trains on, always the same ones."""
-        ...
 
     def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
         """At most `size` sequences of `length` to measure a trained network on, and where they come from, in words."""
-        ...
 
 
 LOSSES: Mapping[Target, str] = MappingProxyType(
