@@ -98,10 +98,5 @@ def _open_maybe_gzip(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     with open_file(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if is_gzip:
-            with gzip.open(file) as unpacked:
-                yield cast("IO[bytes]", unpacked), size
-        else:
-            yield file, size
+        is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
+        yield (cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if is_gzip else file), size
