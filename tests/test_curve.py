@@ -1,10 +1,13 @@
 """The recall curve: its cells, what is run again and what is not, and the vanilla RNN that it compares with."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -174,20 +177,45 @@ def test_a_curve_gives_a_network_up(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "cells" / "fixed-80-seed0").exists()
 
 
-def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
-    out = tmp_path / "curve"
-    command = [sys.executable, "-m", "reviver", "lstm", "curve", "--length", "30", "--network", "fixed"]
-    command += ["--seeds", "5", "--sequences", "6400", "--jobs", "2", "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    runs = [out / "cells" / f"fixed-30-seed{seed}" for seed in (0, 1)]
-    metrics = [run / "metrics.jsonl" for run in runs]
-    deadline = time.monotonic() + 60
-    while not all(path.exists() and path.stat().st_size for path in metrics) and time.monotonic() < deadline:
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command whose messages go to `log`; what is left of it when this ends is killed, its workers too."""
+    with log.open("w") as file, subprocess.Popen(command, stderr=file, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                for pid in (process.pid, *map(int, workers)):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "go on with the same command" in errors
+
+
+def is_begun(run: Path) -> bool:
+    return (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size > 0
+
+
+def curve_command(out: Path, *options: str) -> list[str]:
+    command = [sys.executable, "-m", "reviver", "lstm", "curve", "--network", "fixed", "--sequences", "6400"]
+    return [*command, "--jobs", "2", "--out", str(out), *options]
+
+
+def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
+    out, log = tmp_path / "curve", tmp_path / "log"
+    command = curve_command(out, "--length", "30", "--seeds", "5")
+    runs = [out / "cells" / f"fixed-30-seed{seed}" for seed in (0, 1)]
+    with running(command, log) as process:
+        wait_until(lambda: all(map(is_begun, runs)), process, log)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) == 130, log.read_text()
+    assert "go on with the same command" in log.read_text()
     stopped = [run for run in runs if (run / "run.json").exists() and RunFolder.open(run).status == "interrupted"]
     assert stopped
     assert len(list((out / "cells").iterdir())) <= 4, "no more are begun"
@@ -199,6 +227,21 @@ def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
     uninterrupted = run_cell(tmp_path / cell.name, cell, cell.config(6400))
     assert read_outcome(runs[0], cell, cell.config(6400))[:-1] == uninterrupted[:-1], "but for the seconds"
     assert (out / "curve.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_curve_is_stopped_while_a_worker_has_nothing_to_do(tmp_path: Path) -> None:
+    out, log = tmp_path / "curve", tmp_path / "log"
+    short, long = (out / "cells" / f"fixed-{length}-seed0" for length in (2, 300))
+
+    def is_one_idle() -> bool:
+        return is_begun(long) and is_begun(short) and "measured" in RunFolder.open(short).record
+
+    with running(curve_command(out, "--length", "2", "--length", "300", "--seeds", "1"), log) as process:
+        wait_until(is_one_idle, process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 143, log.read_text()
+    assert RunFolder.open(long).status == "interrupted", "and so it is saved"
+    assert list((long / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from reviver.config import override
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
-from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.own import Facts, OwnTask
 from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
@@ -204,38 +205,70 @@ def test_wrong_use(
     assert message in capsys.readouterr().err
 
 
-def damage(facts: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    return {**facts, name: value}
-
-
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "problem"),
     [
-        ("classes", ["a"]),
-        ("classes", ["a", "a"]),
-        ("classes", "ab"),
-        ("classes", [1, 2]),
-        ("shares", [0.5]),
-        ("shares", [0.5, 2.0]),
-        ("sequences", True),
-        ("longest", 0),
-        ("name", 3),
-        ("standardisation", {"mean": [0.0], "scale": [0.0]}),
-        ("standardisation", None),
-        ("more", 1),
+        ("classes", ["a"], "data.classes must have at least 2 entries, got ['a']"),
+        ("classes", ["a", "a"], "data must have classes of different names, and as many shares"),
+        ("classes", "ab", "data.classes must be a list, got 'ab'"),
+        ("classes", [1, 2], "data.classes.0 must be text, got 1"),
+        ("shares", [0.5], "data must have classes of different names, and as many shares"),
+        ("shares", [0.5, 2.0], "data.shares.1 must be less than 1, got 2.0"),
+        ("sequences", True, "data.sequences must be an integer, got True"),
+        ("sequences", "5", "data.sequences must be an integer, got '5'"),
+        ("longest", 0, "data.longest must be at least 1, got 0"),
+        ("name", 3, "data.name must be text, got 3"),
+        ("more", 1, "data.more is unknown; remove it"),
+        ("share", 1, "data.share is unknown; did you mean shares?"),
+        ("standardisation", None, "data.standardisation must be an object, got None"),
+        ("standardisation", {"mean": [1.0]}, "data.standardisation.scale is missing"),
+        ("standardisation", {"mean": [1.0], "scale": [1.0], "more": 1}, "data.standardisation.more is unknown"),
+        ("standardisation", {"mean": 1.0, "scale": [1.0]}, "data.standardisation.mean must be a list, got 1.0"),
+        ("standardisation", {"mean": [], "scale": []}, "data.standardisation.mean must have at least 1 entries"),
+        ("standardisation", {"mean": [0.0], "scale": [0.0]}, "scale.0 must be greater than 0, got 0.0"),
+        ("standardisation", {"mean": [1.0, 1.0], "scale": [1.0, -1]}, "scale.1 must be greater than 0, got -1"),
+        ("standardisation", {"mean": [math.nan], "scale": [1.0]}, "mean.0 must be a finite number, got nan"),
+        ("standardisation", {"mean": [1.0], "scale": [math.inf]}, "scale.0 must be a finite number, got inf"),
+        ("standardisation", {"mean": [10**400], "scale": [1.0]}, "mean.0 must be a number, got 1000"),
+        ("standardisation", {"mean": [10**5000], "scale": [1.0]}, "mean.0 must be a number, got of type int"),
+        ("standardisation", {"mean": ["1"], "scale": [1.0]}, "mean.0 must be a number, got '1'"),
+        ("standardisation", {"mean": [True], "scale": [1.0]}, "mean.0 must be a number, got True"),
+        (
+            "standardisation",
+            {"mean": [1.0, 2.0], "scale": [1.0]},
+            "data.standardisation must have as many means as scales, got 2 and 1",
+        ),
     ],
 )
-def test_damaged_facts_are_refused(name: str, value: Any, run: RunFolder, tmp_path: Path) -> None:
+def test_damaged_facts_are_refused(name: str, value: Any, problem: str, run: RunFolder) -> None:
+    facts = RunFolder.open(run.path).record["data"]
+    with pytest.raises(DataError, match=f"{re.escape(problem)}.*; restore run.json or train again$"):
+        Facts.from_json({**facts, name: value})
+
+
+@pytest.mark.parametrize("facts", [[], "data", 1])
+def test_facts_are_an_object(facts: object) -> None:
+    with pytest.raises(DataError, match=r"^data must be an object, got"):
+        Facts.from_json(facts)
+
+
+def test_loading_names_the_file_and_the_key(run: RunFolder, tmp_path: Path) -> None:
     record = json.loads((run.path / "run.json").read_text())
-    record["data"] = damage(record["data"], name, value)
+    record["data"]["longest"] = 0
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match=r"run\.json"):
+    with pytest.raises(RunFolderError, match=r"run/run\.json: data\.longest must be at least 1, got 0"):
         load(folder)
 
 
 def test_facts_survive_run_json(run: RunFolder) -> None:
     facts = RunFolder.open(run.path).record["data"]
-    assert Facts.from_json(json.loads(json.dumps(facts))).to_json() == facts
-    assert build_task(CONFIG, facts).output_size == 2
+    task = OwnTask(CONFIG, json.loads(json.dumps(facts)))
+    assert json.dumps(task.facts) == json.dumps(facts), "the same keys in the same order"
+    assert task.output_size == 2
+
+
+def test_a_name_that_is_no_unicode_is_kept(run: RunFolder) -> None:
+    facts = {**RunFolder.open(run.path).record["data"], "name": "d\udcffta.csv"}
+    assert OwnTask(CONFIG, facts).facts == facts

@@ -27,14 +27,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reviver"
 
 
-def cached(name: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def cached(name: str, build: Callable[[], dict[str, Tensor]], note: str = "") -> dict[str, Tensor]:
     """Return the tensors kept under `name`, or those that `build` makes, which are then kept.
 
-    `name` must say all that the tensors depend on. A folder that cannot be written is told in a warning.
+    `name` must say all that the tensors depend on. Before `build` is called the `note`, if any, is logged. A folder that
+    cannot be written is logged as a warning.
     """
     path = cache_folder() / f"{name}.safetensors"
     tensors = _read(path)
     if tensors is None:
+        if note:
+            _log.info("%s", note)
         tensors = build()
         try:
             _write(path, tensors)

@@ -15,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,11 +89,7 @@ def read_idx(path: Path, magic: int) -> Tensor:
         raise damaged(path, f"it cannot be read ({error})") from error
     if len(data) != size:
         raise damaged(path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}")
-    return (
-        torch.frombuffer(bytearray(data), dtype=torch.uint8).view(shape)
-        if size
-        else torch.zeros(shape, dtype=torch.uint8)
-    )
+    return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())
 
 
 @contextmanager
@@ -101,10 +98,5 @@ def _open_maybe_gzip(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     with open_file(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if is_gzip:
-            with gzip.open(file) as unpacked:
-                yield cast("IO[bytes]", unpacked), size
-        else:
-            yield file, size
+        is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
+        yield (cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if is_gzip else file), size

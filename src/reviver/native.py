@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ class NativeError(RuntimeError):
     """A native library cannot be had on this machine."""
 
 
+@dataclass(eq=False)
 class Native:
     """A C++ file whose functions take a pointer to one structure, and return nothing.
 
@@ -43,27 +45,17 @@ class Native:
         call: the structure, the same fields in the same order as in the file.
         functions: their names.
         otherwise: what is missing, and what is done instead where there is no compiler, for the warning.
-        flags: of the compiler, besides `FLAGS`.
+        flags: of the compiler.
     """
 
-    def __init__(
-        self,
-        name: str,
-        source: Path,
-        call: type[ctypes.Structure],
-        functions: Sequence[str],
-        *,
-        otherwise: str,
-        flags: Sequence[str] = (),
-    ) -> None:
-        self.name = name
-        self.source = source
-        self.call = call
-        self.functions = functions
-        self.otherwise = otherwise
-        self.flags = (*FLAGS, *flags)
-        self._lock = threading.Lock()
-        self._loaded: list[ctypes.CDLL | None] = []  # what `library` found, once it has looked
+    name: str
+    source: Path
+    call: type[ctypes.Structure]
+    functions: Sequence[str]
+    otherwise: str = field(kw_only=True)
+    flags: Sequence[str] = field(default=FLAGS, kw_only=True)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _loaded: list[ctypes.CDLL | None] = field(default_factory=list, init=False)  # by `library`, once it has looked
 
     def library(self) -> ctypes.CDLL | None:
         """Return the compiled library, or None, after one line of warning, where it cannot be had."""
@@ -94,7 +86,13 @@ class Native:
         compiler = shutil.which(os.environ.get("CXX") or "c++")
         if compiler is None:
             raise NativeError("no C++ compiler found (c++, or the one that CXX names)")
-        command = [compiler, *self.flags, *_host_flags(compiler), *os.environ.get("REVIVER_CXXFLAGS", "").split()]
+        command = [
+            compiler,
+            *FLAGS,
+            *self.flags,
+            *_host_flags(compiler),
+            *os.environ.get("REVIVER_CXXFLAGS", "").split(),
+        ]
         key = hashlib.sha256(self.source.read_bytes())
         key.update("\0".join([*command, torch.__version__]).encode())
         key.update(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))  # the compiler's version, the instructions
@@ -127,11 +125,9 @@ class Native:
 def _host_flags(compiler: str) -> list[str]:
     """The flags that this compiler takes out of those that we would like: the host's instructions, OpenMP."""
     flags = [flag for flag in ("-march=native", "-fopenmp") if _accepts(compiler, flag)]
-    return (
-        flags
-        if "-march=native" in flags
-        else [*flags, *(["-mcpu=native"] if _accepts(compiler, "-mcpu=native") else [])]
-    )
+    if "-march=native" not in flags and _accepts(compiler, "-mcpu=native"):
+        flags.append("-mcpu=native")
+    return flags
 
 
 def _accepts(compiler: str, flag: str) -> bool:
@@ -173,10 +169,8 @@ def is_private(path: Path) -> bool:
 def _is_whole(path: Path) -> bool:
     """Whether a library is there as it was made, and nobody else can have made or changed it."""
     try:
-        return (
-            is_private(path)
-            and path.with_suffix(".sha256").read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+        written = path.with_suffix(".sha256").read_text()
+        return is_private(path) and written == hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return False
 

@@ -52,7 +52,7 @@ def read_npy(path: Path, *, remedy: str = REMEDY) -> np.ndarray[Any, Any]:
         DataError: if the file is damaged, is no array, or holds Python objects.
     """
     with _explained(path, remedy), open_file(path) as file:
-        return _read_array(path, file, os.fstat(file.fileno()).st_size, remedy)
+        return _read_array(file, os.fstat(file.fileno()).st_size)
 
 
 def npz_names(path: Path, *, remedy: str = REMEDY) -> list[str]:
@@ -61,7 +61,7 @@ def npz_names(path: Path, *, remedy: str = REMEDY) -> list[str]:
     Raises:
         DataError: if the file is no archive.
     """
-    with _explained(path, remedy), _open_archive(path, remedy) as archive:
+    with _explained(path, remedy), _open_archive(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
@@ -71,62 +71,59 @@ def read_npz(path: Path, name: str, *, limit: int = MAX_ARRAY_BYTES, remedy: str
     Raises:
         DataError: if the file is damaged, has no such array, or holds it as Python objects.
     """
-    with _explained(path, remedy), _open_archive(path, remedy) as archive:
+    with _explained(path, remedy), _open_archive(path) as archive:
         info = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others expand without a bound
-            raise damaged(path, f"{info.filename} is compressed in a way that NumPy does not use", remedy)
+            raise _DamagedError(f"{info.filename} is compressed in a way that NumPy does not use")
         packed = min(info.compress_size, path.stat().st_size)  # the archive's own word is not enough
         if info.compress_size > packed or info.file_size > max(packed, 1) * DEFLATE_MAX_RATIO:
-            raise damaged(path, f"{info.filename} claims {info.file_size} bytes, more than the file can hold", remedy)
+            raise _DamagedError(f"{info.filename} claims {info.file_size} bytes, more than the file can hold")
         with archive.open(info) as file:
-            return _read_array(path, file, info.file_size, remedy, f"{info.filename}: ", limit)
+            return _read_array(file, info.file_size, f"{info.filename}: ", limit)
 
 
-def _read_array(
-    path: Path, file: IO[bytes], file_size: int, remedy: str, label: str = "", limit: int = MAX_ARRAY_BYTES
-) -> np.ndarray[Any, Any]:
+class _DamagedError(Exception):
+    """What is wrong with a file, without its name."""
+
+
+def _read_array(file: IO[bytes], file_size: int, label: str = "", limit: int = MAX_ARRAY_BYTES) -> np.ndarray[Any, Any]:
     """Read one array after comparing its header with the size of the data. Objects are refused."""
-    shape, is_fortran, dtype = _read_header(path, file, remedy, label)
+    shape, is_fortran, dtype = _read_header(file, label)
     if dtype.hasobject:
-        raise damaged(
-            path,
-            f"{label}it holds Python objects (a pickle), which could run code; save a plain array of numbers",
-            remedy,
-        )
+        problem = "it holds Python objects (a pickle), which could run code; save a plain array of numbers"
+        raise _DamagedError(f"{label}{problem}")
     size = prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size > file_size:
-        raise damaged(path, f"{label}its header claims {size} bytes and it holds {file_size}", remedy)
+        raise _DamagedError(f"{label}its header claims {size} bytes and it holds {file_size}")
     if size > limit:
-        raise damaged(path, f"{label}it has {size} bytes, more than the {limit} that are read", remedy)
+        raise _DamagedError(f"{label}it has {size} bytes, more than the {limit} that are read")
     data = file.read(size)
     if len(data) != size:
-        raise damaged(path, f"{label}its header claims {size} bytes and it holds {len(data)}", remedy)
+        raise _DamagedError(f"{label}its header claims {size} bytes and it holds {len(data)}")
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _read_header(path: Path, file: IO[bytes], remedy: str, label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_header(file: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """NumPy's own reading of a header, given no more than a header's worth of bytes."""
     is_first_version = np.lib.format.read_magic(file) == (1, 0)
     prefix = file.read(2 if is_first_version else 4)
     (length,) = struct.unpack("<H" if is_first_version else "<I", prefix)
     if length > MAX_HEADER_BYTES:
-        raise damaged(path, f"{label}its header claims a length of {length} bytes", remedy)
-    header = io.BytesIO(prefix + file.read(length))
-    if is_first_version:
-        return np.lib.format.read_array_header_1_0(header)
-    return np.lib.format.read_array_header_2_0(header)
+        raise _DamagedError(f"{label}its header claims a length of {length} bytes")
+    read = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
+    return read(io.BytesIO(prefix + file.read(length)))
 
 
 @contextmanager
-def _open_archive(path: Path, remedy: str) -> Iterator[zipfile.ZipFile]:
+def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """An archive of arrays, each of which has a name of its own."""
     with open_file(path) as file:
         if _directory_size(file) > MAX_DIRECTORY_BYTES:
-            raise damaged(path, f"its list of arrays has more than {MAX_DIRECTORY_BYTES} bytes", remedy)
+            raise _DamagedError(f"its list of arrays has more than {MAX_DIRECTORY_BYTES} bytes")
         with zipfile.ZipFile(file) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             if len(set(names)) < len(names):
-                raise damaged(path, "two of its arrays have the same name", remedy)
+                raise _DamagedError("two of its arrays have the same name")
             yield archive
 
 
@@ -148,7 +145,7 @@ def _directory_size(file: IO[bytes]) -> int:
 def _explained(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
-    except DataError:
-        raise
+    except _DamagedError as error:
+        raise damaged(path, str(error), remedy) from None
     except Exception as error:  # NumPy and zipfile raise SyntaxError, TokenError, BadZipFile, zlib.error ...
         raise damaged(path, f"it cannot be read ({error})", remedy) from error

@@ -202,12 +202,7 @@ class _Compact:
         raise ValueError("its description has a number of more than 64 bits")
 
     def _byte(self) -> int:
-        try:
-            byte = self.content[self.place]
-        except IndexError:
-            raise _CutOffError("it is cut off") from None
-        self.place += 1
-        return byte
+        return self._take(1)[0]
 
     def _take(self, count: int) -> bytes:
         taken = self.content[self.place : self.place + count]

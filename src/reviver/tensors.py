@@ -11,18 +11,38 @@ import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, Self
 
+from pydantic import Field, ValidationError, model_validator
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reviver.untrusted import open_file, parse_json
+from reviver.untrusted import one_line, open_file, parse_json, shown
+from reviver.validation import JSON_LIST, Record, find_problem
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
 """Bytes of a number of each dtype that our files have."""
 
 MAX_HEADER_BYTES = 1 << 24
 MAX_DIMENSIONS = 8
+
+Size = Annotated[int, Field(ge=0)]
+
+
+class Entry(Record):
+    """What a header records of a tensor."""
+
+    dtype: Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8"]
+    shape: Annotated[tuple[Size, ...], JSON_LIST, Field(max_length=MAX_DIMENSIONS)]
+    data_offsets: Annotated[tuple[Size, Size], JSON_LIST]
+    """Where its bytes begin and end, from the end of the header."""
+
+    @model_validator(mode="after")
+    def _check_bytes(self) -> Self:
+        begin, end = self.data_offsets
+        if end - begin != prod(self.shape) * BYTES[self.dtype]:
+            raise ValueError("must have as many bytes as its shape needs")
+        return self
 
 
 @dataclass(frozen=True)
@@ -65,35 +85,17 @@ def read_header(path: Path) -> Header:
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("its metadata is not text")
-    spans = []
-    shapes: dict[str, tuple[int, ...]] = {}
+    tensors: dict[str, Entry] = {}
     for name, entry in entries.items():
-        shapes[name], span = _read_entry(name, entry)
-        spans.append((*span, name))
+        try:
+            tensors[name] = Entry.model_validate(entry)
+        except ValidationError as error:
+            raise ValueError(f"its header has {shown(name)}: {one_line(find_problem(error))}") from error
     end = 0
-    for begin, next_end, name in sorted(spans):
+    for (begin, next_end), name in sorted((entry.data_offsets, name) for name, entry in tensors.items()):
         if begin != end:
-            raise ValueError(f"the bytes of {name[:80]!r} begin at {begin}, those before end at {end}")
+            raise ValueError(f"the bytes of {shown(name)} begin at {begin}, those before end at {end}")
         end = next_end
     if end != size - 8 - length:
         raise ValueError(f"its header claims {end} bytes of numbers and it holds {size - 8 - length}")
-    return Header(shapes, metadata)
-
-
-def _read_entry(name: str, entry: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """The shape of a tensor and where its bytes begin and end."""
-    shown = repr(name[:80])
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"its header does not say dtype, shape and data_offsets of {shown}")
-    kind, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(kind, str) or kind not in BYTES:
-        raise ValueError(f"the dtype of {shown} is none of {', '.join(BYTES)}")
-    if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS:
-        raise ValueError(f"the shape of {shown} is none")
-    if not _are_sizes(span) or len(span) != 2 or span[1] - span[0] != prod(shape) * BYTES[kind]:
-        raise ValueError(f"the bytes of {shown} are not as many as its shape needs")
-    return tuple(shape), (span[0], span[1])
-
-
-def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+    return Header({name: entry.shape for name, entry in tensors.items()}, metadata)

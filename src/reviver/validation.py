@@ -20,6 +20,9 @@ MAX_VALUE = 500
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+JSON_LIST = Field(strict=False, fail_fast=True)
+"""Of a tuple that JSON holds as a list. Reading it ends at its first wrong entry: a million problems would fill memory."""
+
 Config = TypeVar("Config")
 
 _REQUIREMENTS = {

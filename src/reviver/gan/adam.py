@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from reviver.native import Native
+from reviver.native import FLAGS, Native
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -37,7 +37,7 @@ UPDATE = Native(
     Call,
     ("update",),
     otherwise="the native update of a GAN in bf16 is not available, torch's slower one is used",
-    flags=("-fno-math-errno",),
+    flags=(*FLAGS, "-fno-math-errno"),
 )
 
 
@@ -91,11 +91,8 @@ class RoundedAdam(GameAdam, Generic[Network]):
         moved = [pair for pair in zip(self._weights, self._copies, strict=True) if pair[1].grad is not None]
         for weight, _ in moved:
             if not self.state[weight]:
-                self.state[weight] = {
-                    "step": torch.zeros(()),
-                    "exp_avg": torch.zeros_like(weight),
-                    "exp_avg_sq": torch.zeros_like(weight),
-                }
+                moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[weight] = {"step": torch.zeros(()), **moments}
         states = [self.state[weight] for weight, _ in moved]
         torch._foreach_add_([state["step"] for state in states], 1)
         gradients = [mine.grad.contiguous() for _, mine in moved if mine.grad is not None]

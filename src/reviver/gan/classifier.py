@@ -41,12 +41,8 @@ class DigitClassifier(nn.Module):
         self.image_shape = image_shape
         blocks: list[nn.Module] = []
         for next_channels in CHANNELS:
-            blocks += [
-                nn.Conv2d(channels, next_channels, 3, padding=1, bias=False),
-                nn.BatchNorm2d(next_channels),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            ]
+            convolution = nn.Conv2d(channels, next_channels, 3, padding=1, bias=False)
+            blocks += [convolution, nn.BatchNorm2d(next_channels), nn.ReLU(), nn.MaxPool2d(2)]
             channels = next_channels
         pooled = channels * (height // MIN_SIZE) * (width // MIN_SIZE)
         self.features = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(pooled, NUM_FEATURES), nn.ReLU())

@@ -50,15 +50,9 @@ class DataSet:
 
 
 def _emnist(split: str, first_label: int = 0) -> DataSet:
-    return DataSet(
-        "EMNIST",
-        "https://www.nist.gov/itl/products-and-services/emnist-dataset",
-        f"emnist-{split}-train",
-        f"emnist-{split}-test",
-        {"split": split},
-        is_transposed=True,
-        first_label=first_label,
-    )
+    source = "https://www.nist.gov/itl/products-and-services/emnist-dataset"
+    names = f"emnist-{split}-train", f"emnist-{split}-test"
+    return DataSet("EMNIST", source, *names, {"split": split}, is_transposed=True, first_label=first_label)
 
 
 DATA_SETS = MappingProxyType(

@@ -92,12 +92,8 @@ class Extractor:
     def examine(self, images: Tensor) -> Examined:
         """Compute features and logits of images [N, C, H, W] in [-1, 1]."""
         assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
-        features = torch.cat(
-            [
-                self.classifier.features(chunk.contiguous(memory_format=torch.channels_last))
-                for chunk in images.split(CHUNK)
-            ]
-        )
+        chunks = (chunk.contiguous(memory_format=torch.channels_last) for chunk in images.split(CHUNK))
+        features = torch.cat([self.classifier.features(chunk) for chunk in chunks])
         return Examined(features, self.classifier.head(features))
 
     def look(self, pixels: Tensor) -> Seen:

@@ -36,12 +36,7 @@ MAX_PLACES = 8
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 FID_STYLE = {"fid": ("#222222", "o")}
-SHARE_STYLES = {
-    "precision": (TRAIN_COLOR, "o"),
-    "recall": (VALIDATION_COLOR, "s"),
-    "coverage": ("#7a3f9d", "^"),
-}
-
+SHARE_STYLES = {"precision": (TRAIN_COLOR, "o"), "recall": (VALIDATION_COLOR, "s"), "coverage": ("#7a3f9d", "^")}
 SHADE = "#eeeeee"
 
 EQUILIBRIUM = 0.5
@@ -108,17 +103,10 @@ def _draw_strip(
     """Draw the strip into a part of the figure, with labels below that part."""
     count = len(images)
     grid = figure.add_gridspec(1, count, left=left, right=STRIP_RIGHT, top=top, bottom=bottom, wspace=STRIP_GAP)
-    for index, pixels in enumerate(to_pixels(images).permute(0, 2, 3, 1).numpy()):
+    for index, image in enumerate(images):
         axes = figure.add_subplot(grid[0, index])
-        _show_pixels(axes, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        axes.set_axis_on()
-        axes.set_xticks([])
-        axes.set_yticks([])
-        is_end = index in (0, count - 1)
-        for spine in axes.spines.values():
-            spine.set_visible(is_end)
-            spine.set_color(VALIDATION_COLOR)
-            spine.set_linewidth(2)
+        _show_framed(axes, image)
+        axes.spines[:].set(visible=index in (0, count - 1), color=VALIDATION_COLOR, linewidth=2)
         if labels:
             axes.set_xlabel(labels[index], labelpad=3, fontsize=min(7, 100 / count), linespacing=1.1)
 
@@ -138,17 +126,12 @@ def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
         axes.axvline(switch.t, color=CHANCE_COLOR, linestyle=":", linewidth=1)
     places = [f"{switch.t:.2f}" for switch in measure.switches]
     shown = ", ".join(places[:MAX_PLACES]) + (" …" if len(places) > MAX_PLACES else "")
-    axes.set(
-        xticks=TICKS,
-        ylim=(-0.03, 1.03),
-        ylabel="probability",
-        xlabel=f"t; the class switches at {shown}" if shown else "t",
-    )
+    axes.set(xticks=TICKS, ylim=(-0.03, 1.03), ylabel="probability")
+    axes.set_xlabel(f"t; the class switches at {shown}" if shown else "t")
     detour = measure.numbers["detour"]
-    numbers = f"perceptual path length {in_full(measure.perceptual_length)}"
-    axes.set_title(
-        numbers if detour is None else f"detour {detour:.2f}, {numbers}", loc="right", fontsize=8, fontweight="normal"
-    )
+    title = f"perceptual path length {in_full(measure.perceptual_length)}"
+    title = title if detour is None else f"detour {detour:.2f}, {title}"
+    axes.set_title(title, loc="right", fontsize=8, fontweight="normal")
 
 
 def projection_figure(originals: Tensor, drawn: Tensor, errors: Sequence[float]) -> Figure:
@@ -160,10 +143,8 @@ def projection_figure(originals: Tensor, drawn: Tensor, errors: Sequence[float])
         differences = (drawn - originals).abs() - 1  # no difference is black
         rows = (("original", originals), ("drawn", drawn), ("difference", differences))
         for (name, images), row in zip(rows, axes, strict=True):
-            for pixels, cell in zip(to_pixels(images).permute(0, 2, 3, 1).numpy(), row, strict=True):
-                _show_pixels(cell, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-                cell.set_axis_on()
-                cell.set(xticks=[], yticks=[])
+            for image, cell in zip(images, row, strict=True):
+                _show_framed(cell, image)
                 cell.grid(visible=False)
             row[0].set_ylabel(name)
         for cell, error in zip(axes[2], errors, strict=True):
@@ -178,18 +159,18 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     with styled():
         figure = Figure()
         losses, probabilities = figure.subplots(1, 2)
-        losses.plot(epochs, _values(metrics, "generator_loss"), color=VALIDATION_COLOR, label="generator")
-        losses.plot(epochs, _values(metrics, "discriminator_loss"), color=TRAIN_COLOR, label="discriminator")
-        losses.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-        losses.legend()
-        probabilities.plot(epochs, _values(metrics, "probability_real"), color=TRAIN_COLOR, label="real images, D(x)")
-        probabilities.plot(
-            epochs, _values(metrics, "probability_fake"), color=VALIDATION_COLOR, label="generated images, D(G(z))"
-        )
+        for axes, name, color, label in (
+            (losses, "generator_loss", VALIDATION_COLOR, "generator"),
+            (losses, "discriminator_loss", TRAIN_COLOR, "discriminator"),
+            (probabilities, "probability_real", TRAIN_COLOR, "real images, D(x)"),
+            (probabilities, "probability_fake", VALIDATION_COLOR, "generated images, D(G(z))"),
+        ):
+            axes.plot(epochs, _values(metrics, name), color=color, label=label)
         probabilities.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="no difference")
-        probabilities.set(
-            title="Answer of the discriminator", xlabel="epoch", ylabel="probability of being real", ylim=(0, 1)
-        )
+        losses.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+        probabilities.set(title="Answer of the discriminator", ylabel="probability of being real", ylim=(0, 1))
+        probabilities.set_xlabel("epoch")
+        losses.legend()
         probabilities.legend()
     return figure
 
@@ -226,6 +207,14 @@ def score_curves(points: Sequence[Mapping[str, Any]], collapsed: Sequence[bool])
 
 def _values(metrics: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     return [float("nan") if point[name] is None else point[name] for point in metrics]
+
+
+def _show_framed(axes: Axes, image: Tensor) -> None:
+    """Show an image [C, H, W] in [-1, 1] with the frame of its axes."""
+    pixels = to_pixels(image).permute(1, 2, 0).numpy()
+    _show_pixels(axes, pixels[:, :, 0] if len(image) == 1 else pixels)
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
 
 
 def _show_pixels(axes: Axes, pixels: NDArray[np.uint8]) -> None:

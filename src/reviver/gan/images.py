@@ -150,25 +150,19 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise damaged(
-            path,
-            f"an array of shape {list(array.shape)} is not images; give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3",
-        )
+        wanted = "give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3"
+        raise damaged(path, f"an array of shape {list(array.shape)} is not images; {wanted}")
     if array.dtype == np.uint8:
         return torch.from_numpy(np.array(array, order="C"))  # a copy that may be written to
     if array.size and array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
-        if 0 <= low <= high <= 1:
-            return to_pixels(torch.from_numpy(array.astype(np.float32)) * 2 - 1)
         if -1 <= low <= high <= 1:
-            return to_pixels(torch.from_numpy(array.astype(np.float32)))
-        raise damaged(
-            path, f"its numbers go from {low:g} to {high:g}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]"
-        )
-    raise damaged(
-        path,
-        f"an array of {array.size} {array.dtype} is not images; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]",
-    )
+            images = torch.from_numpy(array.astype(np.float32))
+            return to_pixels(images * 2 - 1 if low >= 0 else images)
+        problem = f"its numbers go from {low:g} to {high:g}"
+    else:
+        problem = f"an array of {array.size} {array.dtype} is not images"
+    raise damaged(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
 
 
 def _fit(data: ImageSet, size: int) -> ImageSet:

@@ -54,11 +54,8 @@ class Generator(nn.Module):
         layers: list[nn.Module] = [nn.Linear(self.latent_size, first), nn.LeakyReLU(NEGATIVE_SLOPE)]
         width = first
         for next_width in wider:
-            layers += [
-                nn.Linear(width, next_width),
-                nn.BatchNorm1d(next_width, eps=batch_norm_eps),
-                nn.LeakyReLU(NEGATIVE_SLOPE),
-            ]
+            normalisation = nn.BatchNorm1d(next_width, eps=batch_norm_eps)
+            layers += [nn.Linear(width, next_width), normalisation, nn.LeakyReLU(NEGATIVE_SLOPE)]
             width = next_width
         layers += [nn.Linear(width, prod(self.image_shape)), nn.Tanh()]
         self.layers = nn.Sequential(*layers)

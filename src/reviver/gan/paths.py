@@ -13,7 +13,7 @@ Shapes: S points on a path, Z latent size, D features, K classes, P pairs of end
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Annotated, Any, NamedTuple
@@ -203,15 +203,12 @@ def measure_pairs(
     """Measure both paths between the same pairs of random noise, and sum up their NUMBERS."""
     randomness = stream(seed, "pairs")
     starts, ends = generator.draw_latents(pairs, randomness), generator.draw_latents(pairs, randomness)  # [P, Z]
-    return {
-        path: summarise(
-            [
-                measure_path(generator, extractor, start, end, path, PAIR_POINTS)
-                for start, end in zip(starts, ends, strict=True)
-            ]
-        )
-        for path in PATHS
-    }
+
+    def measure(path: str) -> list[Measure]:
+        both = zip(starts, ends, strict=True)
+        return [measure_path(generator, extractor, start, end, path, PAIR_POINTS) for start, end in both]
+
+    return {path: summarise(measure(path)) for path in PATHS}
 
 
 def summarise(measures: Sequence[Measure]) -> dict[str, Summary | None]:
@@ -227,16 +224,12 @@ def summarise(measures: Sequence[Measure]) -> dict[str, Summary | None]:
 def describe(report: PathReport) -> list[str]:
     """The measurements as a table, with what is needed to quote them."""
     lines = [f"features of {report.extractor}, sha256 {report.extractor_sha256}"]
-    numbers = {path: measure.numbers for path, measure in report.between.items()}
-    lines += _table(
-        "between the ends", {path: {name: _number(numbers[path][name]) for name in NUMBERS} for path in PATHS}
-    )
+    lines += _table("between the ends", lambda path, name: _number(report.between[path].numbers[name]))
     for path, measure in report.between.items():
         switches = [f"{one.before} to {one.after} at t = {one.t:.3f}" for one in measure.switches]
         lines.append(f"{path}: {', '.join([*switches, f'least sure at t = {measure.least_confident_at:.3f}'])}")
     if report.pairs:
-        cells = {path: {name: _spread(report.averages[path][name]) for name in NUMBERS} for path in PATHS}
-        lines += _table(f"{report.pairs} random pairs", cells)
+        lines += _table(f"{report.pairs} random pairs", lambda path, name: _spread(report.averages[path][name]))
     lines.append(
         f"{POINTS} points between the ends, {PAIR_POINTS} between random ones (mean ± standard deviation over the pairs); "
         f"ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
@@ -244,11 +237,11 @@ def describe(report: PathReport) -> list[str]:
     return lines
 
 
-def _table(title: str, cells: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """A column for each path, a row for each of NUMBERS."""
+def _table(title: str, cell: Callable[[str, str], str]) -> list[str]:
+    """A column for each path, a row for each of NUMBERS; `cell` returns the text for both."""
     header = f"{title:<20}" + "".join(f" {path:>20}" for path in PATHS)
     rows = [
-        f"  {name.replace('_', ' '):<18}" + "".join(f" {cells[path][name]:>20}" for path in PATHS) for name in NUMBERS
+        f"  {name.replace('_', ' '):<18}" + "".join(f" {cell(path, name):>20}" for path in PATHS) for name in NUMBERS
     ]
     return [header, *rows]
 

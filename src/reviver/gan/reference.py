@@ -5,7 +5,7 @@ K classes.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,12 +110,8 @@ class Reference:
     @cached_property
     def originals(self) -> Originals:
         """What samples are compared with one by one; a training does without."""
-
-        def look() -> dict[str, Tensor]:
-            _log.info("looking at the %d training images once, for this and later scores", len(self.train_images))
-            return _look_at_originals(self)
-
-        return Originals(**cached(f"scores-{self.key}-originals", look))
+        note = f"looking at the {len(self.train_images)} training images once, for this and later scores"
+        return Originals(**cached(f"scores-{self.key}-originals", lambda: _look_at_originals(self), note))
 
     def compare(self, images: Tensor) -> Comparison:
         """Compare N images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
@@ -123,10 +119,7 @@ class Reference:
 
 
 def load_reference(
-    n: int = 10_000,
-    extractor: Extractor | None = None,
-    train: ImageSet | None = None,
-    test: ImageSet | None = None,
+    n: int = 10_000, extractor: Extractor | None = None, train: ImageSet | None = None, test: ImageSet | None = None
 ) -> Reference:
     """Return what `n` samples are compared with: MNIST seen by the pinned classifier by default.
 
@@ -142,12 +135,8 @@ def load_reference(
     shares = class_shares(train, extractor)
     content = {"train": train.images, "classes": shares, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
-
-    def look() -> dict[str, Tensor]:
-        _log.info("looking at the %d test images once, for this and later scores", len(test.images))
-        return _look_at_test(extractor, test)
-
-    seen = cached(f"scores-{key}", look)
+    note = f"looking at the {len(test.images)} test images once, for this and later scores"
+    seen = cached(f"scores-{key}", lambda: _look_at_test(extractor, test), note)
     features = seen["features"].double()
     target = Target(features, distances.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
 
@@ -163,18 +152,10 @@ def load_reference(
         return packed | {"floor_fids": fids}
 
     framed = cached(f"scores-{key}-n{n}", frame)
-    return Reference(
-        train.name,
-        extractor,
-        n,
-        key,
-        target,
-        train.images,
-        test.images,
-        _unpack("floor", framed),
-        tuple(framed["floor_fids"].tolist()),
-        _unpack("ceiling", framed),
-    )
+    floor, ceiling = _unpack("floor", framed), _unpack("ceiling", framed)
+    fids = tuple(framed["floor_fids"].tolist())
+    images = train.images, test.images
+    return Reference(train.name, extractor, n, key, target, *images, floor, fids, ceiling)
 
 
 def choose_data(
@@ -299,7 +280,7 @@ def _look_at_originals(reference: Reference) -> dict[str, Tensor]:
 
 def _mean(comparisons: Sequence[Comparison]) -> Comparison:
     *numbers, classes = zip(*(astuple(one) for one in comparisons), strict=True)
-    return _comparison([fmean(one) for one in numbers], [sum(one) for one in zip(*classes, strict=True)])
+    return _comparison(map(fmean, numbers), map(sum, zip(*classes, strict=True)))
 
 
 def _pack(name: str, comparison: Comparison) -> dict[str, Tensor]:
@@ -311,6 +292,6 @@ def _unpack(name: str, tensors: dict[str, Tensor]) -> Comparison:
     return _comparison(tensors[name].tolist(), tensors[f"{name}_classes"].tolist())
 
 
-def _comparison(numbers: Sequence[float], classes: Sequence[int]) -> Comparison:
+def _comparison(numbers: Iterable[float], classes: Iterable[int]) -> Comparison:
     fid, kid, precision, recall, density, coverage, class_kl, spacing = numbers
     return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, tuple(classes))

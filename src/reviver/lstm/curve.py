@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from types import MappingProxyType
@@ -32,6 +33,8 @@ from reviver.runs.progress import ProgressBar
 LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
 SEQUENCES = 64_000
 """The training sequences that each cell may use, unless it passes the threshold before."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 EVALUATED = 1000
 """Fresh sequences on which the accuracy of a cell is measured."""
@@ -107,12 +110,8 @@ def run_curve(
         Interrupted: after SIGINT or SIGTERM, once the cells that run are saved.
     """
     _check_arguments(networks, sequences=sequences, seeds=len(seeds), jobs=1 if jobs is None else jobs)
-    cells = [
-        Cell(network, length, seed)
-        for length in sorted(set(lengths))
-        for seed in seeds
-        for network in dict.fromkeys(networks)
-    ]
+    order = product(sorted(set(lengths)), seeds, dict.fromkeys(networks))
+    cells = [Cell(network, length, seed) for length, seed, network in order]
     configs = [cell.config(sequences) for cell in cells]  # all are checked before the first one runs
     folder = Path(out) / "cells"
     if Path(out).exists() and not folder.is_dir():
@@ -131,7 +130,7 @@ def run_curve(
             if not ready:
                 break
             idle = [number for number in ready if number not in running.values()]
-            with _ignored_interrupts():  # as the workers, which start here, do from then on
+            with _blocked_signals():  # for the workers that start here, until they can answer
                 for number in idle[: jobs - len(running)]:
                     running[pool.submit(run_cell, paths[number], cells[number], configs[number])] = number
             done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
@@ -186,12 +185,12 @@ def unfinished(cells: Sequence[Cell], outcomes: Sequence[Outcome | None]) -> tup
 
 def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
     """Train a cell, or go on with it, and measure it; None if a signal stopped it, or one before it in this worker."""
-    if _stopped.is_set():
+    if _stopped:
         return None
     try:
         folder = train(config, path, device="cpu", resume=(path / "run.json").exists())
     except Interrupted:
-        _stopped.set()  # the next cell may wait in this worker's queue already
+        _stopped.append(signal.SIGTERM)  # the next cell may wait in this worker's queue already
         return None
     run = load_lstm(folder)
     accuracy = evaluate(run.network, run.task, cell.length, EVALUATED).score.accuracy
@@ -199,7 +198,8 @@ def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
     return read_outcome(path, cell, config)
 
 
-_stopped = threading.Event()
+_stopped: list[int] = []
+"""The signals that asked this worker to stop."""
 
 
 def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
@@ -250,24 +250,27 @@ def usable_cores() -> int:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, which asks each worker to stop, and use one core."""
-    os.setpgrp()
+    """Use one core, and stop only when the parent asks for it with SIGTERM.
+
+    SIGTERM must not kill a worker that waits for its next cell: it would die with the lock of the queue that the others
+    read, and these would wait for ever.
+    """
+    os.setpgrp()  # Ctrl-C is for the parent
+    signal.signal(signal.SIGTERM, lambda number, _: _stopped.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     logging.getLogger("reviver").setLevel(logging.WARNING)
 
 
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Ignore SIGINT while this lasts; processes that are started meanwhile ignore it for good."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _blocked_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait while this lasts; for processes that are started meanwhile they go on waiting."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -277,10 +280,7 @@ def _noted_signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield noted
         return
-    before = {
-        number: signal.signal(number, lambda number, _: noted.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in SIGNALS}
     try:
         yield noted
     finally:

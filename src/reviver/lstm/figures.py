@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, plain_log_ticks, styled
-from reviver.lstm.curve import NETWORKS, Outcome
+from reviver.lstm.curve import NETWORKS, Outcome, summarise
 from reviver.lstm.evaluation import Evaluation
 
 Metrics = Sequence[Mapping[str, Any]]
@@ -34,10 +34,8 @@ def learning_curves(runs: Sequence[Metrics], num_classes: int = 10) -> Figure:
     with styled():
         figure = Figure()
         loss, accuracy = figure.subplots(1, 2)
-        for part, color, label in (
-            ("train", TRAIN_COLOR, "train (dropout on)"),
-            ("validation", VALIDATION_COLOR, "validation"),
-        ):
+        parts = (("train", TRAIN_COLOR, "train (dropout on)"), ("validation", VALIDATION_COLOR, "validation"))
+        for part, color, label in parts:
             _mean_and_band(loss, runs, f"{part}_loss", color, label)
             _mean_and_band(accuracy, runs, f"{part}_accuracy", color, label)
         loss.axhline(np.log(num_classes), color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
@@ -70,49 +68,31 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
         for first, last in PUBLIC_RESULTS:
             span = accuracy.axvspan(first * 0.97, last * 1.03, color="#e4e4e4", zorder=0, linewidth=0)
         span.set_label("public solutions: reliable up to here")
+        results = sorted(summarise(outcomes), key=lambda row: row["length"])
         for network, (color, marker) in NETWORK_STYLES.items():
-            cells = [outcome for outcome in outcomes if outcome.network == network]
-            lengths = sorted({cell.length for cell in cells})
-            if not cells:
+            rows = [row for row in results if row["network"] == network]
+            if not rows:
                 continue
-            by_length = [[cell for cell in cells if cell.length == length] for length in lengths]
-            mean = np.array([np.mean([cell.accuracy for cell in group]) for group in by_length])
-            spread = np.array(
-                [np.std([cell.accuracy for cell in group], ddof=min(1, len(group) - 1)) for group in by_length]
-            )
+            lengths = [row["length"] for row in rows]
+            mean, spread = (np.array([row[f"accuracy_{name}"] for row in rows]) for name in ("mean", "std"))
             style = {"color": color, "marker": marker, "markersize": 4}
             accuracy.plot(lengths, mean, label=NETWORKS[network][0], **style)
-            accuracy.fill_between(
-                lengths, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=color, alpha=0.2, linewidth=0
-            )
-            reached = [
-                (length, [cell for cell in group if cell.reached])
-                for length, group in zip(lengths, by_length, strict=True)
-            ]
-            reached = [(length, group) for length, group in reached if group]
-            means = [float(np.mean([cell.sequences for cell in group])) for _, group in reached]
-            needed.plot([length for length, _ in reached], means, **style)
-            for (length, group), value in zip(reached, means, strict=True):
-                total = sum(cell.length == length for cell in cells)
-                if len(group) < total:
-                    needed.annotate(
-                        f"{len(group)}/{total}",
-                        (length, value),
-                        (3, 3),
-                        textcoords="offset points",
-                        fontsize=6.5,
-                        color=color,
-                    )
+            band = np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1)
+            accuracy.fill_between(lengths, *band, color=color, alpha=0.2, linewidth=0)
+            reached = [row for row in rows if row["reached"]]
+            needed.plot([row["length"] for row in reached], [row["sequences_mean"] for row in reached], **style)
+            for row in reached:
+                if row["reached"] < row["seeds"]:
+                    place = row["length"], row["sequences_mean"]
+                    text = f"{row['reached']}/{row['seeds']}"
+                    needed.annotate(text, place, (3, 3), textcoords="offset points", fontsize=6.5, color=color)
         accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
         accuracy.set(title="Accuracy", xlabel="length T", ylabel="fraction right", xscale="log", ylim=(0, 1.04))
-        needed.set(
-            title="Training sequences to 99 %", xlabel="length T", ylabel="sequences", xscale="log", yscale="log"
-        )
-        needed.set_xlim(accuracy.get_xlim())
+        needed.set(title="Training sequences to 99 %", xlabel="length T", ylabel="sequences", yscale="log")
+        needed.set(xscale="log", xlim=accuracy.get_xlim())
         if not any(outcome.reached for outcome in outcomes):
-            needed.set_ylim(
-                min(outcome.sequences for outcome in outcomes), 10 * max(outcome.sequences for outcome in outcomes)
-            )
+            used = [outcome.sequences for outcome in outcomes]
+            needed.set_ylim(min(used), 10 * max(used))
             needed.text(0.5, 0.5, "none got there", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
         for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
             plain_log_ticks(axis)
@@ -129,11 +109,10 @@ def generalisation(evaluations: Sequence[Evaluation], trained: int, chance: floa
         figure = Figure(figsize=(6.3, 2.9))
         axes = figure.subplots()
         lengths = [evaluation.length for evaluation in evaluations]
-        values = [evaluation.score.accuracy for evaluation in evaluations]
-        intervals = [wilson(evaluation.score.accuracy, evaluation.score.size) for evaluation in evaluations]
-        below = [max(0.0, value - low) for value, (low, _) in zip(values, intervals, strict=True)]
-        above = [max(0.0, high - value) for value, (_, high) in zip(values, intervals, strict=True)]
-        axes.errorbar(lengths, values, (below, above), color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
+        values = np.array([evaluation.score.accuracy for evaluation in evaluations])
+        low, high = np.transpose([wilson(one.score.accuracy, one.score.size) for one in evaluations])
+        errors = np.maximum(0, [values - low, high - values])
+        axes.errorbar(lengths, values, errors, color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
         axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
         axes.text(trained, 0.5, " trained up to here", color=TRAIN_COLOR, fontsize=8, ha="left", va="center")
         axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2)

@@ -4,7 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self, cast, overload
+from typing import NamedTuple, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from reviver.lstm.choices import DropoutKind
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.precision import rounded_linear
 from reviver.validation import check
+
+Batch = TypeVar("Batch", Tensor, PackedSequence)
 
 
 class LSTMState(NamedTuple):
@@ -54,13 +56,12 @@ class LSTMLayer(nn.Module):
         c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
         h_t = m_t ⊙ o_t ⊙ tanh(c_t)
 
-    where m_t is the dropout mask of the hidden state: all ones except in training with
-    `hidden_dropout` p > 0, when each unit of each step is 0 with probability p and 1 / (1 - p) otherwise.
-    The masked h_t is both the layer's output and what the next step sees. With `hidden_dropout_kind`
-    "variational" one mask serves all steps of a sequence; with "zoneout" a unit that is dropped keeps its
-    previous value, h_t = m_t ⊙ o_t ⊙ tanh(c_t) + (1 - m_t) ⊙ h_{t-1} with m_t of 0 and 1, and outside
-    training m_t is 1 - p everywhere (see `reviver.lstm.dropout`). With `precision` "bf16" the factors of every
-    product of matrices, in the backward pass too, are rounded to bfloat16 (see `reviver.lstm.precision`).
+    where m_t is the dropout mask of the hidden state: all ones except in training with `hidden_dropout` p > 0, when each
+    unit of each step is 0 with probability p and 1 / (1 - p) otherwise. The masked h_t is both the layer's output and
+    what the next step sees. With `hidden_dropout_kind` "variational" one mask serves all steps of a sequence; with
+    "zoneout" h_t = m_t ⊙ o_t ⊙ tanh(c_t) + (1 - m_t) ⊙ h_{t-1} with m_t of 0 and 1, and outside training m_t is 1 - p
+    everywhere (see `reviver.lstm.dropout`). With `precision` "bf16" the operands of every matrix multiplication, in the
+    backward pass too, are rounded to bfloat16 (see `reviver.lstm.precision`).
 
     On a CPU in float32 `reviver.lstm.operator` computes the same, masks included, as one native operator.
 
@@ -87,19 +88,14 @@ class LSTMLayer(nn.Module):
         self.precision = precision
         self.checkpoint_steps = checkpoint_steps
 
-        def input_weights() -> nn.Parameter:
-            return nn.Parameter(torch.empty(hidden_size, input_size, device=device, dtype=dtype))
+        def empty(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
-        def recurrent_weights() -> nn.Parameter:
-            return nn.Parameter(torch.empty(hidden_size, hidden_size, device=device, dtype=dtype))
-
-        def bias() -> nn.Parameter:
-            return nn.Parameter(torch.empty(hidden_size, device=device, dtype=dtype))
-
-        self.W_i, self.U_i, self.b_i = input_weights(), recurrent_weights(), bias()
-        self.W_f, self.U_f, self.b_f = input_weights(), recurrent_weights(), bias()
-        self.W_c, self.U_c, self.b_c = input_weights(), recurrent_weights(), bias()
-        self.W_o, self.U_o, self.b_o = input_weights(), recurrent_weights(), bias()
+        I, H = input_size, hidden_size  # noqa: E741
+        self.W_i, self.U_i, self.b_i = empty(H, I), empty(H, H), empty(H)
+        self.W_f, self.U_f, self.b_f = empty(H, I), empty(H, H), empty(H)
+        self.W_c, self.U_c, self.b_c = empty(H, I), empty(H, H), empty(H)
+        self.W_o, self.U_o, self.b_o = empty(H, I), empty(H, H), empty(H)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -163,10 +159,18 @@ class LSTMLayer(nn.Module):
         Returns:
             The hidden state after each step, [T, B, H] in the order of x, and the final h and c.
         """
-        seed = self._draw_seed(generator)  # [] or None
+        seed = draw_seed(generator) if self.training and self.hidden_dropout > 0.0 else None  # []
         weights = self._weights()
         if operator.applies(x, h, c, *weights):
-            return self._native(x, h, c, weights, lengths, seed, reverse=reverse)
+            return operator.lstm(
+                *(x, h, c, weights, lengths),
+                reverse=reverse,
+                dropout=self.hidden_dropout,
+                kind=self._kind(seed),
+                seed=None if seed is None else seed.cpu(),
+                checkpoint_steps=self.checkpoint_steps,
+                precision=self.precision,
+            )
 
         masks = self._masks(x, seed)  # [T, B, H] or None
         steps = range(len(x))
@@ -189,10 +193,6 @@ class LSTMLayer(nn.Module):
             *(self.b_i, self.b_f, self.b_c, self.b_o),
         ]
 
-    def _draw_seed(self, generator: torch.Generator | None) -> Tensor | None:
-        """Draw the seed of the masks of a call, or return None where nothing is drawn."""
-        return draw_seed(generator) if self.training and self.hidden_dropout > 0.0 else None
-
     def _masks(self, x: Tensor, seed: Tensor | None) -> Tensor | None:
         """Return the masks m of all steps of x, [T, B, H], or None for all ones."""
         steps, batch, _ = x.shape
@@ -205,32 +205,11 @@ class LSTMLayer(nn.Module):
             return x.new_full((1, 1, 1), 1.0 - self.hidden_dropout).expand(steps, batch, self.hidden_size)
         return None
 
-    def _native(
-        self,
-        x: Tensor,
-        h: Tensor,
-        c: Tensor,
-        weights: list[Tensor],
-        lengths: Tensor | None,
-        seed: Tensor | None,
-        *,
-        reverse: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what `forward` does, by the native operator."""
+    def _kind(self, seed: Tensor | None) -> str:
+        """Return what happens to the hidden state, as `operator.KINDS` has it."""
         if seed is not None:
-            seed = seed.cpu()
-            kind: str = self.hidden_dropout_kind
-        else:
-            kind = "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
-        return operator.lstm(
-            *(x, h, c, weights, lengths),
-            reverse=reverse,
-            dropout=self.hidden_dropout,
-            kind=kind,
-            seed=seed,
-            checkpoint_steps=self.checkpoint_steps,
-            precision=self.precision,
-        )
+            return self.hidden_dropout_kind
+        return "zoneout_mean" if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0 else "none"
 
     def extra_repr(self) -> str:
         """What `print` shows."""
@@ -249,10 +228,9 @@ class LSTM(nn.Module):
         dropout: probability to drop a unit between two layers, in training.
         bidirectional: each layer also reads the sequence from its end; outputs are concatenated.
         hidden_dropout: probability to drop a unit of the hidden state at a step, in training.
-        hidden_dropout_kind: "step" draws anew at every step, "variational" once for all steps of a sequence, and
-            with "zoneout" a dropped unit keeps its previous value; see `reviver.lstm.choices.DropoutKind`.
-        precision: "fp32" multiplies in the network's dtype; "bf16" rounds the factors of each product to bfloat16,
-            which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
+        hidden_dropout_kind: "step", "variational" or "zoneout", see `reviver.lstm.choices.DropoutKind`.
+        precision: "fp32" multiplies in the network's dtype, "bf16" rounds the operands of each matrix multiplication to
+            bfloat16, which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
         checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute
             the rest again: less memory for very long sequences, a third more time.
 
@@ -321,33 +299,14 @@ class LSTM(nn.Module):
         for layer in self._lstm_layers():
             layer.reset_parameters(generator)
 
-    @overload
     def forward(
         self,
-        x: Tensor,
+        x: Batch,
         state: LSTMState | tuple[Tensor, Tensor] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         *,
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, LSTMState]: ...
-
-    @overload
-    def forward(
-        self,
-        x: PackedSequence,
-        state: LSTMState | tuple[Tensor, Tensor] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> tuple[PackedSequence, LSTMState]: ...
-
-    def forward(
-        self,
-        x: Tensor | PackedSequence,
-        state: LSTMState | tuple[Tensor, Tensor] | None = None,
-        lengths: Tensor | Sequence[int] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor | PackedSequence, LSTMState]:
+    ) -> tuple[Batch, LSTMState]:
         """Run over a batch of sequences, or over one.
 
         Args:
@@ -450,30 +409,20 @@ class LSTM(nn.Module):
             raise ConfigError(f"proj_size: {lstm.proj_size} is not possible; give a torch.nn.LSTM without a projection")
         weight = cast("Tensor", lstm.weight_ih_l0)
         ours = cls(
-            lstm.input_size,
-            lstm.hidden_size,
-            lstm.num_layers,
-            lstm.batch_first,
-            lstm.dropout,
-            lstm.bidirectional,
+            *(lstm.input_size, lstm.hidden_size, lstm.num_layers, lstm.batch_first, lstm.dropout, lstm.bidirectional),
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
             precision=precision,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
+        ).to(weight)
         with torch.no_grad():
             for layer, suffix in zip(ours._lstm_layers(), ours._torch_suffixes(), strict=True):
-                W = getattr(lstm, f"weight_ih_{suffix}").chunk(4)
-                U = getattr(lstm, f"weight_hh_{suffix}").chunk(4)
+                W, U = getattr(lstm, f"weight_ih_{suffix}"), getattr(lstm, f"weight_hh_{suffix}")
+                b = weight.new_zeros(4 * lstm.hidden_size)
                 if lstm.bias:
-                    b = (getattr(lstm, f"bias_ih_{suffix}") + getattr(lstm, f"bias_hh_{suffix}")).chunk(4)
-                else:
-                    b = weight.new_zeros(4 * lstm.hidden_size).chunk(4)
-                for k, gate in enumerate("ifco"):  # the order of torch.nn.LSTM, which calls c "g"
-                    getattr(layer, f"W_{gate}").copy_(W[k])
-                    getattr(layer, f"U_{gate}").copy_(U[k])
-                    getattr(layer, f"b_{gate}").copy_(b[k])
+                    b = getattr(lstm, f"bias_ih_{suffix}") + getattr(lstm, f"bias_hh_{suffix}")
+                theirs = (*W.chunk(4), *U.chunk(4), *b.chunk(4))  # in our order, but that torch calls c "g"
+                for our_weight, their_weight in zip(layer._weights(), theirs, strict=True):
+                    our_weight.copy_(their_weight)
         return ours.train(lstm.training)
 
     def to_torch(self) -> nn.LSTM:
@@ -482,21 +431,14 @@ class LSTM(nn.Module):
         It has no hidden dropout and multiplies in its dtype; in eval mode and without bf16 outputs are equal.
         """
         weight = self._lstm_layers()[0].W_i
-        theirs = nn.LSTM(
-            self.input_size,
-            self.hidden_size,
-            self.num_layers,
-            batch_first=self.batch_first,
-            dropout=self.dropout,
-            bidirectional=self.bidirectional,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
+        sizes = self.input_size, self.hidden_size, self.num_layers
+        theirs = nn.LSTM(*sizes, True, self.batch_first, self.dropout, self.bidirectional).to(weight)
         with torch.no_grad():
             for layer, suffix in zip(self._lstm_layers(), self._torch_suffixes(), strict=True):
-                getattr(theirs, f"weight_ih_{suffix}").copy_(torch.cat([layer.W_i, layer.W_f, layer.W_c, layer.W_o]))
-                getattr(theirs, f"weight_hh_{suffix}").copy_(torch.cat([layer.U_i, layer.U_f, layer.U_c, layer.U_o]))
-                getattr(theirs, f"bias_ih_{suffix}").copy_(torch.cat([layer.b_i, layer.b_f, layer.b_c, layer.b_o]))
+                W, U, b = (torch.cat(layer._weights()[k : k + 4]) for k in (0, 4, 8))
+                getattr(theirs, f"weight_ih_{suffix}").copy_(W)
+                getattr(theirs, f"weight_hh_{suffix}").copy_(U)
+                getattr(theirs, f"bias_ih_{suffix}").copy_(b)
                 getattr(theirs, f"bias_hh_{suffix}").zero_()
         return theirs.train(self.training)
 

@@ -72,24 +72,11 @@ def lstm(
     checkpoint_steps: int | None = None,
     precision: str = "fp32",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run an LSTM layer over a sequence.
+    """Run an LSTM layer over a sequence: x [T, B, I], h and c [B, H]; arguments and result as of `LSTMLayer.forward`.
 
-    Args:
-        x: input, [T, B, I].
-        h: hidden state before the first step, [B, H].
-        c: cell state before the first step, [B, H].
-        weights: W_i W_f W_c W_o [H, I], U_i U_f U_c U_o [H, H], b_i b_f b_c b_o [H].
-        lengths: int64, [B]: steps that each row of the batch has; all T by default.
-        reverse: begin at the last step and go back.
-        dropout: p of the hidden state.
-        kind: one of `KINDS`.
-        seed: of the masks, int64, [], see `dropout.draw_seed`; not used by `none` and `zoneout_mean`.
-        checkpoint_steps: keep the state every so many steps and compute the rest again in the backward pass:
-            less memory, a third more time.
-        precision: of the products, see `precision.py`.
-
-    Returns:
-        The hidden state after each step, [T, B, H], and the final h and c.
+    `weights` are W_i W_f W_c W_o [H, I], U_i U_f U_c U_o [H, H] and b_i b_f b_c b_o [H]. `dropout` is p of the hidden state,
+    `kind` one of `KINDS`, and `seed` that of the masks, int64, [], see `dropout.draw_seed`; `none` and `zoneout_mean` use
+    no seed. `checkpoint_steps` and `precision` are those of `LSTM`.
     """
     keep = KEEP_NOTHING
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, h, c, *weights)):
@@ -216,99 +203,23 @@ def _gradients(
 
 # The operator as torch sees it --------------------------------------------------------------------------------------
 
-
-@torch.library.custom_op("reviver::lstm_forward", mutates_args=())
-def lstm_forward(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See `_forward`."""
-    return _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, keep, precision)
+lstm_forward = torch.library.custom_op("reviver::lstm_forward", _forward, mutates_args=())
+lstm_backward = torch.library.custom_op("reviver::lstm_backward", _gradients, mutates_args=())
 
 
 @lstm_forward.register_fake
-def _(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    T, B, _ = x.shape
-    H = h.shape[1]
-    return x.new_empty(T, B, H), h.new_empty(B, H), c.new_empty(B, H), *_kept(x, h, keep)
-
-
-@torch.library.custom_op("reviver::lstm_backward", mutates_args=())
-def lstm_backward(
-    grad_output: Tensor | None,
-    grad_h: Tensor | None,
-    grad_c: Tensor | None,
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    output: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-    needs_x: bool,
-    needs_state: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See `_gradients`."""
-    return _gradients(
-        *(grad_output, grad_h, grad_c, x, h, c, weights, lengths, seed, output, gates, cells),
-        *(dropout, kind, reverse, keep, precision, needs_x, needs_state),
-    )
+def _(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    *_, keep, _ = rest
+    return x.new_empty(*x.shape[:2], h.shape[1]), h.new_empty(h.shape), c.new_empty(c.shape), *_kept(x, h, keep)
 
 
 @lstm_backward.register_fake
-def _(
-    grad_output: Tensor | None,
-    grad_h: Tensor | None,
-    grad_c: Tensor | None,
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    output: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    keep: int,
-    precision: str,
-    needs_x: bool,
-    needs_state: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    _, B, I = x.shape  # noqa: E741
-    H = h.shape[1]
+def _(grad_output: Any, grad_h: Any, grad_c: Any, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    *_, needs_x, _ = rest
+    H, I = h.shape[1], x.shape[2]  # noqa: E741
     grad_x = x.new_empty(x.shape if needs_x else (0,))
-    return grad_x, h.new_empty(B, H), c.new_empty(B, H), x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_empty(4, H)
+    weights = x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_empty(4, H)
+    return grad_x, h.new_empty(h.shape), c.new_empty(c.shape), *weights
 
 
 def _save(

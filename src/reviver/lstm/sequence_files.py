@@ -10,12 +10,12 @@ import array
 import csv
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,7 +27,7 @@ from reviver.lstm.sequences import SHOWN, SequenceTable, listed
 from reviver.npz import npz_names, read_npz
 from reviver.parquet import read_sizes
 from reviver.runs.files import replacing
-from reviver.untrusted import open_file, shown
+from reviver.untrusted import one_line, open_file, shown
 
 ENDINGS = (".csv", ".parquet", ".npz")
 MAX_BYTES = 4 << 30
@@ -39,8 +39,8 @@ MAX_FIELD = 1 << 24
 """Characters of one field of a CSV file: a sequence of some two million numbers."""
 PIECE = 1 << 16
 """Characters of a long field that are split into numbers at a time."""
-MAX_ROW_EXCESS = 1 << 20
-"""So many characters more a row of a CSV file may have, over all its columns and lines."""
+MAX_ROW = MAX_FIELD + (1 << 20)
+"""Characters of a row of a CSV file, over all its columns and lines."""
 MAX_COLUMNS = 10_000
 MAX_LABEL = 200
 """Characters of one label."""
@@ -48,9 +48,7 @@ PARQUET_ROWS, PARQUET_BYTES = 4096, 1 << 25
 """A Parquet file is read so many rows, and about so many bytes, at a time."""
 PARQUET_SMALL, PARQUET_RATIO = 1 << 22, 1032
 """It may take so many bytes whatever its own size is, and so many times its size, as deflate can give, besides."""
-PARQUET_LIMITS: Mapping[str, int] = MappingProxyType(
-    {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
-)
+PARQUET_LIMITS = {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
 """Of texts and lists in a Parquet file's description of itself."""
 
 NUMBERS = "give numbers separated by spaces or by commas, or take the row out"
@@ -85,19 +83,19 @@ def read_sequences(
     path = Path(path)
     if labelled and sequence_column == label_column:
         raise ConfigError(f"label_column: {shown(label_column)} is the column of sequences too; name another column")
-    if not path.exists():
-        raise DataError(f"{path}: does not exist; give a {_either(ENDINGS)} file")
-    if path.is_dir() or not path.is_file():
-        raise DataError(f"{path}: is no file; give a {_either(ENDINGS)} file")
     columns = (sequence_column, label_column) if labelled else (sequence_column,)
-    match path.suffix.lower():
-        case ".csv":
-            return _read_csv(path, columns)
-        case ".parquet":
-            return _read_parquet(path, columns)
-        case ".npz":
-            return _read_npz(path, labelled)
-    raise DataError(f"{path}: is of an unknown kind; give a {_either(ENDINGS)} file")
+    lack = "is of an unknown kind" if path.is_file() else "is no file" if path.exists() else "does not exist"
+    try:
+        match path.suffix.lower() if path.is_file() else "":
+            case ".csv":
+                return _read_csv(path, columns)
+            case ".parquet":
+                return _read_parquet(path, columns)
+            case ".npz":
+                return _read_npz(path, labelled)
+        raise _ProblemError(f"{lack}; give a {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]} file")
+    except _ProblemError as error:
+        raise DataError(f"{path}: {error}") from error.__cause__
 
 
 def write_predictions(path: Path, table: SequenceTable, names: Sequence[str], probabilities: Tensor) -> None:
@@ -133,14 +131,18 @@ def _not_a_formula(name: str) -> str:
 # What all kinds of file share
 
 
+class _ProblemError(Exception):
+    """What is wrong with a file, without its name."""
+
+
 class _Rows:
     """Sequences of one channel and their labels as they are read, one after the other; bad rows are noted.
 
     Only the first few bad rows are spelled out, with the remedy of the first.
     """
 
-    def __init__(self, path: Path, row_format: str) -> None:
-        self.path = path
+    def __init__(self, name: str, row_format: str) -> None:
+        self.name = name
         self.row_format = row_format
         self.numbers = array.array("f")
         self.counts = array.array("q")
@@ -185,7 +187,7 @@ class _Rows:
         self.counts.append(count)
         self.rows.append(row)
         self.longest = max(self.longest, count)
-        _check_size(self.path, len(self.rows), self.longest, 1)
+        _check_size(len(self.rows), self.longest, 1)
 
     def add_label(self, row: int, label: str) -> None:
         """Add the label of `row`; equal ones are kept once."""
@@ -207,10 +209,10 @@ class _Rows:
         """Refuse the file if a row was bad.
 
         Raises:
-            DataError: naming the first such rows.
+            _ProblemError: naming the first such rows.
         """
         if self._problem_count:
-            raise DataError(f"{self.path}: {listed(self._problems, self._problem_count)}; {self._remedy}")
+            raise _ProblemError(f"{listed(self._problems, self._problem_count)}; {self._remedy}")
 
     def table(self, *, labelled: bool) -> SequenceTable:
         """All rows as one table."""
@@ -220,7 +222,7 @@ class _Rows:
             self._note_not_finite(numbers, np.cumsum(counts) - counts)
         self.check()
         if not self.rows:
-            raise DataError(f"{self.path}: it holds no rows; give a file with sequences")
+            raise _ProblemError("it holds no rows; give a file with sequences")
         x = np.zeros((len(counts), self.longest), dtype=np.float32)
         if (counts == self.longest).all():
             x.reshape(-1)[:] = numbers
@@ -232,7 +234,7 @@ class _Rows:
             tuple(self.labels) if labelled else None,
             tuple(self.rows),
             self.row_format,
-            self.path.name,
+            self.name,
         )
 
     def _note_not_finite(self, numbers: np.ndarray[Any, Any], starts: np.ndarray[Any, Any]) -> None:
@@ -281,61 +283,53 @@ def _split_pieces(text: str, separator: str | None) -> Iterator[list[str]]:
     yield text[start:].split(separator)
 
 
-def _check_size(path: Path, rows: int, steps: int, channels: int) -> None:
+def _check_size(rows: int, steps: int, channels: int) -> None:
     """Refuse a table before memory is taken for it."""
     if rows > MAX_ROWS:
-        raise DataError(f"{path}: it has more than {MAX_ROWS} rows; give fewer, in a file of their own")
+        raise _ProblemError(f"it has more than {MAX_ROWS} rows; give fewer, in a file of their own")
     size = rows * steps * channels * 4
     if size > MAX_BYTES:
-        raise DataError(
-            f"{path}: {rows} sequences of {channels} channels, padded to the {steps} steps of the longest, would take "
+        raise _ProblemError(
+            f"{rows} sequences of {channels} channels, padded to the {steps} steps of the longest, would take "
             f"{size / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; cut or take out the longest, or give fewer"
         )
 
 
-def _find_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _find_columns(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Where the wanted columns stand among `names`."""
     for column in wanted:
         if column not in names:
             near = difflib.get_close_matches(column, [name for name in names[:100] if len(name) < 100], 1, 0.5)
             hint = f"did you mean {shown(near[0])}? Name" if near else "name"
             there = listed([shown(name) for name in names[:10]], len(names), 10) or "none"
-            raise DataError(f"{path}: there is no column {shown(column)} among {there}; {hint} the right one")
+            raise _ProblemError(f"there is no column {shown(column)} among {there}; {hint} the right one")
         if names.count(column) > 1:
-            raise DataError(
-                f"{path}: {names.count(column)} columns are called {shown(column)}; rename all but one of them"
-            )
+            raise _ProblemError(f"{names.count(column)} columns are called {shown(column)}; rename all but one of them")
     return [names.index(column) for column in wanted]
 
 
-def _either(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    text = " ".join(str(error).split())
-    return DataError(f"{path}: it cannot be read ({text[:200] or type(error).__name__}); check or replace the file")
+def _unreadable(error: Exception) -> _ProblemError:
+    return _ProblemError(f"it cannot be read ({one_line(error)}); check or replace the file")
 
 
 # CSV
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
-    rows = _Rows(path, "row {}")
+    rows = _Rows(path.name, "row {}")
     number = 0
     try:
         with _wide_fields(), TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
-            lines = _Lines(file)
-            reader = csv.reader(lines, strict=True)
+            lines = _Lines(file, MAX_ROW)
             header: list[str] | None = None
-            for record in reader:
+            for record in csv.reader(lines, strict=True):
                 number += 1  # here, so that an error of the reader's knows which record broke
-                lines.begin_row()
+                lines.left = MAX_ROW
                 if not any(record):
                     continue
                 if header is None:
-                    header = _csv_header(path, record)
-                    places = _find_columns(path, header, columns)
+                    header = _csv_header(record)
+                    places = _find_columns(header, columns)
                 elif len(record) != len(header):
                     what = f"it has {len(record)} fields and the header has {len(header)}"
                     rows.problem(number, what, 'put a sequence that contains commas in quotes: "1, 2, 3"')
@@ -344,16 +338,15 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
                     if len(columns) > 1:
                         rows.add_label(number, record[places[1]])
     except UnicodeDecodeError as error:
-        line = _first_undecodable(path)
-        raise DataError(
-            f"{path}: line {line} is not UTF-8; save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)"
-        ) from error
+        with open_file(path) as damaged:
+            line = next(k for k, text in enumerate(damaged, 1) if text.decode("utf-8", "ignore").encode() != text)
+        raise _ProblemError(f"line {line} is not UTF-8; save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)") from error
     except csv.Error as error:
-        raise DataError(f"{path}: row {number + 1}: {_csv_problem(error)}") from error
+        raise _ProblemError(f"row {number + 1}: {_csv_problem(error)}") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(error) from error
     if header is None:
-        raise DataError(f"{path}: it is empty; give a file with a header ({', '.join(columns)}) and rows")
+        raise _ProblemError(f"it is empty; give a file with a header ({', '.join(columns)}) and rows")
     return rows.table(labelled=len(columns) > 1)
 
 
@@ -368,33 +361,29 @@ class _RowLimitError(csv.Error):
     """A row is too long to be read."""
 
 
+@dataclass
 class _Lines:
-    """The lines of a text file, of which those of one row are no longer than a limit. A line is read no further than that."""
+    """The lines of a text file, of which those of one row have no more than the characters that are left to it."""
 
-    def __init__(self, file: TextIOWrapper) -> None:
-        self._file = file
-        self._left = self._limit = MAX_FIELD + MAX_ROW_EXCESS
-
-    def begin_row(self) -> None:
-        """Give the next row all of the limit."""
-        self._left = self._limit
+    file: TextIOWrapper
+    left: int
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._file.readline(self._left + 1):
-            self._left -= len(line)
-            if self._left < 0:
-                raise _RowLimitError(f"it has more than {self._limit} characters")
+        while line := self.file.readline(self.left + 1):
+            self.left -= len(line)
+            if self.left < 0:
+                raise _RowLimitError(f"it has more than {MAX_ROW} characters")
             yield line
 
 
-def _csv_header(path: Path, record: Sequence[str]) -> list[str]:
+def _csv_header(record: Sequence[str]) -> list[str]:
     header = [name.strip() for name in record]
     if len(header) > MAX_COLUMNS:
-        raise DataError(f"{path}: it has {len(header)} columns; put each sequence into one column")
+        raise _ProblemError(f"it has {len(header)} columns; put each sequence into one column")
     if len(header) == 1:
         for separator, called in ((";", "semicolons"), ("\t", "tabs")):
             if separator in header[0]:
-                raise DataError(f"{path}: its columns are separated by {called}; save it with commas")
+                raise _ProblemError(f"its columns are separated by {called}; save it with commas")
     return header
 
 
@@ -408,16 +397,6 @@ def _wide_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _first_undecodable(path: Path) -> int:
-    with open_file(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 1
-
-
 # Parquet
 
 
@@ -426,13 +405,12 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise DataError(
-            f"{path}: reading .parquet needs pyarrow; pip install 'reviver[data]', or save the file as .csv or .npz"
-        ) from error
-    rows = _Rows(path, "row index {}")
+        remedy = "pip install 'reviver[data]', or save the file as .csv or .npz"
+        raise _ProblemError(f"reading .parquet needs pyarrow; {remedy}") from error
+    rows = _Rows(path.name, "row index {}")
     try:
         with open_file(path) as file, pq.ParquetFile(file, **PARQUET_LIMITS) as parquet:
-            size = _check_parquet(path, file, parquet, columns)
+            size = _check_parquet(file, parquet, columns)
             texts = [name for name in columns if _is_text(parquet.schema_arrow.field(name).type)]
         # A text that is repeated takes little in the file; it is to take no more in memory.
         with open_file(path) as file, pq.ParquetFile(file, read_dictionary=texts, **PARQUET_LIMITS) as parquet:
@@ -442,41 +420,38 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
                 if len(columns) > 1:
                     _add_labels(rows, batch.column(columns[1]), first)
                 first += len(batch)
-    except DataError:
+    except _ProblemError:
         raise
     except Exception as error:  # pyarrow raises whatever a damaged file makes it stumble over
-        raise _unreadable(path, error) from error
+        raise _unreadable(error) from error
     return rows.table(labelled=len(columns) > 1)
 
 
-def _check_parquet(path: Path, file: BinaryIO, parquet: Any, columns: Sequence[str]) -> int:
+def _check_parquet(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> int:
     """Look at names, kinds and the sizes of all pages before any is read; return how many rows to read at a time."""
     import pyarrow.types as kinds
 
     schema = parquet.schema_arrow
-    _find_columns(path, list(schema.names), columns)
-    kind = schema.field(columns[0]).type
-    if not (
-        _is_text(kind) or (_is_list(kind) and (kinds.is_integer(kind.value_type) or kinds.is_floating(kind.value_type)))
-    ):
-        raise DataError(
-            f"{path}: column {shown(columns[0])} holds {shown(str(kind))}; give lists of numbers, or text such as '1 2 3'"
-        )
-    if len(columns) > 1:
-        kind = schema.field(columns[1]).type
+    _find_columns(list(schema.names), columns)
+    kind, *label_kinds = (schema.field(name).type for name in columns)
+    is_numbers = _is_list(kind) and (kinds.is_integer(kind.value_type) or kinds.is_floating(kind.value_type))
+    if not (_is_text(kind) or is_numbers):
+        what = f"column {shown(columns[0])} holds {shown(str(kind))}"
+        raise _ProblemError(f"{what}; give lists of numbers, or text such as '1 2 3'")
+    for kind in label_kinds:
         if not (_is_text(kind) or kinds.is_integer(kind) or kinds.is_null(kind)):
-            raise DataError(
-                f"{path}: column {shown(columns[1])} holds {shown(str(kind))}; give labels as text or whole numbers"
-            )
+            what = f"column {shown(columns[1])} holds {shown(str(kind))}"
+            raise _ProblemError(f"{what}; give labels as text or whole numbers")
     count = int(parquet.metadata.num_rows)
-    _check_size(path, count, 1, 1)
+    _check_size(count, 1, 1)
     leaves = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
     wanted = {place for place, leaf in enumerate(leaves) if leaf in columns or leaf.split(".")[0] in columns}
     sizes = read_sizes(file, wanted)
-    if max(sizes.unpacked, 4 * sizes.numbers) > MAX_BYTES:
-        raise DataError(
-            f"{path}: the columns {' and '.join(map(shown, columns))} take "
-            f"{max(sizes.unpacked, 4 * sizes.numbers) / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; give fewer rows"
+    size = max(sizes.unpacked, 4 * sizes.numbers)
+    if size > MAX_BYTES:
+        raise _ProblemError(
+            f"the columns {' and '.join(map(shown, columns))} take "
+            f"{size / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; give fewer rows"
         )
     takes = max(sizes.unpacked, 8 * sizes.numbers)
     if takes > PARQUET_SMALL + PARQUET_RATIO * file.seek(0, 2):
@@ -539,20 +514,20 @@ def _read_npz(path: Path, labelled: bool) -> SequenceTable:
     for name in ("x", "y") if labelled else ("x",):
         if name not in names:
             there = listed([shown(one) for one in names[:10]], len(names), 10) or "none"
-            raise DataError(f"{path}: there is no array '{name}' among {there}; {NPZ}")
+            raise _ProblemError(f"there is no array '{name}' among {there}; {NPZ}")
     raw = read_npz(path, "x", limit=MAX_BYTES, remedy=NPZ)
     if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
-        raise DataError(f"{path}: x is {_described(raw)}; {NPZ}")
+        raise _ProblemError(f"x is {_described(raw)}; {NPZ}")
     count, steps, channels = raw.shape if raw.ndim == 3 else (*raw.shape, 1)
     if 0 in raw.shape:
-        raise DataError(f"{path}: x has the shape {list(raw.shape)} and so holds no numbers; {NPZ}")
-    _check_size(path, count, steps, channels)
+        raise _ProblemError(f"x has the shape {list(raw.shape)} and so holds no numbers; {NPZ}")
+    _check_size(count, steps, channels)
     lengths = _npz_lengths(path, count, steps) if "lengths" in names else np.full(count, steps, dtype=np.int64)
     labels = _npz_labels(path, count) if labelled else None
     with np.errstate(all="ignore"):
         x = np.array(raw.reshape(count, steps, channels), dtype=np.float32, order="C")
     x[np.arange(steps) >= lengths[:, None]] = 0
-    rows = _Rows(path, "x[{}]")
+    rows = _Rows(path.name, "x[{}]")
     for row in np.flatnonzero(~np.isfinite(x).all((1, 2))).tolist():
         step, channel = np.argwhere(~np.isfinite(x[row]))[0].tolist()
         where = f"x[{row}, {step}]" if raw.ndim == 2 else f"x[{row}, {step}, {channel}]"
@@ -566,8 +541,8 @@ def _read_npz(path: Path, labelled: bool) -> SequenceTable:
 def _npz_lengths(path: Path, count: int, steps: int) -> np.ndarray[Any, Any]:
     raw = read_npz(path, "lengths", limit=MAX_NPZ_SIDE, remedy=NPZ)
     if raw.shape != (count,) or raw.dtype.kind not in "iu":
-        raise DataError(f"{path}: lengths is {_described(raw)}; give whole numbers [{count}], one for each row of x")
-    rows = _Rows(path, "lengths[{}]")
+        raise _ProblemError(f"lengths is {_described(raw)}; give whole numbers [{count}], one for each row of x")
+    rows = _Rows(path.name, "lengths[{}]")
     for row in np.flatnonzero((raw < 1) | (raw > steps)).tolist():
         rows.problem(row, f"{raw[row]} steps", f"x has {steps} steps: give lengths from 1 to {steps}")
     rows.check()
@@ -577,15 +552,13 @@ def _npz_lengths(path: Path, count: int, steps: int) -> np.ndarray[Any, Any]:
 def _npz_labels(path: Path, count: int) -> tuple[str, ...]:
     raw = read_npz(path, "y", limit=MAX_NPZ_SIDE, remedy=NPZ)
     if raw.shape != (count,) or raw.dtype.kind not in "iuUS":
-        raise DataError(
-            f"{path}: y is {_described(raw)}; give whole numbers or text [{count}], one for each row of x "
-            "(for instance y.astype(int))"
-        )
-    rows = _Rows(path, "y[{}]")
+        wanted = f"whole numbers or text [{count}], one for each row of x (for instance y.astype(int))"
+        raise _ProblemError(f"y is {_described(raw)}; give {wanted}")
+    rows = _Rows(path.name, "y[{}]")
     try:
         labels = raw.tolist()
     except Exception as error:  # NumPy may hold numbers that are no characters
-        raise DataError(f"{path}: y cannot be read as text ({error}); {NPZ}") from error
+        raise _ProblemError(f"y cannot be read as text ({error}); {NPZ}") from error
     for row, label in enumerate(labels):
         try:
             rows.add_label(row, label.decode() if isinstance(label, bytes) else str(label))

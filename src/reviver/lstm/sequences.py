@@ -8,16 +8,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.runs.randomness import stream
 from reviver.untrusted import shown
-from reviver.validation import check
+from reviver.validation import JSON_LIST, Record, check
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,200}")
 SHOWN = 3
@@ -144,14 +144,19 @@ def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:
     return sizes
 
 
-@dataclass(frozen=True)
-class Standardisation:
+class Standardisation(Record):
     """x' = (x - mean) / scale for each channel, so that the training data has mean 0 and standard deviation 1."""
 
-    mean: tuple[float, ...]
+    mean: Annotated[tuple[float, ...], JSON_LIST, Field(min_length=1)]
     """[I]."""
-    scale: tuple[float, ...]
+    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], JSON_LIST]
     """[I], above 0; 1 for a channel that never changes."""
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        if len(self.mean) != len(self.scale):
+            raise ValueError(f"must have as many means as scales, got {len(self.mean)} and {len(self.scale)}")
+        return self
 
     @classmethod
     def fit(cls, x: Tensor, lengths: Tensor) -> "Standardisation":
@@ -169,7 +174,7 @@ class Standardisation:
         for part, inside in _chunks(x, lengths):
             squares += (part[inside].double() - mean).square().sum(0)
         scale = torch.where(low == high, 1.0, (squares / count).sqrt())
-        return cls(tuple(mean.tolist()), tuple(scale.tolist()))
+        return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
     def apply(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Standardise x [N, T, I]; padding stays 0.
@@ -194,42 +199,6 @@ class Standardisation:
         if not result.isfinite().all():
             raise DataError("data: its numbers are too far from those of the training data; give data of the same kind")
         return result
-
-    def to_json(self) -> dict[str, list[float]]:
-        """What `from_json` reads."""
-        return {"mean": list(self.mean), "scale": list(self.scale)}
-
-    @classmethod
-    def from_json(cls, value: object) -> "Standardisation":
-        """Read what `to_json` gave, from a file that is not trusted.
-
-        Raises:
-            DataError: if it is anything else.
-        """
-        if not isinstance(value, dict) or set(value) != {"mean", "scale"}:
-            raise DataError(f"standardisation: {shown(value)} is not possible; give an object with mean and scale")
-        for key, numbers in value.items():
-            if not isinstance(numbers, list) or not numbers:
-                raise DataError(f"standardisation: {key} {shown(numbers)} is not possible; give a list of numbers")
-            for channel, number in enumerate(numbers):
-                _check_json_number(f"{key}[{channel}]", number, positive=key == "scale")
-        mean, scale = value["mean"], value["scale"]
-        if len(mean) != len(scale):
-            raise DataError(
-                f"standardisation: {len(mean)} means and {len(scale)} scales are not possible; give as many of both"
-            )
-        return cls(tuple(map(float, mean)), tuple(map(float, scale)))
-
-
-def _check_json_number(field: str, value: object, *, positive: bool) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    try:
-        number = float(value) if is_number else math.nan  # type: ignore[arg-type]
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number) or (positive and number <= 0):
-        wanted = "a number above 0" if positive else "a number"
-        raise DataError(f"standardisation: {field} {shown(value)} is not possible; give {wanted}")
 
 
 def _chunks(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -4,6 +4,7 @@ Shapes: T time, H hidden size, C classes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,20 +52,14 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
         grid = figure.subplots(4, 2)
         for axes, (name, label) in zip(grid[:3].flat, PANELS, strict=True):
             values = _array(getattr(layer, name)[:, 0, order])  # [T, H]
-            if name in "ifo":
-                _heat_map(axes, values, SEQUENTIAL, (0.0, 1.0))
-            else:
-                limit = max(1.0, float(np.abs(values).max()))  # g and h stay within 1
-                _heat_map(axes, values, DIVERGING, (-limit, limit))
+            limit = max(1.0, float(np.abs(values).max()))  # of either sign; g and h stay within 1
+            _heat_map(axes, values, *((SEQUENTIAL, (0.0, 1.0)) if name in "ifo" else (DIVERGING, (-limit, limit))))
             axes.set_title(label)
         for axes in grid[:3, 0]:
             axes.set_ylabel("unit, by its mean f")
         _draw_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
-        _draw_gradients(
-            grid[3, 1],
-            {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])},
-            reverse=direction == "backward",
-        )
+        norms = {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])}
+        _draw_gradients(grid[3, 1], norms, reverse=direction == "backward")
         for axes in (*grid[:3].flat, grid[3, 0]):
             _label_steps(axes, digits, is_lowest=axes in (*grid[2], grid[3, 0]))
     return figure
@@ -83,14 +78,8 @@ def _title(trace: ClassifierTrace, number: int, direction: str) -> str:
 def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, float], first_row: int = 1) -> None:
     """Draw values [T, rows]: time from left to right, the first row, which is called `first_row`, on top."""
     steps, rows = values.shape
-    image = axes.imshow(
-        _enlarged(values.T),
-        aspect="auto",
-        cmap=colors,
-        vmin=limits[0],
-        vmax=limits[1],
-        extent=(0.5, steps + 0.5, rows + first_row - 0.5, first_row - 0.5),
-    )
+    extent = (0.5, steps + 0.5, rows + first_row - 0.5, first_row - 0.5)
+    image = axes.imshow(_enlarged(values.T), colors, aspect="auto", vmin=limits[0], vmax=limits[1], extent=extent)
     axes.grid(visible=False)
     axes.spines[:].set(visible=True, linewidth=0.4)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
@@ -128,21 +117,11 @@ def _draw_probabilities(axes: Axes, probabilities: Values, right: int) -> None:
     steps, classes = probabilities.shape
     predicted = probabilities.argmax(1)  # [T]
     _heat_map(axes, probabilities, SEQUENTIAL, (0.0, 1.0), first_row=0)
-    frame = Rectangle(
-        (0.5, right - 0.5), steps, 1, fill=False, edgecolor=VALIDATION_COLOR, linewidth=1.3, clip_on=False
-    )
-    axes.add_patch(frame)
+    frame: dict[str, Any] = {"fill": False, "edgecolor": VALIDATION_COLOR, "linewidth": 1.3, "clip_on": False}
+    axes.add_patch(Rectangle((0.5, right - 0.5), steps, 1, **frame))
     first = 0 if steps <= MOST_LABELLED_STEPS else steps - 1
-    axes.plot(
-        range(first + 1, steps + 1),
-        predicted[first:],
-        "o",
-        color="white",
-        markeredgecolor="black",
-        markeredgewidth=0.6,
-        markersize=3.2,
-        clip_on=False,
-    )
+    dot: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 3.2}
+    axes.plot(range(first + 1, steps + 1), predicted[first:], "o", clip_on=False, **dot)
     axes.set_yticks(range(classes))
     axes.tick_params(axis="y", labelsize=6.5)
     axes.get_yticklabels()[right].set(color=VALIDATION_COLOR, fontweight="bold")

@@ -53,26 +53,18 @@ class Score(NamedTuple):
 
 def build_network(config: LSTMConfig, task: Task) -> Network:
     """Return the network of a run with the weights that it starts from."""
-    network: Network
+    sizes, weights = (task.input_size, config.hidden_size, task.output_size), stream(config.seed, "weights")
     if config.cell == "rnn":
-        network = RNNClassifier(
-            task.input_size, config.hidden_size, task.output_size, hidden_dropout=config.hidden_dropout
-        )
-        network.reset_parameters(stream(config.seed, "weights"))
-        return network
+        rnn = RNNClassifier(*sizes, hidden_dropout=config.hidden_dropout)
+        rnn.reset_parameters(weights)
+        return rnn
     network = LSTMClassifier(
-        task.input_size,
-        config.hidden_size,
-        task.output_size,
-        config.num_layers,
-        config.dropout,
-        config.bidirectional,
+        *(*sizes, config.num_layers, config.dropout, config.bidirectional),
         hidden_dropout=config.hidden_dropout,
         checkpoint_steps=config.checkpoint_steps,
         hidden_dropout_kind=config.hidden_dropout_kind,
         precision=config.precision,
     )
-    weights = stream(config.seed, "weights")
     network.reset_parameters(weights)
     if config.init == "chrono":
         chrono(network.lstm, config.length, weights)
@@ -202,12 +194,7 @@ def train(
 
 
 def train_epoch(
-    session: Session,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    task: Task,
-    length: int,
-    config: LSTMConfig,
+    session: Session, network: Network, optimizer: torch.optim.Optimizer, task: Task, length: int, config: LSTMConfig
 ) -> None:
     """Train for an epoch at `length`, or on what is left of it after a resume.
 
@@ -231,9 +218,8 @@ def train_epoch(
             max_norm=config.max_norm,
             generator=dropout,
         )
-        history[state.batch] = torch.stack(
-            [result.loss * len(indices), result.correct, torch.tensor(len(indices), device=history.device)]
-        )
+        count = torch.tensor(len(indices), device=history.device)
+        history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
         state.step += 1
         if session.stop_requested:

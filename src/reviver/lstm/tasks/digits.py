@@ -3,7 +3,7 @@
 Shapes: N images, T steps, I pixels at a step.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length
-from reviver.lstm.tasks.task import Target
+from reviver.lstm.tasks.task import StoredSequences, Target
 from reviver.mnist import Digits, read_mnist
 from reviver.runs.randomness import stream
 
@@ -23,7 +23,7 @@ AVERAGED = MappingProxyType({49: (7, 7), 98: (7, 14), 196: (14, 14), 392: (14, 2
 
 
 @dataclass(frozen=True)
-class ImageSequences:
+class ImageSequences(StoredSequences):
     """Images cut into equal pieces, which enter one after the other.
 
     Attributes:
@@ -34,14 +34,6 @@ class ImageSequences:
     pixels: Tensor
     targets: Tensor
 
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.pixels.shape[1]
-
     @property
     def lengths(self) -> None:
         """All have T steps."""
@@ -49,13 +41,6 @@ class ImageSequences:
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end, [N, end - begin, I]: pixels from 0, the background, to 1."""
         return self.pixels[:, begin:end].float() / 255
-
-    def __getitem__(self, index: Tensor | slice) -> "ImageSequences":
-        return replace(self, pixels=self.pixels[index], targets=self.targets[index])
-
-    def to(self, device: torch.device) -> "ImageSequences":
-        """The same images on `device`."""
-        return ImageSequences(self.pixels.to(device), self.targets.to(device))
 
 
 class DigitTask:

@@ -9,14 +9,14 @@ Shapes: N sequences, T steps, I input size, C classes.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length, shortest
-from reviver.lstm.tasks.task import CLOSE, Sequences, Target
+from reviver.lstm.tasks.task import CLOSE, Sequences, StoredSequences, Target
 from reviver.runs.randomness import stream
 
 COPIED, COPY_SYMBOLS = 10, 8
@@ -30,7 +30,7 @@ NOTHING = 255
 
 
 @dataclass(frozen=True)
-class Symbols:
+class Symbols(StoredSequences):
     """Sequences of symbols 0 ... count - 1.
 
     Attributes:
@@ -47,14 +47,6 @@ class Symbols:
     count: int
     encoding: str
 
-    def __len__(self) -> int:
-        return len(self.symbols)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.symbols.shape[1]
-
     @property
     def targets(self) -> Tensor:
         """The classes, [N] or [N, T] int64."""
@@ -67,18 +59,9 @@ class Symbols:
             return torch.where(symbols == NOTHING, 0, symbols).unsqueeze(-1).float()
         return (symbols.unsqueeze(-1) == torch.arange(self.count, device=symbols.device)).float()
 
-    def __getitem__(self, index: Tensor | slice) -> "Symbols":
-        lengths = None if self.lengths is None else self.lengths[index]
-        return replace(self, symbols=self.symbols[index], answers=self.answers[index], lengths=lengths)
-
-    def to(self, device: torch.device) -> "Symbols":
-        """The same sequences on `device`."""
-        lengths = None if self.lengths is None else self.lengths.to(device)
-        return replace(self, symbols=self.symbols.to(device), answers=self.answers.to(device), lengths=lengths)
-
 
 @dataclass(frozen=True)
-class MarkedNumbers:
+class MarkedNumbers(StoredSequences):
     """Sequences of numbers, two of which are marked and are to be added.
 
     Attributes:
@@ -91,14 +74,6 @@ class MarkedNumbers:
     marked: Tensor
     lengths: Tensor | None
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.numbers.shape[1]
-
     @property
     def targets(self) -> Tensor:
         """The sums, [N] float32."""
@@ -110,15 +85,6 @@ class MarkedNumbers:
         t = torch.arange(begin, begin + numbers.shape[1], device=numbers.device)
         is_marked = (t == self.marked[:, :1]) | (t == self.marked[:, 1:])  # [N, end - begin]
         return torch.stack([numbers, is_marked.float()], dim=-1)
-
-    def __getitem__(self, index: Tensor | slice) -> "MarkedNumbers":
-        lengths = None if self.lengths is None else self.lengths[index]
-        return MarkedNumbers(self.numbers[index], self.marked[index], lengths)
-
-    def to(self, device: torch.device) -> "MarkedNumbers":
-        """The same sequences on `device`."""
-        lengths = None if self.lengths is None else self.lengths.to(device)
-        return MarkedNumbers(self.numbers.to(device), self.marked.to(device), lengths)
 
 
 def copy(lengths: Tensor, generator: torch.Generator, encoding: str = "onehot") -> Symbols:
@@ -169,18 +135,12 @@ def temporal_order(lengths: Tensor, generator: torch.Generator, encoding: str = 
     in 10 ... 20 and t_2 in 50 ... 60). Chance: 1/4. Baseline: ln 4.
     """
     size, steps = len(lengths), int(lengths.max())
-    symbols = ORDER_FIRST_DISTRACTOR + torch.randint(
-        ORDER_DISTRACTORS, (size, steps), generator=generator, dtype=torch.uint8
-    )
+    symbols = torch.randint(ORDER_DISTRACTORS, (size, steps), generator=generator, dtype=torch.uint8)
+    symbols += ORDER_FIRST_DISTRACTOR
     relevant = torch.randint(2, (size, 2), generator=generator, dtype=torch.uint8)  # 0 for X, 1 for Y
-    places = torch.stack(
-        [
-            _places(lengths // 10, lengths // 5, generator),
-            _places(lengths // 2, lengths * 3 // 5, generator),
-        ],
-        dim=1,
-    )
-    symbols.scatter_(1, places, ORDER_X + relevant)
+    first = _places(lengths // 10, lengths // 5, generator)
+    second = _places(lengths // 2, lengths * 3 // 5, generator)
+    symbols.scatter_(1, torch.stack([first, second], dim=1), ORDER_X + relevant)
     symbols[:, 0] = ORDER_START
     symbols.scatter_(1, lengths.unsqueeze(1) - 1, ORDER_END)
     symbols.masked_fill_(torch.arange(steps) >= lengths.unsqueeze(1), NOTHING)

@@ -7,36 +7,31 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
-from reviver.lstm.tasks.task import Target
+from reviver.lstm.tasks.task import StoredSequences, Target
 from reviver.untrusted import open_file
+from reviver.validation import JSON_LIST, Record, find_problem
 
 
-class Examples:
+@dataclass(frozen=True)
+class Examples(StoredSequences):
     """Standardised sequences x [N, T, I] with their `lengths` [N] and classes, `targets` [N]."""
 
-    def __init__(self, x: Tensor, lengths: Tensor, targets: Tensor) -> None:
-        self.x = x
-        self.lengths = lengths
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.x.shape[1]
+    x: Tensor
+    lengths: Tensor
+    targets: Tensor
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The numbers at the steps begin <= t < end, [N, end - begin, I]."""
@@ -48,61 +43,41 @@ class Examples:
         longest = int(lengths.max()) if len(lengths) else self.steps
         return Examples(self.x[index][:, :longest], lengths, self.targets[index])
 
-    def to(self, device: torch.device) -> "Examples":
-        """The same sequences on `device`."""
-        return Examples(self.x.to(device), self.lengths.to(device), self.targets.to(device))
 
-
-class Facts(NamedTuple):
+class Facts(Record):
     """What a run must know of its data to be used without the file. It is kept in run.json."""
 
     name: str
     sha256: str
     """Of the file."""
-    sequences: int
-    longest: int
+    sequences: Annotated[int, Field(ge=1)]
+    longest: Annotated[int, Field(ge=1)]
     """Steps of the longest sequence."""
-    classes: tuple[str, ...]
-    shares: tuple[float, ...]
+    classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
     """The part of the training sequences that each class has."""
     standardisation: Standardisation
     """Fitted on the training part."""
 
-    def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
-        return {
-            **self._asdict(),
-            "classes": list(self.classes),
-            "shares": list(self.shares),
-            "standardisation": self.standardisation.to_json(),
-        }
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if not len(self.classes) == len(set(self.classes)) == len(self.shares):
+            raise ValueError("must have classes of different names, and as many shares")
+        return self
 
     @classmethod
-    def from_json(cls, value: object) -> "Facts":
-        """Read what `to_json` wrote.
+    def from_json(cls, value: object) -> Self:
+        """Read the `data` of a run.json.
 
         Raises:
-            DataError: if it is anything else.
+            DataError: naming the first key that is wrong.
         """
-        damaged = DataError("data: what run.json says of the data is damaged; restore it or train again")
-        if not isinstance(value, Mapping) or value.keys() != set(cls._fields):
-            raise damaged
-        texts, counts = [value["name"], value["sha256"]], [value["sequences"], value["longest"]]
-        classes, shares = value["classes"], value["shares"]
-        if not (
-            all(isinstance(text, str) for text in texts)
-            and all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in counts)
-            and isinstance(classes, list)
-            and isinstance(shares, list)
-            and 2 <= len(classes) == len(set(map(str, classes))) == len(shares)
-            and all(isinstance(name, str) for name in classes)
-            and all(isinstance(share, float) and 0 < share < 1 for share in shares)
-        ):
-            raise damaged
-        standardisation = Standardisation.from_json(value["standardisation"])
-        name, sha256 = texts
-        sequences, longest = counts
-        return cls(name, sha256, sequences, longest, tuple(classes), tuple(shares), standardisation)
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            problem = find_problem(error, tuple(cls.model_fields))
+            where = ".".join(filter(None, ("data", problem.field)))
+            raise DataError(f"{where} {problem.text}; restore run.json or train again") from error
 
 
 class OwnTask:
@@ -145,7 +120,7 @@ class OwnTask:
     @property
     def facts(self) -> dict[str, Any]:
         """The same for run.json."""
-        return self.known.to_json()
+        return self.known.model_dump(mode="json")
 
     def epoch_size(self, length: int) -> int:
         """How many sequences an epoch trains on, see `Task`."""

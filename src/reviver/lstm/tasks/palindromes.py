@@ -4,6 +4,7 @@ Shapes: N sequences, B batch, T the length of a whole palindrome, I input size.
 """
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from reviver.errors import ConfigError
 from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks.task import Target
+from reviver.lstm.tasks.task import StoredSequences, Target
 from reviver.runs.randomness import stream
 
 NUM_DIGITS = 10
@@ -26,7 +27,8 @@ MAX_COUNTED_HALF = 18
 """Halves of up to this many digits are numbers that an int64 holds."""
 
 
-class Palindromes:
+@dataclass(frozen=True)
+class Palindromes(StoredSequences):
     """A set of palindromes, all of one length or of several.
 
     Only the first half of each is stored, since it fixes the rest: [N, ⌈T/2⌉] bytes. The input of an
@@ -40,17 +42,13 @@ class Palindromes:
         encoding: how a digit enters the network, see `encode_digits`.
     """
 
-    def __init__(
-        self, halves: Tensor, length: int, whole_lengths: Tensor | None = None, encoding: str = "scalar"
-    ) -> None:
-        assert halves.shape[1] == half_length(length)
-        self.halves = halves
-        self.length = length
-        self.whole_lengths = whole_lengths
-        self.encoding = encoding
+    halves: Tensor
+    length: int
+    whole_lengths: Tensor | None = None
+    encoding: str = "scalar"
 
-    def __len__(self) -> int:
-        return len(self.halves)
+    def __post_init__(self) -> None:
+        assert self.halves.shape[1] == half_length(self.length)
 
     @property
     def steps(self) -> int:
@@ -79,15 +77,6 @@ class Palindromes:
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end (T - 1 by default), [N, end - begin, I]."""
         return encode_digits(self.digits(begin, self.steps if end is None else end), self.encoding)
-
-    def __getitem__(self, index: Tensor | slice) -> "Palindromes":
-        lengths = None if self.whole_lengths is None else self.whole_lengths[index]
-        return Palindromes(self.halves[index], self.length, lengths, self.encoding)
-
-    def to(self, device: torch.device) -> "Palindromes":
-        """The same palindromes with their digits on `device`."""
-        lengths = None if self.whole_lengths is None else self.whole_lengths.to(device)
-        return Palindromes(self.halves.to(device), self.length, lengths, self.encoding)
 
 
 class Split(NamedTuple):
@@ -136,12 +125,10 @@ class PalindromeTask:
         generator = stream(self.config.seed, f"data/{epoch}")
         shortest = max(2, math.ceil(self.config.shortest * length))
         lengths = torch.randint(shortest, length + 1, (size,), generator=generator)
-        halves = torch.randint(NUM_DIGITS, (size, half_length(length)), dtype=torch.uint8, generator=generator)
+        halves = _draw_digits(size, half_length(length), generator)
         held_out = _keys(self.validation(length).halves)
         while len(again := (torch.isin(_keys(halves), held_out) & (lengths == length)).nonzero()[:, 0]):
-            halves[again] = torch.randint(
-                NUM_DIGITS, (len(again), halves.shape[1]), dtype=torch.uint8, generator=generator
-            )
+            halves[again] = _draw_digits(len(again), halves.shape[1], generator)
         return Palindromes(halves, length, lengths, self.config.input)
 
     def validation(self, length: int) -> Palindromes:
@@ -155,10 +142,8 @@ class PalindromeTask:
         """Palindromes of `length` for a trained network, see `Task`."""
         if length == self.config.length and not self.config.grow:
             return self.split.validation, "the run's validation part"
-        palindromes = make_palindromes(
-            length, size, stream(self.config.seed, f"evaluation/{length}"), self.config.input
-        )
-        return palindromes, "fresh palindromes"
+        generator = stream(self.config.seed, f"evaluation/{length}")
+        return make_palindromes(length, size, generator, self.config.input), "fresh palindromes"
 
 
 def half_length(length: int) -> int:
@@ -181,17 +166,14 @@ def make_palindromes(length: int, size: int, generator: torch.Generator, encodin
         raise ConfigError(f"length: {length} is not possible; give a whole number of at least 2")
     if size < 1:
         raise ConfigError(f"size: {size} is not possible; give a whole number of at least 1")
-    half = half_length(length)
-    if half > MAX_COUNTED_HALF:  # more palindromes than any size, and a number too long to be worth writing out
-        return Palindromes(_draw_distinct(size, half, generator), length, encoding=encoding)
-    count = count_palindromes(length)
-    if count <= size:
-        return Palindromes(_to_digits(torch.arange(count), half), length, encoding=encoding)
-    if count <= PERMUTATION_LIMIT:
-        return Palindromes(
-            _to_digits(torch.randperm(count, generator=generator)[:size], half), length, encoding=encoding
-        )
-    return Palindromes(_draw_distinct(size, half, generator), length, encoding=encoding)
+    half, count = half_length(length), count_palindromes(length)
+    if count <= size and half <= MAX_COUNTED_HALF:
+        halves = _to_digits(torch.arange(count), half)
+    elif count <= PERMUTATION_LIMIT:
+        halves = _to_digits(torch.randperm(count, generator=generator)[:size], half)
+    else:
+        halves = _draw_distinct(size, half, generator)
+    return Palindromes(halves, length, encoding=encoding)
 
 
 def split_palindromes(palindromes: Palindromes, train_fraction: float, seed: int) -> Split:
@@ -222,6 +204,11 @@ def _to_digits(numbers: Tensor, width: int) -> Tensor:
     return (numbers.unsqueeze(1) // powers % NUM_DIGITS).to(torch.uint8)
 
 
+def _draw_digits(size: int, width: int, generator: torch.Generator) -> Tensor:
+    """Draw random digits, [size, width] uint8."""
+    return torch.randint(NUM_DIGITS, (size, width), dtype=torch.uint8, generator=generator)
+
+
 def _draw_distinct(size: int, width: int, generator: torch.Generator) -> Tensor:
     """Draw `size` distinct rows of `width` random digits, [size, width] uint8.
 
@@ -229,12 +216,10 @@ def _draw_distinct(size: int, width: int, generator: torch.Generator) -> Tensor:
     """
     rows = torch.empty(0, width, dtype=torch.uint8)
     while len(rows) < size:
-        fresh = torch.randint(NUM_DIGITS, (size - len(rows), width), dtype=torch.uint8, generator=generator)
-        rows = torch.cat([rows, fresh])
+        rows = torch.cat([rows, _draw_digits(size - len(rows), width, generator)])
         _, group = torch.unique(_keys(rows), return_inverse=True)
-        first = torch.full((int(group.max()) + 1,), len(rows)).scatter_reduce_(
-            0, group, torch.arange(len(rows)), "amin"
-        )
+        first = torch.full((int(group.max()) + 1,), len(rows))
+        first.scatter_reduce_(0, group, torch.arange(len(rows)), "amin")
         rows = rows[first.sort().values]
     return rows
 

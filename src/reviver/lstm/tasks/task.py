@@ -3,7 +3,8 @@
 Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
@@ -32,19 +33,44 @@ class Sequences(Protocol):
 
     def __len__(self) -> int:
         """N."""
-        ...
 
     def __getitem__(self, index: Tensor | slice) -> Self:
         """Some of the sequences, by their numbers or by a slice."""
-        ...
 
     def to(self, device: torch.device) -> Self:
         """The same sequences on `device`."""
-        ...
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end (T by default), [N, end - begin, I] float32; 0 beyond a sequence."""
-        ...
+
+
+@dataclass(frozen=True)
+class StoredSequences:
+    """Base of `Sequences` whose tensors are [N, ...], the first of them [N, T, ...]; other fields hold for all sequences."""
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self._first.shape[1]
+
+    def __getitem__(self, index: Tensor | slice) -> Self:
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device) -> Self:
+        """The same sequences on `device`."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    @property
+    def _first(self) -> Tensor:
+        first: Tensor = next(iter(vars(self).values()))
+        return first
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        fields = vars(self).items()
+        return type(self)(**{name: change(value) if isinstance(value, Tensor) else value for name, value in fields})
 
 
 Target = Literal["class", "class at every step", "number"]
@@ -83,23 +109,18 @@ class Task(Protocol):
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory at a length, to be beaten."""
-        ...
 
     def epoch_size(self, length: int) -> int:
         """How many sequences an epoch trains on."""
-        ...
 
     def training(self, epoch: int, length: int) -> Sequences:
         """What an epoch trains on: the same set each time, or fresh sequences as a function of the seed and `epoch`."""
-        ...
 
     def validation(self, length: int) -> Sequences:
         """Sequences of `length` that no epoch trains on, always the same ones."""
-        ...
 
     def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
         """At most `size` sequences of `length` to measure a trained network on, and where they come from, in words."""
-        ...
 
 
 LOSSES: Mapping[Target, str] = MappingProxyType(
