@@ -48,9 +48,6 @@ _REQUIREMENTS = {
 }
 """What a field requires, by pydantic's type of error; its numbers are filled in."""
 
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
-_ABSENT = ("missing", "missing_keyword_only_argument")
-
 
 class Problem(NamedTuple):
     """The first thing that is wrong with a value.
@@ -78,9 +75,9 @@ def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem
     first = error.errors(include_url=False)[0]
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     field = ".".join(shown(str(part))[1:-1] for part in first["loc"])  # a key may be anything, also many lines
-    if kind in _UNKNOWN:
+    if kind == "extra_forbidden":
         return Problem(field, f"is unknown; {suggestion(str(first['loc'][-1]), known) or 'remove it'}")
-    if kind in _ABSENT:
+    if kind == "missing":
         return Problem(field, "is missing")
     if kind == "value_error":
         return Problem(field, str(context["error"]))
