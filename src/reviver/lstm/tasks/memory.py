@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length, shortest
-from reviver.lstm.tasks.task import CLOSE, Sequences, StoredSequences, Target
+from reviver.lstm.tasks.task import CLOSE, Sequences, Target, Task
 from reviver.runs.randomness import stream
 
 COPIED, COPY_SYMBOLS = 10, 8
@@ -30,7 +30,7 @@ NOTHING = 255
 
 
 @dataclass(frozen=True)
-class Symbols(StoredSequences):
+class Symbols(Sequences):
     """Sequences of symbols 0 ... count - 1.
 
     Attributes:
@@ -61,7 +61,7 @@ class Symbols(StoredSequences):
 
 
 @dataclass(frozen=True)
-class MarkedNumbers(StoredSequences):
+class MarkedNumbers(Sequences):
     """Sequences of numbers, two of which are marked and are to be added.
 
     Attributes:
@@ -144,8 +144,8 @@ def temporal_order(lengths: Tensor, generator: torch.Generator, encoding: str = 
     symbols[:, 0] = ORDER_START
     symbols.scatter_(1, lengths.unsqueeze(1) - 1, ORDER_END)
     symbols.masked_fill_(torch.arange(steps) >= lengths.unsqueeze(1), NOTHING)
-    count = ORDER_FIRST_DISTRACTOR + ORDER_DISTRACTORS
-    return Symbols(symbols, 2 * relevant[:, 0] + relevant[:, 1], _unless_equal(lengths), count, encoding)
+    answers = 2 * relevant[:, 0] + relevant[:, 1]
+    return Symbols(symbols, answers, _unless_equal(lengths), ORDER_FIRST_DISTRACTOR + ORDER_DISTRACTORS, encoding)
 
 
 def parity(lengths: Tensor, generator: torch.Generator, encoding: str = "onehot") -> Symbols:
@@ -198,22 +198,17 @@ TEMPORAL_ORDER = Problem(temporal_order, "class", 4, chance=1 / 4, baseline=lamb
 PARITY = Problem(parity, "class", 2, chance=1 / 2, baseline=lambda _: math.log(2), width=2)
 
 
-class GeneratedTask:
+class GeneratedTask(Task):
     """A `Problem` with a run's settings.
 
     An epoch has `data_size` × `train_fraction` fresh sequences and validation the rest, fixed. With `config.grow`
     an epoch's sequences have lengths from T/2 to T where the problem allows it; validation's have T.
     """
 
-    facts = None
-
     def __init__(self, config: LSTMConfig, problem: Problem) -> None:
-        self.config = config
-        self.problem = problem
-        self.target = problem.target
+        self.config, self.problem = config, problem
+        self.target, self.output_size, self.chance = problem.target, problem.output_size, problem.chance
         self.input_size = 1 if config.input == "scalar" and problem.target != "number" else problem.width
-        self.output_size = problem.output_size
-        self.chance = problem.chance
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory, see `Task`."""
@@ -225,12 +220,11 @@ class GeneratedTask:
 
     def training(self, epoch: int, length: int) -> Sequences:
         """An epoch's own sequences, see `Task`."""
-        size = self.epoch_size(length)
         generator = stream(self.config.seed, f"data/{epoch}")
-        lengths = torch.full((size,), length)
+        lengths = torch.full((self.epoch_size(length),), length)
         if self.config.grow and self.problem.is_ragged:
             least = max(shortest(self.config.task), (length + 1) // 2)
-            lengths = torch.randint(min(least, length), length + 1, (size,), generator=generator)
+            lengths = torch.randint(min(least, length), length + 1, lengths.shape, generator=generator)
         return self.problem.draw(lengths, generator, self.config.input)
 
     def validation(self, length: int) -> Sequences:
