@@ -70,7 +70,7 @@ def read_sequences(
 
     A `.csv` file (UTF-8, a header, commas between columns) holds each sequence as text in `sequence_column`:
     numbers separated by spaces or by commas, in brackets or not, each number one step of one channel. A
-    `.parquet` file holds it in the same way or as a list of numbers. Labels are text or whole numbers. An
+    `.parquet` file holds it in the same way or as a list of numbers. Labels are text or integers. An
     `.npz` file holds `x` [N, T] or [N, T, I], `y` [N] and, if sequences differ in length, `lengths` [N]; the
     column names do not matter to it, and what stands beyond a sequence's end is not looked at. Blank rows of a
     CSV file are passed over.
@@ -204,14 +204,14 @@ class _Rows:
         else:
             self.labels.append(self._known.setdefault(label, label))
 
-    def pad(self, *, labelled: bool) -> SequenceTable:
+    def pad(self) -> SequenceTable:
         """Make a table of sequences of one channel that were added one after the other."""
         counts = np.array(self.counts)
         x = np.zeros((len(counts), self.longest), dtype=np.float32)
         x[np.arange(self.longest) < counts[:, None]] = np.frombuffer(self.numbers, dtype=np.float32)
-        return self.table(x[:, :, None], counts, labelled=labelled)
+        return self.table(x[:, :, None], counts)
 
-    def table(self, x: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], *, labelled: bool) -> SequenceTable:
+    def table(self, x: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> SequenceTable:
         """Make a table of padded sequences x [N, T, I], their lengths [N] and the labels that were added.
 
         Raises:
@@ -229,9 +229,8 @@ class _Rows:
             raise _ProblemError(f"{listed(self._problems, self._problem_count)}; {self._remedy}")
         if not self.rows:
             raise _ProblemError("it holds no rows; give a file with sequences")
-        labels = tuple(self.labels) if labelled else None
         tensors = torch.from_numpy(x), torch.from_numpy(lengths)
-        return SequenceTable(*tensors, labels, tuple(self.rows), self.row_format, self.name)
+        return SequenceTable(*tensors, tuple(self.labels) or None, tuple(self.rows), self.row_format, self.name)
 
 
 def _first_bad_number(text: str) -> str:
@@ -250,8 +249,7 @@ def _first_bad_number(text: str) -> str:
 
 def _parts(text: str) -> Iterable[str]:
     """The parts of a text between commas if it has any, else between blanks."""
-    separator = "," if "," in text else None
-    return text.split(separator) if len(text) <= PIECE else chain.from_iterable(_split_pieces(text, separator))
+    return chain.from_iterable(_split_pieces(text, "," if "," in text else None))
 
 
 def _split_pieces(text: str, separator: str | None) -> Iterator[list[str]]:
@@ -350,7 +348,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
         raise _unreadable(error) from error
     if not header:
         raise _ProblemError(f"it is empty; give a file with a header ({', '.join(columns)}) and rows")
-    return rows.pad(labelled=len(columns) > 1)
+    return rows.pad()
 
 
 def _csv_header(record: Sequence[str]) -> list[str]:
@@ -393,7 +391,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
         raise
     except Exception as error:  # pyarrow raises whatever a damaged file makes it stumble over
         raise _unreadable(error) from error
-    return rows.pad(labelled=len(columns) > 1)
+    return rows.pad()
 
 
 def _check_parquet(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
@@ -464,7 +462,7 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     _find_columns(names, ("x", "y")[: len(columns)], "array", NPZ)
     raw = read_npz(path, "x", limit=MAX_BYTES, remedy=NPZ)
     if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
-        raise _ProblemError(f"x is {_described(raw)}; {NPZ}")
+        raise _ProblemError(f"x is {shown(str(raw.dtype))} of the shape {list(raw.shape)}; {NPZ}")
     if 0 in raw.shape:
         raise _ProblemError(f"x has the shape {list(raw.shape)} and so holds no numbers; {NPZ}")
     raw = raw.reshape(*raw.shape[:2], -1)
@@ -493,16 +491,13 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     with np.errstate(all="ignore"):
         x = np.array(raw, dtype=np.float32, order="C")
     x[np.arange(steps) >= lengths[:, None]] = 0
-    return rows.table(x, lengths, labelled=len(columns) > 1)
+    return rows.table(x, lengths)
 
 
 def _read_side(path: Path, name: str, count: int, kinds: str, wanted: str) -> np.ndarray[Any, Any]:
     """The array `name` [count], whose dtype must be one of `kinds`."""
     raw = read_npz(path, name, limit=MAX_NPZ_SIDE, remedy=NPZ)
     if raw.shape != (count,) or raw.dtype.kind not in kinds:
-        raise _ProblemError(f"{name} is {_described(raw)}; give [{count}] {wanted}, one for each row of x")
+        found = f"{shown(str(raw.dtype))} of the shape {list(raw.shape)}"
+        raise _ProblemError(f"{name} is {found}; give [{count}] {wanted}, one for each row of x")
     return raw
-
-
-def _described(raw: np.ndarray[Any, Any]) -> str:
-    return f"{shown(str(raw.dtype))} of the shape {list(raw.shape)}"

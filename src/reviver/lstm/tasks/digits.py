@@ -29,14 +29,12 @@ class ImageSequences(Sequences):
     Attributes:
         pixels: [N, T, I] uint8.
         targets: the digits, [N] int64.
+        lengths: None, as all have T steps.
     """
 
     pixels: Tensor
     targets: Tensor
-
-    @property
-    def lengths(self) -> None:
-        """All have T steps."""
+    lengths: None = None
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end, [N, end - begin, I]: pixels from 0, the background, to 1."""

@@ -8,8 +8,9 @@ Shapes: N sequences, T steps, I input size, C classes.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -184,18 +185,22 @@ class Problem:
     is_ragged: bool = True
 
 
-COPY = Problem(
-    copy,
-    "class at every step",
-    COPY_SYMBOLS + 1,
-    chance=COPY_SYMBOLS**-COPIED,
-    baseline=lambda length: COPIED * math.log(COPY_SYMBOLS) / (length + 2 * COPIED),
-    width=COPY_SYMBOLS + 2,
-    is_ragged=False,
+PROBLEMS: Mapping[str, Problem] = MappingProxyType(
+    {
+        "copy": Problem(
+            copy,
+            "class at every step",
+            COPY_SYMBOLS + 1,
+            chance=COPY_SYMBOLS**-COPIED,
+            baseline=lambda length: COPIED * math.log(COPY_SYMBOLS) / (length + 2 * COPIED),
+            width=COPY_SYMBOLS + 2,
+            is_ragged=False,
+        ),
+        "adding": Problem(adding, "number", 1, chance=1 - (1 - CLOSE) ** 2, baseline=lambda _: 1 / 6, width=2),
+        "temporal-order": Problem(temporal_order, "class", 4, chance=1 / 4, baseline=lambda _: math.log(4), width=8),
+        "parity": Problem(parity, "class", 2, chance=1 / 2, baseline=lambda _: math.log(2), width=2),
+    }
 )
-ADDING = Problem(adding, "number", 1, chance=1 - (1 - CLOSE) ** 2, baseline=lambda _: 1 / 6, width=2)
-TEMPORAL_ORDER = Problem(temporal_order, "class", 4, chance=1 / 4, baseline=lambda _: math.log(4), width=8)
-PARITY = Problem(parity, "class", 2, chance=1 / 2, baseline=lambda _: math.log(2), width=2)
 
 
 class GeneratedTask(Task):
@@ -205,8 +210,9 @@ class GeneratedTask(Task):
     an epoch's sequences have lengths from T/2 to T where the problem allows it; validation's have T.
     """
 
-    def __init__(self, config: LSTMConfig, problem: Problem) -> None:
-        self.config, self.problem = config, problem
+    def __init__(self, config: LSTMConfig) -> None:
+        self.config = config
+        self.problem = problem = PROBLEMS[config.task]
         self.target, self.output_size, self.chance = problem.target, problem.output_size, problem.chance
         self.input_size = 1 if config.input == "scalar" and problem.target != "number" else problem.width
 

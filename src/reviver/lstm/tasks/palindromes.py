@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -215,10 +216,8 @@ def _draw_distinct(size: int, width: int, generator: torch.Generator) -> Tensor:
     rows = torch.empty(0, width, dtype=torch.uint8)
     while len(rows) < size:
         rows = torch.cat([rows, _draw_digits(size - len(rows), width, generator)])
-        _, group = torch.unique(_keys(rows), return_inverse=True)
-        first = torch.full((int(group.max()) + 1,), len(rows))
-        first.scatter_reduce_(0, group, torch.arange(len(rows)), "amin")
-        rows = rows[first.sort().values]
+        _, first = np.unique(_keys(rows).numpy(), return_index=True)
+        rows = rows[torch.from_numpy(first).sort().values]
     return rows
 
 
