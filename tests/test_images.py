@@ -659,9 +659,7 @@ def test_labels_and_test_images_of_an_archive(tmp_path: Path) -> None:
 def test_labels_that_are_no_classes_are_told(labels: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     path.write_bytes(npz_bytes(images=random_bytes(4, 8, 8), labels=labels))
-    with pytest.raises(
-        DataError, match=r"set.npz: its labels are no classes of its 4 images; give whole numbers from 0"
-    ):
+    with pytest.raises(DataError, match=r"set.npz: its labels are no classes of its 4 images; give integers from 0"):
         load_images(str(path), 8)
 
 

@@ -12,6 +12,7 @@ sees the error. Footer and headers are therefore read here, by Thrift's compact 
 
 import struct
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_FOOTER = 1 << 22
@@ -27,7 +28,7 @@ DATA, INDEX, DICTIONARY, DATA_2 = range(4)
 """Kinds of page."""
 
 Fields = dict[int, tuple[int, Any]]
-"""A Thrift struct or list: kind and value of each field or entry."""
+"""A Thrift struct: kind and value of each field."""
 
 
 class Sizes(NamedTuple):
@@ -88,12 +89,9 @@ def _read_footer(file: BinaryIO, size: int) -> Fields:
 
 def _chunks(footer: Fields, columns: Container[int]) -> Iterator[Fields]:
     """The description of the pages of each wanted column in each group of rows."""
-    groups = _field(footer, 4, LIST)
-    for group in groups:
-        chunks = _field(_field(groups, group, STRUCT), 1, LIST)
-        for place in chunks:
+    for group in _structs(footer, 4):
+        for place, chunk in enumerate(_structs(group, 1)):
             if place in columns:
-                chunk = _field(chunks, place, STRUCT)
                 if 1 in chunk:
                     raise ValueError("a column lies in another file")
                 yield _field(chunk, 3, STRUCT)
@@ -104,12 +102,9 @@ def _read_page_header(file: BinaryIO, place: int) -> tuple[Fields, int]:
     for room in HEADER_ROOMS:
         file.seek(place)
         reader = _Compact(file.read(room))
-        try:
+        with suppress(_CutOffError):
             return reader.read_struct(), reader.place
-        except _CutOffError:
-            if room == HEADER_ROOMS[-1]:
-                raise
-    raise AssertionError
+    raise _CutOffError("it is cut off")
 
 
 def _count(page: Fields, field: int) -> int:
@@ -122,6 +117,13 @@ def _field(fields: Fields, number: int, kind: int) -> Any:
     if found != kind:
         raise ValueError(f"field {number} of its description is missing or of another kind")
     return value
+
+
+def _structs(fields: Fields, number: int) -> list[Fields]:
+    kind, values = _field(fields, number, LIST)
+    if values and kind != STRUCT:
+        raise ValueError("an entry of its description is of another kind")
+    return values  # type: ignore[no-any-return]
 
 
 class _CutOffError(ValueError):
@@ -162,15 +164,15 @@ class _Compact:
             return self._byte()
         raise ValueError("its description has a value of an unknown kind")  # or a map, which no Parquet file has
 
-    def _list(self, depth: int) -> Fields:
-        """Values by their places; all are of one kind."""
+    def _list(self, depth: int) -> tuple[int, list[Any]]:
+        """The kind of all values, and the values."""
         first = self._byte()
         count, kind = first >> 4, first & 15
         if count == 15:
             count = self._varint()
         if count > len(self.content) - self.place:  # each takes a byte at least
             raise _CutOffError("it is cut off")
-        return {place: (kind, self._value(kind, depth)) for place in range(count)}
+        return kind, [self._value(kind, depth) for _ in range(count)]
 
     def _whole(self, bits: int) -> int:
         """A number whose last bit is its sign."""

@@ -134,7 +134,7 @@ def _read_labels(path: Path, name: str, count: int) -> Tensor:
     array = read_npz(path, name)
     is_whole = array.shape == (count,) and array.dtype.kind in "iu"
     if not is_whole or (count and not 0 <= int(array.min()) <= int(array.max()) <= MAX_LABEL):
-        raise damaged(path, f"its {name} are no classes of its {count} images; give whole numbers from 0, one an image")
+        raise damaged(path, f"its {name} are no classes of its {count} images; give integers from 0, one an image")
     return torch.from_numpy(array.astype(np.int64))
 
 

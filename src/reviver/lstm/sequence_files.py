@@ -11,7 +11,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -190,14 +190,12 @@ class _Rows:
         """Add the label of `row`; equal ones are kept once."""
         label = label.strip()
         what = remedy = ""
-        if label in self._known:
-            pass
-        elif not label:
+        if not label:
             what, remedy = "the label is missing", "give one, or take the row out"
         elif len(label) > MAX_LABEL:
             what = f"the label {shown(label)} has {len(label)} characters"
             remedy = f"give a label of at most {MAX_LABEL}, and check that the column is the right one"
-        elif NOT_SHOWN.search(label):
+        elif label not in self._known and NOT_SHOWN.search(label):
             what, remedy = f"the label {shown(label)} has characters that cannot be shown", "take them out"
         if what:
             self.problem(row, what, remedy, self.label_format)
@@ -238,12 +236,11 @@ def _first_bad_number(text: str) -> str:
     for step, part in enumerate(_parts(text), 1):
         if not part.strip():
             return f"there is nothing at step {step}, between two commas"
-        try:
-            if "_" in part:
-                raise ValueError
-            float(part)
-        except ValueError:
-            return f"{shown(part.strip())} at step {step} is no number"
+        with suppress(ValueError):
+            if "_" not in part:
+                float(part)
+                continue
+        return f"{shown(part.strip())} at step {step} is no number"
     return "the numbers cannot be read"
 
 

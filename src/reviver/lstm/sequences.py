@@ -67,7 +67,7 @@ class SplitRows(NamedTuple):
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels in order: of their value if all are whole numbers, else of their text.
+    """The distinct labels in order: of their value if all are integers, else of their text.
 
     Raises:
         DataError: if there are fewer than two.
