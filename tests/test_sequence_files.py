@@ -161,7 +161,10 @@ BAD_CSV = {
     "no label": ("sequence,label\n1,a\n2, \n", "row 3: the label is missing; give one, or take the row out"),
     "long label": (f"sequence,label\n1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
     "escape": ("sequence,label\n1,\x1b[31m\n", r"row 2: the label '\\x1b\[31m' has characters that cannot be shown"),
-    "no column": ("sequenze,label\n1,a\n", "no column 'sequence' among 'sequenze', 'label'; did you mean 'sequenze'?"),
+    "no column": (
+        "sequenze,label\n1,a\n",
+        r"no column 'sequence' among 'sequenze', 'label' \(did you mean 'sequenze'\?\); name the right one",
+    ),
     "no such column": ("q,label\n1,a\n", "there is no column 'sequence' among 'q', 'label'; name the right one"),
     "wide": (",".join(map(str, range(50))), "among '0', '1', .*'9', and 40 more; name"),
     "too wide": ("a," * 10_001, "it has 10002 columns; put each sequence into one column"),
@@ -266,7 +269,7 @@ BAD_PARQUET = {
     "null label": ({"sequence": ["1", "2"], "label": ["a", None]}, "row index 1: the label is missing"),
     "null whole label": ({"sequence": ["1", "2"], "label": [1, None]}, "row index 1: the label is missing"),
     "only null labels": ({"sequence": ["1"], "label": [None]}, "row index 0: the label is missing"),
-    "no column": ({"sequence": ["1"], "labels": ["a"]}, "no column 'label' among 'sequence', 'labels'; did you mean"),
+    "no column": ({"sequence": ["1"], "labels": ["a"]}, r"no column 'label' among 'sequence', 'labels' \(did you mean"),
     "numbers": (
         {"sequence": [1.0], "label": ["a"]},
         "column 'sequence' holds 'double'; give lists of numbers, or text",
@@ -274,7 +277,10 @@ BAD_PARQUET = {
     "lists in lists": ({"sequence": [[[1.0]]], "label": ["a"]}, "column 'sequence' holds 'list<.*; give lists of"),
     "lists of text": ({"sequence": [["1"]], "label": ["a"]}, "column 'sequence' holds 'list<.*; give lists of numbers"),
     "bytes": ({"sequence": [b"1"], "label": ["a"]}, "column 'sequence' holds 'binary'"),
-    "fractions": ({"sequence": ["1"], "label": [0.5]}, "column 'label' holds 'double'; give labels as text or whole"),
+    "fractions": (
+        {"sequence": ["1"], "label": [0.5]},
+        "column 'label' holds 'double'; give labels as text or integers",
+    ),
     "fields": ({"sequence": [{"label": 1}], "label": ["a"]}, "column 'sequence' holds 'struct<.*; give lists of"),
 }
 
@@ -361,10 +367,13 @@ BAD_NPZ = {
     "no rows": ({"x": X[:0], "y": Y[:0]}, r"x has the shape \[0, 4\] and so holds no numbers"),
     "no steps": ({"x": X[:, :0], "y": Y}, r"x has the shape \[3, 0\]"),
     "no channels": ({"x": X[:, :, None][:, :, :0], "y": Y}, r"x has the shape \[3, 4, 0\]"),
-    "nan": ({"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y}, r"x\[0\]: x\[0, 1\] is not a number \(NaN\), x\[1\]"),
-    "too large": ({"x": X[:, :, None] * 1e39, "y": Y}, r"x\[0\]: x\[0, 0, 0\] is infinite, or too large for float32"),
-    "y too short": ({"x": X, "y": Y[:2]}, r"y is 'int64' of the shape \[2\]; give whole numbers or text \[3\]"),
-    "y of fractions": ({"x": X, "y": Y / 2}, r"y is 'float64' of the shape \[3\]; .*for instance y.astype\(int\)"),
+    "nan": (
+        {"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y},
+        r"x\[0\]: step 2 is not a number \(NaN\), x\[1\]: step 2",
+    ),
+    "too large": ({"x": X[:, :, None] * 1e39, "y": Y}, r"x\[0\]: step 1 is infinite, or too large for float32"),
+    "y too short": ({"x": X, "y": Y[:2]}, r"y is 'int64' of the shape \[2\]; give \[3\] integers or text, such as"),
+    "y of fractions": ({"x": X, "y": Y / 2}, r"y is 'float64' of the shape \[3\]; .*such as y.astype\(int\)"),
     "y of two dimensions": ({"x": X, "y": Y[:, None]}, r"y is 'int64' of the shape \[3, 1\]"),
     "y empty": ({"x": X, "y": np.array(["a", "", "b"])}, r"y\[1\]: the label is missing"),
     "y no utf-8": ({"x": X, "y": np.array([b"a", b"\xff", b"b"])}, r"y\[1\]: b'\\xff' is not UTF-8; save y as text"),

@@ -143,7 +143,7 @@ def test_an_epoch_has_fresh_sequences_and_validation_fixed_ones(name: str) -> No
 def test_a_length_that_a_task_does_not_have_is_refused(name: str) -> None:
     config = tiny(name)
     network = build_network(config, build_task(config))
-    with pytest.raises(ConfigError, match=r"^length: 1 is not possible"):
+    with pytest.raises(ConfigError, match=r"^length must be .+, got 1$"):
         evaluate(network, build_task(config), 1)
     with pytest.raises(ConfigError, match=r"^size: 0 is not possible"):
         evaluate(network, build_task(config), config.length, 0)
@@ -373,13 +373,13 @@ def test_rows_and_pixels_are_those_of_the_images() -> None:
 def test_validation_images_are_a_fixed_part_of_the_training_images() -> None:
     config = LSTMConfig(task="row-mnist", length=28, train_fraction=0.95)
     task = DigitTask(config)
-    assert [len(part.labels) for part in task.split] == [57_000, 3_000]
-    train, validation = (set(map(bytes, part.images.numpy())) for part in task.split)
+    assert [len(part.labels) for part in task.split.values()] == [57_000, 3_000]
+    train, validation = (set(map(bytes, part.images.numpy())) for part in task.split.values())
     assert len(train | validation) == len(set(map(bytes, read_mnist("train").images.numpy())))
     assert not train & validation or len(read_mnist("train").images.flatten(1).unique(dim=0)) < 60_000
-    assert torch.equal(DigitTask(config).split[1].images, task.split[1].images)
+    assert torch.equal(DigitTask(config).split["validation"].images, task.split["validation"].images)
     few = DigitTask(override(config, {"data_size": 100}))
-    assert [len(part.labels) for part in few.split] == [95, 5]
+    assert [len(part.labels) for part in few.split.values()] == [95, 5]
     assert torch.equal(few.training(0, 28).pixels, few.training(3, 28).pixels)
 
 

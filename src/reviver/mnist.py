@@ -8,12 +8,10 @@ Files are not trusted: sizes are compared with the file before memory is taken.
 import gzip
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,8 +70,12 @@ def read_idx(path: Path, magic: int) -> Tensor:
     """
     dimensions = magic & 0xFF
     try:
-        with _open_maybe_gzip(path) as (file, file_size):
-            header = file.read(4 * (1 + dimensions))
+        with open_file(path) as file:
+            file_size = file.seek(0, 2)
+            file.seek(0)
+            is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
+            unpacked = gzip.GzipFile(fileobj=file) if is_gzip else file
+            header = unpacked.read(4 * (1 + dimensions))
             if len(header) < 4 * (1 + dimensions):
                 raise damaged(path, "its header is cut off")
             found, *shape = struct.unpack(f">{1 + dimensions}I", header)
@@ -84,19 +86,9 @@ def read_idx(path: Path, magic: int) -> Tensor:
                 raise damaged(path, f"its header claims {size} bytes, more than the file can hold")
             if size > MAX_ARRAY_BYTES:
                 raise damaged(path, f"its header claims {size} bytes, more than the {MAX_ARRAY_BYTES} that are read")
-            data = file.read(size + 1)
+            data = unpacked.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, f"it cannot be read ({error})") from error
     if len(data) != size:
         raise damaged(path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}")
     return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())
-
-
-@contextmanager
-def _open_maybe_gzip(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """A file, unpacked if it is packed, and its own size."""
-    with open_file(path) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
-        yield (cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if is_gzip else file), size

@@ -15,8 +15,7 @@ import stat
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,13 +85,8 @@ class Native:
         compiler = shutil.which(os.environ.get("CXX") or "c++")
         if compiler is None:
             raise NativeError("no C++ compiler found (c++, or the one that CXX names)")
-        command = [
-            compiler,
-            *FLAGS,
-            *self.flags,
-            *_host_flags(compiler),
-            *os.environ.get("REVIVER_CXXFLAGS", "").split(),
-        ]
+        command = [compiler, *FLAGS, *self.flags, *_host_flags(compiler)]
+        command += os.environ.get("REVIVER_CXXFLAGS", "").split()
         key = hashlib.sha256(self.source.read_bytes())
         key.update("\0".join([*command, torch.__version__]).encode())
         key.update(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))  # the compiler's version, the instructions
@@ -105,7 +99,10 @@ class Native:
                 "own folder, or point REVIVER_CACHE at one"
             )
         if not _is_whole(path):
-            with _file_lock(folder / "lock"):
+            import fcntl  # not on every system: there, ImportError leads to slower code
+
+            with (folder / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
                 if not _is_whole(path):  # another process may have made it in the meantime
                     _compile([*command, str(self.source)], path)
         return self._load(path)
@@ -153,14 +150,13 @@ def _compile(command: list[str], path: Path) -> None:
 
 def _torch_openmp(command: list[str]) -> list[str]:
     """The OpenMP library that torch has loaded, to be linked: one pool of threads, not a second one that spins beside it."""
-    if "-fopenmp" not in command:
-        return []
-    return [str(path) for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))[:1]]
+    libraries = sorted(Path(torch.__file__).with_name("lib").glob("libgomp*.so*"))
+    return [str(path) for path in libraries[:1] if "-fopenmp" in command]
 
 
 def is_private(path: Path) -> bool:
     """Whether only we, and root, can write to what lies at `path`."""
-    from os import geteuid  # not on every system: there, ImportError leads to slower code
+    from os import geteuid  # not on every system either
 
     status = path.stat()
     return status.st_uid in (0, geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -184,12 +180,3 @@ def _run(command: list[str]) -> bytes:
         last = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise NativeError(f"{command[0]} failed: {last[0]}")
     return result.stdout
-
-
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    import fcntl  # not on every system either
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -79,39 +79,36 @@ def read_npz(path: Path, name: str, *, limit: int = MAX_ARRAY_BYTES, remedy: str
         if info.compress_size > packed or info.file_size > max(packed, 1) * DEFLATE_MAX_RATIO:
             raise _DamagedError(f"{info.filename} claims {info.file_size} bytes, more than the file can hold")
         with archive.open(info) as file:
-            return _read_array(file, info.file_size, f"{info.filename}: ", limit)
+            try:
+                return _read_array(file, info.file_size, limit)
+            except _DamagedError as error:
+                raise _DamagedError(f"{info.filename}: {error}") from None
 
 
 class _DamagedError(Exception):
     """What is wrong with a file, without its name."""
 
 
-def _read_array(file: IO[bytes], file_size: int, label: str = "", limit: int = MAX_ARRAY_BYTES) -> np.ndarray[Any, Any]:
+def _read_array(file: IO[bytes], file_size: int, limit: int = MAX_ARRAY_BYTES) -> np.ndarray[Any, Any]:
     """Read one array after comparing its header with the size of the data. Objects are refused."""
-    shape, is_fortran, dtype = _read_header(file, label)
-    if dtype.hasobject:
-        problem = "it holds Python objects (a pickle), which could run code; save a plain array of numbers"
-        raise _DamagedError(f"{label}{problem}")
-    size = prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or size > file_size:
-        raise _DamagedError(f"{label}its header claims {size} bytes and it holds {file_size}")
-    if size > limit:
-        raise _DamagedError(f"{label}it has {size} bytes, more than the {limit} that are read")
-    data = file.read(size)
-    if len(data) != size:
-        raise _DamagedError(f"{label}its header claims {size} bytes and it holds {len(data)}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
-
-
-def _read_header(file: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """NumPy's own reading of a header, given no more than a header's worth of bytes."""
     is_first_version = np.lib.format.read_magic(file) == (1, 0)
     prefix = file.read(2 if is_first_version else 4)
     (length,) = struct.unpack("<H" if is_first_version else "<I", prefix)
     if length > MAX_HEADER_BYTES:
-        raise _DamagedError(f"{label}its header claims a length of {length} bytes")
+        raise _DamagedError(f"its header claims a length of {length} bytes")
     read = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
-    return read(io.BytesIO(prefix + file.read(length)))
+    shape, is_fortran, dtype = read(io.BytesIO(prefix + file.read(length)))  # which gets no more than a header
+    if dtype.hasobject:
+        raise _DamagedError("it holds Python objects (a pickle), which could run code; save a plain array of numbers")
+    size = prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or size > file_size:
+        raise _DamagedError(f"its header claims {size} bytes and it holds {file_size}")
+    if size > limit:
+        raise _DamagedError(f"it has {size} bytes, more than the {limit} that are read")
+    data = file.read(size)
+    if len(data) != size:
+        raise _DamagedError(f"its header claims {size} bytes and it holds {len(data)}")
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ sees the error. Footer and headers are therefore read here, by Thrift's compact 
 
 import struct
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_FOOTER = 1 << 22
@@ -48,8 +49,7 @@ def read_sizes(file: BinaryIO, columns: Container[int]) -> Sizes:
     size = file.seek(0, 2)
     unpacked = numbers = pages = 0
     for chunk in _chunks(_read_footer(file, size), columns):
-        left = _field(chunk, 5, I64)
-        place = _field(chunk, 9, I64)
+        left, place = _field(chunk, 5, I64), _field(chunk, 9, I64)
         if 11 in chunk and 0 < _field(chunk, 11, I64) < place:
             place = _field(chunk, 11, I64)
         while left > 0:
@@ -89,10 +89,10 @@ def _read_footer(file: BinaryIO, size: int) -> Fields:
 
 def _chunks(footer: Fields, columns: Container[int]) -> Iterator[Fields]:
     """The description of the pages of each wanted column in each group of rows."""
-    for kind, group in _field(footer, 4, LIST):
-        for place, (inner, chunk) in enumerate(_field(_struct(kind, group), 1, LIST)):
+    for group in _structs(footer, 4):
+        for place, chunk in enumerate(_structs(group, 1)):
             if place in columns:
-                if 1 in _struct(inner, chunk):
+                if 1 in chunk:
                     raise ValueError("a column lies in another file")
                 yield _field(chunk, 3, STRUCT)
 
@@ -102,12 +102,9 @@ def _read_page_header(file: BinaryIO, place: int) -> tuple[Fields, int]:
     for room in HEADER_ROOMS:
         file.seek(place)
         reader = _Compact(file.read(room))
-        try:
+        with suppress(_CutOffError):
             return reader.read_struct(), reader.place
-        except _CutOffError:
-            if room == HEADER_ROOMS[-1]:
-                raise
-    raise AssertionError
+    raise _CutOffError("it is cut off")
 
 
 def _count(page: Fields, field: int) -> int:
@@ -122,11 +119,11 @@ def _field(fields: Fields, number: int, kind: int) -> Any:
     return value
 
 
-def _struct(kind: int, value: Any) -> Fields:
-    if kind != STRUCT:
+def _structs(fields: Fields, number: int) -> list[Fields]:
+    kind, values = _field(fields, number, LIST)
+    if values and kind != STRUCT:
         raise ValueError("an entry of its description is of another kind")
-    fields: Fields = value
-    return fields
+    return values  # type: ignore[no-any-return]
 
 
 class _CutOffError(ValueError):
@@ -142,8 +139,6 @@ class _Compact:
 
     def read_struct(self, depth: int = 0) -> Fields:
         """Fields up to the byte 0. Each begins with a byte: how much its number is larger than the last one's, and its kind."""
-        if depth > MAX_DEPTH:
-            raise ValueError(f"it is deeper than {MAX_DEPTH} levels")
         fields: Fields = {}
         number = 0
         while first := self._byte():
@@ -155,34 +150,29 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
-        value: Any
-        if kind in WIDTHS:
-            value = self._whole(WIDTHS[kind])
-        elif kind == BINARY:
-            value = self._take(self._varint())
-        elif kind == STRUCT:
-            value = self.read_struct(depth + 1)
-        elif kind in (LIST, SET):
-            value = self._list(depth + 1)
-        elif kind in (TRUE, FALSE, BYTE):
-            value = self._byte()
-        elif kind == DOUBLE:
-            value = self._take(8)
-        else:  # or a map, which no Parquet file has
-            raise ValueError("its description has a value of an unknown kind")
-        return value
-
-    def _list(self, depth: int) -> list[tuple[int, Any]]:
-        """The kind of each value, and the value."""
         if depth > MAX_DEPTH:
             raise ValueError(f"it is deeper than {MAX_DEPTH} levels")
+        if kind in WIDTHS:
+            return self._whole(WIDTHS[kind])
+        if kind in (BINARY, DOUBLE):
+            return self._take(8 if kind == DOUBLE else self._varint())
+        if kind == STRUCT:
+            return self.read_struct(depth + 1)
+        if kind in (LIST, SET):
+            return self._list(depth + 1)
+        if kind in (TRUE, FALSE, BYTE):
+            return self._byte()
+        raise ValueError("its description has a value of an unknown kind")  # or a map, which no Parquet file has
+
+    def _list(self, depth: int) -> tuple[int, list[Any]]:
+        """The kind of all values, and the values."""
         first = self._byte()
         count, kind = first >> 4, first & 15
         if count == 15:
             count = self._varint()
         if count > len(self.content) - self.place:  # each takes a byte at least
             raise _CutOffError("it is cut off")
-        return [(kind, self._value(kind, depth)) for _ in range(count)]
+        return kind, [self._value(kind, depth) for _ in range(count)]
 
     def _whole(self, bits: int) -> int:
         """A number whose last bit is its sign."""

@@ -4,7 +4,6 @@ Shapes: N images, C channels, H height, W width, D features, K classes.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from reviver.errors import DataError
 from reviver.gan.classifier import IMAGE_SHAPE, DigitClassifier, weights_path
 from reviver.gan.distances import snap
 from reviver.gan.images import from_pixels
-from reviver.tensors import Header, read_header
+from reviver.tensors import read_header
 from reviver.untrusted import read_file
 
 MAX_FILE_BYTES = 1 << 30
@@ -73,16 +72,18 @@ class Extractor:
             content = read_file(path, MAX_FILE_BYTES)
             header = read_header(path)
             weights = load(content)
+            written = header.metadata.get("image_shape")  # see `save_classifier`; the pinned weights lack it
+            channels, height, width = map(int, written.split(" x ")) if written else IMAGE_SHAPE
             with torch.device("meta"):  # takes no memory, whatever shape the file claims
-                classifier = DigitClassifier(len(weights["head.bias"]), _read_image_shape(header))
-            _check_kinds(weights, classifier)
+                classifier = DigitClassifier(len(weights["head.bias"]), (channels, height, width))
+            for key, tensor in classifier.state_dict().items():
+                if weights[key].is_floating_point() != tensor.is_floating_point():
+                    raise ValueError(f"{key} is of {weights[key].dtype}, not {tensor.dtype}")
             classifier.load_state_dict(weights, assign=True)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
-            raise DataError(
-                f"extractor: {path} is not the weights of an extractor ({reason}); give a file that "
-                "reviver gan extractor wrote"
-            ) from error
+            remedy = "give a file that reviver gan extractor wrote"
+            raise DataError(f"extractor: {path} is not the weights of an extractor ({reason}); {remedy}") from error
         classifier.float()
         for weight in (one for one in classifier.parameters() if one.dim() == 4):
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)  # twice as fast
@@ -103,19 +104,3 @@ class Extractor:
             features, logits = self.examine(from_pixels(chunk))
             seen.append(Seen(snap(features), logits.argmax(1)))
         return Seen(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
-
-
-def _check_kinds(weights: Mapping[str, Tensor], classifier: DigitClassifier) -> None:
-    """Refuse whole numbers where the classifier has others, and the other way round."""
-    for name, tensor in classifier.state_dict().items():
-        if weights[name].is_floating_point() != tensor.is_floating_point():
-            raise ValueError(f"{name} is of {weights[name].dtype}, not {tensor.dtype}")
-
-
-def _read_image_shape(header: Header) -> tuple[int, int, int]:
-    """(C, H, W) that a file of weights was made for, see `save_classifier`; the pinned weights do not say it."""
-    written = header.metadata.get("image_shape")
-    if written is None:
-        return IMAGE_SHAPE
-    channels, height, width = map(int, written.split(" x "))
-    return channels, height, width

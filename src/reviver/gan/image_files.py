@@ -51,19 +51,20 @@ def read_image_folder(folder: Path, size: int, part: str = "train") -> tuple[Ten
     """
     is_split = all((folder / one).is_dir() for one in ("train", "test"))
     if part == "test" and not is_split:
-        raise DataError(
-            f"data: {folder} has no test images to compare with; put images into its folders train and test"
-        )
+        raise DataError(f"data: {folder} has no test images to compare with; put images into folders train and test")
     train, home = (folder / "train", folder / part) if is_split else (folder, folder)
     train_paths, paths = _find_images(train), _find_images(home)
     if not paths:
-        raise DataError(
-            f"data: {home} holds no IDX files and no images ({', '.join(IMAGE_ENDINGS)}); put images into it"
-        )
+        raise DataError(f"data: {home} holds no IDX files and no images; put some into it ({', '.join(IMAGE_ENDINGS)})")
     modes = [_read_image(path, lambda image: image.mode) for path in train_paths]
     mode = "L" if all(one in GREY_MODES for one in modes) else "RGB"
     classes = sorted(set(_classes(train_paths, train)))
-    labels = _number(_classes(paths, home), classes, home) if len(classes) > 1 and "" not in classes else None
+    labels = None
+    if len(classes) > 1 and "" not in classes:
+        numbers, names = {name: number for number, name in enumerate(classes)}, _classes(paths, home)
+        if unknown := sorted(set(names) - set(classes)):
+            raise DataError(f"data: {home} has the class {unknown[0]!r}, which the training images lack; take it out")
+        labels = torch.tensor([numbers[name] for name in names])
     return _read_squares(paths, size, mode), labels
 
 
@@ -85,22 +86,15 @@ def _classes(paths: Sequence[Path], home: Path) -> list[str]:
     return ["".join(path.relative_to(home).parts[:-1][:1]) for path in paths]
 
 
-def _number(names: Sequence[str], classes: Sequence[str], home: Path) -> Tensor:
-    unknown = sorted(set(names) - set(classes))
-    if unknown:
-        raise DataError(f"data: {home} has the class {unknown[0]!r}, which the training images lack; take it out")
-    numbers = {name: number for number, name in enumerate(classes)}
-    return torch.tensor([numbers[name] for name in names])
-
-
 def _read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
     channels = 1 if mode == "L" else 3
     pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
 
     def squared(image: Image.Image) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
-        eight_bit = _scale_16_bit(upright) if upright.mode.startswith("I") else upright
-        return ImageOps.fit(eight_bit.convert(mode), (size, size), Image.Resampling.LANCZOS)
+        if upright.mode.startswith("I"):  # 16 bits
+            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+        return ImageOps.fit(upright.convert(mode), (size, size), Image.Resampling.LANCZOS)
 
     for index, path in enumerate(paths):
         pixels[index] = np.asarray(_read_image(path, squared)).reshape(size, size, channels)
@@ -114,17 +108,9 @@ def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
-                _check_pixels(image, os.fstat(file.fileno()).st_size)
+                size = os.fstat(file.fileno()).st_size
+                if image.width * image.height > max(FREE_PIXELS, size * MAX_PIXELS_PER_BYTE):
+                    raise ValueError(f"it claims {image.width} x {image.height} pixels in {size} bytes")
                 return use(image)
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
         raise damaged(path, f"it cannot be read ({error})") from error
-
-
-def _check_pixels(image: Image.Image, file_size: int) -> None:
-    pixels = image.width * image.height
-    if pixels > max(FREE_PIXELS, file_size * MAX_PIXELS_PER_BYTE):
-        raise ValueError(f"it claims {image.width} x {image.height} pixels in {file_size} bytes")
-
-
-def _scale_16_bit(image: Image.Image) -> Image.Image:
-    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))

@@ -6,7 +6,7 @@ Files are not trusted: sizes are compared with the file before memory is taken, 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,7 @@ RESIZE_CHUNK = 4096
 MAX_LABEL = 2**16 - 1
 
 SOURCES = f"mnist, {', '.join(DATA_SETS)}, an IDX folder, an image folder, an .npz or an .npy"
-LABELLED = (
-    "give an IDX folder with labels, an image folder with a folder for each class, an .npz with labels, or a name"
-)
+LABELLED = "give an IDX folder with labels, an image folder with a folder a class, an .npz with labels, or a name"
 """What images with labels can be."""
 
 
@@ -108,10 +106,9 @@ def from_pixels(pixels: Tensor) -> Tensor:
 def _read_idx_folder(folder: Path, part: str) -> ImageSet | None:
     """The IDX images of a folder, None if it has none: those of `part`, or those of any other name for training."""
     names = sorted(folder.glob("*images*idx3-ubyte*"))
-    prefix = "train" if part == "train" else "t10k"
-    found = [path for path in names if path.name.startswith(prefix)]
     if not names:
         return None
+    found = [path for path in names if path.name.startswith("train" if part == "train" else "t10k")]
     if not found and part == "test":
         raise DataError(f"data: {folder} has no test images to compare with; put t10k-images-idx3-ubyte into it")
     images, labels = read_idx_images((found or names)[0])
@@ -123,9 +120,7 @@ def _read_arrays(path: Path, part: str) -> ImageSet:
     names = npz_names(path) if path.suffix == ".npz" else [""]
     images_name, labels_name = ("images", "labels") if part == "train" else ("test_images", "test_labels")
     if part == "test" and images_name not in names:
-        raise DataError(
-            f"data: {path} has no test images to compare with; put test_images and test_labels into an .npz"
-        )
+        raise DataError(f"data: {path} has no test images to compare with; put test_images, test_labels into an .npz")
     if images_name not in names and len(names) != 1:
         raise damaged(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
     if path.suffix == ".npy":
@@ -139,7 +134,7 @@ def _read_labels(path: Path, name: str, count: int) -> Tensor:
     array = read_npz(path, name)
     is_whole = array.shape == (count,) and array.dtype.kind in "iu"
     if not is_whole or (count and not 0 <= int(array.min()) <= int(array.max()) <= MAX_LABEL):
-        raise damaged(path, f"its {name} are no classes of its {count} images; give whole numbers from 0, one an image")
+        raise damaged(path, f"its {name} are no classes of its {count} images; give integers from 0, one an image")
     return torch.from_numpy(array.astype(np.int64))
 
 
@@ -154,14 +149,13 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
         raise damaged(path, f"an array of shape {list(array.shape)} is not images; {wanted}")
     if array.dtype == np.uint8:
         return torch.from_numpy(np.array(array, order="C"))  # a copy that may be written to
+    problem = f"an array of {array.size} {array.dtype} is not images"
     if array.size and array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if -1 <= low <= high <= 1:
             images = torch.from_numpy(array.astype(np.float32))
             return to_pixels(images * 2 - 1 if low >= 0 else images)
         problem = f"its numbers go from {low:g} to {high:g}"
-    else:
-        problem = f"an array of {array.size} {array.dtype} is not images"
     raise damaged(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
 
 
@@ -169,16 +163,14 @@ def _fit(data: ImageSet, size: int) -> ImageSet:
     """Cut each image to its middle square and resize it to `size`; at least two images must be there."""
     images = data.images
     if len(images) < 2 or 0 in images.shape:
-        raise DataError(
-            f"data: {data.name} holds {len(images)} images of {list(images.shape[1:])}; at least 2 are needed"
-        )
+        raise DataError(f"data: {data.name} holds {len(images)} images of {list(images.shape[1:])}; give at least 2")
     height, width = images.shape[2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     images = images[:, :, top : top + side, left : left + side]
     if side != size:
         images = torch.cat([_resize(chunk, size) for chunk in images.split(RESIZE_CHUNK)])
-    return ImageSet(images.contiguous(), data.labels, data.name)
+    return replace(data, images=images.contiguous())
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

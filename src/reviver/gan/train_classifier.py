@@ -58,9 +58,8 @@ def train_classifier(
         raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELLED}")
     classes = int(data.labels.max()) + 1
     if len(data.labels.unique()) != classes or classes < 2:
-        raise DataError(
-            f"data: {data.name} has labels from 0 to {classes - 1} and not each of them; number 2 or more classes from 0"
-        )
+        problem = f"data: {data.name} has labels from 0 to {classes - 1} and not each of them"
+        raise DataError(f"{problem}; number 2 or more classes from 0")
     torch.manual_seed(SEED)
     randomness = stream(SEED, "classifier")
     classifier = DigitClassifier(classes, data.image_shape)

@@ -11,8 +11,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -53,9 +52,11 @@ PARQUET_LIMITS = {"thrift_string_size_limit": 1 << 20, "thrift_container_size_li
 
 NUMBERS = "give numbers separated by spaces or by commas, or take the row out"
 NPZ = (
-    "save plain arrays with numpy.savez: x [N, T] or [N, T, I] padded to one length, y [N] whole numbers or text, "
+    "save plain arrays with numpy.savez: x [N, T] or [N, T, I] padded to one length, y [N] integers or text, "
     "and lengths [N] if the sequences differ in length"
 )
+FINITE = "give numbers within ±3.4e38, or take the row out"
+LONG = "save long sequences as .npz"
 FORMULA_START = re.compile(r"['=+\-@＝＋－＠\t\r\n]")
 NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, which a terminal obeys, and halves of characters, which no file can hold."""
@@ -69,7 +70,7 @@ def read_sequences(
 
     A `.csv` file (UTF-8, a header, commas between columns) holds each sequence as text in `sequence_column`:
     numbers separated by spaces or by commas, in brackets or not, each number one step of one channel. A
-    `.parquet` file holds it in the same way or as a list of numbers. Labels are text or whole numbers. An
+    `.parquet` file holds it in the same way or as a list of numbers. Labels are text or integers. An
     `.npz` file holds `x` [N, T] or [N, T, I], `y` [N] and, if sequences differ in length, `lengths` [N]; the
     column names do not matter to it, and what stands beyond a sequence's end is not looked at. Blank rows of a
     CSV file are passed over.
@@ -84,16 +85,12 @@ def read_sequences(
     if labelled and sequence_column == label_column:
         raise ConfigError(f"label_column: {shown(label_column)} is the column of sequences too; name another column")
     columns = (sequence_column, label_column) if labelled else (sequence_column,)
-    lack = "is of an unknown kind" if path.is_file() else "is no file" if path.exists() else "does not exist"
+    read = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}.get(path.suffix.lower())
+    if read is None or not path.is_file():
+        lack = "is of an unknown kind" if path.is_file() else "is no file" if path.exists() else "does not exist"
+        raise DataError(f"{path}: {lack}; give a {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]} file")
     try:
-        match path.suffix.lower() if path.is_file() else "":
-            case ".csv":
-                return _read_csv(path, columns)
-            case ".parquet":
-                return _read_parquet(path, columns)
-            case ".npz":
-                return _read_npz(path, labelled)
-        raise _ProblemError(f"{lack}; give a {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]} file")
+        return read(path, columns)
     except _ProblemError as error:
         raise DataError(f"{path}: {error}") from error.__cause__
 
@@ -112,7 +109,7 @@ def write_predictions(path: Path, table: SequenceTable, names: Sequence[str], pr
     assert probabilities.shape == (len(table), len(names))
     numbers = probabilities.detach().cpu().float()
     best = numbers.argmax(1).tolist()
-    cells = [_not_a_formula(name) for name in names]
+    cells = [f"'{name}" if FORMULA_START.match(name) and not PLAIN_NUMBER.fullmatch(name) else name for name in names]
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
@@ -124,10 +121,6 @@ def write_predictions(path: Path, table: SequenceTable, names: Sequence[str], pr
             writer.writerow([row, cells[best[index]], texts[best[index]], *texts])
 
 
-def _not_a_formula(name: str) -> str:
-    return f"'{name}" if FORMULA_START.match(name) and not PLAIN_NUMBER.fullmatch(name) else name
-
-
 # What all kinds of file share
 
 
@@ -136,14 +129,15 @@ class _ProblemError(Exception):
 
 
 class _Rows:
-    """Sequences of one channel and their labels as they are read, one after the other; bad rows are noted.
+    """Sequences and their labels as they are read, one after the other; bad rows are noted.
 
     Only the first few bad rows are spelled out, with the remedy of the first.
     """
 
-    def __init__(self, name: str, row_format: str) -> None:
+    def __init__(self, name: str, row_format: str, label_format: str = "") -> None:
         self.name = name
         self.row_format = row_format
+        self.label_format = label_format or row_format
         self.numbers = array.array("f")
         self.counts = array.array("q")
         self.rows = array.array("q")
@@ -154,16 +148,16 @@ class _Rows:
         self._problem_count = 0
         self._remedy = ""
 
-    def problem(self, row: int, what: str, remedy: str) -> None:
+    def problem(self, row: int, what: str, remedy: str, row_format: str = "") -> None:
         self._remedy = self._remedy or remedy
         self._problem_count += 1
         if len(self._problems) < SHOWN:
-            self._problems.append(f"{self.row_format.format(row)}: {what}")
+            self._problems.append(f"{(row_format or self.row_format).format(row)}: {what}")
 
     def add_text(self, row: int, text: str) -> None:
         """Add the numbers of one field."""
         if len(text) > MAX_FIELD:
-            self.problem(row, f"the sequence has more than {MAX_FIELD} characters", "save long sequences as .npz")
+            self.problem(row, f"the sequence has more than {MAX_FIELD} characters", LONG)
             text = "0"
         text = text.strip()
         if text.startswith("[") and text.endswith("]"):
@@ -176,9 +170,12 @@ class _Rows:
         except ValueError:
             if text:
                 self.problem(row, _first_bad_number(text), NUMBERS)
-        with np.errstate(all="ignore"):  # what is too large becomes infinite, and is told with the infinite
-            self.numbers.frombytes(numbers.astype(np.float32).tobytes())
+        self.add_numbers(numbers)
         self.end(row, len(numbers), is_empty=not text)
+
+    def add_numbers(self, numbers: np.ndarray[Any, Any]) -> None:
+        with np.errstate(all="ignore"):  # overflow becomes infinite, which `table` reports
+            self.numbers.frombytes(numbers.astype(np.float32).tobytes())
 
     def end(self, row: int, count: int, *, is_empty: bool) -> None:
         """Note that the last `count` numbers are the sequence of `row`."""
@@ -192,65 +189,46 @@ class _Rows:
     def add_label(self, row: int, label: str) -> None:
         """Add the label of `row`; equal ones are kept once."""
         label = label.strip()
-        if label in self._known:
-            self.labels.append(self._known[label])
-        elif not label:
-            self.problem(row, "the label is missing", "give one, or take the row out")
+        what = remedy = ""
+        if not label:
+            what, remedy = "the label is missing", "give one, or take the row out"
         elif len(label) > MAX_LABEL:
             what = f"the label {shown(label)} has {len(label)} characters"
-            self.problem(row, what, f"give a label of at most {MAX_LABEL}, and check that the column is the right one")
-        elif NOT_SHOWN.search(label):
-            self.problem(row, f"the label {shown(label)} has characters that cannot be shown", "take them out")
+            remedy = f"give a label of at most {MAX_LABEL}, and check that the column is the right one"
+        elif label not in self._known and NOT_SHOWN.search(label):
+            what, remedy = f"the label {shown(label)} has characters that cannot be shown", "take them out"
+        if what:
+            self.problem(row, what, remedy, self.label_format)
         else:
-            self._known[label] = label
-            self.labels.append(label)
+            self.labels.append(self._known.setdefault(label, label))
 
-    def check(self) -> None:
-        """Refuse the file if a row was bad.
+    def pad(self) -> SequenceTable:
+        """Make a table of sequences of one channel that were added one after the other."""
+        counts = np.array(self.counts)
+        x = np.zeros((len(counts), self.longest), dtype=np.float32)
+        x[np.arange(self.longest) < counts[:, None]] = np.frombuffer(self.numbers, dtype=np.float32)
+        return self.table(x[:, :, None], counts)
+
+    def table(self, x: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> SequenceTable:
+        """Make a table of padded sequences x [N, T, I], their lengths [N] and the labels that were added.
 
         Raises:
-            _ProblemError: naming the first such rows.
+            _ProblemError: naming the first rows that are bad.
         """
+        bad = np.flatnonzero(~np.isfinite(x).all((1, 2)))
+        for index in bad[:SHOWN].tolist():
+            step, channel = np.argwhere(~np.isfinite(x[index]))[0].tolist()
+            where = f"step {step + 1}" + (f" of channel {channel + 1}" if x.shape[2] > 1 else "")
+            is_nan = np.isnan(x[index, step, channel])
+            what = "not a number (NaN)" if is_nan else "infinite, or too large for float32"
+            self.problem(self.rows[index], f"{where} is {what}", FINITE)
+        self._problem_count += len(bad[SHOWN:])
         if self._problem_count:
             raise _ProblemError(f"{listed(self._problems, self._problem_count)}; {self._remedy}")
-
-    def table(self, *, labelled: bool) -> SequenceTable:
-        """All rows as one table."""
-        numbers = np.frombuffer(self.numbers, dtype=np.float32)
-        counts = np.frombuffer(self.counts, dtype=np.int64)
-        if not np.isfinite(numbers).all():
-            self._note_not_finite(numbers, np.cumsum(counts) - counts)
-        self.check()
         if not self.rows:
             raise _ProblemError("it holds no rows; give a file with sequences")
-        x = np.zeros((len(counts), self.longest), dtype=np.float32)
-        if (counts == self.longest).all():
-            x.reshape(-1)[:] = numbers
-        else:
-            x[np.arange(self.longest) < counts[:, None]] = numbers
-        return SequenceTable(
-            torch.from_numpy(x).unsqueeze(2),
-            torch.from_numpy(counts.copy()),
-            tuple(self.labels) if labelled else None,
-            tuple(self.rows),
-            self.row_format,
-            self.name,
-        )
-
-    def _note_not_finite(self, numbers: np.ndarray[Any, Any], starts: np.ndarray[Any, Any]) -> None:
-        bad = np.flatnonzero(~np.isfinite(numbers))
-        rows = np.searchsorted(starts, bad, side="right") - 1  # an empty row starts where the next does: the last is it
-        _, firsts = np.unique(rows, return_index=True)
-        for first in firsts.tolist():
-            index, row = int(bad[first]), int(rows[first])
-            self.problem(self.rows[row], _not_finite(numbers[index], f"step {index - starts[row] + 1}"), FINITE)
-
-
-FINITE = "give numbers within ±3.4e38, or take the row out"
-
-
-def _not_finite(number: float, where: str) -> str:
-    return f"{where} is {'not a number (NaN)' if np.isnan(number) else 'infinite, or too large for float32'}"
+        tensors = torch.from_numpy(x), torch.from_numpy(lengths)
+        return SequenceTable(*tensors, tuple(self.labels) or None, tuple(self.rows), self.row_format, self.name)
 
 
 def _first_bad_number(text: str) -> str:
@@ -258,19 +236,17 @@ def _first_bad_number(text: str) -> str:
     for step, part in enumerate(_parts(text), 1):
         if not part.strip():
             return f"there is nothing at step {step}, between two commas"
-        try:
-            if "_" in part:
-                raise ValueError
-            float(part)
-        except ValueError:
-            return f"{shown(part.strip())} at step {step} is no number"
+        with suppress(ValueError):
+            if "_" not in part:
+                float(part)
+                continue
+        return f"{shown(part.strip())} at step {step} is no number"
     return "the numbers cannot be read"
 
 
 def _parts(text: str) -> Iterable[str]:
     """The parts of a text between commas if it has any, else between blanks."""
-    separator = "," if "," in text else None
-    return text.split(separator) if len(text) <= PIECE else chain.from_iterable(_split_pieces(text, separator))
+    return chain.from_iterable(_split_pieces(text, "," if "," in text else None))
 
 
 def _split_pieces(text: str, separator: str | None) -> Iterator[list[str]]:
@@ -291,18 +267,24 @@ def _check_size(rows: int, steps: int, channels: int) -> None:
     if size > MAX_BYTES:
         raise _ProblemError(
             f"{rows} sequences of {channels} channels, padded to the {steps} steps of the longest, would take "
-            f"{size / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; cut or take out the longest, or give fewer"
+            f"{_gib(size)}, more than {_gib(MAX_BYTES)}; cut or take out the longest, or give fewer"
         )
 
 
-def _find_columns(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where the wanted columns stand among `names`."""
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
+
+
+def _find_columns(
+    names: Sequence[str], wanted: Sequence[str], kind: str = "column", remedy: str = "name the right one"
+) -> list[int]:
+    """The indices of the wanted columns, or arrays, among `names`."""
     for column in wanted:
         if column not in names:
             near = difflib.get_close_matches(column, [name for name in names[:100] if len(name) < 100], 1, 0.5)
-            hint = f"did you mean {shown(near[0])}? Name" if near else "name"
+            hint = f" (did you mean {shown(near[0])}?)" if near else ""
             there = listed([shown(name) for name in names[:10]], len(names), 10) or "none"
-            raise _ProblemError(f"there is no column {shown(column)} among {there}; {hint} the right one")
+            raise _ProblemError(f"there is no {kind} {shown(column)} among {there}{hint}; {remedy}")
         if names.count(column) > 1:
             raise _ProblemError(f"{names.count(column)} columns are called {shown(column)}; rename all but one of them")
     return [names.index(column) for column in wanted]
@@ -317,17 +299,28 @@ def _unreadable(error: Exception) -> _ProblemError:
 
 def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
     rows = _Rows(path.name, "row {}")
-    number = 0
+    header: list[str] = []
+    number, left = 0, MAX_ROW
+
+    def lines() -> Iterator[str]:
+        """The lines of the file; those of one row have no more than the characters that are left to it."""
+        nonlocal left
+        while line := file.readline(left + 1):
+            left -= len(line)
+            if left < 0:
+                raise csv.Error(f"it has more than {MAX_ROW} characters; {LONG}")
+            yield line
+
     try:
-        with _wide_fields(), TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
-            lines = _Lines(file, MAX_ROW)
-            header: list[str] | None = None
-            for record in csv.reader(lines, strict=True):
+        with ExitStack() as stack:
+            stack.callback(csv.field_size_limit, csv.field_size_limit(MAX_FIELD))  # Python has one for all readers
+            file = stack.enter_context(TextIOWrapper(open_file(path), encoding="utf-8-sig", newline=""))
+            for record in csv.reader(lines(), strict=True):
                 number += 1  # here, so that an error of the reader's knows which record broke
-                lines.left = MAX_ROW
+                left = MAX_ROW
                 if not any(record):
                     continue
-                if header is None:
+                if not header:
                     header = _csv_header(record)
                     places = _find_columns(header, columns)
                 elif len(record) != len(header):
@@ -335,66 +328,34 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
                     rows.problem(number, what, 'put a sequence that contains commas in quotes: "1, 2, 3"')
                 else:
                     rows.add_text(number, record[places[0]])
-                    if len(columns) > 1:
-                        rows.add_label(number, record[places[1]])
+                    for place in places[1:]:
+                        rows.add_label(number, record[place])
     except UnicodeDecodeError as error:
         with open_file(path) as damaged:
             line = next(k for k, text in enumerate(damaged, 1) if text.decode("utf-8", "ignore").encode() != text)
         raise _ProblemError(f"line {line} is not UTF-8; save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)") from error
     except csv.Error as error:
-        raise _ProblemError(f"row {number + 1}: {_csv_problem(error)}") from error
+        problem = str(error)
+        if "field limit" in problem:
+            problem = f"a field has more than {MAX_FIELD} characters; {LONG}"
+        elif LONG not in problem:
+            problem += "; check the quotes there"
+        raise _ProblemError(f"row {number + 1}: {problem}") from error
     except OSError as error:
         raise _unreadable(error) from error
-    if header is None:
+    if not header:
         raise _ProblemError(f"it is empty; give a file with a header ({', '.join(columns)}) and rows")
-    return rows.table(labelled=len(columns) > 1)
-
-
-def _csv_problem(error: csv.Error) -> str:
-    if "field limit" in str(error):
-        return f"a field has more than {MAX_FIELD} characters; save long sequences as .npz"
-    remedy = "save long sequences as .npz" if isinstance(error, _RowLimitError) else "check the quotes there"
-    return f"{error}; {remedy}"
-
-
-class _RowLimitError(csv.Error):
-    """A row is too long to be read."""
-
-
-@dataclass
-class _Lines:
-    """The lines of a text file, of which those of one row have no more than the characters that are left to it."""
-
-    file: TextIOWrapper
-    left: int
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self.file.readline(self.left + 1):
-            self.left -= len(line)
-            if self.left < 0:
-                raise _RowLimitError(f"it has more than {MAX_ROW} characters")
-            yield line
+    return rows.pad()
 
 
 def _csv_header(record: Sequence[str]) -> list[str]:
     header = [name.strip() for name in record]
     if len(header) > MAX_COLUMNS:
         raise _ProblemError(f"it has {len(header)} columns; put each sequence into one column")
-    if len(header) == 1:
-        for separator, called in ((";", "semicolons"), ("\t", "tabs")):
-            if separator in header[0]:
-                raise _ProblemError(f"its columns are separated by {called}; save it with commas")
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise _ProblemError(f"its columns are separated by {called}; save it with commas")
     return header
-
-
-@contextmanager
-def _wide_fields() -> Iterator[None]:
-    """Let fields be as long as MAX_FIELD; Python has one limit for all readers, which is put back."""
-    before = csv.field_size_limit(MAX_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 # Parquet
@@ -402,7 +363,6 @@ def _wide_fields() -> Iterator[None]:
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
     try:
-        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         remedy = "pip install 'reviver[data]', or save the file as .csv or .npz"
@@ -410,163 +370,131 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
     rows = _Rows(path.name, "row index {}")
     try:
         with open_file(path) as file, pq.ParquetFile(file, **PARQUET_LIMITS) as parquet:
-            size = _check_parquet(file, parquet, columns)
-            texts = [name for name in columns if _is_text(parquet.schema_arrow.field(name).type)]
+            size, texts = _check_parquet(file, parquet, columns)
         # A text that is repeated takes little in the file; it is to take no more in memory.
         with open_file(path) as file, pq.ParquetFile(file, read_dictionary=texts, **PARQUET_LIMITS) as parquet:
             first = 0
             for batch in parquet.iter_batches(size, columns=list(columns), use_threads=False):
-                _add_sequences(rows, batch.column(columns[0]), first, pa)
-                if len(columns) > 1:
-                    _add_labels(rows, batch.column(columns[1]), first)
+                if columns[0] in texts:
+                    for row, text in enumerate(_values(batch.column(columns[0])), first):
+                        rows.add_text(row, text or "")
+                else:
+                    _add_lists(rows, batch.column(columns[0]), first)
+                for name in columns[1:]:
+                    for row, label in enumerate(_values(batch.column(name)), first):
+                        rows.add_label(row, "" if label is None else str(label))
                 first += len(batch)
     except _ProblemError:
         raise
     except Exception as error:  # pyarrow raises whatever a damaged file makes it stumble over
         raise _unreadable(error) from error
-    return rows.table(labelled=len(columns) > 1)
+    return rows.pad()
 
 
-def _check_parquet(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> int:
-    """Look at names, kinds and the sizes of all pages before any is read; return how many rows to read at a time."""
+def _check_parquet(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
+    """Look at names, types and the sizes of all pages before any is read.
+
+    Returns how many rows to read at a time, and which columns hold text.
+    """
     import pyarrow.types as kinds
 
     schema = parquet.schema_arrow
     _find_columns(list(schema.names), columns)
-    kind, *label_kinds = (schema.field(name).type for name in columns)
-    is_numbers = _is_list(kind) and (kinds.is_integer(kind.value_type) or kinds.is_floating(kind.value_type))
-    if not (_is_text(kind) or is_numbers):
-        what = f"column {shown(columns[0])} holds {shown(str(kind))}"
-        raise _ProblemError(f"{what}; give lists of numbers, or text such as '1 2 3'")
-    for kind in label_kinds:
-        if not (_is_text(kind) or kinds.is_integer(kind) or kinds.is_null(kind)):
-            what = f"column {shown(columns[1])} holds {shown(str(kind))}"
-            raise _ProblemError(f"{what}; give labels as text or whole numbers")
+    texts: list[str] = []
+    for name in columns:
+        kind, wanted = schema.field(name).type, ""
+        inner = kind.value_type if kinds.is_dictionary(kind) else kind
+        if kinds.is_string(inner) or kinds.is_large_string(inner):
+            texts.append(name)
+        elif name == columns[0]:
+            is_list = kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)
+            if not is_list or not (kinds.is_integer(kind.value_type) or kinds.is_floating(kind.value_type)):
+                wanted = "lists of numbers, or text such as '1 2 3'"
+        elif not (kinds.is_integer(kind) or kinds.is_null(kind)):
+            wanted = "labels as text or integers"
+        if wanted:
+            raise _ProblemError(f"column {shown(name)} holds {shown(str(kind))}; give {wanted}")
     count = int(parquet.metadata.num_rows)
     _check_size(count, 1, 1)
     leaves = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
-    wanted = {place for place, leaf in enumerate(leaves) if leaf in columns or leaf.split(".")[0] in columns}
-    sizes = read_sizes(file, wanted)
+    places = {place for place, leaf in enumerate(leaves) if leaf in columns or leaf.split(".")[0] in columns}
+    sizes = read_sizes(file, places)
     size = max(sizes.unpacked, 4 * sizes.numbers)
     if size > MAX_BYTES:
-        raise _ProblemError(
-            f"the columns {' and '.join(map(shown, columns))} take "
-            f"{size / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; give fewer rows"
-        )
+        called = " and ".join(map(shown, columns))
+        raise _ProblemError(f"the columns {called} take {_gib(size)}, more than {_gib(MAX_BYTES)}; give fewer rows")
     takes = max(sizes.unpacked, 8 * sizes.numbers)
     if takes > PARQUET_SMALL + PARQUET_RATIO * file.seek(0, 2):
         raise ValueError(f"its pages claim {takes} bytes, more than {PARQUET_RATIO} times its size")
-    return max(1, min(PARQUET_ROWS, PARQUET_BYTES * count // max(takes, 1)))
+    return max(1, min(PARQUET_ROWS, PARQUET_BYTES * count // max(takes, 1))), texts
 
 
-def _is_text(kind: Any) -> bool:
-    import pyarrow.types as kinds
+def _add_lists(rows: _Rows, column: Any, first: int) -> None:
+    import pyarrow as pa
 
-    if kinds.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(kinds.is_string(kind) or kinds.is_large_string(kind))
-
-
-def _is_list(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
-
-
-def _add_sequences(rows: _Rows, column: Any, first: int, pa: Any) -> None:
-    if not _is_list(column.type):
-        for row, text in enumerate(_texts(column), first):
-            rows.add_text(row, text or "")
-        return
     lists = column.cast(pa.large_list(pa.float64()), safe=False)
-    values = lists.flatten()  # the values of rows that are null are left out
+    rows.add_numbers(lists.flatten().to_numpy(zero_copy_only=False))  # without null rows; a null number becomes NaN
     counts = np.diff(lists.offsets.to_numpy()) * ~lists.is_null().to_numpy(zero_copy_only=False)
-    numbers = values.to_numpy(zero_copy_only=False)  # a null becomes NaN
-    with np.errstate(all="ignore"):
-        rows.numbers.frombytes(numbers.astype(np.float32).tobytes())
     for row, count in enumerate(counts.tolist(), first):
         rows.end(row, count, is_empty=count == 0)
 
 
-def _add_labels(rows: _Rows, column: Any, first: int) -> None:
-    for row, label in enumerate(_texts(column), first):
-        rows.add_label(row, "" if label is None else str(label))
-
-
-def _texts(column: Any) -> Iterator[Any]:
+def _values(column: Any) -> Iterable[Any]:
     """A column's values; of a dictionary only those in use are made, and a text that is repeated is held once."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(column.type):
-        yield from column.to_pylist()
-        return
+        return column.to_pylist()  # type: ignore[no-any-return]
     places = column.indices.to_pylist()
     used = sorted({place for place in places if place is not None})
-    values = dict(zip(used, column.dictionary.take(pa.array(used, pa.int64())).to_pylist(), strict=True))
-    yield from map(values.get, places)
+    values = column.dictionary.take(pa.array(used, pa.int64())).to_pylist()
+    return map(dict(zip(used, values, strict=True)).get, places)
 
 
 # NumPy
 
 
-def _read_npz(path: Path, labelled: bool) -> SequenceTable:
+def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     names = npz_names(path, remedy=NPZ)
-    for name in ("x", "y") if labelled else ("x",):
-        if name not in names:
-            there = listed([shown(one) for one in names[:10]], len(names), 10) or "none"
-            raise _ProblemError(f"there is no array '{name}' among {there}; {NPZ}")
+    _find_columns(names, ("x", "y")[: len(columns)], "array", NPZ)
     raw = read_npz(path, "x", limit=MAX_BYTES, remedy=NPZ)
     if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
-        raise _ProblemError(f"x is {_described(raw)}; {NPZ}")
-    count, steps, channels = raw.shape if raw.ndim == 3 else (*raw.shape, 1)
+        raise _ProblemError(f"x is {shown(str(raw.dtype))} of the shape {list(raw.shape)}; {NPZ}")
     if 0 in raw.shape:
         raise _ProblemError(f"x has the shape {list(raw.shape)} and so holds no numbers; {NPZ}")
+    raw = raw.reshape(*raw.shape[:2], -1)
+    count, steps, channels = raw.shape
     _check_size(count, steps, channels)
-    lengths = _npz_lengths(path, count, steps) if "lengths" in names else np.full(count, steps, dtype=np.int64)
-    labels = _npz_labels(path, count) if labelled else None
-    with np.errstate(all="ignore"):
-        x = np.array(raw.reshape(count, steps, channels), dtype=np.float32, order="C")
-    x[np.arange(steps) >= lengths[:, None]] = 0
-    rows = _Rows(path.name, "x[{}]")
-    for row in np.flatnonzero(~np.isfinite(x).all((1, 2))).tolist():
-        step, channel = np.argwhere(~np.isfinite(x[row]))[0].tolist()
-        where = f"x[{row}, {step}]" if raw.ndim == 2 else f"x[{row}, {step}, {channel}]"
-        rows.problem(row, _not_finite(x[row, step, channel], where), FINITE)
-    rows.check()
-    return SequenceTable(
-        torch.from_numpy(x), torch.from_numpy(lengths), labels, tuple(range(count)), rows.row_format, path.name
-    )
-
-
-def _npz_lengths(path: Path, count: int, steps: int) -> np.ndarray[Any, Any]:
-    raw = read_npz(path, "lengths", limit=MAX_NPZ_SIDE, remedy=NPZ)
-    if raw.shape != (count,) or raw.dtype.kind not in "iu":
-        raise _ProblemError(f"lengths is {_described(raw)}; give whole numbers [{count}], one for each row of x")
-    rows = _Rows(path.name, "lengths[{}]")
-    for row in np.flatnonzero((raw < 1) | (raw > steps)).tolist():
-        rows.problem(row, f"{raw[row]} steps", f"x has {steps} steps: give lengths from 1 to {steps}")
-    rows.check()
-    return raw.astype(np.int64)
-
-
-def _npz_labels(path: Path, count: int) -> tuple[str, ...]:
-    raw = read_npz(path, "y", limit=MAX_NPZ_SIDE, remedy=NPZ)
-    if raw.shape != (count,) or raw.dtype.kind not in "iuUS":
-        wanted = f"whole numbers or text [{count}], one for each row of x (for instance y.astype(int))"
-        raise _ProblemError(f"y is {_described(raw)}; give {wanted}")
-    rows = _Rows(path.name, "y[{}]")
-    try:
-        labels = raw.tolist()
-    except Exception as error:  # NumPy may hold numbers that are no characters
-        raise _ProblemError(f"y cannot be read as text ({error}); {NPZ}") from error
-    for row, label in enumerate(labels):
+    rows = _Rows(path.name, "x[{}]", "y[{}]")
+    rows.rows.extend(range(count))
+    lengths = np.full(count, steps, dtype=np.int64)
+    if "lengths" in names:
+        claimed = _read_side(path, "lengths", count, "iu", "integers")
+        for row in np.flatnonzero((claimed < 1) | (claimed > steps)).tolist():
+            remedy = f"x has {steps} steps: give lengths from 1 to {steps}"
+            rows.problem(row, f"{claimed[row]} steps", remedy, "lengths[{}]")
+        lengths = claimed.astype(np.int64)
+    if len(columns) > 1:
+        y = _read_side(path, "y", count, "iuUS", "integers or text, such as y.astype(int)")
         try:
-            rows.add_label(row, label.decode() if isinstance(label, bytes) else str(label))
-        except UnicodeDecodeError:
-            rows.problem(row, f"{label[:20]!r} is not UTF-8", "save y as text, not as bytes")
-    rows.check()
-    return tuple(rows.labels)
+            labels = y.tolist()
+        except Exception as error:  # NumPy may hold numbers that are no characters
+            raise _ProblemError(f"y cannot be read as text ({error}); {NPZ}") from error
+        for row, label in enumerate(labels):
+            try:
+                rows.add_label(row, label.decode() if isinstance(label, bytes) else str(label))
+            except UnicodeDecodeError:
+                rows.problem(row, f"{label[:20]!r} is not UTF-8", "save y as text, not as bytes", "y[{}]")
+    with np.errstate(all="ignore"):
+        x = np.array(raw, dtype=np.float32, order="C")
+    x[np.arange(steps) >= lengths[:, None]] = 0
+    return rows.table(x, lengths)
 
 
-def _described(raw: np.ndarray[Any, Any]) -> str:
-    return f"{shown(str(raw.dtype))} of the shape {list(raw.shape)}"
+def _read_side(path: Path, name: str, count: int, kinds: str, wanted: str) -> np.ndarray[Any, Any]:
+    """The array `name` [count], whose dtype must be one of `kinds`."""
+    raw = read_npz(path, name, limit=MAX_NPZ_SIDE, remedy=NPZ)
+    if raw.shape != (count,) or raw.dtype.kind not in kinds:
+        found = f"{shown(str(raw.dtype))} of the shape {list(raw.shape)}"
+        raise _ProblemError(f"{name} is {found}; give [{count}] {wanted}, one for each row of x")
+    return raw

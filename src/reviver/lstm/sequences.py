@@ -67,7 +67,7 @@ class SplitRows(NamedTuple):
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels in order: of their value if all are whole numbers, else of their text.
+    """The distinct labels in order: of their value if all are integers, else of their text.
 
     Raises:
         DataError: if there are fewer than two.
@@ -76,9 +76,8 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     if len(names) < 2:
         which = f"every row has the label {shown(next(iter(names)))}" if names else "there are no rows"
         raise DataError(f"labels: {which}; a classifier needs rows of at least 2 classes")
-    if all(WHOLE_NUMBER.fullmatch(name) for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
-    return tuple(sorted(names))
+    is_whole = all(WHOLE_NUMBER.fullmatch(name) for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if is_whole else 0, name)))
 
 
 def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:

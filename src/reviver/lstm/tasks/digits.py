@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length
-from reviver.lstm.tasks.task import StoredSequences, Target
+from reviver.lstm.tasks.task import Part, Sequences, Task
 from reviver.mnist import Digits, read_mnist
 from reviver.runs.randomness import stream
 
@@ -23,27 +23,25 @@ AVERAGED = MappingProxyType({49: (7, 7), 98: (7, 14), 196: (14, 14), 392: (14, 2
 
 
 @dataclass(frozen=True)
-class ImageSequences(StoredSequences):
+class ImageSequences(Sequences):
     """Images cut into equal pieces, which enter one after the other.
 
     Attributes:
         pixels: [N, T, I] uint8.
         targets: the digits, [N] int64.
+        lengths: None, as all have T steps.
     """
 
     pixels: Tensor
     targets: Tensor
-
-    @property
-    def lengths(self) -> None:
-        """All have T steps."""
+    lengths: None = None
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end, [N, end - begin, I]: pixels from 0, the background, to 1."""
         return self.pixels[:, begin:end].float() / 255
 
 
-class DigitTask:
+class DigitTask(Task):
     """Which digit an image of MNIST (LeCun & Cortes) shows, read from its top left: a class, C = 10.
 
         row-mnist      x_t = the row t of 28 pixels                         T = 28, I = 28
@@ -57,8 +55,6 @@ class DigitTask:
     Baseline: the entropy of their digits.
     """
 
-    target: Target = "class"
-    facts = None
     output_size = NUM_DIGITS
     chance = 0.1135
 
@@ -71,25 +67,17 @@ class DigitTask:
         return 2.300848
 
     @cached_property
-    def split(self) -> tuple[Digits, Digits]:
+    def split(self) -> dict[Part, Digits]:
         """The training images that are trained on, and those that validate."""
         images, labels = read_mnist("train")
         order = torch.randperm(len(images), generator=stream(self.config.seed, "split"))[: self.config.data_size]
         size = min(max(1, round(self.config.train_fraction * len(order))), len(order) - 1)
-        train, validation = order[:size], order[size:]
-        return Digits(images[train], labels[train]), Digits(images[validation], labels[validation])
+        parts: dict[Part, Tensor] = {"train": order[:size], "validation": order[size:]}
+        return {name: Digits(images[part], labels[part]) for name, part in parts.items()}
 
-    def epoch_size(self, length: int) -> int:
-        """How many images an epoch trains on, see `Task`."""
-        return len(self.split[0].labels)
-
-    def training(self, epoch: int, length: int) -> ImageSequences:
-        """The same images in every epoch, see `Task`."""
-        return self._cut(self.split[0], length)
-
-    def validation(self, length: int) -> ImageSequences:
-        """Training images that are not trained on, see `Task`."""
-        return self._cut(self.split[1], length)
+    def part(self, part: Part, length: int) -> ImageSequences:
+        """The images of a part, see `Task`."""
+        return self._cut(self.split[part], length)
 
     def evaluation(self, length: int, size: int) -> tuple[ImageSequences, str]:
         """Images for a trained network, see `Task`."""

@@ -8,15 +8,16 @@ Shapes: N sequences, T steps, I input size, C classes.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.presets import LSTMConfig, check_length, shortest
-from reviver.lstm.tasks.task import CLOSE, Sequences, StoredSequences, Target
+from reviver.lstm.tasks.task import CLOSE, Sequences, Target, Task
 from reviver.runs.randomness import stream
 
 COPIED, COPY_SYMBOLS = 10, 8
@@ -30,7 +31,7 @@ NOTHING = 255
 
 
 @dataclass(frozen=True)
-class Symbols(StoredSequences):
+class Symbols(Sequences):
     """Sequences of symbols 0 ... count - 1.
 
     Attributes:
@@ -61,7 +62,7 @@ class Symbols(StoredSequences):
 
 
 @dataclass(frozen=True)
-class MarkedNumbers(StoredSequences):
+class MarkedNumbers(Sequences):
     """Sequences of numbers, two of which are marked and are to be added.
 
     Attributes:
@@ -144,8 +145,8 @@ def temporal_order(lengths: Tensor, generator: torch.Generator, encoding: str = 
     symbols[:, 0] = ORDER_START
     symbols.scatter_(1, lengths.unsqueeze(1) - 1, ORDER_END)
     symbols.masked_fill_(torch.arange(steps) >= lengths.unsqueeze(1), NOTHING)
-    count = ORDER_FIRST_DISTRACTOR + ORDER_DISTRACTORS
-    return Symbols(symbols, 2 * relevant[:, 0] + relevant[:, 1], _unless_equal(lengths), count, encoding)
+    answers = 2 * relevant[:, 0] + relevant[:, 1]
+    return Symbols(symbols, answers, _unless_equal(lengths), ORDER_FIRST_DISTRACTOR + ORDER_DISTRACTORS, encoding)
 
 
 def parity(lengths: Tensor, generator: torch.Generator, encoding: str = "onehot") -> Symbols:
@@ -184,36 +185,36 @@ class Problem:
     is_ragged: bool = True
 
 
-COPY = Problem(
-    copy,
-    "class at every step",
-    COPY_SYMBOLS + 1,
-    chance=COPY_SYMBOLS**-COPIED,
-    baseline=lambda length: COPIED * math.log(COPY_SYMBOLS) / (length + 2 * COPIED),
-    width=COPY_SYMBOLS + 2,
-    is_ragged=False,
+PROBLEMS: Mapping[str, Problem] = MappingProxyType(
+    {
+        "copy": Problem(
+            copy,
+            "class at every step",
+            COPY_SYMBOLS + 1,
+            chance=COPY_SYMBOLS**-COPIED,
+            baseline=lambda length: COPIED * math.log(COPY_SYMBOLS) / (length + 2 * COPIED),
+            width=COPY_SYMBOLS + 2,
+            is_ragged=False,
+        ),
+        "adding": Problem(adding, "number", 1, chance=1 - (1 - CLOSE) ** 2, baseline=lambda _: 1 / 6, width=2),
+        "temporal-order": Problem(temporal_order, "class", 4, chance=1 / 4, baseline=lambda _: math.log(4), width=8),
+        "parity": Problem(parity, "class", 2, chance=1 / 2, baseline=lambda _: math.log(2), width=2),
+    }
 )
-ADDING = Problem(adding, "number", 1, chance=1 - (1 - CLOSE) ** 2, baseline=lambda _: 1 / 6, width=2)
-TEMPORAL_ORDER = Problem(temporal_order, "class", 4, chance=1 / 4, baseline=lambda _: math.log(4), width=8)
-PARITY = Problem(parity, "class", 2, chance=1 / 2, baseline=lambda _: math.log(2), width=2)
 
 
-class GeneratedTask:
+class GeneratedTask(Task):
     """A `Problem` with a run's settings.
 
     An epoch has `data_size` × `train_fraction` fresh sequences and validation the rest, fixed. With `config.grow`
     an epoch's sequences have lengths from T/2 to T where the problem allows it; validation's have T.
     """
 
-    facts = None
-
-    def __init__(self, config: LSTMConfig, problem: Problem) -> None:
+    def __init__(self, config: LSTMConfig) -> None:
         self.config = config
-        self.problem = problem
-        self.target = problem.target
+        self.problem = problem = PROBLEMS[config.task]
+        self.target, self.output_size, self.chance = problem.target, problem.output_size, problem.chance
         self.input_size = 1 if config.input == "scalar" and problem.target != "number" else problem.width
-        self.output_size = problem.output_size
-        self.chance = problem.chance
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory, see `Task`."""
@@ -225,12 +226,11 @@ class GeneratedTask:
 
     def training(self, epoch: int, length: int) -> Sequences:
         """An epoch's own sequences, see `Task`."""
-        size = self.epoch_size(length)
         generator = stream(self.config.seed, f"data/{epoch}")
-        lengths = torch.full((size,), length)
+        lengths = torch.full((self.epoch_size(length),), length)
         if self.config.grow and self.problem.is_ragged:
             least = max(shortest(self.config.task), (length + 1) // 2)
-            lengths = torch.randint(min(least, length), length + 1, (size,), generator=generator)
+            lengths = torch.randint(min(least, length), length + 1, lengths.shape, generator=generator)
         return self.problem.draw(lengths, generator, self.config.input)
 
     def validation(self, length: int) -> Sequences:

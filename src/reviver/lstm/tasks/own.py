@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -16,17 +15,18 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
+from reviver.config import Count
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
 from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
-from reviver.lstm.tasks.task import StoredSequences, Target
+from reviver.lstm.tasks.task import Part, Sequences, Task
 from reviver.untrusted import open_file
 from reviver.validation import JSON_LIST, Record, find_problem
 
 
 @dataclass(frozen=True)
-class Examples(StoredSequences):
+class Examples(Sequences):
     """Standardised sequences x [N, T, I] with their `lengths` [N] and classes, `targets` [N]."""
 
     x: Tensor
@@ -50,8 +50,8 @@ class Facts(Record):
     name: str
     sha256: str
     """Of the file."""
-    sequences: Annotated[int, Field(ge=1)]
-    longest: Annotated[int, Field(ge=1)]
+    sequences: Count
+    longest: Count
     """Steps of the longest sequence."""
     classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
     shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
@@ -64,6 +64,17 @@ class Facts(Record):
         if not len(self.classes) == len(set(self.classes)) == len(self.shares):
             raise ValueError("must have classes of different names, and as many shares")
         return self
+
+    def examples(self, table: SequenceTable) -> Examples:
+        """Return the sequences of a table with these classes, all of the first if it has no labels, and this scale.
+
+        Raises:
+            DataError: if a label or the number of channels is another.
+        """
+        classes = torch.zeros(len(table), dtype=torch.int64)
+        if table.labels is not None:
+            classes = class_indices(table, self.classes)
+        return Examples(self.standardisation.apply(table.x, table.lengths), table.lengths, classes)
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -80,104 +91,72 @@ class Facts(Record):
             raise DataError(f"{where} {problem.text}; restore run.json or train again") from error
 
 
-class OwnTask:
+class OwnTask(Task):
     """Sequences from the file `config.data`, divided at random, each class in its share.
 
     Standardisation is fitted on the training part alone. `facts` are those of an earlier session; without them
     the file is read.
-    """
 
-    target: Target = "class"
+    Attributes:
+        known: what must be known of the data.
+        examples: makes examples of other sequences, see `Facts.examples`.
+    """
 
     def __init__(self, config: LSTMConfig, facts: Mapping[str, Any] | None = None) -> None:
         self.config = config
-        self._kept = None if facts is None else Facts.from_json(facts)
-
-    @property
-    def input_size(self) -> int:
-        """I."""
-        return len(self.known.standardisation.mean)
-
-    @property
-    def output_size(self) -> int:
-        """C."""
-        return len(self.known.classes)
-
-    @property
-    def chance(self) -> float:
-        """The share of the most frequent class."""
-        return max(self.known.shares)
+        self._parts: dict[Part, Examples] | None = None
+        if facts is None:
+            self.known, self._parts = _read(config)
+        else:
+            self.known = Facts.from_json(facts)
+        self.facts = self.known.model_dump(mode="json")
+        self.input_size = len(self.known.standardisation.mean)
+        self.output_size = len(self.known.classes)
+        self.chance = max(self.known.shares)
+        self.examples = self.known.examples
 
     def baseline(self, length: int) -> float:
         """The entropy of the classes, which is the loss of answering with their shares."""
         return -sum(share * math.log(share) for share in self.known.shares)
 
-    @property
-    def known(self) -> Facts:
-        """What must be known of the data; of the file itself where there is none from an earlier session."""
-        return self._kept or self._read[0]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The same for run.json."""
-        return self.known.model_dump(mode="json")
-
-    def epoch_size(self, length: int) -> int:
-        """How many sequences an epoch trains on, see `Task`."""
-        return len(self._read[1])
-
-    def training(self, epoch: int, length: int) -> Examples:
-        """The training part, see `Task`."""
-        return self._read[1]
-
-    def validation(self, length: int) -> Examples:
-        """The validation part, see `Task`."""
-        return self._read[2]
+    def part(self, part: Part, length: int) -> Examples:
+        """A part of the file, see `Task`."""
+        if self._parts is None:
+            _, self._parts = _read(self.config, self.known.sha256)
+        return self._parts[part]
 
     def evaluation(self, length: int, size: int) -> tuple[Examples, str]:
         """The validation part: own data has one length."""
-        return self._read[2], "the run's validation part"
+        return self.part("validation", length), "the run's validation part"
 
-    def examples(self, table: SequenceTable) -> Examples:
-        """Other sequences with the classes and the scale of this run.
 
-        Raises:
-            DataError: if a label or the number of channels is another.
-        """
-        classes = torch.zeros(len(table), dtype=torch.int64)
-        if table.labels is not None:
-            classes = class_indices(table, self.known.classes)
-        return Examples(self.known.standardisation.apply(table.x, table.lengths), table.lengths, classes)
-
-    @cached_property
-    def _read(self) -> tuple[Facts, Examples, Examples]:
-        """The file's facts and the two parts of it."""
-        assert self.config.data is not None, "the task own has data"
-        path = Path(self.config.data)
-        digest = _digest(path)
-        if self._kept is not None and digest not in (None, self._kept.sha256):
-            raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train anew")
-        table = read_sequences(path, sequence_column=self.config.sequence_column, label_column=self.config.label_column)
-        assert digest is not None, "the file was read"
-        assert table.labels is not None, "they were asked for"
-        try:
-            classes = class_names(table.labels)
-            split = split_rows(table.labels, self.config.train_fraction, self.config.seed)
-        except (DataError, ConfigError) as error:
-            raise type(error)(f"{path}: {error}") from error
-        train, validation = table[split.train], table[split.validation]
-        counts = Counter(train.labels)
-        facts = Facts(
-            name=path.name,
-            sha256=digest,
-            sequences=len(table),
-            longest=table.x.shape[1],
-            classes=classes,
-            shares=tuple(counts[name] / len(train) for name in classes),
-            standardisation=Standardisation.fit(train.x, train.lengths),
-        )
-        self._kept = facts
-        return facts, self.examples(train), self.examples(validation)
+def _read(config: LSTMConfig, sha256: str | None = None) -> tuple[Facts, dict[Part, Examples]]:
+    """The facts of a run's file, which must be that of `sha256`, and its two parts."""
+    assert config.data is not None, "the task own has data"
+    path = Path(config.data)
+    digest = _digest(path)
+    if sha256 is not None and digest not in (None, sha256):
+        raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train anew")
+    table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
+    assert digest is not None, "the file was read"
+    assert table.labels is not None, "they were asked for"
+    try:
+        classes = class_names(table.labels)
+        split = split_rows(table.labels, config.train_fraction, config.seed)
+    except (DataError, ConfigError) as error:
+        raise type(error)(f"{path}: {error}") from error
+    train, validation = table[split.train], table[split.validation]
+    counts = Counter(train.labels)
+    facts = Facts(
+        name=path.name,
+        sha256=digest,
+        sequences=len(table),
+        longest=table.x.shape[1],
+        classes=classes,
+        shares=tuple(counts[name] / len(train) for name in classes),
+        standardisation=Standardisation.fit(train.x, train.lengths),
+    )
+    return facts, {"train": facts.examples(train), "validation": facts.examples(validation)}
 
 
 def _digest(path: Path) -> str | None:

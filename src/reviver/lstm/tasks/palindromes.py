@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reviver.config import Count
 from reviver.errors import ConfigError
-from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.tasks.task import StoredSequences, Target
+from reviver.lstm.presets import LSTMConfig, check_length
+from reviver.lstm.tasks.task import Sequences, Task
 from reviver.runs.randomness import stream
+from reviver.validation import check
 
 NUM_DIGITS = 10
 """Digits 0 ... 9: the classes of the palindrome task, and the base of its numbers."""
@@ -28,7 +31,7 @@ MAX_COUNTED_HALF = 18
 
 
 @dataclass(frozen=True)
-class Palindromes(StoredSequences):
+class Palindromes(Sequences):
     """A set of palindromes, all of one length or of several.
 
     Only the first half of each is stored, since it fixes the rest: [N, ⌈T/2⌉] bytes. The input of an
@@ -86,16 +89,14 @@ class Split(NamedTuple):
     validation: Palindromes
 
 
-class PalindromeTask:
+class PalindromeTask(Task):
     """Palindromes of one length, all of them or a sample, divided once; or, with `config.grow`, fresh ones of growing length.
 
     While the length grows each epoch draws its own palindromes, with lengths from `config.shortest` T to T. The validation part
     of a length is fixed, and none of it is ever trained on at that length.
     """
 
-    target: Target = "class"
     output_size = NUM_DIGITS
-    facts = None
     chance = 1 / NUM_DIGITS
 
     def __init__(self, config: LSTMConfig) -> None:
@@ -109,9 +110,8 @@ class PalindromeTask:
     @cached_property
     def split(self) -> Split:
         """The two parts of the palindromes of the run's own length."""
-        config = self.config
-        palindromes = make_palindromes(config.length, config.data_size, stream(config.seed, "data"), config.input)
-        return split_palindromes(palindromes, config.train_fraction, config.seed)
+        palindromes = self._make(self.config.length, self.config.data_size, "data")
+        return split_palindromes(palindromes, self.config.train_fraction, self.config.seed)
 
     def epoch_size(self, length: int) -> int:
         """How many palindromes an epoch trains on, see `Task`."""
@@ -121,11 +121,10 @@ class PalindromeTask:
         """What an epoch trains on, see `Task`."""
         if not self.config.grow:
             return self.split.train
-        size = self.epoch_size(length)
         generator = stream(self.config.seed, f"data/{epoch}")
         shortest = max(2, math.ceil(self.config.shortest * length))
-        lengths = torch.randint(shortest, length + 1, (size,), generator=generator)
-        halves = _draw_digits(size, half_length(length), generator)
+        lengths = torch.randint(shortest, length + 1, (self.epoch_size(length),), generator=generator)
+        halves = _draw_digits(len(lengths), half_length(length), generator)
         held_out = _keys(self.validation(length).halves)
         while len(again := (torch.isin(_keys(halves), held_out) & (lengths == length)).nonzero()[:, 0]):
             halves[again] = _draw_digits(len(again), halves.shape[1], generator)
@@ -136,14 +135,16 @@ class PalindromeTask:
         if not self.config.grow:
             return self.split.validation
         size = max(1, round((1 - self.config.train_fraction) * min(self.config.data_size, count_palindromes(length))))
-        return make_palindromes(length, size, stream(self.config.seed, f"validation/{length}"), self.config.input)
+        return self._make(length, size, f"validation/{length}")
 
     def evaluation(self, length: int, size: int) -> tuple[Palindromes, str]:
         """Palindromes of `length` for a trained network, see `Task`."""
         if length == self.config.length and not self.config.grow:
             return self.split.validation, "the run's validation part"
-        generator = stream(self.config.seed, f"evaluation/{length}")
-        return make_palindromes(length, size, generator, self.config.input), "fresh palindromes"
+        return self._make(length, size, f"evaluation/{length}"), "fresh palindromes"
+
+    def _make(self, length: int, size: int, purpose: str) -> Palindromes:
+        return make_palindromes(length, size, stream(self.config.seed, purpose), self.config.input)
 
 
 def half_length(length: int) -> int:
@@ -162,10 +163,8 @@ def make_palindromes(length: int, size: int, generator: torch.Generator, encodin
     Raises:
         ConfigError: if `length` is below 2 or `size` below 1.
     """
-    if length < 2:
-        raise ConfigError(f"length: {length} is not possible; give a whole number of at least 2")
-    if size < 1:
-        raise ConfigError(f"size: {size} is not possible; give a whole number of at least 1")
+    check_length("palindrome", length)
+    check("size", size, Count)
     half, count = half_length(length), count_palindromes(length)
     if count <= size and half <= MAX_COUNTED_HALF:
         halves = _to_digits(torch.arange(count), half)
@@ -185,7 +184,8 @@ def split_palindromes(palindromes: Palindromes, train_fraction: float, seed: int
     train_size = round(train_fraction * len(palindromes))
     if not 0 < train_size < len(palindromes):
         raise ConfigError(
-            f"train_fraction: {train_fraction} leaves a part of {len(palindromes)} sequences empty; choose one nearer to 0.5, or more data"
+            f"train_fraction {train_fraction} leaves a part of {len(palindromes)} sequences empty; "
+            "choose one nearer to 0.5, or more data"
         )
     order = torch.randperm(len(palindromes), generator=stream(seed, "split"))
     return Split(palindromes[order[:train_size]], palindromes[order[train_size:]])
@@ -205,7 +205,6 @@ def _to_digits(numbers: Tensor, width: int) -> Tensor:
 
 
 def _draw_digits(size: int, width: int, generator: torch.Generator) -> Tensor:
-    """Draw random digits, [size, width] uint8."""
     return torch.randint(NUM_DIGITS, (size, width), dtype=torch.uint8, generator=generator)
 
 
@@ -217,10 +216,8 @@ def _draw_distinct(size: int, width: int, generator: torch.Generator) -> Tensor:
     rows = torch.empty(0, width, dtype=torch.uint8)
     while len(rows) < size:
         rows = torch.cat([rows, _draw_digits(size - len(rows), width, generator)])
-        _, group = torch.unique(_keys(rows), return_inverse=True)
-        first = torch.full((int(group.max()) + 1,), len(rows))
-        first.scatter_reduce_(0, group, torch.arange(len(rows)), "amin")
-        rows = rows[first.sort().values]
+        _, first = np.unique(_keys(rows).numpy(), return_index=True)
+        rows = rows[torch.from_numpy(first).sort().values]
     return rows
 
 

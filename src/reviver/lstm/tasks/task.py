@@ -4,17 +4,19 @@ Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-class Sequences(Protocol):
+class Sequences:
     """A set of sequences with what is right for each. They are encoded batch by batch, since that takes much more room.
+
+    A subclass is a frozen dataclass. Its tensors are [N, ...], the first of them [N, T, ...]; other fields hold for
+    all sequences.
 
     Attributes:
         steps: T of the longest.
@@ -22,31 +24,17 @@ class Sequences(Protocol):
         targets: what is right; its shape depends on the task's `Target`.
     """
 
-    @property
-    def steps(self) -> int: ...  # noqa: D102
+    if TYPE_CHECKING:  # a dataclass would take these for the defaults of its fields
 
-    @property
-    def lengths(self) -> Tensor | None: ...  # noqa: D102
+        @property
+        def lengths(self) -> Tensor | None: ...  # noqa: D102
 
-    @property
-    def targets(self) -> Tensor: ...  # noqa: D102
-
-    def __len__(self) -> int:
-        """N."""
-
-    def __getitem__(self, index: Tensor | slice) -> Self:
-        """Some of the sequences, by their numbers or by a slice."""
-
-    def to(self, device: torch.device) -> Self:
-        """The same sequences on `device`."""
+        @property
+        def targets(self) -> Tensor: ...  # noqa: D102
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """The input at the steps begin <= t < end (T by default), [N, end - begin, I] float32; 0 beyond a sequence."""
-
-
-@dataclass(frozen=True)
-class StoredSequences:
-    """Base of `Sequences` whose tensors are [N, ...], the first of them [N, T, ...]; other fields hold for all sequences."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self._first)
@@ -73,6 +61,9 @@ class StoredSequences:
         return type(self)(**{name: change(value) if isinstance(value, Tensor) else value for name, value in fields})
 
 
+Part = Literal["train", "validation"]
+"""A part of a fixed set."""
+
 Target = Literal["class", "class at every step", "number"]
 """What is asked for.
 
@@ -82,8 +73,10 @@ Target = Literal["class", "class at every step", "number"]
 """
 
 
-class Task(Protocol):
-    """A task at a length T, which may grow from one epoch to the next.
+class Task:
+    """Base of tasks at a length T, which may grow from one epoch to the next.
+
+    One whose data are a fixed set defines `part`, others all of the methods below.
 
     Attributes:
         target: what is asked for.
@@ -93,34 +86,35 @@ class Task(Protocol):
         facts: what run.json keeps of the data; None where the settings say it all.
     """
 
-    target: Target
-
-    @property
-    def input_size(self) -> int: ...  # noqa: D102
-
-    @property
-    def output_size(self) -> int: ...  # noqa: D102
-
-    @property
-    def chance(self) -> float: ...  # noqa: D102
-
-    @property
-    def facts(self) -> Mapping[str, Any] | None: ...  # noqa: D102
+    target: Target = "class"
+    input_size: int
+    output_size: int
+    chance: float
+    facts: Mapping[str, Any] | None = None
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory at a length, to be beaten."""
+        raise NotImplementedError
+
+    def part(self, part: Part, length: int) -> Sequences:
+        """A part of a fixed set, at a length."""
+        raise NotImplementedError
 
     def epoch_size(self, length: int) -> int:
         """How many sequences an epoch trains on."""
+        return len(self.training(0, length))
 
     def training(self, epoch: int, length: int) -> Sequences:
         """What an epoch trains on: the same set each time, or fresh sequences as a function of the seed and `epoch`."""
+        return self.part("train", length)
 
     def validation(self, length: int) -> Sequences:
         """Sequences of `length` that no epoch trains on, always the same ones."""
+        return self.part("validation", length)
 
     def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
         """At most `size` sequences of `length` to measure a trained network on, and where they come from, in words."""
+        raise NotImplementedError
 
 
 LOSSES: Mapping[Target, str] = MappingProxyType(
