@@ -18,7 +18,7 @@ from reviver.cli.options import (
     open_gan,
 )
 from reviver.cli.settings import print_settings
-from reviver.config import RUN, Count, CountOrZero, Seed, Text
+from reviver.config import RUN, Count, CountOrZero, Text
 from reviver.errors import ConfigError
 from reviver.gan.presets import MAX_SIZE, PRESETS, GANConfig
 from reviver.validation import check
@@ -62,14 +62,13 @@ def train(
         return
     assert out is not None, "fill_settings has chosen one"
     folder = train_gan(settings, out, device=common.device, resume=resume, progress=not common.quiet)
-    points, scores = folder.read_metrics(), folder.read_scores()
     seconds = folder.record["seconds"]
+    last, scores = (points[-1] if points else None for points in (folder.read_metrics(), folder.read_scores()))
     lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *describe_rollbacks(folder)]
     if scores:
-        lines.append(f"  {describe_point(scores[-1])}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
-    lines.append(f"  grids and training.gif are in {folder.samples}")
-    last, score = points[-1] if points else None, scores[-1] if scores else None
-    common.show({"run": str(folder.path), "seconds": seconds, "last": last, "scores": score}, "\n".join(lines))
+        lines.append(f"  {describe_point(scores)}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
+    result = {"run": str(folder.path), "seconds": seconds, "last": last, "scores": scores}
+    common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
 
 
 def sample(
@@ -97,11 +96,10 @@ def sample(
     from reviver.gan.output import save_samples
     from reviver.gan.sampling import draw_samples
 
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
-    images, latents = draw_samples(loaded.generator, n, chosen, digit)
+    loaded, seed = open_gan(run, common.device, seed)
+    images, latents = draw_samples(loaded.generator, n, seed, digit)
     save_samples(images, latents, Path(out))
-    common.show({"out": out, "shape": list(images.shape), "seed": chosen}, out)
+    common.show({"out": out, "shape": list(images.shape), "seed": seed}, out)
 
 
 def interpolate(
@@ -145,33 +143,28 @@ def interpolate(
     """
     from reviver.figures import check_figure_path
     from reviver.gan.output import draw_interpolation, save_interpolation
-    from reviver.gan.paths import MAX_PAIRS, compare_paths, describe
+    from reviver.gan.paths import compare_paths, describe
     from reviver.gan.reference import choose_extractor
 
     check_figure_path(Path(out))
     if pairs is not None and not measure:
         raise ConfigError("pairs are measured only with --measure; add it, or leave out pairs", field="pairs")
-    pairs = 100 if pairs is None else pairs
-    check("pairs", pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
     if (from_image is None) != (to_image is None):
         raise ConfigError("from_image needs to_image beside it, and the reverse; give both or none", field="from_image")
     images = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
-    found, (file, noted) = None, _find_extractor(loaded, extractor)
+    loaded, seed = open_gan(run, common.device, seed)
+    known, measured = None, None
+    file, sha256 = _find_extractor(loaded, extractor)
     if measure or file:
-        found = choose_extractor(loaded.config.data, loaded.generator.image_shape, file, noted)
-    classifier = None if found is None else found.classifier
-    walk = draw_interpolation(loaded, first, last, steps, path, chosen, images, classifier)
-    result = {"out": out, "path": path, "seed": chosen, "digits": walk.digits, "confidences": walk.confidences}
-    lines, measured = [], None
-    if measure and found is not None:
-        start, end = walk.latents[0], walk.latents[-1]
-        measured = compare_paths(loaded.generator, found, start, end, pairs=pairs, seed=chosen)
+        known = choose_extractor(loaded.config.data, loaded.generator.image_shape, file, sha256)
+    walk = draw_interpolation(loaded, first, last, steps, path, seed, images, known.classifier if known else None)
+    result = {"out": out, "path": path, "seed": seed, "digits": walk.digits, "confidences": walk.confidences}
+    if measure and known:
+        ends, pairs = (walk.latents[0], walk.latents[-1]), 100 if pairs is None else pairs
+        measured = compare_paths(loaded.generator, known, *ends, pairs=pairs, seed=seed)
         result["measured"] = measured.as_dict()
-        lines += describe(measured)
     save_interpolation(walk, Path(out), labels=labels, report=measured)
-    common.show(result, "\n".join([*lines, out]))
+    common.show(result, *(describe(measured) if measured else ()), out)
 
 
 def project(
@@ -198,14 +191,13 @@ def project(
     if not images:
         raise ConfigError("IMAGE is missing; see reviver gan project --help")
     check_figure_path(Path(out))
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
-    originals, found = project_files(loaded, [Path(one) for one in images], chosen)
+    loaded, seed = open_gan(run, common.device, seed)
+    originals, found = project_files(loaded, [Path(one) for one in images], seed)
     errors = found.errors.tolist()
     save_figure(projection_figure(originals, found.images, errors), Path(out))
     lines = [f"{name}: root-mean-square difference {error:.4f}" for name, error in zip(images, errors, strict=True)]
-    result = {"out": out, "seed": chosen, "images": images, "errors": errors, "latents": found.latents.tolist()}
-    common.show(result, "\n".join([*lines, out]))
+    result = {"out": out, "seed": seed, "images": images, "errors": errors, "latents": found.latents.tolist()}
+    common.show(result, *lines, out)
 
 
 def score(
@@ -233,25 +225,21 @@ def score(
     from reviver.figures import check_figure_path, save_figure
     from reviver.gan.figures import sample_grid
     from reviver.gan.grids import save_grid
-    from reviver.gan.reference import check_size, choose_data, load_reference
+    from reviver.gan.reference import choose_data, load_reference
     from reviver.gan.sampling import draw_samples
     from reviver.gan.scores import NUM_SHOWN, describe, nearest_sheet, score_images
 
     if out is not None:
         check_figure_path(Path(out))
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
-    check("seed", chosen, Seed)
-    file, noted = _find_extractor(loaded, extractor)
-    learned = loaded.folder.record.get("data", {}).get("sha256")
-    found, train_images, test_images = choose_data(
-        loaded.config.data, loaded.generator.image_shape, file, learned, noted
-    )
-    check_size("n", n, train_images)
-    reference = load_reference(n, found, train_images, test_images)
-    images, z = draw_samples(loaded.generator, n, chosen)
-    scores = score_images(images, reference, loaded.generator.ordered(z))
-    lines = [f"{run}, seed {chosen}", *describe(scores)]
+    loaded, seed = open_gan(run, common.device, seed)
+    generator = loaded.generator
+    file, sha256 = _find_extractor(loaded, extractor)
+    data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
+    known, train_images, test_images = choose_data(loaded.config.data, generator.image_shape, file, data_sha256, sha256)
+    reference = load_reference(n, known, train_images, test_images)
+    images, z = draw_samples(generator, n, seed)
+    scores = score_images(images, reference, generator.ordered(z))
+    lines = [f"{run}, seed {seed}", *describe(scores)]
     if out is not None:
         sheet, columns = nearest_sheet(images, scores, reference), min(NUM_SHOWN, n)
         if Path(out).suffix.lower() == ".png":
@@ -259,7 +247,7 @@ def score(
         else:
             save_figure(sample_grid(sheet, columns), Path(out))
         lines.append(out)
-    common.show({"run": run, "seed": chosen, "out": out, **scores.as_dict()}, "\n".join(lines))
+    common.show({"run": run, "seed": seed, "out": out, **scores.as_dict()}, *lines)
 
 
 def extractor(
@@ -304,7 +292,7 @@ def extractor(
 
 
 def _find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:
-    """The path of the extractor that is given, or else of the run's, which must have the checksum that comes with it."""
+    """Return the path of the extractor that is given; or else of the run's, with its SHA-256."""
     if given is not None or run.config.extractor is None:
         return given, None
     return run.config.extractor, str(run.folder.record.get("extractor_sha256", "unknown"))

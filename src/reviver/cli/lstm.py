@@ -1,8 +1,7 @@
 """`reviver lstm`: train and use the LSTM."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -11,6 +10,9 @@ from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, Text
 from reviver.errors import ConfigError
 from reviver.lstm.presets import PRESETS, LSTMConfig
+
+if TYPE_CHECKING:
+    from reviver.loading import LSTMRun
 
 
 def train(
@@ -54,23 +56,21 @@ def train(
     folder = train_lstm(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     points = folder.read_metrics()
     last, best = points[-1], max(points, key=rank)
+    result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     kind = "" if target == "class" else f" (accuracy of {ANSWERS[target]}, loss: {LOSSES[target]})"
     lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s{kind}", *describe_rollbacks(folder)]
-    for name, part, point, note in (
-        ("train", "train", last, "with dropout on"),
-        ("validation", "validation", last, ""),
-        ("best", "validation", best, f"epoch {best['epoch']}"),
-    ):
+    notes = {"train": "with dropout on", "validation": "", "best": f"epoch {best['epoch']}"}
+    for name, note in notes.items():
+        point, part = (best, "validation") if name == "best" else (last, name)
         loss, accuracy = point[f"{part}_loss"], point[f"{part}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
-    result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     if settings.grow:
         result["reached"] = is_reached(settings, last)
         end = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
         threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
         lines.append(f"  length {last['length']} of {settings.length}, {threshold} {end}")
-    common.show(result, "\n".join(line.rstrip() for line in lines))
+    common.show(result, *lines)
 
 
 def evaluate(
@@ -112,17 +112,15 @@ def evaluate(
     target, chance = results[0].target, results[0].chance
     meaning = f"accuracy of {ANSWERS[target]}, chance is {100 * chance:.3g}%; loss: {LOSSES[target]}"
     lines = [f"{'length':>8} {'accuracy':>9} {'loss':>10} {'baseline':>9} {'sequences':>10}   {meaning}"]
-    rows = []
-    for result in results:
-        score, baseline = result.score, result.baseline
-        facts = {"target": target, "chance": chance, "baseline": baseline, "origin": result.origin}
-        rows.append({"length": result.length, **score._asdict(), **facts})
-        numbers = f"{result.length:>8} {score.accuracy:>9.2%} {score.loss:>10.4g} {baseline:>9.4g} {score.size:>10}"
-        lines.append(f"{numbers}   {result.origin}")
+    rows = [{**result._asdict(), **result.score._asdict()} for result in results]
+    for row in rows:
+        del row["score"]  # its parts have taken its place
+        numbers = "{length:>8} {accuracy:>9.2%} {loss:>10.4g} {baseline:>9.4g} {size:>10}   {origin}"
+        lines.append(numbers.format_map(row))
     if out is not None:
         save_figure(generalisation(sorted(results), loaded.config.length, chance), Path(out))
         lines.append(out)
-    common.show({"run": run, "checkpoint": checkpoint, "results": rows}, "\n".join(lines))
+    common.show({"run": run, "checkpoint": checkpoint, "results": rows}, *lines)
 
 
 def predict(
@@ -149,48 +147,46 @@ def predict(
     from reviver.lstm.sequence_files import ENDINGS
     from reviver.lstm.tasks.own import OwnTask
 
-    if Path(digits).suffix.lower() in ENDINGS:
-        _predict_file(run, Path(digits), Path(out or "predictions.csv"), checkpoint, common)
-        return
-    if out is not None:
+    is_file = Path(digits).suffix.lower() in ENDINGS
+    if out is not None and not is_file:
         raise ConfigError(
             "out is for predictions of a file; give a .csv, .parquet or .npz instead of one sequence", field="out"
         )
     loaded = open_lstm(run, checkpoint, common.device)
+    if is_file:
+        _predict_file(loaded, Path(digits), Path(out or "predictions.csv"), common)
+        return
     if isinstance(loaded.task, OwnTask):
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on own data, got {digits!r}")
     sequence = parse_digits(digits)
     prediction = predict_next(loaded.network, loaded.config, sequence)
     lines = [f"after {' '.join(map(str, sequence))} comes {prediction.digit}"]
     for digit, probability in enumerate(prediction.probabilities):
-        lines.append(f"  {digit}  {probability:7.2%}  {'█' * round(probability * 40)}".rstrip())
+        lines.append(f"  {digit}  {probability:7.2%}  {'█' * round(probability * 40)}")
     trained = loaded.config.length - 1
     if len(sequence) != trained:
         lines.append(f"trained on {trained} digits, given {len(sequence)}")
-    result = {"digits": sequence, **prediction._asdict(), "trained_digits": trained}
-    common.show(result, "\n".join(lines))
+    common.show({"digits": sequence, **prediction._asdict(), "trained_digits": trained}, *lines)
 
 
-def _predict_file(run: str, path: Path, out: Path, checkpoint: str, common: CommonOptions) -> None:
-    """Predict the classes of a file of sequences."""
+def _predict_file(loaded: "LSTMRun", path: Path, out: Path, common: CommonOptions) -> None:
+    """Classify the sequences of a file."""
     from reviver.lstm.evaluation import predict_table
     from reviver.lstm.sequence_files import read_sequences, write_predictions
     from reviver.lstm.tasks.own import OwnTask
 
-    loaded = open_lstm(run, checkpoint, common.device)
     if not isinstance(loaded.task, OwnTask):
-        raise ConfigError(f"{run}: was not trained on own data, so it reads no files; give digits")
+        raise ConfigError(f"{loaded.folder.path}: was not trained on own data, so it reads no files; give digits")
     if out.suffix.lower() != ".csv":
         raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
     table = read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
     probabilities = predict_table(loaded.network, loaded.task, table)
     classes = loaded.task.known.classes
     write_predictions(out, table, classes, probabilities)
-    counts: Mapping[str, int] = dict(
-        zip(classes, probabilities.argmax(1).bincount(minlength=len(classes)).tolist(), strict=True)
-    )
-    lines = [str(out), *(f"  {name}: {count}" for name, count in counts.items() if count)]
-    common.show({"out": str(out), "sequences": len(table), "counts": counts}, "\n".join(lines))
+    predicted = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
+    counts = dict(zip(classes, predicted, strict=True))
+    lines = [f"  {name}: {count}" for name, count in counts.items() if count]
+    common.show({"out": str(out), "sequences": len(table), "counts": counts}, str(out), *lines)
 
 
 def curve(
@@ -247,7 +243,7 @@ def curve(
         reached = f"{row['reached']}/{row['seeds']}"
         count = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
         lines.append(f"{row['network']:<9} {row['length']:>7} {accuracy:>17} {reached:>13} {count:>16}")
-    common.show({"out": out, "rows": rows}, "\n".join([*lines, str(folder / "curve.pdf")]))
+    common.show({"out": out, "rows": rows}, *lines, str(folder / "curve.pdf"))
 
 
 def trace(

@@ -30,9 +30,9 @@ class Common:
     debug: Annotated[bool, COMMON, FLAG] = False
     """Show the traceback of an error."""
 
-    def show(self, result: Mapping[str, Any], text: str) -> None:
-        """Print a command's result to stdout: JSON with `json`, else text."""
-        print(json.dumps(result, allow_nan=False) if self.json else text)
+    def show(self, result: Mapping[str, Any], *lines: str) -> None:
+        """Print a command's result to stdout: JSON with `json`, else the lines."""
+        print(json.dumps(result, allow_nan=False) if self.json else "\n".join(line.rstrip() for line in lines))
 
 
 CommonOptions = Annotated[Common, Parameter(name="*")]
@@ -50,19 +50,20 @@ Extractor = Annotated[
 
 
 def open_lstm(run: str, checkpoint: str, device: str) -> "LSTMRun":
-    """Load the LSTM run that a command is about."""
+    """Load the LSTM run of a command."""
     from reviver.loading import load_lstm
     from reviver.runs.folder import RunFolder
 
     return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device)
 
 
-def open_gan(run: str, device: str) -> "GANRun":
-    """Load the GAN run that a command is about."""
+def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
+    """Load the GAN run of a command, and choose the seed: the one given, or else the run's."""
     from reviver.loading import load_gan
     from reviver.runs.folder import RunFolder
 
-    return load_gan(RunFolder.open(run, "gan"), device=device)
+    loaded = load_gan(RunFolder.open(run, "gan"), device=device)
+    return loaded, loaded.config.seed if seed is None else seed
 
 
 def describe_rollbacks(folder: "RunFolder") -> list[str]:
