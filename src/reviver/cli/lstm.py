@@ -149,9 +149,7 @@ def predict(
 
     is_file = Path(digits).suffix.lower() in ENDINGS
     if out is not None and not is_file:
-        raise ConfigError(
-            "out is for predictions of a file; give a .csv, .parquet or .npz instead of one sequence", field="out"
-        )
+        raise ConfigError("out is for predictions of a file; leave it out for one sequence of digits", field="out")
     loaded = open_lstm(run, checkpoint, common.device)
     if is_file:
         _predict_file(loaded, Path(digits), Path(out or "predictions.csv"), common)
@@ -161,8 +159,7 @@ def predict(
     sequence = parse_digits(digits)
     prediction = predict_next(loaded.network, loaded.config, sequence)
     lines = [f"after {' '.join(map(str, sequence))} comes {prediction.digit}"]
-    for digit, probability in enumerate(prediction.probabilities):
-        lines.append(f"  {digit}  {probability:7.2%}  {'█' * round(probability * 40)}")
+    lines += [f"  {digit}  {p:7.2%}  {'█' * round(p * 40)}" for digit, p in enumerate(prediction.probabilities)]
     trained = loaded.config.length - 1
     if len(sequence) != trained:
         lines.append(f"trained on {trained} digits, given {len(sequence)}")

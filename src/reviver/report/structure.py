@@ -89,24 +89,20 @@ def lstm_cell(network: LSTMClassifier) -> Figure:
     canvas.text(0.82, 0.15, f"$x_t$   ({inputs} number{'s' * (inputs > 1)})", MEDIUM, "left")
     canvas.text(end + 0.38, 0.15, f"$h$ and $c$ have {hidden} numbers each", MEDIUM, "right")
 
-    for x, name, activation, letter in (
-        (forget, "forget gate", "σ", "f"),
-        (write, "input gate", "σ", "i"),
-        (candidate, "candidate", "tanh", "c"),
-        (output, "output gate", "σ", "o"),
+    for x, name, activation, letter, signal, side in (
+        (forget, "forget gate", "σ", "f", "f", 1),
+        (write, "input gate", "σ", "i", "i", -1),
+        (candidate, "candidate", "tanh", "c", "g", 1),
+        (output, "output gate", "σ", "o", "o", -1),
     ):
         canvas.line((x, bus_y), (x, bottom), color=TRAIN_COLOR)
         weights = f"$W_{letter}$  $U_{letter}$  $b_{letter}$"
         canvas.box(x, gate_y, 0.84, 0.66, WEIGHTS_FILL, {name: SMALL, activation: MEDIUM, weights: MEDIUM})
+        canvas.text(x + 0.07 * side, 1.62, f"${signal}_t$", LARGE, "left" if side > 0 else "right")
     canvas.line((forget, top), (forget, cell_y - RADIUS))
-    canvas.text(forget + 0.07, 1.62, "$f_t$", LARGE, "left")
-    canvas.line((write, top), (write, product_y), (meeting - RADIUS, product_y))
-    canvas.text(write - 0.07, 1.62, "$i_t$", LARGE, "right")
-    canvas.line((candidate, top), (candidate, product_y), (meeting + RADIUS, product_y))
-    canvas.text(candidate + 0.07, 1.62, "$g_t$", LARGE, "left")
     canvas.line((meeting, product_y + RADIUS), (meeting, cell_y - RADIUS))
-    canvas.line((output, top), (output, product_y), (out - RADIUS, product_y))
-    canvas.text(output - 0.07, 1.62, "$o_t$", LARGE, "right")
+    for x, end_x in ((write, meeting - RADIUS), (candidate, meeting + RADIUS), (output, out - RADIUS)):
+        canvas.line((x, top), (x, product_y), (end_x, product_y))
 
     canvas.line((out, cell_y), (out, 2.37), color=VALIDATION_COLOR)
     canvas.box(out, 2.26, 0.5, 0.22, MEMORY_FILL, {"tanh": MEDIUM})
@@ -163,8 +159,7 @@ def unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     canvas.text(5.88, 1.34, "cross-entropy", ha="right", color=CHANCE_COLOR)
     canvas.text((left + right) / 2, 1.83, f"the same weights at each of the {steps} steps")
     begin, end = left - half, right + half
-    for corners in (((begin, 1.68), (begin, 1.62)), ((begin, 1.68), (end, 1.68)), ((end, 1.68), (end, 1.62))):
-        canvas.line(*corners, arrow=False)
+    canvas.line((begin, 1.62), (begin, 1.68), (end, 1.68), (end, 1.62), arrow=False)
     return canvas.figure
 
 
