@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reviver.config import COMMON, Seed, Text
+from reviver.config import COMMON, RUN, Seed, Text
 
 if TYPE_CHECKING:
     from reviver.loading import GANRun, LSTMRun
@@ -39,6 +39,11 @@ CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 LSTMRunPath = Annotated[str, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
 GANRunPath = Annotated[str, Parameter(name="RUN", help="Run folder of a trained GAN.")]
+ConfigPath = Annotated[Text | None, RUN, Parameter(help="File of settings, .toml or .json.")]
+NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder; by default a new one in runs/.")]
+Resume = Annotated[bool, RUN, FLAG, Parameter(help="Go on with the interrupted run in --out.")]
+PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as TOML instead of training.")]
+FigurePath = Annotated[Text, Parameter(help="Figure: .pdf, .png or .svg.")]
 Checkpoint = Annotated[Literal["last", "best"], Parameter(help="Weights to use: last, or best (in validation).")]
 LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default the run's.")]
 Extractor = Annotated[

@@ -84,8 +84,8 @@ def collect_gan(results: GANResults) -> records.GAN:
         recognition=results.recognition,
         interpolation=records.Interpolation(
             images=len(walk.images),
-            digits=None if walk.digits is None else tuple(walk.digits),
-            confidences=None if walk.confidences is None else tuple(walk.confidences),
+            digits=tuple(walk.digits) if walk.digits else None,
+            confidences=tuple(walk.confidences) if walk.confidences else None,
         ),
         last={name: last[name] for name in LAST},
         scores=collect_scores(results) if results.scores else None,
@@ -179,9 +179,7 @@ def command_of(run: LSTMRun | GANRun) -> str:
 def printable(value: Any) -> Any:
     """Return a value of JSON without the characters that no PDF or HTML may hold, such as control characters."""
     if isinstance(value, str):
-        return "".join(
-            one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in value
-        )
+        return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in value)
     if isinstance(value, dict):
         return {printable(key): printable(part) for key, part in value.items()}
     return [printable(part) for part in value] if isinstance(value, list) else value

@@ -117,9 +117,7 @@ class Recognition(Record):
     counts: tuple[int, ...] = Field(description="Images of each digit 0 to 9 that it is confident of.")
     fraction: float = Field(description="Fraction of the images that it is confident of.")
     standard_error: float = Field(description="Standard error of that fraction, from the number of images alone.")
-    balanced: float = Field(
-        description="The fraction with at most a tenth of the images counted for each digit: one digit again and again gives 0.1."
-    )
+    balanced: float = Field(description="That fraction, each digit counted for at most 0.1: one digit alone gives 0.1.")
     digits: int = Field(description="Digits that occur.")
 
     @classmethod

@@ -14,7 +14,7 @@ import typst
 
 from reviver.figures import save_figure
 from reviver.gan.figures import loss_curves, score_curves, sheet_figure
-from reviver.gan.grids import read_grid
+from reviver.gan.image_files import read_pixels
 from reviver.gan.output import save_interpolation
 from reviver.lstm.figures import learning_curves
 from reviver.report.collect import collect, printable
@@ -65,7 +65,7 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
         save_interpolation(gan.walk, folder / f"interpolation.{suffix}", labels=gan.walk.digits is not None)
     copies = {"training.gif": gan.run.folder.samples / "training.gif"}
     for name, grid in zip(GRIDS, gan.grids, strict=True):
-        save_figure(sheet_figure(read_grid(grid.path)), folder / f"{name}.pdf")
+        save_figure(sheet_figure(read_pixels(grid.path)), folder / f"{name}.pdf")
         copies[f"{name}.png"] = grid.path
     for target, source in copies.items():
         with replacing(folder / target) as temporary:
