@@ -821,7 +821,7 @@ def choose(built: Built, tmp_path: Path) -> list[tuple[int, int | None]]:
     folder = copy.copy(built.gan.run.folder)
     folder.path = tmp_path
     run = dataclasses.replace(built.gan.run, folder=folder)
-    return [(grid.epoch, grid.update) for grid in results._choose_grids(run)]
+    return [(grid.epoch, grid.update) for grid in results._choose_grids(run).values()]
 
 
 def test_the_middle_is_halfway_in_the_digits_that_are_recognised(built: Built, tmp_path: Path) -> None:

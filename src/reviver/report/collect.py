@@ -77,10 +77,7 @@ def collect_gan(results: GANResults) -> records.GAN:
         script_epochs=GAN_EPOCHS,
         generator=collect_network(run.generator),
         discriminator=collect_network(run.discriminator),
-        grids={
-            name: records.Grid(epoch=grid.epoch, update=grid.update)
-            for name, grid in zip(("start", "middle", "end"), results.grids, strict=True)
-        },
+        grids={name: records.Grid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()},
         recognition=results.recognition,
         interpolation=records.Interpolation(
             images=len(walk.images),

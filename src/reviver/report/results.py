@@ -38,17 +38,14 @@ Metrics = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class LSTMResults:
-    """Runs of one configuration with several seeds.
-
-    Attributes:
-        split: the palindromes of the first seed; those of the others are as many.
-        undropped: scores of the final networks on their training sequences with dropout off, by seed.
-    """
+    """Runs of one configuration with several seeds."""
 
     runs: tuple[LSTMRun, ...]
     metrics: tuple[Metrics, ...]
     split: Split
+    """The palindromes of the first seed; the other seeds have as many."""
     undropped: tuple[Score, ...]
+    """Scores of the final networks on their training sequences with dropout off, by seed."""
 
     @property
     def network(self) -> LSTMClassifier:
@@ -89,19 +86,16 @@ class LSTMResults:
 
 @dataclass(frozen=True)
 class GANResults:
-    """One run of the GAN.
-
-    Attributes:
-        grids: those at the start, in the middle and at the end.
-        recognition: None if the run did not learn digits.
-        scores: scores taken while training; empty if there are none.
-    """
+    """One run of the GAN."""
 
     run: GANRun
-    grids: tuple[Grid, Grid, Grid]
+    grids: dict[str, Grid]
+    """Samples at the `start`, in the `middle` and at the `end` of training."""
     walk: Walk
     recognition: Recognitions | None
+    """None if the run did not learn digits."""
     scores: Metrics
+    """Scores during training; empty if there are none."""
 
     @property
     def collapses(self) -> list[str | None]:
@@ -155,7 +149,7 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
     return folder
 
 
-def _choose_grids(run: GANRun) -> tuple[Grid, Grid, Grid]:
+def _choose_grids(run: GANRun) -> dict[str, Grid]:
     """Choose the first grid, the last, and the one that is most nearly halfway between them.
 
     Of digits that is halfway in what the classifier recognises, digits balanced; of other images, the grid whose pixels
@@ -174,7 +168,7 @@ def _choose_grids(run: GANRun) -> tuple[Grid, Grid, Grid]:
     halfway = (progress[0] + progress[-1]) / 2
     between = range(1, len(grids) - 1) or range(len(grids))
     middle = min(between, key=lambda index: abs(progress[index] - halfway))
-    return grids[0], grids[middle], grids[-1]
+    return {"start": grids[0], "middle": grids[middle], "end": grids[-1]}
 
 
 def _interpolate(run: GANRun) -> Walk:

@@ -23,7 +23,6 @@ from reviver.report.structure import gan_networks, lstm_cell, unrolled
 from reviver.runs.files import replacing, write_json
 
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
-GRIDS = ("figure-2-start", "figure-3-middle", "figure-4-end")
 
 logger = logging.getLogger("reviver")
 
@@ -64,9 +63,9 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
             save_figure(figure, folder / f"{name}.{suffix}")
         save_interpolation(gan.walk, folder / f"interpolation.{suffix}", labels=gan.walk.digits is not None)
     copies = {"training.gif": gan.run.folder.samples / "training.gif"}
-    for name, grid in zip(GRIDS, gan.grids, strict=True):
-        save_figure(sheet_figure(read_pixels(grid.path)), folder / f"{name}.pdf")
-        copies[f"{name}.png"] = grid.path
+    for number, (name, grid) in enumerate(gan.grids.items(), start=2):
+        save_figure(sheet_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
+        copies[f"figure-{number}-{name}.png"] = grid.path
     for target, source in copies.items():
         with replacing(folder / target) as temporary:
             shutil.copyfile(source, temporary)
@@ -81,14 +80,9 @@ def compile_report(results: Path, figures: Path, html: Path, pdf: Path) -> None:
             (folder / source).write_bytes((files("reviver.report") / source).read_bytes())
         shutil.copyfile(results, folder / "report.json")
         shutil.copytree(figures, folder / "figures")
+        document = str(folder / "report.typ")
         contents = {
-            path: typst.compile(
-                str(folder / "report.typ"),
-                root=name,
-                format=kind,
-                sys_inputs={"target": kind},
-                ignore_system_fonts=True,
-            )
+            path: typst.compile(document, root=name, format=kind, sys_inputs={"target": kind}, ignore_system_fonts=True)
             for kind, path in targets.items()
         }
     for path, content in contents.items():
