@@ -1,24 +1,16 @@
 """`reviver gan`: train and use the GAN."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from pydantic import Field
 
-from reviver.cli.options import (
-    DEFAULTS,
-    FLAG,
-    CommonOptions,
-    Extractor,
-    GANRunPath,
-    LatentSeed,
-    describe_rollbacks,
-    open_gan,
-)
+from reviver.cli import options
 from reviver.cli.settings import print_settings
-from reviver.config import RUN, Count, CountOrZero, Seed, Text
+from reviver.config import RUN, Count, CountOrZero, Text
 from reviver.errors import ConfigError
 from reviver.gan.presets import MAX_SIZE, PRESETS, GANConfig
 from reviver.validation import check
@@ -29,13 +21,13 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS))] = "report",
-    config: Annotated[Text | None, RUN] = None,
-    out: Annotated[Text | None, RUN] = None,
-    resume: Annotated[bool, RUN, FLAG] = False,
-    print_config: Annotated[bool, RUN, FLAG] = False,
+    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help="Settings to start from.")] = "report",
+    config: options.ConfigPath = None,
+    out: options.NewRunPath = None,
+    resume: options.Resume = False,
+    print_config: options.PrintConfig = False,
     settings: Annotated[GANConfig, Parameter(name="*")] = PRESETS["report"],
-    common: CommonOptions = DEFAULTS,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Train a GAN on MNIST or on your own images. The defaults are the report's.
 
@@ -46,41 +38,32 @@ def train(
       reviver gan train --score-every 1 --score-samples 10000
       reviver gan train --data photos/ --size 32 --epochs 50 --out runs/photos
       reviver gan train --out runs/photos --resume       go on after Ctrl-C
-
-    Args:
-        preset: Settings to start from.
-        config: File of settings, .toml or .json.
-        out: Run folder; by default a new one in runs/.
-        resume: Go on with the interrupted run in --out.
-        print_config: Print the settings as TOML instead of training.
     """
-    from reviver.gan.training import train as train_gan
-    from reviver.gan.watch import describe_point
+    from reviver.gan import training, watch
 
     if print_config:
         print_settings(settings)
         return
     assert out is not None, "fill_settings has chosen one"
-    folder = train_gan(settings, out, device=common.device, resume=resume, progress=not common.quiet)
-    points, scores = folder.read_metrics(), folder.read_scores()
+    folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     seconds = folder.record["seconds"]
-    lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *describe_rollbacks(folder)]
+    last, scores = (points[-1] if points else None for points in (folder.read_metrics(), folder.read_scores()))
+    lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *options.describe_rollbacks(folder)]
     if scores:
-        lines.append(f"  {describe_point(scores[-1])}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
-    lines.append(f"  grids and training.gif are in {folder.samples}")
-    last, score = points[-1] if points else None, scores[-1] if scores else None
-    common.show({"run": str(folder.path), "seconds": seconds, "last": last, "scores": score}, "\n".join(lines))
+        lines.append(f"  {watch.describe_point(scores)}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
+    result = {"run": str(folder.path), "seconds": seconds, "last": last, "scores": scores}
+    common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
 
 
 def sample(
-    run: GANRunPath,
+    run: options.GANRunPath,
     /,
     *,
     n: Count = 25,
     digit: CountOrZero | None = None,
-    seed: LatentSeed = None,
+    seed: options.LatentSeed = None,
     out: Text = "grid.png",
-    common: CommonOptions = DEFAULTS,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Generate new images with a trained GAN.
 
@@ -94,18 +77,16 @@ def sample(
         digit: Digit, or other class, to generate; of a run with --conditional.
         out: Grid as .png, .pdf or .svg, or .npz with images float32 [N, C, H, W] in [-1, 1] and latents [N, Z].
     """
-    from reviver.gan.output import save_samples
-    from reviver.gan.sampling import draw_samples
+    from reviver.gan import output, sampling
 
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
-    images, latents = draw_samples(loaded.generator, n, chosen, digit)
-    save_samples(images, latents, Path(out))
-    common.show({"out": out, "shape": list(images.shape), "seed": chosen}, out)
+    loaded, seed = options.open_gan(run, common.device, seed)
+    images, latents = sampling.draw_samples(loaded.generator, n, seed, digit)
+    output.save_samples(images, latents, Path(out))
+    common.show({"out": out, "shape": list(images.shape), "seed": seed}, out)
 
 
 def interpolate(
-    run: GANRunPath,
+    run: options.GANRunPath,
     /,
     *,
     first: Annotated[CountOrZero | None, Parameter(name="--from")] = None,
@@ -114,13 +95,13 @@ def interpolate(
     to_image: Text | None = None,
     steps: CountOrZero = 7,
     path: Literal["linear", "spherical"] = "linear",
-    labels: Annotated[bool, FLAG] = False,
-    measure: Annotated[bool, FLAG] = False,
+    labels: Annotated[bool, options.FLAG] = False,
+    measure: Annotated[bool, options.FLAG] = False,
     pairs: Annotated[int | None, Field(ge=0)] = None,
-    extractor: Extractor = None,
-    seed: LatentSeed = None,
-    out: Text = "interpolation.pdf",
-    common: CommonOptions = DEFAULTS,
+    extractor: options.Extractor = None,
+    seed: options.LatentSeed = None,
+    out: options.FigurePath = "interpolation.pdf",
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Interpolate between two images through latent space.
 
@@ -141,46 +122,40 @@ def interpolate(
         measure: Compare the linear and the spherical path between the ends: plot the class probabilities under the
             images, and print where the class switches and how long the path is.
         pairs: Pairs of random latents between which --measure also compares both paths; by default 100.
-        out: Figure: .pdf, .png or .svg.
     """
     from reviver.figures import check_figure_path
-    from reviver.gan.output import draw_interpolation, save_interpolation
-    from reviver.gan.paths import MAX_PAIRS, compare_paths, describe
-    from reviver.gan.reference import choose_extractor
+    from reviver.gan import output, paths, reference
 
     check_figure_path(Path(out))
     if pairs is not None and not measure:
         raise ConfigError("pairs are measured only with --measure; add it, or leave out pairs", field="pairs")
-    pairs = 100 if pairs is None else pairs
-    check("pairs", pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
     if (from_image is None) != (to_image is None):
         raise ConfigError("from_image needs to_image beside it, and the reverse; give both or none", field="from_image")
     images = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
-    found, (file, noted) = None, _find_extractor(loaded, extractor)
+    loaded, seed = options.open_gan(run, common.device, seed)
+    known, measured = None, None
+    file, sha256 = _find_extractor(loaded, extractor)
     if measure or file:
-        found = choose_extractor(loaded.config.data, loaded.generator.image_shape, file, noted)
-    classifier = None if found is None else found.classifier
-    walk = draw_interpolation(loaded, first, last, steps, path, chosen, images, classifier)
-    result = {"out": out, "path": path, "seed": chosen, "digits": walk.digits, "confidences": walk.confidences}
-    lines, measured = [], None
-    if measure and found is not None:
-        start, end = walk.latents[0], walk.latents[-1]
-        measured = compare_paths(loaded.generator, found, start, end, pairs=pairs, seed=chosen)
+        known = reference.choose_extractor(loaded.config.data, loaded.generator.image_shape, file, sha256)
+    walk = output.draw_interpolation(
+        loaded, first, last, steps, path, seed, images, known.classifier if known else None
+    )
+    result = {"out": out, "path": path, "seed": seed, "digits": walk.digits, "confidences": walk.confidences}
+    if measure and known:
+        ends, pairs = (walk.latents[0], walk.latents[-1]), 100 if pairs is None else pairs
+        measured = paths.compare_paths(loaded.generator, known, *ends, pairs=pairs, seed=seed)
         result["measured"] = measured.as_dict()
-        lines += describe(measured)
-    save_interpolation(walk, Path(out), labels=labels, report=measured)
-    common.show(result, "\n".join([*lines, out]))
+    output.save_interpolation(walk, Path(out), labels=labels, report=measured)
+    common.show(result, *(paths.describe(measured) if measured else ()), out)
 
 
 def project(
-    run: GANRunPath,
+    run: options.GANRunPath,
     /,
     *images: Annotated[str, Parameter(name="IMAGE")],
-    out: Text = "projection.pdf",
-    seed: LatentSeed = None,
-    common: CommonOptions = DEFAULTS,
+    out: options.FigurePath = "projection.pdf",
+    seed: options.LatentSeed = None,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Find the latents whose generated images are nearest to yours.
 
@@ -189,34 +164,31 @@ def project(
 
     Args:
         images: Image files; cropped to a square and resized.
-        out: Figure: .pdf, .png or .svg.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.gan.figures import projection_figure
-    from reviver.gan.output import project_files
+    from reviver.gan import figures, output
 
     if not images:
         raise ConfigError("IMAGE is missing; see reviver gan project --help")
     check_figure_path(Path(out))
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
-    originals, found = project_files(loaded, [Path(one) for one in images], chosen)
+    loaded, seed = options.open_gan(run, common.device, seed)
+    originals, found = output.project_files(loaded, [Path(one) for one in images], seed)
     errors = found.errors.tolist()
-    save_figure(projection_figure(originals, found.images, errors), Path(out))
+    save_figure(figures.projection_figure(originals, found.images, errors), Path(out))
     lines = [f"{name}: root-mean-square difference {error:.4f}" for name, error in zip(images, errors, strict=True)]
-    result = {"out": out, "seed": chosen, "images": images, "errors": errors, "latents": found.latents.tolist()}
-    common.show(result, "\n".join([*lines, out]))
+    result = {"out": out, "seed": seed, "images": images, "errors": errors, "latents": found.latents.tolist()}
+    common.show(result, *lines, out)
 
 
 def score(
-    run: GANRunPath,
+    run: options.GANRunPath,
     /,
     *,
     n: Count = 10_000,
-    extractor: Extractor = None,
-    seed: LatentSeed = None,
+    extractor: options.Extractor = None,
+    seed: options.LatentSeed = None,
     out: Text | None = None,
-    common: CommonOptions = DEFAULTS,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Score a trained GAN: FID, KID, precision, recall, classes, nearest training images.
 
@@ -231,35 +203,27 @@ def score(
         out: Figure of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.gan.figures import sample_grid
-    from reviver.gan.grids import save_grid
-    from reviver.gan.reference import check_size, choose_data, load_reference
-    from reviver.gan.sampling import draw_samples
-    from reviver.gan.scores import NUM_SHOWN, describe, nearest_sheet, score_images
+    from reviver.gan import figures, grids, reference, sampling, scores
 
     if out is not None:
         check_figure_path(Path(out))
-    loaded = open_gan(run, common.device)
-    chosen = loaded.config.seed if seed is None else seed
-    check("seed", chosen, Seed)
-    file, noted = _find_extractor(loaded, extractor)
-    learned = loaded.folder.record.get("data", {}).get("sha256")
-    found, train_images, test_images = choose_data(
-        loaded.config.data, loaded.generator.image_shape, file, learned, noted
-    )
-    check_size("n", n, train_images)
-    reference = load_reference(n, found, train_images, test_images)
-    images, z = draw_samples(loaded.generator, n, chosen)
-    scores = score_images(images, reference, loaded.generator.ordered(z))
-    lines = [f"{run}, seed {chosen}", *describe(scores)]
+    loaded, seed = options.open_gan(run, common.device, seed)
+    generator = loaded.generator
+    file, sha256 = _find_extractor(loaded, extractor)
+    data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
+    data = reference.choose_data(loaded.config.data, generator.image_shape, file, data_sha256, sha256)
+    known = reference.load_reference(n, *data)
+    images, z = sampling.draw_samples(generator, n, seed)
+    result = scores.score_images(images, known, generator.ordered(z))
+    lines = [f"{run}, seed {seed}", *scores.describe(result)]
     if out is not None:
-        sheet, columns = nearest_sheet(images, scores, reference), min(NUM_SHOWN, n)
+        sheet, columns = scores.nearest_sheet(images, result, known), min(scores.NUM_SHOWN, n)
         if Path(out).suffix.lower() == ".png":
-            save_grid(sheet, Path(out), columns)
+            grids.save_grid(sheet, Path(out), columns)
         else:
-            save_figure(sample_grid(sheet, columns), Path(out))
+            save_figure(figures.sample_grid(sheet, columns), Path(out))
         lines.append(out)
-    common.show({"run": run, "seed": chosen, "out": out, **scores.as_dict()}, "\n".join(lines))
+    common.show({"run": run, "seed": seed, "out": out, **result.as_dict()}, *lines)
 
 
 def extractor(
@@ -268,7 +232,7 @@ def extractor(
     size: Count = 28,
     out: Text = "extractor.safetensors",
     epochs: Count = 10,
-    common: CommonOptions = DEFAULTS,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Train a classifier of other labelled images, whose features score the GANs that learned them.
 
@@ -283,28 +247,25 @@ def extractor(
         epochs: Passes over the images.
     """
     from reviver.figures import check_writable
+    from reviver.gan import images, train_classifier
     from reviver.gan.classifier import MIN_SIZE
-    from reviver.gan.images import load_images, load_test_images
-    from reviver.gan.train_classifier import accuracy, save_classifier, train_classifier
 
     path = Path(out)
     if path.exists():
         raise ConfigError(f"out {out} exists already and is never overwritten; choose another --out", field="out")
     check_writable(path)
     check("size", size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)])
-    train_images, test_images = load_images(data, size), load_test_images(data, size)
-
-    def log_epoch(epoch: int, loss: float) -> None:
-        logging.getLogger("reviver").info("epoch %d/%d  loss %.4f", epoch, epochs, loss)
-
-    classifier = train_classifier(train_images, epochs, None if common.quiet else log_epoch)
-    fraction, sha256 = accuracy(classifier, test_images), save_classifier(classifier, path)
+    train_images, test_images = images.load_images(data, size), images.load_test_images(data, size)
+    log_epoch = partial(logging.getLogger("reviver").info, f"epoch %d/{epochs}  loss %.4f")
+    classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)
+    fraction = train_classifier.accuracy(classifier, test_images)
+    sha256 = train_classifier.save_classifier(classifier, path)
     text = f"{out}: recognises {fraction:.2%} of {len(test_images.images)} test images, sha256 {sha256}"
     common.show({"out": out, "test_accuracy": fraction, "sha256": sha256}, text)
 
 
 def _find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:
-    """The path of the extractor that is given, or else of the run's, which must have the checksum that comes with it."""
+    """Return the path of the extractor that is given; or else of the run's, with its SHA-256."""
     if given is not None or run.config.extractor is None:
         return given, None
     return run.config.extractor, str(run.folder.record.get("extractor_sha256", "unknown"))

@@ -1,27 +1,29 @@
 """`reviver lstm`: train and use the LSTM."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reviver.cli.options import DEFAULTS, FLAG, Checkpoint, CommonOptions, LSTMRunPath, describe_rollbacks, open_lstm
+from reviver.cli import options
 from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, Text
 from reviver.errors import ConfigError
 from reviver.lstm.presets import PRESETS, LSTMConfig
 
+if TYPE_CHECKING:
+    from reviver.loading import LSTMRun
+
 
 def train(
     *,
-    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS))] = "report",
-    config: Annotated[Text | None, RUN] = None,
-    out: Annotated[Text | None, RUN] = None,
-    resume: Annotated[bool, RUN, FLAG] = False,
-    print_config: Annotated[bool, RUN, FLAG] = False,
+    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help="Settings to start from.")] = "report",
+    config: options.ConfigPath = None,
+    out: options.NewRunPath = None,
+    resume: options.Resume = False,
+    print_config: options.PrintConfig = False,
     settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["report"],
-    common: CommonOptions = DEFAULTS,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Train an LSTM on a memory task. The defaults are the report's.
 
@@ -34,54 +36,45 @@ def train(
       reviver lstm train --length 1000 --grow --input onehot --max-norm 1
       reviver lstm train --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
-
-    Args:
-        preset: Settings to start from.
-        config: File of settings, .toml or .json.
-        out: Run folder; by default a new one in runs/.
-        resume: Go on with the interrupted run in --out.
-        print_config: Print the settings as TOML instead of training.
     """
+    from reviver.lstm import training
     from reviver.lstm.tasks.build import build_task
     from reviver.lstm.tasks.task import ANSWERS, LOSSES
-    from reviver.lstm.training import is_reached, rank
-    from reviver.lstm.training import train as train_lstm
 
     if print_config:
         print_settings(settings)
         return
     assert out is not None, "fill_settings has chosen one"
-    folder = train_lstm(settings, out, device=common.device, resume=resume, progress=not common.quiet)
+    folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     points = folder.read_metrics()
-    last, best = points[-1], max(points, key=rank)
+    last, best = points[-1], max(points, key=training.rank)
+    result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     kind = "" if target == "class" else f" (accuracy of {ANSWERS[target]}, loss: {LOSSES[target]})"
-    lines = [f"{folder.path}: {last['epoch']} epochs in {last['seconds']:.1f} s{kind}", *describe_rollbacks(folder)]
-    for name, part, point, note in (
-        ("train", "train", last, "with dropout on"),
-        ("validation", "validation", last, ""),
-        ("best", "validation", best, f"epoch {best['epoch']}"),
-    ):
+    took = f"{last['epoch']} epochs in {last['seconds']:.1f} s"
+    lines = [f"{folder.path}: {took}{kind}", *options.describe_rollbacks(folder)]
+    notes = {"train": "with dropout on", "validation": "", "best": f"epoch {best['epoch']}"}
+    for name, note in notes.items():
+        point, part = (best, "validation") if name == "best" else (last, name)
         loss, accuracy = point[f"{part}_loss"], point[f"{part}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
-    result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     if settings.grow:
-        result["reached"] = is_reached(settings, last)
+        result["reached"] = training.is_reached(settings, last)
         end = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
         threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
         lines.append(f"  length {last['length']} of {settings.length}, {threshold} {end}")
-    common.show(result, "\n".join(line.rstrip() for line in lines))
+    common.show(result, *lines)
 
 
 def evaluate(
-    run: LSTMRunPath,
+    run: options.LSTMRunPath,
     /,
     *,
     length: list[int] | None = None,
     size: Annotated[Count | None, Parameter()] = None,
-    checkpoint: Checkpoint = "last",
+    checkpoint: options.Checkpoint = "last",
     out: Text | None = None,
-    common: CommonOptions = DEFAULTS,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Measure a trained LSTM at one length or several.
 
@@ -95,12 +88,11 @@ def evaluate(
         out: Figure of accuracy over length: .pdf, .png or .svg.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.lstm.evaluation import evaluate as evaluate_lstm
-    from reviver.lstm.figures import generalisation
+    from reviver.lstm import evaluation, figures
     from reviver.lstm.tasks.own import OwnTask
     from reviver.lstm.tasks.task import ANSWERS, LOSSES
 
-    loaded = open_lstm(run, checkpoint, common.device)
+    loaded = options.open_lstm(run, checkpoint, common.device)
     lengths = length or [loaded.config.length]
     if isinstance(loaded.task, OwnTask):
         if length:
@@ -108,31 +100,29 @@ def evaluate(
         lengths = [loaded.task.known.longest]
     if out is not None:
         check_figure_path(Path(out))
-    results = [evaluate_lstm(loaded.network, loaded.task, one, size) for one in lengths]
+    results = [evaluation.evaluate(loaded.network, loaded.task, one, size) for one in lengths]
     target, chance = results[0].target, results[0].chance
     meaning = f"accuracy of {ANSWERS[target]}, chance is {100 * chance:.3g}%; loss: {LOSSES[target]}"
     lines = [f"{'length':>8} {'accuracy':>9} {'loss':>10} {'baseline':>9} {'sequences':>10}   {meaning}"]
-    rows = []
-    for result in results:
-        score, baseline = result.score, result.baseline
-        facts = {"target": target, "chance": chance, "baseline": baseline, "origin": result.origin}
-        rows.append({"length": result.length, **score._asdict(), **facts})
-        numbers = f"{result.length:>8} {score.accuracy:>9.2%} {score.loss:>10.4g} {baseline:>9.4g} {score.size:>10}"
-        lines.append(f"{numbers}   {result.origin}")
+    rows = [{**result._asdict(), **result.score._asdict()} for result in results]
+    for row in rows:
+        del row["score"]  # its parts have taken its place
+        numbers = "{length:>8} {accuracy:>9.2%} {loss:>10.4g} {baseline:>9.4g} {size:>10}   {origin}"
+        lines.append(numbers.format_map(row))
     if out is not None:
-        save_figure(generalisation(sorted(results), loaded.config.length, chance), Path(out))
+        save_figure(figures.generalisation(sorted(results), loaded.config.length, chance), Path(out))
         lines.append(out)
-    common.show({"run": run, "checkpoint": checkpoint, "results": rows}, "\n".join(lines))
+    common.show({"run": run, "checkpoint": checkpoint, "results": rows}, *lines)
 
 
 def predict(
-    run: LSTMRunPath,
+    run: options.LSTMRunPath,
     digits: str,
     /,
     *,
     out: Text | None = None,
-    checkpoint: Checkpoint = "last",
-    common: CommonOptions = DEFAULTS,
+    checkpoint: options.Checkpoint = "last",
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Predict the next digit with a trained LSTM or, for own data, the class of each sequence of a file.
 
@@ -144,53 +134,46 @@ def predict(
         digits: Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.
         out: Predictions of a file; by default predictions.csv.
     """
-    from reviver.lstm.evaluation import parse_digits
-    from reviver.lstm.evaluation import predict as predict_next
+    from reviver.lstm import evaluation
     from reviver.lstm.sequence_files import ENDINGS
     from reviver.lstm.tasks.own import OwnTask
 
-    if Path(digits).suffix.lower() in ENDINGS:
-        _predict_file(run, Path(digits), Path(out or "predictions.csv"), checkpoint, common)
+    is_file = Path(digits).suffix.lower() in ENDINGS
+    if out is not None and not is_file:
+        raise ConfigError("out is for predictions of a file; leave it out for one sequence of digits", field="out")
+    loaded = options.open_lstm(run, checkpoint, common.device)
+    if is_file:
+        _predict_file(loaded, Path(digits), Path(out or "predictions.csv"), common)
         return
-    if out is not None:
-        raise ConfigError(
-            "out is for predictions of a file; give a .csv, .parquet or .npz instead of one sequence", field="out"
-        )
-    loaded = open_lstm(run, checkpoint, common.device)
     if isinstance(loaded.task, OwnTask):
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on own data, got {digits!r}")
-    sequence = parse_digits(digits)
-    prediction = predict_next(loaded.network, loaded.config, sequence)
+    sequence = evaluation.parse_digits(digits)
+    prediction = evaluation.predict(loaded.network, loaded.config, sequence)
     lines = [f"after {' '.join(map(str, sequence))} comes {prediction.digit}"]
-    for digit, probability in enumerate(prediction.probabilities):
-        lines.append(f"  {digit}  {probability:7.2%}  {'█' * round(probability * 40)}".rstrip())
+    lines += [f"  {digit}  {p:7.2%}  {'█' * round(p * 40)}" for digit, p in enumerate(prediction.probabilities)]
     trained = loaded.config.length - 1
     if len(sequence) != trained:
         lines.append(f"trained on {trained} digits, given {len(sequence)}")
-    result = {"digits": sequence, **prediction._asdict(), "trained_digits": trained}
-    common.show(result, "\n".join(lines))
+    common.show({"digits": sequence, **prediction._asdict(), "trained_digits": trained}, *lines)
 
 
-def _predict_file(run: str, path: Path, out: Path, checkpoint: str, common: CommonOptions) -> None:
-    """Predict the classes of a file of sequences."""
-    from reviver.lstm.evaluation import predict_table
-    from reviver.lstm.sequence_files import read_sequences, write_predictions
+def _predict_file(loaded: "LSTMRun", path: Path, out: Path, common: options.CommonOptions) -> None:
+    """Classify the sequences of a file."""
+    from reviver.lstm import evaluation, sequence_files
     from reviver.lstm.tasks.own import OwnTask
 
-    loaded = open_lstm(run, checkpoint, common.device)
     if not isinstance(loaded.task, OwnTask):
-        raise ConfigError(f"{run}: was not trained on own data, so it reads no files; give digits")
+        raise ConfigError(f"{loaded.folder.path}: was not trained on own data, so it reads no files; give digits")
     if out.suffix.lower() != ".csv":
         raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
-    table = read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
-    probabilities = predict_table(loaded.network, loaded.task, table)
+    table = sequence_files.read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
+    probabilities = evaluation.predict_table(loaded.network, loaded.task, table)
     classes = loaded.task.known.classes
-    write_predictions(out, table, classes, probabilities)
-    counts: Mapping[str, int] = dict(
-        zip(classes, probabilities.argmax(1).bincount(minlength=len(classes)).tolist(), strict=True)
-    )
-    lines = [str(out), *(f"  {name}: {count}" for name, count in counts.items() if count)]
-    common.show({"out": str(out), "sequences": len(table), "counts": counts}, "\n".join(lines))
+    sequence_files.write_predictions(out, table, classes, probabilities)
+    predicted = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
+    counts = dict(zip(classes, predicted, strict=True))
+    lines = [f"  {name}: {count}" for name, count in counts.items() if count]
+    common.show({"out": str(out), "sequences": len(table), "counts": counts}, str(out), *lines)
 
 
 def curve(
@@ -201,7 +184,7 @@ def curve(
     sequences: Count = 64_000,
     jobs: Count | None = None,
     out: Text = "runs/curve",
-    common: CommonOptions = DEFAULTS,
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Train networks over lengths and seeds and plot how far back they remember: the recall curve.
 
@@ -221,45 +204,44 @@ def curve(
     import torch
 
     from reviver.figures import save_figure
-    from reviver.lstm.curve import LENGTHS, NETWORKS, run_curve, summarise
-    from reviver.lstm.figures import recall_curve
+    from reviver.lstm import curve, figures
     from reviver.runs.devices import describe_machine
     from reviver.runs.files import write_json
 
     folder = Path(out)
-    outcomes = run_curve(
+    outcomes = curve.run_curve(
         folder,
-        lengths=length or LENGTHS,
+        lengths=length or curve.LENGTHS,
         seeds=range(seeds),
-        networks=network or tuple(NETWORKS),
+        networks=network or tuple(curve.NETWORKS),
         sequences=sequences,
         jobs=jobs,
         progress=not common.quiet,
     )
-    rows = summarise(outcomes)
+    rows = curve.summarise(outcomes)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for name in ("curve.pdf", "curve.png"):
-        save_figure(recall_curve(outcomes), folder / name)
+        save_figure(figures.recall_curve(outcomes), folder / name)
     lines = [f"{'network':<9} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
     for row in rows:
         accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
         reached = f"{row['reached']}/{row['seeds']}"
         count = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
         lines.append(f"{row['network']:<9} {row['length']:>7} {accuracy:>17} {reached:>13} {count:>16}")
-    common.show({"out": out, "rows": rows}, "\n".join([*lines, str(folder / "curve.pdf")]))
+    common.show({"out": out, "rows": rows}, *lines, str(folder / "curve.pdf"))
 
 
 def trace(
-    run: LSTMRunPath,
+    run: options.LSTMRunPath,
     digits: str,
     /,
     *,
     layer: Count | None = None,
     direction: Literal["forward", "backward"] = "forward",
-    checkpoint: Checkpoint = "last",
-    out: Text = "trace.pdf",
-    common: CommonOptions = DEFAULTS,
+    checkpoint: options.Checkpoint = "last",
+    out: options.FigurePath = "trace.pdf",
+    common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Plot what a trained LSTM computes at each step: gates, states, probabilities, gradients.
 
@@ -272,20 +254,17 @@ def trace(
         digits: Palindrome without its last digit, such as "1 2 3 2"; the right answer is the first digit.
         layer: Layer to plot: 1 reads the digits; by default the last, which answers.
         direction: Direction to plot, of a bidirectional run.
-        out: Figure: .pdf, .png or .svg.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.lstm.evaluation import parse_digits
+    from reviver.lstm import evaluation, trace, trace_figures
     from reviver.lstm.network import LSTMClassifier
-    from reviver.lstm.trace import find_layer, numbers_of, trace_digits
-    from reviver.lstm.trace_figures import trace_figure
 
-    sequence = parse_digits(digits)
+    sequence = evaluation.parse_digits(digits)
     check_figure_path(Path(out))
-    loaded = open_lstm(run, checkpoint, common.device)
+    loaded = options.open_lstm(run, checkpoint, common.device)
     if not isinstance(loaded.network, LSTMClassifier):
         raise ConfigError(f"{run}: is a vanilla RNN, which has no gates; give the run of an LSTM")
-    index = find_layer(loaded.network.lstm, layer, direction)
-    traced = trace_digits(loaded.network, loaded.config, sequence)
-    save_figure(trace_figure(traced, sequence, index), Path(out))
-    common.show({"out": out, "digits": sequence, "right": sequence[0], **numbers_of(traced)}, out)
+    index = trace.find_layer(loaded.network.lstm, layer, direction)
+    traced = trace.trace_digits(loaded.network, loaded.config, sequence)
+    save_figure(trace_figures.trace_figure(traced, sequence, index), Path(out))
+    common.show({"out": out, "digits": sequence, "right": sequence[0], **trace.numbers_of(traced)}, out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reviver.config import COMMON, Seed, Text
+from reviver.config import COMMON, RUN, Seed, Text
 
 if TYPE_CHECKING:
     from reviver.loading import GANRun, LSTMRun
@@ -30,15 +30,20 @@ class Common:
     debug: Annotated[bool, COMMON, FLAG] = False
     """Show the traceback of an error."""
 
-    def show(self, result: Mapping[str, Any], text: str) -> None:
-        """Print a command's result to stdout: JSON with `json`, else text."""
-        print(json.dumps(result, allow_nan=False) if self.json else text)
+    def show(self, result: Mapping[str, Any], *lines: str) -> None:
+        """Print a command's result to stdout: JSON with `json`, else the lines."""
+        print(json.dumps(result, allow_nan=False) if self.json else "\n".join(line.rstrip() for line in lines))
 
 
 CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 LSTMRunPath = Annotated[str, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
 GANRunPath = Annotated[str, Parameter(name="RUN", help="Run folder of a trained GAN.")]
+ConfigPath = Annotated[Text | None, RUN, Parameter(help="File of settings, .toml or .json.")]
+NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder; by default a new one in runs/.")]
+Resume = Annotated[bool, RUN, FLAG, Parameter(help="Go on with the interrupted run in --out.")]
+PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as TOML instead of training.")]
+FigurePath = Annotated[Text, Parameter(help="Figure: .pdf, .png or .svg.")]
 Checkpoint = Annotated[Literal["last", "best"], Parameter(help="Weights to use: last, or best (in validation).")]
 LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default the run's.")]
 Extractor = Annotated[
@@ -50,19 +55,20 @@ Extractor = Annotated[
 
 
 def open_lstm(run: str, checkpoint: str, device: str) -> "LSTMRun":
-    """Load the LSTM run that a command is about."""
+    """Load the LSTM run of a command."""
     from reviver.loading import load_lstm
     from reviver.runs.folder import RunFolder
 
     return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device)
 
 
-def open_gan(run: str, device: str) -> "GANRun":
-    """Load the GAN run that a command is about."""
+def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
+    """Load the GAN run of a command, and choose the seed: the one given, or else the run's."""
     from reviver.loading import load_gan
     from reviver.runs.folder import RunFolder
 
-    return load_gan(RunFolder.open(run, "gan"), device=device)
+    loaded = load_gan(RunFolder.open(run, "gan"), device=device)
+    return loaded, loaded.config.seed if seed is None else seed
 
 
 def describe_rollbacks(folder: "RunFolder") -> list[str]:

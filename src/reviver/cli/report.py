@@ -1,6 +1,5 @@
 """`reviver report`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
@@ -27,6 +26,6 @@ def report(
     """
     from reviver.report.build import make_report
 
-    result = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
-    paths = {name: str(Path(path)) for name, path in result._asdict().items()}
-    common.show(paths, "\n".join(paths.values()))
+    files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
+    paths = {name: str(path) for name, path in files._asdict().items()}
+    common.show(paths, *paths.values())

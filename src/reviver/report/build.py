@@ -1,19 +1,16 @@
 """Making the report: train what is missing, then read the run folders and write."""
 
-import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from reviver.errors import RunFolderError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.report.collect import collect, printable
-from reviver.report.compile import compile_report
-from reviver.report.figures import save_figures
-from reviver.report.results import GANResults, LSTMResults, read_gan, read_lstm
-from reviver.runs.files import write_json
+from reviver.report.results import read_gan, read_lstm
+from reviver.report.write import ReportFiles, write_report
 from reviver.runs.folder import RunFolder
 
 logger = logging.getLogger("reviver")
@@ -22,14 +19,6 @@ NUM_SEEDS = 5
 """Runs of the LSTM, with seeds that follow each other."""
 
 Train = Callable[..., RunFolder]
-
-
-class ReportFiles(NamedTuple):
-    """Where the report is: the page, the document, and the results that both are made from."""
-
-    html: Path
-    pdf: Path
-    json: Path
 
 
 def make_report(
@@ -53,24 +42,19 @@ def make_report(
     from reviver.lstm.training import train as train_lstm
 
     out = Path(out)
-    lstm_configs = {
-        out / "runs" / f"lstm-seed{seed + index}": dataclasses.replace(LSTM_PRESETS["report"], seed=seed + index)
-        for index in range(NUM_SEEDS)
-    }
-    gan_config = dataclasses.replace(GAN_PRESETS["report" if full else "best"], seed=seed)
-    gan_path = out / "runs" / (f"gan-full-seed{seed}" if full else f"gan-seed{seed}")
-    plan: Mapping[Path, tuple[str, Any, Train]] = {
-        **{path: ("lstm", config, train_lstm) for path, config in lstm_configs.items()},
-        gan_path: ("gan", gan_config, train_gan),
-    }
-    states = {path: check_run(path, kind, config) for path, (kind, config, _) in plan.items()}
-    for path, (_, config, train) in plan.items():
-        if states[path] == "finished":
+    runs, lstm_preset, gan_preset = out / "runs", LSTM_PRESETS["report"], GAN_PRESETS["report" if full else "best"]
+    lstm = {runs / f"lstm-seed{one}": replace(lstm_preset, seed=one) for one in range(seed, seed + NUM_SEEDS)}
+    gan_path = runs / (f"gan-full-seed{seed}" if full else f"gan-seed{seed}")
+    plan: list[tuple[str, Path, Any, Train]] = [("lstm", path, config, train_lstm) for path, config in lstm.items()]
+    plan.append(("gan", gan_path, replace(gan_preset, seed=seed), train_gan))
+    states = [check_run(path, kind, config) for kind, path, config, _ in plan]  # before anything is trained
+    for state, (_, path, config, train) in zip(states, plan, strict=True):
+        if state == "finished":
             logger.info("%s: finished, reused", path)
             continue
-        logger.info("%s: %s, %d epochs", path, "resuming" if states[path] else "training", config.epochs)
-        train(config, path, device=device, resume=states[path] is not None, progress=progress)
-    return build_report(out, list(lstm_configs), gan_path)
+        logger.info("%s: %s, %d epochs", path, "resuming" if state else "training", config.epochs)
+        train(config, path, device=device, resume=state is not None, progress=progress)
+    return build_report(out, list(lstm), gan_path)
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
@@ -82,7 +66,7 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
     folder = RunFolder.open(path, kind)
-    stored, wanted = folder.record["config"], dataclasses.asdict(config)
+    stored, wanted = folder.record["config"], asdict(config)
     for name in sorted(stored.keys() | wanted.keys()):
         if stored.get(name) != wanted.get(name):
             raise RunFolderError(
@@ -106,16 +90,4 @@ def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str 
     """
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
     lstm, gan = read_lstm([Path(path) for path in lstm_runs]), read_gan(Path(gan_run))
-    return write_files(Path(out), lstm, gan)
-
-
-def write_files(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
-    """Write the figures and all files of the report into `out`."""
-    files = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json")
-    figures = out / "figures"
-    logger.info("drawing the figures into %s", figures)
-    save_figures(figures, lstm, gan)
-    logger.info("writing %s, report.html and report.pdf", files.json)
-    write_json(files.json, printable(collect(lstm, gan).model_dump(mode="json")))
-    compile_report(files.json, figures, files.html, files.pdf)
-    return files
+    return write_report(Path(out), lstm, gan)

@@ -17,12 +17,13 @@ from reviver.lstm.evaluation import CHANCE
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import build_network
-from reviver.report import records, reported
-from reviver.report.comparison import compare
-from reviver.report.results import GANResults, LSTMResults, Metrics
+from reviver.report import records
+from reviver.report.comparison import GAN_EPOCHS, compare
+from reviver.report.results import GANResults, LSTMResults
 from reviver.report.structure import read_layers
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.sameness import describe_changes
+from reviver.runs.schema import Rollback
 from reviver.validation import describe_fields, show_value
 
 FINAL = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -45,11 +46,11 @@ def collect_lstm(results: LSTMResults) -> records.LSTM:
     config = results.runs[0].config
     untrained = dict(build_network(config, PalindromeTask(config)).named_parameters())
     return records.LSTM(
-        runs=tuple(collect_run(run, points) for run, points in zip(results.runs, results.metrics, strict=True)),
+        runs=tuple(map(collect_run, results.runs)),
         settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
         meanings=describe_fields(type(config)),
-        train_sequences=results.train_size,
-        validation_sequences=results.validation_size,
+        train_sequences=len(results.split.train),
+        validation_sequences=len(results.split.validation),
         chance_accuracy=CHANCE,
         chance_loss=-math.log(CHANCE),
         example=results.example,
@@ -64,27 +65,24 @@ def collect_lstm(results: LSTMResults) -> records.LSTM:
 
 def collect_gan(results: GANResults) -> records.GAN:
     """Return the part about the GAN."""
-    run, walk, last = results.run, results.walk, results.metrics[-1]
+    run, walk, last = results.run, results.walk, results.run.metrics[-1]
     data = run.folder.record["data"]
     return records.GAN(
-        run=collect_run(run, results.metrics),
+        run=collect_run(run),
         settings=dataclasses.asdict(run.config),
         meanings=describe_fields(type(run.config)),
-        data=str(data.get("name", "unknown")),
+        data=data["name"],
         images=data["images"],
         image_shape=run.generator.image_shape,
-        script_epochs=reported.GAN_EPOCHS,
+        script_epochs=GAN_EPOCHS,
         generator=collect_network(run.generator),
         discriminator=collect_network(run.discriminator),
-        grids={
-            name: records.Grid(epoch=grid.epoch, update=grid.update)
-            for name, grid in zip(("start", "middle", "end"), results.grids, strict=True)
-        },
+        grids={name: records.Grid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()},
         recognition=results.recognition,
         interpolation=records.Interpolation(
             images=len(walk.images),
-            digits=None if walk.digits is None else tuple(walk.digits),
-            confidences=None if walk.confidences is None else tuple(walk.confidences),
+            digits=tuple(walk.digits) if walk.digits else None,
+            confidences=tuple(walk.confidences) if walk.confidences else None,
         ),
         last={name: last[name] for name in LAST},
         scores=collect_scores(results) if results.scores else None,
@@ -93,44 +91,34 @@ def collect_gan(results: GANResults) -> records.GAN:
 
 def collect_scores(results: GANResults) -> records.Scores:
     """Return the last scores, and where the generator had collapsed."""
-    last, collapse = results.scores[-1], results.collapses[-1]
-    collapsed = zip(results.scores, results.collapses, strict=True)
+    last, scored = results.scores[-1], zip(results.scores, results.collapses, strict=True)
     return records.Scores(
+        **{name: last[name] for name in ("extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")},
+        **{f"baseline_{name}": last["floor"][name] for name in ("fid", "coverage")},
         count=len(results.scores),
         samples=last["n"],
-        extractor=last["extractor"],
-        extractor_sha256=last["extractor_sha256"],
         num_features=NUM_FEATURES,
-        fid=last["fid"],
-        fid_ratio=last["fid_ratio"],
-        coverage=last["coverage"],
-        baseline_fid=last["floor"]["fid"],
-        baseline_coverage=last["floor"]["coverage"],
-        collapsed_epochs=tuple(point["epoch"] for point, problem in collapsed if problem is not None),
-        collapse=collapse,
+        collapsed_epochs=tuple(point["epoch"] for point, problem in scored if problem is not None),
+        collapse=results.collapses[-1],
     )
 
 
-def collect_run(run: LSTMRun | GANRun, points: Metrics) -> records.Run:
-    """Return what is known about a run."""
+def collect_run(run: LSTMRun | GANRun) -> records.Run:
+    """Return what is known about a finished run."""
     record = run.folder.record
-    changes = [describe_changes(change) for change in record.get("changes", [])]
     return records.Run(
         name=run.folder.path.name,
         seed=run.config.seed,
         epochs=run.config.epochs,
         updates=int(find_checkpoint(run.folder.checkpoints, "last").name.removeprefix("step-")),
-        seconds=record["seconds"] if "seconds" in record else points[-1]["seconds"],
+        seconds=record["seconds"],
         started=str(record.get("started", "unknown"))[:10],
         command=command_of(run),
         recorded_command=str(record.get("command", "unknown")),
         hardware=record.get("hardware", {}),
         versions=record.get("versions", {}),
-        rollbacks=tuple(
-            records.Rollback(step=one["step"], quantity=str(one["quantity"]), back_to=one["back_to"])
-            for one in run.folder.rollbacks
-        ),
-        changes=tuple(text for text in changes if text),
+        rollbacks=tuple(map(Rollback.model_validate, run.folder.rollbacks)),
+        changes=tuple(filter(None, map(describe_changes, record.get("changes", [])))),
     )
 
 
@@ -139,9 +127,9 @@ def collect_network(network: Generator | Discriminator) -> records.Network:
     return records.Network(
         layers=tuple(read_layers(network)),
         parameters=tuple(
-            parameters_of(f"layers.{name}", module, dict(module.named_parameters()))
+            parameters_of(f"layers.{name}", module, found)
             for name, module in network.layers.named_children()
-            if any(True for _ in module.parameters())
+            if (found := dict(module.named_parameters()))
         ),
         num_parameters=sum(parameter.numel() for parameter in network.parameters()),
     )
@@ -173,14 +161,14 @@ def command_of(run: LSTMRun | GANRun) -> str:
     """Return the command that trains a run like this one: the nearest preset and what differs from it."""
     kind = run.folder.kind
     presets: Mapping[str, Any] = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS
-    settings = dataclasses.asdict(run.config)
-
-    def changes(preset: Any) -> dict[str, Any]:
-        return {name: value for name, value in settings.items() if name != "seed" and getattr(preset, name) != value}
-
-    name = min(presets, key=lambda candidate: len(changes(presets[candidate])))
-    words = ["reviver", kind, "train", "--preset", name, "--seed", str(run.config.seed)]
-    for field, value in changes(presets[name]).items():
+    settings = {field: value for field, value in dataclasses.asdict(run.config).items() if field != "seed"}
+    changes = {
+        name: {field: value for field, value in settings.items() if getattr(preset, field) != value}
+        for name, preset in presets.items()
+    }
+    nearest = min(changes, key=lambda name: len(changes[name]))
+    words = ["reviver", kind, "train", "--preset", nearest, "--seed", str(run.config.seed)]
+    for field, value in changes[nearest].items():
         words += [f"--{field.replace('_', '-')}", show_value(value)]
     return shlex.join([*words, "--out", f"runs/{run.folder.path.name}"])
 
@@ -188,9 +176,7 @@ def command_of(run: LSTMRun | GANRun) -> str:
 def printable(value: Any) -> Any:
     """Return a value of JSON without the characters that no PDF or HTML may hold, such as control characters."""
     if isinstance(value, str):
-        return "".join(
-            one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in value
-        )
+        return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in value)
     if isinstance(value, dict):
         return {printable(key): printable(part) for key, part in value.items()}
     return [printable(part) for part in value] if isinstance(value, list) else value

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from reviver.runs.schema import Rollback
 from reviver.validation import Record
 
 SCHEMA_VERSION = 1
@@ -38,14 +39,6 @@ class Spread(Record):
         return self.min - 1e-9 <= value <= self.max + 1e-9
 
 
-class Rollback(Record):
-    """A return of a run to its last checkpoint."""
-
-    step: int = Field(description="The update at which something was not finite.")
-    quantity: str = Field(description="What was not finite.")
-    back_to: int = Field(description="The update of the checkpoint.")
-
-
 class Run(Record):
     """A training run."""
 
@@ -57,14 +50,10 @@ class Run(Record):
     started: str = Field(description="Day on which it began, as YYYY-MM-DD.")
     command: str = Field(description="Command that trains a run like this one.")
     recorded_command: str = Field(description="Command that trained it.")
-    hardware: dict[str, Any] = Field(
-        description="What it was computed on: system, processor, cores, threads, memory_gb, device."
-    )
+    hardware: dict[str, Any] = Field(description="Its machine: system, processor, cores, threads, memory_gb, device.")
     versions: dict[str, Any] = Field(description="Versions of the software.")
     rollbacks: tuple[Rollback, ...] = Field(description="Its returns to a checkpoint.")
-    changes: tuple[str, ...] = Field(
-        description='Differences of hardware and versions when it was resumed, such as "threads was 4 and is 2".'
-    )
+    changes: tuple[str, ...] = Field(description='Resumes in another environment: "threads was 4 and is 2".')
 
 
 class Parameters(Record):
@@ -95,9 +84,7 @@ class LSTM(Record):
         description="Metrics at the last epoch: train_loss, train_accuracy, validation_loss, validation_accuracy."
     )
     best_validation_accuracy: Spread = Field(description="Highest validation accuracy of each run.")
-    train_accuracy_without_dropout: Spread = Field(
-        description="Accuracy of the final weights on the training sequences with dropout off."
-    )
+    train_accuracy_without_dropout: Spread = Field(description="Training accuracy of the final weights, dropout off.")
 
 
 class Layer(Record):
@@ -130,9 +117,7 @@ class Recognition(Record):
     counts: tuple[int, ...] = Field(description="Images of each digit 0 to 9 that it is confident of.")
     fraction: float = Field(description="Fraction of the images that it is confident of.")
     standard_error: float = Field(description="Standard error of that fraction, from the number of images alone.")
-    balanced: float = Field(
-        description="The fraction with at most a tenth of the images counted for each digit: one digit again and again gives 0.1."
-    )
+    balanced: float = Field(description="That fraction, each digit counted for at most 0.1: one digit alone gives 0.1.")
     digits: int = Field(description="Digits that occur.")
 
     @classmethod
@@ -180,9 +165,7 @@ class Scores(Record):
     coverage: float = Field(description="Fraction of the real images that samples come near to.")
     baseline_fid: float = Field(description="FID of as many real training images.")
     baseline_coverage: float = Field(description="Coverage of as many real training images.")
-    collapsed_epochs: tuple[float, ...] = Field(
-        description="Epochs of the scorings at which the generator had collapsed."
-    )
+    collapsed_epochs: tuple[float, ...] = Field(description="Epochs of the scorings that found mode collapse.")
     collapse: str | None = Field(description="What is wrong at the last scoring; null if nothing is.")
 
 
@@ -215,13 +198,9 @@ class Row(Record):
     place: str | None = Field(description="Section and paragraph of the original.")
     ours: Spread | None = Field(description="Ours; null if it was reached by no run.")
     runs: int = Field(description="Runs that were measured.")
-    agrees: bool | None = Field(
-        description="Whether the original's number lies in the range of ours; null where there is nothing to compare."
-    )
+    agrees: bool | None = Field(description="Whether the original's number lies in our range; null if it gives none.")
     outside: float | None = Field(description="Distance of the original's number from that range; 0 inside it.")
-    distance_in_std: float | None = Field(
-        description="Its distance from our mean, in standard deviations; null without a spread."
-    )
+    distance_in_std: float | None = Field(description="Its distance from our mean in units of std; null without std.")
 
 
 class StructureRow(Record):

@@ -23,7 +23,7 @@ from reviver.gan.training import build_networks
 from reviver.gan.watch import find_collapses
 from reviver.loading import GANRun, LSTMRun, load_gan, load_lstm
 from reviver.lstm.network import LSTMClassifier
-from reviver.lstm.tasks.palindromes import PalindromeTask
+from reviver.lstm.tasks.palindromes import PalindromeTask, Split
 from reviver.lstm.training import Score, score
 from reviver.report.records import Recognition, Recognitions, Spread
 from reviver.runs.folder import RunFolder
@@ -38,20 +38,14 @@ Metrics = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class LSTMResults:
-    """Runs of one configuration with several seeds.
-
-    Attributes:
-        train_size, validation_size: sequences in each part; the same for all seeds.
-        undropped: scores of the final networks on their training sequences with dropout off, by seed.
-        example: the digits of one palindrome of the validation part.
-    """
+    """Runs of one configuration with several seeds."""
 
     runs: tuple[LSTMRun, ...]
     metrics: tuple[Metrics, ...]
-    train_size: int
-    validation_size: int
+    split: Split
+    """The palindromes of the first seed; the other seeds have as many."""
     undropped: tuple[Score, ...]
-    example: tuple[int, ...]
+    """Scores of the final networks on their training sequences with dropout off, by seed."""
 
     @property
     def network(self) -> LSTMClassifier:
@@ -59,6 +53,11 @@ class LSTMResults:
         network = self.runs[0].network
         assert isinstance(network, LSTMClassifier), "read_lstm takes no others"
         return network
+
+    @property
+    def example(self) -> tuple[int, ...]:
+        """The digits of the first palindrome of the validation part."""
+        return tuple(self.split.validation.digits()[0].tolist())
 
     def final(self, name: str) -> Spread:
         """Return the last value of a metric of each seed."""
@@ -70,17 +69,12 @@ class LSTMResults:
 
     def first_at(self, name: str, threshold: float) -> list[int | None]:
         """Return the first epoch at which a metric is at least `threshold`, of each seed; None if there is none."""
-        return [
-            next((point["epoch"] for point in metrics if point[name] >= threshold), None) for metrics in self.metrics
-        ]
+        return [next((one["epoch"] for one in metrics if one[name] >= threshold), None) for metrics in self.metrics]
 
     def above_from(self, name: str, threshold: float) -> list[int | None]:
-        """Return the epoch from which on a metric stays above `threshold`, of each seed; None if it does not at the end."""
-        starts: list[int | None] = []
-        for metrics in self.metrics:
-            last_below = max((point["epoch"] for point in metrics if point[name] <= threshold), default=0)
-            starts.append(last_below + 1 if last_below < metrics[-1]["epoch"] else None)
-        return starts
+        """Return the epoch from which on a metric stays above `threshold`, of each seed; None if it ends below."""
+        ends = [max((one["epoch"] for one in metrics if one[name] <= threshold), default=0) for metrics in self.metrics]
+        return [end + 1 if end < points[-1]["epoch"] else None for end, points in zip(ends, self.metrics, strict=True)]
 
     def fraction_after(self, epoch: float, name: str, threshold: float) -> Spread | None:
         """Return the fraction of the epochs after `epoch` with a metric of at least `threshold`; None without such epochs."""
@@ -92,22 +86,21 @@ class LSTMResults:
 
 @dataclass(frozen=True)
 class GANResults:
-    """One run of the GAN.
-
-    Attributes:
-        grids: those at the start, in the middle and at the end.
-        recognition: None if the run did not learn digits.
-        scores: points of scores taken while training; none if they were not.
-        collapses: what was wrong with the run at each of them, if anything.
-    """
+    """One run of the GAN."""
 
     run: GANRun
-    metrics: Metrics
-    grids: tuple[Grid, Grid, Grid]
+    grids: dict[str, Grid]
+    """Samples at the `start`, in the `middle` and at the `end` of training."""
     walk: Walk
     recognition: Recognitions | None
+    """None if the run did not learn digits."""
     scores: Metrics
-    collapses: list[str | None]
+    """Scores during training; empty if there are none."""
+
+    @property
+    def collapses(self) -> list[str | None]:
+        """What was wrong with the run at each of the scores, if anything."""
+        return find_collapses(self.scores)
 
 
 def read_lstm(paths: Sequence[Path]) -> LSTMResults:
@@ -118,30 +111,21 @@ def read_lstm(paths: Sequence[Path]) -> LSTMResults:
     """
     runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
     if not runs:
-        raise RunFolderError("lstm_runs: there is none; give at least one run folder")
+        raise RunFolderError("lstm_runs must hold at least one run folder, got none")
     first = runs[0].config
     if first.cell != "lstm" or first.task != "palindrome" or first.grow:
-        raise RunFolderError(
-            f"{runs[0].folder.path}: is no run of the report's kind; give an LSTM trained on palindromes of one length"
-        )
+        raise RunFolderError(f"{runs[0].folder.path} must be the run of an LSTM on palindromes of one length")
     for run in runs[1:]:
-        for field in dataclasses.fields(first):
-            ours, theirs = getattr(first, field.name), getattr(run.config, field.name)
-            if field.name != "seed" and ours != theirs:
+        for name, value in dataclasses.asdict(first).items():
+            other = getattr(run.config, name)
+            if name != "seed" and other != value:
                 raise RunFolderError(
-                    f"{run.folder.path}: its {field.name} is {theirs!r}, that of {runs[0].folder.path} {ours!r}; give "
-                    "runs that differ in their seed only"
+                    f"{run.folder.path}: its {name} is {other!r}, that of {runs[0].folder.path} {value!r}; give runs "
+                    "that differ in their seed only"
                 )
-    data = PalindromeTask(first).split
-    undropped = tuple(score(run.network, PalindromeTask(run.config).split.train, "class") for run in runs)
-    return LSTMResults(
-        runs,
-        tuple(_read_metrics(run.folder) for run in runs),
-        len(data.train),
-        len(data.validation),
-        undropped,
-        tuple(data.validation.digits()[0].tolist()),
-    )
+    splits = [PalindromeTask(run.config).split for run in runs]
+    undropped = tuple(score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True))
+    return LSTMResults(runs, tuple(run.metrics for run in runs), splits[0], undropped)
 
 
 def read_gan(path: Path) -> GANResults:
@@ -152,34 +136,20 @@ def read_gan(path: Path) -> GANResults:
         DataError: if a grid of samples is missing or damaged.
     """
     run = load_gan(_open_finished(path, "gan"), device="cpu")
-    return GANResults(
-        run,
-        _read_metrics(run.folder),
-        _choose_grids(run),
-        _interpolate(run),
-        _recognise(run) if run.is_digits else None,
-        run.scores,
-        find_collapses(run.scores),
-    )
+    recognition = _recognise(run) if run.is_digits else None
+    return GANResults(run, _choose_grids(run), _interpolate(run), recognition, run.scores)
 
 
 def _open_finished(path: Path, kind: str) -> RunFolder:
     folder = RunFolder.open(path, kind)
     if folder.status != "finished":
         raise RunFolderError(f"{path}: is {folder.status}, not finished; train it to its end with --resume")
+    if not folder.read_metrics():
+        raise RunFolderError(f"{folder.points_path('metrics')} is empty; train again, or with a smaller log_every")
     return folder
 
 
-def _read_metrics(folder: RunFolder) -> Metrics:
-    metrics = folder.read_metrics()
-    if not metrics:
-        raise RunFolderError(
-            f"{folder.points_path('metrics')}: holds no point; train again, or with a smaller log_every"
-        )
-    return metrics
-
-
-def _choose_grids(run: GANRun) -> tuple[Grid, Grid, Grid]:
+def _choose_grids(run: GANRun) -> dict[str, Grid]:
     """Choose the first grid, the last, and the one that is most nearly halfway between them.
 
     Of digits that is halfway in what the classifier recognises, digits balanced; of other images, the grid whose pixels
@@ -193,13 +163,12 @@ def _choose_grids(run: GANRun) -> tuple[Grid, Grid, Grid]:
     if run.is_digits:
         classifier = DigitClassifier.pinned()
         progress = [_count_digits(classifier.probabilities(one)).balanced for one in images]
-        halfway = (progress[0] + progress[-1]) / 2
-        distances = [abs(one - halfway) for one in progress]
     else:
-        ways = [((one - images[0]).abs().mean(), (one - images[-1]).abs().mean()) for one in images]
-        distances = [abs(float(from_first - from_last)) for from_first, from_last in ways]
+        progress = [float((one - images[0]).abs().mean() - (one - images[-1]).abs().mean()) for one in images]
+    halfway = (progress[0] + progress[-1]) / 2
     between = range(1, len(grids) - 1) or range(len(grids))
-    return grids[0], grids[min(between, key=distances.__getitem__)], grids[-1]
+    middle = min(between, key=lambda index: abs(progress[index] - halfway))
+    return {"start": grids[0], "middle": grids[middle], "end": grids[-1]}
 
 
 def _interpolate(run: GANRun) -> Walk:
