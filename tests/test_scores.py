@@ -236,7 +236,7 @@ def test_five_images_repeated_are_collapsed(small: Reference) -> None:
     ],
 )
 def test_collapse_is_little_coverage_or_half_of_the_classes(changes: dict[str, float], expected: bool) -> None:
-    floor = Comparison(2.5, 1.0, 0.93, 0.95, 0.9, 0.95, 0.0004, 9.8, (1000,) * 10)
+    floor = Comparison(2.5, 1.0, 0.93, 0.95, 0.9, 0.95, 0.0004, 9.8, classes=(1000,) * 10)
     assert is_collapsed(dataclasses.replace(floor, **changes), floor) == expected
 
 
@@ -522,8 +522,8 @@ def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: 
     for command in ("gan score followed --n 60", "gan interpolate followed --measure"):
         assert main(shlex.split(command)) == 2
         assert capsys.readouterr().err == (
-            "error: extractor: looks.safetensors is not the file that this run noted; put that one back, or name "
-            "one with --extractor\n"
+            "error: extractor: looks.safetensors is not the file that this run noted; restore it, or give another "
+            "--extractor\n"
         )
     with pytest.raises(
         DataError, match=r"^extractor: 'looks\.safetensors' has changed since this run began; put the old"

@@ -230,9 +230,8 @@ def score(
         n: Number of samples; compare only scores of the same number.
         out: Figure of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
-    from reviver.figures import check_figure_path, save_figure
-    from reviver.gan.figures import sample_grid
-    from reviver.gan.grids import save_grid
+    from reviver.figures import check_figure_path
+    from reviver.gan.output import save_images
     from reviver.gan.reference import check_size, choose_data, load_reference
     from reviver.gan.sampling import draw_samples
     from reviver.gan.scores import NUM_SHOWN, describe, nearest_sheet, score_images
@@ -254,10 +253,7 @@ def score(
     lines = [f"{run}, seed {chosen}", *describe(scores)]
     if out is not None:
         sheet, columns = nearest_sheet(images, scores, reference), min(NUM_SHOWN, n)
-        if Path(out).suffix.lower() == ".png":
-            save_grid(sheet, Path(out), columns)
-        else:
-            save_figure(sample_grid(sheet, columns), Path(out))
+        save_images(sheet, Path(out), columns)
         lines.append(out)
     common.show({"run": run, "seed": chosen, "out": out, **scores.as_dict()}, "\n".join(lines))
 

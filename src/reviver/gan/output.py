@@ -16,8 +16,8 @@ from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.gan.classifier import DigitClassifier
-from reviver.gan.figures import interpolation_strip, measured_strip, sample_grid
-from reviver.gan.grids import save_grid
+from reviver.gan.figures import interpolation_strip, measured_strip, sheet_figure
+from reviver.gan.grids import save_grid, tile
 from reviver.gan.image_files import read_images
 from reviver.gan.images import from_pixels
 from reviver.gan.latent import choose_digits, choose_distant, interpolate
@@ -67,10 +67,16 @@ def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
     if kind == ".npz":
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
-    elif kind == ".png":
-        save_grid(images, path)
     else:
-        save_figure(sample_grid(images), path)
+        save_images(images, path)
+
+
+def save_images(images: Tensor, path: Path, columns: int | None = None) -> None:
+    """Save images [N, C, H, W] as a grid, see `tile`: pixel by pixel as .png, else as a figure (.pdf, .svg)."""
+    if path.suffix.lower() == ".png":
+        save_grid(images, path, columns)
+    else:
+        save_figure(sheet_figure(tile(images, columns)), path)
 
 
 def project_files(run: GANRun, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:

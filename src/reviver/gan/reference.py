@@ -5,8 +5,7 @@ K classes.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -32,7 +31,7 @@ NUM_SEARCHED = 1000
 """Q, the most images whose nearest training images are searched."""
 MAX_DRAWS = 4
 """Disjoint draws of N training images that the floor is the mean of, as far as there are so many images."""
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Comparison:
     coverage: float
     class_kl: float
     spacing: float
-    classes: tuple[int, ...]
+    classes: tuple[int, ...] = field(kw_only=True)
 
 
 class Target(NamedTuple):
@@ -141,21 +140,21 @@ def load_reference(
     target = Target(features, distances.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
 
     def frame() -> dict[str, Tensor]:
-        draws = torch.randperm(len(train.images), generator=stream(0, "floor")).split(n)
-        draws = [chosen for chosen in draws if len(chosen) == n][:MAX_DRAWS]
-        _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(draws), n, n)
-        floors = [compare(extractor.look(train.images[chosen]), target) for chosen in draws]
-        # each pixel a byte, evenly
+        draws = torch.randperm(len(train.images), generator=stream(0, "floor"))[: len(train.images) // n * n]
+        parts = [train.images[chosen] for chosen in draws.split(n)[:MAX_DRAWS]]
+        _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(parts), n, n)
         noise = torch.randint(0, 256, (n, *train.image_shape), generator=stream(0, "ceiling"), dtype=torch.uint8)
-        fids = torch.tensor([one.fid for one in floors], dtype=torch.float64)
-        packed = _pack("floor", _mean(floors)) | _pack("ceiling", compare(extractor.look(noise), target))
-        return packed | {"floor_fids": fids}
+        rows = [astuple(compare(extractor.look(images), target)) for images in (*parts, noise)]
+        numbers = torch.tensor([row[:-1] for row in rows], dtype=torch.float64)
+        return {"numbers": numbers, "classes": torch.tensor([row[-1] for row in rows])}
 
     framed = cached(f"scores-{key}-n{n}", frame)
-    floor, ceiling = _unpack("floor", framed), _unpack("ceiling", framed)
-    fids = tuple(framed["floor_fids"].tolist())
-    images = train.images, test.images
-    return Reference(train.name, extractor, n, key, target, *images, floor, fids, ceiling)
+    rows = zip(framed["numbers"].tolist(), framed["classes"].tolist(), strict=True)
+    *floors, ceiling = [Comparison(*numbers, classes=tuple(classes)) for numbers, classes in rows]
+    means = map(fmean, framed["numbers"][:-1].T.tolist())
+    floor = Comparison(*means, classes=tuple(framed["classes"][:-1].sum(0).tolist()))
+    fids = tuple(one.fid for one in floors)
+    return Reference(train.name, extractor, n, key, target, train.images, test.images, floor, fids, ceiling)
 
 
 def choose_data(
@@ -195,13 +194,12 @@ def choose_extractor(
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
             f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no scores "
-            "and no measured paths; if the data have labels, train an extractor with reviver gan extractor and give it as "
-            "--extractor"
+            "and no measured paths; train one on labelled images with reviver gan extractor and give it as --extractor"
         )
     extractor = Extractor.pinned() if path is None else Extractor.read(Path(path))
     if sha256 not in (None, extractor.sha256):
         raise DataError(
-            f"extractor: {path} is not the file that this run noted; put that one back, or name one with --extractor"
+            f"extractor: {path} is not the file that this run noted; restore it, or give another --extractor"
         )
     known = extractor.classifier.image_shape
     if known != image_shape:
@@ -223,14 +221,14 @@ def class_shares(train: ImageSet, extractor: Extractor) -> Tensor:
     Raises:
         DataError: if they have no labels, or lack one of the extractor's classes.
     """
-    classes = extractor.classifier.head.out_features
     if train.labels is None:
         raise DataError(f"data: {train.name} has no labels, which scores need; {LABELLED}")
-    counts = torch.bincount(train.labels, minlength=classes).double()
-    if len(counts) != classes or not bool((counts > 0).all()):
+    known = extractor.classifier.head.out_features
+    counts = torch.bincount(train.labels, minlength=known).double()
+    present = int((counts > 0).sum())
+    if not len(counts) == known == present:
         raise DataError(
-            f"data: {train.name} has images of {int((counts > 0).sum())} classes and the extractor knows {classes}; "
-            "give the data that the extractor was trained on"
+            f"data: {train.name} has images of {present} classes and the extractor knows {known}; give its training data"
         )
     return counts / counts.sum()
 
@@ -261,13 +259,10 @@ def find_nearest(images: Tensor, features: Tensor, train_images: Tensor, train_f
 
 
 def _look_at_test(extractor: Extractor, test: ImageSet) -> dict[str, Tensor]:
-    seen = extractor.look(test.images)
-    features = seen.features.double()
-    return {
-        "features": seen.features,
-        "kernel_mean": torch.tensor(distances.kernel_mean(features), dtype=torch.float64),
-        "radii": distances.squared_radii(features, K_NEAREST),
-    }
+    features = extractor.look(test.images).features
+    kernel_mean = torch.tensor(distances.kernel_mean(features.double()), dtype=torch.float64)
+    radii = distances.squared_radii(features.double(), K_NEAREST)
+    return {"features": features, "kernel_mean": kernel_mean, "radii": radii}
 
 
 def _look_at_originals(reference: Reference) -> dict[str, Tensor]:
@@ -276,22 +271,3 @@ def _look_at_originals(reference: Reference) -> dict[str, Tensor]:
     chosen = torch.randperm(len(test_features), generator=stream(0, "searched"))[:NUM_SEARCHED]
     found = find_nearest(reference.test_images[chosen], test_features[chosen], reference.train_images, features)
     return {"features": features, "nearest_pixels": found[1], "nearest_features": found[3]}
-
-
-def _mean(comparisons: Sequence[Comparison]) -> Comparison:
-    *numbers, classes = zip(*(astuple(one) for one in comparisons), strict=True)
-    return _comparison(map(fmean, numbers), map(sum, zip(*classes, strict=True)))
-
-
-def _pack(name: str, comparison: Comparison) -> dict[str, Tensor]:
-    *numbers, classes = astuple(comparison)
-    return {name: torch.tensor(numbers, dtype=torch.float64), f"{name}_classes": torch.tensor(classes)}
-
-
-def _unpack(name: str, tensors: dict[str, Tensor]) -> Comparison:
-    return _comparison(tensors[name].tolist(), tensors[f"{name}_classes"].tolist())
-
-
-def _comparison(numbers: Iterable[float], classes: Iterable[int]) -> Comparison:
-    fid, kid, precision, recall, density, coverage, class_kl, spacing = numbers
-    return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, tuple(classes))
