@@ -84,8 +84,7 @@ def kernel_distance(x: Tensor, y: Tensor, y_mean: float | None = None, *, chunk:
 
     `y_mean` is E k(y, y') if it is known already.
     """
-    if y_mean is None:
-        y_mean = kernel_mean(y, chunk=chunk)
+    y_mean = kernel_mean(y, chunk=chunk) if y_mean is None else y_mean
     return kernel_mean(x, chunk=chunk) + y_mean - 2 * kernel_mean(x, y, chunk=chunk)
 
 

@@ -78,15 +78,6 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
         Image.fromarray(enlarged).save(temporary, format="PNG", optimize=True)
 
 
-def read_grid(path: Path) -> NDArray[np.uint8]:
-    """Read a grid that `save_grid` wrote.
-
-    Raises:
-        DataError: if the file is damaged.
-    """
-    return read_pixels(path)
-
-
 def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
     """Read the images [N, C, H, W] in [-1, 1] of a grid that `save_grid` wrote of images of `image_shape`.
 
@@ -95,7 +86,7 @@ def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
     """
     channels, height, width = image_shape
     factor = _enlargement(width)
-    sheet = read_grid(path)[::factor, ::factor]
+    sheet = read_pixels(path)[::factor, ::factor]
     sheet = sheet.reshape(*sheet.shape[:2], -1)  # [rows, columns, C]
     (rows, rest_of_rows), (columns, rest_of_columns) = (
         divmod(sheet.shape[axis] - GAP, size + GAP) for axis, size in enumerate((height, width))
@@ -136,7 +127,7 @@ def save_animation(samples: Path, path: Path) -> None:
     grids = find_grids(samples)
     stride = math.ceil(len(grids) / MAX_FRAMES)
     shown = grids[::stride] if (len(grids) - 1) % stride == 0 else [*grids[::stride], grids[-1]]
-    frames = [_captioned(read_grid(grid.path), grid.when) for grid in shown]
+    frames = [_captioned(read_pixels(grid.path), grid.when) for grid in shown]
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
     with replacing(path) as temporary:
         frames[0].save(

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from reviver.figures import save_figure
 from reviver.gan.figures import interpolation_strip, loss_curves, score_curves, sheet_figure
-from reviver.gan.grids import read_grid
+from reviver.gan.image_files import read_pixels
 from reviver.lstm.figures import learning_curves
 from reviver.report.results import GANResults, LSTMResults
 from reviver.report.structure import gan_networks, lstm_cell, unrolled
@@ -32,7 +32,7 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
         for suffix in ("pdf", "svg", "png"):
             save_figure(figure, folder / f"{name}.{suffix}")
     for name, grid in zip(GRIDS, gan.grids, strict=True):
-        save_figure(sheet_figure(read_grid(grid.path)), folder / f"{name}.pdf")
+        save_figure(sheet_figure(read_pixels(grid.path)), folder / f"{name}.pdf")
         _copy(grid.path, folder / f"{name}.png")
     _copy(gan.run.folder.samples / "training.gif", folder / "training.gif")
 
