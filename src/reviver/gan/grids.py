@@ -88,10 +88,8 @@ def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
     factor = _enlargement(width)
     sheet = read_pixels(path)[::factor, ::factor]
     sheet = sheet.reshape(*sheet.shape[:2], -1)  # [rows, columns, C]
-    (rows, rest_of_rows), (columns, rest_of_columns) = (
-        divmod(sheet.shape[axis] - GAP, size + GAP) for axis, size in enumerate((height, width))
-    )
-    if sheet.shape[2] != channels or rest_of_rows or rest_of_columns or rows < 1 or columns < 1:
+    (rows, columns), rest = np.divmod(np.array(sheet.shape[:2]) - GAP, (height + GAP, width + GAP))
+    if sheet.shape[2] != channels or rest.any() or min(rows, columns) < 1:
         raise DataError(f"{path}: holds no grid of images of shape {list(image_shape)}; train again to write it")
     cells = sheet[GAP:, GAP:].reshape(rows, height + GAP, columns, width + GAP, channels)[:, :height, :, :width]
     images = cells.transpose(0, 2, 4, 1, 3).reshape(-1, channels, height, width)

@@ -242,9 +242,8 @@ def _number(value: float | None) -> str:
 
 
 def _spread(summary: Summary | None) -> str:
-    if summary is None or summary.std is None:
-        return _number(summary and summary.mean)
-    return f"{_number(summary.mean)} ± {summary.std:.{_decimals(summary.mean)}f}"
+    text = _number(summary and summary.mean)
+    return text if not summary or summary.std is None else f"{text} ± {summary.std:.{_decimals(summary.mean)}f}"
 
 
 def _decimals(value: float) -> int:

@@ -109,8 +109,16 @@ class Reference:
     @cached_property
     def originals(self) -> Originals:
         """What samples are compared with one by one; a training does without."""
+
+        def look() -> dict[str, Tensor]:
+            features = self.extractor.look(self.train_images).features
+            test_features = self.target.features.float()
+            chosen = torch.randperm(len(test_features), generator=stream(0, "searched"))[:NUM_SEARCHED]
+            found = find_nearest(self.test_images[chosen], test_features[chosen], self.train_images, features)
+            return {"features": features, "nearest_pixels": found[1], "nearest_features": found[3]}
+
         note = f"looking at the {len(self.train_images)} training images once, for this and later scores"
-        return Originals(**cached(f"scores-{self.key}-originals", lambda: _look_at_originals(self), note))
+        return Originals(**cached(f"scores-{self.key}-originals", look, note))
 
     def compare(self, images: Tensor) -> Comparison:
         """Compare N images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
@@ -134,12 +142,19 @@ def load_reference(
     shares = class_shares(train, extractor)
     content = {"train": train.images, "classes": shares, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
+
+    def look() -> dict[str, Tensor]:
+        features = extractor.look(test.images).features
+        kernel_mean = torch.tensor(distances.kernel_mean(features.double()), dtype=torch.float64)
+        radii = distances.squared_radii(features.double(), K_NEAREST)
+        return {"features": features, "kernel_mean": kernel_mean, "radii": radii}
+
     note = f"looking at the {len(test.images)} test images once, for this and later scores"
-    seen = cached(f"scores-{key}", lambda: _look_at_test(extractor, test), note)
+    seen = cached(f"scores-{key}", look, note)
     features = seen["features"].double()
     target = Target(features, distances.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
 
-    def frame() -> dict[str, Tensor]:
+    def compare_draws() -> dict[str, Tensor]:
         draws = torch.randperm(len(train.images), generator=stream(0, "floor"))[: len(train.images) // n * n]
         parts = [train.images[chosen] for chosen in draws.split(n)[:MAX_DRAWS]]
         _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(parts), n, n)
@@ -148,13 +163,14 @@ def load_reference(
         numbers = torch.tensor([row[:-1] for row in rows], dtype=torch.float64)
         return {"numbers": numbers, "classes": torch.tensor([row[-1] for row in rows])}
 
-    framed = cached(f"scores-{key}-n{n}", frame)
-    rows = zip(framed["numbers"].tolist(), framed["classes"].tolist(), strict=True)
-    *floors, ceiling = [Comparison(*numbers, classes=tuple(classes)) for numbers, classes in rows]
-    means = map(fmean, framed["numbers"][:-1].T.tolist())
-    floor = Comparison(*means, classes=tuple(framed["classes"][:-1].sum(0).tolist()))
-    fids = tuple(one.fid for one in floors)
-    return Reference(train.name, extractor, n, key, target, train.images, test.images, floor, fids, ceiling)
+    kept = cached(f"scores-{key}-n{n}", compare_draws)
+    (*floors, ceiling), (*classes, ceiling_classes) = kept["numbers"].tolist(), kept["classes"].tolist()
+    return Reference(
+        *(train.name, extractor, n, key, target, train.images, test.images),
+        floor=Comparison(*map(fmean, zip(*floors, strict=True)), classes=tuple(map(sum, zip(*classes, strict=True)))),
+        floor_fids=tuple(numbers[0] for numbers in floors),
+        ceiling=Comparison(*ceiling, classes=tuple(ceiling_classes)),
+    )
 
 
 def choose_data(
@@ -256,18 +272,3 @@ def find_nearest(images: Tensor, features: Tensor, train_images: Tensor, train_f
     """
     pixels, lengths = distances.nearest(images.flatten(1).float(), train_images.flatten(1))
     return [pixels, lengths / 255, *distances.nearest(features, train_features)]
-
-
-def _look_at_test(extractor: Extractor, test: ImageSet) -> dict[str, Tensor]:
-    features = extractor.look(test.images).features
-    kernel_mean = torch.tensor(distances.kernel_mean(features.double()), dtype=torch.float64)
-    radii = distances.squared_radii(features.double(), K_NEAREST)
-    return {"features": features, "kernel_mean": kernel_mean, "radii": radii}
-
-
-def _look_at_originals(reference: Reference) -> dict[str, Tensor]:
-    features = reference.extractor.look(reference.train_images).features
-    test_features = reference.target.features.float()
-    chosen = torch.randperm(len(test_features), generator=stream(0, "searched"))[:NUM_SEARCHED]
-    found = find_nearest(reference.test_images[chosen], test_features[chosen], reference.train_images, features)
-    return {"features": features, "nearest_pixels": found[1], "nearest_features": found[3]}

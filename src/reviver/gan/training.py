@@ -229,22 +229,18 @@ def train(
     networks = generator.to(chosen_device), discriminator.to(chosen_device)
     optimizers = build_optimizers(config, *networks)
     shown = copy.deepcopy(generator) if config.ema > 0 else generator  # what samples are drawn from
+    average = {"average": shown} if config.ema > 0 else {}
     log_every = min(config.log_every, count_batches(len(data.images), config.batch_size, config.packing))
     state = TrainingState(
-        networks={"generator": generator, "discriminator": discriminator}
-        | ({"average": shown} if config.ema > 0 else {}),
+        networks={"generator": generator, "discriminator": discriminator, **average},
         optimizers={"generator": optimizers[0], "discriminator": optimizers[1]},
         generators={"noise": stream(config.seed, "noise", chosen_device)},
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    facts = {
-        "name": data.name,
-        "images": len(data.images),
-        "image_shape": list(data.image_shape),
-        "sha256": data.sha256,
-    }
-    folder.note("data", facts | ({"classes": num_classes} if num_classes else {}), "data", "images")
+    facts = {"name": data.name, "images": len(data.images), "image_shape": list(data.image_shape)}
+    facts |= {"sha256": data.sha256} | ({"classes": num_classes} if num_classes else {})
+    folder.note("data", facts, "data", "images")
     if extractor is not None:
         folder.note("extractor_sha256", extractor.sha256, "extractor", "file")
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None

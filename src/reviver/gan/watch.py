@@ -124,8 +124,7 @@ def find_collapse(points: Sequence[Point]) -> str | None:
     if last["coverage"] >= LOST * best and not is_stuck(points):
         return None
     if best == 0:
-        warning: str = last["warning"]
-        return warning
+        return str(last["warning"])
     return (
         f"collapsed: the samples have lost variety, coverage is {last['coverage']:.2f} and was {best:.2f}; try a smaller "
         "--learning-rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
