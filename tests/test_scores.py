@@ -32,7 +32,7 @@ from reviver.gan.classifier import DigitClassifier
 from reviver.gan.extractor import Extractor
 from reviver.gan.images import ImageSet, from_pixels, load_mnist
 from reviver.gan.presets import GANConfig
-from reviver.gan.reference import Comparison, Reference, choose_data, class_shares, load_reference
+from reviver.gan.reference import Comparison, Reference, choose_data, choose_extractor, class_shares, load_reference
 from reviver.gan.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
 from reviver.gan.train_classifier import save_classifier
 from reviver.gan.training import build_networks, build_optimizers, train, train_step
@@ -450,7 +450,8 @@ def test_nearest_images_are_drawn(ending: str, start: bytes, run: Any, tmp_path:
 def test_other_images_are_scored_through_an_extractor_of_their_own(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
     assert main(shlex.split("gan score own --extractor own.safetensors --n 60 --quiet")) == 0
-    extractor, train_part, test_part = choose_data("idx", (1, 28, 28), "own.safetensors")
+    extractor = choose_extractor("idx", (1, 28, 28), "own.safetensors")
+    train_part, test_part = choose_data(extractor, "idx", 28)
     assert (extractor.name, len(train_part.images), len(test_part.images)) == ("own", 600, 300)
     assert extractor.sha256 != Extractor.pinned().sha256
 
@@ -540,7 +541,7 @@ def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: 
 def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
     with pytest.raises(DataError, match="data: unlabelled has no labels, which scores need; give an IDX folder"):
-        choose_data("unlabelled", (1, 28, 28), "own.safetensors")
+        choose_data(choose_extractor("unlabelled", (1, 28, 28), "own.safetensors"), "unlabelled", 28)
 
 
 @pytest.mark.parametrize(

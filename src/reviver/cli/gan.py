@@ -232,7 +232,7 @@ def score(
     """
     from reviver.figures import check_figure_path
     from reviver.gan.output import save_images
-    from reviver.gan.reference import check_size, choose_data, load_reference
+    from reviver.gan.reference import choose_data, choose_extractor, load_reference
     from reviver.gan.sampling import draw_samples
     from reviver.gan.scores import NUM_SHOWN, describe, nearest_sheet, score_images
 
@@ -243,11 +243,9 @@ def score(
     check("seed", chosen, Seed)
     file, noted = _find_extractor(loaded, extractor)
     learned = loaded.folder.record.get("data", {}).get("sha256")
-    found, train_images, test_images = choose_data(
-        loaded.config.data, loaded.generator.image_shape, file, learned, noted
-    )
-    check_size("n", n, train_images)
-    reference = load_reference(n, found, train_images, test_images)
+    found = choose_extractor(loaded.config.data, loaded.generator.image_shape, file, noted)
+    train_and_test = choose_data(found, loaded.config.data, loaded.generator.image_shape[1], learned)
+    reference = load_reference(n, found, *train_and_test)
     images, z = draw_samples(loaded.generator, n, chosen)
     scores = score_images(images, reference, loaded.generator.ordered(z))
     lines = [f"{run}, seed {chosen}", *describe(scores)]

@@ -94,8 +94,7 @@ def squared_radii(points: Tensor, k: int, *, chunk: int = CHUNK) -> Tensor:
     for start in range(0, len(points), chunk):
         rows = points[start : start + chunk]
         distances = _squared_distances(rows, points)
-        own = torch.arange(len(rows))
-        distances[own, start + own] = 0
+        distances.diagonal(start).zero_()
         radii.append(distances.topk(k + 1, dim=1, largest=False).values[:, -1])  # the point itself is the first
     return torch.cat(radii)
 

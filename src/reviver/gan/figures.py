@@ -151,7 +151,8 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
         (probabilities, "probability_real", TRAIN_COLOR, "real images, D(x)"),
         (probabilities, "probability_fake", VALIDATION_COLOR, "generated images, D(G(z))"),
     ):
-        axes.plot(epochs, _values(metrics, name), color=color, label=label)
+        values = np.array([point[name] for point in metrics], dtype=float)  # None becomes NaN
+        axes.plot(epochs, values, color=color, label=label)
     probabilities.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="no difference")
     losses.set(title="Loss", ylabel="cross-entropy", ylim=(0, None))
     probabilities.set(title="Answer of the discriminator", ylabel="probability of being real", ylim=(0, 1))
@@ -173,7 +174,8 @@ def score_curves(points: Sequence[Mapping[str, Any]], collapsed: Sequence[bool])
     fid, shares = figure.subplots(1, 2)
     for axes, styles in ((fid, FID_STYLE), (shares, SHARE_STYLES)):
         for name, (color, marker) in styles.items():
-            axes.plot(epochs, _values(points, name), color=color, marker=marker, markersize=3.5, label=name)
+            values = np.array([point[name] for point in points], dtype=float)
+            axes.plot(epochs, values, color=color, marker=marker, markersize=3.5, label=name)
             axes.axhline(floor[name], color=color, linestyle=":", linewidth=1.2)
         for start, end, is_collapsed in zip([0, *epochs], epochs, collapsed, strict=False):
             if is_collapsed:
@@ -189,10 +191,6 @@ def score_curves(points: Sequence[Mapping[str, Any]], collapsed: Sequence[bool])
         handles.append(Patch(color=SHADE, label="collapsed"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
-
-
-def _values(metrics: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    return [float("nan") if point[name] is None else point[name] for point in metrics]
 
 
 def _show_framed(axes: Axes, image: Tensor) -> None:

@@ -168,32 +168,24 @@ def load_reference(
     return Reference(
         *(train.name, extractor, n, key, target, train.images, test.images),
         floor=Comparison(*map(fmean, zip(*floors, strict=True)), classes=tuple(map(sum, zip(*classes, strict=True)))),
-        floor_fids=tuple(numbers[0] for numbers in floors),
+        floor_fids=tuple(fid for fid, *_ in floors),
         ceiling=Comparison(*ceiling, classes=tuple(ceiling_classes)),
     )
 
 
-def choose_data(
-    data: str,
-    image_shape: tuple[int, ...],
-    extractor_path: str | None = None,
-    sha256: str | None = None,
-    extractor_sha256: str | None = None,
-) -> tuple[Extractor, ImageSet, ImageSet]:
-    """Return the extractor, the training and the test images that a run on `data` is scored with.
+def choose_data(extractor: Extractor, data: str, size: int, sha256: str | None = None) -> tuple[ImageSet, ImageSet]:
+    """Return the training and the test images by which the extractor scores a run on `data`.
 
-    `sha256` is that of the training images as the run noted it, `extractor_sha256` that of the extractor.
+    `sha256` is that of the training images if the run recorded it.
 
     Raises:
-        ConfigError: if there is none for such images, said with what can be done.
-        DataError: if the extractor or the images cannot be read, or the images are not those that the run learned.
+        DataError: if the images cannot be read, have other classes, or are not those that the run learned.
     """
-    extractor = choose_extractor(data, image_shape, extractor_path, extractor_sha256)
-    train = load_images(data, image_shape[1])
+    train = load_images(data, size)
     if sha256 not in (None, train.sha256):
         raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
     class_shares(train, extractor)
-    return extractor, train, load_test_images(data, image_shape[1])
+    return train, load_test_images(data, size)
 
 
 def choose_extractor(

@@ -89,9 +89,7 @@ def open_watch(config: GANConfig, train: ImageSet) -> Watch | None:
         check_size("score_samples", n, train)
         return Watch(config, n, extractor, train, load_test_images(config.data, config.size))
     except (ConfigError, DataError) as error:
-        raise ConfigError(
-            f"score_every: scores while training are not possible ({error}); put that right, or give 0"
-        ) from error
+        raise ConfigError(f"score_every: scores while training fail ({error}); put that right, or give 0") from error
 
 
 def score_point(samples: Comparison, reference: Reference) -> dict[str, Any]:
