@@ -713,7 +713,7 @@ WRONG = {
     "gan sample g --n 3000": "^n: 3000 images are too many for a grid; give at most 2500, or an .npz as --out",
     "gan sample g --n 99999999999 --out s.npz": "^--n must be at most 33554432, got 99999999999",
     "gan sample g --seed -1": "^--seed must be at least 0, got -1",
-    "gan sample g --out grid.jpg": "^out: 'grid.jpg' has no ending that samples can be saved as; choose from .png",
+    "gan sample g --out grid.jpg": "^--out must be .png, .pdf, .svg or .npz, got '.jpg'",
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
     "gan interpolate g --out walk.docx": "^out: walk.docx has no ending that a figure can be saved as",
@@ -723,7 +723,7 @@ WRONG = {
     "gan project g gone.png --out p.txt": "^out: p.txt has no ending that a figure can be saved as",
     "gan interpolate g --path round": "^--path must be linear or spherical, got 'round'",
     "gan interpolate g --steps -1": "^--steps must be at least 0, got -1",
-    "gan interpolate g --from 3 --to 8": "^from: 3 is not possible, since this run did not learn MNIST at 28 x 28",
+    "gan interpolate g --from 3 --to 8": "^--from must be left out, since this run did not learn MNIST at 28 x 28",
     # scores; more of them in test_scores.py
     "gan score nothing": "^nothing: does not exist; give the folder that a train command wrote",
     "gan score l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",

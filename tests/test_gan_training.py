@@ -326,7 +326,8 @@ def test_the_report_draws_start_middle_and_end() -> None:
 
 def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, uninterrupted: RunFolder) -> None:
     """The last grid is what the last checkpoint draws from the run's fixed noise, pixel for pixel."""
-    from reviver.gan.grids import read_grid, tile
+    from reviver.gan.grids import tile
+    from reviver.gan.image_files import read_pixels
     from reviver.runs.randomness import stream
 
     z = torch.randn(25, tiny.latent_size, generator=stream(tiny.seed, "grid"))
@@ -334,7 +335,7 @@ def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, un
     for epoch, generator in ((0, untrained), (EPOCHS, load(uninterrupted.path).generator)):
         sheet = tile(draw(generator, z))
         assert sheet.shape == (5 * 10 + 2, 5 * 10 + 2)
-        drawn = read_grid(uninterrupted.samples / f"epoch-{epoch:04d}.png")
+        drawn = read_pixels(uninterrupted.samples / f"epoch-{epoch:04d}.png")
         factor = len(drawn) // len(sheet)
         np.testing.assert_array_equal(drawn, sheet.repeat(factor, 0).repeat(factor, 1))
 

@@ -32,7 +32,7 @@ from reviver.gan.classifier import DigitClassifier
 from reviver.gan.extractor import Extractor
 from reviver.gan.images import ImageSet, from_pixels, load_mnist
 from reviver.gan.presets import GANConfig
-from reviver.gan.reference import Comparison, Reference, choose_data, class_shares, load_reference
+from reviver.gan.reference import Comparison, Reference, choose_data, choose_extractor, class_shares, load_reference
 from reviver.gan.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
 from reviver.gan.train_classifier import save_classifier
 from reviver.gan.training import build_networks, build_optimizers, train, train_step
@@ -236,7 +236,7 @@ def test_five_images_repeated_are_collapsed(small: Reference) -> None:
     ],
 )
 def test_collapse_is_little_coverage_or_half_of_the_classes(changes: dict[str, float], expected: bool) -> None:
-    floor = Comparison(2.5, 1.0, 0.93, 0.95, 0.9, 0.95, 0.0004, 9.8, (1000,) * 10)
+    floor = Comparison(2.5, 1.0, 0.93, 0.95, 0.9, 0.95, 0.0004, 9.8, classes=(1000,) * 10)
     assert is_collapsed(dataclasses.replace(floor, **changes), floor) == expected
 
 
@@ -450,7 +450,8 @@ def test_nearest_images_are_drawn(ending: str, start: bytes, run: Any, tmp_path:
 def test_other_images_are_scored_through_an_extractor_of_their_own(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
     assert main(shlex.split("gan score own --extractor own.safetensors --n 60 --quiet")) == 0
-    extractor, train_part, test_part = choose_data("idx", (1, 28, 28), "own.safetensors")
+    extractor = choose_extractor("idx", (1, 28, 28), "own.safetensors")
+    train_part, test_part = choose_data(extractor, "idx", 28)
     assert (extractor.name, len(train_part.images), len(test_part.images)) == ("own", 600, 300)
     assert extractor.sha256 != Extractor.pinned().sha256
 
@@ -483,8 +484,8 @@ WRONG = {
     "gan extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
     "gan extractor --out x --data idx --size 7": "--size must be at least 8, got 7",
     "gan score colour --extractor own.safetensors": r"extractor: own.safetensors knows images of \[1, 28, 28\], and this run",
-    "gan interpolate own --measure": "data: the digit classifier does not know 'idx' .*; if the data have labels, train an extractor",
-    "gan interpolate own --extractor own.safetensors --from 10": "from: 10 is not a digit; give 0 to 9",
+    "gan interpolate own --measure": "data: the digit classifier does not know 'idx' .*; train one on labelled images",
+    "gan interpolate own --extractor own.safetensors --from 10": "--from must be at most 9, got 10",
     "gan interpolate digits --measure --pairs -1": "--pairs must be at least 0, got -1",
     "gan interpolate digits --pairs 5": "--pairs are measured only with --measure; add it, or leave out pairs",
     "gan extractor --out x": "--data is missing; see reviver gan extractor --help",
@@ -522,8 +523,8 @@ def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: 
     for command in ("gan score followed --n 60", "gan interpolate followed --measure"):
         assert main(shlex.split(command)) == 2
         assert capsys.readouterr().err == (
-            "error: extractor: looks.safetensors is not the file that this run noted; put that one back, or name "
-            "one with --extractor\n"
+            "error: extractor: looks.safetensors is not the file that this run noted; restore it, or give another "
+            "--extractor\n"
         )
     with pytest.raises(
         DataError, match=r"^extractor: 'looks\.safetensors' has changed since this run began; put the old"
@@ -540,7 +541,7 @@ def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: 
 def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
     with pytest.raises(DataError, match="data: unlabelled has no labels, which scores need; give an IDX folder"):
-        choose_data("unlabelled", (1, 28, 28), "own.safetensors")
+        choose_data(choose_extractor("unlabelled", (1, 28, 28), "own.safetensors"), "unlabelled", 28)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from reviver.gan import networks
 from reviver.gan import training as gan_training
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.extractor import Extractor
-from reviver.gan.grids import read_grid
+from reviver.gan.image_files import read_pixels
 from reviver.gan.images import load_images, load_test_images
 from reviver.gan.presets import GANConfig
 from reviver.gan.train_classifier import save_classifier
@@ -165,7 +165,7 @@ def prepare_grids(folder: Path) -> Seeds:
 
 def read_samples(path: Path) -> None:
     """A grid of samples in a run folder."""
-    pixels = read_grid(path)
+    pixels = read_pixels(path)
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 2 or pixels.shape[2] == 3
 

@@ -202,8 +202,8 @@ def score(
         n: Number of samples; compare only scores of the same number.
         out: Figure of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
-    from reviver.figures import check_figure_path, save_figure
-    from reviver.gan import figures, grids, reference, sampling, scores
+    from reviver.figures import check_figure_path
+    from reviver.gan import output, reference, sampling, scores
 
     if out is not None:
         check_figure_path(Path(out))
@@ -211,17 +211,15 @@ def score(
     generator = loaded.generator
     file, sha256 = _find_extractor(loaded, extractor)
     data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
-    data = reference.choose_data(loaded.config.data, generator.image_shape, file, data_sha256, sha256)
-    known = reference.load_reference(n, *data)
+    found = reference.choose_extractor(loaded.config.data, generator.image_shape, file, sha256)
+    data = reference.choose_data(found, loaded.config.data, generator.image_shape[1], data_sha256)
+    known = reference.load_reference(n, found, *data)
     images, z = sampling.draw_samples(generator, n, seed)
     result = scores.score_images(images, known, generator.ordered(z))
     lines = [f"{run}, seed {seed}", *scores.describe(result)]
     if out is not None:
-        sheet, columns = scores.nearest_sheet(images, result, known), min(scores.NUM_SHOWN, n)
-        if Path(out).suffix.lower() == ".png":
-            grids.save_grid(sheet, Path(out), columns)
-        else:
-            save_figure(figures.sample_grid(sheet, columns), Path(out))
+        sheet = scores.nearest_sheet(images, result, known)
+        output.save_images(sheet, Path(out), min(scores.NUM_SHOWN, n))
         lines.append(out)
     common.show({"run": run, "seed": seed, "out": out, **result.as_dict()}, *lines)
 

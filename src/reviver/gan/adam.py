@@ -59,9 +59,8 @@ class RoundedAdam(GameAdam, Generic[Network]):
 
     def __init__(self, network: Network, *, lr: float, betas: tuple[float, float]) -> None:
         super().__init__(network, lr=lr, betas=betas)
-        self._weights = list(network.parameters())
         self._rounded = rounded_copy(network)
-        self._copies = list(self._rounded.parameters())
+        self._pairs = list(zip(network.parameters(), self._rounded.parameters(), strict=True))
         self._versions = self._count_changes()
 
     @property
@@ -77,18 +76,18 @@ class RoundedAdam(GameAdam, Generic[Network]):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Update the weights by the gradients that the parameters of `rounded` have, and round them anew."""
-        native = UPDATE.library() if all(weight.is_cpu for weight in self._weights) else None
+        native = UPDATE.library() if all(weight.is_cpu for weight, _ in self._pairs) else None
         if native is not None:
             self._step_at_once(native)
             return
-        for weight, mine in zip(self._weights, self._copies, strict=True):
+        for weight, mine in self._pairs:
             if weight is not mine:
                 weight.grad = None if mine.grad is None else mine.grad.to(weight.dtype)
         super().step(closure)
         self._round()
 
     def _step_at_once(self, native: ctypes.CDLL) -> None:
-        moved = [pair for pair in zip(self._weights, self._copies, strict=True) if pair[1].grad is not None]
+        moved = [pair for pair in self._pairs if pair[1].grad is not None]
         for weight, _ in moved:
             if not self.state[weight]:
                 moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
@@ -111,14 +110,14 @@ class RoundedAdam(GameAdam, Generic[Network]):
 
     def _round(self) -> None:
         with torch.no_grad():
-            for weight, mine in zip(self._weights, self._copies, strict=True):
+            for weight, mine in self._pairs:
                 if weight is not mine:
                     mine.copy_(weight)
         self._versions = self._count_changes()
 
     def _count_changes(self) -> int:
         """How often torch has written into the weights."""
-        return sum(weight._version for weight in self._weights)
+        return sum(weight._version for weight, _ in self._pairs)
 
 
 def rounded_copy(network: Network) -> Network:

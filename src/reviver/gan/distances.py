@@ -84,8 +84,7 @@ def kernel_distance(x: Tensor, y: Tensor, y_mean: float | None = None, *, chunk:
 
     `y_mean` is E k(y, y') if it is known already.
     """
-    if y_mean is None:
-        y_mean = kernel_mean(y, chunk=chunk)
+    y_mean = kernel_mean(y, chunk=chunk) if y_mean is None else y_mean
     return kernel_mean(x, chunk=chunk) + y_mean - 2 * kernel_mean(x, y, chunk=chunk)
 
 
@@ -95,8 +94,7 @@ def squared_radii(points: Tensor, k: int, *, chunk: int = CHUNK) -> Tensor:
     for start in range(0, len(points), chunk):
         rows = points[start : start + chunk]
         distances = _squared_distances(rows, points)
-        own = torch.arange(len(rows))
-        distances[own, start + own] = 0
+        distances.diagonal(start).zero_()
         radii.append(distances.topk(k + 1, dim=1, largest=False).values[:, -1])  # the point itself is the first
     return torch.cat(radii)
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, in_full, plain_log_ticks, styled
-from reviver.gan.grids import tile
 from reviver.gan.images import to_pixels
 from reviver.gan.paths import Measure
 
@@ -43,31 +42,26 @@ EQUILIBRIUM = 0.5
 """D's answer to everything once real and generated images cannot be told apart (Goodfellow et al. 2014)."""
 
 
-def sample_grid(images: Tensor, columns: int | None = None) -> Figure:
-    """A grid of images [N, C, H, W] in [-1, 1]."""
-    return sheet_figure(tile(images, columns))
-
-
+@styled()
 def sheet_figure(sheet: NDArray[np.uint8], width: float = 4.0) -> Figure:
     """A figure, `width` inches wide, that holds nothing but the pixels of `sheet`."""
-    with styled():
-        height = width * sheet.shape[0] / sheet.shape[1]
-        figure = Figure(figsize=(width, height))
-        figure.set_layout_engine("none")
-        axes = figure.add_axes((0, 0, 1, 1))
-        _show_pixels(axes, sheet)
+    figure = Figure(figsize=(width, width * sheet.shape[0] / sheet.shape[1]))
+    figure.set_layout_engine("none")
+    _show_pixels(figure.add_axes((0, 0, 1, 1)), sheet)
     return figure
 
 
+@styled()
 def interpolation_strip(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Images [N, C, H, W] in [-1, 1] in one row, the ends framed, with `labels` under them if given."""
-    with styled():
-        figure = Figure(figsize=(STRIP_WIDTH, STRIP_WIDTH / len(images) * (1.32 if labels else 1.06)))
-        figure.set_layout_engine("none")
-        _draw_strip(figure, images, labels, left=0.005, bottom=0.27 if labels else 0.03, top=0.97)
+    height = STRIP_WIDTH / len(images) * (1.32 if labels else 1.06)
+    figure = Figure(figsize=(STRIP_WIDTH, height))
+    figure.set_layout_engine("none")
+    _draw_strip(figure, images, labels, left=0.005, bottom=0.27 if labels else 0.03, top=0.97)
     return figure
 
 
+@styled()
 def measured_strip(
     images: Tensor, measures: Mapping[str, Measure], drawn: str, labels: Sequence[str] | None = None
 ) -> Figure:
@@ -79,21 +73,21 @@ def measured_strip(
     side = STRIP_WIDTH * (STRIP_RIGHT - left) / count  # inches of an image
     panels = LEGEND_HEIGHT + len(measures) * PANEL_HEIGHT + (LABEL_HEIGHT if labels else 0)
     height = panels + 1.06 * side
-    with styled():
-        figure = Figure(figsize=(STRIP_WIDTH, height))
-        figure.set_layout_engine("none")
-        _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
-        classes = _classes_that_matter(list(measures.values()))
-        names = sorted(measures, key=lambda path: path == drawn)  # from below
-        for index, path in enumerate(names):
-            bottom = LEGEND_HEIGHT + index * PANEL_HEIGHT + BELOW_AXES
-            size = (STRIP_RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
-            axes = figure.add_axes((left, bottom / height, *size))
-            _draw_measure(axes, measures[path], classes)
-            half = 0.5 / ((1 + STRIP_GAP) * (count - 1))  # of an image, in t
-            axes.set_xlim(-half, 1 + half)
-            axes.set_title(f"{path.capitalize()} path{', drawn above' if path == drawn else ' between the same ends'}")
-        figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="lower center", ncols=len(classes))
+    figure = Figure(figsize=(STRIP_WIDTH, height))
+    figure.set_layout_engine("none")
+    _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
+    # Classes that become probable somewhere, the most probable ones if they are many.
+    greatest = torch.stack([one.probabilities.amax(0) for one in measures.values()]).amax(0)  # [K]
+    likeliest = greatest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
+    classes = sorted(one for one in likeliest if greatest[one] >= MATTERS * greatest.max())
+    size = (STRIP_RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
+    half = 0.5 / ((1 + STRIP_GAP) * (count - 1))  # of an image, in t
+    for index, path in enumerate(sorted(measures, key=lambda path: path == drawn)):  # from below
+        bottom = LEGEND_HEIGHT + index * PANEL_HEIGHT + BELOW_AXES
+        axes = figure.add_axes((left, bottom / height, *size), xlim=(-half, 1 + half))
+        axes.set_title(f"{path.capitalize()} path{', drawn above' if path == drawn else ' between the same ends'}")
+        _draw_measure(axes, measures[path], classes)
+    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="lower center", ncols=len(classes))
     return figure
 
 
@@ -111,13 +105,6 @@ def _draw_strip(
             axes.set_xlabel(labels[index], labelpad=3, fontsize=min(7, 100 / count), linespacing=1.1)
 
 
-def _classes_that_matter(measures: Sequence[Measure]) -> list[int]:
-    """Those that become probable somewhere, the most probable ones if they are many."""
-    greatest = torch.stack([one.probabilities.amax(0) for one in measures]).amax(0)  # [K]
-    likeliest = greatest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
-    return sorted(one for one in likeliest if greatest[one] >= MATTERS * greatest.max())
-
-
 def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
     """Draw the probabilities of `classes` over t, and where the most probable one switches."""
     for one, color, style in zip(classes, CLASS_COLORS, cycle(CLASS_STYLES), strict=False):
@@ -126,55 +113,56 @@ def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
         axes.axvline(switch.t, color=CHANCE_COLOR, linestyle=":", linewidth=1)
     places = [f"{switch.t:.2f}" for switch in measure.switches]
     shown = ", ".join(places[:MAX_PLACES]) + (" …" if len(places) > MAX_PLACES else "")
-    axes.set(xticks=TICKS, ylim=(-0.03, 1.03), ylabel="probability")
-    axes.set_xlabel(f"t; the class switches at {shown}" if shown else "t")
+    xlabel = f"t; the class switches at {shown}" if shown else "t"
+    axes.set(xticks=TICKS, xlabel=xlabel, ylim=(-0.03, 1.03), ylabel="probability")
     detour = measure.numbers["detour"]
-    title = f"perceptual path length {in_full(measure.perceptual_length)}"
-    title = title if detour is None else f"detour {detour:.2f}, {title}"
+    title = "" if detour is None else f"detour {detour:.2f}, "
+    title += f"perceptual path length {in_full(measure.perceptual_length)}"
     axes.set_title(title, loc="right", fontsize=8, fontweight="normal")
 
 
+@styled()
 def projection_figure(originals: Tensor, drawn: Tensor, errors: Sequence[float]) -> Figure:
     """Originals [N, C, H, W] in [-1, 1] above what the generator draws for them, and the difference of the pixels."""
-    count = len(originals)
-    with styled():
-        figure = Figure(figsize=(max(2.0, 0.9 * count + 0.9), 3.1))
-        axes = figure.subplots(3, count, squeeze=False)
-        differences = (drawn - originals).abs() - 1  # no difference is black
-        rows = (("original", originals), ("drawn", drawn), ("difference", differences))
-        for (name, images), row in zip(rows, axes, strict=True):
-            for image, cell in zip(images, row, strict=True):
-                _show_framed(cell, image)
-                cell.grid(visible=False)
-            row[0].set_ylabel(name)
-        for cell, error in zip(axes[2], errors, strict=True):
-            cell.set_xlabel(f"{error:.3f}", fontsize=8)
-        figure.supxlabel("root-mean-square difference of pixels in [−1, 1]", fontsize=8)
+    figure = Figure(figsize=(max(2.0, 0.9 * len(originals) + 0.9), 3.1))
+    axes = figure.subplots(3, len(originals), squeeze=False)
+    differences = (drawn - originals).abs() - 1  # no difference is black
+    rows = {"original": originals, "drawn": drawn, "difference": differences}
+    for (name, images), row in zip(rows.items(), axes, strict=True):
+        for image, cell in zip(images, row, strict=True):
+            _show_framed(cell, image)
+            cell.grid(visible=False)
+        row[0].set_ylabel(name)
+    for cell, error in zip(axes[2], errors, strict=True):
+        cell.set_xlabel(f"{error:.3f}", fontsize=8)
+    figure.supxlabel("root-mean-square difference of pixels in [−1, 1]", fontsize=8)
     return figure
 
 
+@styled()
 def loss_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     """The losses of both networks, and how probable D finds real and generated images, over the epochs."""
     epochs = [point["epoch"] for point in metrics]
-    with styled():
-        figure = Figure()
-        losses, probabilities = figure.subplots(1, 2)
-        for axes, name, color, label in (
-            (losses, "generator_loss", VALIDATION_COLOR, "generator"),
-            (losses, "discriminator_loss", TRAIN_COLOR, "discriminator"),
-            (probabilities, "probability_real", TRAIN_COLOR, "real images, D(x)"),
-            (probabilities, "probability_fake", VALIDATION_COLOR, "generated images, D(G(z))"),
-        ):
-            axes.plot(epochs, _values(metrics, name), color=color, label=label)
-        probabilities.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="no difference")
-        losses.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-        probabilities.set(title="Answer of the discriminator", ylabel="probability of being real", ylim=(0, 1))
-        probabilities.set_xlabel("epoch")
-        losses.legend()
-        probabilities.legend()
+    figure = Figure()
+    losses, probabilities = figure.subplots(1, 2)
+    for axes, name, color, label in (
+        (losses, "generator_loss", VALIDATION_COLOR, "generator"),
+        (losses, "discriminator_loss", TRAIN_COLOR, "discriminator"),
+        (probabilities, "probability_real", TRAIN_COLOR, "real images, D(x)"),
+        (probabilities, "probability_fake", VALIDATION_COLOR, "generated images, D(G(z))"),
+    ):
+        values = np.array([point[name] for point in metrics], dtype=float)  # None becomes NaN
+        axes.plot(epochs, values, color=color, label=label)
+    probabilities.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="no difference")
+    losses.set(title="Loss", ylabel="cross-entropy", ylim=(0, None))
+    probabilities.set(title="Answer of the discriminator", ylabel="probability of being real", ylim=(0, 1))
+    for axes in (losses, probabilities):
+        axes.set_xlabel("epoch")
+        axes.legend()
     return figure
 
 
+@styled()
 def score_curves(points: Sequence[Mapping[str, Any]], collapsed: Sequence[bool]) -> Figure:
     """FID, precision, recall and coverage over the epochs; dotted is what real images score.
 
@@ -182,31 +170,27 @@ def score_curves(points: Sequence[Mapping[str, Any]], collapsed: Sequence[bool])
     """
     epochs = [point["epoch"] for point in points]
     floor = points[-1]["floor"]
-    with styled():
-        figure = Figure(figsize=(6.3, 2.9))
-        fid, shares = figure.subplots(1, 2)
-        for axes, styles in ((fid, FID_STYLE), (shares, SHARE_STYLES)):
-            for name, (color, marker) in styles.items():
-                axes.plot(epochs, _values(points, name), color=color, marker=marker, markersize=3.5, label=name)
-                axes.axhline(floor[name], color=color, linestyle=":", linewidth=1.2)
-            for start, end, is_collapsed in zip([0, *epochs], epochs, collapsed, strict=False):
-                if is_collapsed:
-                    axes.axvspan(start, end, color=SHADE, zorder=0, linewidth=0)
-            axes.set(xlabel="epoch", xlim=(0, epochs[-1] * 1.03))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        fid.set(title="FID", ylabel="squared distance, lower is better", yscale="log")
-        plain_log_ticks(fid.yaxis)
-        shares.set(title="Precision, recall, coverage", ylabel="fraction, higher is better", ylim=(-0.02, 1.02))
-        handles, _ = shares.get_legend_handles_labels()
-        handles.append(Line2D([], [], color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="real images"))
-        if any(collapsed):
-            handles.append(Patch(color=SHADE, label="collapsed"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure = Figure(figsize=(6.3, 2.9))
+    fid, shares = figure.subplots(1, 2)
+    for axes, styles in ((fid, FID_STYLE), (shares, SHARE_STYLES)):
+        for name, (color, marker) in styles.items():
+            values = np.array([point[name] for point in points], dtype=float)
+            axes.plot(epochs, values, color=color, marker=marker, markersize=3.5, label=name)
+            axes.axhline(floor[name], color=color, linestyle=":", linewidth=1.2)
+        for start, end, is_collapsed in zip([0, *epochs], epochs, collapsed, strict=False):
+            if is_collapsed:
+                axes.axvspan(start, end, color=SHADE, zorder=0, linewidth=0)
+        axes.set(xlabel="epoch", xlim=(0, epochs[-1] * 1.03))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    fid.set(title="FID", ylabel="squared distance, lower is better", yscale="log")
+    plain_log_ticks(fid.yaxis)
+    shares.set(title="Precision, recall, coverage", ylabel="fraction, higher is better", ylim=(-0.02, 1.02))
+    handles, _ = shares.get_legend_handles_labels()
+    handles.append(Line2D([], [], color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="real images"))
+    if any(collapsed):
+        handles.append(Patch(color=SHADE, label="collapsed"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
-
-
-def _values(metrics: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    return [float("nan") if point[name] is None else point[name] for point in metrics]
 
 
 def _show_framed(axes: Axes, image: Tensor) -> None:

@@ -78,15 +78,6 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
         Image.fromarray(enlarged).save(temporary, format="PNG", optimize=True)
 
 
-def read_grid(path: Path) -> NDArray[np.uint8]:
-    """Read a grid that `save_grid` wrote.
-
-    Raises:
-        DataError: if the file is damaged.
-    """
-    return read_pixels(path)
-
-
 def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
     """Read the images [N, C, H, W] in [-1, 1] of a grid that `save_grid` wrote of images of `image_shape`.
 
@@ -95,12 +86,10 @@ def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
     """
     channels, height, width = image_shape
     factor = _enlargement(width)
-    sheet = read_grid(path)[::factor, ::factor]
+    sheet = read_pixels(path)[::factor, ::factor]
     sheet = sheet.reshape(*sheet.shape[:2], -1)  # [rows, columns, C]
-    (rows, rest_of_rows), (columns, rest_of_columns) = (
-        divmod(sheet.shape[axis] - GAP, size + GAP) for axis, size in enumerate((height, width))
-    )
-    if sheet.shape[2] != channels or rest_of_rows or rest_of_columns or rows < 1 or columns < 1:
+    (rows, columns), rest = np.divmod(np.array(sheet.shape[:2]) - GAP, (height + GAP, width + GAP))
+    if sheet.shape[2] != channels or rest.any() or min(rows, columns) < 1:
         raise DataError(f"{path}: holds no grid of images of shape {list(image_shape)}; train again to write it")
     cells = sheet[GAP:, GAP:].reshape(rows, height + GAP, columns, width + GAP, channels)[:, :height, :, :width]
     images = cells.transpose(0, 2, 4, 1, 3).reshape(-1, channels, height, width)
@@ -136,7 +125,7 @@ def save_animation(samples: Path, path: Path) -> None:
     grids = find_grids(samples)
     stride = math.ceil(len(grids) / MAX_FRAMES)
     shown = grids[::stride] if (len(grids) - 1) % stride == 0 else [*grids[::stride], grids[-1]]
-    frames = [_captioned(read_grid(grid.path), grid.when) for grid in shown]
+    frames = [_captioned(read_pixels(grid.path), grid.when) for grid in shown]
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
     with replacing(path) as temporary:
         frames[0].save(

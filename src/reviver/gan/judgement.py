@@ -42,11 +42,10 @@ class Judgement(NamedTuple):
         """∂L/∂θ for each of the discriminator's parameters θ, from ∂L/∂l of all logits, [2 P, 1]."""
         layers = self.discriminator.linear_layers
         seeded = [slopes * seeds.to(slopes.dtype) for slopes in self.slopes]
-        of_weights = [mine.T @ x for mine, x in zip(seeded, self.inputs, strict=True)]
-        of_biases = [mine.sum(0) for mine in seeded]
+        found = [*(mine.T @ x for mine, x in zip(seeded, self.inputs, strict=True)), *(mine.sum(0) for mine in seeded)]
         # The weights are parameters, or with spectral normalisation made of them.
         parts = [*self.weights, *(layer.bias for layer in layers)]
-        gradients = [gradient.to(part.dtype) for gradient, part in zip([*of_weights, *of_biases], parts, strict=True)]
+        gradients = [gradient.to(part.dtype) for gradient, part in zip(found, parts, strict=True)]
         return torch.autograd.grad(parts, list(self.discriminator.parameters()), gradients)
 
     def fake_gradient(self, seeds: Tensor) -> Tensor:

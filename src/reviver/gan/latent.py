@@ -3,19 +3,22 @@
 Shapes: N images, Z latent size, C channels, H height, W width, S points on a path.
 """
 
-from typing import NamedTuple
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reviver.config import CountOrZero
 from reviver.errors import ConfigError, DataError
 from reviver.gan.classifier import DigitClassifier
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import draw_chunks
 from reviver.runs.randomness import stream
+from reviver.validation import check
 
-PATHS = ("linear", "spherical")
+PathKind = Literal["linear", "spherical"]
+PATHS = get_args(PathKind)
 CANDIDATES = 4096
 """Noise vectors that end points are chosen from."""
 CONFIDENCE = 0.95
@@ -23,14 +26,6 @@ CONFIDENCE = 0.95
 
 EXAMINED, STEADIEST = 256, 8
 """Of so many confident samples of a digit, one of so many that it is steadiest on becomes the end point."""
-
-
-class Endpoints(NamedTuple):
-    """The two ends of a path: z [2, Z], and what the classifier sees there, if it was asked."""
-
-    z: Tensor
-    digits: tuple[int, int] | None
-    confidences: tuple[float, float] | None
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") -> Tensor:
@@ -43,10 +38,8 @@ def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") ->
     Raises:
         ConfigError: if `steps` is negative, `path` unknown, or the ends point in opposite directions.
     """
-    if steps < 0:
-        raise ConfigError(f"steps: {steps} is not possible; give a whole number of at least 0")
-    if path not in PATHS:
-        raise ConfigError(f"path: {path!r} is unknown; choose from {', '.join(PATHS)}")
+    check("steps", steps, CountOrZero)
+    check("path", path, PathKind)
     return along(start, end, torch.linspace(0, 1, steps + 2, dtype=torch.float64), path)
 
 
@@ -71,8 +64,8 @@ def along(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor
 
 def choose_digits(
     generator: Generator, classifier: DigitClassifier, seed: int, first: int | None = None, last: int | None = None
-) -> Endpoints:
-    """Choose two noise vectors whose images the classifier is confident to be two different digits.
+) -> Tensor:
+    """Choose two latent vectors [2, Z] whose images the classifier is confident to be two different digits.
 
     `first` and `last` say which digits; those not given are chosen at random among what the generator draws.
 
@@ -85,30 +78,32 @@ def choose_digits(
     confidences, digits = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
     found = sorted(set(digits[is_confident].tolist()))
-    chosen = [first, last]
-    for end in (0, 1):
-        if chosen[end] is None:
-            others = [digit for digit in found if digit != chosen[1 - end]]
-            if not others:
-                raise DataError(
-                    f"end points: of {CANDIDATES} samples the classifier is confident of {_names(found)} only; train the generator longer"
-                )
-            chosen[end] = others[int(torch.randint(len(others), (1,), generator=randomness))]
+    names = ", ".join(map(str, found)) or "no digit"
+
+    def choose(choices: list[int]) -> int:
+        return choices[int(torch.randint(len(choices), (1,), generator=randomness))]
+
+    def choose_other(digit: int | None) -> int:
+        others = [one for one in found if one != digit]
+        if not others:
+            raise DataError(
+                f"end points: of {CANDIDATES} samples the classifier is confident of {names} only; train the generator longer"
+            )
+        return choose(others)
+
+    first = choose_other(last) if first is None else first
+    last = choose_other(first) if last is None else last
     picks: list[int] = []
-    for digit in (digit for digit in chosen if digit is not None):
-        places = (is_confident & (digits == digit)).nonzero().flatten().tolist()
-        free = [place for place in places if place not in picks]
+    for digit in (first, last):
+        samples = (is_confident & (digits == digit)).nonzero().flatten().tolist()
+        free = [index for index in samples if index not in picks]
         if not free:
             raise DataError(
                 f"digit: {digit} is not among {CANDIDATES} samples with a confidence of {CONFIDENCE:.0%}; "
-                + (f"choose from {_names(found)}, or " if found else "")
-                + "train the generator longer"
+                f"{f'choose from {names}, or ' if found else ''}train the generator longer"
             )
-        steadiest = find_steadiest(classifier, images, free, digit)
-        picks.append(steadiest[int(torch.randint(len(steadiest), (1,), generator=randomness))])
-    ends = tuple(int(digits[pick]) for pick in picks)
-    sure = tuple(float(confidences[pick]) for pick in picks)
-    return Endpoints(z[picks], (ends[0], ends[1]), (sure[0], sure[1]))
+        picks.append(choose(find_steadiest(classifier, images, free, digit)))
+    return z[picks]
 
 
 def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int], digit: int) -> list[int]:
@@ -125,13 +120,9 @@ def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int
     return [places[k] for k in steadiness.argsort(descending=True)[:STEADIEST].tolist()]
 
 
-def choose_distant(generator: Generator, seed: int) -> Endpoints:
-    """Choose two noise vectors whose images differ most from each other, for image sets that are not digits."""
+def choose_distant(generator: Generator, seed: int) -> Tensor:
+    """Choose two latent vectors [2, Z] whose images differ most from each other, for image sets that are not digits."""
     z = generator.draw_latents(64, stream(seed, "endpoints"))
     images = draw_chunks(generator, z).flatten(1)
     farthest = int(torch.cdist(images, images).argmax())
-    return Endpoints(z[[farthest // len(z), farthest % len(z)]], None, None)
-
-
-def _names(digits: list[int]) -> str:
-    return ", ".join(map(str, digits)) or "no digit"
+    return z[[*divmod(farthest, len(z))]]

@@ -4,18 +4,24 @@ Shapes: N images, Z latent size, C channels, H height, W width.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm as normalised
 
-from reviver.errors import ConfigError, DataError
+from reviver.config import Count
+from reviver.errors import DataError
+from reviver.validation import check
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
 DISCRIMINATOR_WIDTHS = (512, 256)
 NEGATIVE_SLOPE = 0.2
+ImageShape = Annotated[Sequence[Count], Field(min_length=3, max_length=3)]
 
 
 class Generator(nn.Module):
@@ -45,20 +51,17 @@ class Generator(nn.Module):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
-        _check_sizes(latent_size=latent_size, image_shape=image_shape)
+        check("latent_size", latent_size, Count)
+        check("image_shape", image_shape, ImageShape)
         self.noise_size = latent_size
         self.num_classes = num_classes
         self.latent_size = latent_size + num_classes
         self.image_shape = tuple(image_shape)
-        first, *wider = GENERATOR_WIDTHS
-        layers: list[nn.Module] = [nn.Linear(self.latent_size, first), nn.LeakyReLU(NEGATIVE_SLOPE)]
-        width = first
-        for next_width in wider:
+        layers: list[nn.Module] = [nn.Linear(self.latent_size, GENERATOR_WIDTHS[0]), nn.LeakyReLU(NEGATIVE_SLOPE)]
+        for width, next_width in pairwise(GENERATOR_WIDTHS):
             normalisation = nn.BatchNorm1d(next_width, eps=batch_norm_eps)
             layers += [nn.Linear(width, next_width), normalisation, nn.LeakyReLU(NEGATIVE_SLOPE)]
-            width = next_width
-        layers += [nn.Linear(width, prod(self.image_shape)), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.Linear(GENERATOR_WIDTHS[-1], prod(self.image_shape)), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latent vectors z [N, Z], see `draw_latents`, to images [N, C, H, W].
@@ -115,20 +118,20 @@ class Discriminator(nn.Module):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
-        _check_sizes(image_shape=image_shape, packing=packing)
+        check("image_shape", image_shape, ImageShape)
+        check("packing", packing, Count)
         self.num_classes = num_classes
         self.image_shape = tuple(image_shape)
         self.dropout = dropout
         self.packing = packing
         layers: list[nn.Module] = []
-        width = packing * (prod(self.image_shape) + num_classes)
-        for next_width in DISCRIMINATOR_WIDTHS:
+        inputs = packing * (prod(self.image_shape) + num_classes)
+        for width, next_width in pairwise((inputs, *DISCRIMINATOR_WIDTHS)):
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
-            width = next_width
-        layers += [nn.Linear(width, 1)]
+        self.layers = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR_WIDTHS[-1], 1))
         if spectral_norm:
-            layers = [normalised(layer) if isinstance(layer, nn.Linear) else layer for layer in layers]
-        self.layers = nn.Sequential(*layers)
+            for layer in self.linear_layers:
+                normalised(layer)
 
     def logits(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Map images [N, C, H, W] to log-odds of being real [N, 1], which the losses are computed on.
@@ -167,15 +170,13 @@ class Discriminator(nn.Module):
         Raises:
             DataError: if a shape does not fit.
         """
-        fits = images.dim() == 4 and tuple(images.shape[1:]) == self.image_shape
-        if not fits or len(images) % self.packing:
-            fitting = ", ".join(map(str, ("N", *self.image_shape)))
+        if images.shape[1:] != self.image_shape or len(images) % self.packing:
             multiple = f" with N a multiple of {self.packing}" if self.packing > 1 else ""
-            raise DataError(f"images: shape {list(images.shape)} does not fit; give [{fitting}]{multiple}")
-        if (0 if labels is None else labels.shape[1]) != self.num_classes:
-            raise DataError(
-                f"labels: {None if labels is None else list(labels.shape)} does not fit; give [N, {self.num_classes}], or None for 0"
-            )
+            wanted = ", ".join(map(str, ("N", *self.image_shape)))
+            raise DataError(f"images: shape {list(images.shape)} does not fit; give [{wanted}]{multiple}")
+        num_classes = 0 if labels is None else labels.shape[1]
+        if num_classes != self.num_classes:
+            raise DataError(f"labels: {num_classes} classes do not fit; give [N, {self.num_classes}], or None for 0")
         x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
         return x.reshape(len(images) // self.packing, -1)
 
@@ -210,13 +211,3 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))]),    D = σ(logit)
     """
     return (functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()) / 2
-
-
-def _check_sizes(*, image_shape: Sequence[int], latent_size: int = 1, packing: int = 1) -> None:
-    for name, value in (("latent_size", latent_size), ("packing", packing)):
-        if value < 1:
-            raise ConfigError(f"{name}: {value!r} is not possible; give a whole number of at least 1")
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ConfigError(
-            f"image_shape: {image_shape!r} is not possible; give (channels, height, width), each at least 1"
-        )

@@ -16,11 +16,11 @@ from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.gan.classifier import DigitClassifier
-from reviver.gan.figures import interpolation_strip, measured_strip, sample_grid
-from reviver.gan.grids import save_grid
+from reviver.gan.figures import interpolation_strip, measured_strip, sheet_figure
+from reviver.gan.grids import save_grid, tile
 from reviver.gan.image_files import read_images
 from reviver.gan.images import from_pixels
-from reviver.gan.latent import choose_digits, choose_distant, interpolate
+from reviver.gan.latent import PathKind, choose_digits, choose_distant, interpolate
 from reviver.gan.paths import PathReport
 from reviver.gan.projection import Projection, project
 from reviver.gan.sampling import draw_chunks
@@ -56,10 +56,7 @@ def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
         RunFolderError: if the file cannot be written.
     """
     kind = path.suffix.lower()
-    if kind not in (".png", ".pdf", ".svg", ".npz"):
-        raise ConfigError(
-            f"out: {str(path)!r} has no ending that samples can be saved as; choose from .png, .pdf, .svg, .npz"
-        )
+    check("out", kind, Literal[".png", ".pdf", ".svg", ".npz"])
     if kind != ".npz" and len(images) > MAX_GRID_IMAGES:
         raise ConfigError(
             f"n: {len(images)} images are too many for a grid; give at most {MAX_GRID_IMAGES}, or an .npz as --out"
@@ -67,10 +64,16 @@ def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
     if kind == ".npz":
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
-    elif kind == ".png":
-        save_grid(images, path)
     else:
-        save_figure(sample_grid(images), path)
+        save_images(images, path)
+
+
+def save_images(images: Tensor, path: Path, columns: int | None = None) -> None:
+    """Save images [N, C, H, W] as a grid, see `tile`: pixel by pixel as .png, else as a figure (.pdf, .svg)."""
+    if path.suffix.lower() == ".png":
+        save_grid(images, path, columns)
+    else:
+        save_figure(sheet_figure(tile(images, columns)), path)
 
 
 def project_files(run: GANRun, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:
@@ -82,7 +85,7 @@ def project_files(run: GANRun, paths: Sequence[Path], seed: int) -> tuple[Tensor
     """
     check("seed", seed, Seed)
     if not 1 <= len(paths) <= MAX_PROJECTED:
-        raise ConfigError(f"image: {len(paths)} images are not possible; give 1 to {MAX_PROJECTED}")
+        raise ConfigError(f"the number of images must be from 1 to {MAX_PROJECTED}, got {len(paths)}")
     originals = from_pixels(read_images(paths, run.generator.image_shape))
     return originals, project(run.generator, originals, seed=seed)
 
@@ -110,26 +113,24 @@ def draw_interpolation(
     if classifier is None and run.is_digits:
         classifier = DigitClassifier.pinned()
     for name, digit in (("from", first), ("to", last)):
-        if digit is None:
-            continue
-        if classifier is None:
+        if digit is not None and classifier is None:
             raise ConfigError(
-                f"{name}: {digit} is not possible, since this run did not learn MNIST at 28 x 28; leave it out, or give an "
-                "--extractor"
+                f"{name} must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor",
+                field=name,
             )
-        if not 0 <= digit < classifier.head.out_features:
-            raise ConfigError(f"{name}: {digit} is not a digit; give 0 to {classifier.head.out_features - 1}")
+        if digit is not None and classifier is not None:
+            check(name, digit, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
     check("seed", seed, Seed)
     check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
-    check("path", path, Literal["linear", "spherical"])
+    check("path", path, PathKind)
     if images is not None:
         if (first, last) != (None, None):
             raise ConfigError("from: the ends are images already; leave out from and to, or the images")
         start, end = project_files(run, images, seed)[1].latents
     elif classifier is not None:
-        start, end = choose_digits(run.generator, classifier, seed, first, last).z
+        start, end = choose_digits(run.generator, classifier, seed, first, last)
     else:
-        start, end = choose_distant(run.generator, seed).z
+        start, end = choose_distant(run.generator, seed)
     latents = interpolate(start, end, steps, path)
     drawn = draw_chunks(run.generator, latents)
     if classifier is None:
@@ -151,11 +152,8 @@ def save_interpolation(walk: Walk, path: Path, *, labels: bool, report: PathRepo
     if labels:
         if walk.digits is None or walk.confidences is None:
             raise ConfigError(
-                "labels: the classifier knows only digits, which this run did not learn; leave --labels out, or give an "
-                "--extractor"
+                "labels: the classifier knows only digits, which this run did not learn; omit them, or give --extractor"
             )
         texts = [f"{digit}\n{sure:.0%}" for digit, sure in zip(walk.digits, walk.confidences, strict=True)]
-    if report is None:
-        save_figure(interpolation_strip(walk.images, texts), path)
-    else:
-        save_figure(measured_strip(walk.images, report.between, walk.path, texts), path)
+    measured = report and measured_strip(walk.images, report.between, walk.path, texts)
+    save_figure(measured or interpolation_strip(walk.images, texts), path)

@@ -124,14 +124,9 @@ class PathReport:
             path: {name: one and one._asdict() for name, one in summaries.items()}
             for path, summaries in self.averages.items()
         }
-        return {
-            "extractor": self.extractor,
-            "extractor_sha256": self.extractor_sha256,
-            "epsilon": EPSILON,
-            "paths": {path: measure.as_dict() for path, measure in self.between.items()},
-            "pairs": self.pairs,
-            "averages": averages,
-        }
+        used = {"extractor": self.extractor, "extractor_sha256": self.extractor_sha256, "epsilon": EPSILON}
+        paths = {path: measure.as_dict() for path, measure in self.between.items()}
+        return used | {"paths": paths, "pairs": self.pairs, "averages": averages}
 
 
 def find_switches(t: Tensor, logits: Tensor) -> tuple[Switch, ...]:
@@ -203,21 +198,20 @@ def measure_pairs(
     """Measure both paths between the same pairs of random noise, and sum up their NUMBERS."""
     randomness = stream(seed, "pairs")
     starts, ends = generator.draw_latents(pairs, randomness), generator.draw_latents(pairs, randomness)  # [P, Z]
-
-    def measure(path: str) -> list[Measure]:
-        both = zip(starts, ends, strict=True)
-        return [measure_path(generator, extractor, start, end, path, PAIR_POINTS) for start, end in both]
-
-    return {path: summarise(measure(path)) for path in PATHS}
+    both = list(zip(starts, ends, strict=True))
+    return {
+        path: summarise([measure_path(generator, extractor, *pair, path, PAIR_POINTS) for pair in both])
+        for path in PATHS
+    }
 
 
 def summarise(measures: Sequence[Measure]) -> dict[str, Summary | None]:
     """Mean and spread of each of NUMBERS; None if it is not defined for one of the paths."""
-    summaries: dict[str, Summary | None] = {}
+    summaries: dict[str, Summary | None] = dict.fromkeys(NUMBERS)
     for name in NUMBERS:
         values = [value for one in measures if (value := one.numbers[name]) is not None]
-        spread = stdev(values) if len(values) > 1 else None
-        summaries[name] = Summary(fmean(values), spread) if len(values) == len(measures) else None
+        if len(values) == len(measures):
+            summaries[name] = Summary(fmean(values), stdev(values) if len(values) > 1 else None)
     return summaries
 
 
@@ -239,11 +233,8 @@ def describe(report: PathReport) -> list[str]:
 
 def _table(title: str, cell: Callable[[str, str], str]) -> list[str]:
     """A column for each path, a row for each of NUMBERS; `cell` returns the text for both."""
-    header = f"{title:<20}" + "".join(f" {path:>20}" for path in PATHS)
-    rows = [
-        f"  {name.replace('_', ' '):<18}" + "".join(f" {cell(path, name):>20}" for path in PATHS) for name in NUMBERS
-    ]
-    return [header, *rows]
+    rows = {title: PATHS} | {f"  {name.replace('_', ' ')}": [cell(path, name) for path in PATHS] for name in NUMBERS}
+    return [f"{label:<20}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
 
 
 def _number(value: float | None) -> str:
@@ -251,9 +242,8 @@ def _number(value: float | None) -> str:
 
 
 def _spread(summary: Summary | None) -> str:
-    if summary is None or summary.std is None:
-        return _number(summary and summary.mean)
-    return f"{_number(summary.mean)} ± {summary.std:.{_decimals(summary.mean)}f}"
+    text = _number(summary and summary.mean)
+    return text if not summary or summary.std is None else f"{text} ± {summary.std:.{_decimals(summary.mean)}f}"
 
 
 def _decimals(value: float) -> int:

@@ -15,14 +15,20 @@ ROUNDING = 1e-5
 
 
 @contextmanager
-def fast_products() -> Iterator[None]:
+def fast_products(*, unchecked: bool = False) -> Iterator[None]:
     """Let oneDNN multiply float32 matrices on the CPU while this lasts, if it does so here without rounding their factors.
 
     torch has one switch for it, which also allows oneDNN to round factors to bfloat16. It does where the processor
-    has units for that (AMX); there the switch stays off, and MKL, made for these processors, is no slower.
+    has units for that (AMX); there the switch stays off, and MKL, made for these processors, is no slower. With
+    `unchecked` it is on everywhere.
     """
-    with _switched(on=_is_exact()):
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16" if unchecked or _is_exact() else before
+    try:
         yield
+    finally:
+        matmul.fp32_precision = before
 
 
 @cache
@@ -33,17 +39,6 @@ def _is_exact() -> bool:
     random = torch.Generator().manual_seed(0)
     a, b = torch.randn(64, 1024, generator=random), torch.randn(1024, 784, generator=random)
     exact = a.double() @ b.double()
-    with _switched(on=True):
+    with fast_products(unchecked=True):
         error = (a @ b - exact).abs().max()
     return bool(error < ROUNDING * exact.abs().max())
-
-
-@contextmanager
-def _switched(*, on: bool) -> Iterator[None]:
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16" if on else before
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before

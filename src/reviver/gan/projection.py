@@ -3,6 +3,7 @@
 Shapes: N images, S starts, Z latent size, C channels, H height, W width.
 """
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -48,19 +49,15 @@ def project(
     wanted = targets.to(weight.device).repeat_interleave(starts, 0)  # [N·S, C, H, W]
     optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    was_training = generator.training
-    generator.eval()
-    try:
-        for _ in range(steps):
-            errors = (generator(z) - wanted).square().flatten(1).mean(1)  # [N·S]
-            loss = (errors + PRIOR_WEIGHT * z.square().mean(1)).sum()
-            (z.grad,) = torch.autograd.grad(loss, [z])
-            optimizer.step()
-            schedule.step()
-        with torch.no_grad():
-            images = generator(z)
-    finally:
-        generator.train(was_training)
+    generator = copy.deepcopy(generator).eval()
+    for _ in range(steps):
+        errors = (generator(z) - wanted).square().flatten(1).mean(1)  # [N·S]
+        loss = (errors + PRIOR_WEIGHT * z.square().mean(1)).sum()
+        (z.grad,) = torch.autograd.grad(loss, [z])
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        images = generator(z)
     errors = (images - wanted).square().flatten(1).mean(1).sqrt().view(count, starts)
     best = errors.argmin(1) + starts * torch.arange(count, device=errors.device)  # [N]
     return Projection(z.detach()[best].cpu(), images[best].cpu(), errors.flatten()[best].detach().cpu())

@@ -5,8 +5,7 @@ K classes.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -32,7 +31,7 @@ NUM_SEARCHED = 1000
 """Q, the most images whose nearest training images are searched."""
 MAX_DRAWS = 4
 """Disjoint draws of N training images that the floor is the mean of, as far as there are so many images."""
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Comparison:
     coverage: float
     class_kl: float
     spacing: float
-    classes: tuple[int, ...]
+    classes: tuple[int, ...] = field(kw_only=True)
 
 
 class Target(NamedTuple):
@@ -110,8 +109,16 @@ class Reference:
     @cached_property
     def originals(self) -> Originals:
         """What samples are compared with one by one; a training does without."""
+
+        def look() -> dict[str, Tensor]:
+            features = self.extractor.look(self.train_images).features
+            test_features = self.target.features.float()
+            chosen = torch.randperm(len(test_features), generator=stream(0, "searched"))[:NUM_SEARCHED]
+            found = find_nearest(self.test_images[chosen], test_features[chosen], self.train_images, features)
+            return {"features": features, "nearest_pixels": found[1], "nearest_features": found[3]}
+
         note = f"looking at the {len(self.train_images)} training images once, for this and later scores"
-        return Originals(**cached(f"scores-{self.key}-originals", lambda: _look_at_originals(self), note))
+        return Originals(**cached(f"scores-{self.key}-originals", look, note))
 
     def compare(self, images: Tensor) -> Comparison:
         """Compare N images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
@@ -135,50 +142,50 @@ def load_reference(
     shares = class_shares(train, extractor)
     content = {"train": train.images, "classes": shares, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
+
+    def look() -> dict[str, Tensor]:
+        features = extractor.look(test.images).features
+        kernel_mean = torch.tensor(distances.kernel_mean(features.double()), dtype=torch.float64)
+        radii = distances.squared_radii(features.double(), K_NEAREST)
+        return {"features": features, "kernel_mean": kernel_mean, "radii": radii}
+
     note = f"looking at the {len(test.images)} test images once, for this and later scores"
-    seen = cached(f"scores-{key}", lambda: _look_at_test(extractor, test), note)
+    seen = cached(f"scores-{key}", look, note)
     features = seen["features"].double()
     target = Target(features, distances.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
 
-    def frame() -> dict[str, Tensor]:
-        draws = torch.randperm(len(train.images), generator=stream(0, "floor")).split(n)
-        draws = [chosen for chosen in draws if len(chosen) == n][:MAX_DRAWS]
-        _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(draws), n, n)
-        floors = [compare(extractor.look(train.images[chosen]), target) for chosen in draws]
-        # each pixel a byte, evenly
+    def compare_draws() -> dict[str, Tensor]:
+        draws = torch.randperm(len(train.images), generator=stream(0, "floor"))[: len(train.images) // n * n]
+        parts = [train.images[chosen] for chosen in draws.split(n)[:MAX_DRAWS]]
+        _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(parts), n, n)
         noise = torch.randint(0, 256, (n, *train.image_shape), generator=stream(0, "ceiling"), dtype=torch.uint8)
-        fids = torch.tensor([one.fid for one in floors], dtype=torch.float64)
-        packed = _pack("floor", _mean(floors)) | _pack("ceiling", compare(extractor.look(noise), target))
-        return packed | {"floor_fids": fids}
+        rows = [astuple(compare(extractor.look(images), target)) for images in (*parts, noise)]
+        numbers = torch.tensor([row[:-1] for row in rows], dtype=torch.float64)
+        return {"numbers": numbers, "classes": torch.tensor([row[-1] for row in rows])}
 
-    framed = cached(f"scores-{key}-n{n}", frame)
-    floor, ceiling = _unpack("floor", framed), _unpack("ceiling", framed)
-    fids = tuple(framed["floor_fids"].tolist())
-    images = train.images, test.images
-    return Reference(train.name, extractor, n, key, target, *images, floor, fids, ceiling)
+    kept = cached(f"scores-{key}-n{n}", compare_draws)
+    (*floors, ceiling), (*classes, ceiling_classes) = kept["numbers"].tolist(), kept["classes"].tolist()
+    return Reference(
+        *(train.name, extractor, n, key, target, train.images, test.images),
+        floor=Comparison(*map(fmean, zip(*floors, strict=True)), classes=tuple(map(sum, zip(*classes, strict=True)))),
+        floor_fids=tuple(fid for fid, *_ in floors),
+        ceiling=Comparison(*ceiling, classes=tuple(ceiling_classes)),
+    )
 
 
-def choose_data(
-    data: str,
-    image_shape: tuple[int, ...],
-    extractor_path: str | None = None,
-    sha256: str | None = None,
-    extractor_sha256: str | None = None,
-) -> tuple[Extractor, ImageSet, ImageSet]:
-    """Return the extractor, the training and the test images that a run on `data` is scored with.
+def choose_data(extractor: Extractor, data: str, size: int, sha256: str | None = None) -> tuple[ImageSet, ImageSet]:
+    """Return the training and the test images by which the extractor scores a run on `data`.
 
-    `sha256` is that of the training images as the run noted it, `extractor_sha256` that of the extractor.
+    `sha256` is that of the training images if the run recorded it.
 
     Raises:
-        ConfigError: if there is none for such images, said with what can be done.
-        DataError: if the extractor or the images cannot be read, or the images are not those that the run learned.
+        DataError: if the images cannot be read, have other classes, or are not those that the run learned.
     """
-    extractor = choose_extractor(data, image_shape, extractor_path, extractor_sha256)
-    train = load_images(data, image_shape[1])
+    train = load_images(data, size)
     if sha256 not in (None, train.sha256):
         raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
     class_shares(train, extractor)
-    return extractor, train, load_test_images(data, image_shape[1])
+    return train, load_test_images(data, size)
 
 
 def choose_extractor(
@@ -195,13 +202,12 @@ def choose_extractor(
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
             f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no scores "
-            "and no measured paths; if the data have labels, train an extractor with reviver gan extractor and give it as "
-            "--extractor"
+            "and no measured paths; train one on labelled images with reviver gan extractor and give it as --extractor"
         )
     extractor = Extractor.pinned() if path is None else Extractor.read(Path(path))
     if sha256 not in (None, extractor.sha256):
         raise DataError(
-            f"extractor: {path} is not the file that this run noted; put that one back, or name one with --extractor"
+            f"extractor: {path} is not the file that this run noted; restore it, or give another --extractor"
         )
     known = extractor.classifier.image_shape
     if known != image_shape:
@@ -223,14 +229,14 @@ def class_shares(train: ImageSet, extractor: Extractor) -> Tensor:
     Raises:
         DataError: if they have no labels, or lack one of the extractor's classes.
     """
-    classes = extractor.classifier.head.out_features
     if train.labels is None:
         raise DataError(f"data: {train.name} has no labels, which scores need; {LABELLED}")
-    counts = torch.bincount(train.labels, minlength=classes).double()
-    if len(counts) != classes or not bool((counts > 0).all()):
+    known = extractor.classifier.head.out_features
+    counts = torch.bincount(train.labels, minlength=known).double()
+    present = int((counts > 0).sum())
+    if not len(counts) == known == present:
         raise DataError(
-            f"data: {train.name} has images of {int((counts > 0).sum())} classes and the extractor knows {classes}; "
-            "give the data that the extractor was trained on"
+            f"data: {train.name} has images of {present} classes and the extractor knows {known}; give its training data"
         )
     return counts / counts.sum()
 
@@ -258,40 +264,3 @@ def find_nearest(images: Tensor, features: Tensor, train_images: Tensor, train_f
     """
     pixels, lengths = distances.nearest(images.flatten(1).float(), train_images.flatten(1))
     return [pixels, lengths / 255, *distances.nearest(features, train_features)]
-
-
-def _look_at_test(extractor: Extractor, test: ImageSet) -> dict[str, Tensor]:
-    seen = extractor.look(test.images)
-    features = seen.features.double()
-    return {
-        "features": seen.features,
-        "kernel_mean": torch.tensor(distances.kernel_mean(features), dtype=torch.float64),
-        "radii": distances.squared_radii(features, K_NEAREST),
-    }
-
-
-def _look_at_originals(reference: Reference) -> dict[str, Tensor]:
-    features = reference.extractor.look(reference.train_images).features
-    test_features = reference.target.features.float()
-    chosen = torch.randperm(len(test_features), generator=stream(0, "searched"))[:NUM_SEARCHED]
-    found = find_nearest(reference.test_images[chosen], test_features[chosen], reference.train_images, features)
-    return {"features": features, "nearest_pixels": found[1], "nearest_features": found[3]}
-
-
-def _mean(comparisons: Sequence[Comparison]) -> Comparison:
-    *numbers, classes = zip(*(astuple(one) for one in comparisons), strict=True)
-    return _comparison(map(fmean, numbers), map(sum, zip(*classes, strict=True)))
-
-
-def _pack(name: str, comparison: Comparison) -> dict[str, Tensor]:
-    *numbers, classes = astuple(comparison)
-    return {name: torch.tensor(numbers, dtype=torch.float64), f"{name}_classes": torch.tensor(classes)}
-
-
-def _unpack(name: str, tensors: dict[str, Tensor]) -> Comparison:
-    return _comparison(tensors[name].tolist(), tensors[f"{name}_classes"].tolist())
-
-
-def _comparison(numbers: Iterable[float], classes: Iterable[int]) -> Comparison:
-    fid, kid, precision, recall, density, coverage, class_kl, spacing = numbers
-    return Comparison(fid, kid, precision, recall, density, coverage, class_kl, spacing, tuple(classes))

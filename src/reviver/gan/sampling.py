@@ -27,12 +27,11 @@ MAX_SAMPLE_BYTES = 8 << 30
 def draw(generator: Generator, z: Tensor) -> Tensor:
     """Draw images from z [N, Z] in eval mode, with BatchNorm's running statistics; the mode is put back after."""
     was_training = generator.training
-    generator.eval()
     try:
-        images: Tensor = generator(z)
+        images: Tensor = generator.eval()(z)
+        return images
     finally:
         generator.train(was_training)
-    return images
 
 
 def draw_chunks(generator: Generator, z: Tensor) -> Tensor:

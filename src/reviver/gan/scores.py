@@ -3,6 +3,7 @@
 Shapes: N samples, C channels, H height, W width, Q samples whose nearest training images are searched, S shown.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import log
 from typing import Any
@@ -42,6 +43,14 @@ class Distances:
     test: tuple[float, ...]
     places: tuple[int, ...]
     lengths: tuple[float, ...]
+
+    @classmethod
+    def of(cls, places: Tensor, lengths: Tensor, test: Tensor) -> "Distances":
+        """Summarise the distances of samples and of test images, [Q]; `places` are the samples' nearest, [Q]."""
+        samples, of_test = (
+            tuple(one.quantile(torch.tensor(QUANTILES, dtype=one.dtype)).tolist()) for one in (lengths, test)
+        )
+        return cls(samples, of_test, tuple(places[:NUM_SHOWN].tolist()), tuple(lengths[:NUM_SHOWN].tolist()))
 
 
 @dataclass(frozen=True)
@@ -110,14 +119,13 @@ def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = 
     Raises:
         DataError: if their shape is not that of the reference, or their number not the one that it was made for.
     """
-    if tuple(images.shape) != (reference.n, *reference.train_images.shape[1:]):
-        wanted = [reference.n, *reference.train_images.shape[1:]]
+    wanted = [reference.n, *reference.train_images.shape[1:]]
+    if list(images.shape) != wanted:
         raise DataError(f"images: shape {list(images.shape)} does not fit; this reference is for {wanted}")
     pixels, originals = to_pixels(images), reference.originals
     seen = reference.extractor.look(pixels)
-    found = find_nearest(
-        pixels[:NUM_SEARCHED], seen.features[:NUM_SEARCHED], reference.train_images, originals.features
-    )
+    searched = pixels[:NUM_SEARCHED], seen.features[:NUM_SEARCHED]
+    found = find_nearest(*searched, reference.train_images, originals.features)
     return Scores(
         n=reference.n,
         data=reference.data,
@@ -130,8 +138,8 @@ def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = 
         floor_fids=reference.floor_fids,
         ceiling=reference.ceiling,
         searched=len(found[0]),
-        nearest_pixels=_distances(found[0], found[1], originals.nearest_pixels),
-        nearest_features=_distances(found[2], found[3], originals.nearest_features),
+        nearest_pixels=Distances.of(found[0], found[1], originals.nearest_pixels),
+        nearest_features=Distances.of(found[2], found[3], originals.nearest_features),
         obeyed=None if ordered is None else _shares_obeyed(seen.classes, ordered.argmax(1)),
     )
 
@@ -182,38 +190,28 @@ def describe(scores: Scores) -> list[str]:
     ):
         row = "".join(f" {format(getattr(one, name), form):>11}" for one in (samples, floor, ceiling))
         lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x the floor" if name == "fid" else ""))
-    total = sum(samples.classes)
     if scores.obeyed is not None:
-        shares = "  ".join(f"{name}: {share:.1%}" for name, share in enumerate(scores.obeyed))
-        lines.append(f"ordered and drawn {shares}")
+        lines.append(f"ordered and drawn {_fractions(scores.obeyed)}")
     lines += [
-        "classes " + "  ".join(f"{name}: {count / total:.1%}" for name, count in enumerate(samples.classes)),
+        f"classes {_fractions([count / scores.n for count in samples.classes])}",
         f"distance to the nearest training image: 10 %, median, 90 % of {scores.searched} samples and of test images",
     ]
     for label, found in (("by pixels", scores.nearest_pixels), ("by features", scores.nearest_features)):
-        quantiles = ["".join(f" {value:7.2f}" for value in values) for values in (found.samples, found.test)]
-        lines.append(f"  {label:<11} samples{quantiles[0]}   test images{quantiles[1]}")
+        samples_text, test_text = ("".join(f" {one:7.2f}" for one in values) for values in (found.samples, found.test))
+        lines.append(f"  {label:<11} samples{samples_text}   test images{test_text}")
     lines.append(
         f"floor: mean of {len(scores.floor_fids)} x {scores.n} training images (FID {min(scores.floor_fids):.2f} to "
         f"{max(scores.floor_fids):.2f}); ceiling: {scores.n} images of uniform noise; k = {scores.k}. This FID and KID "
         "cannot be compared with those of Inception."
     )
-    if scores.warning:
-        lines.append(f"warning: {scores.warning}")
-    return lines
+    return lines + ([f"warning: {scores.warning}"] if scores.warning else [])
+
+
+def _fractions(values: Sequence[float]) -> str:
+    return "  ".join(f"{index}: {value:.1%}" for index, value in enumerate(values))
 
 
 def nearest_sheet(images: Tensor, scores: Scores, reference: Reference) -> Tensor:
     """The first samples, below them their nearest training images by pixels, below those by features: [3 S, C, H, W]."""
     found = [reference.train_images[list(one.places)] for one in (scores.nearest_pixels, scores.nearest_features)]
     return from_pixels(torch.cat([to_pixels(images[:NUM_SHOWN]), *found]))
-
-
-def _distances(places: Tensor, lengths: Tensor, test: Tensor) -> Distances:
-    return Distances(
-        _quantiles(lengths), _quantiles(test), tuple(places[:NUM_SHOWN].tolist()), tuple(lengths[:NUM_SHOWN].tolist())
-    )
-
-
-def _quantiles(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.quantile(torch.tensor(QUANTILES, dtype=values.dtype)).tolist())

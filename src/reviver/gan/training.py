@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,17 +56,16 @@ def build_networks(
     """Return both networks of a run with the weights that they start from (torch's defaults, from the run's seed)."""
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(stream(config.seed, "weights").get_state())
-        generator = Generator(
-            config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes
+        return (
+            Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
+            Discriminator(
+                image_shape,
+                dropout=config.discriminator_dropout,
+                spectral_norm=config.spectral_norm,
+                packing=config.packing,
+                num_classes=num_classes,
+            ),
         )
-        discriminator = Discriminator(
-            image_shape,
-            dropout=config.discriminator_dropout,
-            spectral_norm=config.spectral_norm,
-            packing=config.packing,
-            num_classes=num_classes,
-        )
-    return generator, discriminator
 
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
@@ -74,14 +73,10 @@ def build_optimizers(config: GANConfig, generator: Generator, discriminator: Dis
 
     In bf16 it keeps the rounded copy that the network computes with, but for weights that are normalised first.
     """
-    betas = (config.beta1, config.beta2)
-    rates = learning_rates(config, 0.0)
-    is_rounded = config.precision == "bf16", config.precision == "bf16" and not config.spectral_norm
-    g_optimizer, d_optimizer = (
-        RoundedAdam(network, lr=rate, betas=betas) if rounds else GameAdam(network, lr=rate, betas=betas)
-        for network, rate, rounds in zip((generator, discriminator), rates, is_rounded, strict=True)
-    )
-    return g_optimizer, d_optimizer
+    is_bf16, betas = config.precision == "bf16", (config.beta1, config.beta2)
+    g_rate, d_rate = learning_rates(config, 0.0)
+    g_kind, d_kind = (RoundedAdam if rounds else GameAdam for rounds in (is_bf16, is_bf16 and not config.spectral_norm))
+    return g_kind(generator, lr=g_rate, betas=betas), d_kind(discriminator, lr=d_rate, betas=betas)
 
 
 def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
@@ -114,28 +109,21 @@ def train_step(
     `config` says what is minimised, by default the report's losses; with `is_penalised` its penalties are added, and
     `noise` is the source of what they and dropout draw.
 
-    Both gradients are taken at the weights before the update, from one pass forward. An alternating
-    loop that updates the generator first and shows the discriminator the images drawn before that
-    update, as is usual, computes the same.
+    Both gradients are taken at the weights before the update, from one forward pass. An alternating loop that updates the
+    generator first and shows the discriminator the images from before that update, as is usual, computes the same.
     """
     dtype = torch.bfloat16 if config.precision == "bf16" else real.dtype
-    acting_generator, acting_discriminator = (
-        acting(generator, generator_optimizer),
-        acting(discriminator, discriminator_optimizer),
-    )
+    acting_generator = acting(generator, generator_optimizer)
+    acting_discriminator = acting(discriminator, discriminator_optimizer)
     with torch.set_grad_enabled(updates_generator):
         fake = acting_generator(z.to(dtype))  # [N, C, H, W]
-    judgement = judge(
-        *(acting_discriminator, real, fake.detach(), labels, generator.ordered(z)), dtype=dtype, generator=noise
-    )
+    images = real, fake.detach()
+    judgement = judge(acting_discriminator, *images, labels, generator.ordered(z), dtype=dtype, generator=noise)
     real_logits, fake_logits = judgement.real_logits, judgement.fake_logits
     losses = LOSSES[config.loss]
     g_loss = losses.generator(real_logits, fake_logits)
-    if config.label_smoothing > 0:
-        d_loss = smoothed_discriminator(real_logits, fake_logits, config.label_smoothing)
-    else:
-        d_loss = losses.discriminator(real_logits, fake_logits)
-
+    smoothed = partial(smoothed_discriminator, smoothing=config.label_smoothing)
+    d_loss = (smoothed if config.label_smoothing > 0 else losses.discriminator)(real_logits, fake_logits)
     if updates_generator:
         (seeds,) = torch.autograd.grad(g_loss, fake_logits)
         parameters = list(acting_generator.parameters())
@@ -186,9 +174,7 @@ def average_decay(config: GANConfig, updates: int) -> float:
     With `ema_ramp` the average looks back over that part of the updates so far: early on it follows fast, and forgets the
     first weights; later it averages over more, until it is as slow as `ema`.
     """
-    if config.ema_ramp == 0:
-        return config.ema
-    return min(config.ema, 1 - 1 / (config.ema_ramp * updates + 1))
+    return min(config.ema, 1 - 1 / (config.ema_ramp * updates + 1)) if config.ema_ramp > 0 else config.ema
 
 
 @torch.no_grad()
@@ -222,8 +208,8 @@ def train(
 ) -> RunFolder:
     """Train both networks as `config` says, into the run folder `out`.
 
-    With `resume` an interrupted run goes on from its last checkpoint and ends with the same bits as one
-    that was never interrupted (same machine and thread count).
+    With `resume` an interrupted run goes on from its last checkpoint and ends with the same bits as one that was never
+    interrupted (same machine and thread count).
 
     Raises:
         ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
@@ -240,38 +226,37 @@ def train(
     if config.extractor is not None:  # noted even if it is not needed while training: later scores must be by the same
         extractor = Extractor.read(Path(config.extractor)) if watch is None else watch.extractor
     generator, discriminator = build_networks(config, data.image_shape, num_classes)
-    generator.to(chosen_device)
-    discriminator.to(chosen_device)
-    g_optimizer, d_optimizer = build_optimizers(config, generator, discriminator)
-    networks: dict[str, torch.nn.Module] = {"generator": generator, "discriminator": discriminator}
-    shown = generator  # what samples are drawn from
-    if config.ema > 0:
-        networks["average"] = shown = copy.deepcopy(generator)
+    networks = generator.to(chosen_device), discriminator.to(chosen_device)
+    optimizers = build_optimizers(config, *networks)
+    shown = copy.deepcopy(generator) if config.ema > 0 else generator  # what samples are drawn from
+    average = {"average": shown} if config.ema > 0 else {}
     log_every = min(config.log_every, count_batches(len(data.images), config.batch_size, config.packing))
     state = TrainingState(
-        networks=networks,
-        optimizers={"generator": g_optimizer, "discriminator": d_optimizer},
+        networks={"generator": generator, "discriminator": discriminator, **average},
+        optimizers={"generator": optimizers[0], "discriminator": optimizers[1]},
         generators={"noise": stream(config.seed, "noise", chosen_device)},
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    folder.note("data", describe_data(data, num_classes), "data", "images")
+    facts = {"name": data.name, "images": len(data.images), "image_shape": list(data.image_shape)}
+    facts |= {"sha256": data.sha256} | ({"classes": num_classes} if num_classes else {})
+    folder.note("data", facts, "data", "images")
     if extractor is not None:
         folder.note("extractor_sha256", extractor.sha256, "extractor", "file")
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
-    description = f"GAN {data.name}"
     files = ("metrics",) if watch is None else ("metrics", "scores")
-    with training_session(
-        folder, state, total=config.epochs, description=description, progress=progress, files=files
-    ) as session:
+    opened = training_session(
+        folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
+    )
+    with opened as session:
         session.progress.note = summarise(folder.read_scores())
         while state.epoch < config.epochs:
             remove_later_grids(folder.samples, state.epoch, state.step)
             with session.rolling_back():
                 if state.step == 0:
                     save_samples(session, shown, fixed_z, epoch=0)
-                train_epoch(session, generator, discriminator, g_optimizer, d_optimizer, shown, fixed_z, data, config)
+                train_epoch(session, networks, optimizers, shown, fixed_z, data, config)
                 if is_sampled(state.epoch, config):
                     save_samples(session, shown, fixed_z, state.epoch)
                 if watch is not None and watch.is_due(state.epoch):
@@ -284,10 +269,8 @@ def train(
 
 def train_epoch(
     session: Session,
-    generator: Generator,
-    discriminator: Discriminator,
-    g_optimizer: Adam,
-    d_optimizer: Adam,
+    networks: tuple[Generator, Discriminator],
+    optimizers: tuple[Adam, Adam],
     shown: Generator,
     fixed_z: Tensor,
     data: ImageSet,
@@ -297,10 +280,9 @@ def train_epoch(
 
     `shown` is the generator, or its moving average, which follows it; `fixed_z` is the noise of its grids.
     """
-    state = session.state
+    state, generator = session.state, networks[0]
     history, noise = state.tensors["history"], state.generators["noise"]
-    pixels = data.images.to(history.device)
-    labels = None
+    pixels, labels = data.images.to(history.device), None
     if generator.num_classes and data.labels is not None:
         labels = one_hot(data.labels, generator.num_classes).to(history.device)
     order = permutation(len(pixels), stream(config.seed, f"order/{state.epoch}"), history.device)
@@ -308,13 +290,14 @@ def train_epoch(
     sampled_updates = early_updates(config, len(batches))
     for batch in batches[state.batch :]:
         indices = batch[: len(batch) // config.packing * config.packing]
-        real = from_pixels(pixels[indices])
-        z = generator.draw_latents(len(indices), noise)
         rates = learning_rates(config, (state.epoch + state.batch / len(batches)) / config.epochs)
-        for optimizer, rate in zip((g_optimizer, d_optimizer), rates, strict=True):
+        for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * session.step_factor
         result = train_step(
-            *(generator, discriminator, g_optimizer, d_optimizer, real, z),
+            *networks,
+            *optimizers,
+            from_pixels(pixels[indices]),
+            generator.draw_latents(len(indices), noise),
             None if labels is None else labels[indices],
             config=config,
             updates_generator=state.step % config.discriminator_steps == config.discriminator_steps - 1,
@@ -324,6 +307,7 @@ def train_epoch(
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
+        epoch = state.epoch + state.batch / len(batches)
         if shown is not generator and state.step % (AVERAGE_EVERY * config.discriminator_steps) == 0:
             decay = average_decay(config, state.step // config.discriminator_steps)
             update_average(shown, generator, decay**AVERAGE_EVERY)
@@ -333,12 +317,10 @@ def train_epoch(
         if state.step % len(history) == 0:
             check_losses(session)
             point = dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True))
-            session.log(epoch=state.epoch + state.batch / len(batches), **point)
+            session.log(epoch=epoch, **point)
         if session.progress.due or state.batch == len(batches):
-            done = state.epoch + state.batch / len(batches)
-            session.progress.update(
-                done, f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
-            )
+            losses = f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
+            session.progress.update(epoch, losses)
         if session.stop_requested:
             check_losses(session)
             session.stop()
@@ -349,10 +331,9 @@ def train_epoch(
 
 def check_losses(session: Session) -> None:
     """Raise `DivergenceError` if a loss since the last line of the metrics is not finite."""
-    state = session.state
-    history = state.tensors["history"]
-    rows = (state.step - 1) % len(history) + 1
-    session.check_finite(history[:rows], state.step - rows + 1, StepResult._fields)
+    history = session.state.tensors["history"]
+    rows = (session.state.step - 1) % len(history) + 1
+    session.check_finite(history[:rows], session.state.step - rows + 1, StepResult._fields)
 
 
 def count_batches(images: int, batch_size: int, packing: int = 1) -> int:
@@ -365,27 +346,14 @@ def count_classes(data: ImageSet) -> int:
     """K, the classes of labelled images.
 
     Raises:
-        DataError: if they have no labels, or labels that are not 0 ... K - 1 with K at most 1000.
+        DataError: if they have no labels, or labels that are not 0 ... K - 1 with K from 2 to 1000.
     """
     if data.labels is None:
         raise DataError(f"data: {data.name} has no labels; give an IDX folder with labels, or leave out conditional")
-    count = int(data.labels.max()) + 1
-    if int(data.labels.min()) < 0 or not 2 <= count <= MAX_CLASSES:
-        raise DataError(
-            f"data: the labels of {data.name} are no classes; give whole numbers from 0, of 2 to {MAX_CLASSES}"
-        )
-    return count
-
-
-def describe_data(data: ImageSet, num_classes: int) -> dict[str, Any]:
-    """What run.json keeps of the images."""
-    return {
-        "name": data.name,
-        "images": len(data.images),
-        "image_shape": list(data.image_shape),
-        **({"classes": num_classes} if num_classes else {}),
-        "sha256": data.sha256,
-    }
+    least, greatest = map(int, data.labels.aminmax())
+    if least < 0 or not 1 <= greatest < MAX_CLASSES:
+        raise DataError(f"data: the labels of {data.name} must be integers from 0, of 2 to {MAX_CLASSES} classes")
+    return greatest + 1
 
 
 def is_sampled(epoch: int, config: GANConfig) -> bool:

@@ -89,9 +89,7 @@ def open_watch(config: GANConfig, train: ImageSet) -> Watch | None:
         check_size("score_samples", n, train)
         return Watch(config, n, extractor, train, load_test_images(config.data, config.size))
     except (ConfigError, DataError) as error:
-        raise ConfigError(
-            f"score_every: scores while training are not possible ({error}); put that right, or give 0"
-        ) from error
+        raise ConfigError(f"score_every: scores while training fail ({error}); put that right, or give 0") from error
 
 
 def score_point(samples: Comparison, reference: Reference) -> dict[str, Any]:
@@ -124,8 +122,7 @@ def find_collapse(points: Sequence[Point]) -> str | None:
     if last["coverage"] >= LOST * best and not is_stuck(points):
         return None
     if best == 0:
-        warning: str = last["warning"]
-        return warning
+        return str(last["warning"])
     return (
         f"collapsed: the samples have lost variety, coverage is {last['coverage']:.2f} and was {best:.2f}; try a smaller "
         "--learning-rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"

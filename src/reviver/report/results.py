@@ -176,8 +176,8 @@ def _interpolate(run: GANRun) -> Walk:
     try:
         return draw_interpolation(run, None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
     except DataError:
-        ends = choose_distant(run.generator, run.config.seed)
-        latents = interpolate(ends.z[0], ends.z[1], INTERPOLATION_STEPS)
+        start, end = choose_distant(run.generator, run.config.seed)
+        latents = interpolate(start, end, INTERPOLATION_STEPS)
         return Walk(latents, draw(run.generator, latents), None, None)
 
 
