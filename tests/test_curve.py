@@ -247,11 +247,11 @@ def test_a_curve_is_stopped_while_a_worker_has_nothing_to_do(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks": ["lstm"]}, "^network: 'lstm' is unknown; choose from fixed, growing"),
-        ({"lengths": [1]}, "^length: 1 is not possible; give a whole number"),
-        ({"seeds": []}, "^seeds: 0 is not possible"),
-        ({"sequences": 0}, "^sequences: 0 is not possible"),
-        ({"jobs": 0}, "^jobs: 0 is not possible"),
+        ({"networks": ["lstm"]}, "^network must be fixed, growing, chrono or rnn, got 'lstm'"),
+        ({"lengths": [1]}, "^length must be at least 2, got 1"),
+        ({"seeds": []}, "^seeds must be at least 1, got 0"),
+        ({"sequences": 0}, "^sequences must be at least 1, got 0"),
+        ({"jobs": 0}, "^jobs must be at least 1, got 0"),
     ],
 )
 def test_a_wrong_curve_is_refused_before_anything_is_written(
