@@ -473,7 +473,7 @@ def test_other_tasks_are_measured_by_their_own_chance_and_baseline(
     assert (rows[0]["baseline"] > rows[1]["baseline"]) == (task == "copy"), "its blanks are free"
     result = run(f"lstm predict {out} '1 2'")
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(f"error: run: its task {task} has no next digit; give a run of the task")
+    assert result.err.startswith(f"error: task must be palindrome to read digits, got {task}; measure this run by")
 
 
 @pytest.mark.parametrize("digits", ["1 2", "1,2", "12", " 1, 2 "])
@@ -663,9 +663,9 @@ WRONG = {
     "gan train --data notes.txt --out n": "^data: notes.txt is of an unknown kind",
     "gan train --data empty --out n": "^data: empty holds no IDX files and no images",
     "gan train --data pickle.npy --out n": "^pickle.npy: it cannot be read",
-    "lstm predict l '1 x 2'": "^digits: 'x' in '1 x 2' is not a digit; give digits such as",
-    "lstm predict l ''": "^digits: nothing in '' is not a digit",
-    "lstm predict l '-1'": "^digits: '-' in '-1' is not a digit",
+    "lstm predict l '1 x 2'": "^digits must be digits such as \"1 2 3 2\", got 'x' in '1 x 2'",
+    "lstm predict l ''": "^digits must be digits such as .*, got nothing in ''",
+    "lstm predict l '-1'": "^digits must be digits such as .*, got '-' in '-1'",
     "lstm evaluate l --length x": "^--length must be an integer, got 'x'",
     "lstm evaluate l --length 1": "^length: 1 is not possible; give a whole number",
     "lstm evaluate l --length 4 --size 0": "^--size must be at least 1, got 0",
@@ -691,7 +691,7 @@ WRONG = {
     "lstm predict l '1 2' --checkpoint first": "^--checkpoint must be last or best, got 'first'",
     # traces
     "lstm trace l": "^DIGITS is missing; see reviver lstm trace --help",
-    "lstm trace l '1 x'": "^digits: 'x' in '1 x' is not a digit",
+    "lstm trace l '1 x'": "^digits must be digits such as .*, got 'x' in '1 x'",
     f"lstm trace l {'1' * 10_001}": "^digits: 10001 are too many to be drawn; give at most 10000",
     "lstm trace l '1 2' --out trace.jpg": "^out: trace.jpg has no ending that a figure can be saved as; choose from .pdf",
     "lstm trace nothing '1 2' --out trace": "^out: trace has no ending that a figure can be saved as",
@@ -704,7 +704,7 @@ WRONG = {
     "lstm trace l '1 2' --layer 2": "^--layer must be at most 1, got 2",
     "lstm trace l '1 2' --layer 0": "^--layer must be at least 1, got 0",
     "lstm trace l '1 2' --direction up": "^--direction must be forward or backward, got 'up'",
-    "lstm trace l '1 2' --direction backward": "^direction: 'backward' is not possible, since this run reads forward only",
+    "lstm trace l '1 2' --direction backward": "^direction must be forward, since this run reads forward only, got 'backward'",
     # samples and walks
     "gan sample g --digit 3": "^digit: 3 cannot be ordered of this run; train one with --conditional",
     "gan train --data tiny.npz --size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",

@@ -171,7 +171,7 @@ def test_from_torch_without_biases_has_zero_biases() -> None:
 
 
 def test_from_torch_refuses_a_projection() -> None:
-    with pytest.raises(ConfigError, match=r"proj_size: 2 is not possible; give a .* without a projection"):
+    with pytest.raises(ConfigError, match=r"^proj_size must be 0, got 2; give a .* without a projection"):
         LSTM.from_torch(nn.LSTM(3, 4, proj_size=2))
 
 
@@ -455,7 +455,7 @@ def test_probabilities_outside_0_to_1_are_refused(field: str, value: float) -> N
 
 
 def test_a_classifier_without_classes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="num_classes: 0 is not possible; give a whole number of at least 1"):
+    with pytest.raises(ConfigError, match=r"^num_classes must be at least 1, got 0$"):
         LSTMClassifier(2, 3, 0)
 
 

@@ -68,5 +68,4 @@ class RNNClassifier(nn.Module):
         if not every_step:
             last = torch.full((batch,), steps - 1, device=x.device) if lengths is None else lengths - 1
             output = output[torch.arange(batch, device=x.device), last]  # [B, H]
-        logits: Tensor = output @ self.W_out.T + self.b_out
-        return logits
+        return output @ self.W_out.T + self.b_out

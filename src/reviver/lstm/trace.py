@@ -65,17 +65,14 @@ def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrac
         ConfigError: if `network` is in training mode, where dropout would blur what it computes.
     """
     if network.training:
-        raise ConfigError("network: is in training mode; call network.eval() before a trace")
+        raise ConfigError("network must not be in training mode; call network.eval() before a trace")
     lstm = network.lstm
     start = x.new_zeros(len(x), lstm.hidden_size, requires_grad=True)  # [B, H]; so that all states have gradients
     inputs = x.transpose(0, 1)  # [T, B, I]
     layers: list[list[LSTMTrace]] = []
     with torch.enable_grad():
-        for level in range(lstm.num_layers):
-            for direction in range(lstm.num_directions):
-                layer = lstm.layers[level * lstm.num_directions + direction]
-                assert isinstance(layer, LSTMLayer)
-                layers.append(_trace_layer(layer, inputs, start, reverse=direction == 1))
+        for level in lstm._levels():
+            layers += [_trace_layer(layer, inputs, start, reverse=index == 1) for index, layer in enumerate(level)]
             outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
             inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
         final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]
@@ -102,7 +99,7 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
         DataError: if there is no digit, one is not in 0 ... 9, or there are more than `MAX_STEPS`.
     """
     if len(digits) > MAX_STEPS:
-        raise DataError(f"digits: {len(digits)} are too many to be drawn; give at most {MAX_STEPS}")
+        raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {len(digits)}")
     x = as_input(digits, network, config)
     return trace(network, x, torch.tensor(digits[:1], device=x.device))
 
@@ -117,7 +114,7 @@ def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward")
     check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
     check("direction", direction, Literal["forward", "backward"])
     if DIRECTIONS.index(direction) >= lstm.num_directions:
-        raise ConfigError(f"direction: {direction!r} is not possible, since this run reads forward only; leave it out")
+        raise ConfigError(f"direction must be forward, since this run reads forward only, got {direction!r}")
     return (layer - 1) * lstm.num_directions + DIRECTIONS.index(direction)
 
 
