@@ -368,7 +368,7 @@ def test_a_path_for_a_figure_is_checked_before_the_work(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.pdf").mkdir()
-    with pytest.raises(ConfigError, match=r"has no ending that a figure can be saved as; choose from .pdf, .svg, .png"):
+    with pytest.raises(ConfigError, match=r"^out must end in one of .pdf, .svg, .png for a figure, got"):
         check_figure_path(tmp_path / "trace")
     with pytest.raises(RunFolderError, match=r"cannot be written .Not a directory.; a part of this path is a file"):
         check_figure_path(tmp_path / "file" / "trace.pdf")

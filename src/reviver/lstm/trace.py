@@ -82,14 +82,9 @@ def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrac
         gradients = torch.autograd.grad(loss.sum(), [step.h for step in steps] + [step.c for step in steps])
     norms = torch.stack([gradient.cpu().double().norm(dim=-1) for gradient in gradients])  # [2·D·L·T, B]
     gradient_h, gradient_c = norms.view(2, len(layers), len(inputs), -1)  # [D·L, T, B] each
-    return ClassifierTrace(
-        [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers],
-        lstm.num_directions,
-        _probabilities(network, x, inputs.detach()),
-        gradient_h,
-        gradient_c,
-        loss.detach(),
-    )
+    kept = [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers]
+    probabilities = _probabilities(network, x, inputs.detach())
+    return ClassifierTrace(kept, lstm.num_directions, probabilities, gradient_h, gradient_c, loss.detach())
 
 
 def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> ClassifierTrace:
@@ -121,9 +116,10 @@ def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward")
 def numbers_of(trace: ClassifierTrace) -> dict[str, Any]:
     """The prediction, the probabilities and the gradients of the first sequence of a trace, as JSON has them."""
     layers = []
-    for index in range(len(trace.layers)):
+    for index, (h, c) in enumerate(
+        zip(trace.gradient_h[..., 0].tolist(), trace.gradient_c[..., 0].tolist(), strict=True)
+    ):
         layer, direction = trace.place(index)
-        h, c = trace.gradient_h[index, :, 0].tolist(), trace.gradient_c[index, :, 0].tolist()
         layers.append({"layer": layer, "direction": direction, "gradient_h": h, "gradient_c": c})
     probabilities = trace.probabilities[:, 0].tolist()
     digit = max(range(len(probabilities[-1])), key=probabilities[-1].__getitem__)
@@ -150,16 +146,12 @@ def _probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
     Reading forward only, h_t has seen the inputs up to t and no others. Backward it has seen the later ones, so
     the network reads each beginning of x anew.
     """
-    logits = _logits_of_beginnings(network, x) if network.lstm.bidirectional else network.output(h)
-    return logits.softmax(dim=-1)
-
-
-def _logits_of_beginnings(network: LSTMClassifier, x: Tensor) -> Tensor:
-    """The logits after reading x[:, :1], x[:, :2], ..., [T, B, C]."""
+    if not network.lstm.bidirectional:
+        return network.output(h).softmax(dim=-1)
     batch, steps, _ = x.shape
     finals = []
     for lengths in torch.arange(1, steps + 1).split(CHUNK):
         beginnings = x[:, : int(lengths[-1])].repeat(len(lengths), 1, 1)  # [CHUNK·B, up to T, I]
         logits = network(beginnings, lengths.repeat_interleave(batch))  # [CHUNK·B, C]
         finals.append(logits.view(len(lengths), batch, -1))
-    return torch.cat(finals)
+    return torch.cat(finals).softmax(dim=-1)
