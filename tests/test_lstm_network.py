@@ -463,7 +463,7 @@ def test_a_classifier_without_classes_is_refused() -> None:
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_an_input_that_does_not_fit_is_refused(shape: list[int], batch_first: bool) -> None:
     layout = "[B, T, I]" if batch_first else "[T, B, I]"
-    message = f"x: shape {shape} does not fit; give {layout} or [T, I] with I = 3"
+    message = f"x must be {layout} or [T, I] with I = 3 and no empty axis, got shape {shape}"
     with pytest.raises(DataError, match=re.escape(message)):
         LSTM(3, 4, batch_first=batch_first)(torch.zeros(shape))
 
@@ -474,10 +474,10 @@ def test_a_state_that_does_not_fit_is_refused(name: str, position: int, shape: l
     state = [torch.zeros(4, 5, 6), torch.zeros(4, 5, 6)]
     state[position] = torch.zeros(shape)
     lstm = LSTM(3, 6, 2, bidirectional=True)
-    with pytest.raises(DataError, match=rf"state: {name} has shape .*; give \[D·L, B, H\] = \[4, 5, 6\]"):
+    with pytest.raises(DataError, match=rf"^{name} must have the shape \[D·L, B, H\] = \[4, 5, 6\], got"):
         lstm(torch.zeros(2, 5, 3), (state[0], state[1]))
 
 
 def test_a_classifier_wants_a_batch() -> None:
-    with pytest.raises(DataError, match=r"x: shape \[4, 3\] does not fit; give \[B, T, I\] with I = 3"):
+    with pytest.raises(DataError, match=r"x must be \[B, T, I\] with I = 3, got shape \[4, 3\]"):
         LSTMClassifier(3, 4, 2)(torch.zeros(4, 3))

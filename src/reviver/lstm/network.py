@@ -224,10 +224,8 @@ class LSTMLayer(nn.Module):
         """Return the masks m of all steps of x, [T, B, H], or None for all ones."""
         steps, batch, _ = x.shape
         if seed is not None:
-            masks = dropout_masks(
-                seed.to(x.device), steps, batch, self.hidden_size, self.hidden_dropout, self.hidden_dropout_kind
-            )
-            return masks.to(x.dtype)
+            options = self.hidden_size, self.hidden_dropout, self.hidden_dropout_kind
+            return dropout_masks(seed.to(x.device), steps, batch, *options).to(x.dtype)
         if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0:
             return x.new_full((1, 1, 1), 1.0 - self.hidden_dropout).expand(steps, batch, self.hidden_size)
         return None
@@ -362,9 +360,9 @@ class LSTM(nn.Module):
         steps, batch, _ = x.shape
         checked = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
         if checked.shape != (batch,):
-            raise DataError(f"lengths: shape {list(checked.shape)} does not fit; give [B] = [{batch}]")
+            raise DataError(f"lengths must have the shape [B] = [{batch}], got {list(checked.shape)}")
         if bool(((checked < 1) | (checked > steps)).any()):
-            raise DataError(f"lengths: {checked.tolist()} do not fit; give numbers from 1 to T = {steps}")
+            raise DataError(f"lengths must be from 1 to T = {steps}, got {checked.tolist()}")
         return checked
 
     def _as_time_first(
@@ -372,10 +370,8 @@ class LSTM(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Check the shapes of a call; return x as [T, B, I] and the initial h and c as [D·L, B, H]."""
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape:
-            layout = "[B, T, I]" if self.batch_first else "[T, B, I]"
-            raise DataError(
-                f"x: shape {list(x.shape)} does not fit; give {layout} or [T, I] with I = {self.input_size} and no empty axis"
-            )
+            allowed = f"{'[B, T, I]' if self.batch_first else '[T, B, I]'} or [T, I] with I = {self.input_size}"
+            raise DataError(f"x must be {allowed} and no empty axis, got shape {list(x.shape)}")
         if x.dim() == 2:
             x = x.unsqueeze(1)
             state = None if state is None else (state[0].unsqueeze(1), state[1].unsqueeze(1))
@@ -387,7 +383,7 @@ class LSTM(nn.Module):
             return x, zeros, zeros
         for name, tensor in zip(("h", "c"), state, strict=True):
             if tensor.shape != shape:
-                raise DataError(f"state: {name} has shape {list(tensor.shape)}; give [D·L, B, H] = {list(shape)}")
+                raise DataError(f"{name} must have the shape [D·L, B, H] = {list(shape)}, got {list(tensor.shape)}")
         return x, state[0], state[1]
 
     @classmethod
@@ -499,7 +495,7 @@ class LSTMClassifier(nn.Module):
             DataError: if the shape of x or a length does not fit.
         """
         if x.dim() != 3:
-            raise DataError(f"x: shape {list(x.shape)} does not fit; give [B, T, I] with I = {self.lstm.input_size}")
+            raise DataError(f"x must be [B, T, I] with I = {self.lstm.input_size}, got shape {list(x.shape)}")
         output, state = self.lstm(x, None, lengths, generator=generator)
         return self.output(output) if every_step else self.read_out(state)
 

@@ -43,7 +43,7 @@ def reference() -> Iterator[None]:
 
 def available() -> bool:
     """Whether the operator works on this machine and is not switched off. The first call compiles it."""
-    return not _switched_off.get() and native.library() is not None
+    return not _switched_off.get() and native.OPERATOR.library() is not None
 
 
 # What torch.compiler.assume_constant_result does, which would import the whole compiler, for seconds.
@@ -245,9 +245,8 @@ def _backward(ctx: Any, grad_output: Tensor | None, grad_h: Tensor | None, grad_
         *(*ctx.options, needs_x, needs_state),
     )
     grad_weights = [grad for grads_of_gates in grads for grad in grads_of_gates.unbind()]
-    if not needs_state:
-        grad_h = grad_c = None
-    return grad_x if needs_x else None, grad_h, grad_c, grad_weights, *([None] * 7)
+    grad_state = (grad_h, grad_c) if needs_state else (None, None)
+    return grad_x if needs_x else None, *grad_state, grad_weights, *([None] * 7)
 
 
 def _no_second_derivative(ctx: Any, *_: Any) -> Any:
@@ -282,7 +281,7 @@ class _Direct(torch.autograd.Function):
 
 
 def _library() -> ctypes.CDLL:
-    library = native.library()
+    library = native.OPERATOR.library()
     if library is None:
         raise RuntimeError("the native LSTM operator is not available on this machine; see `operator.available()`")
     return library
