@@ -600,7 +600,7 @@ WRONG = {
     "gan train --bogus=3": "^--bogus is unknown; see reviver gan train --help",
     "lstm train --epochs": "^--epochs needs a value; see reviver lstm train --help",
     "lstm evaluate l --length": "^--length needs a value; see reviver lstm evaluate --help",
-    "lstm curve --network gru --out n": "^network: 'gru' is unknown; choose from fixed, growing, ",
+    "lstm curve --network gru --out n": "^--network must be fixed, growing, chrono or rnn, got 'gru'",
     "lstm curve --length 1 --out n": "^--length must be at least 2, got 1",
     "lstm curve --seeds 0 --out n": "^--seeds must be at least 1, got 0",
     "lstm evaluate l --length 3 --out figure.gif": "^--out must end in one of .pdf, .svg, .png for a figure, got figure.gif",
@@ -692,7 +692,7 @@ WRONG = {
     # traces
     "lstm trace l": "^DIGITS is missing; see reviver lstm trace --help",
     "lstm trace l '1 x'": "^digits must be digits such as .*, got 'x' in '1 x'",
-    f"lstm trace l {'1' * 10_001}": "^digits: 10001 are too many to be drawn; give at most 10000",
+    f"lstm trace l {'1' * 10_001}": "^digits must be at most 10000 to be plotted, got 10001",
     "lstm trace l '1 2' --out trace.jpg": "^--out must end in one of .pdf, .svg, .png for a figure, got trace.jpg",
     "lstm trace nothing '1 2' --out trace": "^--out must end in one of .pdf, .svg, .png for a figure, got trace",
     "lstm trace nothing '1 2' --out notes.txt/t.pdf": "^notes.txt/t.pdf: cannot be written .*; a part of this path is a file",
@@ -704,7 +704,7 @@ WRONG = {
     "lstm trace l '1 2' --layer 2": "^--layer must be at most 1, got 2",
     "lstm trace l '1 2' --layer 0": "^--layer must be at least 1, got 0",
     "lstm trace l '1 2' --direction up": "^--direction must be forward or backward, got 'up'",
-    "lstm trace l '1 2' --direction backward": "^direction must be forward, since this run reads forward only, got 'backward'",
+    "lstm trace l '1 2' --direction backward": "^--direction must be forward for a run that reads forward only, got 'backward'",
     # samples and walks
     "gan sample g --digit 3": "^digit: 3 cannot be ordered of this run; train one with --conditional",
     "gan train --data tiny.npz --size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",

@@ -227,7 +227,7 @@ def test_finding_a_layer() -> None:
     with pytest.raises(ConfigError, match="direction must be forward or backward, got 'up'"):
         find_layer(lstm, 1, "up")
     with pytest.raises(
-        ConfigError, match="direction must be forward, since this run reads forward only, got 'backward'"
+        ConfigError, match="direction must be forward for a run that reads forward only, got 'backward'"
     ):
         find_layer(make_network(2).lstm, 1, "backward")
 

@@ -97,7 +97,7 @@ def run_curve(
     """Run what is not finished of a curve in the folder `out`, and return the outcomes of all cells that were run.
 
     Raises:
-        ConfigError: if an argument is not possible, or a cell in `out` has other settings.
+        ConfigError: if an argument is not allowed, or a cell in `out` has other settings.
         Interrupted: after SIGINT or SIGTERM, once the cells that run are saved.
     """
     for name in networks:
@@ -126,7 +126,7 @@ def run_curve(
             if not ready:
                 break
             idle = [number for number in ready if number not in running.values()]
-            # signals wait meanwhile, and for the workers that start here until these can answer
+            # Block signals here, and for the workers that start here until these can answer.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
             try:
                 for number in idle[: jobs - len(running)]:

@@ -107,9 +107,10 @@ def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward")
     """
     layer = lstm.num_layers if layer is None else layer
     check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
-    check("direction", direction, Literal["forward", "backward"])
+    check("direction", direction, Literal[DIRECTIONS])
     if DIRECTIONS.index(direction) >= lstm.num_directions:
-        raise ConfigError(f"direction must be forward, since this run reads forward only, got {direction!r}")
+        problem = f"direction must be forward for a run that reads forward only, got {direction!r}"
+        raise ConfigError(problem, field="direction")
     return (layer - 1) * lstm.num_directions + DIRECTIONS.index(direction)
 
 
