@@ -223,12 +223,7 @@ def _(grad_output: Any, grad_h: Any, grad_c: Any, x: Tensor, h: Tensor, c: Tenso
     return grad_x, h.new_empty(h.shape), c.new_empty(c.shape), *weights
 
 
-def _save(
-    ctx: Any,
-    inputs: tuple[Any, ...],
-    output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
-    gradients: Any = lstm_backward,
-) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], gradients: Any = lstm_backward) -> None:
     x, h, c, weights, lengths, seed, *ctx.options = inputs
     outputs, _, _, gates, cells = output
     ctx.save_for_backward(x, h, c, *weights, lengths, seed, outputs, gates, cells)
