@@ -243,9 +243,8 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
         validation_accuracy=validation.accuracy,
     )
     done, where = (state.extra["stage"], f"length {length}, ") if config.grow else (state.epoch, "")
-    session.progress.update(
-        done, f"{where}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
-    )
+    facts = f"{where}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
+    session.progress.update(done, facts)
 
 
 def is_reached(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
