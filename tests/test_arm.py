@@ -39,7 +39,7 @@ class Recorder:
     """Stands for the compiled library: passes calls on, and keeps what their pointers point to before and after."""
 
     def __init__(self):
-        self.library = native.library()
+        self.library = native.OPERATOR.library()
         self.before, self.after = b"", []
 
     def reviver_lstm_forward(self, call):

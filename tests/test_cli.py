@@ -473,7 +473,7 @@ def test_other_tasks_are_measured_by_their_own_chance_and_baseline(
     assert (rows[0]["baseline"] > rows[1]["baseline"]) == (task == "copy"), "its blanks are free"
     result = run(f"lstm predict {out} '1 2'")
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(f"error: run: its task {task} has no next digit; give a run of the task")
+    assert result.err.startswith(f"error: task must be palindrome to read digits, got {task}; measure this run by")
 
 
 @pytest.mark.parametrize("digits", ["1 2", "1,2", "12", " 1, 2 "])
@@ -600,10 +600,10 @@ WRONG = {
     "gan train --bogus=3": "^--bogus is unknown; see reviver gan train --help",
     "lstm train --epochs": "^--epochs needs a value; see reviver lstm train --help",
     "lstm evaluate l --length": "^--length needs a value; see reviver lstm evaluate --help",
-    "lstm curve --network gru --out n": "^network: 'gru' is unknown; choose from fixed, growing, ",
+    "lstm curve --network gru --out n": "^--network must be fixed, growing, chrono or rnn, got 'gru'",
     "lstm curve --length 1 --out n": "^--length must be at least 2, got 1",
     "lstm curve --seeds 0 --out n": "^--seeds must be at least 1, got 0",
-    "lstm evaluate l --length 3 --out figure.gif": "^out: figure.gif has no ending that a figure can be saved as",
+    "lstm evaluate l --length 3 --out figure.gif": "^--out must end in one of .pdf, .svg, .png for a figure, got figure.gif",
     "lstm predict": "^RUN is missing; see reviver lstm predict --help",
     "gan sample": "^RUN is missing; see reviver gan sample --help",
     "lstm predict l 1 2": "^'2' is one argument too many .quote a text that has spaces.; see reviver lstm predict --help",
@@ -663,9 +663,9 @@ WRONG = {
     "gan train --data notes.txt --out n": "^data: notes.txt is of an unknown kind",
     "gan train --data empty --out n": "^data: empty holds no IDX files and no images",
     "gan train --data pickle.npy --out n": "^pickle.npy: it cannot be read",
-    "lstm predict l '1 x 2'": "^digits: 'x' in '1 x 2' is not a digit; give digits such as",
-    "lstm predict l ''": "^digits: nothing in '' is not a digit",
-    "lstm predict l '-1'": "^digits: '-' in '-1' is not a digit",
+    "lstm predict l '1 x 2'": "^digits must be digits such as \"1 2 3 2\", got 'x' in '1 x 2'",
+    "lstm predict l ''": "^digits must be digits such as .*, got nothing in ''",
+    "lstm predict l '-1'": "^digits must be digits such as .*, got '-' in '-1'",
     "lstm evaluate l --length x": "^--length must be an integer, got 'x'",
     "lstm evaluate l --length 1": "^length: 1 is not possible; give a whole number",
     "lstm evaluate l --length 4 --size 0": "^--size must be at least 1, got 0",
@@ -691,10 +691,10 @@ WRONG = {
     "lstm predict l '1 2' --checkpoint first": "^--checkpoint must be last or best, got 'first'",
     # traces
     "lstm trace l": "^DIGITS is missing; see reviver lstm trace --help",
-    "lstm trace l '1 x'": "^digits: 'x' in '1 x' is not a digit",
-    f"lstm trace l {'1' * 10_001}": "^digits: 10001 are too many to be drawn; give at most 10000",
-    "lstm trace l '1 2' --out trace.jpg": "^out: trace.jpg has no ending that a figure can be saved as; choose from .pdf",
-    "lstm trace nothing '1 2' --out trace": "^out: trace has no ending that a figure can be saved as",
+    "lstm trace l '1 x'": "^digits must be digits such as .*, got 'x' in '1 x'",
+    f"lstm trace l {'1' * 10_001}": "^digits must be at most 10000 to be plotted, got 10001",
+    "lstm trace l '1 2' --out trace.jpg": "^--out must end in one of .pdf, .svg, .png for a figure, got trace.jpg",
+    "lstm trace nothing '1 2' --out trace": "^--out must end in one of .pdf, .svg, .png for a figure, got trace",
     "lstm trace nothing '1 2' --out notes.txt/t.pdf": "^notes.txt/t.pdf: cannot be written .*; a part of this path is a file",
     "lstm trace l '1 2' --out /proc/t.pdf": "^/proc/t.pdf: cannot be written",
     "lstm trace nothing '1 2'": "^nothing: does not exist; give the folder that a train command wrote",
@@ -704,7 +704,7 @@ WRONG = {
     "lstm trace l '1 2' --layer 2": "^--layer must be at most 1, got 2",
     "lstm trace l '1 2' --layer 0": "^--layer must be at least 1, got 0",
     "lstm trace l '1 2' --direction up": "^--direction must be forward or backward, got 'up'",
-    "lstm trace l '1 2' --direction backward": "^direction: 'backward' is not possible, since this run reads forward only",
+    "lstm trace l '1 2' --direction backward": "^--direction must be forward for a run that reads forward only, got 'backward'",
     # samples and walks
     "gan sample g --digit 3": "^digit: 3 cannot be ordered of this run; train one with --conditional",
     "gan train --data tiny.npz --size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",
@@ -716,11 +716,11 @@ WRONG = {
     "gan sample g --out grid.jpg": "^--out must be .png, .pdf, .svg or .npz, got '.jpg'",
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
-    "gan interpolate g --out walk.docx": "^out: walk.docx has no ending that a figure can be saved as",
+    "gan interpolate g --out walk.docx": "^--out must end in one of .pdf, .svg, .png for a figure, got walk.docx",
     "gan interpolate g --from-image a.png": "^--from-image needs to_image beside it, and the reverse; give both or none",
     "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g gone.png": "^gone.png: it cannot be read",
-    "gan project g gone.png --out p.txt": "^out: p.txt has no ending that a figure can be saved as",
+    "gan project g gone.png --out p.txt": "^--out must end in one of .pdf, .svg, .png for a figure, got p.txt",
     "gan interpolate g --path round": "^--path must be linear or spherical, got 'round'",
     "gan interpolate g --steps -1": "^--steps must be at least 0, got -1",
     "gan interpolate g --from 3 --to 8": "^--from must be left out, since this run did not learn MNIST at 28 x 28",
@@ -729,7 +729,7 @@ WRONG = {
     "gan score l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
     "gan score": "^RUN is missing; see reviver gan score --help",
     "gan score g": r"^data: the digit classifier does not know .tiny.npz. as images of \[1, 8, 8\]",
-    "gan score nothing --out nearest.jpg": "^out: nearest.jpg has no ending that a figure can be saved as",
+    "gan score nothing --out nearest.jpg": "^--out must end in one of .pdf, .svg, .png for a figure, got nearest.jpg",
     "gan score g --n many": "^--n must be an integer, got 'many'",
     "gan extractor": "^--data is missing; see reviver gan extractor --help",
     "gan extractor --data nothing": "^data: nothing does not exist; give mnist, fashion-mnist, ",

@@ -67,7 +67,7 @@ def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3, 5), (0, 3, 2), (2, 0, 2)])
 def test_the_rnn_refuses_other_shapes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match=r"^x: shape .* does not fit; give"):
+    with pytest.raises(DataError, match=r"^x must be \[B, T, I\] with I = 2, got shape "):
         RNNClassifier(2, 4, 3)(torch.zeros(shape))
 
 
@@ -247,11 +247,11 @@ def test_a_curve_is_stopped_while_a_worker_has_nothing_to_do(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks": ["lstm"]}, "^network: 'lstm' is unknown; choose from fixed, growing"),
-        ({"lengths": [1]}, "^length: 1 is not possible; give a whole number"),
-        ({"seeds": []}, "^seeds: 0 is not possible"),
-        ({"sequences": 0}, "^sequences: 0 is not possible"),
-        ({"jobs": 0}, "^jobs: 0 is not possible"),
+        ({"networks": ["lstm"]}, "^network must be fixed, growing, chrono or rnn, got 'lstm'"),
+        ({"lengths": [1]}, "^length must be at least 2, got 1"),
+        ({"seeds": []}, "^seeds must be at least 1, got 0"),
+        ({"sequences": 0}, "^sequences must be at least 1, got 0"),
+        ({"jobs": 0}, "^jobs must be at least 1, got 0"),
     ],
 )
 def test_a_wrong_curve_is_refused_before_anything_is_written(

@@ -1,9 +1,11 @@
 """The masks of the hidden state: probability, independence, and what they depend on."""
 
+from typing import get_args
+
 import pytest
 import torch
 
-from reviver.lstm.choices import DROPOUT_KINDS
+from reviver.lstm.choices import DropoutKind
 from reviver.lstm.dropout import draw_seed, dropout_masks, row_keys, unit_bits
 
 SEED = torch.tensor(1234567)
@@ -51,7 +53,7 @@ def test_masks_do_not_depend_on_how_many_there_are():
 
 
 def test_kinds():
-    step, variational, zoneout = (dropout_masks(SEED, 6, 5, 40, 0.5, kind) for kind in DROPOUT_KINDS)
+    step, variational, zoneout = (dropout_masks(SEED, 6, 5, 40, 0.5, kind) for kind in get_args(DropoutKind))
     assert not torch.equal(step[0], step[1])
     assert torch.equal(variational, step[:1].expand(6, 5, 40))
     assert torch.equal(zoneout, step / 2)

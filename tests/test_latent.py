@@ -301,7 +301,7 @@ def test_a_saved_walk_is_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_walks_that_cannot_be_saved_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no ending that a figure can be saved as; choose from .pdf, .svg, .png"):
+    with pytest.raises(ConfigError, match=r"^out must end in one of .pdf, .svg, .png for a figure, got"):
         save_interpolation(walk_of(3), tmp_path / "walk.docx", labels=False)
     with pytest.raises(ConfigError, match=r"^labels: the classifier knows only digits, which this run did not learn"):
         save_interpolation(walk_of(3, judged=False), tmp_path / "walk.pdf", labels=True)

@@ -171,7 +171,7 @@ def test_from_torch_without_biases_has_zero_biases() -> None:
 
 
 def test_from_torch_refuses_a_projection() -> None:
-    with pytest.raises(ConfigError, match=r"proj_size: 2 is not possible; give a .* without a projection"):
+    with pytest.raises(ConfigError, match=r"^proj_size must be 0, got 2; give a .* without a projection"):
         LSTM.from_torch(nn.LSTM(3, 4, proj_size=2))
 
 
@@ -455,7 +455,7 @@ def test_probabilities_outside_0_to_1_are_refused(field: str, value: float) -> N
 
 
 def test_a_classifier_without_classes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="num_classes: 0 is not possible; give a whole number of at least 1"):
+    with pytest.raises(ConfigError, match=r"^num_classes must be at least 1, got 0$"):
         LSTMClassifier(2, 3, 0)
 
 
@@ -463,7 +463,7 @@ def test_a_classifier_without_classes_is_refused() -> None:
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_an_input_that_does_not_fit_is_refused(shape: list[int], batch_first: bool) -> None:
     layout = "[B, T, I]" if batch_first else "[T, B, I]"
-    message = f"x: shape {shape} does not fit; give {layout} or [T, I] with I = 3"
+    message = f"x must be {layout} or [T, I] with I = 3 and no empty axis, got shape {shape}"
     with pytest.raises(DataError, match=re.escape(message)):
         LSTM(3, 4, batch_first=batch_first)(torch.zeros(shape))
 
@@ -474,10 +474,10 @@ def test_a_state_that_does_not_fit_is_refused(name: str, position: int, shape: l
     state = [torch.zeros(4, 5, 6), torch.zeros(4, 5, 6)]
     state[position] = torch.zeros(shape)
     lstm = LSTM(3, 6, 2, bidirectional=True)
-    with pytest.raises(DataError, match=rf"state: {name} has shape .*; give \[D·L, B, H\] = \[4, 5, 6\]"):
+    with pytest.raises(DataError, match=rf"^{name} must have the shape \[D·L, B, H\] = \[4, 5, 6\], got"):
         lstm(torch.zeros(2, 5, 3), (state[0], state[1]))
 
 
 def test_a_classifier_wants_a_batch() -> None:
-    with pytest.raises(DataError, match=r"x: shape \[4, 3\] does not fit; give \[B, T, I\] with I = 3"):
+    with pytest.raises(DataError, match=r"x must be \[B, T, I\] with I = 3, got shape \[4, 3\]"):
         LSTMClassifier(3, 4, 2)(torch.zeros(4, 3))

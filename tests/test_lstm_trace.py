@@ -128,7 +128,9 @@ def test_a_trace_needs_no_gradients_and_leaves_none() -> None:
 
 
 def test_a_network_in_training_is_not_traced() -> None:
-    with pytest.raises(ConfigError, match=r"network: is in training mode; call network.eval\(\) before a trace"):
+    with pytest.raises(
+        ConfigError, match=r"network must not be in training mode; call network.eval\(\) before a trace"
+    ):
         trace(make_network().train(), *make_batch(dtype=torch.float32))
 
 
@@ -207,12 +209,12 @@ def test_small_gradients_have_norms_too() -> None:
 
 @pytest.mark.parametrize("digits", [[], [10], [-1, 2]])
 def test_only_digits(digits: list[int]) -> None:
-    with pytest.raises(DataError, match=r"digits: .* is not possible; give at least one digit, each from 0 to 9"):
+    with pytest.raises(DataError, match=r"digits must be one or more integers from 0 to 9, got \["):
         trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), digits)
 
 
 def test_not_too_many_digits() -> None:
-    with pytest.raises(DataError, match="digits: 10001 are too many to be drawn; give at most 10000"):
+    with pytest.raises(DataError, match="digits must be at most 10000 to be plotted, got 10001"):
         trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), [1] * (MAX_STEPS + 1))
 
 
@@ -224,7 +226,9 @@ def test_finding_a_layer() -> None:
         find_layer(lstm, 3)
     with pytest.raises(ConfigError, match="direction must be forward or backward, got 'up'"):
         find_layer(lstm, 1, "up")
-    with pytest.raises(ConfigError, match="direction: 'backward' is not possible, since this run reads forward only"):
+    with pytest.raises(
+        ConfigError, match="direction must be forward for a run that reads forward only, got 'backward'"
+    ):
         find_layer(make_network(2).lstm, 1, "backward")
 
 
@@ -364,7 +368,7 @@ def test_a_path_for_a_figure_is_checked_before_the_work(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.pdf").mkdir()
-    with pytest.raises(ConfigError, match=r"has no ending that a figure can be saved as; choose from .pdf, .svg, .png"):
+    with pytest.raises(ConfigError, match=r"^out must end in one of .pdf, .svg, .png for a figure, got"):
         check_figure_path(tmp_path / "trace")
     with pytest.raises(RunFolderError, match=r"cannot be written .Not a directory.; a part of this path is a file"):
         check_figure_path(tmp_path / "file" / "trace.pdf")

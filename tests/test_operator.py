@@ -294,7 +294,7 @@ def test_batch_first_state_and_single_sequences():
 
 @pytest.mark.parametrize(
     ("lengths", "message"),
-    [([1, 0], "from 1 to T = 4"), ([5, 1], "from 1 to T = 4"), ([1], r"give \[B\] = \[2\]")],
+    [([1, 0], "from 1 to T = 4"), ([5, 1], "from 1 to T = 4"), ([1], r"\[B\] = \[2\], got \[1\]")],
 )
 def test_wrong_lengths_are_refused(lengths, message):
     with pytest.raises(DataError, match=message):

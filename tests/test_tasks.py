@@ -145,7 +145,7 @@ def test_a_length_that_a_task_does_not_have_is_refused(name: str) -> None:
     network = build_network(config, build_task(config))
     with pytest.raises(ConfigError, match=r"^length must be .+, got 1$"):
         evaluate(network, build_task(config), 1)
-    with pytest.raises(ConfigError, match=r"^size: 0 is not possible"):
+    with pytest.raises(ConfigError, match=r"^size must be at least 1, got 0"):
         evaluate(network, build_task(config), config.length, 0)
 
 
@@ -153,7 +153,7 @@ def test_a_length_that_a_task_does_not_have_is_refused(name: str) -> None:
 def test_only_palindromes_have_a_next_digit(name: str) -> None:
     config = tiny(name)
     with pytest.raises(
-        ConfigError, match=f"^run: its task {name} has no next digit; give a run of the task palindrome"
+        ConfigError, match=f"^task must be palindrome to read digits, got {name}; measure this run by lstm evaluate"
     ):
         predict(build_network(config, build_task(config)), config, [1])
 

@@ -3,10 +3,10 @@
 Figures are made without pyplot, so that no state outlives them and nothing needs a screen.
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, EISDIR, ENOTDIR
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -43,19 +43,13 @@ def check_figure_path(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse, before any work is done, a `path` at which no file can be written.
-
-    Raises:
-        RunFolderError: if that is so.
-    """
+    """Raise `RunFolderError`, before any work is done, if no file can be written at `path`."""
     with explained(path):
         nearest = next(folder for folder in path.absolute().parents if folder.exists())
-        if not nearest.is_dir():
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if path.is_dir():
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not os.access(nearest, os.W_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        is_writable = os.access(nearest, os.W_OK)
+        for code, is_so in ((ENOTDIR, not nearest.is_dir()), (EISDIR, path.is_dir()), (EACCES, not is_writable)):
+            if is_so:
+                raise OSError(code, os.strerror(code))
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -91,7 +85,5 @@ def plain_log_ticks(axis: Axis) -> None:
 def _format_of(path: Path) -> str:
     kind = path.suffix.removeprefix(".").lower()
     if kind not in FORMATS:
-        raise ConfigError(
-            f"out: {path} has no ending that a figure can be saved as; choose from .{', .'.join(FORMATS)}"
-        )
+        raise ConfigError(f"out must end in one of .{', .'.join(FORMATS)} for a figure, got {path}", field="out")
     return kind

@@ -1,6 +1,6 @@
 """What an LSTM's settings can be: apart from the code that needs torch, so that the command line's help loads none."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 DropoutKind = Literal["step", "variational", "zoneout"]
 """How the hidden state is dropped.
@@ -10,5 +10,3 @@ DropoutKind = Literal["step", "variational", "zoneout"]
 - `zoneout`: each unit of each step keeps its previous value with probability p (Krueger et al. 2017); outside
   training it takes the expected mixture of the old value and the new.
 """
-
-DROPOUT_KINDS: tuple[str, ...] = get_args(DropoutKind)

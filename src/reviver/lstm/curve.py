@@ -9,32 +9,30 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from itertools import product
+from dataclasses import asdict, replace
+from itertools import groupby, product
 from pathlib import Path
 from statistics import mean, stdev
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
-from reviver.errors import ConfigError, Interrupted, RunFolderError
+from reviver.config import Count
+from reviver.errors import Interrupted, RunFolderError
 from reviver.loading import load_lstm
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.presets import PRESETS, LSTMConfig
 from reviver.lstm.training import is_reached, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
+from reviver.runs.session import noting_signals
+from reviver.validation import check
 
 LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
 SEQUENCES = 64_000
 """The training sequences that each cell may use, unless it passes the threshold before."""
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 EVALUATED = 1000
 """Fresh sequences on which the accuracy of a cell is measured."""
@@ -42,24 +40,16 @@ EVALUATED = 1000
 AT_CHANCE = 0.15
 """Up to this mean accuracy over the seeds a network counts as guessing one of ten digits."""
 
-
-def _fixed(config: LSTMConfig) -> LSTMConfig:
-    return replace(config, start_length=config.length, shortest=1.0)
-
-
-NETWORKS: Mapping[str, tuple[str, Callable[[LSTMConfig], LSTMConfig]]] = MappingProxyType(
-    {
-        "fixed": ("LSTM, fixed length", _fixed),
-        "growing": ("LSTM, growing length", lambda config: config),
-        "chrono": ("LSTM, fixed length, chrono initialisation", lambda config: replace(_fixed(config), init="chrono")),
-        "rnn": ("vanilla RNN, fixed length", lambda config: replace(_fixed(config), cell="rnn")),
-    }
-)
-"""What is compared: its name in the figure, and how its settings follow from those of the preset `recall`."""
+NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "fixed": ("LSTM, fixed length", {}),
+    "growing": ("LSTM, growing length", {}),
+    "chrono": ("LSTM, fixed length, chrono initialisation", {"init": "chrono"}),
+    "rnn": ("vanilla RNN, fixed length", {"cell": "rnn"}),
+}
+"""What is compared: its name in the figure, and in what it differs from the preset `recall` besides the length."""
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One run of the curve."""
 
     network: str
@@ -73,8 +63,9 @@ class Cell:
 
     def config(self, sequences: int) -> LSTMConfig:
         """Its settings, for at most `sequences` to train on."""
-        base = replace(PRESETS["recall"], length=self.length, seed=self.seed, threshold=0.99)
-        config = NETWORKS[self.network][1](base)
+        fixed = {} if self.network == "growing" else {"start_length": self.length, "shortest": 1.0}
+        changes = {"length": self.length, "seed": self.seed, "threshold": 0.99, **fixed, **NETWORKS[self.network][1]}
+        config = replace(PRESETS["recall"], **changes)
         return replace(config, epochs=max(1, sequences // config.epoch_size_at(self.length)))
 
 
@@ -106,10 +97,14 @@ def run_curve(
     """Run what is not finished of a curve in the folder `out`, and return the outcomes of all cells that were run.
 
     Raises:
-        ConfigError: if an argument is not possible, or a cell in `out` has other settings.
+        ConfigError: if an argument is not allowed, or a cell in `out` has other settings.
         Interrupted: after SIGINT or SIGTERM, once the cells that run are saved.
     """
-    _check_arguments(networks, sequences=sequences, seeds=len(seeds), jobs=1 if jobs is None else jobs)
+    for name in networks:
+        check("network", name, Literal[tuple(NETWORKS)])
+    check("sequences", sequences, Count)
+    check("seeds", len(seeds), Count)
+    check("jobs", jobs, Count | None)
     order = product(sorted(set(lengths)), seeds, dict.fromkeys(networks))
     cells = [Cell(network, length, seed) for length, seed, network in order]
     configs = [cell.config(sequences) for cell in cells]  # all are checked before the first one runs
@@ -118,9 +113,10 @@ def run_curve(
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
     paths = [folder / cell.name for cell in cells]
     outcomes = [read_outcome(*one) for one in zip(paths, cells, configs, strict=True)]
-    jobs = jobs or usable_cores()
+    jobs = jobs or len(os.sched_getaffinity(0))
+    signals: list[int] = []
     with (
-        _noted_signals() as signals,
+        noting_signals(lambda number, _: signals.append(number)),
         ProgressBar("recall curve", 100, "%", visible=progress) as bar,
         ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker) as pool,
     ):
@@ -130,9 +126,13 @@ def run_curve(
             if not ready:
                 break
             idle = [number for number in ready if number not in running.values()]
-            with _blocked_signals():  # for the workers that start here, until they can answer
+            # Block signals here, and for the workers that start here until these can answer.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            try:
                 for number in idle[: jobs - len(running)]:
                     running[pool.submit(run_cell, paths[number], cells[number], configs[number])] = number
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
             for future in done:
                 number = running.pop(future)
@@ -147,18 +147,8 @@ def run_curve(
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.terminate()
-    if signals:
-        raise Interrupted(f"{out}: stopped, the runs are saved; go on with the same command", signals[0])
+            raise Interrupted(f"{out}: stopped, the runs are saved; go on with the same command", signals[0])
     return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _check_arguments(networks: Sequence[str], **counts: int) -> None:
-    for name in networks:
-        if name not in NETWORKS:
-            raise ConfigError(f"network: {name!r} is unknown; choose from {', '.join(NETWORKS)}")
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"{name}: {value} is not possible; give a whole number of at least 1")
 
 
 def unfinished(cells: Sequence[Cell], outcomes: Sequence[Outcome | None]) -> tuple[list[int], list[int]]:
@@ -168,18 +158,18 @@ def unfinished(cells: Sequence[Cell], outcomes: Sequence[Outcome | None]) -> tup
     """
     ready: list[int] = []
     waiting: list[int] = []
-    for network in dict.fromkeys(cell.network for cell in cells):
-        numbers = [number for number, cell in enumerate(cells) if cell.network == network]
+    order = sorted(range(len(cells)), key=cells.__getitem__)
+    for _, numbers in groupby(order, lambda number: cells[number].network):
         before: list[bool | None] = []  # whether it was at chance at each shorter length; None: not known yet
-        for length in sorted({cells[number].length for number in numbers}):
+        for _, group in groupby(numbers, lambda number: cells[number].length):
             if before[-2:] == [True, True]:
                 break
-            here = [number for number in numbers if cells[number].length == length]
-            missing = [number for number in here if outcomes[number] is None]
-            is_safe = len(before) < 2 or False in before[-2:]
-            (ready if is_safe else waiting).extend(missing)
-            accuracies = [outcome.accuracy for outcome in (outcomes[number] for number in here) if outcome is not None]
-            before.append(None if missing else mean(accuracies) <= AT_CHANCE)
+            found = {number: outcomes[number] for number in group}
+            accuracies = [outcome.accuracy for outcome in found.values() if outcome is not None]
+            (ready if len(before) < 2 or False in before[-2:] else waiting).extend(
+                number for number, outcome in found.items() if outcome is None
+            )
+            before.append(None if None in found.values() else mean(accuracies) <= AT_CHANCE)
     return sorted(ready), sorted(waiting)
 
 
@@ -207,25 +197,25 @@ def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
     if not (path / "run.json").exists():
         return None
     folder = RunFolder.open(path, "lstm")
-    if folder.status != "finished" or folder.record["config"] != asdict(config) or "measured" not in folder.record:
-        return None
-    points = folder.read_metrics()
+    record = folder.record
+    is_done = folder.status == "finished" and record["config"] == asdict(config) and "measured" in record
+    points = folder.read_metrics() if is_done else []
     if not points:
         return None
     return Outcome(
-        **asdict(cell),
-        accuracy=folder.record["measured"]["accuracy"],
+        *cell,
+        accuracy=record["measured"]["accuracy"],
         sequences=points[-1]["sequences"],
         reached=is_reached(config, points[-1]),
-        seconds=folder.record["seconds"],
+        seconds=record["seconds"],
     )
 
 
 def summarise(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """One row for each network and length: accuracy, and the sequences to 99 % of those seeds that got there."""
     rows = []
-    for network, length in dict.fromkeys((outcome.network, outcome.length) for outcome in outcomes):
-        cells = [outcome for outcome in outcomes if (outcome.network, outcome.length) == (network, length)]
+    for network, length in dict.fromkeys(outcome[:2] for outcome in outcomes):
+        cells = [outcome for outcome in outcomes if outcome[:2] == (network, length)]
         accuracies = [cell.accuracy for cell in cells]
         needed = [cell.sequences for cell in cells if cell.reached]
         rows.append(
@@ -244,11 +234,6 @@ def summarise(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return rows
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def _start_worker() -> None:
     """Use one core, and stop only when the parent asks for it with SIGTERM.
 
@@ -261,28 +246,3 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     logging.getLogger("reviver").setLevel(logging.WARNING)
-
-
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait while this lasts; for processes that are started meanwhile they go on waiting."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _noted_signals() -> Iterator[list[int]]:
-    """Give a list to which SIGINT and SIGTERM are added while this lasts."""
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield noted
-        return
-    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in SIGNALS}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

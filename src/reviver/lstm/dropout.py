@@ -20,9 +20,8 @@ _LOW_32 = 0xFFFFFFFF
 
 def draw_seed(generator: torch.Generator | None = None) -> Tensor:
     """Draw the seed of a call from `generator` (torch's own by default): int64, []."""
-    if generator is None:
-        return torch.randint(0, 2**63 - 1, (), dtype=torch.int64)
-    return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=generator, device=generator.device)
+    device = None if generator is None else generator.device
+    return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=generator, device=device)
 
 
 def dropout_masks(seed: Tensor, steps: int, batch: int, units: int, p: float, kind: DropoutKind) -> Tensor:
@@ -30,16 +29,11 @@ def dropout_masks(seed: Tensor, steps: int, batch: int, units: int, p: float, ki
 
     A unit that is kept has 1 / (1 - p) (1 in zoneout), the others 0.
     """
-    t = torch.arange(steps, device=seed.device)
-    if kind == "variational":
-        t = torch.zeros_like(t)
-    b = torch.arange(batch, device=seed.device)
-    key = row_keys(seed, t[:, None], b[None, :])  # [T, B]
+    t, b = torch.arange(steps, device=seed.device), torch.arange(batch, device=seed.device)
+    key = row_keys(seed, t[:, None] * (kind != "variational"), b)  # [T, B]; variational masks are all those of step 0
     bits = unit_bits(key[:, :, None], torch.arange(units, device=seed.device))  # [T, B, H]
     threshold = min(int(p * 2**32 + 0.5), _LOW_32)
-    kept: Tensor = bits >= threshold
-    scale = 1.0 if kind == "zoneout" else 1.0 / (1.0 - p)
-    return kept.to(torch.float64).mul_(scale)
+    return (bits >= threshold).to(torch.float64).mul_(1.0 if kind == "zoneout" else 1.0 / (1.0 - p))
 
 
 def row_keys(seed: Tensor, t: Tensor, b: Tensor) -> Tensor:

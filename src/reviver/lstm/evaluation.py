@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reviver.config import Count
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequences import SequenceTable
@@ -13,6 +14,7 @@ from reviver.lstm.tasks.own import OwnTask
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
 from reviver.lstm.tasks.task import Target, Task
 from reviver.lstm.training import Network, Score, evaluation_batch_size, score
+from reviver.validation import check
 
 CHANCE = 1 / NUM_DIGITS
 """Of palindromes; of any task, `Evaluation.chance`."""
@@ -51,10 +53,9 @@ def evaluate(network: Network, task: Task, length: int, size: int | None = None)
     many as make up 100 million steps, but at least 100.
 
     Raises:
-        ConfigError: if `length` or `size` is not possible.
+        ConfigError: if `length` or `size` is not allowed.
     """
-    if size is not None and size < 1:
-        raise ConfigError(f"size: {size} is not possible; give a whole number of at least 1")
+    check("size", size, Count | None)
     if size is None:
         size = max(100, min(10_000, 10**8 // max(1, length)))
     data, origin = task.evaluation(length, size)
@@ -67,8 +68,7 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     """Return what `network` expects after `digits`, of which there is at least one.
 
     Raises:
-        ConfigError: if `network` was trained on another task than palindromes.
-        DataError: if there is none, or one is not in 0 ... 9.
+        ConfigError, DataError: see `as_input`.
     """
     probabilities = network(as_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
@@ -83,11 +83,8 @@ def predict_table(network: Network, task: OwnTask, table: SequenceTable) -> Tens
     """
     data = task.examples(table)
     batch_size = evaluation_batch_size(data)
-    parts = []
-    for start in range(0, len(data), batch_size):
-        part = data[start : start + batch_size].to(network.W_out.device)
-        parts.append(network(part.encode(), part.lengths).softmax(1).cpu())
-    return torch.cat(parts)
+    parts = (data[start : start + batch_size].to(network.W_out.device) for start in range(0, len(data), batch_size))
+    return torch.cat([network(part.encode(), part.lengths).softmax(1).cpu() for part in parts])
 
 
 def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
@@ -99,10 +96,10 @@ def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
     """
     if config.task != "palindrome":
         raise ConfigError(
-            f"run: its task {config.task} has no next digit; give a run of the task palindrome, or measure this one with lstm evaluate"
+            f"task must be palindrome to read digits, got {config.task}; measure this run by lstm evaluate"
         )
-    if not digits or not all(0 <= digit < NUM_DIGITS for digit in digits):
-        raise DataError(f"digits: {digits} is not possible; give at least one digit, each from 0 to 9")
+    if not digits or not set(digits) <= set(range(NUM_DIGITS)):
+        raise DataError(f"digits must be one or more integers from 0 to 9, got {digits}")
     return encode_digits(torch.tensor([digits]), config.input).to(network.W_out.device)
 
 
@@ -112,9 +109,8 @@ def parse_digits(text: str) -> list[int]:
     Raises:
         DataError: if there is anything else in `text`, or no digit.
     """
-    wrong = re.search(r"[^0-9,\s]", text)
-    digits = [int(character) for character in text if character.isdecimal() and character.isascii()]
+    wrong, digits = re.search(r"[^0-9,\s]", text), re.findall(r"[0-9]", text)
     if wrong or not digits:
-        shown = repr(wrong.group()) if wrong else "nothing"
-        raise DataError(f'digits: {shown} in {text!r} is not a digit; give digits such as "1 2 3 2"')
-    return digits
+        found = repr(wrong.group()) if wrong else "nothing"
+        raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {text!r}')
+    return [int(digit) for digit in digits]

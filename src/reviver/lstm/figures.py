@@ -34,12 +34,10 @@ def learning_curves(runs: Sequence[Metrics], num_classes: int = 10) -> Figure:
     with styled():
         figure = Figure()
         loss, accuracy = figure.subplots(1, 2)
-        parts = (("train", TRAIN_COLOR, "train (dropout on)"), ("validation", VALIDATION_COLOR, "validation"))
-        for part, color, label in parts:
-            _mean_and_band(loss, runs, f"{part}_loss", color, label)
-            _mean_and_band(accuracy, runs, f"{part}_accuracy", color, label)
-        loss.axhline(np.log(num_classes), color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
-        accuracy.axhline(1 / num_classes, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+        for axes, name, chance in ((loss, "loss", np.log(num_classes)), (accuracy, "accuracy", 1 / num_classes)):
+            _mean_and_band(axes, runs, f"train_{name}", TRAIN_COLOR, "train (dropout on)")
+            _mean_and_band(axes, runs, f"validation_{name}", VALIDATION_COLOR, "validation")
+            axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
         loss.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
         accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction right", ylim=(0, 1.02))
         loss.legend(loc="center right")

@@ -2,7 +2,7 @@
 
 import torch
 
-from reviver.lstm.network import LSTM, LSTMLayer
+from reviver.lstm.network import LSTM
 
 
 @torch.no_grad()
@@ -22,7 +22,6 @@ def chrono(lstm: LSTM, longest: int, generator: torch.Generator | None = None) -
         longest: T_max.
         generator: source of the biases; torch's own by default.
     """
-    for layer in lstm.layers:
-        assert isinstance(layer, LSTMLayer)
+    for layer in lstm._lstm_layers():
         layer.b_f.uniform_(1.0, max(1.0, longest - 1.0), generator=generator).log_()
         layer.b_i.copy_(-layer.b_f)

@@ -29,8 +29,3 @@ OPERATOR = Native(
     ("forward", "backward"),
     otherwise="the native LSTM operator is not available, the slower equations are used",
 )
-
-
-def library() -> ctypes.CDLL | None:
-    """Return the compiled operator, or None, after one line of warning, where it cannot be had."""
-    return OPERATOR.library()

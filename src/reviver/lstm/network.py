@@ -4,7 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self, TypeVar, cast
+from typing import NamedTuple, Self, TypedDict, TypeVar, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,24 @@ class LSTMGates(NamedTuple):
     o: Tensor
 
 
+class LayerOptions(TypedDict, total=False):
+    """What all layers of a network have in common.
+
+    Attributes:
+        hidden_dropout: probability to drop a unit of the hidden state at a step, in training; 0 by default.
+        hidden_dropout_kind: "step" (default), "variational" or "zoneout", see `reviver.lstm.choices.DropoutKind`.
+        precision: "fp32" (default) multiplies in the network's dtype, "bf16" rounds the operands of each matrix
+            multiplication to bfloat16, which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
+        checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute
+            the rest again: less memory for very long sequences, a third more time. None (default) keeps everything.
+    """
+
+    hidden_dropout: float
+    hidden_dropout_kind: DropoutKind
+    precision: Precision
+    checkpoint_steps: int | None
+
+
 class LSTMLayer(nn.Module):
     """One layer of an LSTM in one direction.
 
@@ -66,6 +84,9 @@ class LSTMLayer(nn.Module):
     On a CPU in float32 `reviver.lstm.operator` computes the same, masks included, as one native operator.
 
     Parameters: `W_*` [H, I], `U_*` [H, H], `b_*` [H] for * in i, f, c, o.
+
+    Raises:
+        ConfigError: if an argument is out of range.
     """
 
     def __init__(
@@ -81,6 +102,12 @@ class LSTMLayer(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check("input_size", input_size, Count)
+        check("hidden_size", hidden_size, Count)
+        check("hidden_dropout", hidden_dropout, Probability)
+        check("hidden_dropout_kind", hidden_dropout_kind, DropoutKind)
+        check("precision", precision, Precision)
+        check("checkpoint_steps", checkpoint_steps, Count | None)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.hidden_dropout = hidden_dropout
@@ -197,10 +224,8 @@ class LSTMLayer(nn.Module):
         """Return the masks m of all steps of x, [T, B, H], or None for all ones."""
         steps, batch, _ = x.shape
         if seed is not None:
-            masks = dropout_masks(
-                seed.to(x.device), steps, batch, self.hidden_size, self.hidden_dropout, self.hidden_dropout_kind
-            )
-            return masks.to(x.dtype)
+            options = self.hidden_size, self.hidden_dropout, self.hidden_dropout_kind
+            return dropout_masks(seed.to(x.device), steps, batch, *options).to(x.dtype)
         if self.hidden_dropout_kind == "zoneout" and self.hidden_dropout > 0.0:
             return x.new_full((1, 1, 1), 1.0 - self.hidden_dropout).expand(steps, batch, self.hidden_size)
         return None
@@ -227,12 +252,7 @@ class LSTM(nn.Module):
         batch_first: x and output are [B, T, ...] instead of [T, B, ...]. States are [D·L, B, H] either way.
         dropout: probability to drop a unit between two layers, in training.
         bidirectional: each layer also reads the sequence from its end; outputs are concatenated.
-        hidden_dropout: probability to drop a unit of the hidden state at a step, in training.
-        hidden_dropout_kind: "step", "variational" or "zoneout", see `reviver.lstm.choices.DropoutKind`.
-        precision: "fp32" multiplies in the network's dtype, "bf16" rounds the operands of each matrix multiplication to
-            bfloat16, which is faster where the CPU has instructions for it; see `reviver.lstm.precision`.
-        checkpoint_steps: where the native operator trains, keep only the state every so many steps and compute
-            the rest again: less memory for very long sequences, a third more time.
+        options: keywords of each layer, see `LayerOptions`.
 
     Without `hidden_dropout` it computes what `torch.nn.LSTM` with the same weights does. Its `layers`
     are ordered as the state is: layer 0 forward, layer 0 backward, layer 1 forward, ...
@@ -250,42 +270,23 @@ class LSTM(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        hidden_dropout: float = 0.0,
-        hidden_dropout_kind: DropoutKind = "step",
-        precision: Precision = "fp32",
-        checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            check(name, value, Count)
-        for name, probability in (("dropout", dropout), ("hidden_dropout", hidden_dropout)):
-            check(name, probability, Probability)
-        check("hidden_dropout_kind", hidden_dropout_kind, DropoutKind)
-        check("precision", precision, Precision)
-        check("checkpoint_steps", checkpoint_steps, Count | None)
+        check("num_layers", num_layers, Count)
+        check("dropout", dropout, Probability)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.batch_first = batch_first
         self.dropout = dropout
         self.bidirectional = bidirectional
-        self.hidden_dropout = hidden_dropout
-        self.hidden_dropout_kind = hidden_dropout_kind
-        self.precision = precision
+        self.hidden_dropout = options.get("hidden_dropout", 0.0)
         self.layers = nn.ModuleList(
-            LSTMLayer(
-                input_size if level == 0 else self.num_directions * hidden_size,
-                hidden_size,
-                hidden_dropout=hidden_dropout,
-                hidden_dropout_kind=hidden_dropout_kind,
-                precision=precision,
-                checkpoint_steps=checkpoint_steps,
-                device=device,
-                dtype=dtype,
-            )
-            for level in range(num_layers)
+            LSTMLayer(size, hidden_size, device=device, dtype=dtype, **options)
+            for size in [input_size] + [self.num_directions * hidden_size] * (num_layers - 1)
             for _ in range(self.num_directions)
         )
 
@@ -336,24 +337,20 @@ class LSTM(nn.Module):
         x, h, c = self._as_time_first(x, state)
         lengths = None if lengths is None else self._checked_lengths(lengths, x)
 
-        layers = self._lstm_layers()
-        final_h, final_c = [], []
-        for level in range(self.num_layers):
+        finals: list[list[Tensor]] = []  # h and c of each layer after its last step, [B, H] each
+        for level, layers in enumerate(self._levels()):
             outputs = []
-            for direction in range(self.num_directions):
-                index = level * self.num_directions + direction
-                output, h_T, c_T = layers[index](
-                    x, h[index], c[index], lengths, reverse=direction == 1, generator=generator
-                )
+            for direction, layer in enumerate(layers):
+                start = h[len(finals)], c[len(finals)]  # [B, H] each
+                output, *final = layer(x, *start, lengths, reverse=direction == 1, generator=generator)
                 outputs.append(output)
-                final_h.append(h_T)
-                final_c.append(c_T)
+                finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·H]
             if self.training and self.dropout > 0.0 and level < self.num_layers - 1:
                 uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=generator)
                 x = x * (uniform >= self.dropout) / (1.0 - self.dropout)
 
-        last = LSTMState(torch.stack(final_h), torch.stack(final_c))  # [D·L, B, H] each
+        last = LSTMState(*(torch.stack(states) for states in zip(*finals, strict=True)))  # [D·L, B, H] each
         if not batched:
             return x.squeeze(1), LSTMState(last.h.squeeze(1), last.c.squeeze(1))
         return x.transpose(0, 1) if self.batch_first else x, last
@@ -363,9 +360,9 @@ class LSTM(nn.Module):
         steps, batch, _ = x.shape
         checked = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
         if checked.shape != (batch,):
-            raise DataError(f"lengths: shape {list(checked.shape)} does not fit; give [B] = [{batch}]")
+            raise DataError(f"lengths must have the shape [B] = [{batch}], got {list(checked.shape)}")
         if bool(((checked < 1) | (checked > steps)).any()):
-            raise DataError(f"lengths: {checked.tolist()} do not fit; give numbers from 1 to T = {steps}")
+            raise DataError(f"lengths must be from 1 to T = {steps}, got {checked.tolist()}")
         return checked
 
     def _as_time_first(
@@ -373,10 +370,8 @@ class LSTM(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Check the shapes of a call; return x as [T, B, I] and the initial h and c as [D·L, B, H]."""
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape:
-            layout = "[B, T, I]" if self.batch_first else "[T, B, I]"
-            raise DataError(
-                f"x: shape {list(x.shape)} does not fit; give {layout} or [T, I] with I = {self.input_size} and no empty axis"
-            )
+            allowed = f"{'[B, T, I]' if self.batch_first else '[T, B, I]'} or [T, I] with I = {self.input_size}"
+            raise DataError(f"x must be {allowed} and no empty axis, got shape {list(x.shape)}")
         if x.dim() == 2:
             x = x.unsqueeze(1)
             state = None if state is None else (state[0].unsqueeze(1), state[1].unsqueeze(1))
@@ -388,38 +383,23 @@ class LSTM(nn.Module):
             return x, zeros, zeros
         for name, tensor in zip(("h", "c"), state, strict=True):
             if tensor.shape != shape:
-                raise DataError(f"state: {name} has shape {list(tensor.shape)}; give [D·L, B, H] = {list(shape)}")
+                raise DataError(f"{name} must have the shape [D·L, B, H] = {list(shape)}, got {list(tensor.shape)}")
         return x, state[0], state[1]
 
     @classmethod
-    def from_torch(
-        cls,
-        lstm: nn.LSTM,
-        *,
-        hidden_dropout: float = 0.0,
-        hidden_dropout_kind: DropoutKind = "step",
-        precision: Precision = "fp32",
-    ) -> Self:
+    def from_torch(cls, lstm: nn.LSTM, **options: Unpack[LayerOptions]) -> Self:
         """Return an `LSTM` with the weights of a `torch.nn.LSTM`; torch's two biases of a gate are added.
 
         Raises:
             ConfigError: if `lstm` has a projection (`proj_size`), which these equations do not have.
         """
         if lstm.proj_size:
-            raise ConfigError(f"proj_size: {lstm.proj_size} is not possible; give a torch.nn.LSTM without a projection")
-        weight = cast("Tensor", lstm.weight_ih_l0)
-        ours = cls(
-            *(lstm.input_size, lstm.hidden_size, lstm.num_layers, lstm.batch_first, lstm.dropout, lstm.bidirectional),
-            hidden_dropout=hidden_dropout,
-            hidden_dropout_kind=hidden_dropout_kind,
-            precision=precision,
-        ).to(weight)
+            raise ConfigError(f"proj_size must be 0, got {lstm.proj_size}; give a torch.nn.LSTM without a projection")
+        sizes = lstm.input_size, lstm.hidden_size, lstm.num_layers
+        ours = cls(*sizes, lstm.batch_first, lstm.dropout, lstm.bidirectional, **options).to(lstm.all_weights[0][0])
         with torch.no_grad():
-            for layer, suffix in zip(ours._lstm_layers(), ours._torch_suffixes(), strict=True):
-                W, U = getattr(lstm, f"weight_ih_{suffix}"), getattr(lstm, f"weight_hh_{suffix}")
-                b = weight.new_zeros(4 * lstm.hidden_size)
-                if lstm.bias:
-                    b = getattr(lstm, f"bias_ih_{suffix}") + getattr(lstm, f"bias_hh_{suffix}")
+            for layer, (W, U, *biases) in zip(ours._lstm_layers(), lstm.all_weights, strict=True):
+                b = biases[0] + biases[1] if lstm.bias else W.new_zeros(4 * lstm.hidden_size)
                 theirs = (*W.chunk(4), *U.chunk(4), *b.chunk(4))  # in our order, but that torch calls c "g"
                 for our_weight, their_weight in zip(layer._weights(), theirs, strict=True):
                     our_weight.copy_(their_weight)
@@ -430,25 +410,23 @@ class LSTM(nn.Module):
 
         It has no hidden dropout and multiplies in its dtype; in eval mode and without bf16 outputs are equal.
         """
-        weight = self._lstm_layers()[0].W_i
+        layers = self._lstm_layers()
         sizes = self.input_size, self.hidden_size, self.num_layers
-        theirs = nn.LSTM(*sizes, True, self.batch_first, self.dropout, self.bidirectional).to(weight)
+        theirs = nn.LSTM(*sizes, True, self.batch_first, self.dropout, self.bidirectional).to(layers[0].W_i)
         with torch.no_grad():
-            for layer, suffix in zip(self._lstm_layers(), self._torch_suffixes(), strict=True):
+            for layer, their_weights in zip(layers, theirs.all_weights, strict=True):
                 W, U, b = (torch.cat(layer._weights()[k : k + 4]) for k in (0, 4, 8))
-                getattr(theirs, f"weight_ih_{suffix}").copy_(W)
-                getattr(theirs, f"weight_hh_{suffix}").copy_(U)
-                getattr(theirs, f"bias_ih_{suffix}").copy_(b)
-                getattr(theirs, f"bias_hh_{suffix}").zero_()
+                for their_weight, our_weight in zip(their_weights, (W, U, b, torch.zeros_like(b)), strict=True):
+                    their_weight.copy_(our_weight)
         return theirs.train(self.training)
 
     def _lstm_layers(self) -> list[LSTMLayer]:
         return cast("list[LSTMLayer]", list(self.layers))
 
-    def _torch_suffixes(self) -> list[str]:
-        """The names that torch.nn.LSTM gives to its layers and directions, in the order of `layers`."""
-        directions = ("", "_reverse")[: self.num_directions]
-        return [f"l{level}{direction}" for level in range(self.num_layers) for direction in directions]
+    def _levels(self) -> list[list[LSTMLayer]]:
+        """The layers, those of both directions together."""
+        layers, D = self._lstm_layers(), self.num_directions
+        return [layers[begin : begin + D] for begin in range(0, len(layers), D)]
 
 
 class LSTMClassifier(nn.Module):
@@ -471,30 +449,14 @@ class LSTMClassifier(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        hidden_dropout: float = 0.0,
-        hidden_dropout_kind: DropoutKind = "step",
-        precision: Precision = "fp32",
-        checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ConfigError(f"num_classes: {num_classes!r} is not possible; give a whole number of at least 1")
-        self.lstm = LSTM(
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            hidden_dropout=hidden_dropout,
-            hidden_dropout_kind=hidden_dropout_kind,
-            precision=precision,
-            checkpoint_steps=checkpoint_steps,
-            device=device,
-            dtype=dtype,
-        )
+        check("num_classes", num_classes, Count)
+        sizes = input_size, hidden_size, num_layers
+        self.lstm = LSTM(*sizes, True, dropout, bidirectional, device=device, dtype=dtype, **options)
         features = self.lstm.num_directions * hidden_size
         self.W_out = nn.Parameter(torch.empty(num_classes, features, device=device, dtype=dtype))
         self.b_out = nn.Parameter(torch.empty(num_classes, device=device, dtype=dtype))
@@ -533,7 +495,7 @@ class LSTMClassifier(nn.Module):
             DataError: if the shape of x or a length does not fit.
         """
         if x.dim() != 3:
-            raise DataError(f"x: shape {list(x.shape)} does not fit; give [B, T, I] with I = {self.lstm.input_size}")
+            raise DataError(f"x must be [B, T, I] with I = {self.lstm.input_size}, got shape {list(x.shape)}")
         output, state = self.lstm(x, None, lengths, generator=generator)
         return self.output(output) if every_step else self.read_out(state)
 
@@ -543,5 +505,4 @@ class LSTMClassifier(nn.Module):
 
     def output(self, h: Tensor) -> Tensor:
         """Return the logits [..., C] of hidden states of the top layer, [..., D·H]."""
-        logits: Tensor = h @ self.W_out.T + self.b_out
-        return logits
+        return h @ self.W_out.T + self.b_out

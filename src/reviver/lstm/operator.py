@@ -43,7 +43,7 @@ def reference() -> Iterator[None]:
 
 def available() -> bool:
     """Whether the operator works on this machine and is not switched off. The first call compiles it."""
-    return not _switched_off.get() and native.library() is not None
+    return not _switched_off.get() and native.OPERATOR.library() is not None
 
 
 # What torch.compiler.assume_constant_result does, which would import the whole compiler, for seconds.
@@ -121,19 +121,19 @@ def _forward(
     if lengths is not None:  # nothing is written where a row takes no part
         gates.zero_()
         cells.zero_()
-    call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse, precision)
+    options = {"dropout": dropout, "kind": KINDS.index(kind), "reverse": reverse, "bf16": precision == "bf16"}
+    call = _call(x, h, c, weights, lengths, seed, **options)
     call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if keep == KEEP_ALL:
         call.gates, call.cells = gates.data_ptr(), cells.data_ptr()
     if keep <= 0:
         _library().reviver_lstm_forward(call)
-        return output, h_last, c_last, gates, cells
-
-    for begin, end in _chunks(T, keep, last_first=reverse):
-        before = cells[begin // keep]  # [2, B, H]
-        before[0], before[1] = h_last, c_last
-        _cover(call, begin, end, before[0], before[1])
-        _library().reviver_lstm_forward(call)
+    else:
+        for begin, end in _chunks(T, keep, last_first=reverse):
+            before = cells[begin // keep]  # [2, B, H]
+            before[0], before[1] = h_last, c_last
+            _cover(call, begin, end, before[0], before[1])
+            _library().reviver_lstm_forward(call)
     return output, h_last, c_last, gates, cells
 
 
@@ -173,7 +173,8 @@ def _gradients(
 
     S = min(T, max(1, _BACKWARD_ROWS // B) if keep == KEEP_ALL else keep)  # steps at a time
     held = x.new_empty(S, B, 4 * H)
-    call = _call(x, h, c, weights, lengths, seed, dropout, kind, reverse, precision)
+    options = {"dropout": dropout, "kind": KINDS.index(kind), "reverse": reverse, "bf16": precision == "bf16"}
+    call = _call(x, h, c, weights, lengths, seed, **options)
     call.grad_output = None if grad_output is None else grad_output.data_ptr()
     call.grad_h, call.grad_c, call.grad_gates = grad_h.data_ptr(), grad_c.data_ptr(), held.data_ptr()
     call.grad_W, call.grad_U, call.grad_b = grad_W.data_ptr(), grad_U.data_ptr(), grad_b.data_ptr()
@@ -222,12 +223,7 @@ def _(grad_output: Any, grad_h: Any, grad_c: Any, x: Tensor, h: Tensor, c: Tenso
     return grad_x, h.new_empty(h.shape), c.new_empty(c.shape), *weights
 
 
-def _save(
-    ctx: Any,
-    inputs: tuple[Any, ...],
-    output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
-    gradients: Any = lstm_backward,
-) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], gradients: Any = lstm_backward) -> None:
     x, h, c, weights, lengths, seed, *ctx.options = inputs
     outputs, _, _, gates, cells = output
     ctx.save_for_backward(x, h, c, *weights, lengths, seed, outputs, gates, cells)
@@ -244,9 +240,8 @@ def _backward(ctx: Any, grad_output: Tensor | None, grad_h: Tensor | None, grad_
         *(*ctx.options, needs_x, needs_state),
     )
     grad_weights = [grad for grads_of_gates in grads for grad in grads_of_gates.unbind()]
-    if not needs_state:
-        grad_h = grad_c = None
-    return grad_x if needs_x else None, grad_h, grad_c, grad_weights, *([None] * 7)
+    grad_state = (grad_h, grad_c) if needs_state else (None, None)
+    return grad_x if needs_x else None, *grad_state, grad_weights, *([None] * 7)
 
 
 def _no_second_derivative(ctx: Any, *_: Any) -> Any:
@@ -281,7 +276,7 @@ class _Direct(torch.autograd.Function):
 
 
 def _library() -> ctypes.CDLL:
-    library = native.library()
+    library = native.OPERATOR.library()
     if library is None:
         raise RuntimeError("the native LSTM operator is not available on this machine; see `operator.available()`")
     return library
@@ -303,9 +298,7 @@ def _check(
         raise DataError(f"x {list(x.shape)}, h {list(h.shape)}, c {list(c.shape)} and the weights do not fit together")
     for name, tensor, n in (("lengths", lengths, B), ("seed", seed, 1)):
         if tensor is not None and (tensor.dtype != torch.int64 or tensor.numel() != n or not tensor.is_cpu):
-            raise DataError(
-                f"{name}: give {n} numbers of type int64 on the CPU, not {tensor.numel()} of {tensor.dtype}"
-            )
+            raise DataError(f"{name} must be {n} of torch.int64 on the CPU, got {tensor.numel()} of {tensor.dtype}")
 
 
 def _kept(x: Tensor, h: Tensor, keep: int) -> tuple[Tensor, Tensor]:
@@ -336,37 +329,18 @@ def _call(
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     seed: Tensor | None,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    precision: str,
+    **options: Any,
 ) -> native.Call:
     """Arguments for all steps; the caller keeps the tensors alive."""
-    T, B, I = x.shape  # noqa: E741
+    call = native.Call(**options)
+    call.T, call.B, call.I = x.shape
+    call.H, call.end, call.kept_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
+    call.x, call.h, call.c = x.data_ptr(), h.data_ptr(), c.data_ptr()
     pointers = [weight.data_ptr() for weight in weights]
-    return native.Call(
-        T=T,
-        B=B,
-        I=I,
-        H=h.shape[1],
-        begin=0,
-        end=T,
-        kept_begin=0,
-        kept_end=T,
-        reverse=reverse,
-        threads=torch.get_num_threads(),
-        kind=KINDS.index(kind),
-        bf16=precision == "bf16",
-        dropout=dropout,
-        seed=None if seed is None else seed.data_ptr(),
-        lengths=None if lengths is None else lengths.data_ptr(),
-        W=_four(*pointers[:4]),
-        U=_four(*pointers[4:8]),
-        b=_four(*pointers[8:]),
-        x=x.data_ptr(),
-        h=h.data_ptr(),
-        c=c.data_ptr(),
-    )
+    call.W, call.U, call.b = _four(*pointers[:4]), _four(*pointers[4:8]), _four(*pointers[8:])
+    call.seed = None if seed is None else seed.data_ptr()
+    call.lengths = None if lengths is None else lengths.data_ptr()
+    return call
 
 
 _four = ctypes.c_void_p * 4

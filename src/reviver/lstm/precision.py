@@ -33,8 +33,5 @@ class _RoundedProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = ctx.saved_tensors
         needs_a, needs_b = ctx.needs_input_grad
-        # by the same function, so that second derivatives exist
-        return (
-            _RoundedProduct.apply(grad, b.T) if needs_a else None,
-            _RoundedProduct.apply(a.T, grad) if needs_b else None,
-        )
+        product = _RoundedProduct.apply  # by the same function, so that second derivatives exist
+        return product(grad, b.T) if needs_a else None, product(a.T, grad) if needs_b else None

@@ -50,17 +50,16 @@ class RNNClassifier(nn.Module):
     ) -> Tensor:
         """Map sequences to class scores; arguments and result are those of `LSTMClassifier.forward`."""
         if x.dim() != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
-            raise DataError(f"x: shape {list(x.shape)} does not fit; give [B, T, I] with I = {self.input_size}")
+            raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
         batch, steps, _ = x.shape
         masks = None
         if self.training and self.hidden_dropout > 0.0:
             uniform = x.new_empty(steps, batch, self.hidden_size).uniform_(generator=generator)
             masks = (uniform >= self.hidden_dropout) / (1.0 - self.hidden_dropout)  # [T, B, H]
-        inputs = (x @ self.W.T + self.b).unbind(1)  # T times [B, H]
-        h, U = x.new_zeros(batch, self.hidden_size), self.U.T
+        h = x.new_zeros(batch, self.hidden_size)
         outputs = []
-        for t, z in enumerate(inputs):
-            h = torch.tanh(torch.addmm(z, h, U))  # [B, H]
+        for t, z in enumerate((x @ self.W.T + self.b).unbind(1)):  # T times [B, H]
+            h = torch.tanh(torch.addmm(z, h, self.U.T))  # [B, H]
             if masks is not None:
                 h = masks[t] * h  # [B, H]
             outputs.append(h)
@@ -68,5 +67,4 @@ class RNNClassifier(nn.Module):
         if not every_step:
             last = torch.full((batch,), steps - 1, device=x.device) if lengths is None else lengths - 1
             output = output[torch.arange(batch, device=x.device), last]  # [B, H]
-        logits: Tensor = output @ self.W_out.T + self.b_out
-        return logits
+        return output @ self.W_out.T + self.b_out

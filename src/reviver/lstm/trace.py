@@ -65,17 +65,14 @@ def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrac
         ConfigError: if `network` is in training mode, where dropout would blur what it computes.
     """
     if network.training:
-        raise ConfigError("network: is in training mode; call network.eval() before a trace")
+        raise ConfigError("network must not be in training mode; call network.eval() before a trace")
     lstm = network.lstm
     start = x.new_zeros(len(x), lstm.hidden_size, requires_grad=True)  # [B, H]; so that all states have gradients
     inputs = x.transpose(0, 1)  # [T, B, I]
     layers: list[list[LSTMTrace]] = []
     with torch.enable_grad():
-        for level in range(lstm.num_layers):
-            for direction in range(lstm.num_directions):
-                layer = lstm.layers[level * lstm.num_directions + direction]
-                assert isinstance(layer, LSTMLayer)
-                layers.append(_trace_layer(layer, inputs, start, reverse=direction == 1))
+        for level in lstm._levels():
+            layers += [_trace_layer(layer, inputs, start, reverse=index == 1) for index, layer in enumerate(level)]
             outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
             inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
         final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]
@@ -85,14 +82,9 @@ def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrac
         gradients = torch.autograd.grad(loss.sum(), [step.h for step in steps] + [step.c for step in steps])
     norms = torch.stack([gradient.cpu().double().norm(dim=-1) for gradient in gradients])  # [2·D·L·T, B]
     gradient_h, gradient_c = norms.view(2, len(layers), len(inputs), -1)  # [D·L, T, B] each
-    return ClassifierTrace(
-        [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers],
-        lstm.num_directions,
-        _probabilities(network, x, inputs.detach()),
-        gradient_h,
-        gradient_c,
-        loss.detach(),
-    )
+    kept = [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers]
+    probabilities = _probabilities(network, x, inputs.detach())
+    return ClassifierTrace(kept, lstm.num_directions, probabilities, gradient_h, gradient_c, loss.detach())
 
 
 def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> ClassifierTrace:
@@ -102,7 +94,7 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
         DataError: if there is no digit, one is not in 0 ... 9, or there are more than `MAX_STEPS`.
     """
     if len(digits) > MAX_STEPS:
-        raise DataError(f"digits: {len(digits)} are too many to be drawn; give at most {MAX_STEPS}")
+        raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {len(digits)}")
     x = as_input(digits, network, config)
     return trace(network, x, torch.tensor(digits[:1], device=x.device))
 
@@ -115,18 +107,20 @@ def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward")
     """
     layer = lstm.num_layers if layer is None else layer
     check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
-    check("direction", direction, Literal["forward", "backward"])
+    check("direction", direction, Literal[DIRECTIONS])
     if DIRECTIONS.index(direction) >= lstm.num_directions:
-        raise ConfigError(f"direction: {direction!r} is not possible, since this run reads forward only; leave it out")
+        problem = f"direction must be forward for a run that reads forward only, got {direction!r}"
+        raise ConfigError(problem, field="direction")
     return (layer - 1) * lstm.num_directions + DIRECTIONS.index(direction)
 
 
 def numbers_of(trace: ClassifierTrace) -> dict[str, Any]:
     """The prediction, the probabilities and the gradients of the first sequence of a trace, as JSON has them."""
     layers = []
-    for index in range(len(trace.layers)):
+    for index, (h, c) in enumerate(
+        zip(trace.gradient_h[..., 0].tolist(), trace.gradient_c[..., 0].tolist(), strict=True)
+    ):
         layer, direction = trace.place(index)
-        h, c = trace.gradient_h[index, :, 0].tolist(), trace.gradient_c[index, :, 0].tolist()
         layers.append({"layer": layer, "direction": direction, "gradient_h": h, "gradient_c": c})
     probabilities = trace.probabilities[:, 0].tolist()
     digit = max(range(len(probabilities[-1])), key=probabilities[-1].__getitem__)
@@ -153,16 +147,12 @@ def _probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
     Reading forward only, h_t has seen the inputs up to t and no others. Backward it has seen the later ones, so
     the network reads each beginning of x anew.
     """
-    logits = _logits_of_beginnings(network, x) if network.lstm.bidirectional else network.output(h)
-    return logits.softmax(dim=-1)
-
-
-def _logits_of_beginnings(network: LSTMClassifier, x: Tensor) -> Tensor:
-    """The logits after reading x[:, :1], x[:, :2], ..., [T, B, C]."""
+    if not network.lstm.bidirectional:
+        return network.output(h).softmax(dim=-1)
     batch, steps, _ = x.shape
     finals = []
     for lengths in torch.arange(1, steps + 1).split(CHUNK):
         beginnings = x[:, : int(lengths[-1])].repeat(len(lengths), 1, 1)  # [CHUNK·B, up to T, I]
         logits = network(beginnings, lengths.repeat_interleave(batch))  # [CHUNK·B, C]
         finals.append(logits.view(len(lengths), batch, -1))
-    return torch.cat(finals)
+    return torch.cat(finals).softmax(dim=-1)

@@ -79,7 +79,9 @@ def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, floa
     """Draw values [T, rows]: time from left to right, the first row, which is called `first_row`, on top."""
     steps, rows = values.shape
     extent = (0.5, steps + 0.5, rows + first_row - 0.5, first_row - 0.5)
-    image = axes.imshow(_enlarged(values.T), colors, aspect="auto", vmin=limits[0], vmax=limits[1], extent=extent)
+    # Matplotlib blurs both axes of an image as soon as one of them has about as many cells as dots: repeat the cells.
+    cells = values.T.repeat(-(-LEAST_CELLS // rows), axis=0).repeat(-(-LEAST_CELLS // steps), axis=1)
+    image = axes.imshow(cells, colors, aspect="auto", vmin=limits[0], vmax=limits[1], extent=extent)
     axes.grid(visible=False)
     axes.spines[:].set(visible=True, linewidth=0.4)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
@@ -87,15 +89,6 @@ def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, floa
     assert figure is not None
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=14, ticks=MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     bar.outline.set_linewidth(0.4)
-
-
-def _enlarged(values: Values) -> Values:
-    """Repeat rows and columns until there are more than a print has dots: what is drawn then has sharp cells.
-
-    Matplotlib blurs both axes of an image as soon as one of them has about as many cells as dots.
-    """
-    rows, columns = (-(-LEAST_CELLS // count) for count in values.shape)
-    return values.repeat(rows, axis=0).repeat(columns, axis=1)
 
 
 def _label_steps(axes: Axes, digits: Sequence[int], *, is_lowest: bool) -> None:

@@ -103,12 +103,9 @@ def score(network: Network, data: Sequences, target: Target) -> Score:
     """Measure `network` on `data`, in eval mode and in batches; the network's mode is put back after."""
     was_training = network.training
     network.eval()
-    in_pieces = (
-        isinstance(network, LSTMClassifier)
-        and not network.lstm.bidirectional
-        and target != "class at every step"
-        and data.lengths is None
-    )
+    every_step = target == "class at every step"
+    has_state = isinstance(network, LSTMClassifier) and not network.lstm.bidirectional
+    in_pieces = has_state and not every_step and data.lengths is None
     batch_size = min(MAX_EVALUATION_BATCH, len(data)) if in_pieces else evaluation_batch_size(data)
     loss, right = 0.0, 0
     for start in range(0, len(data), batch_size):
@@ -117,7 +114,7 @@ def score(network: Network, data: Sequences, target: Target) -> Score:
             assert isinstance(network, LSTMClassifier)
             outputs = answer_in_pieces(network, part, max(1, EVALUATION_STEPS // batch_size))
         else:
-            outputs = network(part.encode(), part.lengths, every_step=target == "class at every step")
+            outputs = network(part.encode(), part.lengths, every_step=every_step)
         loss += mean_loss(target, outputs, part.targets).item() * len(part)
         right += int(correct(target, outputs, part.targets).sum())
     network.train(was_training)
@@ -223,19 +220,13 @@ def train_epoch(
         state.batch += 1
         state.step += 1
         if session.stop_requested:
-            check_losses(session)
-            session.stop()
-    check_losses(session)
+            break
+    session.check_finite(history[: state.batch], state.step - state.batch + 1, HISTORY)
+    if session.stop_requested:
+        session.stop()
     state.extra["sequences"] += len(data)
     state.epoch += 1
     state.batch = 0
-
-
-def check_losses(session: Session) -> None:
-    """Raise `DivergenceError` if a loss of this epoch is not finite."""
-    state = session.state
-    history = state.tensors["history"][: state.batch]
-    session.check_finite(history, state.step - state.batch + 1, HISTORY)
 
 
 def log_epoch(session: Session, validation: Score, length: int, config: LSTMConfig) -> None:
@@ -251,11 +242,9 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
         validation_loss=validation.loss,
         validation_accuracy=validation.accuracy,
     )
-    facts = f"train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
-    if config.grow:
-        session.progress.update(state.extra["stage"], f"length {length}, {facts}")
-    else:
-        session.progress.update(state.epoch, facts)
+    done, where = (state.extra["stage"], f"length {length}, ") if config.grow else (state.epoch, "")
+    facts = f"{where}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
+    session.progress.update(done, facts)
 
 
 def is_reached(config: LSTMConfig, last: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -206,24 +206,25 @@ class Session:
         # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
         return PointsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
 
-    @contextmanager
-    def _saving_signals(self) -> Iterator[None]:
-        """Note the first SIGINT or SIGTERM for the loop to answer; a second one ends the process at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+    def _note_signal(self, number: int, _: FrameType | None) -> None:
+        """Note the first signal for the loop to answer; a second one ends the process at once."""
+        if self._stop_signal is not None:
+            raise KeyboardInterrupt
+        self._stop_signal = number
 
-        def note(number: int, frame: FrameType | None) -> None:
-            if self._stop_signal is not None:
-                raise KeyboardInterrupt
-            self._stop_signal = number
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+@contextmanager
+def noting_signals(note: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call `note` at SIGINT and SIGTERM while this lasts; outside the main thread signals stay as they are."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -247,7 +248,7 @@ def training_session(
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
         session = Session(folder, state, bar, files)
         stack.callback(session.close)
-        stack.enter_context(session._saving_signals())
+        stack.enter_context(noting_signals(session._note_signal))
         folder.record.pop("rollbacks", None)  # a checkpoint may be older than the last of them
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
