@@ -284,6 +284,8 @@ class LSTM(nn.Module):
         self.dropout = dropout
         self.bidirectional = bidirectional
         self.hidden_dropout = options.get("hidden_dropout", 0.0)
+        self.hidden_dropout_kind = options.get("hidden_dropout_kind", "step")
+        self.precision = options.get("precision", "fp32")
         self.layers = nn.ModuleList(
             LSTMLayer(size, hidden_size, device=device, dtype=dtype, **options)
             for size in [input_size] + [self.num_directions * hidden_size] * (num_layers - 1)
