@@ -33,7 +33,7 @@ from reviver.runs.checkpoint import (
     prune_checkpoints,
     restore_checkpoint,
     save_best,
-    save_checkpoint,
+    take_snapshot,
     write_snapshot,
 )
 from reviver.runs.devices import choose_device, describe_machine
@@ -284,7 +284,7 @@ def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
 def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
     folder.points_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
     with pytest.raises(
-        RunFolderError, match=r"metrics\.jsonl: line 2: cannot be read \(.+\); restore the file or train"
+        RunFolderError, match=r"metrics\.jsonl: line 2: cannot be read \(.+\); the file is damaged, restore it or"
     ):
         folder.read_points("metrics")
 
@@ -347,7 +347,8 @@ def test_a_number_out_of_range_is_reported_with_its_line_and_key(number: str, fo
     bad = good.replace('"train_loss": 0.1', f'"train_loss": {number}')
     folder.points_path("metrics").write_text(f"{good}\n{bad}\n")
     with pytest.raises(
-        RunFolderError, match=r"metrics\.jsonl: line 2: cannot .* (number|integer) .*, in train_loss\); restore"
+        RunFolderError,
+        match=r"metrics\.jsonl: line 2: cannot .* (number|integer) .*, in train_loss\); the file is damaged",
     ):
         folder.read_metrics()
 
@@ -551,16 +552,16 @@ from pathlib import Path
 
 import torch
 from reviver.errors import RunFolderError
-from reviver.runs.checkpoint import TrainingState, save_checkpoint
+from reviver.runs.checkpoint import TrainingState, take_snapshot, write_snapshot
 
 network = torch.nn.Linear(30, 30)
 state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())}, step=1)
-save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0})
+write_snapshot(Path(sys.argv[1]), take_snapshot(state, {"metrics": 0}), 2)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 state.step = 2
 try:
-    save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0})
+    write_snapshot(Path(sys.argv[1]), take_snapshot(state, {"metrics": 0}), 2)
 except RunFolderError as error:
     print(error)
 """
@@ -596,6 +597,10 @@ def small_state(seed: int = 0) -> TrainingState:
     for _ in range(2):
         update(state)
     return state
+
+
+def save_checkpoint(folder: Path, state: TrainingState, counts: dict[str, int], keep: int = 2) -> None:
+    write_snapshot(folder, take_snapshot(state, counts), keep)
 
 
 def best_at(step: int) -> dict[str, Any]:
@@ -825,7 +830,7 @@ def test_old_checkpoints_are_removed_but_not_the_best(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path, "best").name == "step-000007"
     assert find_checkpoint(tmp_path, "last").name == "step-000040"
     save_best(tmp_path, 40, weights)  # the best is the last: it stays complete
-    prune_checkpoints(tmp_path)
+    prune_checkpoints(tmp_path, 2)
     assert steps_on_disk(tmp_path) == [30, 40]
     assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
     for step in (50, 60, 70):

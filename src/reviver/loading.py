@@ -19,6 +19,7 @@ from reviver.lstm.tasks.task import Task
 from reviver.lstm.training import Network, build_network
 from reviver.runs.checkpoint import check_layers, check_shapes, find_checkpoint, load_networks
 from reviver.runs.devices import choose_device
+from reviver.runs.files import damaged
 from reviver.runs.folder import RunFolder
 from reviver.untrusted import one_line
 from reviver.validation import check
@@ -84,7 +85,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
     chosen_device = choose_device(device)
     config = _read_config(folder, LSTMConfig)
     if config.task == "own" and folder.record.get("data") is None:
-        raise RunFolderError(f"{folder.path / 'run.json'}: says nothing of the data; the file is damaged, train again")
+        raise damaged(folder.record_path, "says nothing of the data")
     try:
         task = build_task(config, folder.record.get("data"))
         path = find_checkpoint(folder.checkpoints, checkpoint)
@@ -93,7 +94,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
             check_shapes(path, {"network": build_network(config, task)})
         network = build_network(config, task)
     except (ConfigError, DataError) as error:
-        raise RunFolderError(f"{folder.path / 'run.json'}: {error}") from error
+        raise RunFolderError(f"{folder.record_path}: {error}") from error
     load_networks(path, {"network": network})
     return LSTMRun(folder, config, task, network.to(chosen_device).eval())
 
@@ -121,21 +122,19 @@ def _without_memory(folder: RunFolder) -> Iterator[None]:
         with torch.device("meta"):
             yield
     except (RuntimeError, OverflowError, TypeError) as error:
-        raise RunFolderError(
-            f"{folder.path / 'run.json'}: its sizes are not possible ({one_line(error)}); the file is damaged, train again"
-        ) from error
+        raise damaged(folder.record_path, f"its sizes are not possible ({one_line(error)})") from error
 
 
 def _read_config(folder: RunFolder, cls: type[Config]) -> Config:
     try:
         return from_mapping(cls, folder.record["config"])
     except ConfigError as error:
-        raise RunFolderError(f"{folder.path / 'run.json'}: {one_line(error)}") from error
+        raise RunFolderError(f"{folder.record_path}: {one_line(error)}") from error
 
 
 def _read_fact(folder: RunFolder, name: str) -> Any:
     """Return what run.json says of the images; a run that was killed early may not have written it."""
     data = folder.record.get("data", {})
     if name not in data:
-        raise RunFolderError(f"{folder.path / 'run.json'}: data.{name} is missing; the file is damaged, train again")
+        raise damaged(folder.record_path, f"data.{name} is missing")
     return data[name]

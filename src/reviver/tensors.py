@@ -4,33 +4,40 @@
     header      JSON: for each tensor its dtype, shape and where its bytes begin and end; metadata as text
     data        the bytes of one tensor after the other, without gaps
 
-The header is checked before anything is read by it: a tensor has just the bytes that it needs, of its own.
+The header is checked before anything is read by it. The library compares its length and the bytes of each tensor, which
+are as many as its shape needs and of its own, with the file's size; `read_header` checks what the library lets pass.
 """
 
-import struct
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, NamedTuple
 
+from pydantic import Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from reviver.untrusted import open_file, parse_json
-
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
-"""Bytes of a number of each dtype that our files have."""
+from reviver.validation import Record, find_problem
 
 MAX_HEADER_BYTES = 1 << 24
-MAX_DIMENSIONS = 8
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a file holds: the shape of each tensor, and text."""
 
     shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
+
+
+class _Entry(Record):
+    """A tensor in a header: of a dtype that our files have, in at most 8 dimensions."""
+
+    dtype: Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8"]
+    shape: Annotated[list[int], Field(max_length=8)]
+    data_offsets: list[int]
+
+
+_ENTRIES = TypeAdapter(dict[str, _Entry])
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -38,11 +45,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         OSError: if it is no regular file.
-        ValueError: if its header is damaged, see `read_header`.
-        SafetensorError: if it changes meanwhile.
+        ValueError: if it is damaged, see `read_header`.
     """
     read_header(path)
-    return load_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:  # it has changed meanwhile
+        raise ValueError(str(error)) from error
 
 
 def read_header(path: Path) -> Header:
@@ -53,47 +62,15 @@ def read_header(path: Path) -> Header:
         ValueError: if the header is too long, is no such JSON, or does not fit the file's size.
     """
     with open_file(path) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        start = file.read(8)
-        if len(start) < 8:
-            raise ValueError("its header is cut off")
-        (length,) = struct.unpack("<Q", start)
-        if length > min(MAX_HEADER_BYTES, size - 8):
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
             raise ValueError(f"its header claims a length of {length} bytes")
-        entries = parse_json(file.read(length))
-    metadata = entries.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise ValueError("its metadata is not text")
-    spans = []
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, entry in entries.items():
-        shapes[name], span = _read_entry(name, entry)
-        spans.append((*span, name))
-    end = 0
-    for begin, next_end, name in sorted(spans):
-        if begin != end:
-            raise ValueError(f"the bytes of {name[:80]!r} begin at {begin}, those before end at {end}")
-        end = next_end
-    if end != size - 8 - length:
-        raise ValueError(f"its header claims {end} bytes of numbers and it holds {size - 8 - length}")
-    return Header(shapes, metadata)
-
-
-def _read_entry(name: str, entry: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """The shape of a tensor and where its bytes begin and end."""
-    shown = repr(name[:80])
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"its header does not say dtype, shape and data_offsets of {shown}")
-    kind, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(kind, str) or kind not in BYTES:
-        raise ValueError(f"the dtype of {shown} is none of {', '.join(BYTES)}")
-    if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS:
-        raise ValueError(f"the shape of {shown} is none")
-    if not _are_sizes(span) or len(span) != 2 or span[1] - span[0] != prod(shape) * BYTES[kind]:
-        raise ValueError(f"the bytes of {shown} are not as many as its shape needs")
-    return tuple(shape), (span[0], span[1])
-
-
-def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+        try:
+            with safe_open(path, "np"):
+                entries = parse_json(file.read(length))
+            metadata = entries.pop("__metadata__", None) or {}
+            return Header({name: tuple(one.shape) for name, one in _ENTRIES.validate_python(entries).items()}, metadata)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+        except ValidationError as error:
+            raise ValueError(f"in its header, {find_problem(error)}") from error

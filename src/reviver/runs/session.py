@@ -84,7 +84,7 @@ class Session:
 
     def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
         """Show an image in TensorBoard at the present step: bytes, [height, width] or [height, width, 3]."""
-        self._points.write_image(self.state.step, tag, pixels)
+        self._points.events.write_image(self.state.step, tag, pixels)
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -200,7 +200,8 @@ class Session:
         counts = restore_checkpoint(checkpoints, self.state, self._files)
         for path in (self.folder.path, self.folder.samples):
             clean_up(path)
-        settle_checkpoints(checkpoints, None if counts is None else self.state.best_step, keep)
+        best = None if counts is None else self.state.extra.get("best")
+        settle_checkpoints(checkpoints, best and best["step"], keep)
         for name in self._files:
             self.folder.keep_points(name, 0 if counts is None else counts[name])
         # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
@@ -255,7 +256,7 @@ def training_session(
                 session.save()  # so that there is always one to go back to
             yield session
             session.finish()
-            session._points.write_end(state.step)
+            session._points.events.write_end(state.step)
         except Interrupted:
             folder.set_status("interrupted")
             raise
