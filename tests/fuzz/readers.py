@@ -329,7 +329,7 @@ def read_state(path: Path) -> None:
     counts = restore_checkpoint(home, state)
     assert counts is not None
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
-    if state.best_step is not None:
+    if "best" in state.extra:
         assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))
     assert all(one["step"] >= 0 and isinstance(one["quantity"], str) for one in state.rollbacks)
     update(state)
