@@ -383,9 +383,9 @@ def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
     (folder / "checkpoints" / ".step-000009.part").mkdir()
     scandir = os.scandir
 
-    def pruning(path: Path) -> Any:
-        if path.name == ".step-000009.part":
-            path.rmdir()
+    def pruning(path: str | Path) -> Any:
+        if Path(path).name == ".step-000009.part":
+            os.rmdir(path)
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", pruning)

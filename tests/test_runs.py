@@ -30,11 +30,10 @@ from reviver.runs.checkpoint import (
     TrainingState,
     find_checkpoint,
     load_networks,
+    prepare_checkpoint,
     prune_checkpoints,
     restore_checkpoint,
     save_best,
-    take_snapshot,
-    write_snapshot,
 )
 from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.files import replacing, replacing_folder, write_json, write_text
@@ -552,16 +551,16 @@ from pathlib import Path
 
 import torch
 from reviver.errors import RunFolderError
-from reviver.runs.checkpoint import TrainingState, take_snapshot, write_snapshot
+from reviver.runs.checkpoint import TrainingState, prepare_checkpoint
 
 network = torch.nn.Linear(30, 30)
 state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())}, step=1)
-write_snapshot(Path(sys.argv[1]), take_snapshot(state, {"metrics": 0}), 2)
+prepare_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 state.step = 2
 try:
-    write_snapshot(Path(sys.argv[1]), take_snapshot(state, {"metrics": 0}), 2)
+    prepare_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)()
 except RunFolderError as error:
     print(error)
 """
@@ -600,7 +599,7 @@ def small_state(seed: int = 0) -> TrainingState:
 
 
 def save_checkpoint(folder: Path, state: TrainingState, counts: dict[str, int], keep: int = 2) -> None:
-    write_snapshot(folder, take_snapshot(state, counts), keep)
+    prepare_checkpoint(folder, state, counts, keep)()
 
 
 def best_at(step: int) -> dict[str, Any]:
@@ -919,11 +918,16 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
 def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     state, writing = small_state(), threading.Event()
 
-    def write_later(*arguments: Any) -> None:
-        assert writing.wait(60)
-        write_snapshot(*arguments)
+    def prepare(*arguments: Any) -> Callable[[], None]:
+        write = prepare_checkpoint(*arguments)
 
-    monkeypatch.setattr(session_module, "write_snapshot", write_later)
+        def write_later() -> None:
+            assert writing.wait(60)
+            write()
+
+        return write_later
+
+    monkeypatch.setattr(session_module, "prepare_checkpoint", prepare)
     with training_session(folder, state, total=1, description="", progress=False) as session:
         session.save()
         for _ in range(3):
@@ -942,10 +946,10 @@ def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monke
 def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_point(
     next_point: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse() -> None:
         raise RunFolderError("the disk is full")
 
-    monkeypatch.setattr(session_module, "write_snapshot", refuse)
+    monkeypatch.setattr(session_module, "prepare_checkpoint", lambda *_: refuse)
 
     def run() -> None:
         with training_session(folder, small_state(), total=1, description="", progress=False) as session:

@@ -4,7 +4,6 @@ What is read is a regular file, as a pipe or a device may block or never end, an
 deeper than our own files are, names nothing twice, and holds finite numbers that fit into 64 bits.
 """
 
-import contextlib
 import difflib
 import errno
 import json
@@ -92,7 +91,7 @@ def parse_json(content: bytes) -> dict[str, Any]:
         raise ValueError("it is too deep") from error
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
-    _check_values(value)
+    _check_values("", value)
     return value
 
 
@@ -105,20 +104,20 @@ def refuse_links_out(folder: Path) -> None:
         OSError: if a part of it cannot be read.
         ValueError: naming the first such thing.
     """
-    home = folder.resolve()
-    waiting = [folder]
-    while waiting:
-        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                path = Path(entry.path)
-                name = path.relative_to(folder)
-                if entry.is_symlink():
-                    if not _leads_inside(path, home):
-                        raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append(path)
-                elif not entry.is_file(follow_symlinks=False) and os.path.lexists(path):
-                    raise ValueError(f"{name} is neither a file nor a folder")
+
+    def check(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for root, folders, files in os.walk(folder, onerror=check):
+        for path in (Path(root, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                if not _leads_inside(path, folder.resolve()):
+                    raise ValueError(
+                        f"{path.relative_to(folder)} is a link that leads out of the folder, or to nothing"
+                    )
+            elif not (path.is_dir() or path.is_file()) and os.path.lexists(path):
+                raise ValueError(f"{path.relative_to(folder)} is neither a file nor a folder")
 
 
 def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
@@ -182,22 +181,12 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check_values(value: dict[str, Any]) -> None:
-    """Refuse numbers out of range, naming the innermost key, and objects or lists that are too deep."""
-    level: list[tuple[str, Any]] = [("", value)]
-    for _ in range(MAX_JSON_DEPTH):
-        children = [
-            (name, child)
-            for parent_name, parent in level
-            for name, child in (
-                parent.items() if isinstance(parent, dict) else ((parent_name, child) for child in parent)
-            )
-            if isinstance(child, (dict, list, _OutOfRange))
-        ]
-        for name, child in children:
-            if isinstance(child, _OutOfRange):
-                raise ValueError(f"{child.problem}, in {shown(name)[1:-1]}")
-        level = children
-        if not level:
-            return
-    raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")
+def _check_values(name: str, value: dict[str, Any] | list[Any], depth: int = MAX_JSON_DEPTH) -> None:
+    """Refuse numbers out of range, naming the innermost key, and objects or lists more than `depth` levels deep."""
+    if not depth:
+        raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")
+    for key, child in value.items() if isinstance(value, dict) else ((name, child) for child in value):
+        if isinstance(child, _OutOfRange):
+            raise ValueError(f"{child.problem}, in {shown(key)[1:-1]}")
+        if isinstance(child, (dict, list)):
+            _check_values(key, child, depth - 1)

@@ -40,7 +40,8 @@ from reviver.loading import GANRun, load
 from reviver.lstm import training as lstm_training
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
-from reviver.runs.checkpoint import TrainingState, restore_checkpoint, take_snapshot, write_snapshot
+from reviver.runs import checkpoint
+from reviver.runs.checkpoint import TrainingState, restore_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
 from reviver.runs.schema import Comparison
@@ -313,7 +314,7 @@ def prepare_checkpoint(folder: Path) -> Seeds:
     best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
     rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
     state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
-    write_snapshot(folder, take_snapshot(state, {"metrics": 1}), 2)
+    checkpoint.prepare_checkpoint(folder, state, {"metrics": 1}, 2)()
     forget_checksums(folder)
     return {
         str(path.relative_to(folder)): path.read_bytes()

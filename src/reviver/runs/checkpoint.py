@@ -16,10 +16,10 @@ crash at any moment `last` is a whole checkpoint, and `settle_checkpoints` remov
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
@@ -63,29 +63,12 @@ class TrainingState:
         return [dict(one) for one in self.extra.get("rollbacks", ())]
 
 
-class Snapshot(NamedTuple):
-    """A `TrainingState` as it is written: copies, so that training can go on meanwhile.
+def prepare_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int], keep: int) -> Callable[[], None]:
+    """Copy all of `state`, and return what writes the copy under `folder`, so that training can go on meanwhile.
 
-    Attributes:
-        networks, training: the tensors of both files.
-        position: the content of state.json.
-        best: the step of the best weights and their state dicts by name, if they are not saved yet.
+    `counts` are the lines of each file of points. The newest `keep` checkpoints are kept. The best weights count as saved
+    from here on. They are written in the order that the head of this file gives.
     """
-
-    step: int
-    networks: dict[str, Tensor]
-    training: dict[str, Tensor]
-    position: str
-    best: tuple[int, Mapping[str, Mapping[str, Tensor]]] | None
-
-
-def take_snapshot(state: TrainingState, counts: Mapping[str, int]) -> Snapshot:
-    """Copy all of `state`; `counts` are the lines of each file of points. Its best weights count as saved from here on."""
-    training = {
-        "optimizer": {name: one.state_dict()["state"] for name, one in state.optimizers.items()},
-        "generator": {name: one.get_state() for name, one in state.generators.items()},
-        "tensor": state.tensors,
-    }
     position = {
         "epoch": state.epoch,
         "batch": state.batch,
@@ -95,29 +78,31 @@ def take_snapshot(state: TrainingState, counts: Mapping[str, int]) -> Snapshot:
         "extra": state.extra,
     }
     Position.model_validate(position)  # what could not be read is not written
-    best = None if state.best_networks is None else (state.extra["best"]["step"], state.best_networks)
-    state.best_networks = None
-    return Snapshot(
-        step=state.step,
-        networks=_copy_tensors({name: one.state_dict() for name, one in state.networks.items()}),
-        training=_copy_tensors(training),
-        position=json.dumps(position, allow_nan=False),
-        best=best,
+    text, step, best = json.dumps(position, allow_nan=False), state.step, state.extra.get("best")
+    networks = _copy_tensors({name: one.state_dict() for name, one in state.networks.items()})
+    training = _copy_tensors(
+        {
+            "optimizer": {name: one.state_dict()["state"] for name, one in state.optimizers.items()},
+            "generator": {name: one.get_state() for name, one in state.generators.items()},
+            "tensor": state.tensors,
+        }
     )
+    best_networks, state.best_networks = state.best_networks, None
 
+    def write() -> None:
+        if best_networks is not None:
+            assert best is not None
+            save_best(folder, best["step"], best_networks)
+        content = {
+            "networks.safetensors": to_bytes(networks),
+            "training.safetensors": to_bytes(training),
+            "state.json": text.encode(),
+        }
+        _write_files(_step_folder(folder, step), content)
+        write_json(folder / "last.json", {"step": step}, makes_folder=False)
+        prune_checkpoints(folder, keep)
 
-def write_snapshot(folder: Path, snapshot: Snapshot, keep: int) -> None:
-    """Write `snapshot` under `folder`, in the order that the head of this file gives; the newest `keep` are kept."""
-    if snapshot.best is not None:
-        save_best(folder, *snapshot.best)
-    content = {
-        "networks.safetensors": to_bytes(snapshot.networks),
-        "training.safetensors": to_bytes(snapshot.training),
-        "state.json": snapshot.position.encode(),
-    }
-    _write_files(_step_folder(folder, snapshot.step), content)
-    write_json(folder / "last.json", {"step": snapshot.step}, makes_folder=False)
-    prune_checkpoints(folder, keep)
+    return write
 
 
 def restore_checkpoint(

@@ -79,8 +79,7 @@ class EventFile:
 
     def close(self) -> None:
         """Close the file."""
-        with explained(self._path):
-            self._file.close()
+        self._file.close()
 
     def _write(self, *events: Event) -> None:
         with explained(self._path):

@@ -37,6 +37,7 @@ from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model
 from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out
 from reviver.validation import Record
 
+VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
 """Of run.json, and of one line of the points."""
 MAX_POINTS_BYTES = 1 << 28
@@ -257,7 +258,8 @@ class PointsWriter:
             }
             metrics = metric_names(folder.record, names)
             self.events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
-            opened.pop_all()
+            opened.callback(self.events.close)
+            self._opened = opened.pop_all()
 
     def write(self, name: str, point: Mapping[str, Any]) -> None:
         """Append one point to the file `name`; numbers that are not finite become null.
@@ -284,10 +286,8 @@ class PointsWriter:
 
     def close(self) -> None:
         """Close all files."""
-        for name, file in self._files.items():
-            with explained(self._folder.points_path(name)):
-                file.close()
-        self.events.close()
+        with explained(self._folder.path):
+            self._opened.close()
 
 
 def refuse_existing(path: str | Path) -> None:
@@ -305,9 +305,7 @@ def refuse_existing(path: str | Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    packages = {
-        name: importlib.metadata.version(name) for name in ("reviver", "torch", "numpy", "safetensors", "pillow")
-    }
+    packages = {name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES}
     return {"python": platform.python_version(), **packages, "torch": torch.__version__}  # with its build, such as +cpu
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ReviverError
-from reviver.runs.checkpoint import TrainingState, restore_checkpoint, settle_checkpoints, take_snapshot, write_snapshot
+from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, restore_checkpoint, settle_checkpoints
 from reviver.runs.files import clean_up
 from reviver.runs.folder import PointsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
@@ -110,12 +110,12 @@ class Session:
         self.finish()
         self.folder.check_present()
         self.state.seconds = self.seconds
-        snapshot = take_snapshot(self.state, self._points.counts)
         points, keep = self._points, self.folder.record["config"]["keep_checkpoints"]
+        write_checkpoint = prepare_checkpoint(self.folder.checkpoints, self.state, points.counts, keep)
 
         def write() -> None:
             points.sync()
-            write_snapshot(self.folder.checkpoints, snapshot, keep)
+            write_checkpoint()
 
         self._pending = self._writer.submit(write)
 
