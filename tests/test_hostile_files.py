@@ -385,7 +385,7 @@ def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
 
     def pruning(path: str | Path) -> Any:
         if Path(path).name == ".step-000009.part":
-            os.rmdir(path)
+            Path(path).rmdir()
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", pruning)

@@ -661,7 +661,7 @@ def test_the_first_update_can_be_saved_before_it_is_made(tmp_path: Path) -> None
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path: Path) -> None:
     state, untouched = small_state(), small_state()
-    assert restore_checkpoint(tmp_path, state) is None
+    assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
     assert_same_state(state, untouched)
     for which in ("last", "best"):
         with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; train on with --resume"):

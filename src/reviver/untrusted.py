@@ -5,12 +5,12 @@ deeper than our own files are, names nothing twice, and holds finite numbers tha
 """
 
 import difflib
-import errno
 import json
 import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,19 +30,16 @@ def open_file(path: Path, limit: int | None = None) -> BufferedReader:
     Raises:
         OSError: if it is anything else.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe that nobody writes to would block here
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    # a pipe that nobody writes to would block if it were opened without O_NONBLOCK
+    with ExitStack() as opened:
+        file = opened.enter_context(open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)))
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError("it is no regular file")
         if limit is not None and status.st_size > limit:
             raise OSError(f"it has {status.st_size} bytes, more than the {limit} that are read")
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+        opened.pop_all()
+        return file
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -109,15 +106,15 @@ def refuse_links_out(folder: Path) -> None:
         if not isinstance(error, FileNotFoundError):
             raise error
 
+    home = folder.resolve()
     for root, folders, files in os.walk(folder, onerror=check):
         for path in (Path(root, name) for name in (*folders, *files)):
-            if path.is_symlink():
-                if not _leads_inside(path, folder.resolve()):
-                    raise ValueError(
-                        f"{path.relative_to(folder)} is a link that leads out of the folder, or to nothing"
-                    )
-            elif not (path.is_dir() or path.is_file()) and os.path.lexists(path):
-                raise ValueError(f"{path.relative_to(folder)} is neither a file nor a folder")
+            name, target = path.relative_to(folder), Path(os.path.realpath(path))
+            is_known = target.is_file() or target.is_dir()
+            if path.is_symlink() and not (is_known and target.is_relative_to(home)):
+                raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
+            if not is_known and os.path.lexists(path):
+                raise ValueError(f"{name} is neither a file nor a folder")
 
 
 def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
@@ -140,15 +137,6 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Return "did you mean NAME?" if a known name is close to `wrong`, else nothing."""
     near = difflib.get_close_matches(wrong[:MAX_SHOWN], list(known), n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else ""
-
-
-def _leads_inside(link: Path, home: Path) -> bool:
-    """Whether a link leads to a file or a folder in `home`."""
-    try:
-        target = link.resolve(strict=True)
-    except (OSError, RuntimeError):  # it leads to nothing, or round in a circle
-        return False
-    return target.is_relative_to(home) and (target.is_file() or target.is_dir())
 
 
 class _OutOfRange(NamedTuple):

@@ -328,7 +328,6 @@ def read_state(path: Path) -> None:
     home = path.parents[1]
     state = small_state()
     counts = restore_checkpoint(home, state)
-    assert counts is not None
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
     if "best" in state.extra:
         assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))

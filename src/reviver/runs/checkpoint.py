@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save as to_bytes
@@ -31,6 +31,8 @@ from reviver.runs.schema import Checksums, Pointer, Position, validate
 from reviver.tensors import read_header, read_tensors
 from reviver.untrusted import one_line, open_file, read_json
 from reviver.validation import Record
+
+Networks = TypeVar("Networks", bound=tuple[nn.Module, ...])
 
 
 @dataclass
@@ -105,18 +107,16 @@ def prepare_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, 
     return write
 
 
-def restore_checkpoint(
-    folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)
-) -> dict[str, int] | None:
+def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)) -> dict[str, int]:
     """Bring `state` back to what `last` points at; returns how many lines each file of points in `names` had then.
 
-    None means that there is no checkpoint yet: training starts at its beginning.
+    If there is no checkpoint yet, each had none, and `state` is left as it is: training starts at its beginning.
 
     Raises:
         RunFolderError: if the checkpoint is damaged or belongs to other networks.
     """
     if not (folder / "last.json").exists():
-        return None
+        return dict.fromkeys(names, 0)
     path = find_checkpoint(folder, "last")
     load_networks(path, state.networks)
     training = _load_tensors(path / "training.safetensors")
@@ -186,6 +186,35 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
             raise _unfitting(path, name, one_line(error)) from error
 
 
+def build_trained(path: Path, names: Sequence[str], build: Callable[[], Networks], layers: int = 0) -> Networks:
+    """Return the networks that `build` makes by the settings in run.json, with the weights at the checkpoint `path`.
+
+    Those settings are not trusted. So the shapes that they ask for, and the number of `layers`, are compared with the
+    header of the weights before the networks take any memory. `names` are those of the networks there.
+
+    Raises:
+        RunFolderError: if the file is damaged, or its tensors have other names or shapes.
+    """
+    with reading(path / "networks.safetensors"):
+        saved = read_header(path / "networks.safetensors").shapes
+    if layers > len(saved):
+        raise _unfitting(path, "network", f"it has {len(saved)} tensors for {layers} layers")
+    try:
+        with torch.device("meta"):
+            wanted = build()
+    except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count that far
+        raise damaged(path.parents[1] / "run.json", f"its sizes are not possible ({one_line(error)})") from error
+    for name, network in zip(names, wanted, strict=True):
+        for key, tensor in network.state_dict().items():
+            found, shape = saved.get(f"{name}/{key}"), tuple(tensor.shape)
+            if found != shape:
+                there = "is missing" if found is None else f"has the shape {list(found)}, not {list(shape)}"
+                raise _unfitting(path, name, f"{key} {there}")
+    networks = build()
+    load_networks(path, dict(zip(names, networks, strict=True)))
+    return networks
+
+
 def settle_checkpoints(folder: Path, best_step: int | None, keep: int) -> None:
     """Bring `folder` back to what it was when its `last` checkpoint had been saved, if a process died in a later save.
 
@@ -215,38 +244,6 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
     for path in steps:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def check_layers(path: Path, layers: int) -> None:
-    """Compare a number of layers with the header of the weights at `path`, before so many layers are made.
-
-    Raises:
-        RunFolderError: if the file is damaged or has fewer tensors than layers.
-    """
-    count = len(_read_shapes(path))
-    if layers > count:
-        raise _unfitting(path, "network", f"it has {count} tensors for {layers} layers")
-
-
-def check_shapes(path: Path, networks: Mapping[str, nn.Module]) -> None:
-    """Compare networks, which may be on the device `meta` and take no memory, with the header of the weights at `path`.
-
-    Raises:
-        RunFolderError: if the file is damaged or its tensors have other names or shapes.
-    """
-    saved = _read_shapes(path)
-    for name, network in networks.items():
-        for key, tensor in network.state_dict().items():
-            found, wanted = saved.get(f"{name}/{key}"), tuple(tensor.shape)
-            if found != wanted:
-                there = "is missing" if found is None else f"has the shape {list(found)}, not {list(wanted)}"
-                raise _unfitting(path, name, f"{key} {there}")
-
-
-def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the weights at the checkpoint `path`."""
-    with reading(path / "networks.safetensors"):
-        return read_header(path / "networks.safetensors").shapes
 
 
 def _step_folder(folder: Path, step: int) -> Path:

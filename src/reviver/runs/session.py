@@ -191,10 +191,9 @@ class Session:
         counts = restore_checkpoint(checkpoints, self.state, self._files)
         for path in (self.folder.path, self.folder.samples):
             clean_up(path)
-        best = None if counts is None else self.state.extra.get("best")
-        settle_checkpoints(checkpoints, best and best["step"], keep)
-        for name in self._files:
-            self.folder.keep_points(name, 0 if counts is None else counts[name])
+        settle_checkpoints(checkpoints, self.state.extra.get("best", {}).get("step"), keep)
+        for name, count in counts.items():
+            self.folder.keep_points(name, count)
         # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
         return PointsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
 
