@@ -18,11 +18,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         DeviceError: if the name is unknown or this machine has no such device.
     """
-    counts = {
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-        "cpu": 1,
-    }
+    cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    counts = {"cuda": cuda_devices, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
         return torch.device(next(kind for kind, count in counts.items() if count))
     try:

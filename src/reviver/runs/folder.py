@@ -262,10 +262,7 @@ class PointsWriter:
             self._opened = opened.pop_all()
 
     def write(self, name: str, point: Mapping[str, Any]) -> None:
-        """Append one point to the file `name`; numbers that are not finite become null.
-
-        `step` is its place on TensorBoard's axis.
-        """
+        """Append one point, at its `step`, to the file `name` and TensorBoard; numbers that are not finite become null."""
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in point.items()
@@ -296,9 +293,8 @@ def refuse_existing(path: str | Path) -> None:
     A folder whose run.json a dying process could not finish is as good as empty.
     """
     path = Path(path)
-    if path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {unfinished(path / "run.json")}:
-        return
-    if path.exists() or path.is_symlink():
+    is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {unfinished(path / "run.json")}
+    if not is_empty and (path.exists() or path.is_symlink()):
         raise RunFolderError(
             f"{path}: exists already and is never overwritten; choose another --out, or go on with --resume"
         )
