@@ -10,7 +10,7 @@ import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,20 +101,21 @@ def refuse_links_out(folder: Path) -> None:
         OSError: if a part of it cannot be read.
         ValueError: naming the first such thing.
     """
-
-    def check(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise error
-
     home = folder.resolve()
-    for root, folders, files in os.walk(folder, onerror=check):
-        for path in (Path(root, name) for name in (*folders, *files)):
-            name, target = path.relative_to(folder), Path(os.path.realpath(path))
-            is_known = target.is_file() or target.is_dir()
-            if path.is_symlink() and not (is_known and target.is_relative_to(home)):
-                raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
-            if not is_known and os.path.lexists(path):
-                raise ValueError(f"{name} is neither a file nor a folder")
+    waiting = [folder]
+    while waiting:
+        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                name = path.relative_to(folder)
+                if entry.is_symlink():
+                    target = Path(os.path.realpath(path))
+                    if not target.is_relative_to(home) or not (target.is_file() or target.is_dir()):
+                        raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                elif not entry.is_file(follow_symlinks=False) and os.path.lexists(path):
+                    raise ValueError(f"{name} is neither a file nor a folder")
 
 
 def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
