@@ -190,11 +190,11 @@ def test_a_full_disk_is_an_error_in_our_words(call: str, tmp_path: Path, monkeyp
     writer = PointsWriter(RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU))
     calls = {
         "scalars": lambda: writer.write("metrics", {"step": 1, "loss": 0.5}),
-        "image": lambda: writer.write_image(1, "samples", np.zeros((4, 4), dtype=np.uint8)),
-        "end": lambda: writer.write_end(1),
+        "image": lambda: writer.events.write_image(1, "samples", np.zeros((4, 4), dtype=np.uint8)),
+        "end": lambda: writer.events.write_end(1),
     }
     with monkeypatch.context() as patch, Path("/dev/full").open("wb", buffering=0) as full:
-        patch.setattr(writer._events, "_file", full)
+        patch.setattr(writer.events, "_file", full)
         with pytest.raises(RunFolderError, match=r"run.*: cannot be written \(No space left on device\); free some"):
             calls[call]()
     writer.close()

@@ -118,7 +118,7 @@ def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
     del record["data"][key]
     (tmp_path / "run.json").write_text(json.dumps(record))
     assert RunFolder.open(tmp_path).read_metrics() == []
-    with pytest.raises(RunFolderError, match=rf"run\.json: data\.{key} is missing; the file is damaged, train again"):
+    with pytest.raises(RunFolderError, match=rf"run\.json: data\.{key} is missing; the file is damaged, restore"):
         load(tmp_path)
 
 

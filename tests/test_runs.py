@@ -30,11 +30,10 @@ from reviver.runs.checkpoint import (
     TrainingState,
     find_checkpoint,
     load_networks,
+    prepare_checkpoint,
     prune_checkpoints,
     restore_checkpoint,
     save_best,
-    save_checkpoint,
-    write_snapshot,
 )
 from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.files import replacing, replacing_folder, write_json, write_text
@@ -284,7 +283,7 @@ def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
 def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
     folder.points_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
     with pytest.raises(
-        RunFolderError, match=r"metrics\.jsonl: line 2: cannot be read \(.+\); restore the file or train"
+        RunFolderError, match=r"metrics\.jsonl: line 2: cannot be read \(.+\); the file is damaged, restore it or"
     ):
         folder.read_points("metrics")
 
@@ -347,7 +346,8 @@ def test_a_number_out_of_range_is_reported_with_its_line_and_key(number: str, fo
     bad = good.replace('"train_loss": 0.1', f'"train_loss": {number}')
     folder.points_path("metrics").write_text(f"{good}\n{bad}\n")
     with pytest.raises(
-        RunFolderError, match=r"metrics\.jsonl: line 2: cannot .* (number|integer) .*, in train_loss\); restore"
+        RunFolderError,
+        match=r"metrics\.jsonl: line 2: cannot .* (number|integer) .*, in train_loss\); the file is damaged",
     ):
         folder.read_metrics()
 
@@ -551,16 +551,16 @@ from pathlib import Path
 
 import torch
 from reviver.errors import RunFolderError
-from reviver.runs.checkpoint import TrainingState, save_checkpoint
+from reviver.runs.checkpoint import TrainingState, prepare_checkpoint
 
 network = torch.nn.Linear(30, 30)
 state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())}, step=1)
-save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0})
+prepare_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 state.step = 2
 try:
-    save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0})
+    prepare_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)()
 except RunFolderError as error:
     print(error)
 """
@@ -596,6 +596,10 @@ def small_state(seed: int = 0) -> TrainingState:
     for _ in range(2):
         update(state)
     return state
+
+
+def save_checkpoint(folder: Path, state: TrainingState, counts: dict[str, int], keep: int = 2) -> None:
+    prepare_checkpoint(folder, state, counts, keep)()
 
 
 def best_at(step: int) -> dict[str, Any]:
@@ -657,7 +661,7 @@ def test_the_first_update_can_be_saved_before_it_is_made(tmp_path: Path) -> None
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path: Path) -> None:
     state, untouched = small_state(), small_state()
-    assert restore_checkpoint(tmp_path, state) is None
+    assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
     assert_same_state(state, untouched)
     for which in ("last", "best"):
         with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; train on with --resume"):
@@ -825,7 +829,7 @@ def test_old_checkpoints_are_removed_but_not_the_best(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path, "best").name == "step-000007"
     assert find_checkpoint(tmp_path, "last").name == "step-000040"
     save_best(tmp_path, 40, weights)  # the best is the last: it stays complete
-    prune_checkpoints(tmp_path)
+    prune_checkpoints(tmp_path, 2)
     assert steps_on_disk(tmp_path) == [30, 40]
     assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
     for step in (50, 60, 70):
@@ -914,11 +918,16 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
 def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     state, writing = small_state(), threading.Event()
 
-    def write_later(*arguments: Any) -> None:
-        assert writing.wait(60)
-        write_snapshot(*arguments)
+    def prepare(*arguments: Any) -> Callable[[], None]:
+        write = prepare_checkpoint(*arguments)
 
-    monkeypatch.setattr(session_module, "write_snapshot", write_later)
+        def write_later() -> None:
+            assert writing.wait(60)
+            write()
+
+        return write_later
+
+    monkeypatch.setattr(session_module, "prepare_checkpoint", prepare)
     with training_session(folder, state, total=1, description="", progress=False) as session:
         session.save()
         for _ in range(3):
@@ -937,10 +946,10 @@ def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monke
 def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_point(
     next_point: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse() -> None:
         raise RunFolderError("the disk is full")
 
-    monkeypatch.setattr(session_module, "write_snapshot", refuse)
+    monkeypatch.setattr(session_module, "prepare_checkpoint", lambda *_: refuse)
 
     def run() -> None:
         with training_session(folder, small_state(), total=1, description="", progress=False) as session:

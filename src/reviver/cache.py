@@ -61,7 +61,7 @@ def _read(path: Path) -> dict[str, Tensor] | None:
         written = read_header(path).metadata.get("sha256")
         tensors = read_tensors(path)
         is_whole = written == digest(tensors)
-    except (OSError, ValueError, TypeError, SafetensorError):
+    except (OSError, ValueError, TypeError):
         return None
     return tensors if is_whole else None
 

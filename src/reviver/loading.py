@@ -1,12 +1,8 @@
 """Opening a finished run folder for use."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-
-import torch
 
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
@@ -17,8 +13,9 @@ from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Task
 from reviver.lstm.training import Network, build_network
-from reviver.runs.checkpoint import check_layers, check_shapes, find_checkpoint, load_networks
+from reviver.runs.checkpoint import build_trained, find_checkpoint
 from reviver.runs.devices import choose_device
+from reviver.runs.files import damaged
 from reviver.runs.folder import RunFolder
 from reviver.untrusted import one_line
 from reviver.validation import check
@@ -84,17 +81,13 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
     chosen_device = choose_device(device)
     config = _read_config(folder, LSTMConfig)
     if config.task == "own" and folder.record.get("data") is None:
-        raise RunFolderError(f"{folder.path / 'run.json'}: says nothing of the data; the file is damaged, train again")
+        raise damaged(folder.record_path, "says nothing of the data")
     try:
         task = build_task(config, folder.record.get("data"))
         path = find_checkpoint(folder.checkpoints, checkpoint)
-        check_layers(path, config.num_layers)
-        with _without_memory(folder):
-            check_shapes(path, {"network": build_network(config, task)})
-        network = build_network(config, task)
+        (network,) = build_trained(path, ["network"], lambda: (build_network(config, task),), config.num_layers)
     except (ConfigError, DataError) as error:
-        raise RunFolderError(f"{folder.path / 'run.json'}: {error}") from error
-    load_networks(path, {"network": network})
+        raise RunFolderError(f"{folder.record_path}: {error}") from error
     return LSTMRun(folder, config, task, network.to(chosen_device).eval())
 
 
@@ -107,35 +100,20 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     image_shape = tuple(_read_fact(folder, "image_shape"))
     path = find_checkpoint(folder.checkpoints, checkpoint)
     names = ("average" if config.ema > 0 else "generator", "discriminator")
-    with _without_memory(folder):
-        check_shapes(path, dict(zip(names, build_networks(config, image_shape, num_classes), strict=True)))
-    generator, discriminator = build_networks(config, image_shape, num_classes)
-    load_networks(path, dict(zip(names, (generator, discriminator), strict=True)))
+    generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
     return GANRun(folder, config, generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
-
-
-@contextmanager
-def _without_memory(folder: RunFolder) -> Iterator[None]:
-    """Build networks whose tensors take no memory; sizes that torch cannot count are told."""
-    try:
-        with torch.device("meta"):
-            yield
-    except (RuntimeError, OverflowError, TypeError) as error:
-        raise RunFolderError(
-            f"{folder.path / 'run.json'}: its sizes are not possible ({one_line(error)}); the file is damaged, train again"
-        ) from error
 
 
 def _read_config(folder: RunFolder, cls: type[Config]) -> Config:
     try:
         return from_mapping(cls, folder.record["config"])
     except ConfigError as error:
-        raise RunFolderError(f"{folder.path / 'run.json'}: {one_line(error)}") from error
+        raise RunFolderError(f"{folder.record_path}: {one_line(error)}") from error
 
 
 def _read_fact(folder: RunFolder, name: str) -> Any:
     """Return what run.json says of the images; a run that was killed early may not have written it."""
     data = folder.record.get("data", {})
     if name not in data:
-        raise RunFolderError(f"{folder.path / 'run.json'}: data.{name} is missing; the file is damaged, train again")
+        raise damaged(folder.record_path, f"data.{name} is missing")
     return data[name]

@@ -4,53 +4,37 @@
     header      JSON: for each tensor its dtype, shape and where its bytes begin and end; metadata as text
     data        the bytes of one tensor after the other, without gaps
 
-The header is checked before anything is read by it: a tensor has just the bytes that it needs, of its own.
+The header is checked before anything is read by it. The library compares its length and the bytes of each tensor, which
+are as many as its shape needs and of its own, with the file's size; `read_header` checks what the library lets pass.
 """
 
-import struct
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reviver.untrusted import one_line, open_file, parse_json, shown
-from reviver.validation import JSON_LIST, Record, find_problem
-
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
-"""Bytes of a number of each dtype that our files have."""
+from reviver.untrusted import open_file, parse_json, shown
+from reviver.validation import Record, find_problem
 
 MAX_HEADER_BYTES = 1 << 24
-MAX_DIMENSIONS = 8
-
-Size = Annotated[int, Field(ge=0)]
 
 
-class Entry(Record):
-    """What a header records of a tensor."""
-
-    dtype: Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8"]
-    shape: Annotated[tuple[Size, ...], JSON_LIST, Field(max_length=MAX_DIMENSIONS)]
-    data_offsets: Annotated[tuple[Size, Size], JSON_LIST]
-    """Where its bytes begin and end, from the end of the header."""
-
-    @model_validator(mode="after")
-    def _check_bytes(self) -> Self:
-        begin, end = self.data_offsets
-        if end - begin != prod(self.shape) * BYTES[self.dtype]:
-            raise ValueError("must have as many bytes as its shape needs")
-        return self
-
-
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a file holds: the shape of each tensor, and text."""
 
     shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
+
+
+class _Entry(Record):
+    """A tensor in a header: of a dtype that our files have, in at most 8 dimensions."""
+
+    dtype: Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8"]
+    shape: Annotated[list[int], Field(max_length=8)]
+    data_offsets: list[int]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -58,11 +42,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         OSError: if it is no regular file.
-        ValueError: if its header is damaged, see `read_header`.
-        SafetensorError: if it changes meanwhile.
+        ValueError: if it is damaged, see `read_header`.
     """
     read_header(path)
-    return load_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:  # it has changed meanwhile
+        raise ValueError(str(error)) from error
 
 
 def read_header(path: Path) -> Header:
@@ -73,29 +59,19 @@ def read_header(path: Path) -> Header:
         ValueError: if the header is too long, is no such JSON, or does not fit the file's size.
     """
     with open_file(path) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        start = file.read(8)
-        if len(start) < 8:
-            raise ValueError("its header is cut off")
-        (length,) = struct.unpack("<Q", start)
-        if length > min(MAX_HEADER_BYTES, size - 8):
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
             raise ValueError(f"its header claims a length of {length} bytes")
-        entries = parse_json(file.read(length))
-    metadata = entries.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise ValueError("its metadata is not text")
-    tensors: dict[str, Entry] = {}
-    for name, entry in entries.items():
         try:
-            tensors[name] = Entry.model_validate(entry)
+            with safe_open(path, "np"):
+                entries = parse_json(file.read(length))
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+    metadata = entries.pop("__metadata__", None) or {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, entry in entries.items():  # one by one: a million problems at once would fill memory
+        try:
+            shapes[name] = tuple(_Entry.model_validate(entry).shape)
         except ValidationError as error:
-            raise ValueError(f"its header has {shown(name)}: {one_line(find_problem(error))}") from error
-    end = 0
-    for (begin, next_end), name in sorted((entry.data_offsets, name) for name, entry in tensors.items()):
-        if begin != end:
-            raise ValueError(f"the bytes of {shown(name)} begin at {begin}, those before end at {end}")
-        end = next_end
-    if end != size - 8 - length:
-        raise ValueError(f"its header claims {end} bytes of numbers and it holds {size - 8 - length}")
-    return Header({name: entry.shape for name, entry in tensors.items()}, metadata)
+            raise ValueError(f"in its header, {shown(name)[1:-1]}.{find_problem(error)}") from error
+    return Header(shapes, metadata)

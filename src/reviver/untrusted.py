@@ -4,14 +4,13 @@ What is read is a regular file, as a pipe or a device may block or never end, an
 deeper than our own files are, names nothing twice, and holds finite numbers that fit into 64 bits.
 """
 
-import contextlib
 import difflib
-import errno
 import json
 import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,19 +30,16 @@ def open_file(path: Path, limit: int | None = None) -> BufferedReader:
     Raises:
         OSError: if it is anything else.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe that nobody writes to would block here
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    # a pipe that nobody writes to would block if it were opened without O_NONBLOCK
+    with ExitStack() as opened:
+        file = opened.enter_context(open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)))
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError("it is no regular file")
         if limit is not None and status.st_size > limit:
             raise OSError(f"it has {status.st_size} bytes, more than the {limit} that are read")
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+        opened.pop_all()
+        return file
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -92,7 +88,7 @@ def parse_json(content: bytes) -> dict[str, Any]:
         raise ValueError("it is too deep") from error
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
-    _check_values(value)
+    _check_values("", value)
     return value
 
 
@@ -108,12 +104,13 @@ def refuse_links_out(folder: Path) -> None:
     home = folder.resolve()
     waiting = [folder]
     while waiting:
-        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 path = Path(entry.path)
                 name = path.relative_to(folder)
                 if entry.is_symlink():
-                    if not _leads_inside(path, home):
+                    target = Path(os.path.realpath(path))
+                    if not target.is_relative_to(home) or not (target.is_file() or target.is_dir()):
                         raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
@@ -141,15 +138,6 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Return "did you mean NAME?" if a known name is close to `wrong`, else nothing."""
     near = difflib.get_close_matches(wrong[:MAX_SHOWN], list(known), n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else ""
-
-
-def _leads_inside(link: Path, home: Path) -> bool:
-    """Whether a link leads to a file or a folder in `home`."""
-    try:
-        target = link.resolve(strict=True)
-    except (OSError, RuntimeError):  # it leads to nothing, or round in a circle
-        return False
-    return target.is_relative_to(home) and (target.is_file() or target.is_dir())
 
 
 class _OutOfRange(NamedTuple):
@@ -182,22 +170,12 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check_values(value: dict[str, Any]) -> None:
-    """Refuse numbers out of range, naming the innermost key, and objects or lists that are too deep."""
-    level: list[tuple[str, Any]] = [("", value)]
-    for _ in range(MAX_JSON_DEPTH):
-        children = [
-            (name, child)
-            for parent_name, parent in level
-            for name, child in (
-                parent.items() if isinstance(parent, dict) else ((parent_name, child) for child in parent)
-            )
-            if isinstance(child, (dict, list, _OutOfRange))
-        ]
-        for name, child in children:
-            if isinstance(child, _OutOfRange):
-                raise ValueError(f"{child.problem}, in {shown(name)[1:-1]}")
-        level = children
-        if not level:
-            return
-    raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")
+def _check_values(name: str, value: dict[str, Any] | list[Any], depth: int = MAX_JSON_DEPTH) -> None:
+    """Refuse numbers out of range, naming the innermost key, and objects or lists more than `depth` levels deep."""
+    if not depth:
+        raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")
+    for key, child in value.items() if isinstance(value, dict) else ((name, child) for child in value):
+        if isinstance(child, _OutOfRange):
+            raise ValueError(f"{child.problem}, in {shown(key)[1:-1]}")
+        if isinstance(child, (dict, list)):
+            _check_values(key, child, depth - 1)

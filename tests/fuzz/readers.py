@@ -40,7 +40,8 @@ from reviver.loading import GANRun, load
 from reviver.lstm import training as lstm_training
 from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.sequence_files import read_sequences
-from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from reviver.runs import checkpoint
+from reviver.runs.checkpoint import TrainingState, restore_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.randomness import stream
 from reviver.runs.schema import Comparison
@@ -313,7 +314,7 @@ def prepare_checkpoint(folder: Path) -> Seeds:
     best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
     rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
     state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
-    save_checkpoint(folder, state, {"metrics": 1})
+    checkpoint.prepare_checkpoint(folder, state, {"metrics": 1}, 2)()
     forget_checksums(folder)
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -327,9 +328,8 @@ def read_state(path: Path) -> None:
     home = path.parents[1]
     state = small_state()
     counts = restore_checkpoint(home, state)
-    assert counts is not None
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
-    if state.best_step is not None:
+    if "best" in state.extra:
         assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))
     assert all(one["step"] >= 0 and isinstance(one["quantity"], str) for one in state.rollbacks)
     update(state)

@@ -16,25 +16,23 @@ crash at any moment `last` is a whole checkpoint, and `settle_checkpoints` remov
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.runs.files import clean_up, explained, replaced, replacing_folder, sync, write_json
+from reviver.runs.files import clean_up, damaged, explained, reading, replaced, replacing_folder, sync, write_json
 from reviver.runs.schema import Checksums, Pointer, Position, validate
 from reviver.tensors import read_header, read_tensors
 from reviver.untrusted import one_line, open_file, read_json
 from reviver.validation import Record
 
-KEPT = 2
-"""The newest full checkpoints that are kept if nothing else is said; the best is kept besides."""
+Networks = TypeVar("Networks", bound=tuple[nn.Module, ...])
 
 
 @dataclass
@@ -62,59 +60,17 @@ class TrainingState:
     best_networks: Mapping[str, Mapping[str, Tensor]] | None = None
 
     @property
-    def best_step(self) -> int | None:
-        """The step of the best weights, where the loop looks for them."""
-        best = self.extra.get("best")
-        return None if best is None else int(best["step"])
-
-    @property
     def rollbacks(self) -> list[dict[str, Any]]:
         """The times that the run went back to a checkpoint, see session.py."""
         return [dict(one) for one in self.extra.get("rollbacks", ())]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A `TrainingState` as it is written: copies, so that training can go on meanwhile.
+def prepare_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int], keep: int) -> Callable[[], None]:
+    """Copy all of `state`, and return what writes the copy under `folder`, so that training can go on meanwhile.
 
-    Attributes:
-        networks, training: the tensors of both files.
-        position: the content of state.json.
-        best_step, best_networks: the best weights, if they are not saved yet.
+    `counts` are the lines of each file of points. The newest `keep` checkpoints are kept. The best weights count as saved
+    from here on. They are written in the order that the head of this file gives.
     """
-
-    step: int
-    networks: Mapping[str, Tensor]
-    training: Mapping[str, Tensor]
-    position: str
-    best_step: int | None
-    best_networks: Mapping[str, Mapping[str, Tensor]] | None
-
-
-def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int], keep: int = KEPT) -> None:
-    """Save `state` under `folder` and point `last` at it; `counts` are the lines of each file of points.
-
-    The newest `keep` are kept.
-    """
-    write_snapshot(folder, take_snapshot(state, counts), keep)
-
-
-def take_snapshot(state: TrainingState, counts: Mapping[str, int]) -> Snapshot:
-    """Copy all of `state`, as `save_checkpoint` saves it. Its best weights count as saved from here on."""
-    training: dict[str, Tensor] = {}
-    for name, optimizer in state.optimizers.items():
-        for index, values in optimizer.state_dict()["state"].items():
-            for key, value in values.items():
-                training[f"optimizer/{name}/{index}/{key}"] = _copy(value)
-    for name, generator in state.generators.items():
-        training[f"generator/{name}"] = generator.get_state()
-    for name, tensor in state.tensors.items():
-        training[f"tensor/{name}"] = _copy(tensor)
-    networks = {
-        f"{name}/{key}": _copy(tensor)
-        for name, network in state.networks.items()
-        for key, tensor in network.state_dict().items()
-    }
     position = {
         "epoch": state.epoch,
         "batch": state.batch,
@@ -124,39 +80,43 @@ def take_snapshot(state: TrainingState, counts: Mapping[str, int]) -> Snapshot:
         "extra": state.extra,
     }
     Position.model_validate(position)  # what could not be read is not written
-    best_networks, state.best_networks = state.best_networks, None
-    return Snapshot(
-        state.step, networks, training, json.dumps(position, allow_nan=False), state.best_step, best_networks
+    text, step, best = json.dumps(position, allow_nan=False), state.step, state.extra.get("best")
+    networks = _copy_tensors({name: one.state_dict() for name, one in state.networks.items()})
+    training = _copy_tensors(
+        {
+            "optimizer": {name: one.state_dict()["state"] for name, one in state.optimizers.items()},
+            "generator": {name: one.get_state() for name, one in state.generators.items()},
+            "tensor": state.tensors,
+        }
     )
+    best_networks, state.best_networks = state.best_networks, None
+
+    def write() -> None:
+        if best_networks is not None:
+            assert best is not None
+            save_best(folder, best["step"], best_networks)
+        content = {
+            "networks.safetensors": to_bytes(networks),
+            "training.safetensors": to_bytes(training),
+            "state.json": text.encode(),
+        }
+        _write_files(_step_folder(folder, step), content)
+        write_json(folder / "last.json", {"step": step}, makes_folder=False)
+        prune_checkpoints(folder, keep)
+
+    return write
 
 
-def write_snapshot(folder: Path, snapshot: Snapshot, keep: int = KEPT) -> None:
-    """Write `snapshot` under `folder`, in the order that the head of this file gives."""
-    if snapshot.best_networks is not None:
-        assert snapshot.best_step is not None
-        save_best(folder, snapshot.best_step, snapshot.best_networks)
-    content = {
-        "networks.safetensors": to_bytes(dict(snapshot.networks)),
-        "training.safetensors": to_bytes(dict(snapshot.training)),
-        "state.json": snapshot.position.encode(),
-    }
-    _write_files(_step_folder(folder, snapshot.step), content)
-    write_json(folder / "last.json", {"step": snapshot.step}, makes_folder=False)
-    prune_checkpoints(folder, keep)
-
-
-def restore_checkpoint(
-    folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)
-) -> dict[str, int] | None:
+def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)) -> dict[str, int]:
     """Bring `state` back to what `last` points at; returns how many lines each file of points in `names` had then.
 
-    None means that there is no checkpoint yet: training starts at its beginning.
+    If there is no checkpoint yet, each had none, and `state` is left as it is: training starts at its beginning.
 
     Raises:
         RunFolderError: if the checkpoint is damaged or belongs to other networks.
     """
     if not (folder / "last.json").exists():
-        return None
+        return dict.fromkeys(names, 0)
     path = find_checkpoint(folder, "last")
     load_networks(path, state.networks)
     training = _load_tensors(path / "training.safetensors")
@@ -165,11 +125,9 @@ def restore_checkpoint(
     try:
         for name, optimizer in state.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
-            for key, value in training.items():
-                kind, owner, *rest = key.split("/")
-                if (kind, owner) == ("optimizer", name):
-                    index, slot = rest
-                    slots.setdefault(int(index), {})[slot] = value
+            for key, value in _select(training, f"optimizer/{name}/").items():
+                index, slot = key.split("/")
+                slots.setdefault(int(index), {})[slot] = value
             _check_slots(slots, optimizer)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         for name, generator in state.generators.items():
@@ -183,9 +141,7 @@ def restore_checkpoint(
         for key in state.extra.keys() - {"best", "rollbacks"}:  # which come later than a loop begins
             position["extra"][key]
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise RunFolderError(
-            f"{path}: does not fit this run ({one_line(error)}); the checkpoint is damaged, train again"
-        ) from error
+        raise damaged(path, f"does not fit this run ({one_line(error)})") from error
     state.epoch, state.batch, state.step = position["epoch"], position["batch"], position["step"]
     state.seconds = float(position["seconds"])
     state.extra.clear()
@@ -197,12 +153,7 @@ def restore_checkpoint(
 def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Keep the weights of `step` and point `best` at them; `networks` are state dicts by name."""
     if not _step_folder(folder, step).exists():
-        tensors = {
-            f"{name}/{key}": tensor.cpu().contiguous()
-            for name, network in networks.items()
-            for key, tensor in network.items()
-        }
-        _write_files(_step_folder(folder, step), {"networks.safetensors": to_bytes(tensors)})
+        _write_files(_step_folder(folder, step), {"networks.safetensors": to_bytes(_copy_tensors(networks))})
     write_json(folder / "best.json", {"step": step}, makes_folder=False)
 
 
@@ -212,12 +163,12 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     Raises:
         RunFolderError: if there is none.
     """
-    pointer = folder / f"{which}.json"
-    if not pointer.exists():
+    step = _read_pointer(folder, which)
+    if step is None:
         raise RunFolderError(
             f"{folder.parent}: has no {which} checkpoint yet; train on with --resume until one is saved"
         )
-    path = _step_folder(folder, _read_pointer(pointer))
+    path = _step_folder(folder, step)
     return replaced(path) if not path.exists() and replaced(path).exists() else path
 
 
@@ -229,15 +180,42 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
     """
     tensors = _load_tensors(path / "networks.safetensors")
     for name, network in networks.items():
-        prefix = f"{name}/"
-        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         try:
-            network.load_state_dict(own)
+            network.load_state_dict(_select(tensors, f"{name}/"))
         except RuntimeError as error:
             raise _unfitting(path, name, one_line(error)) from error
 
 
-def settle_checkpoints(folder: Path, best_step: int | None, keep: int = KEPT) -> None:
+def build_trained(path: Path, names: Sequence[str], build: Callable[[], Networks], layers: int = 0) -> Networks:
+    """Return the networks that `build` makes by the settings in run.json, with the weights at the checkpoint `path`.
+
+    Those settings are not trusted. So the shapes that they ask for, and the number of `layers`, are compared with the
+    header of the weights before the networks take any memory. `names` are those of the networks there.
+
+    Raises:
+        RunFolderError: if the file is damaged, or its tensors have other names or shapes.
+    """
+    with reading(path / "networks.safetensors"):
+        saved = read_header(path / "networks.safetensors").shapes
+    if layers > len(saved):
+        raise _unfitting(path, "network", f"it has {len(saved)} tensors for {layers} layers")
+    try:
+        with torch.device("meta"):
+            wanted = build()
+    except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count that far
+        raise damaged(path.parents[1] / "run.json", f"its sizes are not possible ({one_line(error)})") from error
+    for name, network in zip(names, wanted, strict=True):
+        for key, tensor in network.state_dict().items():
+            found, shape = saved.get(f"{name}/{key}"), tuple(tensor.shape)
+            if found != shape:
+                there = "is missing" if found is None else f"has the shape {list(found)}, not {list(shape)}"
+                raise _unfitting(path, name, f"{key} {there}")
+    networks = build()
+    load_networks(path, dict(zip(names, networks, strict=True)))
+    return networks
+
+
+def settle_checkpoints(folder: Path, best_step: int | None, keep: int) -> None:
     """Bring `folder` back to what it was when its `last` checkpoint had been saved, if a process died in a later save.
 
     `best_step` is the step of the best weights that `last` knows.
@@ -246,64 +224,26 @@ def settle_checkpoints(folder: Path, best_step: int | None, keep: int = KEPT) ->
         return
     clean_up(folder)
     pointer = folder / "best.json"
-    if pointer.exists() and best_step is None:
+    if best_step is None:
         with explained(pointer):
-            pointer.unlink()
-    elif pointer.exists() and best_step is not None and _read_pointer(pointer) != best_step:
+            pointer.unlink(missing_ok=True)
+    elif _read_pointer(folder, "best") not in (None, best_step):
         write_json(pointer, {"step": best_step}, makes_folder=False)
     prune_checkpoints(folder, keep)
 
 
-def prune_checkpoints(folder: Path, keep: int = KEPT) -> None:
+def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove full checkpoints but the newest `keep` up to `last`, and weights that were the best once."""
-    pointers = {
-        which: _read_pointer(folder / f"{which}.json")
-        for which in ("last", "best")
-        if (folder / f"{which}.json").exists()
-    }
+    last, best = _read_pointer(folder, "last"), _read_pointer(folder, "best")
     steps = sorted(folder.glob("step-*"), key=_order)
-    kept = {_step_folder(folder, step) for step in pointers.values()}
-    if "last" in pointers:
-        last = _order(_step_folder(folder, pointers["last"]))
-        full = [path for path in steps if _order(path) <= last and (path / "state.json").exists()]
+    kept = {_step_folder(folder, step) for step in (last, best) if step is not None}
+    if last is not None:
+        latest = _order(_step_folder(folder, last))
+        full = [path for path in steps if _order(path) <= latest and (path / "state.json").exists()]
         kept |= set(full[-keep:])
     for path in steps:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def check_layers(path: Path, layers: int) -> None:
-    """Compare a number of layers with the header of the weights at `path`, before so many layers are made.
-
-    Raises:
-        RunFolderError: if the file is damaged or has fewer tensors than layers.
-    """
-    count = len(_read_shapes(path))
-    if layers > count:
-        raise _unfitting(path, "network", f"it has {count} tensors for {layers} layers")
-
-
-def check_shapes(path: Path, networks: Mapping[str, nn.Module]) -> None:
-    """Compare networks, which may be on the device `meta` and take no memory, with the header of the weights at `path`.
-
-    Raises:
-        RunFolderError: if the file is damaged or its tensors have other names or shapes.
-    """
-    saved = _read_shapes(path)
-    for name, network in networks.items():
-        for key, tensor in network.state_dict().items():
-            found, wanted = saved.get(f"{name}/{key}"), tuple(tensor.shape)
-            if found != wanted:
-                there = "is missing" if found is None else f"has the shape {list(found)}, not {list(wanted)}"
-                raise _unfitting(path, name, f"{key} {there}")
-
-
-def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the weights at the checkpoint `path`."""
-    try:
-        return read_header(path / "networks.safetensors").shapes
-    except (OSError, ValueError) as error:
-        raise _unreadable(path / "networks.safetensors", error) from error
 
 
 def _step_folder(folder: Path, step: int) -> Path:
@@ -315,39 +255,29 @@ def _order(path: Path) -> tuple[int, str]:
     return len(path.name), path.name
 
 
-def _read_pointer(path: Path) -> int:
-    return int(_read_json(path, Pointer)["step"])
+def _read_pointer(folder: Path, which: str) -> int | None:
+    """The step that the `last` or the `best` checkpoint under `folder` has, or None if there is none."""
+    path = folder / f"{which}.json"
+    return int(_read_json(path, Pointer)["step"]) if path.exists() else None
 
 
 def _read_json(path: Path, model: type[Record]) -> dict[str, Any]:
     """Read and validate a JSON file of a checkpoint."""
-    try:
+    with reading(path):
         value = read_json(path)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
     validate(model, value, path)
     return value
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with reading(path):
         tensors = read_tensors(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
     _check_content(path)
     return tensors
 
 
-def _unreadable(path: Path, error: Exception) -> RunFolderError:
-    return RunFolderError(
-        f"{path}: cannot be read ({one_line(error)}); the checkpoint is damaged, restore it or train again"
-    )
-
-
 def _unfitting(path: Path, name: str, problem: str) -> RunFolderError:
-    return RunFolderError(
-        f"{path}: its weights do not fit the {name} of run.json ({problem}); restore the folder or train again"
-    )
+    return damaged(path, f"its weights do not fit the {name} of run.json ({problem})")
 
 
 def _check_slots(slots: Mapping[int, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
@@ -367,15 +297,10 @@ def _check_content(path: Path) -> None:
     if not sums.exists():
         return
     wanted = _read_json(sums, Checksums).get(path.name)
-    try:
-        with open_file(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with reading(path), open_file(path) as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != wanted:
-        raise RunFolderError(
-            f"{path}: is not what was saved, its checksum differs; the checkpoint is damaged, restore it or train again"
-        )
+        raise damaged(path, "is not what was saved, its checksum differs")
 
 
 def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
@@ -392,6 +317,17 @@ def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
         (temporary / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
 
 
-def _copy(tensor: Tensor) -> Tensor:
-    """A copy on the CPU that shares nothing with `tensor`."""
-    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+def _copy_tensors(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
+    """Copy the tensors in nested mappings to the CPU, named by their keys: a/b/c."""
+    copies: dict[str, Tensor] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            copies |= _copy_tensors(value, f"{prefix}{key}/")
+        else:
+            copies[f"{prefix}{key}"] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    return copies
+
+
+def _select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}

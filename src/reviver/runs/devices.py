@@ -2,6 +2,8 @@
 
 import os
 import platform
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,17 @@ def choose_device(name: str) -> torch.device:
     Raises:
         DeviceError: if the name is unknown or this machine has no such device.
     """
-    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    counts = {"cuda": cuda_devices, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
-        return torch.device("cuda" if has_cuda else "mps" if has_mps else "cpu")
+        return torch.device(next(kind for kind, count in counts.items() if count))
     try:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index not in (None, 0)):
+    if device.type not in counts or (device.type != "cuda" and device.index not in (None, 0)):
         raise DeviceError(f"device: {name!r} is unknown; choose from auto, cpu, cuda, cuda:0, mps")
-    cuda_devices = torch.cuda.device_count() if has_cuda else 0
-    is_absent = (device.type == "cuda" and (device.index or 0) >= cuda_devices) or (
-        device.type == "mps" and not has_mps
-    )
-    if is_absent:
+    if (device.index or 0) >= counts[device.type]:
         raise DeviceError(f"device: {name!r} is not on this machine; use --device auto or --device cpu")
     return device
 
@@ -47,10 +46,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def _processor_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    with suppress(OSError):
+        if found := re.search(r"^model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine()

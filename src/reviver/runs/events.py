@@ -22,7 +22,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import hparams, image, scalar
 
-from reviver.runs.files import make_folder
+from reviver.runs.files import explained, make_folder
 
 MAX_PIXELS = 1024
 """Height and width of an image at most."""
@@ -48,8 +48,9 @@ class EventFile:
             for name, value in config.items()
         }
         experiment, start, self._end = hparams(values, dict.fromkeys(metrics, 0.0))
+        self._path = folder / f"{PREFIX}{number:010d}.reviver"
         with ExitStack() as opened:
-            self._file = opened.enter_context((folder / f"{PREFIX}{number:010d}.reviver").open("xb"))
+            self._file = opened.enter_context(self._path.open("xb"))
             self._write(Event(file_version="brain.Event:2"))
             if numbers:
                 self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
@@ -73,17 +74,18 @@ class EventFile:
 
     def sync(self) -> None:
         """Make what was written durable."""
-        os.fsync(self._file.fileno())
+        with explained(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def _write(self, *events: Event) -> None:
-        for event in events:
-            event.wall_time = time.time()
-            data = event.SerializeToString()
-            length = struct.pack("<Q", len(data))
-            checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
-            self._file.write(b"".join((length, checksums[0], data, checksums[1])))
-        self._file.flush()
+        with explained(self._path):
+            for event in events:
+                event.wall_time = time.time()
+                data = event.SerializeToString()
+                for part in (struct.pack("<Q", len(data)), data):
+                    self._file.write(part + struct.pack("<I", masked_crc32c(part)))
+            self._file.flush()

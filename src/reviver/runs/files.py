@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and what is said of files that cannot be written or read."""
 
 import errno
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reviver.errors import RunFolderError
+from reviver.untrusted import one_line
 
 
 @contextmanager
@@ -29,6 +30,20 @@ def explained(path: Path) -> Iterator[None]:
         remedy = remedies.get(error.errno or 0, "choose another folder")
         reason = error.strerror or str(error)
         raise RunFolderError(f"{path}: cannot be written ({reason}); {remedy}") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn a failure to read the file `path` of a run folder into one line that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise damaged(path, f"cannot be read ({one_line(error)})") from error
+
+
+def damaged(where: object, problem: object) -> RunFolderError:
+    """Return the error of a damaged file of a run folder; `where` is its path, or a line in it."""
+    return RunFolderError(f"{where}: {problem}; the file is damaged, restore it or train again")
 
 
 @contextmanager

@@ -25,18 +25,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from reviver.errors import DataError, RunFolderError
 from reviver.runs.devices import describe_machine
 from reviver.runs.events import EventFile
-from reviver.runs.files import explained, make_folder, unfinished, write_json, write_text
+from reviver.runs.files import damaged, explained, make_folder, reading, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
 from reviver.runs.sameness import describe_changes, find_changes
 from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model, validate
 from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out
+from reviver.validation import Record
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
@@ -48,11 +47,20 @@ _log = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """One run on disk. `kind` is `lstm` or `gan`; `record` is the content of run.json."""
+    """One run on disk.
+
+    Attributes:
+        path: the folder.
+        record: the content of run.json, which is at `record_path`.
+        checkpoints, samples: the folders of checkpoints, and of images drawn while training.
+    """
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path = path
         self.record = record
+        self.record_path = path / "run.json"
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
 
     @classmethod
     def create(cls, path: str | Path, kind: str, config: Any, device: torch.device) -> "RunFolder":
@@ -88,14 +96,16 @@ class RunFolder:
         """
         path = Path(path)
         record_path = path / "run.json"
-        _refuse_links(path)
+        try:  # it may come from a stranger, and is written to as it is trained on
+            if path.is_dir():
+                refuse_links_out(path)
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{path}: {one_line(error)}; take it out of the run folder") from error
         if not record_path.is_file():
             problem = "has no run.json, so it is not a run folder" if path.is_dir() else "does not exist"
             raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
-        try:
+        with reading(record_path):
             record = read_json(record_path, MAX_RECORD_BYTES)
-        except (OSError, ValueError) as error:
-            raise _unreadable(record_path, error) from error
         schema = record.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise RunFolderError(
@@ -124,30 +134,20 @@ class RunFolder:
         """The times that the run went back to a checkpoint: the `step` at which which `quantity` was not finite, and `back_to`."""
         return list(self.record.get("rollbacks", []))
 
-    @property
-    def checkpoints(self) -> Path:
-        """Where checkpoints are."""
-        return self.path / "checkpoints"
-
-    @property
-    def samples(self) -> Path:
-        """Where images drawn while training are."""
-        return self.path / "samples"
-
     def points_path(self, name: str) -> Path:
         """The file of the points called `name`: metrics, or scores."""
         return self.path / f"{name}.jsonl"
 
     def check_present(self) -> None:
         """Refuse to go on in a folder that was removed or moved away: nothing of it is made anew."""
-        if not (self.path / "run.json").is_file():
+        if not self.record_path.is_file():
             raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
 
     def save_record(self, **changes: Any) -> None:
         """Write run.json with `changes`; what `open` would refuse is never written."""
         record_model(self.record).model_validate(self.record | changes)
         self.record.update(changes)
-        write_json(self.path / "run.json", self.record, makes_folder=False)
+        write_json(self.record_path, self.record, makes_folder=False)
 
     def note(self, key: str, value: Any, setting: str, what: str) -> None:
         """Write what a new run learns from under `key`, or check that a resumed one goes on with the same.
@@ -181,56 +181,43 @@ class RunFolder:
         self.save_record(status=status, updated=_now(), **changes)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the validated lines of metrics.jsonl, see `schema.line_model` and `read_points`.
-
-        Raises:
-            RunFolderError: naming the first line and key that is wrong.
-        """
-        return self._read_validated("metrics")
+        """Return the validated lines of metrics.jsonl, see `read_points`."""
+        return self.read_points("metrics", line_model(self.record, "metrics"))
 
     def read_scores(self) -> list[dict[str, Any]]:
-        """Return the validated lines of scores.jsonl, see `read_metrics`."""
-        return self._read_validated("scores")
+        """Return the validated lines of scores.jsonl, see `read_points`."""
+        return self.read_points("scores", line_model(self.record, "scores"))
 
-    def _read_validated(self, name: str) -> list[dict[str, Any]]:
-        points, model = self.read_points(name), line_model(self.record, name)
-        for number, point in enumerate(points, 1):
-            validate(model, point, f"{self.points_path(name)}: line {number}")
-        return points
-
-    def read_points(self, name: str) -> list[dict[str, Any]]:
-        """Return the lines of NAME.jsonl as JSON objects of any keys; a last line that a crash tore is left out.
+    def read_points(self, name: str, model: type[Record] | None = None) -> list[dict[str, Any]]:
+        """Return the lines of NAME.jsonl, of any keys if no `model` is given; a last line that a crash tore is left out.
 
         Raises:
-            RunFolderError: if another line is damaged.
+            RunFolderError: naming the first line that is wrong, and the key.
         """
         path = self.points_path(name)
-        if not path.is_file():
-            return []
         points: list[dict[str, Any]] = []
+        if not path.is_file():
+            return points
         try:
             for line in read_lines(path, MAX_RECORD_BYTES, MAX_POINTS_BYTES):
                 if not line.endswith(b"\n"):
                     break
                 points.append(parse_json(line))
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        except ValueError as error:
-            raise _unreadable(path, error, f": line {len(points) + 1}") from error
+                if model is not None:
+                    validate(model, points[-1], f"{path}: line {len(points)}")
+        except (OSError, ValueError) as error:
+            where = path if isinstance(error, OSError) else f"{path}: line {len(points) + 1}"
+            raise damaged(where, f"cannot be read ({one_line(error)})") from error
         return points
 
     def keep_points(self, name: str, count: int) -> None:
         """Cut a file of points back to its first `count` lines: what was known when a checkpoint was saved."""
         path = self.points_path(name)
-        try:
+        with reading(path):
             text = read_file(path, MAX_POINTS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
-        except OSError as error:
-            raise _unreadable(path, error) from error
         lines = text.split("\n")[:-1]
         if len(lines) < count:
-            raise RunFolderError(
-                f"{path}: has {len(lines)} lines where the checkpoint knows {count}; the file is damaged, train again"
-            )
+            raise damaged(path, f"has {len(lines)} lines where the checkpoint knows {count}")
         write_text(path, "".join(line + "\n" for line in lines[:count]), makes_folder=False)
 
     @contextmanager
@@ -258,6 +245,7 @@ class PointsWriter:
 
     Attributes:
         counts: the lines of each file.
+        events: the event file.
     """
 
     def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), first_step: int = 0) -> None:
@@ -269,14 +257,12 @@ class PointsWriter:
                 name: opened.enter_context(folder.points_path(name).open("a", encoding="utf-8")) for name in names
             }
             metrics = metric_names(folder.record, names)
-            self._events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
-            opened.pop_all()
+            self.events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
+            opened.callback(self.events.close)
+            self._opened = opened.pop_all()
 
     def write(self, name: str, point: Mapping[str, Any]) -> None:
-        """Append one point to the file `name`; numbers that are not finite become null.
-
-        `step` is its place on TensorBoard's axis.
-        """
+        """Append one point, at its `step`, to the file `name` and TensorBoard; numbers that are not finite become null."""
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in point.items()
@@ -285,34 +271,20 @@ class PointsWriter:
             self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
             self._files[name].flush()
             numbers = {key: value for key, value in clean.items() if isinstance(value, float)}
-            self._events.write_scalars(point["step"], numbers)
+            self.events.write_scalars(point["step"], numbers)
         self.counts[name] += 1
-
-    def write_image(self, step: int, tag: str, pixels: NDArray[np.uint8]) -> None:
-        """Show an image in TensorBoard, see `EventFile`."""
-        with explained(self._folder.path):
-            self._events.write_image(step, tag, pixels)
-
-    def write_end(self, step: int) -> None:
-        """Show in TensorBoard that the run has finished."""
-        with explained(self._folder.path):
-            self._events.write_end(step)
 
     def sync(self) -> None:
         """Make what was written durable."""
         for name, file in self._files.items():
             with explained(self._folder.points_path(name)):
                 os.fsync(file.fileno())
-        with explained(self._folder.path):
-            self._events.sync()
+        self.events.sync()
 
     def close(self) -> None:
         """Close all files."""
-        for name, file in self._files.items():
-            with explained(self._folder.points_path(name)):
-                file.close()
         with explained(self._folder.path):
-            self._events.close()
+            self._opened.close()
 
 
 def refuse_existing(path: str | Path) -> None:
@@ -321,33 +293,16 @@ def refuse_existing(path: str | Path) -> None:
     A folder whose run.json a dying process could not finish is as good as empty.
     """
     path = Path(path)
-    if path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {unfinished(path / "run.json")}:
-        return
-    if path.exists() or path.is_symlink():
+    is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {unfinished(path / "run.json")}
+    if not is_empty and (path.exists() or path.is_symlink()):
         raise RunFolderError(
             f"{path}: exists already and is never overwritten; choose another --out, or go on with --resume"
         )
 
 
-def _unreadable(path: Path, error: Exception, line: str = "") -> RunFolderError:
-    return RunFolderError(f"{path}{line}: cannot be read ({one_line(error)}); restore the file or train again")
-
-
-def _refuse_links(path: Path) -> None:
-    """Refuse a folder that leads elsewhere: it may come from a stranger, and is written to as it is trained on."""
-    try:
-        if path.is_dir():
-            refuse_links_out(path)
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: {one_line(error)}; take it out of the run folder") from error
-
-
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in VERSIONED_PACKAGES:
-        versions[package] = importlib.metadata.version(package)
-    versions["torch"] = torch.__version__  # with its build, such as +cpu
-    return versions
+    packages = {name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES}
+    return {"python": platform.python_version(), **packages, "torch": torch.__version__}  # with its build, such as +cpu
 
 
 def _now() -> str:

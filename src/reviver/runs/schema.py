@@ -1,16 +1,15 @@
 """The schema of the JSON in a run folder: run.json, metrics.jsonl, scores.jsonl, and the metadata of checkpoints.
 
-Whatever reads these files validates them.
+Whatever reads these files validates them. The comment on a key gives its meaning and unit, its type gives its range.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from reviver.errors import RunFolderError
-from reviver.untrusted import MAX_JSON_INTEGER
-from reviver.validation import Record, find_problem
+from reviver.runs.files import damaged
+from reviver.validation import MAX_INTEGER, Record, find_problem
 
 MAX_TEXT = 100_000
 """Characters of a text such as an error or a command line."""
@@ -19,7 +18,7 @@ MAX_CLASSES = 1000
 ABSENT: Any = None
 """Default of a key that a file may lack; null is refused all the same where the key's type has no null."""
 
-Count = Annotated[int, Field(ge=0, le=MAX_JSON_INTEGER)]
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(max_length=1000)]
@@ -29,33 +28,25 @@ Side = Annotated[int, Field(ge=1, le=1024)]
 Texts = Annotated[list[Name | None], Field(min_length=2, max_length=2)]
 Counts = Annotated[list[Count | None], Field(min_length=2, max_length=2)]
 
-Step = Annotated[Count, Field(description="Updates so far.")]
-Epoch = Annotated[Count, Field(description="Epochs so far.")]
-Sequences = Annotated[Count, Field(description="Training sequences seen so far.")]
-Length = Annotated[Count, Field(description="Time steps of the epoch's sequences.")]
-Seconds = Annotated[NonNegative, Field(description="Seconds of training so far, without scoring.")]
-Accuracy = Annotated[Fraction, Field(description="Fraction of correct answers.")]
-Loss = Annotated[float, Field(description="Mean loss: nats, or the squared error of a number.")]
-Time = Annotated[str, Field(max_length=100, description="UTC, ISO 8601.")]
-
-Model = TypeVar("Model", bound=Record)
+Step = Count  # updates so far
+Epoch = Count  # epochs so far
+Sequences = Count  # training sequences seen so far
+Length = Count  # time steps of the epoch's sequences
+Seconds = NonNegative  # of training so far, without scoring
+Accuracy = Fraction  # of correct answers
+Loss = float  # mean loss: nats, or the squared error of a number
+Time = Annotated[str, Field(max_length=100)]  # UTC, ISO 8601
 
 
 class Machine(Record):
     """The hardware and system that a run computes on."""
 
-    processor: Name
-    """Model of the processor."""
-    cores: Count | None = None
-    """Logical cores; null if unknown."""
-    threads: Count
-    """Threads that torch computes with."""
-    memory_gb: NonNegative = ABSENT
-    """Main memory in GiB."""
-    device: Name
-    """`cpu`, `mps`, or the name of a GPU."""
-    system: Name
-    """Operating system and architecture."""
+    processor: Name  # model of the processor
+    cores: Count | None = None  # logical cores; null if unknown
+    threads: Count  # that torch computes with
+    memory_gb: NonNegative = ABSENT  # main memory in GiB
+    device: Name  # `cpu`, `mps`, or the name of a GPU
+    system: Name  # operating system and architecture
 
 
 class Change(Record):
@@ -74,69 +65,47 @@ class Change(Record):
 class Rollback(Record):
     """A return to the last checkpoint."""
 
-    step: Count
-    """Update at which a value was not finite."""
-    quantity: Name
-    """That value, such as `train loss`."""
-    back_to: Count
-    """Update of the checkpoint."""
+    step: Count  # update at which a value was not finite
+    quantity: Name  # that value, such as `train loss`
+    back_to: Count  # update of the checkpoint
 
 
 class Measured(Record):
-    """The accuracy of a run of the recall curve on fresh sequences."""
+    """The accuracy of a run of the recall curve on as many fresh sequences."""
 
     sequences: Count = ABSENT
-    """Sequences it was measured on."""
     accuracy: Accuracy
 
 
 class ImageData(Record):
     """The images of a GAN run."""
 
-    name: Name
-    """Name of the data set, or of the file or folder."""
-    images: Count
-    """Number of training images."""
-    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT
-    """Channels, height and width."""
-    classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT
-    """Number of classes of a conditional run."""
-    sha256: Sha256
-    """Hash of the pixels."""
+    name: Name  # of the data set, or of the file or folder
+    images: Count  # number of training images
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT  # channels, height, width
+    classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
+    sha256: Sha256  # of the pixels
 
 
 class RunRecord(Record):
     """run.json. Keys that an interrupted or older run lacks are optional."""
 
-    schema_version: Annotated[int, Field(ge=1)] = Field(alias="schema")
-    """Version of the folder's layout, see migrations.py."""
+    schema_version: Annotated[int, Field(ge=1)] = Field(alias="schema")  # of the folder's layout, see migrations.py
     kind: Literal["lstm", "gan"]
-    """Network that is trained."""
-    status: Literal["running", "finished", "interrupted", "failed"] = "running"
-    """State of training; a killed run stays `running`."""
-    config: dict[str, Any]
-    """Every setting."""
-    command: Text = ABSENT
-    """Command line."""
+    status: Literal["running", "finished", "interrupted", "failed"] = "running"  # a killed run stays `running`
+    config: dict[str, Any]  # every setting
+    command: Text = ABSENT  # command line
     started: Time = ABSENT
     updated: Time = ABSENT
     seconds: Seconds = ABSENT
     scoring_seconds: NonNegative = ABSENT
-    """Seconds of scoring."""
-    versions: dict[Name, Name] = ABSENT
-    """Versions of Python and of packages."""
-    hardware: Machine = ABSENT
-    """Machine that the run began on."""
-    extractor_sha256: Sha256 = ABSENT
-    """Hash of the weights of the feature extractor."""
-    error: Text = ABSENT
-    """Message of the error that ended a failed run."""
-    rollbacks: list[Rollback] = ABSENT
-    """Returns to a checkpoint, oldest first."""
-    changes: list[Change] = ABSENT
-    """Resumes in another environment, oldest first."""
-    measured: Measured = ABSENT
-    """Accuracy, of a run of the recall curve."""
+    versions: dict[Name, Name] = ABSENT  # of Python and of packages
+    hardware: Machine = ABSENT  # that the run began on
+    extractor_sha256: Sha256 = ABSENT  # of the weights of the feature extractor
+    error: Text = ABSENT  # message of the error that ended a failed run
+    rollbacks: list[Rollback] = ABSENT  # oldest first
+    changes: list[Change] = ABSENT  # oldest first
+    measured: Measured = ABSENT  # of a run of the recall curve
 
     @model_validator(mode="after")
     def _check_seconds(self) -> "RunRecord":
@@ -148,15 +117,13 @@ class RunRecord(Record):
 class LSTMRecord(RunRecord):
     """run.json of an LSTM."""
 
-    data: dict[str, Any] | None = None
-    """Custom data, see `lstm.tasks.own`."""
+    data: dict[str, Any] | None = None  # custom data, see `lstm.tasks.own`
 
 
 class GANRecord(RunRecord):
     """run.json of a GAN."""
 
     data: ImageData = ABSENT
-    """Training images."""
 
 
 class LSTMMetrics(Record):
@@ -182,38 +149,25 @@ class GANMetrics(Record):
     """A line of metrics.jsonl of a GAN: means over the last updates; what was not finite is null."""
 
     step: Step
-    epoch: NonNegative
-    """Epochs so far, with a fraction."""
-    generator_loss: float | None
-    """Value of the generator's objective."""
-    discriminator_loss: float | None
-    """Value of the discriminator's objective."""
-    probability_real: Fraction | None
-    """D(x) of training images."""
-    probability_fake: Fraction | None
-    """D(G(z)) of generated images."""
+    epoch: NonNegative  # epochs so far, with a fraction
+    generator_loss: float | None  # value of the generator's objective
+    discriminator_loss: float | None  # value of the discriminator's objective
+    probability_real: Fraction | None  # D(x) of training images
+    probability_fake: Fraction | None  # D(G(z)) of generated images
     seconds: Seconds
 
 
 class Comparison(Record):
     """Generated or real images against the test images; docs/gan.md defines each score."""
 
-    fid: float
-    """Fréchet distance; 0 is best."""
-    kid: float
-    """Kernel distance; 0 is best, and a little less by chance."""
-    precision: Fraction
-    """Fraction of images near test images."""
-    recall: Fraction
-    """Fraction of test images near images."""
-    density: NonNegative
-    """Images near each test image, relative to k; about 1 for real images."""
-    coverage: Fraction
-    """Fraction of test images with an image near."""
-    class_kl: float
-    """KL divergence of the classes from those of the training data, in nats."""
-    spacing: NonNegative
-    """Median distance of an image to its k-th nearest, in units of the features."""
+    fid: float  # Fréchet distance; 0 is best
+    kid: float  # kernel distance; 0 is best, and a little less by chance
+    precision: Fraction  # of images near test images
+    recall: Fraction  # of test images near images
+    density: NonNegative  # images near each test image, relative to k; about 1 for real images
+    coverage: Fraction  # of test images with an image near
+    class_kl: float  # KL divergence of the classes from those of the training data, in nats
+    spacing: NonNegative  # median distance of an image to its k-th nearest, in units of the features
 
 
 class Scores(Comparison):
@@ -221,24 +175,15 @@ class Scores(Comparison):
 
     step: Step
     epoch: Epoch
-    classes: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]
-    """Fraction of the samples in each class."""
-    fid_ratio: float | None
-    """FID as a multiple of that of real images; null if not finite."""
-    warning: Text | None
-    """Problem of the samples and its remedy, if they lack variety."""
-    floor: Comparison
-    """Scores of as many real images."""
-    n: Count
-    """Number of samples."""
-    k: Count
-    """Neighbour that defines near."""
-    data: Name
-    """Name of the training data."""
+    classes: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # of the samples in each class
+    fid_ratio: float | None  # FID as a multiple of that of real images; null if not finite
+    warning: Text | None  # problem of the samples and its remedy, if they lack variety
+    floor: Comparison  # scores of as many real images
+    n: Count  # number of samples
+    k: Count  # neighbour that defines near
+    data: Name  # of the training data
     extractor: Name
-    """Name of the feature extractor."""
-    extractor_sha256: Sha256
-    """Hash of its weights."""
+    extractor_sha256: Sha256  # of the weights of the feature extractor
 
 
 class Best(Record):
@@ -254,37 +199,28 @@ class Best(Record):
 class Extra(Record):
     """The state of a training loop beyond its tensors and counters; each key where the loop has it."""
 
-    stage: Count = ABSENT
-    """Lengths of the curriculum that were passed."""
+    stage: Count = ABSENT  # lengths of the curriculum that were passed
     sequences: Sequences = ABSENT
     best: Best = ABSENT
-    """Best epoch so far."""
-    rollbacks: list[Rollback] = ABSENT
-    """Returns to a checkpoint, oldest first."""
+    rollbacks: list[Rollback] = ABSENT  # oldest first
 
 
 class Position(Record):
     """state.json: where training goes on."""
 
-    epoch: Count
-    """Epoch of the next batch, from 0."""
-    batch: Count
-    """Index of the next batch in its epoch."""
+    epoch: Count  # of the next batch, from 0
+    batch: Count  # index of the next batch in its epoch
     step: Step
     seconds: Seconds
-    metrics_count: Count
-    """Lines of metrics.jsonl."""
-    scores_count: Count = ABSENT
-    """Lines of scores.jsonl, of a run that writes them."""
+    metrics_count: Count  # lines of metrics.jsonl
+    scores_count: Count = ABSENT  # lines of scores.jsonl, of a run that writes them
     extra: Extra
-    """Further state of the training loop."""
 
 
 class Pointer(Record):
     """last.json and best.json."""
 
-    step: Count
-    """Update whose checkpoint is meant."""
+    step: Count  # update whose checkpoint is meant
 
 
 class Checksums(Record):
@@ -295,18 +231,17 @@ class Checksums(Record):
     state: Sha256 = Field(default=ABSENT, alias="state.json")
 
 
-def validate(model: type[Model], value: Mapping[str, Any], where: object) -> Model:
-    """Return the JSON object `value` as a `model`; `where` names the file, and the line.
+def validate(model: type[Record], value: Mapping[str, Any], where: object) -> None:
+    """Validate the JSON object `value` against `model`; `where` names the file, and the line.
 
     Raises:
         RunFolderError: naming the first key that is wrong.
     """
     try:
-        return model.model_validate(value)
+        model.model_validate(value)
     except ValidationError as error:
         known = tuple(field.alias or name for name, field in model.model_fields.items())
-        problem = find_problem(error, known)
-        raise RunFolderError(f"{where}: {problem}; the file is damaged, restore it or train again") from error
+        raise damaged(where, find_problem(error, known)) from error
 
 
 def record_model(record: Mapping[str, Any]) -> type[RunRecord]:

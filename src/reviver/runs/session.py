@@ -7,6 +7,7 @@ is asked for, and writes down how it ended.
 
 import dataclasses
 import logging
+import re
 import signal
 import threading
 import time
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ReviverError
-from reviver.runs.checkpoint import TrainingState, restore_checkpoint, settle_checkpoints, take_snapshot, write_snapshot
+from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, restore_checkpoint, settle_checkpoints
 from reviver.runs.files import clean_up
 from reviver.runs.folder import PointsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
@@ -84,7 +85,7 @@ class Session:
 
     def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
         """Show an image in TensorBoard at the present step: bytes, [height, width] or [height, width, 3]."""
-        self._points.write_image(self.state.step, tag, pixels)
+        self._points.events.write_image(self.state.step, tag, pixels)
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -104,20 +105,17 @@ class Session:
         """
         for name, network in self.state.networks.items():
             if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
-                raise DivergenceError(
-                    f"step {self.state.step}: a weight of the {name} is not finite; {self.advice()}",
-                    self.state.step,
-                    f"weight of the {name}",
-                )
+                problem = f"a weight of the {name} is not finite"
+                raise self._diverged(self.state.step, f"weight of the {name}", problem)
         self.finish()
         self.folder.check_present()
         self.state.seconds = self.seconds
-        snapshot = take_snapshot(self.state, self._points.counts)
         points, keep = self._points, self.folder.record["config"]["keep_checkpoints"]
+        write_checkpoint = prepare_checkpoint(self.folder.checkpoints, self.state, points.counts, keep)
 
         def write() -> None:
             points.sync()
-            write_snapshot(self.folder.checkpoints, snapshot, keep)
+            write_checkpoint()
 
         self._pending = self._writer.submit(write)
 
@@ -148,51 +146,44 @@ class Session:
         bad = (~history.isfinite()).nonzero()
         if len(bad):
             row, column = bad[0].tolist()
-            step, name = first_step + row, names[column]
-            raise DivergenceError(
-                f"step {step}: {name} is {history[row, column].item()}; {self.advice()}", step, name.replace("_", " ")
-            )
+            name = names[column]
+            problem = f"{name} is {history[row, column].item()}"
+            raise self._diverged(first_step + row, name.replace("_", " "), problem)
 
-    def advice(self) -> str:
-        """What to do when training has diverged."""
+    def _diverged(self, step: int, quantity: str, problem: str) -> DivergenceError:
+        """Return the error of a `quantity` that is not finite, with what to do."""
         with suppress(ReviverError):
             self.finish()
-        kept = (
-            "the last good checkpoint is kept"
-            if (self.folder.checkpoints / "last.json").exists()
-            else "no checkpoint was saved yet"
-        )
         count = len(self.state.rollbacks)
         tried = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
-        rate = self.folder.record["config"].get("learning_rate")
-        return f"{tried}{kept}; try a --learning-rate lower than {rate} in a new --out"
+        is_saved = (self.folder.checkpoints / "last.json").exists()
+        kept = "the last good checkpoint is kept" if is_saved else "no checkpoint was saved yet"
+        advice = f"try a --learning-rate lower than {self.folder.record['config'].get('learning_rate')} in a new --out"
+        return DivergenceError(f"step {step}: {problem}; {tried}{kept}; {advice}", step, quantity)
 
     @contextmanager
     def rolling_back(self) -> Iterator[None]:
-        """Answer a `DivergenceError` inside, if the settings ask for it: go back to the last checkpoint with a lower step size."""
+        """Answer a `DivergenceError` inside, if the settings ask for it: go back to the last checkpoint with a lower learning rate.
+
+        The state then has it in its rollbacks, so that a later checkpoint and a resume know.
+        """
         config = self.folder.record["config"]
         try:
             yield
         except DivergenceError as error:
-            count = len(self.state.rollbacks)
-            if config["on_nan"] != "rollback" or count >= config["rollbacks"]:
+            noted = self.state.rollbacks
+            if config["on_nan"] != "rollback" or len(noted) >= config["rollbacks"]:
                 raise
-            self._roll_back(error)
-
-    def _roll_back(self, error: DivergenceError) -> None:
-        """Go back to the last checkpoint. Its state then says so, so that a later checkpoint and a resume know."""
-        noted = self.state.rollbacks
-        self.finish()
-        self._points.close()
-        self._points = self._restore()
-        noted.append({"step": error.step, "quantity": error.quantity, "back_to": self.state.step})
-        self.state.extra["rollbacks"] = noted
-        self.folder.save_record(rollbacks=noted)
-        _log.warning(
-            "step %d: %s is not finite; went back to step %d, with %g times the step size (rollback %d of %d)",
-            *(error.step, error.quantity, self.state.step, self.step_factor),
-            *(len(noted), self.folder.record["config"]["rollbacks"]),
-        )
+            self.finish()
+            self._points.close()
+            self._points = self._restore()
+            noted.append({"step": error.step, "quantity": error.quantity, "back_to": self.state.step})
+            self.state.extra["rollbacks"] = noted
+            self.folder.save_record(rollbacks=noted)
+            _log.warning(
+                "step %d: %s is not finite; went back to step %d, with %g times the step size (rollback %d of %d)",
+                *(error.step, error.quantity, self.state.step, self.step_factor, len(noted), config["rollbacks"]),
+            )
 
     def _restore(self) -> PointsWriter:
         """Bring the state and the files back to the last checkpoint, if there is one; returns what appends to the files."""
@@ -200,9 +191,9 @@ class Session:
         counts = restore_checkpoint(checkpoints, self.state, self._files)
         for path in (self.folder.path, self.folder.samples):
             clean_up(path)
-        settle_checkpoints(checkpoints, None if counts is None else self.state.best_step, keep)
-        for name in self._files:
-            self.folder.keep_points(name, 0 if counts is None else counts[name])
+        settle_checkpoints(checkpoints, self.state.extra.get("best", {}).get("step"), keep)
+        for name, count in counts.items():
+            self.folder.keep_points(name, count)
         # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
         return PointsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
 
@@ -252,39 +243,39 @@ def training_session(
         folder.record.pop("rollbacks", None)  # a checkpoint may be older than the last of them
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
-            if folder.record["config"]["on_nan"] == "rollback" and not (folder.checkpoints / "last.json").exists():
-                session.save()  # so that there is always one to go back to
-            yield session
-            session.finish()
-            session._points.write_end(state.step)
+            with _explaining_memory(state):
+                if folder.record["config"]["on_nan"] == "rollback" and not (folder.checkpoints / "last.json").exists():
+                    session.save()  # so that there is always one to go back to
+                yield session
+                session.finish()
+                session._points.events.write_end(state.step)
         except Interrupted:
             folder.set_status("interrupted")
             raise
         except BaseException as error:
-            problem = _explain_memory(error, session)
             with suppress(Exception):
                 session.finish()
             with suppress(ReviverError):
-                folder.set_status("failed", error=(str(problem) or type(problem).__name__)[:MAX_TEXT])
-            if problem is not error:
-                raise problem from error
+                folder.set_status("failed", error=(str(error) or type(error).__name__)[:MAX_TEXT])
             raise
         folder.record.pop("error", None)
         folder.set_status("finished", seconds=round(session.seconds, 3))
 
 
-def _explain_memory(error: BaseException, session: Session) -> BaseException:
-    """Return the error that says what to do, if memory ran out, else `error` itself."""
-    is_shortage = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "not enough memory" in str(error))
-    )
-    if not is_shortage:
-        return error
-    what = (str(error).strip() or "MemoryError").splitlines()[0]
-    return OutOfMemory(
-        f"step {session.state.step + 1}: memory ran out ({what}); what was saved is kept: free some memory and go on with "
-        "--resume, or start in a new --out with a smaller --batch-size"
-    )
+@contextmanager
+def _explaining_memory(state: TrainingState) -> Iterator[None]:
+    """Raise the error that says what to do if memory runs out inside."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        is_shortage = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not is_shortage and not re.search("can't allocate memory|not enough memory", str(error)):
+            raise
+        what = (str(error).strip() or "MemoryError").splitlines()[0]
+        raise OutOfMemory(
+            f"step {state.step + 1}: memory ran out ({what}); what was saved is kept: free some memory and go on with "
+            "--resume, or start in a new --out with a smaller --batch-size"
+        ) from error
 
 
 def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, resume: bool) -> RunFolder:
