@@ -616,7 +616,7 @@ def test_resuming_with_other_settings_is_refused(
 ) -> None:
     before = fingerprint(uninterrupted)
     (field,) = change
-    with pytest.raises(ConfigError, match=f"^{field}: .* is not what this run has .*; leave it out to resume"):
+    with pytest.raises(ConfigError, match=f"^{field} is .* in this run, got .*; leave it out to resume"):
         train(override(tiny, change), uninterrupted.path, resume=True)
     assert fingerprint(uninterrupted) == before
 

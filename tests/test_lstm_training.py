@@ -407,7 +407,7 @@ def test_resuming_with_other_settings_is_refused(changes: dict[str, Any], tmp_pa
     folder = train(TINY, tmp_path / "run")
     before = fingerprint(folder)
     ((name, value),) = changes.items()
-    with pytest.raises(ConfigError, match=f"^{name}: {value} is not what this run has .*; leave it out to resume"):
+    with pytest.raises(ConfigError, match=f"^{name} is .* in this run, got {value}; leave it out to resume"):
         train(override(TINY, changes), tmp_path / "run", resume=True)
     assert fingerprint(folder) == before
 

@@ -157,7 +157,7 @@ def test_a_run_that_stopped_may_be_resumed_with_rollbacks(tmp_path: Path, monkey
     folder = train_lstm(ROLLING, tmp_path / "run", resume=True)
     assert (folder.status, folder.record["rollbacks"]) == ("finished", ONCE)
     assert folder.record["config"]["on_nan"] == "rollback"
-    with pytest.raises(ConfigError, match="seed: 5 is not what this run has"):
+    with pytest.raises(ConfigError, match="seed is 0 in this run, got 5"):
         train_lstm(override(ROLLING, {"seed": 5}), tmp_path / "run", resume=True)
 
 

@@ -14,8 +14,7 @@ from cyclopts import Group, Parameter
 from pydantic import Field
 
 from reviver.errors import ConfigError
-from reviver.untrusted import shown, suggestion
-from reviver.validation import MAX_INTEGER
+from reviver.untrusted import MAX_INTEGER, shown, suggestion
 
 Config = TypeVar("Config")
 

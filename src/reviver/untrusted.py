@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 MAX_JSON_DEPTH = 20
 MAX_JSON_BYTES = 1 << 20
-MAX_JSON_INTEGER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
+"""The largest integer that a JSON file of ours may hold."""
 MAX_SHOWN = 60
 """Characters of a value that an error spells out."""
 MAX_PROBLEM = 200
@@ -155,7 +156,7 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int | _OutOfRange:
-    if len(text) > len(str(-MAX_JSON_INTEGER)) or abs(int(text)) > MAX_JSON_INTEGER:
+    if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
         return _OutOfRange(f"it has an integer of more than 64 bits, {text[:20]}")
     return int(text)
 

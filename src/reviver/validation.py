@@ -11,14 +11,12 @@ from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from reviver.errors import ConfigError
-from reviver.untrusted import shown, suggestion
+from reviver.untrusted import MAX_INTEGER, shown, suggestion
 
-MAX_INTEGER = 2**63 - 1
-"""The largest integer that a JSON file of ours may hold."""
 MAX_VALUE = 500
 """Characters of a value that an error spells out."""
 
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 JSON_LIST = Field(strict=False, fail_fast=True)
 """Of a tuple that JSON holds as a list. Reading it ends at its first wrong entry: a million problems would fill memory."""

@@ -37,8 +37,8 @@ class Common:
 
 CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
-LSTMRunPath = Annotated[str, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
-GANRunPath = Annotated[str, Parameter(name="RUN", help="Run folder of a trained GAN.")]
+LSTMRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
+GANRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained GAN.")]
 ConfigPath = Annotated[Text | None, RUN, Parameter(help="File of settings, .toml or .json.")]
 NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder; by default a new one in runs/.")]
 Resume = Annotated[bool, RUN, FLAG, Parameter(help="Go on with the interrupted run in --out.")]

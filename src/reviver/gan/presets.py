@@ -24,7 +24,8 @@ from reviver.config import (
     Text,
 )
 from reviver.errors import ConfigError
-from reviver.validation import MAX_INTEGER, settings
+from reviver.untrusted import MAX_INTEGER
+from reviver.validation import settings
 
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)

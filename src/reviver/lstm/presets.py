@@ -27,8 +27,8 @@ from reviver.config import (
 )
 from reviver.errors import ConfigError
 from reviver.lstm.choices import DropoutKind
-from reviver.untrusted import shown
-from reviver.validation import MAX_INTEGER, MAX_VALUE, check, settings
+from reviver.untrusted import MAX_INTEGER, shown
+from reviver.validation import MAX_VALUE, check, settings
 
 TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own"]
 TASKS: tuple[str, ...] = get_args(TaskName)

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from reviver.runs.files import damaged
-from reviver.validation import MAX_INTEGER, Record, find_problem
+from reviver.untrusted import MAX_INTEGER
+from reviver.validation import Record, find_problem
 
 MAX_TEXT = 100_000
 """Characters of a text such as an error or a command line."""

@@ -295,7 +295,8 @@ def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, r
         may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])
         if stored[name] != value and not may_differ:
             raise ConfigError(
-                f"{name}: {value!r} is not what this run has ({stored[name]!r}); leave it out to resume, or start in a new --out"
+                f"{name} is {stored[name]!r} in this run, got {value!r}; leave it out to resume, or start in a new --out",
+                field=name,
             )
     if wanted != stored:
         folder.save_record(config=wanted)
