@@ -3,12 +3,10 @@
 import argparse
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 
 from benchmarks.tables import render
-from reviver.__main__ import SPIN_COUNT
 
 QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
 SLOW = ("lstm_operator", "whole_report", "spin_count")
@@ -16,7 +14,6 @@ RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 
 
 def main() -> None:
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # as the command line does, for ours and the peers alike
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(QUICK + SLOW)}; default: {', '.join(QUICK)}"

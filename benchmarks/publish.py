@@ -96,10 +96,12 @@ def fill(text: str) -> str:
 
 
 def block(name: str) -> str:
-    """The Markdown of one marked part: `summary`, `lstm`, `gan`, `speed`, `operator`, `recall`, `curve`, `fuzz`, `quality` or `keys`."""
+    """Return the Markdown of one marked part, by its name between the marks of a page."""
     if name == "speed":
         paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
         return "\n".join(render(read(path)) for path in paths if path.exists())
+    if name == "spin":
+        return render(read(MEASUREMENTS / "spin_count.json"))
     if name == "operator":
         return render(read(MEASUREMENTS / "lstm_operator.json"))
     if name == "recall":

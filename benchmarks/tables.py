@@ -59,10 +59,10 @@ def render_spin_counts(result: Mapping[str, Any]) -> str:
     rows = [f"### {result['title']}", "", f"| | {' | '.join(values)} |", "|---" * (len(values) + 1) + "|"]
     for workload, loads in result["milliseconds"].items():
         for load, times in loads.items():
-            cells = [f"{times[value]['median']:.2f}" for value in values]
+            cells = [f"{times[value]['median']:.3g} ({times[value]['max']:.3g})" for value in values]
             rows.append(f"| {workload}, {load} | {' | '.join(cells)} |")
     n = next(iter(next(iter(result["milliseconds"].values()))["idle"].values()))["n"]
-    note = f"Medians of {n} processes each. Reviver sets {result['chosen']} where nothing else is set."
+    note = f"Median (slowest) of {n} processes each; `default` is libgomp's own count, which Reviver leaves as it is."
     return "\n".join([*rows, "", note, "", describe(result["machine"]), ""])
 
 

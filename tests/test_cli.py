@@ -667,7 +667,7 @@ WRONG = {
     "lstm predict l ''": "^digits must be digits such as .*, got nothing in ''",
     "lstm predict l '-1'": "^digits must be digits such as .*, got '-' in '-1'",
     "lstm evaluate l --length x": "^--length must be an integer, got 'x'",
-    "lstm evaluate l --length 1": "^length: 1 is not possible; give a whole number",
+    "lstm evaluate l --length 1": "^--length must be at least 2, got 1",
     "lstm evaluate l --length 4 --size 0": "^--size must be at least 1, got 0",
     # devices
     "lstm train --device cuda --out n": "^device: 'cuda' is not on this machine; use --device auto or --device cpu",

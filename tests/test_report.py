@@ -40,6 +40,7 @@ from reviver.report.records import Recognition, Report, Spread
 from reviver.report.results import GANResults, LSTMResults, read_gan, read_lstm
 from reviver.report.structure import read_layers
 from reviver.report.write import SOURCES, ReportFiles, compile_report, write_report
+from reviver.runs.folder import RunFolder
 from reviver.validation import describe_fields
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
@@ -818,9 +819,7 @@ def save_grids(samples: Path, *grids: tuple[int, int | None, np.ndarray[Any, Any
 
 
 def choose(built: Built, tmp_path: Path) -> list[tuple[int, int | None]]:
-    folder = copy.copy(built.gan.run.folder)
-    folder.path = tmp_path
-    run = dataclasses.replace(built.gan.run, folder=folder)
+    run = dataclasses.replace(built.gan.run, folder=RunFolder(tmp_path, built.gan.run.folder.record))
     return [(grid.epoch, grid.update) for grid in results._choose_grids(run).values()]
 
 

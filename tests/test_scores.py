@@ -471,7 +471,7 @@ WRONG = {
     "gan score digits --n 5": "--n must be at least 6, got 5",
     "gan score digits --n 601": "--n must be at most 600, got 601",
     "gan score digits --seed -1": "--seed must be at least 0, got -1",
-    "gan score digits --out nearest.gif": "out: nearest.gif has no ending that a figure can be saved as",
+    "gan score digits --out nearest.gif": "--out must end in one of .pdf, .svg, .png for a figure, got nearest.gif",
     "gan score digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
     "gan score digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
     "gan score digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",

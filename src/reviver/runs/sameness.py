@@ -22,4 +22,5 @@ def find_changes(began: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 def describe_changes(changes: Mapping[str, Any]) -> str:
     """What changed, in words: "threads was 2 and is 1"."""
-    return ", ".join(f"{name} was {pair[0]} and is {pair[1]}" for name, pair in changes.items() if name != "at")
+    pairs = {name: pair for name, pair in changes.items() if isinstance(pair, list) and len(pair) == 2}
+    return ", ".join(f"{name} was {before} and is {after}" for name, (before, after) in pairs.items())

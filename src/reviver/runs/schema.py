@@ -66,9 +66,9 @@ class Change(Record):
 class Rollback(Record):
     """A return to the last checkpoint."""
 
-    step: Count  # update at which a value was not finite
-    quantity: Name  # that value, such as `train loss`
-    back_to: Count  # update of the checkpoint
+    step: Count = Field(description="Update at which a value was not finite.")
+    quantity: Name = Field(description="That value, such as `train loss`.")
+    back_to: Count = Field(description="Update of the checkpoint.")
 
 
 class Measured(Record):
