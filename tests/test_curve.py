@@ -121,7 +121,7 @@ def test_more_sequences_go_on_where_a_cell_has_ended(folder: Path) -> None:
     after = run_cell(path, cell, cell.config(2 * SEQUENCES))
     assert after is not None
     assert before.sequences < after.sequences <= 2 * SEQUENCES
-    with pytest.raises(ConfigError, match=r"^epochs: "):
+    with pytest.raises(ConfigError, match=r"^epochs is 4 in this run, got 2"):
         run_cell(path, cell, cell.config(SEQUENCES))
 
 
