@@ -6,7 +6,7 @@ not 5; numbers are finite.
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_type_hints
+from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
@@ -133,6 +133,11 @@ def check(field: str, value: object, kind: Any) -> None:
     except ValidationError as error:
         problem = find_problem(error)
         raise ConfigError(f"{field} {problem.text}", field=field) from None
+
+
+def refuse(field: str, problem: str) -> NoReturn:
+    """Raise the ConfigError of a field for a problem such as "must be 28, got 27"."""
+    raise ConfigError(f"{field} {problem}", field=field)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))

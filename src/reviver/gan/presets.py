@@ -23,9 +23,8 @@ from reviver.config import (
     Seed,
     Text,
 )
-from reviver.errors import ConfigError
 from reviver.untrusted import MAX_INTEGER
-from reviver.validation import settings
+from reviver.validation import refuse, settings
 
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)
@@ -116,19 +115,12 @@ class GANConfig:
     def __post_init__(self) -> None:
         """Refuse settings that are allowed, but not together."""
         if self.label_smoothing and self.loss != "non-saturating":
-            raise ConfigError(
-                f"label_smoothing must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}",
-                field="label_smoothing",
-            )
+            got = self.label_smoothing
+            refuse("label_smoothing", f"must be 0 for the loss {self.loss}, which has no labels, got {got}")
         if self.batch_size % self.packing:
-            raise ConfigError(
-                f"packing must divide the batch_size {self.batch_size}, got {self.packing}", field="packing"
-            )
+            refuse("packing", f"must divide the batch_size {self.batch_size}, got {self.packing}")
         if self.ema_ramp and not self.ema:
-            raise ConfigError(
-                f"ema_ramp must be 0 without an average, got {self.ema_ramp}; give ema as well, such as 0.999",
-                field="ema_ramp",
-            )
+            refuse("ema_ramp", f"must be 0 without an average, got {self.ema_ramp}; give ema as well, such as 0.999")
 
     @property
     def scored_every(self) -> int:

@@ -25,10 +25,9 @@ from reviver.config import (
     Text,
     schedule_factor,
 )
-from reviver.errors import ConfigError
 from reviver.lstm.choices import DropoutKind
 from reviver.untrusted import MAX_INTEGER, shown
-from reviver.validation import MAX_VALUE, check, settings
+from reviver.validation import MAX_VALUE, check, refuse, settings
 
 TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own"]
 TASKS: tuple[str, ...] = get_args(TaskName)
@@ -59,7 +58,7 @@ def check_length(task: str, length: int) -> None:
         check("length", length, Annotated[int, Field(ge=shortest(task))])
     elif length not in possible:
         allowed = " or ".join(map(str, possible))
-        raise ConfigError(f"length must be {allowed} for the task {task}, got {shown(length)}", field="length")
+        refuse("length", f"must be {allowed} for the task {task}, got {shown(length)}")
 
 
 @settings
@@ -148,48 +147,31 @@ class LSTMConfig:
     def __post_init__(self) -> None:
         """Refuse settings that are allowed, but not together."""
         if self.cell == "rnn" and (self.num_layers > 1 or self.bidirectional):
-            raise ConfigError(
-                "cell rnn has one layer and one direction; leave out num_layers and bidirectional", field="cell"
-            )
+            refuse("cell", "rnn has one layer and one direction; leave out num_layers and bidirectional")
         if self.cell == "rnn" and (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
-            raise ConfigError(
-                "cell rnn is compared with the report's network; leave out hidden_dropout_kind, precision and init",
-                field="cell",
-            )
+            refuse("cell", "rnn is compared with the report's network; leave out hidden_dropout_kind, precision, init")
         if (self.task == "own") != (self.data is not None):
-            raise ConfigError(
-                f"data {shown(self.data, MAX_VALUE)} does not go with the task {self.task}; give a file with --data for "
-                "the task own, and none for other tasks",
-                field="data",
-            )
+            advice = "give a file with --data for the task own, and none for other tasks"
+            refuse("data", f"{shown(self.data, MAX_VALUE)} does not go with the task {self.task}; {advice}")
         check_length(self.task, self.length)
         if self.input == "onehot" and self.task in NUMBER_TASKS:
-            raise ConfigError(
-                f"input must be scalar for the task {self.task}, whose inputs are numbers, got 'onehot'", field="input"
-            )
+            refuse("input", f"must be scalar for the task {self.task}, whose inputs are numbers, got 'onehot'")
         if self.grow:
             self._check_curriculum()
 
     def _check_curriculum(self) -> None:
         if self.task in ("row-mnist", "own"):
-            raise ConfigError(
-                f"grow must be false for the task {self.task}, which has one length, got True", field="grow"
-            )
+            refuse("grow", f"must be false for the task {self.task}, which has one length, got True")
         check("start_length", self.start_length, Annotated[int, Field(ge=shortest(self.task))])
         if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.growth):
-            raise ConfigError(
-                f"growth {self.growth} leads from start_length {self.start_length} to length {self.length} through more "
-                f"than {MAX_LENGTHS} lengths; give a larger one",
-                field="growth",
-            )
+            way = f"from start_length {self.start_length} to length {self.length}"
+            refuse("growth", f"{self.growth} leads {way} through more than {MAX_LENGTHS} lengths; give a larger one")
         possible = IMAGE_LENGTHS.get(self.task, self.lengths)
         wrong = [length for length in self.lengths if length not in possible]
         if wrong:
-            raise ConfigError(
-                f"start_length {self.start_length} leads to length {wrong[0]} with growth {self.growth}, which the task "
-                f"{self.task} does not have; give start_length 49 and growth 2",
-                field="start_length",
-            )
+            problem = f"{self.start_length} leads to length {wrong[0]} with growth {self.growth}"
+            advice = "give start_length 49 and growth 2"
+            refuse("start_length", f"{problem}, which the task {self.task} does not have; {advice}")
 
     @property
     def lengths(self) -> tuple[int, ...]:
