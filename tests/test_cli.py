@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from cyclopts.completion.detect import ShellDetectionError
 from PIL import Image
 
 import reviver
@@ -192,6 +193,14 @@ def test_help_shows_bounds_and_choices(capsys: pytest.CaptureFixture[str]) -> No
     text = words_of(help_of(("gan", "train"), capsys))
     assert re.search(r"--size INT [^\[]*\[default: 28; at least 4, at most 1024\]", text)
     assert re.search(r"--schedule CHOICE [^\[]*\[choices: constant, linear, cosine\]", text)
+
+
+def test_a_shell_that_is_unknown_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def detect() -> str:
+        raise ShellDetectionError
+
+    monkeypatch.setattr("cyclopts.completion.detect.detect_shell", detect)
+    assert main(["--install-completion"]) == 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -880,8 +889,9 @@ def test_a_signal_ends_training_after_saving(
     assert sampled.code == 0, "what was saved can be used"
 
 
-def test_a_reader_that_goes_away_is_no_error(workspace: Path) -> None:
-    child = process("lstm predict l '1 2'", workspace)
+@pytest.mark.parametrize("arguments", ["lstm predict l '1 2'", "lstm train --help"])
+def test_a_reader_that_goes_away_is_no_error(arguments: str, workspace: Path) -> None:
+    child = process(arguments, workspace)
     child.stdout.close()
     child.wait(timeout=60)
     assert (child.returncode, child.stderr.read()) == (0, "")

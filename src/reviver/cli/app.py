@@ -102,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(arguments)
         if sys.stdout is not None:  # closed by whoever started us
             sys.stdout.flush()
-    except SystemExit:  # rich raises it if whoever read the help has gone
-        return 0
+    except SystemExit as end:  # rich raises it if whoever read the help has gone
+        return int(bool(end.code) and "--install-completion" in arguments)
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments and not isinstance(error, KeyboardInterrupt):
             traceback.print_exception(error)
