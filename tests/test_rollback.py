@@ -72,7 +72,7 @@ def test_a_run_goes_back_to_the_last_checkpoint_and_on_with_half_the_step_size(
     assert all(math.isfinite(point["train_loss"]) for point in folder.read_metrics())
     (message,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert message == (
-        "step 14: train loss is not finite; went back to step 10, with 0.5 times the step size (rollback 1 of 2)"
+        "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate (rollback 1 of 2)"
     )
 
 
@@ -217,4 +217,4 @@ def test_the_command_says_that_it_went_back(
     assert main(["lstm", "train", *words, "--out", str(tmp_path / "run")]) == 0
     captured = capsys.readouterr()
     assert "step 14: train loss was not finite; went back to step 10 and halved the learning rate" in captured.out
-    assert "step 14: train loss is not finite; went back to step 10, with 0.5 times the step size" in captured.err
+    assert "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate" in captured.err

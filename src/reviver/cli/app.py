@@ -44,7 +44,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
 
 
 def build_app(arguments: Sequence[str] = ()) -> App:
-    """Build the application. `arguments` are read only for a --preset, whose values --help then shows.
+    """Build the application. `arguments` are read only for --help with a --preset, whose values it then shows.
 
     Raises:
         ConfigError: if there is no such preset.
@@ -71,11 +71,12 @@ def build_app(arguments: Sequence[str] = ()) -> App:
     for name, text in (("lstm", "Train and use the LSTM."), ("gan", "Train and use the GAN.")):
         groups[name,] = App(name=name, help=text, help_epilogue=_examples(f"reviver {name} train --help"), sort_key=1)
         app.command(groups[name,])
+    helped = tuple(arguments[:2]) if {"--help", "-h"} & set(arguments) else ()
     for words, function in COMMANDS.items():
         description, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")
         examples, _, _ = rest.partition("\n\n")
         settings: dict[str, Any] = {}
-        if words in PRESETS and words == tuple(arguments[:2]):
+        if words in PRESETS and words == helped:
             preset = _preset_named(arguments)
             settings["help_formatter"] = SettingsFormatter(preset, choose_preset(PRESETS[words], preset))
         groups[words[:-1]].command(

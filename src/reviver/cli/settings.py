@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 from cyclopts import App, ArgumentCollection, Token
 from cyclopts.argument import Argument
+from cyclopts.utils import UNSET
 
 from reviver.config import choose_preset, from_mapping
 from reviver.errors import ConfigError
@@ -46,7 +47,8 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     if kind == "lstm" and options["data"].tokens:
         _fill(options, {"task": "own"}, "data")
     _fill(options, {"preset": "report"}, "default")
-    name = options["preset"].convert_and_validate()
+    token = options["preset"].tokens[0]  # not converted, as `choose_preset` has the better error
+    name = token.value if token.implicit_value is UNSET else token.implicit_value
     base = choose_preset(PRESETS[commands], name)
     seed = options["seed"].convert_and_validate() if options["seed"].tokens else base.seed
     _fill(options, {"out": f"runs/{kind}-{name}-seed{seed}"}, "default")

@@ -80,7 +80,7 @@ def build_optimizers(config: GANConfig, generator: Generator, discriminator: Dis
 
 
 def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
-    """Return the step sizes of generator and discriminator after the part `progress` of the epochs."""
+    """Return the learning rates of generator and discriminator after the part `progress` of the epochs."""
     end = config.schedule_end
     factor = end + (1 - end) * schedule_factor(config.schedule, progress)
     return factor * config.learning_rate, factor * (config.discriminator_learning_rate or config.learning_rate)

@@ -72,7 +72,7 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
 
 
 def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
-    """Return the optimiser of a run, at its first step size."""
+    """Return the optimiser of a run, at its first learning rate."""
     kind = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
     return kind(network.parameters(), lr=config.learning_rate, foreach=True)
 

@@ -32,7 +32,7 @@ from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 
 ROLLBACK_FACTOR = 0.5
-"""What a rollback multiplies the step size with."""
+"""Factor of the learning rate after a rollback."""
 CHANGEABLE = ("on_nan", "rollbacks", "keep_checkpoints")
 """Settings that a resumed run may change: they do not say what is learned."""
 
@@ -70,7 +70,7 @@ class Session:
 
     @property
     def step_factor(self) -> float:
-        """What the step sizes are multiplied with: less after rollbacks."""
+        """Factor of the learning rates: less after rollbacks."""
         return float(ROLLBACK_FACTOR ** len(self.state.rollbacks))
 
     def log(self, **point: Any) -> None:
@@ -181,7 +181,7 @@ class Session:
             self.state.extra["rollbacks"] = noted
             self.folder.save_record(rollbacks=noted)
             _log.warning(
-                "step %d: %s is not finite; went back to step %d, with %g times the step size (rollback %d of %d)",
+                "step %d: %s is not finite; went back to step %d, with %g times the learning rate (rollback %d of %d)",
                 *(error.step, error.quantity, self.state.step, self.step_factor, len(noted), config["rollbacks"]),
             )
 
