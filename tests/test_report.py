@@ -240,8 +240,10 @@ def test_the_results_are_read_back(built: Built) -> None:
 
 
 def test_every_key_is_documented(built: Built) -> None:
-    """tests/test_docs.py compares the declared keys with docs/report.md; these are the names in open objects."""
-    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "report.md").read_text(encoding="utf-8")))
+    """tests/test_docs.py compares the declared keys with docs/reference/report-json.md; these are the names in open objects."""
+    documented = set(
+        re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "report-json.md").read_text(encoding="utf-8"))
+    )
     assert {*built.json["comparison"]["lstm"], "perfect_epochs", *built.json["comparison"]["gan"]} <= documented
     for model, name in ((LSTM_RECORD, "final"), (GAN_RECORD, "grids"), (GAN_RECORD, "last")):
         description = str(model.model_fields[name].description)

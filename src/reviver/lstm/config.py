@@ -66,9 +66,9 @@ class LSTMConfig:
     """Settings of one LSTM training run. The defaults are the report's."""
 
     task: Annotated[TaskName, DATA] = "palindrome"
-    """Task: predict the last digit of a palindrome from all digits before it, another task of docs/lstm.md, or `data`."""
+    """Task: predict the last digit of a palindrome from all digits before it, or another task of docs/reference/lstm.md."""
     data: Annotated[Text | None, DATA] = None
-    """Your own labelled sequences: a .csv, .parquet or .npz file, see docs/lstm.md."""
+    """Your own labelled sequences: a .csv, .parquet or .npz file, see docs/how-to/train-on-your-sequences.md."""
     sequence_column: Annotated[Text, DATA] = "sequence"
     """Column of `data` with the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
     label_column: Annotated[Text, DATA] = "label"

@@ -159,7 +159,7 @@ class GANMetrics(Record):
 
 
 class Comparison(Record):
-    """Generated or real images against the test images; docs/gan.md defines each score."""
+    """Generated or real images against the test images; docs/reference/gan-scores.md defines each score."""
 
     fid: float  # Fréchet distance; 0 is best
     kid: float  # kernel distance; 0 is best, and a little less by chance

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """How N images compare with the test images; see docs/gan.md for the meaning of each number.
+    """How N images compare with the test images; see docs/reference/gan-scores.md for the meaning of each number.
 
     Attributes:
         class_kl: KL divergence of the classes in the images from those in the training data, in nats.
