@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator
     from reviver.loading import GANRun, LSTMRun, load
-    from reviver.lstm.network import LSTM, LSTMClassifier, LSTMState
+    from reviver.lstm.cell import LSTMState
+    from reviver.lstm.network import LSTM, LSTMClassifier
 
 __version__ = "0.1.0"
 
@@ -18,7 +19,7 @@ __all__ = ["LSTM", "Discriminator", "GANRun", "Generator", "LSTMClassifier", "LS
 _HOMES = {
     "LSTM": "reviver.lstm.network",
     "LSTMClassifier": "reviver.lstm.network",
-    "LSTMState": "reviver.lstm.network",
+    "LSTMState": "reviver.lstm.cell",
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
     "load": "reviver.loading",

@@ -25,7 +25,7 @@ from reviver.config import (
     Text,
     schedule_factor,
 )
-from reviver.lstm.choices import DropoutKind
+from reviver.lstm.options import DropoutKind
 from reviver.untrusted import MAX_INTEGER, shown
 from reviver.validation import MAX_VALUE, check, refuse, settings
 

@@ -302,9 +302,9 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // ------------------------------------------------------------------------------------------------- call
 
 // What a call works on; the same fields in the same order as `Call` in native.py. It processes the steps
-// begin <= t < end; tensors marked [K, ...] hold the steps kept_begin <= t < kept_end, which include these.
+// begin <= t < end; tensors marked [K, ...] hold the steps saved_begin <= t < saved_end, which include these.
 struct Call {
-    int64_t T, B, I, H, begin, end, kept_begin, kept_end;
+    int64_t T, B, I, H, begin, end, saved_begin, saved_end;
     int64_t reverse;            // process the steps from end - 1 down to begin
     int64_t threads;
     int64_t kind;               // see Kind
@@ -376,7 +376,7 @@ int64_t parts_of(const Call& call) {  // a thread should have at least some tens
 
 // The state of row b before step t: in `history`, which begins at step `base`, or in `initial` before the row's first step.
 INLINE const float* before(const Call& call, const float* initial, const float* history, int64_t base, int64_t t, int64_t b, int64_t length) {
-    const bool first = call.reverse ? t + 1 == std::min(length, call.kept_end) : t == call.kept_begin;
+    const bool first = call.reverse ? t + 1 == std::min(length, call.saved_end) : t == call.saved_begin;
     const int64_t previous = call.reverse ? t + 1 : t - 1;
     return first ? initial + b * call.H : history + ((previous - base) * call.B + b) * call.H;
 }
@@ -545,11 +545,11 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& mine, co
         const int64_t active = mine.active(t);
         bool any_h = false;
         for (int64_t r = 0; r < active; ++r) {
-            const int64_t b = mine.rows[r], tb = t * B + b, kb = tb - call.kept_begin * B;
+            const int64_t b = mine.rows[r], tb = t * B + b, kb = tb - call.saved_begin * B;
             const float* h = before(call, call.h, call.output, 0, t, b, mine.lengths[r]);
             if (h_is_zero && h == call.h + b * H) h = nullptr;
             float* cell = call.cells ? call.cells + kb * H : call.c_last + b * H;
-            const float* c = call.cells ? before(call, call.c, call.cells, call.kept_begin, t, b, mine.lengths[r]) : cell;
+            const float* c = call.cells ? before(call, call.c, call.cells, call.saved_begin, t, b, mine.lengths[r]) : cell;
             any_h |= h != nullptr;
             rows[r] = {inputs.row(r, call.x + tb * call.I, call.I), h ? states.row(r, h, H) : nullptr, h, c, call.output + tb * H, call.gates ? call.gates + kb * 4 * H : nullptr,
                        cell, dropout.kind == none ? 0 : dropout.key(t, b)};
@@ -580,7 +580,7 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& mine, co
         const float* h = took_part ? call.output + (last * B + b) * H : call.h + b * H;
         std::memcpy(call.h_last + b * H, h, H * sizeof(float));
         if (!call.cells) continue;
-        const float* c = took_part ? call.cells + ((last - call.kept_begin) * B + b) * H : call.c + b * H;
+        const float* c = took_part ? call.cells + ((last - call.saved_begin) * B + b) * H : call.c + b * H;
         std::memcpy(call.c_last + b * H, c, H * sizeof(float));
     }
 }
@@ -668,10 +668,10 @@ void backward_rows(const Call& call, const Dropout& dropout, const Rows& mine, c
         const int64_t t = call.reverse ? call.begin + s : call.end - 1 - s;
         const int64_t active = mine.active(t);
         for (int64_t r = 0; r < active; ++r) {
-            const int64_t b = mine.rows[r], tb = t * B + b, kb = tb - call.kept_begin * B;
+            const int64_t b = mine.rows[r], tb = t * B + b, kb = tb - call.saved_begin * B;
             rows[r] = {call.gates + kb * 4 * H,
                        call.cells + kb * H,
-                       before(call, call.c, call.cells, call.kept_begin, t, b, mine.lengths[r]),
+                       before(call, call.c, call.cells, call.saved_begin, t, b, mine.lengths[r]),
                        call.grad_output ? call.grad_output + tb * H : nullptr,
                        call.grad_h + b * H,
                        call.grad_c + b * H,
