@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator
-    from reviver.loading import GANRun, LSTMRun, load
+    from reviver.gan.run import GANRun
+    from reviver.loading import load
     from reviver.lstm.cell import LSTMState
     from reviver.lstm.network import LSTM, LSTMClassifier
+    from reviver.lstm.run import LSTMRun
 
 __version__ = "0.1.0"
 
@@ -23,8 +25,8 @@ _HOMES = {
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
     "load": "reviver.loading",
-    "LSTMRun": "reviver.loading",
-    "GANRun": "reviver.loading",
+    "LSTMRun": "reviver.lstm.run",
+    "GANRun": "reviver.gan.run",
 }
 
 

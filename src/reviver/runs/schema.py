@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from reviver.runs.files import damaged
-from reviver.untrusted import MAX_INTEGER
+from reviver.io.files import damaged
+from reviver.io.json import MAX_INTEGER
 from reviver.validation import Record, find_problem
 
 MAX_TEXT = 100_000

@@ -10,11 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from reviver.errors import ConfigError, DataError
-from reviver.gan.extractor import Extractor
-from reviver.gan.images import ImageSet, load_test_images
-from reviver.gan.networks import Generator
-from reviver.gan.presets import GANConfig
-from reviver.gan.reference import (
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet, load_test_images
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.reference_stats import (
     K_NEAREST,
     Comparison,
     Reference,
@@ -23,8 +22,9 @@ from reviver.gan.reference import (
     class_shares,
     load_reference,
 )
+from reviver.gan.evaluation.scores import REPEATED_SPACING, warn
+from reviver.gan.networks import Generator
 from reviver.gan.sampling import draw_samples
-from reviver.gan.scores import REPEATED_SPACING, warn
 from reviver.runs.session import Session
 
 Point = Mapping[str, Any]

@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.runs.randomness import stream
-from reviver.untrusted import shown
+from reviver.runs.rng import stream
+from reviver.text import shown
 from reviver.validation import JSON_LIST, Record, check
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,200}")

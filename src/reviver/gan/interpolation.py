@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from reviver.config import CountOrZero
 from reviver.errors import ConfigError, DataError
-from reviver.gan.classifier import DigitClassifier
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import draw_chunks
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.validation import check
 
 PathKind = Literal["linear", "spherical"]

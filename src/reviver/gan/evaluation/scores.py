@@ -13,9 +13,17 @@ from torch import Tensor
 
 from reviver.config import Seed
 from reviver.errors import DataError
-from reviver.gan.images import from_pixels, to_pixels
+from reviver.gan.data.image_set import from_pixels, to_pixels
+from reviver.gan.evaluation.reference_stats import (
+    K_NEAREST,
+    NUM_SEARCHED,
+    Comparison,
+    Reference,
+    compare,
+    find_nearest,
+    load_reference,
+)
 from reviver.gan.networks import Generator
-from reviver.gan.reference import K_NEAREST, NUM_SEARCHED, Comparison, Reference, compare, find_nearest, load_reference
 from reviver.gan.sampling import draw_samples
 from reviver.validation import check
 

@@ -23,11 +23,11 @@ from pydantic import Field
 from torch import Tensor
 
 from reviver.config import Seed
-from reviver.gan.extractor import Extractor
-from reviver.gan.latent import PATHS, along
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.interpolation import PATHS, along
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import draw_chunks
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.validation import check
 
 POINTS = 201

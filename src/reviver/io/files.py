@@ -4,13 +4,15 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from reviver.errors import RunFolderError
-from reviver.untrusted import one_line
+from reviver.text import one_line
 
 
 @contextmanager
@@ -151,3 +153,71 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_file(path: Path, limit: int | None = None) -> BufferedReader:
+    """Open a regular file of at most `limit` bytes to read bytes.
+
+    Raises:
+        OSError: if it is anything else.
+    """
+    # a pipe that nobody writes to would block if it were opened without O_NONBLOCK
+    with ExitStack() as opened:
+        file = opened.enter_context(open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)))
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
+        if limit is not None and status.st_size > limit:
+            raise OSError(f"it has {status.st_size} bytes, more than the {limit} that are read")
+        opened.pop_all()
+        return file
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: if it is anything else.
+    """
+    with open_file(path, limit) as file:
+        return file.read(limit)
+
+
+def read_lines(path: Path, longest: int, limit: int) -> Iterator[bytes]:
+    """The lines of a regular file of at most `limit` bytes, each with its end; one without an end comes last.
+
+    Raises:
+        OSError: if it is anything else.
+        ValueError: if a line has more than `longest` bytes.
+    """
+    with open_file(path, limit) as file:
+        while line := file.readline(longest + 1):
+            if len(line) > longest:
+                raise ValueError(f"a line has more than {longest} bytes")
+            yield line
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Refuse a folder in which a link leads out of it, or something is neither file nor folder.
+
+    What vanishes meanwhile, as in a folder that is being trained in, is passed over.
+
+    Raises:
+        OSError: if a part of it cannot be read.
+        ValueError: naming the first such thing.
+    """
+    home = folder.resolve()
+    waiting = [folder]
+    while waiting:
+        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                name = path.relative_to(folder)
+                if entry.is_symlink():
+                    target = Path(os.path.realpath(path))
+                    if not target.is_relative_to(home) or not (target.is_file() or target.is_dir()):
+                        raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                elif not entry.is_file(follow_symlinks=False) and os.path.lexists(path):
+                    raise ValueError(f"{name} is neither a file nor a folder")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from reviver.gan.networks import Generator
-from reviver.gan.products import fast_products
-from reviver.runs.randomness import stream
+from reviver.gan.onednn import fast_products
+from reviver.runs.rng import stream
 
 STEPS, STARTS = 400, 16
 LEARNING_RATE = 0.1

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from reviver.cache import cache_folder
 from reviver.errors import DataError
-from reviver.mnist import labels_beside, read_idx_images
-from reviver.npz import damaged
+from reviver.io.idx import labels_beside, read_idx_images
+from reviver.io.npz import damaged
 
 _log = logging.getLogger(__name__)
 

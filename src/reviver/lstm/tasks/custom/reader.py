@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.sequences import SHOWN, SequenceTable, listed
-from reviver.npz import npz_names, read_npz
-from reviver.parquet import read_sizes
-from reviver.runs.files import replacing
-from reviver.untrusted import one_line, open_file, shown
+from reviver.io.files import open_file, replacing
+from reviver.io.npz import npz_names, read_npz
+from reviver.io.parquet import read_sizes
+from reviver.lstm.tasks.custom.table import SHOWN, SequenceTable, listed
+from reviver.text import one_line, shown
 
 ENDINGS = (".csv", ".parquet", ".npz")
 MAX_BYTES = 4 << 30

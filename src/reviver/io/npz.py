@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from reviver.errors import DataError
-from reviver.untrusted import open_file
+from reviver.io.files import open_file
 
 DEFLATE_MAX_RATIO = 1032
 """No deflate stream expands further; a header that claims more is wrong."""

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.npz import damaged
-from reviver.untrusted import open_file
+from reviver.io.files import open_file
+from reviver.io.npz import damaged
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")

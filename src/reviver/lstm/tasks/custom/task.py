@@ -17,11 +17,11 @@ from torch import Tensor
 
 from reviver.config import Count
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.sequence_files import read_sequences
-from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
+from reviver.io.files import open_file
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.custom.reader import read_sequences
+from reviver.lstm.tasks.custom.table import SequenceTable, Standardisation, class_indices, class_names, split_rows
 from reviver.lstm.tasks.task import Part, Sequences, Task
-from reviver.untrusted import open_file
 from reviver.validation import JSON_LIST, Record, find_problem
 
 

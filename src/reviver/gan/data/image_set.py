@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.gan.datasets import DATA_SETS, read_data_set
-from reviver.gan.image_files import read_image_folder
-from reviver.mnist import read_idx_images, read_mnist
-from reviver.npz import damaged, npz_names, read_npy, read_npz
+from reviver.gan.data.image_files import read_image_folder
+from reviver.gan.data.named import DATA_SETS, read_data_set
+from reviver.io.idx import read_idx_images
+from reviver.io.npz import damaged, npz_names, read_npy, read_npz
+from reviver.mnist import read_mnist
 
 RESIZE_CHUNK = 4096
 MAX_LABEL = 2**16 - 1

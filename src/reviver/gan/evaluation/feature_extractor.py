@@ -14,11 +14,11 @@ from safetensors.torch import load
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.gan.classifier import IMAGE_SHAPE, DigitClassifier, weights_path
-from reviver.gan.distances import snap
-from reviver.gan.images import from_pixels
-from reviver.tensors import read_header
-from reviver.untrusted import read_file
+from reviver.gan.data.image_set import from_pixels
+from reviver.gan.evaluation.digit_classifier import IMAGE_SHAPE, DigitClassifier, weights_path
+from reviver.gan.evaluation.metrics import snap
+from reviver.io.files import read_file
+from reviver.io.tensors import read_header
 
 MAX_FILE_BYTES = 1 << 30
 CHUNK = 128

@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from reviver.config import Count
 from reviver.errors import DataError
-from reviver.gan.classifier import DigitClassifier, weights_path
-from reviver.gan.images import LABELLED, ImageSet, from_pixels, load_mnist
-from reviver.runs.files import replacing
-from reviver.runs.randomness import stream
+from reviver.gan.data.image_set import LABELLED, ImageSet, from_pixels, load_mnist
+from reviver.gan.evaluation.digit_classifier import DigitClassifier, weights_path
+from reviver.io.files import replacing
+from reviver.runs.rng import stream
 from reviver.validation import check
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 128, 2e-3, 0

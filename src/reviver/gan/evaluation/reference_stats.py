@@ -17,12 +17,12 @@ from torch import Tensor
 
 from reviver.cache import cached, digest
 from reviver.errors import ConfigError, DataError
-from reviver.gan import distances
-from reviver.gan.classifier import IMAGE_SHAPE
-from reviver.gan.distances import Moments
-from reviver.gan.extractor import Extractor, Seen
-from reviver.gan.images import LABELLED, ImageSet, load_images, load_mnist, load_test_images, to_pixels
-from reviver.runs.randomness import stream
+from reviver.gan.data.image_set import LABELLED, ImageSet, load_images, load_mnist, load_test_images, to_pixels
+from reviver.gan.evaluation import metrics
+from reviver.gan.evaluation.digit_classifier import IMAGE_SHAPE
+from reviver.gan.evaluation.feature_extractor import Extractor, Seen
+from reviver.gan.evaluation.metrics import Moments
+from reviver.runs.rng import stream
 from reviver.validation import check
 
 K_NEAREST = 5
@@ -145,14 +145,14 @@ def load_reference(
 
     def look() -> dict[str, Tensor]:
         features = extractor.look(test.images).features
-        kernel_mean = torch.tensor(distances.kernel_mean(features.double()), dtype=torch.float64)
-        radii = distances.squared_radii(features.double(), K_NEAREST)
+        kernel_mean = torch.tensor(metrics.kernel_mean(features.double()), dtype=torch.float64)
+        radii = metrics.squared_radii(features.double(), K_NEAREST)
         return {"features": features, "kernel_mean": kernel_mean, "radii": radii}
 
     note = f"looking at the {len(test.images)} test images once, for this and later scores"
     seen = cached(f"scores-{key}", look, note)
     features = seen["features"].double()
-    target = Target(features, distances.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
+    target = Target(features, metrics.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
 
     def compare_draws() -> dict[str, Tensor]:
         draws = torch.randperm(len(train.images), generator=stream(0, "floor"))[: len(train.images) // n * n]
@@ -244,14 +244,14 @@ def class_shares(train: ImageSet, extractor: Extractor) -> Tensor:
 def compare(seen: Seen, target: Target) -> Comparison:
     """Compare images with the test images."""
     features = seen.features.double()
-    radii = distances.squared_radii(features, K_NEAREST)
-    neighbours = distances.compare_neighbours(features, radii, target.features, target.radii, K_NEAREST)
+    radii = metrics.squared_radii(features, K_NEAREST)
+    neighbours = metrics.compare_neighbours(features, radii, target.features, target.radii, K_NEAREST)
     counts = torch.bincount(seen.classes, minlength=len(target.class_shares))
     return Comparison(
-        fid=distances.frechet_distance(distances.moments(features), target.moments),
-        kid=distances.kernel_distance(features, target.features, target.kernel_mean),
+        fid=metrics.frechet_distance(metrics.moments(features), target.moments),
+        kid=metrics.kernel_distance(features, target.features, target.kernel_mean),
         **neighbours._asdict(),
-        class_kl=distances.kl_divergence(counts / counts.sum(), target.class_shares),
+        class_kl=metrics.kl_divergence(counts / counts.sum(), target.class_shares),
         spacing=float(radii.median().sqrt()),
         classes=tuple(counts.tolist()),
     )
@@ -262,5 +262,5 @@ def find_nearest(images: Tensor, features: Tensor, train_images: Tensor, train_f
 
     By pixels in [0, 1], then by features: `[places, distances, places, distances]`.
     """
-    pixels, lengths = distances.nearest(images.flatten(1).float(), train_images.flatten(1))
-    return [pixels, lengths / 255, *distances.nearest(features, train_features)]
+    pixels, lengths = metrics.nearest(images.flatten(1).float(), train_images.flatten(1))
+    return [pixels, lengths / 255, *metrics.nearest(features, train_features)]

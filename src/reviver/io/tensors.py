@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reviver.untrusted import open_file, parse_json, shown
+from reviver.io.files import open_file
+from reviver.io.json import parse_json
+from reviver.text import shown
 from reviver.validation import Record, find_problem
 
 MAX_HEADER_BYTES = 1 << 24
