@@ -254,7 +254,7 @@ IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"task": "row-mnist"}, "length must be 28 for the task row-mnist, got 5"),
     ({"task": "row-mnist", "length": 27}, "length must be 28 for the task row-mnist, got 27"),
     ({"task": "pixel-mnist", "length": 28}, "length must be 49 or 98 or 196 or 392 or 784 for the task pixel-mnist"),
-    ({"task": "adding", "encoding": "onehot"}, "encoding must be scalar for the task adding, whose inputs are numbers"),
+    ({"task": "adding", "encoding": "onehot"}, "encoding must be scalar for the task adding, whose input is real-valued"),
     ({"task": "row-mnist", "length": 28, "encoding": "onehot"}, "encoding must be scalar for the task row-mnist"),
     (
         {"task": "row-mnist", "length": 28, "curriculum": True},
@@ -266,16 +266,16 @@ IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"task": "pixel-mnist", "length": 784, "curriculum": True},
-        "start_length 10 leads to length 10 with growth 2.0, which the task pixel-mnist .*; give start_length 49",
+        "start_length 10 with length_factor 2.0 gives length 10, which the task pixel-mnist .*; give start_length 49",
     ),
     (
         {"task": "pixel-mnist", "length": 784, "curriculum": True, "start_length": 49, "length_factor": 3.0},
-        "start_length 49 leads to length 147 with growth 3.0, which the task pixel-mnist .*; give start_length 49",
+        "start_length 49 with length_factor 3.0 gives length 147, which the task pixel-mnist .*; give start_length 49",
     ),
-    ({"cell": "rnn", "num_layers": 2}, "cell rnn has one layer and one direction; leave out num_layers"),
-    ({"cell": "rnn", "precision": "bf16"}, "cell rnn is compared with the report's network; leave out"),
-    ({"data": "a.csv"}, "data 'a.csv' does not go with the task palindrome"),
-    ({"task": "custom"}, "data None does not go with the task custom; give a file with --data"),
+    ({"cell": "rnn", "num_layers": 2}, "cell rnn supports one layer and one direction; leave out num_layers"),
+    ({"cell": "rnn", "precision": "bf16"}, "cell rnn supports only the defaults of these; leave out"),
+    ({"data": "a.csv"}, "data must be None for the task palindrome, got 'a.csv'"),
+    ({"task": "custom"}, "data must be a file for the task custom, got None; give one with --data"),
 ]
 
 

@@ -177,8 +177,8 @@ def test_what_cannot_be_learned_from_is_refused_before_a_folder_is_made(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": None}, "^data None does not go with the task custom; give a file with --data"),
-        ({"task": "palindrome"}, "^data 'x' does not go with the task palindrome"),
+        ({"data": None}, "^data must be a file for the task custom, got None; give one with --data"),
+        ({"task": "palindrome"}, "^data must be None for the task palindrome, got 'x'"),
         ({"curriculum": True}, "^curriculum must be false for the task custom, .* got True"),
         ({"encoding": "onehot"}, "^encoding must be scalar for the task custom, .* got 'onehot'"),
     ],

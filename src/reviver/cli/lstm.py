@@ -60,7 +60,7 @@ def train(
         loss, accuracy = point[f"{part}_loss"], point[f"{part}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
     if settings.curriculum:
-        result["reached"] = training.is_reached(settings, last)
+        result["reached"] = training.completes_curriculum(settings, last)
         end = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
         threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
         lines.append(f"  length {last['length']} of {settings.length}, {threshold} {end}")

@@ -25,7 +25,7 @@ from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.presets import PRESETS
 from reviver.lstm.run import load_lstm
-from reviver.lstm.training import is_reached, train
+from reviver.lstm.training import completes_curriculum, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.session import noting_signals
@@ -207,7 +207,7 @@ def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
         *cell,
         accuracy=record["measured"]["accuracy"],
         sequences=points[-1]["sequences"],
-        reached=is_reached(config, points[-1]),
+        reached=completes_curriculum(config, points[-1]),
         seconds=record["seconds"],
     )
 

@@ -1,4 +1,4 @@
-"""Asking a trained LSTM: accuracy at any length, and the probabilities of the next digit."""
+"""Evaluation of a trained LSTM: accuracy at any length, the next digit of a palindrome, the classes of a table."""
 
 import re
 from typing import NamedTuple
@@ -17,82 +17,87 @@ from reviver.lstm.training import Network, Score, evaluation_batch_size, score
 from reviver.validation import check
 
 CHANCE = 1 / NUM_DIGITS
-"""Of palindromes; of any task, `Evaluation.chance`."""
+"""Chance accuracy of the palindrome task. `Evaluation.chance` has that of any task."""
 
 
 class Evaluation(NamedTuple):
-    """How well a network does at one length."""
+    """Loss and accuracy of a network at one length, with the values to compare them with."""
 
     length: int
     """T of the sequences."""
     score: Score
+    """Loss and accuracy."""
     origin: str
-    """Where the sequences come from, in words."""
+    """Origin of the sequences, such as "fresh sequences"."""
     target: TargetKind
-    """What is asked for, and so which loss it is."""
+    """Kind of the targets, which decides what loss and accuracy mean."""
     chance: float
-    """Accuracy of the best guess without looking at the input."""
+    """Accuracy of the best constant guess, from 0 to 1."""
     baseline: float
-    """Loss of the best answer without memory."""
+    """Loss of the best prediction without memory."""
 
 
 class Prediction(NamedTuple):
-    """What a network expects after some digits."""
+    """Next digit of a palindrome, predicted by a network."""
 
     digit: int
-    """The most probable next digit."""
+    """Most probable next digit."""
     probabilities: list[float]
-    """The probability of each digit 0 ... 9."""
+    """Probability of each digit from 0 to 9."""
 
 
 def evaluate(network: Network, task: Task, length: int, size: int | None = None) -> Evaluation:
-    """Measure `network` on sequences of `length`.
+    """Measure loss and accuracy of `network` on sequences that it was not trained on.
 
-    For palindromes of a fixed run's own length and for a person's own data these are the validation part, which
-    the network was not trained on; for images the test images; else `size` fresh ones: by default 10 000, or as
-    many as make up 100 million steps, but at least 100.
+    Args:
+        network: trained network.
+        task: its task.
+        length: T of the sequences.
+        size: number of fresh sequences; by default 10 000, or as many as have 100 million steps in all, but at least
+            100. For images it is the number of test images, at most 10 000. The validation set has a fixed size: it is
+            used for custom data, and for palindromes of the run's own length without a curriculum.
 
     Raises:
-        ConfigError: if `length` or `size` is not allowed.
+        ConfigError: if `length` or `size` is out of range.
     """
     check("size", size, Count | None)
     if size is None:
         size = max(100, min(10_000, 10**8 // max(1, length)))
     data, origin = task.evaluation(length, size)
-    measured = score(network, data.to(network.W_out.device), task.target)
-    return Evaluation(length, measured, origin, task.target, task.chance, task.baseline(length))
+    result = score(network, data.to(network.W_out.device), task.target)
+    return Evaluation(length, result, origin, task.target, task.chance, task.baseline(length))
 
 
 @torch.no_grad()
 def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Prediction:
-    """Return what `network` expects after `digits`, of which there is at least one.
+    """Return the prediction of `network`, in eval mode, after it read `digits`.
 
     Raises:
-        ConfigError, DataError: see `as_input`.
+        ConfigError, DataError: see `encode_input`.
     """
-    probabilities = network(as_input(digits, network, config)).softmax(1)[0].tolist()
+    probabilities = network(encode_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
 
 
 @torch.no_grad()
 def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> Tensor:
-    """Return the probabilities of the classes of `task` for each sequence of a table, [N, C].
+    """Return the probabilities of the C classes of `task` for the N sequences of a table, [N, C].
 
     Raises:
-        DataError: if the sequences have another number of channels than those of training.
+        DataError: if the number of channels is not that of the training data.
     """
     data = task.examples(table)
     batch_size = evaluation_batch_size(data)
-    parts = (data[start : start + batch_size].to(network.W_out.device) for start in range(0, len(data), batch_size))
-    return torch.cat([network(part.encode(), part.lengths).softmax(1).cpu() for part in parts])
+    batches = (data[start : start + batch_size].to(network.W_out.device) for start in range(0, len(data), batch_size))
+    return torch.cat([network(batch.encode(), batch.lengths).softmax(1).cpu() for batch in batches])
 
 
-def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
-    """Return `digits` as `network` reads them, [1, T, I].
+def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
+    """Return `digits` as the input of `network`, [1, T, I], on its device.
 
     Raises:
-        ConfigError: if `network` was trained on another task than palindromes.
-        DataError: if there is none, or one is not in 0 ... 9.
+        ConfigError: if the task of `network` is not `palindrome`.
+        DataError: if there is no digit, or one is not from 0 to 9.
     """
     if config.task != "palindrome":
         raise ConfigError(
@@ -104,10 +109,10 @@ def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
 
 
 def parse_digits(text: str) -> list[int]:
-    """Read digits separated by spaces or commas, or by nothing: "1 2 3 2", "1,2,3,2" and "1232" are the same.
+    """Return the digits of a text, with or without spaces or commas between: "1 2 3 2", "1,2,3,2" or "1232".
 
     Raises:
-        DataError: if there is anything else in `text`, or no digit.
+        DataError: if `text` has another character, or no digit.
     """
     wrong, digits = re.search(r"[^0-9,\s]", text), re.findall(r"[0-9]", text)
     if wrong or not digits:

@@ -1,4 +1,4 @@
-"""Presets of LSTM training: the named settings that results are quoted for."""
+"""Presets of LSTM training: named settings, for which the docs give results."""
 
 from dataclasses import replace
 from types import MappingProxyType
@@ -9,7 +9,7 @@ _RECALL = LSTMConfig(
     length=1000,
     encoding="onehot",
     curriculum=True,
-    length_factor=2.15444,  # three lengths to a factor of ten
+    length_factor=2.15444,  # 10^(1/3): three lengths per decade
     threshold=0.995,
     lr_length_exponent=0.3,
     data_size=4000,
@@ -82,10 +82,11 @@ PRESETS = MappingProxyType(
     }
 )
 """
-- `report`: the report's run.
-- `onehot`: the same with one-hot digits, solved in a few epochs.
-- `recall`: 1000 digits, from short sequences upward; `recall-scalar` with the digits as numbers, as in the report.
+- `report`: palindromes of 5 digits, as in the report.
+- `onehot`: the same with one-hot digits, which a few epochs solve.
+- `recall`: palindromes of 1000 digits with a length curriculum; `recall-scalar`: the same with scalar digits, as in the
+  report.
 - `recall-10000`, `recall-100000`: the same for longer sequences.
-- `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature, from short sequences upward.
-- `row-mnist`, `pixel-mnist`: handwritten digits, read row by row or pixel by pixel.
+- `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature with a length curriculum.
+- `row-mnist`, `pixel-mnist`: MNIST digits, read row by row or pixel by pixel.
 """

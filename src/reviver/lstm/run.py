@@ -1,4 +1,4 @@
-"""A trained LSTM, opened from its run folder."""
+"""A trained LSTM, loaded from its run folder."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,26 +17,40 @@ from reviver.validation import check
 
 @dataclass(frozen=True)
 class LSTMRun:
-    """A trained LSTM: its folder, settings, task and network, in eval mode."""
+    """A trained LSTM."""
 
     folder: RunFolder
+    """Run folder that it was loaded from."""
     config: LSTMConfig
+    """Settings of the run."""
     task: Task
+    """Task that it was trained on."""
     network: Network
+    """Trained network, in eval mode."""
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Loss and accuracy after each epoch."""
+        """Metrics of each epoch, as in metrics.jsonl."""
         return self.folder.read_metrics()
 
 
 def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> LSTMRun:
-    """Open the LSTM run in `folder`, see `load`."""
+    """Load the LSTM run in `folder`.
+
+    Args:
+        folder: run folder.
+        checkpoint: `last` or `best`.
+        device: device of the network, see `choose_device`.
+
+    Raises:
+        ConfigError, DeviceError: if `checkpoint` or `device` is not allowed.
+        RunFolderError: if the folder is damaged or has no checkpoint.
+    """
     check("checkpoint", checkpoint, Literal["last", "best"])
     chosen_device = choose_device(device)
     config = folder.read_config(LSTMConfig)
     if config.task == "custom" and folder.record.get("data") is None:
-        raise damaged(folder.record_path, "says nothing of the data")
+        raise damaged(folder.record_path, "has no entry data")
     try:
         task = build_task(config, folder.record.get("data"))
         path = find_checkpoint(folder.checkpoints, checkpoint)

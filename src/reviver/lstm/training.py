@@ -1,4 +1,4 @@
-"""Training of the LSTM on a memory task: RMSprop or Adam, clipped gradients, and lengths that may grow.
+"""Training of the LSTM on a task: RMSprop or Adam, clipped gradients, and an optional length curriculum.
 
 Shapes: B batch, T time, I input size, C classes.
 """
@@ -24,58 +24,68 @@ from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, permutation, training_session
 
 HISTORY = ("train loss", "correct", "sequences")
-EVALUATION_STEPS = 1 << 19
-"""Time steps (batch × length) that are evaluated at a time, and so the memory that evaluation takes at any length."""
+"""Columns of the metrics that an epoch collects per update: the loss summed over the batch, and two counts."""
+
+MAX_EVALUATION_STEPS = 1 << 19
+"""Maximum time steps (batch × length) per forward pass of an evaluation. It bounds the memory at any length."""
 
 MAX_EVALUATION_BATCH = 1024
+"""Maximum number of sequences per forward pass of an evaluation."""
 
 Network = LSTMClassifier | RNNClassifier
 
 
 class StepResult(NamedTuple):
-    """What one update measured, before it changed the weights and with dropout on."""
+    """Metrics of the batch of one update, from the forward pass before it, with dropout."""
 
     loss: Tensor
     """Mean loss of the batch, a scalar."""
     correct: Tensor
-    """Sequences that are answered right, a scalar."""
+    """Number of correct sequences of the batch, a scalar."""
 
 
 class Score(NamedTuple):
-    """How well a network does on a set of sequences, without dropout."""
+    """Loss and accuracy of a network on a set of sequences, without dropout."""
 
     loss: float
     """Mean loss, see `tasks.task.TargetKind`."""
     accuracy: float
-    """Fraction of sequences that are answered right."""
+    """Fraction of correct sequences, see `tasks.task.correct`."""
     size: int
-    """Sequences scored."""
+    """Number of sequences."""
 
 
 def build_network(config: LSTMConfig, task: Task) -> Network:
-    """Return the network of a run with the weights that it starts from."""
-    sizes, weights = (task.input_size, config.hidden_size, task.output_size), make_rng(config.seed, "weights")
+    """Return the network of a run with its initial weights."""
+    rng = make_rng(config.seed, "weights")
     if config.cell == "rnn":
-        rnn = RNNClassifier(*sizes, hidden_dropout=config.hidden_dropout)
-        rnn.reset_parameters(weights)
+        rnn = RNNClassifier(
+            task.input_size, config.hidden_size, task.output_size, hidden_dropout=config.hidden_dropout
+        )
+        rnn.reset_parameters(rng)
         return rnn
     network = LSTMClassifier(
-        *(*sizes, config.num_layers, config.dropout, config.bidirectional),
+        task.input_size,
+        config.hidden_size,
+        task.output_size,
+        num_layers=config.num_layers,
+        dropout=config.dropout,
+        bidirectional=config.bidirectional,
         hidden_dropout=config.hidden_dropout,
-        activation_checkpoint_steps=config.activation_checkpoint_steps,
         hidden_dropout_kind=config.hidden_dropout_kind,
         precision=config.precision,
+        activation_checkpoint_steps=config.activation_checkpoint_steps,
     )
-    network.reset_parameters(weights)
+    network.reset_parameters(rng)
     if config.init == "chrono":
-        chrono(network.lstm, config.length, weights)
+        chrono(network.lstm, config.length, rng)
     return network
 
 
 def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
-    """Return the optimiser of a run, at its first learning rate."""
-    kind = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
-    return kind(network.parameters(), lr=config.learning_rate, foreach=True)
+    """Return the optimizer of a run; `train_epoch` sets its learning rate at every update."""
+    optimizer = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
+    return optimizer(network.parameters(), lr=config.learning_rate, foreach=True)
 
 
 def train_step(
@@ -87,13 +97,27 @@ def train_step(
     *,
     target: TargetKind = "class",
     max_norm: float,
-    generator: torch.Generator | None = None,
+    rng: torch.Generator | None = None,
 ) -> StepResult:
-    """Make one update from a batch x [B, T, I] with its `targets`, whose shape depends on what is asked for, the `target`."""
-    outputs = network(x, lengths, every_step=target == "class at every step", rng=generator)
+    """Update the weights of `network` once.
+
+    Args:
+        network: network in training mode.
+        optimizer: optimizer of its parameters.
+        x: batch of inputs, [B, T, I].
+        targets: targets of the batch, see `TargetKind` for their shape.
+        lengths: number of steps of each sequence, [B] int64; all T if None.
+        target: kind of the targets.
+        max_norm: maximum norm of the gradient of all parameters; a larger gradient is scaled down to it.
+        rng: source of the dropout masks; torch's default generator if None.
+
+    Returns:
+        Loss and number of correct sequences before the update.
+    """
+    outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
     loss = mean_loss(target, outputs, targets)
     optimizer.zero_grad()
-    loss.backward()  # through time, by autograd
+    loss.backward()  # backpropagation through time
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
     return StepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
@@ -101,51 +125,65 @@ def train_step(
 
 @torch.no_grad()
 def score(network: Network, data: Sequences, target: TargetKind) -> Score:
-    """Measure `network` on `data`, in eval mode and in batches; the network's mode is put back after."""
+    """Return loss and accuracy of `network` on `data`.
+
+    The network computes in eval mode, in batches, and is in its former mode again afterwards.
+    """
     was_training = network.training
     network.eval()
     every_step = target == "class at every step"
-    has_state = isinstance(network, LSTMClassifier) and not network.lstm.bidirectional
-    in_pieces = has_state and not every_step and data.lengths is None
-    batch_size = min(MAX_EVALUATION_BATCH, len(data)) if in_pieces else evaluation_batch_size(data)
-    loss, right = 0.0, 0
+    carries_state = isinstance(network, LSTMClassifier) and not network.lstm.bidirectional
+    chunked = carries_state and not every_step and data.lengths is None
+    batch_size = min(MAX_EVALUATION_BATCH, len(data)) if chunked else evaluation_batch_size(data)
+    total_loss, num_correct = 0.0, 0
     for start in range(0, len(data), batch_size):
-        part = data[start : start + batch_size]
-        if in_pieces:
+        batch = data[start : start + batch_size]
+        if chunked:
             assert isinstance(network, LSTMClassifier)
-            outputs = answer_in_pieces(network, part, max(1, EVALUATION_STEPS // batch_size))
+            outputs = forward_chunked(network, batch, max(1, MAX_EVALUATION_STEPS // batch_size))
         else:
-            outputs = network(part.encode(), part.lengths, every_step=every_step)
-        loss += mean_loss(target, outputs, part.targets).item() * len(part)
-        right += int(correct(target, outputs, part.targets).sum())
+            outputs = network(batch.encode(), batch.lengths, every_step=every_step)
+        total_loss += mean_loss(target, outputs, batch.targets).item() * len(batch)
+        num_correct += int(correct(target, outputs, batch.targets).sum())
     network.train(was_training)
-    return Score(loss / len(data), right / len(data), len(data))
+    return Score(total_loss / len(data), num_correct / len(data), len(data))
 
 
 def evaluation_batch_size(data: Sequences) -> int:
-    """How many whole sequences are evaluated at a time."""
-    return max(1, min(MAX_EVALUATION_BATCH, EVALUATION_STEPS // data.steps))
+    """Return the number of whole sequences per forward pass of an evaluation."""
+    return max(1, min(MAX_EVALUATION_BATCH, MAX_EVALUATION_STEPS // data.steps))
 
 
-def answer_in_pieces(network: LSTMClassifier, data: Sequences, steps: int) -> Tensor:
-    """Return the outputs of `network` after the last step, [B, C]; it reads `steps` at a time and carries its state on."""
+def forward_chunked(network: LSTMClassifier, data: Sequences, chunk_steps: int) -> Tensor:
+    """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
+
+    Only one chunk is encoded at a time, so that long sequences need little memory.
+    """
     state: LSTMState | None = None
-    for begin in range(0, data.steps, steps):
-        _, state = network.lstm(data.encode(begin, min(begin + steps, data.steps)), state)
-    assert state is not None, "there is at least one step"
+    for begin in range(0, data.steps, chunk_steps):
+        _, state = network.lstm(data.encode(begin, min(begin + chunk_steps, data.steps)), state)
+    assert state is not None, "sequences have at least one step"
     return network.classify(state)
 
 
 def train(
     config: LSTMConfig, out: str | Path, *, device: str = "auto", resume: bool = False, progress: bool = False
 ) -> RunFolder:
-    """Train a network as `config` says, into the run folder `out`.
+    """Train a network with the settings `config` and write the run folder `out`.
 
-    With `resume` an interrupted run goes on from its last checkpoint and ends with the same bits as one
-    that was never interrupted (same machine and thread count).
+    Args:
+        config: settings of the run.
+        out: run folder, which must not exist unless `resume`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        resume: continue the run in `out` from its last checkpoint. On the same machine and with the same number of
+            threads the result is bit for bit that of an uninterrupted run.
+        progress: show a progress bar.
+
+    Returns:
+        The run folder.
 
     Raises:
-        ConfigError, DeviceError, RunFolderError: before anything is written.
+        ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
         DivergenceError: if a loss is not finite.
         Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
@@ -155,38 +193,38 @@ def train(
     task = build_task(config)
     network = build_network(config, task).to(chosen_device)
     optimizer = build_optimizer(config, network)
-    most_batches = max(-(-task.epoch_size(n) // config.batch_size_at(n)) for n in config.lengths)
+    max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
         rngs={"dropout": make_rng(config.seed, "dropout", chosen_device)},
-        tensors={"history": torch.zeros(most_batches, len(HISTORY), device=chosen_device)},
+        tensors={"history": torch.zeros(max_batches, len(HISTORY), device=chosen_device)},
         extra={"stage": 0, "sequences": 0},
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
     if task.data_record is not None:
         folder.note("data", task.data_record, "data", "file")
-    stages = len(config.lengths)
+    num_stages = len(config.lengths)
     with training_session(
         folder,
         state,
-        total=stages if config.curriculum else config.epochs,
+        total=num_stages if config.curriculum else config.epochs,
         unit="lengths" if config.curriculum else "epochs",
         description="LSTM" if config.task == "custom" else f"LSTM T={config.length}",
         progress=progress,
     ) as session:
-        while state.epoch < config.epochs and state.extra["stage"] < stages:
+        while state.epoch < config.epochs and state.extra["stage"] < num_stages:
             with session.rolling_back():
                 length = config.lengths[state.extra["stage"]]
                 train_epoch(session, network, optimizer, task, length, config)
                 validation = score(network, task.validation(length).to(chosen_device), task.target)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 log_epoch(session, validation, length, config)
-                offer_best(state, network, validation, length)
+                update_best(state, network, validation, length)
                 if config.curriculum and validation.accuracy >= config.threshold_at(length):
                     state.extra["stage"] += 1
-                ended = state.epoch == config.epochs or state.extra["stage"] == stages
-                if state.epoch % config.checkpoint_every == 0 or ended:
+                is_finished = state.epoch == config.epochs or state.extra["stage"] == num_stages
+                if state.epoch % config.checkpoint_every == 0 or is_finished:
                     session.save()
     return folder
 
@@ -194,12 +232,14 @@ def train(
 def train_epoch(
     session: Session, network: Network, optimizer: torch.optim.Optimizer, task: Task, length: int, config: LSTMConfig
 ) -> None:
-    """Train for an epoch at `length`, or on what is left of it after a resume.
+    """Train for one epoch at `length`, or for the rest of it after a resume.
 
-    If a signal asks to stop, the state is saved after the step.
+    Raises:
+        DivergenceError: if a loss is not finite.
+        Interrupted: after SIGINT or SIGTERM, once the update is complete and the state is saved.
     """
     state = session.state
-    history, dropout = state.tensors["history"], state.rngs["dropout"]
+    history, dropout_rng = state.tensors["history"], state.rngs["dropout"]
     if state.batch == 0:
         history.zero_()
     data = task.training(state.epoch, length).to(history.device)
@@ -207,14 +247,18 @@ def train_epoch(
     batches = order.split(config.batch_size_at(length))
     for indices in batches[state.batch :]:
         batch = data[indices]
-        rate = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs, length)
+        progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
-            group["lr"] = rate * session.lr_scale
+            group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
         result = train_step(
-            *(network, optimizer, batch.encode(), batch.targets, batch.lengths),
+            network,
+            optimizer,
+            batch.encode(),
+            batch.targets,
+            batch.lengths,
             target=task.target,
             max_norm=config.max_norm,
-            generator=dropout,
+            rng=dropout_rng,
         )
         count = torch.tensor(len(indices), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
@@ -231,43 +275,46 @@ def train_epoch(
 
 
 def log_epoch(session: Session, validation: Score, length: int, config: LSTMConfig) -> None:
-    """Write the metrics of the epoch that has just ended."""
+    """Write the metrics of the epoch that has just ended and update the progress bar."""
     state = session.state
-    loss, correct, count = state.tensors["history"].sum(0).tolist()
+    loss, num_correct, count = state.tensors["history"].sum(0).tolist()
     session.log(
         epoch=state.epoch,
         **({"length": length} if config.curriculum else {}),
         sequences=state.extra["sequences"],
         train_loss=loss / count,
-        train_accuracy=correct / count,
+        train_accuracy=num_correct / count,
         validation_loss=validation.loss,
         validation_accuracy=validation.accuracy,
     )
-    done, where = (state.extra["stage"], f"length {length}, ") if config.curriculum else (state.epoch, "")
-    text = f"{where}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
+    done, prefix = (state.extra["stage"], f"length {length}, ") if config.curriculum else (state.epoch, "")
+    text = f"{prefix}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
     session.progress.update(done, text)
 
 
-def is_reached(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
-    """Whether a growing run came to its end, by the metrics of its last epoch."""
+def completes_curriculum(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
+    """Return whether the metrics of the last epoch pass the threshold of the final length of a curriculum."""
     return bool(last["length"] == config.length and last["validation_accuracy"] >= config.threshold_at(config.length))
 
 
-def rank(point: Mapping[str, Any]) -> tuple[float, ...]:
-    """The order of epochs by their metrics, the best last: the longest sequences, then the highest accuracy, then the lowest loss."""
-    return point.get("length", 0), point["validation_accuracy"], -point["validation_loss"]
+def rank(metrics: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the sort key of an epoch by its metrics; the maximum is the best epoch.
+
+    The longest sequences come first, then the highest validation accuracy, then the lowest validation loss.
+    """
+    return metrics.get("length", 0), metrics["validation_accuracy"], -metrics["validation_loss"]
 
 
-def offer_best(state: TrainingState, network: Network, validation: Score, length: int) -> None:
-    """Keep the present weights of `network` as the best if they are better than those so far, see `rank`."""
+def update_best(state: TrainingState, network: Network, validation: Score, length: int) -> None:
+    """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank`."""
     best = state.extra.get("best")
-    point = {
+    metrics = {
         "step": state.step,
         "epoch": state.epoch,
         "length": length,
         "validation_accuracy": validation.accuracy,
         "validation_loss": validation.loss,
     }
-    if best is None or rank(point) > rank(best):
-        state.extra["best"] = point
+    if best is None or rank(metrics) > rank(best):
+        state.extra["best"] = metrics
         state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}

@@ -1,1 +1,1 @@
-"""The tasks that an LSTM can be trained on."""
+"""Tasks for the LSTM."""

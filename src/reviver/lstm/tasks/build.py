@@ -1,4 +1,4 @@
-"""From a run's settings to its task."""
+"""Construction of a task from the settings of a run."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -18,10 +18,19 @@ BUILDERS: Mapping[str, Callable[[LSTMConfig], Task]] = MappingProxyType(
         **dict.fromkeys(("row-mnist", "pixel-mnist"), DigitTask),
     }
 )
+"""Constructor of each task except `custom`."""
 
 
 def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None) -> Task:
-    """Return the task of a run; `record` are what an earlier session kept of its data, see `Task`."""
+    """Return the task of a run.
+
+    Args:
+        config: settings of the run.
+        record: the entry `data` of the run.json of an existing run with custom data; None for a new run.
+
+    Raises:
+        DataError: if the file with custom data is missing or malformed.
+    """
     if config.task == "custom":
         return CustomTask(config, record)
     return BUILDERS[config.task](config)

@@ -1,4 +1,4 @@
-"""What a task is: sequences to learn from, and how an answer to one is judged.
+"""Interface of a task: its sequences, its loss and its accuracy.
 
 Shapes: N sequences, B batch, T time, I input size, C classes.
 """
@@ -13,18 +13,20 @@ from torch.nn import functional
 
 
 class Sequences:
-    """A set of sequences with what is right for each. They are encoded batch by batch, since that takes much more room.
+    """A set of N sequences with their targets.
 
-    A subclass is a frozen dataclass. Its tensors are [N, ...], the first of them [N, T, ...]; other fields hold for
+    The data are stored in a compact form. `encode` makes the input of a batch, which is much larger.
+
+    A subclass is a frozen dataclass. Its tensors are [N, ...], the first of them [N, T, ...]; its other fields apply to
     all sequences.
 
     Attributes:
-        steps: T of the longest.
-        lengths: steps of each, [N] int64; None where all have T.
-        targets: what is right; its shape depends on the task's `TargetKind`.
+        steps: T of the longest sequence.
+        lengths: number of steps of each sequence, [N] int64; None if all have T.
+        targets: targets, see `TargetKind` for their shape.
     """
 
-    if TYPE_CHECKING:  # a dataclass would take these for the defaults of its fields
+    if TYPE_CHECKING:  # at run time a dataclass would take these for the defaults of its fields
 
         @property
         def lengths(self) -> Tensor | None: ...  # noqa: D102
@@ -33,7 +35,12 @@ class Sequences:
         def targets(self) -> Tensor: ...  # noqa: D102
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
-        """The input at the steps begin <= t < end (T by default), [N, end - begin, I] float32; 0 beyond a sequence."""
+        """Return the input of the steps begin ≤ t < end, [N, end - begin, I] float32, padded with 0.
+
+        Args:
+            begin: first step.
+            end: step after the last one; T if None.
+        """
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -41,14 +48,14 @@ class Sequences:
 
     @property
     def steps(self) -> int:
-        """T."""
+        """T, number of steps of the longest sequence."""
         return self._first.shape[1]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
         return self._map(lambda tensor: tensor[index])
 
     def to(self, device: torch.device) -> Self:
-        """The same sequences on `device`."""
+        """Return the same sequences on `device`."""
         return self._map(lambda tensor: tensor.to(device))
 
     @property
@@ -56,34 +63,34 @@ class Sequences:
         first: Tensor = next(iter(vars(self).values()))
         return first
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         fields = vars(self).items()
-        return type(self)(**{name: change(value) if isinstance(value, Tensor) else value for name, value in fields})
+        return type(self)(**{name: function(value) if isinstance(value, Tensor) else value for name, value in fields})
 
 
-Part = Literal["train", "validation"]
-"""A part of a fixed set."""
+SplitName = Literal["train", "validation"]
+"""Name of a split of a fixed data set."""
 
 TargetKind = Literal["class", "class at every step", "number"]
-"""What is asked for.
+"""Kind of the targets of a batch.
 
-- `class`: one of C classes after the last step; targets [B] int64, outputs [B, C], the loss is cross-entropy.
-- `class at every step`: targets [B, T] int64, outputs [B, T, C], the loss is cross-entropy averaged over the steps.
-- `number`: a number after the last step; targets [B] float32, outputs [B, 1], the loss is the squared error.
+- `class`: one of C classes after the last step. Targets [B] int64, outputs [B, C]; the loss is the cross-entropy.
+- `class at every step`: targets [B, T] int64, outputs [B, T, C]; the loss is the mean cross-entropy of all steps.
+- `number`: a real number after the last step. Targets [B] float32, outputs [B, 1]; the loss is the squared error.
 """
 
 
 class Task:
-    """Base of tasks at a length T, which may grow from one epoch to the next.
+    """Base class of tasks. A task has sequences of any allowed length T, because a length curriculum changes T.
 
-    One whose data are a fixed set defines `part`, others all of the methods below.
+    A task with a fixed data set overrides `fixed_split`; other tasks override `training` and `validation`.
 
     Attributes:
-        target: what is asked for.
+        target: kind of the targets.
         input_size: I.
         output_size: C, or 1 for a number.
-        chance: fraction of answers that are right by the best guess without looking at the input.
-        data_record: what run.json keeps of the data; None where the settings say it all.
+        chance: accuracy of the best constant guess.
+        data_record: description of the data for run.json; None if the settings describe them.
     """
 
     target: TargetKind = "class"
@@ -93,57 +100,72 @@ class Task:
     data_record: Mapping[str, Any] | None = None
 
     def baseline(self, length: int) -> float:
-        """Loss of the best answer without memory at a length, to be beaten."""
+        """Return the loss of the best prediction without memory at a length."""
         raise NotImplementedError
 
-    def part(self, part: Part, length: int) -> Sequences:
-        """A part of a fixed set, at a length."""
+    def fixed_split(self, name: SplitName, length: int) -> Sequences:
+        """Return a split of the fixed data set at a length."""
         raise NotImplementedError
 
     def epoch_size(self, length: int) -> int:
-        """How many sequences an epoch trains on."""
+        """Return the number of training sequences per epoch."""
         return len(self.training(0, length))
 
     def training(self, epoch: int, length: int) -> Sequences:
-        """What an epoch trains on: the same set each time, or fresh sequences as a function of the seed and `epoch`."""
-        return self.part("train", length)
+        """Return the training sequences of an epoch: always the same, or fresh ones that depend on the seed and `epoch`."""
+        return self.fixed_split("train", length)
 
     def validation(self, length: int) -> Sequences:
-        """Sequences of `length` that no epoch trains on, always the same ones."""
-        return self.part("validation", length)
+        """Return the validation sequences of a length: always the same, and none of them is in the training data."""
+        return self.fixed_split("validation", length)
 
     def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
-        """At most `size` sequences of `length` to measure a trained network on, and where they come from, in words."""
+        """Return sequences to evaluate a trained network on.
+
+        Args:
+            length: T.
+            size: maximum number of sequences.
+
+        Returns:
+            The sequences, and a text that describes their origin.
+
+        Raises:
+            ConfigError: if the task does not have `length`.
+        """
         raise NotImplementedError
 
 
-LOSSES: Mapping[TargetKind, str] = MappingProxyType(
-    {"class": "cross-entropy", "class at every step": "cross-entropy a step", "number": "squared error"}
+LOSS_NAMES: Mapping[TargetKind, str] = MappingProxyType(
+    {"class": "cross-entropy", "class at every step": "cross-entropy per step", "number": "squared error"}
 )
-"""What `mean_loss` is, in words."""
+"""Name of the loss of each kind of target."""
 
 
 def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss of a batch, see `TargetKind`; a scalar."""
+    """Return the mean loss of a batch, a scalar; see `TargetKind` for the loss and the shapes."""
     if target == "number":
         return functional.mse_loss(outputs.squeeze(-1), targets)
     return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
-CLOSE = 0.04
-"""A number counts as right within this distance (Hochreiter & Schmidhuber 1997, for the adding problem)."""
+TOLERANCE = 0.04
+"""Maximum error of a correct number (Hochreiter & Schmidhuber 1997, for the adding problem)."""
 
-ANSWERS: Mapping[TargetKind, str] = MappingProxyType(
-    {"class": "the class", "class at every step": "all steps of a sequence", "number": f"numbers within {CLOSE}"}
+ACCURACY_NAMES: Mapping[TargetKind, str] = MappingProxyType(
+    {"class": "the class", "class at every step": "all steps of a sequence", "number": f"numbers within {TOLERANCE}"}
 )
-"""What `correct` counts, in words."""
+"""Meaning of the accuracy for each kind of target: "accuracy of ..."."""
 
 
 def correct(target: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether each answer of a batch is right, [B] bool; a class at every step must be right at all steps that differ from 0."""
+    """Return whether the prediction for each sequence of a batch is correct, [B] bool.
+
+    A class must be the most probable one. Of classes at every step all must be, except at steps with target 0 (blank).
+    A number must be within `TOLERANCE`.
+    """
     if target == "number":
-        return (outputs.squeeze(-1) - targets).abs() <= CLOSE
-    right = outputs.argmax(-1) == targets
+        return (outputs.squeeze(-1) - targets).abs() <= TOLERANCE
+    is_correct = outputs.argmax(-1) == targets
     if target == "class":
-        return right
-    return (right | (targets == 0)).all(1)
+        return is_correct
+    return (is_correct | (targets == 0)).all(1)

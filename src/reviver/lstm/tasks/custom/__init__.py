@@ -1,1 +1,1 @@
-"""Custom sequences: reading files, classes and splits, and the task."""
+"""Custom sequences: files, tables, labels and splits, standardisation, the task, and predictions."""

@@ -1,6 +1,6 @@
-"""A person's own sequences with a class each, from a file.
+"""The task `custom`: classification of labelled sequences from a file.
 
-Shapes: N sequences, T steps of the longest, I channels a step, C classes.
+Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 """
 
 import hashlib
@@ -19,57 +19,70 @@ from reviver.config import Count
 from reviver.errors import ConfigError, DataError
 from reviver.io.files import open_file
 from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.custom.labels import class_indices, class_names, stratified_split
 from reviver.lstm.tasks.custom.reader import read_sequences
-from reviver.lstm.tasks.custom.table import SequenceTable, Standardisation, class_indices, class_names, split_rows
-from reviver.lstm.tasks.task import Part, Sequences, Task
+from reviver.lstm.tasks.custom.standardisation import Standardisation
+from reviver.lstm.tasks.custom.table import SequenceTable
+from reviver.lstm.tasks.task import Sequences, SplitName, Task
 from reviver.validation import JSON_LIST, Record, find_problem
 
 
 @dataclass(frozen=True)
 class Examples(Sequences):
-    """Standardised sequences x [N, T, I] with their `lengths` [N] and classes, `targets` [N]."""
+    """Standardised sequences with their classes.
+
+    Attributes:
+        x: [N, T, I] float32, padded with 0.
+        lengths: number of steps of each sequence, [N] int64.
+        targets: index of the class of each sequence, [N] int64.
+    """
 
     x: Tensor
     lengths: Tensor
     targets: Tensor
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
-        """The numbers at the steps begin <= t < end, [N, end - begin, I]."""
+        """Return the values of the steps begin ≤ t < end, [N, end - begin, I]."""
         return self.x[:, begin:end]
 
     def __getitem__(self, index: Tensor | slice) -> "Examples":
-        """Some of the sequences; steps beyond the longest of them are left out."""
+        """Return some of the sequences, padded to the longest of them."""
         lengths = self.lengths[index]
         longest = int(lengths.max()) if len(lengths) else self.steps
         return Examples(self.x[index][:, :longest], lengths, self.targets[index])
 
 
 class DataRecord(Record):
-    """What a run must know of its data to be used without the file. It is kept in run.json."""
+    """Description of custom data in run.json. With it a trained network can be used without the file."""
 
     name: str
+    """Name of the file."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     num_sequences: Count
+    """N."""
     max_length: Count
-    """Steps of the longest sequence."""
+    """T, number of steps of the longest sequence."""
     classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
+    """Names of the C classes, in the order of their indices."""
     class_fractions: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
-    """The part of the training sequences that each class has."""
+    """Fraction of each class among the training sequences, [C]."""
     standardisation: Standardisation
-    """Fitted on the training part."""
+    """Standardisation of the channels, fitted on the training set."""
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:
         if not len(self.classes) == len(set(self.classes)) == len(self.class_fractions):
-            raise ValueError("must have classes of different names, and as many class_fractions")
+            raise ValueError("must have distinct classes, and as many class_fractions")
         return self
 
     def examples(self, table: SequenceTable) -> Examples:
-        """Return the sequences of a table with these classes, all of the first if it has no labels, and this scale.
+        """Return the sequences of a table, standardised, with the indices of their classes.
+
+        Without labels in the table all targets are 0, and have no meaning.
 
         Raises:
-            DataError: if a label or the number of channels is another.
+            DataError: if a label is unknown, or the number of channels is not that of the training data.
         """
         classes = torch.zeros(len(table), dtype=torch.int64)
         if table.labels is not None:
@@ -78,35 +91,42 @@ class DataRecord(Record):
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Read the `data` of a run.json.
+        """Return the record of the entry `data` of a run.json.
 
         Raises:
-            DataError: naming the first key that is wrong.
+            DataError: if a key is wrong; the message names the first one.
         """
         try:
             return cls.model_validate(value)
         except ValidationError as error:
             problem = find_problem(error, tuple(cls.model_fields))
-            where = ".".join(filter(None, ("data", problem.field)))
-            raise DataError(f"{where} {problem.text}; restore run.json or train again") from error
+            path = ".".join(filter(None, ("data", problem.field)))
+            raise DataError(f"{path} {problem.text}; restore run.json or train again") from error
 
 
 class CustomTask(Task):
-    """Sequences from the file `config.data`, divided at random, each class in its share.
+    """Classification of the sequences in the file `config.data`, with a stratified random split.
 
-    Standardisation is fitted on the training part alone. `record` are those of an earlier session; without them
-    the file is read.
+    The standardisation is fitted on the training set alone.
+
+    Args:
+        config: settings of the run.
+        record: entry `data` of the run.json of an existing run. The file is then read only if a split is used. Without
+            a record the file is read at once.
 
     Attributes:
-        known: what must be known of the data.
-        examples: makes examples of other sequences, see `DataRecord.examples`.
+        data: description of the data.
+        examples: function that standardises the sequences of another table, see `DataRecord.examples`.
+
+    Raises:
+        DataError: if the record or the file is malformed.
     """
 
     def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
         self.config = config
-        self._parts: dict[Part, Examples] | None = None
+        self._splits: dict[SplitName, Examples] | None = None
         if record is None:
-            self.data, self._parts = _read(config)
+            self.data, self._splits = _load(config)
         else:
             self.data = DataRecord.from_json(record)
         self.data_record = self.data.model_dump(mode="json")
@@ -116,33 +136,33 @@ class CustomTask(Task):
         self.examples = self.data.examples
 
     def baseline(self, length: int) -> float:
-        """The entropy of the classes, which is the loss of answering with their shares."""
-        return -sum(share * math.log(share) for share in self.data.class_fractions)
+        """Return the loss of predicting the class frequencies: the entropy of the classes, in nats."""
+        return -sum(fraction * math.log(fraction) for fraction in self.data.class_fractions)
 
-    def part(self, part: Part, length: int) -> Examples:
-        """A part of the file, see `Task`."""
-        if self._parts is None:
-            _, self._parts = _read(self.config, self.data.sha256)
-        return self._parts[part]
+    def fixed_split(self, name: SplitName, length: int) -> Examples:
+        """Return a split of the file, see `Task`; `length` has no effect."""
+        if self._splits is None:
+            _, self._splits = _load(self.config, self.data.sha256)
+        return self._splits[name]
 
     def evaluation(self, length: int, size: int) -> tuple[Examples, str]:
-        """The validation part: own data has one length."""
-        return self.part("validation", length), "the run's validation part"
+        """Return the validation set, see `Task`; `length` and `size` have no effect."""
+        return self.fixed_split("validation", length), "validation set of the run"
 
 
-def _read(config: LSTMConfig, sha256: str | None = None) -> tuple[DataRecord, dict[Part, Examples]]:
-    """The record of a run's file, which must be that of `sha256`, and its two parts."""
-    assert config.data is not None, "the task own has data"
+def _load(config: LSTMConfig, sha256: str | None = None) -> tuple[DataRecord, dict[SplitName, Examples]]:
+    """Read the file of a run, whose digest must be `sha256` unless that is None; return its record and its splits."""
+    assert config.data is not None, "LSTMConfig checks it"
     path = Path(config.data)
     digest = _digest(path)
     if sha256 is not None and digest not in (None, sha256):
-        raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train anew")
+        raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train a new run")
     table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
-    assert digest is not None, "the file was read"
-    assert table.labels is not None, "they were asked for"
+    assert digest is not None, "read_sequences would have raised"
+    assert table.labels is not None, "read_sequences reads them by default"
     try:
         classes = class_names(table.labels)
-        split = split_rows(table.labels, config.train_fraction, config.seed)
+        split = stratified_split(table.labels, config.train_fraction, config.seed)
     except (DataError, ConfigError) as error:
         raise type(error)(f"{path}: {error}") from error
     train, validation = table[split.train], table[split.validation]
@@ -160,7 +180,7 @@ def _read(config: LSTMConfig, sha256: str | None = None) -> tuple[DataRecord, di
 
 
 def _digest(path: Path) -> str | None:
-    """SHA-256 of a file; None if it cannot be read, which its reader explains."""
+    """Return the SHA-256 of a file, or None if it cannot be read: then its reader raises a better error."""
     try:
         with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
