@@ -432,7 +432,7 @@ def test_evaluate(run: Run) -> None:
     assert [row["length"] for row in result["results"]] == [3, 4, 2]
     assert [row["size"] for row in result["results"]] == [20, 50, 10]
     assert [row["origin"] for row in result["results"]] == [
-        "the run's validation part",
+        "validation set of the run",
         "fresh palindromes",
         "fresh palindromes",
     ]
@@ -443,7 +443,7 @@ def test_evaluate(run: Run) -> None:
     text = run("lstm evaluate l").out
     assert text.count("\n") == 2
     assert "chance is 10%" in text
-    assert "the run's validation part" in text
+    assert "validation set of the run" in text
 
 
 @pytest.mark.parametrize(
@@ -453,8 +453,8 @@ def test_evaluate(run: Run) -> None:
         (
             "copy",
             "--length 30",
-            " (accuracy of all steps of a sequence, loss: cross-entropy a step)",
-            "accuracy of all steps of a sequence, chance is 9.31e-08%; loss: cross-entropy a step",
+            " (accuracy of all steps of a sequence, loss: cross-entropy per step)",
+            "accuracy of all steps of a sequence, chance is 9.31e-08%; loss: cross-entropy per step",
             0.4159,
         ),
         (
@@ -502,8 +502,8 @@ def test_predict(digits: str, checkpoint: str, run: Run) -> None:
 def test_predict_says_when_the_length_is_not_the_trained_one(run: Run) -> None:
     assert "trained on" not in run("lstm predict l '1 2'").out
     text = run("lstm predict l '1 2 3'").out
-    assert text.startswith("after 1 2 3 comes ")
-    assert text.endswith("trained on 2 digits, given 3\n")
+    assert text.startswith("next digit after 1 2 3: ")
+    assert text.endswith("the network was trained on 2 digits, got 3\n")
 
 
 @pytest.mark.parametrize("checkpoint", ["last", "best"])
@@ -512,7 +512,7 @@ def test_trace(checkpoint: str, run: Run, tmp_path: Path) -> None:
     result = json.loads(run(f"lstm trace l {arguments} --out {tmp_path / 'trace.png'} --json").out)
     prediction = json.loads(run(f"lstm predict l {arguments} --json").out)
     assert result["out"] == str(tmp_path / "trace.png")
-    assert (result["digits"], result["right"], result["digit"]) == ([1, 2, 2], 1, prediction["digit"])
+    assert (result["digits"], result["target"], result["digit"]) == ([1, 2, 2], 1, prediction["digit"])
     assert result["probabilities"][-1] == pytest.approx(prediction["probabilities"], abs=1e-6)
     assert [len(row) for row in result["probabilities"]] == [10, 10, 10]
     assert result["loss"] == pytest.approx(-np.log(prediction["probabilities"][1]), abs=1e-5)
@@ -610,7 +610,7 @@ WRONG = {
     "gan train --bogus=3": "^--bogus is unknown; see reviver gan train --help",
     "lstm train --epochs": "^--epochs needs a value; see reviver lstm train --help",
     "lstm evaluate l --length": "^--length needs a value; see reviver lstm evaluate --help",
-    "lstm curve --network gru --out n": "^--network must be fixed, growing, chrono or rnn, got 'gru'",
+    "lstm curve --network gru --out n": "^--network must be fixed, curriculum, chrono or rnn, got 'gru'",
     "lstm curve --length 1 --out n": "^--length must be at least 2, got 1",
     "lstm curve --seeds 0 --out n": "^--seeds must be at least 1, got 0",
     "lstm evaluate l --length 3 --out figure.gif": "^--out must end in one of .pdf, .svg, .png for a figure, got figure.gif",

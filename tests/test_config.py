@@ -254,7 +254,10 @@ IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"task": "row-mnist"}, "length must be 28 for the task row-mnist, got 5"),
     ({"task": "row-mnist", "length": 27}, "length must be 28 for the task row-mnist, got 27"),
     ({"task": "pixel-mnist", "length": 28}, "length must be 49 or 98 or 196 or 392 or 784 for the task pixel-mnist"),
-    ({"task": "adding", "encoding": "onehot"}, "encoding must be scalar for the task adding, whose input is real-valued"),
+    (
+        {"task": "adding", "encoding": "onehot"},
+        "encoding must be scalar for the task adding, whose input is real-valued",
+    ),
     ({"task": "row-mnist", "length": 28, "encoding": "onehot"}, "encoding must be scalar for the task row-mnist"),
     (
         {"task": "row-mnist", "length": 28, "curriculum": True},

@@ -20,9 +20,18 @@ from reviver.errors import ConfigError, DataError
 from reviver.figures import save_figure
 from reviver.lstm import curve
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.curve import NETWORKS, Cell, Outcome, read_outcome, run_cell, run_curve, summarise, unfinished
+from reviver.lstm.curve import (
+    NETWORKS,
+    CurveRun,
+    Outcome,
+    pending_runs,
+    read_outcome,
+    run_curve,
+    summarise,
+    train_and_evaluate,
+)
 from reviver.lstm.evaluation import Evaluation
-from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson
+from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson_interval
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.training import Score
 from reviver.runs.folder import RunFolder
@@ -76,25 +85,25 @@ def test_the_rnn_refuses_other_shapes(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_gets_the_same_sequences_at_most(network: str) -> None:
-    config = Cell(network, 50, 3).config(64_000)
+    config = CurveRun(network, 50, 3).config(64_000)
     assert (config.length, config.seed) == (50, 3)
     assert config.epochs * config.epoch_size_at(50) == 64_000
     assert config.lengths[-1] == 50
-    assert (config.lengths == (50,)) == (network != "growing")
+    assert (config.lengths == (50,)) == (network != "curriculum")
     assert network in NETWORK_STYLES, "the figure can draw it"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("curve") / "out"
-    run_curve(out, lengths=(4, 12), seeds=range(2), networks=("growing", "fixed"), sequences=SEQUENCES, jobs=2)
+    run_curve(out, lengths=(4, 12), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES, jobs=2)
     return out
 
 
 def test_a_curve_has_an_outcome_for_every_cell(folder: Path) -> None:
-    outcomes = run_curve(folder, lengths=(12, 4), seeds=range(2), networks=("growing", "fixed"), sequences=SEQUENCES)
+    outcomes = run_curve(folder, lengths=(12, 4), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES)
     assert [outcome[:3] for outcome in outcomes] == [
-        (network, length, seed) for length in (4, 12) for seed in (0, 1) for network in ("growing", "fixed")
+        (network, length, seed) for length in (4, 12) for seed in (0, 1) for network in ("curriculum", "fixed")
     ]
     assert all(0 < outcome.sequences <= SEQUENCES and 0 <= outcome.accuracy <= 1 for outcome in outcomes)
     for outcome in outcomes:
@@ -105,7 +114,7 @@ def test_a_curve_has_an_outcome_for_every_cell(folder: Path) -> None:
 
 
 def test_what_is_finished_is_not_run_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curve, "run_cell", None)  # calling it would fail
+    monkeypatch.setattr(curve, "train_and_evaluate", None)  # calling it would fail
     outcomes = [
         run_curve(folder, lengths=(4,), seeds=range(2), networks=("fixed",), sequences=SEQUENCES) for _ in range(2)
     ]
@@ -113,19 +122,19 @@ def test_what_is_finished_is_not_run_again(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_more_sequences_go_on_where_a_cell_has_ended(folder: Path) -> None:
-    cell = Cell("fixed", 12, 0)
-    path = folder / "cells" / cell.name
-    before = run_cell(path, cell, cell.config(SEQUENCES))
+    cell = CurveRun("fixed", 12, 0)
+    path = folder / "runs" / cell.name
+    before = train_and_evaluate(path, cell, cell.config(SEQUENCES))
     assert before is not None
     assert not before.reached
-    after = run_cell(path, cell, cell.config(2 * SEQUENCES))
+    after = train_and_evaluate(path, cell, cell.config(2 * SEQUENCES))
     assert after is not None
     assert before.sequences < after.sequences <= 2 * SEQUENCES
     with pytest.raises(ConfigError, match=r"^epochs is 4 in this run, got 2"):
-        run_cell(path, cell, cell.config(SEQUENCES))
+        train_and_evaluate(path, cell, cell.config(SEQUENCES))
 
 
-def outcomes_of(cells: list[Cell], accuracies: dict[tuple[str, int], float]) -> list[Outcome | None]:
+def outcomes_of(cells: list[CurveRun], accuracies: dict[tuple[str, int], float]) -> list[Outcome | None]:
     return [
         Outcome(cell.network, cell.length, cell.seed, accuracies[cell.network, cell.length], 1, False, 1.0)
         if (cell.network, cell.length) in accuracies
@@ -151,10 +160,10 @@ def outcomes_of(cells: list[Cell], accuracies: dict[tuple[str, int], float]) -> 
 def test_a_network_at_chance_at_two_lengths_is_not_trained_at_longer_ones(
     accuracies: dict[int, float], ready: set[int], waiting: set[int]
 ) -> None:
-    cells = [Cell(name, length, seed) for length in (5, 10, 20, 50, 100) for seed in (0, 1) for name in ("a", "b")]
+    cells = [CurveRun(name, length, seed) for length in (5, 10, 20, 50, 100) for seed in (0, 1) for name in ("a", "b")]
     known = {("a", length): accuracy for length, accuracy in accuracies.items()}
     done = outcomes_of(cells, known | {("b", length): 1.0 for length in (5, 10, 20, 50, 100)})
-    parts = unfinished(cells, done)
+    parts = pending_runs(cells, done)
     assert [[cells[number].length for number in part] for part in parts] == [
         sorted([*lengths, *lengths]) for lengths in (ready, waiting)
     ]
@@ -162,11 +171,11 @@ def test_a_network_at_chance_at_two_lengths_is_not_trained_at_longer_ones(
 
 
 def test_one_seed_that_is_not_finished_says_nothing_of_its_length() -> None:
-    cells = [Cell("a", length, seed) for length in (5, 10, 20) for seed in (0, 1)]
+    cells = [CurveRun("a", length, seed) for length in (5, 10, 20) for seed in (0, 1)]
     done = outcomes_of(cells, {("a", 5): 0.1, ("a", 10): 0.1})
-    assert unfinished(cells, done) == ([], [])
+    assert pending_runs(cells, done) == ([], [])
     done[3] = None
-    assert unfinished(cells, done) == ([3], [4, 5])
+    assert pending_runs(cells, done) == ([3], [4, 5])
 
 
 def test_a_curve_gives_a_network_up(tmp_path: Path) -> None:
@@ -174,7 +183,7 @@ def test_a_curve_gives_a_network_up(tmp_path: Path) -> None:
         tmp_path / "out", lengths=(40, 60, 80), seeds=range(1), networks=("fixed",), sequences=64, jobs=2
     )
     assert [outcome.length for outcome in outcomes] == [40, 60]
-    assert not (tmp_path / "out" / "cells" / "fixed-80-seed0").exists()
+    assert not (tmp_path / "out" / "runs" / "fixed-80-seed0").exists()
 
 
 @contextmanager
@@ -210,7 +219,7 @@ def curve_command(out: Path, *options: str) -> list[str]:
 def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
     out, log = tmp_path / "curve", tmp_path / "log"
     command = curve_command(out, "--length", "30", "--seeds", "5")
-    runs = [out / "cells" / f"fixed-30-seed{seed}" for seed in (0, 1)]
+    runs = [out / "runs" / f"fixed-30-seed{seed}" for seed in (0, 1)]
     with running(command, log) as process:
         wait_until(lambda: all(map(is_begun, runs)), process, log)
         process.send_signal(signal.SIGINT)
@@ -218,20 +227,20 @@ def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
     assert "go on with the same command" in log.read_text()
     stopped = [run for run in runs if (run / "run.json").exists() and RunFolder.open(run).status == "interrupted"]
     assert stopped
-    assert len(list((out / "cells").iterdir())) <= 4, "no more are begun"
+    assert len(list((out / "runs").iterdir())) <= 4, "no more are begun"
     done = subprocess.run([*command, "--json", "--quiet"], capture_output=True, text=True, timeout=120, check=True)
     rows = json.loads(done.stdout)["rows"]
     assert rows == json.loads((out / "curve.json").read_text())["rows"]
     assert {RunFolder.open(run).status for run in runs} == {"finished"}
-    cell = Cell("fixed", 30, 0)
-    uninterrupted = run_cell(tmp_path / cell.name, cell, cell.config(6400))
+    cell = CurveRun("fixed", 30, 0)
+    uninterrupted = train_and_evaluate(tmp_path / cell.name, cell, cell.config(6400))
     assert read_outcome(runs[0], cell, cell.config(6400))[:-1] == uninterrupted[:-1], "but for the seconds"
     assert (out / "curve.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_curve_is_stopped_while_a_worker_has_nothing_to_do(tmp_path: Path) -> None:
     out, log = tmp_path / "curve", tmp_path / "log"
-    short, long = (out / "cells" / f"fixed-{length}-seed0" for length in (2, 300))
+    short, long = (out / "runs" / f"fixed-{length}-seed0" for length in (2, 300))
 
     def is_one_idle() -> bool:
         return is_begun(long) and is_begun(short) and "measured" in RunFolder.open(short).record
@@ -269,7 +278,7 @@ OUTCOMES = [
     Outcome("fixed", 10, 1, 1.0, 6400, True, 1.0),
     Outcome("fixed", 100, 0, 0.1, 9600, False, 1.0),
     Outcome("fixed", 100, 1, 0.2, 8000, True, 1.0),
-    Outcome("growing", 10, 0, 1.0, 3200, True, 1.0),
+    Outcome("curriculum", 10, 0, 1.0, 3200, True, 1.0),
 ]
 
 
@@ -279,7 +288,7 @@ def test_rows_are_means_and_standard_deviations() -> None:
     assert rows["fixed", 10]["accuracy_std"] == pytest.approx(0.0707, abs=1e-4)
     assert (rows["fixed", 10]["reached"], rows["fixed", 10]["sequences_mean"]) == (2, 4800)
     assert (rows["fixed", 100]["reached"], rows["fixed", 100]["sequences_mean"]) == (1, 8000)
-    assert (rows["growing", 10]["seeds"], rows["growing", 10]["accuracy_std"]) == (1, 0.0)
+    assert (rows["curriculum", 10]["seeds"], rows["curriculum", 10]["accuracy_std"]) == (1, 0.0)
 
 
 def test_the_curve_shows_means_chance_and_how_many_got_there() -> None:
@@ -301,7 +310,7 @@ def test_generalisation_marks_the_trained_length() -> None:
         Evaluation(length, Score(0.1, 0.9, 100), "fresh", "class", 0.1, 2.3) for length in (10, 1000, 100_000)
     ]
     (axes,) = generalisation(evaluations, 1000, 0.1).axes
-    assert [text.get_text().strip() for text in axes.texts] == ["trained up to here", "chance"]
+    assert [text.get_text().strip() for text in axes.texts] == ["training length", "chance"]
 
 
 @pytest.mark.parametrize(("right", "size"), [(0, 10), (5, 10), (99, 100), (100, 100)])
@@ -309,7 +318,7 @@ def test_intervals_are_wilsons(right: int, size: int) -> None:
     from scipy.stats import binomtest
 
     expected = binomtest(right, size).proportion_ci(method="wilson")
-    assert wilson(right / size, size) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert wilson_interval(right / size, size) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from reviver.io.parquet import _Compact, read_sizes
 from reviver.io.tensors import read_header, read_tensors
 from reviver.loading import load
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.custom import reader
+from reviver.lstm.tasks.custom import limits
 from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.lstm.training import train
 from reviver.runs.checkpoint import load_networks
@@ -150,8 +150,8 @@ def test_a_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) 
 
 
 def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_FIELD", 1000)
-    monkeypatch.setattr(reader, "MAX_ROW", 2000)
+    monkeypatch.setattr(limits, "MAX_FIELD", 1000)
+    monkeypatch.setattr(limits, "MAX_ROW", 2000)
     path = tmp_path / "set.csv"
     path.write_text(CSV + '1,"\n",' * 1000)
     with pytest.raises(DataError, match=r"row 22: it has more than 2000 characters; save long sequences as \.npz"):

@@ -20,8 +20,8 @@ from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import predict
 from reviver.lstm.network import LSTMClassifier
-from reviver.lstm.trace import CHUNK, MAX_STEPS, ClassifierTrace, find_layer, numbers_of, trace, trace_digits
-from reviver.lstm.trace_figures import MOST_LABELLED_STEPS, PANELS, trace_figure
+from reviver.lstm.trace import MAX_STEPS, PREFIX_CHUNK, ClassifierTrace, find_layer, trace, trace_digits, trace_to_json
+from reviver.lstm.trace_figures import MAX_LABELLED_STEPS, PANELS, trace_figure
 
 KINDS = pytest.mark.parametrize(
     ("num_layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)], ids=["one", "two", "bi", "two-bi"]
@@ -58,7 +58,7 @@ def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind:
     top = torch.cat([layer.h for layer in traced.layers[-directions:]], dim=-1)
     torch.testing.assert_close(top.transpose(0, 1), output, rtol=0, atol=0)
     for index, layer in enumerate(traced.layers):
-        last = 0 if traced.place(index)[1] == "backward" else -1
+        last = 0 if traced.locate(index)[1] == "backward" else -1
         torch.testing.assert_close(layer.h[last], state.h[index], rtol=0, atol=0)
         torch.testing.assert_close(layer.c[last], state.c[index], rtol=0, atol=0)
     torch.testing.assert_close(traced.probabilities[-1], logits.softmax(1))
@@ -98,19 +98,19 @@ def test_probabilities_after_a_step_are_those_of_the_beginning_up_to_there(
     num_layers: int, bidirectional: bool
 ) -> None:
     network = make_network(num_layers, bidirectional)
-    x, classes = make_batch(steps=CHUNK + 2, dtype=torch.float32)
+    x, classes = make_batch(steps=PREFIX_CHUNK + 2, dtype=torch.float32)
     probabilities = trace(network, x, classes).probabilities
     with torch.no_grad():
-        for t in (0, 1, CHUNK - 1, CHUNK, CHUNK + 1):
+        for t in (0, 1, PREFIX_CHUNK - 1, PREFIX_CHUNK, PREFIX_CHUNK + 1):
             torch.testing.assert_close(probabilities[t], network(x[:, : t + 1]).softmax(1))
 
 
 @pytest.mark.parametrize("encoding", ["scalar", "onehot"])
 def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
-    config = LSTMConfig(input=encoding)
+    config = LSTMConfig(encoding=encoding)
     network = LSTMClassifier(1 if encoding == "scalar" else 10, 8, 10).eval()
     digits = [7, 1, 0, 3, 0, 1]
-    numbers = numbers_of(trace_digits(network, config, digits))
+    numbers = trace_to_json(trace_digits(network, config, digits))
     expected = predict(network, config, digits)
     assert numbers["digit"] == expected.digit
     assert numbers["probabilities"][-1] == pytest.approx(expected.probabilities, abs=1e-6)
@@ -245,14 +245,14 @@ def draw(
     return trace_figure(traced, digits, index), traced
 
 
-@pytest.mark.parametrize("steps", [1, 4, MOST_LABELLED_STEPS, MOST_LABELLED_STEPS + 1, 300])
+@pytest.mark.parametrize("steps", [1, 4, MAX_LABELLED_STEPS, MAX_LABELLED_STEPS + 1, 300])
 @pytest.mark.parametrize(("num_layers", "bidirectional", "index"), [(1, False, 0), (2, False, 1), (1, True, 1)])
 def test_panels(steps: int, num_layers: int, bidirectional: bool, index: int) -> None:
     figure, traced = draw(steps, num_layers, bidirectional, index)
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
     predicted = int(traced.probabilities[-1, 0].argmax())
     assert titles[:6] == [title for _, title in PANELS]
-    assert titles[6:] == [f"Next digit: {predicted} predicted, 1 right", "Gradient of the final loss"]
+    assert titles[6:] == [f"Next digit: prediction {predicted}, target 1", "Gradient of the loss"]
     maps = [axes for axes in figure.axes if axes.get_title(loc="left")][:7]
     for axes in maps:
         assert axes.get_xlim() == (0.5, steps + 0.5)
@@ -262,12 +262,12 @@ def test_panels(steps: int, num_layers: int, bidirectional: bool, index: int) ->
         assert (low == -high) if is_diverging else ((low, high) == (0, 1))
         assert image.get_cmap().name == ("RdBu_r" if is_diverging else "viridis")
     for axes in (maps[4], maps[5], maps[6]):
-        if steps <= MOST_LABELLED_STEPS:
+        if steps <= MAX_LABELLED_STEPS:
             labels = [label.get_text() for label in axes.get_xticklabels()]
             assert labels == [str((3 * t + 1) % 10) for t in range(steps)]
         else:
             assert all(float(tick).is_integer() for tick in axes.get_xticks())
-        assert axes.get_xlabel() == ("digit read" if steps <= MOST_LABELLED_STEPS else "step")
+        assert axes.get_xlabel() == ("digit read" if steps <= MAX_LABELLED_STEPS else "step")
     assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 7
 
 
@@ -296,9 +296,9 @@ def test_the_right_class_is_framed_and_the_prediction_dotted(steps: int, marked:
 @pytest.mark.parametrize(("index", "distances"), [(0, [4, 3, 2, 1, 0]), (1, [0, 1, 2, 3, 4])])
 def test_gradients_are_drawn_against_the_distance_from_the_end(index: int, distances: list[int]) -> None:
     figure, traced = draw(5, 1, True, index)
-    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Gradient of the final loss")
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Gradient of the loss")
     assert axes.get_yscale() == "log"
-    assert axes.get_xlabel() == "steps before the layer's last one"
+    assert axes.get_xlabel() == "steps before the last step"
     assert axes.xaxis_inverted() == (index == 0)
     for line, norms in zip(axes.lines, (traced.gradient_h, traced.gradient_c), strict=True):
         np.testing.assert_array_equal(line.get_xdata(), distances)
@@ -310,8 +310,8 @@ def test_gradients_are_drawn_against_the_distance_from_the_end(index: int, dista
     [
         (1, False, [None]),
         (2, False, ["Layer 1 of 2", "Layer 2 of 2"]),
-        (1, True, ["Forward", "Backward (reads from right to left)"]),
-        (2, True, ["Layer 1 of 2, forward", "Layer 1 of 2, backward (reads from right to left)"]),
+        (1, True, ["Forward", "Backward (from right to left)"]),
+        (2, True, ["Layer 1 of 2, forward", "Layer 1 of 2, backward (from right to left)"]),
     ],
 )
 def test_the_layer_is_named_where_there_are_others(num_layers: int, bidirectional: bool, titles: list[Any]) -> None:

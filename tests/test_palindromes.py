@@ -163,7 +163,7 @@ def test_onehot_encoding_marks_the_digit() -> None:
 def test_every_encoding_is_as_wide_as_the_config_says(encoding: str) -> None:
     digits = torch.arange(10, dtype=torch.uint8).reshape(2, 5)
     encoded = encode_digits(digits, encoding)
-    assert encoded.shape == (2, 5, PalindromeTask(LSTMConfig(input=encoding)).input_size)
+    assert encoded.shape == (2, 5, PalindromeTask(LSTMConfig(encoding=encoding)).input_size)
     assert len(encoded.reshape(10, -1).unique(dim=0)) == 10, "different digits look different"
 
 

@@ -24,9 +24,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.lstm.tasks.custom import reader
-from reviver.lstm.tasks.custom.reader import read_sequences, write_predictions
-from reviver.lstm.tasks.custom.table import SequenceTable, Standardisation, class_indices, class_names, split_rows
+from reviver.lstm.tasks.custom import limits, numbers
+from reviver.lstm.tasks.custom.labels import class_indices, class_names, stratified_split
+from reviver.lstm.tasks.custom.predictions import write_predictions
+from reviver.lstm.tasks.custom.reader import read_sequences
+from reviver.lstm.tasks.custom.standardisation import Standardisation
+from reviver.lstm.tasks.custom.table import SequenceTable
 from tests.fuzz.readers import READERS, outcome
 
 SEQUENCES = [[1.0, 2.5, -3.0], [4.0], [0.1, 1e-7, 1e7, 6.0], [7.0, 8.0]]
@@ -200,11 +203,11 @@ def test_a_bad_csv_file_is_told(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("separator", [" ", ",", " , ", "\n", "\u2003"])
 def test_a_long_field_is_read_as_a_short_one(separator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = separator.join(map(str, range(200)))
-    whole = list(reader._parts(text))
+    whole = list(numbers.split_parts(text))
     for piece in (1, 2, 3, 7, 100):
-        monkeypatch.setattr(reader, "PIECE", piece)
-        assert list(reader._parts(text)) == whole
-        assert list(reader._parts(",,1,,,2,")) == ["", "", "1", "", "", "2", ""]
+        monkeypatch.setattr(numbers, "CHUNK_CHARACTERS", piece)
+        assert list(numbers.split_parts(text)) == whole
+        assert list(numbers.split_parts(",,1,,,2,")) == ["", "", "1", "", "", "2", ""]
 
 
 # Parquet
@@ -237,7 +240,7 @@ def test_parquet_of_lists_of_one_length(tmp_path: Path) -> None:
 
 
 def test_parquet_in_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "PARQUET_ROWS", 7)
+    monkeypatch.setattr(limits, "PARQUET_BATCH_ROWS", 7)
     sequences = [[float(row)] * (1 + row % 5) for row in range(100)]
     labels = [str(row % 3) for row in range(100)]
     for column in (sequences, [" ".join(map(str, one)) for one in sequences]):
@@ -314,7 +317,7 @@ def test_a_parquet_file_over_the_limit_is_refused_before_it_is_read(
 ) -> None:
     path = parquet_file(tmp_path, sequence=column, label=["a"] * 300)
     read_sequences(path)
-    monkeypatch.setattr(reader, "MAX_BYTES", 1000)
+    monkeypatch.setattr(limits, "MAX_BYTES", 1000)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     with pytest.raises(DataError, match=r"GiB, more than .* GiB; "):
         read_sequences(path)
@@ -479,7 +482,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
         for _ in range(30):
             x.write(bytes(10_000_000))
     assert path.stat().st_size < 400_000
-    monkeypatch.setattr(reader, "MAX_BYTES", 200_000_000)
+    monkeypatch.setattr(limits, "MAX_BYTES", 200_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DataError, match=r"x.npy: it has 300000000 bytes, more than the 200000000 that are read"):
         read_sequences(path, labelled=False)
@@ -498,18 +501,18 @@ def test_padding_that_would_fill_the_memory_is_refused_before_it_is_made(tmp_pat
 @pytest.mark.parametrize("shape", [(50, 6), (50, 2, 3)])
 def test_an_array_over_the_limit_is_refused(shape: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = npz_file(tmp_path, x=np.ones(shape, dtype=np.uint8), y=np.arange(50))
-    monkeypatch.setattr(reader, "MAX_BYTES", 1200)
+    monkeypatch.setattr(limits, "MAX_BYTES", 1200)
     read_sequences(path)
-    monkeypatch.setattr(reader, "MAX_BYTES", 1199)
+    monkeypatch.setattr(limits, "MAX_BYTES", 1199)
     with pytest.raises(DataError, match=r"GiB, more than .* GiB; cut or take out the longest, or give fewer"):
         read_sequences(path)
-    monkeypatch.setattr(reader, "MAX_BYTES", 299)
+    monkeypatch.setattr(limits, "MAX_BYTES", 299)
     with pytest.raises(DataError, match=r"x.npy: it has 300 bytes, more than the 299 that are read"):
         read_sequences(path)
 
 
 def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_ROWS", 2)
+    monkeypatch.setattr(limits, "MAX_ROWS", 2)
     for path in (
         csv_file(tmp_path, "sequence,label\n1,a\n2,b\n3,c\n"),
         parquet_file(tmp_path, sequence=["1", "2", "3"], label=[1, 2, 3]),
@@ -547,7 +550,9 @@ def test_a_file_that_may_not_be_read_is_told(ending: str, tmp_path: Path, monkey
 
 
 def test_both_columns_in_one_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="label_column: 'a' is the column of sequences too; name another column"):
+    with pytest.raises(
+        ConfigError, match="label_column must not be sequence_column, got 'a' for both; name another column"
+    ):
         read_sequences(csv_file(tmp_path, "a\n1\n"), sequence_column="a", label_column="a")
 
 
@@ -653,13 +658,13 @@ def test_a_part_of_a_table() -> None:
     fraction=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**63 - 1),
 )
-def test_split_rows(counts: list[int], fraction: float, seed: int) -> None:
+def test_stratified_split(counts: list[int], fraction: float, seed: int) -> None:
     labels = [str(name) for name, count in enumerate(counts) for _ in range(count)]
     if max(counts) < 2:
         with pytest.raises(DataError, match=r"none of the .* classes has a second row"):
-            split_rows(labels, fraction, seed)
+            stratified_split(labels, fraction, seed)
         return
-    train, validation = split_rows(labels, fraction, seed)
+    train, validation = stratified_split(labels, fraction, seed)
     assert sorted([*train.tolist(), *validation.tolist()]) == list(range(len(labels)))
     assert (train.tolist(), validation.tolist()) == (sorted(train.tolist()), sorted(validation.tolist()))
     assert (train.dtype, validation.dtype) == (torch.int64, torch.int64)
@@ -669,14 +674,14 @@ def test_split_rows(counts: list[int], fraction: float, seed: int) -> None:
         assert abs(in_train[str(name)] - fraction * count) < 1 or in_train[str(name)] in (1, count - 1)
     if min(fraction, 1 - fraction) * min(counts) >= 1:
         assert len(train) == round(fraction * len(labels))
-    again = split_rows(labels, fraction, seed)
+    again = stratified_split(labels, fraction, seed)
     assert torch.equal(train, again.train)
     assert torch.equal(validation, again.validation)
 
 
 def test_the_split_depends_on_the_seed_and_is_random() -> None:
     labels = ["a", "b"] * 50
-    parts = [split_rows(labels, 0.8, seed).validation for seed in range(200)]
+    parts = [stratified_split(labels, 0.8, seed).validation for seed in range(200)]
     assert not torch.equal(parts[0], parts[1])
     chosen = torch.cat(parts).bincount(minlength=100)  # 40 is to be expected, with a standard deviation of 5.7
     assert 15 < chosen.min() < chosen.max() < 65
@@ -685,13 +690,13 @@ def test_the_split_depends_on_the_seed_and_is_random() -> None:
 @pytest.mark.parametrize("labels", [[], ["a"], ["a", "b", "c"]])
 def test_too_few_rows_are_told(labels: list[str]) -> None:
     with pytest.raises(DataError, match="has a second row, so that none is left for validation; give at least 2 rows"):
-        split_rows(labels, 0.5, 0)
+        stratified_split(labels, 0.5, 0)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -1, math.nan, True, "0.5"])
 def test_an_impossible_fraction_is_told(fraction: Any) -> None:
     with pytest.raises(ConfigError, match=r"train_fraction must be (a|greater|less).*, got "):
-        split_rows(["a", "a"], fraction, 0)
+        stratified_split(["a", "a"], fraction, 0)
 
 
 # Standardisation
@@ -707,7 +712,7 @@ def random_sequences(count: int = 50, steps: int = 7, channels: int = 3) -> tupl
 
 @pytest.mark.parametrize("chunk", [1, 50, 1 << 22])
 def test_standardisation(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.lstm.tasks.custom.table.CHUNK_NUMBERS", chunk)
+    monkeypatch.setattr("reviver.lstm.tasks.custom.standardisation.CHUNK_NUMBERS", chunk)
     x, lengths = random_sequences()
     inside = torch.arange(7) < lengths.unsqueeze(1)
     steps = x[inside].double().numpy()

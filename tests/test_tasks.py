@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from reviver.config import override
 from reviver.errors import ConfigError
-from reviver.lstm.config import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, shortest
+from reviver.lstm.config import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, min_length
 from reviver.lstm.evaluation import evaluate, predict
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTM
 from reviver.lstm.presets import PRESETS
 from reviver.lstm.tasks.build import BUILDERS, build_task
-from reviver.lstm.tasks.digits import AVERAGED, DigitTask, ImageSequences
+from reviver.lstm.tasks.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
 from reviver.lstm.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order
-from reviver.lstm.tasks.task import ANSWERS, LOSSES, Task, correct, mean_loss
+from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES, Task, correct, mean_loss
 from reviver.lstm.training import build_network, build_optimizer, train
 from reviver.mnist import read_mnist
 from tests.test_lstm_training import at_step, fingerprint, interrupt
@@ -59,8 +59,8 @@ def test_every_task_is_built_and_every_built_one_is_a_task() -> None:
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
     task = build_task(tiny(name))
-    assert task.target in LOSSES
-    assert task.target in ANSWERS
+    assert task.target in LOSS_NAMES
+    assert task.target in ACCURACY_NAMES
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -68,7 +68,7 @@ def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
 def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -> None:
     if encoding == "onehot" and name in CONTINUOUS_TASKS:
         pytest.skip("its inputs are numbers")
-    config = tiny(name, input=encoding)
+    config = tiny(name, encoding=encoding)
     task = build_task(config)
     for data in (task.training(0, config.length), task.validation(config.length), task.evaluation(config.length, 9)[0]):
         x = data.encode()
@@ -364,8 +364,8 @@ def test_rows_and_pixels_are_those_of_the_images() -> None:
     pixels, origin = task.evaluation(784, 20)
     assert origin == "the first 20 MNIST test images"
     assert torch.equal(pixels.encode()[7, :, 0], x[0].flatten()), "x_t is the pixel t, row by row"
-    assert {*AVERAGED, 784} == set(IMAGE_LENGTHS["pixel-mnist"])
-    for length, (height, width) in AVERAGED.items():
+    assert {*DOWNSAMPLED_SHAPES, 784} == set(IMAGE_LENGTHS["pixel-mnist"])
+    for length, (height, width) in DOWNSAMPLED_SHAPES.items():
         small, _ = task.evaluation(length, 20)
         blocks = images[:20].float().view(20, height, 28 // height, width, 28 // width).mean((2, 4))
         assert ((small.encode() * 255).view(20, height, width) - blocks).abs().max() <= 0.501
@@ -451,7 +451,7 @@ def test_the_step_size_falls_within_a_run(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_shortest_lengths_are_taken_by_the_tasks() -> None:
     for name in GENERATED:
-        config = override(tiny(name), {"length": shortest(name)})
+        config = override(tiny(name), {"length": min_length(name)})
         assert len(build_task(config).training(0, config.length)) == 48
 
 

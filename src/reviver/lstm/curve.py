@@ -1,8 +1,8 @@
-"""The recall curve: how far back networks remember, over lengths, seeds and kinds of network, with equal numbers of sequences.
+"""The recall curve: accuracy of several networks over the sequence length, with the same number of training sequences.
 
-A cell of the curve is a run folder, `cells/NETWORK-T-seedN`. Cells run side by side, a core each. Those that are
-finished are not run again and those that were stopped go on, so the same command resumes a curve. A network that is at
-chance at two lengths in a row is not trained at longer ones.
+Each run of the curve, for a network, a length T and a seed, is a run folder `runs/NETWORK-T-seedN`. Runs train in
+parallel, one per core. The same command resumes a curve: it skips finished runs and continues interrupted ones. A
+network at chance level at two consecutive lengths is not trained at longer ones.
 """
 
 import logging
@@ -32,57 +32,73 @@ from reviver.runs.session import noting_signals
 from reviver.validation import check
 
 LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
+"""Default lengths T of the palindromes."""
+
 SEQUENCES = 64_000
-"""The training sequences that each cell may use, unless it passes the threshold before."""
+"""Default maximum number of training sequences per run."""
 
-EVALUATED = 1000
-"""Fresh sequences on which the accuracy of a cell is measured."""
+EVALUATION_SIZE = 1000
+"""Number of fresh sequences on which the accuracy of a run is measured."""
 
-AT_CHANCE = 0.15
-"""Up to this mean accuracy over the seeds a network counts as guessing one of ten digits."""
+MAX_CHANCE_ACCURACY = 0.15
+"""Maximum mean accuracy over the seeds at which a network counts as at chance level, which is 0.1."""
 
 NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "fixed": ("LSTM, fixed length", {}),
-    "growing": ("LSTM, growing length", {}),
-    "chrono": ("LSTM, fixed length, chrono initialisation", {"init": "chrono"}),
+    "curriculum": ("LSTM, length curriculum", {}),
+    "chrono": ("LSTM, fixed length, chrono initialization", {"init": "chrono"}),
     "rnn": ("vanilla RNN, fixed length", {"cell": "rnn"}),
 }
-"""What is compared: its name in the figure, and in what it differs from the preset `recall` besides the length."""
+"""Networks to compare: the label in the figure, and the settings that differ from those of the preset `recall`."""
 
 
-class Cell(NamedTuple):
-    """One run of the curve."""
+class CurveRun(NamedTuple):
+    """A run of the curve."""
 
     network: str
+    """Key of `NETWORKS`."""
     length: int
+    """T of the palindromes."""
     seed: int
+    """Seed of the run."""
 
     @property
     def name(self) -> str:
-        """Its folder's name."""
+        """Name of the run folder."""
         return f"{self.network}-{self.length}-seed{self.seed}"
 
-    def config(self, sequences: int) -> LSTMConfig:
-        """Its settings, for at most `sequences` to train on."""
-        fixed = {} if self.network == "growing" else {"start_length": self.length, "min_length_fraction": 1.0}
-        changes = {"length": self.length, "seed": self.seed, "threshold": 0.99, **fixed, **NETWORKS[self.network][1]}
+    def config(self, max_sequences: int) -> LSTMConfig:
+        """Return the settings of the run, for at most `max_sequences` training sequences."""
+        # Also a fixed length is a curriculum, of one length: training ends when it reaches the threshold.
+        one_length = {"start_length": self.length, "min_length_fraction": 1.0}
+        changes = {
+            "length": self.length,
+            "seed": self.seed,
+            "threshold": 0.99,
+            **({} if self.network == "curriculum" else one_length),
+            **NETWORKS[self.network][1],
+        }
         config = replace(PRESETS["recall"], **changes)
-        return replace(config, epochs=max(1, sequences // config.epoch_size_at(self.length)))
+        return replace(config, epochs=max(1, max_sequences // config.epoch_size_at(self.length)))
 
 
 class Outcome(NamedTuple):
-    """What a cell came to."""
+    """Results of a finished run of the curve."""
 
     network: str
+    """Key of `NETWORKS`."""
     length: int
+    """T of the palindromes."""
     seed: int
+    """Seed of the run."""
     accuracy: float
-    """On fresh sequences of the cell's length."""
+    """Accuracy on fresh sequences of this length."""
     sequences: int
-    """Training sequences that were used."""
+    """Number of training sequences."""
     reached: bool
-    """Whether validation at the cell's length passed 99 %, which ends the training."""
+    """Whether the validation accuracy at this length reached 99 %, which ends the training."""
     seconds: float
+    """Training time."""
 
 
 def run_curve(
@@ -95,11 +111,24 @@ def run_curve(
     jobs: int | None = None,
     progress: bool = False,
 ) -> list[Outcome]:
-    """Run what is not finished of a curve in the folder `out`, and return the outcomes of all cells that were run.
+    """Train all runs of a curve that are not finished.
+
+    Args:
+        out: folder of the curve.
+        lengths: lengths T of the palindromes.
+        seeds: seeds per network and length.
+        networks: keys of `NETWORKS`.
+        sequences: maximum number of training sequences per run.
+        jobs: number of parallel runs; the number of cores if None.
+        progress: show a progress bar.
+
+    Returns:
+        The outcomes of all finished runs, by length, seed and network.
 
     Raises:
-        ConfigError: if an argument is not allowed, or a cell in `out` has other settings.
-        Interrupted: after SIGINT or SIGTERM, once the cells that run are saved.
+        ConfigError: if an argument is out of range, or a run in `out` has other settings.
+        RunFolderError: if `out` exists and is not the folder of a curve.
+        Interrupted: after SIGINT or SIGTERM, once the active runs are saved.
     """
     for name in networks:
         check("network", name, Literal[tuple(NETWORKS)])
@@ -107,13 +136,13 @@ def run_curve(
     check("seeds", len(seeds), Count)
     check("jobs", jobs, Count | None)
     order = product(sorted(set(lengths)), seeds, dict.fromkeys(networks))
-    cells = [Cell(network, length, seed) for length, seed, network in order]
-    configs = [cell.config(sequences) for cell in cells]  # all are checked before the first one runs
-    folder = Path(out) / "cells"
+    runs = [CurveRun(network, length, seed) for length, seed, network in order]
+    configs = [run.config(sequences) for run in runs]  # checks all of them before the first run starts
+    folder = Path(out) / "runs"
     if Path(out).exists() and not folder.is_dir():
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
-    paths = [folder / cell.name for cell in cells]
-    outcomes = [read_outcome(*one) for one in zip(paths, cells, configs, strict=True)]
+    paths = [folder / run.name for run in runs]
+    outcomes = [read_outcome(path, run, config) for path, run, config in zip(paths, runs, configs, strict=True)]
     jobs = jobs or len(os.sched_getaffinity(0))
     signals: list[int] = []
     with (
@@ -121,29 +150,30 @@ def run_curve(
         ProgressBar("recall curve", 100, "%", visible=progress) as bar,
         ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker) as pool,
     ):
-        running: dict[Future[Outcome | None], int] = {}
+        active: dict[Future[Outcome | None], int] = {}
         while not signals:
-            ready, waiting = unfinished(cells, outcomes)
+            ready, waiting = pending_runs(runs, outcomes)
             if not ready:
                 break
-            idle = [number for number in ready if number not in running.values()]
-            # Block signals here, and for the workers that start here until these can answer.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            startable = [index for index in ready if index not in active.values()]
+            # Block signals in this process, and in workers that start here until they have installed their handler.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
             try:
-                for number in idle[: jobs - len(running)]:
-                    running[pool.submit(run_cell, paths[number], cells[number], configs[number])] = number
+                for index in startable[: jobs - len(active)]:
+                    active[pool.submit(train_and_evaluate, paths[index], runs[index], configs[index])] = index
             finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            done, _ = wait(active, timeout=0.25, return_when=FIRST_COMPLETED)
             for future in done:
-                number = running.pop(future)
-                outcomes[number] = None if signals and future.exception() else future.result()
-                if outcomes[number] is None and not signals:
-                    signals.append(signal.SIGTERM)  # somebody else stopped the worker
+                index = active.pop(future)
+                outcomes[index] = None if signals and future.exception() else future.result()
+                if outcomes[index] is None and not signals:
+                    signals.append(signal.SIGTERM)  # another process has stopped the worker
             finished = [outcome.length for outcome in outcomes if outcome is not None]
-            left = [cells[number].length for number in ready + waiting if outcomes[number] is None]
-            # the time that a run takes is about in proportion to its length
-            bar.update(100 * sum(finished) / sum(finished + left), f"{len(finished)} runs, {len(left)} to go")
+            remaining = [runs[index].length for index in ready + waiting if outcomes[index] is None]
+            # The time of a run is about proportional to its length.
+            fraction = sum(finished) / sum(finished + remaining)
+            bar.update(100 * fraction, f"{len(finished)} runs, {len(remaining)} to go")
         if signals:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
@@ -152,97 +182,112 @@ def run_curve(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def unfinished(cells: Sequence[Cell], outcomes: Sequence[Outcome | None]) -> tuple[list[int], list[int]]:
-    """The numbers of the cells that may run now, the shortest first, and of those that wait for what shorter ones show.
+def pending_runs(runs: Sequence[CurveRun], outcomes: Sequence[Outcome | None]) -> tuple[list[int], list[int]]:
+    """Return the indices of the runs that may start now, and of those that depend on the results of shorter lengths.
 
-    All others are finished, or given up: their network was at chance at two lengths in a row before theirs.
+    The other runs are finished, or skipped because their network was at chance level at two consecutive shorter
+    lengths.
+
+    Args:
+        runs: all runs of the curve.
+        outcomes: outcome of each run; None if it is not finished.
     """
     ready: list[int] = []
     waiting: list[int] = []
-    order = sorted(range(len(cells)), key=cells.__getitem__)
-    for _, numbers in groupby(order, lambda number: cells[number].network):
-        before: list[bool | None] = []  # whether it was at chance at each shorter length; None: not known yet
-        for _, group in groupby(numbers, lambda number: cells[number].length):
-            if before[-2:] == [True, True]:
+    order = sorted(range(len(runs)), key=runs.__getitem__)
+    for _, of_network in groupby(order, lambda index: runs[index].network):
+        at_chance: list[bool | None] = []  # for each shorter length; None if some of its runs are not finished
+        for _, of_length in groupby(of_network, lambda index: runs[index].length):
+            if at_chance[-2:] == [True, True]:
                 break
-            found = {number: outcomes[number] for number in group}
+            found = {index: outcomes[index] for index in of_length}
             accuracies = [outcome.accuracy for outcome in found.values() if outcome is not None]
-            (ready if len(before) < 2 or False in before[-2:] else waiting).extend(
-                number for number, outcome in found.items() if outcome is None
+            (ready if len(at_chance) < 2 or False in at_chance[-2:] else waiting).extend(
+                index for index, outcome in found.items() if outcome is None
             )
-            before.append(None if None in found.values() else mean(accuracies) <= AT_CHANCE)
+            at_chance.append(None if None in found.values() else mean(accuracies) <= MAX_CHANCE_ACCURACY)
     return sorted(ready), sorted(waiting)
 
 
-def run_cell(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
-    """Train a cell, or go on with it, and measure it; None if a signal stopped it, or one before it in this worker."""
-    if _stopped:
+def train_and_evaluate(path: Path, run: CurveRun, config: LSTMConfig) -> Outcome | None:
+    """Train a run, or continue it, and measure its accuracy.
+
+    Returns:
+        The outcome, or None if a signal has stopped this worker.
+    """
+    if _stop_signals:
         return None
     try:
         folder = train(config, path, device="cpu", resume=(path / "run.json").exists())
     except Interrupted:
-        _stopped.append(signal.SIGTERM)  # the next cell may wait in this worker's queue already
+        _stop_signals.append(signal.SIGTERM)  # the queue of this worker may already have the next run
         return None
-    run = load_lstm(folder)
-    accuracy = evaluate(run.network, run.task, cell.length, EVALUATED).score.accuracy
-    folder.save_record(measured={"sequences": EVALUATED, "accuracy": accuracy})
-    return read_outcome(path, cell, config)
+    loaded = load_lstm(folder)
+    accuracy = evaluate(loaded.network, loaded.task, run.length, EVALUATION_SIZE).score.accuracy
+    folder.save_record(measured={"sequences": EVALUATION_SIZE, "accuracy": accuracy})
+    return read_outcome(path, run, config)
 
 
-_stopped: list[int] = []
-"""The signals that asked this worker to stop."""
+_stop_signals: list[int] = []
+"""Signals that have asked this worker to stop."""
 
 
-def read_outcome(path: Path, cell: Cell, config: LSTMConfig) -> Outcome | None:
-    """Read what a cell came to; None if it is not finished, or was trained with other settings."""
+def read_outcome(path: Path, run: CurveRun, config: LSTMConfig) -> Outcome | None:
+    """Return the outcome of a run, or None if it is not finished or has other settings than `config`."""
     if not (path / "run.json").exists():
         return None
     folder = RunFolder.open(path, "lstm")
     record = folder.record
-    is_done = folder.status == "finished" and record["config"] == asdict(config) and "measured" in record
-    points = folder.read_metrics() if is_done else []
-    if not points:
+    is_finished = folder.status == "finished" and record["config"] == asdict(config) and "measured" in record
+    metrics = folder.read_metrics() if is_finished else []
+    if not metrics:
         return None
     return Outcome(
-        *cell,
+        network=run.network,
+        length=run.length,
+        seed=run.seed,
         accuracy=record["measured"]["accuracy"],
-        sequences=points[-1]["sequences"],
-        reached=completes_curriculum(config, points[-1]),
+        sequences=metrics[-1]["sequences"],
+        reached=completes_curriculum(config, metrics[-1]),
         seconds=record["seconds"],
     )
 
 
 def summarise(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """One row for each network and length: accuracy, and the sequences to 99 % of those seeds that got there."""
+    """Return mean and standard deviation over the seeds for each network and length.
+
+    A row has the accuracy, the training sequences to 99 % of the seeds that reached it, their number, and the training
+    time. The standard deviations are those of a sample (n - 1).
+    """
     rows = []
     for network, length in dict.fromkeys(outcome[:2] for outcome in outcomes):
-        cells = [outcome for outcome in outcomes if outcome[:2] == (network, length)]
-        accuracies = [cell.accuracy for cell in cells]
-        needed = [cell.sequences for cell in cells if cell.reached]
+        seeds = [outcome for outcome in outcomes if outcome[:2] == (network, length)]
+        accuracies = [outcome.accuracy for outcome in seeds]
+        needed = [outcome.sequences for outcome in seeds if outcome.reached]
         rows.append(
             {
                 "network": network,
                 "length": length,
-                "seeds": len(cells),
+                "seeds": len(seeds),
                 "accuracy_mean": mean(accuracies),
-                "accuracy_std": stdev(accuracies) if len(cells) > 1 else 0.0,
+                "accuracy_std": stdev(accuracies) if len(seeds) > 1 else 0.0,
                 "reached": len(needed),
                 "sequences_mean": mean(needed) if needed else None,
                 "sequences_std": stdev(needed) if len(needed) > 1 else None,
-                "seconds_mean": mean(cell.seconds for cell in cells),
+                "seconds_mean": mean(outcome.seconds for outcome in seeds),
             }
         )
     return rows
 
 
 def _start_worker() -> None:
-    """Use one core, and stop only when the parent asks for it with SIGTERM.
+    """Use one core, and stop only on SIGTERM from the parent.
 
-    SIGTERM must not kill a worker that waits for its next cell: it would die with the lock of the queue that the others
-    read, and these would wait for ever.
+    SIGTERM must not kill a worker that waits for its next run: it would die with the lock of the queue that the others
+    read, and they would wait forever.
     """
-    os.setpgrp()  # Ctrl-C is for the parent
-    signal.signal(signal.SIGTERM, lambda number, _: _stopped.append(number))
+    os.setpgrp()  # Ctrl-C reaches the parent only
+    signal.signal(signal.SIGTERM, lambda number, _: _stop_signals.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow

@@ -1,4 +1,4 @@
-"""Figures of the LSTM: loss and accuracy over the epochs, recall over the length of the sequences."""
+"""Figures of the LSTM: learning curves, recall curve and length generalization."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,38 +15,43 @@ from reviver.lstm.evaluation import Evaluation
 Metrics = Sequence[Mapping[str, Any]]
 
 NETWORK_STYLES = {
-    "growing": (TRAIN_COLOR, "o"),
+    "curriculum": (TRAIN_COLOR, "o"),
     "fixed": (VALIDATION_COLOR, "s"),
     "chrono": ("#7a3f9d", "^"),
     "rnn": (CHANCE_COLOR, "x"),
 }
+"""Color and marker of each network of the recall curve."""
 
 PUBLIC_RESULTS = ((13, 20), (31, 33))
-"""Lengths up to which the LSTMs of public solutions of this task are reliable: most, and the best (docs/explanation/recall.md)."""
+"""Maximum lengths T, as ranges, at which the LSTMs of public solutions of this task are reliable: of most solutions, and of
+the best one (docs/explanation/recall.md)."""
 
 
 def learning_curves(runs: Sequence[Metrics], num_classes: int = 10) -> Figure:
-    """Loss and accuracy of training and validation over the epochs.
+    """Plot loss and accuracy of training (with dropout) and validation (without) over the epochs.
 
-    The line is the mean over `runs`, the band its standard deviation; the dotted line is chance, which is
-    an accuracy of 1/C and a loss of ln C. Training is measured with dropout on, validation without.
+    Lines are means over the runs, bands standard deviations. Dotted lines are chance level: accuracy 1/C, loss ln C.
+
+    Args:
+        runs: metrics of the epochs of each run, with the same number of epochs.
+        num_classes: C.
     """
     with styled():
         figure = Figure()
         loss, accuracy = figure.subplots(1, 2)
         for axes, name, chance in ((loss, "loss", np.log(num_classes)), (accuracy, "accuracy", 1 / num_classes)):
-            _mean_and_band(axes, runs, f"train_{name}", TRAIN_COLOR, "train (dropout on)")
+            _mean_and_band(axes, runs, f"train_{name}", TRAIN_COLOR, "training (with dropout)")
             _mean_and_band(axes, runs, f"validation_{name}", VALIDATION_COLOR, "validation")
             axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
         loss.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-        accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction right", ylim=(0, 1.02))
+        accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction correct", ylim=(0, 1.02))
         loss.legend(loc="center right")
     return figure
 
 
 def _mean_and_band(axes: Axes, runs: Sequence[Metrics], name: str, color: str, label: str) -> None:
-    epochs = [point["epoch"] for point in runs[0]]
-    values: NDArray[np.float64] = np.array([[point[name] for point in run] for run in runs], dtype=np.float64)
+    epochs = [metrics["epoch"] for metrics in runs[0]]
+    values: NDArray[np.float64] = np.array([[metrics[name] for metrics in run] for run in runs], dtype=np.float64)
     mean = values.mean(0)
     axes.plot(epochs, mean, color=color, label=label)
     if len(runs) > 1:
@@ -55,17 +60,21 @@ def _mean_and_band(axes: Axes, runs: Sequence[Metrics], name: str, color: str, l
 
 
 def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
-    """Accuracy over the length of the palindromes, and the training sequences that 99 % took, of several networks.
+    """Plot accuracy and number of training sequences to 99 % accuracy over the length, for several networks.
 
-    Lines are means over the seeds, bands standard deviations. In the panel on the right a number at a point says how
-    many of the seeds got there, where not all did. Grey bands on the left are public results.
+    Lines are means over the seeds, bands standard deviations. If only some of the seeds reach 99 %, the panel on the
+    right gives their number. Gray bands on the left are results of public solutions.
+
+    Args:
+        outcomes: outcomes of the runs of a curve.
+        chance: chance accuracy.
     """
     with styled():
         figure = Figure(figsize=(6.3, 3.4))
         accuracy, needed = figure.subplots(1, 2)
         for first, last in PUBLIC_RESULTS:
             span = accuracy.axvspan(first * 0.97, last * 1.03, color="#e4e4e4", zorder=0, linewidth=0)
-        span.set_label("public solutions: reliable up to here")
+        span.set_label("maximum length of public solutions")
         results = sorted(summarise(outcomes), key=lambda row: row["length"])
         for network, (color, marker) in NETWORK_STYLES.items():
             rows = [row for row in results if row["network"] == network]
@@ -81,17 +90,21 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
             needed.plot([row["length"] for row in reached], [row["sequences_mean"] for row in reached], **style)
             for row in reached:
                 if row["reached"] < row["seeds"]:
-                    place = row["length"], row["sequences_mean"]
+                    xy = row["length"], row["sequences_mean"]
                     text = f"{row['reached']}/{row['seeds']}"
-                    needed.annotate(text, place, (3, 3), textcoords="offset points", fontsize=6.5, color=color)
+                    needed.annotate(text, xy, (3, 3), textcoords="offset points", fontsize=6.5, color=color)
         accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
-        accuracy.set(title="Accuracy", xlabel="length T", ylabel="fraction right", xscale="log", ylim=(0, 1.04))
-        needed.set(title="Training sequences to 99 %", xlabel="length T", ylabel="sequences", yscale="log")
+        accuracy.set(
+            title="Accuracy", xlabel="sequence length T", ylabel="fraction correct", xscale="log", ylim=(0, 1.04)
+        )
+        needed.set(
+            title="Training sequences to 99 % accuracy", xlabel="sequence length T", ylabel="sequences", yscale="log"
+        )
         needed.set(xscale="log", xlim=accuracy.get_xlim())
         if not any(outcome.reached for outcome in outcomes):
             used = [outcome.sequences for outcome in outcomes]
             needed.set_ylim(min(used), 10 * max(used))
-            needed.text(0.5, 0.5, "none got there", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
+            needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
         for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
             plain_log_ticks(axis)
         figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -99,30 +112,37 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
 
 
 def generalisation(evaluations: Sequence[Evaluation], trained: int, chance: float) -> Figure:
-    """Accuracy of one network over the length of the sequences, with the length that it was trained on marked.
+    """Plot the accuracy of a network over the sequence length; a dashed line marks the training length.
 
-    Bars are 95 % intervals of a fraction (Wilson 1927).
+    Bars are 95 % confidence intervals (Wilson 1927).
+
+    Args:
+        evaluations: evaluations of the network, by length.
+        trained: maximum length in training.
+        chance: chance accuracy.
     """
     with styled():
         figure = Figure(figsize=(6.3, 2.9))
         axes = figure.subplots()
         lengths = [evaluation.length for evaluation in evaluations]
         values = np.array([evaluation.score.accuracy for evaluation in evaluations])
-        low, high = np.transpose([wilson(one.score.accuracy, one.score.size) for one in evaluations])
-        errors = np.maximum(0, [values - low, high - values])
+        low, high = np.transpose(
+            [wilson_interval(evaluation.score.accuracy, evaluation.score.size) for evaluation in evaluations]
+        )
+        errors = np.maximum(0, [values - low, high - values])  # rounding may give -1e-17
         axes.errorbar(lengths, values, errors, color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
         axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
-        axes.text(trained, 0.5, " trained up to here", color=TRAIN_COLOR, fontsize=8, ha="left", va="center")
+        axes.text(trained, 0.5, " training length", color=TRAIN_COLOR, fontsize=8, ha="left", va="center")
         axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2)
         axes.text(min(lengths), chance + 0.01, "chance", color=CHANCE_COLOR, fontsize=8, ha="left", va="bottom")
-        axes.set(title="Accuracy beyond the lengths of training", xlabel="length T", ylabel="fraction right")
+        axes.set(title="Length generalization", xlabel="sequence length T", ylabel="fraction correct")
         axes.set(xscale="log", ylim=(0, 1.04))
         plain_log_ticks(axes.xaxis)
     return figure
 
 
-def wilson(fraction: float, size: int) -> tuple[float, float]:
-    """The 95 % interval of a fraction found in `size` trials (Wilson 1927)."""
+def wilson_interval(fraction: float, size: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a fraction measured in `size` trials (Wilson 1927)."""
     z = 1.959964
     centre = (fraction + z * z / (2 * size)) / (1 + z * z / size)
     half = z / (1 + z * z / size) * (fraction * (1 - fraction) / size + z * z / (4 * size * size)) ** 0.5

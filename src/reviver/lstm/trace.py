@@ -1,4 +1,4 @@
-"""Looking inside an LSTM: its gates, states and probabilities at every step, and what the loss still asks of them.
+"""Trace of an LSTM classifier: gates, states, probabilities and gradients at every step.
 
 Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
 """
@@ -15,19 +15,20 @@ from reviver.errors import ConfigError, DataError
 from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.dropout import apply_dropout, hidden_masks
-from reviver.lstm.evaluation import as_input
+from reviver.lstm.evaluation import encode_input
 from reviver.lstm.network import LSTM, LSTMClassifier
 from reviver.lstm.options import LSTMOptions
 from reviver.validation import check
 
 DIRECTIONS = ("forward", "backward")
 MAX_STEPS = 10_000
-"""All steps are in memory at once, and more could not be told apart."""
-CHUNK = 64
+"""Maximum number of digits of `trace_digits`: all steps are in memory at once, and a figure could not show more."""
+PREFIX_CHUNK = 64
+"""Number of prefixes of a sequence that a bidirectional network reads in a batch."""
 
 
 class LSTMTrace(NamedTuple):
-    """What a layer computes in one direction: [B, H] each at one step, [T, B, H] of all steps in the order of x."""
+    """Gates, candidate and states of a cell: [B, H] each of one step, or [T, B, H] of all steps in the order of x."""
 
     i: Tensor
     f: Tensor
@@ -38,78 +39,90 @@ class LSTMTrace(NamedTuple):
 
 
 class ClassifierTrace(NamedTuple):
-    """What an `LSTMClassifier` computes on the way from x to its logits."""
+    """Intermediate values of an `LSTMClassifier`, and the gradients of its loss."""
 
     layers: list[LSTMTrace]
-    """Ordered as `LSTM.layers` are: layer 0 forward, layer 0 backward, layer 1 forward, ..."""
+    """Trace of each cell, in the order of `LSTM.layers`: layer 0 forward, layer 0 backward, layer 1 forward, ..."""
     num_directions: int
-    """D"""
+    """D."""
     probabilities: Tensor
-    """The probability of each class after each step, from the inputs up to there: [T, B, C]."""
+    """Class probabilities after each step, from the inputs up to that step, [T, B, C]."""
     gradient_h: Tensor
-    """‖∂loss/∂h_t‖, [D·L, T, B]; loss is the final cross-entropy of a row of the batch."""
+    """‖∂loss/∂h_t‖ for each cell, [D·L, T, B]. The loss is the cross-entropy of a sequence after the last step."""
     gradient_c: Tensor
-    """‖∂loss/∂c_t‖, [D·L, T, B]."""
+    """‖∂loss/∂c_t‖ for each cell, [D·L, T, B]."""
     loss: Tensor
-    """Cross-entropy of the final logits against the right class, [B]."""
+    """Cross-entropy of the final logits, [B]."""
 
-    def place(self, index: int) -> tuple[int, str]:
-        """Say which layer, counted from 1, and which direction stands at `index` of `layers`."""
+    def locate(self, index: int) -> tuple[int, str]:
+        """Return the layer, counted from 1, and the direction of the cell at `index` of `layers`."""
         return index // self.num_directions + 1, DIRECTIONS[index % self.num_directions]
 
 
-def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrace:
-    """Run `network` over x [B, T, I] by its equations and keep everything; `classes` [B] are the right ones.
+def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrace:
+    """Compute the forward pass of `network` step by step, and the gradients of the loss.
 
-    h_t acts on the loss through the gates of the next step (and the layers above), c_t also directly through
-    c_{t+1} = f_{t+1} ⊙ c_t + ...: their gradients are the total ones, over all those paths.
+    The gradients are total derivatives, over all paths from a state to the loss: h_t acts through the gates of the next
+    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ...
+
+    Args:
+        network: network in eval mode.
+        x: inputs, [B, T, I].
+        targets: target class of each sequence, [B] int64.
 
     Raises:
-        ConfigError: if `network` is in training mode, where dropout would blur what it computes.
+        ConfigError: if `network` is in training mode, in which dropout changes the values.
     """
     if network.training:
         raise ConfigError("network must not be in training mode; call network.eval() before a trace")
     lstm = network.lstm
-    start = x.new_zeros(len(x), lstm.hidden_size, requires_grad=True)  # [B, H]; so that all states have gradients
+    zeros = x.new_zeros(len(x), lstm.hidden_size, requires_grad=True)  # [B, H]; so all states have gradients
     inputs = x.transpose(0, 1)  # [T, B, I]
     layers: list[list[LSTMTrace]] = []
     with torch.enable_grad():
         for cells in lstm.cells_by_layer():
             layers += [
-                _trace_cell(cell, inputs, LSTMState(start, start), reverse=direction == 1, options=lstm.options)
+                _trace_cell(cell, inputs, LSTMState(zeros, zeros), reverse=direction == 1, options=lstm.options)
                 for direction, cell in enumerate(cells)
             ]
             outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
             inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
-        final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]
+        final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]  # backward ends at the first step
         logits = network.output(torch.cat(final_h, dim=-1))  # [B, C]
-        loss = functional.cross_entropy(logits, classes, reduction="none")  # [B]
+        loss = functional.cross_entropy(logits, targets, reduction="none")  # [B]
         steps = list(chain.from_iterable(layers))
         gradients = torch.autograd.grad(loss.sum(), [step.h for step in steps] + [step.c for step in steps])
+    # In float32 the square of a gradient below 1e-23 would underflow to 0.
     norms = torch.stack([gradient.cpu().double().norm(dim=-1) for gradient in gradients])  # [2·D·L·T, B]
     gradient_h, gradient_c = norms.view(2, len(layers), len(inputs), -1)  # [D·L, T, B] each
-    kept = [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers]
-    probabilities = _probabilities(network, x, inputs.detach())
-    return ClassifierTrace(kept, lstm.num_directions, probabilities, gradient_h, gradient_c, loss.detach())
+    traces = [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers]
+    probabilities = _prefix_probabilities(network, x, inputs.detach())
+    return ClassifierTrace(traces, lstm.num_directions, probabilities, gradient_h, gradient_c, loss.detach())
 
 
 def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> ClassifierTrace:
-    """Run `network` over one palindrome without its last digit; the right class is the first digit.
+    """Trace `network` on a palindrome without its last digit; the target is the first digit.
 
     Raises:
-        DataError: if there is no digit, one is not in 0 ... 9, or there are more than `MAX_STEPS`.
+        ConfigError: if the task of `network` is not `palindrome`.
+        DataError: if there is no digit, one is not from 0 to 9, or there are more than `MAX_STEPS`.
     """
     if len(digits) > MAX_STEPS:
         raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {len(digits)}")
-    x = as_input(digits, network, config)
+    x = encode_input(digits, network, config)
     return trace(network, x, torch.tensor(digits[:1], device=x.device))
 
 
 def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:
-    """Return where in `LSTM.layers` a layer is; `layer` counts from 1, the top one is the default.
+    """Return the index in `LSTM.layers` of a layer and a direction.
+
+    Args:
+        lstm: network.
+        layer: layer, from 1 to L; L if None.
+        direction: `forward` or `backward`.
 
     Raises:
-        ConfigError: if there is no such layer or direction.
+        ConfigError: if the network has no such layer or direction.
     """
     layer = lstm.num_layers if layer is None else layer
     check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
@@ -120,13 +133,13 @@ def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward")
     return (layer - 1) * lstm.num_directions + DIRECTIONS.index(direction)
 
 
-def numbers_of(trace: ClassifierTrace) -> dict[str, Any]:
-    """The prediction, the probabilities and the gradients of the first sequence of a trace, as JSON has them."""
+def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:
+    """Return prediction, loss, probabilities and gradient norms of the first sequence of a trace, ready for JSON."""
     layers = []
     for index, (h, c) in enumerate(
         zip(trace.gradient_h[..., 0].tolist(), trace.gradient_c[..., 0].tolist(), strict=True)
     ):
-        layer, direction = trace.place(index)
+        layer, direction = trace.locate(index)
         layers.append({"layer": layer, "direction": direction, "gradient_h": h, "gradient_c": c})
     probabilities = trace.probabilities[:, 0].tolist()
     digit = max(range(len(probabilities[-1])), key=probabilities[-1].__getitem__)
@@ -137,7 +150,7 @@ def _trace_cell(cell: LSTMCell, x: Tensor, state: LSTMState, *, reverse: bool, o
     """Compute what `network.unroll` does in eval mode; return every step in the order of x."""
     masks = hidden_masks(x, cell.hidden_size, options, None)  # [T, B, H] or None
     steps: list[LSTMTrace] = []
-    x_t = x.unbind()  # the gradient of x[t] alone would be as large as x
+    x_t = x.unbind()  # T times [B, I]; the gradient of x[t] would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):
         new, gates = cell(x_t[t], state)
         if masks is not None:
@@ -148,18 +161,26 @@ def _trace_cell(cell: LSTMCell, x: Tensor, state: LSTMState, *, reverse: bool, o
 
 
 @torch.no_grad()
-def _probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
-    """The probabilities after each step, [T, B, C], of inputs x [B, T, I] with the top layer's outputs h [T, B, D·H].
+def _prefix_probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
+    """Return the class probabilities after each step, from the inputs up to that step.
 
-    Reading forward only, h_t has seen the inputs up to t and no others. Backward it has seen the later ones, so
-    the network reads each beginning of x anew.
+    Forward, h_t depends only on these inputs. Backward it depends on the later ones, so the network reads each prefix
+    of x again.
+
+    Args:
+        network: network in eval mode.
+        x: inputs, [B, T, I].
+        h: output of the top layer, [T, B, D·H].
+
+    Returns:
+        Probabilities, [T, B, C].
     """
     if not network.lstm.bidirectional:
         return network.output(h).softmax(dim=-1)
     batch, steps, _ = x.shape
-    finals = []
-    for lengths in torch.arange(1, steps + 1).split(CHUNK):
-        beginnings = x[:, : int(lengths[-1])].repeat(len(lengths), 1, 1)  # [CHUNK·B, up to T, I]
-        logits = network(beginnings, lengths.repeat_interleave(batch))  # [CHUNK·B, C]
-        finals.append(logits.view(len(lengths), batch, -1))
-    return torch.cat(finals).softmax(dim=-1)
+    logits = []
+    for lengths in torch.arange(1, steps + 1).split(PREFIX_CHUNK):
+        prefixes = x[:, : int(lengths[-1])].repeat(len(lengths), 1, 1)  # [n·B, lengths[-1], I]
+        chunk = network(prefixes, lengths.repeat_interleave(batch))  # [n·B, C]
+        logits.append(chunk.view(len(lengths), batch, -1))
+    return torch.cat(logits).softmax(dim=-1)

@@ -1,4 +1,4 @@
-"""The figure of a trace: gates and states of one layer over time, the probabilities and the gradients.
+"""Figure of a trace: gates and states of one layer over time, class probabilities and gradients.
 
 Shapes: T time, H hidden size, C classes.
 """
@@ -27,22 +27,28 @@ PANELS = (
     ("o", "Output gate o"),
     ("h", "Hidden state h"),
 )
-"""Two in a row: on the left the gates, from 0 to 1, on the right what they act on, of either sign."""
+"""Field of `LSTMTrace` and title of each heat map. Left column: gates, from 0 to 1. Right column: the signed values that
+they scale."""
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
-MOST_LABELLED_STEPS = 20
-"""Up to so many steps each is labelled with its digit."""
-LEAST_CELLS = 1000
-"""Of a heat map in each direction, more than a print has dots."""
+MAX_LABELLED_STEPS = 20
+"""Maximum number of steps for which each step is labelled with its digit."""
+MIN_PIXELS = 1000
+"""Minimum width and height of the image of a heat map, more than a print resolves."""
 
 
 def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> Figure:
-    """Draw what layer `index` of a trace computed while it read `digits`, and what came of it.
+    """Plot the trace of one layer and direction.
 
-    Six heat maps show its gates, candidate and states. A row is a unit, and the units stand in the same order in
-    all of them: by the mean of their forget gate over the steps, so that those that hold their cell longest are on
-    top. Below are the probability of each class after each step, and the norms of the gradients of the final loss.
+    Six heat maps show the gates, the candidate and the states. A row is a unit. All maps have the same order of units:
+    by the mean of the forget gate over the steps, so that the units with the longest memory are on top. Below are the
+    class probabilities after each step, and the norms of the gradients of the loss.
+
+    Args:
+        trace: trace of a palindrome.
+        digits: input digits, T of them; the first is the target.
+        index: index of the layer and direction in `trace.layers`.
     """
-    layer, (number, direction) = trace.layers[index], trace.place(index)
+    layer, (number, direction) = trace.layers[index], trace.locate(index)
     order = layer.f[:, 0].mean(0).argsort(descending=True, stable=True)  # [H]
     with styled():
         figure = Figure(figsize=(6.3, 7.0))
@@ -52,36 +58,39 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
         grid = figure.subplots(4, 2)
         for axes, (name, label) in zip(grid[:3].flat, PANELS, strict=True):
             values = _array(getattr(layer, name)[:, 0, order])  # [T, H]
-            limit = max(1.0, float(np.abs(values).max()))  # of either sign; g and h stay within 1
-            _heat_map(axes, values, *((SEQUENTIAL, (0.0, 1.0)) if name in "ifo" else (DIVERGING, (-limit, limit))))
+            limit = max(1.0, float(np.abs(values).max()))  # |c| may exceed 1; |g| and |h| do not
+            if name in "ifo":
+                _heat_map(axes, values, SEQUENTIAL, (0.0, 1.0))
+            else:
+                _heat_map(axes, values, DIVERGING, (-limit, limit))
             axes.set_title(label)
         for axes in grid[:3, 0]:
-            axes.set_ylabel("unit, by its mean f")
-        _draw_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
+            axes.set_ylabel("unit, sorted by mean f")
+        _plot_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
         norms = {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])}
-        _draw_gradients(grid[3, 1], norms, reverse=direction == "backward")
+        _plot_gradients(grid[3, 1], norms, reverse=direction == "backward")
         for axes in (*grid[:3].flat, grid[3, 0]):
-            _label_steps(axes, digits, is_lowest=axes in (*grid[2], grid[3, 0]))
+            _label_steps(axes, digits, is_bottom=axes in (*grid[2], grid[3, 0]))
     return figure
 
 
 def _title(trace: ClassifierTrace, number: int, direction: str) -> str:
-    """Name the layer as far as there are others."""
+    """Return the name of the layer and direction if there are several."""
     layers = len(trace.layers) // trace.num_directions
     parts = [f"Layer {number} of {layers}"] if layers > 1 else []
     if trace.num_directions > 1:
-        parts.append("forward" if direction == "forward" else "backward (reads from right to left)")
+        parts.append("forward" if direction == "forward" else "backward (from right to left)")
     title = ", ".join(parts)
     return title[0].upper() + title[1:]
 
 
 def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, float], first_row: int = 1) -> None:
-    """Draw values [T, rows]: time from left to right, the first row, which is called `first_row`, on top."""
+    """Plot values [T, rows] with time from left to right and rows from top to bottom, numbered from `first_row`."""
     steps, rows = values.shape
     extent = (0.5, steps + 0.5, rows + first_row - 0.5, first_row - 0.5)
-    # Matplotlib blurs both axes of an image as soon as one of them has about as many cells as dots: repeat the cells.
-    cells = values.T.repeat(-(-LEAST_CELLS // rows), axis=0).repeat(-(-LEAST_CELLS // steps), axis=1)
-    image = axes.imshow(cells, colors, aspect="auto", vmin=limits[0], vmax=limits[1], extent=extent)
+    # Matplotlib blurs both axes of an image if one has about as many values as pixels: repeat the values.
+    pixels = values.T.repeat(-(-MIN_PIXELS // rows), axis=0).repeat(-(-MIN_PIXELS // steps), axis=1)
+    image = axes.imshow(pixels, colors, aspect="auto", vmin=limits[0], vmax=limits[1], extent=extent)
     axes.grid(visible=False)
     axes.spines[:].set(visible=True, linewidth=0.4)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
@@ -91,47 +100,47 @@ def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, floa
     bar.outline.set_linewidth(0.4)
 
 
-def _label_steps(axes: Axes, digits: Sequence[int], *, is_lowest: bool) -> None:
-    """Label the steps with their digits while there is room, else with numbers."""
-    if len(digits) <= MOST_LABELLED_STEPS:
+def _label_steps(axes: Axes, digits: Sequence[int], *, is_bottom: bool) -> None:
+    """Label each step with its digit if they fit, else some steps with their number."""
+    if len(digits) <= MAX_LABELLED_STEPS:
         axes.set_xticks(range(1, len(digits) + 1), [str(digit) for digit in digits])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.tick_params(axis="x", bottom=is_lowest, labelbottom=is_lowest)
-    if is_lowest:
-        axes.set_xlabel("digit read" if len(digits) <= MOST_LABELLED_STEPS else "step")
+    axes.tick_params(axis="x", bottom=is_bottom, labelbottom=is_bottom)
+    if is_bottom:
+        axes.set_xlabel("digit read" if len(digits) <= MAX_LABELLED_STEPS else "step")
 
 
-def _draw_probabilities(axes: Axes, probabilities: Values, right: int) -> None:
-    """Draw the probabilities [T, C] after each step: the row of the right class framed, a dot on the most probable one.
+def _plot_probabilities(axes: Axes, probabilities: Values, target: int) -> None:
+    """Plot the probabilities [T, C] after each step: a frame around the target class, a dot on the most probable class.
 
-    Of many steps only the last has its dot, which is the prediction.
+    If there are many steps, only the last one, the prediction, has a dot.
     """
     steps, classes = probabilities.shape
     predicted = probabilities.argmax(1)  # [T]
     _heat_map(axes, probabilities, SEQUENTIAL, (0.0, 1.0), first_row=0)
     frame: dict[str, Any] = {"fill": False, "edgecolor": VALIDATION_COLOR, "linewidth": 1.3, "clip_on": False}
-    axes.add_patch(Rectangle((0.5, right - 0.5), steps, 1, **frame))
-    first = 0 if steps <= MOST_LABELLED_STEPS else steps - 1
+    axes.add_patch(Rectangle((0.5, target - 0.5), steps, 1, **frame))
+    first = 0 if steps <= MAX_LABELLED_STEPS else steps - 1
     dot: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 3.2}
     axes.plot(range(first + 1, steps + 1), predicted[first:], "o", clip_on=False, **dot)
     axes.set_yticks(range(classes))
     axes.tick_params(axis="y", labelsize=6.5)
-    axes.get_yticklabels()[right].set(color=VALIDATION_COLOR, fontweight="bold")
-    axes.set(title=f"Next digit: {predicted[-1]} predicted, {right} right", ylabel="digit")
+    axes.get_yticklabels()[target].set(color=VALIDATION_COLOR, fontweight="bold")
+    axes.set(title=f"Next digit: prediction {predicted[-1]}, target {target}", ylabel="digit")
 
 
-def _draw_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> None:
-    """Draw how much the final loss depends on the states [T] so many steps before the layer's last one.
+def _plot_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> None:
+    """Plot the gradient norms [T] of the loss over the number of steps before the last step of the layer.
 
-    The steps stand where they do in the heat maps: the layer's last one is on the right, or with `reverse` on the left.
+    The steps are aligned with the heat maps: the last step is on the right, or on the left with `reverse`.
     """
     steps = len(norms["h"])
     distance = np.arange(steps) if reverse else np.arange(steps)[::-1]
-    look = {"marker": "o", "markersize": 3} if steps <= MOST_LABELLED_STEPS else {"linewidth": 0.9}
+    style = {"marker": "o", "markersize": 3} if steps <= MAX_LABELLED_STEPS else {"linewidth": 0.9}
     for (name, values), color in zip(norms.items(), (TRAIN_COLOR, VALIDATION_COLOR), strict=True):
-        shown = np.where(values > 0, values, np.nan)  # 0 has no place on a log axis
-        axes.plot(distance, shown, color=color, label=f"‖∂loss/∂{name}‖", clip_on=False, **look)
+        positive_or_nan = np.where(values > 0, values, np.nan)  # a log axis has no 0
+        axes.plot(distance, positive_or_nan, color=color, label=f"‖∂loss/∂{name}‖", clip_on=False, **style)
     positive = np.concatenate([values[values > 0] for values in norms.values()])
     axes.set_yscale("log")
     if len(positive):
@@ -141,7 +150,7 @@ def _draw_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> N
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     if not reverse:
         axes.invert_xaxis()
-    axes.set(title="Gradient of the final loss", xlabel="steps before the layer's last one", ylabel="norm")
+    axes.set(title="Gradient of the loss", xlabel="steps before the last step", ylabel="gradient norm")
     axes.legend(loc="best")
 
 

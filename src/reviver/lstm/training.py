@@ -59,9 +59,7 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
     """Return the network of a run with its initial weights."""
     rng = make_rng(config.seed, "weights")
     if config.cell == "rnn":
-        rnn = RNNClassifier(
-            task.input_size, config.hidden_size, task.output_size, hidden_dropout=config.hidden_dropout
-        )
+        rnn = RNNClassifier(task.input_size, config.hidden_size, task.output_size, hidden_dropout=config.hidden_dropout)
         rnn.reset_parameters(rng)
         return rnn
     network = LSTMClassifier(

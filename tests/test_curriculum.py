@@ -77,11 +77,11 @@ def test_an_epoch_draws_fresh_palindromes_of_its_range_and_none_of_the_validatio
     assert not torch.equal(data.digits(), other.digits())
     assert torch.equal(data.digits(), task.training(0, length).digits())
     held_out = rows(validation.digits())
-    for row, whole_length in zip(data.digits(), data.whole_lengths, strict=True):
-        palindrome = row[:whole_length]
+    for row, palindrome_length in zip(data.digits(), data.palindrome_lengths, strict=True):
+        palindrome = row[:palindrome_length]
         assert torch.equal(palindrome, palindrome.flip(0))
-        assert not row[whole_length:].any()
-        assert whole_length < length or bytes(row.tolist()) not in held_out
+        assert not row[palindrome_length:].any()
+        assert palindrome_length < length or bytes(row.tolist()) not in held_out
 
 
 @given(begin=st.integers(0, 20), size=st.integers(0, 20), seed=st.integers(0, 100))
@@ -103,7 +103,7 @@ def test_a_score_in_pieces_is_the_score(num_layers: int, monkeypatch: pytest.Mon
     network = build_network(config, task)
     data = task.validation(50)
     whole = score(network, data, task.target)
-    monkeypatch.setattr("reviver.lstm.training.EVALUATION_STEPS", 7 * len(data))
+    monkeypatch.setattr("reviver.lstm.training.MAX_EVALUATION_STEPS", 7 * len(data))
     pieces = score(network, data, task.target)
     assert pieces.loss == pytest.approx(whole.loss, rel=1e-6)
     assert pieces.accuracy == whole.accuracy

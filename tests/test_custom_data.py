@@ -191,10 +191,10 @@ def test_settings_that_do_not_go_with_own_data_are_refused(changes: dict[str, An
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("predict", "run", "1 2 3"), "DIGITS must be a .csv, .parquet or .npz file for a run on own data, got"),
+        (("predict", "run", "1 2 3"), "DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got"),
         (("predict", "run", "gone.csv"), "gone.csv: does not exist"),
         (("predict", "run", "new.csv", "--out", "p.txt"), "--out must end in .csv for predictions, got"),
-        (("evaluate", "run", "--length", "5"), "--length is fixed by the data of a run on own data; leave it out"),
+        (("evaluate", "run", "--length", "5"), "--length is that of the data for a run on custom data; leave it out"),
     ],
 )
 def test_wrong_use(
@@ -209,10 +209,10 @@ def test_wrong_use(
     ("name", "value", "problem"),
     [
         ("classes", ["a"], "data.classes must have at least 2 entries, got ['a']"),
-        ("classes", ["a", "a"], "data must have classes of different names, and as many class_fractions"),
+        ("classes", ["a", "a"], "data must have distinct classes, and as many class_fractions"),
         ("classes", "ab", "data.classes must be a list, got 'ab'"),
         ("classes", [1, 2], "data.classes.0 must be text, got 1"),
-        ("class_fractions", [0.5], "data must have classes of different names, and as many class_fractions"),
+        ("class_fractions", [0.5], "data must have distinct classes, and as many class_fractions"),
         ("class_fractions", [0.5, 2.0], "data.class_fractions.1 must be less than 1, got 2.0"),
         ("num_sequences", True, "data.num_sequences must be an integer, got True"),
         ("num_sequences", "5", "data.num_sequences must be an integer, got '5'"),
