@@ -1,6 +1,7 @@
-"""Growing lengths: which lengths there are, what is drawn at each, and that an interruption loses nothing."""
+"""Length curriculum: its lengths, the data of each length, thresholds, and resuming bit for bit."""
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from torch import Tensor
 from reviver.cli import main
 from reviver.config import override
 from reviver.errors import Interrupted
+from reviver.lstm import training
 from reviver.lstm.config import MIN_BATCH_SIZE, LSTMConfig
 from reviver.lstm.presets import PRESETS
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import Palindromes, PalindromeTask
-from reviver.lstm.training import build_network, rank, score, train
+from reviver.lstm.training import Score, build_network, completes_curriculum, rank, score, train
 from reviver.runs.folder import RunFolder
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 
-GROWING = LSTMConfig(
+CONFIG = LSTMConfig(
     curriculum=True,
     length=9,
     start_length=3,
@@ -36,7 +38,7 @@ GROWING = LSTMConfig(
     epochs=40,
     checkpoint_every=3,
 )
-"""Lengths 3, 4, 7, 9, in batches of 32, 32, 22 and 17."""
+"""Lengths 3, 4, 7 and 9, with batches of 32, 32, 22 and 17."""
 
 
 def rows(digits: Tensor) -> set[bytes]:
@@ -44,20 +46,20 @@ def rows(digits: Tensor) -> set[bytes]:
 
 
 @given(start=st.integers(2, 50), length=st.integers(2, 10**6), length_factor=st.floats(1.01, 100))
-def test_lengths_grow_to_the_last(start: int, length: int, length_factor: float) -> None:
+def test_lengths_increase_up_to_length(start: int, length: int, length_factor: float) -> None:
     lengths = LSTMConfig(curriculum=True, start_length=start, length=length, length_factor=length_factor).lengths
     assert lengths[0] == min(start, length)
     assert lengths[-1] == length
     assert list(lengths) == sorted(set(lengths))
 
 
-def test_a_fixed_length_is_the_only_one() -> None:
+def test_without_a_curriculum_there_is_one_length() -> None:
     config = LSTMConfig(length=100)
     assert config.lengths == (100,)
     assert config.batch_size_at(100) == config.batch_size
 
 
-def test_long_sequences_come_in_smaller_batches_but_as_many() -> None:
+def test_long_sequences_have_smaller_batches_but_as_many() -> None:
     config = PRESETS["recall-100000"]
     batches = [-(-config.epoch_size_at(length) // config.batch_size_at(length)) for length in config.lengths]
     assert set(batches) == {25}
@@ -66,8 +68,8 @@ def test_long_sequences_come_in_smaller_batches_but_as_many() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 3, 4, 5, 8, 31, 60])
-def test_an_epoch_draws_fresh_palindromes_of_its_range_and_none_of_the_validation_part(length: int) -> None:
-    task = PalindromeTask(override(GROWING, {"length": 60, "batch_steps": 10**6}))
+def test_an_epoch_has_fresh_palindromes_of_all_lengths_and_none_of_the_validation_set(length: int) -> None:
+    task = PalindromeTask(override(CONFIG, {"length": 60, "batch_steps": 10**6}))
     data, other = task.training(0, length), task.training(1, length)
     validation = task.validation(length)
     assert len(data) == 320
@@ -77,18 +79,18 @@ def test_an_epoch_draws_fresh_palindromes_of_its_range_and_none_of_the_validatio
     assert not torch.equal(data.digits(), other.digits())
     assert torch.equal(data.digits(), task.training(0, length).digits())
     held_out = rows(validation.digits())
-    for row, palindrome_length in zip(data.digits(), data.palindrome_lengths, strict=True):
-        palindrome = row[:palindrome_length]
+    for digits, palindrome_length in zip(data.digits(), data.palindrome_lengths, strict=True):
+        palindrome = digits[:palindrome_length]
         assert torch.equal(palindrome, palindrome.flip(0))
-        assert not row[palindrome_length:].any()
-        assert palindrome_length < length or bytes(row.tolist()) not in held_out
+        assert not digits[palindrome_length:].any()
+        assert palindrome_length < length or bytes(digits.tolist()) not in held_out
 
 
 @given(begin=st.integers(0, 20), size=st.integers(0, 20), seed=st.integers(0, 100))
-def test_a_piece_of_the_input_is_that_part_of_the_whole(begin: int, size: int, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    halves = torch.randint(10, (5, 11), generator=generator, dtype=torch.uint8)
-    for lengths in (None, torch.randint(2, 22, (5,), generator=generator)):
+def test_encoding_a_range_of_steps_equals_that_range_of_the_whole(begin: int, size: int, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    halves = torch.randint(10, (5, 11), generator=rng, dtype=torch.uint8)
+    for lengths in (None, torch.randint(2, 22, (5,), generator=rng)):
         data = Palindromes(halves, 21, lengths, "onehot")
         end = min(begin + size, data.steps)
         begin = min(begin, end)
@@ -97,94 +99,146 @@ def test_a_piece_of_the_input_is_that_part_of_the_whole(begin: int, size: int, s
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_a_score_in_pieces_is_the_score(num_layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = override(GROWING, {"num_layers": num_layers, "length": 50})
+def test_the_score_does_not_depend_on_the_chunk_size(num_layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = override(CONFIG, {"num_layers": num_layers, "length": 50})
     task = PalindromeTask(config)
     network = build_network(config, task)
     data = task.validation(50)
     whole = score(network, data, task.target)
     monkeypatch.setattr("reviver.lstm.training.MAX_EVALUATION_STEPS", 7 * len(data))
-    pieces = score(network, data, task.target)
-    assert pieces.loss == pytest.approx(whole.loss, rel=1e-6)
-    assert pieces.accuracy == whole.accuracy
+    chunked = score(network, data, task.target)
+    assert chunked.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert chunked.accuracy == whole.accuracy
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = train(GROWING, tmp_path_factory.mktemp("growing") / "run")
+    folder = train(CONFIG, tmp_path_factory.mktemp("curriculum") / "run")
     return fingerprint(folder)
 
 
-def test_the_length_grows_when_the_threshold_is_passed_and_training_ends_at_the_last(
+def test_a_length_ends_at_the_threshold_and_the_training_at_that_of_the_last_length(
     uninterrupted: dict[str, Any],
 ) -> None:
-    points = uninterrupted["metrics"]
-    assert list(dict.fromkeys(point["length"] for point in points)) == [3, 4, 7, 9]
-    for point, after in itertools.pairwise(points):
-        passed = point["validation_accuracy"] >= GROWING.threshold
-        assert (after["length"] > point["length"]) == passed
-    assert points[-1]["length"] == 9
-    assert points[-1]["validation_accuracy"] >= GROWING.threshold
-    assert len(points) < GROWING.epochs
-    assert uninterrupted["state"]["extra"]["best"]["step"] == max(points, key=rank)["step"]
+    metrics = uninterrupted["metrics"]
+    assert list(dict.fromkeys(row["length"] for row in metrics)) == [3, 4, 7, 9]
+    for row, after in itertools.pairwise(metrics):
+        passed = row["validation_accuracy"] >= CONFIG.threshold
+        assert (after["length"] > row["length"]) == passed
+    assert metrics[-1]["length"] == 9
+    assert metrics[-1]["validation_accuracy"] >= CONFIG.threshold
+    assert len(metrics) < CONFIG.epochs
+    assert uninterrupted["state"]["extra"]["best"]["step"] == max(metrics, key=rank)["step"]
 
 
-def test_the_last_length_may_have_a_threshold_of_its_own(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
-    config = override(GROWING, {"last_threshold": 0.99})
-    points = train(config, tmp_path / "run").read_metrics()
-    common = [point for point in uninterrupted["metrics"] if point["length"] < 9]
-    assert [point["validation_accuracy"] for point in points[: len(common)]] == [
-        point["validation_accuracy"] for point in common
+def test_last_threshold_applies_to_the_last_length_only(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = override(CONFIG, {"last_threshold": 0.99})
+    metrics = train(config, tmp_path / "run").read_metrics()
+    earlier = [row for row in uninterrupted["metrics"] if row["length"] < 9]
+    assert [row["validation_accuracy"] for row in metrics[: len(earlier)]] == [
+        row["validation_accuracy"] for row in earlier
     ]
-    assert all(point["validation_accuracy"] < 0.99 for point in points[:-1] if point["length"] == 9)
-    assert points[-1]["validation_accuracy"] >= 0.99
-    assert len(points) > len(uninterrupted["metrics"])
+    assert all(row["validation_accuracy"] < 0.99 for row in metrics[:-1] if row["length"] == 9)
+    assert metrics[-1]["validation_accuracy"] >= 0.99
+    assert len(metrics) > len(uninterrupted["metrics"])
+
+
+def below(accuracy: float) -> float:
+    """Return the largest float below `accuracy`."""
+    return math.nextafter(accuracy, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("last_threshold", "accuracies", "lengths"),
+    [
+        # By hand, for lengths 3 and 4 and threshold 0.5: an accuracy that equals the threshold of its length ends it,
+        # the next smaller float does not. Without last_threshold the threshold of length 4 is 0.5, too.
+        (None, [below(0.5), 0.5, below(0.5), 0.5], [3, 3, 4, 4]),
+        (0.75, [below(0.5), 0.5, 0.5, below(0.75), 0.75], [3, 3, 4, 4, 4]),
+        (0.25, [0.25, below(0.5), 0.5, below(0.25), 0.25], [3, 3, 3, 4, 4]),
+    ],
+)
+def test_each_length_ends_exactly_at_its_threshold(
+    last_threshold: float | None,
+    accuracies: list[float],
+    lengths: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = {"length": 4, "threshold": 0.5, "last_threshold": last_threshold, "data_size": 20, "hidden_size": 2}
+    config = override(CONFIG, changes)
+    assert config.lengths == (3, 4)
+    remaining = iter([*accuracies, 1.0, 1.0, 1.0])
+    monkeypatch.setattr(training, "score", lambda *_: Score(loss=1.0, accuracy=next(remaining), size=4))
+    metrics = train(config, tmp_path / "run").read_metrics()
+    assert [(row["length"], row["validation_accuracy"]) for row in metrics] == list(
+        zip(lengths, accuracies, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("last_threshold", "length", "accuracy", "expected"),
+    [
+        (None, 4, 0.5, True),
+        (None, 4, below(0.5), False),
+        (None, 3, 1.0, False),
+        (0.75, 4, 0.75, True),
+        (0.75, 4, below(0.75), False),
+        (0.25, 4, 0.25, True),
+        (0.25, 4, below(0.25), False),
+    ],
+)
+def test_a_curriculum_is_complete_at_the_threshold_of_the_last_length(
+    last_threshold: float | None, length: int, accuracy: float, expected: bool
+) -> None:
+    config = override(CONFIG, {"length": 4, "threshold": 0.5, "last_threshold": last_threshold})
+    assert completes_curriculum(config, {"length": length, "validation_accuracy": accuracy}) == expected
 
 
 @pytest.mark.parametrize("step", [1, 7, 12, 25, 40])
-def test_an_interrupted_run_resumes_at_its_length_to_the_same_bits(
+def test_an_interrupted_run_resumes_at_its_length_bit_for_bit(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
         at_step(patched, step, interrupt)
         with pytest.raises(Interrupted, match="SIGINT and saved"):
-            train(GROWING, out)
-    train(GROWING, out, resume=True)
+            train(CONFIG, out)
+    train(CONFIG, out, resume=True)
     assert fingerprint(out) == uninterrupted
 
 
 @pytest.mark.parametrize("step", [5, 33])
-def test_a_crashed_run_resumes_to_the_same_bits(
+def test_a_crashed_run_resumes_bit_for_bit(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
         at_step(patched, step, crash)
         with pytest.raises(MemoryError):
-            train(GROWING, out)
-    train(GROWING, out, resume=True)
+            train(CONFIG, out)
+    train(CONFIG, out, resume=True)
     assert fingerprint(out) == uninterrupted
 
 
-def test_a_limit_of_epochs_ends_a_run_below_its_length(tmp_path: Path) -> None:
-    config = override(GROWING, {"threshold": 1.0, "epochs": 2, "learning_rate": 1e-6})
+def test_the_epochs_may_end_before_the_last_length(tmp_path: Path) -> None:
+    config = override(CONFIG, {"threshold": 1.0, "epochs": 2, "learning_rate": 1e-6})
     folder = train(config, tmp_path / "run")
-    assert [point["length"] for point in folder.read_metrics()] == [3, 3]
+    assert [row["length"] for row in folder.read_metrics()] == [3, 3]
     assert RunFolder.open(folder.path).status == "finished"
 
 
-def test_growing_reaches_what_a_fixed_length_does_not(tmp_path: Path) -> None:
-    """The report's network at T = 80: solved in some ten epochs while growing, near chance without."""
-    growing = override(PRESETS["recall"], {"length": 80, "epochs": 60})
-    points = train(growing, tmp_path / "growing").read_metrics()
-    assert points[-1]["length"] == 80
-    assert points[-1]["validation_accuracy"] >= 0.995
-    fixed = override(growing, {"start_length": 80, "epochs": len(points)})
+def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_path: Path) -> None:
+    """The network of the report at T = 80: some ten epochs with a curriculum, near chance without."""
+    config = override(PRESETS["recall"], {"length": 80, "epochs": 60})
+    metrics = train(config, tmp_path / "curriculum").read_metrics()
+    assert metrics[-1]["length"] == 80
+    assert metrics[-1]["validation_accuracy"] >= 0.995
+    fixed = override(config, {"start_length": 80, "epochs": len(metrics)})
     assert train(fixed, tmp_path / "fixed").read_metrics()[-1]["validation_accuracy"] < 0.3
 
 
-def test_every_growing_preset_has_a_task() -> None:
+def test_every_preset_has_a_task() -> None:
     for preset in PRESETS.values():
         task = build_task(preset)
         assert task.input_size >= 1
@@ -197,7 +251,7 @@ def test_every_growing_preset_has_a_task() -> None:
         ("--threshold 1.0 --learning-rate 1e-6 --epochs 2", False),
     ],
 )
-def test_the_summary_says_whether_the_length_was_passed(
+def test_the_summary_reports_whether_the_last_length_passed(
     changes: str, reached: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = "--length 4 --curriculum --start-length 3 --encoding onehot --hidden-size 16 --data-size 400 --quiet"

@@ -1,7 +1,8 @@
-"""The recall curve: its cells, what is run again and what is not, and the vanilla RNN that it compares with."""
+"""The recall curve: its runs, resuming, results and figures; and the vanilla RNN."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,21 +44,21 @@ SEQUENCES = 6400
 
 
 @given(B=st.integers(1, 5), T=st.integers(1, 9), I=st.integers(1, 4), H=st.integers(1, 9), seed=st.integers(0, 100))
-def test_the_rnn_is_torchs(B: int, T: int, I: int, H: int, seed: int) -> None:  # noqa: E741
+def test_the_rnn_equals_that_of_torch(B: int, T: int, I: int, H: int, seed: int) -> None:  # noqa: E741
     torch.manual_seed(seed)
-    ours = RNNClassifier(I, H, 3).double()
-    theirs = nn.RNN(I, H, batch_first=True).double()
+    rnn = RNNClassifier(I, H, 3).double()
+    reference = nn.RNN(I, H, batch_first=True).double()
     with torch.no_grad():
-        theirs.weight_ih_l0.copy_(ours.W)
-        theirs.weight_hh_l0.copy_(ours.U)
-        theirs.bias_ih_l0.copy_(ours.b)
-        theirs.bias_hh_l0.zero_()
+        reference.weight_ih_l0.copy_(rnn.W)
+        reference.weight_hh_l0.copy_(rnn.U)
+        reference.bias_ih_l0.copy_(rnn.b)
+        reference.bias_hh_l0.zero_()
     x = torch.randn(B, T, I, dtype=torch.float64)
-    expected = theirs(x)[0] @ ours.W_out.T + ours.b_out
-    torch.testing.assert_close(ours(x, every_step=True), expected)
-    torch.testing.assert_close(ours(x), expected[:, -1])
+    expected = reference(x)[0] @ rnn.W_out.T + rnn.b_out
+    torch.testing.assert_close(rnn(x, every_step=True), expected)
+    torch.testing.assert_close(rnn(x), expected[:, -1])
     lengths = torch.randint(1, T + 1, (B,))
-    torch.testing.assert_close(ours(x, lengths), expected[torch.arange(B), lengths - 1])
+    torch.testing.assert_close(rnn(x, lengths), expected[torch.arange(B), lengths - 1])
 
 
 def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
@@ -80,27 +81,28 @@ def test_the_rnn_refuses_other_shapes(shape: tuple[int, ...]) -> None:
         RNNClassifier(2, 4, 3)(torch.zeros(shape))
 
 
-# Cells
+# Runs
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_every_network_gets_the_same_sequences_at_most(network: str) -> None:
+def test_every_network_has_the_same_maximum_of_training_sequences(network: str) -> None:
     config = CurveRun(network, 50, 3).config(64_000)
     assert (config.length, config.seed) == (50, 3)
     assert config.epochs * config.epoch_size_at(50) == 64_000
     assert config.lengths[-1] == 50
     assert (config.lengths == (50,)) == (network != "curriculum")
-    assert network in NETWORK_STYLES, "the figure can draw it"
+    assert network in NETWORK_STYLES, "the figure has a style for it"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished curve, which the tests must not change."""
     out = tmp_path_factory.mktemp("curve") / "out"
     run_curve(out, lengths=(4, 12), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES, jobs=2)
     return out
 
 
-def test_a_curve_has_an_outcome_for_every_cell(folder: Path) -> None:
+def test_a_curve_has_an_outcome_for_every_run(folder: Path) -> None:
     outcomes = run_curve(folder, lengths=(12, 4), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES)
     assert [outcome[:3] for outcome in outcomes] == [
         (network, length, seed) for length in (4, 12) for seed in (0, 1) for network in ("curriculum", "fixed")
@@ -113,33 +115,33 @@ def test_a_curve_has_an_outcome_for_every_cell(folder: Path) -> None:
     assert all(outcome.reached for outcome in short)
 
 
-def test_what_is_finished_is_not_run_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curve, "train_and_evaluate", None)  # calling it would fail
+def test_finished_runs_are_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve, "train_and_evaluate", None)  # a call would fail
     outcomes = [
         run_curve(folder, lengths=(4,), seeds=range(2), networks=("fixed",), sequences=SEQUENCES) for _ in range(2)
     ]
     assert outcomes[0] == outcomes[1]
 
 
-def test_more_sequences_go_on_where_a_cell_has_ended(folder: Path) -> None:
-    cell = CurveRun("fixed", 12, 0)
-    path = folder / "runs" / cell.name
-    before = train_and_evaluate(path, cell, cell.config(SEQUENCES))
+def test_a_finished_run_continues_for_more_sequences(folder: Path, tmp_path: Path) -> None:
+    run = CurveRun("fixed", 12, 0)
+    path = shutil.copytree(folder / "runs" / run.name, tmp_path / run.name)
+    before = train_and_evaluate(path, run, run.config(SEQUENCES))
     assert before is not None
     assert not before.reached
-    after = train_and_evaluate(path, cell, cell.config(2 * SEQUENCES))
+    after = train_and_evaluate(path, run, run.config(2 * SEQUENCES))
     assert after is not None
     assert before.sequences < after.sequences <= 2 * SEQUENCES
     with pytest.raises(ConfigError, match=r"^epochs is 4 in this run, got 2"):
-        train_and_evaluate(path, cell, cell.config(SEQUENCES))
+        train_and_evaluate(path, run, run.config(SEQUENCES))
 
 
-def outcomes_of(cells: list[CurveRun], accuracies: dict[tuple[str, int], float]) -> list[Outcome | None]:
+def outcomes_of(runs: list[CurveRun], accuracies: dict[tuple[str, int], float]) -> list[Outcome | None]:
     return [
-        Outcome(cell.network, cell.length, cell.seed, accuracies[cell.network, cell.length], 1, False, 1.0)
-        if (cell.network, cell.length) in accuracies
+        Outcome(run.network, run.length, run.seed, accuracies[run.network, run.length], 1, False, 1.0)
+        if (run.network, run.length) in accuracies
         else None
-        for cell in cells
+        for run in runs
     ]
 
 
@@ -160,25 +162,25 @@ def outcomes_of(cells: list[CurveRun], accuracies: dict[tuple[str, int], float])
 def test_a_network_at_chance_at_two_lengths_is_not_trained_at_longer_ones(
     accuracies: dict[int, float], ready: set[int], waiting: set[int]
 ) -> None:
-    cells = [CurveRun(name, length, seed) for length in (5, 10, 20, 50, 100) for seed in (0, 1) for name in ("a", "b")]
+    runs = [CurveRun(name, length, seed) for length in (5, 10, 20, 50, 100) for seed in (0, 1) for name in ("a", "b")]
     known = {("a", length): accuracy for length, accuracy in accuracies.items()}
-    done = outcomes_of(cells, known | {("b", length): 1.0 for length in (5, 10, 20, 50, 100)})
-    parts = pending_runs(cells, done)
-    assert [[cells[number].length for number in part] for part in parts] == [
+    done = outcomes_of(runs, known | {("b", length): 1.0 for length in (5, 10, 20, 50, 100)})
+    pending = pending_runs(runs, done)
+    assert [[runs[index].length for index in indices] for indices in pending] == [
         sorted([*lengths, *lengths]) for lengths in (ready, waiting)
     ]
-    assert {cells[number].network for part in parts for number in part} <= {"a"}
+    assert {runs[index].network for indices in pending for index in indices} <= {"a"}
 
 
-def test_one_seed_that_is_not_finished_says_nothing_of_its_length() -> None:
-    cells = [CurveRun("a", length, seed) for length in (5, 10, 20) for seed in (0, 1)]
-    done = outcomes_of(cells, {("a", 5): 0.1, ("a", 10): 0.1})
-    assert pending_runs(cells, done) == ([], [])
+def test_a_length_counts_only_when_all_seeds_are_finished() -> None:
+    runs = [CurveRun("a", length, seed) for length in (5, 10, 20) for seed in (0, 1)]
+    done = outcomes_of(runs, {("a", 5): 0.1, ("a", 10): 0.1})
+    assert pending_runs(runs, done) == ([], [])
     done[3] = None
-    assert pending_runs(cells, done) == ([3], [4, 5])
+    assert pending_runs(runs, done) == ([3], [4, 5])
 
 
-def test_a_curve_gives_a_network_up(tmp_path: Path) -> None:
+def test_a_curve_skips_longer_lengths_of_a_network_at_chance(tmp_path: Path) -> None:
     outcomes = run_curve(
         tmp_path / "out", lengths=(40, 60, 80), seeds=range(1), networks=("fixed",), sequences=64, jobs=2
     )
@@ -188,7 +190,7 @@ def test_a_curve_gives_a_network_up(tmp_path: Path) -> None:
 
 @contextmanager
 def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command whose messages go to `log`; what is left of it when this ends is killed, its workers too."""
+    """Run a command with its messages in `log`; kill it and its workers at the end if it is still running."""
     with log.open("w") as file, subprocess.Popen(command, stderr=file, stdout=subprocess.DEVNULL) as process:
         try:
             yield process
@@ -199,15 +201,15 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
                     os.kill(pid, signal.SIGKILL)
 
 
-def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 120
-    while not is_so():
+    while not condition():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def is_begun(run: Path) -> bool:
+def has_started(run: Path) -> bool:
     return (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size > 0
 
 
@@ -216,54 +218,54 @@ def curve_command(out: Path, *options: str) -> list[str]:
     return [*command, "--jobs", "2", "--out", str(out), *options]
 
 
-def test_a_stopped_curve_saves_its_runs_and_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_curve_saves_its_runs_and_continues(tmp_path: Path) -> None:
     out, log = tmp_path / "curve", tmp_path / "log"
     command = curve_command(out, "--length", "30", "--seeds", "5")
     runs = [out / "runs" / f"fixed-30-seed{seed}" for seed in (0, 1)]
     with running(command, log) as process:
-        wait_until(lambda: all(map(is_begun, runs)), process, log)
+        wait_until(lambda: all(map(has_started, runs)), process, log)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=120) == 130, log.read_text()
     assert "go on with the same command" in log.read_text()
     stopped = [run for run in runs if (run / "run.json").exists() and RunFolder.open(run).status == "interrupted"]
     assert stopped
-    assert len(list((out / "runs").iterdir())) <= 4, "no more are begun"
+    assert len(list((out / "runs").iterdir())) <= 4, "no more runs start"
     done = subprocess.run([*command, "--json", "--quiet"], capture_output=True, text=True, timeout=120, check=True)
     rows = json.loads(done.stdout)["rows"]
     assert rows == json.loads((out / "curve.json").read_text())["rows"]
     assert {RunFolder.open(run).status for run in runs} == {"finished"}
-    cell = CurveRun("fixed", 30, 0)
-    uninterrupted = train_and_evaluate(tmp_path / cell.name, cell, cell.config(6400))
-    assert read_outcome(runs[0], cell, cell.config(6400))[:-1] == uninterrupted[:-1], "but for the seconds"
+    run = CurveRun("fixed", 30, 0)
+    uninterrupted = train_and_evaluate(tmp_path / run.name, run, run.config(6400))
+    assert read_outcome(runs[0], run, run.config(6400))[:-1] == uninterrupted[:-1], "except the seconds"
     assert (out / "curve.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_curve_is_stopped_while_a_worker_has_nothing_to_do(tmp_path: Path) -> None:
+def test_a_curve_stops_while_a_worker_is_idle(tmp_path: Path) -> None:
     out, log = tmp_path / "curve", tmp_path / "log"
     short, long = (out / "runs" / f"fixed-{length}-seed0" for length in (2, 300))
 
-    def is_one_idle() -> bool:
-        return is_begun(long) and is_begun(short) and "measured" in RunFolder.open(short).record
+    def is_a_worker_idle() -> bool:
+        return has_started(long) and has_started(short) and "measured" in RunFolder.open(short).record
 
     with running(curve_command(out, "--length", "2", "--length", "300", "--seeds", "1"), log) as process:
-        wait_until(is_one_idle, process, log)
+        wait_until(is_a_worker_idle, process, log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=120) == 143, log.read_text()
-    assert RunFolder.open(long).status == "interrupted", "and so it is saved"
+    assert RunFolder.open(long).status == "interrupted", "the run is saved"
     assert list((long / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks": ["lstm"]}, "^network must be fixed, growing, chrono or rnn, got 'lstm'"),
+        ({"networks": ["lstm"]}, "^network must be fixed, curriculum, chrono or rnn, got 'lstm'"),
         ({"lengths": [1]}, "^length must be at least 2, got 1"),
         ({"seeds": []}, "^seeds must be at least 1, got 0"),
         ({"sequences": 0}, "^sequences must be at least 1, got 0"),
         ({"jobs": 0}, "^jobs must be at least 1, got 0"),
     ],
 )
-def test_a_wrong_curve_is_refused_before_anything_is_written(
+def test_wrong_arguments_are_refused_before_anything_is_written(
     changes: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -271,7 +273,7 @@ def test_a_wrong_curve_is_refused_before_anything_is_written(
     assert not (tmp_path / "curve").exists()
 
 
-# Numbers and figures
+# Results and figures
 
 OUTCOMES = [
     Outcome("fixed", 10, 0, 0.9, 3200, True, 1.0),
@@ -291,7 +293,7 @@ def test_rows_are_means_and_standard_deviations() -> None:
     assert (rows["curriculum", 10]["seeds"], rows["curriculum", 10]["accuracy_std"]) == (1, 0.0)
 
 
-def test_the_curve_shows_means_chance_and_how_many_got_there() -> None:
+def test_the_curve_shows_means_chance_and_the_number_of_seeds_that_reached_it() -> None:
     accuracy, needed = recall_curve(OUTCOMES).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}
     assert lines["LSTM, fixed length"] == pytest.approx([0.95, 0.15])
@@ -300,7 +302,7 @@ def test_the_curve_shows_means_chance_and_how_many_got_there() -> None:
     assert accuracy.get_xscale() == needed.get_xscale() == "log"
 
 
-def test_a_curve_that_got_nowhere_is_drawn_too(tmp_path: Path) -> None:
+def test_a_curve_without_any_success_can_be_plotted(tmp_path: Path) -> None:
     save_figure(recall_curve([OUTCOMES[2]]), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 10_000
 
@@ -313,17 +315,17 @@ def test_generalisation_marks_the_trained_length() -> None:
     assert [text.get_text().strip() for text in axes.texts] == ["training length", "chance"]
 
 
-@pytest.mark.parametrize(("right", "size"), [(0, 10), (5, 10), (99, 100), (100, 100)])
-def test_intervals_are_wilsons(right: int, size: int) -> None:
+@pytest.mark.parametrize(("correct", "size"), [(0, 10), (5, 10), (99, 100), (100, 100)])
+def test_intervals_equal_those_of_scipy(correct: int, size: int) -> None:
     from scipy.stats import binomtest
 
-    expected = binomtest(right, size).proportion_ci(method="wilson")
-    assert wilson_interval(right / size, size) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    expected = binomtest(correct, size).proportion_ci(method="wilson")
+    assert wilson_interval(correct / size, size) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 @pytest.mark.parametrize(
     "changes", [{"num_layers": 2}, {"bidirectional": True}, {"precision": "bf16"}, {"init": "chrono"}]
 )
-def test_settings_that_the_rnn_does_not_have_are_refused(changes: dict[str, object]) -> None:
+def test_settings_that_the_rnn_does_not_support_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"^cell rnn "):
         LSTMConfig(cell="rnn", **changes)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Training on a person's own sequences: from a file to a run to predictions, and what is refused on the way."""
+"""Training on custom data: from a file to a run to predictions, and the errors on the way."""
 
 import csv
 import json
@@ -26,13 +26,13 @@ CONFIG = LSTMConfig(task="custom", data="x", hidden_size=16, epochs=12, batch_si
 
 
 def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
-    """Noisy ramps of 3 to 12 steps around 1000, up or down."""
-    generator = np.random.default_rng(seed)
+    """Return noisy ramps of 3 to 12 steps around 1000, rising or falling."""
+    rng = np.random.default_rng(seed)
     rows = []
     for index in range(count):
-        steps = int(generator.integers(3, 13))
-        slope = 1.0 if index % 2 else -1.0
-        values = 1000 + slope * (np.arange(steps) - steps / 2) + generator.normal(0, 0.2, steps)
+        steps = int(rng.integers(3, 13))
+        trend = 1.0 if index % 2 else -1.0
+        values = 1000 + trend * (np.arange(steps) - steps / 2) + rng.normal(0, 0.2, steps)
         rows.append(([round(float(value), 3) for value in values], CLASSES[index % 2]))
     return rows
 
@@ -60,17 +60,17 @@ def run(files: Path) -> RunFolder:
     return train(override(CONFIG, {"data": str(files / "train.csv")}), files / "run")
 
 
-def test_it_learns_and_keeps_what_it_must_know(run: RunFolder) -> None:
+def test_it_learns_and_records_the_data(run: RunFolder) -> None:
     assert run.read_metrics()[-1]["validation_accuracy"] == 1.0
-    facts = RunFolder.open(run.path).record["data"]
-    assert facts["classes"] == list(CLASSES)
-    assert facts["class_fractions"] == [0.5, 0.5]
-    assert facts["num_sequences"] == 200
-    assert 3 <= facts["max_length"] <= 12
-    assert facts["standardisation"]["mean"][0] == pytest.approx(1000, abs=0.5)
+    record = RunFolder.open(run.path).record["data"]
+    assert record["classes"] == list(CLASSES)
+    assert record["class_fractions"] == [0.5, 0.5]
+    assert record["num_sequences"] == 200
+    assert 3 <= record["max_length"] <= 12
+    assert record["standardisation"]["mean"][0] == pytest.approx(1000, abs=0.5)
 
 
-def test_the_scale_is_that_of_the_training_part_alone(files: Path) -> None:
+def test_standardisation_uses_the_training_set_alone(files: Path) -> None:
     config = override(CONFIG, {"data": str(files / "train.csv")})
     task = CustomTask(config)
     train_part, validation = task.training(0, 0), task.validation(0)
@@ -81,7 +81,7 @@ def test_the_scale_is_that_of_the_training_part_alone(files: Path) -> None:
     assert values.std(correction=0).item() == pytest.approx(1, abs=1e-5)
     table = read_sequences(files / "train.csv")
     raw = {tuple(row[:length].tolist()) for row, length in zip(table.x[:, :, 0], table.lengths, strict=True)}
-    assert len(raw) == 200, "so the two parts below are told apart by their values"
+    assert len(raw) == 200, "so values identify a sequence below"
     parts = [
         {tuple(row[:length].tolist()) for row, length in zip(part.x[:, :, 0], part.lengths, strict=True)}
         for part in (train_part, validation)
@@ -90,7 +90,7 @@ def test_the_scale_is_that_of_the_training_part_alone(files: Path) -> None:
     assert sum(map(len, parts)) == 200
 
 
-def test_a_run_is_used_without_its_file(run: RunFolder, files: Path, tmp_path: Path) -> None:
+def test_a_run_predicts_without_its_file(run: RunFolder, files: Path, tmp_path: Path) -> None:
     moved = tmp_path / "run"
     moved.mkdir()
     for path in run.path.rglob("*"):
@@ -110,7 +110,7 @@ def test_a_run_is_used_without_its_file(run: RunFolder, files: Path, tmp_path: P
     for row in rows:
         assert float(row["p(falling)"]) + float(row["p(rising)"]) == pytest.approx(1)
         assert float(row["probability"]) == float(row[f"p({row['class']})"])
-    assert main(["lstm", "evaluate", str(moved)]) == 2, "that needs the file"
+    assert main(["lstm", "evaluate", str(moved)]) == 2, "evaluation needs the file"
 
 
 def test_predictions_do_not_depend_on_the_other_rows(run: RunFolder, files: Path) -> None:
@@ -123,7 +123,7 @@ def test_predictions_do_not_depend_on_the_other_rows(run: RunFolder, files: Path
     torch.testing.assert_close(together, alone)
 
 
-def test_evaluate_measures_the_validation_part(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_uses_the_validation_set(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lstm", "evaluate", str(run.path), "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)["results"]
     last = run.read_metrics()[-1]
@@ -134,10 +134,10 @@ def test_evaluate_measures_the_validation_part(run: RunFolder, capsys: pytest.Ca
 
 
 def test_channels_from_numpy(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    y = generator.integers(0, 3, 90)
-    x = generator.normal(size=(90, 6, 3)).astype(np.float32)
-    x[np.arange(90), 0, y] += 5.0  # the channel that begins high names the class
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 90)
+    x = rng.normal(size=(90, 6, 3)).astype(np.float32)
+    x[np.arange(90), 0, y] += 5.0  # the channel with a high first step is the class
     np.savez(tmp_path / "data.npz", x=x, y=y)
     config = override(CONFIG, {"data": str(tmp_path / "data.npz"), "epochs": 20})
     folder = train(config, tmp_path / "run")
@@ -165,7 +165,7 @@ def test_a_resumed_run_refuses_other_data(files: Path, tmp_path: Path) -> None:
         ([([], "a"), ([2.0], "b")], r"data.csv: row 2: "),
     ],
 )
-def test_what_cannot_be_learned_from_is_refused_before_a_folder_is_made(
+def test_unusable_data_are_refused_before_a_folder_is_created(
     rows: list[tuple[list[float], str]], message: str, tmp_path: Path
 ) -> None:
     path = write_csv(tmp_path / "data.csv", rows)
@@ -183,7 +183,7 @@ def test_what_cannot_be_learned_from_is_refused_before_a_folder_is_made(
         ({"encoding": "onehot"}, "^encoding must be scalar for the task custom, .* got 'onehot'"),
     ],
 )
-def test_settings_that_do_not_go_with_own_data_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_settings_that_contradict_custom_data_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         override(CONFIG, changes)
 
@@ -197,7 +197,7 @@ def test_settings_that_do_not_go_with_own_data_are_refused(changes: dict[str, An
         (("evaluate", "run", "--length", "5"), "--length is that of the data for a run on custom data; leave it out"),
     ],
 )
-def test_wrong_use(
+def test_wrong_use_of_commands_is_refused(
     words: tuple[str, ...], message: str, run: RunFolder, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(files / word) if word in ("run", "new.csv", "gone.csv", "p.txt") else word for word in words]
@@ -240,16 +240,16 @@ def test_wrong_use(
         ),
     ],
 )
-def test_damaged_facts_are_refused(name: str, value: Any, problem: str, run: RunFolder) -> None:
-    facts = RunFolder.open(run.path).record["data"]
+def test_a_damaged_data_record_is_refused(name: str, value: Any, problem: str, run: RunFolder) -> None:
+    record = RunFolder.open(run.path).record["data"]
     with pytest.raises(DataError, match=f"{re.escape(problem)}.*; restore run.json or train again$"):
-        DataRecord.from_json({**facts, name: value})
+        DataRecord.from_json({**record, name: value})
 
 
-@pytest.mark.parametrize("facts", [[], "data", 1])
-def test_facts_are_an_object(facts: object) -> None:
+@pytest.mark.parametrize("record", [[], "data", 1])
+def test_a_data_record_is_an_object(record: object) -> None:
     with pytest.raises(DataError, match=r"^data must be an object, got"):
-        DataRecord.from_json(facts)
+        DataRecord.from_json(record)
 
 
 def test_loading_names_the_file_and_the_key(run: RunFolder, tmp_path: Path) -> None:
@@ -262,13 +262,13 @@ def test_loading_names_the_file_and_the_key(run: RunFolder, tmp_path: Path) -> N
         load(folder)
 
 
-def test_facts_survive_run_json(run: RunFolder) -> None:
-    facts = RunFolder.open(run.path).record["data"]
-    task = CustomTask(CONFIG, json.loads(json.dumps(facts)))
-    assert json.dumps(task.data_record) == json.dumps(facts), "the same keys in the same order"
+def test_a_data_record_survives_run_json(run: RunFolder) -> None:
+    record = RunFolder.open(run.path).record["data"]
+    task = CustomTask(CONFIG, json.loads(json.dumps(record)))
+    assert json.dumps(task.data_record) == json.dumps(record), "the same keys in the same order"
     assert task.output_size == 2
 
 
-def test_a_name_that_is_no_unicode_is_kept(run: RunFolder) -> None:
-    facts = {**RunFolder.open(run.path).record["data"], "name": "d\udcffta.csv"}
-    assert CustomTask(CONFIG, facts).data_record == facts
+def test_a_name_that_is_not_unicode_is_kept(run: RunFolder) -> None:
+    record = {**RunFolder.open(run.path).record["data"], "name": "d\udcffta.csv"}
+    assert CustomTask(CONFIG, record).data_record == record

@@ -1,4 +1,4 @@
-"""Looking inside an LSTM: the same values as the forward pass, right gradients, and a figure that shows them."""
+"""Trace of an LSTM: values of the forward pass, gradients against finite differences, and the figure."""
 
 from itertools import combinations
 from pathlib import Path
@@ -36,8 +36,8 @@ def make_network(num_layers: int = 1, bidirectional: bool = False, **settings: A
 
 
 def make_batch(steps: int = 6, batch: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(batch, steps, 3, generator=generator, dtype=dtype)
+    rng = torch.Generator().manual_seed(1)
+    x = torch.randn(batch, steps, 3, generator=rng, dtype=dtype)
     return x, torch.arange(batch) % 5
 
 
@@ -49,8 +49,8 @@ def make_batch(steps: int = 6, batch: int = 2, dtype: torch.dtype = torch.float6
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind: Any, dtype: torch.dtype) -> None:
     network = make_network(num_layers, bidirectional, hidden_dropout_kind=kind, dtype=dtype)
-    x, classes = make_batch(dtype=dtype)
-    traced = trace(network, x, classes)
+    x, targets = make_batch(dtype=dtype)
+    traced = trace(network, x, targets)
     with torch.no_grad(), kernel.reference():
         output, state = network.lstm(x)
         logits = network(x)
@@ -62,14 +62,14 @@ def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind:
         torch.testing.assert_close(layer.h[last], state.h[index], rtol=0, atol=0)
         torch.testing.assert_close(layer.c[last], state.c[index], rtol=0, atol=0)
     torch.testing.assert_close(traced.probabilities[-1], logits.softmax(1))
-    torch.testing.assert_close(traced.loss, functional.cross_entropy(logits, classes, reduction="none"))
+    torch.testing.assert_close(traced.loss, functional.cross_entropy(logits, targets, reduction="none"))
 
 
 @KINDS
-def test_gates_and_states_fulfil_the_equations(num_layers: int, bidirectional: bool) -> None:
+def test_gates_and_states_satisfy_the_equations(num_layers: int, bidirectional: bool) -> None:
     network = make_network(num_layers, bidirectional, dtype=torch.float64)
-    x, classes = make_batch()
-    traced = trace(network, x, classes)
+    x, targets = make_batch()
+    traced = trace(network, x, targets)
     directions = network.lstm.num_directions
     inputs = x.transpose(0, 1)
     for index, (i, f, g, o, c, h) in enumerate(traced.layers):
@@ -77,7 +77,7 @@ def test_gates_and_states_fulfil_the_equations(num_layers: int, bidirectional: b
         assert isinstance(layer, LSTMCell)
         if index >= directions:
             below = index // directions * directions - directions
-            inputs = torch.cat([one.h for one in traced.layers[below : below + directions]], dim=-1)
+            inputs = torch.cat([lower.h for lower in traced.layers[below : below + directions]], dim=-1)
         zeros = torch.zeros_like(h[:1])
         backward = index % directions == 1
         h_before, c_before = (torch.cat([v[1:], zeros] if backward else [zeros, v[:-1]]) for v in (h, c))
@@ -94,12 +94,10 @@ def test_gates_and_states_fulfil_the_equations(num_layers: int, bidirectional: b
 
 
 @KINDS
-def test_probabilities_after_a_step_are_those_of_the_beginning_up_to_there(
-    num_layers: int, bidirectional: bool
-) -> None:
+def test_probabilities_after_a_step_are_those_of_the_prefix(num_layers: int, bidirectional: bool) -> None:
     network = make_network(num_layers, bidirectional)
-    x, classes = make_batch(steps=PREFIX_CHUNK + 2, dtype=torch.float32)
-    probabilities = trace(network, x, classes).probabilities
+    x, targets = make_batch(steps=PREFIX_CHUNK + 2, dtype=torch.float32)
+    probabilities = trace(network, x, targets).probabilities
     with torch.no_grad():
         for t in (0, 1, PREFIX_CHUNK - 1, PREFIX_CHUNK, PREFIX_CHUNK + 1):
             torch.testing.assert_close(probabilities[t], network(x[:, : t + 1]).softmax(1))
@@ -119,16 +117,16 @@ def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
 
 def test_a_trace_needs_no_gradients_and_leaves_none() -> None:
     network = make_network(2)
-    x, classes = make_batch(dtype=torch.float32)
+    x, targets = make_batch(dtype=torch.float32)
     with torch.no_grad():
-        first = trace(network, x, classes)
+        first = trace(network, x, targets)
     assert all(parameter.grad is None for parameter in network.parameters())
-    second = trace(network.requires_grad_(requires_grad=False), x, classes)
+    second = trace(network.requires_grad_(requires_grad=False), x, targets)
     torch.testing.assert_close(first.gradient_h, second.gradient_h)
     torch.testing.assert_close(first.layers[1].h, second.layers[1].h)
 
 
-def test_a_network_in_training_is_not_traced() -> None:
+def test_a_network_in_training_mode_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"network must not be in training mode; call network.eval\(\) before a trace"
     ):
@@ -139,7 +137,7 @@ def test_a_network_in_training_is_not_traced() -> None:
 
 
 def loss_after(network: LSTMClassifier, x: Tensor, target: int, at: tuple[int, int], dh: Tensor, dc: Tensor) -> float:
-    """The loss of one sequence x [T, I] with dh, dc added to h and c of layer at[0] after step at[1], step by step."""
+    """Return the loss of a sequence x [T, I] with dh and dc added to h and c of cell at[0] after step at[1]."""
     lstm = network.lstm
     directions = lstm.num_directions
     final_h: list[Tensor] = []
@@ -169,56 +167,56 @@ def loss_after(network: LSTMClassifier, x: Tensor, target: int, at: tuple[int, i
 @torch.no_grad()
 def test_gradients_are_the_finite_differences(num_layers: int, bidirectional: bool) -> None:
     network = make_network(num_layers, bidirectional, dtype=torch.float64)
-    x, classes = make_batch(steps=4)
-    traced = trace(network, x, classes)
+    x, targets = make_batch(steps=4)
+    traced = trace(network, x, targets)
     epsilon = 1e-5
     zero = torch.zeros(1, 4, dtype=torch.float64)
     row = 1
     for index in range(len(traced.layers)):
         for t in range(4):
             for norms, is_h in ((traced.gradient_h, True), (traced.gradient_c, False)):
-                slopes = []
+                differences = []
                 for unit in range(4):
                     bump = zero.clone()
                     bump[0, unit] = epsilon
                     up, down = (
                         loss_after(
-                            network, x[row], int(classes[row]), (index, t), *((step, zero) if is_h else (zero, step))
+                            network, x[row], int(targets[row]), (index, t), *((step, zero) if is_h else (zero, step))
                         )
                         for step in (bump, -bump)
                     )
-                    slopes.append((up - down) / (2 * epsilon))
-                assert float(norms[index, t, row]) == pytest.approx(np.linalg.norm(slopes), rel=1e-6, abs=1e-10)
+                    differences.append((up - down) / (2 * epsilon))
+                assert float(norms[index, t, row]) == pytest.approx(np.linalg.norm(differences), rel=1e-6, abs=1e-10)
 
 
 def test_small_gradients_have_norms_too() -> None:
-    """In float32 the square of 1e-25 is 0, and the norm would be as well."""
+    """In float32 the square of 1e-25 is 0, and so would be the norm."""
     network = make_network(dtype=torch.float32)
     with torch.no_grad():
         for layer in network.lstm.layers:
             assert isinstance(layer, LSTMCell)
             layer.b_f.fill_(-9.0)
-    x, classes = make_batch(steps=40, dtype=torch.float32)
-    norms = trace(network, x, classes).gradient_c[0, :, 0]
+    x, targets = make_batch(steps=40, dtype=torch.float32)
+    norms = trace(network, x, targets).gradient_c[0, :, 0]
     assert bool((norms > 0).all())
     assert float(norms[0]) < 1e-22
 
 
-# What cannot be traced
+# Invalid input
 
 
 @pytest.mark.parametrize("digits", [[], [10], [-1, 2]])
-def test_only_digits(digits: list[int]) -> None:
+def test_other_values_than_digits_are_refused(digits: list[int]) -> None:
     with pytest.raises(DataError, match=r"digits must be one or more integers from 0 to 9, got \["):
         trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), digits)
 
 
-def test_not_too_many_digits() -> None:
+def test_too_many_digits_are_refused() -> None:
     with pytest.raises(DataError, match="digits must be at most 10000 to be plotted, got 10001"):
         trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), [1] * (MAX_STEPS + 1))
 
 
-def test_finding_a_layer() -> None:
+def test_find_layer() -> None:
     lstm = make_network(2, bidirectional=True).lstm
     assert [find_layer(lstm, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
     assert find_layer(lstm) == 2
@@ -235,7 +233,7 @@ def test_finding_a_layer() -> None:
 # The figure
 
 
-def draw(
+def plot(
     steps: int, num_layers: int = 1, bidirectional: bool = False, index: int = 0
 ) -> tuple[Figure, ClassifierTrace]:
     network = LSTMClassifier(10, 6, 10, num_layers, bidirectional=bidirectional).eval()
@@ -248,7 +246,7 @@ def draw(
 @pytest.mark.parametrize("steps", [1, 4, MAX_LABELLED_STEPS, MAX_LABELLED_STEPS + 1, 300])
 @pytest.mark.parametrize(("num_layers", "bidirectional", "index"), [(1, False, 0), (2, False, 1), (1, True, 1)])
 def test_panels(steps: int, num_layers: int, bidirectional: bool, index: int) -> None:
-    figure, traced = draw(steps, num_layers, bidirectional, index)
+    figure, traced = plot(steps, num_layers, bidirectional, index)
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
     predicted = int(traced.probabilities[-1, 0].argmax())
     assert titles[:6] == [title for _, title in PANELS]
@@ -272,20 +270,20 @@ def test_panels(steps: int, num_layers: int, bidirectional: bool, index: int) ->
 
 
 @pytest.mark.parametrize("name", [name for name, _ in PANELS])
-def test_a_map_shows_its_values_with_the_units_in_order(name: str) -> None:
-    figure, traced = draw(5, 2, index=1)
+def test_a_heat_map_shows_its_values_with_sorted_units(name: str) -> None:
+    figure, traced = plot(5, 2, index=1)
     order = traced.layers[1].f[:, 0].mean(0).argsort(descending=True)
     values = getattr(traced.layers[1], name)[:, 0, order].T.numpy()
     axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == dict(PANELS)[name])
-    shown = np.asarray(axes.images[0].get_array())
-    rows, columns = (size // count for size, count in zip(shown.shape, values.shape, strict=True))
-    np.testing.assert_array_equal(shown, np.kron(values.astype(float), np.ones((rows, columns))))
+    pixels = np.asarray(axes.images[0].get_array())
+    rows, columns = (size // count for size, count in zip(pixels.shape, values.shape, strict=True))
+    np.testing.assert_array_equal(pixels, np.kron(values.astype(float), np.ones((rows, columns))))
     assert axes.get_ylim() == (6.5, 0.5)
 
 
 @pytest.mark.parametrize(("steps", "marked"), [(4, [1, 2, 3, 4]), (300, [300])])
-def test_the_right_class_is_framed_and_the_prediction_dotted(steps: int, marked: list[int]) -> None:
-    figure, traced = draw(steps)
+def test_the_target_is_framed_and_the_prediction_has_a_dot(steps: int, marked: list[int]) -> None:
+    figure, traced = plot(steps)
     axes = next(axes for axes in figure.axes if axes.get_title(loc="left").startswith("Next digit"))
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), marked)
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), traced.probabilities[[t - 1 for t in marked], 0].argmax(1))
@@ -294,8 +292,8 @@ def test_the_right_class_is_framed_and_the_prediction_dotted(steps: int, marked:
 
 
 @pytest.mark.parametrize(("index", "distances"), [(0, [4, 3, 2, 1, 0]), (1, [0, 1, 2, 3, 4])])
-def test_gradients_are_drawn_against_the_distance_from_the_end(index: int, distances: list[int]) -> None:
-    figure, traced = draw(5, 1, True, index)
+def test_gradients_are_plotted_over_the_steps_before_the_last(index: int, distances: list[int]) -> None:
+    figure, traced = plot(5, 1, True, index)
     axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Gradient of the loss")
     assert axes.get_yscale() == "log"
     assert axes.get_xlabel() == "steps before the last step"
@@ -314,46 +312,48 @@ def test_gradients_are_drawn_against_the_distance_from_the_end(index: int, dista
         (2, True, ["Layer 1 of 2, forward", "Layer 1 of 2, backward (from right to left)"]),
     ],
 )
-def test_the_layer_is_named_where_there_are_others(num_layers: int, bidirectional: bool, titles: list[Any]) -> None:
+def test_the_title_names_the_layer_if_there_are_several(
+    num_layers: int, bidirectional: bool, titles: list[Any]
+) -> None:
     for index, title in enumerate(titles):
-        figure, _ = draw(3, num_layers, bidirectional, index)
+        figure, _ = plot(3, num_layers, bidirectional, index)
         assert (figure.get_suptitle() or None) == title
 
 
 @pytest.mark.parametrize("norm", [0.0, 1e-40, 0.5, 1000.0])
-def test_gradients_of_any_size_can_be_drawn(norm: float, tmp_path: Path) -> None:
-    _, traced = draw(3)
+def test_gradients_of_any_size_can_be_plotted(norm: float, tmp_path: Path) -> None:
+    _, traced = plot(3)
     flat = torch.full_like(traced.gradient_h, norm)
     figure = trace_figure(traced._replace(gradient_h=flat, gradient_c=flat), [1, 4, 7], 0)
     save_figure(figure, tmp_path / "trace.png")
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-def test_the_same_trace_gives_the_same_file(ending: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_same_trace_gives_the_same_file(suffix: str, tmp_path: Path) -> None:
     for name in "ab":
-        save_figure(draw(4)[0], tmp_path / f"{name}.{ending}")
-    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+        save_figure(plot(4)[0], tmp_path / f"{name}.{suffix}")
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("steps", "num_layers", "bidirectional"), [(1, 1, False), (4, 1, False), (20, 2, True), (300, 1, False)]
 )
 def test_no_text_overlaps_another_or_leaves_the_figure(steps: int, num_layers: int, bidirectional: bool) -> None:
-    figure, _ = draw(steps, num_layers, bidirectional)
+    figure, _ = plot(steps, num_layers, bidirectional)
     figure.draw_without_rendering()
     texts = [text for axes in figure.axes for text in visible_texts(axes)] + [figure._suptitle]
     boxes = {text: text.get_window_extent() for text in texts if text and text.get_text()}
-    boxes = {text: box.padded(0, -3) for text, box in boxes.items()}  # without the room above and below a line
+    boxes = {text: box.padded(0, -3) for text, box in boxes.items()}  # without the space above and below a line
     assert len(boxes) > 30
-    for (one, box), (other, other_box) in combinations(boxes.items(), 2):
-        assert not box.overlaps(other_box), (one.get_text(), other.get_text())
+    for (text, box), (other, other_box) in combinations(boxes.items(), 2):
+        assert not box.overlaps(other_box), (text.get_text(), other.get_text())
     for text, box in boxes.items():
         assert 0 <= box.x0 < box.x1 <= figure.bbox.width + 1, text.get_text()
         assert 0 <= box.y0 < box.y1 <= figure.bbox.height + 1, text.get_text()
 
 
 def visible_texts(axes: Axes) -> list[Text]:
-    """Title, labels of the axes, and labels of those ticks that are drawn."""
+    """Return title, axis labels and visible tick labels."""
     texts = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
     for axis in (axes.xaxis, axes.yaxis):
         low, high = sorted(axis.get_view_interval())
@@ -363,7 +363,7 @@ def visible_texts(axes: Axes) -> list[Text]:
     return texts
 
 
-def test_a_path_for_a_figure_is_checked_before_the_work(tmp_path: Path) -> None:
+def test_the_path_of_a_figure_is_checked_first(tmp_path: Path) -> None:
     check_figure_path(tmp_path / "new" / "folder" / "trace.pdf")
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")

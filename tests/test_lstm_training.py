@@ -1,4 +1,4 @@
-"""Training of the LSTM: it learns, it is repeatable to the bit, and an interruption loses nothing."""
+"""Training of the LSTM: it learns, it is deterministic, and an interrupted run resumes bit for bit."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ CHANCE = 0.1
 
 
 def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
-    """All that a run found out, to the bit, without the seconds that it took."""
+    """Return digests of the checkpoints of a run, its state and its metrics, without the times."""
     path = folder.path if isinstance(folder, RunFolder) else folder
     checkpoints = path / "checkpoints"
 
@@ -51,13 +51,13 @@ def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
         "training": digest(last / "training.safetensors"),
         "best networks": digest(best / "networks.safetensors"),
         "state": {**json.loads((last / "state.json").read_text()), "seconds": None},
-        "metrics": [{**point, "seconds": None} for point in RunFolder.open(path).read_metrics()],
+        "metrics": [{**row, "seconds": None} for row in RunFolder.open(path).read_metrics()],
         "config": RunFolder.open(path).record["config"],
     }
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[LSTMClassifier], None]) -> None:
-    """Let `action` happen just before the given update of the next call of `train`, counted from 1."""
+    """Call `action` just before update `step`, counted from 1, of the next call of `train`."""
     calls = 0
 
     def counting(network: LSTMClassifier, *arguments: Any, **keywords: Any) -> training.StepResult:
@@ -99,7 +99,7 @@ def first_batch(config: LSTMConfig) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(("max_norm", "clipped"), [(1e-3, True), (1e3, False)])
 def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clipped: bool) -> None:
-    """Plain descent with rate 1 moves the weights by exactly the gradient that the optimiser was given."""
+    """Plain descent with rate 1 moves the weights by exactly the gradient that the optimizer receives."""
     network = build_network(LSTMConfig(), build_task(LSTMConfig())).double()
     x, classes = first_batch(LSTMConfig())
     x = x.double()
@@ -109,14 +109,14 @@ def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clippe
     assert (norm > max_norm) == clipped
     before = [parameter.detach().clone() for parameter in network.parameters()]
     for parameter in network.parameters():
-        parameter.grad = torch.full_like(parameter, 100.0)  # what an earlier backward pass left behind
+        parameter.grad = torch.full_like(parameter, 100.0)  # of an earlier backward pass
     train_step(network, torch.optim.SGD(network.parameters(), lr=1.0), x, classes, max_norm=max_norm)
     scale = max_norm / norm if clipped else 1.0
     for old, parameter, gradient in zip(before, network.parameters(), gradients, strict=True):
         torch.testing.assert_close(old - parameter, scale * gradient, rtol=1e-5, atol=1e-12)
 
 
-def test_an_update_measures_the_batch_before_it_with_dropout_on() -> None:
+def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> None:
     network = build_network(LSTMConfig(), build_task(LSTMConfig()))
     x, classes = first_batch(LSTMConfig())
     with torch.no_grad():
@@ -128,10 +128,10 @@ def test_an_update_measures_the_batch_before_it_with_dropout_on() -> None:
     assert not result.loss.requires_grad
 
 
-def test_the_first_losses_of_the_report_are_the_golden_ones(
+def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
     golden: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Loose enough for another processor's rounding, tight enough for any change of the mathematics or the seeds."""
+    """The tolerance allows the rounding of another processor, but no change of the mathematics or the seeds."""
     losses = []
 
     def recording(*arguments: Any, **keywords: Any) -> training.StepResult:
@@ -142,10 +142,10 @@ def test_the_first_losses_of_the_report_are_the_golden_ones(
     monkeypatch.setattr(training, "train_step", recording)
     folder = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "run")
     assert len(losses) == 14
-    points = folder.read_metrics()
+    metrics = folder.read_metrics()
     values = {
         "losses": losses,
-        **{key: [point[key] for point in points] for key in ("train_loss", "validation_loss")},
+        **{key: [row[key] for row in metrics] for key in ("train_loss", "validation_loss")},
     }
     golden("lstm_report", values, relative=1e-4)
 
@@ -174,27 +174,29 @@ def test_score_is_the_mean_over_all_sequences_without_dropout(
 
 def test_it_learns_with_onehot_digits(tmp_path: Path) -> None:
     folder = train(override(PRESETS["onehot"], {"epochs": 6, "learning_rate": 3e-3}), tmp_path / "run")
-    points = folder.read_metrics()
-    assert points[0]["validation_accuracy"] < 0.9
-    assert points[-1]["validation_accuracy"] >= 0.99
-    assert points[-1]["validation_loss"] < 0.1
+    metrics = folder.read_metrics()
+    assert metrics[0]["validation_accuracy"] < 0.9
+    assert metrics[-1]["validation_accuracy"] >= 0.99
+    assert metrics[-1]["validation_loss"] < 0.1
 
 
 def test_it_learns_with_scalar_digits(tmp_path: Path) -> None:
     folder = train(override(PRESETS["report"], {"epochs": 12}), tmp_path / "run")
-    points = folder.read_metrics()
-    assert points[-1]["validation_accuracy"] > 3 * CHANCE
-    assert points[-1]["train_loss"] < points[0]["train_loss"] - 0.3
+    metrics = folder.read_metrics()
+    assert metrics[-1]["validation_accuracy"] > 3 * CHANCE
+    assert metrics[-1]["train_loss"] < metrics[0]["train_loss"] - 0.3
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_trains(name: str, tmp_path: Path) -> None:
     config = override(PRESETS[name], {"epochs": 1, "hidden_size": 4, "data_size": 40, "train_fraction": 0.8})
     folder = train(config, tmp_path / "run")
-    (point,) = folder.read_metrics()
+    (row,) = folder.read_metrics()
     for part, size in (("train", config.train_fraction * 40), ("validation", (1 - config.train_fraction) * 40)):
-        right = point[f"{part}_accuracy"] * round(size)
-        assert right == pytest.approx(round(right), abs=1e-5), "it is a fraction of that many sequences"
+        num_correct = row[f"{part}_accuracy"] * round(size)
+        assert num_correct == pytest.approx(round(num_correct), abs=1e-5), (
+            "the accuracy is a fraction of the number of sequences"
+        )
 
 
 @pytest.mark.parametrize(
@@ -211,14 +213,14 @@ def test_every_preset_trains(name: str, tmp_path: Path) -> None:
 )
 def test_every_kind_of_network_and_data_trains(changes: dict[str, Any], tmp_path: Path) -> None:
     folder = train(override(TINY, {"epochs": 1, **changes}), tmp_path / "run")
-    assert [point["epoch"] for point in folder.read_metrics()] == [1]
+    assert [row["epoch"] for row in folder.read_metrics()] == [1]
 
 
-def test_a_run_writes_an_epochs_metrics_and_its_facts(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
-    points = uninterrupted["metrics"]
-    assert [(point["epoch"], point["step"]) for point in points] == [(1, 5), (2, 10), (3, 15), (4, 20)]
-    for point in points:
-        assert set(point) == {
+def test_a_run_writes_the_metrics_of_each_epoch_and_its_record(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    metrics = uninterrupted["metrics"]
+    assert [(row["epoch"], row["step"]) for row in metrics] == [(1, 5), (2, 10), (3, 15), (4, 20)]
+    for row in metrics:
+        assert set(row) == {
             "step", "epoch", "sequences", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
         }  # fmt: skip
     folder = RunFolder.open(train(TINY, tmp_path / "run").path, "lstm")
@@ -229,19 +231,19 @@ def test_a_run_writes_an_epochs_metrics_and_its_facts(tmp_path: Path, uninterrup
 
 
 @pytest.mark.parametrize("which", ["last", "best"])
-def test_a_checkpoint_scores_what_the_metrics_say(which: str, tmp_path: Path) -> None:
+def test_the_score_of_a_checkpoint_equals_the_metrics(which: str, tmp_path: Path) -> None:
     folder = train(override(TINY, {"epochs": 5, "learning_rate": 0.02}), tmp_path / "run")
-    points = folder.read_metrics()
-    wanted = points[-1]
+    metrics = folder.read_metrics()
+    expected = metrics[-1]
     if which == "best":
-        wanted = max(points, key=lambda point: (point["validation_accuracy"], -point["validation_loss"]))
+        expected = max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
     path = find_checkpoint(folder.checkpoints, which)
-    assert path.name == f"step-{wanted['step']:06d}"
+    assert path.name == f"step-{expected['step']:06d}"
     network = LSTMClassifier(10, 8, 10, hidden_dropout=0.5)
     load_networks(path, {"network": network})
     measured = score(network, PalindromeTask(TINY).split.validation, "class")
-    assert measured.accuracy == wanted["validation_accuracy"]
-    assert measured.loss == pytest.approx(wanted["validation_loss"], rel=1e-6)
+    assert measured.accuracy == expected["validation_accuracy"]
+    assert measured.loss == pytest.approx(expected["validation_loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -251,7 +253,7 @@ def test_the_same_run_twice_gives_the_same_bits(threads: int, tmp_path: Path) ->
     try:
         torch.manual_seed(1)
         first = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "first")
-        torch.manual_seed(2)  # torch's own generator has no part in it
+        torch.manual_seed(2)  # the default generator of torch is not used
         second = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "second")
     finally:
         torch.set_num_threads(before)
@@ -265,7 +267,7 @@ def test_another_seed_gives_another_run(tmp_path: Path, uninterrupted: dict[str,
 
 
 def test_training_outside_the_main_thread(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
-    """A notebook's worker cannot take signals, but it can train."""
+    """A thread of a notebook cannot handle signals, but it can train."""
     thread = threading.Thread(target=train, args=(TINY, tmp_path / "run"))
     thread.start()
     thread.join()
@@ -276,7 +278,7 @@ def test_training_outside_the_main_thread(tmp_path: Path, uninterrupted: dict[st
 
 
 STEPS = [1, 5, 10, 11, 13, 20]
-"""Of 20 updates: the first and the last, within an epoch and at its end, around the checkpoint after 10."""
+"""Of 20 updates: the first and the last, within an epoch and at its end, around the checkpoint after update 10."""
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -355,19 +357,19 @@ KILLED_RUN = """
 import os, signal, sys
 import torch
 from reviver.lstm import training
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 
 torch.set_num_threads(1)
 calls, train_step = 0, training.train_step
 
-def deadly(*arguments, **keywords):
+def kill_at_17(*arguments, **keywords):
     global calls
     calls += 1
     if calls == 17:
         os.kill(os.getpid(), signal.SIGKILL)
     return train_step(*arguments, **keywords)
 
-training.train_step = deadly
+training.train_step = kill_at_17
 training.train(LSTMConfig(**CONFIG), sys.argv[1])
 """
 
@@ -379,12 +381,12 @@ def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(
     process = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=False, capture_output=True)
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     folder = RunFolder.open(tmp_path / "run")
-    assert folder.status == "running", "nobody could write how it ended"
-    # What a machine that loses power may leave besides.
+    assert folder.status == "running", "a killed process cannot write its status"
+    # A power failure may also leave these.
     with folder.records_path("metrics").open("a") as file:
         file.write('{"step": 20, "epo')
     torn = folder.checkpoints / ".step-000020.part"
-    torn.mkdir(parents=True)  # the thread that writes the first checkpoint may not have begun
+    torn.mkdir(parents=True)  # the thread that writes the first checkpoint may not have started
     (torn / "networks.safetensors").write_bytes(b"\0")
     assert fingerprint(train(TINY, tmp_path / "run", resume=True)) == uninterrupted
     assert not torn.exists()
@@ -398,7 +400,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, uninterrupted: 
     assert fingerprint(train(TINY, tmp_path / "run", resume=True)) == uninterrupted
 
 
-def test_a_finished_run_goes_on_for_more_epochs(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+def test_a_finished_run_continues_for_more_epochs(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
     train(override(TINY, {"epochs": 2}), tmp_path / "run")
     assert fingerprint(train(TINY, tmp_path / "run", resume=True)) == uninterrupted
 
@@ -413,7 +415,7 @@ def test_resuming_with_other_settings_is_refused(changes: dict[str, Any], tmp_pa
     assert fingerprint(folder) == before
 
 
-def test_resuming_what_does_not_exist_is_refused(tmp_path: Path) -> None:
+def test_resuming_a_missing_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="run: does not exist; give the folder that a train command wrote"):
         train(TINY, tmp_path / "run", resume=True)
     assert not (tmp_path / "run").exists()
@@ -445,9 +447,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
             network.b_out[:5] = value
 
     at_step(monkeypatch, 13, poison)
-    shown = "nan" if math.isnan(value) else "inf"
+    value_text = "nan" if math.isnan(value) else "inf"
     message = (
-        rf"^step 13: train loss is {shown}; the last good checkpoint is kept; "
+        rf"^step 13: train loss is {value_text}; the last good checkpoint is kept; "
         rf"try a --learning-rate lower than 0\.001 in a new --out$"
     )
     with pytest.raises(DivergenceError, match=message) as caught:
@@ -460,7 +462,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     network = LSTMClassifier(10, 8, 10)
     load_networks(path, {"network": network})
     assert all(parameter.isfinite().all() for parameter in network.parameters())
-    assert [point["step"] for point in folder.read_metrics()] == [5, 10]
+    assert [row["step"] for row in folder.read_metrics()] == [5, 10]
 
 
 def test_a_run_that_is_stopped_after_diverging_does_not_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,8 +478,8 @@ def test_a_run_that_is_stopped_after_diverging_does_not_save(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("rate", [1e36, 1e38])
-def test_a_rate_that_blows_up_within_one_update_is_told(rate: float, tmp_path: Path) -> None:
-    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=rate)  # one update an epoch
+def test_a_learning_rate_that_diverges_within_one_update_is_reported(rate: float, tmp_path: Path) -> None:
+    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=rate)  # one update per epoch
     message = (
         rf"^step 1: validation loss is (nan|inf); no checkpoint was saved yet; .* lower than {re.escape(str(rate))} "
     )

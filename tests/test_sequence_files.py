@@ -1,4 +1,4 @@
-"""Sequences from every kind of file, whole, damaged and hostile: the right table or a DataError, nothing else."""
+"""Files of custom sequences, valid, damaged and hostile: a table or a DataError, nothing else."""
 
 import csv
 import io
@@ -93,7 +93,7 @@ def test_csv(separator: str, brackets: str, encoding: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_rows_are_counted_as_a_spreadsheet_does(end: str, tmp_path: Path) -> None:
+def test_rows_are_counted_as_in_a_spreadsheet(end: str, tmp_path: Path) -> None:
     lines = ["sequence,label", "1 2,a", "", '"3', '4",b', ",", "5,c", ""]
     table = read_sequences(csv_file(tmp_path, end.join(lines)))
     assert_is(table, [[1, 2], [3, 4], [5]], ["a", "b", "c"])
@@ -189,7 +189,7 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize("case", BAD_CSV)
-def test_a_bad_csv_file_is_told(case: str, tmp_path: Path) -> None:
+def test_an_error_of_a_csv_file_is_reported(case: str, tmp_path: Path) -> None:
     content, problem = BAD_CSV[case]
     before = csv.field_size_limit()
     with pytest.raises(DataError, match=problem) as caught:
@@ -201,11 +201,11 @@ def test_a_bad_csv_file_is_told(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("separator", [" ", ",", " , ", "\n", "\u2003"])
-def test_a_long_field_is_read_as_a_short_one(separator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_field_is_split_like_a_short_one(separator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = separator.join(map(str, range(200)))
     whole = list(numbers.split_parts(text))
-    for piece in (1, 2, 3, 7, 100):
-        monkeypatch.setattr(numbers, "CHUNK_CHARACTERS", piece)
+    for size in (1, 2, 3, 7, 100):
+        monkeypatch.setattr(numbers, "CHUNK_CHARACTERS", size)
         assert list(numbers.split_parts(text)) == whole
         assert list(numbers.split_parts(",,1,,,2,")) == ["", "", "1", "", "", "2", ""]
 
@@ -239,7 +239,7 @@ def test_parquet_of_lists_of_one_length(tmp_path: Path) -> None:
     assert_is(read_sequences(parquet_file(tmp_path, sequence=lists, label=["a", "b"])), [[1, 2], [3, 4]], ["a", "b"])
 
 
-def test_parquet_in_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_in_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PARQUET_BATCH_ROWS", 7)
     sequences = [[float(row)] * (1 + row % 5) for row in range(100)]
     labels = [str(row % 3) for row in range(100)]
@@ -248,7 +248,7 @@ def test_parquet_in_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert_is(read_sequences(tmp_path / "set.parquet"), sequences, labels)
 
 
-def test_a_repeated_text_takes_no_memory_for_each_row(tmp_path: Path) -> None:
+def test_a_repeated_label_is_one_string(tmp_path: Path) -> None:
     label = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), ["a" * 150])
     table = read_sequences(parquet_file(tmp_path, sequence=["1"] * 5000, label=label))
     assert len({id(one) for one in table.labels or ()}) == 1
@@ -289,7 +289,7 @@ BAD_PARQUET = {
 
 
 @pytest.mark.parametrize("case", BAD_PARQUET)
-def test_a_bad_parquet_file_is_told(case: str, tmp_path: Path) -> None:
+def test_an_error_of_a_parquet_file_is_reported(case: str, tmp_path: Path) -> None:
     columns, problem = BAD_PARQUET[case]
     with pytest.raises(DataError, match=problem) as caught:
         read_sequences(parquet_file(tmp_path, **columns))
@@ -297,7 +297,7 @@ def test_a_bad_parquet_file_is_told(case: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_two_parquet_columns_of_one_name_are_told(tmp_path: Path) -> None:
+def test_two_parquet_columns_of_the_same_name_are_refused(tmp_path: Path) -> None:
     table = pa.table([["1"], ["2"], ["a"]], names=["sequence", "sequence", "label"])
     pq.write_table(table, tmp_path / "set.parquet")
     with pytest.raises(DataError, match="2 columns are called 'sequence'; rename all but one of them"):
@@ -397,7 +397,7 @@ BAD_NPZ = {
 
 
 @pytest.mark.parametrize("case", BAD_NPZ)
-def test_a_bad_npz_file_is_told(case: str, tmp_path: Path) -> None:
+def test_an_error_of_an_npz_file_is_reported(case: str, tmp_path: Path) -> None:
     arrays, problem = BAD_NPZ[case]
     with pytest.raises(DataError, match=problem) as caught:
         read_sequences(npz_file(tmp_path, **arrays))
@@ -406,7 +406,7 @@ def test_a_bad_npz_file_is_told(case: str, tmp_path: Path) -> None:
 
 
 class Payload:
-    """Writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -416,7 +416,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("name", ["x", "y", "lengths"])
-def test_a_pickle_inside_is_refused_and_never_run(name: str, tmp_path: Path) -> None:
+def test_a_pickle_inside_is_refused_and_never_executed(name: str, tmp_path: Path) -> None:
     marker = tmp_path / "was-run"
     objects = np.empty(3, dtype=object)
     objects[:] = Payload(marker)
@@ -428,15 +428,15 @@ def test_a_pickle_inside_is_refused_and_never_run(name: str, tmp_path: Path) -> 
         read_sequences(tmp_path / "set.npz")
     assert not marker.exists()
     np.load(tmp_path / "set.npz", allow_pickle=True)[name]
-    assert marker.exists(), "the payload works where pickles are allowed, so that the test means something"
+    assert marker.exists(), "the payload works if pickles are allowed, so the test is meaningful"
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
-def test_a_bare_pickle_is_refused_and_never_run(ending: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
+def test_a_bare_pickle_is_refused_and_never_executed(suffix: str, tmp_path: Path) -> None:
     marker = tmp_path / "was-run"
-    path = tmp_path / f"set.{ending}"
+    path = tmp_path / f"set.{suffix}"
     path.write_bytes(pickle.dumps(Payload(marker)))
-    with pytest.raises(DataError, match=f"set.{ending}: "):
+    with pytest.raises(DataError, match=f"set.{suffix}: "):
         read_sequences(path)
     assert not marker.exists()
 
@@ -457,7 +457,7 @@ def raw_npy(shape: str, data: bytes = b"", dtype: str = "<f8") -> bytes:
         (raw_npy("(4, 4)", bytes(128)), 14, "x.npy is compressed in a way that NumPy does not use"),
     ],
 )
-def test_hostile_arrays_are_told(content: bytes, method: int, problem: str, tmp_path: Path) -> None:
+def test_hostile_arrays_are_refused(content: bytes, method: int, problem: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "set.npz", "w", method) as archive:
         archive.writestr("x.npy", content)
     with pytest.raises(DataError, match=problem):
@@ -465,7 +465,7 @@ def test_hostile_arrays_are_told(content: bytes, method: int, problem: str, tmp_
 
 
 @pytest.mark.parametrize(("offset", "claim"), [(24, "file_size"), (20, "compress_size")])
-def test_an_archive_that_claims_more_than_it_can_hold_is_told(offset: int, claim: str, tmp_path: Path) -> None:
+def test_an_archive_that_claims_more_than_it_can_hold_is_refused(offset: int, claim: str, tmp_path: Path) -> None:
     path = npz_file(tmp_path, x=X, y=Y)
     content = bytearray(path.read_bytes())
     directory = content.index(b"PK\x01\x02")
@@ -475,7 +475,7 @@ def test_an_archive_that_claims_more_than_it_can_hold_is_told(offset: int, claim
         read_sequences(path)
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "set.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as x:
         x.write(raw_npy("(3, 100000000)", dtype="|u1"))
@@ -492,7 +492,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
 # Sizes
 
 
-def test_padding_that_would_fill_the_memory_is_refused_before_it_is_made(tmp_path: Path) -> None:
+def test_padding_that_would_fill_the_memory_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
     rows = ["sequence,label", *["1,a"] * 20_000, " ".join(["1"] * 60_000) + ",b"]
     with pytest.raises(DataError, match=r"20001 sequences of 1 channels, padded to the 60000 steps of .* 4.47 GiB"):
         read_sequences(csv_file(tmp_path, "\n".join(rows)))
@@ -522,10 +522,10 @@ def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             read_sequences(path)
 
 
-# Files that are none
+# Files that cannot be opened
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_sequence_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing.csv: does not exist; give a .csv, .parquet or .npz file"):
         read_sequences(tmp_path / "nothing.csv")
     (tmp_path / "folder.csv").mkdir()
@@ -536,27 +536,27 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
         read_sequences(tmp_path / "set.xlsx")
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
-def test_a_file_that_may_not_be_read_is_told(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / f"set.{ending}"
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
+def test_a_file_without_permission_is_refused(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"set.{suffix}"
     path.touch()
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(DataError, match=rf"set.{ending}: it cannot be read \(.*Permission denied\); "):
+    with pytest.raises(DataError, match=rf"set.{suffix}: it cannot be read \(.*Permission denied\); "):
         read_sequences(path)
 
 
-def test_both_columns_in_one_are_told(tmp_path: Path) -> None:
+def test_the_same_column_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match="label_column must not be sequence_column, got 'a' for both; name another column"
     ):
         read_sequences(csv_file(tmp_path, "a\n1\n"), sequence_column="a", label_column="a")
 
 
-# Whatever the bytes, a table or a DataError: see tests/fuzz too
+# Arbitrary bytes give a table or a DataError, see also tests/fuzz
 
 
 def valid(name: str) -> bytes:
@@ -603,7 +603,7 @@ def test_any_fields_give_a_table_or_an_error(rows: list[tuple[str, str]], tmp_pa
 
 
 @pytest.mark.parametrize("name", ["text.parquet", "list.parquet", "set.npz"])
-def test_every_cut_of_a_file_is_told(name: str, tmp_path: Path) -> None:
+def test_every_truncated_file_is_refused(name: str, tmp_path: Path) -> None:
     content = valid(name)
     for length in range(len(content)):
         (tmp_path / name).write_bytes(content[:length])
@@ -620,7 +620,7 @@ def test_class_names_are_in_order() -> None:
     assert class_names(["1", "01", "+1", "0"]) == ("0", "+1", "01", "1")
 
 
-def test_one_class_is_told() -> None:
+def test_a_single_class_is_refused() -> None:
     with pytest.raises(DataError, match="labels: every row has the label 'a'; a classifier needs rows of at least 2"):
         class_names(["a", "a"])
     with pytest.raises(DataError, match="labels: there are no rows"):
@@ -632,7 +632,7 @@ def test_class_indices() -> None:
     assert (indices.tolist(), indices.dtype) == ([1, 0, 1], torch.int64)
 
 
-def test_a_label_unseen_in_training_is_told() -> None:
+def test_an_unknown_label_is_refused() -> None:
     with pytest.raises(
         DataError, match=r"set.csv: .* in training \(row 3: 'x', row 4: 'y'\); known are 'a', 'b': corr"
     ):
@@ -643,7 +643,7 @@ def test_a_label_unseen_in_training_is_told() -> None:
         class_indices(table_of(None, 2), ("a", "b"))
 
 
-def test_a_part_of_a_table() -> None:
+def test_indexing_a_table() -> None:
     part = table_of(("a", "b", "c"))[torch.tensor([2, 0])]
     assert (part.labels, part.rows, len(part), part.row_name(0)) == (("c", "a"), (4, 2), 2, "row 4")
     assert table_of(None, 3)[torch.tensor([1])].labels is None
@@ -683,18 +683,18 @@ def test_the_split_depends_on_the_seed_and_is_random() -> None:
     labels = ["a", "b"] * 50
     parts = [stratified_split(labels, 0.8, seed).validation for seed in range(200)]
     assert not torch.equal(parts[0], parts[1])
-    chosen = torch.cat(parts).bincount(minlength=100)  # 40 is to be expected, with a standard deviation of 5.7
+    chosen = torch.cat(parts).bincount(minlength=100)  # expected: 40, with a standard deviation of 5.7
     assert 15 < chosen.min() < chosen.max() < 65
 
 
 @pytest.mark.parametrize("labels", [[], ["a"], ["a", "b", "c"]])
-def test_too_few_rows_are_told(labels: list[str]) -> None:
+def test_too_few_rows_are_refused(labels: list[str]) -> None:
     with pytest.raises(DataError, match="has a second row, so that none is left for validation; give at least 2 rows"):
         stratified_split(labels, 0.5, 0)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -1, math.nan, True, "0.5"])
-def test_an_impossible_fraction_is_told(fraction: Any) -> None:
+def test_a_fraction_out_of_range_is_refused(fraction: Any) -> None:
     with pytest.raises(ConfigError, match=r"train_fraction must be (a|greater|less).*, got "):
         stratified_split(["a", "a"], fraction, 0)
 
@@ -703,9 +703,9 @@ def test_an_impossible_fraction_is_told(fraction: Any) -> None:
 
 
 def random_sequences(count: int = 50, steps: int = 7, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(count, steps, channels, generator=generator) * torch.tensor([1.0, 1e-3, 1e5]) + 7
-    lengths = torch.randint(1, steps + 1, (count,), generator=generator)
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(count, steps, channels, generator=rng) * torch.tensor([1.0, 1e-3, 1e5]) + 7
+    lengths = torch.randint(1, steps + 1, (count,), generator=rng)
     x[torch.arange(steps) >= lengths.unsqueeze(1)] = 0
     return x, lengths
 
@@ -743,7 +743,7 @@ def test_a_large_offset_costs_no_precision() -> None:
     )
 
 
-def test_data_of_another_kind_is_told() -> None:
+def test_data_of_another_kind_are_refused() -> None:
     x, lengths = random_sequences()
     with pytest.raises(DataError, match="data: it has 3 channels a step and the training data had 1; give data of the"):
         Standardisation(mean=(0.0,), scale=(1.0,)).apply(x, lengths)
@@ -790,14 +790,14 @@ def test_predictions(tmp_path: Path) -> None:
         ("\ud800", "\\ud800"),
     ],
 )
-def test_a_class_is_no_formula(name: str, cell: str, tmp_path: Path) -> None:
+def test_no_class_is_a_formula(name: str, cell: str, tmp_path: Path) -> None:
     write_predictions(tmp_path / "out.csv", table_of(None, 1), (name, "z"), torch.tensor([[0.75, 0.25]]))
     header, row = read_back(tmp_path / "out.csv")
     assert row[1] == cell
     assert header[3].startswith("p(")
 
 
-def test_predictions_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_predictions_are_written_atomically(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match="cannot be written"):
         write_predictions(tmp_path / "file" / "out.csv", table_of(None, 1), ("a", "b"), torch.tensor([[1.0, 0.0]]))

@@ -1,4 +1,4 @@
-"""Tasks: every one is complete and is what its definition says, checked against a slow and obvious reading of it."""
+"""Tasks: each is complete and agrees with a slow and obvious check of its definition."""
 
 import dataclasses
 import itertools
@@ -31,12 +31,12 @@ GENERATED = ("copy", "adding", "temporal-order", "parity")
 TINY_LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
 
 
-def generator(seed: int = 0) -> torch.Generator:
+def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def tiny(task: str, **changes: Any) -> LSTMConfig:
-    """Settings of a short run of a task."""
+    """Return settings of a short run of a task."""
     length = TINY_LENGTHS.get(task, 6)
     return LSTMConfig(task=task, length=length, data_size=60, hidden_size=8, epochs=1, batch_size=16, **changes)  # type: ignore[arg-type]
 
@@ -48,8 +48,8 @@ def answers(task: Task, data: Any) -> list[Any]:
 # Completeness
 
 
-def test_every_task_is_built_and_every_built_one_is_a_task() -> None:
-    assert (*BUILDERS, "custom") == TASKS, "own data has tests of its own"
+def test_every_task_has_a_builder_and_a_preset() -> None:
+    assert (*BUILDERS, "custom") == TASKS, "test_custom_data.py tests custom data"
     assert set(CONTINUOUS_TASKS) | set(IMAGE_LENGTHS) < set(TASKS)
     assert {preset.task for preset in PRESETS.values()} == set(BUILDERS)
     for name in TASKS[1:-1]:
@@ -57,7 +57,7 @@ def test_every_task_is_built_and_every_built_one_is_a_task() -> None:
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
+def test_every_target_kind_has_a_description(name: str) -> None:
     task = build_task(tiny(name))
     assert task.target in LOSS_NAMES
     assert task.target in ACCURACY_NAMES
@@ -65,9 +65,9 @@ def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("encoding", ["scalar", "onehot"])
-def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -> None:
+def test_every_task_implements_the_interface(name: str, encoding: str) -> None:
     if encoding == "onehot" and name in CONTINUOUS_TASKS:
-        pytest.skip("its inputs are numbers")
+        pytest.skip("its input is real-valued")
     config = tiny(name, encoding=encoding)
     task = build_task(config)
     for data in (task.training(0, config.length), task.validation(config.length), task.evaluation(config.length, 9)[0]):
@@ -90,7 +90,7 @@ def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_task_trains_is_measured_and_resumes_to_the_same_bits(
+def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(name, optimizer="adam", lr_schedule="cosine", init="chrono", hidden_dropout=0.25)
@@ -108,12 +108,12 @@ def test_every_task_trains_is_measured_and_resumes_to_the_same_bits(
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_every_generated_task_grows(name: str, tmp_path: Path) -> None:
+def test_every_generated_task_trains_with_a_curriculum(name: str, tmp_path: Path) -> None:
     config = tiny(name, curriculum=True, start_length=10, threshold=1e-9)
     config = override(config, {"length": 40, "epochs": 5})
-    points = train(config, tmp_path / "run").read_metrics()
-    assert all(math.isfinite(point["validation_loss"]) for point in points)
-    lengths = [point["length"] for point in points]
+    metrics = train(config, tmp_path / "run").read_metrics()
+    assert all(math.isfinite(row["validation_loss"]) for row in metrics)
+    lengths = [row["length"] for row in metrics]
     assert lengths == sorted(lengths)
 
 
@@ -121,7 +121,7 @@ def test_every_generated_task_grows(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_an_epoch_has_fresh_sequences_and_validation_fixed_ones(name: str) -> None:
+def test_training_sequences_are_fresh_and_validation_sequences_fixed(name: str) -> None:
     config = override(tiny(name), {"length": 50, "data_size": 200})
     task, again, other = build_task(config), build_task(config), build_task(override(config, {"seed": 1}))
     first = task.training(0, 50)
@@ -134,9 +134,9 @@ def test_an_epoch_has_fresh_sequences_and_validation_fixed_ones(name: str) -> No
     evaluation, origin = task.evaluation(50, 70)
     assert (len(evaluation), origin) == (70, "fresh sequences")
     sets = [first, task.training(1, 50), validation, evaluation, other.training(0, 50), other.validation(50)]
-    seen = [set(map(bytes, data.encode().flatten(1).numpy())) for data in sets]
-    for (one, data), (two, _) in itertools.combinations(zip(seen, sets, strict=True), 2):
-        assert len(one) == len(data), "no sequence comes twice"
+    rows = [set(map(bytes, data.encode().flatten(1).numpy())) for data in sets]
+    for (one, data), (two, _) in itertools.combinations(zip(rows, sets, strict=True), 2):
+        assert len(one) == len(data), "no sequence occurs twice"
         assert not one & two
 
 
@@ -160,7 +160,7 @@ def test_only_palindromes_have_a_next_digit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["adding", "temporal-order", "parity"])
-def test_while_growing_a_batch_has_lengths_from_half_to_all(name: str) -> None:
+def test_with_a_curriculum_a_batch_has_lengths_from_half_of_t_to_t(name: str) -> None:
     config = LSTMConfig(task=name, curriculum=True, start_length=30, length=60, data_size=2000)  # type: ignore[arg-type]
     data = build_task(config).training(0, 60)
     assert data.lengths is not None
@@ -173,21 +173,21 @@ def test_while_growing_a_batch_has_lengths_from_half_to_all(name: str) -> None:
     assert torch.equal(shorter.encode(), x[data.lengths < 40])
 
 
-def test_copies_of_a_batch_are_all_of_one_length() -> None:
+def test_all_sequences_of_the_copy_task_have_the_same_length() -> None:
     config = LSTMConfig(task="copy", curriculum=True, start_length=30, length=60)
     data = build_task(config).training(0, 60)
     assert (data.lengths, data.steps) == (None, 80)
 
 
-# Definitions, read slowly
+# Definitions
 
 
 def check_copy(data: Symbols, length: int) -> None:
     for x, y in zip(data.symbols.tolist(), data.targets.tolist(), strict=True):
-        said = x[:10]
-        assert all(1 <= symbol <= 8 for symbol in said)
+        symbols = x[:10]
+        assert all(1 <= symbol <= 8 for symbol in symbols)
         assert x[10:] == [0] * (length - 1) + [9] + [0] * 10
-        assert y == [0] * (length + 10) + said
+        assert y == [0] * (length + 10) + symbols
         assert len(x) == length + 20
 
 
@@ -209,12 +209,12 @@ def check_temporal_order(data: Symbols, lengths: list[int]) -> None:
         word = "".join(names[symbol] for symbol in row[:length])
         assert (word[0], word[-1]) == ("E", "B")
         assert all(symbol == 255 for symbol in row[length:])
-        places = [t for t, name in enumerate(word) if name in "XY"]
-        assert len(places) == 2
-        assert length // 10 <= places[0] <= length // 5
-        assert length // 2 <= places[1] <= length * 3 // 5
-        assert all(name in "abcd" for t, name in enumerate(word) if 0 < t < length - 1 and t not in places)
-        assert target == classes["".join(word[t] for t in places)]
+        steps = [t for t, name in enumerate(word) if name in "XY"]
+        assert len(steps) == 2
+        assert length // 10 <= steps[0] <= length // 5
+        assert length // 2 <= steps[1] <= length * 3 // 5
+        assert all(name in "abcd" for t, name in enumerate(word) if 0 < t < length - 1 and t not in steps)
+        assert target == classes["".join(word[t] for t in steps)]
 
 
 def check_parity(data: Symbols, lengths: list[int]) -> None:
@@ -227,47 +227,47 @@ def check_parity(data: Symbols, lengths: list[int]) -> None:
 
 
 @given(length=st.integers(1, 40), size=st.integers(1, 20), seed=st.integers(0, 1000))
-def test_copy_is_what_its_definition_says(length: int, size: int, seed: int) -> None:
-    data = copy(torch.full((size,), length), generator(seed))
+def test_copy_agrees_with_its_definition(length: int, size: int, seed: int) -> None:
+    data = copy(torch.full((size,), length), rng(seed))
     assert len(data) == size
     check_copy(data, length)
 
 
-@given(longest=st.integers(10, 60), size=st.integers(1, 20), seed=st.integers(0, 1000), ragged=st.booleans())
-def test_the_others_are_what_their_definitions_say(longest: int, size: int, seed: int, ragged: bool) -> None:
-    lengths = (
-        torch.randint(10, longest + 1, (size,), generator=generator(seed)) if ragged else torch.full((size,), longest)
-    )
-    check_adding(adding(lengths, generator(seed)), lengths.tolist())
-    check_temporal_order(temporal_order(lengths, generator(seed)), lengths.tolist())
-    check_parity(parity(lengths, generator(seed)), lengths.tolist())
+@given(longest=st.integers(10, 60), size=st.integers(1, 20), seed=st.integers(0, 1000), mixed=st.booleans())
+def test_the_other_tasks_agree_with_their_definitions(longest: int, size: int, seed: int, mixed: bool) -> None:
+    lengths = torch.randint(10, longest + 1, (size,), generator=rng(seed)) if mixed else torch.full((size,), longest)
+    check_adding(adding(lengths, rng(seed)), lengths.tolist())
+    check_temporal_order(temporal_order(lengths, rng(seed)), lengths.tolist())
+    check_parity(parity(lengths, rng(seed)), lengths.tolist())
 
 
 @given(lengths=st.lists(st.integers(2, 9), min_size=1, max_size=9), seed=st.integers(0, 1000))
-def test_the_shortest_sequences_too(lengths: list[int], seed: int) -> None:
-    check_adding(adding(torch.tensor(lengths), generator(seed)), lengths)
-    check_parity(parity(torch.tensor(lengths), generator(seed)), lengths)
+def test_the_shortest_sequences_agree_with_the_definitions(lengths: list[int], seed: int) -> None:
+    check_adding(adding(torch.tensor(lengths), rng(seed)), lengths)
+    check_parity(parity(torch.tensor(lengths), rng(seed)), lengths)
 
 
-def test_places_reach_both_ends_of_their_ranges() -> None:
+def test_random_steps_reach_both_ends_of_their_ranges() -> None:
     lengths = torch.full((20_000,), 100)
-    marked = adding(lengths, generator()).marked
+    marked = adding(lengths, rng()).marked
     assert (marked.min(0).values.tolist(), marked.max(0).values.tolist()) == ([0, 50], [49, 99])
-    symbols = temporal_order(lengths, generator()).symbols
-    places = ((symbols == 2) | (symbols == 3)).nonzero()[:, 1].view(-1, 2)
-    assert (places.min(0).values.tolist(), places.max(0).values.tolist()) == ([10, 50], [20, 60]), "as in experiment 6a"
+    symbols = temporal_order(lengths, rng()).symbols
+    steps = ((symbols == 2) | (symbols == 3)).nonzero()[:, 1].view(-1, 2)
+    assert (steps.min(0).values.tolist(), steps.max(0).values.tolist()) == ([10, 50], [20, 60]), "as in experiment 6a"
 
 
-@given(begin=st.integers(0, 50), size=st.integers(0, 50), seed=st.integers(0, 100), ragged=st.booleans())
-def test_a_piece_of_the_input_is_that_part_of_the_whole(begin: int, size: int, seed: int, ragged: bool) -> None:
-    lengths = torch.randint(10, 40, (5,), generator=generator(seed)) if ragged else torch.full((5,), 30)
+@given(begin=st.integers(0, 50), size=st.integers(0, 50), seed=st.integers(0, 100), mixed=st.booleans())
+def test_encoding_a_range_of_steps_equals_that_range_of_the_whole(
+    begin: int, size: int, seed: int, mixed: bool
+) -> None:
+    lengths = torch.randint(10, 40, (5,), generator=rng(seed)) if mixed else torch.full((5,), 30)
     sets: list[Any] = [
-        adding(lengths, generator(seed)),
+        adding(lengths, rng(seed)),
         ImageSequences(torch.arange(60).byte().view(2, 30, 1), torch.zeros(2)),
     ]
     for encoding in ("scalar", "onehot"):
-        sets += [temporal_order(lengths, generator(seed), encoding), parity(lengths, generator(seed), encoding)]
-        sets += [copy(torch.full((5,), 30), generator(seed), encoding)]
+        sets += [temporal_order(lengths, rng(seed), encoding), parity(lengths, rng(seed), encoding)]
+        sets += [copy(torch.full((5,), 30), rng(seed), encoding)]
     for data in sets:
         end = min(begin + size, data.steps)
         first = min(begin, end)
@@ -275,18 +275,18 @@ def test_a_piece_of_the_input_is_that_part_of_the_whole(begin: int, size: int, s
 
 
 @pytest.mark.parametrize(("symbol", "encoded"), [(0, [1.0, 0.0]), (1, [0.0, 1.0]), (255, [0.0, 0.0])])
-def test_a_symbol_is_a_number_or_a_place(symbol: int, encoded: list[float]) -> None:
+def test_a_symbol_is_a_number_or_a_one_hot_vector(symbol: int, encoded: list[float]) -> None:
     symbols = torch.tensor([[symbol]], dtype=torch.uint8)
     onehot = Symbols(symbols, torch.zeros(1, dtype=torch.uint8), None, 2, "onehot")
     assert onehot.encode().tolist() == [[encoded]]
     assert dataclasses.replace(onehot, encoding="scalar").encode().tolist() == [[[float(symbol % 255)]]]
 
 
-# Chance and baseline, by sampling
+# Chance and baseline, measured on samples
 
 
-def blanks_then_any(length: int, size: int) -> Tensor:
-    """The answer without memory to copy: a blank until the delimiter, and then any of the 8 symbols."""
+def baseline_of_copy(length: int, size: int) -> Tensor:
+    """Return logits without memory for the copy task: a blank until the delimiter, then any of the 8 symbols."""
     logits = torch.full((size, length + 20, 9), -1e4)
     logits[:, : length + 10, 0] = 1e4
     logits[:, length + 10 :, 1:] = 0.0
@@ -297,25 +297,25 @@ def blanks_then_any(length: int, size: int) -> Tensor:
 def test_the_baseline_of_copy(length: int) -> None:
     task = build_task(LSTMConfig(task="copy", length=length))
     data, _ = task.evaluation(length, 2000)
-    outputs = blanks_then_any(length, 2000)
+    outputs = baseline_of_copy(length, 2000)
     assert mean_loss(task.target, outputs, data.targets).item() == pytest.approx(task.baseline(length), rel=1e-4)
     assert task.baseline(length) == pytest.approx(10 * math.log(8) / (length + 20))
     symbols = data.encode()[:, :10] if task.input_size > 1 else data.encode()[:, :10, 0]
-    shares = symbols.long().flatten().bincount(minlength=9)[1:9] / symbols.numel()
-    assert shares.tolist() == pytest.approx([1 / 8] * 8, abs=0.01)
+    fractions = symbols.long().flatten().bincount(minlength=9)[1:9] / symbols.numel()
+    assert fractions.tolist() == pytest.approx([1 / 8] * 8, abs=0.01)
     assert task.chance == pytest.approx((1 / 8) ** 10)
     assert not correct(task.target, outputs, data.targets).any(), "one of 8^10 is out of reach of 2000"
 
 
-def test_a_copy_is_right_only_as_a_whole() -> None:
+def test_a_copy_is_correct_only_as_a_whole() -> None:
     data, _ = build_task(LSTMConfig(task="copy", length=10)).evaluation(10, 3)
     outputs = nn.functional.one_hot(data.targets, 9).float()
     outputs[0, 25] = outputs[0, 25].roll(1)  # a wrong symbol
-    outputs[1, 3] = outputs[1, 3].roll(1)  # a symbol where a blank is due
+    outputs[1, 3] = outputs[1, 3].roll(1)  # a symbol instead of a blank
     assert correct("class at every step", outputs, data.targets).tolist() == [False, True, True]
 
 
-def test_the_chance_and_the_baseline_of_adding() -> None:
+def test_chance_and_baseline_of_adding() -> None:
     task = build_task(LSTMConfig(task="adding", length=50))
     data, _ = task.evaluation(50, 100_000)
     outputs = torch.ones(100_000, 1)
@@ -330,40 +330,40 @@ def test_the_chance_and_the_baseline_of_adding() -> None:
 def test_classes_are_equally_frequent(name: str) -> None:
     task = build_task(LSTMConfig(task=name, length=50))  # type: ignore[arg-type]
     data, _ = task.evaluation(50, 20_000)
-    shares = data.targets.bincount(minlength=task.output_size) / len(data)
-    assert shares.tolist() == pytest.approx([task.chance] * task.output_size, abs=0.015)
+    fractions = data.targets.bincount(minlength=task.output_size) / len(data)
+    assert fractions.tolist() == pytest.approx([task.chance] * task.output_size, abs=0.015)
     loss = mean_loss("class", torch.zeros(len(data), task.output_size), data.targets).item()
     assert loss == pytest.approx(task.baseline(50))
 
 
 @pytest.mark.parametrize("name", IMAGE_LENGTHS)
-def test_the_chance_and_the_baseline_of_digits(name: str) -> None:
+def test_chance_and_baseline_of_digits(name: str) -> None:
     task = build_task(tiny(name))
     labels = read_mnist("test").labels
-    shares = labels.bincount() / 10_000
+    fractions = labels.bincount() / 10_000
     constant = torch.zeros(10_000, 10)
     constant[:, 1] = 1.0
     assert correct("class", constant, labels).float().mean().item() == pytest.approx(task.chance)
-    assert shares.max().item() == pytest.approx(task.chance)
-    best = shares.log().expand(10_000, 10)
+    assert fractions.max().item() == pytest.approx(task.chance)
+    best = fractions.log().expand(10_000, 10)
     assert mean_loss("class", best, labels).item() == pytest.approx(task.baseline(28), rel=1e-4)
 
 
 # Digits
 
 
-def test_rows_and_pixels_are_those_of_the_images() -> None:
+def test_rows_and_pixels_equal_those_of_the_images() -> None:
     images, labels = read_mnist("test")
     rows, origin = build_task(tiny("row-mnist")).evaluation(28, 10_000)
     assert (len(rows), origin) == (10_000, "the MNIST test images")
     assert torch.equal(rows.targets, labels)
     x = rows[7:9].encode()
-    assert torch.equal((x * 255).round().byte(), images[7:9]), "x_t is the row t, from 0 to 1"
+    assert torch.equal((x * 255).round().byte(), images[7:9]), "x_t is row t, from 0 to 1"
     assert (x.min(), x.max()) == (0.0, 1.0)
     task = build_task(LSTMConfig(task="pixel-mnist", length=784))
     pixels, origin = task.evaluation(784, 20)
     assert origin == "the first 20 MNIST test images"
-    assert torch.equal(pixels.encode()[7, :, 0], x[0].flatten()), "x_t is the pixel t, row by row"
+    assert torch.equal(pixels.encode()[7, :, 0], x[0].flatten()), "x_t is pixel t, in row-major order"
     assert {*DOWNSAMPLED_SHAPES, 784} == set(IMAGE_LENGTHS["pixel-mnist"])
     for length, (height, width) in DOWNSAMPLED_SHAPES.items():
         small, _ = task.evaluation(length, 20)
@@ -371,47 +371,47 @@ def test_rows_and_pixels_are_those_of_the_images() -> None:
         assert ((small.encode() * 255).view(20, height, width) - blocks).abs().max() <= 0.501
 
 
-def test_validation_images_are_a_fixed_part_of_the_training_images() -> None:
+def test_validation_images_are_a_fixed_subset_of_the_training_images() -> None:
     config = LSTMConfig(task="row-mnist", length=28, train_fraction=0.95)
     task = DigitTask(config)
-    assert [len(part.labels) for part in task.split.values()] == [57_000, 3_000]
-    train, validation = (set(map(bytes, part.images.numpy())) for part in task.split.values())
+    assert [len(split.labels) for split in task.splits.values()] == [57_000, 3_000]
+    train, validation = (set(map(bytes, split.images.numpy())) for split in task.splits.values())
     assert len(train | validation) == len(set(map(bytes, read_mnist("train").images.numpy())))
     assert not train & validation or len(read_mnist("train").images.flatten(1).unique(dim=0)) < 60_000
-    assert torch.equal(DigitTask(config).split["validation"].images, task.split["validation"].images)
+    assert torch.equal(DigitTask(config).splits["validation"].images, task.splits["validation"].images)
     few = DigitTask(override(config, {"data_size": 100}))
-    assert [len(part.labels) for part in few.split.values()] == [95, 5]
+    assert [len(split.labels) for split in few.splits.values()] == [95, 5]
     assert torch.equal(few.training(0, 28).pixels, few.training(3, 28).pixels)
 
 
-# Chrono initialisation, the optimiser, the falling step size
+# Chrono initialization, optimizer, learning-rate schedule
 
 
-def test_chrono_spreads_the_times_of_forgetting_evenly() -> None:
+def test_chrono_spreads_the_time_scales_uniformly() -> None:
     lstm = LSTM(3, 4000, num_layers=1)
     weights = {name: value.clone() for name, value in lstm.state_dict().items()}
-    chrono(lstm, 1000, generator())
+    chrono(lstm, 1000, rng())
     after = lstm.state_dict()
     changed = [name for name in weights if not torch.equal(weights[name], after[name])]
     assert sorted(changed) == ["layers.0.b_f", "layers.0.b_i"]
     b_f = after["layers.0.b_f"]
     assert torch.equal(after["layers.0.b_i"], -b_f)
-    times = b_f.exp()
-    assert times.min() >= 1
-    assert times.max() <= 999.01
-    quarters = torch.histc(times, 4, 1, 999) / 4000
+    time_scales = b_f.exp()
+    assert time_scales.min() >= 1
+    assert time_scales.max() <= 999.01
+    quarters = torch.histc(time_scales, 4, 1, 999) / 4000
     assert quarters.tolist() == pytest.approx([0.25] * 4, abs=0.03)
 
 
-def test_chrono_reaches_every_layer_and_direction_and_the_least_length() -> None:
+def test_chrono_sets_every_layer_and_direction_and_allows_the_minimum_length() -> None:
     lstm = LSTM(3, 5, num_layers=2, bidirectional=True)
-    chrono(lstm, 2, generator())
+    chrono(lstm, 2, rng())
     biases = [value for name, value in lstm.state_dict().items() if name.endswith(("b_f", "b_i"))]
     assert len(biases) == 8
     assert not any(bias.any() for bias in biases), "log U(1, 1) is 0"
 
 
-def test_a_run_draws_its_chrono_biases_after_its_weights() -> None:
+def test_a_run_samples_chrono_biases_after_the_weights() -> None:
     config = tiny("copy", encoding="onehot")
     task = build_task(config)
     plain = build_network(config, task).state_dict()
@@ -423,39 +423,39 @@ def test_a_run_draws_its_chrono_biases_after_its_weights() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
-def test_the_optimizer_is_the_one_asked_for(name: str, kind: type) -> None:
+def test_the_optimizer_is_that_of_the_settings(name: str, kind: type) -> None:
     config = tiny("copy", optimizer=name, learning_rate=0.07)
     optimizer = build_optimizer(config, build_network(config, build_task(config)))
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["lr"] == 0.07
 
 
-def test_the_step_size_falls_within_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learning_rate_decays_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from reviver.lstm import training
 
-    sizes: list[float] = []
+    rates: list[float] = []
     real = training.train_step
 
     def recording(network: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
-        sizes.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.param_groups[0]["lr"])
         return real(network, optimizer, *arguments, **keywords)
 
     monkeypatch.setattr(training, "train_step", recording)
     config = override(tiny("parity", lr_schedule="cosine"), {"epochs": 2, "learning_rate": 0.01})
     train(config, tmp_path / "run")
-    assert sizes == pytest.approx([config.learning_rate_at(step / 6, config.length) for step in range(6)])
+    assert rates == pytest.approx([config.learning_rate_at(step / 6, config.length) for step in range(6)])
 
 
 # Learning
 
 
-def test_shortest_lengths_are_taken_by_the_tasks() -> None:
+def test_generated_tasks_have_their_minimum_length() -> None:
     for name in GENERATED:
         config = override(tiny(name), {"length": min_length(name)})
         assert len(build_task(config).training(0, config.length)) == 48
 
 
-def test_adding_is_learned_when_short(tmp_path: Path) -> None:
+def test_it_learns_short_adding_problems(tmp_path: Path) -> None:
     config = LSTMConfig(
         task="adding",
         length=4,
@@ -473,7 +473,7 @@ def test_adding_is_learned_when_short(tmp_path: Path) -> None:
     assert last["validation_accuracy"] > 0.8
 
 
-def test_temporal_order_is_learned_when_short(tmp_path: Path) -> None:
+def test_it_learns_short_temporal_order(tmp_path: Path) -> None:
     config = LSTMConfig(
         task="temporal-order",
         length=10,

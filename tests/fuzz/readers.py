@@ -346,7 +346,9 @@ def read_state(path: Path) -> None:
 
 
 def prepare_settings(folder: Path) -> Seeds:
-    text = 'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
+    text = (
+        'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
+    )
     return _written(
         folder, {"lstm.toml": text.encode(), "lstm.json": b'{"length": 5, "encoding": "onehot", "data": null}'}
     )
