@@ -1,7 +1,7 @@
-"""100 epochs of the report's LSTM run (T = 5), against a training loop over torch.nn.LSTMCell.
+"""100 epochs of the `report` preset of the LSTM (T = 5), compared with a training loop over torch.nn.LSTMCell.
 
-Ours is the whole of `reviver lstm train`: validation after each epoch, metrics, checkpoints. The peer
-only makes the same 700 updates, with the same dropout on the hidden state at each step.
+Reviver does all that `reviver lstm train` does: validation after each epoch, metrics, checkpoints. The peer only makes
+the same 700 updates, with the same dropout on the hidden state at each step.
 """
 
 import tempfile
@@ -21,13 +21,13 @@ TARGET_SECONDS = 4.0
 
 
 def train_ours() -> None:
-    """The report's run into a folder that is thrown away."""
+    """Train the `report` preset into a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         train(LSTMConfig(), Path(folder) / "run", device="cpu")
 
 
 def train_cells() -> None:
-    """The same updates with torch.nn.LSTMCell, a dropout and a linear layer."""
+    """Make the same updates with torch.nn.LSTMCell, dropout and a linear layer."""
     config = LSTMConfig()
     data = PalindromeTask(config).split.train
     cell, output = nn.LSTMCell(1, config.hidden_size), nn.Linear(config.hidden_size, 10)
@@ -48,10 +48,10 @@ def train_cells() -> None:
 
 
 def main() -> dict[str, object]:
-    """PathMetrics, and return seconds a run and their ratio."""
+    """Return the seconds per run of both, and their ratio."""
     seconds = alternate({"ours": train_ours, "LSTMCell loop": train_cells}, ROUNDS)
     return {
-        "title": "100 epochs of the LSTM at T = 5, against a loop over torch.nn.LSTMCell",
+        "title": "100 epochs of the LSTM at T = 5, compared with a loop over torch.nn.LSTMCell",
         "machine": machine(),
         "seconds_per_run": {name: summary(values) for name, values in seconds.items()},
         "ratios": {"ours": ratio(seconds["ours"], seconds["LSTMCell loop"])},

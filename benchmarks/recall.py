@@ -1,9 +1,9 @@
-"""What the LSTM reaches: each preset over several seeds, by its command, with time and memory. Takes hours.
+"""Results of the LSTM presets over several seeds: accuracy, training time and memory. Takes hours.
 
     python -m benchmarks.recall [GOAL ...] [--seeds N] [--jobs N]
 
-Runs stay in runs/recall; those that are finished are not run again, so the same command goes on after Ctrl-C.
-Results are kept in docs/measurements/recall.json after each run.
+Runs are kept in runs/recall. Finished runs are skipped, so the same command continues after Ctrl-C. After each run the
+results are written to docs/measurements/recall.json.
 """
 
 import json
@@ -21,29 +21,33 @@ RESULTS = ROOT / "docs" / "measurements" / "recall.json"
 
 
 class Goal(NamedTuple):
-    """A preset with some settings changed, and what its runs shall reach."""
+    """A preset with some changed settings, and the target of its runs."""
 
     name: str
     what: str
+    """Name of the task, for the table."""
     seeds: int
+    """Number of seeds."""
     target: str = ""
-    seconds: float | None = None
-    """Of training, at most."""
+    """Description of the target, for the table."""
+    max_seconds: float | None = None
+    """Maximum training time."""
     lengths: tuple[int, ...] = ()
-    """At which the trained network is measured on fresh sequences; none: at the run's own."""
-    least_best: float | None = None
-    """Validation accuracy of the best epoch, at least."""
-    least: float | None = None
-    """Accuracy at the first of `lengths`, or on the task's evaluation set, at least."""
-    most_loss: float | None = None
-    """Loss there, as a part of the baseline, at most."""
+    """Lengths of the fresh sequences for the evaluation; that of the run if empty."""
+    min_best_accuracy: float | None = None
+    """Minimum validation accuracy of the best epoch."""
+    min_accuracy: float | None = None
+    """Minimum accuracy of the first evaluation."""
+    max_loss_ratio: float | None = None
+    """Maximum loss of the first evaluation, as a fraction of the baseline."""
     preset: str = ""
-    """Where it is not the name."""
+    """Preset, if it is not `name`."""
     changes: tuple[str, ...] = ()
+    """Options that change the preset."""
 
 
 GOALS = (
-    Goal("report", "T = 5, the report's run", 10, "best epoch ≥ 99 %", least_best=0.99),
+    Goal("report", "T = 5, as in the report", 10, "best epoch ≥ 99 %", min_best_accuracy=0.99),
     Goal(
         "recall",
         "T = 1000, one-hot",
@@ -51,10 +55,10 @@ GOALS = (
         "≥ 99.5 %, ≤ 60 s",
         60,
         (1000, 10_000, 100_000),
-        least=0.995,
+        min_accuracy=0.995,
     ),
-    Goal("recall-scalar", "T = 1000, scalar", 5, "≥ 99 %, ≤ 150 s", 150, (1000, 10_000, 100_000), least=0.99),
-    Goal("recall-10000", "T = 10 000, one-hot", 5, "≥ 99 %, ≤ 240 s, ≤ 8 GB", 240, (10_000, 100_000), least=0.99),
+    Goal("recall-scalar", "T = 1000, scalar", 5, "≥ 99 %, ≤ 150 s", 150, (1000, 10_000, 100_000), min_accuracy=0.99),
+    Goal("recall-10000", "T = 10 000, one-hot", 5, "≥ 99 %, ≤ 240 s, ≤ 8 GB", 240, (10_000, 100_000), min_accuracy=0.99),
     Goal(
         "recall-100000",
         "T = 100 000, one-hot",
@@ -62,52 +66,52 @@ GOALS = (
         "≥ 99 %, ≤ 40 min, ≤ 8 GB",
         2400,
         (100_000, 1_000_000),
-        least=0.99,
+        min_accuracy=0.99,
     ),
-    Goal("temporal-order", "temporal order, T = 100", 3, "≥ 98 %", least=0.98),
-    Goal("parity", "parity, T = 1000", 3, "≥ 99 %", None, (1000, 10_000), least=0.99),
-    Goal("adding", "adding problem, T = 750", 3, "loss ≤ 1/10 of the baseline", most_loss=0.1),
-    Goal("copy", "copy memory, T = 500", 3, "loss ≤ 1/10 of the baseline", most_loss=0.1),
-    Goal("row-mnist", "MNIST row by row", 3, "test ≥ 98.5 %", least=0.985),
-    Goal("report-bf16", "T = 5, products in bf16", 10, preset="report", changes=("--precision", "bf16")),
+    Goal("temporal-order", "temporal order, T = 100", 3, "≥ 98 %", min_accuracy=0.98),
+    Goal("parity", "parity, T = 1000", 3, "≥ 99 %", None, (1000, 10_000), min_accuracy=0.99),
+    Goal("adding", "adding problem, T = 750", 3, "loss ≤ 1/10 of the baseline", max_loss_ratio=0.1),
+    Goal("copy", "copy memory, T = 500", 3, "loss ≤ 1/10 of the baseline", max_loss_ratio=0.1),
+    Goal("row-mnist", "MNIST row by row", 3, "test ≥ 98.5 %", min_accuracy=0.985),
+    Goal("report-bf16", "T = 5, bf16 matmuls", 10, preset="report", changes=("--precision", "bf16")),
     Goal(
         "recall-bf16",
-        "T = 1000, products in bf16",
+        "T = 1000, bf16 matmuls",
         5,
         lengths=(1000, 10_000),
         preset="recall",
         changes=("--precision", "bf16"),
     ),
-    Goal("pixel-mnist", "MNIST pixel by pixel", 1, "test ≥ 97 %", least=0.97),
+    Goal("pixel-mnist", "MNIST pixel by pixel", 1, "test ≥ 97 %", min_accuracy=0.97),
 )
 
 
 def run(goal: Goal, seed: int) -> dict[str, Any]:
-    """Train and measure one seed of a goal; what is there already is kept."""
+    """Train and evaluate one seed of a goal, unless its run is finished."""
     folder = RUNS / f"{goal.name}-seed{seed}"
     command = ["reviver", "lstm", "train", "--preset", goal.preset or goal.name, *goal.changes, "--seed", str(seed)]
     record, peak_gb = trained(command, folder)
-    points = record.read_metrics()
-    measured = [evaluation for length in goal.lengths or (None,) for evaluation in evaluate(folder, length)]
-    best = max(points, key=rank)
+    metrics = record.read_metrics()
+    evaluations = [evaluation for length in goal.lengths or (None,) for evaluation in evaluate(folder, length)]
+    best = max(metrics, key=rank)
     row = {
         "seed": seed,
         "command": " ".join(command),
-        "epochs": points[-1]["epoch"],
-        "sequences": points[-1]["sequences"],
+        "epochs": metrics[-1]["epoch"],
+        "sequences": metrics[-1]["sequences"],
         "seconds": record.record["seconds"],
         "threads": record.record["hardware"]["threads"],
         "peak_gb": peak_gb,
-        "train_accuracy": points[-1]["train_accuracy"],
-        "validation_accuracy": points[-1]["validation_accuracy"],
+        "train_accuracy": metrics[-1]["train_accuracy"],
+        "validation_accuracy": metrics[-1]["validation_accuracy"],
         "best_validation_accuracy": best["validation_accuracy"],
-        "evaluations": measured,
+        "evaluations": evaluations,
     }
     return {**row, "reached": reached(goal, row)}
 
 
 def evaluate(folder: Path, length: int | None) -> list[dict[str, Any]]:
-    """Measure a trained network at a length, on so many sequences that it takes less than a minute, or at its own."""
+    """Evaluate a run at a length, or at its own if None, on a number of sequences that takes less than a minute."""
     command = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder), "--json"]
     if length is not None:
         command += ["--length", str(length), "--size", str(max(100, min(5000, 10_000_000 // length)))]
@@ -118,18 +122,18 @@ def evaluate(folder: Path, length: int | None) -> list[dict[str, Any]]:
 
 
 def reached(goal: Goal, row: dict[str, Any]) -> bool:
-    """Whether a run reached its goal."""
+    """Return whether a run reached its target."""
     first = row["evaluations"][0]
     return (
-        (goal.seconds is None or row["seconds"] <= goal.seconds)
-        and (goal.least_best is None or row["best_validation_accuracy"] >= goal.least_best)
-        and (goal.least is None or first["accuracy"] >= goal.least)
-        and (goal.most_loss is None or first["loss"] <= goal.most_loss * first["baseline"])
+        (goal.max_seconds is None or row["seconds"] <= goal.max_seconds)
+        and (goal.min_best_accuracy is None or row["best_validation_accuracy"] >= goal.min_best_accuracy)
+        and (goal.min_accuracy is None or first["accuracy"] >= goal.min_accuracy)
+        and (goal.max_loss_ratio is None or first["loss"] <= goal.max_loss_ratio * first["baseline"])
     )
 
 
 def main() -> None:
-    for _ in measure_goals("benchmarks.recall", __doc__, "What the LSTM reaches", RESULTS, GOALS, run):
+    for _ in measure_goals("benchmarks.recall", __doc__, "Results of the LSTM presets", RESULTS, GOALS, run):
         pass
 
 

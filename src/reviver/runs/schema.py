@@ -118,7 +118,7 @@ class RunRecord(Record):
 class LSTMRecord(RunRecord):
     """run.json of an LSTM."""
 
-    data: dict[str, Any] | None = None  # custom data, see `lstm.tasks.own`
+    data: dict[str, Any] | None = None  # custom data, see `lstm.tasks.custom.task`
 
 
 class GANRecord(RunRecord):
