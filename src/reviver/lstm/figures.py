@@ -74,7 +74,7 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
         accuracy, needed = figure.subplots(1, 2)
         for first, last in PUBLIC_RESULTS:
             span = accuracy.axvspan(first * 0.97, last * 1.03, color="#e4e4e4", zorder=0, linewidth=0)
-        span.set_label("maximum length of public solutions")
+        span.set_label("maximum reliable length of public solutions")
         results = sorted(summarise(outcomes), key=lambda row: row["length"])
         for network, (color, marker) in NETWORK_STYLES.items():
             rows = [row for row in results if row["network"] == network]
@@ -98,7 +98,7 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
             title="Accuracy", xlabel="sequence length T", ylabel="fraction correct", xscale="log", ylim=(0, 1.04)
         )
         needed.set(
-            title="Training sequences to 99 % accuracy", xlabel="sequence length T", ylabel="sequences", yscale="log"
+            title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log"
         )
         needed.set(xscale="log", xlim=accuracy.get_xlim())
         if not any(outcome.reached for outcome in outcomes):
