@@ -107,7 +107,7 @@ def test_probabilities_after_a_step_are_those_of_the_beginning_up_to_there(
 
 @pytest.mark.parametrize("encoding", ["scalar", "onehot"])
 def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
-    config = LSTMConfig(input=encoding)
+    config = LSTMConfig(encoding=encoding)
     network = LSTMClassifier(1 if encoding == "scalar" else 10, 8, 10).eval()
     digits = [7, 1, 0, 3, 0, 1]
     numbers = numbers_of(trace_digits(network, config, digits))
