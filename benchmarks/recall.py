@@ -58,7 +58,9 @@ GOALS = (
         min_accuracy=0.995,
     ),
     Goal("recall-scalar", "T = 1000, scalar", 5, "≥ 99 %, ≤ 150 s", 150, (1000, 10_000, 100_000), min_accuracy=0.99),
-    Goal("recall-10000", "T = 10 000, one-hot", 5, "≥ 99 %, ≤ 240 s, ≤ 8 GB", 240, (10_000, 100_000), min_accuracy=0.99),
+    Goal(
+        "recall-10000", "T = 10 000, one-hot", 5, "≥ 99 %, ≤ 240 s, ≤ 8 GB", 240, (10_000, 100_000), min_accuracy=0.99
+    ),
     Goal(
         "recall-100000",
         "T = 100 000, one-hot",

@@ -97,9 +97,7 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
         accuracy.set(
             title="Accuracy", xlabel="sequence length T", ylabel="fraction correct", xscale="log", ylim=(0, 1.04)
         )
-        needed.set(
-            title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log"
-        )
+        needed.set(title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log")
         needed.set(xscale="log", xlim=accuracy.get_xlim())
         if not any(outcome.reached for outcome in outcomes):
             used = [outcome.sequences for outcome in outcomes]
