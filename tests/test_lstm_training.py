@@ -122,7 +122,7 @@ def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> 
     with torch.no_grad():
         logits = network(x, rng=torch.Generator().manual_seed(3))
     optimizer = torch.optim.RMSprop(network.parameters())
-    result = train_step(network, optimizer, x, classes, max_norm=10.0, generator=torch.Generator().manual_seed(3))
+    result = train_step(network, optimizer, x, classes, max_norm=10.0, rng=torch.Generator().manual_seed(3))
     torch.testing.assert_close(result.loss, nn.functional.cross_entropy(logits, classes))
     assert result.correct == (logits.argmax(1) == classes).sum()
     assert not result.loss.requires_grad
