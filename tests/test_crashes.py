@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from reviver.errors import RunFolderError
-from reviver.io.files import write_text
+from reviver.io.atomic import write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs.checkpoint import TrainingState, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder

@@ -121,7 +121,7 @@ def test_a_run_that_goes_on_with_other_threads_says_so(
     assert record["hardware"]["threads"] == threads, "what it began with stays"
     [message] = [one.message for one in caplog.records if one.levelno == logging.WARNING]
     assert message == (
-        f"{begun.path}: threads was {threads} and is {threads + 6}; from here on its bits may differ from those of an "
+        f"{begun.path}: threads was {threads} and is {threads + 6}; results may no longer be bit-for-bit those of an "
         f"uninterrupted run (OMP_NUM_THREADS={threads} keeps the threads)"
     )
 
@@ -130,5 +130,5 @@ def test_a_run_that_goes_on_with_another_version_says_so(begun: RunFolder, caplo
     begun.save_record(versions={**begun.record["versions"], "torch": "2.0.1"})
     [change] = resume(begun)["changes"]
     assert change["torch"] == ["2.0.1", torch.__version__]
-    assert f"torch was 2.0.1 and is {torch.__version__}; from here on its bits may differ" in caplog.text
+    assert f"torch was 2.0.1 and is {torch.__version__}; results may no longer be bit-for-bit" in caplog.text
     assert "OMP_NUM_THREADS" not in caplog.text

@@ -67,7 +67,7 @@ def test_a_disk_that_is_full_or_forbidden_from_some_moment_on(
     assert contents(train(TINY, run.path, resume=True).path) == expected
 
 
-GONE = "(run: was removed or moved while it was in use; start again in a new --out|the folder is gone; choose another one)$"
+GONE = "(run: was removed or moved while it was in use; start again in a new --out|the folder no longer exists; choose another one)$"
 """Whoever notices it first: training, or the thread that was about to sync what it wrote."""
 
 
@@ -95,7 +95,7 @@ def test_a_folder_that_is_removed_or_moved_while_training_is_not_made_anew(
 
 def test_a_folder_of_a_gan_that_is_removed_while_training_is_not_made_anew(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros((8, 4, 4), dtype=np.uint8))
-    config = GANConfig(data=str(tmp_path / "images.npy"), size=4, latent_size=2, epochs=2, batch_size=4)
+    config = GANConfig(data=str(tmp_path / "images.npy"), image_size=4, latent_size=2, epochs=2, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
         at_gan_step(patch, 3, once_saved(tmp_path / "run", lambda: remove(tmp_path / "run")))
         with pytest.raises(RunFolderError, match=GONE):

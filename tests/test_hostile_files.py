@@ -32,9 +32,9 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data import image_files
 from reviver.gan.data.image_set import load_images
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.io.files import open_file, read_file, refuse_links_out
+from reviver.io.files import open_file, read_file, reject_external_links
 from reviver.io.idx import read_idx
-from reviver.io.parquet import _Compact, read_sizes
+from reviver.io.parquet import CompactReader, read_page_sizes
 from reviver.io.tensors import read_header, read_tensors
 from reviver.loading import load
 from reviver.lstm.config import LSTMConfig
@@ -67,7 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(LSTMConfig(hidden_size=3, epochs=1, data_size=20), home / "lstm", device="cpu")
     own = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, epochs=1)
     train(own, home / "custom", device="cpu")
-    gan = GANConfig(data=str(home / "images.npy"), size=6, latent_size=4, epochs=1, batch_size=2, eval_every=0)
+    gan = GANConfig(data=str(home / "images.npy"), image_size=6, latent_size=4, epochs=1, batch_size=2, eval_every=0)
     training.train(gan, home / "gan", device="cpu")
     return home
 
@@ -116,7 +116,7 @@ def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp
         with path.open("wb") as file:  # a hole takes no room on the disk
             file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
             file.truncate(file.tell() + size)
-        problem = f"{size} bytes, more than the {4 << 30} that are read"
+        problem = f"{size} bytes, the limit is {4 << 30}"
     with little_memory(), pytest.raises(DataError, match=problem):
         load_images(str(tmp_path if kind == "idx" else path), 4)
 
@@ -166,7 +166,7 @@ def test_a_directory_larger_than_any_of_arrays_is_refused(tmp_path: Path) -> Non
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(12_000):
             archive.writestr(f"{number}" * 20, b"")
-    with pytest.raises(DataError, match="its list of arrays has more than 1048576 bytes"):
+    with pytest.raises(DataError, match=r"its list of arrays has \d+ bytes, the limit is 1048576"):
         load_images(str(path))
 
 
@@ -201,7 +201,7 @@ TENSORS = {
     "infinite": (f'{{"a": {entry(shape="[1e999]")}}}', "invalid JSON in header: number out of range"),
     "more than 64 bits": (f'{{"a": {entry(shape=f"[{10**30}]")}}}', "invalid type: floating point `1e+30`"),
     "twice": (f'{{"a": {entry()}, "a": {entry(offsets="[8, 16]")}}}', "invalid offset for tensor `a`"),
-    "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the name 'a' twice"),
+    "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the key 'a' twice"),
     "odd dtype": ('{"a": ' + entry('"x"') + "}", "unknown variant `x`"),
     "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
     "dtype is an object": ('{"a": ' + entry('{"F32": null}', "[4]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
@@ -271,8 +271,8 @@ def test_metadata_may_be_null(tmp_path: Path) -> None:
 
 SIZES = {
     "hidden_size": ("lstm", {"config": {"hidden_size": 10**9}}, r"W_out has the shape \[10, 3\], not \[10, 1000000000\]"),
-    "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are not possible .Storage size"),
-    "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are not possible"),
+    "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are too large .Storage size"),
+    "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are too large"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
     "length_factor": (
         "lstm",
@@ -284,7 +284,7 @@ SIZES = {
     "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, r"data\.image_shape\.1 must be at least 1, got -6"),
     "no data": ("gan", {"data": None}, "data must be an object, got None"),
     "data is a list": ("gan", {"data": [1]}, r"data must be an object, got \[1\]"),
-    "classes": ("gan", {"config": {"conditional": True}, "data": {"classes": 10**12}}, "classes must be at most 1000, got 10+"),
+    "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
     "channels": ("custom", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "W_i has the shape"),
 }  # fmt: skip
 
@@ -361,7 +361,7 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     if way == "dangling":
         shutil.rmtree(away.parent)
     path.symlink_to(os.path.relpath(away, path.parent) if way == "relative" else away)
-    match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; take it out of the run folder"
+    match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; remove it from the run folder"
     with pytest.raises(RunFolderError, match=match):
         load(folder)
     before = {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()}
@@ -394,7 +394,7 @@ def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", pruning)
-    refuse_links_out(folder)
+    reject_external_links(folder)
     monkeypatch.undo()
     assert not (folder / "checkpoints" / ".step-000009.part").exists()
 
@@ -411,7 +411,7 @@ def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(name: str, run: Ca
     folder = run("lstm")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    with pytest.raises(RunFolderError, match=f"lstm: {name} is neither a file nor a folder; take it out"):
+    with pytest.raises(RunFolderError, match=f"lstm: {name} is neither a file nor a folder; remove it"):
         load(folder)
 
 
@@ -446,7 +446,7 @@ SETTINGS = {
     "a date": ("length = 2020-01-01\n", r"^a.toml: length must be an integer, got datetime.date\(2020, 1, 1\)$"),
     "a time as text": ("data = 2020-01-01\n", "^a.toml: data must be text, got datetime"),
     "text that is a number": ('length = "5"\n', "^a.toml: length must be an integer, got '5'$"),
-    "a flag that is a number": ("grow = 1\n", "^a.toml: grow must be true or false, got 1$"),
+    "a flag that is a number": ("curriculum = 1\n", "^a.toml: curriculum must be true or false, got 1$"),
     "a number that is a flag": ("epochs = true\n", "^a.toml: epochs must be an integer, got True$"),
     "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
     "infinite": ("max_norm = inf\n", "^a.toml: max_norm must be a finite number, got inf$"),
@@ -455,7 +455,7 @@ SETTINGS = {
     "dotted": (f"{'a.' * 5000}a = 1\n", "^a.toml: a is unknown; see --help for the settings$"),
     "deep": ("length = " + "[" * 30_000, "^config a.toml is not valid TOML .it is too deep"),
     "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
-    "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, more than the 65536"),
+    "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, the limit is 65536"),
     "another file": ('config = "more.toml"\n', "^a.toml: config is unknown"),
     "another command": ("print_config = true\n", "^a.toml: print_config is unknown"),
     "YAML": ("length: 5\n", "^config a.toml is not valid TOML"),
@@ -601,42 +601,42 @@ def test_sizes_of_pages_are_those_that_pyarrow_knows(tmp_path: Path) -> None:
         columns = [[metadata.row_group(group).column(place) for group in range(3)] for place in range(2)]
         for place, chunks in enumerate(columns):
             with path.open("rb") as file:
-                sizes = read_sizes(file, {place})
-            assert sizes.numbers == sum(chunk.num_values for chunk in chunks)
+                sizes = read_page_sizes(file, {place})
+            assert sizes.num_values == sum(chunk.num_values for chunk in chunks)
             claimed = sum(chunk.total_uncompressed_size for chunk in chunks)  # with the headers
-            assert 0.8 * claimed < sizes.unpacked < claimed
+            assert 0.8 * claimed < sizes.uncompressed_bytes < claimed
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "it is cut off"),
-        (b"\x15", "it is cut off"),
-        (b"\x18\xff\xff\xff\x01", "it is cut off"),
-        (b"\x19\xfc" + b"\xff" * 8 + b"\x01", "it is cut off"),
-        (b"\x15\x00\x05\x02\x02\x00", "its description has a field twice"),
+        (b"", "it is truncated"),
+        (b"\x15", "it is truncated"),
+        (b"\x18\xff\xff\xff\x01", "it is truncated"),
+        (b"\x19\xfc" + b"\xff" * 8 + b"\x01", "it is truncated"),
+        (b"\x15\x00\x05\x02\x02\x00", "its metadata has a field twice"),
         (b"\x15" + b"\x80" * 8 + b"\x02\x00", "more than 32 bits"),
         (b"\x16" + b"\x80" * 10 + b"\x02\x00", "more than 64 bits"),
         (b"\x1c" * 30, "it is deeper than 20 levels"),
         (b"\x19\x19" * 60, "it is deeper than 20 levels"),
-        (b"\x1b\x00", "unknown kind"),
+        (b"\x1b\x00", "unknown type"),
     ],
 )
 def test_a_damaged_description_in_a_parquet_file_is_told(content: bytes, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        _Compact(content).read_struct()
+        CompactReader(content).read_struct()
 
 
 @pytest.mark.parametrize(
     ("page", "problem"),
     [
-        (b"\x15\x00\x15\x02\x15\x02\x00", "field 5 of its description is missing or of another kind"),
-        (b"\x15\x00\x16\x02\x15\x02\x00", "field 2 of its description is missing or of another kind"),
+        (b"\x15\x00\x15\x02\x15\x02\x00", "field 5 of its metadata is missing or of another type"),
+        (b"\x15\x00\x16\x02\x15\x02\x00", "field 2 of its metadata is missing or of another type"),
         (b"\x15\x00\x15\x01\x15\x02\x00", "the size of a page is negative"),
         (b"\x15\x04\x15\x02\x15\x02\x4c\x15\x04\x00\x00", "a dictionary claims more values than it has bytes"),
         (b"\x15\x02\x15\x00\x15\x00\x00" * 100_001, "it has more than 100000 pages"),
         (b"\x15\x02\x15\x00\x15\xfe\xff\xff\xff\x0f\x00", r"a page begins at byte 21\d{8} of \d\d"),
-        (b"\x18\xff\xff\x03" + b"x" * 65535 + b"\x00", "field 1 of its description is missing"),  # a long header
+        (b"\x18\xff\xff\x03" + b"x" * 65535 + b"\x00", "field 1 of its metadata is missing"),  # a long header
     ],
 )
 def test_a_damaged_header_of_a_parquet_page_is_told(page: bytes, problem: str) -> None:
@@ -644,8 +644,8 @@ def test_a_damaged_header_of_a_parquet_page_is_told(page: bytes, problem: str) -
     footer = b"\x49\x1c\x19\x1c\x3c" + chunk + b"\x00\x00\x00"
     file = io.BytesIO(b"PAR1" + page + footer + struct.pack("<I", len(footer)) + b"PAR1")
     with pytest.raises(ValueError, match=problem):
-        read_sizes(file, {0})
-    assert read_sizes(file, {1}) == (0, 0)
+        read_page_sizes(file, {0})
+    assert read_page_sizes(file, {1}) == (0, 0)
 
 
 # Archives of arrays
@@ -727,14 +727,14 @@ def test_what_is_no_file_is_told_and_not_waited_for(name: str, kind: str, tmp_pa
             path.mkdir()
     with little_memory(), pytest.raises(ReviverError) as caught:
         READ[name](path)
-    assert re.search(r"is no file|no regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE)
+    assert re.search(r"is no file|not a regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE)
 
 
 def test_a_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(100))
     assert read_file(path, 100) == bytes(100)
-    with pytest.raises(OSError, match="it has 100 bytes, more than the 99 that are read"):
+    with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
         read_file(path, 99)
-    with pytest.raises(OSError, match="it has 100 bytes, more than the 99 that are read"):
+    with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
         open_file(path, 99)

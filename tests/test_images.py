@@ -127,7 +127,7 @@ BAD_IDX = {
     "cut header": (HEADER[:13], "its header is cut off"),
     "cut data": (HEADER + bytes(47), "its header claims 48 bytes and it holds 47"),
     "too much data": (HEADER + bytes(49), "its header claims 48 bytes and it holds more"),
-    "labels instead": (idx_bytes(np.arange(20, dtype=np.uint8)), "its magic number is 0x801 where 0x803 is due"),
+    "labels instead": (idx_bytes(np.arange(20, dtype=np.uint8)), "its magic number is 0x801 instead of 0x803"),
     "text": (b"this is no image file at all", "its magic number is"),
     "10^12 images": (struct.pack(">4I", 0x803, 10**6, 1000, 1000) + bytes(99), "claims 1000000000000 bytes, more than"),
     "greatest sizes": (struct.pack(">4I", 0x803, *[2**32 - 1] * 3), "more than the file can hold"),
@@ -275,7 +275,7 @@ BAD_IMAGES = {
 def test_a_bad_image_is_told(case: str, tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(PNG)
     (tmp_path / "1.png").write_bytes(BAD_IMAGES[case])
-    with pytest.raises(DataError, match=r"1\.png: it cannot be read \(.+\); replace the file or take it out") as caught:
+    with pytest.raises(DataError, match=r"1\.png: it cannot be read \(.+\); replace the file or remove it") as caught:
         load_images(str(tmp_path), 16)
     assert "\n" not in str(caught.value)
 

@@ -23,7 +23,7 @@ from torch import nn
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
 from reviver.gan.config import GANConfig
-from reviver.io.files import atomic_folder, atomic_write, write_json, write_text
+from reviver.io.atomic import atomic_folder, atomic_write, write_json, write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs import checkpoint
 from reviver.runs import session as session_module
@@ -377,11 +377,11 @@ def test_keep_points_cuts_what_came_after(count: int, folder: RunFolder) -> None
 
 
 def test_keep_points_tells_when_lines_are_missing(folder: RunFolder) -> None:
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 0 lines where the checkpoint knows 1; .* damaged"):
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: must have at least the 1 lines of the checkpoint, got 0; .* damaged"):
         folder.truncate_records("metrics", 1)
     write_points(folder, {"step": 1}, {"step": 2})
     before = folder.records_path("metrics").read_bytes()
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 2 lines where the checkpoint knows 3; .* damaged"):
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: must have at least the 3 lines of the checkpoint, got 2; .* damaged"):
         folder.truncate_records("metrics", 3)
     assert folder.records_path("metrics").read_bytes() == before
 
@@ -673,7 +673,7 @@ def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path: Path) -> Non
     assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
     assert_same_state(state, untouched)
     for which in ("last", "best"):
-        with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; train on with --resume"):
+        with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; continue training with --resume"):
             find_checkpoint(tmp_path / "checkpoints", which)
 
 
@@ -736,7 +736,7 @@ def test_a_flipped_bit_in_the_best_weights_is_noticed(tmp_path: Path) -> None:
     save_best(tmp_path, 7, {"network": nn.Linear(3, 2).state_dict()})
     path = find_checkpoint(tmp_path, "best") / "networks.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
-    with pytest.raises(RunFolderError, match=r"networks\.safetensors: is not what was saved, its checksum differs"):
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: has changed since it was saved, its checksum differs"):
         load_networks(path.parent, {"network": nn.Linear(3, 2)})
 
 
@@ -1037,7 +1037,7 @@ def test_seconds_of_scoring_are_not_those_of_training(folder: RunFolder) -> None
     for times in (1, 2):
         with training_session(folder, small_state(), total=1, description="", progress=False) as session:
             before = session.seconds
-            with session.scoring():
+            with session.evaluating():
                 time.sleep(0.3)
             assert session.seconds - before < 0.2
             assert session.seconds >= before
@@ -1095,13 +1095,13 @@ def test_streams_do_not_disturb_each_other_or_torchs_own() -> None:
 
 @pytest.mark.parametrize("name", ["", "gpu", "tpu", "meta", "cpu:1", "cuda:x", "CPU", "xpu", "cpu "])
 def test_an_unknown_device_is_refused(name: str) -> None:
-    with pytest.raises(DeviceError, match=f"^device: {name!r} is unknown; choose from auto, cpu, cuda, cuda:0, mps"):
+    with pytest.raises(DeviceError, match=f"^device must be one of auto, cpu, cuda, cuda:0, mps, got {name!r}"):
         choose_device(name)
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:
     with pytest.raises(
-        DeviceError, match=r"^device: 'cuda:99' is not on this machine; use --device auto or --device cpu"
+        DeviceError, match=r"^device 'cuda:99' is not available on this machine; use --device auto or --device cpu"
     ):
         choose_device("cuda:99")
 

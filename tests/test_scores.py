@@ -383,7 +383,7 @@ def test_without_a_cache_folder_it_works_with_a_warning(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "file"))
     assert cache.cached("name", lambda: {"a": torch.ones(1)}) == {"a": torch.ones(1)}
-    assert "cannot be kept" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
 # The command line

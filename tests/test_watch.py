@@ -339,7 +339,7 @@ def test_a_collapse_is_told_once_each_time(
 
     def noting(self: TrainingMonitor, session: Session, *arguments: Any) -> None:
         score(self, session, *arguments)
-        notes.append(session.progress.note)
+        notes.append(session.progress.status)
 
     score = TrainingMonitor.score
     monkeypatch.setattr(Reference, "compare", pretend)

@@ -220,7 +220,7 @@ def prepare_sequence_npz(folder: Path) -> Seeds:
 # Run folders
 
 LSTM = LSTMConfig(hidden_size=3, epochs=1, data_size=20)
-GAN = GANConfig(size=SIZE, latent_size=4, epochs=1, batch_size=2, eval_every=0, ema=0.9)
+GAN = GANConfig(image_size=SIZE, latent_size=4, epochs=1, batch_size=2, eval_every=0, ema=0.9)
 OWN = LSTMConfig(task="custom", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
 SEPARATE = ("lstm", "gan", "custom")
 
@@ -346,7 +346,7 @@ def read_state(path: Path) -> None:
 
 
 def prepare_settings(folder: Path) -> Seeds:
-    text = 'length = 5\ninput = "onehot"\nlearning_rate = 1e-3\ngrow = false\nepochs = 3\nhidden_dropout = 0.5\n'
+    text = 'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
     return _written(
         folder, {"lstm.toml": text.encode(), "lstm.json": b'{"length": 5, "encoding": "onehot", "data": null}'}
     )

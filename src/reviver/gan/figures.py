@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, in_full, plain_log_ticks, styled
+from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, format_number, plain_log_ticks, styled
 from reviver.gan.data.image_set import to_pixels
 from reviver.gan.evaluation.path_metrics import PathMetrics
 
@@ -117,7 +117,7 @@ def _draw_measure(axes: Axes, measure: PathMetrics, classes: Sequence[int]) -> N
     axes.set(xticks=TICKS, xlabel=xlabel, ylim=(-0.03, 1.03), ylabel="probability")
     path_length_ratio = measure.numbers["path_length_ratio"]
     title = "" if path_length_ratio is None else f"path_length_ratio {path_length_ratio:.2f}, "
-    title += f"perceptual path length {in_full(measure.perceptual_length)}"
+    title += f"perceptual path length {format_number(measure.perceptual_length)}"
     axes.set_title(title, loc="right", fontsize=8, fontweight="normal")
 
 

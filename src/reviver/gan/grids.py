@@ -20,7 +20,7 @@ from torch import Tensor
 from reviver.errors import DataError
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.data.image_set import from_pixels, to_pixels
-from reviver.io.files import atomic_write
+from reviver.io.atomic import atomic_write
 
 GAP = 2
 """Pixels between two images."""

@@ -25,7 +25,7 @@ from reviver.gan.interpolation import PathKind, choose_digits, choose_distant, i
 from reviver.gan.inversion import Projection, project
 from reviver.gan.run import GANRun
 from reviver.gan.sampling import generate_chunked
-from reviver.io.files import atomic_write
+from reviver.io.atomic import atomic_write
 from reviver.validation import check
 
 MAX_GRID_IMAGES = 2500

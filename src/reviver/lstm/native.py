@@ -3,7 +3,7 @@
 import ctypes
 from pathlib import Path
 
-from reviver.native import Native
+from reviver.native import NativeLibrary
 
 
 class Call(ctypes.Structure):
@@ -22,10 +22,10 @@ class Call(ctypes.Structure):
     ]
 
 
-OPERATOR = Native(
+OPERATOR = NativeLibrary(
     "lstm",
     Path(__file__).with_name("operator.cpp"),
     Call,
     ("forward", "backward"),
-    otherwise="the native LSTM operator is not available, the slower equations are used",
+    fallback="the native LSTM operator is not available, the slower equations are used",
 )

@@ -16,7 +16,7 @@ from reviver.figures import save_figure
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.figures import loss_curves, score_curves, sheet_figure
 from reviver.gan.output import save_interpolation
-from reviver.io.files import atomic_write, write_json
+from reviver.io.atomic import atomic_write, write_json
 from reviver.lstm.figures import learning_curves
 from reviver.report.collect import collect, printable
 from reviver.report.results import GANResults, LSTMResults

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from reviver.errors import DataError
+from reviver.io.errors import damaged_data_file
 from reviver.io.files import open_file
-from reviver.io.npz import damaged
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
@@ -113,4 +113,4 @@ def _read_image(path: Path, use: Callable[[Image.Image], Result]) -> Result:
                     raise ValueError(f"it claims {image.width} x {image.height} pixels in {size} bytes")
                 return use(image)
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
-        raise damaged(path, f"it cannot be read ({error})") from error
+        raise damaged_data_file(path, f"it cannot be read ({error})") from error

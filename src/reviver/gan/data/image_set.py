@@ -18,8 +18,9 @@ from torch.nn import functional
 from reviver.errors import DataError
 from reviver.gan.data.image_files import read_image_folder
 from reviver.gan.data.named import DATA_SETS, read_data_set
+from reviver.io.errors import damaged_data_file
 from reviver.io.idx import read_idx_images
-from reviver.io.npz import damaged, npz_names, read_npy, read_npz
+from reviver.io.npz import npz_names, read_npy, read_npz
 from reviver.mnist import read_mnist
 
 RESIZE_CHUNK = 4096
@@ -123,7 +124,7 @@ def _read_arrays(path: Path, part: str) -> ImageSet:
     if part == "test" and images_name not in names:
         raise DataError(f"data: {path} has no test images to compare with; put test_images, test_labels into an .npz")
     if images_name not in names and len(names) != 1:
-        raise damaged(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
+        raise damaged_data_file(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
     if path.suffix == ".npy":
         return ImageSet(_as_images(path, read_npy(path)), None, path.stem)
     images = _as_images(path, read_npz(path, images_name if images_name in names else names[0]))
@@ -135,7 +136,9 @@ def _read_labels(path: Path, name: str, count: int) -> Tensor:
     array = read_npz(path, name)
     is_whole = array.shape == (count,) and array.dtype.kind in "iu"
     if not is_whole or (count and not 0 <= int(array.min()) <= int(array.max()) <= MAX_LABEL):
-        raise damaged(path, f"its {name} are no classes of its {count} images; give integers from 0, one an image")
+        raise damaged_data_file(
+            path, f"its {name} are no classes of its {count} images; give integers from 0, one an image"
+        )
     return torch.from_numpy(array.astype(np.int64))
 
 
@@ -147,7 +150,7 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
         wanted = "give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3"
-        raise damaged(path, f"an array of shape {list(array.shape)} is not images; {wanted}")
+        raise damaged_data_file(path, f"an array of shape {list(array.shape)} is not images; {wanted}")
     if array.dtype == np.uint8:
         return torch.from_numpy(np.array(array, order="C"))  # a copy that may be written to
     problem = f"an array of {array.size} {array.dtype} is not images"
@@ -157,7 +160,7 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
             images = torch.from_numpy(array.astype(np.float32))
             return to_pixels(images * 2 - 1 if low >= 0 else images)
         problem = f"its numbers go from {low:g} to {high:g}"
-    raise damaged(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
+    raise damaged_data_file(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
 
 
 def _fit(data: ImageSet, size: int) -> ImageSet:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from reviver.cache import cache_folder
 from reviver.errors import DataError
-from reviver.io.idx import labels_beside, read_idx_images
-from reviver.io.npz import damaged
+from reviver.io.errors import damaged_data_file
+from reviver.io.idx import labels_path, read_idx_images
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +84,9 @@ def read_data_set(name: str, part: str = "train") -> tuple[Tensor, Tensor]:
     images, labels = read_idx_images(path)
     assert labels is not None, "_find looks for them"
     if len(labels) and int(labels.min()) < data_set.first_label:
-        raise damaged(labels_beside(path), f"it has the label {int(labels.min())}, below {data_set.first_label}")
+        raise damaged_data_file(
+            labels_path(path), f"it has the label {int(labels.min())}, below {data_set.first_label}"
+        )
     return images.transpose(1, 2) if data_set.is_transposed else images, labels - data_set.first_label
 
 
@@ -96,7 +98,7 @@ def _find(data_set: DataSet, prefix: str) -> Path | None:
     """The file of images that has one of labels beside it."""
     names = (f"{prefix}-images-idx3-ubyte{ending}" for ending in ("", ".gz"))
     paths = (_raw_folder(data_set) / name for name in names)
-    return next((path for path in paths if path.exists() and labels_beside(path).exists()), None)
+    return next((path for path in paths if path.exists() and labels_path(path).exists()), None)
 
 
 def _fetch(name: str, data_set: DataSet, prefix: str) -> Path:

@@ -63,7 +63,7 @@ class TrainingMonitor:
 
     def score(self, session: Session, generator: Generator) -> None:
         """Score the samples that `reviver gan sample` would draw, write them down, and say so if the run collapses."""
-        with session.scoring():
+        with session.evaluating():
             images, _ = generate_samples(generator, self.reference.n, self.config.seed)
             samples = self.reference.compare(images)
         session.log_scores(epoch=session.state.epoch, **score_record(samples, self.reference))
@@ -71,7 +71,7 @@ class TrainingMonitor:
         problem = find_collapse(points)
         if problem is not None and find_collapse(points[:-1]) is None:
             _log.warning("epoch %d: %s", session.state.epoch, problem)
-        session.progress.note = summarise(points)
+        session.progress.status = summarise(points)
 
 
 def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None:

@@ -22,7 +22,7 @@ from reviver.config import Count
 from reviver.errors import DataError
 from reviver.gan.data.image_set import LABELLED, ImageSet, from_pixels, load_mnist
 from reviver.gan.evaluation.digit_classifier import DigitClassifier, weights_path
-from reviver.io.files import atomic_write
+from reviver.io.atomic import atomic_write
 from reviver.runs.rng import make_rng
 from reviver.validation import check
 
