@@ -1,6 +1,7 @@
-"""What a process computed, to the bit: run as `python -m tests.fingerprints FILE`, with the threads to be looked at.
+"""Results of one process for bit-for-bit comparison: `python -m tests.fingerprints FILE` writes them as tensors.
 
-The networks are wide enough that torch and the native operator divide their work between threads.
+`OMP_NUM_THREADS` sets the number of threads. The networks are wide enough that torch and the native kernel divide their
+work between threads.
 """
 
 import hashlib
@@ -42,8 +43,8 @@ GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)
 
 
 def main() -> None:
-    """Write tensors by name; those of a run hold the bytes of a SHA-256."""
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # even where there are fewer cores
+    """Compute all results and write them by name; the tensor of a run contains the bytes of a SHA-256."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # also if there are fewer cores
     tensors = {**random_numbers(), **forward_passes(), **scores()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def random_numbers() -> dict[str, Tensor]:
-    """What is drawn before anything is learned."""
+    """Return random numbers and initial weights."""
     task = build_task(LSTM)
     network = lstm.build_network(LSTM, task)
     generator, discriminator = gan.build_networks(GAN, (1, 28, 28))
@@ -84,7 +85,7 @@ def random_numbers() -> dict[str, Tensor]:
 
 @torch.no_grad()
 def forward_passes() -> dict[str, Tensor]:
-    """What networks with given weights answer."""
+    """Return outputs of networks with initial weights."""
     task = build_task(LSTM)
     network = lstm.build_network(LSTM, task).eval()
     generator, _ = gan.build_networks(GAN, (1, 28, 28))
@@ -95,7 +96,7 @@ def forward_passes() -> dict[str, Tensor]:
 
 
 def scores() -> dict[str, Tensor]:
-    """Distances between two clouds of points as scores measure them."""
+    """Return distances between two sets of random feature vectors."""
     x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=make_rng(0, name))) for name in "xy")
     neighbours = compare_neighbours(x, squared_radii(x, 5), y, squared_radii(y, 5), 5)
     return {

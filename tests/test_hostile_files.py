@@ -89,7 +89,7 @@ def change(path: Path, **changes: Any) -> None:
 # Bombs
 
 
-def test_a_gzip_bomb_behind_a_small_header_is_unpacked_no_further_than_it_claims(tmp_path: Path) -> None:
+def test_gzip_bomb_is_unpacked_no_further_than_its_header_claims(tmp_path: Path) -> None:
     path = tmp_path / "train-images-idx3-ubyte.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(struct.pack(">4I", 0x803, 2, 4, 4))
@@ -100,7 +100,7 @@ def test_a_gzip_bomb_behind_a_small_header_is_unpacked_no_further_than_it_claims
 
 
 @pytest.mark.parametrize("kind", ["idx", "npy", "npz"])
-def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
+def test_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
     size = (1 << 16) * ((1 << 16) + 1)
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 16}, {(1 << 16) + 1}, 1), }}\n".encode()
     npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
@@ -121,7 +121,7 @@ def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp
         load_images(str(tmp_path if kind == "idx" else path), 4)
 
 
-def test_an_image_of_more_pixels_than_its_bytes_can_mean_is_refused(
+def test_image_with_implausibly_many_pixels_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_files, "FREE_PIXELS", 1000)
@@ -134,13 +134,13 @@ def test_an_image_of_more_pixels_than_its_bytes_can_mean_is_refused(
         load_images(str(tmp_path), 8)
 
 
-def test_what_would_start_another_program_is_no_image(tmp_path: Path) -> None:
+def test_postscript_is_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
     with pytest.raises(DataError, match=r"a\.png: it cannot be read \(cannot identify image file"):
         load_images(str(tmp_path), 8)
 
 
-def test_a_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
+def test_csv_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "set.csv"
     with path.open("wb") as file:
         file.write(b"sequence,label\n")
@@ -149,7 +149,7 @@ def test_a_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) 
         read_sequences(path)
 
 
-def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_row_of_too_many_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MAX_FIELD", 1000)
     monkeypatch.setattr(reader, "MAX_ROW", 2000)
     path = tmp_path / "set.csv"
@@ -161,7 +161,7 @@ def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.M
         read_sequences(path)  # many rows, of which none is long
 
 
-def test_a_directory_larger_than_any_of_arrays_is_refused(tmp_path: Path) -> None:
+def test_too_large_zip_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(12_000):
@@ -218,7 +218,7 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("case", TENSORS)
-def test_a_header_that_lies_is_told_by_every_reader_of_tensors(
+def test_every_tensor_reader_refuses_an_invalid_header(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header, problem = TENSORS[case]
@@ -236,7 +236,7 @@ def test_a_header_that_lies_is_told_by_every_reader_of_tensors(
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, 2**31, 2**63, 2**64 - 1])
-def test_a_header_of_an_odd_length_is_told(length: int, tmp_path: Path) -> None:
+def test_wrong_header_length_raises(length: int, tmp_path: Path) -> None:
     path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
     with (
         little_memory(5),
@@ -245,13 +245,13 @@ def test_a_header_of_an_odd_length_is_told(length: int, tmp_path: Path) -> None:
         read_header(path)
 
 
-def test_a_header_that_is_cut_off_is_told(tmp_path: Path) -> None:
+def test_truncated_header_raises(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(bytes(7))
     with pytest.raises(ValueError, match="header too small"):
         read_tensors(tmp_path / "a.safetensors")
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_tensors_round_trip(tmp_path: Path) -> None:
     kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8)
     tensors = {str(kind): torch.arange(6).view(2, 3).to(kind) for kind in kinds} | {"": torch.zeros(0, 3)}
     tensors["scalar"] = torch.tensor(3.0)
@@ -290,7 +290,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("case", SIZES)
-def test_sizes_in_run_json_are_compared_with_the_weights_before_memory_is_taken(
+def test_sizes_in_run_json_are_checked_before_memory_is_allocated(
     case: str, run: Callable[[str], Path]
 ) -> None:
     kind, changes, problem = SIZES[case]
@@ -314,7 +314,7 @@ def resume(folder: Path) -> None:
         ("state.json", resume),
     ],
 )
-def test_json_100_000_levels_deep_is_told(
+def test_deeply_nested_json_raises(
     name: str, read: Callable[[Path], object], run: Callable[[str], Path]
 ) -> None:
     folder = run("lstm")
@@ -326,7 +326,7 @@ def test_json_100_000_levels_deep_is_told(
 
 
 @pytest.mark.parametrize("step", ["../../outside", "/outside", -1, 0.5, True, 10**30, [1], None])
-def test_a_pointer_is_a_step_and_no_path(step: Any, run: Callable[[str], Path]) -> None:
+def test_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
     with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
@@ -345,7 +345,7 @@ def outside(folder: Path) -> Path:
     "name", ["run.json", "metrics.jsonl", "run.lock", "checkpoints", "step", "checkpoints/last.json", "networks", "new"]
 )
 @pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
-def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
+def test_link_out_of_a_run_folder_is_refused_and_not_followed(
     name: str, way: str, run: Callable[[str], Path]
 ) -> None:
     folder = run("lstm")
@@ -370,7 +370,7 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     assert {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()} == before
 
 
-def test_a_link_in_a_circle_is_refused_and_one_inside_is_followed(run: Callable[[str], Path]) -> None:
+def test_circular_link_is_refused_and_internal_link_is_followed(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "newest").symlink_to("checkpoints/last.json")
     shutil.move(folder / "checkpoints", folder / "kept")
@@ -381,7 +381,7 @@ def test_a_link_in_a_circle_is_refused_and_one_inside_is_followed(run: Callable[
         load(folder)
 
 
-def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
+def test_entry_that_disappears_during_the_scan_is_skipped(
     run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run("lstm")
@@ -399,7 +399,7 @@ def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
     assert not (folder / "checkpoints" / ".step-000009.part").exists()
 
 
-def test_a_run_folder_may_be_reached_through_a_link(run: Callable[[str], Path]) -> None:
+def test_run_folder_may_be_opened_through_a_link(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder.parent / "newest").symlink_to("lstm")
     load(folder.parent / "newest")
@@ -407,7 +407,7 @@ def test_a_run_folder_may_be_reached_through_a_link(run: Callable[[str], Path]) 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints/last.json", "run.lock", "pipe"])
-def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(name: str, run: Callable[[str], Path]) -> None:
+def test_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
@@ -416,7 +416,7 @@ def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(name: str, run: Ca
 
 
 @pytest.mark.parametrize("way", ["absolute", "relative"])
-def test_data_that_run_json_names_are_used_only_if_they_are_those_of_the_run(
+def test_data_in_run_json_is_read_only_if_its_hash_matches(
     way: str, run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run("custom")
@@ -430,7 +430,7 @@ def test_data_that_run_json_names_are_used_only_if_they_are_those_of_the_run(
     assert "password" not in str(caught.value)
 
 
-def test_a_run_of_own_data_that_says_nothing_of_them_does_not_read_them(run: Callable[[str], Path]) -> None:
+def test_custom_run_without_a_data_record_raises(run: Callable[[str], Path]) -> None:
     folder = run("custom")
     change(folder / "run.json", data=None)
     with pytest.raises(RunFolderError, match=r"run\.json: says nothing of the data; the file is damaged, restore"):
@@ -469,7 +469,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_a_hostile_settings_file_is_told(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_settings_file_raises(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content, problem = SETTINGS[case]
     (tmp_path / "a.toml").write_text(content)
@@ -483,7 +483,7 @@ def test_a_hostile_settings_file_is_told(case: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("content", ['{"length": ' + '{"a":' * 5000, '{"length": NaN}', '{"a": 1, "a": 2}', "[1]", ""])
-def test_hostile_json_settings_are_told(content: str, tmp_path: Path) -> None:
+def test_hostile_json_settings_raise(content: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"^config .*a\.json is not valid JSON") as caught:
@@ -492,7 +492,7 @@ def test_hostile_json_settings_are_told(content: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["!!timestamp x", "${HOME}", "$(touch was-run)", "{x}", "a\tb"])
-def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"data": value}))
     for given in (["--data", value], ["--config", str(path)]):
@@ -500,7 +500,7 @@ def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys
         assert tomllib.loads(capsys.readouterr().out)["data"] == value
 
 
-def test_a_number_that_no_float_is_as_large_as_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_number_beyond_float_raises(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lstm", "train", "--learning-rate", "9" * 400]) == 2
     assert capsys.readouterr().err == "error: --learning-rate must be a finite number, got inf\n"
 
@@ -508,7 +508,7 @@ def test_a_number_that_no_float_is_as_large_as_is_told(capsys: pytest.CaptureFix
 # Parquet
 
 
-def test_a_parquet_page_that_lies_about_its_size_is_told(tmp_path: Path) -> None:
+def test_parquet_page_with_a_false_size_raises(tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     table = pa.table({"sequence": ["1 2", "3 4"] * 50, "label": ["a", "b"] * 50})
     pq.write_table(table, path, use_dictionary=False, compression="gzip")
@@ -524,7 +524,7 @@ def test_a_parquet_page_that_lies_about_its_size_is_told(tmp_path: Path) -> None
                 read_sequences(path)
 
 
-def test_size_statistics_that_contradict_each_other_end_in_an_error() -> None:
+def test_contradictory_size_statistics_raise() -> None:
     """In this file the highest definition level is changed: pyarrow 26 ends the process if asked to describe a column."""
     path = Path(__file__).parent / "golden" / "size_statistics.parquet"
     with pytest.raises(DataError, match=r"it cannot be read \(Definition level histogram size mismatch.*\); check"):
@@ -551,7 +551,7 @@ def zigzag(number: int, length: int = 0) -> bytes:
 @pytest.mark.parametrize("codec", ["zstd", "brotli"])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("is_honest", [True, False])
-def test_parquet_pages_that_unpack_to_far_more_than_the_file_are_refused(
+def test_parquet_compression_bomb_is_refused(
     codec: str, version: str, is_honest: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "set.parquet"
@@ -572,7 +572,7 @@ def test_parquet_pages_that_unpack_to_far_more_than_the_file_are_refused(
 
 
 @pytest.mark.usefixtures("unread")
-def test_a_parquet_row_of_a_number_repeated_millions_of_times_is_refused(tmp_path: Path) -> None:
+def test_parquet_row_of_one_repeated_number_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     pq.write_table(pa.table({"sequence": [np.zeros(3_000_000, np.int8)], "label": ["a"]}), path)
     content = path.read_bytes()
@@ -586,7 +586,7 @@ def test_a_parquet_row_of_a_number_repeated_millions_of_times_is_refused(tmp_pat
         read_sequences(path)
 
 
-def test_sizes_of_pages_are_those_that_pyarrow_knows(tmp_path: Path) -> None:
+def test_page_sizes_equal_those_of_pyarrow(tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     texts = [" ".join(map(str, range(row % 50))) for row in range(20_000)]
     for options in ({}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"compression": "none"}):
@@ -622,7 +622,7 @@ def test_sizes_of_pages_are_those_that_pyarrow_knows(tmp_path: Path) -> None:
         (b"\x1b\x00", "unknown type"),
     ],
 )
-def test_a_damaged_description_in_a_parquet_file_is_told(content: bytes, problem: str) -> None:
+def test_damaged_parquet_metadata_raises(content: bytes, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         CompactReader(content).read_struct()
 
@@ -639,7 +639,7 @@ def test_a_damaged_description_in_a_parquet_file_is_told(content: bytes, problem
         (b"\x18\xff\xff\x03" + b"x" * 65535 + b"\x00", "field 1 of its metadata is missing"),  # a long header
     ],
 )
-def test_a_damaged_header_of_a_parquet_page_is_told(page: bytes, problem: str) -> None:
+def test_damaged_parquet_page_header_raises(page: bytes, problem: str) -> None:
     chunk = b"\x56\x0e\x46\x08\x00"  # 7 values, the first page at byte 4
     footer = b"\x49\x1c\x19\x1c\x3c" + chunk + b"\x00\x00\x00"
     file = io.BytesIO(b"PAR1" + page + footer + struct.pack("<I", len(footer)) + b"PAR1")
@@ -665,7 +665,7 @@ IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("second", ["images.npy", "images"])
-def test_two_arrays_of_one_name_are_refused(second: str, tmp_path: Path) -> None:
+def test_duplicate_array_names_are_refused(second: str, tmp_path: Path) -> None:
     path = archive(tmp_path / "set.npz", [("images.npy", IMAGES), (second, IMAGES + 1)])
     with pytest.raises(DataError, match=r"set\.npz: two of its arrays have the same name; replace the file"):
         load_images(str(path), 4)
@@ -674,7 +674,7 @@ def test_two_arrays_of_one_name_are_refused(second: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name", ["../../images.npy", "/images.npy", "C:\\images.npy", "..\\..\\images.npy", "a/b/../images.npy"]
 )
-def test_the_name_of_an_array_is_no_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_name_is_never_a_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -690,7 +690,7 @@ def test_the_name_of_an_array_is_no_path(name: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.timeout(60)
-def test_a_folder_of_images_with_circles_pipes_and_devices_is_read(tmp_path: Path) -> None:
+def test_image_folder_with_circular_links_pipes_and_devices_is_read(tmp_path: Path) -> None:
     for number in range(2):
         Image.fromarray(IMAGES[number]).save(tmp_path / f"{number}.png")
     (tmp_path / "up").symlink_to(tmp_path)
@@ -716,7 +716,7 @@ READ: dict[str, Callable[[Path], object]] = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 @pytest.mark.parametrize("name", READ)
-def test_what_is_no_file_is_told_and_not_waited_for(name: str, kind: str, tmp_path: Path) -> None:
+def test_non_file_is_refused_without_blocking(name: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / name
     match kind:
         case "pipe":
@@ -730,7 +730,7 @@ def test_what_is_no_file_is_told_and_not_waited_for(name: str, kind: str, tmp_pa
     assert re.search(r"is no file|not a regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE)
 
 
-def test_a_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
+def test_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(100))
     assert read_file(path, 100) == bytes(100)
