@@ -1,4 +1,4 @@
-"""Files made to do harm: bombs, lies about sizes, links and names that lead elsewhere, pipes, code. Each is refused as told."""
+"""Hostile files: decompression bombs, false sizes, links and names that escape, pipes, and code. Each raises an error."""
 
 import contextlib
 import gzip
@@ -48,8 +48,8 @@ CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
 
 
 @contextlib.contextmanager
-def little_memory(megabytes: int = 60) -> Iterator[None]:
-    """What Python and NumPy take meanwhile must be less than that."""
+def memory_limit(megabytes: int = 60) -> Iterator[None]:
+    """Assert that Python and NumPy allocate less than that inside."""
     tracemalloc.start()
     try:
         yield
@@ -60,13 +60,13 @@ def little_memory(megabytes: int = 60) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny run of each kind: `lstm`, `own` and `gan`."""
+    """Return a folder with a tiny run of each kind: `lstm`, `custom` and `gan`."""
     home = tmp_path_factory.mktemp("trained")
     (home / "own.csv").write_text(CSV)
     np.save(home / "images.npy", np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8))
     train(LSTMConfig(hidden_size=3, epochs=1, data_size=20), home / "lstm", device="cpu")
-    own = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, epochs=1)
-    train(own, home / "custom", device="cpu")
+    custom = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, epochs=1)
+    train(custom, home / "custom", device="cpu")
     gan = GANConfig(data=str(home / "images.npy"), image_size=6, latent_size=4, epochs=1, batch_size=2, eval_every=0)
     training.train(gan, home / "gan", device="cpu")
     return home
@@ -74,12 +74,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of a run, to be damaged."""
+    """Return a function that copies a run, given its kind."""
     return lambda kind: shutil.copytree(trained / kind, tmp_path / kind)
 
 
 def change(path: Path, **changes: Any) -> None:
-    """Change values of a JSON file; those of `config` and `data` one by one."""
+    """Change values of a JSON file; objects such as `config` and `data` are merged."""
     record = json.loads(path.read_text())
     for name, value in changes.items():
         record[name] = record[name] | value if isinstance(record.get(name), dict) and isinstance(value, dict) else value
@@ -95,7 +95,7 @@ def test_gzip_bomb_is_unpacked_no_further_than_its_header_claims(tmp_path: Path)
         file.write(struct.pack(">4I", 0x803, 2, 4, 4))
         for _ in range(200):
             file.write(bytes(1 << 20))
-    with little_memory(), pytest.raises(DataError, match="its header claims 32 bytes and it holds more"):
+    with memory_limit(), pytest.raises(DataError, match="its header claims 32 bytes and it holds more"):
         read_idx(path, 0x803)
 
 
@@ -109,26 +109,24 @@ def test_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Pat
         with zipfile.ZipFile(path, "w") as written:
             written.writestr("images.npy", npy)
         content = bytearray(path.read_bytes())
-        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # what the directory claims
+        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # the size in the directory
         path.write_bytes(content)
         problem = "images.npy claims 4294967294 bytes, more than the file can hold"
     else:
-        with path.open("wb") as file:  # a hole takes no room on the disk
+        with path.open("wb") as file:  # a sparse file takes no space on the disk
             file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
             file.truncate(file.tell() + size)
         problem = f"{size} bytes, the limit is {4 << 30}"
-    with little_memory(), pytest.raises(DataError, match=problem):
+    with memory_limit(), pytest.raises(DataError, match=problem):
         load_images(str(tmp_path if kind == "idx" else path), 4)
 
 
-def test_image_with_implausibly_many_pixels_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_image_with_implausibly_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "FREE_PIXELS", 1000)
     noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
     for name, picture in (("a", noise), ("b", noise)):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    assert len(load_images(str(tmp_path), 8).images) == 2, "of a photo's size for its pixels"
+    assert len(load_images(str(tmp_path), 8).images) == 2, "noise has as many bytes per pixel as a photo"
     Image.new("L", (200, 200), 255).save(tmp_path / "white.png")
     with pytest.raises(DataError, match=r"white\.png: it cannot be read \(it claims 200 x 200 pixels in \d+ bytes\)"):
         load_images(str(tmp_path), 8)
@@ -145,7 +143,7 @@ def test_csv_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path
     with path.open("wb") as file:
         file.write(b"sequence,label\n")
         file.truncate(1 << 30)
-    with little_memory(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
+    with memory_limit(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
         read_sequences(path)
 
 
@@ -158,7 +156,7 @@ def test_csv_row_of_too_many_lines_is_refused(tmp_path: Path, monkeypatch: pytes
         read_sequences(path)
     path.write_text(CSV * 300)
     with pytest.raises(DataError, match="row 22: 'sequence' at step 1 is no number"):
-        read_sequences(path)  # many rows, of which none is long
+        read_sequences(path)  # many rows, none of which is long
 
 
 def test_too_large_zip_directory_is_refused(tmp_path: Path) -> None:
@@ -230,16 +228,16 @@ def test_every_tensor_reader_refuses_an_invalid_header(
     with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor"):
         FeatureExtractor.read(path)
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
-    made = {"a": torch.ones(2)}
-    assert cached("networks", lambda: made) is made
-    assert torch.equal(cached("networks", dict)["a"], made["a"]), "the damaged file is replaced"
+    built = {"a": torch.ones(2)}
+    assert cached("networks", lambda: built) is built
+    assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, 2**31, 2**63, 2**64 - 1])
 def test_wrong_header_length_raises(length: int, tmp_path: Path) -> None:
     path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
     with (
-        little_memory(5),
+        memory_limit(5),
         pytest.raises(ValueError, match=r"claims a length|invalid header length|invalid JSON in header"),
     ):
         read_header(path)
@@ -290,9 +288,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("case", SIZES)
-def test_sizes_in_run_json_are_checked_before_memory_is_allocated(
-    case: str, run: Callable[[str], Path]
-) -> None:
+def test_sizes_in_run_json_are_checked_before_memory_is_allocated(case: str, run: Callable[[str], Path]) -> None:
     kind, changes, problem = SIZES[case]
     folder = run(kind)
     change(folder / "run.json", **changes)
@@ -314,9 +310,7 @@ def resume(folder: Path) -> None:
         ("state.json", resume),
     ],
 )
-def test_deeply_nested_json_raises(
-    name: str, read: Callable[[Path], object], run: Callable[[str], Path]
-) -> None:
+def test_deeply_nested_json_raises(name: str, read: Callable[[Path], object], run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     path = next(folder.rglob(name))
     for content in ("[" * 100_000 + "\n", '{"a":' * 100_000 + "\n", '{"a": ' + "[" * 30 + "]" * 30 + "}\n"):
@@ -334,7 +328,7 @@ def test_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None
 
 
 def outside(folder: Path) -> Path:
-    """What belongs to somebody else."""
+    """Create a folder outside of the run folder."""
     path = folder.parent / "outside"
     path.mkdir()
     (path / "precious").write_text("precious")
@@ -345,29 +339,27 @@ def outside(folder: Path) -> Path:
     "name", ["run.json", "metrics.jsonl", "run.lock", "checkpoints", "step", "checkpoints/last.json", "networks", "new"]
 )
 @pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
-def test_link_out_of_a_run_folder_is_refused_and_not_followed(
-    name: str, way: str, run: Callable[[str], Path]
-) -> None:
+def test_link_out_of_a_run_folder_is_refused_and_not_followed(name: str, way: str, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     found = {"step": "checkpoints/step-*", "networks": "checkpoints/*/networks.safetensors", "new": "new"}.get(
         name, name
     )
     path = next(folder.glob(found), folder / found)
-    away = outside(folder) / path.name
+    target = outside(folder) / path.name
     if path.exists():
-        shutil.move(path, away)
+        shutil.move(path, target)
     else:
-        away.write_text("else")
+        target.write_text("else")
     if way == "dangling":
-        shutil.rmtree(away.parent)
-    path.symlink_to(os.path.relpath(away, path.parent) if way == "relative" else away)
+        shutil.rmtree(target.parent)
+    path.symlink_to(os.path.relpath(target, path.parent) if way == "relative" else target)
     match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; remove it from the run folder"
     with pytest.raises(RunFolderError, match=match):
         load(folder)
-    before = {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()}
+    before = {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()}
     with pytest.raises(RunFolderError, match=match):
         resume(folder)
-    assert {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()} == before
+    assert {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()} == before
 
 
 def test_circular_link_is_refused_and_internal_link_is_followed(run: Callable[[str], Path]) -> None:
@@ -515,17 +507,22 @@ def test_parquet_page_with_a_false_size_raises(tmp_path: Path) -> None:
     assert len(read_sequences(path)) == 100
     content = path.read_bytes()
     sizes = re.match(rb"PAR1\x15\x00\x15([\x80-\xff]*[\x00-\x7f])\x15([\x80-\xff]*[\x00-\x7f])", content)
-    assert sizes is not None, "the page begins with its kind, its size unpacked and its size"
-    for place in (1, 2):
-        begin, end = sizes.span(place)
-        for lie in (b"\xfe\xff\xff\xff\x0f", b"\x00", b"\x01", b"\xff\xff\xff\xff\x0f"):  # 2^31 - 1, 0, -1, -2^31
-            path.write_bytes(content[:begin] + lie + content[end:])
+    assert sizes is not None, "a page begins with its type, its uncompressed and its compressed size"
+    for group in (1, 2):
+        begin, end = sizes.span(group)
+        for false_size in (
+            b"\xfe\xff\xff\xff\x0f",
+            b"\x00",
+            b"\x01",
+            b"\xff\xff\xff\xff\x0f",
+        ):  # 2^31 - 1, 0, -1, -2^31
+            path.write_bytes(content[:begin] + false_size + content[end:])
             with pytest.raises(DataError, match=r"set\.parquet: it cannot be read \(.+\); check or replace the file"):
                 read_sequences(path)
 
 
 def test_contradictory_size_statistics_raise() -> None:
-    """In this file the highest definition level is changed: pyarrow 26 ends the process if asked to describe a column."""
+    """The maximum definition level in this file is changed: pyarrow 26 aborts the process when it describes a column."""
     path = Path(__file__).parent / "golden" / "size_statistics.parquet"
     with pytest.raises(DataError, match=r"it cannot be read \(Definition level histogram size mismatch.*\); check"):
         read_sequences(path)
@@ -533,16 +530,16 @@ def test_contradictory_size_statistics_raise() -> None:
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the pages of a Parquet file fails."""
+    """Make reading the pages of a Parquet file fail."""
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
 
 
 def zigzag(number: int, length: int = 0) -> bytes:
-    """A whole number as Thrift writes it, in `length` bytes if that is more than it needs."""
-    coded, result = number << 1, bytearray()
-    while coded or len(result) < max(length, 1):
-        result.append(coded & 127 | 128)
-        coded >>= 7
+    """Return the zigzag encoding of a non-negative integer in Thrift, padded to `length` bytes."""
+    encoded, result = number << 1, bytearray()
+    while encoded or len(result) < max(length, 1):
+        result.append(encoded & 127 | 128)
+        encoded >>= 7
     result[-1] &= 127
     return bytes(result)
 
@@ -551,9 +548,7 @@ def zigzag(number: int, length: int = 0) -> bytes:
 @pytest.mark.parametrize("codec", ["zstd", "brotli"])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("is_honest", [True, False])
-def test_parquet_compression_bomb_is_refused(
-    codec: str, version: str, is_honest: bool, tmp_path: Path
-) -> None:
+def test_parquet_compression_bomb_is_refused(codec: str, version: str, is_honest: bool, tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     table = pa.table({"sequence": ["0 " * 30_000_000], "label": ["a"]})
     pq.write_table(table, path, use_dictionary=False, compression=codec, data_page_version=version)
@@ -598,12 +593,12 @@ def test_page_sizes_equal_those_of_pyarrow(tmp_path: Path) -> None:
             **options,
         )
         metadata = pq.ParquetFile(path).metadata
-        columns = [[metadata.row_group(group).column(place) for group in range(3)] for place in range(2)]
-        for place, chunks in enumerate(columns):
+        columns = [[metadata.row_group(group).column(index) for group in range(3)] for index in range(2)]
+        for index, chunks in enumerate(columns):
             with path.open("rb") as file:
-                sizes = read_page_sizes(file, {place})
+                sizes = read_page_sizes(file, {index})
             assert sizes.num_values == sum(chunk.num_values for chunk in chunks)
-            claimed = sum(chunk.total_uncompressed_size for chunk in chunks)  # with the headers
+            claimed = sum(chunk.total_uncompressed_size for chunk in chunks)  # includes the headers
             assert 0.8 * claimed < sizes.uncompressed_bytes < claimed
 
 
@@ -683,10 +678,10 @@ def test_array_name_is_never_a_path(name: str, tmp_path: Path, monkeypatch: pyte
     archive(path, [(name, IMAGES), ("labels.npy", np.arange(2))])
     with pytest.raises(DataError, match="call the one to use images"):
         load_images(str(path), 4)
-    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
 
 
-# Pipes, devices and circles among the data
+# Pipes, devices and circular links in the data
 
 
 @pytest.mark.timeout(60)
@@ -725,9 +720,11 @@ def test_non_file_is_refused_without_blocking(name: str, kind: str, tmp_path: Pa
             path.symlink_to("/dev/zero")
         case "folder":
             path.mkdir()
-    with little_memory(), pytest.raises(ReviverError) as caught:
+    with memory_limit(), pytest.raises(ReviverError) as caught:
         READ[name](path)
-    assert re.search(r"is no file|not a regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE)
+    assert re.search(
+        r"is no file|not a regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE
+    )
 
 
 def test_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:

@@ -961,6 +961,34 @@ def test_training_continues_while_a_checkpoint_is_written(folder: RunFolder, mon
         assert_same_state(small_state(), fresh)
 
 
+def test_divergence_counts_a_pending_checkpoint_as_saved(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error waits for the checkpoint that a thread is writing: whether one was saved must not depend on timing."""
+    state, writing = small_state(), threading.Event()
+
+    def prepare(*arguments: Any) -> Callable[[], None]:
+        write = prepare_checkpoint(*arguments)
+
+        def write_later() -> None:
+            assert writing.wait(60)
+            write()
+
+        return write_later
+
+    monkeypatch.setattr(session_module, "prepare_checkpoint", prepare)
+
+    def run() -> None:
+        with training_session(folder, state, total=1, description="", progress=False) as session:
+            session.save()
+            assert not (folder.checkpoints / "last.json").exists()
+            threading.Timer(0.3, writing.set).start()
+            session.check_finite(torch.tensor([[0.5], [float("nan")]]), 3, ("train_loss",))
+
+    message = "^step 4: train_loss is nan; the last good checkpoint is kept; try a --learning-rate lower than 0.001 "
+    with pytest.raises(DivergenceError, match=message):
+        run()
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
+
+
 @pytest.mark.parametrize("next_call", ["log", "save", "finish", "the end"])
 def test_failed_checkpoint_raises_at_the_next_call(
     next_call: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
