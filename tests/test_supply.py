@@ -88,7 +88,7 @@ def test_torch_and_its_cuda_packages_have_no_line(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["torchmetrics", "numpy"])
 def test_local_file_is_refused(name: str) -> None:
-    with pytest.raises(SystemExit, match=f"{name}: file:///wheels/one.whl is not from an index"):
+    with pytest.raises(SystemExit, match=f"{name}: file:///wheels/one.whl is not from a package index"):
         lock.pinned(package(name, "1.0", "file:///wheels/one.whl"))
 
 
