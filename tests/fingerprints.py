@@ -71,15 +71,15 @@ def random_numbers() -> dict[str, Tensor]:
     generator, discriminator = gan.build_networks(GAN, (1, 28, 28))
     training, validation = task.training(0, LSTM.length), task.validation(LSTM.length)
     return {
-        "whole: order": torch.randperm(60_000, generator=make_rng(0, "order/0")),
-        "whole: palindromes": torch.cat([part.encode() for part in (training, validation)]).long(),
-        "whole: last digits": torch.cat([training.targets, validation.targets]),
-        "whole: masks": dropout_masks(draw_seed(make_rng(0, "dropout")), 5, 16, 32, 0.5, "step"),
-        "real: lstm weights": torch.cat([one.detach().flatten() for one in network.parameters()]),
-        "real: gan weights": torch.cat(
-            [one.detach().flatten() for one in (*generator.parameters(), *discriminator.parameters())]
+        "integers: order": torch.randperm(60_000, generator=make_rng(0, "order/0")),
+        "integers: palindromes": torch.cat([part.encode() for part in (training, validation)]).long(),
+        "integers: last digits": torch.cat([training.targets, validation.targets]),
+        "integers: masks": dropout_masks(draw_seed(make_rng(0, "dropout")), 5, 16, 32, 0.5, "step"),
+        "floats: lstm weights": torch.cat([parameter.detach().flatten() for parameter in network.parameters()]),
+        "floats: gan weights": torch.cat(
+            [parameter.detach().flatten() for parameter in (*generator.parameters(), *discriminator.parameters())]
         ),
-        "real: noise": generator.sample_latents(3000, make_rng(0, "noise")),
+        "floats: noise": generator.sample_latents(3000, make_rng(0, "noise")),
     }
 
 
@@ -101,7 +101,7 @@ def scores() -> dict[str, Tensor]:
     neighbours = compare_neighbours(x, squared_radii(x, 5), y, squared_radii(y, 5), 5)
     return {
         "score: kid, precision, recall, density, coverage": torch.tensor([kernel_distance(x, y), *neighbours]),
-        "real: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
+        "floats: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
     }
 
 

@@ -66,18 +66,18 @@ def test_random_numbers_and_forward_passes_do_not_depend_on_the_number_of_thread
     computed: dict[str, Fingerprints],
 ) -> None:
     assert (computed["one thread"]["threads"], computed["two threads"]["threads"]) == (1, 2)
-    among = names(computed, "whole", "real", "forward", "score")
-    among.remove("real: fid")
+    among = names(computed, "integers", "floats", "forward", "score")
+    among.remove("floats: fid")
     assert not differing(computed["one thread"], computed["two threads"], among)
     torch.testing.assert_close(
-        *(computed[name]["real: fid"] for name in ("one thread", "two threads")), rtol=1e-10, atol=0
+        *(computed[name]["floats: fid"] for name in ("one thread", "two threads")), rtol=1e-10, atol=0
     )
 
 
 @pytest.mark.timeout(4 * TIMEOUT)
 def test_integers_do_not_depend_on_the_instruction_set(computed: dict[str, Fingerprints]) -> None:
-    assert not differing(computed["one thread"], computed["no vectors"], names(computed, "whole"))
-    for name in names(computed, "real"):
+    assert not differing(computed["one thread"], computed["no vectors"], names(computed, "integers"))
+    for name in names(computed, "floats"):
         pair = (computed["one thread"][name], computed["no vectors"][name])
         torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
 
@@ -86,9 +86,9 @@ def test_integers_do_not_depend_on_the_instruction_set(computed: dict[str, Finge
 def test_integers_equal_the_golden_ones_on_every_machine(
     computed: dict[str, Fingerprints], golden: Callable[..., None]
 ) -> None:
-    whole = {name: computed["one thread"][name] for name in names(computed, "whole")}
+    integers = {name: computed["one thread"][name] for name in names(computed, "integers")}
     golden(
-        "whole_numbers", {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in whole.items()}
+        "integers", {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in integers.items()}
     )
 
 

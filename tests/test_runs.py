@@ -1122,7 +1122,7 @@ def test_rng_depends_only_on_seed_and_purpose(golden: Callable[..., None]) -> No
         (seed, purpose): tuple(random_numbers(seed, purpose)) for seed in (0, 1, 2**63 - 1) for purpose in purposes
     }
     assert len(set(numbers.values())) == len(numbers)
-    golden("streams", {f"{seed}/{purpose}": list(values) for (seed, purpose), values in numbers.items()}, relative=1e-6)
+    golden("rngs", {f"{seed}/{purpose}": list(values) for (seed, purpose), values in numbers.items()}, relative=1e-6)
 
 
 def test_rngs_are_independent_of_each_other_and_of_the_global_rng() -> None:
