@@ -1,9 +1,10 @@
 """Native libraries: C++ files of the package, compiled for this machine at first use, cached, and loaded.
 
 The cache is the folder of `reviver.cache.cache_folder`. The name of a library contains a hash of everything that it
-depends on: the source, the flags, the version of the compiler, and the instruction set that the compiler detects.
-`$CXX` selects another compiler, `$REVIVER_CXXFLAGS` adds flags, and `REVIVER_NATIVE=0` disables all native libraries.
-Anyone who can write to the folder could run code as this user, so a folder that others can write to is an error.
+depends on: the source and the headers beside it, the flags, the version of the compiler, and the instruction set that
+the compiler detects. `$CXX` selects another compiler, `$REVIVER_CXXFLAGS` adds flags, and `REVIVER_NATIVE=0` disables all
+native libraries. Anyone who can write to the folder could run code as this user, so a folder that others can write to is
+an error.
 """
 
 import ctypes
@@ -92,7 +93,9 @@ class NativeLibrary:
             raise NativeError("no C++ compiler found; install c++ or set CXX")
         command = [compiler, *FLAGS, *self.flags, *_host_flags(compiler)]
         command += os.environ.get("REVIVER_CXXFLAGS", "").split()
-        key = hashlib.sha256(self.source.read_bytes())
+        key = hashlib.sha256()
+        for path in (self.source, *sorted(self.source.parent.glob("*.h"))):
+            key.update(path.read_bytes())
         key.update("\0".join([*command, torch.__version__]).encode())
         key.update(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))  # version of the compiler, instruction set
         path = folder / f"{self.name}-{key.hexdigest()[:32]}.so"
