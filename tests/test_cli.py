@@ -727,7 +727,7 @@ WRONG = {
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
     "gan interpolate g --out walk.docx": "^--out must end in one of .pdf, .svg, .png for a figure, got walk.docx",
-    "gan interpolate g --from-image a.png": "^--from-image needs to_image beside it, and the reverse; give both or none",
+    "gan interpolate g --from-image a.png": "^--from-image must be given with to_image, and the reverse; give both or neither",
     "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g gone.png": "^gone.png: it cannot be read",
     "gan project g gone.png --out p.txt": "^--out must end in one of .pdf, .svg, .png for a figure, got p.txt",

@@ -110,7 +110,7 @@ def test_an_interpolation_between_two_images(folder: Path, capsys: pytest.Captur
     out = folder / "interpolation.png"
     command = ["gan", "interpolate", str(folder / "run"), "--out", str(out), "--from-image", str(folder / "a.png")]
     assert main(command) == 2
-    assert "--from-image needs to_image beside it" in capsys.readouterr().err
+    assert "--from-image must be given with to_image" in capsys.readouterr().err
     command += ["--to-image", str(folder / "b.png")]
     assert main(command) == 0
     assert out.stat().st_size > 1000

@@ -352,3 +352,6 @@ def test_metrics_as_json_equal_those_of_the_functions(call: Any, tmp_path: Path)
         assert len(comparison["paths"][path]["t"]) == len(comparison["paths"][path]["probabilities"]) == NUM_POINTS
     assert comparison["paths"]["linear"]["end_distance"] == comparison["paths"]["spherical"]["end_distance"]
     assert call(f"{COMMAND} --num-pairs 0 --out {out}").count("random pairs") == 0
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "path-metrics.md").read_text(encoding="utf-8")
+    keys = (*result, *comparison, *comparison["paths"]["linear"], *comparison["averages"]["linear"]["path_length"])
+    assert not [key for key in keys if f"`{key}`" not in page]

@@ -49,10 +49,10 @@ from reviver.runs.rng import make_rng
 N = 150
 
 
-def random_features(count: int, features: int = 12, seed: int = 0, spread: float = 1.0) -> Tensor:
+def random_features(num_vectors: int, features: int = 12, seed: int = 0, spread: float = 1.0) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     mixing = torch.randn(features, features, generator=rng, dtype=torch.float64)
-    return metrics.snap(spread * torch.randn(count, features, generator=rng, dtype=torch.float64) @ mixing)
+    return metrics.snap(spread * torch.randn(num_vectors, features, generator=rng, dtype=torch.float64) @ mixing)
 
 
 class IdentityExtractor(nn.Module):
@@ -72,7 +72,7 @@ class IdentityExtractor(nn.Module):
 @pytest.mark.parametrize(("n", "m", "features"), [(300, 200, 12), (40, 60, 3), (30, 25, 40)])
 def test_frechet_distance_equals_torchmetrics_and_scipy(n: int, m: int, features: int) -> None:
     x, y = random_features(n, features, 1), random_features(m, features, 2, spread=1.3)
-    ours = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
+    result = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
     metric = FrechetInceptionDistance(feature=IdentityExtractor(features), normalize=True).set_dtype(torch.float64)
     metric.update(x, real=False)
     metric.update(y, real=True)
@@ -80,8 +80,8 @@ def test_frechet_distance_equals_torchmetrics_and_scipy(n: int, m: int, features
     trace = np.trace(np.cov(x.numpy().T) + np.cov(y.numpy().T) - 2 * root)
     by_scipy = np.square(x.numpy().mean(0) - y.numpy().mean(0)).sum() + trace
     relative = 1e-9 if min(n, m) > features else 1e-4  # the others lose precision where a covariance is singular
-    assert ours == pytest.approx(float(metric.compute()), rel=relative)
-    assert ours == pytest.approx(by_scipy, rel=relative)
+    assert result == pytest.approx(float(metric.compute()), rel=relative)
+    assert result == pytest.approx(by_scipy, rel=relative)
 
 
 def test_frechet_distance_to_itself_is_zero_even_if_singular() -> None:
@@ -445,6 +445,9 @@ def test_evaluate_as_json_equals_score_generator(run: Any, small: Reference) -> 
     expected = score_generator(load("digits").generator, N, 2, reference=small)
     assert result == {"run": "digits", "seed": 2, "out": None} | json.loads(json.dumps(expected.as_dict()))
     assert {field.name for field in dataclasses.fields(Scores)} <= set(result)
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "gan-scores.md").read_text(encoding="utf-8")
+    undocumented = [key for key in (*result, *result["samples"], *result["nearest_pixels"]) if f"`{key}`" not in page]
+    assert not undocumented
 
 
 def test_evaluate_prints_each_score_beside_both_baselines(run: Any, small: Reference) -> None:

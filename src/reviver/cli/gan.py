@@ -49,7 +49,7 @@ def train(
     if print_config:
         print_settings(settings)
         return
-    assert out is not None, "fill_settings has chosen one"
+    assert out is not None, "fill_settings chooses one"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     seconds = folder.record["seconds"]
     metrics, scores = folder.read_metrics(), folder.read_scores()
@@ -139,7 +139,9 @@ def interpolate(
     if num_pairs is not None and not metrics:
         raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
     if (from_image is None) != (to_image is None):
-        raise ConfigError("from_image needs to_image beside it, and the reverse; give both or none", field="from_image")
+        raise ConfigError(
+            "from_image must be given with to_image, and the reverse; give both or neither", field="from_image"
+        )
     image_paths = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
     loaded, seed = options.open_gan(run, common.device, seed)
     generator = loaded.generator
