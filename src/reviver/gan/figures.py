@@ -123,7 +123,9 @@ def path_metrics_figure(
         axes = figure.add_axes((left, bottom / height, *size), xlim=(-half_image, 1 + half_image))
         axes.set_title(f"{kind.capitalize()} path{', shown above' if kind == path else ' between the same ends'}")
         _draw_path_metrics(axes, paths[kind], classes)
-    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="lower center", ncols=len(classes))
+    handles, class_names = figure.axes[-1].get_legend_handles_labels()
+    compact = {"fontsize": 8, "columnspacing": 1.2, "handlelength": 1.8}  # so that eight classes fit in one row
+    figure.legend(handles, class_names, loc="lower center", ncols=len(classes), **compact)
     return figure
 
 
