@@ -148,4 +148,4 @@ def test_the_command_says_class_accuracy(
     assert len(accuracy) == 10
     assert all(0 <= share <= 1 for share in accuracy)
     assert main(["gan", "evaluate", str(tmp_path / "run"), "--num-samples", "100"]) == 0
-    assert "ordered and drawn 0: " in capsys.readouterr().out
+    assert "class accuracy 0: " in capsys.readouterr().out
