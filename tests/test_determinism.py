@@ -87,9 +87,7 @@ def test_integers_equal_the_golden_ones_on_every_machine(
     computed: dict[str, Fingerprints], golden: Callable[..., None]
 ) -> None:
     integers = {name: computed["one thread"][name] for name in names(computed, "integers")}
-    golden(
-        "integers", {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in integers.items()}
-    )
+    golden("integers", {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in integers.items()})
 
 
 # Resuming in another environment
