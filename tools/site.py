@@ -1,0 +1,217 @@
+"""What the documentation site needs beyond Sphinx: an extension that docs/conf.py names.
+
+- A page for each module, from its docstrings, which are written in Markdown.
+- The changelog and the security policy as pages of the site.
+- Links to files of the repository: sources lead to their highlighted page.
+- Equations as MathML.
+- A check that every link of the built site leads somewhere.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
+    from sphinx.writers.html5 import HTML5Translator
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "reviver"
+MODULES = ROOT / "docs" / "reference" / "api"
+"""Folder of the generated pages; git ignores it."""
+
+COPIES = {"CHANGELOG.md": "reference/changelog.md", "SECURITY.md": "reference/security.md"}
+"""Files at the root of the repository, and their pages below docs/; git ignores the pages."""
+
+LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
+SECTION = re.compile(r"(Args|Attributes|Parameters|Returns|Raises|Yields|Examples?|Notes?):")
+CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
+
+
+def setup(app: "Sphinx") -> dict[str, Any]:
+    """Register the extension."""
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    app.connect("builder-inited", lambda _: write_pages())
+    app.connect("source-read", rewrite_links)
+    app.connect("autodoc-process-docstring", convert_docstring, priority=400)  # before napoleon reads the sections
+    app.connect("build-finished", check_site)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def find_modules() -> list[str]:
+    """Return the names of all modules but the command line, in the order of the tree."""
+    paths = [path.relative_to(PACKAGE.parent).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    names = [".".join(path.parts) for path in paths if path.name not in ("__init__", "__main__")]
+    return [name for name in names if not name.startswith("reviver.cli.")]
+
+
+def write_pages() -> None:
+    """Write the pages that git ignores: one per module, the changelog, the security policy."""
+    MODULES.mkdir(exist_ok=True)
+    pages = {f"{name}.rst": _module_page(name) for name in find_modules()}
+    for path in MODULES.glob("*.rst"):
+        if path.name not in pages:
+            path.unlink()
+    for name, text in pages.items():
+        _write_if_changed(MODULES / name, text)
+    for source, page in COPIES.items():
+        _write_if_changed(ROOT / "docs" / page, (ROOT / source).read_text(encoding="utf-8"))
+
+
+def _module_page(name: str) -> str:
+    title = name.removeprefix("reviver.")
+    return f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n   :members:\n   :show-inheritance:\n"
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    """Leave an equal file as it is, so that Sphinx does not read it again."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def rewrite_links(app: "Sphinx", docname: str, source: list[str]) -> None:
+    """Point the links of a Markdown page that leave docs/ to what the site has in their place."""
+    origins = {Path(page).with_suffix("").as_posix(): ROOT / origin for origin, page in COPIES.items()}
+    page = origins.get(docname, ROOT / "docs" / f"{docname}.md")
+    if page.exists():
+        source[0] = LINK.sub(lambda match: _site_link(match, page, docname), source[0])
+
+
+def _site_link(match: re.Match[str], page: Path, docname: str) -> str:
+    if "://" in match["target"]:
+        return match[0]
+    target = Path(os.path.normpath(page.parent / match["target"]))
+    folder = ROOT / "docs" / Path(docname).parent
+    anchor = match["anchor"] or ""
+    if target.is_relative_to(PACKAGE) and target.suffix == ".py":
+        module = target.relative_to(PACKAGE.parent).with_suffix(".html").as_posix()
+        text = re.sub(r"`([^`]+)`", r"<code>\1</code>", match["text"])
+        return f'<a href="{"../" * docname.count("/")}_modules/{module}">{text}</a>'
+    if target.is_relative_to(ROOT):
+        copy = COPIES.get(target.relative_to(ROOT).as_posix())
+        target = ROOT / "docs" / copy if copy else target
+    return f"[{match['text']}]({os.path.relpath(target, folder)}{anchor})"
+
+
+def convert_docstring(_app: "Sphinx", _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """Turn a docstring from Markdown into reStructuredText, in place."""
+    lines[:] = to_rst("\n".join(lines)).split("\n")
+
+
+def to_rst(text: str) -> str:
+    """Turn Markdown with Google's sections into reStructuredText.
+
+    Indented paragraphs outside of a section are equations or code and keep their lines; backticks mark code.
+    """
+    result: list[str] = []
+    in_section = in_literal = False
+    for paragraph in re.split(r"\n[ \t]*\n", text):
+        lines = paragraph.strip("\n").split("\n")
+        is_indented = lines[0].startswith("  ")
+        if not is_indented:
+            in_section = in_literal = False
+        if is_indented and not in_section:
+            if not in_literal:
+                result.append("::")
+            result.append(paragraph)
+            in_literal = True
+            continue
+        in_section = in_section or SECTION.fullmatch(lines[0]) is not None
+        result.append(_inline(paragraph))
+    return "\n\n".join(result)
+
+
+def _inline(text: str) -> str:
+    """Escape what reStructuredText would take for markup, and write code as it wants it."""
+    parts, end = [], 0
+    for match in CODE.finditer(text):
+        code = match[2]
+        parts.append(_escaped(text[end : match.start()]))
+        parts.append(f":py:obj:`{code}`" if re.fullmatch(r"[A-Za-z_][\w.]*\w", code) else f"``{code}``")
+        if text[match.end() : match.end() + 1].isalnum():
+            parts.append("\\ ")
+        end = match.end()
+    return "".join([*parts, _escaped(text[end:])])
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\*|]|(?<=\w)_(?!\w))", r"\\\1", text)
+
+
+def inline_math(translator: "HTML5Translator", node: "nodes.math") -> None:
+    """Write an equation of a line as MathML."""
+    _write_math(translator, node.astext(), "inline")
+
+
+def display_math(translator: "HTML5Translator", node: "nodes.math_block") -> None:
+    """Write an equation of its own as MathML."""
+    translator.body.append('<div class="math-block">')
+    _write_math(translator, node.astext(), "block")
+    translator.body.append("</div>\n")
+
+
+def _write_math(translator: "HTML5Translator", latex: str, display: str) -> None:
+    from docutils import nodes
+    from latex2mathml.converter import convert
+
+    translator.body.append(convert(latex.strip(), display=display))
+    raise nodes.SkipNode
+
+
+class References(HTMLParser):
+    """Collects the anchors of a page and what it refers to."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.targets: list[str] = []
+        self.loaded: list[str] = []
+        """What the browser loads by itself: scripts, styles, images."""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect one tag."""
+        values = dict(attrs)
+        if values.get("id"):
+            self.anchors.add(values["id"] or "")
+        for name in ("href", "src"):
+            if values.get(name):
+                (self.targets if tag == "a" else self.loaded).append(values[name] or "")
+
+
+def find_problems(site: Path) -> Iterator[str]:
+    """Yield what is wrong with the links of a built site, and what it would load from elsewhere."""
+    pages = {path: References(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    for path, references in pages.items():
+        name = path.relative_to(site)
+        for target in references.loaded:
+            if urlsplit(target).netloc:
+                yield f"{name} loads {target}, which is not part of the site"
+        for target in (*references.targets, *references.loaded):
+            parts = urlsplit(target)
+            if parts.scheme or parts.netloc:
+                continue
+            found = Path(os.path.normpath(path.parent / unquote(parts.path))) if parts.path else path
+            if not found.exists():
+                yield f"{name} links to {target}, which does not exist"
+            elif parts.fragment and found in pages and unquote(parts.fragment) not in pages[found].anchors:
+                yield f"{name} links to {target}, which has no such anchor"
+
+
+def check_site(app: "Sphinx", error: Exception | None) -> None:
+    """Warn of every link that leads nowhere; with warnings as errors, the build fails."""
+    from sphinx.util import logging
+
+    if error is None and app.builder.format == "html":
+        report(find_problems(Path(app.outdir)), logging.getLogger(__name__).warning)
+
+
+def report(problems: Iterable[str], warn: Any) -> None:
+    """Pass each problem on once."""
+    for problem in sorted(set(problems)):
+        warn("%s", problem)
