@@ -18,10 +18,10 @@ import numpy as np
 from benchmarks.measure import machine, summary
 from reviver.errors import Interrupted
 from reviver.gan import training as gan
-from reviver.gan.images import load_mnist
+from reviver.gan.data.image_set import load_mnist
 from reviver.gan.presets import PRESETS
 from reviver.lstm import training as lstm
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.runs.session import Session
 
 EPOCHS = 10

@@ -19,10 +19,10 @@ from torchvision import transforms
 
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver.config import Precision
-from reviver.gan.images import from_pixels, load_mnist
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import from_pixels, load_mnist
+from reviver.gan.evaluation.reference_stats import load_reference
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import GANConfig
-from reviver.gan.reference import load_reference
 from reviver.gan.sampling import draw_samples
 from reviver.gan.training import build_networks, build_optimizers, train_step
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.measure import measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
-from reviver.gan.watch import find_collapse
+from reviver.gan.evaluation.monitor import find_collapse
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import train
 

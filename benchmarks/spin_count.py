@@ -61,7 +61,7 @@ def measure() -> dict[str, float]:
     """Return the median milliseconds an update of each workload in this process."""
     import torch
 
-    from reviver.gan.images import from_pixels, load_mnist
+    from reviver.gan.data.image_set import from_pixels, load_mnist
     from reviver.gan.presets import PRESETS as GAN_PRESETS
     from reviver.gan.training import build_networks, build_optimizers, train_step
     from reviver.lstm.network import LSTMClassifier

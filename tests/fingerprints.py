@@ -16,9 +16,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reviver.gan import training as gan
-from reviver.gan.classifier import DigitClassifier
-from reviver.gan.distances import compare_neighbours, frechet_distance, kernel_distance, moments, snap, squared_radii
-from reviver.gan.images import load_mnist, to_pixels
+from reviver.gan.data.image_set import load_mnist, to_pixels
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.evaluation.metrics import (
+    compare_neighbours,
+    frechet_distance,
+    kernel_distance,
+    moments,
+    snap,
+    squared_radii,
+)
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.sampling import draw
 from reviver.lstm import training as lstm
@@ -28,7 +35,7 @@ from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.tasks.build import build_task
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 
 LSTM = replace(LSTM_PRESETS["report"], epochs=2, checkpoint_every=1)
 GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reviver.gan import training as gan
-from reviver.gan.presets import GANConfig
+from reviver.gan.config import GANConfig
 from reviver.lstm import training as lstm
 from reviver.lstm.presets import PRESETS
 from reviver.runs.session import Session

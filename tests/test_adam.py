@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from reviver.gan import adam
-from reviver.gan.adam import GameAdam, RoundedAdam, rounded_copy
+from reviver.gan import optim
 from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.optim import GameAdam, RoundedAdam, rounded_copy
 
 SIZES = ((100, 70), (3, 1), (64, 129))
 """Of linear layers: of more than one block, of a single number, of blocks that are not full."""
@@ -24,8 +24,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways that the update is made."""
     name = str(request.param)
     if name == "torch":
-        monkeypatch.setattr(adam.UPDATE, "_loaded", [None])
-    elif adam.UPDATE.library() is None:
+        monkeypatch.setattr(optim.UPDATE, "_loaded", [None])
+    elif optim.UPDATE.library() is None:
         pytest.skip("no native update on this machine")
     return name
 

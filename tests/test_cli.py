@@ -27,10 +27,10 @@ import reviver
 from reviver.cli import app as cli
 from reviver.cli import main
 from reviver.cli.app import COMMANDS, build_app, join_flag_values
+from reviver.gan.config import GANConfig
 from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.gan.presets import GANConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.lstm.presets import LSTMConfig
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import SCHEMA, RunFolder
 from reviver.validation import show_value

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from reviver.cli import main
-from reviver.gan.classifier import DigitClassifier
-from reviver.gan.extractor import Extractor
-from reviver.gan.images import ImageSet, load_images
-from reviver.gan.train_classifier import accuracy, save_classifier, train_classifier
+from reviver.gan.data.image_set import ImageSet, load_images
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.train_classifier import accuracy, save_classifier, train_classifier
 from reviver.report.results import read_gan
 
 SIZE = 16

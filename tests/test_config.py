@@ -9,10 +9,10 @@ import pytest
 
 from reviver.config import choose_preset, from_mapping, override
 from reviver.errors import ConfigError
+from reviver.gan.config import GANConfig
 from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.gan.presets import GANConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.lstm.presets import LSTMConfig
 
 WORDS = ("", "abc", None, 3, True, ["scalar"])
 FLAGS = (0, 1, "true", None)

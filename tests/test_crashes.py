@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from reviver.errors import RunFolderError
-from reviver.lstm.presets import LSTMConfig
+from reviver.io.files import write_text
+from reviver.lstm.config import LSTMConfig
 from reviver.runs.checkpoint import TrainingState, find_checkpoint, load_networks
-from reviver.runs.files import write_text
 from reviver.runs.folder import RunFolder
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.runs.session import open_run, training_session
 from tests.children import Moments, die, open_server, run_child
 from tests.contents import contents

@@ -19,10 +19,10 @@ from torch import nn
 from reviver.errors import ConfigError, DataError
 from reviver.figures import save_figure
 from reviver.lstm import curve
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.curve import NETWORKS, Cell, Outcome, read_outcome, run_cell, run_curve, summarise, unfinished
 from reviver.lstm.evaluation import Evaluation
 from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson
-from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.training import Score
 from reviver.runs.folder import RunFolder

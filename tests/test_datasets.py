@@ -13,9 +13,9 @@ import torch
 
 from reviver.config import ConfigError
 from reviver.errors import DataError
-from reviver.gan.datasets import DATA_SETS, data_folder, read_data_set
-from reviver.gan.images import load_images, load_test_images
-from reviver.gan.presets import GANConfig
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import load_images, load_test_images
+from reviver.gan.data.named import DATA_SETS, data_folder, read_data_set
 from reviver.gan.training import train
 
 SIZES = {"train": 40, "test": 20}

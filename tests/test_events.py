@@ -13,10 +13,10 @@ from PIL import Image
 
 from reviver.config import override
 from reviver.errors import Interrupted, OutOfMemory, RunFolderError
+from reviver.gan.config import GANConfig
 from reviver.gan.grids import tile
-from reviver.gan.presets import GANConfig
 from reviver.gan.training import train as train_gan
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
 from reviver.runs import events as events_module
 from reviver.runs.events import MAX_PIXELS, EventFile

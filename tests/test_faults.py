@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from reviver.errors import OutOfMemory, RunFolderError
-from reviver.gan.presets import GANConfig
+from reviver.gan.config import GANConfig
 from reviver.gan.training import train as train_gan
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.training import train

@@ -11,10 +11,11 @@ from reviver import load
 from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.gan import reference, training
-from reviver.gan.images import ImageSet, load_mnist
+from reviver.gan import training
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet, load_mnist
+from reviver.gan.evaluation import reference_stats
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import GANConfig
 from reviver.gan.sampling import draw_samples
 from reviver.gan.training import build_networks, build_optimizers, count_classes, train
 from reviver.gan.training import train_step as step
@@ -123,7 +124,7 @@ def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
 
 
 def test_scores_say_how_well_orders_are_obeyed() -> None:
-    from reviver.gan.scores import _shares_obeyed
+    from reviver.gan.evaluation.scores import _shares_obeyed
 
     classes, ordered = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
     assert _shares_obeyed(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
@@ -139,8 +140,8 @@ def test_the_command_says_how_well_orders_are_obeyed(
 
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(training, "load_images", lambda source, size: some())
-    monkeypatch.setattr(reference, "load_images", lambda source, size: some())
-    monkeypatch.setattr(reference, "load_test_images", lambda source, size: some("test"))
+    monkeypatch.setattr(reference_stats, "load_images", lambda source, size: some())
+    monkeypatch.setattr(reference_stats, "load_test_images", lambda source, size: some("test"))
     train(GANConfig(conditional=True, epochs=1, batch_size=100, latent_size=8, score_every=0), tmp_path / "run")
     assert main(["gan", "score", str(tmp_path / "run"), "--n", "100", "--json"]) == 0
     obeyed = json.loads(capsys.readouterr().out)["obeyed"]

@@ -15,10 +15,10 @@ from torch.nn import functional
 from reviver import load
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, Interrupted
+from reviver.gan.config import LOSSES as LOSS_NAMES
+from reviver.gan.config import GANConfig
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import LOSSES as LOSS_NAMES
-from reviver.gan.presets import GANConfig
 from reviver.gan.training import (
     average_decay,
     build_networks,

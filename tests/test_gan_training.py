@@ -23,18 +23,19 @@ from torch import Tensor, nn
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, DeviceError, DivergenceError, Interrupted, RunFolderError
 from reviver.gan import training
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist, to_pixels
 from reviver.gan.grids import find_grids, remove_later_grids, save_grid
 from reviver.gan.grids import read_images as read_grid_images
-from reviver.gan.images import ImageSet, from_pixels, load_mnist, to_pixels
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import PRESETS, GANConfig
-from reviver.gan.products import fast_products
+from reviver.gan.onednn import fast_products
+from reviver.gan.presets import PRESETS
 from reviver.gan.sampling import draw
 from reviver.gan.training import build_networks, build_optimizers, count_batches, train, train_step
 from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
-from reviver.runs.randomness import stream as make_stream
+from reviver.runs.rng import stream as make_stream
 
 EPOCHS, BATCHES = 4, 3
 
@@ -326,9 +327,9 @@ def test_the_report_draws_start_middle_and_end() -> None:
 
 def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, uninterrupted: RunFolder) -> None:
     """The last grid is what the last checkpoint draws from the run's fixed noise, pixel for pixel."""
+    from reviver.gan.data.image_files import read_pixels
     from reviver.gan.grids import tile
-    from reviver.gan.image_files import read_pixels
-    from reviver.runs.randomness import stream
+    from reviver.runs.rng import stream
 
     z = torch.randn(25, tiny.latent_size, generator=stream(tiny.seed, "grid"))
     untrained, _ = build_networks(tiny, (1, 8, 8))

@@ -13,7 +13,8 @@ from torch import Tensor
 from reviver.cli import main
 from reviver.config import override
 from reviver.errors import Interrupted
-from reviver.lstm.presets import MIN_BATCH_SIZE, PRESETS, LSTMConfig
+from reviver.lstm.config import MIN_BATCH_SIZE, LSTMConfig
+from reviver.lstm.presets import PRESETS
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import Palindromes, PalindromeTask
 from reviver.lstm.training import build_network, rank, score, train

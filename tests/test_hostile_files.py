@@ -27,21 +27,22 @@ from reviver.cache import cached
 from reviver.cli.app import build_app, main
 from reviver.cli.settings import options_of, read_settings
 from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
-from reviver.gan import image_files, training
-from reviver.gan.extractor import Extractor
-from reviver.gan.images import load_images
-from reviver.gan.presets import GANConfig
+from reviver.gan import training
+from reviver.gan.config import GANConfig
+from reviver.gan.data import image_files
+from reviver.gan.data.image_set import load_images
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.io.files import open_file, read_file, refuse_links_out
+from reviver.io.idx import read_idx
+from reviver.io.parquet import _Compact, read_sizes
+from reviver.io.tensors import read_header, read_tensors
 from reviver.loading import load
-from reviver.lstm import sequence_files
-from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.sequence_files import read_sequences
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.custom import reader
+from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.lstm.training import train
-from reviver.mnist import read_idx
-from reviver.parquet import _Compact, read_sizes
 from reviver.runs.checkpoint import load_networks
 from reviver.runs.folder import RunFolder
-from reviver.tensors import read_header, read_tensors
-from reviver.untrusted import open_file, read_file, refuse_links_out
 
 CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
 
@@ -149,8 +150,8 @@ def test_a_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) 
 
 
 def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence_files, "MAX_FIELD", 1000)
-    monkeypatch.setattr(sequence_files, "MAX_ROW", 2000)
+    monkeypatch.setattr(reader, "MAX_FIELD", 1000)
+    monkeypatch.setattr(reader, "MAX_ROW", 2000)
     path = tmp_path / "set.csv"
     path.write_text(CSV + '1,"\n",' * 1000)
     with pytest.raises(DataError, match=r"row 22: it has more than 2000 characters; save long sequences as \.npz"):

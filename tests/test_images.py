@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reviver.errors import DataError
-from reviver.gan.images import from_pixels, load_images, load_mnist, load_test_images, to_pixels
+from reviver.gan.data.image_set import from_pixels, load_images, load_mnist, load_test_images, to_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.output import save_samples
 from reviver.gan.sampling import draw_samples
-from reviver.mnist import read_idx
+from reviver.io.idx import read_idx
 
 MD5 = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",

@@ -13,12 +13,12 @@ import pytest
 
 from reviver.config import override
 from reviver.gan import networks
-from reviver.gan.classifier import weights_path
-from reviver.gan.images import load_mnist
-from reviver.gan.presets import GANConfig
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import load_mnist
+from reviver.gan.evaluation.digit_classifier import weights_path
 from reviver.gan.training import train as train_gan
 from reviver.loading import load
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
 from tests.children import Moments, die, note_counts, open_server, read_counts, run_child
 from tests.contents import contents

@@ -12,15 +12,15 @@ from scipy.spatial import geometric_slerp
 from torch import Tensor, nn
 
 from reviver.errors import ConfigError, DataError
-from reviver.gan.classifier import DigitClassifier, weights_path
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import from_pixels, load_mnist
+from reviver.gan.evaluation.digit_classifier import DigitClassifier, weights_path
 from reviver.gan.figures import interpolation_strip
-from reviver.gan.images import from_pixels, load_mnist
-from reviver.gan.latent import CANDIDATES, CONFIDENCE, PATHS, choose_digits, choose_distant, interpolate
+from reviver.gan.interpolation import CANDIDATES, CONFIDENCE, PATHS, choose_digits, choose_distant, interpolate
 from reviver.gan.networks import Generator
 from reviver.gan.output import MAX_STEPS, Walk, draw_interpolation, save_interpolation, save_samples
-from reviver.gan.presets import GANConfig
+from reviver.gan.run import GANRun
 from reviver.gan.sampling import draw_samples
-from reviver.loading import GANRun
 from reviver.runs.folder import RunFolder
 
 
@@ -201,7 +201,7 @@ def test_distant_ends_are_the_two_most_different_images() -> None:
 
 
 def _stream(seed: int) -> torch.Generator:
-    from reviver.runs.randomness import stream
+    from reviver.runs.rng import stream
 
     return stream(seed, "endpoints")
 

@@ -16,9 +16,9 @@ from torch.nn import functional
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.figures import FORMATS, check_figure_path, save_figure
 from reviver.lstm import operator
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import predict
 from reviver.lstm.network import LSTMClassifier, LSTMLayer
-from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.trace import CHUNK, MAX_STEPS, ClassifierTrace, find_layer, numbers_of, trace, trace_digits
 from reviver.lstm.trace_figures import MOST_LABELLED_STEPS, PANELS, trace_figure
 

@@ -15,9 +15,9 @@ from reviver import load
 from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.sequence_files import read_sequences
-from reviver.lstm.tasks.own import Facts, OwnTask
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.custom.reader import read_sequences
+from reviver.lstm.tasks.custom.task import Facts, OwnTask
 from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
 

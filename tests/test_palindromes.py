@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reviver.errors import ConfigError
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks import palindromes as module
 from reviver.lstm.tasks.palindromes import (
     Palindromes,

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from reviver.cli import main
 from reviver.errors import ConfigError
-from reviver.gan.classifier import DigitClassifier
-from reviver.gan.extractor import Extractor
-from reviver.gan.figures import measured_strip
-from reviver.gan.images import load_mnist
-from reviver.gan.latent import PATHS, along
-from reviver.gan.networks import Generator
-from reviver.gan.paths import (
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import load_mnist
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.path_metrics import (
     NUMBERS,
     PAIR_POINTS,
     POINTS,
@@ -35,9 +33,11 @@ from reviver.gan.paths import (
     perceptual_path_length,
     summarise,
 )
-from reviver.gan.presets import GANConfig
+from reviver.gan.figures import measured_strip
+from reviver.gan.interpolation import PATHS, along
+from reviver.gan.networks import Generator
 from reviver.gan.training import train
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 
 
 class LinearGenerator(Generator):
@@ -291,7 +291,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mnist = load_mnist("train")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "reviver.gan.images.load_mnist", lambda part: type(mnist)(mnist.images[:200], mnist.labels[:200], "mnist")
+            "reviver.gan.data.image_set.load_mnist",
+            lambda part: type(mnist)(mnist.images[:200], mnist.labels[:200], "mnist"),
         )
         train(GANConfig(epochs=1), folder / "run", device="cpu")
     for index, image in enumerate(mnist.images[:2, 0]):
@@ -313,7 +314,7 @@ def call(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def _quickly(generator: Generator, targets: Tensor, seed: int) -> Any:
-    from reviver.gan.projection import project
+    from reviver.gan.inversion import project
 
     return project(generator, targets, seed=seed, steps=3, starts=2)
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from reviver.gan import products
-from reviver.gan.products import fast_products
+from reviver.gan import onednn
+from reviver.gan.onednn import fast_products
 
 MATMUL = torch.backends.mkldnn.matmul
 
@@ -23,7 +23,7 @@ def test_products_have_the_precision_of_float32(rows: int, inner: int, columns: 
 
 @pytest.mark.parametrize("before", ["ieee", "tf32"])
 def test_torchs_setting_is_put_back(before: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_is_exact", lambda: True)
+    monkeypatch.setattr(onednn, "_is_exact", lambda: True)
     at_first, inside = MATMUL.fp32_precision, []
 
     @fast_products()
@@ -42,11 +42,11 @@ def test_torchs_setting_is_put_back(before: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_switch_stays_off_where_factors_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "ROUNDING", 1e-9)  # as if the products were less exact than is wanted
-    products._is_exact.cache_clear()
+    monkeypatch.setattr(onednn, "ROUNDING", 1e-9)  # as if the products were less exact than is wanted
+    onednn._is_exact.cache_clear()
     try:
         before = MATMUL.fp32_precision
         with fast_products():
             assert MATMUL.fp32_precision == before
     finally:
-        products._is_exact.cache_clear()
+        onednn._is_exact.cache_clear()

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from reviver.cli import main
 from reviver.errors import DataError
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_files import read_images
+from reviver.gan.data.image_set import to_pixels
 from reviver.gan.figures import projection_figure
-from reviver.gan.image_files import read_images
-from reviver.gan.images import to_pixels
+from reviver.gan.inversion import project
 from reviver.gan.networks import Generator
-from reviver.gan.presets import GANConfig
-from reviver.gan.projection import project
 from reviver.gan.training import train
 
 

@@ -21,13 +21,14 @@ from PIL import Image
 
 from benchmarks.publish import Comparison
 from reviver.errors import DataError, RunFolderError
-from reviver.gan import images
 from reviver.gan import training as gan_training
+from reviver.gan.config import GANConfig
+from reviver.gan.data import image_set
+from reviver.gan.data.image_set import from_pixels
 from reviver.gan.grids import grid_path, save_grid
-from reviver.gan.images import from_pixels
-from reviver.gan.presets import PRESETS, GANConfig
+from reviver.gan.presets import PRESETS
 from reviver.gan.training import train as train_gan
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.palindromes import Palindromes, Split
 from reviver.lstm.training import train as train_lstm
 from reviver.report import build, results
@@ -64,13 +65,13 @@ class Built(NamedTuple):
 @pytest.fixture(scope="module", autouse=True)
 def few_images() -> Iterator[None]:
     """Training sees the first images of MNIST only."""
-    mnist = images.load_mnist("train")
-    few = images.ImageSet(mnist.images[:512], None, "mnist")
+    mnist = image_set.load_mnist("train")
+    few = image_set.ImageSet(mnist.images[:512], None, "mnist")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             gan_training,
             "load_images",
-            lambda source, size: few if source == "mnist" else images.load_images(source, size),
+            lambda source, size: few if source == "mnist" else image_set.load_images(source, size),
         )
         yield
 
@@ -239,8 +240,10 @@ def test_the_results_are_read_back(built: Built) -> None:
 
 
 def test_every_key_is_documented(built: Built) -> None:
-    """tests/test_docs.py compares the declared keys with docs/report.md; these are the names in open objects."""
-    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "report.md").read_text(encoding="utf-8")))
+    """tests/test_docs.py compares the declared keys with docs/reference/report-json.md; these are the names in open objects."""
+    documented = set(
+        re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "report-json.md").read_text(encoding="utf-8"))
+    )
     assert {*built.json["comparison"]["lstm"], "perfect_epochs", *built.json["comparison"]["gan"]} <= documented
     for model, name in ((LSTM_RECORD, "final"), (GAN_RECORD, "grids"), (GAN_RECORD, "last")):
         description = str(model.model_fields[name].description)
@@ -825,7 +828,7 @@ def choose(built: Built, tmp_path: Path) -> list[tuple[int, int | None]]:
 
 def test_the_middle_is_halfway_in_the_digits_that_are_recognised(built: Built, tmp_path: Path) -> None:
     """Not in the time: digits appear early, and then hardly change."""
-    test = images.load_mnist("test")
+    test = image_set.load_mnist("test")
     assert test.labels is not None
     digits = torch.cat([test.images[test.labels == digit][:3, 0] for digit in range(10)])[:25].numpy()
     grey = np.full_like(digits, 128)

@@ -16,7 +16,7 @@ from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory
 from reviver.gan import training as gan_training
-from reviver.gan.presets import GANConfig
+from reviver.gan.config import GANConfig
 from reviver.gan.training import train as train_gan
 from reviver.lstm import training as lstm_training
 from reviver.lstm.training import train as train_lstm

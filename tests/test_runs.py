@@ -22,8 +22,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
-from reviver.gan.presets import GANConfig
-from reviver.lstm.presets import LSTMConfig
+from reviver.gan.config import GANConfig
+from reviver.io.files import replacing, replacing_folder, write_json, write_text
+from reviver.lstm.config import LSTMConfig
 from reviver.runs import checkpoint
 from reviver.runs import session as session_module
 from reviver.runs.checkpoint import (
@@ -36,9 +37,8 @@ from reviver.runs.checkpoint import (
     save_best,
 )
 from reviver.runs.devices import choose_device, describe_machine
-from reviver.runs.files import replacing, replacing_folder, write_json, write_text
 from reviver.runs.folder import SCHEMA, PointsWriter, RunFolder, refuse_existing
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.runs.schema import MAX_TEXT
 from reviver.runs.session import open_run, training_session
 

@@ -27,17 +27,24 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from reviver import cache
 from reviver.cli import main
 from reviver.errors import ConfigError, DataError
-from reviver.gan import distances, reference
-from reviver.gan.classifier import DigitClassifier
-from reviver.gan.extractor import Extractor
-from reviver.gan.images import ImageSet, from_pixels, load_mnist
-from reviver.gan.presets import GANConfig
-from reviver.gan.reference import Comparison, Reference, choose_data, choose_extractor, class_shares, load_reference
-from reviver.gan.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
-from reviver.gan.train_classifier import save_classifier
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist
+from reviver.gan.evaluation import metrics, reference_stats
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.reference_stats import (
+    Comparison,
+    Reference,
+    choose_data,
+    choose_extractor,
+    class_shares,
+    load_reference,
+)
+from reviver.gan.evaluation.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
+from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.training import build_networks, build_optimizers, train, train_step
 from reviver.runs.folder import RunFolder
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 
 N = 150
 
@@ -45,7 +52,7 @@ N = 150
 def points(count: int, features: int = 12, seed: int = 0, spread: float = 1.0) -> Tensor:
     randomness = torch.Generator().manual_seed(seed)
     mixing = torch.randn(features, features, generator=randomness, dtype=torch.float64)
-    return distances.snap(spread * torch.randn(count, features, generator=randomness, dtype=torch.float64) @ mixing)
+    return metrics.snap(spread * torch.randn(count, features, generator=randomness, dtype=torch.float64) @ mixing)
 
 
 class Given(nn.Module):
@@ -65,7 +72,7 @@ class Given(nn.Module):
 @pytest.mark.parametrize(("n", "m", "features"), [(300, 200, 12), (40, 60, 3), (30, 25, 40)])
 def test_frechet_distance_is_that_of_torchmetrics_and_scipy(n: int, m: int, features: int) -> None:
     x, y = points(n, features, 1), points(m, features, 2, spread=1.3)
-    ours = distances.frechet_distance(distances.moments(x), distances.moments(y))
+    ours = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
     metric = FrechetInceptionDistance(feature=Given(features), normalize=True).set_dtype(torch.float64)
     metric.update(x, real=False)
     metric.update(y, real=True)
@@ -79,7 +86,7 @@ def test_frechet_distance_is_that_of_torchmetrics_and_scipy(n: int, m: int, feat
 
 def test_frechet_distance_to_itself_is_zero_even_if_singular() -> None:
     for one in (points(300), points(5), torch.ones(7, 12, dtype=torch.float64)):
-        assert distances.frechet_distance(distances.moments(one), distances.moments(one)) == pytest.approx(0, abs=1e-9)
+        assert metrics.frechet_distance(metrics.moments(one), metrics.moments(one)) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save")
@@ -88,7 +95,7 @@ def test_kernel_distance_is_that_of_torchmetrics() -> None:
     metric = KernelInceptionDistance(feature=Given(12), subsets=1, subset_size=150).set_dtype(torch.float64)
     metric.update(x, real=False)
     metric.update(y, real=True)
-    assert distances.kernel_distance(x, y) == pytest.approx(float(metric.compute()[0]), rel=1e-9)
+    assert metrics.kernel_distance(x, y) == pytest.approx(float(metric.compute()[0]), rel=1e-9)
 
 
 @given(
@@ -104,33 +111,33 @@ def test_neighbours_are_those_of_prdc(n: int, m: int, k: int, levels: int, seed:
     x = torch.randint(0, levels + 1, (n, 3), generator=randomness).double()
     y = torch.randint(0, levels + 1, (m, 3), generator=randomness).double()
     theirs = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=k)
-    radii = distances.squared_radii(x, k), distances.squared_radii(y, k)
-    ours = distances.compare_neighbours(x, radii[0], y, radii[1], k)._asdict()
+    radii = metrics.squared_radii(x, k), metrics.squared_radii(y, k)
+    ours = metrics.compare_neighbours(x, radii[0], y, radii[1], k)._asdict()
     assert ours == pytest.approx(theirs, abs=1e-12)
 
 
 def test_neighbours_of_real_numbers_are_those_of_prdc() -> None:
     x, y = points(200, 20, 1), points(300, 20, 2)
     theirs = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=5)
-    radii = distances.squared_radii(x, 5), distances.squared_radii(y, 5)
-    assert distances.compare_neighbours(x, radii[0], y, radii[1], 5)._asdict() == pytest.approx(theirs, abs=1e-12)
+    radii = metrics.squared_radii(x, 5), metrics.squared_radii(y, 5)
+    assert metrics.compare_neighbours(x, radii[0], y, radii[1], 5)._asdict() == pytest.approx(theirs, abs=1e-12)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
 def test_chunks_do_not_matter(chunk: int) -> None:
     x, y = points(90, 128, 1), torch.cat([points(60, 128, 2), points(10, 128, 2)])  # ten of them twice
-    radii = distances.squared_radii(x, 5), distances.squared_radii(y, 5)
-    assert torch.equal(distances.squared_radii(y, 5, chunk=chunk), radii[1])
-    whole = distances.compare_neighbours(x, radii[0], y, radii[1], 5)
-    assert distances.compare_neighbours(x, radii[0], y, radii[1], 5, chunk=chunk) == whole
-    assert distances.kernel_distance(x, y, chunk=chunk) == pytest.approx(distances.kernel_distance(x, y), rel=1e-12)
-    for ours, expected in zip(distances.nearest(x, y, chunk=chunk), distances.nearest(x, y), strict=True):
+    radii = metrics.squared_radii(x, 5), metrics.squared_radii(y, 5)
+    assert torch.equal(metrics.squared_radii(y, 5, chunk=chunk), radii[1])
+    whole = metrics.compare_neighbours(x, radii[0], y, radii[1], 5)
+    assert metrics.compare_neighbours(x, radii[0], y, radii[1], 5, chunk=chunk) == whole
+    assert metrics.kernel_distance(x, y, chunk=chunk) == pytest.approx(metrics.kernel_distance(x, y), rel=1e-12)
+    for ours, expected in zip(metrics.nearest(x, y, chunk=chunk), metrics.nearest(x, y), strict=True):
         assert torch.equal(ours, expected)
 
 
 def test_the_nearest_point_is_that_of_all_distances() -> None:
     x, y = points(50, seed=1).float(), points(70, seed=2).float()
-    places, lengths = distances.nearest(x, y)
+    places, lengths = metrics.nearest(x, y)
     expected = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
     assert torch.equal(places, expected.indices)
     torch.testing.assert_close(lengths, expected.values)
@@ -138,9 +145,9 @@ def test_the_nearest_point_is_that_of_all_distances() -> None:
 
 def test_kl_divergence() -> None:
     even, half = torch.full((10,), 0.1).double(), torch.tensor([0.2] * 5 + [0.0] * 5).double()
-    assert distances.kl_divergence(even, even) == 0
-    assert distances.kl_divergence(half, even) == pytest.approx(np.log(2))
-    assert distances.kl_divergence(even, half) == np.inf
+    assert metrics.kl_divergence(even, even) == 0
+    assert metrics.kl_divergence(half, even) == pytest.approx(np.log(2))
+    assert metrics.kl_divergence(even, half) == np.inf
 
 
 # A real case
@@ -295,8 +302,8 @@ def test_the_extractor_sees_the_same_in_any_company() -> None:
     extractor, pixels = Extractor.pinned(), load_mnist("test").images[:200]
     assert not extractor.classifier.training
     whole, alone = extractor.look(pixels), extractor.look(pixels[150:157])
-    torch.testing.assert_close(whole.features[150:157], alone.features, rtol=0, atol=2 * distances.GRID)
-    assert torch.equal(whole.features, distances.snap(whole.features))
+    torch.testing.assert_close(whole.features[150:157], alone.features, rtol=0, atol=2 * metrics.GRID)
+    assert torch.equal(whole.features, metrics.snap(whole.features))
     assert whole.features.max() < 64, "the grid of distances.py is made for that"
     labels = load_mnist("test").labels
     assert labels is not None
@@ -393,7 +400,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("precious")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("reviver.gan.images.load_mnist", lambda part: part_of_mnist(part, 600))
+        patch.setattr("reviver.gan.data.image_set.load_mnist", lambda part: part_of_mnist(part, 600))
         for name, data in (("digits", "mnist"), ("own", "idx"), ("plain", "unlabelled")):
             train(GANConfig(data=data, epochs=1, batch_size=100, score_every=0), name, device="cpu")
         train(GANConfig(data="colour.npz", size=8, epochs=1), "colour", device="cpu")
@@ -405,8 +412,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run the command line in the workspace, where MNIST is small."""
     monkeypatch.chdir(workspace)
-    monkeypatch.setattr(reference, "load_images", lambda data, size: part_of_mnist("train", 600))
-    monkeypatch.setattr(reference, "load_test_images", lambda data, size: part_of_mnist("test", 300))
+    monkeypatch.setattr(reference_stats, "load_images", lambda data, size: part_of_mnist("train", 600))
+    monkeypatch.setattr(reference_stats, "load_test_images", lambda data, size: part_of_mnist("test", 300))
 
     def call(arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -505,7 +512,7 @@ def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any,
 
 
 def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reference, "load_images", lambda data, size: part_of_mnist("train", 599))
+    monkeypatch.setattr(reference_stats, "load_images", lambda data, size: part_of_mnist("train", 599))
     code, _, err = run(f"gan score digits --n {N}")
     assert code == 2
     assert err == "error: data: mnist has changed since this run learned it; put the old images back\n"

@@ -24,9 +24,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.lstm import sequence_files
-from reviver.lstm.sequence_files import read_sequences, write_predictions
-from reviver.lstm.sequences import SequenceTable, Standardisation, class_indices, class_names, split_rows
+from reviver.lstm.tasks.custom import reader
+from reviver.lstm.tasks.custom.reader import read_sequences, write_predictions
+from reviver.lstm.tasks.custom.table import SequenceTable, Standardisation, class_indices, class_names, split_rows
 from tests.fuzz.readers import READERS, outcome
 
 SEQUENCES = [[1.0, 2.5, -3.0], [4.0], [0.1, 1e-7, 1e7, 6.0], [7.0, 8.0]]
@@ -200,11 +200,11 @@ def test_a_bad_csv_file_is_told(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("separator", [" ", ",", " , ", "\n", "\u2003"])
 def test_a_long_field_is_read_as_a_short_one(separator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = separator.join(map(str, range(200)))
-    whole = list(sequence_files._parts(text))
+    whole = list(reader._parts(text))
     for piece in (1, 2, 3, 7, 100):
-        monkeypatch.setattr(sequence_files, "PIECE", piece)
-        assert list(sequence_files._parts(text)) == whole
-        assert list(sequence_files._parts(",,1,,,2,")) == ["", "", "1", "", "", "2", ""]
+        monkeypatch.setattr(reader, "PIECE", piece)
+        assert list(reader._parts(text)) == whole
+        assert list(reader._parts(",,1,,,2,")) == ["", "", "1", "", "", "2", ""]
 
 
 # Parquet
@@ -237,7 +237,7 @@ def test_parquet_of_lists_of_one_length(tmp_path: Path) -> None:
 
 
 def test_parquet_in_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence_files, "PARQUET_ROWS", 7)
+    monkeypatch.setattr(reader, "PARQUET_ROWS", 7)
     sequences = [[float(row)] * (1 + row % 5) for row in range(100)]
     labels = [str(row % 3) for row in range(100)]
     for column in (sequences, [" ".join(map(str, one)) for one in sequences]):
@@ -314,7 +314,7 @@ def test_a_parquet_file_over_the_limit_is_refused_before_it_is_read(
 ) -> None:
     path = parquet_file(tmp_path, sequence=column, label=["a"] * 300)
     read_sequences(path)
-    monkeypatch.setattr(sequence_files, "MAX_BYTES", 1000)
+    monkeypatch.setattr(reader, "MAX_BYTES", 1000)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     with pytest.raises(DataError, match=r"GiB, more than .* GiB; "):
         read_sequences(path)
@@ -479,7 +479,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
         for _ in range(30):
             x.write(bytes(10_000_000))
     assert path.stat().st_size < 400_000
-    monkeypatch.setattr(sequence_files, "MAX_BYTES", 200_000_000)
+    monkeypatch.setattr(reader, "MAX_BYTES", 200_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DataError, match=r"x.npy: it has 300000000 bytes, more than the 200000000 that are read"):
         read_sequences(path, labelled=False)
@@ -498,18 +498,18 @@ def test_padding_that_would_fill_the_memory_is_refused_before_it_is_made(tmp_pat
 @pytest.mark.parametrize("shape", [(50, 6), (50, 2, 3)])
 def test_an_array_over_the_limit_is_refused(shape: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = npz_file(tmp_path, x=np.ones(shape, dtype=np.uint8), y=np.arange(50))
-    monkeypatch.setattr(sequence_files, "MAX_BYTES", 1200)
+    monkeypatch.setattr(reader, "MAX_BYTES", 1200)
     read_sequences(path)
-    monkeypatch.setattr(sequence_files, "MAX_BYTES", 1199)
+    monkeypatch.setattr(reader, "MAX_BYTES", 1199)
     with pytest.raises(DataError, match=r"GiB, more than .* GiB; cut or take out the longest, or give fewer"):
         read_sequences(path)
-    monkeypatch.setattr(sequence_files, "MAX_BYTES", 299)
+    monkeypatch.setattr(reader, "MAX_BYTES", 299)
     with pytest.raises(DataError, match=r"x.npy: it has 300 bytes, more than the 299 that are read"):
         read_sequences(path)
 
 
 def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence_files, "MAX_ROWS", 2)
+    monkeypatch.setattr(reader, "MAX_ROWS", 2)
     for path in (
         csv_file(tmp_path, "sequence,label\n1,a\n2,b\n3,c\n"),
         parquet_file(tmp_path, sequence=["1", "2", "3"], label=[1, 2, 3]),
@@ -707,7 +707,7 @@ def random_sequences(count: int = 50, steps: int = 7, channels: int = 3) -> tupl
 
 @pytest.mark.parametrize("chunk", [1, 50, 1 << 22])
 def test_standardisation(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.lstm.sequences.CHUNK_NUMBERS", chunk)
+    monkeypatch.setattr("reviver.lstm.tasks.custom.table.CHUNK_NUMBERS", chunk)
     x, lengths = random_sequences()
     inside = torch.arange(7) < lengths.unsqueeze(1)
     steps = x[inside].double().numpy()

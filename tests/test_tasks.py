@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from reviver.config import override
 from reviver.errors import ConfigError
+from reviver.lstm.config import IMAGE_LENGTHS, NUMBER_TASKS, TASKS, LSTMConfig, shortest
 from reviver.lstm.evaluation import evaluate, predict
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTM
-from reviver.lstm.presets import IMAGE_LENGTHS, NUMBER_TASKS, PRESETS, TASKS, LSTMConfig, shortest
+from reviver.lstm.presets import PRESETS
 from reviver.lstm.tasks.build import BUILDERS, build_task
 from reviver.lstm.tasks.digits import AVERAGED, DigitTask, ImageSequences
 from reviver.lstm.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order

@@ -16,13 +16,14 @@ import torch
 from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, Interrupted
-from reviver.gan.classifier import weights_path
-from reviver.gan.images import ImageSet, load_images, load_mnist, load_test_images
-from reviver.gan.presets import PRESETS, GANConfig
-from reviver.gan.reference import Comparison, Reference, load_reference
-from reviver.gan.scores import score_generator
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet, load_images, load_mnist, load_test_images
+from reviver.gan.evaluation.digit_classifier import weights_path
+from reviver.gan.evaluation.monitor import Watch, describe_point, find_collapse, find_collapses, open_watch, summarise
+from reviver.gan.evaluation.reference_stats import Comparison, Reference, load_reference
+from reviver.gan.evaluation.scores import score_generator
+from reviver.gan.presets import PRESETS
 from reviver.gan.training import train
-from reviver.gan.watch import Watch, describe_point, find_collapse, find_collapses, open_watch, summarise
 from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
@@ -47,7 +48,7 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REVIVER_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("reviver.gan.images.load_mnist", some)
+        patch.setattr("reviver.gan.data.image_set.load_mnist", some)
         yield
 
 

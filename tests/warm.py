@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reviver.gan.presets import GANConfig
+from reviver.gan.config import GANConfig
 from reviver.gan.training import train as train_gan
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
 
 torch.set_num_threads(1)

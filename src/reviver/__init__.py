@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator
-    from reviver.loading import GANRun, LSTMRun, load
+    from reviver.gan.run import GANRun
+    from reviver.loading import load
     from reviver.lstm.network import LSTM, LSTMClassifier, LSTMState
+    from reviver.lstm.run import LSTMRun
 
 __version__ = "0.1.0"
 
@@ -22,8 +24,8 @@ _HOMES = {
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
     "load": "reviver.loading",
-    "LSTMRun": "reviver.loading",
-    "GANRun": "reviver.loading",
+    "LSTMRun": "reviver.lstm.run",
+    "GANRun": "reviver.gan.run",
 }
 
 

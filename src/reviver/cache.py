@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reviver.tensors import read_header, read_tensors
+from reviver.io.tensors import read_header, read_tensors
 
 _log = logging.getLogger(__name__)
 

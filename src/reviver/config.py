@@ -14,7 +14,8 @@ from cyclopts import Group, Parameter
 from pydantic import Field
 
 from reviver.errors import ConfigError
-from reviver.untrusted import MAX_INTEGER, shown, suggestion
+from reviver.io.json import MAX_INTEGER
+from reviver.text import shown, suggestion
 
 Config = TypeVar("Config")
 

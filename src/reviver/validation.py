@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform, get_
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from reviver.errors import ConfigError
-from reviver.untrusted import MAX_INTEGER, shown, suggestion
+from reviver.io.json import MAX_INTEGER
+from reviver.text import shown, suggestion
 
 MAX_VALUE = 500
 """Characters of a value that an error spells out."""

@@ -20,7 +20,7 @@ import safetensors
 import torch
 
 from benchmarks.measure import machine
-from reviver.runs.files import write_text
+from reviver.io.files import write_text
 from tests.fuzz.readers import READERS
 from tests.fuzz.supervisor import ROOT, Tally, supervise
 

@@ -29,21 +29,22 @@ from reviver.config import override
 from reviver.errors import ReviverError
 from reviver.gan import networks
 from reviver.gan import training as gan_training
-from reviver.gan.classifier import DigitClassifier
-from reviver.gan.extractor import Extractor
-from reviver.gan.image_files import read_pixels
-from reviver.gan.images import load_images, load_test_images
-from reviver.gan.presets import GANConfig
-from reviver.gan.train_classifier import save_classifier
-from reviver.gan.watch import describe_point, find_collapses, summarise
-from reviver.loading import GANRun, load
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_files import read_pixels
+from reviver.gan.data.image_set import load_images, load_test_images
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.monitor import describe_point, find_collapses, summarise
+from reviver.gan.evaluation.train_classifier import save_classifier
+from reviver.gan.run import GANRun
+from reviver.loading import load
 from reviver.lstm import training as lstm_training
-from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.sequence_files import read_sequences
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.runs import checkpoint
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.runs.schema import Comparison
 from tests.fuzz import formats
 from tests.fuzz.mutations import mutated

@@ -21,9 +21,9 @@ import torch
 from reviver.errors import Interrupted
 from reviver.gan import networks
 from reviver.gan import training as gan
-from reviver.gan.presets import GANConfig
+from reviver.gan.config import GANConfig
 from reviver.lstm import training as lstm
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
 from reviver.runs.folder import SCHEMA
 from tests.test_migrations import GAN, LSTM, NARROW, STOPPED_AT
 

@@ -12,11 +12,12 @@ from reviver.cli import options
 from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, CountOrZero, Text
 from reviver.errors import ConfigError
-from reviver.gan.presets import MAX_SIZE, PRESETS, GANConfig
+from reviver.gan.config import MAX_SIZE, GANConfig
+from reviver.gan.presets import PRESETS
 from reviver.validation import check
 
 if TYPE_CHECKING:
-    from reviver.loading import GANRun
+    from reviver.gan.run import GANRun
 
 
 def train(
@@ -39,7 +40,8 @@ def train(
       reviver gan train --data photos/ --size 32 --epochs 50 --out runs/photos
       reviver gan train --out runs/photos --resume       go on after Ctrl-C
     """
-    from reviver.gan import training, watch
+    from reviver.gan import training
+    from reviver.gan.evaluation import monitor
 
     if print_config:
         print_settings(settings)
@@ -50,7 +52,7 @@ def train(
     last, scores = (points[-1] if points else None for points in (folder.read_metrics(), folder.read_scores()))
     lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *options.describe_rollbacks(folder)]
     if scores:
-        lines.append(f"  {watch.describe_point(scores)}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
+        lines.append(f"  {monitor.describe_point(scores)}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
     result = {"run": str(folder.path), "seconds": seconds, "last": last, "scores": scores}
     common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
 
@@ -124,7 +126,8 @@ def interpolate(
         pairs: Pairs of random latents between which --measure also compares both paths; by default 100.
     """
     from reviver.figures import check_figure_path
-    from reviver.gan import output, paths, reference
+    from reviver.gan import output
+    from reviver.gan.evaluation import path_metrics, reference_stats
 
     check_figure_path(Path(out))
     if pairs is not None and not measure:
@@ -136,17 +139,17 @@ def interpolate(
     known, measured = None, None
     file, sha256 = _find_extractor(loaded, extractor)
     if measure or file:
-        known = reference.choose_extractor(loaded.config.data, loaded.generator.image_shape, file, sha256)
+        known = reference_stats.choose_extractor(loaded.config.data, loaded.generator.image_shape, file, sha256)
     walk = output.draw_interpolation(
         loaded, first, last, steps, path, seed, images, known.classifier if known else None
     )
     result = {"out": out, "path": path, "seed": seed, "digits": walk.digits, "confidences": walk.confidences}
     if measure and known:
         ends, pairs = (walk.latents[0], walk.latents[-1]), 100 if pairs is None else pairs
-        measured = paths.compare_paths(loaded.generator, known, *ends, pairs=pairs, seed=seed)
+        measured = path_metrics.compare_paths(loaded.generator, known, *ends, pairs=pairs, seed=seed)
         result["measured"] = measured.as_dict()
     output.save_interpolation(walk, Path(out), labels=labels, report=measured)
-    common.show(result, *(paths.describe(measured) if measured else ()), out)
+    common.show(result, *(path_metrics.describe(measured) if measured else ()), out)
 
 
 def project(
@@ -203,7 +206,8 @@ def score(
         out: Figure of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
     from reviver.figures import check_figure_path
-    from reviver.gan import output, reference, sampling, scores
+    from reviver.gan import output, sampling
+    from reviver.gan.evaluation import reference_stats, scores
 
     if out is not None:
         check_figure_path(Path(out))
@@ -211,9 +215,9 @@ def score(
     generator = loaded.generator
     file, sha256 = _find_extractor(loaded, extractor)
     data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
-    found = reference.choose_extractor(loaded.config.data, generator.image_shape, file, sha256)
-    data = reference.choose_data(found, loaded.config.data, generator.image_shape[1], data_sha256)
-    known = reference.load_reference(n, found, *data)
+    found = reference_stats.choose_extractor(loaded.config.data, generator.image_shape, file, sha256)
+    data = reference_stats.choose_data(found, loaded.config.data, generator.image_shape[1], data_sha256)
+    known = reference_stats.load_reference(n, found, *data)
     images, z = sampling.draw_samples(generator, n, seed)
     result = scores.score_images(images, known, generator.ordered(z))
     lines = [f"{run}, seed {seed}", *scores.describe(result)]
@@ -245,15 +249,16 @@ def extractor(
         epochs: Passes over the images.
     """
     from reviver.figures import check_writable
-    from reviver.gan import images, train_classifier
-    from reviver.gan.classifier import MIN_SIZE
+    from reviver.gan.data import image_set
+    from reviver.gan.evaluation import train_classifier
+    from reviver.gan.evaluation.digit_classifier import MIN_SIZE
 
     path = Path(out)
     if path.exists():
         raise ConfigError(f"out {out} exists already and is never overwritten; choose another --out", field="out")
     check_writable(path)
     check("size", size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)])
-    train_images, test_images = images.load_images(data, size), images.load_test_images(data, size)
+    train_images, test_images = image_set.load_images(data, size), image_set.load_test_images(data, size)
     log_epoch = partial(logging.getLogger("reviver").info, f"epoch %d/{epochs}  loss %.4f")
     classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)
     fraction = train_classifier.accuracy(classifier, test_images)

@@ -9,10 +9,11 @@ from reviver.cli import options
 from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, Text
 from reviver.errors import ConfigError
-from reviver.lstm.presets import PRESETS, LSTMConfig
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.presets import PRESETS
 
 if TYPE_CHECKING:
-    from reviver.loading import LSTMRun
+    from reviver.lstm.run import LSTMRun
 
 
 def train(
@@ -89,7 +90,7 @@ def evaluate(
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm import evaluation, figures
-    from reviver.lstm.tasks.own import OwnTask
+    from reviver.lstm.tasks.custom.task import OwnTask
     from reviver.lstm.tasks.task import ANSWERS, LOSSES
 
     loaded = options.open_lstm(run, checkpoint, common.device)
@@ -135,8 +136,8 @@ def predict(
         out: Predictions of a file; by default predictions.csv.
     """
     from reviver.lstm import evaluation
-    from reviver.lstm.sequence_files import ENDINGS
-    from reviver.lstm.tasks.own import OwnTask
+    from reviver.lstm.tasks.custom.reader import ENDINGS
+    from reviver.lstm.tasks.custom.task import OwnTask
 
     is_file = Path(digits).suffix.lower() in ENDINGS
     if out is not None and not is_file:
@@ -159,17 +160,18 @@ def predict(
 
 def _predict_file(loaded: "LSTMRun", path: Path, out: Path, common: options.CommonOptions) -> None:
     """Classify the sequences of a file."""
-    from reviver.lstm import evaluation, sequence_files
-    from reviver.lstm.tasks.own import OwnTask
+    from reviver.lstm import evaluation
+    from reviver.lstm.tasks.custom import reader
+    from reviver.lstm.tasks.custom.task import OwnTask
 
     if not isinstance(loaded.task, OwnTask):
         raise ConfigError(f"{loaded.folder.path}: was not trained on own data, so it reads no files; give digits")
     if out.suffix.lower() != ".csv":
         raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
-    table = sequence_files.read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
+    table = reader.read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
     probabilities = evaluation.predict_table(loaded.network, loaded.task, table)
     classes = loaded.task.known.classes
-    sequence_files.write_predictions(out, table, classes, probabilities)
+    reader.write_predictions(out, table, classes, probabilities)
     predicted = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
     counts = dict(zip(classes, predicted, strict=True))
     lines = [f"  {name}: {count}" for name, count in counts.items() if count]
@@ -204,9 +206,9 @@ def curve(
     import torch
 
     from reviver.figures import save_figure
+    from reviver.io.files import write_json
     from reviver.lstm import curve, figures
     from reviver.runs.devices import describe_machine
-    from reviver.runs.files import write_json
 
     folder = Path(out)
     outcomes = curve.run_curve(

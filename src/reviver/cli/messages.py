@@ -7,7 +7,7 @@ from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
-from reviver.untrusted import one_line, shown, suggestion
+from reviver.text import one_line, shown, suggestion
 from reviver.validation import MAX_VALUE, find_problem
 
 

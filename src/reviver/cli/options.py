@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from reviver.config import COMMON, RUN, Seed, Text
 
 if TYPE_CHECKING:
-    from reviver.loading import GANRun, LSTMRun
+    from reviver.gan.run import GANRun
+    from reviver.lstm.run import LSTMRun
     from reviver.runs.folder import RunFolder
 
 FLAG = Parameter(negative="", show_default=False)
@@ -56,7 +57,7 @@ Extractor = Annotated[
 
 def open_lstm(run: str, checkpoint: str, device: str) -> "LSTMRun":
     """Load the LSTM run of a command."""
-    from reviver.loading import load_lstm
+    from reviver.lstm.run import load_lstm
     from reviver.runs.folder import RunFolder
 
     return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device)
@@ -64,7 +65,7 @@ def open_lstm(run: str, checkpoint: str, device: str) -> "LSTMRun":
 
 def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
     """Load the GAN run of a command, and choose the seed: the one given, or else the run's."""
-    from reviver.loading import load_gan
+    from reviver.gan.run import load_gan
     from reviver.runs.folder import RunFolder
 
     loaded = load_gan(RunFolder.open(run, "gan"), device=device)

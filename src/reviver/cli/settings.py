@@ -15,8 +15,10 @@ from cyclopts.utils import UNSET
 from reviver.config import choose_preset, from_mapping
 from reviver.errors import ConfigError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.io.files import read_file
+from reviver.io.json import parse_json
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.untrusted import one_line, parse_json, read_file, shown, suggestion
+from reviver.text import one_line, shown, suggestion
 from reviver.validation import check
 
 PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, in_full, plain_log_ticks, styled
-from reviver.gan.images import to_pixels
-from reviver.gan.paths import Measure
+from reviver.gan.data.image_set import to_pixels
+from reviver.gan.evaluation.path_metrics import Measure
 
 STRIP_WIDTH, STRIP_RIGHT = 6.3, 0.995
 STRIP_GAP = 0.08

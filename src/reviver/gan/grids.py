@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.gan.image_files import read_pixels
-from reviver.gan.images import from_pixels, to_pixels
-from reviver.runs.files import replacing
+from reviver.gan.data.image_files import read_pixels
+from reviver.gan.data.image_set import from_pixels, to_pixels
+from reviver.io.files import replacing
 
 GAP = 2
 """Pixels between two images."""

@@ -15,17 +15,17 @@ from torch import Tensor
 from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
-from reviver.gan.classifier import DigitClassifier
+from reviver.gan.data.image_files import read_images
+from reviver.gan.data.image_set import from_pixels
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.evaluation.path_metrics import PathReport
 from reviver.gan.figures import interpolation_strip, measured_strip, sheet_figure
 from reviver.gan.grids import save_grid, tile
-from reviver.gan.image_files import read_images
-from reviver.gan.images import from_pixels
-from reviver.gan.latent import PathKind, choose_digits, choose_distant, interpolate
-from reviver.gan.paths import PathReport
-from reviver.gan.projection import Projection, project
+from reviver.gan.interpolation import PathKind, choose_digits, choose_distant, interpolate
+from reviver.gan.inversion import Projection, project
+from reviver.gan.run import GANRun
 from reviver.gan.sampling import draw_chunks
-from reviver.loading import GANRun
-from reviver.runs.files import replacing
+from reviver.io.files import replacing
 from reviver.validation import check
 
 MAX_GRID_IMAGES = 2500

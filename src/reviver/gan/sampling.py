@@ -13,8 +13,8 @@ from torch import Tensor
 from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
-from reviver.gan.products import fast_products
-from reviver.runs.randomness import stream
+from reviver.gan.onednn import fast_products
+from reviver.runs.rng import stream
 from reviver.validation import check
 
 CHUNK = 2048

@@ -15,21 +15,21 @@ from torch.optim import Adam
 
 from reviver.config import schedule_factor
 from reviver.errors import DataError
-from reviver.gan.adam import GameAdam, Network, RoundedAdam
-from reviver.gan.extractor import Extractor
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
+from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.monitor import open_watch, summarise
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
-from reviver.gan.images import ImageSet, from_pixels, load_images
 from reviver.gan.judgement import judge
 from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.presets import GANConfig
-from reviver.gan.products import fast_products
+from reviver.gan.onednn import fast_products
+from reviver.gan.optim import GameAdam, Network, RoundedAdam
 from reviver.gan.sampling import draw
-from reviver.gan.watch import open_watch, summarise
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.runs.schema import MAX_CLASSES
 from reviver.runs.session import Session, open_run, permutation, training_session
 

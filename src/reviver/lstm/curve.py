@@ -21,9 +21,10 @@ import torch
 
 from reviver.config import Count
 from reviver.errors import Interrupted, RunFolderError
-from reviver.loading import load_lstm
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import evaluate
-from reviver.lstm.presets import PRESETS, LSTMConfig
+from reviver.lstm.presets import PRESETS
+from reviver.lstm.run import load_lstm
 from reviver.lstm.training import is_reached, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar

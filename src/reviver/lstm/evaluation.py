@@ -8,9 +8,9 @@ from torch import Tensor
 
 from reviver.config import Count
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.presets import LSTMConfig
-from reviver.lstm.sequences import SequenceTable
-from reviver.lstm.tasks.own import OwnTask
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.custom.table import SequenceTable
+from reviver.lstm.tasks.custom.task import OwnTask
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
 from reviver.lstm.tasks.task import Target, Task
 from reviver.lstm.training import Network, Score, evaluation_batch_size, score

@@ -22,7 +22,7 @@ NETWORK_STYLES = {
 }
 
 PUBLIC_RESULTS = ((13, 20), (31, 33))
-"""Lengths up to which the LSTMs of public solutions of this task are reliable: most of them, and the best (see docs/lstm.md)."""
+"""Lengths up to which the LSTMs of public solutions of this task are reliable: most, and the best (docs/explanation/recall.md)."""
 
 
 def learning_curves(runs: Sequence[Metrics], num_classes: int = 10) -> Figure:

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import as_input
 from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
-from reviver.lstm.presets import LSTMConfig
 from reviver.validation import check
 
 DIRECTIONS = ("forward", "backward")

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTMClassifier, LSTMState
-from reviver.lstm.presets import LSTMConfig
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, Target, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.runs.session import Session, open_run, permutation, training_session
 
 HISTORY = ("train loss", "correct", "sequences")

@@ -9,12 +9,13 @@ from typing import Any
 from torch import nn
 
 from reviver import __version__
-from reviver.gan.classifier import NUM_FEATURES
+from reviver.gan.evaluation.digit_classifier import NUM_FEATURES
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.loading import GANRun, LSTMRun
+from reviver.gan.run import GANRun
 from reviver.lstm.evaluation import CHANCE
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.lstm.run import LSTMRun
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import build_network
 from reviver.report import records
@@ -22,7 +23,7 @@ from reviver.report.comparison import GAN_EPOCHS, compare
 from reviver.report.results import GANResults, LSTMResults
 from reviver.report.structure import read_layers
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.sameness import describe_changes
+from reviver.runs.environment import describe_changes
 from reviver.runs.schema import Rollback
 from reviver.validation import describe_fields, show_value
 

@@ -1,4 +1,4 @@
-"""What report.json holds, declared once: docs/report.md lists these keys, and report.typ reads them.
+"""What report.json holds, declared once: docs/reference/report-json.md lists these keys, and report.typ reads them.
 
 Fractions are from 0 to 1, losses are cross-entropies in nats, times are seconds. Keys may be added; `schema_version`
 rises when one changes its meaning or goes.

@@ -13,21 +13,22 @@ import torch
 from torch import Tensor
 
 from reviver.errors import DataError, RunFolderError
-from reviver.gan.classifier import DigitClassifier
+from reviver.gan.data.image_set import from_pixels, load_mnist
+from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.evaluation.monitor import find_collapses
 from reviver.gan.grids import Grid, find_grids, read_images
-from reviver.gan.images import from_pixels, load_mnist
-from reviver.gan.latent import CONFIDENCE, choose_distant, interpolate
+from reviver.gan.interpolation import CONFIDENCE, choose_distant, interpolate
 from reviver.gan.output import Walk, draw_interpolation
+from reviver.gan.run import GANRun, load_gan
 from reviver.gan.sampling import draw, draw_samples
 from reviver.gan.training import build_networks
-from reviver.gan.watch import find_collapses
-from reviver.loading import GANRun, LSTMRun, load_gan, load_lstm
 from reviver.lstm.network import LSTMClassifier
+from reviver.lstm.run import LSTMRun, load_lstm
 from reviver.lstm.tasks.palindromes import PalindromeTask, Split
 from reviver.lstm.training import Score, score
 from reviver.report.records import Recognition, Recognitions, Spread
 from reviver.runs.folder import RunFolder
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 
 NUM_RECOGNISED = 1000
 """Images, generated and real, that the digit classifier is asked about."""

@@ -13,14 +13,14 @@ from typing import Literal, NamedTuple
 import typst
 
 from reviver.figures import save_figure
+from reviver.gan.data.image_files import read_pixels
 from reviver.gan.figures import loss_curves, score_curves, sheet_figure
-from reviver.gan.image_files import read_pixels
 from reviver.gan.output import save_interpolation
+from reviver.io.files import replacing, write_json
 from reviver.lstm.figures import learning_curves
 from reviver.report.collect import collect, printable
 from reviver.report.results import GANResults, LSTMResults
 from reviver.report.structure import gan_networks, lstm_cell, unrolled
-from reviver.runs.files import replacing, write_json
 
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
 

@@ -26,10 +26,21 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.runs.files import clean_up, damaged, explained, reading, replaced, replacing_folder, sync, write_json
+from reviver.io.files import (
+    clean_up,
+    damaged,
+    explained,
+    open_file,
+    reading,
+    replaced,
+    replacing_folder,
+    sync,
+    write_json,
+)
+from reviver.io.json import read_json
+from reviver.io.tensors import read_header, read_tensors
 from reviver.runs.schema import Checksums, Pointer, Position, validate
-from reviver.tensors import read_header, read_tensors
-from reviver.untrusted import one_line, open_file, read_json
+from reviver.text import one_line
 from reviver.validation import Record
 
 Networks = TypeVar("Networks", bound=tuple[nn.Module, ...])

@@ -22,7 +22,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import hparams, image, scalar
 
-from reviver.runs.files import explained, make_folder
+from reviver.io.files import explained, make_folder
 
 MAX_PIXELS = 1024
 """Height and width of an image at most."""

@@ -23,18 +23,31 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from reviver.errors import DataError, RunFolderError
+from reviver.config import from_mapping
+from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.io.files import (
+    damaged,
+    explained,
+    make_folder,
+    read_file,
+    read_lines,
+    reading,
+    refuse_links_out,
+    unfinished,
+    write_json,
+    write_text,
+)
+from reviver.io.json import parse_json, read_json
 from reviver.runs.devices import describe_machine
+from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.events import EventFile
-from reviver.runs.files import damaged, explained, make_folder, reading, unfinished, write_json, write_text
 from reviver.runs.migrations import SCHEMA, migrate
-from reviver.runs.sameness import describe_changes, find_changes
 from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model, validate
-from reviver.untrusted import one_line, parse_json, read_file, read_json, read_lines, refuse_links_out
+from reviver.text import one_line
 from reviver.validation import Record
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
@@ -44,6 +57,8 @@ MAX_POINTS_BYTES = 1 << 28
 """Of metrics.jsonl or scores.jsonl: a million lines."""
 
 _log = logging.getLogger(__name__)
+
+Config = TypeVar("Config")
 
 
 class RunFolder:
@@ -133,6 +148,17 @@ class RunFolder:
     def rollbacks(self) -> list[dict[str, Any]]:
         """The times that the run went back to a checkpoint: the `step` at which which `quantity` was not finite, and `back_to`."""
         return list(self.record.get("rollbacks", []))
+
+    def read_config(self, cls: type[Config]) -> Config:
+        """Return the settings of the run as a `cls`.
+
+        Raises:
+            RunFolderError: if a setting is missing, unknown or out of range.
+        """
+        try:
+            return from_mapping(cls, self.record["config"])
+        except ConfigError as error:
+            raise RunFolderError(f"{self.record_path}: {one_line(error)}") from error
 
     def points_path(self, name: str) -> Path:
         """The file of the points called `name`: metrics, or scores."""

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from reviver.runs.files import damaged
-from reviver.untrusted import MAX_INTEGER
+from reviver.io.files import damaged
+from reviver.io.json import MAX_INTEGER
 from reviver.validation import Record, find_problem
 
 MAX_TEXT = 100_000
@@ -159,7 +159,7 @@ class GANMetrics(Record):
 
 
 class Comparison(Record):
-    """Generated or real images against the test images; docs/gan.md defines each score."""
+    """Generated or real images against the test images; docs/reference/gan-scores.md defines each score."""
 
     fid: float  # Fréchet distance; 0 is best
     kid: float  # kernel distance; 0 is best, and a little less by chance

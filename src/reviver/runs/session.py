@@ -25,8 +25,8 @@ from torch import Tensor
 
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ReviverError
+from reviver.io.files import clean_up
 from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, restore_checkpoint, settle_checkpoints
-from reviver.runs.files import clean_up
 from reviver.runs.folder import PointsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from reviver.lstm.presets import LSTMConfig
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.custom.task import OwnTask
 from reviver.lstm.tasks.digits import DigitTask
 from reviver.lstm.tasks.memory import PROBLEMS, GeneratedTask
-from reviver.lstm.tasks.own import OwnTask
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.tasks.task import Task
 

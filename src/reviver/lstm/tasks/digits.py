@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.lstm.presets import LSTMConfig, check_length
+from reviver.lstm.config import LSTMConfig, check_length
 from reviver.lstm.tasks.task import Part, Sequences, Task
 from reviver.mnist import Digits, read_mnist
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 
 SIDE = 28
 NUM_DIGITS = 10

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.lstm.presets import LSTMConfig, check_length, shortest
+from reviver.lstm.config import LSTMConfig, check_length, shortest
 from reviver.lstm.tasks.task import CLOSE, Sequences, Target, Task
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 
 COPIED, COPY_SYMBOLS = 10, 8
 COPY_BLANK, COPY_DELIMITER = 0, COPY_SYMBOLS + 1

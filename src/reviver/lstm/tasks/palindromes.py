@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from reviver.config import Count
 from reviver.errors import ConfigError
-from reviver.lstm.presets import LSTMConfig, check_length
+from reviver.lstm.config import LSTMConfig, check_length
 from reviver.lstm.tasks.task import Sequences, Task
-from reviver.runs.randomness import stream
+from reviver.runs.rng import stream
 from reviver.validation import check
 
 NUM_DIGITS = 10

@@ -1,0 +1,134 @@
+"""Settings of a GAN training run."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from reviver.config import (
+    CHECKPOINTS,
+    DATA,
+    EVALUATION,
+    MODEL,
+    OPTIMISATION,
+    REGULARISATION,
+    Count,
+    CountOrZero,
+    NotNegative,
+    OnNaN,
+    Positive,
+    Precision,
+    Probability,
+    Seed,
+    Text,
+)
+from reviver.io.json import MAX_INTEGER
+from reviver.validation import refuse, settings
+
+LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
+LOSSES: tuple[str, ...] = get_args(LossName)
+SCORE_EVERY = 5
+"""Epochs between evaluations where an extractor is known and nothing else is given."""
+MAX_SIZE = 1024
+"""Of an image's height and width, pixels."""
+
+
+@settings
+class GANConfig:
+    """Settings of one GAN training run. The defaults are the report's."""
+
+    data: Annotated[Text, DATA] = "mnist"
+    """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
+    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz or an .npy."""
+    size: Annotated[int, Field(ge=4, le=MAX_SIZE), DATA] = 28
+    """Height and width of the images; others are resized."""
+    latent_size: Annotated[Count, MODEL] = 100
+    """Dimensions Z of the latent vector z ~ N(0, I)."""
+    conditional: Annotated[bool, MODEL] = False
+    """Condition both networks on the class label (Mirza & Osindero 2014); needs labels."""
+    epochs: Annotated[Count, OPTIMISATION] = 200
+    """Passes over the images."""
+    batch_size: Annotated[int, Field(ge=2, le=MAX_INTEGER), OPTIMISATION] = 64
+    """Real and generated images N per update."""
+    learning_rate: Annotated[Positive, OPTIMISATION] = 2e-4
+    """Learning rate of Adam, for both networks."""
+    beta1: Annotated[float, Field(gt=-1, lt=1), OPTIMISATION] = 0.5
+    """Adam's decay of the gradient mean; below 0 for negative momentum (Gidel et al. 2019)."""
+    beta2: Annotated[float, Field(ge=0, lt=1), OPTIMISATION] = 0.999
+    """Adam's decay of the mean squared gradient."""
+    discriminator_learning_rate: Annotated[Positive | None, OPTIMISATION] = None
+    """Learning rate of the discriminator; by default `learning_rate` (two time scales; Heusel et al. 2017)."""
+    discriminator_steps: Annotated[Count, OPTIMISATION] = 1
+    """Discriminator updates per generator update (k of Goodfellow et al. 2014, algorithm 1)."""
+    schedule: Annotated[Literal["constant", "linear", "cosine"], OPTIMISATION] = "constant"
+    """Learning-rate schedule: constant, or linear or cosine decay to `schedule_end`."""
+    schedule_end: Annotated[float, Field(ge=0, le=1), OPTIMISATION] = 0.0
+    """Final learning rate as a fraction of the initial one."""
+    loss: Annotated[LossName, OPTIMISATION] = "non-saturating"
+    """Loss of both networks, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
+    label_smoothing: Annotated[Probability, REGULARISATION] = 0.0
+    """One-sided label smoothing: subtracted from the target 1 of real images, with the non-saturating loss (Salimans et al. 2016)."""
+    r1: Annotated[NotNegative, REGULARISATION] = 0.0
+    """Weight γ of the gradient penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
+    r2: Annotated[NotNegative, REGULARISATION] = 0.0
+    """Weight γ of the same penalty at generated images."""
+    gradient_penalty: Annotated[NotNegative, REGULARISATION] = 0.0
+    """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and generated images (Gulrajani et al. 2017), for the Wasserstein loss."""
+    penalty_every: Annotated[Count, REGULARISATION] = 1
+    """Apply penalties every k updates, scaled by k (lazy regularization; Karras et al. 2020)."""
+    discriminator_dropout: Annotated[Probability, REGULARISATION] = 0.0
+    """Probability of dropping a unit of the discriminator (Srivastava et al. 2014)."""
+    spectral_norm: Annotated[bool, REGULARISATION] = False
+    """Divide each weight of the discriminator by its largest singular value (Miyato et al. 2018)."""
+    packing: Annotated[Count, REGULARISATION] = 1
+    """Images per discriminator input (PacGAN; Lin et al. 2018)."""
+    ema: Annotated[Probability, OPTIMISATION] = 0.0
+    """Decay of the exponential moving average of the generator that samples come from (Karras et al. 2018); 0: none."""
+    ema_ramp: Annotated[NotNegative, OPTIMISATION] = 0.0
+    """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
+    precision: Annotated[Precision, OPTIMISATION] = "fp32"
+    """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""
+    batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
+    """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
+    sample_every: Annotated[Count, EVALUATION] = 5
+    """Epochs between grids of samples from the same 25 latent vectors."""
+    score_every: Annotated[CountOrZero | None, EVALUATION] = None
+    """Epochs between evaluations, 0: none; by default 5 for MNIST at its own size or with `extractor`, else 0."""
+    score_samples: Annotated[int, Field(ge=6, le=MAX_INTEGER), EVALUATION] = 2000  # more than the k = 5 neighbours
+    """Samples N per evaluation, or as many as there are images; only scores of the same N can be compared."""
+    extractor: Annotated[Text | None, EVALUATION] = None
+    """Feature extractor: a file from `reviver gan extractor`; by default the digit classifier, for MNIST."""
+    log_every: Annotated[Count, EVALUATION] = 100
+    """Updates per line of the metrics, at most an epoch."""
+    checkpoint_every: Annotated[Count, CHECKPOINTS] = 1
+    """Epochs between checkpoints."""
+    keep_checkpoints: Annotated[Count, CHECKPOINTS] = 2
+    """Number of newest checkpoints to keep."""
+    on_nan: Annotated[OnNaN, CHECKPOINTS] = "stop"
+    """If a loss or a weight is not finite: stop, or return to the last checkpoint and halve the learning rate."""
+    rollbacks: Annotated[CountOrZero, CHECKPOINTS] = 3
+    """Maximum number of returns to a checkpoint, with `on_nan` rollback."""
+    seed: Annotated[Seed, OPTIMISATION] = 0
+    """Seed of the weights, the order of the images and the latent vectors."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are allowed, but not together."""
+        if self.label_smoothing and self.loss != "non-saturating":
+            got = self.label_smoothing
+            refuse("label_smoothing", f"must be 0 for the loss {self.loss}, which has no labels, got {got}")
+        if self.batch_size % self.packing:
+            refuse("packing", f"must divide the batch_size {self.batch_size}, got {self.packing}")
+        if self.ema_ramp and not self.ema:
+            refuse("ema_ramp", f"must be 0 without an average, got {self.ema_ramp}; give ema as well, such as 0.999")
+
+    @property
+    def scored_every(self) -> int:
+        """Epochs between evaluations; 0: none."""
+        if self.score_every is not None:
+            return self.score_every
+        is_known = self.extractor is not None or (self.data == "mnist" and self.size == 28)
+        return SCORE_EVERY if is_known else 0
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether the discriminator has a gradient penalty."""
+        return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0

@@ -1,0 +1,1 @@
+"""Training images: data sets by name, image folders and files, arrays."""

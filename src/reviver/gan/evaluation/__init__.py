@@ -1,0 +1,1 @@
+"""Evaluation of generated images: feature extractors, metrics, scores, and monitoring during training."""

@@ -1,0 +1,59 @@
+"""A trained GAN, opened from its run folder."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reviver.gan.config import GANConfig
+from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.training import build_networks
+from reviver.io.files import damaged
+from reviver.runs.checkpoint import build_trained, find_checkpoint
+from reviver.runs.devices import choose_device
+from reviver.runs.folder import RunFolder
+from reviver.validation import check
+
+
+@dataclass(frozen=True)
+class GANRun:
+    """A trained GAN: its folder, settings and networks, in eval mode."""
+
+    folder: RunFolder
+    config: GANConfig
+    generator: Generator
+    discriminator: Discriminator
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether the digit classifier can judge what the generator draws."""
+        return self.config.data == "mnist" and self.generator.image_shape == (1, 28, 28)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Losses and the discriminator's answers over the updates."""
+        return self.folder.read_metrics()
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Scores that were taken while training; empty if none were."""
+        return self.folder.read_scores()
+
+
+def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
+    """Open the GAN run in `folder`, see `load`."""
+    check("checkpoint", checkpoint, Literal["last"])
+    chosen_device = choose_device(device)
+    config = folder.read_config(GANConfig)
+    num_classes = _read_fact(folder, "classes") if config.conditional else 0
+    image_shape = tuple(_read_fact(folder, "image_shape"))
+    path = find_checkpoint(folder.checkpoints, checkpoint)
+    names = ("average" if config.ema > 0 else "generator", "discriminator")
+    generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
+    return GANRun(folder, config, generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
+
+
+def _read_fact(folder: RunFolder, name: str) -> Any:
+    """Return what run.json says of the images; a run that was killed early may not have written it."""
+    data = folder.record.get("data", {})
+    if name not in data:
+        raise damaged(folder.record_path, f"data.{name} is missing")
+    return data[name]

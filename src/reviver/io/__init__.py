@@ -1,0 +1,1 @@
+"""Files: reading what is not trusted, writing atomically."""

@@ -1,0 +1,46 @@
+"""A trained LSTM, opened from its run folder."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.io.files import damaged
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.tasks.build import build_task
+from reviver.lstm.tasks.task import Task
+from reviver.lstm.training import Network, build_network
+from reviver.runs.checkpoint import build_trained, find_checkpoint
+from reviver.runs.devices import choose_device
+from reviver.runs.folder import RunFolder
+from reviver.validation import check
+
+
+@dataclass(frozen=True)
+class LSTMRun:
+    """A trained LSTM: its folder, settings, task and network, in eval mode."""
+
+    folder: RunFolder
+    config: LSTMConfig
+    task: Task
+    network: Network
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Loss and accuracy after each epoch."""
+        return self.folder.read_metrics()
+
+
+def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> LSTMRun:
+    """Open the LSTM run in `folder`, see `load`."""
+    check("checkpoint", checkpoint, Literal["last", "best"])
+    chosen_device = choose_device(device)
+    config = folder.read_config(LSTMConfig)
+    if config.task == "own" and folder.record.get("data") is None:
+        raise damaged(folder.record_path, "says nothing of the data")
+    try:
+        task = build_task(config, folder.record.get("data"))
+        path = find_checkpoint(folder.checkpoints, checkpoint)
+        (network,) = build_trained(path, ["network"], lambda: (build_network(config, task),), config.num_layers)
+    except (ConfigError, DataError) as error:
+        raise RunFolderError(f"{folder.record_path}: {error}") from error
+    return LSTMRun(folder, config, task, network.to(chosen_device).eval())

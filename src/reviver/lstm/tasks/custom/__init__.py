@@ -1,0 +1,1 @@
+"""Custom sequences: reading files, classes and splits, and the task."""

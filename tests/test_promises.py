@@ -1,0 +1,29 @@
+"""Pages of docs name tests that exist, and the sources name pages that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+SOURCES = [path for suffix in ("py", "typ", "cpp") for path in sorted((ROOT / "src").rglob(f"*.{suffix}"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_file_that_a_page_names_exists(page: Path) -> None:
+    names = set(re.findall(r"\btest_\w+\.py\b", page.read_text(encoding="utf-8")))
+    missing = {name for name in names if not (ROOT / "tests" / name).exists()}
+    assert not missing, f"{page.name} names {missing}; write the file's new name"
+
+
+def test_every_page_that_a_source_names_exists() -> None:
+    assert len(SOURCES) > 50
+    for source in SOURCES:
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", source.read_text(encoding="utf-8")):
+            assert (ROOT / page).exists(), f"{source.relative_to(ROOT)} names {page}; write the page's new name"
+
+
+def test_the_page_of_promises_names_tests() -> None:
+    text = (ROOT / "docs" / "explanation" / "robustness.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"\btest_\w+\.py\b", text)) >= 20
