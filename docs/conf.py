@@ -22,7 +22,8 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]  # as a list, beside what autodoc documents by itself
+viewcode_follow_imported_members = False
 viewcode_line_numbers = True
 
 html_theme = "furo"

@@ -9,6 +9,7 @@
 
 import os
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,6 +31,8 @@ COPIES = {"CHANGELOG.md": "reference/changelog.md", "SECURITY.md": "reference/se
 
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 SECTION = re.compile(r"(Args|Attributes|Parameters|Returns|Raises|Yields|Examples?|Notes?):")
+NAME = re.compile(r"reviver(\.\w+)+|[A-Z]+[a-z]\w+(\.\w+)*")
+"""Code that may name a class, a function or a module, and becomes a link where it does."""
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
@@ -39,6 +42,7 @@ def setup(app: "Sphinx") -> dict[str, Any]:
     app.connect("builder-inited", lambda _: write_pages())
     app.connect("source-read", rewrite_links)
     app.connect("autodoc-process-docstring", convert_docstring, priority=400)  # before napoleon reads the sections
+    app.connect("autodoc-skip-member", skip_member)
     app.connect("build-finished", check_site)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -103,26 +107,31 @@ def convert_docstring(_app: "Sphinx", _what: str, _name: str, _obj: Any, _option
     lines[:] = to_rst("\n".join(lines)).split("\n")
 
 
+def skip_member(_app: "Sphinx", _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
+    """Leave out the fields of a NamedTuple that have no docstring of their own."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def to_rst(text: str) -> str:
     """Turn Markdown with Google's sections into reStructuredText.
 
-    Indented paragraphs outside of a section are equations or code and keep their lines; backticks mark code.
+    Paragraphs with indented lines outside of a section are equations or code and keep their lines; backticks mark code.
     """
     result: list[str] = []
     in_section = in_literal = False
     for paragraph in re.split(r"\n[ \t]*\n", text):
-        lines = paragraph.strip("\n").split("\n")
-        is_indented = lines[0].startswith("  ")
+        first, *rest = paragraph.strip("\n").split("\n")
+        is_indented = first.startswith("  ")
         if not is_indented:
-            in_section = in_literal = False
-        if is_indented and not in_section:
-            if not in_literal:
-                result.append("::")
-            result.append(paragraph)
-            in_literal = True
+            in_section, in_literal = SECTION.fullmatch(first) is not None, False
+        is_table = not is_indented and any(line.startswith("  ") for line in rest) and not first.startswith("- ")
+        if in_section or not (is_indented or is_table):
+            result.append(_inline(paragraph))
             continue
-        in_section = in_section or SECTION.fullmatch(lines[0]) is not None
-        result.append(_inline(paragraph))
+        if not in_literal:
+            result.append("::")
+        result.append(paragraph if is_indented else textwrap.indent(paragraph, "    "))
+        in_literal = is_indented
     return "\n\n".join(result)
 
 
@@ -132,7 +141,7 @@ def _inline(text: str) -> str:
     for match in CODE.finditer(text):
         code = match[2]
         parts.append(_escaped(text[end : match.start()]))
-        parts.append(f":py:obj:`{code}`" if re.fullmatch(r"[A-Za-z_][\w.]*\w", code) else f"``{code}``")
+        parts.append(f":py:obj:`{code}`" if NAME.fullmatch(code) else f"``{code}``")
         if text[match.end() : match.end() + 1].isalnum():
             parts.append("\\ ")
         end = match.end()
