@@ -7,6 +7,7 @@
 - A check that every link of the built site leads somewhere.
 """
 
+import functools
 import os
 import re
 import textwrap
@@ -48,10 +49,9 @@ def setup(app: "Sphinx") -> dict[str, Any]:
 
 
 def find_modules() -> list[str]:
-    """Return the names of all modules but the command line, in the order of the tree."""
+    """Return the names of all modules but the packages themselves, in the order of the tree."""
     paths = [path.relative_to(PACKAGE.parent).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
-    names = [".".join(path.parts) for path in paths if path.name not in ("__init__", "__main__")]
-    return [name for name in names if not name.startswith("reviver.cli.")]
+    return [".".join(path.parts) for path in paths if path.name not in ("__init__", "__main__")]
 
 
 def write_pages() -> None:
@@ -64,7 +64,8 @@ def write_pages() -> None:
     for name, text in pages.items():
         _write_if_changed(MODULES / name, text)
     for source, page in COPIES.items():
-        _write_if_changed(ROOT / "docs" / page, (ROOT / source).read_text(encoding="utf-8"))
+        text = (ROOT / source).read_text(encoding="utf-8")
+        _write_if_changed(ROOT / "docs" / page, LINK.sub(functools.partial(_moved_link, page=page), text))
 
 
 def _module_page(name: str) -> str:
@@ -78,28 +79,34 @@ def _write_if_changed(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def rewrite_links(app: "Sphinx", docname: str, source: list[str]) -> None:
-    """Point the links of a Markdown page that leave docs/ to what the site has in their place."""
-    origins = {Path(page).with_suffix("").as_posix(): ROOT / origin for origin, page in COPIES.items()}
-    page = origins.get(docname, ROOT / "docs" / f"{docname}.md")
-    if page.exists():
-        source[0] = LINK.sub(lambda match: _site_link(match, page, docname), source[0])
-
-
-def _site_link(match: re.Match[str], page: Path, docname: str) -> str:
+def _moved_link(match: re.Match[str], *, page: str) -> str:
+    """Return a link of a file at the root as the copy of the file below docs/ needs it."""
     if "://" in match["target"]:
         return match[0]
-    target = Path(os.path.normpath(page.parent / match["target"]))
-    folder = ROOT / "docs" / Path(docname).parent
-    anchor = match["anchor"] or ""
-    if target.is_relative_to(PACKAGE) and target.suffix == ".py":
+    target = ROOT / "docs" / COPIES.get(match["target"], f"../{match['target']}")
+    relative = os.path.relpath(target, (ROOT / "docs" / page).parent)
+    return f"[{match['text']}]({relative}{match['anchor'] or ''})"
+
+
+def rewrite_links(_app: "Sphinx", docname: str, source: list[str]) -> None:
+    """Point the links of a Markdown page that leave docs/ to what the site has in their place."""
+    if (ROOT / "docs" / f"{docname}.md").exists():
+        source[0] = LINK.sub(lambda match: _site_link(match, docname), source[0])
+
+
+def _site_link(match: re.Match[str], docname: str) -> str:
+    if "://" in match["target"]:
+        return match[0]
+    folder = (ROOT / "docs" / docname).parent
+    target = Path(os.path.normpath(folder / match["target"]))
+    if target.is_relative_to(PACKAGE) and target.suffix == ".py" and not target.name.startswith("__"):
         module = target.relative_to(PACKAGE.parent).with_suffix(".html").as_posix()
         text = re.sub(r"`([^`]+)`", r"<code>\1</code>", match["text"])
         return f'<a href="{"../" * docname.count("/")}_modules/{module}">{text}</a>'
-    if target.is_relative_to(ROOT):
-        copy = COPIES.get(target.relative_to(ROOT).as_posix())
-        target = ROOT / "docs" / copy if copy else target
-    return f"[{match['text']}]({os.path.relpath(target, folder)}{anchor})"
+    copy = COPIES.get(os.path.relpath(target, ROOT))
+    if copy:
+        return f"[{match['text']}]({os.path.relpath(ROOT / 'docs' / copy, folder)}{match['anchor'] or ''})"
+    return match[0]
 
 
 def convert_docstring(_app: "Sphinx", _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
@@ -121,6 +128,9 @@ def to_rst(text: str) -> str:
     in_section = in_literal = False
     for paragraph in re.split(r"\n[ \t]*\n", text):
         first, *rest = paragraph.strip("\n").split("\n")
+        if first == "Examples:":
+            result += [first[:-1], "::", "\n".join(rest)]
+            continue
         is_indented = first.startswith("  ")
         if not is_indented:
             in_section, in_literal = SECTION.fullmatch(first) is not None, False

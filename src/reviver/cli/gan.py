@@ -52,7 +52,9 @@ def train(
     last, scores = (points[-1] if points else None for points in (folder.read_metrics(), folder.read_scores()))
     lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *options.describe_rollbacks(folder)]
     if scores:
-        lines.append(f"  {monitor.describe_point(scores)}; scoring took {folder.record['scoring_seconds']:.1f} s besides")
+        lines.append(
+            f"  {monitor.describe_point(scores)}; scoring took {folder.record['scoring_seconds']:.1f} s besides"
+        )
     result = {"run": str(folder.path), "seconds": seconds, "last": last, "scores": scores}
     common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
 
