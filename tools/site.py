@@ -109,9 +109,11 @@ def _site_link(match: re.Match[str], docname: str) -> str:
     return match[0]
 
 
-def convert_docstring(_app: "Sphinx", _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+def convert_docstring(_app: "Sphinx", what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """Turn a docstring from Markdown into reStructuredText, in place."""
-    lines[:] = to_rst("\n".join(lines)).split("\n")
+    converted = to_rst("\n".join(lines)).split("\n")
+    # Napoleon takes what stands before the first colon of an attribute's docstring for its type, unless the line is empty.
+    lines[:] = ["", *converted] if what in ("property", "attribute", "data") else converted
 
 
 def skip_member(_app: "Sphinx", _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
