@@ -83,11 +83,11 @@ def time_resuming(module: ModuleType, config: Any, folder: Path) -> list[float]:
 
 
 def main() -> dict[str, object]:
-    """Measure, and return seconds a call."""
+    """PathMetrics, and return seconds a call."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "digits.npy", load_mnist("train").images[:IMAGES].numpy())
-        best = replace(PRESETS["best"], epochs=EPOCHS, score_every=0)
+        best = replace(PRESETS["best"], epochs=EPOCHS, eval_every=0)
         few = replace(best, data=str(folder / "digits.npy"))
         calls = {
             "saving the LSTM": time_saving(lstm, LSTMConfig(epochs=EPOCHS, checkpoint_every=1), folder / "lstm"),

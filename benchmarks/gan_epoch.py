@@ -23,7 +23,7 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import from_pixels, load_mnist
 from reviver.gan.evaluation.reference_stats import load_reference
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.sampling import draw_samples
+from reviver.gan.sampling import generate_samples
 from reviver.gan.training import build_networks, build_optimizers, train_step
 
 BLOCK, ROUNDS, BATCH = 40, 12, 64
@@ -101,14 +101,14 @@ def draw_and_score() -> dict[str, Callable[[], object]]:
     reference = load_reference(SCORED)
 
     def score() -> None:
-        images, _ = draw_samples(generator, SCORED, 0)
+        images, _ = generate_samples(generator, SCORED, 0)
         reference.compare(images)
 
-    return dict(zip(CALL_TARGETS, (partial(draw_samples, generator, SAMPLES, 0), score), strict=True))
+    return dict(zip(CALL_TARGETS, (partial(generate_samples, generator, SAMPLES, 0), score), strict=True))
 
 
 def main() -> dict[str, object]:
-    """Measure, and return seconds an epoch and their ratios, and those of sampling and scoring."""
+    """PathMetrics, and return seconds an epoch and their ratios, and those of sampling and scoring."""
     loops = {"ours": our_updates("fp32"), "ours, bf16": our_updates("bf16"), "public": public_updates()}
 
     def block(updates: Iterator[None]) -> None:

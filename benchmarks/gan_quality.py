@@ -21,11 +21,11 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"
 RESULTS = ROOT / "docs" / "measurements" / "gan_quality.json"
 PICTURE = ROOT / "docs" / "pictures" / "gan-quality.png"
-SCORED = ("--score-every", "4", "--score-samples", "10000")
+SCORED = ("--eval-every", "4", "--eval-samples", "10000")
 SCORES = ("fid", "fid_ratio", "kid", "precision", "recall", "density", "coverage", "class_kl")
 
 
-class Target(NamedTuple):
+class ReferenceStats(NamedTuple):
     """What the last scores of a run shall be; with `seconds`, those of training."""
 
     text: str
@@ -46,7 +46,7 @@ class Recipe(NamedTuple):
     preset: str
     changes: tuple[str, ...] = ()
     seeds: int = 3
-    wanted: Target | None = None
+    wanted: ReferenceStats | None = None
     is_drawn: bool = False
     """Whether the figure shows it; all of them would hide each other."""
 
@@ -56,7 +56,7 @@ class Recipe(NamedTuple):
         return self.wanted.text if self.wanted else ""
 
 
-THREE_MINUTES = Target(
+THREE_MINUTES = ReferenceStats(
     "FID ≤ 8, recall ≥ .75, coverage ≥ .68, classes 7 to 13 %, ≤ 3 min",
     fid=8,
     recall=0.75,
@@ -64,7 +64,7 @@ THREE_MINUTES = Target(
     seconds=180,
     classes=(0.07, 0.13),
 )
-FIFTEEN_MINUTES = Target(
+FIFTEEN_MINUTES = ReferenceStats(
     "FID ≤ 4, precision ≥ .82, recall ≥ .82, coverage ≥ .73, ≤ 15 min",
     fid=4,
     precision=0.82,
@@ -79,11 +79,11 @@ RECIPES = (
     Recipe("best", "best", "best", seeds=10, wanted=THREE_MINUTES, is_drawn=True),
     Recipe("best-long", "best, longer", "best-long", wanted=FIFTEEN_MINUTES, is_drawn=True),
     Recipe("no-penalty", "best without R1", "best", ("--r1", "0"), is_drawn=True),
-    Recipe("no-average", "best without moving average", "best", ("--ema", "0", "--ema-ramp", "0"), is_drawn=True),
-    Recipe("no-ramp", "best, moving average of 0.998 throughout", "best", ("--ema", "0.998", "--ema-ramp", "0")),
+    Recipe("no-average", "best without moving average", "best", ("--ema", "0", "--ema-rampup", "0"), is_drawn=True),
+    Recipe("no-ramp", "best, moving average of 0.998 throughout", "best", ("--ema", "0.998", "--ema-rampup", "0")),
     Recipe("no-momentum", "best with Adam's β₁ = 0", "best", ("--beta1", "0")),
     Recipe("momentum", "best with Adam's β₁ = 0.5", "best", ("--beta1", "0.5")),
-    Recipe("falling", "best with a step size that falls to 0", "best", ("--schedule-end", "0"), is_drawn=True),
+    Recipe("falling", "best with a step size that falls to 0", "best", ("--final-lr-ratio", "0"), is_drawn=True),
     Recipe("more-steps", "best, D learns from two batches for one of G", "best", ("--discriminator-steps", "2")),
     Recipe("fp32", "best in fp32", "best", ("--precision", "fp32")),
     Recipe("least-squares", "best, least squares", "best", ("--loss", "least-squares")),
@@ -120,7 +120,7 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
         "seconds": seconds,
         "threads": record.record["hardware"]["threads"],
         "peak_gb": peak_gb,
-        "scoring_seconds": record.record["scoring_seconds"],
+        "eval_seconds": record.record["eval_seconds"],
         "classes": [min(last["classes"]), max(last["classes"])],
         "collapsed": find_collapse(points) is not None,
         **{name: last[name] for name in SCORES},
@@ -134,7 +134,7 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
     return row if recipe.wanted is None else {**row, "reached": is_reached(recipe.wanted, row)}
 
 
-def is_reached(target: Target, row: Mapping[str, Any]) -> bool:
+def is_reached(target: ReferenceStats, row: Mapping[str, Any]) -> bool:
     """Whether a run reached its target."""
     return (
         (target.fid is None or row["fid"] <= target.fid)

@@ -48,7 +48,7 @@ def train_cells() -> None:
 
 
 def main() -> dict[str, object]:
-    """Measure, and return seconds a run and their ratio."""
+    """PathMetrics, and return seconds a run and their ratio."""
     seconds = alternate({"ours": train_ours, "LSTMCell loop": train_cells}, ROUNDS)
     return {
         "title": "100 epochs of the LSTM at T = 5, against a loop over torch.nn.LSTMCell",

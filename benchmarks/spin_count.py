@@ -24,7 +24,7 @@ WARMUP = 10
 
 
 def main() -> dict[str, object]:
-    """Measure, and return milliseconds an update by workload, load and spin count."""
+    """PathMetrics, and return milliseconds an update by workload, load and spin count."""
     rows: dict[str, dict[str, dict[str, object]]] = {}
     for load, count in LOADS.items():
         busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
@@ -76,8 +76,8 @@ def measure() -> dict[str, float]:
             start = number * config.batch_size % (len(images) - config.batch_size)
             real, z = images[start : start + config.batch_size], torch.randn(config.batch_size, config.latent_size)
             started = time.perf_counter()
-            penalised = config.is_penalised and number % config.penalty_every == 0
-            train_step(generator, discriminator, *optimizers, real, z, config=config, is_penalised=penalised)
+            penalised = config.has_penalty and number % config.penalty_interval == 0
+            train_step(generator, discriminator, *optimizers, real, z, config=config, has_penalty=penalised)
             if number >= WARMUP:
                 seconds.setdefault(workload, []).append(time.perf_counter() - started)
     lstm = LSTMClassifier(1, 128, 10, hidden_dropout=0.5)

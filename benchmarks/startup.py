@@ -11,7 +11,7 @@ COMMANDS = ("--help", "lstm train --help", "gan train --help --preset best")
 
 
 def main() -> dict[str, object]:
-    """Measure, and return seconds a call."""
+    """PathMetrics, and return seconds a call."""
 
     def show_help(command: str) -> None:
         subprocess.run([sys.executable, "-m", "reviver", *command.split()], check=True, stdout=subprocess.DEVNULL)

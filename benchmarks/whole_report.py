@@ -13,7 +13,7 @@ TARGET_GB = 2.0
 
 
 def main() -> dict[str, object]:
-    """Measure, and return seconds and gigabytes."""
+    """PathMetrics, and return seconds and gigabytes."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "reviver", "report", "--out", f"{folder}/report"]
         started = time.perf_counter()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TIMES = ("started", "updated", "seconds", "scoring_seconds")
+TIMES = ("started", "updated", "seconds", "eval_seconds")
 
 
 def contents(folder: Path) -> dict[str, Any]:

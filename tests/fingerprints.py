@@ -27,7 +27,7 @@ from reviver.gan.evaluation.metrics import (
     squared_radii,
 )
 from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.gan.sampling import draw
+from reviver.gan.sampling import generate
 from reviver.lstm import training as lstm
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.operator import reference
@@ -35,7 +35,7 @@ from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.tasks.build import build_task
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 
 LSTM = replace(LSTM_PRESETS["report"], epochs=2, checkpoint_every=1)
 GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)
@@ -70,15 +70,15 @@ def random_numbers() -> dict[str, Tensor]:
     generator, discriminator = gan.build_networks(GAN, (1, 28, 28))
     training, validation = task.training(0, LSTM.length), task.validation(LSTM.length)
     return {
-        "whole: order": torch.randperm(60_000, generator=stream(0, "order/0")),
+        "whole: order": torch.randperm(60_000, generator=make_rng(0, "order/0")),
         "whole: palindromes": torch.cat([part.encode() for part in (training, validation)]).long(),
         "whole: last digits": torch.cat([training.targets, validation.targets]),
-        "whole: masks": dropout_masks(draw_seed(stream(0, "dropout")), 5, 16, 32, 0.5, "step"),
+        "whole: masks": dropout_masks(draw_seed(make_rng(0, "dropout")), 5, 16, 32, 0.5, "step"),
         "real: lstm weights": torch.cat([one.detach().flatten() for one in network.parameters()]),
         "real: gan weights": torch.cat(
             [one.detach().flatten() for one in (*generator.parameters(), *discriminator.parameters())]
         ),
-        "real: noise": generator.draw_latents(3000, stream(0, "noise")),
+        "real: noise": generator.sample_latents(3000, make_rng(0, "noise")),
     }
 
 
@@ -89,14 +89,14 @@ def forward_passes() -> dict[str, Tensor]:
     network = lstm.build_network(LSTM, task).eval()
     generator, _ = gan.build_networks(GAN, (1, 28, 28))
     z = torch.linspace(-2, 2, 200_000).reshape(2000, 100)
-    images = draw(generator, z)
+    images = generate(generator, z)
     outputs = {"forward: lstm": network(task.training(0, LSTM.length).encode()), "forward: pixels": to_pixels(images)}
     return outputs | {"forward: recognised": DigitClassifier.pinned().probabilities(images).argmax(1)}
 
 
 def scores() -> dict[str, Tensor]:
     """Distances between two clouds of points as scores measure them."""
-    x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=stream(0, name))) for name in "xy")
+    x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=make_rng(0, name))) for name in "xy")
     neighbours = compare_neighbours(x, squared_radii(x, 5), y, squared_radii(y, 5), 5)
     return {
         "score: kid, precision, recall, density, coverage": torch.tensor([kernel_distance(x, y), *neighbours]),

@@ -21,7 +21,7 @@ GAN_BATCHES, LSTM_BATCHES = 20, 50
 """Updates of an epoch."""
 
 
-class Watch:
+class TrainingMonitor:
     """Looks at the process and its run folder between updates."""
 
     def __init__(self, folder: Path, steps: int) -> None:
@@ -39,12 +39,12 @@ class Watch:
         def watched(*arguments: Any, **keywords: Any) -> Any:
             self._step += 1
             if self._step % self._every == 0:
-                self.look()
+                self.extract()
             return train_step(*arguments, **keywords)
 
         return watched
 
-    def look(self) -> None:
+    def extract(self) -> None:
         """Note the memory in bytes, files of points that did not only grow, and how many checkpoints there are."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.resident.append(pages * 4096)
@@ -73,14 +73,14 @@ def main() -> None:
     """Train, and print."""
     Session.save = save_and_wait  # type: ignore[method-assign]
     kind, steps, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    watch = Watch(folder / "run", steps)
+    watch = TrainingMonitor(folder / "run", steps)
     if kind == "gan":
         images = np.random.default_rng(0).integers(0, 256, (16 * GAN_BATCHES, 8, 8), dtype=np.uint8)
         np.savez(folder / "images.npz", images=images)
         gan.train_step = watch.wrap(gan.train_step)
         config = GANConfig(
             data=str(folder / "images.npz"),
-            size=8,
+            image_size=8,
             latent_size=8,
             batch_size=16,
             epochs=steps // GAN_BATCHES,
@@ -95,7 +95,7 @@ def main() -> None:
         settings = {"hidden_size": 8, "batch_size": 16, "epochs": steps // LSTM_BATCHES, "checkpoint_every": 2}
         run = lstm.train(replace(PRESETS["report"], **settings), folder / "run", device="cpu")
     points = run.read_metrics()
-    watch.look()
+    watch.extract()
     print(
         json.dumps(
             {

@@ -13,7 +13,7 @@ from torch.optim import Adam
 
 from reviver.gan import optim
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.optim import GameAdam, RoundedAdam, rounded_copy
+from reviver.gan.optim import MasterWeightAdam, NegativeMomentumAdam, bf16_copy
 
 SIZES = ((100, 70), (3, 1), (64, 129))
 """Of linear layers: of more than one block, of a single number, of blocks that are not full."""
@@ -45,7 +45,7 @@ def gradients(copies: nn.Module, count: int) -> Iterator[list[Tensor]]:
         ]
 
 
-def update(optimizer: RoundedAdam[nn.Module], found: list[Tensor]) -> None:
+def update(optimizer: MasterWeightAdam[nn.Module], found: list[Tensor]) -> None:
     """Make one update by the gradients `found`."""
     for mine, gradient in zip(optimizer.rounded.parameters(), found, strict=True):
         mine.grad = gradient
@@ -55,7 +55,7 @@ def update(optimizer: RoundedAdam[nn.Module], found: list[Tensor]) -> None:
 @pytest.mark.parametrize("beta1", [0.0, 0.5, -0.3])
 def test_updates_are_those_of_torch(way: str, beta1: float) -> None:
     ours, theirs = network(), network()
-    optimizer = RoundedAdam(ours, lr=0.01, betas=(beta1, 0.999))
+    optimizer = MasterWeightAdam(ours, lr=0.01, betas=(beta1, 0.999))
     oracle = Adam(theirs.parameters(), lr=0.01, betas=(0.0, 0.999), foreach=False)
     oracle.param_groups[0]["betas"] = (beta1, 0.999)  # of which torch refuses those below 0 only at first
     for found in gradients(optimizer.rounded, 9):
@@ -75,7 +75,7 @@ def test_updates_are_those_of_torch(way: str, beta1: float) -> None:
 
 def test_negative_momentum_takes_back_a_part_of_the_last_step() -> None:
     layer = nn.Linear(1, 1, bias=False)
-    optimizer = GameAdam(layer, lr=0.1, betas=(-0.25, 0.0))  # β₂ = 0: a step is lr m / |g|, corrected
+    optimizer = NegativeMomentumAdam(layer, lr=0.1, betas=(-0.25, 0.0))  # β₂ = 0: a step is lr m / |g|, corrected
     nn.init.zeros_(layer.weight)
     places = [0.0]
     for gradient in (2.0, 2.0, -4.0):
@@ -89,7 +89,7 @@ def test_negative_momentum_takes_back_a_part_of_the_last_step() -> None:
 
 def test_copies_are_the_weights_rounded(way: str) -> None:
     ours = network()
-    optimizer = RoundedAdam(ours, lr=0.01, betas=(0.5, 0.999))
+    optimizer = MasterWeightAdam(ours, lr=0.01, betas=(0.5, 0.999))
     for found in gradients(optimizer.rounded, 3):
         update(optimizer, found)
         for mine, weight in zip(optimizer.rounded.parameters(), ours.parameters(), strict=True):
@@ -100,7 +100,7 @@ def test_copies_are_the_weights_rounded(way: str) -> None:
 @given(weight=st.floats(width=32), gradient=st.floats(width=32))
 def test_any_number_is_rounded_as_torch_does(weight: float, gradient: float) -> None:
     layer = nn.Linear(1, 1)
-    optimizer = RoundedAdam(layer, lr=1e-3, betas=(0.0, 0.9))
+    optimizer = MasterWeightAdam(layer, lr=1e-3, betas=(0.0, 0.9))
     with torch.no_grad():
         layer.weight.fill_(weight)
     optimizer.rounded.weight.grad = torch.full((1, 1), gradient, dtype=torch.bfloat16)
@@ -112,7 +112,7 @@ def test_any_number_is_rounded_as_torch_does(weight: float, gradient: float) -> 
 
 def test_other_layers_are_shared() -> None:
     generator = Generator(4, (1, 4, 4))
-    mine = rounded_copy(generator)
+    mine = bf16_copy(generator)
     for layer, original in zip(mine.layers, generator.layers, strict=True):
         assert (layer is original) == isinstance(original, nn.BatchNorm1d)
         if isinstance(layer, nn.Linear):
@@ -121,7 +121,7 @@ def test_other_layers_are_shared() -> None:
 
 def test_copies_follow_weights_that_were_loaded() -> None:
     discriminator = Discriminator((1, 4, 4))
-    optimizer = RoundedAdam(discriminator, lr=1e-3, betas=(0.5, 0.999))
+    optimizer = MasterWeightAdam(discriminator, lr=1e-3, betas=(0.5, 0.999))
     discriminator.load_state_dict(Discriminator((1, 4, 4)).state_dict())
     for mine, weight in zip(optimizer.rounded.parameters(), discriminator.parameters(), strict=True):
         assert torch.equal(mine, weight.bfloat16())
@@ -129,14 +129,14 @@ def test_copies_follow_weights_that_were_loaded() -> None:
 
 def test_an_update_continues_from_a_saved_state(way: str) -> None:
     ours = network()
-    optimizer = RoundedAdam(ours, lr=0.01, betas=(0.5, 0.999))
+    optimizer = MasterWeightAdam(ours, lr=0.01, betas=(0.5, 0.999))
     steps = list(gradients(optimizer.rounded, 4))
     for number, found in enumerate(steps):
         if number == 2:
             saved = copy.deepcopy((ours.state_dict(), optimizer.state_dict()))
         update(optimizer, found)
     again = network()
-    resumed = RoundedAdam(again, lr=0.01, betas=(0.5, 0.999))
+    resumed = MasterWeightAdam(again, lr=0.01, betas=(0.5, 0.999))
     again.load_state_dict(saved[0])
     resumed.load_state_dict(saved[1])
     for found in steps[2:]:
@@ -148,7 +148,7 @@ def test_an_update_continues_from_a_saved_state(way: str) -> None:
 def test_parameters_without_gradients_stay(way: str) -> None:
     ours = network()
     before = copy.deepcopy(list(ours.parameters()))
-    optimizer = RoundedAdam(ours, lr=0.01, betas=(0.5, 0.999))
+    optimizer = MasterWeightAdam(ours, lr=0.01, betas=(0.5, 0.999))
     first = next(optimizer.rounded.parameters())
     first.grad = torch.ones_like(first)
     optimizer.step()
@@ -163,7 +163,7 @@ def test_the_bits_do_not_depend_on_the_threads() -> None:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             ours = network()
-            optimizer = RoundedAdam(ours, lr=0.01, betas=(0.5, 0.999))
+            optimizer = MasterWeightAdam(ours, lr=0.01, betas=(0.5, 0.999))
             for found in gradients(optimizer.rounded, 3):
                 update(optimizer, found)
             results.append([one.detach().clone() for one in ours.parameters()])

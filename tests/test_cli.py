@@ -37,7 +37,7 @@ from reviver.validation import show_value
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 TINY_LSTM = "--length 3 --epochs 2 --hidden-size 8"
-TINY_GAN = "--data tiny.npz --size 8 --epochs 2 --batch-size 16 --latent-size 8 --log-every 3"
+TINY_GAN = "--data tiny.npz --image-size 8 --epochs 2 --batch-size 16 --latent-size 8 --log-every 3"
 
 
 class Result(NamedTuple):
@@ -191,8 +191,8 @@ def test_help_shows_the_values_of_a_preset(
 
 def test_help_shows_bounds_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
     text = words_of(help_of(("gan", "train"), capsys))
-    assert re.search(r"--size INT [^\[]*\[default: 28; at least 4, at most 1024\]", text)
-    assert re.search(r"--schedule CHOICE [^\[]*\[choices: constant, linear, cosine\]", text)
+    assert re.search(r"--image-size INT [^\[]*\[default: 28; at least 4, at most 1024\]", text)
+    assert re.search(r"--lr-schedule CHOICE [^\[]*\[choices: constant, linear, cosine\]", text)
 
 
 def test_a_shell_that_is_unknown_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,10 +260,10 @@ def test_every_lstm_preset_trains(name: str, run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", GAN_PRESETS)
 def test_every_gan_preset_trains(name: str, run: Run, tmp_path: Path) -> None:
-    result = run(f"gan train --preset={name} --epochs=1 --data tiny.npz --size 8 --out {tmp_path / 'run'} --json")
+    result = run(f"gan train --preset={name} --epochs=1 --data tiny.npz --image-size 8 --out {tmp_path / 'run'} --json")
     assert result.code == 0, result.err
     config = RunFolder.open(tmp_path / "run", "gan").record["config"]
-    changed = {"epochs": 1, "data": "tiny.npz", "size": 8}
+    changed = {"epochs": 1, "data": "tiny.npz", "image_size": 8}
     assert config == dataclasses.asdict(GAN_PRESETS[name]) | changed
 
 
@@ -283,12 +283,13 @@ def settings_of(arguments: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("words", "value"), [("--grow", True), ("--grow false", False), ("--grow=true", True), ("--no-grow", False)]
+    ("words", "value"),
+    [("--curriculum", True), ("--curriculum false", False), ("--curriculum=true", True), ("--no-curriculum", False)],
 )
 def test_a_setting_that_is_true_or_false_needs_no_value(words: str, value: bool) -> None:
     for place in ("lstm train {} --seed 3", "lstm train --seed 3 {}"):
         given = settings_of(place.format(words))
-        assert (given.grow, given.seed) == (value, 3)
+        assert (given.curriculum, given.seed) == (value, 3)
 
 
 def test_dashes_and_underscores_are_the_same(run: Run, tmp_path: Path) -> None:
@@ -338,13 +339,13 @@ def test_printed_settings_of_every_preset_read_back(kind: str, name: str, run: R
 
 def test_options_come_before_the_file_and_that_before_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
-    path.write_text('preset = "recall"\nlength = 500\nmax_norm = 2\ngrow = true\n')
+    path.write_text('preset = "recall"\nlength = 500\nmax_norm = 2\ncurriculum = true\n')
     recall = LSTM_PRESETS["recall"]
     assert settings_of(f"lstm train --config {path}") == dataclasses.replace(recall, length=500, max_norm=2.0)
-    given = settings_of(f"lstm train --config {path} --length 7 --no-grow")
-    assert given == dataclasses.replace(recall, length=7, max_norm=2.0, grow=False)
+    given = settings_of(f"lstm train --config {path} --length 7 --no-curriculum")
+    assert given == dataclasses.replace(recall, length=7, max_norm=2.0, curriculum=False)
     given = settings_of(f"lstm train --preset onehot --config {path}")
-    assert given == dataclasses.replace(LSTM_PRESETS["onehot"], length=500, max_norm=2.0, grow=True)
+    assert given == dataclasses.replace(LSTM_PRESETS["onehot"], length=500, max_norm=2.0, curriculum=True)
 
 
 def test_a_file_names_the_folder_and_the_run_to_resume(run: Run, tmp_path: Path) -> None:
@@ -545,7 +546,7 @@ def test_a_layer_and_a_direction_are_traced(run: Run, tmp_path: Path) -> None:
 
 
 def test_samples_as_numbers_can_be_drawn_again_from_their_latents(run: Run, tmp_path: Path) -> None:
-    result = run(f"gan sample g --n 30 --seed 4 --out {tmp_path / 'samples.npz'} --json")
+    result = run(f"gan sample g --num-samples 30 --seed 4 --out {tmp_path / 'samples.npz'} --json")
     assert json.loads(result.out) == {"out": str(tmp_path / "samples.npz"), "shape": [30, 1, 8, 8], "seed": 4}
     with np.load(tmp_path / "samples.npz") as arrays:
         assert sorted(arrays) == ["images", "latents"]
@@ -567,7 +568,7 @@ def test_samples_of_the_same_seed_are_the_same(run: Run, tmp_path: Path) -> None
 
 
 def test_a_grid_of_samples(run: Run, tmp_path: Path) -> None:
-    result = run(f"gan sample g --n 25 --out {tmp_path / 'new' / 'grid.png'}")
+    result = run(f"gan sample g --num-samples 25 --out {tmp_path / 'new' / 'grid.png'}")
     assert result.out == f"{tmp_path / 'new' / 'grid.png'}\n"
     with Image.open(tmp_path / "new" / "grid.png") as image:
         assert image.mode == "L"
@@ -624,9 +625,9 @@ WRONG = {
     "lstm train --length abc": "^--length must be an integer, got 'abc'",
     "lstm train --length 2.5": "^--length must be an integer, got '2.5'",
     "lstm train --length 99999999999999999999": "^--length must be at most 10000000, got 99999999999999999999",
-    "lstm train --input words": "^--input must be scalar or onehot, got 'words'",
+    "lstm train --encoding words": "^--encoding must be scalar or onehot, got 'words'",
     "lstm train --hidden-dropout 1": "^--hidden-dropout must be less than 1, got 1.0",
-    "lstm train --checkpoint-steps many": "^--checkpoint-steps must be an integer, got 'many'",
+    "lstm train --activation-checkpoint-steps many": "^--activation-checkpoint-steps must be an integer, got 'many'",
     "gan train --discriminator-learning-rate slow": "^--discriminator-learning-rate must be a number, got 'slow'",
     "gan train --packing 3": "^--packing must divide the batch_size 64, got 3",
     "gan train --loss hinge --label-smoothing 0.1": "^--label-smoothing must be 0 for the loss hinge, which has no labels, got 0.1",
@@ -634,7 +635,7 @@ WRONG = {
     "lstm train --learning-rate nan": "^--learning-rate must be greater than 0, got nan",
     "lstm train --learning-rate -1": "^--learning-rate must be greater than 0, got -1.0",
     "gan train --epochs 0": "^--epochs must be at least 1, got 0",
-    "gan train --size 2": "^--size must be at least 4, got 2",
+    "gan train --image-size 2": "^--image-size must be at least 4, got 2",
     "gan train --batch-size 1": "^--batch-size must be at least 2, got 1",
     "gan train --seed -1": "^--seed must be at least 0, got -1",
     # settings files
@@ -666,7 +667,7 @@ WRONG = {
     "lstm train --length 1_000": "^--length must be an integer, got '1_000'",
     "lstm train --learning-rate=": "^--learning-rate must be a number, got ''",
     "lstm train --data=": "^--data must not be empty",
-    "lstm train --grow=perhaps": "^--grow must be true or false, got 'perhaps'",
+    "lstm train --curriculum=perhaps": "^--curriculum must be true or false, got 'perhaps'",
     # data
     "gan train --data nothing --out n": "^data: nothing does not exist; give mnist, fashion-mnist, .*, an image folder, an .npz",
     "gan train --data notes.txt --out n": "^data: notes.txt is of an unknown kind",
@@ -715,12 +716,12 @@ WRONG = {
     "lstm trace l '1 2' --direction up": "^--direction must be forward or backward, got 'up'",
     "lstm trace l '1 2' --direction backward": "^--direction must be forward for a run that reads forward only, got 'backward'",
     # samples and walks
-    "gan sample g --digit 3": "^digit: 3 cannot be ordered of this run; train one with --conditional",
-    "gan train --data tiny.npz --size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",
-    "gan sample g --n 0": "^--n must be at least 1, got 0",
-    "gan sample g --n many": "^--n must be an integer, got 'many'",
-    "gan sample g --n 3000": "^n: 3000 images are too many for a grid; give at most 2500, or an .npz as --out",
-    "gan sample g --n 99999999999 --out s.npz": "^--n must be at most 33554432, got 99999999999",
+    "gan sample g --class 3": "^--class must be left out, since this run has no classes, got 3; train one with --conditional",
+    "gan train --data tiny.npz --image-size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",
+    "gan sample g --num-samples 0": "^--num-samples must be at least 1, got 0",
+    "gan sample g --num-samples many": "^--num-samples must be an integer, got 'many'",
+    "gan sample g --num-samples 3000": "^n: 3000 images are too many for a grid; give at most 2500, or an .npz as --out",
+    "gan sample g --num-samples 99999999999 --out s.npz": "^--num-samples must be at most 33554432, got 99999999999",
     "gan sample g --seed -1": "^--seed must be at least 0, got -1",
     "gan sample g --out grid.jpg": "^--out must be .png, .pdf, .svg or .npz, got '.jpg'",
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
@@ -734,16 +735,16 @@ WRONG = {
     "gan interpolate g --steps -1": "^--steps must be at least 0, got -1",
     "gan interpolate g --from 3 --to 8": "^--from must be left out, since this run did not learn MNIST at 28 x 28",
     # scores; more of them in test_scores.py
-    "gan score nothing": "^nothing: does not exist; give the folder that a train command wrote",
-    "gan score l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
-    "gan score": "^RUN is missing; see reviver gan score --help",
-    "gan score g": r"^data: the digit classifier does not know .tiny.npz. as images of \[1, 8, 8\]",
-    "gan score nothing --out nearest.jpg": "^--out must end in one of .pdf, .svg, .png for a figure, got nearest.jpg",
-    "gan score g --n many": "^--n must be an integer, got 'many'",
-    "gan extractor": "^--data is missing; see reviver gan extractor --help",
-    "gan extractor --data nothing": "^data: nothing does not exist; give mnist, fashion-mnist, ",
-    "gan extractor --data tiny.npz --out notes.txt": "^--out notes.txt exists already and is never overwritten; choose another --out",
-    "gan interpolate g --labels": "^labels: the classifier knows only digits, which this run did not learn",
+    "gan evaluate nothing": "^nothing: does not exist; give the folder that a train command wrote",
+    "gan evaluate l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
+    "gan evaluate": "^RUN is missing; see reviver gan evaluate --help",
+    "gan evaluate g": r"^data: the digit classifier does not know .tiny.npz. as images of \[1, 8, 8\]",
+    "gan evaluate nothing --out nearest.jpg": "^--out must end in one of .pdf, .svg, .png for a figure, got nearest.jpg",
+    "gan evaluate g --num-samples many": "^--num-samples must be an integer, got 'many'",
+    "gan train-extractor": "^--data is missing; see reviver gan train-extractor --help",
+    "gan train-extractor --data nothing": "^data: nothing does not exist; give mnist, fashion-mnist, ",
+    "gan train-extractor --data tiny.npz --out notes.txt": "^--out notes.txt exists already and is never overwritten; choose another --out",
+    "gan interpolate g --annotate": "^labels: the classifier knows only digits, which this run did not learn",
 }
 
 
@@ -845,7 +846,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: 
         fill.write_bytes(bytes(3 << 20))
     before = {path.name for path in small_disk.iterdir()}
     for arguments in (
-        f"gan sample g --n 500 --out {small_disk / 'samples.npz'}",
+        f"gan sample g --num-samples 500 --out {small_disk / 'samples.npz'}",
         f"gan sample g --out {small_disk / 'grid.png'}",
         f"gan interpolate g --out {small_disk / 'walk.pdf'}",
         f"lstm trace l '1 2' --out {small_disk / 'trace.pdf'}",

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from reviver.cli import main
 from reviver.gan.data.image_set import ImageSet, load_images
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.train_classifier import accuracy, save_classifier, train_classifier
 from reviver.report.results import read_gan
 
@@ -45,8 +45,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("REVIVER_CACHE", str(folder / "cache"))
         for arguments in (
-            f"gan train --data shapes --size {SIZE} --epochs 2 --batch-size 16 --log-every 2 --out run",
-            f"gan extractor --data shapes --size {SIZE} --epochs 1 --out shapes.safetensors",
+            f"gan train --data shapes --image-size {SIZE} --epochs 2 --batch-size 16 --log-every 2 --out run",
+            f"gan train-extractor --data shapes --image-size {SIZE} --epochs 1 --out shapes.safetensors",
         ):
             assert main([*shlex.split(arguments), "--quiet"]) == 0
         yield folder
@@ -81,7 +81,7 @@ def test_training_keeps_the_colours(workspace: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg", "npz"])
 def test_samples(ending: str, call: Any) -> None:
-    assert call(f"gan sample run --n 4 --out grid.{ending}")["shape"] == [4, 3, SIZE, SIZE]
+    assert call(f"gan sample run --num-samples 4 --out grid.{ending}")["shape"] == [4, 3, SIZE, SIZE]
     if ending == "png":
         assert colours(Path("grid.png"))
     if ending == "npz":
@@ -97,8 +97,8 @@ def test_a_walk_and_a_projection(call: Any) -> None:
 
 
 def test_scores_through_an_extractor_of_these_images(call: Any) -> None:
-    scores = call("gan score run --extractor shapes.safetensors --n 20 --out nearest.png")
-    assert scores["floor"]["fid"] < scores["ceiling"]["fid"]
+    scores = call("gan evaluate run --extractor shapes.safetensors --num-samples 20 --out nearest.png")
+    assert scores["real_baseline"]["fid"] < scores["noise_baseline"]["fid"]
     assert sum(scores["samples"]["classes"]) == 20
     assert len(scores["samples"]["classes"]) == 2
     assert colours(Path("nearest.png"))
@@ -107,7 +107,7 @@ def test_scores_through_an_extractor_of_these_images(call: Any) -> None:
 def test_a_measured_walk_through_an_extractor_of_these_images(call: Any) -> None:
     ends = "--from-image shapes/test/disc/0.png --to-image shapes/test/square/0.png"
     result = call(
-        f"gan interpolate run {ends} --measure --pairs 2 --extractor shapes.safetensors --labels --out walk.pdf"
+        f"gan interpolate run {ends} --metrics --num-pairs 2 --extractor shapes.safetensors --annotate --out walk.pdf"
     )
     assert set(result["digits"]) <= {0, 1}
     assert len(result["measured"]["paths"]["linear"]["probabilities"][0]) == 2
@@ -126,7 +126,7 @@ def test_the_report_gathers_what_applies(call: Any, workspace: Path) -> None:
 def test_an_extractor_remembers_the_shape_of_its_images(image_shape: tuple[int, int, int], tmp_path: Path) -> None:
     classifier = DigitClassifier(4, image_shape).eval()
     sha256 = save_classifier(classifier, tmp_path / "weights.safetensors")
-    read = Extractor.read(tmp_path / "weights.safetensors")
+    read = FeatureExtractor.read(tmp_path / "weights.safetensors")
     assert (read.classifier.image_shape, read.sha256) == (image_shape, sha256)
     for name, tensor in classifier.state_dict().items():
         assert (read.classifier.state_dict()[name] == tensor).all()
@@ -141,7 +141,7 @@ def test_a_shape_that_does_not_fit_the_weights_is_told(tmp_path: Path) -> None:
         classifier.image_shape = claimed
         save_classifier(classifier, tmp_path / "weights.safetensors")
         with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor .*give a file that"):
-            Extractor.read(tmp_path / "weights.safetensors")
+            FeatureExtractor.read(tmp_path / "weights.safetensors")
 
 
 def test_a_classifier_learns_colours(workspace: Path) -> None:

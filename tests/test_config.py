@@ -34,17 +34,17 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "sequence_column": ("", None, 3),
         "label_column": ("", None, 3),
         "length": whole_from(2),
-        "input": WORDS,
+        "encoding": WORDS,
         "data_size": whole_from(2),
         "train_fraction": number(0, 1, 0.0, 1.0, -0.5, 2),
         "cell": WORDS,
-        "grow": FLAGS,
+        "curriculum": FLAGS,
         "start_length": whole_from(2),
-        "shortest": number(0, 0.0, 1.1, -1),
-        "growth": number(1, 1.0, 0, -2),
+        "min_length_fraction": number(0, 0.0, 1.1, -1),
+        "length_factor": number(1, 1.0, 0, -2),
         "threshold": number(0, 0.0, 1.1, -1),
         "last_threshold": tuple(value for value in number(0, 0.0, 1.1, -1) if value is not None),
-        "length_decay": number(-0.1),
+        "lr_length_exponent": number(-0.1),
         "batch_steps": whole_from(1),
         "hidden_size": whole_from(1),
         "num_layers": whole_from(1),
@@ -58,18 +58,18 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "batch_size": whole_from(1),
         "optimizer": WORDS,
         "learning_rate": number(0, 0.0, -1e-3),
-        "schedule": WORDS,
+        "lr_schedule": WORDS,
         "max_norm": number(0, -1.0),
-        "checkpoint_steps": tuple(value for value in whole_from(1) if value is not None),
+        "activation_checkpoint_steps": tuple(value for value in whole_from(1) if value is not None),
         "checkpoint_every": whole_from(1),
         "keep_checkpoints": whole_from(1),
         "on_nan": WORDS,
-        "rollbacks": whole_from(0),
+        "max_rollbacks": whole_from(0),
         "seed": SEEDS,
     },
     GANConfig: {
         "data": ("", None, 3, ["mnist"]),
-        "size": whole_from(4, 1025),
+        "image_size": whole_from(4, 1025),
         "latent_size": whole_from(1),
         "conditional": FLAGS,
         "epochs": whole_from(1),
@@ -79,30 +79,30 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "beta2": number(-0.1, 1, 1.5),
         "discriminator_learning_rate": tuple(value for value in number(0, -1e-3) if value is not None),
         "discriminator_steps": whole_from(1),
-        "schedule": WORDS,
-        "schedule_end": number(-0.1, 1.1),
+        "lr_schedule": WORDS,
+        "final_lr_ratio": number(-0.1, 1.1),
         "loss": WORDS,
         "label_smoothing": number(-0.1, 1, 1.5),
         "r1": number(-0.1),
         "r2": number(-0.1),
         "gradient_penalty": number(-0.1),
-        "penalty_every": whole_from(1),
+        "penalty_interval": whole_from(1),
         "discriminator_dropout": number(-0.1, 1, 1.5),
         "spectral_norm": FLAGS,
         "packing": whole_from(1),
         "ema": number(-0.1, 1, 1.5),
-        "ema_ramp": number(-0.1),
+        "ema_rampup": number(-0.1),
         "precision": WORDS,
         "batch_norm_eps": number(0, -1e-5),
         "sample_every": whole_from(1),
-        "score_every": tuple(value for value in whole_from(0) if value is not None),
-        "score_samples": whole_from(6),
+        "eval_every": tuple(value for value in whole_from(0) if value is not None),
+        "eval_samples": whole_from(6),
         "extractor": ("", 3, ["e"]),
         "log_every": whole_from(1),
         "checkpoint_every": whole_from(1),
         "keep_checkpoints": whole_from(1),
         "on_nan": WORDS,
-        "rollbacks": whole_from(0),
+        "max_rollbacks": whole_from(0),
         "seed": SEEDS,
     },
 }
@@ -115,22 +115,22 @@ BOUNDARY_VALUES: dict[type, list[dict[str, Any]]] = {
     ],
     GANConfig: [
         {
-            "size": 4,
+            "image_size": 4,
             "latent_size": 1,
             "epochs": 1,
             "batch_size": 2,
             "sample_every": 1,
             "log_every": 1,
-            "score_every": 0,
+            "eval_every": 0,
         },
         {
-            "size": 1024,
+            "image_size": 1024,
             "beta1": 0,
             "beta2": 0.0,
             "seed": 2**63 - 1,
             "batch_norm_eps": 1e-12,
             "data": "a/b",
-            "score_samples": 6,
+            "eval_samples": 6,
         },
     ],
 }
@@ -188,10 +188,10 @@ def test_every_preset_is_found_and_survives_a_run_folder(cls: type, name: str) -
 
 def test_the_reports_settings() -> None:
     lstm, gan = LSTMConfig(), GANConfig()
-    assert (lstm.length, lstm.epochs, lstm.batch_size, lstm.hidden_size, lstm.input) == (5, 100, 128, 128, "scalar")
+    assert (lstm.length, lstm.epochs, lstm.batch_size, lstm.hidden_size, lstm.encoding) == (5, 100, 128, 128, "scalar")
     assert (lstm.learning_rate, lstm.max_norm, lstm.hidden_dropout, lstm.train_fraction) == (1e-3, 10.0, 0.5, 0.8)
-    assert (lstm.data_size, lstm.num_layers, lstm.bidirectional, lstm.grow) == (100_000, 1, False, False)
-    assert (gan.epochs, gan.batch_size, gan.latent_size, gan.size) == (200, 64, 100, 28)
+    assert (lstm.data_size, lstm.num_layers, lstm.bidirectional, lstm.curriculum) == (100_000, 1, False, False)
+    assert (gan.epochs, gan.batch_size, gan.latent_size, gan.image_size) == (200, 64, 100, 28)
     assert (gan.learning_rate, gan.beta1, gan.beta2, gan.batch_norm_eps) == (2e-4, 0.5, 0.999, 1e-5)
 
 
@@ -254,25 +254,28 @@ IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"task": "row-mnist"}, "length must be 28 for the task row-mnist, got 5"),
     ({"task": "row-mnist", "length": 27}, "length must be 28 for the task row-mnist, got 27"),
     ({"task": "pixel-mnist", "length": 28}, "length must be 49 or 98 or 196 or 392 or 784 for the task pixel-mnist"),
-    ({"task": "adding", "input": "onehot"}, "input must be scalar for the task adding, whose inputs are numbers"),
-    ({"task": "row-mnist", "length": 28, "input": "onehot"}, "input must be scalar for the task row-mnist"),
-    ({"task": "row-mnist", "length": 28, "grow": True}, "grow must be false for the task row-mnist, .* got True"),
+    ({"task": "adding", "encoding": "onehot"}, "encoding must be scalar for the task adding, whose inputs are numbers"),
+    ({"task": "row-mnist", "length": 28, "encoding": "onehot"}, "encoding must be scalar for the task row-mnist"),
     (
-        {"task": "temporal-order", "length": 50, "grow": True, "start_length": 9},
+        {"task": "row-mnist", "length": 28, "curriculum": True},
+        "curriculum must be false for the task row-mnist, .* got True",
+    ),
+    (
+        {"task": "temporal-order", "length": 50, "curriculum": True, "start_length": 9},
         "start_length must be at least 10, got 9",
     ),
     (
-        {"task": "pixel-mnist", "length": 784, "grow": True},
+        {"task": "pixel-mnist", "length": 784, "curriculum": True},
         "start_length 10 leads to length 10 with growth 2.0, which the task pixel-mnist .*; give start_length 49",
     ),
     (
-        {"task": "pixel-mnist", "length": 784, "grow": True, "start_length": 49, "growth": 3.0},
+        {"task": "pixel-mnist", "length": 784, "curriculum": True, "start_length": 49, "length_factor": 3.0},
         "start_length 49 leads to length 147 with growth 3.0, which the task pixel-mnist .*; give start_length 49",
     ),
     ({"cell": "rnn", "num_layers": 2}, "cell rnn has one layer and one direction; leave out num_layers"),
     ({"cell": "rnn", "precision": "bf16"}, "cell rnn is compared with the report's network; leave out"),
     ({"data": "a.csv"}, "data 'a.csv' does not go with the task palindrome"),
-    ({"task": "own"}, "data None does not go with the task own; give a file with --data"),
+    ({"task": "custom"}, "data None does not go with the task custom; give a file with --data"),
 ]
 
 
@@ -287,13 +290,13 @@ def test_what_a_task_does_not_have_is_refused(values: dict[str, Any], message: s
     "values",
     [
         {"task": "temporal-order", "length": 10},
-        {"task": "temporal-order", "length": 10, "grow": True},
+        {"task": "temporal-order", "length": 10, "curriculum": True},
         {"task": "row-mnist", "length": 28},
         {"task": "pixel-mnist", "length": 49},
-        {"task": "pixel-mnist", "length": 784, "grow": True, "start_length": 49, "growth": 4.0},
+        {"task": "pixel-mnist", "length": 784, "curriculum": True, "start_length": 49, "length_factor": 4.0},
         {"task": "pixel-mnist", "length": 784, "start_length": 10},
-        {"task": "copy", "length": 2, "input": "scalar"},
-        {"task": "parity", "length": 2, "grow": True, "start_length": 2},
+        {"task": "copy", "length": 2, "encoding": "scalar"},
+        {"task": "parity", "length": 2, "curriculum": True, "start_length": 2},
     ],
 )
 def test_what_a_task_has_is_taken(values: dict[str, Any]) -> None:
@@ -301,7 +304,7 @@ def test_what_a_task_has_is_taken(values: dict[str, Any]) -> None:
 
 
 def test_the_step_size_is_constant_or_falls_along_a_cosine() -> None:
-    constant, cosine = LSTMConfig(learning_rate=0.3), LSTMConfig(learning_rate=0.3, schedule="cosine")
+    constant, cosine = LSTMConfig(learning_rate=0.3), LSTMConfig(learning_rate=0.3, lr_schedule="cosine")
     assert [constant.learning_rate_at(progress, 5) for progress in (0.0, 0.4, 1.0)] == [0.3, 0.3, 0.3]
     sizes = [cosine.learning_rate_at(progress, 5) for progress in (0.0, 1 / 3, 0.5, 2 / 3, 1.0)]
     assert sizes == pytest.approx([0.3, 0.225, 0.15, 0.075, 0.0])

@@ -15,7 +15,7 @@ from reviver.io.files import write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs.checkpoint import TrainingState, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 from reviver.runs.session import open_run, training_session
 from tests.children import Moments, die, open_server, run_child
 from tests.contents import contents
@@ -30,7 +30,7 @@ def small_state() -> TrainingState:
     torch.manual_seed(0)
     network = nn.Linear(3, 2)
     optimizer = torch.optim.Adam(network.parameters())
-    return TrainingState({"network": network}, {"network": optimizer}, {"noise": stream(0, "noise")})
+    return TrainingState({"network": network}, {"network": optimizer}, {"noise": make_rng(0, "noise")})
 
 
 def run(path: Path) -> None:
@@ -41,7 +41,7 @@ def run(path: Path) -> None:
     files = ("metrics", "scores")
     with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:
         while state.epoch < EPOCHS:
-            loss = network(torch.randn(4, 3, generator=state.generators["noise"])).pow(2).sum()
+            loss = network(torch.randn(4, 3, generator=state.rngs["noise"])).pow(2).sum()
             network.zero_grad()
             loss.backward()
             state.optimizers["network"].step()
@@ -61,8 +61,8 @@ def check_loads(path: Path) -> None:
     if not (path / "run.json").exists():
         return
     folder = RunFolder.open(path)
-    folder.read_points("metrics")
-    folder.read_points("scores")
+    folder.read_records("metrics")
+    folder.read_records("scores")
     for which in ("last", "best"):
         if (folder.checkpoints / f"{which}.json").exists():
             load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)

@@ -158,7 +158,9 @@ def test_data_sets_are_where_it_is_told(settings: dict[str, str], folder: str, m
 
 def test_a_run_on_a_data_set_says_its_name(tmp_path: Path) -> None:
     write_files("fashion-mnist")
-    folder = train(GANConfig(data="fashion-mnist", size=8, epochs=1, conditional=True), tmp_path / "run", device="cpu")
+    folder = train(
+        GANConfig(data="fashion-mnist", image_size=8, epochs=1, conditional=True), tmp_path / "run", device="cpu"
+    )
     assert folder.record["data"]["name"] == "fashion-mnist"
     assert folder.record["data"]["classes"] == 5
     with pytest.raises(ConfigError, match="data"):

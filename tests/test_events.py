@@ -20,7 +20,7 @@ from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
 from reviver.runs import events as events_module
 from reviver.runs.events import MAX_PIXELS, EventFile
-from reviver.runs.folder import PointsWriter, RunFolder
+from reviver.runs.folder import MetricsWriter, RunFolder
 from tests.contents import events, tensorboard_hparams, tensorboard_points
 from tests.test_gan_training import at_step as at_gan_step
 from tests.test_gan_training import send
@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 def gan(tmp_path: Path) -> GANConfig:
     """12 updates, 3 an epoch, each of which ends with a checkpoint; grids after epochs 0, 2 and 4."""
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
-    settings = {"size": 8, "latent_size": 16, "epochs": 4, "batch_size": 16, "sample_every": 2, "log_every": 2}
+    settings = {"image_size": 8, "latent_size": 16, "epochs": 4, "batch_size": 16, "sample_every": 2, "log_every": 2}
     return GANConfig(data=str(tmp_path / "images.npy"), **settings)
 
 
@@ -119,7 +119,7 @@ def test_any_value_of_a_setting_can_be_shown(value: Any, tmp_path: Path) -> None
 
 def test_hyperparameters_of_a_gan_that_is_scored_include_its_scores(gan: GANConfig, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "gan", gan, CPU)
-    PointsWriter(folder, ("metrics", "scores")).close()
+    MetricsWriter(folder, ("metrics", "scores")).close()
     metrics = tensorboard_hparams(folder.path / "tensorboard")["metrics"]
     losses = ["generator_loss", "discriminator_loss", "probability_real", "probability_fake"]
     scores = ["fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing"]
@@ -187,7 +187,7 @@ def test_sessions_append_files_whose_names_rise(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("call", ["scalars", "image", "end"])
 def test_a_full_disk_is_an_error_in_our_words(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = PointsWriter(RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU))
+    writer = MetricsWriter(RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU))
     calls = {
         "scalars": lambda: writer.write("metrics", {"step": 1, "loss": 0.5}),
         "image": lambda: writer.events.write_image(1, "samples", np.zeros((4, 4), dtype=np.uint8)),

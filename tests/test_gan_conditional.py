@@ -16,12 +16,12 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, load_mnist
 from reviver.gan.evaluation import reference_stats
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.sampling import draw_samples
+from reviver.gan.sampling import generate_samples
 from reviver.gan.training import build_networks, build_optimizers, count_classes, train
 from reviver.gan.training import train_step as step
 from reviver.runs.folder import RunFolder
 
-CONFIG = GANConfig(conditional=True, latent_size=8, size=8, epochs=8, batch_size=32, learning_rate=1e-3, ema=0.9)
+CONFIG = GANConfig(conditional=True, latent_size=8, image_size=8, epochs=8, batch_size=32, learning_rate=1e-3, ema=0.9)
 
 
 def bars(count: int) -> ImageSet:
@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_a_class_that_is_ordered_is_drawn(run: RunFolder) -> None:
     loaded = load(run.path)
     for place in range(3):
-        images, latents = draw_samples(loaded.generator, 50, 0, place)
+        images, latents = generate_samples(loaded.generator, 50, 0, place)
         assert torch.equal(latents[:, 8:].argmax(1), torch.full((50,), place))
         rows = images[:, 0].mean(2)[:, 1::2]  # the brightness of rows 1, 3, 5, 7
         assert (rows.argmax(1) == place).float().mean() > 0.9
@@ -50,7 +50,7 @@ def test_a_class_that_is_ordered_is_drawn(run: RunFolder) -> None:
 
 def test_without_an_order_every_class_comes(run: RunFolder) -> None:
     loaded = load(run.path)
-    images, latents = draw_samples(loaded.generator, 300, 0)
+    images, latents = generate_samples(loaded.generator, 300, 0)
     assert images.shape == (300, 1, 8, 8)
     assert latents.shape == (300, 8 + 3)
     assert (latents[:, 8:].sum(0) > 60).all()
@@ -58,9 +58,9 @@ def test_without_an_order_every_class_comes(run: RunFolder) -> None:
 
 def test_sample_from_the_command_line(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "grid.png"
-    assert main(["gan", "sample", str(run.path), "--digit", "2", "--n", "4", "--out", str(out)]) == 0
-    assert main(["gan", "sample", str(run.path), "--digit", "3", "--out", str(out)]) == 2
-    assert "--digit must be at most 2, got 3" in capsys.readouterr().err
+    assert main(["gan", "sample", str(run.path), "--class", "2", "--num-samples", "4", "--out", str(out)]) == 0
+    assert main(["gan", "sample", str(run.path), "--class", "3", "--out", str(out)]) == 2
+    assert "--class must be at most 2, got 3" in capsys.readouterr().err
 
 
 def test_the_discriminator_judges_an_image_with_its_class() -> None:
@@ -80,18 +80,18 @@ def test_every_penalty_takes_labels(penalties: dict[str, object], packing: int) 
     networks = build_networks(config, (1, 8, 8), 3)
     data = bars(32)
     labels = torch.eye(3)[data.labels]
-    z = networks[0].draw_latents(32, torch.Generator().manual_seed(0))
+    z = networks[0].sample_latents(32, torch.Generator().manual_seed(0))
     real = data.images.float() / 127.5 - 1
-    result = step(*networks, *build_optimizers(config, *networks), real, z, labels, config=config, is_penalised=True)
+    result = step(*networks, *build_optimizers(config, *networks), real, z, labels, config=config, has_penalty=True)
     assert torch.stack(result).isfinite().all()
 
 
 def test_latents_of_an_unconditional_generator_are_as_ever() -> None:
     generator = Generator(5, (1, 4, 4))
     expected = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(generator.draw_latents(3, torch.Generator().manual_seed(1)), expected)
-    with pytest.raises(ConfigError, match=r"^digit: 1 cannot be ordered of this run"):
-        draw_samples(generator, 3, 0, 1)
+    assert torch.equal(generator.sample_latents(3, torch.Generator().manual_seed(1)), expected)
+    with pytest.raises(ConfigError, match=r"^class must be left out, since this run has no classes, got 1"):
+        generate_samples(generator, 3, 0, 1)
 
 
 @pytest.mark.parametrize("labels", [None, torch.zeros(4, dtype=torch.int64), torch.tensor([-1, 0, 1, 2])])
@@ -105,13 +105,13 @@ def test_images_without_classes_are_refused(labels: torch.Tensor | None) -> None
 @pytest.mark.parametrize("classes", [None, 1, True, "3", 10**6])
 def test_a_damaged_number_of_classes_is_refused(classes: object, run: RunFolder, tmp_path: Path) -> None:
     record = json.loads((run.path / "run.json").read_text())
-    record["data"]["classes"] = classes
+    record["data"]["num_classes"] = classes
     (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match=r"run\.json: data\.classes must be .*; the file is damaged"):
+    with pytest.raises(RunFolderError, match=r"run\.json: data\.num_classes must be .*; the file is damaged"):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("key", ["classes", "image_shape"])
+@pytest.mark.parametrize("key", ["num_classes", "image_shape"])
 def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
     key: str, run: RunFolder, tmp_path: Path
 ) -> None:
@@ -123,14 +123,14 @@ def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
         load(tmp_path)
 
 
-def test_scores_say_how_well_orders_are_obeyed() -> None:
-    from reviver.gan.evaluation.scores import _shares_obeyed
+def test_scores_say_class_accuracy() -> None:
+    from reviver.gan.evaluation.scores import _class_accuracy
 
     classes, ordered = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
-    assert _shares_obeyed(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
+    assert _class_accuracy(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
 
 
-def test_the_command_says_how_well_orders_are_obeyed(
+def test_the_command_says_class_accuracy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def some(part: str = "train") -> ImageSet:
@@ -142,10 +142,10 @@ def test_the_command_says_how_well_orders_are_obeyed(
     monkeypatch.setattr(training, "load_images", lambda source, size: some())
     monkeypatch.setattr(reference_stats, "load_images", lambda source, size: some())
     monkeypatch.setattr(reference_stats, "load_test_images", lambda source, size: some("test"))
-    train(GANConfig(conditional=True, epochs=1, batch_size=100, latent_size=8, score_every=0), tmp_path / "run")
-    assert main(["gan", "score", str(tmp_path / "run"), "--n", "100", "--json"]) == 0
-    obeyed = json.loads(capsys.readouterr().out)["obeyed"]
-    assert len(obeyed) == 10
-    assert all(0 <= share <= 1 for share in obeyed)
-    assert main(["gan", "score", str(tmp_path / "run"), "--n", "100"]) == 0
+    train(GANConfig(conditional=True, epochs=1, batch_size=100, latent_size=8, eval_every=0), tmp_path / "run")
+    assert main(["gan", "evaluate", str(tmp_path / "run"), "--num-samples", "100", "--json"]) == 0
+    accuracy = json.loads(capsys.readouterr().out)["class_accuracy"]
+    assert len(accuracy) == 10
+    assert all(0 <= share <= 1 for share in accuracy)
+    assert main(["gan", "evaluate", str(tmp_path / "run"), "--num-samples", "100"]) == 0
     assert "ordered and drawn 0: " in capsys.readouterr().out

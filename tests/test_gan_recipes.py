@@ -17,7 +17,7 @@ from reviver.config import override
 from reviver.errors import ConfigError, DataError, Interrupted
 from reviver.gan.config import LOSSES as LOSS_NAMES
 from reviver.gan.config import GANConfig
-from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
+from reviver.gan.losses import LOSSES, grad_norm_sq, slope_penalty, smoothed_discriminator
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.training import (
     average_decay,
@@ -35,19 +35,19 @@ RECIPES: dict[str, dict[str, Any]] = {
     **{name: {"loss": name} for name in LOSS_NAMES[1:4]},
     "wasserstein": {"loss": "wasserstein", "gradient_penalty": 10.0},
     "smoothed": {"label_smoothing": 0.1},
-    "r1": {"r1": 1.0, "penalty_every": 2},
+    "r1": {"r1": 1.0, "penalty_interval": 2},
     "r1 and r2": {"loss": "relativistic", "r1": 0.5, "r2": 0.5},
     "dropout": {"discriminator_dropout": 0.3},
     "spectral norm": {"spectral_norm": True, "loss": "hinge"},
     "packing": {"packing": 2},
     "average": {"ema": 0.9},
-    "ramp": {"ema": 0.99, "ema_ramp": 0.3},
+    "ramp": {"ema": 0.99, "ema_rampup": 0.3},
     "negative momentum": {"beta1": -0.3},
-    "steps": {"discriminator_steps": 2, "r1": 0.3, "penalty_every": 2, "ema": 0.9},
-    "linear": {"schedule": "linear", "discriminator_learning_rate": 1e-4},
+    "steps": {"discriminator_steps": 2, "r1": 0.3, "penalty_interval": 2, "ema": 0.9},
+    "linear": {"lr_schedule": "linear", "discriminator_learning_rate": 1e-4},
     "normalised bf16": {"precision": "bf16", "spectral_norm": True, "loss": "hinge"},
-    "bf16": {"precision": "bf16", "r1": 0.3, "schedule": "cosine", "ema": 0.9},
-    "negative bf16": {"precision": "bf16", "beta1": -0.3, "discriminator_steps": 2, "ema": 0.9, "ema_ramp": 0.3},
+    "bf16": {"precision": "bf16", "r1": 0.3, "lr_schedule": "cosine", "ema": 0.9},
+    "negative bf16": {"precision": "bf16", "beta1": -0.3, "discriminator_steps": 2, "ema": 0.9, "ema_rampup": 0.3},
 }
 
 
@@ -91,7 +91,7 @@ def test_slopes_are_those_of_a_network_whose_slope_is_known() -> None:
 
     values = images.flatten(1) @ weights.T  # the slope of v²/2 in x is v w
     expected = (values * weights).square().sum(1)
-    torch.testing.assert_close(squared_slopes(logits, images), expected)
+    torch.testing.assert_close(grad_norm_sq(logits, images), expected)
 
 
 def test_slope_penalty_is_0_where_the_slope_is_1() -> None:
@@ -109,7 +109,7 @@ def test_penalties_have_the_gradients_of_finite_differences() -> None:
     weight = next(discriminator.parameters())
 
     def penalty(weight: Tensor) -> Tensor:
-        return squared_slopes(
+        return grad_norm_sq(
             lambda x: torch.func.functional_call(_Logits(discriminator), {"inner.layers.0.weight": weight}, x), images
         ).mean()
 
@@ -133,15 +133,15 @@ def test_penalties_flatten_the_discriminator(every: int) -> None:
     torch.manual_seed(0)
     slopes = []
     for gamma in (0.0, 100.0):
-        config = GANConfig(size=8, r1=gamma, penalty_every=every, learning_rate=1e-3)
+        config = GANConfig(image_size=8, r1=gamma, penalty_interval=every, learning_rate=1e-3)
         networks = build_networks(config, (1, 8, 8))
         optimizers = build_optimizers(config, *networks)
         real = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
         noise = torch.Generator().manual_seed(1)
         for number in range(40):
             z = torch.randn(64, 100, generator=noise)
-            step(*networks, *optimizers, real, z, config=config, is_penalised=gamma > 0 and number % every == 0)
-        slopes.append(squared_slopes(networks[1].logits, real).mean().item())
+            step(*networks, *optimizers, real, z, config=config, has_penalty=gamma > 0 and number % every == 0)
+        slopes.append(grad_norm_sq(networks[1].logits, real).mean().item())
     assert slopes[1] < slopes[0] / 3
 
 
@@ -215,7 +215,7 @@ def test_the_average_follows_weights_and_statistics() -> None:
 def test_the_average_looks_back_over_a_part_of_the_run_and_no_further() -> None:
     plain = GANConfig(ema=0.99)
     assert {average_decay(plain, updates) for updates in (1, 10, 10**6)} == {0.99}
-    ramp = override(plain, {"ema_ramp": 0.1})
+    ramp = override(plain, {"ema_rampup": 0.1})
     decays = [average_decay(ramp, updates) for updates in range(0, 2000, 10)]
     assert decays == sorted(decays)
     assert (decays[0], decays[-1]) == (0.0, 0.99)
@@ -226,7 +226,7 @@ def test_the_average_looks_back_over_a_part_of_the_run_and_no_further() -> None:
 def test_an_average_with_a_ramp_forgets_the_first_weights() -> None:
     torch.manual_seed(0)
     average, generator = Generator(10, (1, 4, 4)), Generator(10, (1, 4, 4))
-    update_average(average, generator, average_decay(GANConfig(ema=0.9998, ema_ramp=0.1), 0))
+    update_average(average, generator, average_decay(GANConfig(ema=0.9998, ema_rampup=0.1), 0))
     assert all(
         torch.equal(mine, theirs) for mine, theirs in zip(average.parameters(), generator.parameters(), strict=True)
     )
@@ -250,11 +250,11 @@ def test_samples_are_drawn_from_the_average(tiny: GANConfig, tmp_path: Path) -> 
 def test_step_sizes_fall_as_they_are_told() -> None:
     config = GANConfig(learning_rate=1e-3, discriminator_learning_rate=4e-3)
     assert learning_rates(config, 0.7) == (1e-3, 4e-3)
-    linear = override(config, {"schedule": "linear"})
+    linear = override(config, {"lr_schedule": "linear"})
     assert learning_rates(linear, 0.75) == pytest.approx((0.25e-3, 1e-3))
-    half = override(linear, {"schedule_end": 0.5})
+    half = override(linear, {"final_lr_ratio": 0.5})
     assert learning_rates(half, 0.75) == pytest.approx((0.625e-3, 2.5e-3))
-    cosine = override(config, {"schedule": "cosine"})
+    cosine = override(config, {"lr_schedule": "cosine"})
     assert learning_rates(cosine, 0.5) == pytest.approx((0.5e-3, 2e-3))
     assert learning_rates(cosine, 1.0) == pytest.approx((0.0, 0.0), abs=1e-12)
 
@@ -304,7 +304,7 @@ def test_bf16_computes_nearly_the_same() -> None:
     ("changes", "message"),
     [
         ({"packing": 3}, "^packing must divide the batch_size 64, got 3"),
-        ({"ema_ramp": 0.1}, "^ema_ramp must be 0 without an average, got 0.1; give ema as well"),
+        ({"ema_rampup": 0.1}, "^ema_rampup must be 0 without an average, got 0.1; give ema as well"),
         ({"loss": "hinge", "label_smoothing": 0.1}, "^label_smoothing must be 0 for the loss hinge, .* got 0.1"),
     ],
 )

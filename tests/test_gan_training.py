@@ -28,14 +28,14 @@ from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist, to_pix
 from reviver.gan.grids import find_grids, remove_later_grids, save_grid
 from reviver.gan.grids import read_images as read_grid_images
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.onednn import fast_products
+from reviver.gan.onednn import fast_matmul
 from reviver.gan.presets import PRESETS
-from reviver.gan.sampling import draw
+from reviver.gan.sampling import generate
 from reviver.gan.training import build_networks, build_optimizers, count_batches, train, train_step
 from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import stream as make_stream
+from reviver.runs.rng import make_rng as make_stream
 
 EPOCHS, BATCHES = 4, 3
 
@@ -46,7 +46,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> GANConfig:
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     images = np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8)
     np.savez(path, images=images)
-    return GANConfig(data=str(path), size=8, latent_size=16, epochs=EPOCHS, batch_size=16, sample_every=3, log_every=2)
+    return GANConfig(
+        data=str(path), image_size=8, latent_size=16, epochs=EPOCHS, batch_size=16, sample_every=3, log_every=2
+    )
 
 
 def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
@@ -215,11 +217,11 @@ def test_draw_uses_eval_mode_and_puts_the_mode_back(is_training: bool) -> None:
     generator.train(is_training)
     statistics = {name: value.clone() for name, value in generator.named_buffers()}
     z = torch.randn(6, 16)
-    images = draw(generator, z)
+    images = generate(generator, z)
     assert generator.training == is_training
     assert all(layer.training == is_training for layer in generator.modules())
     assert not images.requires_grad
-    with fast_products():
+    with fast_matmul():
         torch.testing.assert_close(images, generator.eval()(z), rtol=0, atol=0)
     torch.testing.assert_close(dict(generator.named_buffers()), statistics, rtol=0, atol=0)
 
@@ -227,7 +229,7 @@ def test_draw_uses_eval_mode_and_puts_the_mode_back(is_training: bool) -> None:
 def test_a_draw_that_fails_puts_the_mode_back() -> None:
     generator = Generator(16, (1, 8, 8))
     with pytest.raises(DataError):
-        draw(generator, torch.zeros(2, 3))
+        generate(generator, torch.zeros(2, 3))
     assert generator.training
 
 
@@ -279,13 +281,15 @@ def test_the_mean_generated_image_comes_near_to_the_mean_digit(mnist_run: RunFol
     untrained, _ = build_networks(run.config, (1, 28, 28))
     mean_digit = from_pixels(load_mnist("test").images).mean(0)
     z = torch.randn(500, 100, generator=torch.Generator().manual_seed(0))
-    before, after = ((draw(one, z).mean(0) - mean_digit).square().mean().sqrt() for one in (untrained, run.generator))
+    before, after = (
+        (generate(one, z).mean(0) - mean_digit).square().mean().sqrt() for one in (untrained, run.generator)
+    )
     assert before > 0.7
     assert after < 0.4
 
 
 def test_the_generator_does_not_draw_the_same_image_always(mnist_run: RunFolder) -> None:
-    images = draw(load(mnist_run.path).generator, torch.randn(500, 100, generator=torch.Generator().manual_seed(0)))
+    images = generate(load(mnist_run.path).generator, torch.randn(500, 100, generator=torch.Generator().manual_seed(0)))
     assert images.std(0).mean() > 0.1
 
 
@@ -329,12 +333,12 @@ def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, un
     """The last grid is what the last checkpoint draws from the run's fixed noise, pixel for pixel."""
     from reviver.gan.data.image_files import read_pixels
     from reviver.gan.grids import tile
-    from reviver.runs.rng import stream
+    from reviver.runs.rng import make_rng
 
-    z = torch.randn(25, tiny.latent_size, generator=stream(tiny.seed, "grid"))
+    z = torch.randn(25, tiny.latent_size, generator=make_rng(tiny.seed, "grid"))
     untrained, _ = build_networks(tiny, (1, 8, 8))
     for epoch, generator in ((0, untrained), (EPOCHS, load(uninterrupted.path).generator)):
-        sheet = tile(draw(generator, z))
+        sheet = tile(generate(generator, z))
         assert sheet.shape == (5 * 10 + 2, 5 * 10 + 2)
         drawn = read_pixels(uninterrupted.samples / f"epoch-{epoch:04d}.png")
         factor = len(drawn) // len(sheet)
@@ -368,7 +372,7 @@ def test_a_grid_within_an_epoch_is_of_the_weights_of_that_update(
     with pytest.raises(Interrupted, match="stopped at step 10"):
         train(config, tmp_path / "run")
     z = torch.randn(25, tiny.latent_size, generator=make_stream(tiny.seed, "grid"))
-    expected = draw(load(tmp_path / "run").generator, z)
+    expected = generate(load(tmp_path / "run").generator, z)
     assert torch.equal(to_pixels(read_grid_images(early.samples / EARLY[1], (1, 8, 8))), to_pixels(expected))
 
 
@@ -474,7 +478,7 @@ def test_every_image_is_used_once_an_epoch(tiny: GANConfig, tmp_path: Path, monk
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_trains(name: str, tiny: GANConfig, tmp_path: Path) -> None:
-    small = {"data": tiny.data, "size": 8, "epochs": 1, "batch_size": 16, "log_every": 1}
+    small = {"data": tiny.data, "image_size": 8, "epochs": 1, "batch_size": 16, "log_every": 1}
     folder = train(override(PRESETS[name], small), tmp_path / "run")
     assert folder.status == "finished"
     assert len(folder.read_metrics()) == BATCHES
@@ -483,7 +487,7 @@ def test_every_preset_trains(name: str, tiny: GANConfig, tmp_path: Path) -> None
 def test_a_colour_run(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (10, 3, 9, 9), dtype=np.uint8)
     np.save(tmp_path / "colour.npy", images)
-    config = GANConfig(data=str(tmp_path / "colour.npy"), size=9, epochs=1, batch_size=4)
+    config = GANConfig(data=str(tmp_path / "colour.npy"), image_size=9, epochs=1, batch_size=4)
     folder = train(config, tmp_path / "run")
     run = load(folder.path)
     assert run.generator.image_shape == (3, 9, 9)
@@ -719,7 +723,7 @@ def test_the_data_on_the_device_is_the_data_of_the_run(tiny: GANConfig, uninterr
     data = ImageSet(torch.from_numpy(images)[:, None], None, "tiny")
     assert uninterrupted.record["data"] == {
         "name": data.name,
-        "images": 41,
+        "num_images": 41,
         "image_shape": [1, 8, 8],
         "sha256": hashlib.sha256(images.tobytes()).hexdigest(),
     }

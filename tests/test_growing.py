@@ -22,12 +22,12 @@ from reviver.runs.folder import RunFolder
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 
 GROWING = LSTMConfig(
-    grow=True,
+    curriculum=True,
     length=9,
     start_length=3,
-    growth=1.5,
+    length_factor=1.5,
     threshold=0.3,
-    input="onehot",
+    encoding="onehot",
     hidden_size=16,
     data_size=400,
     batch_size=32,
@@ -43,9 +43,9 @@ def rows(digits: Tensor) -> set[bytes]:
     return {bytes(row.tolist()) for row in digits}
 
 
-@given(start=st.integers(2, 50), length=st.integers(2, 10**6), growth=st.floats(1.001, 100))
-def test_lengths_grow_to_the_last(start: int, length: int, growth: float) -> None:
-    lengths = LSTMConfig(grow=True, start_length=start, length=length, growth=growth).lengths
+@given(start=st.integers(2, 50), length=st.integers(2, 10**6), length_factor=st.floats(1.01, 100))
+def test_lengths_grow_to_the_last(start: int, length: int, length_factor: float) -> None:
+    lengths = LSTMConfig(curriculum=True, start_length=start, length=length, length_factor=length_factor).lengths
     assert lengths[0] == min(start, length)
     assert lengths[-1] == length
     assert list(lengths) == sorted(set(lengths))
@@ -200,7 +200,7 @@ def test_every_growing_preset_has_a_task() -> None:
 def test_the_summary_says_whether_the_length_was_passed(
     changes: str, reached: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--length 4 --grow --start-length 3 --input onehot --hidden-size 16 --data-size 400 --quiet"
+    words = "--length 4 --curriculum --start-length 3 --encoding onehot --hidden-size 16 --data-size 400 --quiet"
     out = tmp_path / "run"
     assert main(["lstm", "train", *words.split(), *changes.split(), "--out", str(out)]) == 0
     last = RunFolder.open(out).read_metrics()[-1]

@@ -31,7 +31,7 @@ from reviver.gan import training
 from reviver.gan.config import GANConfig
 from reviver.gan.data import image_files
 from reviver.gan.data.image_set import load_images
-from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.io.files import open_file, read_file, refuse_links_out
 from reviver.io.idx import read_idx
 from reviver.io.parquet import _Compact, read_sizes
@@ -65,9 +65,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "own.csv").write_text(CSV)
     np.save(home / "images.npy", np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8))
     train(LSTMConfig(hidden_size=3, epochs=1, data_size=20), home / "lstm", device="cpu")
-    own = LSTMConfig(task="own", data=str(home / "own.csv"), hidden_size=2, epochs=1)
-    train(own, home / "own", device="cpu")
-    gan = GANConfig(data=str(home / "images.npy"), size=6, latent_size=4, epochs=1, batch_size=2, score_every=0)
+    own = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, epochs=1)
+    train(own, home / "custom", device="cpu")
+    gan = GANConfig(data=str(home / "images.npy"), size=6, latent_size=4, epochs=1, batch_size=2, eval_every=0)
     training.train(gan, home / "gan", device="cpu")
     return home
 
@@ -228,7 +228,7 @@ def test_a_header_that_lies_is_told_by_every_reader_of_tensors(
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read \(.+\); the file is damaged"):
         load_networks(tmp_path, {"network": torch.nn.Linear(2, 1)})
     with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor"):
-        Extractor.read(path)
+        FeatureExtractor.read(path)
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
     made = {"a": torch.ones(2)}
     assert cached("networks", lambda: made) is made
@@ -274,7 +274,10 @@ SIZES = {
     "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are not possible .Storage size"),
     "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are not possible"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
-    "growth": ("lstm", {"config": {"grow": True, "length": 10**7, "growth": 1 + 1e-9}}, "growth .* more than 10000 lengths"),
+    "length_factor": (
+        "lstm",
+        {"config": {"curriculum": True, "length": 10**7, "length_factor": 1 + 1e-9}},
+        "length_factor .* more than 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
     "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
     "image_shape": ("gan", {"data": {"image_shape": [1024, 1024, 1024]}}, r"weight has the shape"),
@@ -282,7 +285,7 @@ SIZES = {
     "no data": ("gan", {"data": None}, "data must be an object, got None"),
     "data is a list": ("gan", {"data": [1]}, r"data must be an object, got \[1\]"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"classes": 10**12}}, "classes must be at most 1000, got 10+"),
-    "channels": ("own", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "W_i has the shape"),
+    "channels": ("custom", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "W_i has the shape"),
 }  # fmt: skip
 
 
@@ -416,7 +419,7 @@ def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(name: str, run: Ca
 def test_data_that_run_json_names_are_used_only_if_they_are_those_of_the_run(
     way: str, run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = run("own")
+    folder = run("custom")
     secret = folder.parent / "secret.csv"
     secret.write_text(CSV.replace("1 2,a", "password,a"))
     monkeypatch.chdir(folder)
@@ -428,7 +431,7 @@ def test_data_that_run_json_names_are_used_only_if_they_are_those_of_the_run(
 
 
 def test_a_run_of_own_data_that_says_nothing_of_them_does_not_read_them(run: Callable[[str], Path]) -> None:
-    folder = run("own")
+    folder = run("custom")
     change(folder / "run.json", data=None)
     with pytest.raises(RunFolderError, match=r"run\.json: says nothing of the data; the file is damaged, restore"):
         load(folder)
@@ -705,7 +708,7 @@ READ: dict[str, Callable[[Path], object]] = {
     "set.csv": read_sequences,
     "set.parquet": read_sequences,
     "more.npz": read_sequences,
-    "extractor.safetensors": Extractor.read,
+    "extractor.safetensors": FeatureExtractor.read,
     "a.toml": lambda path: read_settings(path, OPTIONS),
 }
 

@@ -22,7 +22,7 @@ from reviver.errors import DataError
 from reviver.gan.data.image_set import from_pixels, load_images, load_mnist, load_test_images, to_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.output import save_samples
-from reviver.gan.sampling import draw_samples
+from reviver.gan.sampling import generate_samples
 from reviver.io.idx import read_idx
 
 MD5 = {
@@ -350,7 +350,7 @@ def test_of_several_arrays_the_one_called_images_is_used(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (3, 9, 9)])
 def test_samples_can_be_learned_from(image_shape: tuple[int, int, int], tmp_path: Path) -> None:
-    images, latents = draw_samples(Generator(16, image_shape).eval(), 5, seed=3)
+    images, latents = generate_samples(Generator(16, image_shape).eval(), 5, seed=3)
     save_samples(images, latents, tmp_path / "samples.npz")
     data = load_images(str(tmp_path / "samples.npz"), image_shape[1])
     low = images.min()

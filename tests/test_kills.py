@@ -31,25 +31,25 @@ ONE_RUN = 3
 """The most kills that a run meets before it comes to its end: those after the first are of a resumed run."""
 
 LSTMS = {
-    "LSTM": LSTMConfig(length=3, input="onehot", hidden_size=8, epochs=3, batch_size=32, checkpoint_every=1),
+    "LSTM": LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=3, batch_size=32, checkpoint_every=1),
     "LSTM that grows": LSTMConfig(
         length=6,
-        input="onehot",
-        grow=True,
+        encoding="onehot",
+        curriculum=True,
         start_length=3,
         threshold=0.3,
         data_size=200,
         hidden_size=16,
         hidden_dropout_kind="zoneout",
         optimizer="adam",
-        schedule="cosine",
+        lr_schedule="cosine",
         learning_rate=1e-2,
         epochs=9,
         batch_size=32,
         checkpoint_every=2,
     ),
 }
-GAN = GANConfig(size=8, latent_size=8, epochs=3, batch_size=16, sample_every=1, log_every=2)
+GAN = GANConfig(image_size=8, latent_size=8, epochs=3, batch_size=16, sample_every=1, log_every=2)
 GAN_WITH_ALL = GANConfig(
     latent_size=8,
     epochs=2,
@@ -60,14 +60,14 @@ GAN_WITH_ALL = GANConfig(
     ema=0.9,
     r1=0.2,
     r2=0.1,
-    penalty_every=2,
+    penalty_interval=2,
     discriminator_dropout=0.3,
     discriminator_steps=2,
     spectral_norm=True,
     packing=2,
-    schedule="linear",
-    score_every=1,
-    score_samples=60,
+    lr_schedule="linear",
+    eval_every=1,
+    eval_samples=60,
     extractor=str(weights_path()),
 )
 

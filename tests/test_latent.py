@@ -18,9 +18,9 @@ from reviver.gan.evaluation.digit_classifier import DigitClassifier, weights_pat
 from reviver.gan.figures import interpolation_strip
 from reviver.gan.interpolation import CANDIDATES, CONFIDENCE, PATHS, choose_digits, choose_distant, interpolate
 from reviver.gan.networks import Generator
-from reviver.gan.output import MAX_STEPS, Walk, draw_interpolation, save_interpolation, save_samples
+from reviver.gan.output import MAX_STEPS, Interpolation, generate_interpolation, save_interpolation, save_samples
 from reviver.gan.run import GANRun
-from reviver.gan.sampling import draw_samples
+from reviver.gan.sampling import generate_samples
 from reviver.runs.folder import RunFolder
 
 
@@ -201,9 +201,9 @@ def test_distant_ends_are_the_two_most_different_images() -> None:
 
 
 def _stream(seed: int) -> torch.Generator:
-    from reviver.runs.rng import stream
+    from reviver.runs.rng import make_rng
 
-    return stream(seed, "endpoints")
+    return make_rng(seed, "endpoints")
 
 
 # Walks
@@ -226,7 +226,7 @@ class DigitGenerator(Generator):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_walk_of_digits(path: str) -> None:
-    walk = draw_interpolation(gan_run(DigitGenerator()), 3, 8, 7, path, seed=0)
+    walk = generate_interpolation(gan_run(DigitGenerator()), 3, 8, 7, path, seed=0)
     assert (walk.images.shape, walk.latents.shape) == ((9, 1, 28, 28), (9, 2))
     assert (walk.digits[0], walk.digits[-1]) == (3, 8)
     assert min(walk.confidences[0], walk.confidences[-1]) >= CONFIDENCE - 1e-4
@@ -234,16 +234,16 @@ def test_a_walk_of_digits(path: str) -> None:
     assert torch.equal(DigitGenerator()(walk.latents), walk.images)
 
 
-@pytest.mark.parametrize("settings", [{"size": 8}, {"data": "photos"}])
+@pytest.mark.parametrize("settings", [{"image_size": 8}, {"data": "photos"}])
 def test_a_walk_of_other_images(settings: dict[str, object]) -> None:
-    size = int(str(settings.get("size", 28)))
+    size = int(str(settings.get("image_size", 28)))
     run = gan_run(Generator(5, (1, size, size)), **settings)
-    walk = draw_interpolation(run, None, None, 3, "linear", seed=0)
+    walk = generate_interpolation(run, None, None, 3, "linear", seed=0)
     assert (walk.images.shape, walk.digits, walk.confidences) == ((5, 1, size, size), None, None)
     with pytest.raises(ConfigError, match=r"^from must be left out, since this run did not learn MNIST at 28 x 28"):
-        draw_interpolation(run, 3, None, 3, "linear", seed=0)
+        generate_interpolation(run, 3, None, 3, "linear", seed=0)
     with pytest.raises(ConfigError, match=r"^to must be left out, since this run did not learn MNIST at 28 x 28"):
-        draw_interpolation(run, None, 3, 3, "linear", seed=0)
+        generate_interpolation(run, None, 3, 3, "linear", seed=0)
 
 
 @pytest.mark.parametrize(
@@ -260,13 +260,13 @@ def test_a_walk_of_other_images(settings: dict[str, object]) -> None:
 def test_impossible_walks_are_refused(change: dict[str, object], problem: str) -> None:
     arguments = {"first": None, "last": None, "steps": 7, "path": "linear", "seed": 0, **change}
     with pytest.raises(ConfigError, match=problem):
-        draw_interpolation(gan_run(Generator()), **arguments)
+        generate_interpolation(gan_run(Generator()), **arguments)
 
 
-def walk_of(count: int, channels: int = 1, *, judged: bool = True) -> Walk:
+def walk_of(count: int, channels: int = 1, *, judged: bool = True) -> Interpolation:
     images = torch.rand(count, channels, 28, 28) * 2 - 1
     judgements = ([3] * count, [0.99] * count) if judged else (None, None)
-    return Walk(torch.zeros(count, 5), images, *judgements)
+    return Interpolation(torch.zeros(count, 5), images, *judgements)
 
 
 def test_the_strip_shows_each_image_once_with_the_ends_framed() -> None:
@@ -315,7 +315,7 @@ def test_samples_are_what_the_generator_draws_from_their_latents() -> None:
     generator = Generator(5, (3, 8, 8))
     generator(torch.randn(64, 5))
     generator.eval()
-    images, latents = draw_samples(generator, 5000, seed=1)
+    images, latents = generate_samples(generator, 5000, seed=1)
     assert (images.shape, latents.shape) == ((5000, 3, 8, 8), (5000, 5))
     assert (images.dtype, latents.dtype) == (torch.float32, torch.float32)
     with torch.no_grad():
@@ -326,8 +326,12 @@ def test_samples_are_what_the_generator_draws_from_their_latents() -> None:
 
 def test_the_seed_decides_the_samples_and_more_of_them_begin_with_the_same() -> None:
     generator = Generator(5, (1, 8, 8)).eval()
-    few, many, other = draw_samples(generator, 20, 1), draw_samples(generator, 40, 1), draw_samples(generator, 20, 2)
-    assert torch.equal(few[1], draw_samples(generator, 20, 1)[1])
+    few, many, other = (
+        generate_samples(generator, 20, 1),
+        generate_samples(generator, 40, 1),
+        generate_samples(generator, 20, 2),
+    )
+    assert torch.equal(few[1], generate_samples(generator, 20, 1)[1])
     assert not torch.equal(few[1], other[1])
     assert many[1].shape == (40, 5)
 
@@ -335,16 +339,16 @@ def test_the_seed_decides_the_samples_and_more_of_them_begin_with_the_same() -> 
 @pytest.mark.parametrize(
     ("n", "seed", "problem"),
     [
-        (0, 0, "^n must be at least 1, got 0"),
-        (-5, 0, "^n must be at least 1, got -5"),
-        (10**11, 0, r"^n must be at most \d+, got 100000000000"),
+        (0, 0, "^num_samples must be at least 1, got 0"),
+        (-5, 0, "^num_samples must be at least 1, got -5"),
+        (10**11, 0, r"^num_samples must be at most \d+, got 100000000000"),
         (1, -1, "^seed must be at least 0, got -1"),
         (1, 2**63, f"^seed must be at most {2**63 - 1}, got"),
     ],
 )
 def test_impossible_samples_are_refused(n: int, seed: int, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
-        draw_samples(Generator().eval(), n, seed)
+        generate_samples(Generator().eval(), n, seed)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Long runs do not grow: neither their memory nor their checkpoints, and what they have written stays as it is.
+"""Long runs do not curriculum: neither their memory nor their checkpoints, and what they have written stays as it is.
 
 Here 1000 updates of each network; `make soak` makes 10 000.
 """

@@ -241,7 +241,7 @@ def draw(
     network = LSTMClassifier(10, 6, 10, num_layers, bidirectional=bidirectional).eval()
     network.reset_parameters(torch.Generator().manual_seed(0))
     digits = [(3 * t + 1) % 10 for t in range(steps)]
-    traced = trace_digits(network, LSTMConfig(input="onehot"), digits)
+    traced = trace_digits(network, LSTMConfig(encoding="onehot"), digits)
     return trace_figure(traced, digits, index), traced
 
 

@@ -29,7 +29,7 @@ from reviver.lstm.training import build_network, score, train, train_step
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 
-TINY = LSTMConfig(length=3, input="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
+TINY = LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
 """20 updates, 5 an epoch; checkpoints after 10 and 20."""
 
 CHANCE = 0.1
@@ -381,7 +381,7 @@ def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(
     folder = RunFolder.open(tmp_path / "run")
     assert folder.status == "running", "nobody could write how it ended"
     # What a machine that loses power may leave besides.
-    with folder.points_path("metrics").open("a") as file:
+    with folder.records_path("metrics").open("a") as file:
         file.write('{"step": 20, "epo')
     torn = folder.checkpoints / ".step-000020.part"
     torn.mkdir(parents=True)  # the thread that writes the first checkpoint may not have begun

@@ -14,7 +14,7 @@ from reviver.loading import load
 from reviver.lstm.training import train as train_lstm
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.runs.migrations import MIGRATIONS, SCHEMA, migrate
+from reviver.runs.migrations import MIGRATIONS, SCHEMA, migrate, migrate_scores
 from tests.conftest import GOLDEN
 
 LSTM = {
@@ -30,7 +30,7 @@ LSTM = {
 }
 GAN = {
     "data": "images.npy",
-    "size": 4,
+    "image_size": 4,
     "latent_size": 4,
     "batch_size": 16,
     "epochs": 4,
@@ -41,10 +41,32 @@ GAN = {
     "seed": 3,
 }
 """Settings of the golden runs, 12 updates each; see tests/golden/make.py."""
+RENAMED_LSTM = {
+    "encoding": "onehot",
+    "lr_schedule": "cosine",
+    "curriculum": True,
+    "start_length": 2,
+    "min_length_fraction": 0.9,
+    "length_factor": 1.5,
+    "lr_length_exponent": 0.1,
+    "activation_checkpoint_steps": 2,
+    "max_rollbacks": 2,
+    "threshold": 0.2,
+}
+RENAMED_GAN = {
+    "lr_schedule": "linear",
+    "final_lr_ratio": 0.5,
+    "penalty_interval": 2,
+    "ema_rampup": 0.5,
+    "eval_every": 0,
+    "eval_samples": 7,
+    "max_rollbacks": 2,
+}
+"""Settings of the golden runs of schema 3 beside those above, by the names that schema 4 gives them."""
 NARROW = {"GENERATOR_WIDTHS": (4, 6, 5, 7), "DISCRIMINATOR_WIDTHS": (6, 5)}
 """So narrow are the GAN's networks there, that the files are small."""
 STOPPED_AT = 7
-"""The update before which the golden runs were told to stop; they did after it."""
+"""The update before which the golden runs were asked to stop; they stopped after it."""
 
 FOLDERS = sorted(GOLDEN.glob("schema-*/*/run.json"))
 """Of each schema before ours, as its last version wrote it."""
@@ -77,6 +99,8 @@ def test_an_older_folder_loads(old: Path) -> None:
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
     run = load(old)
     settings = {"lstm": LSTM, "gan": GAN}[old.name]
+    if json.loads((old / "run.json").read_text())["schema"] == 3:
+        settings = settings | {"lstm": RENAMED_LSTM, "gan": RENAMED_GAN}[old.name]
     assert {name: getattr(run.config, name) for name in settings} == settings
     assert (run.config.on_nan, run.config.keep_checkpoints) == ("stop", 2)
     assert run.metrics == RunFolder.open(old).read_metrics()
@@ -124,6 +148,30 @@ def test_a_newer_folder_is_refused_with_advice(old: Path) -> None:
     (old / "run.json").write_text(json.dumps({**record, "schema": SCHEMA + 1}))
     with pytest.raises(RunFolderError, match=re.escape(f"newer Reviver (schema {SCHEMA + 1}, this one reads up to")):
         load(old)
+
+
+def test_custom_data_and_scores_of_schema_3_get_our_keys() -> None:
+    data = {"name": "a.csv", "sequences": 9, "longest": 3, "classes": ["a", "b"], "shares": [0.5, 0.5]}
+    config = {"task": "own", "rollbacks": 3, "grow": False}
+    record = migrate({"schema": 3, "kind": "lstm", "config": config, "data": data, "scoring_seconds": 1.5})
+    assert record == {
+        "schema": 4,
+        "kind": "lstm",
+        "config": {"task": "custom", "max_rollbacks": 3, "curriculum": False},
+        "data": {
+            "name": "a.csv",
+            "num_sequences": 9,
+            "max_length": 3,
+            "classes": ["a", "b"],
+            "class_fractions": [0.5, 0.5],
+        },
+        "eval_seconds": 1.5,
+    }
+    images = migrate({"schema": 3, "kind": "gan", "config": {"size": 28}, "data": {"images": 60, "classes": 10}})
+    assert images["data"] == {"num_images": 60, "num_classes": 10}
+    line = {"step": 1, "fid": 2.0, "floor": {"fid": 1.0}, "n": 100, "classes": [0.5, 0.5]}
+    renamed = {"step": 1, "fid": 2.0, "real_baseline": {"fid": 1.0}, "num_samples": 100, "class_fractions": [0.5, 0.5]}
+    assert migrate_scores(line) == renamed == migrate_scores(renamed)
 
 
 def test_a_record_of_our_schema_stays_as_it_is() -> None:

@@ -17,12 +17,12 @@ from reviver.config import override
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.custom.reader import read_sequences
-from reviver.lstm.tasks.custom.task import Facts, OwnTask
+from reviver.lstm.tasks.custom.task import CustomTask, DataRecord
 from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
 
 CLASSES = ("falling", "rising")
-CONFIG = LSTMConfig(task="own", data="x", hidden_size=16, epochs=12, batch_size=16, learning_rate=1e-2)
+CONFIG = LSTMConfig(task="custom", data="x", hidden_size=16, epochs=12, batch_size=16, learning_rate=1e-2)
 
 
 def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
@@ -49,7 +49,7 @@ def write_csv(path: Path, rows: list[tuple[list[float], str]], *, labelled: bool
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("own")
+    folder = tmp_path_factory.mktemp("custom")
     write_csv(folder / "train.csv", ramps(200, 0))
     write_csv(folder / "new.csv", ramps(20, 1), labelled=False)
     return folder
@@ -64,15 +64,15 @@ def test_it_learns_and_keeps_what_it_must_know(run: RunFolder) -> None:
     assert run.read_metrics()[-1]["validation_accuracy"] == 1.0
     facts = RunFolder.open(run.path).record["data"]
     assert facts["classes"] == list(CLASSES)
-    assert facts["shares"] == [0.5, 0.5]
-    assert facts["sequences"] == 200
-    assert 3 <= facts["longest"] <= 12
+    assert facts["class_fractions"] == [0.5, 0.5]
+    assert facts["num_sequences"] == 200
+    assert 3 <= facts["max_length"] <= 12
     assert facts["standardisation"]["mean"][0] == pytest.approx(1000, abs=0.5)
 
 
 def test_the_scale_is_that_of_the_training_part_alone(files: Path) -> None:
     config = override(CONFIG, {"data": str(files / "train.csv")})
-    task = OwnTask(config)
+    task = CustomTask(config)
     train_part, validation = task.training(0, 0), task.validation(0)
     assert (len(train_part), len(validation)) == (160, 40)
     inside = torch.arange(train_part.steps) < train_part.lengths[:, None]
@@ -177,10 +177,10 @@ def test_what_cannot_be_learned_from_is_refused_before_a_folder_is_made(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": None}, "^data None does not go with the task own; give a file with --data"),
+        ({"data": None}, "^data None does not go with the task custom; give a file with --data"),
         ({"task": "palindrome"}, "^data 'x' does not go with the task palindrome"),
-        ({"grow": True}, "^grow must be false for the task own, .* got True"),
-        ({"input": "onehot"}, "^input must be scalar for the task own, .* got 'onehot'"),
+        ({"curriculum": True}, "^curriculum must be false for the task custom, .* got True"),
+        ({"encoding": "onehot"}, "^encoding must be scalar for the task custom, .* got 'onehot'"),
     ],
 )
 def test_settings_that_do_not_go_with_own_data_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -209,17 +209,17 @@ def test_wrong_use(
     ("name", "value", "problem"),
     [
         ("classes", ["a"], "data.classes must have at least 2 entries, got ['a']"),
-        ("classes", ["a", "a"], "data must have classes of different names, and as many shares"),
+        ("classes", ["a", "a"], "data must have classes of different names, and as many class_fractions"),
         ("classes", "ab", "data.classes must be a list, got 'ab'"),
         ("classes", [1, 2], "data.classes.0 must be text, got 1"),
-        ("shares", [0.5], "data must have classes of different names, and as many shares"),
-        ("shares", [0.5, 2.0], "data.shares.1 must be less than 1, got 2.0"),
-        ("sequences", True, "data.sequences must be an integer, got True"),
-        ("sequences", "5", "data.sequences must be an integer, got '5'"),
-        ("longest", 0, "data.longest must be at least 1, got 0"),
+        ("class_fractions", [0.5], "data must have classes of different names, and as many class_fractions"),
+        ("class_fractions", [0.5, 2.0], "data.class_fractions.1 must be less than 1, got 2.0"),
+        ("num_sequences", True, "data.num_sequences must be an integer, got True"),
+        ("num_sequences", "5", "data.num_sequences must be an integer, got '5'"),
+        ("max_length", 0, "data.max_length must be at least 1, got 0"),
         ("name", 3, "data.name must be text, got 3"),
         ("more", 1, "data.more is unknown; remove it"),
-        ("share", 1, "data.share is unknown; did you mean shares?"),
+        ("class_fraction", 1, "data.class_fraction is unknown; did you mean class_fractions?"),
         ("standardisation", None, "data.standardisation must be an object, got None"),
         ("standardisation", {"mean": [1.0]}, "data.standardisation.scale is missing"),
         ("standardisation", {"mean": [1.0], "scale": [1.0], "more": 1}, "data.standardisation.more is unknown"),
@@ -243,32 +243,32 @@ def test_wrong_use(
 def test_damaged_facts_are_refused(name: str, value: Any, problem: str, run: RunFolder) -> None:
     facts = RunFolder.open(run.path).record["data"]
     with pytest.raises(DataError, match=f"{re.escape(problem)}.*; restore run.json or train again$"):
-        Facts.from_json({**facts, name: value})
+        DataRecord.from_json({**facts, name: value})
 
 
 @pytest.mark.parametrize("facts", [[], "data", 1])
 def test_facts_are_an_object(facts: object) -> None:
     with pytest.raises(DataError, match=r"^data must be an object, got"):
-        Facts.from_json(facts)
+        DataRecord.from_json(facts)
 
 
 def test_loading_names_the_file_and_the_key(run: RunFolder, tmp_path: Path) -> None:
     record = json.loads((run.path / "run.json").read_text())
-    record["data"]["longest"] = 0
+    record["data"]["max_length"] = 0
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match=r"run/run\.json: data\.longest must be at least 1, got 0"):
+    with pytest.raises(RunFolderError, match=r"run/run\.json: data\.max_length must be at least 1, got 0"):
         load(folder)
 
 
 def test_facts_survive_run_json(run: RunFolder) -> None:
     facts = RunFolder.open(run.path).record["data"]
-    task = OwnTask(CONFIG, json.loads(json.dumps(facts)))
-    assert json.dumps(task.facts) == json.dumps(facts), "the same keys in the same order"
+    task = CustomTask(CONFIG, json.loads(json.dumps(facts)))
+    assert json.dumps(task.data_record) == json.dumps(facts), "the same keys in the same order"
     assert task.output_size == 2
 
 
 def test_a_name_that_is_no_unicode_is_kept(run: RunFolder) -> None:
     facts = {**RunFolder.open(run.path).record["data"], "name": "d\udcffta.csv"}
-    assert OwnTask(CONFIG, facts).facts == facts
+    assert CustomTask(CONFIG, facts).data_record == facts

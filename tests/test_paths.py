@@ -17,12 +17,12 @@ from reviver.errors import ConfigError
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import load_mnist
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.path_metrics import (
     NUMBERS,
     PAIR_POINTS,
     POINTS,
-    Measure,
+    PathMetrics,
     Switch,
     compare_paths,
     describe,
@@ -34,10 +34,10 @@ from reviver.gan.evaluation.path_metrics import (
     summarise,
 )
 from reviver.gan.figures import measured_strip
-from reviver.gan.interpolation import PATHS, along
+from reviver.gan.interpolation import PATHS, interpolate_at
 from reviver.gan.networks import Generator
 from reviver.gan.training import train
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 
 
 class LinearGenerator(Generator):
@@ -57,7 +57,7 @@ class ConstantGenerator(LinearGenerator):
         return torch.zeros(len(z), 1, 1, z.shape[1])
 
 
-def linear_extractor(features: Tensor, head: Tensor) -> Extractor:
+def linear_extractor(features: Tensor, head: Tensor) -> FeatureExtractor:
     """An extractor whose features [D] of pixels [Z] are `features` [D, Z] times them, and whose logits `head` [K, D] times those."""
     classifier = DigitClassifier(len(head))
     classifier.features = nn.Sequential(nn.Flatten(), nn.Linear(features.shape[1], len(features), bias=False))
@@ -65,10 +65,10 @@ def linear_extractor(features: Tensor, head: Tensor) -> Extractor:
     with torch.no_grad():
         classifier.features[1].weight.copy_(features)
         classifier.head.weight.copy_(head)
-    return Extractor("linear", "0" * 64, classifier.eval())
+    return FeatureExtractor("linear", "0" * 64, classifier.eval())
 
 
-def identity(size: int) -> Extractor:
+def identity(size: int) -> FeatureExtractor:
     """An extractor whose features and logits are the pixels."""
     return linear_extractor(torch.eye(size), torch.eye(size))
 
@@ -125,11 +125,11 @@ def test_a_line_through_linear_maps_has_no_detour_and_an_even_speed(seed: int) -
     straight = float((features @ (end - start)).norm())
     assert found.numbers["straight"] == pytest.approx(straight, rel=1e-5)
     assert found.numbers["length"] == pytest.approx(straight, rel=1e-5)
-    assert found.numbers["detour"] == pytest.approx(1, rel=1e-5)
+    assert found.numbers["path_length_ratio"] == pytest.approx(1, rel=1e-5)
     assert found.numbers["perceptual_length"] == pytest.approx(straight**2, rel=5e-3)
-    logits = along(start, end, found.t) @ features.T @ head.T
+    logits = interpolate_at(start, end, found.t) @ features.T @ head.T
     torch.testing.assert_close(found.probabilities, logits.softmax(1), rtol=1e-4, atol=1e-5)
-    assert found.numbers["least_confidence"] == pytest.approx(float(logits.softmax(1).amax(1).min()), abs=1e-5)
+    assert found.numbers["min_confidence"] == pytest.approx(float(logits.softmax(1).amax(1).min()), abs=1e-5)
 
 
 def test_a_quarter_of_a_circle() -> None:
@@ -139,13 +139,13 @@ def test_a_quarter_of_a_circle() -> None:
     direct = measure_path(generator, extractor, start, end, "linear")
     assert round_way.length == pytest.approx(math.pi / 2, rel=1e-4)
     assert round_way.straight == direct.straight == pytest.approx(math.sqrt(2))
-    assert round_way.numbers["detour"] == pytest.approx(math.pi / 2 / math.sqrt(2), rel=1e-4)
+    assert round_way.numbers["path_length_ratio"] == pytest.approx(math.pi / 2 / math.sqrt(2), rel=1e-4)
     assert round_way.perceptual_length == pytest.approx((math.pi / 2) ** 2, rel=5e-3)
     assert direct.perceptual_length == pytest.approx(2, rel=5e-3)
     assert round_way.switches == direct.switches == (Switch(pytest.approx(0.5, abs=1e-6), 0, 1),)
     at_half = torch.tensor([[0.5, 0.5, 0.0]]).softmax(1)
-    assert direct.numbers["least_confidence"] == pytest.approx(float(at_half.max()))
-    assert direct.least_confident_at == 0.5
+    assert direct.numbers["min_confidence"] == pytest.approx(float(at_half.max()))
+    assert direct.min_confidence_t == 0.5
 
 
 def test_both_paths_are_the_same_between_ends_of_nearly_one_direction() -> None:
@@ -165,7 +165,7 @@ def test_lengths_are_ordered_as_cauchy_and_schwarz_say(path: str, seed: int) -> 
     generator(torch.randn(64, 10, generator=torch.Generator().manual_seed(seed)))
     generator.eval()
     start, end = 2 * torch.randn(2, 10, generator=torch.Generator().manual_seed(seed))
-    found = measure_path(generator, Extractor.pinned(), start, end, path)
+    found = measure_path(generator, FeatureExtractor.pinned(), start, end, path)
     assert found.length >= found.straight
     assert found.perceptual_length >= 0.98 * found.length**2
 
@@ -174,11 +174,11 @@ def test_a_generator_that_draws_one_image_has_no_detour_to_speak_of() -> None:
     report = compare_paths(ConstantGenerator(4), identity(4), *torch.eye(4)[:2], pairs=3)
     for measure in report.between.values():
         assert (measure.length, measure.straight, measure.perceptual_length, measure.switches) == (0, 0, 0, ())
-        assert measure.numbers["detour"] is None
-    assert report.averages["linear"]["detour"] is None
+        assert measure.numbers["path_length_ratio"] is None
+    assert report.averages["linear"]["path_length_ratio"] is None
     assert report.averages["linear"]["length"] == (0, 0)
     json.dumps(report.as_dict(), allow_nan=False)
-    assert any(line.split() == ["detour", "-", "-"] for line in describe(report))
+    assert any(line.split() == ["path", "length", "ratio", "-", "-"] for line in describe(report))
 
 
 # Pairs
@@ -187,8 +187,8 @@ def test_a_generator_that_draws_one_image_has_no_detour_to_speak_of() -> None:
 def test_averages_are_mean_and_spread_over_the_pairs() -> None:
     generator, extractor = LinearGenerator(5), identity(5)
     averages = measure_pairs(generator, extractor, 4, seed=7)
-    randomness = stream(7, "pairs")
-    starts, ends = (generator.draw_latents(4, randomness) for _ in range(2))
+    randomness = make_rng(7, "pairs")
+    starts, ends = (generator.sample_latents(4, randomness) for _ in range(2))
     for path in PATHS:
         measures = [
             measure_path(generator, extractor, start, end, path, PAIR_POINTS)
@@ -231,12 +231,12 @@ def test_impossible_comparisons_are_refused(change: dict[str, int], problem: str
 # The figure
 
 
-def made_measure(*places: float, classes: int = 10) -> Measure:
+def made_measure(*places: float, classes: int = 10) -> PathMetrics:
     """A measure whose class goes up by one at each of `places`."""
     t = torch.linspace(0, 1, POINTS, dtype=torch.float64)
     current = sum((t > place).long() for place in places) + torch.zeros(POINTS, dtype=torch.int64)
     switches = tuple(Switch(place, index, index + 1) for index, place in enumerate(places))
-    return Measure(t, nn.functional.one_hot(current, classes).double(), switches, 5.0, 4.0, 30.0)
+    return PathMetrics(t, nn.functional.one_hot(current, classes).double(), switches, 5.0, 4.0, 30.0)
 
 
 @pytest.mark.parametrize("count", [2, 9, 50])
@@ -265,7 +265,7 @@ def test_the_figure_shows_the_classes_that_matter_and_where_they_switch() -> Non
         marks = [line.get_xdata()[0] for line in axes.lines if line not in curves]
         assert marks == [switch.t for switch in measures[path].switches]
     assert figure.axes[-1].get_xlabel() == "t; the class switches at 0.25, 0.70"
-    assert figure.axes[-2].get_title(loc="right") == "detour 1.25, perceptual path length 30"
+    assert figure.axes[-2].get_title(loc="right") == "path_length_ratio 1.25, perceptual path length 30"
 
 
 def test_of_many_classes_the_likeliest_are_drawn() -> None:
@@ -319,11 +319,11 @@ def _quickly(generator: Generator, targets: Tensor, seed: int) -> Any:
     return project(generator, targets, seed=seed, steps=3, starts=2)
 
 
-MEASURED = "gan interpolate run --from-image 0.png --to-image 1.png --measure"
+MEASURED = "gan interpolate run --from-image 0.png --to-image 1.png --metrics"
 
 
 def test_measuring_prints_both_paths_and_draws_them(call: Any, tmp_path: Path) -> None:
-    text = call(f"{MEASURED} --pairs 2 --out {tmp_path / 'walk.png'}")
+    text = call(f"{MEASURED} --num-pairs 2 --out {tmp_path / 'walk.png'}")
     lines = text.splitlines()
     assert lines[0].startswith("features of reviver digit classifier, sha256 ")
     for title in ("between the ends", "2 random pairs"):
@@ -339,15 +339,15 @@ def test_measurements_as_json_are_what_the_function_returns(call: Any, tmp_path:
     from reviver.loading import load
 
     out = tmp_path / "walk.pdf"
-    result = json.loads(call(f"{MEASURED} --pairs 2 --seed 5 --path spherical --out {out} --json"))
+    result = json.loads(call(f"{MEASURED} --num-pairs 2 --seed 5 --path spherical --out {out} --json"))
     generator = load("run").generator
-    plain = json.loads(call(f"{MEASURED.removesuffix(' --measure')} --seed 5 --path spherical --out {out} --json"))
+    plain = json.loads(call(f"{MEASURED.removesuffix(' --metrics')} --seed 5 --path spherical --out {out} --json"))
     assert {key: value for key, value in result.items() if key != "measured"} == plain
     measured = result["measured"]
-    averages = measure_pairs(generator, Extractor.pinned(), 2, seed=5)
+    averages = measure_pairs(generator, FeatureExtractor.pinned(), 2, seed=5)
     for path in PATHS:
         for name in NUMBERS:
             assert measured["averages"][path][name]["mean"] == pytest.approx(averages[path][name].mean)
         assert len(measured["paths"][path]["t"]) == len(measured["paths"][path]["probabilities"]) == POINTS
     assert measured["paths"]["linear"]["straight"] == measured["paths"]["spherical"]["straight"]
-    assert call(f"{MEASURED} --pairs 0 --out {out}").count("random pairs") == 0
+    assert call(f"{MEASURED} --num-pairs 0 --out {out}").count("random pairs") == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reviver.gan import onednn
-from reviver.gan.onednn import fast_products
+from reviver.gan.onednn import fast_matmul
 
 MATMUL = torch.backends.mkldnn.matmul
 
@@ -16,7 +16,7 @@ def test_products_have_the_precision_of_float32(rows: int, inner: int, columns: 
     random = torch.Generator().manual_seed(1)
     a, b = torch.randn(rows, inner, generator=random), torch.randn(columns, inner, generator=random)
     exact = a.double() @ b.double().T
-    with fast_products():
+    with fast_matmul():
         error = (torch.nn.functional.linear(a, b) - exact).abs().max()
     assert error < 3e-6 * exact.abs().max()
 
@@ -26,7 +26,7 @@ def test_torchs_setting_is_put_back(before: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(onednn, "_is_exact", lambda: True)
     at_first, inside = MATMUL.fp32_precision, []
 
-    @fast_products()
+    @fast_matmul()
     def fail() -> None:
         inside.append(MATMUL.fp32_precision)
         raise KeyError
@@ -46,7 +46,7 @@ def test_the_switch_stays_off_where_factors_are_rounded(monkeypatch: pytest.Monk
     onednn._is_exact.cache_clear()
     try:
         before = MATMUL.fp32_precision
-        with fast_products():
+        with fast_matmul():
             assert MATMUL.fp32_precision == before
     finally:
         onednn._is_exact.cache_clear()

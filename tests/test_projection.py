@@ -75,7 +75,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("projection")
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
     np.savez(folder / "data.npz", images=images)
-    train(GANConfig(data=str(folder / "data.npz"), size=8, latent_size=8, epochs=1, batch_size=16), folder / "run")
+    train(
+        GANConfig(data=str(folder / "data.npz"), image_size=8, latent_size=8, epochs=1, batch_size=16), folder / "run"
+    )
     for name, pixels in zip(("a", "b"), images, strict=False):
         Image.fromarray(pixels).save(folder / f"{name}.png")
     return folder

@@ -45,7 +45,7 @@ from reviver.runs.folder import RunFolder
 from reviver.validation import describe_fields
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
-GAN = GANConfig(epochs=1, batch_size=64, log_every=5, score_every=0)
+GAN = GANConfig(epochs=1, batch_size=64, log_every=5, eval_every=0)
 VOID = {"img", "meta", "source", "col", "br", "link", "hr"}
 ROOT, SOURCE = Path(__file__).parents[1], Path(build.__file__).parent
 
@@ -409,7 +409,7 @@ def test_every_setting_is_shown(built: Built) -> None:
     for config, name in ((LSTM, "lstm-settings"), (GAN, "gan-settings")):
         assert [line[0] for line in tables[name][2:]] == [field.name for field in dataclasses.fields(config)]
     values = {line[0]: line[1] for line in tables["lstm-settings"][2:]}
-    assert (values["seed"], values["hidden_size"], values["grow"], values["learning_rate"]) == (
+    assert (values["seed"], values["hidden_size"], values["curriculum"], values["learning_rate"]) == (
         "0, 1",
         "8",
         "false",
@@ -448,7 +448,9 @@ def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path
     name = "a <b>&\" #eval $x$ `y` {z} 'images'.npz"
     np.savez(tmp_path / name, images=noise)
     train_gan(
-        dataclasses.replace(GAN, data=str(tmp_path / name), size=12, batch_size=16), tmp_path / "gan", device="cpu"
+        dataclasses.replace(GAN, data=str(tmp_path / name), image_size=12, batch_size=16),
+        tmp_path / "gan",
+        device="cpu",
     )
     files = build_report(tmp_path, [built.lstm.runs[0].folder.path], tmp_path / "gan")
     page = Page(files.html.read_text(encoding="utf-8"))
@@ -503,14 +505,14 @@ POINT = OTHERS | {
     "recall": 0.0,
     "coverage": 0.004,
     "spacing": 0.2,
-    "floor": FLOOR,
+    "real_baseline": FLOOR,
 }
 POINT |= {
     "step": 1,
     "k": 5,
     "data": "mnist",
-    "classes": [0.1] * 10,
-    "n": 2000,
+    "class_fractions": [0.1] * 10,
+    "num_samples": 2000,
     "extractor": "reviver digit classifier",
     "extractor_sha256": "48f37b9f" * 8,
 }
@@ -532,7 +534,7 @@ def test_scores_are_drawn_and_a_collapse_is_told(built: Built, tmp_path: Path) -
     for sentence in (
         "At the end FID is 612.3, 174.9 times the 3.5 of as many real training images, and coverage is 0.4 %, theirs 71 %",
         "The generator has collapsed at the end, and at 2 of 3 scorings, first after epoch 10. The last one says: collapsed: bad",
-        "Shaded: collapsed. Extractor: reviver digit classifier, SHA-256 48f37b9f48f3",
+        "Shaded: collapsed. FeatureExtractor: reviver digit classifier, SHA-256 48f37b9f48f3",
     ):
         assert squeeze(sentence) in text
     for ending in ("pdf", "svg", "png"):

@@ -25,7 +25,7 @@ from reviver.runs.folder import RunFolder
 from tests.contents import contents
 from tests.test_lstm_training import TINY
 
-ROLLING = override(TINY, {"on_nan": "rollback", "rollbacks": 2})
+ROLLING = override(TINY, {"on_nan": "rollback", "max_rollbacks": 2})
 """20 updates, 5 an epoch, of a rate of 0.001; checkpoints after 10 and 20."""
 ONCE = [{"step": 14, "quantity": "train loss", "back_to": 10}]
 
@@ -176,7 +176,7 @@ def test_a_gan_goes_back_after_a_loss_or_a_weight_that_is_not_finite(
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
     config = GANConfig(
         data=str(tmp_path / "images.npy"),
-        size=8,
+        image_size=8,
         latent_size=16,
         epochs=4,
         batch_size=16,

@@ -23,7 +23,7 @@ from torch import nn
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
 from reviver.gan.config import GANConfig
-from reviver.io.files import replacing, replacing_folder, write_json, write_text
+from reviver.io.files import atomic_folder, atomic_write, write_json, write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs import checkpoint
 from reviver.runs import session as session_module
@@ -37,8 +37,8 @@ from reviver.runs.checkpoint import (
     save_best,
 )
 from reviver.runs.devices import choose_device, describe_machine
-from reviver.runs.folder import SCHEMA, PointsWriter, RunFolder, refuse_existing
-from reviver.runs.rng import stream
+from reviver.runs.folder import SCHEMA, MetricsWriter, RunFolder, refuse_existing
+from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_TEXT
 from reviver.runs.session import open_run, training_session
 
@@ -242,8 +242,8 @@ def test_damage_in_what_run_json_says_of_images_is_told(damaged: Any, tmp_path: 
 # Metrics
 
 
-def write_points(folder: RunFolder, *points: dict[str, Any]) -> PointsWriter:
-    writer = PointsWriter(folder)
+def write_points(folder: RunFolder, *points: dict[str, Any]) -> MetricsWriter:
+    writer = MetricsWriter(folder)
     for point in points:
         writer.write("metrics", point)
     writer.sync()
@@ -252,40 +252,40 @@ def write_points(folder: RunFolder, *points: dict[str, Any]) -> PointsWriter:
 
 
 def test_metrics_come_back_as_they_were_written(folder: RunFolder) -> None:
-    assert folder.read_points("metrics") == []
+    assert folder.read_records("metrics") == []
     points = [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 1e-300, "note": "größer"}]
     assert write_points(folder, *points).counts == {"metrics": 2}
-    assert folder.read_points("metrics") == points
+    assert folder.read_records("metrics") == points
     writer = write_points(folder, {"step": 3, "loss": 1.0})
     assert writer.counts == {"metrics": 3}
-    assert folder.read_points("metrics") == [*points, {"step": 3, "loss": 1.0}]
+    assert folder.read_records("metrics") == [*points, {"step": 3, "loss": 1.0}]
     assert list((folder.path / "tensorboard").glob("events.out.tfevents.*"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_json_cannot_hold_become_null(value: float, folder: RunFolder) -> None:
     write_points(folder, {"step": 1, "loss": value})
-    assert folder.read_points("metrics") == [{"step": 1, "loss": None}]
+    assert folder.read_records("metrics") == [{"step": 1, "loss": None}]
 
 
 @pytest.mark.parametrize("torn", ["{", '{"step": 3, "lo', '{"step": 3}', "\0\0\0", "ÿ"])
 def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
     write_points(folder, {"step": 1}, {"step": 2})
-    with folder.points_path("metrics").open("a") as file:
+    with folder.records_path("metrics").open("a") as file:
         file.write(torn)
-    assert folder.read_points("metrics") == [{"step": 1}, {"step": 2}]
-    folder.keep_points("metrics", 2)
+    assert folder.read_records("metrics") == [{"step": 1}, {"step": 2}]
+    folder.truncate_records("metrics", 2)
     write_points(folder, {"step": 3})
-    assert folder.read_points("metrics") == [{"step": 1}, {"step": 2}, {"step": 3}]
+    assert folder.read_records("metrics") == [{"step": 1}, {"step": 2}, {"step": 3}]
 
 
 @pytest.mark.parametrize("damaged", ["{", "", "3", "[1]", "[" * 100_000, "\0"])
 def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
-    folder.points_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
+    folder.records_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
     with pytest.raises(
         RunFolderError, match=r"metrics\.jsonl: line 2: cannot be read \(.+\); the file is damaged, restore it or"
     ):
-        folder.read_points("metrics")
+        folder.read_records("metrics")
 
 
 SCORES = dict.fromkeys(("fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing"), 0.5)
@@ -296,9 +296,18 @@ LINES: dict[str, dict[str, Any]] = {
     "lstm": dict.fromkeys(("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"), 0.1)
     | LSTM_COUNTS,
     "gan": {"step": 2, "epoch": 0.5, "probability_real": 0.6, "probability_fake": 1, **GAN_LOSSES},
-    "scores": {"step": 2, "epoch": 1, "n": 9, "k": 5, "classes": [1.0], "fid_ratio": None, "warning": None, **NAMES},
+    "scores": {
+        "step": 2,
+        "epoch": 1,
+        "num_samples": 9,
+        "k": 5,
+        "class_fractions": [1.0],
+        "fid_ratio": None,
+        "warning": None,
+        **NAMES,
+    },
 }
-LINES["scores"] |= SCORES | {"floor": SCORES}
+LINES["scores"] |= SCORES | {"real_baseline": SCORES}
 LINES["lstm"]["seconds"] = LINES["gan"]["seconds"] = 0.4
 FOREIGN = (None, True, "1", [], {}, -1, 0.5, [None], {"fid": 1})
 
@@ -311,7 +320,7 @@ def read(folder: RunFolder, name: str) -> list[dict[str, Any]]:
 def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> None:
     name, point = "scores" if case == "scores" else "metrics", LINES[case]
     folder.record |= {"kind": "lstm" if case == "lstm" else "gan"}
-    path = folder.points_path(name)
+    path = folder.records_path(name)
     path.write_text(json.dumps(point) + "\n")
     assert read(folder, name) == [point]
     for key in point:
@@ -344,7 +353,7 @@ def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> No
 def test_a_number_out_of_range_is_reported_with_its_line_and_key(number: str, folder: RunFolder) -> None:
     good = json.dumps(LINES["lstm"])
     bad = good.replace('"train_loss": 0.1', f'"train_loss": {number}')
-    folder.points_path("metrics").write_text(f"{good}\n{bad}\n")
+    folder.records_path("metrics").write_text(f"{good}\n{bad}\n")
     with pytest.raises(
         RunFolderError,
         match=r"metrics\.jsonl: line 2: cannot .* (number|integer) .*, in train_loss\); the file is damaged",
@@ -353,8 +362,8 @@ def test_a_number_out_of_range_is_reported_with_its_line_and_key(number: str, fo
 
 
 def test_a_line_of_a_growing_run_must_say_its_length(folder: RunFolder) -> None:
-    folder.record["config"] = {"grow": True}
-    folder.points_path("metrics").write_text(json.dumps(LINES["lstm"]) + "\n")
+    folder.record["config"] = {"curriculum": True}
+    folder.records_path("metrics").write_text(json.dumps(LINES["lstm"]) + "\n")
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 1: length is missing; "):
         folder.read_metrics()
 
@@ -362,19 +371,19 @@ def test_a_line_of_a_growing_run_must_say_its_length(folder: RunFolder) -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_keep_points_cuts_what_came_after(count: int, folder: RunFolder) -> None:
     write_points(folder, {"step": 1}, {"step": 2}, {"step": 3})
-    folder.keep_points("metrics", count)
-    assert [point["step"] for point in folder.read_points("metrics")] == [1, 2, 3][:count]
+    folder.truncate_records("metrics", count)
+    assert [point["step"] for point in folder.read_records("metrics")] == [1, 2, 3][:count]
     assert not leftovers(folder.path)
 
 
 def test_keep_points_tells_when_lines_are_missing(folder: RunFolder) -> None:
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 0 lines where the checkpoint knows 1; .* damaged"):
-        folder.keep_points("metrics", 1)
+        folder.truncate_records("metrics", 1)
     write_points(folder, {"step": 1}, {"step": 2})
-    before = folder.points_path("metrics").read_bytes()
+    before = folder.records_path("metrics").read_bytes()
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 2 lines where the checkpoint knows 3; .* damaged"):
-        folder.keep_points("metrics", 3)
-    assert folder.points_path("metrics").read_bytes() == before
+        folder.truncate_records("metrics", 3)
+    assert folder.records_path("metrics").read_bytes() == before
 
 
 # The lock
@@ -438,7 +447,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_text(path, "old")
 
     def write() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("ne")
             assert path.read_text() == "old", "the old file is there until the new one is whole"
             raise Failure
@@ -463,7 +472,7 @@ def test_what_is_not_json_leaves_the_old_file(value: Any, tmp_path: Path) -> Non
 
 
 def make_old_folder(path: Path) -> None:
-    with replacing_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "a").write_text("old")
         (temporary / "b").write_text("old")
 
@@ -475,7 +484,7 @@ def read_folder(path: Path) -> dict[str, str]:
 def test_a_folder_replaces_another_whole(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     make_old_folder(path)
-    with replacing_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "a").write_text("new")
         assert read_folder(path) == {"a": "old", "b": "old"}
     assert read_folder(path) == {"a": "new"}
@@ -487,7 +496,7 @@ def test_a_failed_write_leaves_the_old_folder(tmp_path: Path) -> None:
     make_old_folder(path)
 
     def write() -> None:
-        with replacing_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             (temporary / "a").write_text("new")
             raise Failure
 
@@ -536,7 +545,7 @@ def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
 )
 def test_a_refusal_of_the_system_is_explained(number: int, remedy: str, tmp_path: Path) -> None:
     def write() -> None:
-        with replacing(tmp_path / "file"):
+        with atomic_write(tmp_path / "file"):
             raise OSError(number, os.strerror(number))
 
     with pytest.raises(RunFolderError, match=f"file: cannot be written .*{remedy}") as caught:
@@ -590,7 +599,7 @@ def small_state(seed: int = 0) -> TrainingState:
     state = TrainingState(
         networks={"network": network, "other": other},
         optimizers=optimizers,
-        generators={"noise": stream(seed, "noise")},
+        rngs={"noise": make_rng(seed, "noise")},
         tensors={"history": torch.zeros(3)},
     )
     for _ in range(2):
@@ -607,7 +616,7 @@ def best_at(step: int) -> dict[str, Any]:
 
 
 def update(state: TrainingState) -> None:
-    x = torch.randn(4, 3, generator=state.generators["noise"])
+    x = torch.randn(4, 3, generator=state.rngs["noise"])
     loss = state.networks["other"](state.networks["network"](x)).pow(3).sum()
     for optimizer in state.optimizers.values():
         optimizer.zero_grad()
@@ -631,8 +640,8 @@ def assert_same_state(first: TrainingState, second: TrainingState) -> None:
             assert slots.keys() == theirs[index].keys()
             for slot, value in slots.items():
                 assert torch.equal(theirs[index][slot], value), f"{name}/{index}/{slot}"
-    for name, generator in first.generators.items():
-        assert torch.equal(second.generators[name].get_state(), generator.get_state())
+    for name, generator in first.rngs.items():
+        assert torch.equal(second.rngs[name].get_state(), generator.get_state())
     for name, tensor in first.tensors.items():
         assert torch.equal(second.tensors[name], tensor)
     assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
@@ -972,7 +981,7 @@ def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
         session.log(epoch=1, loss=0.5)
         session.save()
     assert RunFolder.open(folder.path).status == "finished"
-    (point,) = folder.read_points("metrics")
+    (point,) = folder.read_records("metrics")
     assert (point["step"], point["epoch"], point["loss"]) == (2, 1, 0.5)
 
     def stopped_run() -> None:
@@ -1009,16 +1018,16 @@ def test_scores_are_points_in_a_file_of_their_own_and_kept_as_the_metrics_are(fo
     session_of = {"total": 1, "description": "", "progress": False, "files": ("metrics", "scores")}
     with training_session(folder, state, **session_of) as session:
         session.log(loss=0.5)
-        session.log_scores(fid=3.5, floor={"fid": 2.0})
+        session.log_scores(fid=3.5, real_baseline={"fid": 2.0})
         session.save()
         session.log_scores(fid=2.5)  # after the last checkpoint
-    assert [point["fid"] for point in folder.read_points("scores")] == [3.5, 2.5]
+    assert [point["fid"] for point in folder.read_records("scores")] == [3.5, 2.5]
     with training_session(folder, state, **session_of) as session:
-        assert folder.read_points("scores") == [{"step": 2, "fid": 3.5, "floor": {"fid": 2.0}}]
-        assert len(folder.read_points("metrics")) == 1
+        assert folder.read_records("scores") == [{"step": 2, "fid": 3.5, "real_baseline": {"fid": 2.0}}]
+        assert len(folder.read_records("metrics")) == 1
         session.log_scores(fid=2.25)
         session.save()
-    assert [point["fid"] for point in folder.read_points("scores")] == [3.5, 2.25]
+    assert [point["fid"] for point in folder.read_records("scores")] == [3.5, 2.25]
     assert restore_checkpoint(folder.checkpoints, state, ("metrics", "scores")) == {"metrics": 1, "scores": 2}
     with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*other_count"):
         restore_checkpoint(folder.checkpoints, state, ("other",))
@@ -1033,7 +1042,7 @@ def test_seconds_of_scoring_are_not_those_of_training(folder: RunFolder) -> None
             assert session.seconds - before < 0.2
             assert session.seconds >= before
         record = RunFolder.open(folder.path).record
-        assert 0.3 * times <= record["scoring_seconds"] < 0.3 * times + 0.2
+        assert 0.3 * times <= record["eval_seconds"] < 0.3 * times + 0.2
         assert record["seconds"] < 0.2
 
 
@@ -1065,7 +1074,7 @@ def test_resuming_a_run_with_damaged_settings_is_refused(
 
 
 def draw(seed: int, purpose: str) -> list[float]:
-    return torch.rand(4, generator=stream(seed, purpose)).tolist()
+    return torch.rand(4, generator=make_rng(seed, purpose)).tolist()
 
 
 def test_a_stream_is_fixed_by_its_seed_and_purpose(golden: Callable[..., None]) -> None:
@@ -1078,7 +1087,7 @@ def test_a_stream_is_fixed_by_its_seed_and_purpose(golden: Callable[..., None]) 
 
 def test_streams_do_not_disturb_each_other_or_torchs_own() -> None:
     before = torch.get_rng_state()
-    first, second = stream(0, "weights"), stream(0, "dropout")
+    first, second = make_rng(0, "weights"), make_rng(0, "dropout")
     torch.rand(10, generator=second)
     assert torch.rand(4, generator=first).tolist() == draw(0, "weights")
     assert torch.equal(torch.get_rng_state(), before)

@@ -31,20 +31,20 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist
 from reviver.gan.evaluation import metrics, reference_stats
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.reference_stats import (
     Comparison,
     Reference,
     choose_data,
     choose_extractor,
-    class_shares,
+    class_fractions,
     load_reference,
 )
-from reviver.gan.evaluation.scores import Scores, describe, is_collapsed, nearest_sheet, score_generator, score_images
+from reviver.gan.evaluation.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.training import build_networks, build_optimizers, train, train_step
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 
 N = 150
 
@@ -101,7 +101,7 @@ def test_kernel_distance_is_that_of_torchmetrics() -> None:
 @given(
     n=st.integers(7, 40),
     m=st.integers(7, 40),
-    k=st.integers(1, 6),
+    k=st.integers(1, 5),
     levels=st.integers(1, 1000),
     seed=st.integers(0, 99),
 )
@@ -172,14 +172,14 @@ def cache_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 @pytest.fixture(scope="module")
 def small() -> Reference:
     made = load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
-    assert len(made.originals.features) == 600  # which are kept from now on, too
+    assert len(made.training_features.features) == 600  # which are kept from now on, too
     return made
 
 
 def noisy(amount: float) -> Tensor:
     """Real training images, none of which is in the small reference, with some noise."""
     images = from_pixels(load_mnist("train").images[600 : 600 + N])
-    noise = torch.rand(images.shape, generator=stream(1, "noise")) * 2 - 1
+    noise = torch.rand(images.shape, generator=make_rng(1, "noise")) * 2 - 1
     return images * (1 - amount) + noise * amount
 
 
@@ -188,7 +188,11 @@ def untrained() -> Any:
 
 
 def test_the_worse_the_images_the_worse_their_scores(small: Reference) -> None:
-    rows = [small.floor, *(score_images(noisy(amount), small).samples for amount in (0.3, 0.6)), small.ceiling]
+    rows = [
+        small.real_baseline,
+        *(score_images(noisy(amount), small).samples for amount in (0.3, 0.6)),
+        small.noise_baseline,
+    ]
     for name in ("fid", "kid"):
         values = [getattr(row, name) for row in rows]
         assert values == sorted(values), name
@@ -197,13 +201,13 @@ def test_the_worse_the_images_the_worse_their_scores(small: Reference) -> None:
         assert values == sorted(values, reverse=True), name
     assert rows[0].coverage > 0.7
     assert rows[-1].coverage == 0
-    assert small.floor.class_kl < 0.2 < small.ceiling.class_kl
-    assert len(small.floor_fids) == 600 // N
-    assert sum(small.floor.classes) == 600
-    assert small.floor.fid == pytest.approx(np.mean(small.floor_fids))
+    assert small.real_baseline.class_kl < 0.2 < small.noise_baseline.class_kl
+    assert len(small.real_baseline_fids) == 600 // N
+    assert sum(small.real_baseline.classes) == 600
+    assert small.real_baseline.fid == pytest.approx(np.mean(small.real_baseline_fids))
 
 
-def test_real_images_score_as_the_floor(small: Reference) -> None:
+def test_real_images_score_as_the_real_baseline(small: Reference) -> None:
     scores = score_images(noisy(0), small)
     assert 0.5 < scores.fid_ratio < 2
     assert scores.warning is None
@@ -218,14 +222,14 @@ def test_copies_of_training_images_are_found(small: Reference) -> None:
         assert found.places == tuple(chosen[:25].tolist())
         assert found.samples == (0, 0, 0)
         assert min(found.test) > 0.5
-    sheet = nearest_sheet(from_pixels(small.train_images[chosen]), scores, small)
+    sheet = nearest_grid(from_pixels(small.train_images[chosen]), scores, small)
     assert torch.equal(sheet[:25], sheet[25:50])
     assert torch.equal(sheet[:25], sheet[50:])
 
 
 def test_five_images_repeated_are_collapsed(small: Reference) -> None:
     scores = score_images(noisy(0)[torch.arange(N) % 5], small)
-    assert is_collapsed(scores.samples, small.floor)
+    assert is_collapsed(scores.samples, small.real_baseline)
     assert scores.samples.recall == scores.samples.spacing == 0
     assert scores.warning is not None
     assert "the samples repeat few images; try a small --batch-norm-eps" in scores.warning
@@ -249,8 +253,8 @@ def test_collapse_is_little_coverage_or_half_of_the_classes(changes: dict[str, f
 
 def test_an_untrained_generator_is_no_better_than_its_precision(small: Reference) -> None:
     scores = score_generator(untrained(), N, reference=small)
-    assert small.floor.fid < scores.samples.fid < small.ceiling.fid
-    assert is_collapsed(scores.samples, small.floor)
+    assert small.real_baseline.fid < scores.samples.fid < small.noise_baseline.fid
+    assert is_collapsed(scores.samples, small.real_baseline)
     assert scores.samples.coverage < 0.05
 
 
@@ -260,7 +264,12 @@ def test_scores_are_the_same_twice_and_name_what_they_depend_on(small: Reference
     assert first.samples != other.samples
     assert first.extractor_sha256 == "48f37b9f527252e629c2c09520806a2f1dad531ef6ddbb38e517aad44a4c2a93"
     text = "\n".join(describe(first))
-    for part in (f"{N} samples against the 300 test images of mnist", first.extractor_sha256, "x the floor", "k = 5"):
+    for part in (
+        f"{N} samples against the 300 test images of mnist",
+        first.extractor_sha256,
+        "x the real baseline",
+        "k = 5",
+    ):
         assert part in text
     json.dumps(first.as_dict(), allow_nan=False)
 
@@ -273,7 +282,7 @@ def test_images_that_do_not_fit_are_refused(small: Reference) -> None:
     with pytest.raises(DataError, match=r"shape \[9, 1, 28, 28\] does not fit"):
         score_generator(untrained(), 9, reference=small)
     for n in (5, 601):
-        with pytest.raises(ConfigError, match=rf"^n must be at (least 6|most 600), got {n}$"):
+        with pytest.raises(ConfigError, match=rf"^num_samples must be at (least 6|most 600), got {n}$"):
             load_reference(n, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
 
 
@@ -299,9 +308,9 @@ def test_scoring_does_not_disturb_training(small: Reference) -> None:
 
 
 def test_the_extractor_sees_the_same_in_any_company() -> None:
-    extractor, pixels = Extractor.pinned(), load_mnist("test").images[:200]
+    extractor, pixels = FeatureExtractor.pinned(), load_mnist("test").images[:200]
     assert not extractor.classifier.training
-    whole, alone = extractor.look(pixels), extractor.look(pixels[150:157])
+    whole, alone = extractor.extract(pixels), extractor.extract(pixels[150:157])
     torch.testing.assert_close(whole.features[150:157], alone.features, rtol=0, atol=2 * metrics.GRID)
     assert torch.equal(whole.features, metrics.snap(whole.features))
     assert whole.features.max() < 64, "the grid of distances.py is made for that"
@@ -317,9 +326,9 @@ def test_what_is_kept_is_read_again(monkeypatch: pytest.MonkeyPatch, small: Refe
     def fail(*_: Any) -> None:
         raise AssertionError("computed anew")
 
-    monkeypatch.setattr(Extractor, "look", fail)
+    monkeypatch.setattr(FeatureExtractor, "extract", fail)
     again = load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
-    assert (again.floor, again.ceiling) == (small.floor, small.ceiling)
+    assert (again.real_baseline, again.noise_baseline) == (small.real_baseline, small.noise_baseline)
     assert torch.equal(again.target.radii, small.target.radii)
     for changed in (
         {"n": N + 1},
@@ -401,10 +410,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("reviver.gan.data.image_set.load_mnist", lambda part: part_of_mnist(part, 600))
-        for name, data in (("digits", "mnist"), ("own", "idx"), ("plain", "unlabelled")):
-            train(GANConfig(data=data, epochs=1, batch_size=100, score_every=0), name, device="cpu")
-        train(GANConfig(data="colour.npz", size=8, epochs=1), "colour", device="cpu")
-        assert main(shlex.split("gan extractor --data idx --epochs 2 --out own.safetensors --quiet")) == 0
+        for name, data in (("digits", "mnist"), ("custom", "idx"), ("plain", "unlabelled")):
+            train(GANConfig(data=data, epochs=1, batch_size=100, eval_every=0), name, device="cpu")
+        train(GANConfig(data="colour.npz", image_size=8, epochs=1), "colour", device="cpu")
+        assert main(shlex.split("gan train-extractor --data idx --epochs 2 --out custom.safetensors --quiet")) == 0
     return folder
 
 
@@ -426,7 +435,7 @@ def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_score_as_json_is_what_the_function_returns(run: Any, small: Reference) -> None:
     from reviver.loading import load
 
-    code, out, err = run(f"gan score digits --n {N} --seed 2 --json")
+    code, out, err = run(f"gan evaluate digits --num-samples {N} --seed 2 --json")
     assert (code, err) == (0, "")
     assert out.count("\n") == 1
     result = json.loads(out)
@@ -435,20 +444,20 @@ def test_score_as_json_is_what_the_function_returns(run: Any, small: Reference) 
     assert {field.name for field in dataclasses.fields(Scores)} <= set(result)
 
 
-def test_score_prints_each_number_beside_floor_and_ceiling(run: Any, small: Reference) -> None:
-    code, out, _ = run(f"gan score digits --n {N}")
+def test_score_prints_each_number_beside_both_baselines(run: Any, small: Reference) -> None:
+    code, out, _ = run(f"gan evaluate digits --num-samples {N}")
     assert code == 0
     lines = out.splitlines()
     assert lines[0] == "digits, seed 0"
     for name in ("FID", "KID", "precision", "recall", "density", "coverage", "class KL (nats)"):
         (line,) = [line for line in lines if line.startswith(f"{name} ")]
         assert len(line.removeprefix(name).split()) >= 3
-    assert f"{small.floor.fid:.2f}" in out
+    assert f"{small.real_baseline.fid:.2f}" in out
 
 
 @pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
 def test_nearest_images_are_drawn(ending: str, start: bytes, run: Any, tmp_path: Path) -> None:
-    code, out, err = run(f"gan score digits --n {N} --out {tmp_path / 'new' / 'nearest'}{ending}")
+    code, out, err = run(f"gan evaluate digits --num-samples {N} --out {tmp_path / 'new' / 'nearest'}{ending}")
     assert code == 0, err
     assert out.endswith(f"nearest{ending}\n")
     assert (tmp_path / "new" / f"nearest{ending}").read_bytes().startswith(start)
@@ -456,52 +465,52 @@ def test_nearest_images_are_drawn(ending: str, start: bytes, run: Any, tmp_path:
 
 def test_other_images_are_scored_through_an_extractor_of_their_own(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
-    assert main(shlex.split("gan score own --extractor own.safetensors --n 60 --quiet")) == 0
-    extractor = choose_extractor("idx", (1, 28, 28), "own.safetensors")
+    assert main(shlex.split("gan evaluate custom --extractor custom.safetensors --num-samples 60 --quiet")) == 0
+    extractor = choose_extractor("idx", (1, 28, 28), "custom.safetensors")
     train_part, test_part = choose_data(extractor, "idx", 28)
-    assert (extractor.name, len(train_part.images), len(test_part.images)) == ("own", 600, 300)
-    assert extractor.sha256 != Extractor.pinned().sha256
+    assert (extractor.name, len(train_part.images), len(test_part.images)) == ("custom", 600, 300)
+    assert extractor.sha256 != FeatureExtractor.pinned().sha256
 
 
 def test_an_extractor_has_as_many_classes_as_its_data(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
     data = part_of_mnist("train", 600)
     assert data.labels is not None
-    extractor = Extractor.read(Path("own.safetensors"))
-    assert class_shares(data, extractor).sum() == pytest.approx(1)
+    extractor = FeatureExtractor.read(Path("custom.safetensors"))
+    assert class_fractions(data, extractor).sum() == pytest.approx(1)
     few = data.labels < 7
     with pytest.raises(DataError, match="has images of 7 classes and the extractor knows 10"):
-        class_shares(ImageSet(data.images[few], data.labels[few], "few"), extractor)
+        class_fractions(ImageSet(data.images[few], data.labels[few], "few"), extractor)
 
 
 WRONG = {
-    "gan score digits --n 5": "--n must be at least 6, got 5",
-    "gan score digits --n 601": "--n must be at most 600, got 601",
-    "gan score digits --seed -1": "--seed must be at least 0, got -1",
-    "gan score digits --out nearest.gif": "--out must end in one of .pdf, .svg, .png for a figure, got nearest.gif",
-    "gan score digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
-    "gan score digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
-    "gan score digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
-    "gan score own": r"data: the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
-    "gan score colour": r"data: the digit classifier does not know 'colour.npz' as images of \[3, 8, 8\], so there",
-    "gan extractor --out notes.txt --data idx": "--out notes.txt exists already and is never overwritten",
-    "gan extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
-    "gan extractor --out x --data unlabelled": "data: unlabelled has no test images to compare with; put t10k-images",
-    "gan extractor --out x --data colour.npz": "data: colour.npz has no test images",
-    "gan extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
-    "gan extractor --out x --data idx --size 7": "--size must be at least 8, got 7",
-    "gan score colour --extractor own.safetensors": r"extractor: own.safetensors knows images of \[1, 28, 28\], and this run",
-    "gan interpolate own --measure": "data: the digit classifier does not know 'idx' .*; train one on labelled images",
-    "gan interpolate own --extractor own.safetensors --from 10": "--from must be at most 9, got 10",
-    "gan interpolate digits --measure --pairs -1": "--pairs must be at least 0, got -1",
-    "gan interpolate digits --pairs 5": "--pairs are measured only with --measure; add it, or leave out pairs",
-    "gan extractor --out x": "--data is missing; see reviver gan extractor --help",
+    "gan evaluate digits --num-samples 5": "--num-samples must be at least 6, got 5",
+    "gan evaluate digits --num-samples 601": "--num-samples must be at most 600, got 601",
+    "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
+    "gan evaluate digits --out nearest.gif": "--out must end in one of .pdf, .svg, .png for a figure, got nearest.gif",
+    "gan evaluate digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
+    "gan evaluate digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
+    "gan evaluate digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
+    "gan evaluate custom": r"data: the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
+    "gan evaluate colour": r"data: the digit classifier does not know 'colour.npz' as images of \[3, 8, 8\], so there",
+    "gan train-extractor --out notes.txt --data idx": "--out notes.txt exists already and is never overwritten",
+    "gan train-extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
+    "gan train-extractor --out x --data unlabelled": "data: unlabelled has no test images to compare with; put t10k-images",
+    "gan train-extractor --out x --data colour.npz": "data: colour.npz has no test images",
+    "gan train-extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
+    "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
+    "gan evaluate colour --extractor custom.safetensors": r"extractor: custom.safetensors knows images of \[1, 28, 28\], and this run",
+    "gan interpolate custom --metrics": "data: the digit classifier does not know 'idx' .*; train one on labelled images",
+    "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
+    "gan interpolate digits --metrics --num-pairs -1": "--num-pairs must be at least 0, got -1",
+    "gan interpolate digits --num-pairs 5": "--num-pairs needs --metrics; add it, or leave out num_pairs",
+    "gan train-extractor --out x": "--data is missing; see reviver gan train-extractor --help",
 }
 
 
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(Extractor, "look", None)
+    monkeypatch.setattr(FeatureExtractor, "extract", None)
     before = sorted(Path().iterdir())
     code, out, err = run(arguments)
     assert (code, out) == (2, "")
@@ -513,21 +522,21 @@ def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any,
 
 def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reference_stats, "load_images", lambda data, size: part_of_mnist("train", 599))
-    code, _, err = run(f"gan score digits --n {N}")
+    code, _, err = run(f"gan evaluate digits --num-samples {N}")
     assert code == 2
     assert err == "error: data: mnist has changed since this run learned it; put the old images back\n"
 
 
 def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(workspace)
-    shutil.copy("own.safetensors", "looks.safetensors")
-    config = GANConfig(data="idx", epochs=2, batch_size=300, score_every=0, extractor="looks.safetensors")
+    shutil.copy("custom.safetensors", "looks.safetensors")
+    config = GANConfig(data="idx", epochs=2, batch_size=300, eval_every=0, extractor="looks.safetensors")
     folder = train(replace(config, epochs=1), "followed", device="cpu")
     noted = folder.record["extractor_sha256"]
-    assert noted == hashlib.sha256(Path("own.safetensors").read_bytes()).hexdigest()
+    assert noted == hashlib.sha256(Path("custom.safetensors").read_bytes()).hexdigest()
     train(config, "followed", device="cpu", resume=True)
     save_classifier(DigitClassifier(10), Path("looks.safetensors"))
-    for command in ("gan score followed --n 60", "gan interpolate followed --measure"):
+    for command in ("gan evaluate followed --num-samples 60", "gan interpolate followed --metrics"):
         assert main(shlex.split(command)) == 2
         assert capsys.readouterr().err == (
             "error: extractor: looks.safetensors is not the file that this run noted; restore it, or give another "
@@ -537,18 +546,18 @@ def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: 
         DataError, match=r"^extractor: 'looks\.safetensors' has changed since this run began; put the old"
     ):
         train(replace(config, epochs=3), "followed", device="cpu", resume=True)
-    assert main(shlex.split("gan score followed --extractor own.safetensors --n 60 --json")) == 0
+    assert main(shlex.split("gan evaluate followed --extractor custom.safetensors --num-samples 60 --json")) == 0
     assert json.loads(capsys.readouterr().out)["extractor_sha256"] == noted
     folder = RunFolder.open("followed")
     del folder.record["extractor_sha256"]  # as a stranger might, who names any file
     folder.save_record()
-    assert main(shlex.split("gan score followed --n 60")) == 2
+    assert main(shlex.split("gan evaluate followed --num-samples 60")) == 2
 
 
 def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
     with pytest.raises(DataError, match="data: unlabelled has no labels, which scores need; give an IDX folder"):
-        choose_data(choose_extractor("unlabelled", (1, 28, 28), "own.safetensors"), "unlabelled", 28)
+        choose_data(choose_extractor("unlabelled", (1, 28, 28), "custom.safetensors"), "unlabelled", 28)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reviver.config import override
 from reviver.errors import ConfigError
-from reviver.lstm.config import IMAGE_LENGTHS, NUMBER_TASKS, TASKS, LSTMConfig, shortest
+from reviver.lstm.config import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, shortest
 from reviver.lstm.evaluation import evaluate, predict
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTM
@@ -49,8 +49,8 @@ def answers(task: Task, data: Any) -> list[Any]:
 
 
 def test_every_task_is_built_and_every_built_one_is_a_task() -> None:
-    assert (*BUILDERS, "own") == TASKS, "own data has tests of its own"
-    assert set(NUMBER_TASKS) | set(IMAGE_LENGTHS) < set(TASKS)
+    assert (*BUILDERS, "custom") == TASKS, "own data has tests of its own"
+    assert set(CONTINUOUS_TASKS) | set(IMAGE_LENGTHS) < set(TASKS)
     assert {preset.task for preset in PRESETS.values()} == set(BUILDERS)
     for name in TASKS[1:-1]:
         assert PRESETS[name].task == name, "a task has a preset of its own name"
@@ -66,7 +66,7 @@ def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
 @pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("encoding", ["scalar", "onehot"])
 def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -> None:
-    if encoding == "onehot" and name in NUMBER_TASKS:
+    if encoding == "onehot" and name in CONTINUOUS_TASKS:
         pytest.skip("its inputs are numbers")
     config = tiny(name, input=encoding)
     task = build_task(config)
@@ -93,7 +93,7 @@ def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -
 def test_every_task_trains_is_measured_and_resumes_to_the_same_bits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tiny(name, optimizer="adam", schedule="cosine", init="chrono", hidden_dropout=0.25)
+    config = tiny(name, optimizer="adam", lr_schedule="cosine", init="chrono", hidden_dropout=0.25)
     whole = fingerprint(train(config, tmp_path / "whole"))
     with monkeypatch.context() as patched:
         at_step(patched, 2, interrupt)
@@ -109,7 +109,7 @@ def test_every_task_trains_is_measured_and_resumes_to_the_same_bits(
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_every_generated_task_grows(name: str, tmp_path: Path) -> None:
-    config = tiny(name, grow=True, start_length=10, threshold=1e-9)
+    config = tiny(name, curriculum=True, start_length=10, threshold=1e-9)
     config = override(config, {"length": 40, "epochs": 5})
     points = train(config, tmp_path / "run").read_metrics()
     assert all(math.isfinite(point["validation_loss"]) for point in points)
@@ -161,7 +161,7 @@ def test_only_palindromes_have_a_next_digit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["adding", "temporal-order", "parity"])
 def test_while_growing_a_batch_has_lengths_from_half_to_all(name: str) -> None:
-    config = LSTMConfig(task=name, grow=True, start_length=30, length=60, data_size=2000)  # type: ignore[arg-type]
+    config = LSTMConfig(task=name, curriculum=True, start_length=30, length=60, data_size=2000)  # type: ignore[arg-type]
     data = build_task(config).training(0, 60)
     assert data.lengths is not None
     assert (data.lengths.min(), data.lengths.max(), data.steps) == (30, 60, 60)
@@ -174,7 +174,7 @@ def test_while_growing_a_batch_has_lengths_from_half_to_all(name: str) -> None:
 
 
 def test_copies_of_a_batch_are_all_of_one_length() -> None:
-    config = LSTMConfig(task="copy", grow=True, start_length=30, length=60)
+    config = LSTMConfig(task="copy", curriculum=True, start_length=30, length=60)
     data = build_task(config).training(0, 60)
     assert (data.lengths, data.steps) == (None, 80)
 
@@ -412,7 +412,7 @@ def test_chrono_reaches_every_layer_and_direction_and_the_least_length() -> None
 
 
 def test_a_run_draws_its_chrono_biases_after_its_weights() -> None:
-    config = tiny("copy", input="onehot")
+    config = tiny("copy", encoding="onehot")
     task = build_task(config)
     plain = build_network(config, task).state_dict()
     changed = build_network(override(config, {"init": "chrono"}), task).state_dict()
@@ -441,7 +441,7 @@ def test_the_step_size_falls_within_a_run(tmp_path: Path, monkeypatch: pytest.Mo
         return real(network, optimizer, *arguments, **keywords)
 
     monkeypatch.setattr(training, "train_step", recording)
-    config = override(tiny("parity", schedule="cosine"), {"epochs": 2, "learning_rate": 0.01})
+    config = override(tiny("parity", lr_schedule="cosine"), {"epochs": 2, "learning_rate": 0.01})
     train(config, tmp_path / "run")
     assert sizes == pytest.approx([config.learning_rate_at(step / 6, config.length) for step in range(6)])
 
@@ -466,7 +466,7 @@ def test_adding_is_learned_when_short(tmp_path: Path) -> None:
         hidden_dropout=0.0,
         optimizer="adam",
         learning_rate=1e-2,
-        schedule="cosine",
+        lr_schedule="cosine",
     )
     last = train(config, tmp_path / "run").read_metrics()[-1]
     assert last["validation_loss"] < (1 / 6) / 50
@@ -477,7 +477,7 @@ def test_temporal_order_is_learned_when_short(tmp_path: Path) -> None:
     config = LSTMConfig(
         task="temporal-order",
         length=10,
-        input="onehot",
+        encoding="onehot",
         data_size=2000,
         epochs=12,
         batch_size=32,

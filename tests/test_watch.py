@@ -19,7 +19,14 @@ from reviver.errors import ConfigError, Interrupted
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, load_images, load_mnist, load_test_images
 from reviver.gan.evaluation.digit_classifier import weights_path
-from reviver.gan.evaluation.monitor import Watch, describe_point, find_collapse, find_collapses, open_watch, summarise
+from reviver.gan.evaluation.monitor import (
+    TrainingMonitor,
+    create_monitor,
+    describe_point,
+    find_collapse,
+    find_collapses,
+    summarise,
+)
 from reviver.gan.evaluation.reference_stats import Comparison, Reference, load_reference
 from reviver.gan.evaluation.scores import score_generator
 from reviver.gan.presets import PRESETS
@@ -32,7 +39,7 @@ from tests.test_gan_training import at_step, send
 from tests.test_scores import write_idx
 
 N, EPOCHS, UPDATES = 60, 3, 6
-CONFIG = GANConfig(epochs=EPOCHS, batch_size=100, latent_size=16, log_every=4, score_every=1, score_samples=N, ema=0.5)
+CONFIG = GANConfig(epochs=EPOCHS, batch_size=100, latent_size=16, log_every=4, eval_every=1, eval_samples=N, ema=0.5)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,7 +73,7 @@ def bits(folder: RunFolder) -> dict[str, Any]:
 
 
 def lines(folder: RunFolder) -> bytes:
-    return folder.points_path("scores").read_bytes()
+    return folder.records_path("scores").read_bytes()
 
 
 # Right value
@@ -79,11 +86,11 @@ def test_the_last_point_is_what_the_finished_run_scores(scored: RunFolder) -> No
     scores = score_generator(load(scored.path).generator, N, CONFIG.seed, reference=reference)
     for name in ("fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing"):
         assert point[name] == getattr(scores.samples, name)
-        assert point["floor"][name] == getattr(scores.floor, name)
-    assert point["classes"] == [count / N for count in scores.samples.classes]
-    assert sum(point["classes"]) == pytest.approx(1)
+        assert point["real_baseline"][name] == getattr(scores.real_baseline, name)
+    assert point["class_fractions"] == [count / N for count in scores.samples.classes]
+    assert sum(point["class_fractions"]) == pytest.approx(1)
     assert (point["fid_ratio"], point["warning"]) == (scores.fid_ratio, scores.warning)
-    for name in ("n", "k", "data", "extractor", "extractor_sha256"):
+    for name in ("num_samples", "k", "data", "extractor", "extractor_sha256"):
         assert point[name] == getattr(scores, name)
 
 
@@ -92,11 +99,11 @@ def test_points_know_their_place(scored: RunFolder) -> None:
     assert [(point["epoch"], point["step"]) for point in points] == [(1, 6), (2, 12), (3, 18)]
     assert len({point["fid"] for point in points}) == EPOCHS
     assert load(scored.path).scores == points
-    assert scored.record["scoring_seconds"] > 0
+    assert scored.record["eval_seconds"] > 0
 
 
 @pytest.mark.parametrize(
-    ("epochs", "score_every", "expected"),
+    ("epochs", "eval_every", "expected"),
     [
         (12, None, [5, 10, 12]),
         (3, None, [3]),
@@ -106,22 +113,22 @@ def test_points_know_their_place(scored: RunFolder) -> None:
         (2, 9, [2]),
     ],
 )
-def test_epochs_of_scores(epochs: int, score_every: int | None, expected: list[int]) -> None:
-    opened = open_watch(override(CONFIG, {"epochs": epochs, "score_every": score_every}), load_images("mnist"))
+def test_epochs_of_scores(epochs: int, eval_every: int | None, expected: list[int]) -> None:
+    opened = create_monitor(override(CONFIG, {"epochs": epochs, "eval_every": eval_every}), load_images("mnist"))
     assert opened is not None
     assert [epoch for epoch in range(1, epochs + 1) if opened.is_due(epoch)] == expected
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_scored_on_mnist(name: str) -> None:
-    assert open_watch(override(PRESETS[name], {"score_samples": N}), load_images("mnist")) is not None
+    assert create_monitor(override(PRESETS[name], {"eval_samples": N}), load_images("mnist")) is not None
 
 
 # The same bits
 
 
 def test_no_more_samples_are_scored_than_there_are_images() -> None:
-    watch = open_watch(override(CONFIG, {"score_samples": 601}), load_images("mnist"))
+    watch = create_monitor(override(CONFIG, {"eval_samples": 601}), load_images("mnist"))
     assert watch is not None
     assert watch.n == watch.reference.n == 600
 
@@ -130,10 +137,10 @@ def test_no_more_samples_are_scored_than_there_are_images() -> None:
 def test_scores_do_not_disturb_training(ema: float, scored: RunFolder, tmp_path: Path) -> None:
     torch.manual_seed(5)  # which nothing may depend on
     config = override(CONFIG, {"ema": ema})
-    plain = train(override(config, {"score_every": 0}), tmp_path / "plain")
+    plain = train(override(config, {"eval_every": 0}), tmp_path / "plain")
     assert bits(plain) == bits(scored if ema else train(config, tmp_path / "scored"))
-    assert not plain.points_path("scores").exists()
-    assert "scoring_seconds" not in plain.record
+    assert not plain.records_path("scores").exists()
+    assert "eval_seconds" not in plain.record
 
 
 def test_scores_are_the_same_twice(scored: RunFolder, tmp_path: Path) -> None:
@@ -204,7 +211,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 IMPOSSIBLE = {
     "colour": ({"data": "colour.npz"}, r"does not know 'colour.npz' as images of \[3, 28, 28\]"),
-    "size": ({"size": 14}, r"does not know 'mnist' as images of \[1, 14, 14\], so there are no scores"),
+    "size": ({"image_size": 14}, r"does not know 'mnist' as images of \[1, 14, 14\], so there are no scores"),
     "other": ({"data": "digits"}, "the digit classifier does not know 'digits' .* give it as --extractor"),
     "unlabelled": ({"data": "unlabelled", "extractor": str(weights_path())}, "unlabelled has no labels"),
     "untested": ({"data": "untested", "extractor": str(weights_path())}, "untested has no test images to compare with"),
@@ -218,7 +225,7 @@ def test_scores_that_are_not_possible_are_refused_before_anything_is_written(
 ) -> None:
     changes, problem = IMPOSSIBLE[name]
     monkeypatch.chdir(sets)
-    with pytest.raises(ConfigError, match=f"^score_every: scores while.*{problem}.*; put that right, or give 0"):
+    with pytest.raises(ConfigError, match=f"^eval_every: scores while.*{problem}.*; put that right, or give 0"):
         train(override(CONFIG, changes), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
@@ -227,29 +234,29 @@ def test_scores_that_are_not_possible_are_refused_before_anything_is_written(
     ("settings", "expected"),
     [
         ({}, 5),
-        ({"size": 14}, 0),
+        ({"image_size": 14}, 0),
         ({"data": "photos"}, 0),
         ({"data": "digits", "extractor": "e"}, 5),
-        ({"score_every": 0}, 0),
-        ({"score_every": 0, "extractor": "e"}, 0),
-        ({"data": "photos", "score_every": 3}, 3),
+        ({"eval_every": 0}, 0),
+        ({"eval_every": 0, "extractor": "e"}, 0),
+        ({"data": "photos", "eval_every": 3}, 3),
     ],
 )
 def test_what_is_scored_if_nobody_asks(settings: dict[str, Any], expected: int) -> None:
-    assert GANConfig(**settings).scored_every == expected
+    assert GANConfig(**settings).eval_interval == expected
 
 
 def test_a_run_without_scores_has_no_file_of_them(sets: Path, tmp_path: Path) -> None:
     folder = train(GANConfig(data=str(sets / "colour.npz"), latent_size=8, epochs=1, batch_size=20), tmp_path / "run")
-    assert not folder.points_path("scores").exists()
+    assert not folder.records_path("scores").exists()
     assert folder.read_scores() == []
 
 
 def test_other_images_are_scored_through_an_extractor_of_their_own(sets: Path, tmp_path: Path) -> None:
-    changes = {"data": str(sets / "digits"), "extractor": str(weights_path()), "score_every": None, "epochs": 1}
+    changes = {"data": str(sets / "digits"), "extractor": str(weights_path()), "eval_every": None, "epochs": 1}
     (point,) = train(override(CONFIG, changes), tmp_path / "run").read_scores()
     assert (point["data"], point["extractor"]) == ("digits", "digit_classifier")
-    assert main(shlex.split(f"gan score {tmp_path / 'run'} --n {N}")) == 0, "the run knows its extractor"
+    assert main(shlex.split(f"gan evaluate {tmp_path / 'run'} --num-samples {N}")) == 0, "the run knows its extractor"
 
 
 # Collapse
@@ -261,7 +268,7 @@ BAD = "collapsed or hardly trained: ..."
 def points_of(*scores: tuple[float, ...], spacing: float = 5.0) -> list[dict[str, Any]]:
     """Points of (epoch, coverage); a score warns below 0.1, or if a third number says so."""
     return [
-        {"epoch": epoch, "coverage": coverage, "fid": 50.0, "spacing": spacing, "floor": FLOOR}
+        {"epoch": epoch, "coverage": coverage, "fid": 50.0, "spacing": spacing, "real_baseline": FLOOR}
         | {"warning": BAD if coverage < 0.1 or warns else None}
         for epoch, coverage, *warns in scores
     ]
@@ -330,13 +337,13 @@ def test_a_collapse_is_told_once_each_time(
     def pretend(*arguments: Any) -> Comparison:
         return dataclasses.replace(real(*arguments), coverage=next(coverages), class_kl=0.0)
 
-    def noting(self: Watch, session: Session, *arguments: Any) -> None:
+    def noting(self: TrainingMonitor, session: Session, *arguments: Any) -> None:
         score(self, session, *arguments)
         notes.append(session.progress.note)
 
-    score = Watch.score
+    score = TrainingMonitor.score
     monkeypatch.setattr(Reference, "compare", pretend)
-    monkeypatch.setattr(Watch, "score", noting)
+    monkeypatch.setattr(TrainingMonitor, "score", noting)
     train(override(CONFIG, {"epochs": 5}), tmp_path / "run")
     assert [message.partition(": ")[0] for message in caplog.messages] == ["epoch 2", "epoch 5"]
     assert all(record.levelname == "WARNING" for record in caplog.records)
@@ -347,7 +354,7 @@ def test_a_collapse_is_told_once_each_time(
 
 
 def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = "--epochs 1 --batch-size 200 --latent-size 16 --score-samples 60"
+    settings = "--epochs 1 --batch-size 200 --latent-size 16 --eval-samples 60"
     assert main(shlex.split(f"gan train {settings} --out {tmp_path / 'run'}")) == 0
     captured = capsys.readouterr()
     assert "FID " in captured.out
@@ -360,7 +367,7 @@ def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_log_line_goes_above_a_progress_bar(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     """A bar takes the place of sys.stderr while it is shown."""
-    assert main(["gan", "train", "--score-every", "-1"]) == 2
+    assert main(["gan", "train", "--eval-every", "-1"]) == 2
     capsys.readouterr()
 
     class Bar:

@@ -16,4 +16,4 @@ with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     np.save(folder / "images.npy", np.zeros((4, 8, 8), dtype=np.uint8))
     train_lstm(LSTMConfig(length=2, hidden_size=2, epochs=1), folder / "lstm", device="cpu")
-    train_gan(GANConfig(data=str(folder / "images.npy"), size=8, epochs=1), folder / "gan", device="cpu")
+    train_gan(GANConfig(data=str(folder / "images.npy"), image_size=8, epochs=1), folder / "gan", device="cpu")

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from reviver.errors import ConfigError
 from reviver.io.json import MAX_INTEGER
-from reviver.text import shown, suggestion
+from reviver.text import did_you_mean, short_repr
 
 Config = TypeVar("Config")
 
@@ -59,8 +59,8 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
         ConfigError: if there is none.
     """
     if name not in presets:
-        advice = suggestion(name, presets) or f"choose from {', '.join(presets)}"
-        raise ConfigError(f"preset {shown(name)} is unknown; {advice}", field="preset")
+        advice = did_you_mean(name, presets) or f"choose from {', '.join(presets)}"
+        raise ConfigError(f"preset {short_repr(name)} is unknown; {advice}", field="preset")
     return presets[name]
 
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reviver.errors import ConfigError
-from reviver.io.files import explained, replacing
+from reviver.io.files import atomic_write, explain_write_errors
 
 FORMATS = ("pdf", "svg", "png")
 TRAIN_COLOR, VALIDATION_COLOR, CHANCE_COLOR = "#0b6fa4", "#d1600a", "#6b6b6b"
@@ -44,7 +44,7 @@ def check_figure_path(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise `RunFolderError`, before any work is done, if no file can be written at `path`."""
-    with explained(path):
+    with explain_write_errors(path):
         nearest = next(folder for folder in path.absolute().parents if folder.exists())
         is_writable = os.access(nearest, os.W_OK)
         for code, is_so in ((ENOTDIR, not nearest.is_dir()), (EISDIR, path.is_dir()), (EACCES, not is_writable)):
@@ -64,7 +64,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     content = BytesIO()  # a PDF that a full disk cuts short would leave its file open
     with styled():
         figure.savefig(content, format=kind, metadata=dates[kind])
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content.getvalue())
 
 

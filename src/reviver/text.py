@@ -15,7 +15,7 @@ def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def shown(value: object, length: int = MAX_SHOWN) -> str:
+def short_repr(value: object, length: int = MAX_SHOWN) -> str:
     """A value as an error shows it: on one line, and not for ever."""
     try:
         text = repr(value[:length] if isinstance(value, str) else value)
@@ -25,7 +25,7 @@ def shown(value: object, length: int = MAX_SHOWN) -> str:
     return text[:length] + "…" if is_cut else text
 
 
-def suggestion(wrong: str, known: Iterable[str]) -> str:
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return "did you mean NAME?" if a known name is close to `wrong`, else nothing."""
     near = difflib.get_close_matches(wrong[:MAX_SHOWN], list(known), n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else ""

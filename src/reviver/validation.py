@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from reviver.errors import ConfigError
 from reviver.io.json import MAX_INTEGER
-from reviver.text import shown, suggestion
+from reviver.text import did_you_mean, short_repr
 
 MAX_VALUE = 500
 """Characters of a value that an error spells out."""
@@ -73,16 +73,16 @@ def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem
     """Return the first problem of a pydantic error; `known` names are suggested for an unknown one."""
     first = error.errors(include_url=False)[0]
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
-    field = ".".join(shown(str(part))[1:-1] for part in first["loc"])  # a key may be anything, also many lines
+    field = ".".join(short_repr(str(part))[1:-1] for part in first["loc"])  # a key may be anything, also many lines
     if kind == "extra_forbidden":
-        return Problem(field, f"is unknown; {suggestion(str(first['loc'][-1]), known) or 'remove it'}")
+        return Problem(field, f"is unknown; {did_you_mean(str(first['loc'][-1]), known) or 'remove it'}")
     if kind == "missing":
         return Problem(field, "is missing")
     if kind == "value_error":
         return Problem(field, str(context["error"]))
     requirement = _REQUIREMENTS.get(kind)
     text = requirement.format(**{key: _tidy(limit) for key, limit in context.items()}) if requirement else first["msg"]
-    return Problem(field, f"{text}, got {shown(value, MAX_VALUE)}")
+    return Problem(field, f"{text}, got {short_repr(value, MAX_VALUE)}")
 
 
 def _tidy(limit: object) -> object:

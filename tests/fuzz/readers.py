@@ -33,7 +33,7 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.data.image_set import load_images, load_test_images
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.monitor import describe_point, find_collapses, summarise
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.run import GANRun
@@ -44,7 +44,7 @@ from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.runs import checkpoint
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 from reviver.runs.schema import Comparison
 from tests.fuzz import formats
 from tests.fuzz.mutations import mutated
@@ -220,9 +220,9 @@ def prepare_sequence_npz(folder: Path) -> Seeds:
 # Run folders
 
 LSTM = LSTMConfig(hidden_size=3, epochs=1, data_size=20)
-GAN = GANConfig(size=SIZE, latent_size=4, epochs=1, batch_size=2, score_every=0, ema=0.9)
-OWN = LSTMConfig(task="own", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
-SEPARATE = ("lstm", "gan", "own")
+GAN = GANConfig(size=SIZE, latent_size=4, epochs=1, batch_size=2, eval_every=0, ema=0.9)
+OWN = LSTMConfig(task="custom", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
+SEPARATE = ("lstm", "gan", "custom")
 
 
 def prepare_runs(name: str, folder: Path) -> Seeds:
@@ -234,7 +234,7 @@ def prepare_runs(name: str, folder: Path) -> Seeds:
     _written(folder, {"own.csv": b"sequence,label\n" + b"1 2,a\n2 1 3,b\n" * 10, "images.npy": _npy(GREY)})
     lstm_training.train(LSTM, folder / "lstm", device="cpu")
     gan_training.train(replace(GAN, data=str(folder / "images.npy")), folder / "gan", device="cpu")
-    lstm_training.train(replace(OWN, data=str(folder / "own.csv")), folder / "own", device="cpu")
+    lstm_training.train(replace(OWN, data=str(folder / "own.csv")), folder / "custom", device="cpu")
     forget_checksums(folder)
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(f"*/{name}"))}
 
@@ -249,8 +249,14 @@ def prepare_points(folder: Path) -> Seeds:
     """The metrics of each run, and scores as gan/watch.py writes them, which a run of these images does not take."""
     seeds = prepare_runs("*.jsonl", folder)
     scores = dict.fromkeys(Comparison.model_fields, 0.5)
-    said = {"classes": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "floor": scores}
-    origin = {"n": 100, "k": 5, "data": "images", "extractor": "extractor.safetensors", "extractor_sha256": "0" * 64}
+    said = {"class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
+    origin = {
+        "num_samples": 100,
+        "k": 5,
+        "data": "images",
+        "extractor": "extractor.safetensors",
+        "extractor_sha256": "0" * 64,
+    }
     lines = (json.dumps({"step": step, "epoch": step, **scores, **said, **origin}) + "\n" for step in (1, 2, 3))
     return seeds | _written(folder, {"gan/scores.jsonl": "".join(lines).encode()})
 
@@ -262,14 +268,14 @@ def read_run(path: Path) -> None:
         run = load(home, checkpoint=which)
         with torch.no_grad():
             if isinstance(run, GANRun):
-                z = run.generator.draw_latents(2, stream(0, "fuzz"))
+                z = run.generator.sample_latents(2, make_rng(0, "fuzz"))
                 assert run.generator(z).shape == (2, *run.generator.image_shape)
             else:
                 logits = run.network(torch.zeros(2, 3, run.task.input_size))
                 assert logits.shape == (2, run.task.output_size)
 
 
-def read_points(path: Path) -> None:
+def read_records(path: Path) -> None:
     """Points of a run, and what is made of them."""
     folder = RunFolder.open(path.parent)
     points = folder.read_metrics()
@@ -292,14 +298,14 @@ def small_state() -> TrainingState:
             "network": torch.optim.Adam(network.parameters(), fused=True),
             "other": torch.optim.RMSprop(other.parameters()),
         },
-        generators={"noise": stream(0, "noise")},
+        rngs={"noise": make_rng(0, "noise")},
         tensors={"history": torch.zeros(3)},
     )
 
 
 def update(state: TrainingState) -> None:
     """One update by the state's optimizers and randomness."""
-    x = torch.randn(4, 3, generator=state.generators["noise"])
+    x = torch.randn(4, 3, generator=state.rngs["noise"])
     loss = state.networks["other"](state.networks["network"](x)).pow(2).sum()
     for optimizer in state.optimizers.values():
         optimizer.zero_grad()
@@ -342,7 +348,7 @@ def read_state(path: Path) -> None:
 def prepare_settings(folder: Path) -> Seeds:
     text = 'length = 5\ninput = "onehot"\nlearning_rate = 1e-3\ngrow = false\nepochs = 3\nhidden_dropout = 0.5\n'
     return _written(
-        folder, {"lstm.toml": text.encode(), "lstm.json": b'{"length": 5, "input": "onehot", "data": null}'}
+        folder, {"lstm.toml": text.encode(), "lstm.json": b'{"length": 5, "encoding": "onehot", "data": null}'}
     )
 
 
@@ -367,9 +373,9 @@ def prepare_extractor(folder: Path) -> Seeds:
 
 def read_extractor(path: Path) -> None:
     """A classifier that looks at images."""
-    extractor = Extractor.read(path)
+    extractor = FeatureExtractor.read(path)
     shape = extractor.classifier.image_shape
-    seen = extractor.examine(torch.zeros(1, *shape))
+    seen = extractor.forward(torch.zeros(1, *shape))
     assert seen.logits.shape == (1, extractor.classifier.head.out_features)
 
 
@@ -450,7 +456,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "run.json": _runs("run.json", read_run, formats.json_value, formats.json_value, formats.json_text),
         "pointers": _runs("checkpoints/*.json", read_run, formats.json_value, formats.json_text),
         "weights": _runs("checkpoints/*/networks.safetensors", read_run, formats.safetensors),
-        "points": Reader(prepare_points, read_points, (formats.json_lines,)),
+        "points": Reader(prepare_points, read_records, (formats.json_lines,)),
         "checkpoint": Reader(prepare_checkpoint, read_state, (formats.any_checkpoint,)),
         "settings": Reader(prepare_settings, read_config, (formats.toml,), (*TOML_TOKENS, *JSON_TOKENS)),
         "extractor": Reader(prepare_extractor, read_extractor, (formats.safetensors,)),

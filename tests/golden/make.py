@@ -2,7 +2,8 @@
 
     python -m tests.golden.make
 
-It was run for schema 1 with the code of commit c342f4d, for schema 2 with that of e357450.
+It was run for schema 1 with the code of commit c342f4d, for schema 2 with that of e357450, for schema 3 with that of
+ffc9748 and the settings RENAMED_LSTM and RENAMED_GAN beside the others.
 
 Each run is stopped in its midst and copied, then goes on to its end: its metrics are what a resume of the copy must give.
 """

@@ -38,8 +38,8 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "sample"): gan.sample,
     ("gan", "interpolate"): gan.interpolate,
     ("gan", "project"): gan.project,
-    ("gan", "score"): gan.score,
-    ("gan", "extractor"): gan.extractor,
+    ("gan", "evaluate"): gan.evaluate,
+    ("gan", "train-extractor"): gan.train_extractor,
 }
 
 
@@ -58,7 +58,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
             'reviver lstm predict runs/lstm "1 2 3 2"',
             "reviver gan train --preset best --out runs/gan",
             "reviver gan interpolate runs/gan --from 3 --to 8",
-            "reviver gan score runs/gan",
+            "reviver gan evaluate runs/gan",
             "reviver --install-completion            complete with Tab: bash, zsh, fish",
         ),
         help_format="plaintext",
@@ -135,7 +135,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def join_flag_values(arguments: Sequence[str]) -> list[str]:
-    """Read `--grow false` as `--grow=false`: cyclopts takes a flag's value only behind an equals sign."""
+    """Read `--curriculum false` as `--curriculum=false`: cyclopts takes a flag's value only behind an equals sign."""
     joined = list(arguments[:1])
     for option, value in itertools.pairwise(arguments):
         if value in ("true", "false") and option.startswith("--") and "=" not in option:

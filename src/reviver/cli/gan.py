@@ -12,7 +12,7 @@ from reviver.cli import options
 from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, CountOrZero, Text
 from reviver.errors import ConfigError
-from reviver.gan.config import MAX_SIZE, GANConfig
+from reviver.gan.config import MAX_IMAGE_SIZE, GANConfig
 from reviver.gan.presets import PRESETS
 from reviver.validation import check
 
@@ -36,8 +36,8 @@ def train(
 
     Examples:
       reviver gan train --preset best --out runs/gan     a few minutes on MNIST
-      reviver gan train --score-every 1 --score-samples 10000
-      reviver gan train --data photos/ --size 32 --epochs 50 --out runs/photos
+      reviver gan train --eval-every 1 --eval-samples 10000
+      reviver gan train --data photos/ --image-size 32 --epochs 50 --out runs/photos
       reviver gan train --out runs/photos --resume       go on after Ctrl-C
     """
     from reviver.gan import training
@@ -52,9 +52,7 @@ def train(
     last, scores = (points[-1] if points else None for points in (folder.read_metrics(), folder.read_scores()))
     lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *options.describe_rollbacks(folder)]
     if scores:
-        lines.append(
-            f"  {monitor.describe_point(scores)}; scoring took {folder.record['scoring_seconds']:.1f} s besides"
-        )
+        lines.append(f"  {monitor.describe_point(scores)}; scoring took {folder.record['eval_seconds']:.1f} s besides")
     result = {"run": str(folder.path), "seconds": seconds, "last": last, "scores": scores}
     common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
 
@@ -63,8 +61,8 @@ def sample(
     run: options.GANRunPath,
     /,
     *,
-    n: Count = 25,
-    digit: CountOrZero | None = None,
+    num_samples: Count = 25,
+    class_: Annotated[CountOrZero | None, Parameter(name="--class")] = None,
     seed: options.LatentSeed = None,
     out: Text = "grid.png",
     common: options.CommonOptions = options.DEFAULTS,
@@ -72,19 +70,19 @@ def sample(
     """Generate new images with a trained GAN.
 
     Examples:
-      reviver gan sample runs/gan --n 25 --out grid.png
-      reviver gan sample runs/conditional --digit 7
-      reviver gan sample runs/gan --n 10000 --out samples.npz
+      reviver gan sample runs/gan --num-samples 25 --out grid.png
+      reviver gan sample runs/conditional --class 7
+      reviver gan sample runs/gan --num-samples 10000 --out samples.npz
 
     Args:
-        n: Number of images.
-        digit: Digit, or other class, to generate; of a run with --conditional.
+        num_samples: Number of images.
+        class_: Class to generate, such as a digit; for a run with --conditional.
         out: Grid as .png, .pdf or .svg, or .npz with images float32 [N, C, H, W] in [-1, 1] and latents [N, Z].
     """
     from reviver.gan import output, sampling
 
     loaded, seed = options.open_gan(run, common.device, seed)
-    images, latents = sampling.draw_samples(loaded.generator, n, seed, digit)
+    images, latents = sampling.generate_samples(loaded.generator, num_samples, seed, class_)
     output.save_samples(images, latents, Path(out))
     common.show({"out": out, "shape": list(images.shape), "seed": seed}, out)
 
@@ -99,10 +97,10 @@ def interpolate(
     to_image: Text | None = None,
     steps: CountOrZero = 7,
     path: Literal["linear", "spherical"] = "linear",
-    labels: Annotated[bool, options.FLAG] = False,
-    measure: Annotated[bool, options.FLAG] = False,
-    pairs: Annotated[int | None, Field(ge=0)] = None,
-    extractor: options.Extractor = None,
+    annotate: Annotated[bool, options.FLAG] = False,
+    metrics: Annotated[bool, options.FLAG] = False,
+    num_pairs: Annotated[int | None, Field(ge=0)] = None,
+    extractor: options.FeatureExtractor = None,
     seed: options.LatentSeed = None,
     out: options.FigurePath = "interpolation.pdf",
     common: options.CommonOptions = options.DEFAULTS,
@@ -110,10 +108,10 @@ def interpolate(
     """Interpolate between two images through latent space.
 
     Examples:
-      reviver gan interpolate runs/gan --from 3 --to 8 --labels
+      reviver gan interpolate runs/gan --from 3 --to 8 --annotate
       reviver gan interpolate runs/gan --from-image a.png --to-image b.png
-      reviver gan interpolate runs/gan --measure         compare both paths
-      reviver gan interpolate runs/fashion --measure --extractor fashion.safetensors
+      reviver gan interpolate runs/gan --metrics         compare both paths
+      reviver gan interpolate runs/fashion --metrics --extractor fashion.safetensors
 
     Args:
         first: Digit to start from; by default any.
@@ -122,35 +120,41 @@ def interpolate(
         to_image: Image to end at.
         steps: Images between the two ends.
         path: Path through latent space.
-        labels: Write under each image the digit it is classified as, with the confidence.
-        measure: Compare the linear and the spherical path between the ends: plot the class probabilities under the
+        annotate: Write under each image the digit it is classified as, with the confidence.
+        metrics: Compare the linear and the spherical path between the ends: plot the class probabilities under the
             images, and print where the class switches and how long the path is.
-        pairs: Pairs of random latents between which --measure also compares both paths; by default 100.
+        num_pairs: Pairs of random latents between which --metrics also compares both paths; by default 100.
     """
     from reviver.figures import check_figure_path
     from reviver.gan import output
     from reviver.gan.evaluation import path_metrics, reference_stats
 
     check_figure_path(Path(out))
-    if pairs is not None and not measure:
-        raise ConfigError("pairs are measured only with --measure; add it, or leave out pairs", field="pairs")
+    if num_pairs is not None and not metrics:
+        raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
     if (from_image is None) != (to_image is None):
         raise ConfigError("from_image needs to_image beside it, and the reverse; give both or none", field="from_image")
     images = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
     loaded, seed = options.open_gan(run, common.device, seed)
     known, measured = None, None
     file, sha256 = _find_extractor(loaded, extractor)
-    if measure or file:
+    if metrics or file:
         known = reference_stats.choose_extractor(loaded.config.data, loaded.generator.image_shape, file, sha256)
-    walk = output.draw_interpolation(
+    path_images = output.generate_interpolation(
         loaded, first, last, steps, path, seed, images, known.classifier if known else None
     )
-    result = {"out": out, "path": path, "seed": seed, "digits": walk.digits, "confidences": walk.confidences}
-    if measure and known:
-        ends, pairs = (walk.latents[0], walk.latents[-1]), 100 if pairs is None else pairs
-        measured = path_metrics.compare_paths(loaded.generator, known, *ends, pairs=pairs, seed=seed)
+    result = {
+        "out": out,
+        "path": path,
+        "seed": seed,
+        "digits": path_images.digits,
+        "confidences": path_images.confidences,
+    }
+    if metrics and known:
+        ends, num_pairs = (path_images.latents[0], path_images.latents[-1]), 100 if num_pairs is None else num_pairs
+        measured = path_metrics.compare_paths(loaded.generator, known, *ends, pairs=num_pairs, seed=seed)
         result["measured"] = measured.as_dict()
-    output.save_interpolation(walk, Path(out), labels=labels, report=measured)
+    output.save_interpolation(path_images, Path(out), labels=annotate, report=measured)
     common.show(result, *(path_metrics.describe(measured) if measured else ()), out)
 
 
@@ -185,12 +189,12 @@ def project(
     common.show(result, *lines, out)
 
 
-def score(
+def evaluate(
     run: options.GANRunPath,
     /,
     *,
-    n: Count = 10_000,
-    extractor: options.Extractor = None,
+    num_samples: Count = 10_000,
+    extractor: options.FeatureExtractor = None,
     seed: options.LatentSeed = None,
     out: Text | None = None,
     common: options.CommonOptions = options.DEFAULTS,
@@ -198,13 +202,13 @@ def score(
     """Score a trained GAN: FID, KID, precision, recall, classes, nearest training images.
 
     Examples:
-      reviver gan score runs/gan
-      reviver gan score runs/gan --out nearest.png   with nearest training images
-      reviver gan score runs/gan --n 2000 --seed 1 --json
-      reviver gan score runs/fashion --extractor fashion.safetensors
+      reviver gan evaluate runs/gan
+      reviver gan evaluate runs/gan --out nearest.png   with nearest training images
+      reviver gan evaluate runs/gan --num-samples 2000 --seed 1 --json
+      reviver gan evaluate runs/fashion --extractor fashion.safetensors
 
     Args:
-        n: Number of samples; compare only scores of the same number.
+        num_samples: Number of samples; compare only scores of the same number.
         out: Figure of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
     from reviver.figures import check_figure_path
@@ -219,21 +223,21 @@ def score(
     data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
     found = reference_stats.choose_extractor(loaded.config.data, generator.image_shape, file, sha256)
     data = reference_stats.choose_data(found, loaded.config.data, generator.image_shape[1], data_sha256)
-    known = reference_stats.load_reference(n, found, *data)
-    images, z = sampling.draw_samples(generator, n, seed)
-    result = scores.score_images(images, known, generator.ordered(z))
+    known = reference_stats.load_reference(num_samples, found, *data)
+    images, z = sampling.generate_samples(generator, num_samples, seed)
+    result = scores.score_images(images, known, generator.class_labels(z))
     lines = [f"{run}, seed {seed}", *scores.describe(result)]
     if out is not None:
-        sheet = scores.nearest_sheet(images, result, known)
-        output.save_images(sheet, Path(out), min(scores.NUM_SHOWN, n))
+        sheet = scores.nearest_grid(images, result, known)
+        output.save_image_grid(sheet, Path(out), min(scores.NUM_SHOWN, num_samples))
         lines.append(out)
     common.show({"run": run, "seed": seed, "out": out, **result.as_dict()}, *lines)
 
 
-def extractor(
+def train_extractor(
     *,
     data: Text,
-    size: Count = 28,
+    image_size: Count = 28,
     out: Text = "extractor.safetensors",
     epochs: Count = 10,
     common: options.CommonOptions = options.DEFAULTS,
@@ -241,12 +245,12 @@ def extractor(
     """Train a classifier of other labelled images, whose features score the GANs that learned them.
 
     Examples:
-      reviver gan extractor --data fashion-mnist --out fashion.safetensors
-      reviver gan score runs/fashion --extractor fashion.safetensors
+      reviver gan train-extractor --data fashion-mnist --out fashion.safetensors
+      reviver gan evaluate runs/fashion --extractor fashion.safetensors
 
     Args:
         data: Labelled images: a data set's name, an IDX folder, an image folder with a folder per class, or an .npz.
-        size: Height and width, as that of the GAN.
+        image_size: Height and width, as that of the GAN.
         out: File of the weights.
         epochs: Passes over the images.
     """
@@ -259,8 +263,8 @@ def extractor(
     if path.exists():
         raise ConfigError(f"out {out} exists already and is never overwritten; choose another --out", field="out")
     check_writable(path)
-    check("size", size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)])
-    train_images, test_images = image_set.load_images(data, size), image_set.load_test_images(data, size)
+    check("image_size", image_size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_IMAGE_SIZE)])
+    train_images, test_images = image_set.load_images(data, image_size), image_set.load_test_images(data, image_size)
     log_epoch = partial(logging.getLogger("reviver").info, f"epoch %d/{epochs}  loss %.4f")
     classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)
     fraction = train_classifier.accuracy(classifier, test_images)

@@ -32,9 +32,9 @@ def train(
 
     Examples:
       reviver lstm train                             the report's run
-      reviver lstm train --length 9 --input onehot --out runs/nine
+      reviver lstm train --length 9 --encoding onehot --out runs/nine
       reviver lstm train --out runs/nine --resume    go on after Ctrl-C
-      reviver lstm train --length 1000 --grow --input onehot --max-norm 1
+      reviver lstm train --length 1000 --curriculum --encoding onehot --max-norm 1
       reviver lstm train --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
@@ -59,7 +59,7 @@ def train(
         point, part = (best, "validation") if name == "best" else (last, name)
         loss, accuracy = point[f"{part}_loss"], point[f"{part}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
-    if settings.grow:
+    if settings.curriculum:
         result["reached"] = training.is_reached(settings, last)
         end = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
         threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
@@ -90,15 +90,15 @@ def evaluate(
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm import evaluation, figures
-    from reviver.lstm.tasks.custom.task import OwnTask
+    from reviver.lstm.tasks.custom.task import CustomTask
     from reviver.lstm.tasks.task import ANSWERS, LOSSES
 
     loaded = options.open_lstm(run, checkpoint, common.device)
     lengths = length or [loaded.config.length]
-    if isinstance(loaded.task, OwnTask):
+    if isinstance(loaded.task, CustomTask):
         if length:
             raise ConfigError("length is fixed by the data of a run on own data; leave it out", field="length")
-        lengths = [loaded.task.known.longest]
+        lengths = [loaded.task.data.max_length]
     if out is not None:
         check_figure_path(Path(out))
     results = [evaluation.evaluate(loaded.network, loaded.task, one, size) for one in lengths]
@@ -137,7 +137,7 @@ def predict(
     """
     from reviver.lstm import evaluation
     from reviver.lstm.tasks.custom.reader import ENDINGS
-    from reviver.lstm.tasks.custom.task import OwnTask
+    from reviver.lstm.tasks.custom.task import CustomTask
 
     is_file = Path(digits).suffix.lower() in ENDINGS
     if out is not None and not is_file:
@@ -146,7 +146,7 @@ def predict(
     if is_file:
         _predict_file(loaded, Path(digits), Path(out or "predictions.csv"), common)
         return
-    if isinstance(loaded.task, OwnTask):
+    if isinstance(loaded.task, CustomTask):
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on own data, got {digits!r}")
     sequence = evaluation.parse_digits(digits)
     prediction = evaluation.predict(loaded.network, loaded.config, sequence)
@@ -162,15 +162,15 @@ def _predict_file(loaded: "LSTMRun", path: Path, out: Path, common: options.Comm
     """Classify the sequences of a file."""
     from reviver.lstm import evaluation
     from reviver.lstm.tasks.custom import reader
-    from reviver.lstm.tasks.custom.task import OwnTask
+    from reviver.lstm.tasks.custom.task import CustomTask
 
-    if not isinstance(loaded.task, OwnTask):
+    if not isinstance(loaded.task, CustomTask):
         raise ConfigError(f"{loaded.folder.path}: was not trained on own data, so it reads no files; give digits")
     if out.suffix.lower() != ".csv":
         raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
     table = reader.read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
     probabilities = evaluation.predict_table(loaded.network, loaded.task, table)
-    classes = loaded.task.known.classes
+    classes = loaded.task.data.classes
     reader.write_predictions(out, table, classes, probabilities)
     predicted = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
     counts = dict(zip(classes, predicted, strict=True))

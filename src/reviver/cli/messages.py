@@ -7,7 +7,7 @@ from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
-from reviver.text import one_line, shown, suggestion
+from reviver.text import did_you_mean, one_line, short_repr
 from reviver.validation import MAX_VALUE, find_problem
 
 
@@ -21,11 +21,11 @@ def explain(error: exceptions.CycloptsError) -> str:
         case exceptions.UnknownOptionError():
             wrong = (error.token.keyword or error.token.value).partition("=")[0]
             known = [one for argument in error.argument_collection for one in argument.names if one.startswith("--")]
-            text = f"{wrong} is unknown; {suggestion(wrong.replace('_', '-'), known) or see_help}"
+            text = f"{wrong} is unknown; {did_you_mean(wrong.replace('_', '-'), known) or see_help}"
         case exceptions.UnknownCommandError():
             text = explain_command(error, command)
         case exceptions.UnusedCliTokensError(unused_tokens=[first, *_]):
-            text = f"{shown(first)} is one argument too many (quote a text that has spaces); {see_help}"
+            text = f"{short_repr(first)} is one argument too many (quote a text that has spaces); {see_help}"
         case exceptions.MissingArgumentError():
             text = f"{name} {'is missing' if error.keyword is None else 'needs a value'}; {see_help}"
         case exceptions.RepeatArgumentError():
@@ -33,7 +33,7 @@ def explain(error: exceptions.CycloptsError) -> str:
         case exceptions.CoercionError() if error.argument is not None:
             tokens = [error.token] if error.token is not None else error.argument.tokens
             value = " ".join(token.value for token in tokens)
-            text = f"{name} must be {in_words(error.argument.hint)}, got {shown(value, MAX_VALUE)}"
+            text = f"{name} must be {in_words(error.argument.hint)}, got {short_repr(value, MAX_VALUE)}"
         case exceptions.ValidationError(__cause__=pydantic.ValidationError() as cause):
             text = f"{name} {find_problem(cause).text}"
     return text
@@ -45,7 +45,7 @@ def explain_command(error: exceptions.CycloptsError, command: str) -> str:
     known = [name for name in (error.app or ()) if not name.startswith("-")]
     if wrong.startswith("-"):
         return f"{wrong.partition('=')[0]} is unknown; see {command} --help"
-    return f"command {shown(wrong)} is unknown; {suggestion(wrong, known) or 'choose from ' + ', '.join(known)}"
+    return f"command {short_repr(wrong)} is unknown; {did_you_mean(wrong, known) or 'choose from ' + ', '.join(known)}"
 
 
 def option_of(argument: Argument) -> str:

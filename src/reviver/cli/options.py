@@ -47,10 +47,10 @@ PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as T
 FigurePath = Annotated[Text, Parameter(help="Figure: .pdf, .png or .svg.")]
 Checkpoint = Annotated[Literal["last", "best"], Parameter(help="Weights to use: last, or best (in validation).")]
 LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default the run's.")]
-Extractor = Annotated[
+FeatureExtractor = Annotated[
     Text | None,
     Parameter(
-        help="Feature extractor, from reviver gan extractor; by default the run's own, or the digit classifier for MNIST."
+        help="Feature extractor, from reviver gan train-extractor; by default the run's own, or the digit classifier for MNIST."
     ),
 ]
 

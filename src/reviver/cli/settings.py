@@ -18,7 +18,7 @@ from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.io.files import read_file
 from reviver.io.json import parse_json
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.text import one_line, shown, suggestion
+from reviver.text import did_you_mean, one_line, short_repr
 from reviver.validation import check
 
 PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
@@ -47,7 +47,7 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
         path = Path(options["config"].convert_and_validate())
         _fill(options, read_settings(path, options), str(path))
     if kind == "lstm" and options["data"].tokens:
-        _fill(options, {"task": "own"}, "data")
+        _fill(options, {"task": "custom"}, "data")
     _fill(options, {"preset": "report"}, "default")
     token = options["preset"].tokens[0]  # not converted, as `choose_preset` has the better error
     name = token.value if token.implicit_value is UNSET else token.implicit_value
@@ -68,7 +68,7 @@ def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]
         ConfigError: naming the file and the setting, if it cannot be read or sets anything else.
     """
     if path.suffix.lower() not in (".toml", ".json"):
-        raise ConfigError(f"config must be a .toml or .json file, got {shown(str(path))}", field="config")
+        raise ConfigError(f"config must be a .toml or .json file, got {short_repr(str(path))}", field="config")
     try:
         content = read_file(path, MAX_SETTINGS_BYTES)
         settings = tomllib.loads(content.decode()) if path.suffix.lower() == ".toml" else parse_json(content)
@@ -81,8 +81,8 @@ def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]
     known = [name for name in options if name not in NOT_IN_FILES]
     for name, value in settings.items():
         if name not in known:
-            advice = suggestion(name, known) or "see --help for the settings"
-            raise ConfigError(f"{path}: {shown(name)[1:-1]} is unknown; {advice}")
+            advice = did_you_mean(name, known) or "see --help for the settings"
+            raise ConfigError(f"{path}: {short_repr(name)[1:-1]} is unknown; {advice}")
         try:
             check(name, value, options[name].field_info.annotation)
         except ConfigError as error:

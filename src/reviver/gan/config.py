@@ -26,9 +26,9 @@ from reviver.validation import refuse, settings
 
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)
-SCORE_EVERY = 5
+EVAL_EVERY = 5
 """Epochs between evaluations where an extractor is known and nothing else is given."""
-MAX_SIZE = 1024
+MAX_IMAGE_SIZE = 1024
 """Of an image's height and width, pixels."""
 
 
@@ -39,7 +39,7 @@ class GANConfig:
     data: Annotated[Text, DATA] = "mnist"
     """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
     `emnist-letters`, or the path of an IDX folder, an image folder, an .npz or an .npy."""
-    size: Annotated[int, Field(ge=4, le=MAX_SIZE), DATA] = 28
+    image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE), DATA] = 28
     """Height and width of the images; others are resized."""
     latent_size: Annotated[Count, MODEL] = 100
     """Dimensions Z of the latent vector z ~ N(0, I)."""
@@ -59,9 +59,9 @@ class GANConfig:
     """Learning rate of the discriminator; by default `learning_rate` (two time scales; Heusel et al. 2017)."""
     discriminator_steps: Annotated[Count, OPTIMISATION] = 1
     """Discriminator updates per generator update (k of Goodfellow et al. 2014, algorithm 1)."""
-    schedule: Annotated[Literal["constant", "linear", "cosine"], OPTIMISATION] = "constant"
-    """Learning-rate schedule: constant, or linear or cosine decay to `schedule_end`."""
-    schedule_end: Annotated[float, Field(ge=0, le=1), OPTIMISATION] = 0.0
+    lr_schedule: Annotated[Literal["constant", "linear", "cosine"], OPTIMISATION] = "constant"
+    """Learning-rate schedule: constant, or linear or cosine decay to `final_lr_ratio`."""
+    final_lr_ratio: Annotated[float, Field(ge=0, le=1), OPTIMISATION] = 0.0
     """Final learning rate as a fraction of the initial one."""
     loss: Annotated[LossName, OPTIMISATION] = "non-saturating"
     """Loss of both networks, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
@@ -73,7 +73,7 @@ class GANConfig:
     """Weight γ of the same penalty at generated images."""
     gradient_penalty: Annotated[NotNegative, REGULARISATION] = 0.0
     """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and generated images (Gulrajani et al. 2017), for the Wasserstein loss."""
-    penalty_every: Annotated[Count, REGULARISATION] = 1
+    penalty_interval: Annotated[Count, REGULARISATION] = 1
     """Apply penalties every k updates, scaled by k (lazy regularization; Karras et al. 2020)."""
     discriminator_dropout: Annotated[Probability, REGULARISATION] = 0.0
     """Probability of dropping a unit of the discriminator (Srivastava et al. 2014)."""
@@ -83,7 +83,7 @@ class GANConfig:
     """Images per discriminator input (PacGAN; Lin et al. 2018)."""
     ema: Annotated[Probability, OPTIMISATION] = 0.0
     """Decay of the exponential moving average of the generator that samples come from (Karras et al. 2018); 0: none."""
-    ema_ramp: Annotated[NotNegative, OPTIMISATION] = 0.0
+    ema_rampup: Annotated[NotNegative, OPTIMISATION] = 0.0
     """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
     precision: Annotated[Precision, OPTIMISATION] = "fp32"
     """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""
@@ -91,12 +91,12 @@ class GANConfig:
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
     sample_every: Annotated[Count, EVALUATION] = 5
     """Epochs between grids of samples from the same 25 latent vectors."""
-    score_every: Annotated[CountOrZero | None, EVALUATION] = None
+    eval_every: Annotated[CountOrZero | None, EVALUATION] = None
     """Epochs between evaluations, 0: none; by default 5 for MNIST at its own size or with `extractor`, else 0."""
-    score_samples: Annotated[int, Field(ge=6, le=MAX_INTEGER), EVALUATION] = 2000  # more than the k = 5 neighbours
+    eval_samples: Annotated[int, Field(ge=6, le=MAX_INTEGER), EVALUATION] = 2000  # more than the k = 5 neighbours
     """Samples N per evaluation, or as many as there are images; only scores of the same N can be compared."""
     extractor: Annotated[Text | None, EVALUATION] = None
-    """Feature extractor: a file from `reviver gan extractor`; by default the digit classifier, for MNIST."""
+    """Feature extractor: a file from `reviver gan train-extractor`; by default the digit classifier, for MNIST."""
     log_every: Annotated[Count, EVALUATION] = 100
     """Updates per line of the metrics, at most an epoch."""
     checkpoint_every: Annotated[Count, CHECKPOINTS] = 1
@@ -105,7 +105,7 @@ class GANConfig:
     """Number of newest checkpoints to keep."""
     on_nan: Annotated[OnNaN, CHECKPOINTS] = "stop"
     """If a loss or a weight is not finite: stop, or return to the last checkpoint and halve the learning rate."""
-    rollbacks: Annotated[CountOrZero, CHECKPOINTS] = 3
+    max_rollbacks: Annotated[CountOrZero, CHECKPOINTS] = 3
     """Maximum number of returns to a checkpoint, with `on_nan` rollback."""
     seed: Annotated[Seed, OPTIMISATION] = 0
     """Seed of the weights, the order of the images and the latent vectors."""
@@ -117,18 +117,20 @@ class GANConfig:
             refuse("label_smoothing", f"must be 0 for the loss {self.loss}, which has no labels, got {got}")
         if self.batch_size % self.packing:
             refuse("packing", f"must divide the batch_size {self.batch_size}, got {self.packing}")
-        if self.ema_ramp and not self.ema:
-            refuse("ema_ramp", f"must be 0 without an average, got {self.ema_ramp}; give ema as well, such as 0.999")
+        if self.ema_rampup and not self.ema:
+            refuse(
+                "ema_rampup", f"must be 0 without an average, got {self.ema_rampup}; give ema as well, such as 0.999"
+            )
 
     @property
-    def scored_every(self) -> int:
+    def eval_interval(self) -> int:
         """Epochs between evaluations; 0: none."""
-        if self.score_every is not None:
-            return self.score_every
-        is_known = self.extractor is not None or (self.data == "mnist" and self.size == 28)
-        return SCORE_EVERY if is_known else 0
+        if self.eval_every is not None:
+            return self.eval_every
+        is_known = self.extractor is not None or (self.data == "mnist" and self.image_size == 28)
+        return EVAL_EVERY if is_known else 0
 
     @property
-    def is_penalised(self) -> bool:
+    def has_penalty(self) -> bool:
         """Whether the discriminator has a gradient penalty."""
         return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, in_full, plain_log_ticks, styled
 from reviver.gan.data.image_set import to_pixels
-from reviver.gan.evaluation.path_metrics import Measure
+from reviver.gan.evaluation.path_metrics import PathMetrics
 
 STRIP_WIDTH, STRIP_RIGHT = 6.3, 0.995
 STRIP_GAP = 0.08
@@ -63,7 +63,7 @@ def interpolation_strip(images: Tensor, labels: Sequence[str] | None = None) -> 
 
 @styled()
 def measured_strip(
-    images: Tensor, measures: Mapping[str, Measure], drawn: str, labels: Sequence[str] | None = None
+    images: Tensor, measures: Mapping[str, PathMetrics], drawn: str, labels: Sequence[str] | None = None
 ) -> Figure:
     """The strip of the path `drawn`, and under it what was measured on it and on the other one.
 
@@ -105,7 +105,7 @@ def _draw_strip(
             axes.set_xlabel(labels[index], labelpad=3, fontsize=min(7, 100 / count), linespacing=1.1)
 
 
-def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
+def _draw_measure(axes: Axes, measure: PathMetrics, classes: Sequence[int]) -> None:
     """Draw the probabilities of `classes` over t, and where the most probable one switches."""
     for one, color, style in zip(classes, CLASS_COLORS, cycle(CLASS_STYLES), strict=False):
         axes.plot(measure.t, measure.probabilities[:, one], color=color, linestyle=style, label=f"class {one}")
@@ -115,8 +115,8 @@ def _draw_measure(axes: Axes, measure: Measure, classes: Sequence[int]) -> None:
     shown = ", ".join(places[:MAX_PLACES]) + (" …" if len(places) > MAX_PLACES else "")
     xlabel = f"t; the class switches at {shown}" if shown else "t"
     axes.set(xticks=TICKS, xlabel=xlabel, ylim=(-0.03, 1.03), ylabel="probability")
-    detour = measure.numbers["detour"]
-    title = "" if detour is None else f"detour {detour:.2f}, "
+    path_length_ratio = measure.numbers["path_length_ratio"]
+    title = "" if path_length_ratio is None else f"path_length_ratio {path_length_ratio:.2f}, "
     title += f"perceptual path length {in_full(measure.perceptual_length)}"
     axes.set_title(title, loc="right", fontsize=8, fontweight="normal")
 
@@ -169,14 +169,14 @@ def score_curves(points: Sequence[Mapping[str, Any]], collapsed: Sequence[bool])
     `points` are those of scores.jsonl; where the run is `collapsed` its epochs since the point before are shaded.
     """
     epochs = [point["epoch"] for point in points]
-    floor = points[-1]["floor"]
+    baseline = points[-1]["real_baseline"]
     figure = Figure(figsize=(6.3, 2.9))
     fid, shares = figure.subplots(1, 2)
     for axes, styles in ((fid, FID_STYLE), (shares, SHARE_STYLES)):
         for name, (color, marker) in styles.items():
             values = np.array([point[name] for point in points], dtype=float)
             axes.plot(epochs, values, color=color, marker=marker, markersize=3.5, label=name)
-            axes.axhline(floor[name], color=color, linestyle=":", linewidth=1.2)
+            axes.axhline(baseline[name], color=color, linestyle=":", linewidth=1.2)
         for start, end, is_collapsed in zip([0, *epochs], epochs, collapsed, strict=False):
             if is_collapsed:
                 axes.axvspan(start, end, color=SHADE, zorder=0, linewidth=0)

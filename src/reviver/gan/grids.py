@@ -20,7 +20,7 @@ from torch import Tensor
 from reviver.errors import DataError
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.data.image_set import from_pixels, to_pixels
-from reviver.io.files import replacing
+from reviver.io.files import atomic_write
 
 GAP = 2
 """Pixels between two images."""
@@ -74,7 +74,7 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
     factor = _enlargement(images.shape[-1])
     sheet = tile(images, columns)
     enlarged = sheet.repeat(factor, axis=0).repeat(factor, axis=1)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(enlarged).save(temporary, format="PNG", optimize=True)
 
 
@@ -127,7 +127,7 @@ def save_animation(samples: Path, path: Path) -> None:
     shown = grids[::stride] if (len(grids) - 1) % stride == 0 else [*grids[::stride], grids[-1]]
     frames = [_captioned(read_pixels(grid.path), grid.when) for grid in shown]
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frames[0].save(
             temporary, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
         )

@@ -13,8 +13,8 @@ from reviver.config import CountOrZero
 from reviver.errors import ConfigError, DataError
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.networks import Generator
-from reviver.gan.sampling import draw_chunks
-from reviver.runs.rng import stream
+from reviver.gan.sampling import generate_chunked
+from reviver.runs.rng import make_rng
 from reviver.validation import check
 
 PathKind = Literal["linear", "spherical"]
@@ -40,10 +40,10 @@ def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") ->
     """
     check("steps", steps, CountOrZero)
     check("path", path, PathKind)
-    return along(start, end, torch.linspace(0, 1, steps + 2, dtype=torch.float64), path)
+    return interpolate_at(start, end, torch.linspace(0, 1, steps + 2, dtype=torch.float64), path)
 
 
-def along(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
+def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
     """The points z(t) of a path, see `interpolate`, at t [S] float64 from 0 to 1: [S, Z].
 
     Raises:
@@ -72,9 +72,9 @@ def choose_digits(
     Raises:
         DataError: if the generator draws no confident sample of a digit that is needed.
     """
-    randomness = stream(seed, "endpoints")
-    z = generator.draw_latents(CANDIDATES, randomness)
-    images = draw_chunks(generator, z)
+    randomness = make_rng(seed, "endpoints")
+    z = generator.sample_latents(CANDIDATES, randomness)
+    images = generate_chunked(generator, z)
     confidences, digits = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
     found = sorted(set(digits[is_confident].tolist()))
@@ -122,7 +122,7 @@ def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int
 
 def choose_distant(generator: Generator, seed: int) -> Tensor:
     """Choose two latent vectors [2, Z] whose images differ most from each other, for image sets that are not digits."""
-    z = generator.draw_latents(64, stream(seed, "endpoints"))
-    images = draw_chunks(generator, z).flatten(1)
+    z = generator.sample_latents(64, make_rng(seed, "endpoints"))
+    images = generate_chunked(generator, z).flatten(1)
     farthest = int(torch.cdist(images, images).argmax())
     return z[[*divmod(farthest, len(z))]]

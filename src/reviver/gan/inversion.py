@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from reviver.gan.networks import Generator
-from reviver.gan.onednn import fast_products
-from reviver.runs.rng import stream
+from reviver.gan.onednn import fast_matmul
+from reviver.runs.rng import make_rng
 
 STEPS, STARTS = 400, 16
 LEARNING_RATE = 0.1
@@ -30,7 +30,7 @@ class Projection(NamedTuple):
     """Root-mean-square difference of the pixels, from 0 to 2, [N]."""
 
 
-@fast_products()
+@fast_matmul()
 def project(
     generator: Generator, targets: Tensor, *, seed: int = 0, steps: int = STEPS, starts: int = STARTS
 ) -> Projection:
@@ -44,8 +44,8 @@ def project(
     """
     count = len(targets)
     weight = next(generator.parameters())
-    noise = stream(seed, "projection")
-    z = generator.draw_latents(count * starts, noise).to(weight.device).requires_grad_()  # [N·S, Z]
+    noise = make_rng(seed, "projection")
+    z = generator.sample_latents(count * starts, noise).to(weight.device).requires_grad_()  # [N·S, Z]
     wanted = targets.to(weight.device).repeat_interleave(starts, 0)  # [N·S, C, H, W]
     optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

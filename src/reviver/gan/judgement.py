@@ -24,7 +24,7 @@ from torch.nn import functional
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator
 
 
-class Judgement(NamedTuple):
+class DiscriminatorPass(NamedTuple):
     """What a discriminator made of real and drawn images; the layers are in their order."""
 
     discriminator: Discriminator
@@ -64,7 +64,7 @@ def judge(
     *,
     dtype: torch.dtype | None = None,
     generator: torch.Generator | None = None,
-) -> Judgement:
+) -> DiscriminatorPass:
     """Show a discriminator real and drawn images [N, C, H, W], with their classes [N, K] if it judges them by class.
 
     Products are computed in `dtype`, by default that of the images; `generator` is the source of the dropout masks.
@@ -92,4 +92,6 @@ def judge(
         for weight, factor in zip(reversed(products[1:]), reversed(factors), strict=True):
             slopes.insert(0, factor * (slopes[0] @ weight))
     real_logits, fake_logits = a.to(real.dtype).chunk(2)
-    return Judgement(discriminator, weights, inputs, slopes, real_logits.requires_grad_(), fake_logits.requires_grad_())
+    return DiscriminatorPass(
+        discriminator, weights, inputs, slopes, real_logits.requires_grad_(), fake_logits.requires_grad_()
+    )

@@ -77,7 +77,7 @@ LOSSES: Mapping[str, Losses] = MappingProxyType(
 """Non-saturating is Goodfellow et al. (2014), section 3, and the report's."""
 
 
-def squared_slopes(logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def grad_norm_sq(logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Return ‖∂l/∂x‖² of each image x of `images` [N, C, H, W], as a function of the discriminator's weights, [N]."""
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(logits(images).sum(), images, create_graph=True)
@@ -90,4 +90,4 @@ def slope_penalty(logits: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
     `share` is u ~ U[0, 1], [N, 1, 1, 1].
     """
     between = share * real + (1 - share) * fake
-    return (squared_slopes(logits, between).sqrt() - 1).square().mean()
+    return (grad_norm_sq(logits, between).sqrt() - 1).square().mean()

@@ -64,7 +64,7 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(GENERATOR_WIDTHS[-1], prod(self.image_shape)), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map latent vectors z [N, Z], see `draw_latents`, to images [N, C, H, W].
+        """Map latent vectors z [N, Z], see `sample_latents`, to images [N, C, H, W].
 
         Raises:
             DataError: if the shape of z does not fit.
@@ -74,7 +74,7 @@ class Generator(nn.Module):
         pixels: Tensor = self.layers(z)  # [N, C·H·W]
         return pixels.view(-1, *self.image_shape)
 
-    def draw_latents(self, count: int, randomness: torch.Generator, classes: Tensor | None = None) -> Tensor:
+    def sample_latents(self, count: int, randomness: torch.Generator, classes: Tensor | None = None) -> Tensor:
         """Draw latent vectors on the device of `randomness`, [N, Z].
 
         Of a conditional generator they are of `classes` [N] int64, by default of random ones, each equally likely.
@@ -86,7 +86,7 @@ class Generator(nn.Module):
             classes = torch.randint(self.num_classes, (count,), device=z.device, generator=randomness)
         return torch.cat([z, one_hot(classes, self.num_classes)], dim=1)
 
-    def ordered(self, z: Tensor) -> Tensor | None:
+    def class_labels(self, z: Tensor) -> Tensor | None:
         """The classes that latent vectors z [N, Z] of a conditional generator order, one-hot [N, K]; None of another."""
         return z[:, self.noise_size :] if self.num_classes else None
 

@@ -15,7 +15,7 @@ ROUNDING = 1e-5
 
 
 @contextmanager
-def fast_products(*, unchecked: bool = False) -> Iterator[None]:
+def fast_matmul(*, unchecked: bool = False) -> Iterator[None]:
     """Let oneDNN multiply float32 matrices on the CPU while this lasts, if it does so here without rounding their factors.
 
     torch has one switch for it, which also allows oneDNN to round factors to bfloat16. It does where the processor
@@ -39,6 +39,6 @@ def _is_exact() -> bool:
     random = torch.Generator().manual_seed(0)
     a, b = torch.randn(64, 1024, generator=random), torch.randn(1024, 784, generator=random)
     exact = a.double() @ b.double()
-    with fast_products(unchecked=True):
+    with fast_matmul(unchecked=True):
         error = (a @ b - exact).abs().max()
     return bool(error < ROUNDING * exact.abs().max())

@@ -21,7 +21,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Call(ctypes.Structure):
-    """The arguments of an update, the same fields in the same order as `Call` in `adam.cpp`, where they are explained."""
+    """The arguments of an update, the same fields in the same order as `Call` in `adam.cpp`, where they are explain_write_errors."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("tensors", "threads")),
@@ -41,7 +41,7 @@ UPDATE = Native(
 )
 
 
-class GameAdam(Adam):
+class NegativeMomentumAdam(Adam):
     """Adam (Kingma & Ba 2015) with β₁ in (-1, 1).
 
     Two players that learn from each other circle around what both seek. Momentum in the usual direction drives them on;
@@ -54,12 +54,12 @@ class GameAdam(Adam):
         self.param_groups[0]["betas"] = betas
 
 
-class RoundedAdam(GameAdam, Generic[Network]):
+class MasterWeightAdam(NegativeMomentumAdam, Generic[Network]):
     """Adam on the weights of `network`, from gradients of its rounded copy, see `rounded`."""
 
     def __init__(self, network: Network, *, lr: float, betas: tuple[float, float]) -> None:
         super().__init__(network, lr=lr, betas=betas)
-        self._rounded = rounded_copy(network)
+        self._rounded = bf16_copy(network)
         self._pairs = list(zip(network.parameters(), self._rounded.parameters(), strict=True))
         self._versions = self._count_changes()
 
@@ -120,7 +120,7 @@ class RoundedAdam(GameAdam, Generic[Network]):
         return sum(weight._version for weight, _ in self._pairs)
 
 
-def rounded_copy(network: Network) -> Network:
+def bf16_copy(network: Network) -> Network:
     """Return `network` with linear layers in bfloat16; its other layers, and so BatchNorm's statistics, are shared."""
     shared = {id(layer): layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)}
     result = copy.deepcopy(network, shared)

@@ -18,14 +18,14 @@ from reviver.figures import save_figure
 from reviver.gan.data.image_files import read_images
 from reviver.gan.data.image_set import from_pixels
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.path_metrics import PathReport
+from reviver.gan.evaluation.path_metrics import PathComparison
 from reviver.gan.figures import interpolation_strip, measured_strip, sheet_figure
 from reviver.gan.grids import save_grid, tile
 from reviver.gan.interpolation import PathKind, choose_digits, choose_distant, interpolate
 from reviver.gan.inversion import Projection, project
 from reviver.gan.run import GANRun
-from reviver.gan.sampling import draw_chunks
-from reviver.io.files import replacing
+from reviver.gan.sampling import generate_chunked
+from reviver.io.files import atomic_write
 from reviver.validation import check
 
 MAX_GRID_IMAGES = 2500
@@ -36,7 +36,7 @@ MAX_STEPS = 48
 
 
 @dataclass(frozen=True)
-class Walk:
+class Interpolation:
     """The images on a path through latent space, and what the classifier takes them for (None if not asked)."""
 
     latents: Tensor
@@ -62,13 +62,13 @@ def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
             f"n: {len(images)} images are too many for a grid; give at most {MAX_GRID_IMAGES}, or an .npz as --out"
         )
     if kind == ".npz":
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
     else:
-        save_images(images, path)
+        save_image_grid(images, path)
 
 
-def save_images(images: Tensor, path: Path, columns: int | None = None) -> None:
+def save_image_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
     """Save images [N, C, H, W] as a grid, see `tile`: pixel by pixel as .png, else as a figure (.pdf, .svg)."""
     if path.suffix.lower() == ".png":
         save_grid(images, path, columns)
@@ -90,7 +90,7 @@ def project_files(run: GANRun, paths: Sequence[Path], seed: int) -> tuple[Tensor
     return originals, project(run.generator, originals, seed=seed)
 
 
-def draw_interpolation(
+def generate_interpolation(
     run: GANRun,
     first: int | None,
     last: int | None,
@@ -99,7 +99,7 @@ def draw_interpolation(
     seed: int,
     images: tuple[Path, Path] | None = None,
     classifier: DigitClassifier | None = None,
-) -> Walk:
+) -> Interpolation:
     """Draw the way between two images: `steps` images and the two ends.
 
     If there is a `classifier`, for a run on digits the pinned one by default, the ends are of the classes `first` and
@@ -132,14 +132,14 @@ def draw_interpolation(
     else:
         start, end = choose_distant(run.generator, seed)
     latents = interpolate(start, end, steps, path)
-    drawn = draw_chunks(run.generator, latents)
+    drawn = generate_chunked(run.generator, latents)
     if classifier is None:
-        return Walk(latents, drawn, None, None, path)
+        return Interpolation(latents, drawn, None, None, path)
     confidences, digits = classifier.probabilities(drawn).max(1)
-    return Walk(latents, drawn, digits.tolist(), confidences.tolist(), path)
+    return Interpolation(latents, drawn, digits.tolist(), confidences.tolist(), path)
 
 
-def save_interpolation(walk: Walk, path: Path, *, labels: bool, report: PathReport | None = None) -> None:
+def save_interpolation(walk: Interpolation, path: Path, *, labels: bool, report: PathComparison | None = None) -> None:
     """Save a walk as one strip (.pdf, .svg, .png); with `labels` each image's digit and confidence stand under it.
 
     With a `report` of its ends, see `paths.py`, what was measured is drawn under the strip.

@@ -9,13 +9,13 @@ _BEST = GANConfig(
     epochs=34,
     batch_size=128,
     learning_rate=8e-4,
-    schedule="linear",
-    schedule_end=0.5,
+    lr_schedule="linear",
+    final_lr_ratio=0.5,
     beta1=-0.3,
     r1=0.2,
-    penalty_every=8,
+    penalty_interval=8,
     ema=0.9998,
-    ema_ramp=0.1,
+    ema_rampup=0.1,
     precision="bf16",
 )
 

@@ -43,15 +43,15 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     config = folder.read_config(GANConfig)
-    num_classes = _read_fact(folder, "classes") if config.conditional else 0
-    image_shape = tuple(_read_fact(folder, "image_shape"))
+    num_classes = _read_data_key(folder, "num_classes") if config.conditional else 0
+    image_shape = tuple(_read_data_key(folder, "image_shape"))
     path = find_checkpoint(folder.checkpoints, checkpoint)
     names = ("average" if config.ema > 0 else "generator", "discriminator")
     generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
     return GANRun(folder, config, generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
 
 
-def _read_fact(folder: RunFolder, name: str) -> Any:
+def _read_data_key(folder: RunFolder, name: str) -> Any:
     """Return what run.json says of the images; a run that was killed early may not have written it."""
     data = folder.record.get("data", {})
     if name not in data:

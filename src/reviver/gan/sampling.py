@@ -13,8 +13,8 @@ from torch import Tensor
 from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
-from reviver.gan.onednn import fast_products
-from reviver.runs.rng import stream
+from reviver.gan.onednn import fast_matmul
+from reviver.runs.rng import make_rng
 from reviver.validation import check
 
 CHUNK = 2048
@@ -23,8 +23,8 @@ MAX_SAMPLE_BYTES = 8 << 30
 
 
 @torch.no_grad()
-@fast_products()
-def draw(generator: Generator, z: Tensor) -> Tensor:
+@fast_matmul()
+def generate(generator: Generator, z: Tensor) -> Tensor:
     """Draw images from z [N, Z] in eval mode, with BatchNorm's running statistics; the mode is put back after."""
     was_training = generator.training
     try:
@@ -34,27 +34,33 @@ def draw(generator: Generator, z: Tensor) -> Tensor:
         generator.train(was_training)
 
 
-def draw_chunks(generator: Generator, z: Tensor) -> Tensor:
+def generate_chunked(generator: Generator, z: Tensor) -> Tensor:
     """Draw images from z [N, Z] on the CPU, a part at a time on the generator's device: [N, C, H, W] on the CPU."""
     device = next(generator.parameters()).device
-    return torch.cat([draw(generator, chunk.to(device)).cpu() for chunk in z.split(CHUNK)])
+    return torch.cat([generate(generator, chunk.to(device)).cpu() for chunk in z.split(CHUNK)])
 
 
-def draw_samples(generator: Generator, n: int, seed: int, digit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Draw `n` images, of a conditional generator of the class `digit`, or of random classes.
+def generate_samples(
+    generator: Generator, num_samples: int, seed: int, class_index: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Generate images [N, C, H, W] in [-1, 1] and return them with their latents [N, Z], both on the CPU.
 
-    Returns them [N, C, H, W] in [-1, 1] and their latent vectors [N, Z], both on the CPU.
+    A conditional generator generates the class `class_index`, or random classes by default.
 
     Raises:
-        ConfigError: if `n` is below 1 or so large that the images take too much memory, `seed` is out of range, or
-            `digit` is no class of the generator.
+        ConfigError: if `num_samples` is below 1 or needs too much memory, `seed` is out of range, or the generator
+            has no class `class_index`.
     """
-    if digit is not None and not generator.num_classes:
-        raise ConfigError(f"digit: {digit} cannot be ordered of this run; train one with --conditional")
-    if digit is not None:
-        check("digit", digit, Annotated[int, Field(ge=0, le=generator.num_classes - 1)])
-    check("n", n, Annotated[int, Field(ge=1, le=MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape)))])
+    if class_index is not None and not generator.num_classes:
+        raise ConfigError(
+            f"class must be left out, since this run has no classes, got {class_index}; train one with --conditional",
+            field="class",
+        )
+    if class_index is not None:
+        check("class", class_index, Annotated[int, Field(ge=0, le=generator.num_classes - 1)])
+    limit = MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape))
+    check("num_samples", num_samples, Annotated[int, Field(ge=1, le=limit)])
     check("seed", seed, Seed)
-    classes = None if digit is None else torch.full((n,), digit)
-    z = generator.draw_latents(n, stream(seed, "samples"), classes)
-    return draw_chunks(generator, z), z
+    classes = None if class_index is None else torch.full((num_samples,), class_index)
+    z = generator.sample_latents(num_samples, make_rng(seed, "samples"), classes)
+    return generate_chunked(generator, z), z

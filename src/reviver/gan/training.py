@@ -17,19 +17,19 @@ from reviver.config import schedule_factor
 from reviver.errors import DataError
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
-from reviver.gan.evaluation.feature_extractor import Extractor
-from reviver.gan.evaluation.monitor import open_watch, summarise
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
+from reviver.gan.evaluation.monitor import create_monitor, summarise
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.gan.judgement import judge
-from reviver.gan.losses import LOSSES, slope_penalty, smoothed_discriminator, squared_slopes
+from reviver.gan.losses import LOSSES, grad_norm_sq, slope_penalty, smoothed_discriminator
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.onednn import fast_products
-from reviver.gan.optim import GameAdam, Network, RoundedAdam
-from reviver.gan.sampling import draw
+from reviver.gan.onednn import fast_matmul
+from reviver.gan.optim import MasterWeightAdam, NegativeMomentumAdam, Network
+from reviver.gan.sampling import generate
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_CLASSES
 from reviver.runs.session import Session, open_run, permutation, training_session
 
@@ -55,7 +55,7 @@ def build_networks(
 ) -> tuple[Generator, Discriminator]:
     """Return both networks of a run with the weights that they start from (torch's defaults, from the run's seed)."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.set_rng_state(stream(config.seed, "weights").get_state())
+        torch.random.set_rng_state(make_rng(config.seed, "weights").get_state())
         return (
             Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
             Discriminator(
@@ -75,18 +75,21 @@ def build_optimizers(config: GANConfig, generator: Generator, discriminator: Dis
     """
     is_bf16, betas = config.precision == "bf16", (config.beta1, config.beta2)
     g_rate, d_rate = learning_rates(config, 0.0)
-    g_kind, d_kind = (RoundedAdam if rounds else GameAdam for rounds in (is_bf16, is_bf16 and not config.spectral_norm))
+    g_kind, d_kind = (
+        MasterWeightAdam if rounds else NegativeMomentumAdam
+        for rounds in (is_bf16, is_bf16 and not config.spectral_norm)
+    )
     return g_kind(generator, lr=g_rate, betas=betas), d_kind(discriminator, lr=d_rate, betas=betas)
 
 
 def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
     """Return the learning rates of generator and discriminator after the part `progress` of the epochs."""
-    end = config.schedule_end
-    factor = end + (1 - end) * schedule_factor(config.schedule, progress)
+    end = config.final_lr_ratio
+    factor = end + (1 - end) * schedule_factor(config.lr_schedule, progress)
     return factor * config.learning_rate, factor * (config.discriminator_learning_rate or config.learning_rate)
 
 
-@fast_products()
+@fast_matmul()
 def train_step(
     generator: Generator,
     discriminator: Discriminator,
@@ -98,7 +101,7 @@ def train_step(
     *,
     config: GANConfig = REPORT,
     updates_generator: bool = True,
-    is_penalised: bool = False,
+    has_penalty: bool = False,
     noise: torch.Generator | None = None,
 ) -> StepResult:
     """Make one update of each network, or of the discriminator alone, from real images and latent vectors.
@@ -106,7 +109,7 @@ def train_step(
     The images `real` are [N, C, H, W] in [-1, 1], the latent vectors z [N, Z]. Conditional networks are given the
     `labels` [N, K] of the real images; those of the others are part of z.
 
-    `config` says what is minimised, by default the report's losses; with `is_penalised` its penalties are added, and
+    `config` says what is minimised, by default the report's losses; with `has_penalty` its penalties are added, and
     `noise` is the source of what they and dropout draw.
 
     Both gradients are taken at the weights before the update, from one forward pass. An alternating loop that updates the
@@ -118,7 +121,7 @@ def train_step(
     with torch.set_grad_enabled(updates_generator):
         fake = acting_generator(z.to(dtype))  # [N, C, H, W]
     images = real, fake.detach()
-    judgement = judge(acting_discriminator, *images, labels, generator.ordered(z), dtype=dtype, generator=noise)
+    judgement = judge(acting_discriminator, *images, labels, generator.class_labels(z), dtype=dtype, generator=noise)
     real_logits, fake_logits = judgement.real_logits, judgement.fake_logits
     losses = LOSSES[config.loss]
     g_loss = losses.generator(real_logits, fake_logits)
@@ -130,11 +133,11 @@ def train_step(
         set_gradients(parameters, torch.autograd.grad(fake, parameters, judgement.fake_gradient(seeds)))
     seeds = torch.cat(torch.autograd.grad(d_loss, (real_logits, fake_logits)))
     gradients = judgement.parameter_gradients(seeds)
-    if is_penalised and config.is_penalised:
+    if has_penalty and config.has_penalty:
         judge_real = partial(discriminator.logits, labels=labels, generator=noise)
-        judge_fake = partial(discriminator.logits, labels=generator.ordered(z), generator=noise)
+        judge_fake = partial(discriminator.logits, labels=generator.class_labels(z), generator=noise)
         with torch.autocast(real.device.type, torch.bfloat16, enabled=dtype != real.dtype):
-            penalty = slope_penalties(judge_real, judge_fake, real, fake.detach().to(real.dtype), config, noise)
+            penalty = gradient_penalties(judge_real, judge_fake, real, fake.detach().to(real.dtype), config, noise)
         slopes = torch.autograd.grad(penalty, list(discriminator.parameters()), materialize_grads=True)
         gradients = tuple(gradient.add_(slope) for gradient, slope in zip(gradients, slopes, strict=True))
     set_gradients(acting_discriminator.parameters(), gradients)
@@ -145,7 +148,7 @@ def train_step(
         return StepResult(g_loss.detach(), d_loss.detach(), real_logits.sigmoid().mean(), fake_logits.sigmoid().mean())
 
 
-def slope_penalties(
+def gradient_penalties(
     judge_real: Callable[[Tensor], Tensor],
     judge_fake: Callable[[Tensor], Tensor],
     real: Tensor,
@@ -155,26 +158,26 @@ def slope_penalties(
 ) -> Tensor:
     """The penalties on the slope of the discriminator's logits that `config` asks for; a scalar.
 
-    They come every `penalty_every` updates and weigh so many times as much.
+    They come every `penalty_interval` updates and weigh so many times as much.
     """
     penalty = real.new_zeros(())
     if config.r1 > 0:
-        penalty = penalty + config.r1 / 2 * squared_slopes(judge_real, real).mean()
+        penalty = penalty + config.r1 / 2 * grad_norm_sq(judge_real, real).mean()
     if config.r2 > 0:
-        penalty = penalty + config.r2 / 2 * squared_slopes(judge_fake, fake).mean()
+        penalty = penalty + config.r2 / 2 * grad_norm_sq(judge_fake, fake).mean()
     if config.gradient_penalty > 0:
         share = torch.rand(len(real), 1, 1, 1, device=real.device, generator=noise)
         penalty = penalty + config.gradient_penalty * slope_penalty(judge_real, real, fake, share)
-    return config.penalty_every * penalty
+    return config.penalty_interval * penalty
 
 
 def average_decay(config: GANConfig, updates: int) -> float:
     """The decay, per update, of the generator's moving average after so many updates.
 
-    With `ema_ramp` the average looks back over that part of the updates so far: early on it follows fast, and forgets the
+    With `ema_rampup` the average looks back over that part of the updates so far: early on it follows fast, and forgets the
     first weights; later it averages over more, until it is as slow as `ema`.
     """
-    return min(config.ema, 1 - 1 / (config.ema_ramp * updates + 1)) if config.ema_ramp > 0 else config.ema
+    return min(config.ema, 1 - 1 / (config.ema_rampup * updates + 1)) if config.ema_rampup > 0 else config.ema
 
 
 @torch.no_grad()
@@ -200,7 +203,7 @@ def set_gradients(parameters: Iterable[torch.nn.Parameter], gradients: Iterable[
 
 def acting(network: Network, optimizer: torch.optim.Optimizer) -> Network:
     """The network that computes: the rounded copy that the optimizer keeps, or the network itself."""
-    return optimizer.rounded if isinstance(optimizer, RoundedAdam) else network
+    return optimizer.rounded if isinstance(optimizer, MasterWeightAdam) else network
 
 
 def train(
@@ -219,12 +222,12 @@ def train(
     chosen_device = choose_device(device)
     if not resume:
         refuse_existing(out)
-    data = load_images(config.data, config.size)
+    data = load_images(config.data, config.image_size)
     num_classes = count_classes(data) if config.conditional else 0
-    watch = open_watch(config, data)
+    watch = create_monitor(config, data)
     extractor = None
     if config.extractor is not None:  # noted even if it is not needed while training: later scores must be by the same
-        extractor = Extractor.read(Path(config.extractor)) if watch is None else watch.extractor
+        extractor = FeatureExtractor.read(Path(config.extractor)) if watch is None else watch.extractor
     generator, discriminator = build_networks(config, data.image_shape, num_classes)
     networks = generator.to(chosen_device), discriminator.to(chosen_device)
     optimizers = build_optimizers(config, *networks)
@@ -234,17 +237,17 @@ def train(
     state = TrainingState(
         networks={"generator": generator, "discriminator": discriminator, **average},
         optimizers={"generator": optimizers[0], "discriminator": optimizers[1]},
-        generators={"noise": stream(config.seed, "noise", chosen_device)},
+        rngs={"noise": make_rng(config.seed, "noise", chosen_device)},
         tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=chosen_device)},
     )
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
-    facts = {"name": data.name, "images": len(data.images), "image_shape": list(data.image_shape)}
-    facts |= {"sha256": data.sha256} | ({"classes": num_classes} if num_classes else {})
-    folder.note("data", facts, "data", "images")
+    record = {"name": data.name, "num_images": len(data.images), "image_shape": list(data.image_shape)}
+    record |= {"sha256": data.sha256} | ({"num_classes": num_classes} if num_classes else {})
+    folder.note("data", record, "data", "images")
     if extractor is not None:
         folder.note("extractor_sha256", extractor.sha256, "extractor", "file")
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
-    fixed_z = generator.draw_latents(GRID_SIZE, stream(config.seed, "grid"), in_turn).to(chosen_device)
+    fixed_z = generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), in_turn).to(chosen_device)
     files = ("metrics",) if watch is None else ("metrics", "scores")
     opened = training_session(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
@@ -281,27 +284,27 @@ def train_epoch(
     `shown` is the generator, or its moving average, which follows it; `fixed_z` is the noise of its grids.
     """
     state, generator = session.state, networks[0]
-    history, noise = state.tensors["history"], state.generators["noise"]
+    history, noise = state.tensors["history"], state.rngs["noise"]
     pixels, labels = data.images.to(history.device), None
     if generator.num_classes and data.labels is not None:
         labels = one_hot(data.labels, generator.num_classes).to(history.device)
-    order = permutation(len(pixels), stream(config.seed, f"order/{state.epoch}"), history.device)
+    order = permutation(len(pixels), make_rng(config.seed, f"order/{state.epoch}"), history.device)
     batches = order.split(config.batch_size)[: count_batches(len(pixels), config.batch_size, config.packing)]
     sampled_updates = early_updates(config, len(batches))
     for batch in batches[state.batch :]:
         indices = batch[: len(batch) // config.packing * config.packing]
         rates = learning_rates(config, (state.epoch + state.batch / len(batches)) / config.epochs)
         for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * session.step_factor
+            optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         result = train_step(
             *networks,
             *optimizers,
             from_pixels(pixels[indices]),
-            generator.draw_latents(len(indices), noise),
+            generator.sample_latents(len(indices), noise),
             None if labels is None else labels[indices],
             config=config,
             updates_generator=state.step % config.discriminator_steps == config.discriminator_steps - 1,
-            is_penalised=state.step % config.penalty_every == 0,
+            has_penalty=state.step % config.penalty_interval == 0,
             noise=noise,
         )
         history[state.step % len(history)] = torch.stack(result)
@@ -374,6 +377,6 @@ def early_updates(config: GANConfig, batches: int) -> frozenset[int]:
 def save_samples(session: Session, generator: Generator, z: Tensor, epoch: int, update: int | None = None) -> None:
     """Generate the grid of the latents z, save it, see `grid_path`, and show it in TensorBoard."""
     session.folder.check_present()
-    images = draw(generator, z).cpu()
+    images = generate(generator, z).cpu()
     save_grid(images, grid_path(session.folder.samples, epoch, update))
     session.log_image("samples", tile(images))

@@ -16,7 +16,7 @@ from reviver.text import one_line
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explain_write_errors(path: Path) -> Iterator[None]:
     """Turn an operating system's refusal to write `path` into one line that says what to do."""
     try:
         yield
@@ -49,15 +49,15 @@ def damaged(where: object, problem: object) -> RunFolderError:
 
 
 @contextmanager
-def replacing(path: Path, *, makes_folder: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, create_parent: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it becomes `path` in one step, on failure it is removed.
 
     The data reaches the disk before the name does, so that a crash leaves the old file or the new one. The folder is
     made if it is missing, unless that would bring back one that somebody has removed.
     """
     temporary = unfinished(path)
-    with explained(path):
-        if makes_folder:
+    with explain_write_errors(path):
+        if create_parent:
             make_folder(path.parent)
         try:
             yield temporary
@@ -71,13 +71,13 @@ def replacing(path: Path, *, makes_folder: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Like `replacing`, for a folder of files in a folder that there is; one that is already at `path` is replaced.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Like `atomic_write`, for a folder of files in a folder that there is; one that is already at `path` is replaced.
 
     That takes two renames. A crash between them leaves the old folder at `replaced(path)`, see `clean_up`.
     """
     temporary, old = unfinished(path), replaced(path)
-    with explained(path):
+    with explain_write_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
@@ -110,7 +110,7 @@ def replaced(path: Path) -> Path:
 
 def clean_up(folder: Path) -> None:
     """Put right what a process that died while it wrote left in `folder`: what is unfinished goes, what is old comes back."""
-    with explained(folder):
+    with explain_write_errors(folder):
         for path in folder.glob(".*.old"):
             current = folder / path.name[1 : -len(".old")]
             if current.exists():
@@ -134,16 +134,16 @@ def make_folder(path: Path) -> None:
     sync(path.parent)
 
 
-def write_text(path: Path, text: str, *, makes_folder: bool = True) -> None:
-    """Write `text` to `path`, whole or not at all, see `replacing`."""
-    with replacing(path, makes_folder=makes_folder) as temporary:
+def write_text(path: Path, text: str, *, create_parent: bool = True) -> None:
+    """Write `text` to `path`, whole or not at all, see `atomic_write`."""
+    with atomic_write(path, create_parent=create_parent) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any, *, makes_folder: bool = True) -> None:
-    """Write `value` as JSON to `path`, see `replacing`. NaN and infinity are refused: they are not JSON."""
+def write_json(path: Path, value: Any, *, create_parent: bool = True) -> None:
+    """Write `value` as JSON to `path`, see `atomic_write`. NaN and infinity are refused: they are not JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(path, text, makes_folder=makes_folder)
+    write_text(path, text, create_parent=create_parent)
 
 
 def sync(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reviver.io.files import read_file
-from reviver.text import shown
+from reviver.text import short_repr
 
 MAX_JSON_DEPTH = 20
 MAX_JSON_BYTES = 1 << 20
@@ -53,7 +53,7 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"it has the name {shown(next(name for name in names if names.count(name) > 1))} twice")
+        raise ValueError(f"it has the name {short_repr(next(name for name in names if names.count(name) > 1))} twice")
     return result
 
 
@@ -79,6 +79,6 @@ def _check_values(name: str, value: dict[str, Any] | list[Any], depth: int = MAX
         raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")
     for key, child in value.items() if isinstance(value, dict) else ((name, child) for child in value):
         if isinstance(child, _OutOfRange):
-            raise ValueError(f"{child.problem}, in {shown(key)[1:-1]}")
+            raise ValueError(f"{child.problem}, in {short_repr(key)[1:-1]}")
         if isinstance(child, (dict, list)):
             _check_values(key, child, depth - 1)

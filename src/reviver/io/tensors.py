@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reviver.io.files import open_file
 from reviver.io.json import parse_json
-from reviver.text import shown
+from reviver.text import short_repr
 from reviver.validation import Record, find_problem
 
 MAX_HEADER_BYTES = 1 << 24
@@ -75,5 +75,5 @@ def read_header(path: Path) -> Header:
         try:
             shapes[name] = tuple(_Entry.model_validate(entry).shape)
         except ValidationError as error:
-            raise ValueError(f"in its header, {shown(name)[1:-1]}.{find_problem(error)}") from error
+            raise ValueError(f"in its header, {short_repr(name)[1:-1]}.{find_problem(error)}") from error
     return Header(shapes, metadata)

@@ -26,14 +26,14 @@ from reviver.config import (
 )
 from reviver.io.json import MAX_INTEGER
 from reviver.lstm.choices import DropoutKind
-from reviver.text import shown
+from reviver.text import short_repr
 from reviver.validation import MAX_VALUE, check, refuse, settings
 
-TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "own"]
+TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "custom"]
 TASKS: tuple[str, ...] = get_args(TaskName)
-NUMBER_TASKS = ("adding", "row-mnist", "pixel-mnist", "own")
+CONTINUOUS_TASKS = ("adding", "row-mnist", "pixel-mnist", "custom")
 """Tasks whose inputs are numbers, not symbols."""
-SHORTEST = MappingProxyType({"temporal-order": 10})
+MIN_LENGTHS = MappingProxyType({"temporal-order": 10})
 """The minimum length of a task, where it is not 2."""
 IMAGE_LENGTHS = MappingProxyType({"row-mnist": (28,), "pixel-mnist": (49, 98, 196, 392, 784)})
 """The only lengths of a task that reads images."""
@@ -44,7 +44,7 @@ MIN_BATCH_SIZE = 16
 
 def shortest(task: str) -> int:
     """Return the minimum length of a task."""
-    return SHORTEST.get(task, 2)
+    return MIN_LENGTHS.get(task, 2)
 
 
 def check_length(task: str, length: int) -> None:
@@ -58,7 +58,7 @@ def check_length(task: str, length: int) -> None:
         check("length", length, Annotated[int, Field(ge=shortest(task))])
     elif length not in possible:
         allowed = " or ".join(map(str, possible))
-        refuse("length", f"must be {allowed} for the task {task}, got {shown(length)}")
+        refuse("length", f"must be {allowed} for the task {task}, got {short_repr(length)}")
 
 
 @settings
@@ -76,7 +76,7 @@ class LSTMConfig:
     length: Annotated[int, Field(ge=2, le=10_000_000), DATA] = 5
     """Sequence length T. Palindrome: the network reads the first T - 1 digits. Copy: steps to remember, of T + 20 in all.
     Otherwise steps: 28 rows of row-mnist, 784 pixels of pixel-mnist (or 392, 196, 98 or 49 of smaller images)."""
-    input: Annotated[Literal["scalar", "onehot"], DATA] = "scalar"
+    encoding: Annotated[Literal["scalar", "onehot"], DATA] = "scalar"
     """Encoding of a symbol: one number 0 ... 9 (the report's), or one-hot."""
     data_size: Annotated[int, Field(ge=2, le=MAX_INTEGER), DATA] = 100_000
     """Maximum number of palindromes or images, sampled without replacement if there are more; of the other tasks, fresh
@@ -85,19 +85,19 @@ class LSTMConfig:
     """Fraction of the data to train on; the rest validates."""
     cell: Annotated[Literal["lstm", "rnn"], MODEL] = "lstm"
     """Network: the LSTM, or a vanilla RNN (Elman 1990) to compare it with."""
-    grow: Annotated[bool, CURRICULUM] = False
+    curriculum: Annotated[bool, CURRICULUM] = False
     """Length curriculum: start with short sequences and lengthen them up to `length` each time validation passes `threshold`."""
     start_length: Annotated[int, Field(ge=2, le=MAX_INTEGER), CURRICULUM] = 10
     """First length of the curriculum."""
-    shortest: Annotated[float, Field(gt=0, le=1), CURRICULUM] = 0.5
+    min_length_fraction: Annotated[float, Field(gt=0, le=1), CURRICULUM] = 0.5
     """Minimum sequence length as a fraction of the current length of the curriculum."""
-    growth: Annotated[float, Field(gt=1), CURRICULUM] = 2.0
+    length_factor: Annotated[float, Field(gt=1), CURRICULUM] = 2.0
     """Factor from one length of the curriculum to the next."""
     threshold: Annotated[float, Field(gt=0, le=1), CURRICULUM] = 0.99
     """Validation accuracy that ends a length of the curriculum, and at `length` the training."""
     last_threshold: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CURRICULUM] = None
     """Validation accuracy that ends the training at `length`; by default `threshold`."""
-    length_decay: Annotated[NotNegative, CURRICULUM] = 0.0
+    lr_length_exponent: Annotated[NotNegative, CURRICULUM] = 0.0
     """Exponent p: the learning rate at length T of the curriculum is scaled by (start_length / T)^p."""
     batch_steps: Annotated[Count, CURRICULUM] = 200_000
     """Maximum time steps per batch of the curriculum: longer sequences come in smaller batches (at least 16) and fewer per epoch."""
@@ -126,11 +126,11 @@ class LSTMConfig:
     """Optimizer: RMSprop (Tieleman & Hinton 2012) or Adam (Kingma & Ba 2015)."""
     learning_rate: Annotated[Positive, OPTIMISATION] = 1e-3
     """Learning rate of the optimizer."""
-    schedule: Annotated[Literal["constant", "cosine"], OPTIMISATION] = "constant"
+    lr_schedule: Annotated[Literal["constant", "cosine"], OPTIMISATION] = "constant"
     """Learning-rate schedule: constant, or cosine decay to 0 at the last epoch (Loshchilov & Hutter 2017)."""
     max_norm: Annotated[Positive, OPTIMISATION] = 10.0
     """Maximum gradient norm; larger gradients are clipped."""
-    checkpoint_steps: Annotated[Count | None, OPTIMISATION] = None
+    activation_checkpoint_steps: Annotated[Count | None, OPTIMISATION] = None
     """Activation checkpointing: keep the state only every k time steps for the backward pass. Less memory for very long
     sequences, a third more time."""
     checkpoint_every: Annotated[Count, CHECKPOINTS] = 10
@@ -139,7 +139,7 @@ class LSTMConfig:
     """Number of newest checkpoints to keep, besides the best."""
     on_nan: Annotated[OnNaN, CHECKPOINTS] = "stop"
     """If a loss or a weight is not finite: stop, or return to the last checkpoint and halve the learning rate."""
-    rollbacks: Annotated[CountOrZero, CHECKPOINTS] = 3
+    max_rollbacks: Annotated[CountOrZero, CHECKPOINTS] = 3
     """Maximum number of returns to a checkpoint, with `on_nan` rollback."""
     seed: Annotated[Seed, OPTIMISATION] = 0
     """Seed of the weights, the split, the order of the data and the dropout masks."""
@@ -150,38 +150,41 @@ class LSTMConfig:
             refuse("cell", "rnn has one layer and one direction; leave out num_layers and bidirectional")
         if self.cell == "rnn" and (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
             refuse("cell", "rnn is compared with the report's network; leave out hidden_dropout_kind, precision, init")
-        if (self.task == "own") != (self.data is not None):
+        if (self.task == "custom") != (self.data is not None):
             advice = "give a file with --data for the task own, and none for other tasks"
-            refuse("data", f"{shown(self.data, MAX_VALUE)} does not go with the task {self.task}; {advice}")
+            refuse("data", f"{short_repr(self.data, MAX_VALUE)} does not go with the task {self.task}; {advice}")
         check_length(self.task, self.length)
-        if self.input == "onehot" and self.task in NUMBER_TASKS:
-            refuse("input", f"must be scalar for the task {self.task}, whose inputs are numbers, got 'onehot'")
-        if self.grow:
+        if self.encoding == "onehot" and self.task in CONTINUOUS_TASKS:
+            refuse("encoding", f"must be scalar for the task {self.task}, whose inputs are numbers, got 'onehot'")
+        if self.curriculum:
             self._check_curriculum()
 
     def _check_curriculum(self) -> None:
-        if self.task in ("row-mnist", "own"):
-            refuse("grow", f"must be false for the task {self.task}, which has one length, got True")
+        if self.task in ("row-mnist", "custom"):
+            refuse("curriculum", f"must be false for the task {self.task}, which has one length, got True")
         check("start_length", self.start_length, Annotated[int, Field(ge=shortest(self.task))])
-        if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.growth):
+        if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.length_factor):
             way = f"from start_length {self.start_length} to length {self.length}"
-            refuse("growth", f"{self.growth} leads {way} through more than {MAX_LENGTHS} lengths; give a larger one")
+            refuse(
+                "length_factor",
+                f"{self.length_factor} leads {way} through more than {MAX_LENGTHS} lengths; give a larger one",
+            )
         possible = IMAGE_LENGTHS.get(self.task, self.lengths)
         wrong = [length for length in self.lengths if length not in possible]
         if wrong:
-            problem = f"{self.start_length} leads to length {wrong[0]} with growth {self.growth}"
+            problem = f"{self.start_length} leads to length {wrong[0]} with growth {self.length_factor}"
             advice = "give start_length 49 and growth 2"
             refuse("start_length", f"{problem}, which the task {self.task} does not have; {advice}")
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Lengths that training goes through: one, or with `grow` those up to `length`."""
-        if not self.grow:
+        if not self.curriculum:
             return (self.length,)
         lengths = [min(self.start_length, self.length)]
         exact = float(lengths[0])
         while lengths[-1] < self.length:
-            exact *= self.growth
+            exact *= self.length_factor
             lengths.append(min(self.length, max(lengths[-1] + 1, round(exact))))
         return tuple(lengths)
 
@@ -194,13 +197,13 @@ class LSTMConfig:
     def learning_rate_at(self, progress: float, length: int) -> float:
         """Return the learning rate at a length, after the part `progress` of the epochs, from 0 to 1."""
         rate = self.learning_rate
-        if self.grow:
-            rate *= (self.lengths[0] / length) ** self.length_decay
-        return rate * schedule_factor(self.schedule, progress)
+        if self.curriculum:
+            rate *= (self.lengths[0] / length) ** self.lr_length_exponent
+        return rate * schedule_factor(self.lr_schedule, progress)
 
     def batch_size_at(self, length: int) -> int:
         """Return B for sequences of up to `length` steps."""
-        if not self.grow:
+        if not self.curriculum:
             return self.batch_size
         return min(self.batch_size, max(MIN_BATCH_SIZE, self.batch_steps // length))
 

@@ -64,7 +64,7 @@ class Cell(NamedTuple):
 
     def config(self, sequences: int) -> LSTMConfig:
         """Its settings, for at most `sequences` to train on."""
-        fixed = {} if self.network == "growing" else {"start_length": self.length, "shortest": 1.0}
+        fixed = {} if self.network == "growing" else {"start_length": self.length, "min_length_fraction": 1.0}
         changes = {"length": self.length, "seed": self.seed, "threshold": 0.99, **fixed, **NETWORKS[self.network][1]}
         config = replace(PRESETS["recall"], **changes)
         return replace(config, epochs=max(1, sequences // config.epoch_size_at(self.length)))

@@ -10,9 +10,9 @@ from reviver.config import Count
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.custom.table import SequenceTable
-from reviver.lstm.tasks.custom.task import OwnTask
+from reviver.lstm.tasks.custom.task import CustomTask
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
-from reviver.lstm.tasks.task import Target, Task
+from reviver.lstm.tasks.task import TargetKind, Task
 from reviver.lstm.training import Network, Score, evaluation_batch_size, score
 from reviver.validation import check
 
@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
     score: Score
     origin: str
     """Where the sequences come from, in words."""
-    target: Target
+    target: TargetKind
     """What is asked for, and so which loss it is."""
     chance: float
     """Accuracy of the best guess without looking at the input."""
@@ -75,7 +75,7 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
 
 
 @torch.no_grad()
-def predict_table(network: Network, task: OwnTask, table: SequenceTable) -> Tensor:
+def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> Tensor:
     """Return the probabilities of the classes of `task` for each sequence of a table, [N, C].
 
     Raises:
@@ -100,7 +100,7 @@ def as_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
         )
     if not digits or not set(digits) <= set(range(NUM_DIGITS)):
         raise DataError(f"digits must be one or more integers from 0 to 9, got {digits}")
-    return encode_digits(torch.tensor([digits]), config.input).to(network.W_out.device)
+    return encode_digits(torch.tensor([digits]), config.encoding).to(network.W_out.device)
 
 
 def parse_digits(text: str) -> list[int]:

@@ -7,24 +7,24 @@ from reviver.lstm.config import LSTMConfig
 
 _RECALL = LSTMConfig(
     length=1000,
-    input="onehot",
-    grow=True,
-    growth=2.15444,  # three lengths to a factor of ten
+    encoding="onehot",
+    curriculum=True,
+    length_factor=2.15444,  # three lengths to a factor of ten
     threshold=0.995,
-    length_decay=0.3,
+    lr_length_exponent=0.3,
     data_size=4000,
     max_norm=1.0,
     epochs=400,
 )
 _MEMORY = LSTMConfig(
-    grow=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
+    curriculum=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
 )
 _MNIST = LSTMConfig(
     data_size=60_000,
     train_fraction=0.95,
     hidden_dropout=0.0,
     optimizer="adam",
-    schedule="cosine",
+    lr_schedule="cosine",
     max_norm=1.0,
     checkpoint_every=1,
 )
@@ -32,50 +32,50 @@ _MNIST = LSTMConfig(
 PRESETS = MappingProxyType(
     {
         "report": LSTMConfig(),
-        "onehot": LSTMConfig(input="onehot", epochs=20),
+        "onehot": LSTMConfig(encoding="onehot", epochs=20),
         "recall": _RECALL,
         "recall-scalar": replace(
-            _RECALL, input="scalar", threshold=0.99, last_threshold=0.995, growth=1.5, length_decay=0.0
+            _RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995, length_factor=1.5, lr_length_exponent=0.0
         ),
         "recall-10000": replace(_RECALL, length=10_000),
-        "recall-100000": replace(_RECALL, length=100_000, checkpoint_steps=500),
+        "recall-100000": replace(_RECALL, length=100_000, activation_checkpoint_steps=500),
         "copy": replace(
-            _MEMORY, task="copy", length=500, input="onehot", start_length=2, batch_size=32, learning_rate=5e-3
+            _MEMORY, task="copy", length=500, encoding="onehot", start_length=2, batch_size=32, learning_rate=5e-3
         ),
         "adding": replace(
             _MEMORY,
             task="adding",
             length=750,
-            growth=3.0,
+            length_factor=3.0,
             threshold=0.4,
             data_size=2000,
             init="chrono",
             epochs=80,
             batch_size=32,
             learning_rate=2e-3,
-            schedule="cosine",
+            lr_schedule="cosine",
         ),
         "temporal-order": replace(
             _MEMORY,
             task="temporal-order",
             length=100,
-            input="onehot",
-            growth=1.5,
+            encoding="onehot",
+            length_factor=1.5,
             hidden_dropout=0.5,
             batch_size=32,
             optimizer="rmsprop",
         ),
-        "parity": replace(_MEMORY, task="parity", length=1000, input="onehot", start_length=2),
+        "parity": replace(_MEMORY, task="parity", length=1000, encoding="onehot", start_length=2),
         "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=10, learning_rate=2e-3),
         "pixel-mnist": replace(
             _MNIST,
             task="pixel-mnist",
             length=784,
-            grow=True,
+            curriculum=True,
             start_length=49,
             threshold=0.94,
             last_threshold=0.98,
-            length_decay=0.5,
+            lr_length_exponent=0.5,
             epochs=30,
             batch_size=32,
         ),

@@ -35,7 +35,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
     check("checkpoint", checkpoint, Literal["last", "best"])
     chosen_device = choose_device(device)
     config = folder.read_config(LSTMConfig)
-    if config.task == "own" and folder.record.get("data") is None:
+    if config.task == "custom" and folder.record.get("data") is None:
         raise damaged(folder.record_path, "says nothing of the data")
     try:
         task = build_task(config, folder.record.get("data"))

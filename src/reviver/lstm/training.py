@@ -15,11 +15,11 @@ from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import LSTMClassifier, LSTMState
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.build import build_task
-from reviver.lstm.tasks.task import Sequences, Target, Task, correct, mean_loss
+from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, permutation, training_session
 
 HISTORY = ("train loss", "correct", "sequences")
@@ -44,7 +44,7 @@ class Score(NamedTuple):
     """How well a network does on a set of sequences, without dropout."""
 
     loss: float
-    """Mean loss, see `tasks.task.Target`."""
+    """Mean loss, see `tasks.task.TargetKind`."""
     accuracy: float
     """Fraction of sequences that are answered right."""
     size: int
@@ -53,7 +53,7 @@ class Score(NamedTuple):
 
 def build_network(config: LSTMConfig, task: Task) -> Network:
     """Return the network of a run with the weights that it starts from."""
-    sizes, weights = (task.input_size, config.hidden_size, task.output_size), stream(config.seed, "weights")
+    sizes, weights = (task.input_size, config.hidden_size, task.output_size), make_rng(config.seed, "weights")
     if config.cell == "rnn":
         rnn = RNNClassifier(*sizes, hidden_dropout=config.hidden_dropout)
         rnn.reset_parameters(weights)
@@ -61,7 +61,7 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
     network = LSTMClassifier(
         *(*sizes, config.num_layers, config.dropout, config.bidirectional),
         hidden_dropout=config.hidden_dropout,
-        checkpoint_steps=config.checkpoint_steps,
+        checkpoint_steps=config.activation_checkpoint_steps,
         hidden_dropout_kind=config.hidden_dropout_kind,
         precision=config.precision,
     )
@@ -84,7 +84,7 @@ def train_step(
     targets: Tensor,
     lengths: Tensor | None = None,
     *,
-    target: Target = "class",
+    target: TargetKind = "class",
     max_norm: float,
     generator: torch.Generator | None = None,
 ) -> StepResult:
@@ -99,7 +99,7 @@ def train_step(
 
 
 @torch.no_grad()
-def score(network: Network, data: Sequences, target: Target) -> Score:
+def score(network: Network, data: Sequences, target: TargetKind) -> Score:
     """Measure `network` on `data`, in eval mode and in batches; the network's mode is put back after."""
     was_training = network.training
     network.eval()
@@ -158,20 +158,20 @@ def train(
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
-        generators={"dropout": stream(config.seed, "dropout", chosen_device)},
+        rngs={"dropout": make_rng(config.seed, "dropout", chosen_device)},
         tensors={"history": torch.zeros(most_batches, len(HISTORY), device=chosen_device)},
         extra={"stage": 0, "sequences": 0},
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
-    if task.facts is not None:
-        folder.note("data", task.facts, "data", "file")
+    if task.data_record is not None:
+        folder.note("data", task.data_record, "data", "file")
     stages = len(config.lengths)
     with training_session(
         folder,
         state,
-        total=stages if config.grow else config.epochs,
-        unit="lengths" if config.grow else "epochs",
-        description="LSTM" if config.task == "own" else f"LSTM T={config.length}",
+        total=stages if config.curriculum else config.epochs,
+        unit="lengths" if config.curriculum else "epochs",
+        description="LSTM" if config.task == "custom" else f"LSTM T={config.length}",
         progress=progress,
     ) as session:
         while state.epoch < config.epochs and state.extra["stage"] < stages:
@@ -182,7 +182,7 @@ def train(
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 log_epoch(session, validation, length, config)
                 offer_best(state, network, validation, length)
-                if config.grow and validation.accuracy >= config.threshold_at(length):
+                if config.curriculum and validation.accuracy >= config.threshold_at(length):
                     state.extra["stage"] += 1
                 ended = state.epoch == config.epochs or state.extra["stage"] == stages
                 if state.epoch % config.checkpoint_every == 0 or ended:
@@ -198,17 +198,17 @@ def train_epoch(
     If a signal asks to stop, the state is saved after the step.
     """
     state = session.state
-    history, dropout = state.tensors["history"], state.generators["dropout"]
+    history, dropout = state.tensors["history"], state.rngs["dropout"]
     if state.batch == 0:
         history.zero_()
     data = task.training(state.epoch, length).to(history.device)
-    order = permutation(len(data), stream(config.seed, f"order/{state.epoch}"), history.device)
+    order = permutation(len(data), make_rng(config.seed, f"order/{state.epoch}"), history.device)
     batches = order.split(config.batch_size_at(length))
     for indices in batches[state.batch :]:
         batch = data[indices]
         rate = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs, length)
         for group in optimizer.param_groups:
-            group["lr"] = rate * session.step_factor
+            group["lr"] = rate * session.lr_scale
         result = train_step(
             *(network, optimizer, batch.encode(), batch.targets, batch.lengths),
             target=task.target,
@@ -235,16 +235,16 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
     loss, correct, count = state.tensors["history"].sum(0).tolist()
     session.log(
         epoch=state.epoch,
-        **({"length": length} if config.grow else {}),
+        **({"length": length} if config.curriculum else {}),
         sequences=state.extra["sequences"],
         train_loss=loss / count,
         train_accuracy=correct / count,
         validation_loss=validation.loss,
         validation_accuracy=validation.accuracy,
     )
-    done, where = (state.extra["stage"], f"length {length}, ") if config.grow else (state.epoch, "")
-    facts = f"{where}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
-    session.progress.update(done, facts)
+    done, where = (state.extra["stage"], f"length {length}, ") if config.curriculum else (state.epoch, "")
+    text = f"{where}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
+    session.progress.update(done, text)
 
 
 def is_reached(config: LSTMConfig, last: Mapping[str, Any]) -> bool:

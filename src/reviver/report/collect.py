@@ -73,7 +73,7 @@ def collect_gan(results: GANResults) -> records.GAN:
         settings=dataclasses.asdict(run.config),
         meanings=describe_fields(type(run.config)),
         data=data["name"],
-        images=data["images"],
+        images=data["num_images"],
         image_shape=run.generator.image_shape,
         script_epochs=GAN_EPOCHS,
         generator=collect_network(run.generator),
@@ -95,9 +95,9 @@ def collect_scores(results: GANResults) -> records.Scores:
     last, scored = results.scores[-1], zip(results.scores, results.collapses, strict=True)
     return records.Scores(
         **{name: last[name] for name in ("extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")},
-        **{f"baseline_{name}": last["floor"][name] for name in ("fid", "coverage")},
+        **{f"baseline_{name}": last["real_baseline"][name] for name in ("fid", "coverage")},
         count=len(results.scores),
-        samples=last["n"],
+        samples=last["num_samples"],
         num_features=NUM_FEATURES,
         collapsed_epochs=tuple(point["epoch"] for point, problem in scored if problem is not None),
         collapse=results.collapses[-1],

@@ -18,9 +18,9 @@ from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.monitor import find_collapses
 from reviver.gan.grids import Grid, find_grids, read_images
 from reviver.gan.interpolation import CONFIDENCE, choose_distant, interpolate
-from reviver.gan.output import Walk, draw_interpolation
+from reviver.gan.output import Interpolation, generate_interpolation
 from reviver.gan.run import GANRun, load_gan
-from reviver.gan.sampling import draw, draw_samples
+from reviver.gan.sampling import generate, generate_samples
 from reviver.gan.training import build_networks
 from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.run import LSTMRun, load_lstm
@@ -28,7 +28,7 @@ from reviver.lstm.tasks.palindromes import PalindromeTask, Split
 from reviver.lstm.training import Score, score
 from reviver.report.records import Recognition, Recognitions, Spread
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 
 NUM_RECOGNISED = 1000
 """Images, generated and real, that the digit classifier is asked about."""
@@ -92,7 +92,7 @@ class GANResults:
     run: GANRun
     grids: dict[str, Grid]
     """Samples at the `start`, in the `middle` and at the `end` of training."""
-    walk: Walk
+    walk: Interpolation
     recognition: Recognitions | None
     """None if the run did not learn digits."""
     scores: Metrics
@@ -114,7 +114,7 @@ def read_lstm(paths: Sequence[Path]) -> LSTMResults:
     if not runs:
         raise RunFolderError("lstm_runs must hold at least one run folder, got none")
     first = runs[0].config
-    if first.cell != "lstm" or first.task != "palindrome" or first.grow:
+    if first.cell != "lstm" or first.task != "palindrome" or first.curriculum:
         raise RunFolderError(f"{runs[0].folder.path} must be the run of an LSTM on palindromes of one length")
     for run in runs[1:]:
         for name, value in dataclasses.asdict(first).items():
@@ -146,7 +146,7 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
     if folder.status != "finished":
         raise RunFolderError(f"{path}: is {folder.status}, not finished; train it to its end with --resume")
     if not folder.read_metrics():
-        raise RunFolderError(f"{folder.points_path('metrics')} is empty; train again, or with a smaller log_every")
+        raise RunFolderError(f"{folder.records_path('metrics')} is empty; train again, or with a smaller log_every")
     return folder
 
 
@@ -172,24 +172,24 @@ def _choose_grids(run: GANRun) -> dict[str, Grid]:
     return {"start": grids[0], "middle": grids[middle], "end": grids[-1]}
 
 
-def _interpolate(run: GANRun) -> Walk:
+def _interpolate(run: GANRun) -> Interpolation:
     """Interpolate between two different digits, or if no two are recognised between two images that differ much."""
     try:
-        return draw_interpolation(run, None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
+        return generate_interpolation(run, None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
     except DataError:
         start, end = choose_distant(run.generator, run.config.seed)
         latents = interpolate(start, end, INTERPOLATION_STEPS)
-        return Walk(latents, draw(run.generator, latents), None, None)
+        return Interpolation(latents, generate(run.generator, latents), None, None)
 
 
 def _recognise(run: GANRun) -> Recognitions:
     classifier = DigitClassifier.pinned()
     untrained, _ = build_networks(run.config, (1, 28, 28))
-    before, _ = draw_samples(untrained, NUM_RECOGNISED, run.config.seed)
-    after, _ = draw_samples(run.generator, NUM_RECOGNISED, run.config.seed)
+    before, _ = generate_samples(untrained, NUM_RECOGNISED, run.config.seed)
+    after, _ = generate_samples(run.generator, NUM_RECOGNISED, run.config.seed)
     test = load_mnist("test")
     assert test.labels is not None
-    chosen = torch.randperm(len(test.images), generator=stream(run.config.seed, "judged"))[:NUM_RECOGNISED]
+    chosen = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_RECOGNISED]
     real = classifier.probabilities(from_pixels(test.images[chosen]))
     return Recognitions(
         confidence=CONFIDENCE,

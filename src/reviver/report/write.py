@@ -16,7 +16,7 @@ from reviver.figures import save_figure
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.figures import loss_curves, score_curves, sheet_figure
 from reviver.gan.output import save_interpolation
-from reviver.io.files import replacing, write_json
+from reviver.io.files import atomic_write, write_json
 from reviver.lstm.figures import learning_curves
 from reviver.report.collect import collect, printable
 from reviver.report.results import GANResults, LSTMResults
@@ -67,7 +67,7 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
         save_figure(sheet_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
         copies[f"figure-{number}-{name}.png"] = grid.path
     for target, source in copies.items():
-        with replacing(folder / target) as temporary:
+        with atomic_write(folder / target) as temporary:
             shutil.copyfile(source, temporary)
 
 
@@ -86,5 +86,5 @@ def compile_report(results: Path, figures: Path, html: Path, pdf: Path) -> None:
             for kind, path in targets.items()
         }
     for path, content in contents.items():
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)

@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
 from reviver.io.files import (
+    atomic_folder,
     clean_up,
     damaged,
-    explained,
+    explain_write_errors,
     open_file,
     reading,
     replaced,
-    replacing_folder,
     sync,
     write_json,
 )
@@ -51,7 +51,7 @@ class TrainingState:
     """All that a training loop changes, so that saving and restoring it loses nothing.
 
     Attributes:
-        networks, optimizers, generators: by name; generators are the streams of random numbers in use.
+        networks, optimizers, rngs: by name; rngs are the random number generators in use.
         tensors: by name; what else the loop carries, such as the losses since the last metrics line.
         epoch, batch, step: the next batch to train on, and the updates made so far.
         seconds: time spent in training so far.
@@ -61,7 +61,7 @@ class TrainingState:
 
     networks: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
-    generators: Mapping[str, torch.Generator] = field(default_factory=dict)
+    rngs: Mapping[str, torch.Generator] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     epoch: int = 0
     batch: int = 0
@@ -96,7 +96,7 @@ def prepare_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, 
     training = _copy_tensors(
         {
             "optimizer": {name: one.state_dict()["state"] for name, one in state.optimizers.items()},
-            "generator": {name: one.get_state() for name, one in state.generators.items()},
+            "generator": {name: one.get_state() for name, one in state.rngs.items()},
             "tensor": state.tensors,
         }
     )
@@ -112,7 +112,7 @@ def prepare_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, 
             "state.json": text.encode(),
         }
         _write_files(_step_folder(folder, step), content)
-        write_json(folder / "last.json", {"step": step}, makes_folder=False)
+        write_json(folder / "last.json", {"step": step}, create_parent=False)
         prune_checkpoints(folder, keep)
 
     return write
@@ -141,7 +141,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
                 slots.setdefault(int(index), {})[slot] = value
             _check_slots(slots, optimizer)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        for name, generator in state.generators.items():
+        for name, generator in state.rngs.items():
             generator.set_state(training[f"generator/{name}"])
         for name, tensor in state.tensors.items():
             saved = training[f"tensor/{name}"]
@@ -165,7 +165,7 @@ def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tenso
     """Keep the weights of `step` and point `best` at them; `networks` are state dicts by name."""
     if not _step_folder(folder, step).exists():
         _write_files(_step_folder(folder, step), {"networks.safetensors": to_bytes(_copy_tensors(networks))})
-    write_json(folder / "best.json", {"step": step}, makes_folder=False)
+    write_json(folder / "best.json", {"step": step}, create_parent=False)
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
@@ -236,10 +236,10 @@ def settle_checkpoints(folder: Path, best_step: int | None, keep: int) -> None:
     clean_up(folder)
     pointer = folder / "best.json"
     if best_step is None:
-        with explained(pointer):
+        with explain_write_errors(pointer):
             pointer.unlink(missing_ok=True)
     elif _read_pointer(folder, "best") not in (None, best_step):
-        write_json(pointer, {"step": best_step}, makes_folder=False)
+        write_json(pointer, {"step": best_step}, create_parent=False)
     prune_checkpoints(folder, keep)
 
 
@@ -317,11 +317,11 @@ def _check_content(path: Path) -> None:
 def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
     """Write a folder of files at `path`, with their checksums. A run folder that was removed is not made anew."""
     folder = path.parent
-    with explained(folder):
+    with explain_write_errors(folder):
         if not folder.is_dir():
             folder.mkdir()
             sync(folder.parent)
-    with replacing_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         for name, data in content.items():
             (temporary / name).write_bytes(data)
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}

@@ -22,7 +22,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import hparams, image, scalar
 
-from reviver.io.files import explained, make_folder
+from reviver.io.files import explain_write_errors, make_folder
 
 MAX_PIXELS = 1024
 """Height and width of an image at most."""
@@ -74,7 +74,7 @@ class EventFile:
 
     def sync(self) -> None:
         """Make what was written durable."""
-        with explained(self._path):
+        with explain_write_errors(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class EventFile:
         self._file.close()
 
     def _write(self, *events: Event) -> None:
-        with explained(self._path):
+        with explain_write_errors(self._path):
             for event in events:
                 event.wall_time = time.time()
                 data = event.SerializeToString()

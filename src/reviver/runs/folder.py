@@ -18,7 +18,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from reviver.config import from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.io.files import (
     damaged,
-    explained,
+    explain_write_errors,
     make_folder,
     read_file,
     read_lines,
@@ -45,7 +45,7 @@ from reviver.io.json import parse_json, read_json
 from reviver.runs.devices import describe_machine
 from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.events import EventFile
-from reviver.runs.migrations import SCHEMA, migrate
+from reviver.runs.migrations import SCHEMA, migrate, migrate_scores
 from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model, validate
 from reviver.text import one_line
 from reviver.validation import Record
@@ -53,7 +53,7 @@ from reviver.validation import Record
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
 MAX_RECORD_BYTES = 1 << 20
 """Of run.json, and of one line of the points."""
-MAX_POINTS_BYTES = 1 << 28
+MAX_RECORDS_BYTES = 1 << 28
 """Of metrics.jsonl or scores.jsonl: a million lines."""
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class RunFolder:
             "versions": _versions(),
             "hardware": describe_machine(device),
         }
-        with explained(path):
+        with explain_write_errors(path):
             make_folder(path)
         folder = cls(path, record)
         folder.save_record()
@@ -160,7 +160,7 @@ class RunFolder:
         except ConfigError as error:
             raise RunFolderError(f"{self.record_path}: {one_line(error)}") from error
 
-    def points_path(self, name: str) -> Path:
+    def records_path(self, name: str) -> Path:
         """The file of the points called `name`: metrics, or scores."""
         return self.path / f"{name}.jsonl"
 
@@ -173,7 +173,7 @@ class RunFolder:
         """Write run.json with `changes`; what `open` would refuse is never written."""
         record_model(self.record).model_validate(self.record | changes)
         self.record.update(changes)
-        write_json(self.record_path, self.record, makes_folder=False)
+        write_json(self.record_path, self.record, create_parent=False)
 
     def note(self, key: str, value: Any, setting: str, what: str) -> None:
         """Write what a new run learns from under `key`, or check that a resumed one goes on with the same.
@@ -190,7 +190,7 @@ class RunFolder:
                 "to resume, or start in a new --out"
             )
 
-    def note_machine(self, device: torch.device) -> None:
+    def record_environment(self, device: torch.device) -> None:
         """Warn and write down if a resumed run goes on where its bits may come out otherwise than where it began."""
         changes = find_changes(self.record, {"hardware": describe_machine(device), "versions": _versions()})
         if not changes:
@@ -207,28 +207,35 @@ class RunFolder:
         self.save_record(status=status, updated=_now(), **changes)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the validated lines of metrics.jsonl, see `read_points`."""
-        return self.read_points("metrics", line_model(self.record, "metrics"))
+        """Return the validated lines of metrics.jsonl, see `read_records`."""
+        return self.read_records("metrics", line_model(self.record, "metrics"))
 
     def read_scores(self) -> list[dict[str, Any]]:
-        """Return the validated lines of scores.jsonl, see `read_points`."""
-        return self.read_points("scores", line_model(self.record, "scores"))
+        """Return the validated lines of scores.jsonl, see `read_records`."""
+        return self.read_records("scores", line_model(self.record, "scores"), migrate_scores)
 
-    def read_points(self, name: str, model: type[Record] | None = None) -> list[dict[str, Any]]:
-        """Return the lines of NAME.jsonl, of any keys if no `model` is given; a last line that a crash tore is left out.
+    def read_records(
+        self,
+        name: str,
+        model: type[Record] | None = None,
+        migrate: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> list[dict[str, Any]]:
+        """Return the migrated lines of NAME.jsonl, validated if a `model` is given.
+
+        A last line that a crash cut off is left out.
 
         Raises:
             RunFolderError: naming the first line that is wrong, and the key.
         """
-        path = self.points_path(name)
+        path = self.records_path(name)
         points: list[dict[str, Any]] = []
         if not path.is_file():
             return points
         try:
-            for line in read_lines(path, MAX_RECORD_BYTES, MAX_POINTS_BYTES):
+            for line in read_lines(path, MAX_RECORD_BYTES, MAX_RECORDS_BYTES):
                 if not line.endswith(b"\n"):
                     break
-                points.append(parse_json(line))
+                points.append(migrate(parse_json(line)))
                 if model is not None:
                     validate(model, points[-1], f"{path}: line {len(points)}")
         except (OSError, ValueError) as error:
@@ -236,15 +243,15 @@ class RunFolder:
             raise damaged(where, f"cannot be read ({one_line(error)})") from error
         return points
 
-    def keep_points(self, name: str, count: int) -> None:
+    def truncate_records(self, name: str, count: int) -> None:
         """Cut a file of points back to its first `count` lines: what was known when a checkpoint was saved."""
-        path = self.points_path(name)
+        path = self.records_path(name)
         with reading(path):
-            text = read_file(path, MAX_POINTS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
+            text = read_file(path, MAX_RECORDS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
         lines = text.split("\n")[:-1]
         if len(lines) < count:
             raise damaged(path, f"has {len(lines)} lines where the checkpoint knows {count}")
-        write_text(path, "".join(line + "\n" for line in lines[:count]), makes_folder=False)
+        write_text(path, "".join(line + "\n" for line in lines[:count]), create_parent=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -254,7 +261,7 @@ class RunFolder:
             RunFolderError: if another process holds it.
         """
         path = self.path / "run.lock"
-        with explained(path):
+        with explain_write_errors(path):
             file = path.open("a")
         with file:
             try:
@@ -266,7 +273,7 @@ class RunFolder:
             yield
 
 
-class PointsWriter:
+class MetricsWriter:
     """Appends points to files such as metrics.jsonl and to a TensorBoard event file.
 
     Attributes:
@@ -276,11 +283,11 @@ class PointsWriter:
 
     def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), first_step: int = 0) -> None:
         """Open the files; points of steps from `first_step` on are yet to come, see `EventFile`."""
-        self.counts = {name: len(folder.read_points(name)) for name in names}
+        self.counts = {name: len(folder.read_records(name)) for name in names}
         self._folder = folder
-        with explained(folder.path), ExitStack() as opened:
+        with explain_write_errors(folder.path), ExitStack() as opened:
             self._files = {
-                name: opened.enter_context(folder.points_path(name).open("a", encoding="utf-8")) for name in names
+                name: opened.enter_context(folder.records_path(name).open("a", encoding="utf-8")) for name in names
             }
             metrics = metric_names(folder.record, names)
             self.events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
@@ -293,7 +300,7 @@ class PointsWriter:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in point.items()
         }
-        with explained(self._folder.points_path(name)):
+        with explain_write_errors(self._folder.records_path(name)):
             self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
             self._files[name].flush()
             numbers = {key: value for key, value in clean.items() if isinstance(value, float)}
@@ -303,13 +310,13 @@ class PointsWriter:
     def sync(self) -> None:
         """Make what was written durable."""
         for name, file in self._files.items():
-            with explained(self._folder.points_path(name)):
+            with explain_write_errors(self._folder.records_path(name)):
                 os.fsync(file.fileno())
         self.events.sync()
 
     def close(self) -> None:
         """Close all files."""
-        with explained(self._folder.path):
+        with explain_write_errors(self._folder.path):
             self._opened.close()
 
 

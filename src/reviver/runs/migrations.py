@@ -1,37 +1,94 @@
-"""Run folders of older schemas: what their run.json lacks, so that they load and resume as they were meant.
+"""Migration of run folders of older schemas, so that they load and resume as before.
 
     schema 1    the first
-    schema 2    on_nan, rollbacks, keep_checkpoints and last_threshold among the settings; checkpoints with checksums
-    schema 3    ema_ramp among the settings of a GAN
+    schema 2    adds the settings on_nan, rollbacks, keep_checkpoints and last_threshold; checksums of checkpoints
+    schema 3    adds the setting ema_ramp of a GAN
+    schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED
 
-A setting that came later gets the value that does what was done before there was one.
+A setting that an older schema lacks gets the value that keeps the behaviour of that schema.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the folder's layout; raised when an older reader could misread a newer folder."""
+
+RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "lstm": {
+            "input": "encoding",
+            "grow": "curriculum",
+            "shortest": "min_length_fraction",
+            "growth": "length_factor",
+            "length_decay": "lr_length_exponent",
+            "schedule": "lr_schedule",
+            "checkpoint_steps": "activation_checkpoint_steps",
+            "rollbacks": "max_rollbacks",
+        },
+        "gan": {
+            "schedule": "lr_schedule",
+            "schedule_end": "final_lr_ratio",
+            "penalty_every": "penalty_interval",
+            "ema_ramp": "ema_rampup",
+            "score_every": "eval_every",
+            "score_samples": "eval_samples",
+            "rollbacks": "max_rollbacks",
+            "size": "image_size",
+        },
+        "record": {"scoring_seconds": "eval_seconds"},
+        "lstm data": {
+            "sequences": "num_sequences",
+            "longest": "max_length",
+            "shares": "class_fractions",
+        },
+        "gan data": {"images": "num_images", "classes": "num_classes"},
+        "scores": {"floor": "real_baseline", "n": "num_samples", "classes": "class_fractions"},
+    }
+)
+"""The keys that schema 4 renamed, old to new: settings by kind of run, run.json, its `data`, lines of scores.jsonl."""
 
 
 def migrate(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a run.json of any schema up to ours as one of ours; damage is left to validation."""
+    """Return a run.json of any schema up to ours in our schema; damage is left to validation."""
     while type(record.get("schema")) is int and record["schema"] in MIGRATIONS and type(record.get("config")) is dict:
-        config = MIGRATIONS[record["schema"]](record.get("kind"), record["config"])
-        record = {**record, "config": config, "schema": record["schema"] + 1}
+        record = {**MIGRATIONS[record["schema"]](record), "schema": record["schema"] + 1}
     return record
 
 
-def _from_1(kind: object, config: dict[str, Any]) -> dict[str, Any]:
+def migrate_scores(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of scores.jsonl of any schema with the keys of ours; a resumed run has lines of both."""
+    return _rename(line, "scores") if "floor" in line else line
+
+
+def _from_1(record: dict[str, Any]) -> dict[str, Any]:
     later: dict[str, Any] = {"on_nan": "stop", "rollbacks": 3, "keep_checkpoints": 2}
-    if kind == "lstm":
+    if record.get("kind") == "lstm":
         later["last_threshold"] = None
-    return {**later, **config}
+    return {**record, "config": {**later, **record["config"]}}
 
 
-def _from_2(kind: object, config: dict[str, Any]) -> dict[str, Any]:
-    return {"ema_ramp": 0.0, **config} if kind == "gan" else config
+def _from_2(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "config": {"ema_ramp": 0.0, **record["config"]}} if record.get("kind") == "gan" else record
 
 
-MIGRATIONS: dict[int, Callable[[object, dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
-"""By schema, what makes the settings of a kind of run those of the next schema."""
+def _from_3(record: dict[str, Any]) -> dict[str, Any]:
+    kind = record.get("kind")
+    if kind not in ("lstm", "gan"):
+        return record
+    record = _rename({**record, "config": _rename(record["config"], kind)}, "record")
+    if record["config"].get("task") == "own":
+        record["config"]["task"] = "custom"
+    if isinstance(record.get("data"), dict):
+        record["data"] = _rename(record["data"], f"{kind} data")
+    return record
+
+
+def _rename(values: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return `values` with the keys of schema 4; an unknown key stays, and validation refuses it."""
+    return {RENAMED[part].get(key, key): value for key, value in values.items()}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+"""The migration from each older schema to the next."""

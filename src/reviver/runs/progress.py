@@ -17,7 +17,7 @@ class ProgressBar:
     """Show how far a loop is. A context manager; `total` counts `unit`s such as epochs.
 
     Attributes:
-        note: text behind the facts of each update.
+        note: text behind the text of each update.
     """
 
     def __init__(self, description: str, total: int, unit: str, *, visible: bool) -> None:
@@ -34,12 +34,12 @@ class ProgressBar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[facts]}"),
+            TextColumn("{task.fields[text]}"),
             console=console,
             refresh_per_second=4,
             speed_estimate_period=float("inf"),
         )
-        self._progress.add_task(description, total=total, facts="")
+        self._progress.add_task(description, total=total, text="")
         (self._task,) = self._progress.tasks
 
     def __enter__(self) -> Self:
@@ -56,14 +56,14 @@ class ProgressBar:
         """Whether enough time has passed since the last update to be worth another one."""
         return self._visible and time.monotonic() >= self._due
 
-    def update(self, completed: float, facts: str = "") -> None:
-        """Show `completed` units done, with `facts` such as the current loss."""
+    def update(self, completed: float, text: str = "") -> None:
+        """Show `completed` units done, with `text` such as the current loss."""
         if not self.due and completed < self._total:
             return
-        facts = ", ".join(text for text in (facts, self.note) if text)
+        text = ", ".join(text for text in (text, self.note) if text)
         self._due = time.monotonic() + (UPDATE_SECONDS if self._is_bar else LINE_SECONDS)
-        self._progress.update(self._task.id, completed=completed, facts=facts)
+        self._progress.update(self._task.id, completed=completed, text=text)
         if self._visible and not self._is_bar:
             seconds = self._task.time_remaining
             left = f", {seconds // 60:.0f} min {seconds % 60:.0f} s left" if seconds else ""
-            logger.info("%s: %.1f/%d %s%s  %s", self._task.description, completed, self._total, self._unit, left, facts)
+            logger.info("%s: %.1f/%d %s%s  %s", self._task.description, completed, self._total, self._unit, left, text)

@@ -9,7 +9,7 @@ import hashlib
 import torch
 
 
-def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+def make_rng(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a new generator on `device` for `purpose`; the same seed and purpose give the same numbers."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     generator = torch.Generator(device=device)

@@ -82,9 +82,9 @@ class ImageData(Record):
     """The images of a GAN run."""
 
     name: Name  # of the data set, or of the file or folder
-    images: Count  # number of training images
+    num_images: Count  # number of training images
     image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT  # channels, height, width
-    classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
+    num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
     sha256: Sha256  # of the pixels
 
 
@@ -99,7 +99,7 @@ class RunRecord(Record):
     started: Time = ABSENT
     updated: Time = ABSENT
     seconds: Seconds = ABSENT
-    scoring_seconds: NonNegative = ABSENT
+    eval_seconds: NonNegative = ABSENT
     versions: dict[Name, Name] = ABSENT  # of Python and of packages
     hardware: Machine = ABSENT  # that the run began on
     extractor_sha256: Sha256 = ABSENT  # of the weights of the feature extractor
@@ -176,11 +176,11 @@ class Scores(Comparison):
 
     step: Step
     epoch: Epoch
-    classes: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # of the samples in each class
+    class_fractions: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # of the samples in each class
     fid_ratio: float | None  # FID as a multiple of that of real images; null if not finite
     warning: Text | None  # problem of the samples and its remedy, if they lack variety
-    floor: Comparison  # scores of as many real images
-    n: Count  # number of samples
+    real_baseline: Comparison  # scores of as many real images
+    num_samples: Count  # number of samples
     k: Count  # neighbour that defines near
     data: Name  # of the training data
     extractor: Name
@@ -256,7 +256,7 @@ def line_model(record: Mapping[str, Any], name: str) -> type[Record]:
         return Scores
     if record["kind"] == "gan":
         return GANMetrics
-    return CurriculumMetrics if record["config"].get("grow") else LSTMMetrics
+    return CurriculumMetrics if record["config"].get("curriculum") else LSTMMetrics
 
 
 def metric_names(record: Mapping[str, Any], names: Collection[str]) -> list[str]:

@@ -27,13 +27,13 @@ from reviver.config import from_mapping
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ReviverError
 from reviver.io.files import clean_up
 from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, restore_checkpoint, settle_checkpoints
-from reviver.runs.folder import PointsWriter, RunFolder
+from reviver.runs.folder import MetricsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 
-ROLLBACK_FACTOR = 0.5
+ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate after a rollback."""
-CHANGEABLE = ("on_nan", "rollbacks", "keep_checkpoints")
+CHANGEABLE = ("on_nan", "max_rollbacks", "keep_checkpoints")
 """Settings that a resumed run may change: they do not say what is learned."""
 
 _log = logging.getLogger(__name__)
@@ -69,9 +69,9 @@ class Session:
         return self._stop_signal is not None
 
     @property
-    def step_factor(self) -> float:
+    def lr_scale(self) -> float:
         """Factor of the learning rates: less after rollbacks."""
-        return float(ROLLBACK_FACTOR ** len(self.state.rollbacks))
+        return float(ROLLBACK_LR_SCALE ** len(self.state.rollbacks))
 
     def log(self, **point: Any) -> None:
         """Append a point to the metrics, with its step and the seconds of training so far."""
@@ -94,8 +94,8 @@ class Session:
         yield
         seconds = time.perf_counter() - started
         self._started += seconds
-        before = self.folder.record.get("scoring_seconds", 0.0)
-        self.folder.save_record(scoring_seconds=round(before + seconds, 3))
+        before = self.folder.record.get("eval_seconds", 0.0)
+        self.folder.save_record(eval_seconds=round(before + seconds, 3))
 
     def save(self) -> None:
         """Save a checkpoint: the state as it is now, while training goes on.
@@ -172,7 +172,7 @@ class Session:
             yield
         except DivergenceError as error:
             noted = self.state.rollbacks
-            if config["on_nan"] != "rollback" or len(noted) >= config["rollbacks"]:
+            if config["on_nan"] != "rollback" or len(noted) >= config["max_rollbacks"]:
                 raise
             self.finish()
             self._points.close()
@@ -182,10 +182,10 @@ class Session:
             self.folder.save_record(rollbacks=noted)
             _log.warning(
                 "step %d: %s is not finite; went back to step %d, with %g times the learning rate (rollback %d of %d)",
-                *(error.step, error.quantity, self.state.step, self.step_factor, len(noted), config["rollbacks"]),
+                *(error.step, error.quantity, self.state.step, self.lr_scale, len(noted), config["max_rollbacks"]),
             )
 
-    def _restore(self) -> PointsWriter:
+    def _restore(self) -> MetricsWriter:
         """Bring the state and the files back to the last checkpoint, if there is one; returns what appends to the files."""
         checkpoints, keep = self.folder.checkpoints, self.folder.record["config"]["keep_checkpoints"]
         counts = restore_checkpoint(checkpoints, self.state, self._files)
@@ -193,9 +193,9 @@ class Session:
             clean_up(path)
         settle_checkpoints(checkpoints, self.state.extra.get("best", {}).get("step"), keep)
         for name, count in counts.items():
-            self.folder.keep_points(name, count)
+            self.folder.truncate_records(name, count)
         # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
-        return PointsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
+        return MetricsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
 
     def _note_signal(self, number: int, _: FrameType | None) -> None:
         """Note the first signal for the loop to answer; a second one ends the process at once."""
@@ -235,7 +235,7 @@ def training_session(
     """
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
-        folder.note_machine(next(next(iter(state.networks.values())).parameters()).device)
+        folder.record_environment(next(next(iter(state.networks.values())).parameters()).device)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
         session = Session(folder, state, bar, files)
         stack.callback(session.close)

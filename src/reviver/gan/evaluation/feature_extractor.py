@@ -25,7 +25,7 @@ CHUNK = 128
 """Images at a time: what lies between two layers then fits the processor's cache."""
 
 
-class Examined(NamedTuple):
+class ExtractorOutput(NamedTuple):
     """What an extractor computes of N images."""
 
     features: Tensor
@@ -34,7 +34,7 @@ class Examined(NamedTuple):
     """[N, K]"""
 
 
-class Seen(NamedTuple):
+class Features(NamedTuple):
     """What an extractor sees in N images, for scores."""
 
     features: Tensor
@@ -44,7 +44,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Extractor:
+class FeatureExtractor:
     """A trained classifier of images in eval mode.
 
     Attributes:
@@ -57,12 +57,12 @@ class Extractor:
     classifier: DigitClassifier
 
     @classmethod
-    def pinned(cls) -> "Extractor":
+    def pinned(cls) -> "FeatureExtractor":
         """The digit classifier that comes with the package."""
         return cls.read(weights_path(), "reviver digit classifier")
 
     @classmethod
-    def read(cls, path: Path, name: str | None = None) -> "Extractor":
+    def read(cls, path: Path, name: str | None = None) -> "FeatureExtractor":
         """Read the weights of a classifier from a file.
 
         Raises:
@@ -82,7 +82,7 @@ class Extractor:
             classifier.load_state_dict(weights, assign=True)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
-            remedy = "give a file that reviver gan extractor wrote"
+            remedy = "give a file that reviver gan train-extractor wrote"
             raise DataError(f"extractor: {path} is not the weights of an extractor ({reason}); {remedy}") from error
         classifier.float()
         for weight in (one for one in classifier.parameters() if one.dim() == 4):
@@ -90,17 +90,17 @@ class Extractor:
         return cls(name or path.stem, hashlib.sha256(content).hexdigest(), classifier.eval())
 
     @torch.no_grad()
-    def examine(self, images: Tensor) -> Examined:
+    def forward(self, images: Tensor) -> ExtractorOutput:
         """Compute features and logits of images [N, C, H, W] in [-1, 1]."""
         assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
         chunks = (chunk.contiguous(memory_format=torch.channels_last) for chunk in images.split(CHUNK))
         features = torch.cat([self.classifier.features(chunk) for chunk in chunks])
-        return Examined(features, self.classifier.head(features))
+        return ExtractorOutput(features, self.classifier.head(features))
 
-    def look(self, pixels: Tensor) -> Seen:
+    def extract(self, pixels: Tensor) -> Features:
         """Look at images as bytes [N, C, H, W]."""
         seen = []
         for chunk in pixels.split(CHUNK):
-            features, logits = self.examine(from_pixels(chunk))
-            seen.append(Seen(snap(features), logits.argmax(1)))
-        return Seen(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
+            features, logits = self.forward(from_pixels(chunk))
+            seen.append(Features(snap(features), logits.argmax(1)))
+        return Features(*(torch.cat(parts) for parts in zip(*seen, strict=True)))

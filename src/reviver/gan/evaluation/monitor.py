@@ -1,6 +1,6 @@
 """Scores while training: a generator is scored at intervals, and its collapse is noticed.
 
-A point is a line of scores.jsonl: what `score_point` returns, with its step and epoch.
+A point is a line of scores.jsonl: what `score_record` returns, with its step and epoch.
 """
 
 import logging
@@ -12,19 +12,19 @@ from typing import Any
 from reviver.errors import ConfigError, DataError
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, load_test_images
-from reviver.gan.evaluation.feature_extractor import Extractor
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.reference_stats import (
     K_NEAREST,
     Comparison,
     Reference,
     check_size,
     choose_extractor,
-    class_shares,
+    class_fractions,
     load_reference,
 )
 from reviver.gan.evaluation.scores import REPEATED_SPACING, warn
 from reviver.gan.networks import Generator
-from reviver.gan.sampling import draw_samples
+from reviver.gan.sampling import generate_samples
 from reviver.runs.session import Session
 
 Point = Mapping[str, Any]
@@ -38,8 +38,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What a run is scored with, and when. Made by `open_watch`.
+class TrainingMonitor:
+    """What a run is scored with, and when. Made by `create_monitor`.
 
     Attributes:
         n: samples of one scoring.
@@ -48,7 +48,7 @@ class Watch:
 
     config: GANConfig
     n: int
-    extractor: Extractor
+    extractor: FeatureExtractor
     train: ImageSet
     test: ImageSet
 
@@ -59,14 +59,14 @@ class Watch:
 
     def is_due(self, epoch: int) -> bool:
         """Whether the run is scored after `epoch`: at the chosen interval, and at the end."""
-        return epoch % self.config.scored_every == 0 or epoch == self.config.epochs
+        return epoch % self.config.eval_interval == 0 or epoch == self.config.epochs
 
     def score(self, session: Session, generator: Generator) -> None:
         """Score the samples that `reviver gan sample` would draw, write them down, and say so if the run collapses."""
         with session.scoring():
-            images, _ = draw_samples(generator, self.reference.n, self.config.seed)
+            images, _ = generate_samples(generator, self.reference.n, self.config.seed)
             samples = self.reference.compare(images)
-        session.log_scores(epoch=session.state.epoch, **score_point(samples, self.reference))
+        session.log_scores(epoch=session.state.epoch, **score_record(samples, self.reference))
         points = session.folder.read_scores()
         problem = find_collapse(points)
         if problem is not None and find_collapse(points[:-1]) is None:
@@ -74,34 +74,34 @@ class Watch:
         session.progress.note = summarise(points)
 
 
-def open_watch(config: GANConfig, train: ImageSet) -> Watch | None:
+def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None:
     """Return what a run on the images `train` is scored with, or None if it is not.
 
     Raises:
         ConfigError: if scores are asked for and not possible.
     """
-    if config.scored_every == 0:
+    if config.eval_interval == 0:
         return None
     try:
         extractor = choose_extractor(config.data, train.image_shape, config.extractor)
-        class_shares(train, extractor)
-        n = min(config.score_samples, len(train.images))
-        check_size("score_samples", n, train)
-        return Watch(config, n, extractor, train, load_test_images(config.data, config.size))
+        class_fractions(train, extractor)
+        n = min(config.eval_samples, len(train.images))
+        check_size("eval_samples", n, train)
+        return TrainingMonitor(config, n, extractor, train, load_test_images(config.data, config.image_size))
     except (ConfigError, DataError) as error:
-        raise ConfigError(f"score_every: scores while training fail ({error}); put that right, or give 0") from error
+        raise ConfigError(f"eval_every: scores while training fail ({error}); put that right, or give 0") from error
 
 
-def score_point(samples: Comparison, reference: Reference) -> dict[str, Any]:
+def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     """What samples score, with what is needed to quote it; `classes` are shares."""
-    floor = asdict(reference.floor)
+    baseline = asdict(reference.real_baseline)
     return {
-        **asdict(samples),
-        "classes": [count / reference.n for count in samples.classes],
-        "fid_ratio": samples.fid / reference.floor.fid,
-        "warning": warn(samples, reference.floor),
-        "floor": {name: floor[name] for name in floor if name != "classes"},
-        "n": reference.n,
+        **{name: value for name, value in asdict(samples).items() if name != "classes"},
+        "class_fractions": [count / reference.n for count in samples.classes],
+        "fid_ratio": samples.fid / reference.real_baseline.fid,
+        "warning": warn(samples, reference.real_baseline),
+        "real_baseline": {name: baseline[name] for name in baseline if name != "classes"},
+        "num_samples": reference.n,
         "k": K_NEAREST,
         "data": reference.data,
         "extractor": reference.extractor.name,
@@ -137,7 +137,7 @@ def is_stuck(points: Sequence[Point]) -> bool:
     before, latest = points[:-2], points[-2:]
     if len(latest) < 2 or latest[-1]["epoch"] < GROWN_UP or any(point["warning"] is None for point in latest):
         return False
-    if all(point["spacing"] < REPEATED_SPACING * point["floor"]["spacing"] for point in latest):
+    if all(point["spacing"] < REPEATED_SPACING * point["real_baseline"]["spacing"] for point in latest):
         return True
     best = max((point["coverage"] for point in before), default=0.0)
     return all(point["coverage"] <= best for point in latest)
@@ -160,8 +160,8 @@ def summarise(points: Sequence[Point]) -> str:
 
 def describe_point(point: Point) -> str:
     """A point with its floor and what is needed to quote it, on one line."""
-    floor = point["floor"]
+    floor = point["real_baseline"]
     return (
         f"FID {point['fid']:.2f} (real images {floor['fid']:.2f}), coverage {point['coverage']:.3f} "
-        f"({floor['coverage']:.3f}) of {point['n']} samples by the {point['extractor']}"
+        f"({floor['coverage']:.3f}) of {point['num_samples']} samples by the {point['extractor']}"
     )

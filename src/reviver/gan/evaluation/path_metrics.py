@@ -7,7 +7,7 @@
     perceptual path length  E_t ‖φ(x(t + ε)) - φ(x(t))‖² / ε²  (Karras, Laine & Aila 2019), of these features, not of VGG's
 
 By the Cauchy-Schwarz inequality  perceptual path length ≥ length² ≥ straight²,  up to the spacing of the points: the first
-are equal if the images change evenly along the path, the others if they change without a detour.
+are equal if the images change evenly along the path, the others if they change without a path_length_ratio.
 
 Shapes: S points on a path, Z latent size, D features, K classes, P pairs of ends.
 """
@@ -23,11 +23,11 @@ from pydantic import Field
 from torch import Tensor
 
 from reviver.config import Seed
-from reviver.gan.evaluation.feature_extractor import Extractor
-from reviver.gan.interpolation import PATHS, along
+from reviver.gan.evaluation.feature_extractor import FeatureExtractor
+from reviver.gan.interpolation import PATHS, interpolate_at
 from reviver.gan.networks import Generator
-from reviver.gan.sampling import draw_chunks
-from reviver.runs.rng import stream
+from reviver.gan.sampling import generate_chunked
+from reviver.runs.rng import make_rng
 from reviver.validation import check
 
 POINTS = 201
@@ -48,7 +48,7 @@ class Switch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measure:
+class PathMetrics:
     """What was measured on one path.
 
     Attributes:
@@ -66,18 +66,18 @@ class Measure:
 
     @property
     def numbers(self) -> dict[str, float | None]:
-        """What is compared: see NUMBERS. The detour is the length over the straight distance; None where that is 0."""
+        """What is compared: see NUMBERS. The path_length_ratio is the length over the straight distance; None where that is 0."""
         return {
             "switches": float(len(self.switches)),
-            "least_confidence": float(self.probabilities.amax(1).min()),
+            "min_confidence": float(self.probabilities.amax(1).min()),
             "length": self.length,
             "straight": self.straight,
-            "detour": self.length / self.straight if self.straight > 0 else None,
+            "path_length_ratio": self.length / self.straight if self.straight > 0 else None,
             "perceptual_length": self.perceptual_length,
         }
 
     @property
-    def least_confident_at(self) -> float:
+    def min_confidence_t(self) -> float:
         """The t at which the most probable class is least probable."""
         return float(self.t[self.probabilities.amax(1).argmin()])
 
@@ -85,13 +85,13 @@ class Measure:
         """Everything, for JSON."""
         return self.numbers | {
             "switches": [one._asdict() for one in self.switches],
-            "least_confident_at": self.least_confident_at,
+            "min_confidence_t": self.min_confidence_t,
             "t": self.t.tolist(),
             "probabilities": self.probabilities.tolist(),
         }
 
 
-NUMBERS = ("switches", "least_confidence", "length", "straight", "detour", "perceptual_length")
+NUMBERS = ("switches", "min_confidence", "length", "straight", "path_length_ratio", "perceptual_length")
 
 
 class Summary(NamedTuple):
@@ -103,7 +103,7 @@ class Summary(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PathReport:
+class PathComparison:
     """Both kinds of path between the same ends, and between pairs of random noise.
 
     Attributes:
@@ -114,7 +114,7 @@ class PathReport:
 
     extractor: str
     extractor_sha256: str
-    between: Mapping[str, Measure]
+    between: Mapping[str, PathMetrics]
     pairs: int
     averages: Mapping[str, Mapping[str, Summary | None]]
 
@@ -156,8 +156,13 @@ def perceptual_path_length(features: Tensor, moved: Tensor, epsilon: float = EPS
 
 
 def measure_path(
-    generator: Generator, extractor: Extractor, start: Tensor, end: Tensor, path: str = "linear", points: int = POINTS
-) -> Measure:
+    generator: Generator,
+    extractor: FeatureExtractor,
+    start: Tensor,
+    end: Tensor,
+    path: str = "linear",
+    points: int = POINTS,
+) -> PathMetrics:
     """Measure the path from `start` to `end`, each [Z], at `points` evenly spaced points.
 
     Raises:
@@ -165,9 +170,9 @@ def measure_path(
     """
     t = torch.linspace(0, 1, points, dtype=torch.float64)
     moved = t[:-1] + EPSILON
-    z = along(start, end, torch.cat([t, moved]), path)
-    features, logits = extractor.examine(draw_chunks(generator, z))
-    return Measure(
+    z = interpolate_at(start, end, torch.cat([t, moved]), path)
+    features, logits = extractor.forward(generate_chunked(generator, z))
+    return PathMetrics(
         t=t,
         probabilities=logits[:points].softmax(1),
         switches=find_switches(t, logits[:points]),
@@ -178,8 +183,8 @@ def measure_path(
 
 
 def compare_paths(
-    generator: Generator, extractor: Extractor, start: Tensor, end: Tensor, *, pairs: int = 0, seed: int = 0
-) -> PathReport:
+    generator: Generator, extractor: FeatureExtractor, start: Tensor, end: Tensor, *, pairs: int = 0, seed: int = 0
+) -> PathComparison:
     """Measure the linear and the spherical path between the same ends, and between `pairs` pairs of random noise.
 
     Raises:
@@ -189,15 +194,15 @@ def compare_paths(
     check("seed", seed, Seed)
     between = {path: measure_path(generator, extractor, start, end, path) for path in PATHS}
     averages = measure_pairs(generator, extractor, pairs, seed) if pairs else {}
-    return PathReport(extractor.name, extractor.sha256, between, pairs, averages)
+    return PathComparison(extractor.name, extractor.sha256, between, pairs, averages)
 
 
 def measure_pairs(
-    generator: Generator, extractor: Extractor, pairs: int, seed: int
+    generator: Generator, extractor: FeatureExtractor, pairs: int, seed: int
 ) -> dict[str, dict[str, Summary | None]]:
     """Measure both paths between the same pairs of random noise, and sum up their NUMBERS."""
-    randomness = stream(seed, "pairs")
-    starts, ends = generator.draw_latents(pairs, randomness), generator.draw_latents(pairs, randomness)  # [P, Z]
+    randomness = make_rng(seed, "pairs")
+    starts, ends = generator.sample_latents(pairs, randomness), generator.sample_latents(pairs, randomness)  # [P, Z]
     both = list(zip(starts, ends, strict=True))
     return {
         path: summarise([measure_path(generator, extractor, *pair, path, PAIR_POINTS) for pair in both])
@@ -205,7 +210,7 @@ def measure_pairs(
     }
 
 
-def summarise(measures: Sequence[Measure]) -> dict[str, Summary | None]:
+def summarise(measures: Sequence[PathMetrics]) -> dict[str, Summary | None]:
     """Mean and spread of each of NUMBERS; None if it is not defined for one of the paths."""
     summaries: dict[str, Summary | None] = dict.fromkeys(NUMBERS)
     for name in NUMBERS:
@@ -215,13 +220,13 @@ def summarise(measures: Sequence[Measure]) -> dict[str, Summary | None]:
     return summaries
 
 
-def describe(report: PathReport) -> list[str]:
+def describe(report: PathComparison) -> list[str]:
     """The measurements as a table, with what is needed to quote them."""
     lines = [f"features of {report.extractor}, sha256 {report.extractor_sha256}"]
     lines += _table("between the ends", lambda path, name: _number(report.between[path].numbers[name]))
     for path, measure in report.between.items():
         switches = [f"{one.before} to {one.after} at t = {one.t:.3f}" for one in measure.switches]
-        lines.append(f"{path}: {', '.join([*switches, f'least sure at t = {measure.least_confident_at:.3f}'])}")
+        lines.append(f"{path}: {', '.join([*switches, f'least sure at t = {measure.min_confidence_t:.3f}'])}")
     if report.pairs:
         lines += _table(f"{report.pairs} random pairs", lambda path, name: _spread(report.averages[path][name]))
     lines.append(

@@ -24,7 +24,7 @@ from reviver.gan.evaluation.reference_stats import (
     load_reference,
 )
 from reviver.gan.networks import Generator
-from reviver.gan.sampling import draw_samples
+from reviver.gan.sampling import generate_samples
 from reviver.validation import check
 
 NUM_SHOWN = 25
@@ -67,34 +67,34 @@ class Scores:
 
     Attributes:
         reference_size: test images.
-        searched: Q, of the samples; of the test images NUM_SEARCHED.
+        num_searched: Q, of the samples; of the test images NUM_SEARCHED.
     """
 
-    n: int
+    num_samples: int
     data: str
     reference_size: int
     extractor: str
     extractor_sha256: str
     k: int
     samples: Comparison
-    floor: Comparison
-    floor_fids: tuple[float, ...]
-    ceiling: Comparison
-    searched: int
+    real_baseline: Comparison
+    real_baseline_fids: tuple[float, ...]
+    noise_baseline: Comparison
+    num_searched: int
     nearest_pixels: Distances
     nearest_features: Distances
-    obeyed: tuple[float, ...] | None = None
+    class_accuracy: tuple[float, ...] | None = None
     """Of a conditional generator: for each class, the part of the samples ordered of it that the extractor takes for it."""
 
     @property
     def fid_ratio(self) -> float:
         """FID as a multiple of its floor."""
-        return self.samples.fid / self.floor.fid
+        return self.samples.fid / self.real_baseline.fid
 
     @property
     def warning(self) -> str | None:
         """What is wrong with the samples, and what to try, if they are collapsed."""
-        return warn(self.samples, self.floor)
+        return warn(self.samples, self.real_baseline)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -115,8 +115,8 @@ def score_generator(
     """
     check("seed", seed, Seed)  # before a reference is made, which takes a minute
     reference = reference or load_reference(n)
-    images, z = draw_samples(generator, n, seed)
-    return score_images(images, reference, generator.ordered(z))
+    images, z = generate_samples(generator, n, seed)
+    return score_images(images, reference, generator.class_labels(z))
 
 
 def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = None) -> Scores:
@@ -130,29 +130,29 @@ def score_images(images: Tensor, reference: Reference, ordered: Tensor | None = 
     wanted = [reference.n, *reference.train_images.shape[1:]]
     if list(images.shape) != wanted:
         raise DataError(f"images: shape {list(images.shape)} does not fit; this reference is for {wanted}")
-    pixels, originals = to_pixels(images), reference.originals
-    seen = reference.extractor.look(pixels)
+    pixels, originals = to_pixels(images), reference.training_features
+    seen = reference.extractor.extract(pixels)
     searched = pixels[:NUM_SEARCHED], seen.features[:NUM_SEARCHED]
     found = find_nearest(*searched, reference.train_images, originals.features)
     return Scores(
-        n=reference.n,
+        num_samples=reference.n,
         data=reference.data,
-        reference_size=len(reference.target.features),
+        reference_size=len(reference.stats.features),
         extractor=reference.extractor.name,
         extractor_sha256=reference.extractor.sha256,
         k=K_NEAREST,
-        samples=compare(seen, reference.target),
-        floor=reference.floor,
-        floor_fids=reference.floor_fids,
-        ceiling=reference.ceiling,
-        searched=len(found[0]),
+        samples=compare(seen, reference.stats),
+        real_baseline=reference.real_baseline,
+        real_baseline_fids=reference.real_baseline_fids,
+        noise_baseline=reference.noise_baseline,
+        num_searched=len(found[0]),
         nearest_pixels=Distances.of(found[0], found[1], originals.nearest_pixels),
         nearest_features=Distances.of(found[2], found[3], originals.nearest_features),
-        obeyed=None if ordered is None else _shares_obeyed(seen.classes, ordered.argmax(1)),
+        class_accuracy=None if ordered is None else _class_accuracy(seen.classes, ordered.argmax(1)),
     )
 
 
-def _shares_obeyed(classes: Tensor, ordered: Tensor) -> tuple[float, ...]:
+def _class_accuracy(classes: Tensor, ordered: Tensor) -> tuple[float, ...]:
     """For each class, the part of the samples ordered of it that are of it; 0 where none was ordered."""
     count = int(ordered.max()) + 1
     right = torch.bincount(ordered[classes == ordered], minlength=count)
@@ -181,11 +181,11 @@ def warn(samples: Comparison, floor: Comparison) -> str | None:
 
 def describe(scores: Scores) -> list[str]:
     """The scores as a table, with what is needed to quote them."""
-    samples, floor, ceiling = scores.samples, scores.floor, scores.ceiling
+    samples, floor, ceiling = scores.samples, scores.real_baseline, scores.noise_baseline
     lines = [
-        f"{scores.n} samples against the {scores.reference_size} test images of {scores.data}",
+        f"{scores.num_samples} samples against the {scores.reference_size} test images of {scores.data}",
         f"extractor: {scores.extractor}, sha256 {scores.extractor_sha256}",
-        f"{'':<20} {'samples':>11} {'floor':>11} {'ceiling':>11}",
+        f"{'':<20} {'samples':>11} {'real data':>11} {'noise':>11}",
     ]
     for label, name, form in (
         ("FID", "fid", ".2f"),
@@ -197,21 +197,22 @@ def describe(scores: Scores) -> list[str]:
         ("class KL (nats)", "class_kl", ".4f"),
     ):
         row = "".join(f" {format(getattr(one, name), form):>11}" for one in (samples, floor, ceiling))
-        lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x the floor" if name == "fid" else ""))
-    if scores.obeyed is not None:
-        lines.append(f"ordered and drawn {_fractions(scores.obeyed)}")
+        lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x the real baseline" if name == "fid" else ""))
+    if scores.class_accuracy is not None:
+        lines.append(f"ordered and drawn {_fractions(scores.class_accuracy)}")
     lines += [
-        f"classes {_fractions([count / scores.n for count in samples.classes])}",
-        f"distance to the nearest training image: 10 %, median, 90 % of {scores.searched} samples and of test images",
+        f"classes {_fractions([count / scores.num_samples for count in samples.classes])}",
+        f"distance to the nearest training image: 10 %, median, 90 % of {scores.num_searched} samples and of test images",
     ]
     for label, found in (("by pixels", scores.nearest_pixels), ("by features", scores.nearest_features)):
         samples_text, test_text = ("".join(f" {one:7.2f}" for one in values) for values in (found.samples, found.test))
         lines.append(f"  {label:<11} samples{samples_text}   test images{test_text}")
-    lines.append(
-        f"floor: mean of {len(scores.floor_fids)} x {scores.n} training images (FID {min(scores.floor_fids):.2f} to "
-        f"{max(scores.floor_fids):.2f}); ceiling: {scores.n} images of uniform noise; k = {scores.k}. This FID and KID "
-        "cannot be compared with those of Inception."
-    )
+    fids = scores.real_baseline_fids
+    lines += [
+        f"real baseline: mean of {len(fids)} x {scores.num_samples} training images (FID {min(fids):.2f} to {max(fids):.2f})",
+        f"noise baseline: {scores.num_samples} images of uniform noise",
+        f"k = {scores.k}. This FID and KID cannot be compared with those of Inception.",
+    ]
     return lines + ([f"warning: {scores.warning}"] if scores.warning else [])
 
 
@@ -219,7 +220,7 @@ def _fractions(values: Sequence[float]) -> str:
     return "  ".join(f"{index}: {value:.1%}" for index, value in enumerate(values))
 
 
-def nearest_sheet(images: Tensor, scores: Scores, reference: Reference) -> Tensor:
+def nearest_grid(images: Tensor, scores: Scores, reference: Reference) -> Tensor:
     """The first samples, below them their nearest training images by pixels, below those by features: [3 S, C, H, W]."""
     found = [reference.train_images[list(one.places)] for one in (scores.nearest_pixels, scores.nearest_features)]
     return from_pixels(torch.cat([to_pixels(images[:NUM_SHOWN]), *found]))

@@ -1,6 +1,6 @@
 """Makes the pinned weights of the digit classifier: `python -m reviver.gan.train_classifier`.
 
-`reviver gan extractor` trains the same network on other images, so that GANs that learned them can be scored.
+`reviver gan train-extractor` trains the same network on other images, so that GANs that learned them can be scored.
 
 Trained on the 60 000 training images of MNIST, each shifted, turned and scaled a little at random, so
 that it judges generated digits by their form. The test images only measure the result, which is written
@@ -22,8 +22,8 @@ from reviver.config import Count
 from reviver.errors import DataError
 from reviver.gan.data.image_set import LABELLED, ImageSet, from_pixels, load_mnist
 from reviver.gan.evaluation.digit_classifier import DigitClassifier, weights_path
-from reviver.io.files import replacing
-from reviver.runs.rng import stream
+from reviver.io.files import atomic_write
+from reviver.runs.rng import make_rng
 from reviver.validation import check
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 128, 2e-3, 0
@@ -61,7 +61,7 @@ def train_classifier(
         problem = f"data: {data.name} has labels from 0 to {classes - 1} and not each of them"
         raise DataError(f"{problem}; number 2 or more classes from 0")
     torch.manual_seed(SEED)
-    randomness = stream(SEED, "classifier")
+    randomness = make_rng(SEED, "classifier")
     classifier = DigitClassifier(classes, data.image_shape)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     updates = epochs * math.ceil(len(data.images) / BATCH_SIZE)
@@ -94,7 +94,7 @@ def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float
 def save_classifier(classifier: DigitClassifier, path: Path) -> str:
     """Write the weights and the shape of the images, whole or not at all; returns the file's SHA-256."""
     described = {"image_shape": " x ".join(map(str, classifier.image_shape))}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary, described)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.custom.task import OwnTask
+from reviver.lstm.tasks.custom.task import CustomTask
 from reviver.lstm.tasks.digits import DigitTask
 from reviver.lstm.tasks.memory import PROBLEMS, GeneratedTask
 from reviver.lstm.tasks.palindromes import PalindromeTask
@@ -20,8 +20,8 @@ BUILDERS: Mapping[str, Callable[[LSTMConfig], Task]] = MappingProxyType(
 )
 
 
-def build_task(config: LSTMConfig, facts: Mapping[str, Any] | None = None) -> Task:
-    """Return the task of a run; `facts` are what an earlier session kept of its data, see `Task`."""
-    if config.task == "own":
-        return OwnTask(config, facts)
+def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None) -> Task:
+    """Return the task of a run; `record` are what an earlier session kept of its data, see `Task`."""
+    if config.task == "custom":
+        return CustomTask(config, record)
     return BUILDERS[config.task](config)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from reviver.lstm.config import LSTMConfig, check_length
 from reviver.lstm.tasks.task import Part, Sequences, Task
 from reviver.mnist import Digits, read_mnist
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 
 SIDE = 28
 NUM_DIGITS = 10
@@ -70,7 +70,7 @@ class DigitTask(Task):
     def split(self) -> dict[Part, Digits]:
         """The training images that are trained on, and those that validate."""
         images, labels = read_mnist("train")
-        order = torch.randperm(len(images), generator=stream(self.config.seed, "split"))[: self.config.data_size]
+        order = torch.randperm(len(images), generator=make_rng(self.config.seed, "split"))[: self.config.data_size]
         size = min(max(1, round(self.config.train_fraction * len(order))), len(order) - 1)
         parts: dict[Part, Tensor] = {"train": order[:size], "validation": order[size:]}
         return {name: Digits(images[part], labels[part]) for name, part in parts.items()}

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.lstm.config import LSTMConfig, check_length, shortest
-from reviver.lstm.tasks.task import CLOSE, Sequences, Target, Task
-from reviver.runs.rng import stream
+from reviver.lstm.tasks.task import CLOSE, Sequences, TargetKind, Task
+from reviver.runs.rng import make_rng
 
 COPIED, COPY_SYMBOLS = 10, 8
 COPY_BLANK, COPY_DELIMITER = 0, COPY_SYMBOLS + 1
@@ -177,7 +177,7 @@ class Problem:
     """
 
     draw: Callable[[Tensor, torch.Generator, str], Sequences]
-    target: Target
+    target: TargetKind
     output_size: int
     chance: float
     baseline: Callable[[int], float]
@@ -206,7 +206,7 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
 class GeneratedTask(Task):
     """A `Problem` with a run's settings.
 
-    An epoch has `data_size` × `train_fraction` fresh sequences and validation the rest, fixed. With `config.grow`
+    An epoch has `data_size` × `train_fraction` fresh sequences and validation the rest, fixed. With `config.curriculum`
     an epoch's sequences have lengths from T/2 to T where the problem allows it; validation's have T.
     """
 
@@ -214,7 +214,7 @@ class GeneratedTask(Task):
         self.config = config
         self.problem = problem = PROBLEMS[config.task]
         self.target, self.output_size, self.chance = problem.target, problem.output_size, problem.chance
-        self.input_size = 1 if config.input == "scalar" and problem.target != "number" else problem.width
+        self.input_size = 1 if config.encoding == "scalar" and problem.target != "number" else problem.width
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory, see `Task`."""
@@ -226,12 +226,12 @@ class GeneratedTask(Task):
 
     def training(self, epoch: int, length: int) -> Sequences:
         """An epoch's own sequences, see `Task`."""
-        generator = stream(self.config.seed, f"data/{epoch}")
+        generator = make_rng(self.config.seed, f"data/{epoch}")
         lengths = torch.full((self.epoch_size(length),), length)
-        if self.config.grow and self.problem.is_ragged:
+        if self.config.curriculum and self.problem.is_ragged:
             least = max(shortest(self.config.task), (length + 1) // 2)
             lengths = torch.randint(min(least, length), length + 1, lengths.shape, generator=generator)
-        return self.problem.draw(lengths, generator, self.config.input)
+        return self.problem.draw(lengths, generator, self.config.encoding)
 
     def validation(self, length: int) -> Sequences:
         """The same sequences every time, see `Task`."""
@@ -244,8 +244,8 @@ class GeneratedTask(Task):
 
     def _fixed(self, length: int, size: int, purpose: str) -> Sequences:
         check_length(self.config.task, length)
-        generator = stream(self.config.seed, f"{purpose}/{length}")
-        return self.problem.draw(torch.full((size,), length), generator, self.config.input)
+        generator = make_rng(self.config.seed, f"{purpose}/{length}")
+        return self.problem.draw(torch.full((size,), length), generator, self.config.encoding)
 
 
 def _places(first: Tensor | int, last: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from reviver.config import Count
 from reviver.errors import ConfigError
 from reviver.lstm.config import LSTMConfig, check_length
 from reviver.lstm.tasks.task import Sequences, Task
-from reviver.runs.rng import stream
+from reviver.runs.rng import make_rng
 from reviver.validation import check
 
 NUM_DIGITS = 10
@@ -90,9 +90,9 @@ class Split(NamedTuple):
 
 
 class PalindromeTask(Task):
-    """Palindromes of one length, all of them or a sample, divided once; or, with `config.grow`, fresh ones of growing length.
+    """Palindromes of one length, all of them or a sample, divided once; or, with `config.curriculum`, fresh ones of growing length.
 
-    While the length grows each epoch draws its own palindromes, with lengths from `config.shortest` T to T. The validation part
+    While the length grows each epoch draws its own palindromes, with lengths from `config.min_length_fraction` T to T. The validation part
     of a length is fixed, and none of it is ever trained on at that length.
     """
 
@@ -101,7 +101,7 @@ class PalindromeTask(Task):
 
     def __init__(self, config: LSTMConfig) -> None:
         self.config = config
-        self.input_size = 1 if config.input == "scalar" else NUM_DIGITS
+        self.input_size = 1 if config.encoding == "scalar" else NUM_DIGITS
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory, see `Task`."""
@@ -115,36 +115,36 @@ class PalindromeTask(Task):
 
     def epoch_size(self, length: int) -> int:
         """How many palindromes an epoch trains on, see `Task`."""
-        return self.config.epoch_size_at(length) if self.config.grow else len(self.split.train)
+        return self.config.epoch_size_at(length) if self.config.curriculum else len(self.split.train)
 
     def training(self, epoch: int, length: int) -> Palindromes:
         """What an epoch trains on, see `Task`."""
-        if not self.config.grow:
+        if not self.config.curriculum:
             return self.split.train
-        generator = stream(self.config.seed, f"data/{epoch}")
-        shortest = max(2, math.ceil(self.config.shortest * length))
+        generator = make_rng(self.config.seed, f"data/{epoch}")
+        shortest = max(2, math.ceil(self.config.min_length_fraction * length))
         lengths = torch.randint(shortest, length + 1, (self.epoch_size(length),), generator=generator)
         halves = _draw_digits(len(lengths), half_length(length), generator)
         held_out = _keys(self.validation(length).halves)
         while len(again := (torch.isin(_keys(halves), held_out) & (lengths == length)).nonzero()[:, 0]):
             halves[again] = _draw_digits(len(again), halves.shape[1], generator)
-        return Palindromes(halves, length, lengths, self.config.input)
+        return Palindromes(halves, length, lengths, self.config.encoding)
 
     def validation(self, length: int) -> Palindromes:
         """Palindromes of `length` that are not trained on, see `Task`."""
-        if not self.config.grow:
+        if not self.config.curriculum:
             return self.split.validation
         size = max(1, round((1 - self.config.train_fraction) * min(self.config.data_size, count_palindromes(length))))
         return self._make(length, size, f"validation/{length}")
 
     def evaluation(self, length: int, size: int) -> tuple[Palindromes, str]:
         """Palindromes of `length` for a trained network, see `Task`."""
-        if length == self.config.length and not self.config.grow:
+        if length == self.config.length and not self.config.curriculum:
             return self.split.validation, "the run's validation part"
         return self._make(length, size, f"evaluation/{length}"), "fresh palindromes"
 
     def _make(self, length: int, size: int, purpose: str) -> Palindromes:
-        return make_palindromes(length, size, stream(self.config.seed, purpose), self.config.input)
+        return make_palindromes(length, size, make_rng(self.config.seed, purpose), self.config.encoding)
 
 
 def half_length(length: int) -> int:
@@ -187,7 +187,7 @@ def split_palindromes(palindromes: Palindromes, train_fraction: float, seed: int
             f"train_fraction {train_fraction} leaves a part of {len(palindromes)} sequences empty; "
             "choose one nearer to 0.5, or more data"
         )
-    order = torch.randperm(len(palindromes), generator=stream(seed, "split"))
+    order = torch.randperm(len(palindromes), generator=make_rng(seed, "split"))
     return Split(palindromes[order[:train_size]], palindromes[order[train_size:]])
 
 

@@ -21,7 +21,7 @@ class Sequences:
     Attributes:
         steps: T of the longest.
         lengths: steps of each, [N] int64; None where all have T.
-        targets: what is right; its shape depends on the task's `Target`.
+        targets: what is right; its shape depends on the task's `TargetKind`.
     """
 
     if TYPE_CHECKING:  # a dataclass would take these for the defaults of its fields
@@ -64,7 +64,7 @@ class Sequences:
 Part = Literal["train", "validation"]
 """A part of a fixed set."""
 
-Target = Literal["class", "class at every step", "number"]
+TargetKind = Literal["class", "class at every step", "number"]
 """What is asked for.
 
 - `class`: one of C classes after the last step; targets [B] int64, outputs [B, C], the loss is cross-entropy.
@@ -83,14 +83,14 @@ class Task:
         input_size: I.
         output_size: C, or 1 for a number.
         chance: fraction of answers that are right by the best guess without looking at the input.
-        facts: what run.json keeps of the data; None where the settings say it all.
+        data_record: what run.json keeps of the data; None where the settings say it all.
     """
 
-    target: Target = "class"
+    target: TargetKind = "class"
     input_size: int
     output_size: int
     chance: float
-    facts: Mapping[str, Any] | None = None
+    data_record: Mapping[str, Any] | None = None
 
     def baseline(self, length: int) -> float:
         """Loss of the best answer without memory at a length, to be beaten."""
@@ -117,14 +117,14 @@ class Task:
         raise NotImplementedError
 
 
-LOSSES: Mapping[Target, str] = MappingProxyType(
+LOSSES: Mapping[TargetKind, str] = MappingProxyType(
     {"class": "cross-entropy", "class at every step": "cross-entropy a step", "number": "squared error"}
 )
 """What `mean_loss` is, in words."""
 
 
-def mean_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss of a batch, see `Target`; a scalar."""
+def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss of a batch, see `TargetKind`; a scalar."""
     if target == "number":
         return functional.mse_loss(outputs.squeeze(-1), targets)
     return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
@@ -133,13 +133,13 @@ def mean_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
 CLOSE = 0.04
 """A number counts as right within this distance (Hochreiter & Schmidhuber 1997, for the adding problem)."""
 
-ANSWERS: Mapping[Target, str] = MappingProxyType(
+ANSWERS: Mapping[TargetKind, str] = MappingProxyType(
     {"class": "the class", "class at every step": "all steps of a sequence", "number": f"numbers within {CLOSE}"}
 )
 """What `correct` counts, in words."""
 
 
-def correct(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
+def correct(target: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Whether each answer of a batch is right, [B] bool; a class at every step must be right at all steps that differ from 0."""
     if target == "number":
         return (outputs.squeeze(-1) - targets).abs() <= CLOSE

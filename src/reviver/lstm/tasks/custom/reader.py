@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from reviver.errors import ConfigError, DataError
-from reviver.io.files import open_file, replacing
+from reviver.io.files import atomic_write, open_file
 from reviver.io.npz import npz_names, read_npz
 from reviver.io.parquet import read_sizes
 from reviver.lstm.tasks.custom.table import SHOWN, SequenceTable, listed
-from reviver.text import one_line, shown
+from reviver.text import one_line, short_repr
 
 ENDINGS = (".csv", ".parquet", ".npz")
 MAX_BYTES = 4 << 30
@@ -83,7 +83,9 @@ def read_sequences(
     """
     path = Path(path)
     if labelled and sequence_column == label_column:
-        raise ConfigError(f"label_column: {shown(label_column)} is the column of sequences too; name another column")
+        raise ConfigError(
+            f"label_column: {short_repr(label_column)} is the column of sequences too; name another column"
+        )
     columns = (sequence_column, label_column) if labelled else (sequence_column,)
     read = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}.get(path.suffix.lower())
     if read is None or not path.is_file():
@@ -111,7 +113,7 @@ def write_predictions(path: Path, table: SequenceTable, names: Sequence[str], pr
     best = numbers.argmax(1).tolist()
     cells = [f"'{name}" if FORMULA_START.match(name) and not PLAIN_NUMBER.fullmatch(name) else name for name in names]
     with (
-        replacing(path) as temporary,
+        atomic_write(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.writer(file)
@@ -193,10 +195,10 @@ class _Rows:
         if not label:
             what, remedy = "the label is missing", "give one, or take the row out"
         elif len(label) > MAX_LABEL:
-            what = f"the label {shown(label)} has {len(label)} characters"
+            what = f"the label {short_repr(label)} has {len(label)} characters"
             remedy = f"give a label of at most {MAX_LABEL}, and check that the column is the right one"
         elif label not in self._known and NOT_SHOWN.search(label):
-            what, remedy = f"the label {shown(label)} has characters that cannot be shown", "take them out"
+            what, remedy = f"the label {short_repr(label)} has characters that cannot be shown", "take them out"
         if what:
             self.problem(row, what, remedy, self.label_format)
         else:
@@ -240,7 +242,7 @@ def _first_bad_number(text: str) -> str:
             if "_" not in part:
                 float(part)
                 continue
-        return f"{shown(part.strip())} at step {step} is no number"
+        return f"{short_repr(part.strip())} at step {step} is no number"
     return "the numbers cannot be read"
 
 
@@ -282,11 +284,13 @@ def _find_columns(
     for column in wanted:
         if column not in names:
             near = difflib.get_close_matches(column, [name for name in names[:100] if len(name) < 100], 1, 0.5)
-            hint = f" (did you mean {shown(near[0])}?)" if near else ""
-            there = listed([shown(name) for name in names[:10]], len(names), 10) or "none"
-            raise _ProblemError(f"there is no {kind} {shown(column)} among {there}{hint}; {remedy}")
+            hint = f" (did you mean {short_repr(near[0])}?)" if near else ""
+            there = listed([short_repr(name) for name in names[:10]], len(names), 10) or "none"
+            raise _ProblemError(f"there is no {kind} {short_repr(column)} among {there}{hint}; {remedy}")
         if names.count(column) > 1:
-            raise _ProblemError(f"{names.count(column)} columns are called {shown(column)}; rename all but one of them")
+            raise _ProblemError(
+                f"{names.count(column)} columns are called {short_repr(column)}; rename all but one of them"
+            )
     return [names.index(column) for column in wanted]
 
 
@@ -413,7 +417,7 @@ def _check_parquet(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> tupl
         elif not (kinds.is_integer(kind) or kinds.is_null(kind)):
             wanted = "labels as text or integers"
         if wanted:
-            raise _ProblemError(f"column {shown(name)} holds {shown(str(kind))}; give {wanted}")
+            raise _ProblemError(f"column {short_repr(name)} holds {short_repr(str(kind))}; give {wanted}")
     count = int(parquet.metadata.num_rows)
     _check_size(count, 1, 1)
     leaves = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
@@ -421,7 +425,7 @@ def _check_parquet(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> tupl
     sizes = read_sizes(file, places)
     size = max(sizes.unpacked, 4 * sizes.numbers)
     if size > MAX_BYTES:
-        called = " and ".join(map(shown, columns))
+        called = " and ".join(map(short_repr, columns))
         raise _ProblemError(f"the columns {called} take {_gib(size)}, more than {_gib(MAX_BYTES)}; give fewer rows")
     takes = max(sizes.unpacked, 8 * sizes.numbers)
     if takes > PARQUET_SMALL + PARQUET_RATIO * file.seek(0, 2):
@@ -459,7 +463,7 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     _find_columns(names, ("x", "y")[: len(columns)], "array", NPZ)
     raw = read_npz(path, "x", limit=MAX_BYTES, remedy=NPZ)
     if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
-        raise _ProblemError(f"x is {shown(str(raw.dtype))} of the shape {list(raw.shape)}; {NPZ}")
+        raise _ProblemError(f"x is {short_repr(str(raw.dtype))} of the shape {list(raw.shape)}; {NPZ}")
     if 0 in raw.shape:
         raise _ProblemError(f"x has the shape {list(raw.shape)} and so holds no numbers; {NPZ}")
     raw = raw.reshape(*raw.shape[:2], -1)
@@ -495,6 +499,6 @@ def _read_side(path: Path, name: str, count: int, kinds: str, wanted: str) -> np
     """The array `name` [count], whose dtype must be one of `kinds`."""
     raw = read_npz(path, name, limit=MAX_NPZ_SIDE, remedy=NPZ)
     if raw.shape != (count,) or raw.dtype.kind not in kinds:
-        found = f"{shown(str(raw.dtype))} of the shape {list(raw.shape)}"
+        found = f"{short_repr(str(raw.dtype))} of the shape {list(raw.shape)}"
         raise _ProblemError(f"{name} is {found}; give [{count}] {wanted}, one for each row of x")
     return raw

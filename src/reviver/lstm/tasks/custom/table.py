@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.runs.rng import stream
-from reviver.text import shown
+from reviver.runs.rng import make_rng
+from reviver.text import short_repr
 from reviver.validation import JSON_LIST, Record, check
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,200}")
@@ -74,7 +74,7 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     """
     names = set(labels)
     if len(names) < 2:
-        which = f"every row has the label {shown(next(iter(names)))}" if names else "there are no rows"
+        which = f"every row has the label {short_repr(next(iter(names)))}" if names else "there are no rows"
         raise DataError(f"labels: {which}; a classifier needs rows of at least 2 classes")
     is_whole = all(WHOLE_NUMBER.fullmatch(name) for name in names)
     return tuple(sorted(names, key=lambda name: (int(name) if is_whole else 0, name)))
@@ -91,10 +91,10 @@ def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
     place = {name: index for index, name in enumerate(names)}
     unknown = [index for index, label in enumerate(table.labels) if label not in place]
     if unknown:
-        first = [f"{table.row_name(index)}: {shown(table.labels[index])}" for index in unknown[:SHOWN]]
+        first = [f"{table.row_name(index)}: {short_repr(table.labels[index])}" for index in unknown[:SHOWN]]
         raise DataError(
             f"{table.name}: labels that were not there in training ({listed(first, len(unknown))}); known are "
-            f"{listed([shown(name) for name in names[: 2 * SHOWN]], len(names), 2 * SHOWN)}: correct the labels, "
+            f"{listed([short_repr(name) for name in names[: 2 * SHOWN]], len(names), 2 * SHOWN)}: correct the labels, "
             "take the rows out, or train on data that has them"
         )
     return torch.tensor([place[label] for label in table.labels], dtype=torch.int64)
@@ -120,7 +120,7 @@ def split_rows(labels: Sequence[str], train_fraction: float, seed: int) -> Split
             f"labels: none of the {len(counts)} classes has a second row, so that none is left for validation; "
             "give at least 2 rows of a class, and check that the column of labels is the right one"
         )
-    generator = stream(seed, "split")
+    generator = make_rng(seed, "split")
     train: list[int] = []
     validation: list[int] = []
     for rows, size in zip(of_class.values(), _train_sizes(counts, train_fraction), strict=True):

@@ -44,25 +44,25 @@ class Examples(Sequences):
         return Examples(self.x[index][:, :longest], lengths, self.targets[index])
 
 
-class Facts(Record):
+class DataRecord(Record):
     """What a run must know of its data to be used without the file. It is kept in run.json."""
 
     name: str
     sha256: str
     """Of the file."""
-    sequences: Count
-    longest: Count
+    num_sequences: Count
+    max_length: Count
     """Steps of the longest sequence."""
     classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
-    shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
+    class_fractions: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
     """The part of the training sequences that each class has."""
     standardisation: Standardisation
     """Fitted on the training part."""
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:
-        if not len(self.classes) == len(set(self.classes)) == len(self.shares):
-            raise ValueError("must have classes of different names, and as many shares")
+        if not len(self.classes) == len(set(self.classes)) == len(self.class_fractions):
+            raise ValueError("must have classes of different names, and as many class_fractions")
         return self
 
     def examples(self, table: SequenceTable) -> Examples:
@@ -91,38 +91,38 @@ class Facts(Record):
             raise DataError(f"{where} {problem.text}; restore run.json or train again") from error
 
 
-class OwnTask(Task):
+class CustomTask(Task):
     """Sequences from the file `config.data`, divided at random, each class in its share.
 
-    Standardisation is fitted on the training part alone. `facts` are those of an earlier session; without them
+    Standardisation is fitted on the training part alone. `record` are those of an earlier session; without them
     the file is read.
 
     Attributes:
         known: what must be known of the data.
-        examples: makes examples of other sequences, see `Facts.examples`.
+        examples: makes examples of other sequences, see `DataRecord.examples`.
     """
 
-    def __init__(self, config: LSTMConfig, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
         self.config = config
         self._parts: dict[Part, Examples] | None = None
-        if facts is None:
-            self.known, self._parts = _read(config)
+        if record is None:
+            self.data, self._parts = _read(config)
         else:
-            self.known = Facts.from_json(facts)
-        self.facts = self.known.model_dump(mode="json")
-        self.input_size = len(self.known.standardisation.mean)
-        self.output_size = len(self.known.classes)
-        self.chance = max(self.known.shares)
-        self.examples = self.known.examples
+            self.data = DataRecord.from_json(record)
+        self.data_record = self.data.model_dump(mode="json")
+        self.input_size = len(self.data.standardisation.mean)
+        self.output_size = len(self.data.classes)
+        self.chance = max(self.data.class_fractions)
+        self.examples = self.data.examples
 
     def baseline(self, length: int) -> float:
         """The entropy of the classes, which is the loss of answering with their shares."""
-        return -sum(share * math.log(share) for share in self.known.shares)
+        return -sum(share * math.log(share) for share in self.data.class_fractions)
 
     def part(self, part: Part, length: int) -> Examples:
         """A part of the file, see `Task`."""
         if self._parts is None:
-            _, self._parts = _read(self.config, self.known.sha256)
+            _, self._parts = _read(self.config, self.data.sha256)
         return self._parts[part]
 
     def evaluation(self, length: int, size: int) -> tuple[Examples, str]:
@@ -130,8 +130,8 @@ class OwnTask(Task):
         return self.part("validation", length), "the run's validation part"
 
 
-def _read(config: LSTMConfig, sha256: str | None = None) -> tuple[Facts, dict[Part, Examples]]:
-    """The facts of a run's file, which must be that of `sha256`, and its two parts."""
+def _read(config: LSTMConfig, sha256: str | None = None) -> tuple[DataRecord, dict[Part, Examples]]:
+    """The record of a run's file, which must be that of `sha256`, and its two parts."""
     assert config.data is not None, "the task own has data"
     path = Path(config.data)
     digest = _digest(path)
@@ -147,16 +147,16 @@ def _read(config: LSTMConfig, sha256: str | None = None) -> tuple[Facts, dict[Pa
         raise type(error)(f"{path}: {error}") from error
     train, validation = table[split.train], table[split.validation]
     counts = Counter(train.labels)
-    facts = Facts(
+    record = DataRecord(
         name=path.name,
         sha256=digest,
-        sequences=len(table),
-        longest=table.x.shape[1],
+        num_sequences=len(table),
+        max_length=table.x.shape[1],
         classes=classes,
-        shares=tuple(counts[name] / len(train) for name in classes),
+        class_fractions=tuple(counts[name] / len(train) for name in classes),
         standardisation=Standardisation.fit(train.x, train.lengths),
     )
-    return facts, {"train": facts.examples(train), "validation": facts.examples(validation)}
+    return record, {"train": record.examples(train), "validation": record.examples(validation)}
 
 
 def _digest(path: Path) -> str | None:
