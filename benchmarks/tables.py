@@ -146,7 +146,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
 
 def render_recipes(result: Mapping[str, Any]) -> str:
     """Write the result of `gan_quality` as Markdown: what each recipe reaches over its seeds."""
-    columns = (("FID", "fid", 1), ("of the floor's", "fid_ratio", 1), ("precision", "precision", 3))
+    columns = (("FID", "fid", 1), ("× real data", "fid_ratio", 1), ("precision", "precision", 3))
     columns += (("recall", "recall", 3), ("coverage", "coverage", 3), ("class KL", "class_kl", 3))
     rows = [
         f"| | seeds | epochs | {' | '.join(title for title, _, _ in columns)} | seconds | collapsed | met |",

@@ -34,6 +34,7 @@ LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#
 SECTION = re.compile(r"(Args|Attributes|Parameters|Returns|Raises|Yields|Examples?|Notes?):")
 NAME = re.compile(r"reviver(\.\w+)+|[A-Z]+[a-z]\w+(\.\w+)*")
 """Code that may name a class, a function or a module, and becomes a link where it does."""
+HIDDEN_COLON = "\ue000"
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
@@ -43,6 +44,7 @@ def setup(app: "Sphinx") -> dict[str, Any]:
     app.connect("builder-inited", lambda _: write_pages())
     app.connect("source-read", rewrite_links)
     app.connect("autodoc-process-docstring", convert_docstring, priority=400)  # before napoleon reads the sections
+    app.connect("autodoc-process-docstring", show_colons, priority=600)  # after napoleon
     app.connect("autodoc-skip-member", skip_member)
     app.connect("build-finished", check_site)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -111,9 +113,15 @@ def _site_link(match: re.Match[str], docname: str) -> str:
 
 def convert_docstring(_app: "Sphinx", what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """Turn a docstring from Markdown into reStructuredText, in place."""
-    converted = to_rst("\n".join(lines)).split("\n")
-    # Napoleon takes what stands before the first colon of an attribute's docstring for its type, unless the line is empty.
-    lines[:] = ["", *converted] if what in ("property", "attribute", "data") else converted
+    text = to_rst("\n".join(lines))
+    if what in ("property", "attribute", "data"):  # napoleon would take what stands before a colon for their type
+        text = text.replace(": ", HIDDEN_COLON)
+    lines[:] = text.split("\n")
+
+
+def show_colons(_app: "Sphinx", _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """Put back the colons that `convert_docstring` hid."""
+    lines[:] = [line.replace(HIDDEN_COLON, ": ") for line in lines]
 
 
 def skip_member(_app: "Sphinx", _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
@@ -180,7 +188,8 @@ def _write_math(translator: "HTML5Translator", latex: str, display: str) -> None
     from docutils import nodes
     from latex2mathml.converter import convert
 
-    translator.body.append(convert(latex.strip(), display=display))
+    html = convert(latex.strip(), display=display)
+    translator.body.append(re.sub(r"<mi>(?=\w{2})", '<mi mathvariant="normal">', html))  # log, tanh: upright
     raise nodes.SkipNode
 
 
