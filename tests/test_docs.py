@@ -152,6 +152,20 @@ def test_make_targets_exist(page: Path) -> None:
             assert match[1] in targets, f"{page.name}: make {match[1]} is no target of the Makefile"
 
 
+def test_private_words_are_gone() -> None:
+    """The words that the vocabulary of this project replaced. A LeakyReLU has a slope, which the report compares."""
+    words = re.compile(r"step size|drawn image|whole number|is not possible; give|\btold\b|made anew", re.IGNORECASE)
+    slope = re.compile(r"(?<!negative[_ -])(?<!`)\bslopes?\b(?! of LeakyReLU)", re.IGNORECASE)
+    sources = [path for suffix in ("py", "cpp", "typ") for path in sorted((ROOT / "src").rglob(f"*.{suffix}"))]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+        for path in (*PAGES, *sources)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if words.search(line) or (slope.search(line) and "report" not in path.parts)
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_the_page_of_settings_is_current() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
 

@@ -103,7 +103,7 @@ def _site_link(match: re.Match[str], docname: str) -> str:
     target = Path(os.path.normpath(folder / match["target"]))
     if target.is_relative_to(PACKAGE) and target.suffix == ".py" and not target.name.startswith("__"):
         module = target.relative_to(PACKAGE.parent).with_suffix(".html").as_posix()
-        text = re.sub(r"`([^`]+)`", r"<code>\1</code>", match["text"])
+        text = re.sub(r"`([^`]+)`", r'<code class="docutils literal">\1</code>', match["text"])
         return f'<a href="{"../" * docname.count("/")}_modules/{module}">{text}</a>'
     copy = COPIES.get(os.path.relpath(target, ROOT))
     if copy:
