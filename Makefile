@@ -47,7 +47,7 @@ check: setup  ## format, lint, types, known vulnerabilities of the dependencies
 	$(BIN)/python -m tools.audit
 
 docs: setup  ## build the documentation as a site, build/docs/index.html; every warning is an error
-	$(PIP) install --editable '.[docs]'
+	test -x $(BIN)/sphinx-build || $(PIP) install --editable '.[docs]'
 	rm -rf build/docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning --jobs auto docs build/docs
 	@echo build/docs/index.html
@@ -96,4 +96,4 @@ portable: setup  ## run the tests of what is native as compiled for x86-64 witho
 	done
 
 clean:  ## remove what setup and report made
-	rm -rf $(VENV) report build dist
+	rm -rf $(VENV) report build dist docs/reference/api docs/reference/changelog.md docs/reference/security.md
