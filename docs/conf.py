@@ -26,6 +26,8 @@ napoleon_custom_sections = [("Attributes", "params_style")]  # as a list, beside
 viewcode_follow_imported_members = False
 viewcode_line_numbers = True
 
+suppress_warnings = ["ref.python"]  # two classes of one name, such as LSTM, differ by their modules
+
 html_theme = "furo"
 html_title = "Reviver"
 html_static_path = ["static"]
