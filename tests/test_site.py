@@ -29,6 +29,7 @@ def test_examples_are_code() -> None:
     [
         ("a * b |c| d_ e", r"a \* b \|c\| d\_ e"),
         ("`LSTMLayer`s of two\nlines `a\nb`", ":py:obj:`LSTMLayer`\\ s of two\nlines ``a\nb``"),
+        ("x: H.\ny: N images.", "x: H\\.\ny: N images."),
         ("- one\n  two `x`", "- one\n  two ``x``"),
         ("linear:  z\nslerp:   sin\n         (1985)", "::\n\n    linear:  z\n    slerp:   sin\n             (1985)"),
     ],

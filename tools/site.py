@@ -34,6 +34,8 @@ LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#
 SECTION = re.compile(r"(Args|Attributes|Parameters|Returns|Raises|Yields|Examples?|Notes?):")
 NAME = re.compile(r"reviver(\.\w+)+|[A-Z]+[a-z]\w+(\.\w+)*")
 """Code that may name a class, a function or a module, and becomes a link where it does."""
+LETTER = re.compile(r"((?:^|: )\s*(?:[A-Za-z]|[ivxIVX]+))\.(?=\s|$)", re.MULTILINE)
+"""A letter with a full stop, such as a size H, which reStructuredText would take for an item of a list."""
 HIDDEN_COLON = "\ue000"
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
@@ -169,7 +171,8 @@ def _inline(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\*|]|(?<=\w)_(?!\w))", r"\\\1", text)
+    text = re.sub(r"([\\*|]|(?<=\w)_(?!\w))", r"\\\1", text)
+    return LETTER.sub(r"\1\\.", text)
 
 
 def inline_math(translator: "HTML5Translator", node: "nodes.math") -> None:
