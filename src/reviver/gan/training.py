@@ -18,7 +18,7 @@ from reviver.errors import DataError
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.monitor import create_monitor, summarise
+from reviver.gan.evaluation.monitor import create_monitor, summarize
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.gan.judgement import judge
 from reviver.gan.losses import LOSSES, grad_norm_sq, slope_penalty, smoothed_discriminator
@@ -253,7 +253,7 @@ def train(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
     )
     with opened as session:
-        session.progress.note = summarise(folder.read_scores())
+        session.progress.note = summarize(folder.read_scores())
         while state.epoch < config.epochs:
             remove_later_grids(folder.samples, state.epoch, state.step)
             with session.rolling_back():
