@@ -1,7 +1,7 @@
 """Puts measured numbers and pictures into README and docs: `python -m benchmarks.publish [REPORT]`.
 
 With the folder of a finished report its comparison and pictures are taken over into docs/. Then the parts of
-README.md and docs/*.md between `<!-- results … -->` and `<!-- /results -->` are written anew from
+README.md and docs/**/*.md between `<!-- results … -->` and `<!-- /results -->` are written anew from
 docs/measurements/*.json, so that no number in them is typed by hand.
 """
 
