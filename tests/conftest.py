@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden files anew instead of comparing")
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Seed torch's global generator, so that a test samples the same numbers in every run and order."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Compare a value with tests/golden/NAME.json, exactly or, if it is a dict of lists of numbers, within `relative`."""
