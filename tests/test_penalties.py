@@ -54,6 +54,28 @@ def test_penalties_computed_by_hand() -> None:
     assert penalty(r2=0.4, penalty_interval=3) == pytest.approx(4.2)
 
 
+class LabelledHalfNormSq:
+    """A conditional discriminator with the logits k/2 ‖x‖² of images of class k, whose gradient is k x."""
+
+    def logits(self, x: Tensor, labels: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        return labels.argmax(1, keepdim=True) * half_norm_sq(x)
+
+
+def test_penalties_use_the_labels_of_their_images() -> None:
+    labels = torch.eye(4, dtype=torch.float64)[[2, 2, 3, 3]]  # real images have class 2, generated ones class 3
+
+    def penalty(**settings: Any) -> float:
+        rng = torch.Generator().manual_seed(5)
+        discriminator: Any = LabelledHalfNormSq()
+        return discriminator_penalty(GANConfig(**settings), discriminator, REAL, FAKE, labels, rng).item()
+
+    assert penalty(r1=0.2) == pytest.approx(5.2)  # 0.2 / 2 · 2² · 13
+    assert penalty(r2=0.4) == pytest.approx(12.6)  # 0.4 / 2 · 3² · 7
+    alpha = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(5))
+    expected = gradient_penalty(lambda x: 2 * half_norm_sq(x), REAL, FAKE, alpha).item()  # between them: the real class
+    assert penalty(gradient_penalty=1.0) == pytest.approx(expected)
+
+
 def test_gradient_penalty_computed_by_hand() -> None:
     real, fake = images((3.0, 4.0)), images((0.0, 0.0))
     alpha = torch.full((1, 1, 1, 1), 0.25, dtype=torch.float64)
