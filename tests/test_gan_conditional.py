@@ -134,8 +134,8 @@ def test_a_run_without_its_classes_or_shape_opens_and_does_not_load(key: str, ru
 def test_scores_have_the_class_accuracy() -> None:
     from reviver.gan.evaluation.scores import _class_accuracy
 
-    classes, ordered = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
-    assert _class_accuracy(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
+    classes, labels = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
+    assert _class_accuracy(classes, labels) == pytest.approx((0.5, 1.0, 2 / 3))
 
 
 def test_the_command_prints_the_class_accuracy(

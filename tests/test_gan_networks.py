@@ -16,14 +16,14 @@ IMAGE_SHAPES = [(1, 28, 28), (3, 28, 28), (1, 8, 8), (3, 16, 12)]
 
 
 def described(network: Generator | Discriminator) -> list[tuple[object, ...]]:
-    """The layers of a network as plain facts."""
-    facts: list[tuple[object, ...]] = []
+    """Describe the layers of a network as tuples."""
+    descriptions: list[tuple[object, ...]] = []
     for layer in network.layers:
         match layer:
             case nn.Linear():
-                facts.append(("Linear", layer.in_features, layer.out_features, layer.bias is not None))
+                descriptions.append(("Linear", layer.in_features, layer.out_features, layer.bias is not None))
             case nn.BatchNorm1d():
-                facts.append(
+                descriptions.append(
                     (
                         "BatchNorm",
                         layer.num_features,
@@ -34,10 +34,10 @@ def described(network: Generator | Discriminator) -> list[tuple[object, ...]]:
                     )
                 )
             case nn.LeakyReLU():
-                facts.append(("LeakyReLU", layer.negative_slope))
+                descriptions.append(("LeakyReLU", layer.negative_slope))
             case _:
-                facts.append((type(layer).__name__,))
-    return facts
+                descriptions.append((type(layer).__name__,))
+    return descriptions
 
 
 def batch_norm(width: int, eps: float = 1e-5) -> tuple[object, ...]:
@@ -99,7 +99,7 @@ def test_names_and_shapes_of_parameters_are_the_golden_ones(golden: Callable[...
 
 @pytest.mark.parametrize("image_shape", IMAGE_SHAPES)
 @pytest.mark.parametrize("latent_size", [1, 100])
-def test_other_sizes_and_colours(image_shape: tuple[int, int, int], latent_size: int) -> None:
+def test_other_sizes_and_channels(image_shape: tuple[int, int, int], latent_size: int) -> None:
     generator, discriminator = Generator(latent_size, image_shape), Discriminator(image_shape)
     assert described(generator) == generator_layers(latent_size, prod(image_shape))
     images = generator(torch.randn(5, latent_size))
@@ -140,7 +140,7 @@ def test_the_layers_are_applied_in_order_to_rows_of_pixels() -> None:
 
 
 @pytest.mark.parametrize("image_shape", IMAGE_SHAPES)
-def test_the_discriminators_answer_is_the_sigmoid_of_its_logits(image_shape: tuple[int, int, int]) -> None:
+def test_the_output_of_the_discriminator_is_the_sigmoid_of_its_logits(image_shape: tuple[int, int, int]) -> None:
     discriminator = Discriminator(image_shape)
     images = torch.rand(20, *image_shape) * 2 - 1
     probabilities = discriminator(images)
@@ -148,7 +148,7 @@ def test_the_discriminators_answer_is_the_sigmoid_of_its_logits(image_shape: tup
     assert ((probabilities > 0) & (probabilities < 1)).all()
 
 
-def test_eval_mode_judges_each_noise_vector_by_itself() -> None:
+def test_in_eval_mode_images_do_not_depend_on_the_batch() -> None:
     generator = Generator()
     z = torch.randn(8, 100)
     generator(z)  # so that the running statistics are not those of a new network
@@ -170,18 +170,18 @@ def test_a_latent_size_below_one_is_refused(latent_size: int) -> None:
 
 @pytest.mark.parametrize("image_shape", [(), (28, 28), (1, 28, 0), (0, 28, 28), (1, 1, 28, 28), (1, -28, -28)])
 @pytest.mark.parametrize("network", [lambda shape: Generator(100, shape), Discriminator])
-def test_an_image_shape_that_is_none_is_refused(network: Callable[[Sequence[int]], nn.Module], image_shape) -> None:
+def test_an_invalid_image_shape_is_refused(network: Callable[[Sequence[int]], nn.Module], image_shape) -> None:
     with pytest.raises(ConfigError, match=r"^image_shape must (be at least 1|have at (least|most) 3 entries), got"):
         network(image_shape)
 
 
 @pytest.mark.parametrize("shape", [[100], [2, 99], [2, 101], [2, 100, 1]])
-def test_noise_that_does_not_fit_is_refused(shape: list[int]) -> None:
+def test_latents_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
     with pytest.raises(DataError, match=r"^z must have shape \[N, 100\], got \[.*\]; sample it with sample_latents"):
         Generator()(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [[1, 28, 28], [2, 784], [2, 28, 28, 1], [2, 3, 28, 28], [2, 1, 14, 56]])
-def test_images_that_do_not_fit_are_refused(shape: list[int]) -> None:
+def test_images_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
     with pytest.raises(DataError, match=r"^images must have shape \[N, 1, 28, 28\], got \[.*\]"):
         Discriminator()(torch.zeros(shape))

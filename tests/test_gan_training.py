@@ -365,11 +365,11 @@ def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, un
     z = torch.randn(25, tiny.latent_size, generator=make_rng(tiny.seed, "grid"))
     untrained, _ = build_networks(tiny, (1, 8, 8))
     for epoch, generator in ((0, untrained), (EPOCHS, load(uninterrupted.path).generator)):
-        sheet = tile(generate(generator, z))
-        assert sheet.shape == (5 * 10 + 2, 5 * 10 + 2)
-        drawn = read_pixels(uninterrupted.samples / f"epoch-{epoch:04d}.png")
-        factor = len(drawn) // len(sheet)
-        np.testing.assert_array_equal(drawn, sheet.repeat(factor, 0).repeat(factor, 1))
+        grid = tile(generate(generator, z))
+        assert grid.shape == (5 * 10 + 2, 5 * 10 + 2)
+        saved = read_pixels(uninterrupted.samples / f"epoch-{epoch:04d}.png")
+        factor = len(saved) // len(grid)
+        np.testing.assert_array_equal(saved, grid.repeat(factor, 0).repeat(factor, 1))
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,8 @@ def fused_gan_step(
 ) -> StepResult:
     """Compute `step.gan_step`, up to rounding; the arguments and the result are the same.
 
-    In bf16 the optimizers may be `MasterWeightAdam`s: the step then computes with their bfloat16 copies.
+    In bf16 it computes with the bfloat16 copies of `MasterWeightAdam`, see `training.build_optimizers`: `opt_G` must be
+    one, and `opt_D` unless the discriminator has spectral normalization.
     """
     dtype = torch.bfloat16 if options.precision == "bf16" else real.dtype
     compute_G, compute_D = compute_network(G, opt_G), compute_network(D, opt_D)

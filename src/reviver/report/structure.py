@@ -72,7 +72,7 @@ class Canvas:
 @mpl.rc_context(FONTS)
 def lstm_cell(network: LSTMClassifier) -> Figure:
     """Draw one step of the LSTM: the gates f, i, g, o, the cell state c, the hidden state h and its dropout mask m."""
-    hidden, inputs, dropout = network.lstm.hidden_size, network.lstm.input_size, network.lstm.hidden_dropout
+    hidden, inputs, dropout = network.lstm.hidden_size, network.lstm.input_size, network.lstm.options.hidden_dropout
     cell_y, product_y, gate_y, bus_y = 2.62, 1.82, 1.08, 0.42
     top, bottom = gate_y + 0.33, gate_y - 0.33
     forget, write, candidate, output = 1.2, 2.2, 3.2, 4.2
