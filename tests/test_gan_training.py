@@ -258,16 +258,21 @@ def test_generate_restores_the_mode_after_an_error() -> None:
     assert generator.training
 
 
-@pytest.mark.parametrize(("preset", "relative"), [("report", 2e-3), ("best", 2e-2)])
+@pytest.mark.parametrize(("preset", "updates", "relative"), [("report", 12, 2e-3), ("best", 6, 2e-2)])
 def test_the_first_losses_of_a_preset_are_the_golden_ones(
-    preset: str, relative: float, golden: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    preset: str,
+    updates: int,
+    relative: float,
+    golden: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The tolerance covers another processor's rounding, and no change of the mathematics or the seeds."""
+    """The tolerance covers another processor's rounding, which bf16 amplifies, and no change of the mathematics or the seeds."""
     results: list[StepResult] = []
 
     def recording(step: Step, *arguments: Any, **keywords: Any) -> StepResult:
         results.append(step(*arguments, **keywords))
-        if len(results) == 12:
+        if len(results) == updates:
             os.kill(os.getpid(), signal.SIGINT)
         return results[-1]
 
