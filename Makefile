@@ -70,7 +70,7 @@ fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurem
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
-	$(BIN)/python -m reviver.gan.train_classifier
+	$(BIN)/python -m reviver.gan.evaluation.train_classifier
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers

@@ -19,7 +19,7 @@ from benchmarks.tables import describe, render, render_curve, render_fuzz, rende
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MEASUREMENTS, PICTURES = DOCS / "measurements", DOCS / "pictures"
-PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
 SPEED = ("startup", "lstm_epochs", "gan_epoch", "checkpoint", "whole_report")
 BLOCK = re.compile(r"(<!-- results(?: (?P<name>\w+))? -->\n).*?(<!-- /results -->)", re.DOTALL)
 PICTURE_NAMES = {

@@ -19,12 +19,12 @@ from reviver.gan import training as gan
 from reviver.gan.data.image_set import load_mnist, to_pixels
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.metrics import (
-    compare_neighbours,
     frechet_distance,
-    kernel_distance,
     moments,
+    polynomial_mmd,
+    prdc,
     snap,
-    squared_radii,
+    squared_knn_radii,
 )
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.sampling import generate
@@ -97,9 +97,9 @@ def forward_passes() -> dict[str, Tensor]:
 def scores() -> dict[str, Tensor]:
     """Distances between two clouds of points as scores measure them."""
     x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=make_rng(0, name))) for name in "xy")
-    neighbours = compare_neighbours(x, squared_radii(x, 5), y, squared_radii(y, 5), 5)
+    neighbours = prdc(x, squared_knn_radii(x, 5), y, squared_knn_radii(y, 5), 5)
     return {
-        "score: kid, precision, recall, density, coverage": torch.tensor([kernel_distance(x, y), *neighbours]),
+        "score: kid, precision, recall, density, coverage": torch.tensor([polynomial_mmd(x, y), *neighbours]),
         "real: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
     }
 

@@ -584,7 +584,7 @@ def test_an_interpolation(run: Run, tmp_path: Path) -> None:
         "out": str(tmp_path / "walk.pdf"),
         "path": "spherical",
         "seed": 0,
-        "digits": None,
+        "classes": None,
         "confidences": None,
     }
     assert (tmp_path / "walk.pdf").read_bytes().startswith(b"%PDF")
@@ -720,14 +720,14 @@ WRONG = {
     "gan train --data tiny.npz --image-size 8 --conditional --out n": "^data must have labels for a conditional GAN, got tiny",
     "gan sample g --num-samples 0": "^--num-samples must be at least 1, got 0",
     "gan sample g --num-samples many": "^--num-samples must be an integer, got 'many'",
-    "gan sample g --num-samples 3000": "^n: 3000 images are too many for a grid; give at most 2500, or an .npz as --out",
+    "gan sample g --num-samples 3000": "^--num-samples must be at most 2500 for a grid, got 3000; or give an .npz as --out",
     "gan sample g --num-samples 99999999999 --out s.npz": "^--num-samples must be at most 33554432, got 99999999999",
     "gan sample g --seed -1": "^--seed must be at least 0, got -1",
     "gan sample g --out grid.jpg": "^--out must be .png, .pdf, .svg or .npz, got '.jpg'",
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
     "gan interpolate g --out walk.docx": "^--out must end in one of .pdf, .svg, .png for a figure, got walk.docx",
-    "gan interpolate g --from-image a.png": "^--from-image needs to_image beside it, and the reverse; give both or none",
+    "gan interpolate g --from-image a.png": "^--from-image must be given with to_image, and the reverse; give both or neither",
     "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g gone.png": "^gone.png: it cannot be read",
     "gan project g gone.png --out p.txt": "^--out must end in one of .pdf, .svg, .png for a figure, got p.txt",
@@ -744,7 +744,7 @@ WRONG = {
     "gan train-extractor": "^--data is missing; see reviver gan train-extractor --help",
     "gan train-extractor --data nothing": "^data: nothing does not exist; give mnist, fashion-mnist, ",
     "gan train-extractor --data tiny.npz --out notes.txt": "^--out notes.txt exists already and is never overwritten; choose another --out",
-    "gan interpolate g --annotate": "^labels: the classifier knows only digits, which this run did not learn",
+    "gan interpolate g --annotate": "^--annotate must be left out, since the classifier knows only digits, which this run did not learn",
 }
 
 

@@ -124,7 +124,7 @@ def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp
 def test_an_image_of_more_pixels_than_its_bytes_can_mean_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_files, "FREE_PIXELS", 1000)
+    monkeypatch.setattr(image_files, "UNCHECKED_PIXELS", 1000)
     noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
     for name, picture in (("a", noise), ("b", noise)):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")

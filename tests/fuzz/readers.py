@@ -34,7 +34,7 @@ from reviver.gan.data.image_files import read_pixels
 from reviver.gan.data.image_set import load_images, load_test_images
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.monitor import describe_point, find_collapses, summarise
+from reviver.gan.evaluation.monitor import describe_record, find_collapses, summarize
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.run import GANRun
 from reviver.loading import load
@@ -283,8 +283,8 @@ def read_records(path: Path) -> None:
         max(points, key=lstm_training.rank, default=None)
     scores = folder.read_scores()
     find_collapses(scores)
-    summarise(scores)
-    assert all(describe_point(score) for score in scores)
+    summarize(scores)
+    assert all(describe_record(score) for score in scores)
 
 
 def small_state() -> TrainingState:

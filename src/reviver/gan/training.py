@@ -19,7 +19,7 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
 from reviver.gan.ema import update_ema
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.monitor import create_monitor, summarise
+from reviver.gan.evaluation.monitor import create_monitor, summarize
 from reviver.gan.fused_step import fused_gan_step
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.gan.networks import Discriminator, Generator, one_hot
@@ -144,7 +144,7 @@ def train(
     with training_session(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
     ) as session:
-        session.progress.note = summarise(folder.read_scores())
+        session.progress.note = summarize(folder.read_scores())
         while state.epoch < config.epochs:
             remove_later_grids(folder.samples, state.epoch, state.step)
             with session.rolling_back():
