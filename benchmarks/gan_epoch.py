@@ -93,7 +93,7 @@ def our_updates(precision: Precision, *, fused: bool = True) -> Iterator[None]:
     while True:
         for indices in torch.randperm(len(pixels)).split(BATCH):
             z = torch.randn(len(indices), config.latent_size)
-            step(generator, discriminator, *optimizers, from_pixels(pixels[indices]), z, options)
+            step(generator, discriminator, *optimizers, from_pixels(pixels[indices]), z, options=options)
             yield
 
 

@@ -78,7 +78,7 @@ def measure() -> dict[str, float]:
             real, z = images[start : start + config.batch_size], torch.randn(config.batch_size, config.latent_size)
             started = time.perf_counter()
             options = StepOptions.from_config(config, number)
-            choose_step(config)(generator, discriminator, *optimizers, real, z, options)
+            choose_step(config)(generator, discriminator, *optimizers, real, z, options=options)
             if number >= WARMUP:
                 seconds.setdefault(workload, []).append(time.perf_counter() - started)
     lstm = LSTMClassifier(1, 128, 10, hidden_dropout=0.5)

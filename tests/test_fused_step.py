@@ -11,6 +11,7 @@ from reviver.errors import DataError
 from reviver.gan import networks
 from reviver.gan.config import LOSSES, GANConfig
 from reviver.gan.fused_step import discriminator_forward, fused_gan_step
+from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.optim import compute_network
 from reviver.gan.step import gan_step
@@ -75,7 +76,11 @@ def take_steps(config: GANConfig, dtype: torch.dtype, steps: int, eps: float = 1
             labels = join_labels(classes, generator, z)
         options = StepOptions.from_config(config, step)
         step_function = choose_step(config)
-        results.append(step_function(generator, discriminator, *optimizers, real, z, options, labels=labels, rng=rng))
+        loss = choose_losses(config.loss, config.label_smoothing)
+        result = step_function(
+            generator, discriminator, *optimizers, real, z, loss, options=options, labels=labels, rng=rng
+        )
+        results.append(result)
         pairs = zip((generator, discriminator), optimizers, strict=True)
         parameters = [one for network, optimizer in pairs for one in compute_network(network, optimizer).parameters()]
         gradients.append([torch.zeros_like(one) if one.grad is None else one.grad.clone() for one in parameters])
@@ -201,4 +206,4 @@ def test_a_master_weight_optimizer_refuses_a_step_without_gradients_of_its_copy(
     optimizers = build_optimizers(config, generator, discriminator)
     real, z = torch.zeros(2, 1, 6, 6), torch.zeros(2, 100)
     with pytest.raises(ValueError, match=r"^a parameter of compute_network must have a gradient, got none; use fused"):
-        gan_step(generator, discriminator, *optimizers, real, z, StepOptions(precision="bf16"))
+        gan_step(generator, discriminator, *optimizers, real, z, options=StepOptions(precision="bf16"))

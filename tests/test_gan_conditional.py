@@ -91,7 +91,9 @@ def test_every_penalty_takes_labels(penalties: dict[str, object], packing: int) 
     real = data.images.float() / 127.5 - 1
     labels = join_labels(torch.eye(3)[data.labels], networks[0], z)
     options = StepOptions.from_config(config, 0)
-    result = choose_step(config)(*networks, *build_optimizers(config, *networks), real, z, options, labels=labels)
+    result = choose_step(config)(
+        *networks, *build_optimizers(config, *networks), real, z, options=options, labels=labels
+    )
     assert torch.stack(result).isfinite().all()
 
 

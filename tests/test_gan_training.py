@@ -211,7 +211,7 @@ def test_an_update_of_the_discriminator_alone_is_the_same_for_it(step: Step) -> 
     real, z = random_batch()
     both, alone = networks_and_optimizers(), networks_and_optimizers()
     before = copy.deepcopy(list(alone[0].parameters()))
-    results = [step(*both, real, z), step(*alone, real, z, StepOptions(update_generator=False))]
+    results = [step(*both, real, z), step(*alone, real, z, options=StepOptions(update_generator=False))]
     assert results[0] == results[1]
     assert all(map(torch.equal, both[1].parameters(), alone[1].parameters()))
     assert all(map(torch.equal, alone[0].parameters(), before))

@@ -167,6 +167,6 @@ def test_penalties_flatten_the_discriminator(interval: int, fused: bool) -> None
         rng = torch.Generator().manual_seed(1)
         for number in range(40):
             z = torch.randn(64, 100, generator=rng)
-            choose_step(config)(*networks, *optimizers, real, z, StepOptions.from_config(config, number))
+            choose_step(config)(*networks, *optimizers, real, z, options=StepOptions.from_config(config, number))
         norms.append(grad_norm_sq(networks[1].logits, real).mean().item())
     assert norms[1] < norms[0] / 3

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.optim import compute_network
@@ -38,8 +39,9 @@ def fused_gan_step(
     opt_D: Optimizer,
     real: Tensor,
     z: Tensor,
-    options: StepOptions = DEFAULTS,
+    loss: Losses = LOSSES["non-saturating"],
     *,
+    options: StepOptions = DEFAULTS,
     labels: Tensor | None = None,
     rng: torch.Generator | None = None,
 ) -> StepResult:
@@ -54,8 +56,8 @@ def fused_gan_step(
         fake = compute_G(z.to(dtype))  # [N, C, H, W]
     forward = discriminator_forward(compute_D, real, fake.detach(), labels, dtype=dtype, rng=rng)
     real_logits, fake_logits = forward.real_logits, forward.fake_logits  # [P, 1] each
-    g_loss = options.loss.generator(real_logits, fake_logits)
-    d_loss = options.loss.discriminator(real_logits, fake_logits)
+    g_loss = loss.generator(real_logits, fake_logits)
+    d_loss = loss.discriminator(real_logits, fake_logits)
 
     if options.update_generator:
         (grad_logits,) = torch.autograd.grad(g_loss, fake_logits)

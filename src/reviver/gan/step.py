@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.step_options import StepOptions, StepResult
@@ -36,8 +37,9 @@ def gan_step(
     opt_D: Optimizer,
     real: Tensor,
     z: Tensor,
-    options: StepOptions = DEFAULTS,
+    loss: Losses = LOSSES["non-saturating"],
     *,
+    options: StepOptions = DEFAULTS,
     labels: Tensor | None = None,
     rng: torch.Generator | None = None,
 ) -> StepResult:
@@ -50,7 +52,8 @@ def gan_step(
         opt_D: the optimizer of D's parameters, likewise.
         real: real images x, [N, C, H, W] in [-1, 1].
         z: latent vectors, [N, Z].
-        options: losses, penalty, whether G is updated, and precision.
+        loss: losses of both networks, see `losses.py`; by default the report's.
+        options: penalty, whether G is updated, and precision.
         labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
         rng: generates the dropout masks and what the penalties sample; by default torch's own.
     """
@@ -58,8 +61,8 @@ def gan_step(
         fake = G(z)  # [N, C, H, W]
         logits = D.logits(torch.cat([real, fake]), labels, rng)  # in one pass, as D has no BatchNorm
     real_logits, fake_logits = logits.to(real.dtype).chunk(2)  # [P, 1] each
-    d_loss = options.loss.discriminator(real_logits, fake_logits)
-    g_loss = options.loss.generator(real_logits, fake_logits)
+    d_loss = loss.discriminator(real_logits, fake_logits)
+    g_loss = loss.generator(real_logits, fake_logits)
 
     penalty = options.penalty(D, real, fake.detach(), labels, rng) if options.penalty else 0.0
     opt_D.zero_grad()

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from reviver.config import Precision
 from reviver.gan.config import GANConfig
-from reviver.gan.losses import LOSSES, Losses, choose_losses
 from reviver.gan.networks import Discriminator
 from reviver.gan.penalties import discriminator_penalty
 
@@ -20,10 +19,8 @@ Penalty = Callable[[Discriminator, Tensor, Tensor, Tensor | None, torch.Generato
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """What one step minimizes and updates. The defaults are the report's."""
+    """What a step does beyond minimizing the losses. The defaults are the report's."""
 
-    loss: Losses = LOSSES["non-saturating"]
-    """Losses of both networks."""
     penalty: Penalty | None = None
     """Added to the discriminator's loss; None: no penalty in this step."""
     update_generator: bool = True
@@ -40,7 +37,6 @@ class StepOptions:
         """
         is_penalty_due = config.has_penalty and step % config.penalty_interval == 0
         return cls(
-            loss=choose_losses(config.loss, config.label_smoothing),
             penalty=partial(discriminator_penalty, config) if is_penalty_due else None,
             update_generator=(step + 1) % config.discriminator_steps == 0,
             precision=config.precision,

@@ -22,6 +22,7 @@ from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.monitor import create_monitor, summarize
 from reviver.gan.fused_step import fused_gan_step
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
+from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.optim import MasterWeightAdam, NegativeMomentumAdam
 from reviver.gan.sampling import generate
@@ -215,6 +216,7 @@ def train_epoch(session: Session, models: Models, grid_z: Tensor, data: ImageSet
         config: the settings of the run.
     """
     state, training_step = session.state, choose_step(config)
+    loss = choose_losses(config.loss, config.label_smoothing)
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
     history, rng = state.tensors["history"], state.rngs["noise"]
     pixels, labels = data.images.to(history.device), None
@@ -235,7 +237,8 @@ def train_epoch(session: Session, models: Models, grid_z: Tensor, data: ImageSet
             opt_discriminator,
             from_pixels(pixels[indices]),
             z,
-            options,
+            loss,
+            options=options,
             labels=None if labels is None else join_labels(labels[indices], generator, z),
             rng=rng,
         )
