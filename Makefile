@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup lock report test check docs pages format bench recall quality soak fuzz classifier sanitize portable clean
+.PHONY: help setup lock report test random check docs pages format bench recall quality soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/pyth
 		$(PIP) install --no-deps --no-build-isolation --editable . && \
 		$(BIN)/python -m pip check; \
 	else \
-		$(PIP) install --editable '.[dev]'; \
+		$(PIP) install --editable '.[dev,docs]'; \
 	fi
 	touch $@
 
@@ -40,14 +40,17 @@ report: setup  ## train both networks and write report/report.html and report/re
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
 
-check: setup  ## format, lint, types, known vulnerabilities of the dependencies
+random: setup  ## run the tests in random order
+	$(BIN)/python -m pytest -p randomly
+
+check: setup docs  ## format, lint, spelling, types, the docs site, known vulnerabilities of the dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/python -m tools.audit
 
 docs: setup  ## build the documentation as a site, build/docs/index.html; every warning is an error
-	test -x $(BIN)/sphinx-build || $(PIP) install --editable '.[docs]'
 	rm -rf build/docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning --jobs auto docs build/docs
 	@echo build/docs/index.html
