@@ -93,6 +93,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "ema": number(-0.1, 1, 1.5),
         "ema_rampup": number(-0.1),
         "precision": WORDS,
+        "fused": FLAGS,
         "batch_norm_eps": number(0, -1e-5),
         "sample_every": whole_from(1),
         "eval_every": tuple(value for value in whole_from(0) if value is not None),

@@ -13,7 +13,7 @@ from reviver.config import (
     REGULARISATION,
     Count,
     CountOrZero,
-    NotNegative,
+    NonNegative,
     OnNaN,
     Positive,
     Precision,
@@ -27,14 +27,14 @@ from reviver.validation import refuse, settings
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)
 EVAL_EVERY = 5
-"""Epochs between evaluations where an extractor is known and nothing else is given."""
+"""Epochs between evaluations by default, where there is a feature extractor."""
 MAX_IMAGE_SIZE = 1024
-"""Of an image's height and width, pixels."""
+"""Maximum height and width of an image, in pixels."""
 
 
 @settings
 class GANConfig:
-    """Settings of one GAN training run. The defaults are the report's."""
+    """Settings of a GAN training run. The defaults are the report's."""
 
     data: Annotated[Text, DATA] = "mnist"
     """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
@@ -67,11 +67,11 @@ class GANConfig:
     """Loss of both networks, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
     label_smoothing: Annotated[Probability, REGULARISATION] = 0.0
     """One-sided label smoothing: subtracted from the target 1 of real images, with the non-saturating loss (Salimans et al. 2016)."""
-    r1: Annotated[NotNegative, REGULARISATION] = 0.0
+    r1: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight γ of the gradient penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
-    r2: Annotated[NotNegative, REGULARISATION] = 0.0
+    r2: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight γ of the same penalty at generated images."""
-    gradient_penalty: Annotated[NotNegative, REGULARISATION] = 0.0
+    gradient_penalty: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and generated images (Gulrajani et al. 2017), for the Wasserstein loss."""
     penalty_interval: Annotated[Count, REGULARISATION] = 1
     """Apply penalties every k updates, scaled by k (lazy regularization; Karras et al. 2020)."""
@@ -83,10 +83,12 @@ class GANConfig:
     """Images per discriminator input (PacGAN; Lin et al. 2018)."""
     ema: Annotated[Probability, OPTIMISATION] = 0.0
     """Decay of the exponential moving average of the generator that samples come from (Karras et al. 2018); 0: none."""
-    ema_rampup: Annotated[NotNegative, OPTIMISATION] = 0.0
+    ema_rampup: Annotated[NonNegative, OPTIMISATION] = 0.0
     """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
     precision: Annotated[Precision, OPTIMISATION] = "fp32"
     """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""
+    fused: Annotated[bool, OPTIMISATION] = True
+    """Use the fused training step, the same update up to rounding; `--no-fused` runs the textbook step of gan/step.py."""
     batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
     sample_every: Annotated[Count, EVALUATION] = 5
@@ -111,7 +113,7 @@ class GANConfig:
     """Seed of the weights, the order of the images and the latent vectors."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that are allowed, but not together."""
+        """Refuse settings that are allowed alone, but not together."""
         if self.label_smoothing and self.loss != "non-saturating":
             got = self.label_smoothing
             refuse("label_smoothing", f"must be 0 for the loss {self.loss}, which has no labels, got {got}")

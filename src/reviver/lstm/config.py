@@ -15,16 +15,16 @@ from reviver.config import (
     REGULARISATION,
     Count,
     CountOrZero,
-    NotNegative,
+    NonNegative,
     OnNaN,
     Positive,
     Precision,
     Probability,
     Seed,
     Text,
-    schedule_factor,
 )
 from reviver.io.json import MAX_INTEGER
+from reviver.lr_schedule import lr_scale
 from reviver.lstm.options import DropoutKind
 from reviver.text import short_repr
 from reviver.validation import MAX_VALUE, check, refuse, settings
@@ -104,7 +104,7 @@ class LSTMConfig:
     """Validation accuracy that ends a length of the curriculum, and the training at `length`."""
     last_threshold: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CURRICULUM] = None
     """Validation accuracy that ends the training at `length`; by default `threshold`."""
-    lr_length_exponent: Annotated[NotNegative, CURRICULUM] = 0.0
+    lr_length_exponent: Annotated[NonNegative, CURRICULUM] = 0.0
     """Exponent p: the learning rate at length T of the curriculum is scaled by (start_length / T)^p."""
     batch_steps: Annotated[Count, CURRICULUM] = 200_000
     """Maximum time steps per batch of the curriculum: longer sequences have smaller batches (at least 16) and fewer sequences
@@ -209,7 +209,7 @@ class LSTMConfig:
         rate = self.learning_rate
         if self.curriculum:
             rate *= (self.lengths[0] / length) ** self.lr_length_exponent
-        return rate * schedule_factor(self.lr_schedule, progress)
+        return rate * lr_scale(self.lr_schedule, progress)
 
     def batch_size_at(self, length: int) -> int:
         """Return the batch size B for sequences of up to `length` steps."""

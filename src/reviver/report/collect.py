@@ -82,7 +82,7 @@ def collect_gan(results: GANResults) -> records.GAN:
         recognition=results.recognition,
         interpolation=records.Interpolation(
             images=len(walk.images),
-            digits=tuple(walk.digits) if walk.digits else None,
+            digits=tuple(walk.classes) if walk.classes else None,
             confidences=tuple(walk.confidences) if walk.confidences else None,
         ),
         last={name: last[name] for name in LAST},

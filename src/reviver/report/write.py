@@ -14,9 +14,8 @@ import typst
 
 from reviver.figures import save_figure
 from reviver.gan.data.image_files import read_pixels
-from reviver.gan.figures import loss_curves, score_curves, sheet_figure
-from reviver.gan.output import save_interpolation
-from reviver.io.files import atomic_write, write_json
+from reviver.gan.figures import grid_figure, interpolation_figure, loss_curves, score_curves
+from reviver.io.atomic import atomic_write, write_json
 from reviver.lstm.figures import learning_curves
 from reviver.report.collect import collect, printable
 from reviver.report.results import GANResults, LSTMResults
@@ -55,16 +54,16 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
         "structure-gan": gan_networks(gan.run.generator, gan.run.discriminator),
         "figure-1-learning-curves": learning_curves(lstm.metrics),
         "gan-losses": loss_curves(gan.run.metrics),
+        "interpolation": interpolation_figure(gan.walk, annotate=gan.walk.classes is not None),
     }
     if gan.scores:
         figures["gan-scores"] = score_curves(gan.scores, [problem is not None for problem in gan.collapses])
     for suffix in ("pdf", "svg", "png"):
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.{suffix}")
-        save_interpolation(gan.walk, folder / f"interpolation.{suffix}", labels=gan.walk.digits is not None)
     copies = {"training.gif": gan.run.folder.samples / "training.gif"}
     for number, (name, grid) in enumerate(gan.grids.items(), start=2):
-        save_figure(sheet_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
+        save_figure(grid_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
         copies[f"figure-{number}-{name}.png"] = grid.path
     for target, source in copies.items():
         with atomic_write(folder / target) as temporary:

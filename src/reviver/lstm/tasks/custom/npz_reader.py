@@ -29,7 +29,7 @@ def read_npz_sequences(path: Path, columns: Sequence[str]) -> SequenceTable:
     """
     names = npz_names(path, remedy=REMEDY)
     find_columns(names, ("x", "y")[: len(columns)], "array", REMEDY)
-    raw = read_npz(path, "x", limit=limits.MAX_BYTES, remedy=REMEDY)
+    raw = read_npz(path, "x", max_bytes=limits.MAX_BYTES, remedy=REMEDY)
     if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
         raise FileError(f"x is {short_repr(str(raw.dtype))} of the shape {list(raw.shape)}; {REMEDY}")
     if 0 in raw.shape:
@@ -75,7 +75,7 @@ def _read_labels(path: Path, builder: TableBuilder, count: int) -> None:
 
 def _read_vector(path: Path, name: str, count: int, kinds: str, expected: str) -> NDArray[Any]:
     """Return the array `name` [N] of N = `count` values whose dtype is of one of the NumPy `kinds`."""
-    raw = read_npz(path, name, limit=limits.MAX_NPZ_SIDE, remedy=REMEDY)
+    raw = read_npz(path, name, max_bytes=limits.MAX_NPZ_SIDE, remedy=REMEDY)
     if raw.shape != (count,) or raw.dtype.kind not in kinds:
         found = f"{short_repr(str(raw.dtype))} of the shape {list(raw.shape)}"
         raise FileError(f"{name} is {found}; give [{count}] {expected}, one for each row of x")

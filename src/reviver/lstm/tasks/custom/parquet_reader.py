@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from reviver.io.files import open_file
-from reviver.io.parquet import read_sizes
+from reviver.io.parquet import read_page_sizes
 from reviver.lstm.tasks.custom import limits
 from reviver.lstm.tasks.custom.builder import (
     FileError,
@@ -70,14 +70,14 @@ def _check_file(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> tuple[i
     check_size(count, 1, 1)
     leaves = [parquet.schema.column(index).path for index in range(len(parquet.schema))]
     indices = {index for index, leaf in enumerate(leaves) if leaf in columns or leaf.split(".")[0] in columns}
-    sizes = read_sizes(file, indices)
-    size = max(sizes.unpacked, 4 * sizes.numbers)
+    sizes = read_page_sizes(file, indices)
+    size = max(sizes.uncompressed_bytes, 4 * sizes.num_values)
     if size > limits.MAX_BYTES:
         names = " and ".join(map(short_repr, columns))
         raise FileError(
             f"the columns {names} take {format_gib(size)}, more than {format_gib(limits.MAX_BYTES)}; give fewer rows"
         )
-    claimed = max(sizes.unpacked, 8 * sizes.numbers)
+    claimed = max(sizes.uncompressed_bytes, 8 * sizes.num_values)
     if claimed > limits.PARQUET_FREE_BYTES + limits.PARQUET_MAX_RATIO * file.seek(0, 2):
         raise ValueError(f"its pages claim {claimed} bytes, more than {limits.PARQUET_MAX_RATIO} times its size")
     batch_size = min(limits.PARQUET_BATCH_ROWS, limits.PARQUET_BATCH_BYTES * count // max(claimed, 1))

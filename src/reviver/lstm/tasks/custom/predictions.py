@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reviver.io.files import atomic_write
+from reviver.io.atomic import atomic_write
 from reviver.lstm.tasks.custom.table import SequenceTable
 
 FORMULA_START = re.compile(r"['=+\-@＝＋－＠\t\r\n]")
