@@ -227,7 +227,7 @@ def _row(name: str, values: Mapping[str, float], target: float | None) -> str:
 
 def render_keys() -> str:
     """Write the keys of report.json as Markdown, one table for each kind of object, from their declarations."""
-    from reviver.report.records import Report
+    from reviver.report.schema import Report
 
     lines: list[str] = []
     kinds: list[type[BaseModel]] = [Report]

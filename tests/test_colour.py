@@ -116,7 +116,7 @@ def test_a_measured_walk_through_an_extractor_of_these_images(call: Any) -> None
 def test_the_report_gathers_what_applies(call: Any, workspace: Path) -> None:
     results = read_gan(workspace / "run")
     assert results.recognition is None, "the digit classifier knows no shapes"
-    assert (results.walk.images.shape[1:], results.walk.digits) == ((3, SIZE, SIZE), None)
+    assert (results.interpolation.images.shape[1:], results.interpolation.digits) == ((3, SIZE, SIZE), None)
 
 
 # Extractors of other images

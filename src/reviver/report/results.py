@@ -78,8 +78,7 @@ class LSTMResults:
     def first_epoch_at(self, name: str, threshold: float) -> list[int | None]:
         """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
         return [
-            next((record["epoch"] for record in records if record[name] >= threshold), None)
-            for records in self.metrics
+            next((record["epoch"] for record in records if record[name] >= threshold), None) for records in self.metrics
         ]
 
     def first_epoch_above(self, name: str, threshold: float) -> list[int | None]:
@@ -190,9 +189,7 @@ def _choose_grids(run: GANRun) -> dict[str, Grid]:
         classifier = DigitClassifier.pinned()
         progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
     else:
-        progress = [
-            float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images
-        ]
+        progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
     halfway = (progress[0] + progress[-1]) / 2
     between = range(1, len(grids) - 1) or range(len(grids))
     middle = min(between, key=lambda index: abs(progress[index] - halfway))

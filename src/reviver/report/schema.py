@@ -56,9 +56,7 @@ class Run(Record):
     )
     versions: dict[str, Any] = Field(description="Versions of Python, Reviver and its dependencies.")
     rollbacks: tuple[Rollback, ...] = Field(description="Returns to a checkpoint after a value that was not finite.")
-    changes: tuple[str, ...] = Field(
-        description='Environment changes at resumes, such as "threads was 4 and is 2".'
-    )
+    changes: tuple[str, ...] = Field(description='Environment changes at resumes, such as "threads was 4 and is 2".')
 
 
 class Parameters(Record):
@@ -99,9 +97,7 @@ class Layer(Record):
 
     inputs: int = Field(description="Input features.")
     outputs: int = Field(description="Output features.")
-    followed_by: tuple[str, ...] = Field(
-        description='Modules before the next linear layer, such as "LeakyReLU 0.2".'
-    )
+    followed_by: tuple[str, ...] = Field(description='Modules before the next linear layer, such as "LeakyReLU 0.2".')
 
 
 class Network(Record):
@@ -215,9 +211,7 @@ class Row(Record):
     agrees: bool | None = Field(
         description="Whether the reported number lies in the range of our runs; null if the original gives none."
     )
-    distance_to_range: float | None = Field(
-        description="Distance of the reported number to that range; 0 inside it."
-    )
+    distance_to_range: float | None = Field(description="Distance of the reported number to that range; 0 inside it.")
     distance_in_std: float | None = Field(
         description="Distance of the reported number to our mean in standard deviations; null without `std`."
     )

@@ -6,13 +6,15 @@ Values reach report.typ as JSON. Typst shows them literally and never reads them
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import typst
+from matplotlib.figure import Figure
 
-from reviver.figures import save_figure
+from reviver.figures import FORMATS, save_figure
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.figures import loss_curves, score_curves, sheet_figure
 from reviver.gan.output import save_interpolation
@@ -48,12 +50,12 @@ def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
     save_figures(figures, lstm, gan)
     logger.info("writing %s, report.html and report.pdf", paths.json)
     write_json(paths.json, replace_unprintable(collect(lstm, gan).model_dump(mode="json")))
-    compile_report(paths.json, figures, paths.html, paths.pdf)
+    compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf})
     return paths
 
 
-def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
-    """Plot all figures and save them in `folder`: plots as PDF, SVG and PNG, sample grids as PDF and PNG."""
+def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
+    """Return the diagrams and plots of the report by their file names."""
     figures = {
         "structure-lstm-cell": lstm_cell(lstm.network),
         "structure-lstm-unrolled": lstm_unrolled(lstm.network, lstm.example),
@@ -64,7 +66,13 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
     if gan.scores:
         is_collapsed = [warning is not None for warning in gan.collapse_warnings]
         figures["gan-scores"] = score_curves(gan.scores, is_collapsed)
-    for suffix in ("pdf", "svg", "png"):
+    return figures
+
+
+def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
+    """Save all figures in `folder`: plots as PDF, SVG and PNG, sample grids as PDF and PNG."""
+    figures = plot_figures(lstm, gan)
+    for suffix in FORMATS:
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.{suffix}")
         save_interpolation(
@@ -79,19 +87,18 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
             shutil.copyfile(source, temporary)
 
 
-def compile_report(results: Path, figures: Path, html: Path, pdf: Path) -> None:
-    """Compile the HTML page and the PDF; write neither if one fails.
+def compile_report(results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path]) -> None:
+    """Compile report.typ into one file per target; write none of them if one fails.
 
     Args:
         results: report.json.
         figures: folder of the figures.
-        html, pdf: files to write.
+        targets: file to write for each format.
 
     Raises:
         TypstError: if report.typ cannot be compiled with these results.
         RunFolderError: if a file cannot be written.
     """
-    targets: dict[Literal["html", "pdf"], Path] = {"html": html, "pdf": pdf}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source in SOURCES:
