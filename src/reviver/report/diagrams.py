@@ -193,11 +193,11 @@ def gan_networks(generator: Generator, discriminator: Discriminator) -> Figure:
     """Draw both networks as rows of layers; the height of a layer is linear in the logarithm of its width."""
     canvas = Canvas(3.95)
     image = f"image\n{' × '.join(map(str, generator.image_shape))}"
-    noise, probability = f"noise\n$z$\n{generator.latent_size}", "probability\nof being real"
+    latent, probability = f"latent\nvector $z$\n{generator.latent_size}", "probability\nof being real"
     generator_layers, discriminator_layers = read_layers(generator), read_layers(discriminator)
     widest = max(layer.outputs for layer in generator_layers + discriminator_layers)
     for y, title, input_text, layers, output_text in (
-        (3.02, "Generator $G$", noise, generator_layers, image),
+        (3.02, "Generator $G$", latent, generator_layers, image),
         (0.95, "Discriminator $D$", image, discriminator_layers, probability),
     ):
         canvas.text(0.08, y + 0.78, title, LARGE, "left")
