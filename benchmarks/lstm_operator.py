@@ -1,9 +1,9 @@
-"""Forward and backward of one batch by the native LSTM operator with dropout 0.5 at every step, against its peers.
+"""Time forward and backward of one batch by the native LSTM kernel with hidden dropout 0.5, against its peers.
 
 The peers, in the same process and in alternation: `torch.nn.LSTM` without dropout (it has none inside), a loop
-that writes out the gates and draws masks with torch, and the floating-point operations of the products at the
-rate that torch multiplies large matrices at (the limit). Memory is the peak of a process of its own. The bf16
-mode is timed against the operator's own fp32.
+over `LSTMCell` that samples masks with torch, and the floating-point operations of the matmuls at the rate at which
+torch multiplies large matrices (the limit). Memory is the peak of a separate process. The bf16 mode is timed against
+the kernel's own fp32.
 
     python -m benchmarks lstm_operator
 """
@@ -17,9 +17,10 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.lstm import operator
-from reviver.lstm.choices import Precision
-from reviver.lstm.network import LSTM, LSTMLayer
+from reviver.config import Precision
+from reviver.lstm import kernel
+from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm.network import LSTM
 
 DROPOUT = 0.5
 
@@ -56,12 +57,13 @@ BF16_SHAPES = (
 """Shapes, and the ratio of bf16's time to fp32's that is to be beaten."""
 
 
-def loop(layer: LSTMLayer, x: torch.Tensor) -> torch.Tensor:
-    """Run the equations gate by gate; return the last h."""
-    h = c = x.new_zeros(x.shape[1], layer.hidden_size)
+def loop(cell: LSTMCell, x: torch.Tensor) -> torch.Tensor:
+    """Run a cell step by step; return the last h."""
+    h = c = x.new_zeros(x.shape[1], cell.hidden_size)
     for x_t in x:
-        mask = (torch.rand_like(h) >= DROPOUT) / (1.0 - DROPOUT) if layer.training else None
-        h, c = layer.step(x_t, h, c, mask)
+        (h, c), _ = cell(x_t, LSTMState(h, c))
+        if cell.training:
+            h = (torch.rand_like(h) >= DROPOUT) / (1.0 - DROPOUT) * h
     return h
 
 
@@ -160,8 +162,8 @@ def peak_kilobytes() -> int:
 
 def main() -> dict[str, object]:
     """Measure all shapes, and memory."""
-    if not operator.available():
-        raise SystemExit("the native operator is not available here")
+    if not kernel.available():
+        raise SystemExit("the native kernel is not available here")
     memory_shapes = ((128, 200, 10, 128), (64, 100, 64, 512), (32, 10_000, 10, 128))
     return {
         "title": "The native LSTM operator, dropout 0.5 at every step, forward and backward",

@@ -30,7 +30,7 @@ from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.sampling import generate
 from reviver.lstm import training as lstm
 from reviver.lstm.dropout import draw_seed, dropout_masks
-from reviver.lstm.operator import reference
+from reviver.lstm.kernel import reference
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.tasks.build import build_task
 from reviver.runs.checkpoint import find_checkpoint

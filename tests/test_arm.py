@@ -1,4 +1,4 @@
-"""The native operator compiled for 64-bit Arm and run by QEMU, against this machine's operator.
+"""The native kernel compiled for 64-bit Arm and run by QEMU, against the kernel of this machine.
 
 Skipped where the cross compiler or QEMU is missing: on Debian the packages g++-aarch64-linux-gnu and qemu-user.
 """
@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from reviver.lstm import native, operator
+from reviver.lstm import kernel
+from reviver.lstm.cell import LSTMState
+from reviver.lstm.dropout import draw_seed
+from reviver.lstm.kernel import library
 from reviver.lstm.network import LSTM
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 REPLAY = Path(__file__).parent / "arm" / "replay.cpp"
 
 pytestmark = pytest.mark.skipif(
-    not (shutil.which(COMPILER) and shutil.which(EMULATOR) and operator.available()),
-    reason=f"needs {COMPILER}, {EMULATOR} and the native operator",
+    not (shutil.which(COMPILER) and shutil.which(EMULATOR) and kernel.available()),
+    reason=f"needs {COMPILER}, {EMULATOR} and the native kernel",
 )
 
 CASES = [  # T, B, I, H, kind, p, lengths, reverse, precision
@@ -39,7 +42,7 @@ class Recorder:
     """Stands for the compiled library: passes calls on, and keeps what their pointers point to before and after."""
 
     def __init__(self):
-        self.library = native.OPERATOR.library()
+        self.library = library.KERNEL.library()
         self.before, self.after = b"", []
 
     def reviver_lstm_forward(self, call):
@@ -94,7 +97,7 @@ def pointers_of(call):
 def recorded(monkeypatch):
     """Run all cases here; return the record and the masks' kinds of its calls."""
     recorder = Recorder()
-    monkeypatch.setattr(operator, "_library", lambda: recorder)
+    monkeypatch.setattr(library, "load", lambda: recorder)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -103,8 +106,11 @@ def recorded(monkeypatch):
             lstm = LSTM(I, H, hidden_dropout=p, hidden_dropout_kind=kind, precision=precision)
             h, c = torch.randn(B, H, requires_grad=True), torch.randn(B, H)
             steps = torch.randint(1, T + 1, (B,)) if lengths else None
-            output, h_last, c_last = lstm.layers[0](torch.randn(T, B, I), h, c, steps, reverse=reverse)
-            (output.square().sum() + h_last.sum() + c_last.sum()).backward()
+            x, seed = torch.randn(T, B, I), draw_seed() if p > 0.0 else None
+            output, state = kernel.unroll(
+                lstm.layers[0], x, LSTMState(h, c), steps, reverse=reverse, options=lstm.options, seed=seed
+            )
+            (output.square().sum() + state.h.sum() + state.c.sum()).backward()
     finally:
         torch.set_num_threads(threads)
     return recorder
@@ -113,7 +119,7 @@ def recorded(monkeypatch):
 @pytest.mark.parametrize("flags", [["-fopenmp"], []], ids=["OpenMP", "threads of C++"])
 def test_arm_computes_the_same(flags, tmp_path, monkeypatch):
     program, calls, results = tmp_path / "replay", tmp_path / "calls", tmp_path / "results"
-    native_flags = [flag for flag in native.OPERATOR.flags if flag not in ("-shared", "-fPIC")]
+    native_flags = [flag for flag in library.KERNEL.flags if flag not in ("-shared", "-fPIC")]
     subprocess.run([COMPILER, *native_flags, *flags, "-static", "-pthread", REPLAY, "-o", program], check=True)
     recorder = recorded(monkeypatch)
     calls.write_bytes(recorder.before)

@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 import torch
 
-from reviver.lstm.choices import DropoutKind
 from reviver.lstm.dropout import draw_seed, dropout_masks, row_keys, unit_bits
+from reviver.lstm.options import DropoutKind
 
 SEED = torch.tensor(1234567)
 

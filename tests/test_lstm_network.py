@@ -2,7 +2,9 @@
 
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, get_type_hints
 
 import pytest
 import torch
@@ -12,7 +14,9 @@ from torch import Tensor, nn
 
 from reviver import LSTM, LSTMClassifier, LSTMState
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.network import LSTMLayer
+from reviver.lstm.cell import LSTMCell
+from reviver.lstm.network import unroll
+from reviver.lstm.options import LSTMKeywords, LSTMOptions
 
 GATES = "ifco"
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -157,7 +161,7 @@ def test_from_torch_keeps_every_argument() -> None:
         assert (lstm.input_size, lstm.hidden_size, lstm.num_layers) == (2, 3, 2)
         assert (lstm.batch_first, lstm.dropout, lstm.bidirectional, lstm.training) == (True, 0.25, True, False)
         assert {parameter.dtype for parameter in lstm.parameters()} == {torch.float64}
-    assert ours.hidden_dropout == 0.5
+    assert ours.options.hidden_dropout == 0.5
 
 
 def test_from_torch_without_biases_has_zero_biases() -> None:
@@ -168,6 +172,29 @@ def test_from_torch_without_biases_has_zero_biases() -> None:
     biases = [value for name, value in ours.state_dict().items() if ".b_" in name]
     assert len(biases) == 8
     assert not any(bias.any() for bias in biases)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_to_torch_refuses_zoneout(training: bool) -> None:
+    lstm = LSTM(3, 4, hidden_dropout=0.1, hidden_dropout_kind="zoneout").train(training)
+    message = r"^hidden_dropout_kind must be step or variational .* got 'zoneout' .*; keep .* or train without zoneout$"
+    with pytest.raises(ConfigError, match=message):
+        lstm.to_torch()
+    LSTM(3, 4, hidden_dropout_kind="zoneout").to_torch()  # with probability 0 the equations are torch's
+
+
+@pytest.mark.parametrize("kind", ["step", "variational"])
+def test_to_torch_with_hidden_dropout_is_equal_in_eval_mode(kind: str) -> None:
+    lstm = LSTM(3, 4, hidden_dropout=0.5, hidden_dropout_kind=kind, dtype=torch.float64).eval()
+    x = torch.randn(6, 5, 3, dtype=torch.float64)
+    torch.testing.assert_close(lstm.to_torch()(x)[0], lstm(x)[0], **CLOSE)
+    assert not torch.allclose(lstm.to_torch()(x)[0], lstm.train()(x)[0]), "torch's has no hidden dropout in training"
+
+
+def test_to_torch_with_bf16_is_equal_but_for_rounding() -> None:
+    lstm = LSTM(3, 4, precision="bf16")
+    x = torch.randn(6, 5, 3)
+    torch.testing.assert_close(lstm.to_torch()(x)[0], lstm(x)[0], rtol=0, atol=2e-2)
 
 
 def test_from_torch_refuses_a_projection() -> None:
@@ -202,13 +229,13 @@ def test_batched_equals_one_by_one() -> None:
 
 def test_the_equations_by_hand() -> None:
     """One unit, numbers that a pocket calculator checks; each gate has weights of its own."""
-    layer = LSTMLayer(1, 1, dtype=torch.float64)
+    cell = LSTMCell(1, 1, dtype=torch.float64)
     weights = {"i": (0.1, 0.2, 0.3), "f": (0.4, 0.5, 0.6), "c": (0.7, 0.8, 0.9), "o": (-0.1, -0.2, -0.3)}
     with torch.no_grad():
         for gate, (W, U, b) in weights.items():
-            getattr(layer, f"W_{gate}").fill_(W)
-            getattr(layer, f"U_{gate}").fill_(U)
-            getattr(layer, f"b_{gate}").fill_(b)
+            getattr(cell, f"W_{gate}").fill_(W)
+            getattr(cell, f"U_{gate}").fill_(U)
+            getattr(cell, f"b_{gate}").fill_(b)
 
     def sigmoid(value: float) -> float:
         return 1.0 / (1.0 + math.exp(-value))
@@ -222,11 +249,15 @@ def test_the_equations_by_hand() -> None:
         c = f * c + i * g
         h = o * math.tanh(c)
         expected.append(h)
-    start = torch.full((1, 1), 0.25, dtype=torch.float64), torch.full((1, 1), -0.5, dtype=torch.float64)
-    output, last_h, last_c = layer(torch.tensor(inputs, dtype=torch.float64).reshape(2, 1, 1), *start)
-    assert output.flatten().tolist() == pytest.approx(expected, rel=1e-12)
-    assert last_h.item() == pytest.approx(h, rel=1e-12)
-    assert last_c.item() == pytest.approx(c, rel=1e-12)
+    state = LSTMState(torch.full((1, 1), 0.25, dtype=torch.float64), torch.full((1, 1), -0.5, dtype=torch.float64))
+    outputs = []
+    for x in inputs:
+        state, gates = cell(torch.full((1, 1), x, dtype=torch.float64), state)
+        outputs.append(state.h.item())
+    assert outputs == pytest.approx(expected, rel=1e-12)
+    assert state.h.item() == pytest.approx(h, rel=1e-12)
+    assert state.c.item() == pytest.approx(c, rel=1e-12)
+    assert [gate.item() for gate in gates] == pytest.approx([i, f, g, o], rel=1e-12)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -250,7 +281,7 @@ def test_gradcheck_with_both_kinds_of_dropout() -> None:
     x = torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True)
 
     def function(x: Tensor) -> tuple[Tensor, ...]:
-        output, state = lstm(x, generator=torch.Generator().manual_seed(3))
+        output, state = lstm(x, rng=torch.Generator().manual_seed(3))
         return output, *state
 
     assert torch.autograd.gradcheck(function, (x,))
@@ -261,7 +292,7 @@ def test_gradcheck_with_both_kinds_of_dropout() -> None:
 
 @given(input_size=st.integers(1, 40), hidden_size=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_weights_start_within_xaviers_bounds(input_size: int, hidden_size: int, seed: int) -> None:
-    layer = LSTMLayer(input_size, hidden_size)
+    layer = LSTMCell(input_size, hidden_size)
     layer.reset_parameters(torch.Generator().manual_seed(seed))
     for gate in GATES:
         W, U, b = (getattr(layer, f"{letter}_{gate}") for letter in "WUb")
@@ -319,7 +350,7 @@ def test_hidden_dropout_reaches_the_output_and_the_next_step() -> None:
     lstm = LSTM(2, hidden, hidden_dropout=p, dtype=torch.float64)
     layer = lstm.layers[0]
     x = torch.randn(steps, batch, 2, dtype=torch.float64)
-    output, last = lstm(x, generator=torch.Generator().manual_seed(5))
+    output, last = lstm(x, rng=torch.Generator().manual_seed(5))
     kept = output != 0.0
     assert kept.any()
     assert not kept.all()
@@ -340,7 +371,7 @@ def test_hidden_dropout_reaches_the_output_and_the_next_step() -> None:
 def test_hidden_dropout_drops_independently_with_its_probability(p: float) -> None:
     steps, batch, hidden = 10, 50, 40
     lstm = LSTM(1, hidden, bidirectional=True, hidden_dropout=p)
-    output, _ = lstm(torch.randn(steps, batch, 1), generator=torch.Generator().manual_seed(2))
+    output, _ = lstm(torch.randn(steps, batch, 1), rng=torch.Generator().manual_seed(2))
     kept = (output != 0.0).float()  # [T, B, 2·H]
     spread = math.sqrt(p * (1 - p))
 
@@ -369,13 +400,13 @@ def test_the_same_generator_seed_gives_the_same_masks(dropouts: dict[str, float]
     lstm = LSTM(3, 8, 2, bidirectional=True, **dropouts)
     x = torch.randn(6, 4, 3)
     generator = torch.Generator().manual_seed(11)
-    first, _ = lstm(x, generator=generator)
-    second, _ = lstm(x, generator=generator)
-    again, _ = lstm(x, generator=torch.Generator().manual_seed(11))
+    first, _ = lstm(x, rng=generator)
+    second, _ = lstm(x, rng=generator)
+    again, _ = lstm(x, rng=torch.Generator().manual_seed(11))
     assert torch.equal(first, again)
     assert not torch.equal(first, second), "a generator goes on, so the next call has other masks"
     before = torch.get_rng_state()
-    lstm(x, generator=generator)
+    lstm(x, rng=generator)
     assert torch.equal(torch.get_rng_state(), before), "torch's own generator is left alone"
 
 
@@ -397,18 +428,21 @@ def test_dropout_between_layers() -> None:
     seen = []
     lstm.layers[1].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     x = torch.randn(8, 20, 2, dtype=torch.float64)
-    output, last = lstm(x, generator=torch.Generator().manual_seed(4))
+    output, last = lstm(x, rng=torch.Generator().manual_seed(4))
     zeros = torch.zeros(20, hidden, dtype=torch.float64)
-    lower, h, c = lstm.layers[0](x, zeros, zeros)
-    kept = seen[0] != 0.0
+    plain = {"reverse": False, "options": lstm.options, "seed": None}
+    lower, (h, c) = unroll(lstm.layers[0], x, LSTMState(zeros, zeros), None, **plain)
+    upper_x = torch.stack(seen)
+    kept = upper_x != 0.0
     assert abs(kept.double().mean() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / kept.numel())
-    torch.testing.assert_close(seen[0], kept * lower / (1 - p), **CLOSE)
-    upper, h_top, c_top = lstm.layers[1](seen[0], zeros, zeros)
+    torch.testing.assert_close(upper_x, kept * lower / (1 - p), **CLOSE)
+    upper, (h_top, c_top) = unroll(lstm.layers[1], upper_x, LSTMState(zeros, zeros), None, **plain)
     torch.testing.assert_close(output, upper, **CLOSE)
     torch.testing.assert_close(last, LSTMState(torch.stack([h, h_top]), torch.stack([c, c_top])), **CLOSE)
     assert (output != 0.0).all()
+    seen.clear()
     lstm.eval()(x)
-    assert (seen[-1] != 0.0).all(), "off in eval mode"
+    assert (torch.stack(seen) != 0.0).all(), "off in eval mode"
 
 
 def test_dropout_of_a_single_layer_changes_nothing() -> None:
@@ -452,6 +486,16 @@ def test_probabilities_outside_0_to_1_are_refused(field: str, value: float) -> N
         ConfigError, match=rf"^{field} must be (at least 0|less than 1|a finite number), got {value!r}$"
     ):
         LSTM(2, 3, **{field: value})
+
+
+@pytest.mark.parametrize("make", [partial(LSTM, 2, 3), partial(LSTMClassifier, 2, 3, 4)])
+def test_an_unknown_option_is_a_type_error(make: Callable[..., nn.Module]) -> None:
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'hiden_dropout'"):
+        make(hiden_dropout=0.5)
+
+
+def test_the_typed_keywords_are_the_options() -> None:
+    assert get_type_hints(LSTMKeywords) == get_type_hints(LSTMOptions)
 
 
 def test_a_classifier_without_classes_is_refused() -> None:

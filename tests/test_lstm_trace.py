@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.figures import FORMATS, check_figure_path, save_figure
-from reviver.lstm import operator
+from reviver.lstm import kernel
+from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import predict
-from reviver.lstm.network import LSTMClassifier, LSTMLayer
+from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.trace import CHUNK, MAX_STEPS, ClassifierTrace, find_layer, numbers_of, trace, trace_digits
 from reviver.lstm.trace_figures import MOST_LABELLED_STEPS, PANELS, trace_figure
 
@@ -50,7 +51,7 @@ def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind:
     network = make_network(num_layers, bidirectional, hidden_dropout_kind=kind, dtype=dtype)
     x, classes = make_batch(dtype=dtype)
     traced = trace(network, x, classes)
-    with torch.no_grad(), operator.reference():
+    with torch.no_grad(), kernel.reference():
         output, state = network.lstm(x)
         logits = network(x)
     directions = network.lstm.num_directions
@@ -73,7 +74,7 @@ def test_gates_and_states_fulfil_the_equations(num_layers: int, bidirectional: b
     inputs = x.transpose(0, 1)
     for index, (i, f, g, o, c, h) in enumerate(traced.layers):
         layer = network.lstm.layers[index]
-        assert isinstance(layer, LSTMLayer)
+        assert isinstance(layer, LSTMCell)
         if index >= directions:
             below = index // directions * directions - directions
             inputs = torch.cat([one.h for one in traced.layers[below : below + directions]], dim=-1)
@@ -106,7 +107,7 @@ def test_probabilities_after_a_step_are_those_of_the_beginning_up_to_there(
 
 @pytest.mark.parametrize("encoding", ["scalar", "onehot"])
 def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
-    config = LSTMConfig(input=encoding)
+    config = LSTMConfig(encoding=encoding)
     network = LSTMClassifier(1 if encoding == "scalar" else 10, 8, 10).eval()
     digits = [7, 1, 0, 3, 0, 1]
     numbers = numbers_of(trace_digits(network, config, digits))
@@ -147,14 +148,13 @@ def loss_after(network: LSTMClassifier, x: Tensor, target: int, at: tuple[int, i
         for direction in range(directions):
             index = level * directions + direction
             layer = lstm.layers[index]
-            assert isinstance(layer, LSTMLayer)
+            assert isinstance(layer, LSTMCell)
             h = c = x.new_zeros(1, lstm.hidden_size)
             states: dict[int, Tensor] = {}
             for t in reversed(range(len(x))) if direction else range(len(x)):
                 h_old, c_old = h, c
-                h, c = layer.step(x[t : t + 1], h_old, c_old)
+                (h, c), (i, f, g, o) = layer(x[t : t + 1], LSTMState(h_old, c_old))
                 if (index, t) == at:
-                    i, f, g, o = layer.gates(x[t : t + 1], h_old)
                     c = f * c_old + i * g + dc
                     h = o * c.tanh() + dh
                 states[t] = h
@@ -196,7 +196,7 @@ def test_small_gradients_have_norms_too() -> None:
     network = make_network(dtype=torch.float32)
     with torch.no_grad():
         for layer in network.lstm.layers:
-            assert isinstance(layer, LSTMLayer)
+            assert isinstance(layer, LSTMCell)
             layer.b_f.fill_(-9.0)
     x, classes = make_batch(steps=40, dtype=torch.float32)
     norms = trace(network, x, classes).gradient_c[0, :, 0]

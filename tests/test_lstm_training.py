@@ -120,7 +120,7 @@ def test_an_update_measures_the_batch_before_it_with_dropout_on() -> None:
     network = build_network(LSTMConfig(), build_task(LSTMConfig()))
     x, classes = first_batch(LSTMConfig())
     with torch.no_grad():
-        logits = network(x, generator=torch.Generator().manual_seed(3))
+        logits = network(x, rng=torch.Generator().manual_seed(3))
     optimizer = torch.optim.RMSprop(network.parameters())
     result = train_step(network, optimizer, x, classes, max_norm=10.0, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(result.loss, nn.functional.cross_entropy(logits, classes))

@@ -68,7 +68,7 @@ def test_every_task_has_a_target_that_is_told_in_words(name: str) -> None:
 def test_every_task_gives_what_the_protocol_promises(name: str, encoding: str) -> None:
     if encoding == "onehot" and name in CONTINUOUS_TASKS:
         pytest.skip("its inputs are numbers")
-    config = tiny(name, input=encoding)
+    config = tiny(name, encoding=encoding)
     task = build_task(config)
     for data in (task.training(0, config.length), task.validation(config.length), task.evaluation(config.length, 9)[0]):
         x = data.encode()

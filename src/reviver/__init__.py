@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator
     from reviver.gan.run import GANRun
     from reviver.loading import load
-    from reviver.lstm.network import LSTM, LSTMClassifier, LSTMState
+    from reviver.lstm.cell import LSTMState
+    from reviver.lstm.network import LSTM, LSTMClassifier
     from reviver.lstm.run import LSTMRun
 
 __version__ = "0.1.0"
@@ -20,7 +21,7 @@ __all__ = ["LSTM", "Discriminator", "GANRun", "Generator", "LSTMClassifier", "LS
 _HOMES = {
     "LSTM": "reviver.lstm.network",
     "LSTMClassifier": "reviver.lstm.network",
-    "LSTMState": "reviver.lstm.network",
+    "LSTMState": "reviver.lstm.cell",
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
     "load": "reviver.loading",

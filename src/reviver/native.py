@@ -1,9 +1,9 @@
 """C++ files of the package: compiled for this machine at first use, kept in a cache folder, and loaded.
 
 The cache is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. A library is named by a
-hash of all that it depends on: the source, the flags, the compiler's version and the instructions that the
-compiler finds on this CPU. `$CXX` names another compiler, `$REVIVER_CXXFLAGS` adds flags, `REVIVER_NATIVE=0`
-switches all of them off. Whoever can write to the folder can run code: one that is not private is refused.
+hash of all that it depends on: the source and the headers beside it, the flags, the compiler's version and the
+instructions that the compiler finds on this CPU. `$CXX` names another compiler, `$REVIVER_CXXFLAGS` adds flags,
+`REVIVER_NATIVE=0` switches all of them off. Whoever can write to the folder can run code: one that is not private is refused.
 """
 
 import ctypes
@@ -87,7 +87,9 @@ class Native:
             raise NativeError("no C++ compiler found (c++, or the one that CXX names)")
         command = [compiler, *FLAGS, *self.flags, *_host_flags(compiler)]
         command += os.environ.get("REVIVER_CXXFLAGS", "").split()
-        key = hashlib.sha256(self.source.read_bytes())
+        key = hashlib.sha256()
+        for path in (self.source, *sorted(self.source.parent.glob("*.h"))):
+            key.update(path.read_bytes())
         key.update("\0".join([*command, torch.__version__]).encode())
         key.update(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))  # the compiler's version, the instructions
         path = folder / f"{self.name}-{key.hexdigest()[:32]}.so"

@@ -1,11 +1,11 @@
-// Repeats calls of the native operator that test_arm.py has recorded, on the machine that this is compiled for.
+// Repeats calls of the native kernel that test_arm.py has recorded, on the machine that this is compiled for.
 //
 //     replay CALLS RESULTS
 //
 // CALLS holds for each call: 0 for forward or 1 for backward, the Call as the other machine had it, and for each of its
 // pointers the number of bytes it points to (-1 for null) and these bytes. RESULTS receives the bytes after the calls.
 
-#include "../../src/reviver/lstm/operator.cpp"
+#include "../../src/reviver/lstm/kernel/lstm.cpp"
 
 #include <cstddef>
 #include <cstdio>

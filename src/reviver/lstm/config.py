@@ -25,7 +25,7 @@ from reviver.config import (
     schedule_factor,
 )
 from reviver.io.json import MAX_INTEGER
-from reviver.lstm.choices import DropoutKind
+from reviver.lstm.options import DropoutKind
 from reviver.text import short_repr
 from reviver.validation import MAX_VALUE, check, refuse, settings
 

@@ -1,63 +1,103 @@
-"""Dropout masks of the hidden state, as a function of a seed and of where the unit stands.
+"""Dropout of the hidden state: masks as a function of a seed, and how they apply to a step.
 
 Shapes: B batch, T time, H hidden size.
 
-A mask is not drawn from a stream but computed from (seed, t, b, unit): in any order, by any number of
-threads, forward and again backward, the bits are the same. `operator.cpp` computes the same function.
+A mask is a pure function of (seed, t, b, unit), not the next numbers of a generator. So forward and backward pass,
+any order and any number of threads compute the same bits. The native kernel computes the same function
+(`kernel/dropout.h`).
 
-- SplitMix64 (Steele, Lea & Flood 2014) turns the seed and the place (t, b) of a row into the row's 64-bit key.
-- Two rounds of multiply and xor-shift (the constants of Ettinger's "low bias" search) turn the key and the
-  number of the unit into 32 bits, which stand for a number in [0, 1).
+- SplitMix64 (Steele, Lea & Flood 2014) maps the seed and the index (t, b) of a row to the 64-bit key of the row.
+- Two rounds of multiply and xor-shift (constants of Ettinger's "low bias" search) map the key and the index of the
+  unit to 32 bits, a uniform number in [0, 1).
 """
 
 import torch
 from torch import Tensor
 
-from reviver.lstm.choices import DropoutKind
+from reviver.lstm.options import DropoutKind, LSTMOptions
 
 _LOW_32 = 0xFFFFFFFF
 
 
-def draw_seed(generator: torch.Generator | None = None) -> Tensor:
-    """Draw the seed of a call from `generator` (torch's own by default): int64, []."""
-    device = None if generator is None else generator.device
-    return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=generator, device=device)
+def draw_seed(rng: torch.Generator | None = None) -> Tensor:
+    """Return a random seed for the masks of a sequence, int64, []; `rng` is torch's default generator if None."""
+    device = None if rng is None else rng.device
+    return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=rng, device=device)
 
 
-def dropout_masks(seed: Tensor, steps: int, batch: int, units: int, p: float, kind: DropoutKind) -> Tensor:
-    """Return the masks m of all steps, [T, B, H], on the seed's device, as float64.
+def apply_dropout(h: Tensor, h_previous: Tensor, mask: Tensor, kind: DropoutKind) -> Tensor:
+    """Return the hidden state of a step after dropout.
 
-    A unit that is kept has 1 / (1 - p) (1 in zoneout), the others 0.
+        step, variational:  m_t ⊙ h_t
+        zoneout:            m_t ⊙ h_t + (1 - m_t) ⊙ h_{t-1}
+
+    Args:
+        h: hidden state that the cell computes, [B, H].
+        h_previous: hidden state before the step, [B, H].
+        mask: m_t, [B, H], see `hidden_masks`.
+        kind: kind of dropout.
+    """
+    h = mask * h  # [B, H]
+    if kind == "zoneout":
+        h = h + (1.0 - mask) * h_previous  # [B, H]
+    return h
+
+
+def hidden_masks(x: Tensor, hidden_size: int, options: LSTMOptions, seed: Tensor | None) -> Tensor | None:
+    """Return the masks m of all steps of a sequence, or None if the hidden state stays as it is.
+
+    Args:
+        x: sequence, [T, B, I]; the masks have its dtype and device.
+        hidden_size: H.
+        options: kind and probability of dropout.
+        seed: seed of random masks in training; None in eval mode, where only zoneout has a mask: 1 - p everywhere.
+
+    Returns:
+        Masks, [T, B, H], or None.
+    """
+    steps, batch, _ = x.shape
+    p, kind = options.hidden_dropout, options.hidden_dropout_kind
+    if seed is not None:
+        return dropout_masks(seed.to(x.device), steps, batch, hidden_size, p, kind).to(x.dtype)
+    if kind == "zoneout" and p > 0.0:
+        return x.new_full((1, 1, 1), 1.0 - p).expand(steps, batch, hidden_size)
+    return None
+
+
+def dropout_masks(seed: Tensor, steps: int, batch: int, hidden_size: int, p: float, kind: DropoutKind) -> Tensor:
+    """Return random masks m of all steps, [T, B, H] float64, on the device of `seed`.
+
+    A dropped unit has 0, another 1 / (1 - p), or 1 in zoneout.
     """
     t, b = torch.arange(steps, device=seed.device), torch.arange(batch, device=seed.device)
-    key = row_keys(seed, t[:, None] * (kind != "variational"), b)  # [T, B]; variational masks are all those of step 0
-    bits = unit_bits(key[:, :, None], torch.arange(units, device=seed.device))  # [T, B, H]
+    key = row_keys(seed, t[:, None] * (kind != "variational"), b)  # [T, B]; variational masks are those of step 0
+    bits = unit_bits(key[:, :, None], torch.arange(hidden_size, device=seed.device))  # [T, B, H]
     threshold = min(int(p * 2**32 + 0.5), _LOW_32)
     return (bits >= threshold).to(torch.float64).mul_(1.0 if kind == "zoneout" else 1.0 / (1.0 - p))
 
 
 def row_keys(seed: Tensor, t: Tensor, b: Tensor) -> Tensor:
-    """Return the 64-bit key of row b at step t: the number (t·2³² + b) of SplitMix64's sequence from `seed`."""
+    """Return the 64-bit key of row b at step t: output (t·2³² + b) of SplitMix64 seeded with `seed`."""
     z = seed + ((t << 32) + b + 1) * _signed(0x9E3779B97F4A7C15)
-    z = (z ^ _shifted_right(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ _shifted_right(z, 27)) * _signed(0x94D049BB133111EB)
-    return z ^ _shifted_right(z, 31)
+    z = (z ^ _shift_right(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shift_right(z, 27)) * _signed(0x94D049BB133111EB)
+    return z ^ _shift_right(z, 31)
 
 
 def unit_bits(key: Tensor, unit: Tensor) -> Tensor:
-    """Return 32 random bits, as a number in [0, 2³²), for a unit of the row with this key."""
+    """Return 32 random bits, an integer in [0, 2³²), for a unit of the row with this key."""
     x = (unit * 0x9E3779B9 + key) & _LOW_32
     x = ((x ^ (x >> 16)) * 0x21F0AAAD) & _LOW_32
-    x = (x + _shifted_right(key, 32)) & _LOW_32
+    x = (x + _shift_right(key, 32)) & _LOW_32
     x = ((x ^ (x >> 15)) * 0xD35A2D97) & _LOW_32
     return x ^ (x >> 15)
 
 
 def _signed(value: int) -> int:
-    """The signed 64-bit integer with the bits of `value`."""
+    """Return the signed 64-bit integer with the bits of `value`."""
     return value - 2**64 if value >= 2**63 else value
 
 
-def _shifted_right(z: Tensor, n: int) -> Tensor:
-    """Shift 64 bits right, filling in zeros (torch's shift of a signed integer repeats the sign)."""
+def _shift_right(z: Tensor, n: int) -> Tensor:
+    """Shift 64 bits right and fill with zeros (torch shifts a signed integer arithmetically)."""
     return (z >> n) & ((1 << (64 - n)) - 1)

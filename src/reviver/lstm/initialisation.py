@@ -1,4 +1,4 @@
-"""Other weights to start from than those of `LSTMLayer.reset_parameters`."""
+"""Initial weights other than those of `LSTMCell.reset_parameters`."""
 
 import torch
 
@@ -6,22 +6,22 @@ from reviver.lstm.network import LSTM
 
 
 @torch.no_grad()
-def chrono(lstm: LSTM, longest: int, generator: torch.Generator | None = None) -> None:
-    """Set the biases of the gates so that the units of each layer forget after different times, up to `longest` steps.
+def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> None:
+    """Set the gate biases of every cell so that its units forget over a range of time scales (chrono initialization).
 
     Tallec & Ollivier (2018), "Can recurrent neural networks warp time?":
 
         b_f ~ log U(1, T_max - 1)
         b_i = -b_f
 
-    A unit whose forget gate is σ(b_f) = 1 - 1/τ remembers for about τ = 1 + exp(b_f) steps, and these times are
-    spread evenly from 2 to T_max. b_i keeps what enters as small as what is forgotten. Nothing else changes.
+    A unit with forget gate σ(b_f) = 1 - 1/τ remembers for about τ = 1 + exp(b_f) steps, so τ is uniform from 2 to
+    T_max. b_i scales the input by the part that is forgotten. The other parameters stay as they are.
 
     Args:
-        lstm: the network, its weights drawn already.
-        longest: T_max.
-        generator: source of the biases; torch's own by default.
+        lstm: initialized network, changed in place.
+        max_length: T_max in steps.
+        rng: source of the biases; torch's default generator if None.
     """
-    for layer in lstm._lstm_layers():
-        layer.b_f.uniform_(1.0, max(1.0, longest - 1.0), generator=generator).log_()
-        layer.b_i.copy_(-layer.b_f)
+    for cell in lstm.cells:
+        cell.b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
+        cell.b_i.copy_(-cell.b_f)

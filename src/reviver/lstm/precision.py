@@ -1,8 +1,8 @@
-"""Products of matrices whose factors are rounded to bfloat16.
+"""Matrix multiplication with operands rounded to bfloat16.
 
-bfloat16 is the upper half of a float32: the same range, 8 significant bits. The product of two such numbers is exact
-in float32, and recent CPUs sum such products twice as fast as those of float32 or faster. Weights, state, sums and
-everything that is no product stay as they are. `operator.cpp` computes the same.
+bfloat16 is the upper half of a float32: the same range, 8 significant bits. The product of two bfloat16 numbers is
+exact in float32, and recent CPUs multiply and sum them at least twice as fast as float32 numbers. Parameters, states,
+sums and elementwise operations keep their dtype. The native kernel computes the same (`kernel/matmul.h`).
 """
 
 from typing import Any, cast
@@ -11,27 +11,35 @@ import torch
 from torch import Tensor
 
 
-def rounded(x: Tensor) -> Tensor:
+def round_to_bf16(x: Tensor) -> Tensor:
     """Return x rounded to the nearest bfloat16 (ties to even), in the dtype of x."""
     return x.to(torch.bfloat16).to(x.dtype)
 
 
-def rounded_linear(x: Tensor, W: Tensor) -> Tensor:
-    """Return `rounded(x) @ rounded(W).T` for x [B, I] and W [H, I]; the products of its gradients are rounded alike."""
-    return cast("Tensor", _RoundedProduct.apply(x, W.T))
+def bf16_linear(x: Tensor, W: Tensor) -> Tensor:
+    """Return `round_to_bf16(x) @ round_to_bf16(W).T`; the backward pass rounds the operands of its matmuls, too.
+
+    Args:
+        x: input, [B, I].
+        W: weights, [H, I].
+
+    Returns:
+        The product, [B, H].
+    """
+    return cast("Tensor", _BF16MatMul.apply(x, W.T))
 
 
-class _RoundedProduct(torch.autograd.Function):
-    """`rounded(a) @ rounded(b)`. Rounding itself counts as the identity: its slope is 0 almost everywhere."""
+class _BF16MatMul(torch.autograd.Function):
+    """Multiply rounded matrices. The gradient passes the rounding unchanged: its derivative is 0 almost everywhere."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        return rounded(a) @ rounded(b)
+        return round_to_bf16(a) @ round_to_bf16(b)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = ctx.saved_tensors
         needs_a, needs_b = ctx.needs_input_grad
-        product = _RoundedProduct.apply  # by the same function, so that second derivatives exist
-        return product(grad, b.T) if needs_a else None, product(a.T, grad) if needs_b else None
+        matmul = _BF16MatMul.apply  # differentiable itself, so second derivatives exist
+        return matmul(grad, b.T) if needs_a else None, matmul(a.T, grad) if needs_b else None

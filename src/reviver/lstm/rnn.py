@@ -1,4 +1,4 @@
-"""A vanilla RNN, to compare the LSTM with.
+"""A vanilla RNN as the baseline of the LSTM.
 
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
@@ -10,13 +10,20 @@ from reviver.errors import DataError
 
 
 class RNNClassifier(nn.Module):
-    """A recurrent network without gates (Elman 1990) whose final hidden state a linear layer turns into class scores.
+    """A recurrent network without gates (Elman 1990) and a linear layer on its final hidden state.
 
         h_t = m_t ⊙ tanh(W x_t + U h_{t-1} + b)
         logits = W_out h_T + b_out
 
-    m_t is the dropout mask of the hidden state, drawn anew at every step. The gradient of a loss at T reaches step t through
-    T - t factors U^T diag(1 - tanh²), so it vanishes or explodes with the distance (Bengio, Simard & Frasconi 1994).
+    m_t is the dropout mask of the hidden state, sampled at every step in training. The gradient of a loss at step T
+    reaches step t through T - t matrices U^T diag(1 - tanh²), so it vanishes or explodes with T - t (Bengio, Simard &
+    Frasconi 1994).
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        num_classes: C.
+        hidden_dropout: probability to drop a unit of the hidden state at a step, in [0, 1).
 
     Parameters: `W` [H, I], `U` [H, H], `b` [H], `W_out` [C, H], `b_out` [C].
     """
@@ -33,10 +40,10 @@ class RNNClassifier(nn.Module):
         self.b_out = nn.Parameter(torch.empty(num_classes))
         self.reset_parameters()
 
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw fresh weights: Xavier-uniform matrices (Glorot & Bengio 2010), zero biases, as in the LSTM."""
+    def reset_parameters(self, rng: torch.Generator | None = None) -> None:
+        """Sample Xavier-uniform matrices (Glorot & Bengio 2010) from `rng` and set the biases to 0."""
         for matrix in (self.W, self.U, self.W_out):
-            nn.init.xavier_uniform_(matrix, generator=generator)
+            nn.init.xavier_uniform_(matrix, generator=rng)
         for bias in (self.b, self.b_out):
             nn.init.zeros_(bias)
 
@@ -46,15 +53,15 @@ class RNNClassifier(nn.Module):
         lengths: Tensor | None = None,
         *,
         every_step: bool = False,
-        generator: torch.Generator | None = None,
+        rng: torch.Generator | None = None,
     ) -> Tensor:
-        """Map sequences to class scores; arguments and result are those of `LSTMClassifier.forward`."""
+        """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
         if x.dim() != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
             raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
         batch, steps, _ = x.shape
         masks = None
         if self.training and self.hidden_dropout > 0.0:
-            uniform = x.new_empty(steps, batch, self.hidden_size).uniform_(generator=generator)
+            uniform = x.new_empty(steps, batch, self.hidden_size).uniform_(generator=rng)
             masks = (uniform >= self.hidden_dropout) / (1.0 - self.hidden_dropout)  # [T, B, H]
         h = x.new_zeros(batch, self.hidden_size)
         outputs = []

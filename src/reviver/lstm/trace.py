@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
+from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.config import LSTMConfig
+from reviver.lstm.dropout import apply_dropout, hidden_masks
 from reviver.lstm.evaluation import as_input
-from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
+from reviver.lstm.network import LSTM, LSTMClassifier
+from reviver.lstm.options import LSTMOptions
 from reviver.validation import check
 
 DIRECTIONS = ("forward", "backward")
@@ -71,8 +74,11 @@ def trace(network: LSTMClassifier, x: Tensor, classes: Tensor) -> ClassifierTrac
     inputs = x.transpose(0, 1)  # [T, B, I]
     layers: list[list[LSTMTrace]] = []
     with torch.enable_grad():
-        for level in lstm._levels():
-            layers += [_trace_layer(layer, inputs, start, reverse=index == 1) for index, layer in enumerate(level)]
+        for cells in lstm.cells_by_layer():
+            layers += [
+                _trace_cell(cell, inputs, LSTMState(start, start), reverse=direction == 1, options=lstm.options)
+                for direction, cell in enumerate(cells)
+            ]
             outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
             inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
         final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]
@@ -127,16 +133,17 @@ def numbers_of(trace: ClassifierTrace) -> dict[str, Any]:
     return {"digit": digit, "loss": trace.loss[0].item(), "probabilities": probabilities, "layers": layers}
 
 
-def _trace_layer(layer: LSTMLayer, x: Tensor, start: Tensor, *, reverse: bool) -> list[LSTMTrace]:
-    """Do what `LSTMLayer.forward` does outside training, and keep what each step computes, in the order of x."""
-    masks = layer._masks(x, None)  # [T, B, H] or None
-    h = c = start  # [B, H]
+def _trace_cell(cell: LSTMCell, x: Tensor, state: LSTMState, *, reverse: bool, options: LSTMOptions) -> list[LSTMTrace]:
+    """Compute what `network.unroll` does in eval mode; return every step in the order of x."""
+    masks = hidden_masks(x, cell.hidden_size, options, None)  # [T, B, H] or None
     steps: list[LSTMTrace] = []
     x_t = x.unbind()  # the gradient of x[t] alone would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        gates = layer.gates(x_t[t], h)
-        h, c = layer.update(gates, h, c, None if masks is None else masks[t])
-        steps.append(LSTMTrace(*gates, c, h))
+        new, gates = cell(x_t[t], state)
+        if masks is not None:
+            new = LSTMState(apply_dropout(new.h, state.h, masks[t], options.hidden_dropout_kind), new.c)
+        state = new
+        steps.append(LSTMTrace(gates.i, gates.f, gates.g, gates.o, state.c, state.h))
     return steps[::-1] if reverse else steps
 
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.lstm.cell import LSTMState
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
-from reviver.lstm.network import LSTMClassifier, LSTMState
+from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
@@ -61,7 +62,7 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
     network = LSTMClassifier(
         *(*sizes, config.num_layers, config.dropout, config.bidirectional),
         hidden_dropout=config.hidden_dropout,
-        checkpoint_steps=config.activation_checkpoint_steps,
+        activation_checkpoint_steps=config.activation_checkpoint_steps,
         hidden_dropout_kind=config.hidden_dropout_kind,
         precision=config.precision,
     )
@@ -89,7 +90,7 @@ def train_step(
     generator: torch.Generator | None = None,
 ) -> StepResult:
     """Make one update from a batch x [B, T, I] with its `targets`, whose shape depends on what is asked for, the `target`."""
-    outputs = network(x, lengths, every_step=target == "class at every step", generator=generator)
+    outputs = network(x, lengths, every_step=target == "class at every step", rng=generator)
     loss = mean_loss(target, outputs, targets)
     optimizer.zero_grad()
     loss.backward()  # through time, by autograd
@@ -132,7 +133,7 @@ def answer_in_pieces(network: LSTMClassifier, data: Sequences, steps: int) -> Te
     for begin in range(0, data.steps, steps):
         _, state = network.lstm(data.encode(begin, min(begin + steps, data.steps)), state)
     assert state is not None, "there is at least one step"
-    return network.read_out(state)
+    return network.classify(state)
 
 
 def train(

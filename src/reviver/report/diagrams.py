@@ -76,7 +76,7 @@ class Canvas:
 @mpl.rc_context(FONTS)
 def lstm_cell(network: LSTMClassifier) -> Figure:
     """Draw one step of the LSTM: gates i, f, o, candidate g, cell state c, hidden state h and dropout mask m."""
-    hidden, inputs, dropout = network.lstm.hidden_size, network.lstm.input_size, network.lstm.hidden_dropout
+    hidden, inputs, dropout = network.lstm.hidden_size, network.lstm.input_size, network.lstm.options.hidden_dropout
     cell_y, multiply_y, gate_y, input_y = 2.62, 1.82, 1.08, 0.42
     top, bottom = gate_y + 0.33, gate_y - 0.33
     forget_x, input_x, candidate_x, output_x = 1.2, 2.2, 3.2, 4.2

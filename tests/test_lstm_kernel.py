@@ -1,4 +1,4 @@
-"""The native operator against the equations in float64, in torch's machinery, and when it cannot be had."""
+"""The native kernel against the equations in float64, in torch's machinery, and when it cannot be had."""
 
 import ctypes
 import logging
@@ -16,12 +16,15 @@ from torch.nn.utils.rnn import pack_sequence
 
 from reviver.cache import cache_folder
 from reviver.errors import ConfigError, DataError
-from reviver.lstm import native, operator
-from reviver.lstm.network import LSTM, LSTMClassifier, LSTMLayer
-from reviver.lstm.precision import rounded, rounded_linear
+from reviver.lstm import kernel
+from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm.kernel import library, ops
+from reviver.lstm.network import LSTM, LSTMClassifier, unroll
+from reviver.lstm.options import LSTMOptions
+from reviver.lstm.precision import bf16_linear, round_to_bf16
 from reviver.native import NativeError, is_private
 
-needs_operator = pytest.mark.skipif(not operator.available(), reason="no native operator on this machine")
+needs_kernel = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
 
 
 def relative(ours, exact):
@@ -42,15 +45,16 @@ def run(lstm, x, h, c, lengths=None, seed=3):
     dtype = next(lstm.parameters()).dtype
     inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in (x, h, c)]
     lstm.zero_grad()
-    output, state = lstm(inputs[0], (inputs[1], inputs[2]), lengths, generator=torch.Generator().manual_seed(seed))
-    factors = torch.linspace(-1.0, 1.0, output.numel(), dtype=dtype).view(output.shape)
-    ((factors * output).sum() + 2 * state.h.sum() + state.c.square().sum()).backward()
+    output, state = lstm(inputs[0], (inputs[1], inputs[2]), lengths, rng=torch.Generator().manual_seed(seed))
+    weights = torch.linspace(-1.0, 1.0, output.numel(), dtype=dtype).view(output.shape)
+    ((weights * output).sum() + 2 * state.h.sum() + state.c.square().sum()).backward()
     gradients = [tensor.grad for tensor in (*inputs, *lstm.parameters())]
     return [output.detach(), state.h.detach(), state.c.detach()], gradients
 
 
 def pair(*arguments, **options):
-    """An LSTM in float32 and the same in float64, which the operator does not take."""
+    """An LSTM in float32 and the same in float64, which the kernel does not compute; the same weights in any test order."""
+    torch.manual_seed(1)
     ours = LSTM(*arguments, **options)
     exact = LSTM(*arguments, **options, dtype=torch.float64)
     exact.load_state_dict(ours.state_dict())
@@ -74,11 +78,11 @@ any_network = given(
     bidirectional=st.booleans(),
     training=st.booleans(),
     lengths=st.booleans(),
-    checkpoint_steps=st.sampled_from([None, None, 1, 4]),
+    activation_checkpoint_steps=st.sampled_from([None, None, 1, 4]),
 )
 
 
-@needs_operator
+@needs_kernel
 @settings(max_examples=60, deadline=None, derandomize=True)
 @any_network
 def test_equals_the_equations_in_float64(
@@ -92,9 +96,13 @@ def test_equals_the_equations_in_float64(
     bidirectional,
     training,
     lengths,
-    checkpoint_steps,
+    activation_checkpoint_steps,
 ):
-    options = {"hidden_dropout": p, "hidden_dropout_kind": kind, "checkpoint_steps": checkpoint_steps}
+    options = {
+        "hidden_dropout": p,
+        "hidden_dropout_kind": kind,
+        "activation_checkpoint_steps": activation_checkpoint_steps,
+    }
     ours, exact = pair(I, H, layers, bidirectional=bidirectional, **options)
     x, h, c = data(ours, T, B)
     lengths = torch.randint(1, T + 1, (B,)) if lengths else None
@@ -104,7 +112,7 @@ def test_equals_the_equations_in_float64(
     assert worst(gradients, exact_gradients) < 1e-4
 
 
-@needs_operator
+@needs_kernel
 @pytest.mark.parametrize("T", [200, 700])
 def test_long_sequences_in_several_chunks(T):
     ours, exact = pair(3, 40, bidirectional=True, hidden_dropout=0.5)
@@ -124,9 +132,9 @@ def spread(ours, exact):
     )
 
 
-# Both round the same factors to bfloat16, and their sums differ in the last digits. Now and then a factor of a later
-# product stands so near the middle between two bfloat16 numbers that it is rounded up by one and down by the other.
-@needs_operator
+# Both round the same operands to bfloat16, and their sums differ in the last digits. Rarely an operand of a later matmul
+# is so near the middle between two bfloat16 numbers that one rounds it up and the other down.
+@needs_kernel
 @settings(max_examples=80, deadline=None, derandomize=True)
 @any_network
 def test_bf16_equals_the_equations_in_bf16(
@@ -140,85 +148,93 @@ def test_bf16_equals_the_equations_in_bf16(
     bidirectional,
     training,
     lengths,
-    checkpoint_steps,
+    activation_checkpoint_steps,
 ):
-    options = {"hidden_dropout": p, "hidden_dropout_kind": kind, "checkpoint_steps": checkpoint_steps}
+    options = {
+        "hidden_dropout": p,
+        "hidden_dropout_kind": kind,
+        "activation_checkpoint_steps": activation_checkpoint_steps,
+    }
     lstm, exact = pair(I, H, layers, bidirectional=bidirectional, **options)
     x, h, c = data(lstm, T, B)
     lengths = torch.randint(1, T + 1, (B,)) if lengths else None
     bf16 = LSTM(I, H, layers, bidirectional=bidirectional, **options, precision="bf16").train(training)
     bf16.load_state_dict(lstm.state_dict())
     results, gradients = run(bf16, x, h, c, lengths)
-    with operator.reference():
+    with kernel.reference():
         equations_results, equations_gradients = run(bf16, x, h, c, lengths)
     assert worst(results, equations_results) < (2e-3 if T * layers > 1 else 2e-6)
     assert worst(gradients, equations_gradients) < 1e-2
     assert spread(results, equations_results) < 5e-4
     assert spread(gradients, equations_gradients) < 5e-3
 
-    exact_results, exact_gradients = run(exact.train(training), x, h, c, lengths)
-    assert spread(results, exact_results) < 1e-2
-    assert spread(gradients, exact_gradients) < 5e-2
+    if H >= 8:  # in fewer units a sum often cancels to nearly 0, and no bound on the relative error holds
+        exact_results, exact_gradients = run(exact.train(training), x, h, c, lengths)
+        assert spread(results, exact_results) < 1e-2
+        assert spread(gradients, exact_gradients) < 5e-2
 
 
-@needs_operator
+@needs_kernel
 def test_bf16_differs_from_the_equations_by_nothing_but_the_order_of_sums():
     errors = []
     for seed in range(20):
         lstm = LSTM(7, 30, hidden_dropout=0.5, precision="bf16")
         results, gradients = run(lstm, *data(lstm, 4, 5, seed))
-        with operator.reference():
+        with kernel.reference():
             expected_results, expected_gradients = run(lstm, *data(lstm, 4, 5, seed))
         errors.append(max(worst(results, expected_results), worst(gradients, expected_gradients)))
-    assert sorted(errors)[10] < 2e-6  # no factor rounded differently; in fp32 the error would be some 5e-3
+    assert sorted(errors)[10] < 2e-6  # no operand rounded differently; in fp32 the error would be some 5e-3
 
 
-@needs_operator
+@needs_kernel
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 3.4e38, 1e-40])
 def test_bf16_of_numbers_at_the_edges(number):
     lstm = LSTM(3, 18, precision="bf16")
     x, h, c = data(lstm, 2, 3)
     x[0, 1, 2] = number
     output, _ = lstm(x, (h, c))
-    with operator.reference():
+    with kernel.reference():
         expected, _ = lstm(x, (h, c))
     torch.testing.assert_close(output, expected, rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
 def test_bf16_of_the_equations_has_derivatives_of_a_product():
     x, W = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
-    product, factor = rounded_linear(x, W), torch.randn(4, 5)
-    assert torch.equal(product, rounded(x) @ rounded(W).T)
-    grad_x, grad_W = torch.autograd.grad((product * factor).sum(), (x, W), create_graph=True)
-    torch.testing.assert_close(grad_x, rounded(factor) @ rounded(W))
-    torch.testing.assert_close(grad_W, rounded(factor).T @ rounded(x))
+    product, weights = bf16_linear(x, W), torch.randn(4, 5)
+    assert torch.equal(product, round_to_bf16(x) @ round_to_bf16(W).T)
+    grad_x, grad_W = torch.autograd.grad((product * weights).sum(), (x, W), create_graph=True)
+    torch.testing.assert_close(grad_x, round_to_bf16(weights) @ round_to_bf16(W))
+    torch.testing.assert_close(grad_W, round_to_bf16(weights).T @ round_to_bf16(x))
     (second,) = torch.autograd.grad(grad_x.sum(), W)
-    torch.testing.assert_close(second, rounded(factor).sum(0)[:, None].expand(5, 3))
+    torch.testing.assert_close(second, round_to_bf16(weights).sum(0)[:, None].expand(5, 3))
 
 
 def test_gradcheck_of_the_equations():
     for kind in ("step", "variational", "zoneout"):
-        layer = LSTMLayer(2, 3, hidden_dropout=0.4, hidden_dropout_kind=kind, dtype=torch.float64)
+        cell = LSTMCell(2, 3, dtype=torch.float64)
+        options = LSTMOptions(hidden_dropout=0.4, hidden_dropout_kind=kind)
         x, h, c = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((4, 2, 2), (2, 3), (2, 3)))
 
-        def call(x, h, c, *_parameters, layer=layer):
-            return layer(x, h, c, torch.tensor([4, 2]), generator=torch.Generator().manual_seed(0))
+        def call(x, h, c, *_parameters, cell=cell, options=options):
+            lengths, seed = torch.tensor([4, 2]), torch.tensor(5)
+            output, state = unroll(cell, x, LSTMState(h, c), lengths, reverse=False, options=options, seed=seed)
+            return output, *state
 
-        assert torch.autograd.gradcheck(call, (x, h, c, *layer.parameters()))
+        assert torch.autograd.gradcheck(call, (x, h, c, *cell.parameters()))
 
 
-@needs_operator
+@needs_kernel
 def test_masks_are_the_same_bits_as_the_equations():
     ours = LSTM(3, 50, hidden_dropout=0.5)
     x, h, c = data(ours, 6, 9)
     (output, *_), _ = run(ours, x, h, c)
-    with operator.reference():
+    with kernel.reference():
         (reference, *_), _ = run(ours, x, h, c)
     assert torch.equal(output == 0, reference == 0)
     assert 0.4 < (output == 0).float().mean() < 0.6
 
 
-@needs_operator
+@needs_kernel
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_thread_count_changes_no_mask_and_repetition_no_bit(precision):
     lstm = LSTM(10, 64, hidden_dropout=0.5, precision=precision)
@@ -238,7 +254,7 @@ def test_thread_count_changes_no_mask_and_repetition_no_bit(precision):
         torch.set_num_threads(threads)
 
 
-@needs_operator
+@needs_kernel
 def test_two_python_threads_at_once():
     lstms = [LSTM(5, 48, hidden_dropout=0.5), LSTM(5, 32, bidirectional=True)]
     inputs = [data(lstm, 40, 16) for lstm in lstms]
@@ -308,11 +324,11 @@ def test_wrong_settings_are_refused():
         LSTM(3, 5, hidden_dropout_kind="often")
     with pytest.raises(ConfigError, match=r"precision must be fp32 or bf16, got 'fp8'"):
         LSTM(3, 5, precision="fp8")
-    with pytest.raises(ConfigError, match="checkpoint_steps must be at least 1, got 0"):
-        LSTMClassifier(3, 5, 2, checkpoint_steps=0)
+    with pytest.raises(ConfigError, match="activation_checkpoint_steps must be at least 1, got 0"):
+        LSTMClassifier(3, 5, 2, activation_checkpoint_steps=0)
 
 
-@needs_operator
+@needs_kernel
 def test_zero_gradients_and_unused_outputs():
     ours, exact = pair(3, 20, hidden_dropout=0.5)
     x, _, _ = data(ours, 5, 4)
@@ -320,12 +336,12 @@ def test_zero_gradients_and_unused_outputs():
         gradients = []
         for lstm in (ours, exact):
             lstm.zero_grad()
-            pick(*lstm(x.to(lstm.layers[0].W_i.dtype), generator=torch.Generator().manual_seed(1))).backward()
+            pick(*lstm(x.to(lstm.layers[0].W_i.dtype), rng=torch.Generator().manual_seed(1))).backward()
             gradients.append([parameter.grad for parameter in lstm.parameters()])
         assert max(relative(a, b) for a, b in zip(*gradients, strict=True) if b.any()) < 1e-4
 
 
-@needs_operator
+@needs_kernel
 def test_no_denormal_numbers_come_out_and_the_mode_is_restored():
     lstm = LSTM(2, 16)
     x, h, c = data(lstm, 20, 3)
@@ -337,7 +353,7 @@ def test_no_denormal_numbers_come_out_and_the_mode_is_restored():
         return int(((size > 0) & (size < torch.finfo(torch.float32).tiny)).sum())
 
     scales = [10.0**-n for n in range(28, 38)]
-    with operator.reference():
+    with kernel.reference():
         assert any(map(count_denormals, scales))
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -349,24 +365,23 @@ def test_no_denormal_numbers_come_out_and_the_mode_is_restored():
         torch.set_num_threads(threads)
 
 
-@needs_operator
+@needs_kernel
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck itself looks at it
 def test_opcheck():
-    layer = LSTMLayer(3, 20, hidden_dropout=0.5)
+    weights = LSTMCell(3, 20).weights()
     x, h, c = torch.randn(5, 4, 3, requires_grad=True), torch.randn(4, 20, requires_grad=True), torch.zeros(4, 20)
     seed, lengths = torch.tensor(5), torch.tensor([5, 3, 1, 2])
-    for keep, precision in ((operator.KEEP_ALL, "fp32"), (operator.KEEP_ALL, "bf16"), (2, "fp32")):
-        torch.library.opcheck(
-            operator.lstm_forward, (x, h, c, layer._weights(), lengths, seed, 0.5, "step", False, keep, precision)
-        )
-    no_grad = [weight.detach() for weight in layer._weights()]
-    forward = (x.detach(), h.detach(), c, no_grad, None, None, 0.0, "none", True, operator.KEEP_ALL, "bf16")
-    output, _, _, gates, cells = operator.lstm_forward(*forward)
+    for save, precision in ((ops.SAVE_ALL, "fp32"), (ops.SAVE_ALL, "bf16"), (2, "fp32")):
+        arguments = (x, h, c, weights, lengths, seed, 0.5, "step", False, save, precision)
+        torch.library.opcheck(ops.lstm_forward, arguments)
+    no_grad = [weight.detach() for weight in weights]
+    forward = (x.detach(), h.detach(), c, no_grad, None, None, 0.0, "none", True, ops.SAVE_ALL, "bf16")
+    output, _, _, gates, cells = ops.lstm_forward(*forward)
     backward = (torch.ones_like(output), None, None, *forward[:6], output, gates, cells, *forward[6:], True, True)
-    torch.library.opcheck(operator.lstm_backward, backward)
+    torch.library.opcheck(ops.lstm_backward, backward)
 
 
-@needs_operator
+@needs_kernel
 def test_compiles_without_a_graph_break():
     network = LSTMClassifier(3, 20, 4, hidden_dropout=0.5, bidirectional=True)
     x = torch.randn(6, 5, 3)
@@ -382,19 +397,19 @@ def test_compiles_without_a_graph_break():
         torch.testing.assert_close(ours, theirs)
 
 
-@needs_operator
+@needs_kernel
 def test_second_derivatives_are_refused_with_the_remedy():
     lstm = LSTM(2, 5)
     x = torch.randn(3, 2, 2, requires_grad=True)
     with pytest.raises(RuntimeError, match=r"no second derivatives; compute inside `with .*reference"):
         torch.autograd.grad(lstm(x)[0].sum(), x, create_graph=True)
-    with operator.reference():
+    with kernel.reference():
         (gradient,) = torch.autograd.grad(lstm(x)[0].sum(), x, create_graph=True)
     gradient.sum().backward()
     assert x.grad.any()
 
 
-@needs_operator
+@needs_kernel
 def test_backward_twice_and_wanted_inputs_only():
     lstm = LSTM(2, 5)
     x = torch.randn(3, 2, 2, requires_grad=True)
@@ -408,13 +423,13 @@ def test_backward_twice_and_wanted_inputs_only():
 
 def test_applies_only_to_float32_on_a_cpu():
     x = torch.zeros(1)
-    assert operator.applies(x) == operator.available()
-    assert not operator.applies(x, x.double())
-    assert not operator.applies(x, x.to("meta"))
-    with operator.reference():
-        assert not operator.applies(x)
+    assert kernel.applies(x) == kernel.available()
+    assert not kernel.applies(x, x.double())
+    assert not kernel.applies(x, x.to("meta"))
+    with kernel.reference():
+        assert not kernel.applies(x)
     with torch.autocast("cpu"):
-        assert not operator.applies(x)
+        assert not kernel.applies(x)
 
 
 # Compiling and the cache -------------------------------------------------------------------------------------------
@@ -423,9 +438,9 @@ def test_applies_only_to_float32_on_a_cpu():
 def in_new_process(folder, **environment):
     """Run a small LSTM in a new process; return what it printed and its warnings."""
     script = (
-        "import torch; from reviver.lstm import operator; from reviver.lstm.network import LSTM;"
+        "import torch; from reviver.lstm import kernel; from reviver.lstm.network import LSTM;"
         "torch.manual_seed(0); lstm = LSTM(2, 5, hidden_dropout=0.5); output, _ = lstm(torch.randn(3, 2, 2));"
-        "print(operator.available(), round(output.sum().item(), 4))"
+        "print(kernel.available(), round(output.sum().item(), 4))"
     )
     environment = {**os.environ, "REVIVER_CACHE": str(folder), **environment}
     return subprocess.Popen(
@@ -433,23 +448,23 @@ def in_new_process(folder, **environment):
     )
 
 
-@needs_operator
+@needs_kernel
 def test_cache_is_made_once_by_processes_that_start_at_once_and_mended_when_damaged(tmp_path):
     processes = [in_new_process(tmp_path / "cache") for _ in range(2)]
     outputs = [process.communicate() for process in processes]
     assert outputs[0] == outputs[1]
     assert outputs[0][0].startswith("True")
     assert outputs[0][1] == ""
-    (library,) = (tmp_path / "cache").glob("*.so")
+    (compiled,) = (tmp_path / "cache").glob("*.so")
     assert not list((tmp_path / "cache").glob("build-*"))
 
-    whole = library.read_bytes()
-    library.write_bytes(whole[: len(whole) // 2])  # as a killed copy would leave it
-    native.OPERATOR.build(tmp_path / "cache")
-    assert ctypes.CDLL(str(library)).reviver_lstm_call_size() == ctypes.sizeof(native.Call)
-    written = library.stat().st_mtime_ns
-    native.OPERATOR.build(tmp_path / "cache")
-    assert library.stat().st_mtime_ns == written
+    whole = compiled.read_bytes()
+    compiled.write_bytes(whole[: len(whole) // 2])  # as a killed copy would leave it
+    library.KERNEL.build(tmp_path / "cache")
+    assert ctypes.CDLL(str(compiled)).reviver_lstm_call_size() == ctypes.sizeof(library.Call)
+    written = compiled.stat().st_mtime_ns
+    library.KERNEL.build(tmp_path / "cache")
+    assert compiled.stat().st_mtime_ns == written
 
 
 def test_without_a_compiler_one_line_and_the_same_results(tmp_path):
@@ -458,45 +473,45 @@ def test_without_a_compiler_one_line_and_the_same_results(tmp_path):
     assert output.startswith("False")
     assert output == expected
     assert len(warnings.splitlines()) == 1
-    assert "the native LSTM operator is not available" in warnings
-    if operator.available():
-        with_operator, _ = in_new_process(cache_folder()).communicate()
-        assert with_operator.split() == ["True", output.split()[1]]
+    assert "the native LSTM kernel is not available" in warnings
+    if kernel.available():
+        with_kernel, _ = in_new_process(cache_folder()).communicate()
+        assert with_kernel.split() == ["True", output.split()[1]]
 
 
 def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("CXX", "false")
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
     with caplog.at_level(logging.WARNING):
-        assert native.OPERATOR.find() is None
+        assert library.KERNEL.find() is None
     (record,) = caplog.records
     assert "false failed: no message" in record.getMessage()
 
 
-@needs_operator
+@needs_kernel
 def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "file" / "cache"))
     with caplog.at_level(logging.WARNING):
-        assert native.OPERATOR.find() is None
+        assert library.KERNEL.find() is None
     assert len(caplog.records) == 1
 
 
-@needs_operator
+@needs_kernel
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
 def test_a_cache_that_others_may_write_to_is_refused(mode, tmp_path, monkeypatch, caplog):
     folder = tmp_path / "cache"
-    native.OPERATOR.build(folder)
+    library.KERNEL.build(folder)
     folder.chmod(mode)
     monkeypatch.setenv("REVIVER_CACHE", str(folder))
-    monkeypatch.setattr(native.OPERATOR, "_load", None)
+    monkeypatch.setattr(library.KERNEL, "_load", None)
     with caplog.at_level(logging.WARNING):
-        assert native.OPERATOR.find() is None
+        assert library.KERNEL.find() is None
     (record,) = caplog.records
     assert f"{folder} belongs to another user or others may write to it" in record.getMessage()
 
 
-@needs_operator
+@needs_kernel
 def test_a_cache_of_another_user_is_refused(tmp_path, monkeypatch):
     assert is_private(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
@@ -505,16 +520,16 @@ def test_a_cache_of_another_user_is_refused(tmp_path, monkeypatch):
     if is_roots:  # then it can be given to another
         os.chown(tmp_path, 12345, -1)
     with pytest.raises(NativeError, match="belongs to another user"):
-        native.OPERATOR.build(tmp_path)
+        library.KERNEL.build(tmp_path)
 
 
-@needs_operator
+@needs_kernel
 def test_a_library_that_others_may_have_written_is_made_anew(tmp_path):
-    native.OPERATOR.build(tmp_path)
-    (library,) = tmp_path.glob("*.so")
-    assert library.stat().st_mode & 0o777 == 0o700
-    first = library.stat().st_ino
-    library.chmod(0o777)
-    native.OPERATOR.build(tmp_path)
-    assert library.stat().st_ino != first
-    assert library.stat().st_mode & 0o777 == 0o700
+    library.KERNEL.build(tmp_path)
+    (compiled,) = tmp_path.glob("*.so")
+    assert compiled.stat().st_mode & 0o777 == 0o700
+    first = compiled.stat().st_ino
+    compiled.chmod(0o777)
+    library.KERNEL.build(tmp_path)
+    assert compiled.stat().st_ino != first
+    assert compiled.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,150 @@
+// The forward pass: all steps of the rows of one thread.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+#include "call.h"
+#include "dropout.h"
+#include "matmul.h"
+#include "rows.h"
+#include "vectors.h"
+
+namespace {
+
+// The panel of units j to j + V - 1: b [4, V], and in words W [I, 4, V], U [H, 4, V], zero beyond H.
+template <class Format>
+int64_t forward_panel_size(const Call& call) { return (1 + words<Format>(call.I) + words<Format>(call.H)) * 4 * V; }
+
+void transpose(const float* const* rows, int64_t length, float* to) {  // V rows [length], or null for 0, to [length, 4, V]
+    for (int v = 0; v < V; ++v)
+        for (int64_t k = 0; k < length; ++k) to[k * 4 * V + v] = rows[v] ? rows[v][k] : 0.0f;
+}
+
+// W or U of each gate, for units j to j + V - 1, in words [columns, 4, V].
+template <class Format>
+void pack_transposed(const Call& call, const float* const* matrices, int64_t columns, int64_t j, float* to) {
+    Converted<Format> converted(V, columns);
+    for (int gate = 0; gate < 4; ++gate) {
+        const float* rows[V];
+        for (int64_t v = 0; v < V; ++v)
+            rows[v] = j + v < call.H ? converted.row(v, matrices[gate] + (j + v) * columns, columns) : nullptr;
+        transpose(rows, words<Format>(columns), to + gate * V);
+    }
+}
+
+template <class Format>
+void pack_forward(const Call& call, int64_t j, float* panel) {
+    const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
+    for (int gate = 0; gate < 4; ++gate) store(panel + gate * V, load(call.b[gate] + j, n));
+    pack_transposed<Format>(call, call.W, call.I, j, panel + 4 * V);
+    pack_transposed<Format>(call, call.U, call.H, j, panel + 4 * V * (1 + words<Format>(call.I)));
+}
+
+struct ForwardRow {  // one row at one step
+    const float *x, *h;  // words
+    const float *h_before, *c;
+    float *output, *gates, *cell;
+    uint64_t key;
+};
+
+template <class Format, int M>
+__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j, bool from_last) {
+    const float *x[M], *h[M];
+    bool recurrent = false;
+    vec z[M][4];
+    for (int m = 0; m < M; ++m) {
+        x[m] = rows[m].x;
+        h[m] = rows[m].h;
+        recurrent |= h[m] != nullptr;
+        for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V);
+    }
+    const int64_t inputs = words<Format>(call.I), states = recurrent ? words<Format>(call.H) : 0;
+    const float *W = panel + 4 * V, *U = W + inputs * 4 * V;
+    if (M == 1 && from_last) {
+        multiply<Format, M, 4>(h, states, U, z, true);
+        multiply<Format, M, 4>(x, inputs, W, z, true);
+    } else {
+        multiply<Format, M, 4>(x, inputs, W, z);
+        multiply<Format, M, 4>(h, states, U, z);
+    }
+
+    const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
+    for (int m = 0; m < M; ++m) {
+        vec i, f, g, o;
+        divide(sigmoid(z[m][0]), sigmoid(z[m][1]), i, f);
+        divide(tanh(z[m][2]), sigmoid(z[m][3]), g, o);
+        const vec c = f * load(rows[m].c + j, n) + i * g;
+        vec h_new = o * divide(tanh(c));
+        if (dropout.kind != none) {
+            const vec mask = dropout.mask(rows[m].key, j);
+            h_new *= mask;
+            if (dropout.kind >= zoneout && rows[m].h_before) h_new += (1.0f - mask) * load(rows[m].h_before + j, n);
+        }
+        store(rows[m].output + j, h_new, n);
+        store(rows[m].cell + j, c, n);
+        if (float* gates = rows[m].gates) {
+            store(gates + j, i, n);
+            store(gates + call.H + j, f, n);
+            store(gates + 2 * call.H + j, g, n);
+            store(gates + 3 * call.H + j, o, n);
+        }
+    }
+}
+
+template <class Format>
+void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const float* panels, bool h_is_zero, const float* zeros) {
+    const int64_t B = call.B, H = call.H;
+    if (!call.cells)
+        for (const int64_t b : thread_rows.rows) std::memcpy(call.c_last + b * H, call.c + b * H, H * sizeof(float));
+
+    std::vector<ForwardRow> rows(thread_rows.size());
+    Converted<Format> inputs(thread_rows.size(), call.I), states(thread_rows.size(), H);
+    for (int64_t s = 0; s < call.end - call.begin; ++s) {
+        const int64_t t = call.reverse ? call.end - 1 - s : call.begin + s;
+        const int64_t active = thread_rows.active(t);
+        bool any_h = false;
+        for (int64_t r = 0; r < active; ++r) {
+            const int64_t b = thread_rows.rows[r], tb = t * B + b, kb = tb - call.saved_begin * B;
+            const float* h = before(call, call.h, call.output, 0, t, b, thread_rows.lengths[r]);
+            if (h_is_zero && h == call.h + b * H) h = nullptr;
+            float* cell = call.cells ? call.cells + kb * H : call.c_last + b * H;
+            const float* c = call.cells ? before(call, call.c, call.cells, call.saved_begin, t, b, thread_rows.lengths[r]) : cell;
+            any_h |= h != nullptr;
+            rows[r] = {inputs.row(r, call.x + tb * call.I, call.I), h ? states.row(r, h, H) : nullptr, h, c, call.output + tb * H, call.gates ? call.gates + kb * 4 * H : nullptr,
+                       cell, dropout.kind == none ? 0 : dropout.key(t, b)};
+        }
+        if (any_h)
+            for (int64_t r = 0; r < active; ++r)
+                if (!rows[r].h) rows[r].h = zeros;
+        for (int64_t r = active; r < thread_rows.size(); ++r)
+            std::memset(call.output + (t * B + thread_rows.rows[r]) * H, 0, H * sizeof(float));
+
+        // A single row reads all weights from the L2 cache at each step. Every other step runs from the last panel to the
+        // first, and finds in the L1 cache what the step before it read last.
+        const bool from_last = call.B == 1 && s % 2 == 1;
+        const int64_t panel_count = ceil_div(H, V);
+        for (int64_t k = 0; k < panel_count; ++k) {
+            const int64_t p = from_last ? panel_count - 1 - k : k;
+            const float* panel = panels + p * forward_panel_size<Format>(call);
+            in_blocks(active, [&](int64_t first, int count) {
+                with_rows(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
+            });
+        }
+    }
+
+    for (int64_t r = 0; r < thread_rows.size(); ++r) {
+        const int64_t b = thread_rows.rows[r], length = thread_rows.lengths[r];
+        const bool was_active = length > call.begin;
+        const int64_t last = call.reverse ? call.begin : std::min(length, call.end) - 1;
+        const float* h = was_active ? call.output + (last * B + b) * H : call.h + b * H;
+        std::memcpy(call.h_last + b * H, h, H * sizeof(float));
+        if (!call.cells) continue;
+        const float* c = was_active ? call.cells + ((last - call.saved_begin) * B + b) * H : call.c + b * H;
+        std::memcpy(call.c_last + b * H, c, H * sizeof(float));
+    }
+}
+
+}  // namespace

@@ -1,0 +1,101 @@
+"""The compiled library of `lstm.cpp` and the structure that its functions take.
+
+Shapes: B batch, T time, I input size, H hidden size.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reviver.native import Native
+
+
+class Call(ctypes.Structure):
+    """The arguments of a call: the fields of `Call` in `call.h`, which documents them, in the same order."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("T", "B", "I", "H", "begin", "end", "saved_begin", "saved_end")),
+        *((name, ctypes.c_int64) for name in ("reverse", "threads", "kind", "bf16")),
+        ("dropout", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("seed", "lengths")),
+        *((name, ctypes.c_void_p * 4) for name in ("W", "U", "b")),
+        *((name, ctypes.c_void_p) for name in ("x", "h", "c", "output", "gates", "cells", "h_last", "c_last")),
+        *((name, ctypes.c_void_p) for name in ("grad_output", "grad_h", "grad_c", "grad_gates")),
+        *((name, ctypes.c_void_p) for name in ("grad_W", "grad_U", "grad_b")),
+        ("stop_at_first", ctypes.c_int64),
+    ]
+
+
+KERNEL = Native(
+    "lstm",
+    Path(__file__).with_name("lstm.cpp"),
+    Call,
+    ("forward", "backward"),
+    otherwise="the native LSTM kernel is not available, using the slower equations",
+)
+
+
+def load() -> ctypes.CDLL:
+    """Return the compiled library.
+
+    Raises:
+        RuntimeError: if it is not available.
+    """
+    library = KERNEL.library()
+    if library is None:
+        raise RuntimeError(
+            "the native LSTM kernel is not available on this machine; check `reviver.lstm.kernel.available()` first"
+        )
+    return library
+
+
+def make_call(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weights: Sequence[Tensor],
+    lengths: Tensor | None,
+    seed: Tensor | None,
+    *,
+    dropout: float,
+    kind: int,
+    reverse: bool,
+    bf16: bool,
+) -> Call:
+    """Return a call over all steps of x. It holds addresses, so the caller must keep the tensors alive.
+
+    Args:
+        x: input, [T, B, I]; this and the other tensors are contiguous.
+        h: hidden state before the first step, [B, H].
+        c: cell state before the first step, [B, H].
+        weights: W, U and b of the gates as `LSTMCell.weights` returns them.
+        lengths: number of steps of each sequence, [B] int64; all T if None.
+        seed: seed of the dropout masks, [] int64, or None.
+        dropout: p.
+        kind: index in `ops.KINDS`.
+        reverse: run from the last step to the first.
+        bf16: round the operands of matmuls to bfloat16.
+    """
+    call = Call(dropout=dropout, kind=kind, reverse=reverse, bf16=bf16)
+    call.T, call.B, call.I = x.shape
+    call.H, call.end, call.saved_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
+    call.x, call.h, call.c = x.data_ptr(), h.data_ptr(), c.data_ptr()
+    pointers = [weight.data_ptr() for weight in weights]
+    call.W = _FourPointers(*pointers[:4])
+    call.U = _FourPointers(*pointers[4:8])
+    call.b = _FourPointers(*pointers[8:])
+    call.seed = None if seed is None else seed.data_ptr()
+    call.lengths = None if lengths is None else lengths.data_ptr()
+    return call
+
+
+def select_steps(call: Call, begin: int, end: int, h: Tensor, c: Tensor) -> None:
+    """Restrict a call to the steps begin <= t < end; h and c [B, H] are the state before them."""
+    call.begin, call.end = call.saved_begin, call.saved_end = begin, end
+    call.h, call.c = h.data_ptr(), c.data_ptr()
+
+
+_FourPointers = ctypes.c_void_p * 4

@@ -1,0 +1,128 @@
+// Rows of the batch, blocks of rows, and buffers.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <numeric>
+#include <type_traits>
+#include <vector>
+#include "call.h"
+#include "matmul.h"
+#include "threads.h"
+#include "vectors.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace {
+
+// The rows of one thread, sorted by descending length, so that the active rows of a step come first.
+struct Rows {
+    std::vector<int64_t> rows, lengths;
+
+    Rows(const Call& call, int64_t part, int64_t parts) {
+        if (!call.lengths) {
+            for (int64_t b = call.B * part / parts; b < call.B * (part + 1) / parts; ++b) rows.push_back(b);
+            lengths.assign(rows.size(), call.T);
+            return;
+        }
+        std::vector<int64_t> order(call.B);
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return call.lengths[a] > call.lengths[b]; });
+        for (int64_t k = part; k < call.B; k += parts) {
+            rows.push_back(order[k]);
+            lengths.push_back(call.lengths[order[k]]);
+        }
+    }
+    int64_t size() const { return static_cast<int64_t>(rows.size()); }
+    int64_t active(int64_t t) const {
+        if (lengths.empty() || lengths.back() > t) return size();
+        return std::partition_point(lengths.begin(), lengths.end(), [&](int64_t length) { return length > t; }) - lengths.begin();
+    }
+};
+
+int64_t parts_of(const Call& call) {  // at least some tens of microseconds of work per thread
+    const int64_t work = (call.end - call.begin) * call.B * 4 * call.H * (call.H + call.I);
+    return std::max<int64_t>(1, std::min({call.threads, call.B, work / 500000}));
+}
+
+// The state of row b before step t: from `history`, which begins at step `base`, or from `initial` at its first step.
+INLINE const float* before(const Call& call, const float* initial, const float* history, int64_t base, int64_t t, int64_t b, int64_t length) {
+    const bool first = call.reverse ? t + 1 == std::min(length, call.saved_end) : t == call.saved_begin;
+    const int64_t previous = call.reverse ? t + 1 : t - 1;
+    return first ? initial + b * call.H : history + ((previous - base) * call.B + b) * call.H;
+}
+
+// Calls block(first, count) for blocks of n rows of nearly equal size, at most tile_rows.
+template <class Block>
+INLINE void in_blocks(int64_t n, const Block& block) {
+    const int64_t blocks = ceil_div(n, tile_rows);
+    for (int64_t k = 0; k < blocks; ++k) {
+        const int64_t first = n * k / blocks;
+        block(first, static_cast<int>(n * (k + 1) / blocks - first));
+    }
+}
+
+// Calls kernel with `count` as a compile-time constant.
+template <class Kernel>
+INLINE void with_rows(int count, const Kernel& kernel) {
+    switch (count) {
+        case 1: return kernel(std::integral_constant<int, 1>());
+        case 2: return kernel(std::integral_constant<int, 2>());
+        case 3: return kernel(std::integral_constant<int, 3>());
+#if !(defined(__AVX2__) && !defined(__AVX512F__))
+        case 4: return kernel(std::integral_constant<int, 4>());
+        case 5: return kernel(std::integral_constant<int, 5>());
+        case 6: return kernel(std::integral_constant<int, 6>());
+#endif
+    }
+}
+
+bool is_zero(const float* values, int64_t n) {
+    return std::all_of(values, values + n, [](float value) { return value == 0.0f; });
+}
+
+// The operating system clears new memory page by page; with large pages this takes a quarter less time.
+void prefer_large_pages(void* memory, int64_t bytes) {
+#if defined(__linux__)
+    constexpr uintptr_t page = 2 << 20;
+    const uintptr_t start = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / page * page;
+    if (memory && end > start + page) madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
+struct Buffer {  // floats aligned to a cache line
+    float* data;
+    explicit Buffer(int64_t n) : data(static_cast<float*>(std::aligned_alloc(64, ceil_div(n * 4, 64) * 64 + 64))) {}
+    ~Buffer() { std::free(data); }
+    Buffer(const Buffer&) = delete;
+};
+
+// Rows of numbers as rows of words, in a buffer if they need a conversion.
+template <class Format>
+class Converted {
+    const int64_t length;  // of a row, in words
+    Buffer data;
+
+public:
+    Converted(int64_t rows, int64_t numbers) : length(words<Format>(numbers)), data(Format::converts ? rows * length : 0) {}
+    const float* row(int64_t r, const float* from, int64_t n) {
+        if (!Format::converts) return from;
+        Format::along(from, n, data.data + r * length);
+        return data.data + r * length;
+    }
+};
+
+// Calls work(format) with the format of the operands of a call.
+template <class Work>
+void with_format(const Call& call, const Work& work) {
+    call.bf16 ? work(BFloat16()) : work(Float32());
+}
+
+}  // namespace

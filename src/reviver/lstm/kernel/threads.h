@@ -1,0 +1,78 @@
+// Threads that flush denormal numbers to zero while they work.
+
+#pragma once
+
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+namespace {
+
+// Flushes denormal numbers to zero on this thread during its lifetime.
+class FlushToZero {
+#if defined(__SSE__)
+    unsigned saved = _mm_getcsr();
+
+public:
+    FlushToZero() { _mm_setcsr(saved | 0x8040); }
+    ~FlushToZero() { _mm_setcsr(saved); }
+#elif defined(__aarch64__)
+    uint64_t saved;
+
+public:
+    FlushToZero() {
+        asm volatile("mrs %0, fpcr" : "=r"(saved));
+        asm volatile("msr fpcr, %0" ::"r"(saved | (uint64_t{1} << 24)));
+    }
+    ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(saved)); }
+#else
+public:
+    FlushToZero() {}
+    ~FlushToZero() {}
+#endif
+    FlushToZero(const FlushToZero&) = delete;
+};
+
+// Calls phase(0) ... phase(parts - 1) of each phase in parallel and waits before the next phase. Waking threads costs
+// tens of microseconds, so all phases share one parallel region.
+template <class... Phases>
+void parallel(int64_t parts, const Phases&... phases) {
+    if (parts == 1) {
+        const FlushToZero while_running;
+        return (phases(0), ...);
+    }
+#ifdef _OPENMP  // the thread pool of torch, see native.py
+#pragma omp parallel num_threads(static_cast<int>(parts))
+    {
+        const FlushToZero while_running;
+        const auto run = [&](const auto& phase) {
+            for (int64_t part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) phase(part);
+#pragma omp barrier
+        };
+        (run(phases), ...);
+    }
+#else
+    const auto run = [&](const auto& phase) {
+        const auto work = [&](int64_t part) {
+            const FlushToZero while_running;
+            phase(part);
+        };
+        std::vector<std::thread> threads;
+        for (int64_t part = 1; part < parts; ++part) threads.emplace_back(work, part);
+        work(0);
+        for (auto& thread : threads) thread.join();
+    };
+    (run(phases), ...);
+#endif
+}
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace

@@ -1,0 +1,53 @@
+"""The options that all cells of a network share. This module does not import torch, which the help of a command must not load."""
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict, get_type_hints
+
+from reviver.config import Count, Precision, Probability
+from reviver.validation import check
+
+DropoutKind = Literal["step", "variational", "zoneout"]
+"""Dropout of the hidden state.
+
+- `step`: drop each unit at each step with probability p and scale the others by 1 / (1 - p).
+- `variational`: the same, with one mask for all steps of a sequence (Gal & Ghahramani 2016).
+- `zoneout`: keep the previous value of each unit at each step with probability p (Krueger et al. 2017). In eval
+  mode a unit takes the expected value, p times the previous value plus 1 - p times the new one.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMOptions:
+    """Options that `LSTM` and `LSTMClassifier` take as keyword arguments.
+
+    Raises:
+        ConfigError: if a value is out of range.
+        TypeError: if there is no option of a name.
+    """
+
+    hidden_dropout: Probability = 0.0
+    """Probability p to drop a unit of the hidden state at a step, in [0, 1); only in training, except zoneout."""
+
+    hidden_dropout_kind: DropoutKind = "step"
+    """Dropout of the hidden state: `step`, `variational` or `zoneout`, see `DropoutKind`."""
+
+    precision: Precision = "fp32"
+    """Operands of matrix multiplications: `fp32` uses the dtype of the parameters, `bf16` rounds to bfloat16, which is
+    faster on CPUs with bfloat16 instructions (see `reviver.lstm.precision`)."""
+
+    activation_checkpoint_steps: Count | None = None
+    """Save the state for the backward pass only every k steps and recompute the steps between: less memory for very
+    long sequences, about a third more time. None saves every step. Only the native kernel uses it."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            check(name, getattr(self, name), kind)
+
+
+class LSTMKeywords(TypedDict, total=False):
+    """Types of the keyword arguments that become `LSTMOptions`, for type checkers; a test compares the two."""
+
+    hidden_dropout: float
+    hidden_dropout_kind: DropoutKind
+    precision: Precision
+    activation_checkpoint_steps: int | None
