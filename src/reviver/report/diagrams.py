@@ -26,9 +26,9 @@ SMALL, MEDIUM, LARGE = 8.0, 9.0, 11.0
 RADIUS = 0.12
 """Radius of the circles for operations."""
 MAX_STEPS = 6
-"""Steps drawn of the unrolled LSTM; of longer palindromes, those in the middle are left out."""
+"""Steps drawn of the unrolled LSTM; longer palindromes omit those in the middle."""
 GAP = -1
-"""Stands for the steps left out."""
+"""Placeholder for the omitted steps."""
 
 FONTS: Any = {"mathtext.fontset": "stix", "font.family": "sans-serif"}
 BOX: Any = {"boxstyle": "round,pad=0,rounding_size=0.06", "edgecolor": INK, "linewidth": 0.9, "zorder": 3}
