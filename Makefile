@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup lock report test check format bench recall quality soak fuzz classifier sanitize portable clean
+.PHONY: help setup lock report test check docs pages format bench recall quality soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,18 @@ check: setup  ## format, lint, types, known vulnerabilities of the dependencies
 	$(BIN)/mypy
 	$(BIN)/python -m tools.audit
 
+docs: setup  ## build the documentation as a site, build/docs/index.html; every warning is an error
+	test -x $(BIN)/sphinx-build || $(PIP) install --editable '.[docs]'
+	rm -rf build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --jobs auto docs build/docs
+	@echo build/docs/index.html
+
+pages: setup  ## write what is generated in README and docs: settings, source tree, measured numbers, output of tutorials
+	$(BIN)/python -m tools.settings_page
+	$(BIN)/python -m tools.source_tree
+	$(BIN)/python -m benchmarks.publish
+	$(BIN)/python -m tools.tutorials
+
 format: setup  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -70,7 +82,7 @@ fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurem
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
-	$(BIN)/python -m reviver.gan.train_classifier
+	$(BIN)/python -m reviver.gan.evaluation.train_classifier
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers
@@ -84,4 +96,4 @@ portable: setup  ## run the tests of what is native as compiled for x86-64 witho
 	done
 
 clean:  ## remove what setup and report made
-	rm -rf $(VENV) report build dist
+	rm -rf $(VENV) report build dist docs/reference/api docs/reference/changelog.md docs/reference/security.md

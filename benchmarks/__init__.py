@@ -1,1 +1,1 @@
-"""Measurements of speed, apart from the tests: `make bench`, or `python -m benchmarks NAME`."""
+"""Benchmarks: `make bench`, or `python -m benchmarks NAME`."""

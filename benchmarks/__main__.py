@@ -1,4 +1,4 @@
-"""Runs benchmarks by name (all quick ones by default) and keeps their results in docs/measurements."""
+"""Command that runs benchmarks by name, by default all quick ones, and saves their results in docs/measurements."""
 
 import argparse
 import importlib
@@ -14,9 +14,10 @@ RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 
 
 def main() -> None:
+    """Run the benchmarks that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(QUICK + SLOW)}; default: {', '.join(QUICK)}"
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(QUICK + SLOW)}; default: {', '.join(QUICK)}"
     )
     names = parser.parse_args().names or QUICK
     for name in names:

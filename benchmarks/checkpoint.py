@@ -1,7 +1,7 @@
-"""How long training waits for a checkpoint to be saved, and for a run to be resumed, with the report's networks.
+"""Time that training waits for a checkpoint to be saved, and for a run to be resumed, with the report's networks.
 
-A checkpoint is copied while training waits, and written by a thread while it goes on: what is timed is the wait, in
-whole runs. A resume is timed from its call, with everything imported, to the first update.
+Training waits while a checkpoint is copied, and continues while a thread writes it; only the wait is timed, in whole
+runs. A resume is timed from the call to the first update, after all imports.
 """
 
 import os
@@ -25,19 +25,19 @@ from reviver.lstm.config import LSTMConfig
 from reviver.runs.session import Session
 
 EPOCHS = 10
-"""Of a run whose checkpoints are timed, one an epoch."""
+"""Epochs of a run with one timed checkpoint each."""
 IMAGES = 6400
-"""That the GAN learns from meanwhile: fewer than there are, so that an epoch is short."""
+"""Training images of the GAN: a subset, so that an epoch is short."""
 ROUNDS = 5
 TARGET_SAVING, TARGET_RESUMING = 0.05, 1.0
 
 
 class Started(Exception):
-    """A resumed run has come to its first update."""
+    """A resumed run has reached its first update."""
 
 
 def time_saving(module: ModuleType, config: Any, folder: Path) -> list[float]:
-    """The seconds that each call of `Session.save` took in a run of `config`."""
+    """Return the seconds of each call of `Session.save` in a run of `config`."""
     save, seconds = Session.save, []
 
     def timed(session: Session) -> None:
@@ -54,7 +54,7 @@ def time_saving(module: ModuleType, config: Any, folder: Path) -> list[float]:
 
 
 def time_resuming(module: ModuleType, config: Any, folder: Path) -> list[float]:
-    """The seconds from the call that resumes a run of `config` to its first update."""
+    """Return the seconds from each call that resumes a run of `config` to its first update."""
     train_step = module.train_step
 
     def stop(*arguments: Any, **keywords: Any) -> Any:
@@ -83,15 +83,15 @@ def time_resuming(module: ModuleType, config: Any, folder: Path) -> list[float]:
 
 
 def main() -> dict[str, object]:
-    """PathMetrics, and return seconds a call."""
+    """Run the benchmark, and return seconds per call."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "digits.npy", load_mnist("train").images[:IMAGES].numpy())
         best = replace(PRESETS["best"], epochs=EPOCHS, eval_every=0)
-        few = replace(best, data=str(folder / "digits.npy"))
+        small = replace(best, data=str(folder / "digits.npy"))
         calls = {
             "saving the LSTM": time_saving(lstm, LSTMConfig(epochs=EPOCHS, checkpoint_every=1), folder / "lstm"),
-            "saving the GAN with its average": time_saving(gan, few, folder / "gan"),
+            "saving the GAN with its average": time_saving(gan, small, folder / "gan"),
             "resuming the LSTM": time_resuming(lstm, LSTMConfig(), folder / "lstm-resumed"),
             "resuming the GAN on MNIST": time_resuming(gan, best, folder / "gan-resumed"),
         }

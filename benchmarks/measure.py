@@ -1,4 +1,4 @@
-"""How things are timed: in alternation, in one process, by medians; the machine is named beside each number."""
+"""Common parts of benchmarks: alternating timings in one process, medians, the machine, and goals over seeds."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from reviver.runs.folder import RunFolder
 
 
 def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Run each contender once a round, in turn, and return their seconds, without the rounds of warm-up."""
+    """Run each contender once per round, in turn, and return the seconds per round, without warm-up rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(warmup + rounds):
         for name, run in contenders.items():
@@ -31,26 +31,30 @@ def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmu
 
 
 def summary(values: list[float]) -> dict[str, float]:
-    """The median of `values` and their range."""
+    """Return the median of `values`, their range and number."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values)}
 
 
-def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    """The median, over the rounds, of our time by theirs in the same round."""
-    return summary([a / b for a, b in zip(ours, theirs, strict=True)])
+def ratio(times: list[float], baseline: list[float]) -> dict[str, float]:
+    """Return the summary of the ratios of `times` to `baseline` in the same round."""
+    return summary([a / b for a, b in zip(times, baseline, strict=True)])
 
 
 def machine() -> dict[str, object]:
-    """The hardware and the version of torch that the numbers belong to."""
+    """Return the hardware and the version of torch of a measurement."""
     return {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
 
 
 def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
-    """Train by a command of Reviver into `folder`, or go on there, unless it is finished; return it and its peak memory in GB."""
-    is_there = (folder / "run.json").exists()
+    """Run a training command into `folder`, resumed if it exists, unless the run is finished.
+
+    Returns:
+        The run folder, and the peak memory of the process in GB.
+    """
+    exists = (folder / "run.json").exists()
     peak = folder / "peak.json"
-    if not is_there or RunFolder.open(folder).status != "finished":
-        python = [sys.executable, "-m", *command, "--out", str(folder), *(["--resume"] if is_there else [])]
+    if not exists or RunFolder.open(folder).status != "finished":
+        python = [sys.executable, "-m", *command, "--out", str(folder), *(["--resume"] if exists else [])]
         process = subprocess.Popen(python, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
@@ -60,7 +64,7 @@ def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
 
 
 class Goal(Protocol):
-    """What is measured over seeds: a preset with some settings changed, and what its runs shall reach."""
+    """Measurement over seeds: a preset with changed settings, and a target for its runs."""
 
     @property
     def name(self) -> str: ...
@@ -83,30 +87,39 @@ def measure_goals(
     goals: Sequence[AnyGoal],
     run: Callable[[AnyGoal, int], Any],
 ) -> Iterator[dict[str, Any]]:
-    """Measure those of the `goals` that the command line names, seed by seed, with `run`, and keep its rows at `path`.
+    """Measure the goals that the command line names, seed by seed, and save the results at `path`.
 
-    Gives all results that are there each time that one is new.
+    Args:
+        module: module of the command, for its help.
+        description: description of the command.
+        title: title of the results.
+        path: JSON file of the results.
+        goals: all goals.
+        run: function that measures a goal with a seed and returns a row.
+
+    Yields:
+        All results in the file, each time that a new row is added.
     """
     parser = ArgumentParser(prog=f"python -m {module}", description=description)
     known = [goal.name for goal in goals]
-    parser.add_argument("names", nargs="*", metavar="GOAL", help=f"of {', '.join(known)}; default: all")
-    parser.add_argument("--seeds", type=int, help="the most seeds of a goal; default: as many as its target asks for")
+    parser.add_argument("names", nargs="*", metavar="GOAL", help=f"one of {', '.join(known)}; default: all")
+    parser.add_argument("--seeds", type=int, help="maximum number of seeds of a goal; default: that of its target")
     parser.add_argument(
         "--jobs",
         type=int,
         default=1,
-        help="runs at a time, which share the cores; all are done sooner, but each takes longer (default: 1)",
+        help="number of parallel runs, which share the cores (default: 1)",
     )
     options = parser.parse_args()
     if unknown := set(options.names) - set(known):
         parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
     if options.jobs < 1:
-        parser.error(f"--jobs: {options.jobs} is not possible; give 1 or more")
+        parser.error(f"--jobs must be at least 1, got {options.jobs}")
     if options.jobs > 1:
         os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // options.jobs))
 
     def measure(goal: AnyGoal, seed: int) -> Any:
-        sys.stderr.write(f"{goal.name}, seed {seed} ...\n")  # at once, so that lines of several jobs do not mix
+        sys.stderr.write(f"{goal.name}, seed {seed} ...\n")  # one write, so that lines of several jobs do not mix
         return run(goal, seed)
 
     rows: dict[str, dict[int, Any]] = {name: {} for name in known}
@@ -121,7 +134,7 @@ def measure_goals(
         for future in as_completed(measured):
             goal, seed = measured[future]
             rows[goal.name][seed] = future.result()
-            # another process may measure other goals meanwhile
+            # another process may have added other goals
             results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
             results["machine"] = machine()
             results["goals"][goal.name] = {

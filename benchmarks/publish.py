@@ -1,7 +1,7 @@
 """Puts measured numbers and pictures into README and docs: `python -m benchmarks.publish [REPORT]`.
 
 With the folder of a finished report its comparison and pictures are taken over into docs/. Then the parts of
-README.md and docs/*.md between `<!-- results … -->` and `<!-- /results -->` are written anew from
+README.md and docs/**/*.md between `<!-- results … -->` and `<!-- /results -->` are written anew from
 docs/measurements/*.json, so that no number in them is typed by hand.
 """
 
@@ -19,7 +19,7 @@ from benchmarks.tables import describe, render, render_curve, render_fuzz, rende
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MEASUREMENTS, PICTURES = DOCS / "measurements", DOCS / "pictures"
-PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
 SPEED = ("startup", "lstm_epochs", "gan_epoch", "checkpoint", "whole_report")
 BLOCK = re.compile(r"(<!-- results(?: (?P<name>\w+))? -->\n).*?(<!-- /results -->)", re.DOTALL)
 PICTURE_NAMES = {

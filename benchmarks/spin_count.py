@@ -1,8 +1,8 @@
-"""How long a waiting OpenMP thread should spin before it sleeps: training speed by GOMP_SPINCOUNT, idle and loaded.
+"""OpenMP spin count: training speed by GOMP_SPINCOUNT, on an idle and on a busy machine.
 
-Threads that sleep must be woken, which costs an idle machine time at each parallel region. Threads that spin keep a
-core from whatever else wants it, and so from the very thread they wait for. libgomp reads the variable as it is
-loaded, so each measurement is a process of its own. Values alternate; the load is processes that are always busy.
+A waiting thread spins before it sleeps. Waking a sleeping thread costs time at each parallel region. A spinning thread
+occupies a core, which other processes may need, and also the thread that it waits for. libgomp reads the variable when
+it is loaded, so each measurement is a separate process. Values alternate; busy processes are the load.
 """
 
 import json
@@ -15,7 +15,7 @@ from statistics import median
 from benchmarks.measure import machine, summary
 
 VALUES = ("default", "1000", "10000", "300000")
-"""libgomp documents 300 000 as its default, and 1000 where there are more threads than cores."""
+"""The default of libgomp is 300 000, or 1000 if there are more threads than cores."""
 LOADS = {"idle": 0, "one busy process": 1, "two busy processes": 2}
 ROUNDS = 4
 WORKLOADS = ("GAN report, fp32", "GAN best, bf16", "LSTM")
@@ -24,7 +24,7 @@ WARMUP = 10
 
 
 def main() -> dict[str, object]:
-    """PathMetrics, and return milliseconds an update by workload, load and spin count."""
+    """Run the benchmark, and return milliseconds per update by workload, load and spin count."""
     rows: dict[str, dict[str, dict[str, object]]] = {}
     for load, count in LOADS.items():
         busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
@@ -58,7 +58,7 @@ def _alternate() -> dict[tuple[str, str], list[float]]:
 
 
 def measure() -> dict[str, float]:
-    """Return the median milliseconds an update of each workload in this process."""
+    """Return the median milliseconds per update of each workload in this process."""
     import torch
 
     from reviver.gan.data.image_set import from_pixels, load_mnist
@@ -76,8 +76,8 @@ def measure() -> dict[str, float]:
             start = number * config.batch_size % (len(images) - config.batch_size)
             real, z = images[start : start + config.batch_size], torch.randn(config.batch_size, config.latent_size)
             started = time.perf_counter()
-            penalised = config.has_penalty and number % config.penalty_interval == 0
-            train_step(generator, discriminator, *optimizers, real, z, config=config, has_penalty=penalised)
+            has_penalty = config.has_penalty and number % config.penalty_interval == 0
+            train_step(generator, discriminator, *optimizers, real, z, config=config, has_penalty=has_penalty)
             if number >= WARMUP:
                 seconds.setdefault(workload, []).append(time.perf_counter() - started)
     lstm = LSTMClassifier(1, 128, 10, hidden_dropout=0.5)

@@ -1,4 +1,4 @@
-"""How long help takes, as a whole process."""
+"""Time of `reviver --help` and the help of subcommands, as a whole process."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ COMMANDS = ("--help", "lstm train --help", "gan train --help --preset best")
 
 
 def main() -> dict[str, object]:
-    """PathMetrics, and return seconds a call."""
+    """Run the benchmark, and return seconds per call."""
 
     def show_help(command: str) -> None:
         subprocess.run([sys.executable, "-m", "reviver", *command.split()], check=True, stdout=subprocess.DEVNULL)

@@ -145,11 +145,17 @@ def render_curve(result: Mapping[str, Any]) -> str:
 
 
 def render_recipes(result: Mapping[str, Any]) -> str:
-    """Write the result of `gan_quality` as Markdown: what each recipe reaches over its seeds."""
-    columns = (("FID", "fid", 1), ("of the floor's", "fid_ratio", 1), ("precision", "precision", 3))
-    columns += (("recall", "recall", 3), ("coverage", "coverage", 3), ("class KL", "class_kl", 3))
+    """Write the result of `gan_quality` as Markdown: the scores of each recipe over its seeds."""
+    columns = (
+        ("FID", "fid", 1),
+        ("FID / baseline", "fid_ratio", 1),
+        ("precision", "precision", 3),
+        ("recall", "recall", 3),
+        ("coverage", "coverage", 3),
+        ("class KL", "class_kl", 3),
+    )
     rows = [
-        f"| | seeds | epochs | {' | '.join(title for title, _, _ in columns)} | seconds | collapsed | met |",
+        f"| | seeds | epochs | {' | '.join(title for title, _, _ in columns)} | seconds | collapsed | reached |",
         "|---" * (len(columns) + 6) + "|",
     ]
     for goal in result["goals"].values():
@@ -165,32 +171,33 @@ def render_recipes(result: Mapping[str, Any]) -> str:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     first = next(iter(result["goals"].values()))["rows"][0]
-    floor = first["floor"]
-    real = ["real images", "", "", f"{floor['fid']:.1f}", "1.0"]
-    real += [f"{floor[name]:.3f}" for name in ("precision", "recall", "coverage", "class_kl")]
+    baseline = first["real_baseline"]
+    real = ["real images", "", "", f"{baseline['fid']:.1f}", "1.0"]
+    real += [f"{baseline[name]:.3f}" for name in ("precision", "recall", "coverage", "class_kl")]
     rows.append(f"| {' | '.join(real)} | | | |")
     targets = [f"{goal['what']}: {goal['target']}" for goal in result["goals"].values() if goal["target"]]
     note = (
-        f"Mean ± standard deviation over the seeds; {first['n']} samples against the test images, by the {first['extractor']}, "
-        f"sha256 {first['extractor_sha256'][:12]}…. Seconds: median, of training alone. Targets: {'. '.join(targets)}."
+        f"Mean ± standard deviation over the seeds; {first['num_samples']} samples against the test images, by the "
+        f"{first['extractor']}, sha256 {first['extractor_sha256'][:12]}…. Seconds: median, of training alone. "
+        f"Targets: {'. '.join(targets)}."
     )
-    notes = [note, *_against(result["goals"], "report-200", "public-script-200")]
+    notes = [note, *_compare_fids(result["goals"], "public-script-200", "report-200")]
     return "\n".join([*rows, "", *notes, "", describe(result["machine"]), ""])
 
 
-def _against(goals: Mapping[str, Any], name: str, rival: str) -> Iterator[str]:
-    """How many times less FID one recipe has than another after as many epochs, if both were run."""
-    if name in goals and rival in goals:
-        mine, theirs = goals[name]["rows"][0], goals[rival]["rows"][0]
-        times = [b / a for (_, a), (_, b) in zip(mine["points"], theirs["points"], strict=True)]
+def _compare_fids(goals: Mapping[str, Any], name: str, other: str) -> Iterator[str]:
+    """Yield a sentence on the ratio of the FID of two recipes at equal epochs, if both were run."""
+    if name in goals and other in goals:
+        curves = (goals[recipe]["rows"][0]["fid_curve"] for recipe in (name, other))
+        ratios = [fid / other_fid for (_, fid), (_, other_fid) in zip(*curves, strict=True)]
         yield (
-            f"FID of “{goals[rival]['what']}” by that of “{goals[name]['what']}”: {times[-1]:.1f} at the end; "
-            f"{min(times):.1f} to {max(times):.1f}, median {median(times):.1f}, at equal epochs. Target: 10."
+            f"FID of “{goals[name]['what']}” / FID of “{goals[other]['what']}”: {ratios[-1]:.1f} at the end; "
+            f"{min(ratios):.1f} to {max(ratios):.1f}, median {median(ratios):.1f}, at equal epochs. Target: 10."
         )
 
 
 def _seconds(runs: Sequence[Mapping[str, Any]]) -> str:
-    """The median time of runs, apart for each number of threads: "219 by 2 threads, 301 by 1"."""
+    """Return the median time of the runs with each number of threads, such as "219 by 2 threads, 301 by 1"."""
     by_threads = {
         threads: [run["seconds"] for run in runs if run["threads"] == threads]
         for threads in sorted({run["threads"] for run in runs}, reverse=True)

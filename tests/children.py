@@ -1,7 +1,7 @@
-"""Processes that die, or whose system calls fail, at a chosen moment.
+"""Child processes that are killed, or whose system calls fail, at a chosen call.
 
-A moment is a number: that of a call into C, or of one of those that change files. They are counted in every thread,
-by Python's hook for profilers. The processes are forked off a server that has made a run of each kind already.
+Calls of C functions are counted in all threads by Python's profiling hook: either all calls, or only those that change
+files. The processes are forked from a server that has completed a run of each kind already.
 """
 
 import io
@@ -17,11 +17,11 @@ from types import FrameType, ModuleType
 from typing import Any
 
 CHANGES = frozenset({"fsync", "mkdir", "open", "rename", "replace", "rmdir", "unlink", "write"})
-"""Names of the functions of `os`, and of files, whose system calls change files."""
+"""Names of functions of `os`, and of file methods, whose system calls change files."""
 
 
 def changes_files(frame: FrameType, function: Any) -> bool:
-    """Whether a call of `function`, from `frame`, is a system call that changes files, or durably keeps what was changed."""
+    """Return whether a call of `function` from `frame` is a system call that changes files or flushes them to disk."""
     if function.__name__ not in CHANGES or isinstance(function.__self__, (io.StringIO, io.BytesIO)):
         return False
     if function.__name__ == "open":
@@ -29,8 +29,8 @@ def changes_files(frame: FrameType, function: Any) -> bool:
     return isinstance(function.__self__, (ModuleType, io.IOBase))
 
 
-class Moments:
-    """Counts the calls into C, and does `action` just before the one of the number `at`, of all or of `changes_only`."""
+class CallCounter:
+    """Counter of C calls that runs `action` just before call number `at`, of all calls or of those that change files."""
 
     def __init__(self, at: int = 0, action: Callable[[], None] = lambda: None, *, changes_only: bool = False) -> None:
         self.calls = 0
@@ -39,16 +39,16 @@ class Moments:
         self._action = action
         self._changes_only = changes_only
 
-    def __enter__(self) -> "Moments":
-        threading.setprofile(self._note)
-        sys.setprofile(self._note)
+    def __enter__(self) -> "CallCounter":
+        threading.setprofile(self._count)
+        sys.setprofile(self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
         threading.setprofile(None)
 
-    def _note(self, frame: FrameType, event: str, argument: Any) -> None:
+    def _count(self, frame: FrameType, event: str, argument: Any) -> None:
         if event != "c_call":
             return
         is_change = changes_files(frame, argument)
@@ -59,19 +59,19 @@ class Moments:
 
 
 def die() -> None:
-    """What loss of power or `kill -9` does."""
+    """Kill this process, as `kill -9` or a loss of power does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def open_server(*preload: str) -> ForkServerContext:
-    """Return what children are forked off, with one thread and the modules `preload` imported."""
+    """Return a server that forks children, with one thread and the modules `preload` imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.warm", *preload])
     return context
 
 
 def run_child(server: ForkServerContext, function: Callable[..., None], *arguments: Any) -> int:
-    """Call `function` in a child; returns its exit code, or the negative number of the signal that killed it."""
+    """Call `function` in a child, and return its exit code, or the negative number of the signal that killed it."""
     child = server.Process(target=function, args=arguments)
     child.start()
     child.join()
@@ -79,12 +79,12 @@ def run_child(server: ForkServerContext, function: Callable[..., None], *argumen
     return child.exitcode
 
 
-def note_counts(path: Path, moments: Moments) -> None:
-    """Let a child tell its parent what it counted."""
-    path.write_text(f"{moments.calls} {moments.changes}")
+def write_counts(path: Path, counter: CallCounter) -> None:
+    """Write the counts of a child for its parent."""
+    path.write_text(f"{counter.calls} {counter.changes}")
 
 
 def read_counts(path: Path) -> tuple[int, int]:
-    """Calls, and those of them that change files."""
+    """Return the number of all calls, and of those that change files."""
     calls, changes = path.read_text().split()
     return int(calls), int(changes)

@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Options, fixtures and settings of all tests."""
 
 import json
 import tempfile
@@ -12,28 +12,31 @@ from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "golden"
 
-# The networks here are tiny: a second thread only waits, and waits long when the machine is busy.
+# The networks are tiny, so a second thread would only wait.
 torch.set_num_threads(1)
 
-# A busy machine makes single examples slow; that is no failure. The same examples are drawn every time.
+# No deadline: single examples are slow on a busy machine. Derandomized: every run tests the same examples.
 settings.register_profile("reviver", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("reviver")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--regenerate", action="store_true", help="write the golden files anew instead of comparing")
+    parser.addoption("--regenerate", action="store_true", help="write the golden files instead of comparing with them")
 
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Compare a value with tests/golden/NAME.json, exactly or, if it is a dict of lists of numbers, within `relative`."""
+    """Return a function that compares a value with tests/golden/NAME.json.
+
+    It compares exactly, or, if `relative` is given, a dict of lists of numbers within that relative tolerance.
+    """
 
     def compare(name: str, value: Any, *, relative: float = 0.0) -> None:
         path = GOLDEN / f"{name}.json"
         if request.config.getoption("--regenerate"):
             path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
         test = request.node.nodeid.split("[")[0]
-        advice = f"if that is meant: .venv/bin/python -m pytest {test} --regenerate"
+        advice = f"if this is intended, run .venv/bin/python -m pytest {test} --regenerate"
         assert path.exists(), f"{path.name} does not exist; {advice}"
         expected = json.loads(path.read_text(encoding="utf-8"))
         if relative:
@@ -45,7 +48,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture
 def memory_path() -> Iterator[Path]:
-    """An empty folder, in memory where the system has a place for that: waiting for a disk is most of what some tests do."""
+    """Yield an empty folder, in memory if the system supports it, since some tests mostly wait for the disk."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)

@@ -1,4 +1,4 @@
-"""All that a run folder holds, to the bit, but times: two runs are the same if this is."""
+"""Contents of a run folder without times: runs are bit-for-bit equal if these are."""
 
 import hashlib
 import json
@@ -11,18 +11,18 @@ TIMES = ("started", "updated", "seconds", "eval_seconds")
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """What each file of a run folder holds, by its path there."""
+    """Return the content of each file of a run folder by its relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "tensorboard")
     folders = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir())
     return {
         "folders": folders,
-        "tensorboard": tensorboard_points(folder / "tensorboard"),
+        "tensorboard": tensorboard_values(folder / "tensorboard"),
         **{str(path.relative_to(folder)): content(path) for path in files},
     }
 
 
 def content(path: Path) -> Any:
-    """The content of one file, without times and what depends on them; as a hash where it is no JSON."""
+    """Return the content of a file without times and what depends on them, or a hash if it is not JSON."""
     if path.name in ("run.json", "state.json"):
         record = json.loads(path.read_text())
         return {name: value for name, value in record.items() if name not in TIMES}
@@ -34,53 +34,53 @@ def content(path: Path) -> Any:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def tensorboard_points(folder: Path) -> list[tuple[int, str, Any]]:
-    """What TensorBoard shows: step, tag, and number or image as a hash, in the order that they were written in.
+def tensorboard_values(folder: Path) -> list[tuple[int, str, Any]]:
+    """Return what TensorBoard shows, in the order of writing: step, tag, and value, or the hash of an image.
 
-    At the start of a session it forgets what earlier ones wrote at the session's first step or later.
+    At the start of a session, TensorBoard drops everything that earlier sessions wrote at its first step or later.
     """
     from tensorboardX.proto.event_pb2 import SessionLog
 
-    points: list[tuple[int, str, Any]] = []
+    values: list[tuple[int, str, Any]] = []
     for event in events(folder):
         if event.HasField("session_log") and event.session_log.status == SessionLog.START:
-            points = [point for point in points if point[0] < event.step]
-        for one in event.summary.value:
-            if one.HasField("image"):
-                points.append((event.step, one.tag, hashlib.sha256(one.image.encoded_image_string).hexdigest()))
-            elif not one.tag.startswith("_hparams_/") and one.tag != "seconds":
-                points.append((event.step, one.tag, one.simple_value))
-    return points
+            values = [value for value in values if value[0] < event.step]
+        for entry in event.summary.value:
+            if entry.HasField("image"):
+                values.append((event.step, entry.tag, hashlib.sha256(entry.image.encoded_image_string).hexdigest()))
+            elif not entry.tag.startswith("_hparams_/") and entry.tag != "seconds":
+                values.append((event.step, entry.tag, entry.simple_value))
+    return values
 
 
 def tensorboard_hparams(folder: Path) -> dict[str, Any]:
-    """What TensorBoard's table of hyperparameters shows: `config`, `metrics` and whether the run has `finished`.
+    """Return the table of hyperparameters of TensorBoard: `names`, `config`, `metrics`, and whether the run `finished`.
 
-    Of a tag that was written more than once, TensorBoard takes the first.
+    If a tag was written more than once, TensorBoard uses the first.
     """
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
     shown: dict[str, Any] = {"finished": False}
     for event in events(folder):
-        for one in event.summary.value:
-            if not one.tag.startswith("_hparams_/"):
+        for entry in event.summary.value:
+            if not entry.tag.startswith("_hparams_/"):
                 continue
-            assert one.metadata.plugin_data.plugin_name == "hparams"
-            data = HParamsPluginData.FromString(one.metadata.plugin_data.content)
-            if one.tag.endswith("/experiment"):
+            assert entry.metadata.plugin_data.plugin_name == "hparams"
+            data = HParamsPluginData.FromString(entry.metadata.plugin_data.content)
+            if entry.tag.endswith("/experiment"):
                 shown.setdefault("names", [info.name for info in data.experiment.hparam_infos])
                 shown.setdefault("metrics", [info.name.tag for info in data.experiment.metric_infos])
-            elif one.tag.endswith("/session_start_info"):
-                values = data.session_start_info.hparams.items()
-                shown.setdefault("config", {name: getattr(value, value.WhichOneof("kind")) for name, value in values})
+            elif entry.tag.endswith("/session_start_info"):
+                hparams = data.session_start_info.hparams.items()
+                shown.setdefault("config", {name: getattr(value, value.WhichOneof("kind")) for name, value in hparams})
             else:
-                assert one.tag.endswith("/session_end_info")
+                assert entry.tag.endswith("/session_end_info")
                 shown["finished"] = True
     return shown
 
 
 def events(folder: Path) -> Iterator[Any]:
-    """The events of all sessions in the order in which TensorBoard reads them."""
+    """Yield the events of all sessions in the order in which TensorBoard reads them."""
     from tensorboardX.proto.event_pb2 import Event
 
     for path in sorted(folder.iterdir()):
@@ -88,16 +88,16 @@ def events(folder: Path) -> Iterator[Any]:
 
 
 def records(data: bytes) -> Iterator[bytes]:
-    """The records of an event file, up to one that a crash tore."""
+    """Yield the records of an event file, up to one that a crash truncated."""
     from tensorboardX.record_writer import masked_crc32c
 
-    place = 0
-    while place + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, place)
-        if place + 16 + length > len(data):
+    offset = 0
+    while offset + 12 <= len(data):
+        (length,) = struct.unpack_from("<Q", data, offset)
+        if offset + 16 + length > len(data):
             return
-        record = data[place + 12 : place + 12 + length]
-        assert struct.unpack_from("<I", data, place + 8) == (masked_crc32c(data[place : place + 8]),)
-        assert struct.unpack_from("<I", data, place + 12 + length) == (masked_crc32c(record),)
+        record = data[offset + 12 : offset + 12 + length]
+        assert struct.unpack_from("<I", data, offset + 8) == (masked_crc32c(data[offset : offset + 8]),)
+        assert struct.unpack_from("<I", data, offset + 12 + length) == (masked_crc32c(record),)
         yield record
-        place += 16 + length
+        offset += 16 + length

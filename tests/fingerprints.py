@@ -1,6 +1,7 @@
-"""What a process computed, to the bit: run as `python -m tests.fingerprints FILE`, with the threads to be looked at.
+"""Results of one process for bit-for-bit comparison: `python -m tests.fingerprints FILE` writes them as tensors.
 
-The networks are wide enough that torch and the native operator divide their work between threads.
+`OMP_NUM_THREADS` sets the number of threads. The networks are wide enough that torch and the native kernel divide their
+work between threads.
 """
 
 import hashlib
@@ -19,12 +20,12 @@ from reviver.gan import training as gan
 from reviver.gan.data.image_set import load_mnist, to_pixels
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.metrics import (
-    compare_neighbours,
     frechet_distance,
-    kernel_distance,
     moments,
+    polynomial_mmd,
+    prdc,
     snap,
-    squared_radii,
+    squared_knn_radii,
 )
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.sampling import generate
@@ -42,8 +43,8 @@ GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)
 
 
 def main() -> None:
-    """Write tensors by name; those of a run hold the bytes of a SHA-256."""
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # even where there are fewer cores
+    """Compute all results and write them by name; the tensor of a run contains the bytes of a SHA-256."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # also if there are fewer cores
     tensors = {**random_numbers(), **forward_passes(), **scores()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -64,27 +65,27 @@ def main() -> None:
 
 
 def random_numbers() -> dict[str, Tensor]:
-    """What is drawn before anything is learned."""
+    """Return random numbers and initial weights."""
     task = build_task(LSTM)
     network = lstm.build_network(LSTM, task)
     generator, discriminator = gan.build_networks(GAN, (1, 28, 28))
     training, validation = task.training(0, LSTM.length), task.validation(LSTM.length)
     return {
-        "whole: order": torch.randperm(60_000, generator=make_rng(0, "order/0")),
-        "whole: palindromes": torch.cat([part.encode() for part in (training, validation)]).long(),
-        "whole: last digits": torch.cat([training.targets, validation.targets]),
-        "whole: masks": dropout_masks(draw_seed(make_rng(0, "dropout")), 5, 16, 32, 0.5, "step"),
-        "real: lstm weights": torch.cat([one.detach().flatten() for one in network.parameters()]),
-        "real: gan weights": torch.cat(
-            [one.detach().flatten() for one in (*generator.parameters(), *discriminator.parameters())]
+        "integers: order": torch.randperm(60_000, generator=make_rng(0, "order/0")),
+        "integers: palindromes": torch.cat([part.encode() for part in (training, validation)]).long(),
+        "integers: last digits": torch.cat([training.targets, validation.targets]),
+        "integers: masks": dropout_masks(draw_seed(make_rng(0, "dropout")), 5, 16, 32, 0.5, "step"),
+        "floats: lstm weights": torch.cat([parameter.detach().flatten() for parameter in network.parameters()]),
+        "floats: gan weights": torch.cat(
+            [parameter.detach().flatten() for parameter in (*generator.parameters(), *discriminator.parameters())]
         ),
-        "real: noise": generator.sample_latents(3000, make_rng(0, "noise")),
+        "floats: noise": generator.sample_latents(3000, make_rng(0, "noise")),
     }
 
 
 @torch.no_grad()
 def forward_passes() -> dict[str, Tensor]:
-    """What networks with given weights answer."""
+    """Return outputs of networks with initial weights."""
     task = build_task(LSTM)
     network = lstm.build_network(LSTM, task).eval()
     generator, _ = gan.build_networks(GAN, (1, 28, 28))
@@ -95,12 +96,12 @@ def forward_passes() -> dict[str, Tensor]:
 
 
 def scores() -> dict[str, Tensor]:
-    """Distances between two clouds of points as scores measure them."""
+    """Return distances between two sets of random feature vectors."""
     x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=make_rng(0, name))) for name in "xy")
-    neighbours = compare_neighbours(x, squared_radii(x, 5), y, squared_radii(y, 5), 5)
+    neighbours = prdc(x, squared_knn_radii(x, 5), y, squared_knn_radii(y, 5), 5)
     return {
-        "score: kid, precision, recall, density, coverage": torch.tensor([kernel_distance(x, y), *neighbours]),
-        "real: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
+        "score: kid, precision, recall, density, coverage": torch.tensor([polynomial_mmd(x, y), *neighbours]),
+        "floats: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
     }
 
 

@@ -1,4 +1,4 @@
-"""A long run of tiny networks, watched: `python -m tests.long_run KIND STEPS FOLDER` prints what was seen as JSON."""
+"""Long run of tiny networks under observation: `python -m tests.long_run KIND STEPS FOLDER` prints the results as JSON."""
 
 import json
 import sys
@@ -15,18 +15,18 @@ from reviver.lstm import training as lstm
 from reviver.lstm.presets import PRESETS
 from reviver.runs.session import Session
 
-POINTS = 40
-"""How often the memory is looked at."""
+NUM_SAMPLES = 40
+"""Number of memory measurements."""
 GAN_BATCHES, LSTM_BATCHES = 20, 50
-"""Updates of an epoch."""
+"""Updates per epoch."""
 
 
-class TrainingMonitor:
-    """Looks at the process and its run folder between updates."""
+class ProcessObserver:
+    """Observer of the memory of this process and of its run folder between updates."""
 
     def __init__(self, folder: Path, steps: int) -> None:
         self._folder = folder
-        self._every = steps // POINTS
+        self._every = steps // NUM_SAMPLES
         self._step = 0
         self._contents: dict[Path, bytes] = {}
         self.resident: list[int] = []
@@ -34,18 +34,18 @@ class TrainingMonitor:
         self.checkpoints = 0
 
     def wrap(self, train_step: Callable[..., Any]) -> Callable[..., Any]:
-        """The same step, and a look before every so many."""
+        """Return `train_step` with an observation before every k-th update."""
 
-        def watched(*arguments: Any, **keywords: Any) -> Any:
+        def observed(*arguments: Any, **keywords: Any) -> Any:
             self._step += 1
             if self._step % self._every == 0:
-                self.extract()
+                self.observe()
             return train_step(*arguments, **keywords)
 
-        return watched
+        return observed
 
-    def extract(self) -> None:
-        """Note the memory in bytes, files of points that did not only grow, and how many checkpoints there are."""
+    def observe(self) -> None:
+        """Record the memory in bytes, records files that were rewritten, and the number of checkpoints."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.resident.append(pages * 4096)
         for path in (*self._folder.glob("*.jsonl"), *self._folder.glob("tensorboard/*")):
@@ -56,12 +56,12 @@ class TrainingMonitor:
         self.checkpoints = max(self.checkpoints, len(list(self._folder.glob("checkpoints/step-*"))))
 
     def grew(self) -> list[str]:
-        """The files of points that were seen to grow."""
+        """Return the names of the records files that were appended to."""
         return sorted(path.name for path, content in self._contents.items() if content)
 
 
 def save_and_wait(session: Session) -> None:
-    """Save, and wait until the checkpoint is written: what its thread holds meanwhile is not to be looked at."""
+    """Save, and wait until the checkpoint is written, so that the memory of its thread is not measured."""
     save(session)
     session.finish()
 
@@ -70,14 +70,14 @@ save = Session.save
 
 
 def main() -> None:
-    """Train, and print."""
+    """Train, and print the observations."""
     Session.save = save_and_wait  # type: ignore[method-assign]
     kind, steps, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    watch = TrainingMonitor(folder / "run", steps)
+    observer = ProcessObserver(folder / "run", steps)
     if kind == "gan":
         images = np.random.default_rng(0).integers(0, 256, (16 * GAN_BATCHES, 8, 8), dtype=np.uint8)
         np.savez(folder / "images.npz", images=images)
-        gan.train_step = watch.wrap(gan.train_step)
+        gan.train_step = observer.wrap(gan.train_step)
         config = GANConfig(
             data=str(folder / "images.npz"),
             image_size=8,
@@ -91,19 +91,19 @@ def main() -> None:
         )
         run = gan.train(config, folder / "run", device="cpu")
     else:
-        lstm.train_step = watch.wrap(lstm.train_step)
+        lstm.train_step = observer.wrap(lstm.train_step)
         settings = {"hidden_size": 8, "batch_size": 16, "epochs": steps // LSTM_BATCHES, "checkpoint_every": 2}
         run = lstm.train(replace(PRESETS["report"], **settings), folder / "run", device="cpu")
-    points = run.read_metrics()
-    watch.extract()
+    records = run.read_metrics()
+    observer.observe()
     print(
         json.dumps(
             {
-                "steps": points[-1]["step"],
-                "resident": watch.resident[:-1],  # the last one is after training
-                "rewritten": watch.rewritten,
-                "grew": watch.grew(),
-                "checkpoints": watch.checkpoints,
+                "steps": records[-1]["step"],
+                "resident": observer.resident[:-1],  # without the one after training
+                "rewritten": observer.rewritten,
+                "grew": observer.grew(),
+                "checkpoints": observer.checkpoints,
                 "full": len(list((folder / "run" / "checkpoints").glob("step-*/state.json"))),
                 "left": len(list((folder / "run" / "checkpoints").glob("step-*"))),
             }

@@ -580,7 +580,7 @@ def test_an_interpolation(run: Run, tmp_path: Path) -> None:
         "out": str(tmp_path / "strip.pdf"),
         "path": "spherical",
         "seed": 0,
-        "digits": None,
+        "classes": None,
         "confidences": None,
     }
     assert (tmp_path / "strip.pdf").read_bytes().startswith(b"%PDF")
@@ -639,7 +639,7 @@ WRONG = {
     "lstm train --config empty": "^--config must be a .toml or .json file, got 'empty'",
     "lstm train --config code.yaml": "^--config must be a .toml or .json file, got 'code.yaml'",
     "lstm train --config folder.toml": "^--config folder.toml cannot be read .Is a directory",
-    "lstm train --config pipe.toml": "^--config pipe.toml cannot be read .it is no regular file",
+    "lstm train --config pipe.toml": "^--config pipe.toml cannot be read .it is not a regular file",
     "lstm train --config ''": "^--config must not be empty",
     "lstm train --config=unknown.toml": r"^unknown.toml: lenght is unknown; did you mean length\?",
     "lstm train --config wrong.toml": "^wrong.toml: length must be an integer, got 'abc'",
@@ -654,8 +654,8 @@ WRONG = {
     "lstm train --config large.toml": "^--config large.toml cannot be read .it has 1048585 bytes",
     "lstm train --config bytes.toml": "^--config bytes.toml is not valid TOML",
     "lstm train --config number.json": "^--config number.json is not valid JSON .it is not a JSON object",
-    "lstm train --config twice.json": "^--config twice.json is not valid JSON .it has the name .length. twice",
-    "lstm train --config deep.json": "^--config deep.json is not valid JSON .it is too deep",
+    "lstm train --config twice.json": "^--config twice.json is not valid JSON .it has the key .length. twice",
+    "lstm train --config deep.json": "^--config deep.json is not valid JSON .it is deeper than 20 levels",
     "lstm train --config wrong.toml --config wrong.toml": "^--config may be given only once",
     "lstm train --length 3 --length 4": "^--length may be given only once",
     "lstm train --length=": "^--length must be an integer, got ''",
@@ -676,9 +676,9 @@ WRONG = {
     "lstm evaluate l --length 1": "^--length must be at least 2, got 1",
     "lstm evaluate l --length 4 --size 0": "^--size must be at least 1, got 0",
     # devices
-    "lstm train --device cuda --out n": "^device: 'cuda' is not on this machine; use --device auto or --device cpu",
-    "gan train --device cuda:7 --out n": "^device: 'cuda:7' is not on this machine",
-    "gan sample g --device toaster": "^device: 'toaster' is unknown; choose from auto, cpu, cuda, cuda:0, mps",
+    "lstm train --device cuda --out n": "^device 'cuda' is not available on this machine; use --device auto or --device cpu",
+    "gan train --device cuda:7 --out n": "^device 'cuda:7' is not available on this machine",
+    "gan sample g --device toaster": "^device must be one of auto, cpu, cuda, cuda:0, mps, got 'toaster'",
     # run folders
     "lstm train --out l": "^l: exists already and is never overwritten; choose another --out, or go on with --resume",
     "gan train --out notes.txt": "^notes.txt: exists already and is never overwritten",
@@ -716,14 +716,14 @@ WRONG = {
     "gan train --data tiny.npz --image-size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",
     "gan sample g --num-samples 0": "^--num-samples must be at least 1, got 0",
     "gan sample g --num-samples many": "^--num-samples must be an integer, got 'many'",
-    "gan sample g --num-samples 3000": "^n: 3000 images are too many for a grid; give at most 2500, or an .npz as --out",
+    "gan sample g --num-samples 3000": "^--num-samples must be at most 2500 for a grid, got 3000; or give an .npz as --out",
     "gan sample g --num-samples 99999999999 --out s.npz": "^--num-samples must be at most 33554432, got 99999999999",
     "gan sample g --seed -1": "^--seed must be at least 0, got -1",
     "gan sample g --out grid.jpg": "^--out must be .png, .pdf, .svg or .npz, got '.jpg'",
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
     "gan interpolate g --out strip.docx": "^--out must end in one of .pdf, .svg, .png for a figure, got strip.docx",
-    "gan interpolate g --from-image a.png": "^--from-image needs to_image beside it, and the reverse; give both or none",
+    "gan interpolate g --from-image a.png": "^--from-image must be given with to_image, and the reverse; give both or neither",
     "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g gone.png": "^gone.png: it cannot be read",
     "gan project g gone.png --out p.txt": "^--out must end in one of .pdf, .svg, .png for a figure, got p.txt",
@@ -740,7 +740,7 @@ WRONG = {
     "gan train-extractor": "^--data is missing; see reviver gan train-extractor --help",
     "gan train-extractor --data nothing": "^data: nothing does not exist; give mnist, fashion-mnist, ",
     "gan train-extractor --data tiny.npz --out notes.txt": "^--out notes.txt exists already and is never overwritten; choose another --out",
-    "gan interpolate g --annotate": "^labels: the classifier knows only digits, which this run did not learn",
+    "gan interpolate g --annotate": "^--annotate must be left out, since the classifier knows only digits, which this run did not learn",
 }
 
 

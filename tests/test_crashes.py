@@ -1,4 +1,4 @@
-"""A crash or a failure between any two system calls of a run leaves a folder that loads, and that resumes to the same bits."""
+"""A crash or a failure between any two system calls leaves a run folder that loads, and resumes bit for bit."""
 
 import errno
 import os
@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from reviver.errors import RunFolderError
-from reviver.io.files import write_text
+from reviver.io.atomic import write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs.checkpoint import TrainingState, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.runs.session import open_run, training_session
-from tests.children import Moments, die, open_server, run_child
+from tests.children import CallCounter, die, open_server, run_child
 from tests.contents import contents
 from tests.test_runs import best_at
 
 EPOCHS = 3
 CONFIG = LSTMConfig(keep_checkpoints=1)
-"""Checkpoints are removed as well as written."""
+"""Keeps one checkpoint, so that others are removed."""
 
 
 def small_state() -> TrainingState:
@@ -34,7 +34,7 @@ def small_state() -> TrainingState:
 
 
 def run(path: Path) -> None:
-    """Begin or go on with a run that writes all that a run writes: points, samples, checkpoints, the best but the last."""
+    """Start or resume a run that writes records, samples, checkpoints, and best weights before the last epoch."""
     folder = open_run(path, "lstm", CONFIG, torch.device("cpu"), resume=(path / "run.json").exists())
     state = small_state()
     network = state.networks["network"]
@@ -57,7 +57,7 @@ def run(path: Path) -> None:
 
 
 def check_loads(path: Path) -> None:
-    """See that a run folder is whole, as far as it has come."""
+    """Check that an unfinished run folder loads."""
     if not (path / "run.json").exists():
         return
     folder = RunFolder.open(path)
@@ -69,21 +69,21 @@ def check_loads(path: Path) -> None:
 
 
 def count_changes(path: Path) -> int:
-    with Moments(changes_only=True) as moments:
+    with CallCounter(changes_only=True) as counter:
         run(path)
-    return moments.changes
+    return counter.changes
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    path = tmp_path_factory.mktemp("uninterrupted") / "run"
     run(path)
     return contents(path)
 
 
 def run_and_die(path: Path, at: int) -> None:
-    """What a child does."""
-    with Moments(at, die, changes_only=True):
+    """Run in a child process, and kill it just before a change of files."""
+    with CallCounter(at, die, changes_only=True):
         run(path)
 
 
@@ -92,7 +92,7 @@ def server() -> ForkServerContext:
     return open_server("tests.test_crashes")
 
 
-def test_a_crash_before_any_system_call_loses_nothing(
+def test_crash_before_any_system_call_loses_nothing(
     server: ForkServerContext, expected: dict[str, Any], memory_path: Path
 ) -> None:
     changes = count_changes(memory_path / "counted")
@@ -109,13 +109,13 @@ def fail() -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-def test_a_failure_of_any_system_call_loses_nothing(expected: dict[str, Any], memory_path: Path) -> None:
+def test_failure_of_any_system_call_loses_nothing(expected: dict[str, Any], memory_path: Path) -> None:
     changes = count_changes(memory_path / "counted")
     errors = []
     for at in range(1, changes + 1):
         path = memory_path / f"run-{at}"
         try:
-            with Moments(at, fail, changes_only=True):
+            with CallCounter(at, fail, changes_only=True):
                 run(path)
         except RunFolderError as error:
             errors.append(str(error))
@@ -123,4 +123,4 @@ def test_a_failure_of_any_system_call_loses_nothing(expected: dict[str, Any], me
         run(path)
         assert contents(path) == expected, at
     assert all("Input/output error" in error and "\n" not in error for error in errors)
-    assert len(errors) > 0.8 * changes, "only failures to remove what is no longer needed may be overlooked"
+    assert len(errors) > 0.8 * changes, "only failures to remove old files may be ignored"

@@ -1,37 +1,208 @@
-"""README and docs are true: their numbers are those that were measured, their tree is the one there is."""
+"""README and docs are true: numbers, links, code, commands and generated pages are those of the repository."""
 
+import itertools
 import re
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cyclopts import App, CycloptsError, MissingArgumentError
 
-from benchmarks.publish import PAGES, fill
-from tools import settings_page
+from benchmarks.publish import fill
+from reviver.cli.app import COMMANDS, build_app, join_flag_values
+from reviver.errors import ReviverError
+from tools import settings_page, source_tree
+from tools.site import COPIES, LINK
+from tools.tutorials import PICTURES, TUTORIALS, find_blocks, run_page
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+WRITTEN = sorted(set(DOCS.rglob("*.md")) - {DOCS / page for page in COPIES.values()})
+PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CHANGELOG.md")), *WRITTEN]
+INLINE_CODE = re.compile(r"`([^`\n]+)`")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def without_blocks(text: str) -> str:
+    """The page without its fenced blocks, which hold neither links nor headings."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub and the site give the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", without_blocks(text), re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+    return {slug if n == 0 else f"{slug}-{n}" for slug in slugs for n in range(slugs.count(slug))}
+
+
+def shell_lines(text: str) -> Iterator[str]:
+    """The commands of a page: lines of blocks without a language, and inline code."""
+    for block in find_blocks(text):
+        if block.language in ("", "sh", "bash", "shell", "console"):
+            yield from (line.removeprefix("$ ").strip() for line in block.code.splitlines())
+    yield from INLINE_CODE.findall(without_blocks(text))
+
+
+def find_app(words: Sequence[str]) -> tuple[App, int]:
+    """The command that `words` begin with, and how many of them name it."""
+    app, count = build_app(), 0
+    for word in words:
+        if word.startswith("-") or word not in app:
+            break
+        app, count = app[word], count + 1
+    return app, count
+
+
+def option_names(words: tuple[str, ...]) -> set[str]:
+    app, _ = find_app(words)
+    arguments = app.assemble_argument_collection(parse_docstring=False)
+    return {name for argument in arguments for name in argument.names if name.startswith("--")}
+
+
+@each_page
 def test_numbers_are_those_of_the_measurements(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert fill(text) == text, f"{page.name} differs from docs/measurements; run python -m benchmarks.publish"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
-    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    assert not missing
+    text = without_blocks(page.read_text(encoding="utf-8"))
+    links = [(match["target"], match["anchor"]) for match in LINK.finditer(text)]
+    links += [("", anchor) for anchor in re.findall(r"\]\((#[^)]+)\)", text)]
+    links += [(target, None) for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)]
+    wrong = []
+    for target, anchor in links:
+        if "://" in target:
+            continue
+        path = page.parent / target if target else page
+        if not path.exists():
+            wrong.append(target)
+        elif anchor and path.suffix == ".md" and anchor[1:] not in anchors(path.read_text(encoding="utf-8")):
+            wrong.append(f"{target}{anchor}")
+    assert not wrong, f"{page.name} links to {wrong}, which do not exist"
 
 
-def test_readme_lists_every_module() -> None:
-    tree = README.split("## The tree")[1].split("## A run folder")[0]
-    source = ROOT / "src" / "reviver"
-    modules = [path for path in source.rglob("*.py") if not path.name.startswith("__") and "report" not in path.parts]
-    missing = [path.relative_to(source) for path in modules if path.name not in tree]
-    assert not missing
+@each_page
+def test_code_compiles(page: Path) -> None:
+    for block in find_blocks(page.read_text(encoding="utf-8")):
+        if block.language == "python":
+            compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+
+
+@pytest.mark.parametrize("page", [page for page in WRITTEN if "<!-- run -->" in page.read_text(encoding="utf-8")])
+def test_marked_code_runs(page: Path, tmp_path: Path) -> None:
+    run_page(page, tmp_path, only_marked=True)
+
+
+@each_page
+def test_commands_parse(page: Path) -> None:
+    """Every `reviver ...` of a page names a command and options that exist, with values that are allowed."""
+    for line in shell_lines(page.read_text(encoding="utf-8")):
+        if page.name == "CHANGELOG.md" or not re.match(r"reviver( |$)", line):
+            continue
+        words = shlex.split(line.replace(" …", ""), comments=True)[1:]
+        words = list(itertools.takewhile(lambda word: not word.startswith((">", "|", "&")), words))
+        if problem := problem_of(words):
+            pytest.fail(f"{page.name}: {line}: {problem}")
+
+
+def problem_of(words: list[str]) -> str | None:
+    """What is wrong with a command of a page, or None."""
+    _, count = find_app(words)
+    command, rest = tuple(words[:count]), words[count:]
+    if not rest or set(rest) & {"--help", "--version", "--install-completion"}:
+        return None
+    if command not in COMMANDS:
+        return f"{rest[0]} is no command"
+    named = {word.split("=")[0] for word in rest if word.startswith("--")}
+    if unknown := named - option_names(command):
+        return f"unknown options {sorted(unknown)}"
+    if named & {"--resume", "--config"} or any(word.isupper() for word in rest):
+        return None  # it reads files, or has placeholders
+    try:
+        build_app(words).parse_args(join_flag_values(words), print_error=False, exit_on_error=False)
+    except MissingArgumentError:
+        return None  # a fragment, such as `reviver gan interpolate --metrics`
+    except (CycloptsError, ReviverError) as error:
+        return str(error)
+    return None
+
+
+@each_page
+def test_options_exist(page: Path) -> None:
+    """Every option in the text of a page is one of some command."""
+    if page.name == "CHANGELOG.md":
+        return  # it names what was renamed
+    known = {name for words in COMMANDS for name in option_names(words)} | {"--help", "--version"}
+    known |= {"--install-completion", "--require-hashes"}
+    for code in INLINE_CODE.findall(without_blocks(page.read_text(encoding="utf-8"))):
+        if code.startswith("--"):
+            unknown = set(re.findall(r"--[a-z][\w-]*", code)) - known
+            assert not unknown, f"{page.name} names {unknown}, which are no options of reviver"
+
+
+@each_page
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for line in shell_lines(page.read_text(encoding="utf-8")):
+        if match := re.search(r"(?:^|\s)make(?: \w+=\S+)* ([a-z-]+)", line):
+            assert match[1] in targets, f"{page.name}: make {match[1]} is no target of the Makefile"
+
+
+def test_private_words_are_gone() -> None:
+    """The words that the vocabulary of this project replaced. A LeakyReLU has a slope, which the report compares."""
+    words = re.compile(r"step size|drawn image|whole number|is not possible; give|\btold\b|made anew", re.IGNORECASE)
+    slope = re.compile(r"(?<!negative[_ -])(?<!`)\bslopes?\b(?! of LeakyReLU)", re.IGNORECASE)
+    sources = [path for suffix in ("py", "cpp", "typ") for path in sorted((ROOT / "src").rglob(f"*.{suffix}"))]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+        for path in (*PAGES, *sources)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if words.search(line) or (slope.search(line) and "report" not in path.parts)
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_the_page_of_settings_is_current() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
+
+
+def test_the_page_of_modules_is_current() -> None:
+    text = source_tree.PAGE.read_text(encoding="utf-8")
+    assert text == source_tree.page(), "run python -m tools.source_tree"
+    for module in (ROOT / "src" / "reviver").rglob("*.py"):
+        assert module.name == "__init__.py" or f"src/reviver/{module.relative_to(ROOT / 'src' / 'reviver')})" in text
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_tutorial_runs(page: Path, tmp_path: Path) -> None:
+    outcome = run_page(page, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert shape(outcome.text) == shape(text), "the code prints something else; run python -m tools.tutorials"
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == set(re.findall(rf"{PICTURES.name}/([\w-]+\.png)", text))
+    check_learning(page.stem, outcome.names)
+
+
+def shape(text: str) -> str:
+    """The page without its numbers, whose last digits depend on the machine."""
+    return re.sub(
+        r"\d+(\.\d+)?", "#", re.sub(r"^(length +\d+ learned after \d+ updates\n)+", "", text, flags=re.MULTILINE)
+    )
+
+
+def check_learning(name: str, names: dict[str, Any]) -> None:
+    """Check that the networks of a tutorial do what its text says."""
+    if name == "lstm":
+        assert names["accuracies"][0] < 0.5 < 0.9 < names["accuracies"][-1]
+        at_50 = {key: values[names["lengths"].index(50)] for key, values in names["recall"].items()}
+        assert at_50["length 50 from the start"] < 0.5 < at_50["length 5"] <= 1
+        assert at_50["curriculum up to 22"] > 0.9
+        assert names["difference"] < 1e-4
+    else:
+        first, *_, last = names["grids"].values()
+        assert first.std() < 0.3 < last.std()  # grey noise has little contrast, ink on black has much
+        assert 0.2 < names["losses"][-1][1] < 1.0

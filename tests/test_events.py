@@ -1,4 +1,4 @@
-"""TensorBoard shows the numbers, the grids and the hyperparameters of a run, of each step once, and loses none."""
+"""TensorBoard shows each metric, grid and hyperparameter of a run exactly once."""
 
 import dataclasses
 import io
@@ -21,7 +21,7 @@ from reviver.lstm.training import train as train_lstm
 from reviver.runs import events as events_module
 from reviver.runs.events import MAX_PIXELS, EventFile
 from reviver.runs.folder import MetricsWriter, RunFolder
-from tests.contents import events, tensorboard_hparams, tensorboard_points
+from tests.contents import events, tensorboard_hparams, tensorboard_values
 from tests.test_gan_training import at_step as at_gan_step
 from tests.test_gan_training import send
 from tests.test_lstm_training import TINY, at_step, crash
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def gan(tmp_path: Path) -> GANConfig:
-    """12 updates, 3 an epoch, each of which ends with a checkpoint; grids after epochs 0, 2 and 4."""
+    """Return settings for 12 updates, 3 per epoch; a checkpoint after each epoch, grids after epochs 0, 2 and 4."""
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
     settings = {"image_size": 8, "latent_size": 16, "epochs": 4, "batch_size": 16, "sample_every": 2, "log_every": 2}
     return GANConfig(data=str(tmp_path / "images.npy"), **settings)
@@ -42,28 +42,28 @@ def decode(value: Any) -> Image.Image:
 
 
 def steps_of(folder: Path, tag: str) -> list[int]:
-    return [step for step, name, _ in tensorboard_points(folder) if name == tag]
+    return [step for step, name, _ in tensorboard_values(folder) if name == tag]
 
 
-def test_scalars_are_those_of_the_metrics(tmp_path: Path) -> None:
+def test_scalars_equal_the_metrics(tmp_path: Path) -> None:
     folder = train_lstm(TINY, tmp_path / "run")
     expected = [
-        (point["step"], name, pytest.approx(value))  # float32
-        for point in folder.read_metrics()
-        for name, value in point.items()
+        (record["step"], name, pytest.approx(value))  # float32
+        for record in folder.read_metrics()
+        for name, value in record.items()
         if isinstance(value, float) and name != "seconds"
     ]
     assert len(expected) == 4 * 4
-    assert tensorboard_points(folder.path / "tensorboard") == expected
+    assert tensorboard_values(folder.path / "tensorboard") == expected
 
 
-def test_grids_are_those_in_samples(gan: GANConfig, tmp_path: Path) -> None:
+def test_grids_equal_those_in_samples(gan: GANConfig, tmp_path: Path) -> None:
     folder = train_gan(gan, tmp_path / "run")
     images = {
-        event.step: np.asarray(decode(one).convert("L"))
+        event.step: np.asarray(decode(entry).convert("L"))
         for event in events(folder.path / "tensorboard")
-        for one in event.summary.value
-        if one.tag == "samples"
+        for entry in event.summary.value
+        if entry.tag == "samples"
     }
     assert {0, 6, 12} <= images.keys()
     for step, pixels in images.items():
@@ -75,7 +75,7 @@ def test_grids_are_those_in_samples(gan: GANConfig, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(50, 70), (50, 70, 3), (2 * MAX_PIXELS, MAX_PIXELS, 3)])
-def test_an_image_is_shown_as_it_is_or_smaller(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_image_is_unchanged_or_subsampled(shape: tuple[int, ...], tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     file = EventFile(tmp_path, 0, {}, ())
     file.write_image(3, "samples", pixels)
@@ -90,11 +90,11 @@ def test_an_image_is_shown_as_it_is_or_smaller(shape: tuple[int, ...], tmp_path:
         assert found.shape == (MAX_PIXELS, MAX_PIXELS // 2, 3)
 
 
-@pytest.mark.parametrize("ends", [False, True])
-def test_hyperparameters_are_the_settings_and_metrics_of_a_run(ends: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_hyperparameters_equal_the_settings(is_finished: bool, tmp_path: Path) -> None:
     config = override(TINY, {"seed": 2**63 - 1})
     with pytest.MonkeyPatch.context() as patch:
-        if not ends:
+        if not is_finished:
             at_step(patch, 13, crash)
             with pytest.raises(OutOfMemory):
                 train_lstm(config, tmp_path / "run")
@@ -106,18 +106,18 @@ def test_hyperparameters_are_the_settings_and_metrics_of_a_run(ends: bool, tmp_p
     assert type(shown["config"]["bidirectional"]) is bool
     assert {*shown["names"]} == {*expected}
     assert shown["metrics"] == ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-    assert shown["finished"] == ends
+    assert shown["finished"] == is_finished
 
 
 @pytest.mark.parametrize("value", [None, True, "text", "", 10**30, -(10**30), 2**53, 0.1, 0, 1e300])
-def test_any_value_of_a_setting_can_be_shown(value: Any, tmp_path: Path) -> None:
+def test_any_value_of_a_setting_can_be_written(value: Any, tmp_path: Path) -> None:
     EventFile(tmp_path, 0, {"setting": value, "other": 1}, ["loss"]).close()
     shown = tensorboard_hparams(tmp_path)["config"]
     assert shown.pop("other") == 1
     assert shown == {} if value is None else str(shown["setting"]) == str(value) or shown["setting"] == value
 
 
-def test_hyperparameters_of_a_gan_that_is_scored_include_its_scores(gan: GANConfig, tmp_path: Path) -> None:
+def test_hyperparameters_of_an_evaluated_gan_include_its_scores(gan: GANConfig, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "gan", gan, CPU)
     MetricsWriter(folder, ("metrics", "scores")).close()
     metrics = tensorboard_hparams(folder.path / "tensorboard")["metrics"]
@@ -127,34 +127,34 @@ def test_hyperparameters_of_a_gan_that_is_scored_include_its_scores(gan: GANConf
 
 
 @pytest.mark.parametrize("step", [1, 4, 7, 8, 12])
-def test_a_gan_that_is_interrupted_shows_every_grid_once(step: int, gan: GANConfig, tmp_path: Path) -> None:
-    expected = tensorboard_points(train_gan(gan, tmp_path / "expected").path / "tensorboard")
+def test_interrupted_gan_shows_every_grid_once(step: int, gan: GANConfig, tmp_path: Path) -> None:
+    expected = tensorboard_values(train_gan(gan, tmp_path / "expected").path / "tensorboard")
     with pytest.MonkeyPatch.context() as patch:
         at_gan_step(patch, step, send(signal.SIGINT))
         with pytest.raises(Interrupted):
             train_gan(gan, tmp_path / "run")
     folder = train_gan(gan, tmp_path / "run", resume=True)
-    found = tensorboard_points(folder.path / "tensorboard")
+    found = tensorboard_values(folder.path / "tensorboard")
     assert found == expected
     assert tensorboard_hparams(folder.path / "tensorboard")["finished"]
 
 
 @pytest.mark.parametrize("rolls_back", [False, True])
 @pytest.mark.parametrize("step", [1, 2, 5, 8])
-def test_a_gan_that_crashes_shows_every_grid_once(step: int, rolls_back: bool, gan: GANConfig, tmp_path: Path) -> None:
-    """With rollbacks there is a checkpoint at step 0 already, to which a run may go back more than once."""
+def test_crashed_gan_shows_every_grid_once(step: int, rolls_back: bool, gan: GANConfig, tmp_path: Path) -> None:
+    """With rollbacks there is a checkpoint at step 0, to which a run may return more than once."""
     config = override(gan, {"on_nan": "rollback"}) if rolls_back else gan
-    expected = tensorboard_points(train_gan(gan, tmp_path / "expected").path / "tensorboard")
+    expected = tensorboard_values(train_gan(gan, tmp_path / "expected").path / "tensorboard")
     for resumes in (False, True):
         with pytest.MonkeyPatch.context() as patch:
             at_gan_step(patch, step if not resumes else 1, crash)
             with pytest.raises(OutOfMemory):
                 train_gan(config, tmp_path / "run", resume=resumes)
     folder = train_gan(config, tmp_path / "run", resume=True)
-    assert tensorboard_points(folder.path / "tensorboard") == expected
+    assert tensorboard_values(folder.path / "tensorboard") == expected
 
 
-def test_a_gan_that_goes_back_to_its_beginning_shows_its_first_grid_once(gan: GANConfig, tmp_path: Path) -> None:
+def test_rollback_to_step_0_shows_the_first_grid_once(gan: GANConfig, tmp_path: Path) -> None:
     def spoil(networks: Any) -> None:
         with torch.no_grad():
             networks.layers[-2].bias[0] = torch.nan
@@ -169,7 +169,7 @@ def test_a_gan_that_goes_back_to_its_beginning_shows_its_first_grid_once(gan: GA
     assert {0, 6, 12} <= {*samples}
 
 
-def test_sessions_append_files_whose_names_rise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_append_files_with_increasing_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = []
     for now in (2_000_000_000.5, 2_000_000_000.5, 1_000_000_000.0):
         monkeypatch.setattr(events_module.time, "time", lambda now=now: now)
@@ -182,11 +182,11 @@ def test_sessions_append_files_whose_names_rise(tmp_path: Path, monkeypatch: pyt
     names = [path.name for new in contents for path in new]
     assert len(names) == 3
     assert names == sorted(names)
-    assert tensorboard_points(tmp_path) == [(5, "loss", 0.5)]
+    assert tensorboard_values(tmp_path) == [(5, "loss", 0.5)]
 
 
 @pytest.mark.parametrize("call", ["scalars", "image", "end"])
-def test_a_full_disk_is_an_error_in_our_words(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_raises_run_folder_error(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = MetricsWriter(RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU))
     calls = {
         "scalars": lambda: writer.write("metrics", {"step": 1, "loss": 0.5}),

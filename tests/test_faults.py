@@ -1,4 +1,4 @@
-"""What can go wrong around a run: it stops with a clear error, keeps its last checkpoint, and resumes to the same bits."""
+"""Failures outside of a run: it stops with a clear error, keeps its last checkpoint, and resumes bit for bit."""
 
 import errno
 import os
@@ -20,13 +20,13 @@ from reviver.lstm.training import train
 from reviver.runs import events, folder
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from tests.contents import contents, tensorboard_points
+from tests.contents import contents, tensorboard_values
 from tests.test_gan_training import at_step as at_gan_step
 from tests.test_lstm_training import TINY, at_step, crash
 
 
-def once_saved(run: Path, action: Callable[[], None]) -> Callable[[Any], None]:
-    """What waits until a first checkpoint is there, which a thread writes, and then does `action`."""
+def after_first_checkpoint(run: Path, action: Callable[[], None]) -> Callable[[Any], None]:
+    """Return a function that waits until a thread has written the first checkpoint, and then runs `action`."""
 
     def act(_: Any) -> None:
         while not (run / "checkpoints" / "last.json").exists():
@@ -38,7 +38,7 @@ def once_saved(run: Path, action: Callable[[], None]) -> Callable[[Any], None]:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return contents(train(TINY, tmp_path_factory.mktemp("undisturbed") / "run").path)
+    return contents(train(TINY, tmp_path_factory.mktemp("uninterrupted") / "run").path)
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         (errno.EROFS, "Read-only file system.; choose a folder that you may write to"),
     ],
 )
-def test_a_disk_that_is_full_or_forbidden_from_some_moment_on(
+def test_disk_that_becomes_full_or_read_only(
     number: int, remedy: str, expected: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The last checkpoint before that stays; not even how the run ended can be written down."""
+    """The last checkpoint is kept; not even the final status can be written."""
 
     def refuse(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, 13, once_saved(tmp_path / "run", lambda: patch.setattr(os, "fsync", refuse)))
+        at_step(patch, 13, after_first_checkpoint(tmp_path / "run", lambda: patch.setattr(os, "fsync", refuse)))
         with pytest.raises(RunFolderError, match=f"cannot be written .{remedy}"):
             train(TINY, tmp_path / "run")
     run = RunFolder.open(tmp_path / "run")
@@ -67,8 +67,11 @@ def test_a_disk_that_is_full_or_forbidden_from_some_moment_on(
     assert contents(train(TINY, run.path, resume=True).path) == expected
 
 
-GONE = "(run: was removed or moved while it was in use; start again in a new --out|the folder is gone; choose another one)$"
-"""Whoever notices it first: training, or the thread that was about to sync what it wrote."""
+MISSING_FOLDER = (
+    "(run: was removed or moved while it was in use; start again in a new --out|"
+    "the folder no longer exists; choose another one)$"
+)
+"""Errors of the two that may notice it first: the training loop, or the thread that writes a checkpoint."""
 
 
 def remove(path: Path) -> None:
@@ -81,30 +84,30 @@ def move(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lose", [remove, move])
-def test_a_folder_that_is_removed_or_moved_while_training_is_not_made_anew(
+def test_folder_removed_or_moved_while_training_is_not_recreated(
     lose: Callable[[Path], None], expected: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, 13, once_saved(tmp_path / "run", lambda: lose(tmp_path / "run")))
-        with pytest.raises(RunFolderError, match=GONE):
+        at_step(patch, 13, after_first_checkpoint(tmp_path / "run", lambda: lose(tmp_path / "run")))
+        with pytest.raises(RunFolderError, match=MISSING_FOLDER):
             train(TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     if lose is move:
         assert contents(train(TINY, tmp_path / "moved", resume=True).path) == expected
 
 
-def test_a_folder_of_a_gan_that_is_removed_while_training_is_not_made_anew(tmp_path: Path) -> None:
+def test_gan_folder_removed_while_training_is_not_recreated(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros((8, 4, 4), dtype=np.uint8))
-    config = GANConfig(data=str(tmp_path / "images.npy"), size=4, latent_size=2, epochs=2, batch_size=4)
+    config = GANConfig(data=str(tmp_path / "images.npy"), image_size=4, latent_size=2, epochs=2, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
-        at_gan_step(patch, 3, once_saved(tmp_path / "run", lambda: remove(tmp_path / "run")))
-        with pytest.raises(RunFolderError, match=GONE):
+        at_gan_step(patch, 3, after_first_checkpoint(tmp_path / "run", lambda: remove(tmp_path / "run")))
+        with pytest.raises(RunFolderError, match=MISSING_FOLDER):
             train_gan(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_clock_that_goes_backwards_changes_nothing_but_times(expected: dict[str, Any], tmp_path: Path) -> None:
-    """TensorBoard reads the files of a run's sessions in the order of their names, which hold times."""
+def test_clock_set_back_changes_only_times(expected: dict[str, Any], tmp_path: Path) -> None:
+    """TensorBoard reads the files of all sessions in the order of their names, which contain times."""
     clock = 2e9
 
     def earlier() -> float:
@@ -122,7 +125,7 @@ def test_a_clock_that_goes_backwards_changes_nothing_but_times(expected: dict[st
                     train(TINY, tmp_path / "run", resume=(tmp_path / "run").exists())
         run = train(TINY, tmp_path / "run", resume=True)
     assert len(list((run.path / "tensorboard").iterdir())) == 4
-    assert tensorboard_points(run.path / "tensorboard") == expected["tensorboard"]
+    assert tensorboard_values(run.path / "tensorboard") == expected["tensorboard"]
     assert contents(run.path) == expected
     assert run.record["updated"] < run.record["started"]
 
@@ -136,7 +139,7 @@ def run_out_on_a_gpu(_: LSTMClassifier) -> None:
 
 
 @pytest.mark.parametrize("run_out", [allocate_too_much, run_out_on_a_gpu])
-def test_memory_that_runs_out_in_the_midst_of_a_batch(
+def test_out_of_memory_within_a_batch(
     run_out: Callable[[LSTMClassifier], None], expected: dict[str, Any], tmp_path: Path
 ) -> None:
     message = (
@@ -153,7 +156,7 @@ def test_memory_that_runs_out_in_the_midst_of_a_batch(
     assert contents(train(TINY, run.path, resume=True).path) == expected
 
 
-def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_runtime_errors_are_not_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: LSTMClassifier) -> None:
         raise RuntimeError("shapes do not fit")
 

@@ -124,10 +124,10 @@ def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
 
 
 def test_scores_say_class_accuracy() -> None:
-    from reviver.gan.evaluation.scores import _class_accuracy
+    from reviver.gan.evaluation.metrics import class_accuracy
 
     classes, ordered = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
-    assert _class_accuracy(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
+    assert class_accuracy(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
 
 
 def test_the_command_says_class_accuracy(
@@ -148,4 +148,4 @@ def test_the_command_says_class_accuracy(
     assert len(accuracy) == 10
     assert all(0 <= share <= 1 for share in accuracy)
     assert main(["gan", "evaluate", str(tmp_path / "run"), "--num-samples", "100"]) == 0
-    assert "ordered and drawn 0: " in capsys.readouterr().out
+    assert "class accuracy 0: " in capsys.readouterr().out

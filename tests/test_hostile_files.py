@@ -1,4 +1,4 @@
-"""Files made to do harm: bombs, lies about sizes, links and names that lead elsewhere, pipes, code. Each is refused as told."""
+"""Hostile files: decompression bombs, false sizes, links and names that escape, pipes, and code. Each raises an error."""
 
 import contextlib
 import gzip
@@ -32,9 +32,9 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data import image_files
 from reviver.gan.data.image_set import load_images
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.io.files import open_file, read_file, refuse_links_out
+from reviver.io.files import open_file, read_file, reject_external_links
 from reviver.io.idx import read_idx
-from reviver.io.parquet import _Compact, read_sizes
+from reviver.io.parquet import CompactReader, read_page_sizes
 from reviver.io.tensors import read_header, read_tensors
 from reviver.loading import load
 from reviver.lstm.config import LSTMConfig
@@ -48,8 +48,8 @@ CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
 
 
 @contextlib.contextmanager
-def little_memory(megabytes: int = 60) -> Iterator[None]:
-    """What Python and NumPy take meanwhile must be less than that."""
+def memory_limit(megabytes: int = 60) -> Iterator[None]:
+    """Assert that Python and NumPy allocate less than that inside."""
     tracemalloc.start()
     try:
         yield
@@ -60,26 +60,26 @@ def little_memory(megabytes: int = 60) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny run of each kind: `lstm`, `own` and `gan`."""
+    """Return a folder with a tiny run of each kind: `lstm`, `custom` and `gan`."""
     home = tmp_path_factory.mktemp("trained")
     (home / "own.csv").write_text(CSV)
     np.save(home / "images.npy", np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8))
     train(LSTMConfig(hidden_size=3, epochs=1, data_size=20), home / "lstm", device="cpu")
-    own = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, epochs=1)
-    train(own, home / "custom", device="cpu")
-    gan = GANConfig(data=str(home / "images.npy"), size=6, latent_size=4, epochs=1, batch_size=2, eval_every=0)
+    custom = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, epochs=1)
+    train(custom, home / "custom", device="cpu")
+    gan = GANConfig(data=str(home / "images.npy"), image_size=6, latent_size=4, epochs=1, batch_size=2, eval_every=0)
     training.train(gan, home / "gan", device="cpu")
     return home
 
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of a run, to be damaged."""
+    """Return a function that copies a run, given its kind."""
     return lambda kind: shutil.copytree(trained / kind, tmp_path / kind)
 
 
 def change(path: Path, **changes: Any) -> None:
-    """Change values of a JSON file; those of `config` and `data` one by one."""
+    """Change values of a JSON file; objects such as `config` and `data` are merged."""
     record = json.loads(path.read_text())
     for name, value in changes.items():
         record[name] = record[name] | value if isinstance(record.get(name), dict) and isinstance(value, dict) else value
@@ -89,18 +89,18 @@ def change(path: Path, **changes: Any) -> None:
 # Bombs
 
 
-def test_a_gzip_bomb_behind_a_small_header_is_unpacked_no_further_than_it_claims(tmp_path: Path) -> None:
+def test_gzip_bomb_is_unpacked_no_further_than_its_header_claims(tmp_path: Path) -> None:
     path = tmp_path / "train-images-idx3-ubyte.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(struct.pack(">4I", 0x803, 2, 4, 4))
         for _ in range(200):
             file.write(bytes(1 << 20))
-    with little_memory(), pytest.raises(DataError, match="its header claims 32 bytes and it holds more"):
+    with memory_limit(), pytest.raises(DataError, match="its header claims 32 bytes and it holds more"):
         read_idx(path, 0x803)
 
 
 @pytest.mark.parametrize("kind", ["idx", "npy", "npz"])
-def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
+def test_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
     size = (1 << 16) * ((1 << 16) + 1)
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 16}, {(1 << 16) + 1}, 1), }}\n".encode()
     npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
@@ -109,47 +109,45 @@ def test_an_array_of_more_than_4_gib_is_refused_before_it_is_read(kind: str, tmp
         with zipfile.ZipFile(path, "w") as written:
             written.writestr("images.npy", npy)
         content = bytearray(path.read_bytes())
-        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # what the directory claims
+        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # the size in the directory
         path.write_bytes(content)
         problem = "images.npy claims 4294967294 bytes, more than the file can hold"
     else:
-        with path.open("wb") as file:  # a hole takes no room on the disk
+        with path.open("wb") as file:  # a sparse file takes no space on the disk
             file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
             file.truncate(file.tell() + size)
-        problem = f"{size} bytes, more than the {4 << 30} that are read"
-    with little_memory(), pytest.raises(DataError, match=problem):
+        problem = f"{size} bytes, the limit is {4 << 30}"
+    with memory_limit(), pytest.raises(DataError, match=problem):
         load_images(str(tmp_path if kind == "idx" else path), 4)
 
 
-def test_an_image_of_more_pixels_than_its_bytes_can_mean_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(image_files, "FREE_PIXELS", 1000)
+def test_image_with_implausibly_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "UNCHECKED_PIXELS", 1000)
     noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
     for name, picture in (("a", noise), ("b", noise)):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    assert len(load_images(str(tmp_path), 8).images) == 2, "of a photo's size for its pixels"
+    assert len(load_images(str(tmp_path), 8).images) == 2, "noise has as many bytes per pixel as a photo"
     Image.new("L", (200, 200), 255).save(tmp_path / "white.png")
     with pytest.raises(DataError, match=r"white\.png: it cannot be read \(it claims 200 x 200 pixels in \d+ bytes\)"):
         load_images(str(tmp_path), 8)
 
 
-def test_what_would_start_another_program_is_no_image(tmp_path: Path) -> None:
+def test_postscript_is_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
     with pytest.raises(DataError, match=r"a\.png: it cannot be read \(cannot identify image file"):
         load_images(str(tmp_path), 8)
 
 
-def test_a_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
+def test_csv_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "set.csv"
     with path.open("wb") as file:
         file.write(b"sequence,label\n")
         file.truncate(1 << 30)
-    with little_memory(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
+    with memory_limit(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
         read_sequences(path)
 
 
-def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_row_of_too_many_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MAX_FIELD", 1000)
     monkeypatch.setattr(reader, "MAX_ROW", 2000)
     path = tmp_path / "set.csv"
@@ -158,15 +156,15 @@ def test_a_row_of_endless_lines_is_refused(tmp_path: Path, monkeypatch: pytest.M
         read_sequences(path)
     path.write_text(CSV * 300)
     with pytest.raises(DataError, match="row 22: 'sequence' at step 1 is no number"):
-        read_sequences(path)  # many rows, of which none is long
+        read_sequences(path)  # many rows, none of which is long
 
 
-def test_a_directory_larger_than_any_of_arrays_is_refused(tmp_path: Path) -> None:
+def test_too_large_zip_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(12_000):
             archive.writestr(f"{number}" * 20, b"")
-    with pytest.raises(DataError, match="its list of arrays has more than 1048576 bytes"):
+    with pytest.raises(DataError, match=r"its list of arrays has \d+ bytes, the limit is 1048576"):
         load_images(str(path))
 
 
@@ -201,7 +199,7 @@ TENSORS = {
     "infinite": (f'{{"a": {entry(shape="[1e999]")}}}', "invalid JSON in header: number out of range"),
     "more than 64 bits": (f'{{"a": {entry(shape=f"[{10**30}]")}}}', "invalid type: floating point `1e+30`"),
     "twice": (f'{{"a": {entry()}, "a": {entry(offsets="[8, 16]")}}}', "invalid offset for tensor `a`"),
-    "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the name 'a' twice"),
+    "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the key 'a' twice"),
     "odd dtype": ('{"a": ' + entry('"x"') + "}", "unknown variant `x`"),
     "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
     "dtype is an object": ('{"a": ' + entry('{"F32": null}', "[4]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
@@ -218,7 +216,7 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("case", TENSORS)
-def test_a_header_that_lies_is_told_by_every_reader_of_tensors(
+def test_every_tensor_reader_refuses_an_invalid_header(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header, problem = TENSORS[case]
@@ -230,28 +228,28 @@ def test_a_header_that_lies_is_told_by_every_reader_of_tensors(
     with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor"):
         FeatureExtractor.read(path)
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
-    made = {"a": torch.ones(2)}
-    assert cached("networks", lambda: made) is made
-    assert torch.equal(cached("networks", dict)["a"], made["a"]), "the damaged file is replaced"
+    built = {"a": torch.ones(2)}
+    assert cached("networks", lambda: built) is built
+    assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, 2**31, 2**63, 2**64 - 1])
-def test_a_header_of_an_odd_length_is_told(length: int, tmp_path: Path) -> None:
+def test_wrong_header_length_raises(length: int, tmp_path: Path) -> None:
     path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
     with (
-        little_memory(5),
+        memory_limit(5),
         pytest.raises(ValueError, match=r"claims a length|invalid header length|invalid JSON in header"),
     ):
         read_header(path)
 
 
-def test_a_header_that_is_cut_off_is_told(tmp_path: Path) -> None:
+def test_truncated_header_raises(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(bytes(7))
     with pytest.raises(ValueError, match="header too small"):
         read_tensors(tmp_path / "a.safetensors")
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_tensors_round_trip(tmp_path: Path) -> None:
     kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8)
     tensors = {str(kind): torch.arange(6).view(2, 3).to(kind) for kind in kinds} | {"": torch.zeros(0, 3)}
     tensors["scalar"] = torch.tensor(3.0)
@@ -271,8 +269,8 @@ def test_metadata_may_be_null(tmp_path: Path) -> None:
 
 SIZES = {
     "hidden_size": ("lstm", {"config": {"hidden_size": 10**9}}, r"W_out has the shape \[10, 3\], not \[10, 1000000000\]"),
-    "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are not possible .Storage size"),
-    "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are not possible"),
+    "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are too large .Storage size"),
+    "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are too large"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
     "length_factor": (
         "lstm",
@@ -284,15 +282,13 @@ SIZES = {
     "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, r"data\.image_shape\.1 must be at least 1, got -6"),
     "no data": ("gan", {"data": None}, "data must be an object, got None"),
     "data is a list": ("gan", {"data": [1]}, r"data must be an object, got \[1\]"),
-    "classes": ("gan", {"config": {"conditional": True}, "data": {"classes": 10**12}}, "classes must be at most 1000, got 10+"),
+    "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
     "channels": ("custom", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "W_i has the shape"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SIZES)
-def test_sizes_in_run_json_are_compared_with_the_weights_before_memory_is_taken(
-    case: str, run: Callable[[str], Path]
-) -> None:
+def test_sizes_in_run_json_are_checked_before_memory_is_allocated(case: str, run: Callable[[str], Path]) -> None:
     kind, changes, problem = SIZES[case]
     folder = run(kind)
     change(folder / "run.json", **changes)
@@ -314,9 +310,7 @@ def resume(folder: Path) -> None:
         ("state.json", resume),
     ],
 )
-def test_json_100_000_levels_deep_is_told(
-    name: str, read: Callable[[Path], object], run: Callable[[str], Path]
-) -> None:
+def test_deeply_nested_json_raises(name: str, read: Callable[[Path], object], run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     path = next(folder.rglob(name))
     for content in ("[" * 100_000 + "\n", '{"a":' * 100_000 + "\n", '{"a": ' + "[" * 30 + "]" * 30 + "}\n"):
@@ -326,7 +320,7 @@ def test_json_100_000_levels_deep_is_told(
 
 
 @pytest.mark.parametrize("step", ["../../outside", "/outside", -1, 0.5, True, 10**30, [1], None])
-def test_a_pointer_is_a_step_and_no_path(step: Any, run: Callable[[str], Path]) -> None:
+def test_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
     with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
@@ -334,7 +328,7 @@ def test_a_pointer_is_a_step_and_no_path(step: Any, run: Callable[[str], Path]) 
 
 
 def outside(folder: Path) -> Path:
-    """What belongs to somebody else."""
+    """Create a folder outside of the run folder."""
     path = folder.parent / "outside"
     path.mkdir()
     (path / "precious").write_text("precious")
@@ -345,32 +339,30 @@ def outside(folder: Path) -> Path:
     "name", ["run.json", "metrics.jsonl", "run.lock", "checkpoints", "step", "checkpoints/last.json", "networks", "new"]
 )
 @pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
-def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
-    name: str, way: str, run: Callable[[str], Path]
-) -> None:
+def test_link_out_of_a_run_folder_is_refused_and_not_followed(name: str, way: str, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     found = {"step": "checkpoints/step-*", "networks": "checkpoints/*/networks.safetensors", "new": "new"}.get(
         name, name
     )
     path = next(folder.glob(found), folder / found)
-    away = outside(folder) / path.name
+    target = outside(folder) / path.name
     if path.exists():
-        shutil.move(path, away)
+        shutil.move(path, target)
     else:
-        away.write_text("else")
+        target.write_text("else")
     if way == "dangling":
-        shutil.rmtree(away.parent)
-    path.symlink_to(os.path.relpath(away, path.parent) if way == "relative" else away)
-    match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; take it out of the run folder"
+        shutil.rmtree(target.parent)
+    path.symlink_to(os.path.relpath(target, path.parent) if way == "relative" else target)
+    match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; remove it from the run folder"
     with pytest.raises(RunFolderError, match=match):
         load(folder)
-    before = {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()}
+    before = {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()}
     with pytest.raises(RunFolderError, match=match):
         resume(folder)
-    assert {one: one.read_bytes() for one in away.parent.rglob("*") if one.is_file()} == before
+    assert {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()} == before
 
 
-def test_a_link_in_a_circle_is_refused_and_one_inside_is_followed(run: Callable[[str], Path]) -> None:
+def test_circular_link_is_refused_and_internal_link_is_followed(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "newest").symlink_to("checkpoints/last.json")
     shutil.move(folder / "checkpoints", folder / "kept")
@@ -381,7 +373,7 @@ def test_a_link_in_a_circle_is_refused_and_one_inside_is_followed(run: Callable[
         load(folder)
 
 
-def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
+def test_entry_that_disappears_during_the_scan_is_skipped(
     run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run("lstm")
@@ -394,12 +386,12 @@ def test_what_vanishes_while_a_run_folder_is_looked_through_is_passed_over(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", pruning)
-    refuse_links_out(folder)
+    reject_external_links(folder)
     monkeypatch.undo()
     assert not (folder / "checkpoints" / ".step-000009.part").exists()
 
 
-def test_a_run_folder_may_be_reached_through_a_link(run: Callable[[str], Path]) -> None:
+def test_run_folder_may_be_opened_through_a_link(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder.parent / "newest").symlink_to("lstm")
     load(folder.parent / "newest")
@@ -407,16 +399,16 @@ def test_a_run_folder_may_be_reached_through_a_link(run: Callable[[str], Path]) 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints/last.json", "run.lock", "pipe"])
-def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(name: str, run: Callable[[str], Path]) -> None:
+def test_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    with pytest.raises(RunFolderError, match=f"lstm: {name} is neither a file nor a folder; take it out"):
+    with pytest.raises(RunFolderError, match=f"lstm: {name} is neither a file nor a folder; remove it"):
         load(folder)
 
 
 @pytest.mark.parametrize("way", ["absolute", "relative"])
-def test_data_that_run_json_names_are_used_only_if_they_are_those_of_the_run(
+def test_data_in_run_json_is_read_only_if_its_hash_matches(
     way: str, run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run("custom")
@@ -430,7 +422,7 @@ def test_data_that_run_json_names_are_used_only_if_they_are_those_of_the_run(
     assert "password" not in str(caught.value)
 
 
-def test_a_run_of_own_data_that_says_nothing_of_them_does_not_read_them(run: Callable[[str], Path]) -> None:
+def test_custom_run_without_a_data_record_raises(run: Callable[[str], Path]) -> None:
     folder = run("custom")
     change(folder / "run.json", data=None)
     with pytest.raises(RunFolderError, match=r"run\.json: says nothing of the data; the file is damaged, restore"):
@@ -446,7 +438,7 @@ SETTINGS = {
     "a date": ("length = 2020-01-01\n", r"^a.toml: length must be an integer, got datetime.date\(2020, 1, 1\)$"),
     "a time as text": ("data = 2020-01-01\n", "^a.toml: data must be text, got datetime"),
     "text that is a number": ('length = "5"\n', "^a.toml: length must be an integer, got '5'$"),
-    "a flag that is a number": ("grow = 1\n", "^a.toml: grow must be true or false, got 1$"),
+    "a flag that is a number": ("curriculum = 1\n", "^a.toml: curriculum must be true or false, got 1$"),
     "a number that is a flag": ("epochs = true\n", "^a.toml: epochs must be an integer, got True$"),
     "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
     "infinite": ("max_norm = inf\n", "^a.toml: max_norm must be a finite number, got inf$"),
@@ -455,7 +447,7 @@ SETTINGS = {
     "dotted": (f"{'a.' * 5000}a = 1\n", "^a.toml: a is unknown; see --help for the settings$"),
     "deep": ("length = " + "[" * 30_000, "^config a.toml is not valid TOML .it is too deep"),
     "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
-    "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, more than the 65536"),
+    "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, the limit is 65536"),
     "another file": ('config = "more.toml"\n', "^a.toml: config is unknown"),
     "another command": ("print_config = true\n", "^a.toml: print_config is unknown"),
     "YAML": ("length: 5\n", "^config a.toml is not valid TOML"),
@@ -469,7 +461,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_a_hostile_settings_file_is_told(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_settings_file_raises(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content, problem = SETTINGS[case]
     (tmp_path / "a.toml").write_text(content)
@@ -483,7 +475,7 @@ def test_a_hostile_settings_file_is_told(case: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("content", ['{"length": ' + '{"a":' * 5000, '{"length": NaN}', '{"a": 1, "a": 2}', "[1]", ""])
-def test_hostile_json_settings_are_told(content: str, tmp_path: Path) -> None:
+def test_hostile_json_settings_raise(content: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"^config .*a\.json is not valid JSON") as caught:
@@ -492,7 +484,7 @@ def test_hostile_json_settings_are_told(content: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["!!timestamp x", "${HOME}", "$(touch was-run)", "{x}", "a\tb"])
-def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"data": value}))
     for given in (["--data", value], ["--config", str(path)]):
@@ -500,7 +492,7 @@ def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys
         assert tomllib.loads(capsys.readouterr().out)["data"] == value
 
 
-def test_a_number_that_no_float_is_as_large_as_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_number_beyond_float_raises(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lstm", "train", "--learning-rate", "9" * 400]) == 2
     assert capsys.readouterr().err == "error: --learning-rate must be a finite number, got inf\n"
 
@@ -508,24 +500,29 @@ def test_a_number_that_no_float_is_as_large_as_is_told(capsys: pytest.CaptureFix
 # Parquet
 
 
-def test_a_parquet_page_that_lies_about_its_size_is_told(tmp_path: Path) -> None:
+def test_parquet_page_with_a_false_size_raises(tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     table = pa.table({"sequence": ["1 2", "3 4"] * 50, "label": ["a", "b"] * 50})
     pq.write_table(table, path, use_dictionary=False, compression="gzip")
     assert len(read_sequences(path)) == 100
     content = path.read_bytes()
     sizes = re.match(rb"PAR1\x15\x00\x15([\x80-\xff]*[\x00-\x7f])\x15([\x80-\xff]*[\x00-\x7f])", content)
-    assert sizes is not None, "the page begins with its kind, its size unpacked and its size"
-    for place in (1, 2):
-        begin, end = sizes.span(place)
-        for lie in (b"\xfe\xff\xff\xff\x0f", b"\x00", b"\x01", b"\xff\xff\xff\xff\x0f"):  # 2^31 - 1, 0, -1, -2^31
-            path.write_bytes(content[:begin] + lie + content[end:])
+    assert sizes is not None, "a page begins with its type, its uncompressed and its compressed size"
+    for group in (1, 2):
+        begin, end = sizes.span(group)
+        for false_size in (
+            b"\xfe\xff\xff\xff\x0f",
+            b"\x00",
+            b"\x01",
+            b"\xff\xff\xff\xff\x0f",
+        ):  # 2^31 - 1, 0, -1, -2^31
+            path.write_bytes(content[:begin] + false_size + content[end:])
             with pytest.raises(DataError, match=r"set\.parquet: it cannot be read \(.+\); check or replace the file"):
                 read_sequences(path)
 
 
-def test_size_statistics_that_contradict_each_other_end_in_an_error() -> None:
-    """In this file the highest definition level is changed: pyarrow 26 ends the process if asked to describe a column."""
+def test_contradictory_size_statistics_raise() -> None:
+    """The maximum definition level in this file is changed: pyarrow 26 aborts the process when it describes a column."""
     path = Path(__file__).parent / "golden" / "size_statistics.parquet"
     with pytest.raises(DataError, match=r"it cannot be read \(Definition level histogram size mismatch.*\); check"):
         read_sequences(path)
@@ -533,16 +530,16 @@ def test_size_statistics_that_contradict_each_other_end_in_an_error() -> None:
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the pages of a Parquet file fails."""
+    """Make reading the pages of a Parquet file fail."""
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
 
 
 def zigzag(number: int, length: int = 0) -> bytes:
-    """A whole number as Thrift writes it, in `length` bytes if that is more than it needs."""
-    coded, result = number << 1, bytearray()
-    while coded or len(result) < max(length, 1):
-        result.append(coded & 127 | 128)
-        coded >>= 7
+    """Return the zigzag encoding of a non-negative integer in Thrift, padded to `length` bytes."""
+    encoded, result = number << 1, bytearray()
+    while encoded or len(result) < max(length, 1):
+        result.append(encoded & 127 | 128)
+        encoded >>= 7
     result[-1] &= 127
     return bytes(result)
 
@@ -551,9 +548,7 @@ def zigzag(number: int, length: int = 0) -> bytes:
 @pytest.mark.parametrize("codec", ["zstd", "brotli"])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("is_honest", [True, False])
-def test_parquet_pages_that_unpack_to_far_more_than_the_file_are_refused(
-    codec: str, version: str, is_honest: bool, tmp_path: Path
-) -> None:
+def test_parquet_compression_bomb_is_refused(codec: str, version: str, is_honest: bool, tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     table = pa.table({"sequence": ["0 " * 30_000_000], "label": ["a"]})
     pq.write_table(table, path, use_dictionary=False, compression=codec, data_page_version=version)
@@ -572,7 +567,7 @@ def test_parquet_pages_that_unpack_to_far_more_than_the_file_are_refused(
 
 
 @pytest.mark.usefixtures("unread")
-def test_a_parquet_row_of_a_number_repeated_millions_of_times_is_refused(tmp_path: Path) -> None:
+def test_parquet_row_of_one_repeated_number_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     pq.write_table(pa.table({"sequence": [np.zeros(3_000_000, np.int8)], "label": ["a"]}), path)
     content = path.read_bytes()
@@ -586,7 +581,7 @@ def test_a_parquet_row_of_a_number_repeated_millions_of_times_is_refused(tmp_pat
         read_sequences(path)
 
 
-def test_sizes_of_pages_are_those_that_pyarrow_knows(tmp_path: Path) -> None:
+def test_page_sizes_equal_those_of_pyarrow(tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     texts = [" ".join(map(str, range(row % 50))) for row in range(20_000)]
     for options in ({}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"compression": "none"}):
@@ -598,54 +593,54 @@ def test_sizes_of_pages_are_those_that_pyarrow_knows(tmp_path: Path) -> None:
             **options,
         )
         metadata = pq.ParquetFile(path).metadata
-        columns = [[metadata.row_group(group).column(place) for group in range(3)] for place in range(2)]
-        for place, chunks in enumerate(columns):
+        columns = [[metadata.row_group(group).column(index) for group in range(3)] for index in range(2)]
+        for index, chunks in enumerate(columns):
             with path.open("rb") as file:
-                sizes = read_sizes(file, {place})
-            assert sizes.numbers == sum(chunk.num_values for chunk in chunks)
-            claimed = sum(chunk.total_uncompressed_size for chunk in chunks)  # with the headers
-            assert 0.8 * claimed < sizes.unpacked < claimed
+                sizes = read_page_sizes(file, {index})
+            assert sizes.num_values == sum(chunk.num_values for chunk in chunks)
+            claimed = sum(chunk.total_uncompressed_size for chunk in chunks)  # includes the headers
+            assert 0.8 * claimed < sizes.uncompressed_bytes < claimed
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "it is cut off"),
-        (b"\x15", "it is cut off"),
-        (b"\x18\xff\xff\xff\x01", "it is cut off"),
-        (b"\x19\xfc" + b"\xff" * 8 + b"\x01", "it is cut off"),
-        (b"\x15\x00\x05\x02\x02\x00", "its description has a field twice"),
+        (b"", "it is truncated"),
+        (b"\x15", "it is truncated"),
+        (b"\x18\xff\xff\xff\x01", "it is truncated"),
+        (b"\x19\xfc" + b"\xff" * 8 + b"\x01", "it is truncated"),
+        (b"\x15\x00\x05\x02\x02\x00", "its metadata has a field twice"),
         (b"\x15" + b"\x80" * 8 + b"\x02\x00", "more than 32 bits"),
         (b"\x16" + b"\x80" * 10 + b"\x02\x00", "more than 64 bits"),
         (b"\x1c" * 30, "it is deeper than 20 levels"),
         (b"\x19\x19" * 60, "it is deeper than 20 levels"),
-        (b"\x1b\x00", "unknown kind"),
+        (b"\x1b\x00", "unknown type"),
     ],
 )
-def test_a_damaged_description_in_a_parquet_file_is_told(content: bytes, problem: str) -> None:
+def test_damaged_parquet_metadata_raises(content: bytes, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        _Compact(content).read_struct()
+        CompactReader(content).read_struct()
 
 
 @pytest.mark.parametrize(
     ("page", "problem"),
     [
-        (b"\x15\x00\x15\x02\x15\x02\x00", "field 5 of its description is missing or of another kind"),
-        (b"\x15\x00\x16\x02\x15\x02\x00", "field 2 of its description is missing or of another kind"),
+        (b"\x15\x00\x15\x02\x15\x02\x00", "field 5 of its metadata is missing or of another type"),
+        (b"\x15\x00\x16\x02\x15\x02\x00", "field 2 of its metadata is missing or of another type"),
         (b"\x15\x00\x15\x01\x15\x02\x00", "the size of a page is negative"),
         (b"\x15\x04\x15\x02\x15\x02\x4c\x15\x04\x00\x00", "a dictionary claims more values than it has bytes"),
         (b"\x15\x02\x15\x00\x15\x00\x00" * 100_001, "it has more than 100000 pages"),
         (b"\x15\x02\x15\x00\x15\xfe\xff\xff\xff\x0f\x00", r"a page begins at byte 21\d{8} of \d\d"),
-        (b"\x18\xff\xff\x03" + b"x" * 65535 + b"\x00", "field 1 of its description is missing"),  # a long header
+        (b"\x18\xff\xff\x03" + b"x" * 65535 + b"\x00", "field 1 of its metadata is missing"),  # a long header
     ],
 )
-def test_a_damaged_header_of_a_parquet_page_is_told(page: bytes, problem: str) -> None:
+def test_damaged_parquet_page_header_raises(page: bytes, problem: str) -> None:
     chunk = b"\x56\x0e\x46\x08\x00"  # 7 values, the first page at byte 4
     footer = b"\x49\x1c\x19\x1c\x3c" + chunk + b"\x00\x00\x00"
     file = io.BytesIO(b"PAR1" + page + footer + struct.pack("<I", len(footer)) + b"PAR1")
     with pytest.raises(ValueError, match=problem):
-        read_sizes(file, {0})
-    assert read_sizes(file, {1}) == (0, 0)
+        read_page_sizes(file, {0})
+    assert read_page_sizes(file, {1}) == (0, 0)
 
 
 # Archives of arrays
@@ -665,7 +660,7 @@ IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("second", ["images.npy", "images"])
-def test_two_arrays_of_one_name_are_refused(second: str, tmp_path: Path) -> None:
+def test_duplicate_array_names_are_refused(second: str, tmp_path: Path) -> None:
     path = archive(tmp_path / "set.npz", [("images.npy", IMAGES), (second, IMAGES + 1)])
     with pytest.raises(DataError, match=r"set\.npz: two of its arrays have the same name; replace the file"):
         load_images(str(path), 4)
@@ -674,7 +669,7 @@ def test_two_arrays_of_one_name_are_refused(second: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name", ["../../images.npy", "/images.npy", "C:\\images.npy", "..\\..\\images.npy", "a/b/../images.npy"]
 )
-def test_the_name_of_an_array_is_no_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_name_is_never_a_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -683,14 +678,14 @@ def test_the_name_of_an_array_is_no_path(name: str, tmp_path: Path, monkeypatch:
     archive(path, [(name, IMAGES), ("labels.npy", np.arange(2))])
     with pytest.raises(DataError, match="call the one to use images"):
         load_images(str(path), 4)
-    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
 
 
-# Pipes, devices and circles among the data
+# Pipes, devices and circular links in the data
 
 
 @pytest.mark.timeout(60)
-def test_a_folder_of_images_with_circles_pipes_and_devices_is_read(tmp_path: Path) -> None:
+def test_image_folder_with_circular_links_pipes_and_devices_is_read(tmp_path: Path) -> None:
     for number in range(2):
         Image.fromarray(IMAGES[number]).save(tmp_path / f"{number}.png")
     (tmp_path / "up").symlink_to(tmp_path)
@@ -716,7 +711,7 @@ READ: dict[str, Callable[[Path], object]] = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 @pytest.mark.parametrize("name", READ)
-def test_what_is_no_file_is_told_and_not_waited_for(name: str, kind: str, tmp_path: Path) -> None:
+def test_non_file_is_refused_without_blocking(name: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / name
     match kind:
         case "pipe":
@@ -725,16 +720,18 @@ def test_what_is_no_file_is_told_and_not_waited_for(name: str, kind: str, tmp_pa
             path.symlink_to("/dev/zero")
         case "folder":
             path.mkdir()
-    with little_memory(), pytest.raises(ReviverError) as caught:
+    with memory_limit(), pytest.raises(ReviverError) as caught:
         READ[name](path)
-    assert re.search(r"is no file|no regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE)
+    assert re.search(
+        r"is no file|not a regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE
+    )
 
 
-def test_a_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
+def test_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(100))
     assert read_file(path, 100) == bytes(100)
-    with pytest.raises(OSError, match="it has 100 bytes, more than the 99 that are read"):
+    with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
         read_file(path, 99)
-    with pytest.raises(OSError, match="it has 100 bytes, more than the 99 that are read"):
+    with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
         open_file(path, 99)

@@ -1,4 +1,4 @@
-"""Runs that are killed at any moment and resumed: in the end nothing in their folders tells that they were."""
+"""Runs that are killed at any moment and resumed end with the same folders as uninterrupted runs."""
 
 import os
 import random
@@ -20,19 +20,19 @@ from reviver.gan.training import train as train_gan
 from reviver.loading import load
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
-from tests.children import Moments, die, note_counts, open_server, read_counts, run_child
+from tests.children import CallCounter, die, open_server, read_counts, run_child, write_counts
 from tests.contents import contents
 from tests.test_migrations import NARROW
 from tests.test_scores import write_idx
 
-KILLS = {"LSTM": 15, "LSTM that grows": 15, "GAN": 15, "GAN with all that has a state": 8}
-"""53 in all, half of them just before a system call that changes a file."""
-ONE_RUN = 3
-"""The most kills that a run meets before it comes to its end: those after the first are of a resumed run."""
+KILLS = {"LSTM": 15, "LSTM with curriculum": 15, "GAN": 15, "GAN with all stateful options": 8}
+"""Number of kills per run, half of them just before a system call that changes a file."""
+MAX_KILLS_PER_RUN = 3
+"""Maximum kills of one run before it is completed; the second and third hit a resumed run."""
 
 LSTMS = {
     "LSTM": LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=3, batch_size=32, checkpoint_every=1),
-    "LSTM that grows": LSTMConfig(
+    "LSTM with curriculum": LSTMConfig(
         length=6,
         encoding="onehot",
         curriculum=True,
@@ -73,14 +73,14 @@ GAN_WITH_ALL = GANConfig(
 
 
 def train_until(config: Any, out: Path, at: int, changes_only: bool, cache: Path, counts: Path) -> None:
-    """What a child does: begin or go on with a run, and die at a moment."""
+    """Start or resume a run in a child process, and kill it at a call."""
     os.environ["REVIVER_CACHE"] = str(cache)
     for name, widths in NARROW.items():
         setattr(networks, name, widths)
     train = train_lstm if isinstance(config, LSTMConfig) else train_gan
-    with Moments(at, die, changes_only=changes_only) as moments:
+    with CallCounter(at, die, changes_only=changes_only) as counter:
         train(config, out, device="cpu", resume=(out / "run.json").exists())  # type: ignore[arg-type, operator]
-    note_counts(counts, moments)
+    write_counts(counts, counter)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def server() -> ForkServerContext:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images in images.npz, and digits with their classes in the folder digits."""
+    """Return a folder with images in images.npz, and labeled digits in the folder digits."""
     path = tmp_path_factory.mktemp("data")
     np.savez(path / "images.npz", images=np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
     (path / "digits").mkdir()
@@ -103,7 +103,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", KILLS)
-def test_runs_killed_at_any_moment_end_with_the_bits_of_one_that_was_not(
+def test_killed_and_resumed_runs_equal_an_uninterrupted_run(
     name: str, server: ForkServerContext, data: Path, memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for constant, widths in NARROW.items():
@@ -111,31 +111,31 @@ def test_runs_killed_at_any_moment_end_with_the_bits_of_one_that_was_not(
     configs = {
         **LSTMS,
         "GAN": override(GAN, {"data": str(data / "images.npz")}),
-        "GAN with all that has a state": override(GAN_WITH_ALL, {"data": str(data / "digits")}),
+        "GAN with all stateful options": override(GAN_WITH_ALL, {"data": str(data / "digits")}),
     }
-    chosen = random.Random(name)
+    rng = random.Random(name)
     counts = memory_path / "counts"
 
     def advance(out: Path, at: int = 0, changes_only: bool = False) -> int:
         return run_child(server, train_until, configs[name], out, at, changes_only, memory_path / "cache", counts)
 
-    assert advance(memory_path / "undisturbed") == 0
+    assert advance(memory_path / "uninterrupted") == 0
     calls, changes = read_counts(counts)
-    expected = contents(memory_path / "undisturbed")
+    expected = contents(memory_path / "uninterrupted")
     kills = 0
     while kills < KILLS[name]:
-        out, moments = memory_path / f"run-{kills}", []
-        while len(moments) < ONE_RUN and kills < KILLS[name]:
+        out, killed_at = memory_path / f"run-{kills}", []
+        while len(killed_at) < MAX_KILLS_PER_RUN and kills < KILLS[name]:
             changes_only = kills % 2 == 0
-            at = chosen.randint(1, changes if changes_only else calls)
+            at = rng.randint(1, changes if changes_only else calls)
             code = advance(out, at, changes_only)
             if code == 0:
-                break  # a resumed run came to its end before that moment
+                break  # a resumed run finished before that call
             assert code == -signal.SIGKILL
             kills += 1
-            moments.append((at, changes_only))
+            killed_at.append((at, changes_only))
             if (out / "checkpoints" / "last.json").exists():
                 load(out)
-        assert advance(out) == 0, moments
-        assert contents(out) == expected, moments
+        assert advance(out) == 0, killed_at
+        assert contents(out) == expected, killed_at
         shutil.rmtree(out)

@@ -508,7 +508,7 @@ def test_a_cache_that_others_may_write_to_is_refused(mode, tmp_path, monkeypatch
     with caplog.at_level(logging.WARNING):
         assert library.KERNEL.find() is None
     (record,) = caplog.records
-    assert f"{folder} belongs to another user or others may write to it" in record.getMessage()
+    assert f"{folder} belongs to another user, or others can write to it" in record.getMessage()
 
 
 @needs_kernel

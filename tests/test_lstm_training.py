@@ -428,7 +428,9 @@ def test_an_existing_run_is_never_overwritten(tmp_path: Path, uninterrupted: dic
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_missing_device_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="device: 'cuda' is not on this machine; use --device auto or --device cpu"):
+    with pytest.raises(
+        DeviceError, match="device 'cuda' is not available on this machine; use --device auto or --device cpu"
+    ):
         train(TINY, tmp_path / "run", device="cuda")
     assert not (tmp_path / "run").exists()
 

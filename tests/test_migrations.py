@@ -1,4 +1,4 @@
-"""Run folders of older schemas load, and resume as they would have with the code that began them."""
+"""Run folders of older schemas load, and resume with the same metrics as with the code that began them."""
 
 import json
 import re
@@ -62,14 +62,14 @@ RENAMED_GAN = {
     "eval_samples": 7,
     "max_rollbacks": 2,
 }
-"""Settings of the golden runs of schema 3 beside those above, by the names that schema 4 gives them."""
+"""More settings of the golden runs of schema 3, by their names in schema 4."""
 NARROW = {"GENERATOR_WIDTHS": (4, 6, 5, 7), "DISCRIMINATOR_WIDTHS": (6, 5)}
-"""So narrow are the GAN's networks there, that the files are small."""
+"""Widths of the GAN in the golden runs: narrow, so that the files are small."""
 STOPPED_AT = 7
-"""The update before which the golden runs were asked to stop; they stopped after it."""
+"""The update before which the golden runs received a signal; they stopped after it."""
 
 FOLDERS = sorted(GOLDEN.glob("schema-*/*/run.json"))
-"""Of each schema before ours, as its last version wrote it."""
+"""The run.json of each kind and older schema, written by the last version of that schema."""
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=FOLDERS, ids=lambda path: "-".join(path.parts[-3:-1]))
 def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of a golden folder, whose data is in the working folder."""
+    """Return a copy of a golden folder, with its data in the working folder."""
     golden = request.param.parent
     shutil.copytree(golden, tmp_path / golden.name)
     shutil.copyfile(golden.with_name(f"{golden.name}-metrics.jsonl"), tmp_path / "expected.jsonl")
@@ -89,13 +89,13 @@ def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     return tmp_path / golden.name
 
 
-def test_there_is_a_golden_folder_of_each_kind_and_older_schema() -> None:
+def test_every_kind_and_older_schema_has_a_golden_folder() -> None:
     names = {path.parent.relative_to(GOLDEN).as_posix() for path in FOLDERS}
     assert names == {f"schema-{schema}/{kind}" for schema in range(1, SCHEMA) for kind in ("lstm", "gan")}
     assert list(MIGRATIONS) == list(range(1, SCHEMA))
 
 
-def test_an_older_folder_loads(old: Path) -> None:
+def test_older_folder_loads(old: Path) -> None:
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
     run = load(old)
     settings = {"lstm": LSTM, "gan": GAN}[old.name]
@@ -108,26 +108,28 @@ def test_an_older_folder_loads(old: Path) -> None:
     assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
     if old.name == "lstm":
         load(old, checkpoint="best")
-    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before, "to read changes nothing"
+    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before, (
+        "loading must not change any file"
+    )
 
 
-def test_an_older_folder_resumes_as_it_would_have(old: Path) -> None:
-    """The numbers are those of the older code, but for the rounding of another processor."""
+def test_older_folder_resumes_with_the_same_metrics(old: Path) -> None:
+    """The metrics are those of the older code, up to the rounding of another processor."""
     run = load(old)
     train = train_lstm if old.name == "lstm" else train_gan
     folder = train(run.config, old, device="cpu", resume=True)  # type: ignore[operator]
     assert (folder.status, folder.record["schema"]) == ("finished", SCHEMA)
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000012"
     expected = [json.loads(line) for line in (old.parent / "expected.jsonl").read_text().splitlines()]
-    points = folder.read_metrics()
-    assert len(points) == len(expected)
-    for point, wanted in zip(points, expected, strict=True):
-        assert {**point, "seconds": 0} == pytest.approx({**wanted, "seconds": 0}, rel=1e-4)
+    records = folder.read_metrics()
+    assert len(records) == len(expected)
+    for record, expected_record in zip(records, expected, strict=True):
+        assert {**record, "seconds": 0} == pytest.approx({**expected_record, "seconds": 0}, rel=1e-4)
     assert (find_checkpoint(folder.checkpoints, "last") / "checksums.json").exists()
     load(old)
 
 
-def test_a_setting_that_no_version_has_is_refused(old: Path) -> None:
+def test_unknown_setting_is_refused(old: Path) -> None:
     record = json.loads((old / "run.json").read_text())
     record["config"]["warmup"] = 3
     (old / "run.json").write_text(json.dumps(record))
@@ -135,7 +137,7 @@ def test_a_setting_that_no_version_has_is_refused(old: Path) -> None:
         load(old)
 
 
-def test_a_setting_that_was_there_already_is_not_filled_in(old: Path) -> None:
+def test_missing_setting_of_schema_1_is_refused(old: Path) -> None:
     record = json.loads((old / "run.json").read_text())
     del record["config"]["epochs"]
     (old / "run.json").write_text(json.dumps(record))
@@ -143,14 +145,14 @@ def test_a_setting_that_was_there_already_is_not_filled_in(old: Path) -> None:
         load(old)
 
 
-def test_a_newer_folder_is_refused_with_advice(old: Path) -> None:
+def test_newer_folder_is_refused_with_advice(old: Path) -> None:
     record = json.loads((old / "run.json").read_text())
     (old / "run.json").write_text(json.dumps({**record, "schema": SCHEMA + 1}))
     with pytest.raises(RunFolderError, match=re.escape(f"newer Reviver (schema {SCHEMA + 1}, this one reads up to")):
         load(old)
 
 
-def test_custom_data_and_scores_of_schema_3_get_our_keys() -> None:
+def test_custom_data_and_scores_of_schema_3_get_current_keys() -> None:
     data = {"name": "a.csv", "sequences": 9, "longest": 3, "classes": ["a", "b"], "shares": [0.5, 0.5]}
     config = {"task": "own", "rollbacks": 3, "grow": False}
     record = migrate({"schema": 3, "kind": "lstm", "config": config, "data": data, "scoring_seconds": 1.5})
@@ -174,6 +176,6 @@ def test_custom_data_and_scores_of_schema_3_get_our_keys() -> None:
     assert migrate_scores(line) == renamed == migrate_scores(renamed)
 
 
-def test_a_record_of_our_schema_stays_as_it_is() -> None:
+def test_record_of_the_current_schema_is_unchanged() -> None:
     record = {"schema": SCHEMA, "config": {"seed": 1}}
     assert migrate(record) == record

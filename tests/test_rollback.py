@@ -1,4 +1,4 @@
-"""With on_nan rollback a run that diverges goes back to its last checkpoint and on with a lower step size, a few times."""
+"""With `on_nan="rollback"`, a run that diverges returns to its last checkpoint, with a lower learning rate."""
 
 import logging
 import math
@@ -25,19 +25,23 @@ from reviver.runs.folder import RunFolder
 from tests.contents import contents
 from tests.test_lstm_training import TINY
 
-ROLLING = override(TINY, {"on_nan": "rollback", "max_rollbacks": 2})
-"""20 updates, 5 an epoch, of a rate of 0.001; checkpoints after 10 and 20."""
-ONCE = [{"step": 14, "quantity": "train loss", "back_to": 10}]
+ROLLBACK = override(TINY, {"on_nan": "rollback", "max_rollbacks": 2})
+"""20 updates, 5 per epoch, with a learning rate of 0.001; checkpoints after 10 and 20."""
+ONE_ROLLBACK = [{"step": 14, "quantity": "train loss", "back_to": 10}]
 
 
 def updates_made(optimizer: torch.optim.Optimizer) -> int:
     return max((int(slots["step"]) for slots in optimizer.state.values()), default=0)
 
 
-def fragile(
+def diverge_at(
     monkeypatch: pytest.MonkeyPatch, at: int, limit: float, after: Callable[[float], None] = lambda rate: None
 ) -> list[float]:
-    """Spoil a weight at the update `at` if the step size is above `limit`; returns the step sizes, each told to `after`."""
+    """Set a weight to NaN at update `at` if the learning rate is above `limit`.
+
+    Returns:
+        The list of learning rates, one per update; `after` is called with each.
+    """
     train_step, rates = lstm_training.train_step, []
 
     def step(network: Any, optimizer: torch.optim.Optimizer, *arguments: Any, **keywords: Any) -> Any:
@@ -56,58 +60,56 @@ def fragile(
 @pytest.fixture(scope="module")
 def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
-        fragile(patch, 13, 6e-4)
-        return train_lstm(ROLLING, tmp_path_factory.mktemp("rolled_back") / "run")
+        diverge_at(patch, 13, 6e-4)
+        return train_lstm(ROLLBACK, tmp_path_factory.mktemp("rolled_back") / "run")
 
 
-def test_a_run_goes_back_to_the_last_checkpoint_and_on_with_half_the_step_size(
+def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rates = fragile(monkeypatch, 13, 6e-4)
-    folder = train_lstm(ROLLING, tmp_path / "run")
+    rates = diverge_at(monkeypatch, 13, 6e-4)
+    folder = train_lstm(ROLLBACK, tmp_path / "run")
     assert folder.status == "finished"
-    assert RunFolder.open(folder.path).record["rollbacks"] == ONCE
-    assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch in which it diverged is made anew"
-    assert [point["step"] for point in folder.read_metrics()] == [5, 10, 15, 20]
-    assert all(math.isfinite(point["train_loss"]) for point in folder.read_metrics())
+    assert RunFolder.open(folder.path).record["rollbacks"] == ONE_ROLLBACK
+    assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch that diverged must be repeated"
+    assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
+    assert all(math.isfinite(record["train_loss"]) for record in folder.read_metrics())
     (message,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert message == (
         "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate (rollback 1 of 2)"
     )
 
 
-def test_a_run_that_diverges_before_its_first_checkpoint_begins_again(
+def test_divergence_before_the_first_checkpoint_restarts_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates = fragile(monkeypatch, 3, 3e-4)
-    folder = train_lstm(ROLLING, tmp_path / "run")
-    assert [one["back_to"] for one in folder.record["rollbacks"]] == [0, 0]
+    rates = diverge_at(monkeypatch, 3, 3e-4)
+    folder = train_lstm(ROLLBACK, tmp_path / "run")
+    assert [rollback["back_to"] for rollback in folder.record["rollbacks"]] == [0, 0]
     assert rates == [1e-3] * 5 + [5e-4] * 5 + [2.5e-4] * 20
-    assert [point["step"] for point in folder.read_metrics()] == [5, 10, 15, 20]
+    assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
 
 
-def test_a_run_goes_back_so_often_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fragile(monkeypatch, 13, 0.0)
+def test_max_rollbacks_limits_the_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverge_at(monkeypatch, 13, 0.0)
     message = (
         r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learning"
     )
     with pytest.raises(DivergenceError, match=message):
-        train_lstm(ROLLING, tmp_path / "run")
+        train_lstm(ROLLBACK, tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
     assert folder.status == "failed"
-    assert folder.record["rollbacks"] == ONCE * 2
+    assert folder.record["rollbacks"] == ONE_ROLLBACK * 2
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
 
 
-def test_the_same_run_twice_goes_back_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rolled_back: RunFolder
-) -> None:
-    fragile(monkeypatch, 13, 6e-4)
-    assert contents(train_lstm(ROLLING, tmp_path / "run").path) == contents(rolled_back.path)
+def test_rollback_is_deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rolled_back: RunFolder) -> None:
+    diverge_at(monkeypatch, 13, 6e-4)
+    assert contents(train_lstm(ROLLBACK, tmp_path / "run").path) == contents(rolled_back.path)
 
 
 @pytest.mark.parametrize("step", [12, 14, 17, 22])
-def test_a_run_that_crashes_before_or_after_it_went_back_resumes_to_the_same_bits(
+def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
     step: int, tmp_path: Path, rolled_back: RunFolder
 ) -> None:
     calls = 0
@@ -119,60 +121,60 @@ def test_a_run_that_crashes_before_or_after_it_went_back_resumes_to_the_same_bit
             raise MemoryError
 
     with pytest.MonkeyPatch.context() as patch:
-        fragile(patch, 13, 6e-4, crash)
+        diverge_at(patch, 13, 6e-4, crash)
         with pytest.raises(OutOfMemory):
-            train_lstm(ROLLING, tmp_path / "run")
+            train_lstm(ROLLBACK, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
-        fragile(patch, 13, 6e-4)
-        folder = train_lstm(ROLLING, tmp_path / "run", resume=True)
+        diverge_at(patch, 13, 6e-4)
+        folder = train_lstm(ROLLBACK, tmp_path / "run", resume=True)
     assert contents(folder.path) == contents(rolled_back.path)
 
 
-def test_the_lower_step_size_is_part_of_the_state(tmp_path: Path, rolled_back: RunFolder) -> None:
-    """A run that is stopped after it went back goes on with the lower step size, though nothing spoils it any more."""
+def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path, rolled_back: RunFolder) -> None:
+    """A run that is stopped after a rollback resumes with the lower learning rate, even if nothing diverges."""
 
     def stop(rate: float) -> None:
         if rate < 1e-3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
-        fragile(patch, 13, 6e-4, stop)
+        diverge_at(patch, 13, 6e-4, stop)
         with pytest.raises(Interrupted, match="stopped at step 11 "):
-            train_lstm(ROLLING, tmp_path / "run")
+            train_lstm(ROLLBACK, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
-        rates = fragile(patch, 99, 0.0)
-        folder = train_lstm(ROLLING, tmp_path / "run", resume=True)
+        rates = diverge_at(patch, 99, 0.0)
+        folder = train_lstm(ROLLBACK, tmp_path / "run", resume=True)
     assert rates == [5e-4] * 9
-    assert folder.record["rollbacks"] == ONCE
+    assert folder.record["rollbacks"] == ONE_ROLLBACK
     last, expected = (
-        find_checkpoint(one.checkpoints, "last") / "networks.safetensors" for one in (folder, rolled_back)
+        find_checkpoint(run.checkpoints, "last") / "networks.safetensors" for run in (folder, rolled_back)
     )
     assert last.read_bytes() == expected.read_bytes()
 
 
-def test_a_run_that_stopped_may_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fragile(monkeypatch, 13, 6e-4)
+def test_stopped_run_can_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverge_at(monkeypatch, 13, 6e-4)
     with pytest.raises(DivergenceError, match="step 14: train loss is nan; the last good checkpoint is kept"):
         train_lstm(TINY, tmp_path / "run")
-    folder = train_lstm(ROLLING, tmp_path / "run", resume=True)
-    assert (folder.status, folder.record["rollbacks"]) == ("finished", ONCE)
+    folder = train_lstm(ROLLBACK, tmp_path / "run", resume=True)
+    assert (folder.status, folder.record["rollbacks"]) == ("finished", ONE_ROLLBACK)
     assert folder.record["config"]["on_nan"] == "rollback"
     with pytest.raises(ConfigError, match="seed is 0 in this run, got 5"):
-        train_lstm(override(ROLLING, {"seed": 5}), tmp_path / "run", resume=True)
+        train_lstm(override(ROLLBACK, {"seed": 5}), tmp_path / "run", resume=True)
 
 
-def test_without_a_divergence_rollbacks_change_nothing_but_the_first_checkpoint(tmp_path: Path) -> None:
+def test_rollback_setting_changes_nothing_without_divergence(tmp_path: Path) -> None:
     plain = contents(train_lstm(TINY, tmp_path / "plain").path)
-    rolling = contents(train_lstm(ROLLING, tmp_path / "rolling").path)
+    rolling = contents(train_lstm(ROLLBACK, tmp_path / "rolling").path)
     assert plain.keys() == rolling.keys()
     assert {name for name in plain if plain[name] != rolling[name]} == {"run.json"}
 
 
 @pytest.mark.parametrize(("at", "quantity"), [(8, "generator loss"), (12, "weight of the generator")])
-def test_a_gan_goes_back_after_a_loss_or_a_weight_that_is_not_finite(
+def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
     at: int, quantity: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """12 updates, 3 an epoch, each of which ends with a checkpoint."""
+    """The run has 12 updates, 3 per epoch, and a checkpoint after each epoch."""
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
     config = GANConfig(
         data=str(tmp_path / "images.npy"),
@@ -198,23 +200,23 @@ def test_a_gan_goes_back_after_a_loss_or_a_weight_that_is_not_finite(
     monkeypatch.setattr(gan_training, "train_step", step)
     folder = train_gan(config, tmp_path / "run")
     last_good = (at - 1) // 3 * 3
-    (noted,) = folder.record["rollbacks"]
-    assert (noted["quantity"], noted["back_to"]) == (quantity, last_good)
+    (rollback,) = folder.record["rollbacks"]
+    assert (rollback["quantity"], rollback["back_to"]) == (quantity, last_good)
     assert rates == [2e-4] * (last_good + 3) + [1e-4] * (12 - last_good)
-    assert [point["step"] for point in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]
+    assert [record["step"] for record in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]
     assert folder.status == "finished"
     assert len(list(folder.samples.glob("epoch-*.png"))) == 4
 
 
-def test_the_command_says_that_it_went_back(
+def test_command_reports_the_rollback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fragile(monkeypatch, 13, 6e-4)
-    settings = {**ROLLING.__dict__}
-    words = [
+    diverge_at(monkeypatch, 13, 6e-4)
+    settings = {**ROLLBACK.__dict__}
+    options = [
         f"--{name}={value}" for name, value in settings.items() if value is not None and not isinstance(value, bool)
     ]
-    assert main(["lstm", "train", *words, "--out", str(tmp_path / "run")]) == 0
+    assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
     captured = capsys.readouterr()
     assert "step 14: train loss was not finite; returned to step 10 with half the learning rate" in captured.out
     assert "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate" in captured.err

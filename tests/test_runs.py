@@ -1,4 +1,4 @@
-"""Run folders, files, checkpoints and random streams: whole or not at all, and damage is told."""
+"""Run folders, atomic writes, checkpoints, sessions, random number generators and devices."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ from torch import nn
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
 from reviver.gan.config import GANConfig
-from reviver.io.files import atomic_folder, atomic_write, write_json, write_text
+from reviver.io.atomic import atomic_folder, atomic_write, write_json, write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs import checkpoint
 from reviver.runs import session as session_module
@@ -50,14 +50,14 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
 
 
-def leftovers(path: Path) -> list[str]:
+def temporary_files(path: Path) -> list[str]:
     return [found.name for found in path.rglob("*") if found.name.endswith((".part", ".old"))]
 
 
 # Folders
 
 
-def test_a_new_folder_says_everything_about_the_run(folder: RunFolder) -> None:
+def test_new_folder_records_the_run(folder: RunFolder) -> None:
     record = RunFolder.open(folder.path, "lstm").record
     assert record == folder.record
     assert (record["schema"], record["kind"], record["status"]) == (SCHEMA, "lstm", "running")
@@ -70,7 +70,7 @@ def test_a_new_folder_says_everything_about_the_run(folder: RunFolder) -> None:
     assert (folder.kind, folder.status) == ("lstm", "running")
 
 
-def test_an_empty_folder_and_missing_parents_are_fine(tmp_path: Path) -> None:
+def test_empty_folder_and_missing_parents_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     RunFolder.create(tmp_path / "empty", "gan", LSTMConfig(), CPU)
     RunFolder.create(tmp_path / "a" / "b" / "c", "lstm", LSTMConfig(), CPU)
@@ -97,7 +97,7 @@ def make_link_to_empty_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_file, make_full_folder, make_dangling_link, make_link_to_empty_folder])
-def test_what_exists_is_never_overwritten(make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_existing_path_is_never_overwritten(make: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "run"
     make(path)
     before = sorted(tmp_path.rglob("*"))
@@ -109,35 +109,35 @@ def test_what_exists_is_never_overwritten(make: Callable[[Path], None], tmp_path
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_folder_whose_run_json_was_never_finished_is_as_good_as_empty(tmp_path: Path) -> None:
+def test_folder_with_only_an_unfinished_run_json_counts_as_empty(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".run.json.part").write_text('{"sche')
     RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
-    assert not leftovers(tmp_path)
+    assert not temporary_files(tmp_path)
 
 
-def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+def test_folder_below_a_file_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises(RunFolderError, match="a part of this path is a file; choose another folder"):
         RunFolder.create(tmp_path / "file" / "run", "lstm", LSTMConfig(), CPU)
     assert (tmp_path / "file").read_text() == "precious"
 
 
-def test_a_missing_folder_and_one_that_is_no_run_are_told_apart(tmp_path: Path) -> None:
+def test_missing_folder_and_folder_without_a_run_raise_different_errors(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="nothing: does not exist; give the folder that a train command wrote"):
         RunFolder.open(tmp_path / "nothing")
     with pytest.raises(RunFolderError, match=r"has no run\.json, so it is not a run folder"):
         RunFolder.open(tmp_path)
 
 
-def test_another_kind_of_run_is_refused(folder: RunFolder) -> None:
+def test_run_of_another_kind_is_refused(folder: RunFolder) -> None:
     with pytest.raises(
         RunFolderError, match="run: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands"
     ):
         RunFolder.open(folder.path, "gan")
 
 
-def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
+def test_newer_schema_is_refused(folder: RunFolder) -> None:
     change_record(folder, schema=SCHEMA + 1)
     with pytest.raises(
         RunFolderError, match=f"newer Reviver .schema {SCHEMA + 1}, this one reads up to {SCHEMA}.; upgrade"
@@ -146,7 +146,7 @@ def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
 
 
 def change_record(folder: RunFolder, **changes: Any) -> None:
-    """Write keys into run.json that Reviver itself would not."""
+    """Write keys to run.json without validation."""
     (folder.path / "run.json").write_text(json.dumps(folder.record | changes))
 
 
@@ -170,7 +170,7 @@ DAMAGED_RECORDS = {
 
 
 @pytest.mark.parametrize("content", DAMAGED_RECORDS.values(), ids=DAMAGED_RECORDS)
-def test_a_damaged_record_is_told(content: bytes, folder: RunFolder) -> None:
+def test_damaged_run_json_raises(content: bytes, folder: RunFolder) -> None:
     (folder.path / "run.json").write_bytes(content)
     with pytest.raises(RunFolderError, match=r"run\.json: .*(restore|train again)") as caught:
         RunFolder.open(folder.path, "lstm")
@@ -178,14 +178,14 @@ def test_a_damaged_record_is_told(content: bytes, folder: RunFolder) -> None:
 
 
 @given(content=st.binary(max_size=60))
-def test_no_bytes_in_run_json_do_anything_but_raise_our_error(content: bytes, tmp_path_factory) -> None:
+def test_arbitrary_bytes_in_run_json_raise_run_folder_error(content: bytes, tmp_path_factory) -> None:
     path = tmp_path_factory.mktemp("run")
     (path / "run.json").write_bytes(content)
     with pytest.raises(RunFolderError):
         RunFolder.open(path)
 
 
-def test_a_status_is_written_at_once(folder: RunFolder) -> None:
+def test_status_is_written_at_once(folder: RunFolder) -> None:
     folder.set_status("finished", seconds=1.5)
     record = RunFolder.open(folder.path).record
     assert (record["status"], record["seconds"]) == ("finished", 1.5)
@@ -200,7 +200,7 @@ def test_a_status_is_written_at_once(folder: RunFolder) -> None:
         {"status": "finished"},
         {"seconds": "long"},
         {"versions": {"torch": 2}},
-        {"hardware": "a fast one"},
+        {"hardware": "fast"},
         {"hardware": {"threads": -1, "processor": "x", "device": "cpu", "system": "y"}},
         {"changes": {"threads": [1, 2]}},
         {"measured": {}},
@@ -217,7 +217,7 @@ def test_a_status_is_written_at_once(folder: RunFolder) -> None:
         {"hardware": {"threads": 1, "processor": "x", "device": "cpu", "system": "y", "cooling": "air"}},
     ],
 )
-def test_damage_in_run_json_is_told(damaged: dict[str, Any], folder: RunFolder) -> None:
+def test_invalid_key_in_run_json_raises_and_is_never_written(damaged: dict[str, Any], folder: RunFolder) -> None:
     change_record(folder, **damaged)
     wrong = "seconds" if damaged == {"status": "finished"} else next(iter(damaged))
     with pytest.raises(
@@ -228,11 +228,11 @@ def test_damage_in_run_json_is_told(damaged: dict[str, Any], folder: RunFolder) 
     before = (folder.path / "run.json").read_bytes()
     with pytest.raises(ValidationError):
         folder.save_record(**damaged)
-    assert (folder.path / "run.json").read_bytes() == before, "what cannot be read is not written"
+    assert (folder.path / "run.json").read_bytes() == before, "an invalid record must not be written"
 
 
 @pytest.mark.parametrize("damaged", [None, [], {}, {"name": "x", "sha256": "y", "images": -1}, {"name": 3}])
-def test_damage_in_what_run_json_says_of_images_is_told(damaged: Any, tmp_path: Path) -> None:
+def test_invalid_image_data_in_run_json_raises(damaged: Any, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
     change_record(folder, data=damaged)
     with pytest.raises(RunFolderError, match=r"run\.json: data(\.\w+)? (must be|is missing).*; the file is damaged"):
@@ -242,45 +242,45 @@ def test_damage_in_what_run_json_says_of_images_is_told(damaged: Any, tmp_path: 
 # Metrics
 
 
-def write_points(folder: RunFolder, *points: dict[str, Any]) -> MetricsWriter:
+def write_records(folder: RunFolder, *records: dict[str, Any]) -> MetricsWriter:
     writer = MetricsWriter(folder)
-    for point in points:
-        writer.write("metrics", point)
+    for record in records:
+        writer.write("metrics", record)
     writer.sync()
     writer.close()
     return writer
 
 
-def test_metrics_come_back_as_they_were_written(folder: RunFolder) -> None:
+def test_metrics_round_trip(folder: RunFolder) -> None:
     assert folder.read_records("metrics") == []
-    points = [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 1e-300, "note": "größer"}]
-    assert write_points(folder, *points).counts == {"metrics": 2}
-    assert folder.read_records("metrics") == points
-    writer = write_points(folder, {"step": 3, "loss": 1.0})
+    records = [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 1e-300, "note": "größer"}]
+    assert write_records(folder, *records).counts == {"metrics": 2}
+    assert folder.read_records("metrics") == records
+    writer = write_records(folder, {"step": 3, "loss": 1.0})
     assert writer.counts == {"metrics": 3}
-    assert folder.read_records("metrics") == [*points, {"step": 3, "loss": 1.0}]
+    assert folder.read_records("metrics") == [*records, {"step": 3, "loss": 1.0}]
     assert list((folder.path / "tensorboard").glob("events.out.tfevents.*"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_that_json_cannot_hold_become_null(value: float, folder: RunFolder) -> None:
-    write_points(folder, {"step": 1, "loss": value})
+def test_non_finite_numbers_become_null(value: float, folder: RunFolder) -> None:
+    write_records(folder, {"step": 1, "loss": value})
     assert folder.read_records("metrics") == [{"step": 1, "loss": None}]
 
 
-@pytest.mark.parametrize("torn", ["{", '{"step": 3, "lo', '{"step": 3}', "\0\0\0", "ÿ"])
-def test_a_torn_last_line_is_left_out(torn: str, folder: RunFolder) -> None:
-    write_points(folder, {"step": 1}, {"step": 2})
+@pytest.mark.parametrize("truncated", ["{", '{"step": 3, "lo', '{"step": 3}', "\0\0\0", "ÿ"])
+def test_truncated_last_line_is_skipped(truncated: str, folder: RunFolder) -> None:
+    write_records(folder, {"step": 1}, {"step": 2})
     with folder.records_path("metrics").open("a") as file:
-        file.write(torn)
+        file.write(truncated)
     assert folder.read_records("metrics") == [{"step": 1}, {"step": 2}]
     folder.truncate_records("metrics", 2)
-    write_points(folder, {"step": 3})
+    write_records(folder, {"step": 3})
     assert folder.read_records("metrics") == [{"step": 1}, {"step": 2}, {"step": 3}]
 
 
 @pytest.mark.parametrize("damaged", ["{", "", "3", "[1]", "[" * 100_000, "\0"])
-def test_a_damaged_line_before_the_last_is_told(damaged: str, folder: RunFolder) -> None:
+def test_damaged_line_before_the_last_raises(damaged: str, folder: RunFolder) -> None:
     folder.records_path("metrics").write_text(f'{{"step": 1}}\n{damaged}\n{{"step": 3}}\n')
     with pytest.raises(
         RunFolderError, match=r"metrics\.jsonl: line 2: cannot be read \(.+\); the file is damaged, restore it or"
@@ -317,21 +317,23 @@ def read(folder: RunFolder, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", LINES)
-def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> None:
-    name, point = "scores" if case == "scores" else "metrics", LINES[case]
+def test_line_with_a_missing_invalid_or_unknown_key_raises(case: str, folder: RunFolder) -> None:
+    name, record = "scores" if case == "scores" else "metrics", LINES[case]
     folder.record |= {"kind": "lstm" if case == "lstm" else "gan"}
     path = folder.records_path(name)
-    path.write_text(json.dumps(point) + "\n")
-    assert read(folder, name) == [point]
-    for key in point:
-        path.write_text(f"{json.dumps(point)}\n{json.dumps({one: point[one] for one in point if one != key})}\n")
+    path.write_text(json.dumps(record) + "\n")
+    assert read(folder, name) == [record]
+    for key in record:
+        path.write_text(
+            f"{json.dumps(record)}\n{json.dumps({other: record[other] for other in record if other != key})}\n"
+        )
         with pytest.raises(
             RunFolderError, match=rf"{name}\.jsonl: line 2: {key} is missing; the file is damaged, restore it or"
         ):
             read(folder, name)
         problems = []
         for foreign in FOREIGN:
-            path.write_text(json.dumps(point | {key: foreign}) + "\n")
+            path.write_text(json.dumps(record | {key: foreign}) + "\n")
             with contextlib.suppress(RunFolderError):
                 read(folder, name)
                 continue
@@ -340,7 +342,7 @@ def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> No
             problems.append(foreign)
         assert len(problems) >= 5, f"{key}: only {problems} are refused"
     for unknown in ("warmup", "", "two\nlines", "a" * 10_000):
-        path.write_text(json.dumps(point | {unknown: 1}) + "\n")
+        path.write_text(json.dumps(record | {unknown: 1}) + "\n")
         with pytest.raises(
             RunFolderError, match=rf"{name}\.jsonl: line 1: .* ?is unknown; .*; the file is dam"
         ) as caught:
@@ -350,7 +352,7 @@ def test_a_line_that_lacks_something_is_told(case: str, folder: RunFolder) -> No
 
 
 @pytest.mark.parametrize("number", [str(2**63), f"-{2**63}", "9" * 5000, "NaN", "Infinity", "-1e999"])
-def test_a_number_out_of_range_is_reported_with_its_line_and_key(number: str, folder: RunFolder) -> None:
+def test_number_out_of_range_raises_with_line_and_key(number: str, folder: RunFolder) -> None:
     good = json.dumps(LINES["lstm"])
     bad = good.replace('"train_loss": 0.1', f'"train_loss": {number}')
     folder.records_path("metrics").write_text(f"{good}\n{bad}\n")
@@ -361,7 +363,7 @@ def test_a_number_out_of_range_is_reported_with_its_line_and_key(number: str, fo
         folder.read_metrics()
 
 
-def test_a_line_of_a_growing_run_must_say_its_length(folder: RunFolder) -> None:
+def test_line_of_a_curriculum_run_requires_length(folder: RunFolder) -> None:
     folder.record["config"] = {"curriculum": True}
     folder.records_path("metrics").write_text(json.dumps(LINES["lstm"]) + "\n")
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 1: length is missing; "):
@@ -369,24 +371,28 @@ def test_a_line_of_a_growing_run_must_say_its_length(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_keep_points_cuts_what_came_after(count: int, folder: RunFolder) -> None:
-    write_points(folder, {"step": 1}, {"step": 2}, {"step": 3})
+def test_truncate_records_keeps_the_first_lines(count: int, folder: RunFolder) -> None:
+    write_records(folder, {"step": 1}, {"step": 2}, {"step": 3})
     folder.truncate_records("metrics", count)
-    assert [point["step"] for point in folder.read_records("metrics")] == [1, 2, 3][:count]
-    assert not leftovers(folder.path)
+    assert [record["step"] for record in folder.read_records("metrics")] == [1, 2, 3][:count]
+    assert not temporary_files(folder.path)
 
 
-def test_keep_points_tells_when_lines_are_missing(folder: RunFolder) -> None:
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 0 lines where the checkpoint knows 1; .* damaged"):
+def test_truncate_records_raises_if_lines_are_missing(folder: RunFolder) -> None:
+    with pytest.raises(
+        RunFolderError, match=r"metrics\.jsonl: must have at least the 1 lines of the checkpoint, got 0; .* damaged"
+    ):
         folder.truncate_records("metrics", 1)
-    write_points(folder, {"step": 1}, {"step": 2})
+    write_records(folder, {"step": 1}, {"step": 2})
     before = folder.records_path("metrics").read_bytes()
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: has 2 lines where the checkpoint knows 3; .* damaged"):
+    with pytest.raises(
+        RunFolderError, match=r"metrics\.jsonl: must have at least the 3 lines of the checkpoint, got 2; .* damaged"
+    ):
         folder.truncate_records("metrics", 3)
     assert folder.records_path("metrics").read_bytes() == before
 
 
-# The lock
+# Lock
 
 HOLDER = """
 import sys
@@ -410,7 +416,7 @@ def holder(folder: RunFolder) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_second_process_is_refused_until_the_first_is_gone(folder: RunFolder, holder: subprocess.Popen[str]) -> None:
+def test_lock_excludes_other_processes_until_the_holder_dies(folder: RunFolder, holder: subprocess.Popen[str]) -> None:
     with (
         pytest.raises(RunFolderError, match="run: another process is training in this folder; wait for it or choose"),
         folder.locked(),
@@ -422,34 +428,34 @@ def test_a_second_process_is_refused_until_the_first_is_gone(folder: RunFolder, 
         training_session(folder, small_state(), total=1, description="", progress=False),
     ):
         pytest.fail("two processes train")
-    assert (folder.path / "run.json").read_bytes() == record, "whoever is refused changes nothing"
+    assert (folder.path / "run.json").read_bytes() == record, "a refused process must not change anything"
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with folder.locked():
         pass
 
 
-def test_the_lock_is_given_back(folder: RunFolder) -> None:
+def test_lock_is_released(folder: RunFolder) -> None:
     for _ in range(2):
         with folder.locked():
             pass
 
 
-# Files, whole or not at all
+# Atomic writes
 
 
 class Failure(Exception):
-    """What goes wrong in the middle of writing."""
+    """Failure in the middle of a write."""
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "value.json"
     write_text(path, "old")
 
     def write() -> None:
         with atomic_write(path) as temporary:
             temporary.write_text("ne")
-            assert path.read_text() == "old", "the old file is there until the new one is whole"
+            assert path.read_text() == "old", "the old file exists until the new one is complete"
             raise Failure
 
     with pytest.raises(Failure):
@@ -462,13 +468,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), {"a": float("inf")}])
-def test_what_is_not_json_leaves_the_old_file(value: Any, tmp_path: Path) -> None:
+def test_non_finite_json_keeps_the_old_file(value: Any, tmp_path: Path) -> None:
     path = tmp_path / "value.json"
     write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, value)
     assert json.loads(path.read_text()) == {"a": 1}
-    assert not leftovers(tmp_path)
+    assert not temporary_files(tmp_path)
 
 
 def make_old_folder(path: Path) -> None:
@@ -481,7 +487,7 @@ def read_folder(path: Path) -> dict[str, str]:
     return {found.name: found.read_text() for found in path.iterdir()}
 
 
-def test_a_folder_replaces_another_whole(tmp_path: Path) -> None:
+def test_atomic_folder_replaces_a_folder(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     make_old_folder(path)
     with atomic_folder(path) as temporary:
@@ -491,7 +497,7 @@ def test_a_folder_replaces_another_whole(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_failed_write_leaves_the_old_folder(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_folder(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     make_old_folder(path)
 
@@ -506,7 +512,7 @@ def test_a_failed_write_leaves_the_old_folder(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_rename_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_rename_keeps_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "folder"
     make_old_folder(path)
     rename = Path.replace
@@ -523,10 +529,10 @@ def test_a_rename_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: 
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
 
 
-def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
+def test_leftover_temporary_files_do_not_block_writes(tmp_path: Path) -> None:
     (tmp_path / ".folder.part").mkdir()
-    (tmp_path / ".folder.part" / "torn").write_text("torn")
-    (tmp_path / ".value.json.part").write_text("torn")
+    (tmp_path / ".folder.part" / "truncated").write_text("truncated")
+    (tmp_path / ".value.json.part").write_text("truncated")
     make_old_folder(tmp_path / "folder")
     write_text(tmp_path / "value.json", "{}")
     assert read_folder(tmp_path / "folder") == {"a": "old", "b": "old"}
@@ -543,7 +549,7 @@ def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
         (errno.EIO, "Input/output error.*choose another folder"),
     ],
 )
-def test_a_refusal_of_the_system_is_explained(number: int, remedy: str, tmp_path: Path) -> None:
+def test_write_error_names_the_remedy(number: int, remedy: str, tmp_path: Path) -> None:
     def write() -> None:
         with atomic_write(tmp_path / "file"):
             raise OSError(number, os.strerror(number))
@@ -575,8 +581,8 @@ except RunFolderError as error:
 """
 
 
-def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told_and_the_last_one_kept(tmp_path: Path) -> None:
-    """A limit on the size of files stands for a full disk: the system refuses in the middle of a write."""
+def test_full_disk_raises_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    """A limit on the size of files simulates a full disk: a write fails in the middle."""
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
     process = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "step-000002: cannot be written (File too large)" in process.stdout
@@ -589,7 +595,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told_and_the_last_one_kep
 
 
 def small_state(seed: int = 0) -> TrainingState:
-    """A state with all that one can hold, after two updates."""
+    """Return a state with every kind of content, after two updates."""
     torch.manual_seed(seed)
     network, other = nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     optimizers = {
@@ -634,46 +640,46 @@ def assert_same_state(first: TrainingState, second: TrainingState) -> None:
         for key, value in network.state_dict().items():
             assert torch.equal(second.networks[name].state_dict()[key], value), f"{name}/{key}"
     for name, optimizer in first.optimizers.items():
-        ours, theirs = (one.state_dict()["state"] for one in (optimizer, second.optimizers[name]))
-        assert ours.keys() == theirs.keys()
-        for index, slots in ours.items():
-            assert slots.keys() == theirs[index].keys()
+        first_state, second_state = (opt.state_dict()["state"] for opt in (optimizer, second.optimizers[name]))
+        assert first_state.keys() == second_state.keys()
+        for index, slots in first_state.items():
+            assert slots.keys() == second_state[index].keys()
             for slot, value in slots.items():
-                assert torch.equal(theirs[index][slot], value), f"{name}/{index}/{slot}"
-    for name, generator in first.rngs.items():
-        assert torch.equal(second.rngs[name].get_state(), generator.get_state())
+                assert torch.equal(second_state[index][slot], value), f"{name}/{index}/{slot}"
+    for name, rng in first.rngs.items():
+        assert torch.equal(second.rngs[name].get_state(), rng.get_state())
     for name, tensor in first.tensors.items():
         assert torch.equal(second.tensors[name], tensor)
     assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
     assert (first.seconds, first.extra) == (second.seconds, second.extra)
 
 
-def test_a_checkpoint_brings_back_all_of_the_state(tmp_path: Path) -> None:
+def test_checkpoint_restores_the_whole_state(tmp_path: Path) -> None:
     state = small_state()
     state.epoch, state.seconds = 7, 12.5
     save_checkpoint(tmp_path, state, {"metrics": 42})
     fresh = small_state(seed=1)
     assert restore_checkpoint(tmp_path, fresh) == {"metrics": 42}
     assert_same_state(state, fresh)
-    for one in (state, fresh):
-        update(one)
+    update(state)
+    update(fresh)
     assert_same_state(state, fresh)
-    assert not leftovers(tmp_path)
+    assert not temporary_files(tmp_path)
 
 
-def test_the_first_update_can_be_saved_before_it_is_made(tmp_path: Path) -> None:
+def test_state_before_the_first_update_can_be_saved(tmp_path: Path) -> None:
     network = nn.Linear(2, 2)
     state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())})
     save_checkpoint(tmp_path, state, {"metrics": 0})
     assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
 
 
-def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path: Path) -> None:
+def test_restore_without_a_checkpoint_changes_nothing(tmp_path: Path) -> None:
     state, untouched = small_state(), small_state()
     assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
     assert_same_state(state, untouched)
     for which in ("last", "best"):
-        with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; train on with --resume"):
+        with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; continue training with --resume"):
             find_checkpoint(tmp_path / "checkpoints", which)
 
 
@@ -685,7 +691,7 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def scribble(path: Path) -> None:
+def overwrite_start(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(b"\xff" * 32 + content[32:])
 
@@ -694,7 +700,7 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-def make_array(path: Path) -> None:
+def write_list(path: Path) -> None:
     path.write_text("[1, 2]")
 
 
@@ -704,12 +710,12 @@ CHECKPOINT_FILES = (
     "step-000002/state.json",
     "last.json",
 )
-DAMAGES = [(name, damage) for name in CHECKPOINT_FILES for damage in (cut, empty, scribble, remove, make_array)]
-DAMAGES.remove(("last.json", remove))  # without a pointer there is no checkpoint, see above
+DAMAGES = [(name, damage) for name in CHECKPOINT_FILES for damage in (cut, empty, overwrite_start, remove, write_list)]
+DAMAGES.remove(("last.json", remove))  # without a pointer there is no checkpoint
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
-def test_a_damaged_checkpoint_is_told(name: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
+def test_damaged_checkpoint_raises(name: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     damage(tmp_path / name)
     with pytest.raises(RunFolderError, match=f"{Path(name).name}: .* damaged, restore it or train again") as caught:
@@ -718,13 +724,13 @@ def test_a_damaged_checkpoint_is_told(name: str, damage: Callable[[Path], None],
 
 
 @pytest.mark.parametrize("name", [*CHECKPOINT_FILES[:3], "step-000002/checksums.json"])
-def test_a_flipped_bit_is_noticed_wherever_it_is(name: str, tmp_path: Path) -> None:
+def test_any_flipped_bit_is_detected(name: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     path = tmp_path / name
     content = path.read_bytes()
-    for place in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
+    for bit in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
         damaged = bytearray(content)
-        damaged[place // 8] ^= 1 << place % 8
+        damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         with pytest.raises(RunFolderError, match=r"damaged, restore it or train again"):
             restore_checkpoint(tmp_path, small_state())
@@ -732,23 +738,25 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(name: str, tmp_path: Path) -> N
     assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
 
 
-def test_a_flipped_bit_in_the_best_weights_is_noticed(tmp_path: Path) -> None:
+def test_flipped_bit_in_the_best_weights_is_detected(tmp_path: Path) -> None:
     save_best(tmp_path, 7, {"network": nn.Linear(3, 2).state_dict()})
     path = find_checkpoint(tmp_path, "best") / "networks.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
-    with pytest.raises(RunFolderError, match=r"networks\.safetensors: is not what was saved, its checksum differs"):
+    with pytest.raises(
+        RunFolderError, match=r"networks\.safetensors: has changed since it was saved, its checksum differs"
+    ):
         load_networks(path.parent, {"network": nn.Linear(3, 2)})
 
 
 @pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
-def test_a_pointer_that_is_no_step_is_told(pointer: str, tmp_path: Path) -> None:
+def test_invalid_pointer_raises(pointer: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     (tmp_path / "last.json").write_text(pointer)
     with pytest.raises(RunFolderError, match=r"last\.json: step (must be|is missing).*; the file is damaged"):
         restore_checkpoint(tmp_path, small_state())
 
 
-def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
+def test_pointer_to_a_missing_checkpoint_raises(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     shutil.rmtree(tmp_path / "step-000002")
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
@@ -774,7 +782,7 @@ def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
         {"batch": [1]},
     ],
 )
-def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_state_json_raises(change: dict[str, Any], tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     path = tmp_path / "step-000002" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
@@ -785,7 +793,7 @@ def test_a_state_that_does_not_fit_is_told(change: dict[str, Any], tmp_path: Pat
         restore_checkpoint(tmp_path, small_state())
 
 
-def test_a_state_of_another_loop_is_told(tmp_path: Path) -> None:
+def test_state_of_another_training_loop_raises(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     other = small_state()
     other.extra["stage"] = 0
@@ -794,7 +802,7 @@ def test_a_state_of_another_loop_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["epoch", "batch", "step", "seconds", "metrics_count", "extra"])
-def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
+def test_missing_key_in_state_json_raises(key: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     path = tmp_path / "step-000002" / "state.json"
     position = json.loads(path.read_text())
@@ -805,7 +813,7 @@ def test_a_state_that_lacks_a_key_is_told(key: str, tmp_path: Path) -> None:
         restore_checkpoint(tmp_path, small_state())
 
 
-def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
+def test_weights_of_another_network_raise(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     with pytest.raises(RunFolderError, match=r"step-000002: its weights do not fit the network of run\.json") as caught:
         load_networks(tmp_path / "step-000002", {"network": nn.Linear(3, 5)})
@@ -814,7 +822,7 @@ def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
         load_networks(tmp_path / "step-000002", {"critic": nn.Linear(3, 2)})
 
 
-def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+def test_pickle_is_never_loaded(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, small_state(), {"metrics": 0})
     torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
     (tmp_path / "step-000002" / "checksums.json").unlink()
@@ -826,7 +834,7 @@ def steps_on_disk(path: Path) -> list[int]:
     return sorted(int(found.name.removeprefix("step-")) for found in path.glob("step-*"))
 
 
-def test_old_checkpoints_are_removed_but_not_the_best(tmp_path: Path) -> None:
+def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     state = small_state()
     weights = {"network": state.networks["network"].state_dict()}
     for step in (10, 20, 30, 40):
@@ -837,7 +845,7 @@ def test_old_checkpoints_are_removed_but_not_the_best(tmp_path: Path) -> None:
     assert steps_on_disk(tmp_path) == [7, 30, 40]
     assert find_checkpoint(tmp_path, "best").name == "step-000007"
     assert find_checkpoint(tmp_path, "last").name == "step-000040"
-    save_best(tmp_path, 40, weights)  # the best is the last: it stays complete
+    save_best(tmp_path, 40, weights)  # the best is the last: it must remain resumable
     prune_checkpoints(tmp_path, 2)
     assert steps_on_disk(tmp_path) == [30, 40]
     assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
@@ -847,7 +855,7 @@ def test_old_checkpoints_are_removed_but_not_the_best(tmp_path: Path) -> None:
     assert steps_on_disk(tmp_path) == [40, 60, 70]
 
 
-def test_the_newest_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
+def test_newest_checkpoints_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
     state = small_state()
     for step in (999_998, 999_999, 1_000_000, 1_000_001):
         state.step = step
@@ -856,7 +864,7 @@ def test_the_newest_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 3])
-def test_as_many_checkpoints_are_kept_as_are_asked_for(keep: int, tmp_path: Path) -> None:
+def test_keep_checkpoints_sets_the_number_of_checkpoints(keep: int, tmp_path: Path) -> None:
     state = small_state()
     for step in (10, 20, 30, 40):
         state.step = step
@@ -864,26 +872,28 @@ def test_as_many_checkpoints_are_kept_as_are_asked_for(keep: int, tmp_path: Path
     assert steps_on_disk(tmp_path) == [10, 20, 30, 40][-keep:]
 
 
-def test_what_a_killed_process_left_is_put_right(folder: RunFolder) -> None:
-    """Each by itself; tests/test_crashes.py has them as they come."""
+def test_session_recovers_interrupted_writes(folder: RunFolder) -> None:
+    """Test every leftover in one folder; tests/test_crashes.py makes them by real crashes."""
     state = small_state()
     state.extra.clear()
     save_checkpoint(folder.checkpoints, state, {"metrics": 0})
     (folder.checkpoints / "step-000002").rename(folder.checkpoints / ".step-000002.old")
-    shutil.copytree(folder.checkpoints / ".step-000002.old", folder.checkpoints / "step-000003")  # never pointed at
+    shutil.copytree(
+        folder.checkpoints / ".step-000002.old", folder.checkpoints / "step-000003"
+    )  # no pointer refers to it
     (folder.checkpoints / ".step-000004.part").mkdir()
     save_best(folder.checkpoints, 4, {"network": state.networks["network"].state_dict()})
     folder.samples.mkdir()
     for path in (folder.path / ".run.json.part", folder.samples / ".epoch-0001.png.part"):
-        path.write_text("torn")
+        path.write_text("truncated")
     load_networks(find_checkpoint(folder.checkpoints, "last"), small_state().networks)
     with training_session(folder, state, total=1, description="", progress=False):
         assert steps_on_disk(folder.checkpoints) == [2]
         assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["last.json", "step-000002"]
-        assert not leftovers(folder.path)
+        assert not temporary_files(folder.path)
 
 
-def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
+def test_crash_before_the_pointer_is_written_keeps_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = small_state()
@@ -906,7 +916,7 @@ def test_a_crash_between_the_files_and_the_pointer_keeps_the_old_checkpoint(
 # Sessions
 
 
-def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
+def test_non_finite_weight_is_never_saved(folder: RunFolder) -> None:
     state = small_state()
 
     def run() -> None:
@@ -924,7 +934,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder: RunFolder) -> None:
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_continues_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     state, writing = small_state(), threading.Event()
 
     def prepare(*arguments: Any) -> Callable[[], None]:
@@ -951,9 +961,37 @@ def test_training_goes_on_while_a_checkpoint_is_written(folder: RunFolder, monke
         assert_same_state(small_state(), fresh)
 
 
-@pytest.mark.parametrize("next_point", ["log", "save", "finish", "the end"])
-def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_point(
-    next_point: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+def test_divergence_counts_a_pending_checkpoint_as_saved(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error waits for the checkpoint that a thread is writing: whether one was saved must not depend on timing."""
+    state, writing = small_state(), threading.Event()
+
+    def prepare(*arguments: Any) -> Callable[[], None]:
+        write = prepare_checkpoint(*arguments)
+
+        def write_later() -> None:
+            assert writing.wait(60)
+            write()
+
+        return write_later
+
+    monkeypatch.setattr(session_module, "prepare_checkpoint", prepare)
+
+    def run() -> None:
+        with training_session(folder, state, total=1, description="", progress=False) as session:
+            session.save()
+            assert not (folder.checkpoints / "last.json").exists()
+            threading.Timer(0.3, writing.set).start()
+            session.check_finite(torch.tensor([[0.5], [float("nan")]]), 3, ("train_loss",))
+
+    message = "^step 4: train_loss is nan; the last good checkpoint is kept; try a --learning-rate lower than 0.001 "
+    with pytest.raises(DivergenceError, match=message):
+        run()
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
+
+
+@pytest.mark.parametrize("next_call", ["log", "save", "finish", "the end"])
+def test_failed_checkpoint_raises_at_the_next_call(
+    next_call: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
         raise RunFolderError("the disk is full")
@@ -963,10 +1001,10 @@ def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_point(
     def run() -> None:
         with training_session(folder, small_state(), total=1, description="", progress=False) as session:
             session.save()
-            while next_point == "log":
+            while next_call == "log":
                 session.log(loss=0.5)
-            if next_point in ("save", "finish"):
-                getattr(session, next_point)()
+            if next_call in ("save", "finish"):
+                getattr(session, next_call)()
 
     with pytest.raises(RunFolderError, match="the disk is full"):
         run()
@@ -974,15 +1012,15 @@ def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_point(
     assert (record["status"], record["error"]) == ("failed", "the disk is full")
 
 
-def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
+def test_session_records_the_final_status(folder: RunFolder) -> None:
     state = small_state()
     with training_session(folder, state, total=1, description="", progress=False) as session:
         assert RunFolder.open(folder.path).status == "running"
         session.log(epoch=1, loss=0.5)
         session.save()
     assert RunFolder.open(folder.path).status == "finished"
-    (point,) = folder.read_records("metrics")
-    assert (point["step"], point["epoch"], point["loss"]) == (2, 1, 0.5)
+    (record,) = folder.read_records("metrics")
+    assert (record["step"], record["epoch"], record["loss"]) == (2, 1, 0.5)
 
     def stopped_run() -> None:
         with training_session(folder, state, total=1, description="", progress=False) as session:
@@ -1003,7 +1041,7 @@ def test_a_session_writes_down_how_it_ended(folder: RunFolder) -> None:
     assert (record["status"], record["error"]) == ("failed", "Failure")
 
 
-def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:
+def test_seconds_accumulate_over_sessions(folder: RunFolder) -> None:
     state = small_state()
     state.seconds = 1000.0
     save_checkpoint(folder.checkpoints, state, {"metrics": 0})
@@ -1013,31 +1051,31 @@ def test_seconds_add_up_over_sessions(folder: RunFolder) -> None:
     assert state.seconds <= json.loads((folder.checkpoints / "step-000002" / "state.json").read_text())["seconds"]
 
 
-def test_scores_are_points_in_a_file_of_their_own_and_kept_as_the_metrics_are(folder: RunFolder) -> None:
+def test_scores_have_their_own_file_and_are_truncated_on_resume(folder: RunFolder) -> None:
     state = small_state()
-    session_of = {"total": 1, "description": "", "progress": False, "files": ("metrics", "scores")}
-    with training_session(folder, state, **session_of) as session:
+    arguments = {"total": 1, "description": "", "progress": False, "files": ("metrics", "scores")}
+    with training_session(folder, state, **arguments) as session:
         session.log(loss=0.5)
         session.log_scores(fid=3.5, real_baseline={"fid": 2.0})
         session.save()
         session.log_scores(fid=2.5)  # after the last checkpoint
-    assert [point["fid"] for point in folder.read_records("scores")] == [3.5, 2.5]
-    with training_session(folder, state, **session_of) as session:
+    assert [record["fid"] for record in folder.read_records("scores")] == [3.5, 2.5]
+    with training_session(folder, state, **arguments) as session:
         assert folder.read_records("scores") == [{"step": 2, "fid": 3.5, "real_baseline": {"fid": 2.0}}]
         assert len(folder.read_records("metrics")) == 1
         session.log_scores(fid=2.25)
         session.save()
-    assert [point["fid"] for point in folder.read_records("scores")] == [3.5, 2.25]
+    assert [record["fid"] for record in folder.read_records("scores")] == [3.5, 2.25]
     assert restore_checkpoint(folder.checkpoints, state, ("metrics", "scores")) == {"metrics": 1, "scores": 2}
     with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run .*other_count"):
         restore_checkpoint(folder.checkpoints, state, ("other",))
 
 
-def test_seconds_of_scoring_are_not_those_of_training(folder: RunFolder) -> None:
+def test_evaluation_time_is_not_training_time(folder: RunFolder) -> None:
     for times in (1, 2):
         with training_session(folder, small_state(), total=1, description="", progress=False) as session:
             before = session.seconds
-            with session.scoring():
+            with session.evaluating():
                 time.sleep(0.3)
             assert session.seconds - before < 0.2
             assert session.seconds >= before
@@ -1046,7 +1084,7 @@ def test_seconds_of_scoring_are_not_those_of_training(folder: RunFolder) -> None
         assert record["seconds"] < 0.2
 
 
-def test_more_epochs_are_written_into_the_record(folder: RunFolder) -> None:
+def test_resume_with_more_epochs_updates_the_record(folder: RunFolder) -> None:
     open_run(folder.path, "lstm", LSTMConfig(epochs=150), CPU, resume=True)
     assert RunFolder.open(folder.path).record["config"]["epochs"] == 150
 
@@ -1059,7 +1097,7 @@ def test_more_epochs_are_written_into_the_record(folder: RunFolder) -> None:
         (lambda config: config.update(epochs="x"), "^epochs must be an integer, got 'x'; the run folder was"),
     ],
 )
-def test_resuming_a_run_with_damaged_settings_is_refused(
+def test_resume_with_damaged_settings_is_refused(
     damage: Callable[[dict[str, Any]], None], message: str, folder: RunFolder
 ) -> None:
     damage(folder.record["config"])
@@ -1070,43 +1108,45 @@ def test_resuming_a_run_with_damaged_settings_is_refused(
     assert (folder.path / "run.json").read_bytes() == before
 
 
-# Randomness and devices
+# Random number generators and devices
 
 
-def draw(seed: int, purpose: str) -> list[float]:
+def random_numbers(seed: int, purpose: str) -> list[float]:
     return torch.rand(4, generator=make_rng(seed, purpose)).tolist()
 
 
-def test_a_stream_is_fixed_by_its_seed_and_purpose(golden: Callable[..., None]) -> None:
-    assert draw(0, "weights") == draw(0, "weights")
+def test_rng_depends_only_on_seed_and_purpose(golden: Callable[..., None]) -> None:
+    assert random_numbers(0, "weights") == random_numbers(0, "weights")
     purposes = ("weights", "split", "dropout", "order/0", "order/1", "order/10")
-    drawn = {(seed, purpose): tuple(draw(seed, purpose)) for seed in (0, 1, 2**63 - 1) for purpose in purposes}
-    assert len(set(drawn.values())) == len(drawn)
-    golden("streams", {f"{seed}/{purpose}": list(values) for (seed, purpose), values in drawn.items()}, relative=1e-6)
+    numbers = {
+        (seed, purpose): tuple(random_numbers(seed, purpose)) for seed in (0, 1, 2**63 - 1) for purpose in purposes
+    }
+    assert len(set(numbers.values())) == len(numbers)
+    golden("rngs", {f"{seed}/{purpose}": list(values) for (seed, purpose), values in numbers.items()}, relative=1e-6)
 
 
-def test_streams_do_not_disturb_each_other_or_torchs_own() -> None:
+def test_rngs_are_independent_of_each_other_and_of_the_global_rng() -> None:
     before = torch.get_rng_state()
     first, second = make_rng(0, "weights"), make_rng(0, "dropout")
     torch.rand(10, generator=second)
-    assert torch.rand(4, generator=first).tolist() == draw(0, "weights")
+    assert torch.rand(4, generator=first).tolist() == random_numbers(0, "weights")
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "tpu", "meta", "cpu:1", "cuda:x", "CPU", "xpu", "cpu "])
-def test_an_unknown_device_is_refused(name: str) -> None:
-    with pytest.raises(DeviceError, match=f"^device: {name!r} is unknown; choose from auto, cpu, cuda, cuda:0, mps"):
+def test_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"^device must be one of auto, cpu, cuda, cuda:0, mps, got {name!r}"):
         choose_device(name)
 
 
-def test_a_device_that_is_not_here_is_refused() -> None:
+def test_unavailable_device_is_refused() -> None:
     with pytest.raises(
-        DeviceError, match=r"^device: 'cuda:99' is not on this machine; use --device auto or --device cpu"
+        DeviceError, match=r"^device 'cuda:99' is not available on this machine; use --device auto or --device cpu"
     ):
         choose_device("cuda:99")
 
 
-def test_the_cpu_is_always_there() -> None:
+def test_cpu_is_always_available() -> None:
     assert choose_device("cpu") == CPU
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
 

@@ -1,4 +1,4 @@
-"""Scores: right by other people's code, the same twice and in any chunks, sensible on a real case, cached, undisturbing."""
+"""Metrics and scores: equal to other implementations, deterministic, plausible on real images, cached, without side effects."""
 
 import dataclasses
 import hashlib
@@ -35,10 +35,10 @@ from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.reference_stats import (
     Comparison,
     Reference,
-    choose_data,
-    choose_extractor,
     class_fractions,
+    load_extractor,
     load_reference,
+    load_reference_images,
 )
 from reviver.gan.evaluation.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.evaluation.train_classifier import save_classifier
@@ -49,14 +49,14 @@ from reviver.runs.rng import make_rng
 N = 150
 
 
-def points(count: int, features: int = 12, seed: int = 0, spread: float = 1.0) -> Tensor:
-    randomness = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(features, features, generator=randomness, dtype=torch.float64)
-    return metrics.snap(spread * torch.randn(count, features, generator=randomness, dtype=torch.float64) @ mixing)
+def random_features(num_vectors: int, features: int = 12, seed: int = 0, spread: float = 1.0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(features, features, generator=rng, dtype=torch.float64)
+    return metrics.snap(spread * torch.randn(num_vectors, features, generator=rng, dtype=torch.float64) @ mixing)
 
 
-class Given(nn.Module):
-    """What torchmetrics takes for an extractor: the images are the features."""
+class IdentityExtractor(nn.Module):
+    """Feature extractor for torchmetrics whose features are its input."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -66,103 +66,106 @@ class Given(nn.Module):
         return x
 
 
-# Right value
+# Metrics against other implementations
 
 
 @pytest.mark.parametrize(("n", "m", "features"), [(300, 200, 12), (40, 60, 3), (30, 25, 40)])
-def test_frechet_distance_is_that_of_torchmetrics_and_scipy(n: int, m: int, features: int) -> None:
-    x, y = points(n, features, 1), points(m, features, 2, spread=1.3)
-    ours = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
-    metric = FrechetInceptionDistance(feature=Given(features), normalize=True).set_dtype(torch.float64)
+def test_frechet_distance_equals_torchmetrics_and_scipy(n: int, m: int, features: int) -> None:
+    x, y = random_features(n, features, 1), random_features(m, features, 2, spread=1.3)
+    result = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
+    metric = FrechetInceptionDistance(feature=IdentityExtractor(features), normalize=True).set_dtype(torch.float64)
     metric.update(x, real=False)
     metric.update(y, real=True)
     root = scipy.linalg.sqrtm(np.cov(x.numpy().T) @ np.cov(y.numpy().T)).real
     trace = np.trace(np.cov(x.numpy().T) + np.cov(y.numpy().T) - 2 * root)
     by_scipy = np.square(x.numpy().mean(0) - y.numpy().mean(0)).sum() + trace
-    relative = 1e-9 if min(n, m) > features else 1e-4  # theirs lose digits where a covariance is singular
-    assert ours == pytest.approx(float(metric.compute()), rel=relative)
-    assert ours == pytest.approx(by_scipy, rel=relative)
+    relative = 1e-9 if min(n, m) > features else 1e-4  # the others lose precision where a covariance is singular
+    assert result == pytest.approx(float(metric.compute()), rel=relative)
+    assert result == pytest.approx(by_scipy, rel=relative)
 
 
 def test_frechet_distance_to_itself_is_zero_even_if_singular() -> None:
-    for one in (points(300), points(5), torch.ones(7, 12, dtype=torch.float64)):
-        assert metrics.frechet_distance(metrics.moments(one), metrics.moments(one)) == pytest.approx(0, abs=1e-9)
+    for features in (random_features(300), random_features(5), torch.ones(7, 12, dtype=torch.float64)):
+        assert metrics.frechet_distance(metrics.moments(features), metrics.moments(features)) == pytest.approx(
+            0, abs=1e-9
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save")
-def test_kernel_distance_is_that_of_torchmetrics() -> None:
-    x, y = points(150, seed=1), points(150, seed=2)
-    metric = KernelInceptionDistance(feature=Given(12), subsets=1, subset_size=150).set_dtype(torch.float64)
+def test_polynomial_mmd_equals_torchmetrics() -> None:
+    x, y = random_features(150, seed=1), random_features(150, seed=2)
+    metric = KernelInceptionDistance(feature=IdentityExtractor(12), subsets=1, subset_size=150).set_dtype(torch.float64)
     metric.update(x, real=False)
     metric.update(y, real=True)
-    assert metrics.kernel_distance(x, y) == pytest.approx(float(metric.compute()[0]), rel=1e-9)
+    assert metrics.polynomial_mmd(x, y) == pytest.approx(float(metric.compute()[0]), rel=1e-9)
 
 
-@given(
-    n=st.integers(7, 40),
-    m=st.integers(7, 40),
-    k=st.integers(1, 5),
-    levels=st.integers(1, 1000),
-    seed=st.integers(0, 99),
-)
-def test_neighbours_are_those_of_prdc(n: int, m: int, k: int, levels: int, seed: int) -> None:
-    """With few levels many points are equal and many distances are ties."""
-    randomness = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, levels + 1, (n, 3), generator=randomness).double()
-    y = torch.randint(0, levels + 1, (m, 3), generator=randomness).double()
-    theirs = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=k)
-    radii = metrics.squared_radii(x, k), metrics.squared_radii(y, k)
-    ours = metrics.compare_neighbours(x, radii[0], y, radii[1], k)._asdict()
-    assert ours == pytest.approx(theirs, abs=1e-12)
+@given(data=st.data(), k=st.integers(1, 8), levels=st.integers(1, 1000), seed=st.integers(0, 99))
+def test_prdc_equals_the_package_prdc(data: st.DataObject, k: int, levels: int, seed: int) -> None:
+    """With few levels many features are equal and many distances are ties."""
+    sizes = st.integers(k + 2, 40)  # the package partitions at index k + 1, so it needs k + 2 images
+    n, m = data.draw(sizes, label="n"), data.draw(sizes, label="m")
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, levels + 1, (n, 3), generator=rng).double()
+    y = torch.randint(0, levels + 1, (m, 3), generator=rng).double()
+    expected = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=k)
+    radii = metrics.squared_knn_radii(x, k), metrics.squared_knn_radii(y, k)
+    result = metrics.prdc(x, radii[0], y, radii[1], k)._asdict()
+    assert result == pytest.approx(expected, abs=1e-12)
 
 
-def test_neighbours_of_real_numbers_are_those_of_prdc() -> None:
-    x, y = points(200, 20, 1), points(300, 20, 2)
-    theirs = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=5)
-    radii = metrics.squared_radii(x, 5), metrics.squared_radii(y, 5)
-    assert metrics.compare_neighbours(x, radii[0], y, radii[1], 5)._asdict() == pytest.approx(theirs, abs=1e-12)
+def test_prdc_of_continuous_features_equals_the_package_prdc() -> None:
+    x, y = random_features(200, 20, 1), random_features(300, 20, 2)
+    expected = prdc.compute_prdc(y.numpy(), x.numpy(), nearest_k=5)
+    radii = metrics.squared_knn_radii(x, 5), metrics.squared_knn_radii(y, 5)
+    assert metrics.prdc(x, radii[0], y, radii[1], 5)._asdict() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
-def test_chunks_do_not_matter(chunk: int) -> None:
-    x, y = points(90, 128, 1), torch.cat([points(60, 128, 2), points(10, 128, 2)])  # ten of them twice
-    radii = metrics.squared_radii(x, 5), metrics.squared_radii(y, 5)
-    assert torch.equal(metrics.squared_radii(y, 5, chunk=chunk), radii[1])
-    whole = metrics.compare_neighbours(x, radii[0], y, radii[1], 5)
-    assert metrics.compare_neighbours(x, radii[0], y, radii[1], 5, chunk=chunk) == whole
-    assert metrics.kernel_distance(x, y, chunk=chunk) == pytest.approx(metrics.kernel_distance(x, y), rel=1e-12)
-    for ours, expected in zip(metrics.nearest(x, y, chunk=chunk), metrics.nearest(x, y), strict=True):
-        assert torch.equal(ours, expected)
+def test_the_chunk_size_does_not_change_metrics(chunk: int) -> None:
+    x, y = (
+        random_features(90, 128, 1),
+        torch.cat([random_features(60, 128, 2), random_features(10, 128, 2)]),
+    )  # ten of them twice
+    radii = metrics.squared_knn_radii(x, 5), metrics.squared_knn_radii(y, 5)
+    assert torch.equal(metrics.squared_knn_radii(y, 5, chunk=chunk), radii[1])
+    expected_prdc = metrics.prdc(x, radii[0], y, radii[1], 5)
+    assert metrics.prdc(x, radii[0], y, radii[1], 5, chunk=chunk) == expected_prdc
+    assert metrics.polynomial_mmd(x, y, chunk=chunk) == pytest.approx(metrics.polynomial_mmd(x, y), rel=1e-12)
+    for result, expected in zip(
+        metrics.nearest_neighbors(x, y, chunk=chunk), metrics.nearest_neighbors(x, y), strict=True
+    ):
+        assert torch.equal(result, expected)
 
 
-def test_the_nearest_point_is_that_of_all_distances() -> None:
-    x, y = points(50, seed=1).float(), points(70, seed=2).float()
-    places, lengths = metrics.nearest(x, y)
+def test_nearest_neighbors_equal_those_of_the_distance_matrix() -> None:
+    x, y = random_features(50, seed=1).float(), random_features(70, seed=2).float()
+    indices, distances = metrics.nearest_neighbors(x, y)
     expected = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
-    assert torch.equal(places, expected.indices)
-    torch.testing.assert_close(lengths, expected.values)
+    assert torch.equal(indices, expected.indices)
+    torch.testing.assert_close(distances, expected.values)
 
 
 def test_kl_divergence() -> None:
-    even, half = torch.full((10,), 0.1).double(), torch.tensor([0.2] * 5 + [0.0] * 5).double()
-    assert metrics.kl_divergence(even, even) == 0
-    assert metrics.kl_divergence(half, even) == pytest.approx(np.log(2))
-    assert metrics.kl_divergence(even, half) == np.inf
+    uniform, half = torch.full((10,), 0.1).double(), torch.tensor([0.2] * 5 + [0.0] * 5).double()
+    assert metrics.kl_divergence(uniform, uniform) == 0
+    assert metrics.kl_divergence(half, uniform) == pytest.approx(np.log(2))
+    assert metrics.kl_divergence(uniform, half) == np.inf
 
 
-# A real case
+# Scores of real images
 
 
-def part_of_mnist(part: str, count: int) -> ImageSet:
-    """The first so many images of MNIST."""
-    whole = load_mnist(part)
-    assert whole.labels is not None
-    return ImageSet(whole.images[:count], whole.labels[:count], "mnist")
+def small_mnist(split: str, num_images: int) -> ImageSet:
+    """Return the first images of MNIST."""
+    data = load_mnist(split)
+    assert data.labels is not None
+    return ImageSet(data.images[:num_images], data.labels[:num_images], "mnist")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def cache_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test reads or writes the user's cache."""
+def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the tests away from the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("REVIVER_CACHE", str(folder))
@@ -171,13 +174,13 @@ def cache_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture(scope="module")
 def small() -> Reference:
-    made = load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
-    assert len(made.training_features.features) == 600  # which are kept from now on, too
-    return made
+    reference = load_reference(N, None, small_mnist("train", 600), small_mnist("test", 300))
+    assert len(reference.training_features.features) == 600  # fills their cache, too
+    return reference
 
 
 def noisy(amount: float) -> Tensor:
-    """Real training images, none of which is in the small reference, with some noise."""
+    """Return real training images, none of which is in the small reference, mixed with noise."""
     images = from_pixels(load_mnist("train").images[600 : 600 + N])
     noise = torch.rand(images.shape, generator=make_rng(1, "noise")) * 2 - 1
     return images * (1 - amount) + noise * amount
@@ -187,7 +190,7 @@ def untrained() -> Any:
     return build_networks(GANConfig(), (1, 28, 28))[0]
 
 
-def test_the_worse_the_images_the_worse_their_scores(small: Reference) -> None:
+def test_scores_get_worse_with_the_images(small: Reference) -> None:
     rows = [
         small.real_baseline,
         *(score_images(noisy(amount), small).samples for amount in (0.3, 0.6)),
@@ -203,37 +206,37 @@ def test_the_worse_the_images_the_worse_their_scores(small: Reference) -> None:
     assert rows[-1].coverage == 0
     assert small.real_baseline.class_kl < 0.2 < small.noise_baseline.class_kl
     assert len(small.real_baseline_fids) == 600 // N
-    assert sum(small.real_baseline.classes) == 600
+    assert sum(small.real_baseline.class_counts) == 600
     assert small.real_baseline.fid == pytest.approx(np.mean(small.real_baseline_fids))
 
 
-def test_real_images_score_as_the_real_baseline(small: Reference) -> None:
+def test_real_images_score_like_the_real_baseline(small: Reference) -> None:
     scores = score_images(noisy(0), small)
     assert 0.5 < scores.fid_ratio < 2
     assert scores.warning is None
-    for found in (scores.nearest_pixels, scores.nearest_features):
-        assert found.samples == pytest.approx(found.test, rel=0.3)
+    for nearest in (scores.nearest_pixels, scores.nearest_features):
+        assert nearest.sample_quantiles == pytest.approx(nearest.test_quantiles, rel=0.3)
 
 
 def test_copies_of_training_images_are_found(small: Reference) -> None:
     chosen = torch.arange(N) * 3
     scores = score_images(from_pixels(small.train_images[chosen]), small)
-    for found in (scores.nearest_pixels, scores.nearest_features):
-        assert found.places == tuple(chosen[:25].tolist())
-        assert found.samples == (0, 0, 0)
-        assert min(found.test) > 0.5
-    sheet = nearest_grid(from_pixels(small.train_images[chosen]), scores, small)
-    assert torch.equal(sheet[:25], sheet[25:50])
-    assert torch.equal(sheet[:25], sheet[50:])
+    for nearest in (scores.nearest_pixels, scores.nearest_features):
+        assert nearest.indices == tuple(chosen[:25].tolist())
+        assert nearest.sample_quantiles == (0, 0, 0)
+        assert min(nearest.test_quantiles) > 0.5
+    grid = nearest_grid(from_pixels(small.train_images[chosen]), scores, small)
+    assert torch.equal(grid[:25], grid[25:50])
+    assert torch.equal(grid[:25], grid[50:])
 
 
-def test_five_images_repeated_are_collapsed(small: Reference) -> None:
+def test_five_repeated_images_are_a_mode_collapse(small: Reference) -> None:
     scores = score_images(noisy(0)[torch.arange(N) % 5], small)
     assert is_collapsed(scores.samples, small.real_baseline)
     assert scores.samples.recall == scores.samples.spacing == 0
     assert scores.warning is not None
     assert "the samples repeat few images; try a small --batch-norm-eps" in scores.warning
-    assert describe(scores)[-1].startswith("warning: collapsed: ")
+    assert describe(scores)[-1].startswith("warning: mode collapse: ")
 
 
 @pytest.mark.parametrize(
@@ -246,19 +249,19 @@ def test_five_images_repeated_are_collapsed(small: Reference) -> None:
         ({"class_kl": 0.69}, False),
     ],
 )
-def test_collapse_is_little_coverage_or_half_of_the_classes(changes: dict[str, float], expected: bool) -> None:
-    floor = Comparison(2.5, 1.0, 0.93, 0.95, 0.9, 0.95, 0.0004, 9.8, classes=(1000,) * 10)
-    assert is_collapsed(dataclasses.replace(floor, **changes), floor) == expected
+def test_mode_collapse_is_low_coverage_or_half_of_the_classes(changes: dict[str, float], expected: bool) -> None:
+    baseline = Comparison(2.5, 1.0, 0.93, 0.95, 0.9, 0.95, 0.0004, 9.8, class_counts=(1000,) * 10)
+    assert is_collapsed(dataclasses.replace(baseline, **changes), baseline) == expected
 
 
-def test_an_untrained_generator_is_no_better_than_its_precision(small: Reference) -> None:
+def test_an_untrained_generator_is_a_mode_collapse(small: Reference) -> None:
     scores = score_generator(untrained(), N, reference=small)
     assert small.real_baseline.fid < scores.samples.fid < small.noise_baseline.fid
     assert is_collapsed(scores.samples, small.real_baseline)
     assert scores.samples.coverage < 0.05
 
 
-def test_scores_are_the_same_twice_and_name_what_they_depend_on(small: Reference) -> None:
+def test_scores_are_deterministic_and_name_what_they_depend_on(small: Reference) -> None:
     first, second, other = (score_generator(untrained(), N, seed, reference=small) for seed in (3, 3, 4))
     assert first == second
     assert first.samples != other.samples
@@ -274,20 +277,20 @@ def test_scores_are_the_same_twice_and_name_what_they_depend_on(small: Reference
     json.dumps(first.as_dict(), allow_nan=False)
 
 
-def test_images_that_do_not_fit_are_refused(small: Reference) -> None:
+def test_images_of_another_shape_or_number_are_refused(small: Reference) -> None:
     with pytest.raises(
-        DataError, match=r"images: shape \[150, 3, 28, 28\] does not fit; this reference is for \[150, 1"
+        DataError, match=r"images must have the shape \[150, 1, 28, 28\] for this reference, got \[150, 3, 28, 28\]"
     ):
         score_images(torch.zeros(N, 3, 28, 28), small)
-    with pytest.raises(DataError, match=r"shape \[9, 1, 28, 28\] does not fit"):
+    with pytest.raises(DataError, match=r"for this reference, got \[9, 1, 28, 28\]"):
         score_generator(untrained(), 9, reference=small)
-    for n in (5, 601):
-        with pytest.raises(ConfigError, match=rf"^num_samples must be at (least 6|most 600), got {n}$"):
-            load_reference(n, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
+    for num_samples in (5, 601):
+        with pytest.raises(ConfigError, match=rf"^num_samples must be at (least 6|most 600), got {num_samples}$"):
+            load_reference(num_samples, None, small_mnist("train", 600), small_mnist("test", 300))
 
 
-def test_scoring_does_not_disturb_training(small: Reference) -> None:
-    def trained(*, scored: bool) -> list[Tensor]:
+def test_scoring_does_not_change_training(small: Reference) -> None:
+    def train_networks(*, scored: bool) -> list[Tensor]:
         config = GANConfig()
         networks = build_networks(config, (1, 28, 28))
         optimizers = build_optimizers(config, *networks)
@@ -303,61 +306,61 @@ def test_scoring_does_not_disturb_training(small: Reference) -> None:
         tensors = [*networks[0].state_dict().values(), *networks[1].state_dict().values(), after]
         return [tensor.clone() for tensor in tensors]
 
-    for plain, watched in zip(trained(scored=False), trained(scored=True), strict=True):
-        assert torch.equal(plain, watched)
+    for unscored, scored in zip(train_networks(scored=False), train_networks(scored=True), strict=True):
+        assert torch.equal(unscored, scored)
 
 
-def test_the_extractor_sees_the_same_in_any_company() -> None:
+def test_features_do_not_depend_on_the_batch() -> None:
     extractor, pixels = FeatureExtractor.pinned(), load_mnist("test").images[:200]
     assert not extractor.classifier.training
-    whole, alone = extractor.extract(pixels), extractor.extract(pixels[150:157])
-    torch.testing.assert_close(whole.features[150:157], alone.features, rtol=0, atol=2 * metrics.GRID)
-    assert torch.equal(whole.features, metrics.snap(whole.features))
-    assert whole.features.max() < 64, "the grid of distances.py is made for that"
+    batch, few = extractor.extract(pixels), extractor.extract(pixels[150:157])
+    torch.testing.assert_close(batch.features[150:157], few.features, rtol=0, atol=2 * metrics.GRID)
+    assert torch.equal(batch.features, metrics.snap(batch.features))
+    assert batch.features.max() < 64, "metrics.GRID requires it"
     labels = load_mnist("test").labels
     assert labels is not None
-    assert (whole.classes == labels[:200]).float().mean() > 0.97
+    assert (batch.classes == labels[:200]).float().mean() > 0.97
 
 
 # The cache
 
 
-def test_what_is_kept_is_read_again(monkeypatch: pytest.MonkeyPatch, small: Reference) -> None:
+def test_the_cache_is_read_again(monkeypatch: pytest.MonkeyPatch, small: Reference) -> None:
     def fail(*_: Any) -> None:
-        raise AssertionError("computed anew")
+        raise AssertionError("computed again")
 
     monkeypatch.setattr(FeatureExtractor, "extract", fail)
-    again = load_reference(N, None, part_of_mnist("train", 600), part_of_mnist("test", 300))
+    again = load_reference(N, None, small_mnist("train", 600), small_mnist("test", 300))
     assert (again.real_baseline, again.noise_baseline) == (small.real_baseline, small.noise_baseline)
-    assert torch.equal(again.target.radii, small.target.radii)
+    assert torch.equal(again.stats.radii, small.stats.radii)
     for changed in (
-        {"n": N + 1},
-        {"train": part_of_mnist("train", 599)},
-        {"test": part_of_mnist("test", 299)},
+        {"num_samples": N + 1},
+        {"train": small_mnist("train", 599)},
+        {"test": small_mnist("test", 299)},
         {"extractor": dataclasses.replace(small.extractor, sha256="0" * 64)},
     ):
         arguments = {
-            "n": N,
+            "num_samples": N,
             "extractor": None,
-            "train": part_of_mnist("train", 600),
-            "test": part_of_mnist("test", 300),
+            "train": small_mnist("train", 600),
+            "test": small_mnist("test", 300),
         }
-        with pytest.raises(AssertionError, match="computed anew"):
+        with pytest.raises(AssertionError, match="computed again"):
             load_reference(**(arguments | changed))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "other", "removed"])
-def test_a_damaged_cache_is_made_anew(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_cache_is_recomputed(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "new"))
-    made = []
+    calls = []
 
     def build() -> dict[str, Tensor]:
-        made.append(1)
+        calls.append(1)
         return {"a": torch.arange(1000.0), "b": torch.tensor(2.5, dtype=torch.float64), "c": torch.zeros(0, 3)}
 
     assert torch.equal(cache.cached("name", build)["a"], torch.arange(1000.0))
     assert torch.equal(cache.cached("name", build)["b"], torch.tensor(2.5, dtype=torch.float64))
-    assert len(made) == 1
+    assert len(calls) == 1
     (path,) = (tmp_path / "new").iterdir()
     content = path.read_bytes()
     match damage:
@@ -372,18 +375,18 @@ def test_a_damaged_cache_is_made_anew(damage: str, tmp_path: Path, monkeypatch: 
         case "removed":
             path.unlink()
     assert torch.equal(cache.cached("name", build)["a"], torch.arange(1000.0))
-    assert len(made) == 2
+    assert len(calls) == 2
     assert path.read_bytes() == content
-    assert [one.name for one in (tmp_path / "new").iterdir()] == ["name.safetensors"]
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["name.safetensors"]
 
 
-def test_without_a_cache_folder_it_works_with_a_warning(
+def test_a_cache_folder_that_cannot_be_written_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "file"))
     assert cache.cached("name", lambda: {"a": torch.ones(1)}) == {"a": torch.ones(1)}
-    assert "cannot be kept" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
 # The command line
@@ -396,33 +399,33 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Labelled images, an extractor and a run of them; a run of MNIST; runs that have no extractor."""
+    """Labeled images, an extractor and a run of them; a run of MNIST; runs without an extractor."""
     folder = tmp_path_factory.mktemp("workspace")
     (folder / "idx").mkdir()
-    for prefix, data in (("train", part_of_mnist("train", 600)), ("t10k", part_of_mnist("test", 300))):
+    for prefix, data in (("train", small_mnist("train", 600)), ("t10k", small_mnist("test", 300))):
         assert data.labels is not None
         write_idx(folder / "idx" / f"{prefix}-images-idx3-ubyte", data.images[:, 0].numpy())
         write_idx(folder / "idx" / f"{prefix}-labels-idx1-ubyte", data.labels.numpy())
-    (folder / "unlabelled").mkdir()
-    write_idx(folder / "unlabelled" / "train-images-idx3-ubyte", part_of_mnist("train", 40).images[:, 0].numpy())
-    np.savez(folder / "colour.npz", images=np.zeros((40, 3, 8, 8), dtype=np.uint8))
+    (folder / "unlabeled").mkdir()
+    write_idx(folder / "unlabeled" / "train-images-idx3-ubyte", small_mnist("train", 40).images[:, 0].numpy())
+    np.savez(folder / "color.npz", images=np.zeros((40, 3, 8, 8), dtype=np.uint8))
     (folder / "notes.txt").write_text("precious")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("reviver.gan.data.image_set.load_mnist", lambda part: part_of_mnist(part, 600))
-        for name, data in (("digits", "mnist"), ("custom", "idx"), ("plain", "unlabelled")):
+        patch.setattr("reviver.gan.data.image_set.load_mnist", lambda split: small_mnist(split, 600))
+        for name, data in (("digits", "mnist"), ("custom", "idx"), ("plain", "unlabeled")):
             train(GANConfig(data=data, epochs=1, batch_size=100, eval_every=0), name, device="cpu")
-        train(GANConfig(data="colour.npz", image_size=8, epochs=1), "colour", device="cpu")
+        train(GANConfig(data="color.npz", image_size=8, epochs=1), "color", device="cpu")
         assert main(shlex.split("gan train-extractor --data idx --epochs 2 --out custom.safetensors --quiet")) == 0
     return folder
 
 
 @pytest.fixture
 def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command line in the workspace, where MNIST is small."""
+    """Return a function that runs a command in the workspace, where MNIST is small."""
     monkeypatch.chdir(workspace)
-    monkeypatch.setattr(reference_stats, "load_images", lambda data, size: part_of_mnist("train", 600))
-    monkeypatch.setattr(reference_stats, "load_test_images", lambda data, size: part_of_mnist("test", 300))
+    monkeypatch.setattr(reference_stats, "load_images", lambda data, size: small_mnist("train", 600))
+    monkeypatch.setattr(reference_stats, "load_test_images", lambda data, size: small_mnist("test", 300))
 
     def call(arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -432,7 +435,7 @@ def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return call
 
 
-def test_score_as_json_is_what_the_function_returns(run: Any, small: Reference) -> None:
+def test_evaluate_as_json_equals_score_generator(run: Any, small: Reference) -> None:
     from reviver.loading import load
 
     code, out, err = run(f"gan evaluate digits --num-samples {N} --seed 2 --json")
@@ -442,9 +445,12 @@ def test_score_as_json_is_what_the_function_returns(run: Any, small: Reference) 
     expected = score_generator(load("digits").generator, N, 2, reference=small)
     assert result == {"run": "digits", "seed": 2, "out": None} | json.loads(json.dumps(expected.as_dict()))
     assert {field.name for field in dataclasses.fields(Scores)} <= set(result)
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "gan-scores.md").read_text(encoding="utf-8")
+    undocumented = [key for key in (*result, *result["samples"], *result["nearest_pixels"]) if f"`{key}`" not in page]
+    assert not undocumented
 
 
-def test_score_prints_each_number_beside_both_baselines(run: Any, small: Reference) -> None:
+def test_evaluate_prints_each_score_beside_both_baselines(run: Any, small: Reference) -> None:
     code, out, _ = run(f"gan evaluate digits --num-samples {N}")
     assert code == 0
     lines = out.splitlines()
@@ -455,26 +461,26 @@ def test_score_prints_each_number_beside_both_baselines(run: Any, small: Referen
     assert f"{small.real_baseline.fid:.2f}" in out
 
 
-@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
-def test_nearest_images_are_drawn(ending: str, start: bytes, run: Any, tmp_path: Path) -> None:
-    code, out, err = run(f"gan evaluate digits --num-samples {N} --out {tmp_path / 'new' / 'nearest'}{ending}")
+@pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_evaluate_saves_a_grid_of_nearest_images(suffix: str, start: bytes, run: Any, tmp_path: Path) -> None:
+    code, out, err = run(f"gan evaluate digits --num-samples {N} --out {tmp_path / 'new' / 'nearest'}{suffix}")
     assert code == 0, err
-    assert out.endswith(f"nearest{ending}\n")
-    assert (tmp_path / "new" / f"nearest{ending}").read_bytes().startswith(start)
+    assert out.endswith(f"nearest{suffix}\n")
+    assert (tmp_path / "new" / f"nearest{suffix}").read_bytes().startswith(start)
 
 
-def test_other_images_are_scored_through_an_extractor_of_their_own(workspace: Path, monkeypatch: Any) -> None:
+def test_other_images_are_evaluated_with_their_own_extractor(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
     assert main(shlex.split("gan evaluate custom --extractor custom.safetensors --num-samples 60 --quiet")) == 0
-    extractor = choose_extractor("idx", (1, 28, 28), "custom.safetensors")
-    train_part, test_part = choose_data(extractor, "idx", 28)
-    assert (extractor.name, len(train_part.images), len(test_part.images)) == ("custom", 600, 300)
+    extractor = load_extractor("idx", (1, 28, 28), "custom.safetensors")
+    train_set, test_set = load_reference_images(extractor, "idx", 28)
+    assert (extractor.name, len(train_set.images), len(test_set.images)) == ("custom", 600, 300)
     assert extractor.sha256 != FeatureExtractor.pinned().sha256
 
 
 def test_an_extractor_has_as_many_classes_as_its_data(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
-    data = part_of_mnist("train", 600)
+    data = small_mnist("train", 600)
     assert data.labels is not None
     extractor = FeatureExtractor.read(Path("custom.safetensors"))
     assert class_fractions(data, extractor).sum() == pytest.approx(1)
@@ -492,15 +498,15 @@ WRONG = {
     "gan evaluate digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
     "gan evaluate digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
     "gan evaluate custom": r"data: the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
-    "gan evaluate colour": r"data: the digit classifier does not know 'colour.npz' as images of \[3, 8, 8\], so there",
+    "gan evaluate color": r"data: the digit classifier does not know 'color.npz' as images of \[3, 8, 8\], so there",
     "gan train-extractor --out notes.txt --data idx": "--out notes.txt exists already and is never overwritten",
     "gan train-extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
-    "gan train-extractor --out x --data unlabelled": "data: unlabelled has no test images to compare with; put t10k-images",
-    "gan train-extractor --out x --data colour.npz": "data: colour.npz has no test images",
+    "gan train-extractor --out x --data unlabeled": "data: unlabeled has no test images to compare with; put t10k-images",
+    "gan train-extractor --out x --data color.npz": "data: color.npz has no test images",
     "gan train-extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
     "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
-    "gan evaluate colour --extractor custom.safetensors": r"extractor: custom.safetensors knows images of \[1, 28, 28\], and this run",
-    "gan interpolate custom --metrics": "data: the digit classifier does not know 'idx' .*; train one on labelled images",
+    "gan evaluate color --extractor custom.safetensors": r"extractor: custom.safetensors takes images of \[1, 28, 28\], and this run",
+    "gan interpolate custom --metrics": "data: the digit classifier does not know 'idx' .*; train an extractor on labeled images",
     "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
     "gan interpolate digits --metrics --num-pairs -1": "--num-pairs must be at least 0, got -1",
     "gan interpolate digits --num-pairs 5": "--num-pairs needs --metrics; add it, or leave out num_pairs",
@@ -509,7 +515,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("arguments", WRONG)
-def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any, monkeypatch: Any) -> None:
+def test_wrong_use_is_an_error_of_one_line_before_any_work(arguments: str, run: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(FeatureExtractor, "extract", None)
     before = sorted(Path().iterdir())
     code, out, err = run(arguments)
@@ -520,44 +526,44 @@ def test_wrong_use_is_told_in_one_line_before_any_work(arguments: str, run: Any,
     assert sorted(Path().iterdir()) == before
 
 
-def test_images_that_have_changed_are_refused(run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reference_stats, "load_images", lambda data, size: part_of_mnist("train", 599))
+def test_changed_images_are_refused(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reference_stats, "load_images", lambda data, size: small_mnist("train", 599))
     code, _, err = run(f"gan evaluate digits --num-samples {N}")
     assert code == 2
-    assert err == "error: data: mnist has changed since this run learned it; put the old images back\n"
+    assert err == "error: data: mnist has changed since this run was trained on it; restore the old images\n"
 
 
-def test_an_extractor_that_has_changed_is_refused(workspace: Path, monkeypatch: Any, capsys: Any) -> None:
+def test_a_changed_extractor_is_refused(workspace: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(workspace)
-    shutil.copy("custom.safetensors", "looks.safetensors")
-    config = GANConfig(data="idx", epochs=2, batch_size=300, eval_every=0, extractor="looks.safetensors")
+    shutil.copy("custom.safetensors", "copy.safetensors")
+    config = GANConfig(data="idx", epochs=2, batch_size=300, eval_every=0, extractor="copy.safetensors")
     folder = train(replace(config, epochs=1), "followed", device="cpu")
-    noted = folder.record["extractor_sha256"]
-    assert noted == hashlib.sha256(Path("custom.safetensors").read_bytes()).hexdigest()
+    recorded = folder.record["extractor_sha256"]
+    assert recorded == hashlib.sha256(Path("custom.safetensors").read_bytes()).hexdigest()
     train(config, "followed", device="cpu", resume=True)
-    save_classifier(DigitClassifier(10), Path("looks.safetensors"))
+    save_classifier(DigitClassifier(10), Path("copy.safetensors"))
     for command in ("gan evaluate followed --num-samples 60", "gan interpolate followed --metrics"):
         assert main(shlex.split(command)) == 2
         assert capsys.readouterr().err == (
-            "error: extractor: looks.safetensors is not the file that this run noted; restore it, or give another "
+            "error: extractor: copy.safetensors is not the file that this run recorded; restore it, or give another "
             "--extractor\n"
         )
     with pytest.raises(
-        DataError, match=r"^extractor: 'looks\.safetensors' has changed since this run began; put the old"
+        DataError, match=r"^extractor: 'copy\.safetensors' has changed since this run began; put the old"
     ):
         train(replace(config, epochs=3), "followed", device="cpu", resume=True)
     assert main(shlex.split("gan evaluate followed --extractor custom.safetensors --num-samples 60 --json")) == 0
-    assert json.loads(capsys.readouterr().out)["extractor_sha256"] == noted
+    assert json.loads(capsys.readouterr().out)["extractor_sha256"] == recorded
     folder = RunFolder.open("followed")
-    del folder.record["extractor_sha256"]  # as a stranger might, who names any file
+    del folder.record["extractor_sha256"]  # as in a record from elsewhere, which may name any file
     folder.save_record()
     assert main(shlex.split("gan evaluate followed --num-samples 60")) == 2
 
 
-def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any) -> None:
+def test_images_without_labels_are_refused(workspace: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(workspace)
-    with pytest.raises(DataError, match="data: unlabelled has no labels, which scores need; give an IDX folder"):
-        choose_data(choose_extractor("unlabelled", (1, 28, 28), "custom.safetensors"), "unlabelled", 28)
+    with pytest.raises(DataError, match="data: unlabeled has no labels, which scores need; give an IDX folder"):
+        load_reference_images(load_extractor("unlabeled", (1, 28, 28), "custom.safetensors"), "unlabeled", 28)
 
 
 @pytest.mark.parametrize(
@@ -568,7 +574,9 @@ def test_images_without_labels_have_no_scores(workspace: Path, monkeypatch: Any)
         ({"REVIVER_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/reviver"),
     ],
 )
-def test_the_cache_is_where_it_is_told(settings: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_follows_the_environment(
+    settings: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("REVIVER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():

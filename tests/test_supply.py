@@ -1,4 +1,4 @@
-"""The lock fits pyproject.toml and names every file by its hash, and the audit of it says what it found."""
+"""The lock satisfies pyproject.toml and pins every file by its hash, and the audit reports vulnerabilities."""
 
 import json
 import os
@@ -35,23 +35,23 @@ def versions() -> dict[str, str]:
     return {match[1]: match[2] for match in found if match is not None} | dict(torch)
 
 
-def test_every_line_of_the_lock_names_one_file_by_its_hash() -> None:
+def test_every_line_of_the_lock_pins_one_file_by_hash() -> None:
     assert [line for line in lines(lock.LOCK) if not LINE.fullmatch(line)] == []
     names = [line.split("==")[0] for line in lines(lock.LOCK)]
     assert names == sorted(set(names))
     assert lines(lock.TORCH_LOCK) == [f"torch=={versions()['torch']}"]
-    assert "+" not in versions()["torch"], "a build of torch is pinned, which others cannot install"
+    assert "+" not in versions()["torch"], "torch must be pinned without its build"
 
 
-@pytest.mark.parametrize("wanted", lock.requirements(PROJECT))
-def test_the_lock_is_within_the_ranges(wanted: str) -> None:
-    requirement = Requirement(wanted)
+@pytest.mark.parametrize("text", lock.requirements(PROJECT))
+def test_lock_satisfies_the_version_ranges(text: str) -> None:
+    requirement = Requirement(text)
     version = versions().get(canonicalize_name(requirement.name))
     assert version is not None, f"{requirement.name} is not locked; run make lock"
     assert version in requirement.specifier, f"{requirement.name} {version} is locked; run make lock"
 
 
-def test_the_makefile_uses_the_lock_where_it_holds() -> None:
+def test_makefile_uses_the_lock_only_in_its_environment() -> None:
     version, system, processor = lock.ENVIRONMENT
     condition = re.search(r"^IS_LOCKED := (.*)$", (lock.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert condition is not None
@@ -75,20 +75,20 @@ def package(name: str, version: str, url: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "version": version}, "download_info": source}
 
 
-def test_a_package_is_pinned_by_version_and_hash() -> None:
+def test_package_is_pinned_by_version_and_hash() -> None:
     line = lock.pinned(package("Py_Yaml", "6.0", "https://files.example/py_yaml-6.0.whl"))
     assert line == f"py-yaml==6.0 --hash=sha256:{'0' * 64}\n"
 
 
 @pytest.mark.parametrize("name", ["torch", "triton", "nvidia-cudnn-cu13", "cuda-toolkit"])
-def test_torch_and_its_companions_have_no_line(name: str) -> None:
+def test_torch_and_its_cuda_packages_have_no_line(name: str) -> None:
     assert lock.pinned(package(name, "2.13.0+cpu", "file:///wheels/one.whl")) == ""
     assert lock.public_version(package(name, "2.13.0+cpu", "")) == "2.13.0"
 
 
 @pytest.mark.parametrize("name", ["torchmetrics", "numpy"])
-def test_a_file_that_others_do_not_have_is_refused(name: str) -> None:
-    with pytest.raises(SystemExit, match=f"{name}: file:///wheels/one.whl is not from an index"):
+def test_local_file_is_refused(name: str) -> None:
+    with pytest.raises(SystemExit, match=f"{name}: file:///wheels/one.whl is not from a package index"):
         lock.pinned(package(name, "1.0", "file:///wheels/one.whl"))
 
 
@@ -97,15 +97,15 @@ def test_a_file_that_others_do_not_have_is_refused(name: str) -> None:
 
 @contextmanager
 def service(vulnerable: set[tuple[str, str]]) -> Iterator[str]:
-    """The address of a service that answers as OSV does, and knows a vulnerability of these releases."""
+    """Yield the URL of a service that answers as OSV does, and lists a vulnerability of these releases."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             events = [{"introduced": "0"}, {"fixed": "99.1"}]
-            affected = {"package": asked["package"], "ranges": [{"type": "ECOSYSTEM", "events": events}]}
+            affected = {"package": query["package"], "ranges": [{"type": "ECOSYSTEM", "events": events}]}
             known = {"vulns": [{"id": "PYSEC-2026-1", "summary": "It breaks.", "affected": [affected]}]}
-            answer = json.dumps(known if (asked["package"]["name"], asked["version"]) in vulnerable else {}).encode()
+            answer = json.dumps(known if (query["package"]["name"], query["version"]) in vulnerable else {}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -126,7 +126,7 @@ def audit(url: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=lock.ROOT, env=environment, check=False, capture_output=True, text=True)
 
 
-def test_packages_without_a_known_vulnerability_pass(tmp_path: Path) -> None:
+def test_audit_without_known_vulnerabilities_passes(tmp_path: Path) -> None:
     with service({KNOWN}) as url:
         result = audit(url, tmp_path)
     expected = f"requirements.lock: {len(versions())} packages audited, no vulnerability is known\n"
@@ -134,7 +134,7 @@ def test_packages_without_a_known_vulnerability_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["torch", "jinja2"])
-def test_a_package_with_a_known_vulnerability_fails(name: str, tmp_path: Path) -> None:
+def test_audit_with_a_known_vulnerability_fails(name: str, tmp_path: Path) -> None:
     with service({KNOWN, (name, versions()[name])}) as url:
         result = audit(url, tmp_path)
     expected = (
@@ -144,21 +144,21 @@ def test_a_package_with_a_known_vulnerability_fails(name: str, tmp_path: Path) -
     assert (result.returncode, result.stdout, result.stderr) == (1, "", expected)
 
 
-def test_a_service_that_cannot_be_reached_is_told_and_passes(tmp_path: Path) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen
-        result = audit(f"http://127.0.0.1:{nobody.getsockname()[1]}", tmp_path)
+def test_unreachable_service_is_reported_and_passes(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # does not listen
+        result = audit(f"http://127.0.0.1:{unused.getsockname()[1]}", tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert re.fullmatch(r"requirements\.lock: not audited, http://\S+ does not answer \(.*refused.*\)\n", result.stdout)
 
 
-def test_a_service_that_knows_nothing_is_not_trusted(tmp_path: Path) -> None:
+def test_service_without_the_known_vulnerability_is_not_trusted(tmp_path: Path) -> None:
     with service(set()) as url:
         result = audit(url, tmp_path)
     assert result.returncode == 0
     assert result.stdout.endswith("does not answer (it does not know a known vulnerability)\n")
 
 
-def test_a_package_that_the_audit_left_out_fails() -> None:
-    left_out = {"name": "numpy", "skip_reason": "its line cannot be read"}
-    assert problems_of(left_out) == ["numpy: was not audited (its line cannot be read); run make lock"]
+def test_skipped_package_fails() -> None:
+    skipped = {"name": "numpy", "skip_reason": "its line cannot be read"}
+    assert problems_of(skipped) == ["numpy: was not audited (its line cannot be read); run make lock"]

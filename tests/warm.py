@@ -1,4 +1,4 @@
-"""Imported by the server that children are forked off: makes a run of each kind, so that no child has to import or compile."""
+"""Module that the server of tests/children.py imports: it completes a run of each kind, so that children start fast."""
 
 import tempfile
 from pathlib import Path

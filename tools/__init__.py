@@ -1,1 +1,1 @@
-"""What looks after the project itself: the lock of its dependencies and the audit of that lock."""
+"""Tools of the project: lock and audit of its dependencies, and the settings page of the docs."""

@@ -1,7 +1,7 @@
-"""Asks OSV whether vulnerabilities are known of the packages that requirements.lock and requirements-torch.lock pin.
+"""Audit of the packages in requirements.lock and requirements-torch.lock for known vulnerabilities, by the OSV service.
 
-A known vulnerability fails. Without a network there is nobody to ask: that is said, and passes. What answers must
-first show that it knows an old vulnerability, so that silence about our packages means something.
+A known vulnerability fails. If the service cannot be reached, the audit says so and passes. The service must first
+report a known vulnerability of an old release, so that an empty answer can be trusted.
 """
 
 import json
@@ -17,22 +17,23 @@ from tools.lock import LOCK, TORCH_LOCK
 
 URL = "https://api.osv.dev/v1/query"
 KNOWN = ("jinja2", "2.4.1")
-"""A release that OSV lists vulnerabilities of."""
-SECONDS = 15
+"""Release with vulnerabilities that OSV lists."""
+TIMEOUT = 15
+"""Seconds to wait for the service."""
 
 
 def main() -> None:
     """Audit both files."""
     parser = ArgumentParser(prog="python -m tools.audit", description=__doc__)
-    parser.add_argument("--url", default=URL, help=f"where an OSV service answers; default: {URL}")
+    parser.add_argument("--url", default=URL, help=f"URL of an OSV service; default: {URL}")
     url = parser.parse_args().url
-    if reason := why_silent(url):
+    if reason := find_outage(url):
         print(f"{LOCK.name}: not audited, {url} does not answer ({reason})")
         return
     command = [sys.executable, "-m", "pip_audit", "--no-deps", "--disable-pip", "--progress-spinner", "off"]
     service = ["--vulnerability-service", "osv", "--osv-url", url, "--format", "json"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pins:
-        for path in (LOCK, TORCH_LOCK):  # without the hashes, which pip-audit wants of all packages or of none
+        for path in (LOCK, TORCH_LOCK):  # without hashes: pip-audit requires them for all packages or none
             pins.writelines(line.split(" ")[0].strip() + "\n" for line in path.read_text().splitlines())
         pins.flush()
         arguments = [*command, *service, "--requirement", pins.name]
@@ -46,28 +47,28 @@ def main() -> None:
     print(f"{LOCK.name}: {len(packages)} packages audited, no vulnerability is known")
 
 
-def why_silent(url: str) -> str:
-    """Why the service at `url` cannot be asked; empty if it can."""
+def find_outage(url: str) -> str:
+    """Return the reason why the service at `url` cannot be used, or an empty string if it can."""
     name, version = KNOWN
     query = {"package": {"name": name, "ecosystem": "PyPI"}, "version": version}
     request = urllib.request.Request(url, json.dumps(query).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             return "" if json.load(response).get("vulns") else "it does not know a known vulnerability"
     except (OSError, ValueError) as error:
         return " ".join(str(error).split())
 
 
 def problems_of(package: Mapping[str, Any]) -> list[str]:
-    """One line for each thing that is wrong with a package."""
+    """Return one line for each problem of a package."""
     name = package["name"]
     if "version" not in package:
         return [f"{name}: was not audited ({package.get('skip_reason')}); run make lock"]
     return [
-        f"{name}: {package['version']} has the vulnerability {one['id']}, "
-        + (f"fixed in {', '.join(one['fix_versions'])}" if one["fix_versions"] else "not fixed yet")
+        f"{name}: {package['version']} has the vulnerability {vulnerability['id']}, "
+        + (f"fixed in {', '.join(vulnerability['fix_versions'])}" if vulnerability["fix_versions"] else "not fixed yet")
         + "; raise its range in pyproject.toml and run make lock"
-        for one in package["vulns"]
+        for vulnerability in package["vulns"]
     ]
 
 

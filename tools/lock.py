@@ -1,11 +1,11 @@
-"""Writes requirements.lock and requirements-torch.lock: the dependencies that continuous integration installs.
+"""Lock of the dependencies for continuous integration: writes requirements.lock and requirements-torch.lock.
 
-pip finds the newest releases that fit the ranges of pyproject.toml and says which file of each it would take, with
-the file's SHA-256; that file and no other is what `pip install --require-hashes` then accepts. So the lock holds for
-the Python and the platform that made it.
+pip resolves the newest releases within the ranges of pyproject.toml, and reports the file of each with its SHA-256.
+`pip install --require-hashes` accepts only these files. So the lock is valid only for the Python version and platform
+that created it.
 
-torch is pinned by its version alone. The same version exists in builds for the CPU and for CUDA, each on another
-index and with other companions, and which one is right depends on the machine that installs it.
+torch is pinned by version without a hash. The same version exists in builds for the CPU and for CUDA, on different
+indexes and with different dependencies, and the right one depends on the machine.
 """
 
 import json
@@ -24,10 +24,10 @@ TORCH_LOCK = ROOT / "requirements-torch.lock"
 EXTRAS = ("dev",)
 
 ENVIRONMENT = ("3.11", "Linux", "x86_64")
-"""Python's version, system and processor that the lock is for; the Makefile says the same."""
+"""Python version, system and processor of the lock; the Makefile checks the same."""
 
 UNHASHED = re.compile(r"torch|triton|(nvidia|cuda)-.*")
-"""torch and what only its builds for CUDA bring along."""
+"""Packages without a hash: torch, and the dependencies of its CUDA builds."""
 
 HEADER = """\
 # What `make setup` installs on Python {}, {} {}: one file of each package, by its SHA-256.
@@ -40,10 +40,10 @@ TORCH_HEADER = """\
 
 
 def main() -> None:
-    """Resolve, and write both files."""
+    """Resolve the dependencies and write both files."""
     found = (".".join(platform.python_version_tuple()[:2]), platform.system(), platform.machine())
     if found != ENVIRONMENT:
-        sys.exit(f"Python and platform: {' '.join(found)} is not what the lock is for; use {' '.join(ENVIRONMENT)}")
+        sys.exit(f"Python version and platform must be {' '.join(ENVIRONMENT)}, got {' '.join(found)}")
     packages = resolve(requirements(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))))
     LOCK.write_text(HEADER.format(*ENVIRONMENT) + "".join(map(pinned, packages)), encoding="utf-8")
     torch = next(package for package in packages if name_of(package) == "torch")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def requirements(project: Mapping[str, Any]) -> list[str]:
-    """What pyproject.toml asks for: to run, to develop and to build."""
+    """Return the requirements in pyproject.toml: to run, develop and build."""
     extras = project["project"]["optional-dependencies"]
     return [
         *project["project"]["dependencies"],
@@ -60,30 +60,32 @@ def requirements(project: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def resolve(wanted: Iterable[str]) -> list[dict[str, Any]]:
-    """What pip would install for these requirements into an empty environment, by name."""
+def resolve(requirements: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what pip would install for these requirements into an empty environment, sorted by name."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
-    result = subprocess.run([*command, *wanted], check=True, stdout=subprocess.PIPE, text=True)
+    result = subprocess.run([*command, *requirements], check=True, stdout=subprocess.PIPE, text=True)
     return sorted(json.loads(result.stdout)["install"], key=name_of)
 
 
 def pinned(package: Mapping[str, Any]) -> str:
-    """The line of a package in the lock; empty for those that have none."""
+    """Return the line of a package in the lock, or an empty string if it has none."""
     name, source = name_of(package), package["download_info"]
     if UNHASHED.fullmatch(name):
         return ""
     if not source["url"].startswith("https://"):
-        sys.exit(f"{name}: {source['url']} is not from an index, so others could not install it; take it out of there")
+        sys.exit(
+            f"{name}: {source['url']} is not from a package index, so others could not install it; remove it from there"
+        )
     return f"{name}=={package['metadata']['version']} --hash=sha256:{source['archive_info']['hashes']['sha256']}\n"
 
 
 def name_of(package: Mapping[str, Any]) -> str:
-    """The name of a package as indexes write it."""
+    """Return the normalized name of a package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", package["metadata"]["name"]).lower()
 
 
 def public_version(package: Mapping[str, Any]) -> str:
-    """The version without the name of a build, such as +cpu."""
+    """Return the version without its build, such as +cpu."""
     return str(package["metadata"]["version"]).split("+")[0]
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the settings themselves: python -m tools.settings_page."""
+"""Generator of the settings page in the docs, from the settings themselves: python -m tools.settings_page."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -12,18 +12,18 @@ from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.validation import describe_bounds, describe_fields, show_value
 
-PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 INTRODUCTION = """\
 # Settings
 
-<!-- Written by python -m tools.settings_page; edit the docstrings of lstm/presets.py and gan/presets.py instead. -->
+<!-- Written by python -m tools.settings_page; edit the docstrings of lstm/config.py and gan/config.py instead. -->
 
 Each setting of a run is an option of `reviver lstm train` or `reviver gan train` (`hidden_dropout` is
-`--hidden-dropout`), a line of a settings file, a field of `LSTMConfig` or `GANConfig`, and a key of `config` in a
-run's `run.json`. Bounds and choices are the same everywhere. Nothing is converted: in a file, `epochs = "5"` and
+`--hidden-dropout`), a line of a config file, a field of `LSTMConfig` or `GANConfig`, and a key of `config` in a
+run's `run.json`. Bounds and choices are the same everywhere. Values are not converted: in a file, `epochs = "5"` and
 `epochs = true` are errors.
 
-Options come before the file of `--config`, and that comes before the preset. A file is TOML or JSON, by its ending:
+Options override the file of `--config`, which overrides the preset. The suffix tells whether a file is TOML or JSON:
 
 ```toml
 preset = "recall"
@@ -31,8 +31,8 @@ length = 500
 learning_rate = 5e-4
 ```
 
-`--print-config` prints all settings of a command as TOML that `--config` reads back to the same run. A setting
-whose default is `none` is left out there; JSON has `null` for it. A file may also set `preset`, `out`, `resume`,
+`--print-config` prints all settings of a command as TOML, from which `--config` gives the same run. It omits settings
+that are `none`; in JSON these are `null`. A file may also set `preset`, `out`, `resume`,
 `device`, `json` and `quiet`.
 """
 
@@ -51,11 +51,11 @@ def page() -> str:
 
 
 def _settings(cls: type) -> Iterator[str]:
-    """A table for each group of settings."""
+    """Yield the lines of a table for each group of settings."""
     hints, meanings = get_type_hints(cls, include_extras=True), describe_fields(cls)
     groups: dict[str, list[str]] = {}
     for field in dataclasses.fields(cls):
-        (parameter,) = (one for one in get_args(hints[field.name]) if isinstance(one, Parameter))
+        (parameter,) = (item for item in get_args(hints[field.name]) if isinstance(item, Parameter))
         (group,) = parameter.group
         allowed = ", ".join(filter(None, [_kind(hints[field.name]), describe_bounds(cls, field.name)]))
         cells = (f"`{field.name}`", f"`{show_value(field.default)}`", allowed, _escaped(meanings[field.name]))
@@ -65,7 +65,7 @@ def _settings(cls: type) -> Iterator[str]:
 
 
 def _presets(presets: Mapping[str, Any]) -> Iterator[str]:
-    """A table of what each preset changes."""
+    """Yield the lines of a table with the changes of each preset."""
     yield from ("### Presets", "", "| preset | changes |", "|---|---|")
     default = dataclasses.asdict(presets["report"])
     for name, preset in presets.items():
@@ -76,7 +76,7 @@ def _presets(presets: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _kind(hint: Any) -> str:
-    """Name the type of a setting: its choices, or integer, number, text, true or false."""
+    """Describe the type of a setting: its choices, or integer, number, text, true or false."""
     if get_origin(hint) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(hint))
     if get_origin(hint) in (Union, UnionType):

@@ -1,6 +1,6 @@
-"""Reviver: an LSTM written out gate by gate and a fully connected GAN, trained, measured and drawn.
+"""Reviver: an LSTM written gate by gate and a fully connected GAN, with training, evaluation and figures.
 
-The names below are imported when they are first used, so that `import reviver` costs nothing.
+The names below are imported at first use, so that `import reviver` does not import torch.
 """
 
 import importlib
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 __all__ = ["LSTM", "Discriminator", "GANRun", "Generator", "LSTMClassifier", "LSTMRun", "LSTMState", "load"]
 
-_HOMES = {
+_MODULES = {
     "LSTM": "reviver.lstm.network",
     "LSTMClassifier": "reviver.lstm.network",
     "LSTMState": "reviver.lstm.cell",
@@ -31,9 +31,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'reviver' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

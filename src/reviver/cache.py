@@ -1,6 +1,6 @@
-"""Results that are dear to compute, kept in a folder: written whole, checked when read, made anew if damaged.
+"""On-disk cache for expensive results: written atomically, verified when read, recomputed if damaged.
 
-The folder is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. It may be emptied at any time.
+The folder is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. It may be deleted at any time.
 """
 
 import hashlib
@@ -21,33 +21,37 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Return the folder in which results are kept."""
+    """Return the path of the cache folder."""
     if folder := os.environ.get("REVIVER_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reviver"
 
 
-def cached(name: str, build: Callable[[], dict[str, Tensor]], note: str = "") -> dict[str, Tensor]:
-    """Return the tensors kept under `name`, or those that `build` makes, which are then kept.
+def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "") -> dict[str, Tensor]:
+    """Return cached tensors, or compute and cache them.
 
-    `name` must say all that the tensors depend on. Before `build` is called the `note`, if any, is logged. A folder that
-    cannot be written is logged as a warning.
+    If the cache cannot be written, a warning is logged.
+
+    Args:
+        name: name of the file; it must identify everything that the tensors depend on.
+        build: function that computes the tensors.
+        message: message to log before `build` is called; empty for none.
     """
     path = cache_folder() / f"{name}.safetensors"
     tensors = _read(path)
     if tensors is None:
-        if note:
-            _log.info("%s", note)
+        if message:
+            _log.info("%s", message)
         tensors = build()
         try:
             _write(path, tensors)
         except (OSError, SafetensorError) as error:
-            _log.warning("%s: cannot be kept (%s); it will be computed anew each time", path, error)
+            _log.warning("%s: cannot be cached (%s); it will be recomputed each time", path, error)
     return tensors
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and numbers."""
+    """Return the SHA-256 of the names, dtypes, shapes and values of tensors, in hexadecimal."""
     sha256 = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -56,21 +60,23 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
-    """The tensors of a file, or None if it is not there or is not what was written."""
+    """Return the tensors of a file, or None if it is missing or damaged."""
     try:
-        written = read_header(path).metadata.get("sha256")
+        expected = read_header(path).metadata.get("sha256")
         tensors = read_tensors(path)
-        is_whole = written == digest(tensors)
+        is_intact = expected == digest(tensors)
     except (OSError, ValueError, TypeError):
         return None
-    return tensors if is_whole else None
+    return tensors if is_intact else None
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a file by a rename, under a name of its own until then: another process may write the same."""
+    """Write a file atomically, under a unique temporary name, since another process may write the same file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="writing-", dir=path.parent) as folder:
-        made = Path(folder) / path.name
+        temporary = Path(folder) / path.name
         with torch.no_grad():
-            save_file({name: one.contiguous() for name, one in tensors.items()}, made, {"sha256": digest(tensors)})
-        made.replace(path)
+            save_file(
+                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"sha256": digest(tensors)}
+            )
+        temporary.replace(path)

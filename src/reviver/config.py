@@ -1,8 +1,8 @@
-"""What the settings of every kind of run share: types, groups in the help, presets, and reading them back.
+"""Common parts of the settings of all runs: types, groups in the help, presets, and loading.
 
-The settings of a kind of run are one frozen dataclass, made by `reviver.validation.settings`. Type, bounds, choices,
-group and default of a setting stand on its field, and its docstring is its help. They hold for the command line, for
-files, for run folders and in Python alike.
+The settings of each kind of run are one frozen dataclass, made by `reviver.validation.settings`. A field declares the
+type, bounds, choices, group and default of a setting, and its docstring is the help. The same declaration serves the
+command line, config files, run folders and Python.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Count = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 CountOrZero = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-"""Of something that must not happen always, such as dropping a unit."""
+"""Probability of an event that must not be certain, such as dropping a unit."""
 Text = Annotated[str, Field(min_length=1)]
 Precision = Literal["fp32", "bf16"]
-"""Operands of a matrix multiplication: float32 (or the network's other dtype), or rounded to bfloat16."""
+"""Operands of matrix multiplications: the network's dtype, usually float32, or rounded to bfloat16."""
 OnNaN = Literal["stop", "rollback"]
 
 
@@ -56,7 +56,7 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
     """Return the preset called `name`.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if `name` is unknown.
     """
     if name not in presets:
         advice = did_you_mean(name, presets) or f"choose from {', '.join(presets)}"
@@ -65,7 +65,7 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Return `config` with `changes` applied and validated.
+    """Return a copy of `config` with `changes` applied and validated.
 
     Raises:
         ConfigError: if a name is unknown or a value is not allowed.
@@ -74,7 +74,7 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
 
 
 def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """Build a `cls` from a mapping that must hold every field and nothing else, as a run folder's settings do.
+    """Return an instance of `cls` from a mapping that has every field and nothing else, as the settings in run.json.
 
     Raises:
         ConfigError: if a field is missing or unknown, or its value is not allowed.

@@ -1,12 +1,12 @@
-"""The exceptions of Reviver, as a tree.
+"""Exceptions of Reviver.
 
-Every error that a user can cause or cure is a `ReviverError`: its message is one line that names the
-thing, its value and the remedy, and `exit_code` is what the command line returns for it.
+Every error that a user can cause or fix is a `ReviverError`. Its message is one line with the field, its value and the
+remedy. `exit_code` is the exit code of the command line.
 """
 
 
 class ReviverError(Exception):
-    """Base of all errors that Reviver raises on purpose."""
+    """Base of all errors that a user can cause or fix."""
 
     exit_code = 1
 
@@ -15,7 +15,8 @@ class ConfigError(ReviverError, ValueError):
     """A setting is unknown, of the wrong type, or out of range.
 
     Attributes:
-        field: the setting that the message begins with, which the command line shows as an option; empty if none.
+        field: name of the setting that the message begins with, which the command line replaces by its option; empty if
+            there is none.
     """
 
     exit_code = 2
@@ -32,13 +33,13 @@ class DataError(ReviverError, ValueError):
 
 
 class DeviceError(ReviverError, ValueError):
-    """The device asked for is unknown or absent on this machine."""
+    """The requested device is unknown or not available on this machine."""
 
     exit_code = 2
 
 
 class RunFolderError(ReviverError):
-    """A run folder exists, is missing, is of another kind or version, is damaged, or cannot be written."""
+    """A run folder exists already, is missing, is of another kind or a newer version, is damaged, or cannot be written."""
 
     exit_code = 2
 
@@ -47,8 +48,8 @@ class DivergenceError(ReviverError):
     """A loss or a weight became NaN or infinite; the last good checkpoint is kept.
 
     Attributes:
-        step: the update at which it did.
-        quantity: what it was, such as `train loss`.
+        step: update at which it was noticed.
+        quantity: name of the value, such as `train loss`.
     """
 
     def __init__(self, message: str, step: int = 0, quantity: str = "") -> None:
@@ -62,9 +63,10 @@ class OutOfMemory(ReviverError, MemoryError):
 
 
 class Interrupted(ReviverError):
-    """Training was stopped by a signal after its state had been saved.
+    """A signal stopped the training, after the state was saved.
 
-    `exit_code` is 128 + the signal's number: 130 for Ctrl-C (SIGINT), 143 for SIGTERM.
+    Attributes:
+        exit_code: 128 + the number of the signal: 130 for Ctrl-C (SIGINT), 143 for SIGTERM.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:

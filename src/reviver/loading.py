@@ -1,4 +1,4 @@
-"""Opening a run folder for use."""
+"""Loading of run folders of any kind; `lstm/run.py` and `gan/run.py` do the work."""
 
 from pathlib import Path
 
@@ -8,12 +8,20 @@ from reviver.runs.folder import RunFolder
 
 
 def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> LSTMRun | GANRun:
-    """Open the run folder at `path`, with the weights of its `last` or (LSTM only) its `best` checkpoint.
+    """Load the run in the folder at `path`, ready to use.
+
+    Args:
+        path: the run folder.
+        checkpoint: `last`, or `best` (LSTM only).
+        device: see `reviver.runs.devices.choose_device`.
+
+    Returns:
+        The run with its settings and trained networks in eval mode.
 
     Raises:
         RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.
-        ConfigError: if `checkpoint` is anything else.
-        DeviceError: if there is no such device.
+        ConfigError: if `checkpoint` has another value.
+        DeviceError: if the device is not available.
     """
     folder = RunFolder.open(path)
     return load_lstm(folder, checkpoint, device) if folder.kind == "lstm" else load_gan(folder, checkpoint, device)

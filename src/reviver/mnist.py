@@ -1,4 +1,4 @@
-"""MNIST, embedded in the package as four IDX files."""
+"""The MNIST data set (LeCun & Cortes 1998), embedded in the package as four IDX files."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -10,16 +10,19 @@ from reviver.io.idx import read_idx_images
 
 
 class Digits(NamedTuple):
-    """Images of handwritten digits and what they show."""
+    """Images of handwritten digits with labels.
+
+    Attributes:
+        images: [N, 28, 28] uint8.
+        labels: the digits 0 to 9, [N] int64.
+    """
 
     images: Tensor
-    """[N, 28, 28] uint8."""
     labels: Tensor
-    """The digits, [N] int64."""
 
 
 def read_mnist(part: str = "train") -> Digits:
-    """MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
+    """Return the 60 000 `train` or the 10 000 `test` images with labels."""
     folder = Path(str(files("reviver") / "data" / "mnist"))
     prefix = "train" if part == "train" else "t10k"
     images, labels = read_idx_images(folder / f"{prefix}-images-idx3-ubyte.gz")

@@ -1,7 +1,7 @@
-"""Settings and records declared once: strict pydantic models, and their errors in one line.
+"""Settings and records as strict pydantic models, with errors in one line.
 
-Bounds, choices and types stand on the fields. Strict means that nothing is converted: `True` is not 1 and `"5"` is
-not 5; numbers are finite.
+Types, bounds and choices are declared once, on the fields. Strict means that no value is converted: `True` is not 1, and
+`"5"` is not 5. Numbers must be finite.
 """
 
 import dataclasses
@@ -15,12 +15,13 @@ from reviver.io.json import MAX_INTEGER
 from reviver.text import did_you_mean, short_repr
 
 MAX_VALUE = 500
-"""Characters of a value that an error spells out."""
+"""Maximum length of a value in an error, in characters."""
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""Configuration of all models."""
 
 JSON_LIST = Field(strict=False, fail_fast=True)
-"""Of a tuple that JSON holds as a list. Reading it ends at its first wrong entry: a million problems would fill memory."""
+"""Field of a tuple, which JSON stores as a list. Validation stops at the first invalid entry: a million errors fill memory."""
 
 Config = TypeVar("Config")
 
@@ -45,15 +46,15 @@ _REQUIREMENTS = {
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
 }
-"""What a field requires, by pydantic's type of error; its numbers are filled in."""
+"""Requirement of a field, by pydantic's type of error, as a template for the limits in the error."""
 
 
 class Problem(NamedTuple):
-    """The first thing that is wrong with a value.
+    """First problem of an invalid value.
 
     Attributes:
-        field: where, such as `length` or `floor.fid`; empty if it concerns the whole.
-        text: what is wrong, such as `must be at least 2, got 1`.
+        field: path of the invalid field, such as `length` or `real_baseline.fid`; empty for the value as a whole.
+        text: the problem, such as `must be at least 2, got 1`.
     """
 
     field: str
@@ -64,16 +65,16 @@ class Problem(NamedTuple):
 
 
 class Record(BaseModel):
-    """Base of what is stored as JSON: reading is validating, and unknown keys are errors."""
+    """Base of the records stored as JSON; unknown keys are errors."""
 
     model_config = STRICT | ConfigDict(frozen=True)
 
 
 def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem:
-    """Return the first problem of a pydantic error; `known` names are suggested for an unknown one."""
+    """Return the first problem of a pydantic error; one of the `known` names is suggested for an unknown name."""
     first = error.errors(include_url=False)[0]
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
-    field = ".".join(short_repr(str(part))[1:-1] for part in first["loc"])  # a key may be anything, also many lines
+    field = ".".join(short_repr(str(part))[1:-1] for part in first["loc"])  # a key may be any text
     if kind == "extra_forbidden":
         return Problem(field, f"is unknown; {did_you_mean(str(first['loc'][-1]), known) or 'remove it'}")
     if kind == "missing":
@@ -81,27 +82,31 @@ def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem
     if kind == "value_error":
         return Problem(field, str(context["error"]))
     requirement = _REQUIREMENTS.get(kind)
-    text = requirement.format(**{key: _tidy(limit) for key, limit in context.items()}) if requirement else first["msg"]
+    text = (
+        requirement.format(**{key: _format_limit(limit) for key, limit in context.items()})
+        if requirement
+        else first["msg"]
+    )
     return Problem(field, f"{text}, got {short_repr(value, MAX_VALUE)}")
 
 
-def _tidy(limit: object) -> object:
-    """A bound as people write it: 2 rather than 2.0, choices without quotes."""
+def _format_limit(limit: object) -> object:
+    """Return a bound without a trailing `.0`, or choices without quotes."""
     if isinstance(limit, float) and limit.is_integer():
         return int(limit)
     return limit.replace("'", "") if isinstance(limit, str) else limit
 
 
 def describe_fields(cls: type) -> dict[str, str]:
-    """Return what each setting of a dataclass means: its docstring on one line."""
+    """Return the docstring of each field of a dataclass, on one line, by name."""
     import docstring_parser
 
     parsed = docstring_parser.parse_from_object(cls)
-    return {one.arg_name: " ".join((one.description or "").split()) for one in parsed.params}
+    return {field.arg_name: " ".join((field.description or "").split()) for field in parsed.params}
 
 
 def show_value(value: object) -> str:
-    """Show a setting's value as it is typed: true, none, 0.001."""
+    """Return the value of a setting as a user types it: true, none, 0.001."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -119,7 +124,7 @@ def describe_bounds(cls: type, name: str) -> str:
                 found |= {key: getattr(bound, key) for key in limits if hasattr(bound, key)}
         pending += get_args(hint)
     return ", ".join(
-        f"{limits[key]} {_tidy(found[key])}" for key in limits if found.get(key, MAX_INTEGER) != MAX_INTEGER
+        f"{limits[key]} {_format_limit(found[key])}" for key in limits if found.get(key, MAX_INTEGER) != MAX_INTEGER
     )
 
 
@@ -143,29 +148,31 @@ def refuse(field: str, problem: str) -> NoReturn:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[Config]) -> type[Config]:
-    """Make a class a frozen, keyword-only dataclass whose fields, all with defaults, are validated when an object is made.
+    """Return `cls` as a frozen, keyword-only dataclass that validates its fields when an instance is created.
+
+    A class decorator. All fields must have defaults.
 
     Raises:
-        ConfigError: from the dataclass, naming the first wrong field, its value and what is allowed.
+        ConfigError: from the constructor, naming the first invalid field, its value and its requirement.
     """
-    made: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-    fields = dataclasses.fields(made)
-    initialise = made.__init__
+    dataclass: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    fields = dataclasses.fields(dataclass)
+    initialise = dataclass.__init__
 
     @functools.cache
     def model() -> type[BaseModel]:
-        hints = get_type_hints(made, include_extras=True)
-        definitions: Any = {one.name: (hints[one.name], one.default) for one in fields}
-        return create_model(made.__name__, __config__=STRICT, **definitions)
+        hints = get_type_hints(dataclass, include_extras=True)
+        definitions: Any = {field.name: (hints[field.name], field.default) for field in fields}
+        return create_model(dataclass.__name__, __config__=STRICT, **definitions)
 
     @functools.wraps(initialise)
     def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
         try:
             checked = model().model_validate(values)
         except ValidationError as error:
-            problem = find_problem(error, tuple(one.name for one in fields))
+            problem = find_problem(error, tuple(field.name for field in fields))
             raise ConfigError(str(problem), field=problem.field) from None
-        initialise(self, **{one.name: getattr(checked, one.name) for one in fields})
+        initialise(self, **{field.name: getattr(checked, field.name) for field in fields})
 
-    made.__init__ = __init__
-    return made  # type: ignore[no-any-return]
+    dataclass.__init__ = __init__
+    return dataclass  # type: ignore[no-any-return]

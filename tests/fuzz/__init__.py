@@ -1,9 +1,9 @@
-"""Damaged and hostile files for every reader: a right answer or our own error, never anything else.
+"""Fuzzing of every file reader: a damaged file must give a correct result or a `ReviverError`.
 
-readers.py      the table of readers: real files, and what must hold of what is read
-mutations.py    damage to any bytes
-formats.py      damage that knows a format: its lengths, names and counts
-worker.py       reads damaged files, one line of report for each
-supervisor.py   runs a worker, notices if it crashes or hangs, keeps what it stumbled over
-__main__.py     the long job: make fuzz
+readers.py      table of readers: valid files, and assertions about what is read
+mutations.py    mutations of any bytes
+formats.py      mutations that know a format: its lengths, names and counts
+worker.py       process that reads damaged files and writes one line for each
+supervisor.py   starts a worker, detects crashes and hangs, saves the inputs that caused them
+__main__.py     long run: make fuzz
 """

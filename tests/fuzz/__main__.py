@@ -1,9 +1,9 @@
-"""The long job: at least so many damaged files a reader. It goes on where an earlier one ended.
+"""Long fuzzing run: N damaged files for each reader. It continues where the previous run ended.
 
-    python -m tests.fuzz [--inputs N] [--workers N] [--anew] [READER ...]
+    python -m tests.fuzz [--inputs N] [--workers N] [--restart] [READER ...]
 
-Several readers are at work at the same time, one for each core. Counts are kept in docs/measurements/fuzz.json, inputs
-that something is wrong with in runs/fuzz.
+Several readers run at the same time, one per core. Counts are saved in docs/measurements/fuzz.json, inputs that cause a
+problem in runs/fuzz.
 """
 
 import json
@@ -20,16 +20,16 @@ import safetensors
 import torch
 
 from benchmarks.measure import machine
-from reviver.io.files import write_text
+from reviver.io.atomic import write_text
 from tests.fuzz.readers import READERS
 from tests.fuzz.supervisor import ROOT, Tally, supervise
 
 RESULTS = ROOT / "docs" / "measurements" / "fuzz.json"
 KEPT = ROOT / "runs" / "fuzz"
 ROUND = 5000
-"""Inputs of a reader before it is the next one's turn."""
+"""Inputs of a reader per round."""
 HANG_SECONDS = 20.0
-"""A worker on a busy machine may be silent for longer than an input may take."""
+"""Seconds without output after which a worker hangs: more than an input may take, since the machine may be busy."""
 COUNTS = ("inputs", "values", "errors", "crashes", "hangs", "slow", "large", "wrong")
 VERSIONS = {
     "torch": torch.__version__,
@@ -40,19 +40,19 @@ VERSIONS = {
 
 
 def main() -> int:
-    """Read damaged files until each reader has read as many as are wanted; returns 1 if something was wrong with one."""
+    """Run until each reader has read the requested number of inputs; return 1 if there was any problem."""
     parser = ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}; default: all")
+    parser.add_argument("readers", nargs="*", metavar="READER", help=f"one of {', '.join(READERS)}; default: all")
     parser.add_argument("--inputs", type=int, default=100_000, metavar="N", help="inputs of each reader")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="default: cores")
-    parser.add_argument("--anew", action="store_true", help="count the inputs of these readers from 0")
+    parser.add_argument("--restart", action="store_true", help="restart these readers from input 0")
     options = parser.parse_args()
     if unknown := set(options.readers) - set(READERS):
         parser.error(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(READERS)}")
     names = options.readers or list(READERS)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))["readers"] if RESULTS.exists() else {}
     for name in names:
-        if options.anew or name not in results:
+        if options.restart or name not in results:
             results[name] = Tally().to_json()
     for name, tally in _rounds({name: results[name]["inputs"] for name in names}, options.inputs, options.workers):
         results[name] = _added(results[name], tally)
@@ -64,15 +64,15 @@ def main() -> int:
     return int(any(result[count] for result in results.values() for count in COUNTS[3:]))
 
 
-def _rounds(counts: dict[str, int], wanted: int, workers: int) -> Iterator[tuple[str, Tally]]:
-    """Read round after round with each reader, from its count of inputs on; yields what came of each as it ends."""
+def _rounds(counts: dict[str, int], total: int, workers: int) -> Iterator[tuple[str, Tally]]:
+    """Run rounds of each reader, starting at its count of inputs, and yield the tally of each round as it ends."""
     counts = dict(counts)
     running: dict[Future[Tally], str] = {}
     pool = ThreadPoolExecutor(workers)
 
     def submit(name: str) -> None:
-        """Put the next round of a reader behind those that wait."""
-        span = range(counts[name], min(counts[name] + ROUND, wanted))
+        """Queue the next round of a reader."""
+        span = range(counts[name], min(counts[name] + ROUND, total))
         if span:
             running[pool.submit(lambda: supervise({name: span}, KEPT, hang_seconds=HANG_SECONDS)[name])] = name
 
@@ -85,7 +85,7 @@ def _rounds(counts: dict[str, int], wanted: int, workers: int) -> Iterator[tuple
                 counts[name] += tally.inputs
                 yield name, tally
                 submit(name)
-    finally:  # Ctrl-C ends the workers too
+    finally:  # Ctrl-C also ends the workers
         pool.shutdown(cancel_futures=True)
 
 

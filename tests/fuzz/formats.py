@@ -1,4 +1,4 @@
-"""Damage that knows a format: a file stays one of its kind, but for what one of its fields says."""
+"""Mutations that know a format: they change one field of a file and keep the rest valid."""
 
 import gzip
 import io
@@ -16,19 +16,20 @@ from tests.fuzz.mutations import EXTREMES, mutated
 Damage = Callable[[bytes, Random], bytes]
 
 DEPTH = 100_000
+"""Nesting that no parser can accept."""
 
 
 # IDX
 
 
 def idx(content: bytes, random: Random) -> bytes:
-    """Change the kind or a dimension."""
+    """Change the magic number or a dimension."""
     field = random.randrange(1 + content[3])
     return content[: 4 * field] + struct.pack(">I", random.choice(EXTREMES) % 2**32) + content[4 * field + 4 :]
 
 
 def inside_gzip(damage: Damage) -> Damage:
-    """Damage what is packed, and pack it again."""
+    """Return a mutation of the uncompressed content, which is then compressed again."""
 
     def damaged(content: bytes, random: Random) -> bytes:
         return gzip.compress(damage(gzip.decompress(content), random), mtime=0)
@@ -42,7 +43,7 @@ KINDS = ("|u1", "<f8", ">f4", "|O", "<U1000000000", "|V0", "|S0", "<M8[ns]", "<c
 
 
 def npy(content: bytes, random: Random) -> bytes:
-    """Write another shape, dtype, order or text into the header, whose length fits."""
+    """Write another shape, dtype, order or text to the header, with the correct length."""
     (length,) = struct.unpack_from("<H", content, 8)
     header, data = content[10 : 10 + length].decode("latin1"), content[10 + length :]
     match random.randrange(5):
@@ -69,7 +70,7 @@ END_FIELDS = ((4, "<H"), (8, "<H"), (10, "<H"), (12, "<I"), (16, "<I"), (20, "<H
 
 
 def archive(content: bytes, random: Random) -> bytes:
-    """Damage, rename, double or repack an array of an archive, or what the directory says of it."""
+    """Damage, rename, duplicate or recompress an array of an archive, or change its entry in the directory."""
     members = [(info.filename, zipfile.ZipFile(io.BytesIO(content)).read(info)) for info in _infos(content)]
     chosen = random.randrange(len(members))
     name, data = members[chosen]
@@ -114,13 +115,13 @@ def _with_field(content: bytes, random: Random) -> bytes:
 
 
 def png(content: bytes, random: Random) -> bytes:
-    """Change one chunk of a PNG, leave it out, double it or add another; checksums are right."""
+    """Change, remove or add a chunk of a PNG, with correct checksums."""
     chunks = []
-    place = 8
-    while place < len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
-        place += 12 + length
+    offset = 8
+    while offset < len(content):
+        (length,) = struct.unpack_from(">I", content, offset)
+        chunks.append((content[offset + 4 : offset + 8], content[offset + 8 : offset + 8 + length]))
+        offset += 12 + length
     index = random.randrange(len(chunks))
     kind, data = chunks[index]
     match random.randrange(6):
@@ -146,7 +147,7 @@ def png(content: bytes, random: Random) -> bytes:
 
 
 def tiff(content: bytes, random: Random) -> bytes:
-    """Change the tag, type, count or value of an entry of a TIFF's directory."""
+    """Change the tag, type, count or value of an entry in the directory of a TIFF."""
     result = bytearray(content)
     (start,) = struct.unpack_from("<I", content, 4)
     (count,) = struct.unpack_from("<H", content, start)
@@ -169,18 +170,18 @@ VALUES: tuple[Any, ...] = (
 def json_value(content: bytes, random: Random) -> bytes:
     """Replace, remove, add or rename one value of a JSON object."""
     whole = json.loads(content)
-    places: list[tuple[Any, Any]] = []
-    waiting: list[Any] = [whole]
-    while waiting:
-        parent = waiting.pop()
+    entries: list[tuple[Any, Any]] = []
+    pending: list[Any] = [whole]
+    while pending:
+        parent = pending.pop()
         pairs = parent.items() if isinstance(parent, dict) else enumerate(parent)
         for key, child in pairs:
-            places.append((parent, key))
+            entries.append((parent, key))
             if isinstance(child, (dict, list)):
-                waiting.append(child)
-    if not places:
+                pending.append(child)
+    if not entries:
         return json.dumps(random.choice(VALUES)).encode()
-    parent, key = random.choice(places)
+    parent, key = random.choice(entries)
     match random.randrange(8):
         case 0:
             del parent[key]
@@ -194,19 +195,19 @@ def json_value(content: bytes, random: Random) -> bytes:
 
 
 def json_text(content: bytes, random: Random) -> bytes:
-    """Nest a JSON text deeply, name something twice, or put in a number that is none."""
+    """Nest a JSON text deeply, duplicate a key, or insert an invalid number."""
     text = content.decode()
     colons = [found.end() for found in re.finditer(r'":\s*', text)]
-    place = random.choice(colons or [0])
+    offset = random.choice(colons or [0])
     match random.randrange(5):
         case 0:
             return (random.choice(("[", '{"a":')) * random.choice((50, 900, DEPTH)) + text).encode()
         case 1:
             nest = random.choice((15, 40, 900, 5000))
-            return (text[:place] + "[" * nest + "]" * nest + "," + '"x": ' + text[place:]).encode()
+            return (text[:offset] + "[" * nest + "]" * nest + "," + '"x": ' + text[offset:]).encode()
         case 2:
             number = random.choice(("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "1" + "0" * 400, "-0", "1E5"))
-            return (text[:place] + number + ', "x": ' + text[place:]).encode()
+            return (text[:offset] + number + ', "x": ' + text[offset:]).encode()
         case 3:
             names = re.findall(r'"(\w+)":', text) or ["x"]
             start = text.find("{") + 1
@@ -218,7 +219,7 @@ def json_text(content: bytes, random: Random) -> bytes:
 
 
 def json_lines(content: bytes, random: Random) -> bytes:
-    """Damage one line of many that are JSON."""
+    """Damage one line of a file of JSON lines."""
     lines = content.split(b"\n")[:-1]
     chosen = random.randrange(len(lines))
     lines[chosen] = random.choice((json_value, json_text))(lines[chosen], random)
@@ -257,7 +258,7 @@ TOML_VALUES = (
 
 
 def toml(content: bytes, random: Random) -> bytes:
-    """Give one setting another value, name something twice, add tables, or a line that is none."""
+    """Change the value of a setting, duplicate a key, or add tables or an invalid line."""
     if content.startswith(b"{"):
         return random.choice((json_value, json_text))(content, random)
     lines = content.decode().splitlines()
@@ -286,7 +287,7 @@ def toml(content: bytes, random: Random) -> bytes:
 
 
 def safetensors(content: bytes, random: Random) -> bytes:
-    """Change what the header says of a tensor, or how long it is."""
+    """Change the entry of a tensor in the header, or the length of the header."""
     (length,) = struct.unpack_from("<Q", content)
     text, data = content[8 : 8 + length], content[8 + length :]
     entries = json.loads(text)
@@ -294,7 +295,7 @@ def safetensors(content: bytes, random: Random) -> bytes:
     entry = entries[random.choice(names)]
     match random.randrange(9):
         case 0:
-            entry["data_offsets"] = list(entries[random.choice(names)]["data_offsets"])  # those of another
+            entry["data_offsets"] = list(entries[random.choice(names)]["data_offsets"])  # those of another tensor
         case 1:
             entry["data_offsets"][random.randrange(2)] = random.choice((*EXTREMES, -1, 0.5, "0", None))
         case 2:
@@ -321,7 +322,7 @@ def safetensors(content: bytes, random: Random) -> bytes:
 
 
 def any_checkpoint(content: bytes, random: Random) -> bytes:
-    """Damage a file of a checkpoint as its kind asks for."""
+    """Damage a file of a checkpoint according to its format."""
     return (
         random.choice((json_value, json_text))(content, random) if content[:1] == b"{" else safetensors(content, random)
     )
@@ -341,7 +342,7 @@ VARINTS = (
 
 
 def parquet(content: bytes, random: Random) -> bytes:
-    """Put an extreme number into a page or into the description at the end, whose length fits."""
+    """Insert an extreme number into a page or into the footer, mostly with the correct length."""
     (length,) = struct.unpack("<I", content[-8:-4])
     pages, footer = bytearray(content[: -8 - length]), bytearray(content[-8 - length : -8])
     part = random.choice((pages, footer, footer))
@@ -394,7 +395,7 @@ CSV_VALUES = (
 
 
 def rows(content: bytes, random: Random) -> bytes:
-    """Put something odd between two fields, or repeat, exchange or leave out a row."""
+    """Insert an odd text into a row, exchange its fields, or repeat or remove a row."""
     lines = content.decode().splitlines(keepends=True)
     chosen = random.randrange(len(lines))
     match random.randrange(5):
@@ -407,6 +408,6 @@ def rows(content: bytes, random: Random) -> bytes:
             lines[chosen] = ",".join(random.sample(fields, len(fields)))
         case _:
             line = lines[chosen]
-            place = random.randint(0, len(line))
-            lines[chosen] = line[:place] + random.choice(CSV_VALUES) + line[place:]
+            offset = random.randint(0, len(line))
+            lines[chosen] = line[:offset] + random.choice(CSV_VALUES) + line[offset:]
     return "".join(lines).encode()

@@ -1,4 +1,4 @@
-"""Damage to files of any kind: the same damage for the same randomness."""
+"""Mutations of files of any format, determined by a random number generator."""
 
 import re
 import struct
@@ -22,17 +22,17 @@ EXTREMES = (
     2**63,
     2**64 - 1,
 )
-"""What integers are replaced by: where types end, and where memory does."""
+"""Replacements for integers: limits of types and of memory."""
 
 ENDS = 128
-"""Bytes at both ends of a file, where most formats say how it is laid out: half of the damage is done there."""
+"""Bytes at both ends of a file, where most formats store their layout; they get more mutations."""
 
 
 def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens: Sequence[bytes] = ()) -> bytes:
-    """Damage `content` at one to six places; `others` are files to splice with, `tokens` texts to put in."""
+    """Return `content` with one to six mutations; `others` are files to splice with, `tokens` texts to insert."""
     result = bytearray(content)
     for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
-        start = place(len(result), random)
+        start = random_offset(len(result), random)
         end = min(len(result), start + random.choice((1, 2, 4, 8, 30, 300)))
         kinds = (
             "bit",
@@ -68,26 +68,26 @@ def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens
                 result = bytearray(with_extreme_digits(bytes(result), random))
             case "splice" if others:
                 other = random.choice(others)
-                result[start:] = other[place(len(other), random) :]
+                result[start:] = other[random_offset(len(other), random) :]
             case "token" if tokens:
                 result[start : random.choice((start, end))] = random.choice(tokens)
     return bytes(result)
 
 
-def place(length: int, random: Random) -> int:
-    """A place in a file of `length` bytes."""
+def random_offset(length: int, random: Random) -> int:
+    """Return an offset in a file of `length` bytes."""
     near = min(length, ENDS)
     return random.choice((random.randint(0, length), random.randint(0, near), random.randint(length - near, length)))
 
 
 def packed(number: int, random: Random) -> bytes:
-    """An integer in a size and order of bytes that it may have in a file."""
+    """Return an integer in a random size and byte order."""
     size = random.choice("BHIQ")
     return struct.pack(random.choice("<>") + size, number % (1 << 8 * struct.calcsize(size)))
 
 
 def with_extreme_digits(content: bytes, random: Random) -> bytes:
-    """Replace one number that is written in digits."""
+    """Replace one number in decimal digits."""
     found = list(re.finditer(rb"\d+", content))
     if not found:
         return content

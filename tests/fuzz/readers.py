@@ -1,4 +1,4 @@
-"""The table of readers: the real files that damage begins with, and what must hold of what is read."""
+"""Table of readers: valid files to damage, and assertions about what is read."""
 
 import dataclasses
 import functools
@@ -34,7 +34,7 @@ from reviver.gan.data.image_files import read_pixels
 from reviver.gan.data.image_set import load_images, load_test_images
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.monitor import describe_point, find_collapses, summarise
+from reviver.gan.evaluation.monitor import describe_record, find_collapses, summarize
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.run import GANRun
 from reviver.loading import load
@@ -51,7 +51,8 @@ from tests.fuzz.mutations import mutated
 
 Seeds = Mapping[str, bytes]
 
-LONGEST_MESSAGE = 3000
+MAX_MESSAGE = 3000
+"""Maximum length of an error in characters."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ class Reader:
     """One reader.
 
     Attributes:
-        prepare: makes real files, and what lies around them, in a folder; returns the content of those to damage.
-        read: reads a file; an assertion says what must hold if it can be read.
-        damage: what knows the format.
-        tokens: texts that the format has.
+        prepare: creates valid files in a folder, and returns the content of those to damage by name.
+        read: reads a file, and asserts what must hold if it can be read.
+        damage: mutations that know the format.
+        tokens: texts of the format to insert.
     """
 
     prepare: Callable[[Path], Seeds]
@@ -71,28 +72,28 @@ class Reader:
     tokens: tuple[bytes, ...] = ()
 
     def damaged(self, name: str, seeds: Seeds, random: Random) -> bytes:
-        """A damaged version of the file `name`: half of them by what knows the format."""
-        real = seeds[name]
-        content, knows = real, bool(self.damage) and random.random() < 0.5
-        if knows:
+        """Return a damaged version of the file `name`; half of the mutations know the format."""
+        original = seeds[name]
+        content, knows_format = original, bool(self.damage) and random.random() < 0.5
+        if knows_format:
             content = random.choice(self.damage)(content, random)
-        if not knows or random.random() < 0.2:
+        if not knows_format or random.random() < 0.2:
             content = mutated(content, random, [*seeds.values()], self.tokens)
-        return content if content != real else content[:-1]
+        return content if content != original else content[:-1]
 
 
 def outcome(reader: Reader, path: Path) -> str:
-    """`value` or `error`.
+    """Return `value` if a file can be read, or `error` if it raises `ReviverError`.
 
     Raises:
-        AssertionError: if what is read or the error's message is not as it must be.
+        AssertionError: if the result or the message of the error is wrong.
     """
     try:
         reader.read(path)
     except ReviverError as error:
         message = str(error)
         assert "\n" not in message, f"more than one line: {message[:200]!r}"
-        assert len(message) < LONGEST_MESSAGE, f"{len(message)} characters: {message[:200]!r}"
+        assert len(message) < MAX_MESSAGE, f"{len(message)} characters: {message[:200]!r}"
         return "error"
     return "value"
 
@@ -100,12 +101,12 @@ def outcome(reader: Reader, path: Path) -> str:
 # Images
 
 SIZE = 6
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
-GREY = PICTURES[..., 0]
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+GREY = PIXELS[..., 0]
 
 
 def read_images(path: Path) -> None:
-    """Images in a file, or in the folder of a file."""
+    """Read images from a file, or from its folder."""
     source = path if path.suffix in (".npy", ".npz") else path.parent
     data = load_images(str(source), SIZE)
     assert data.images.dtype == torch.uint8
@@ -142,21 +143,21 @@ def prepare_packed_idx(folder: Path) -> Seeds:
 
 
 def prepare_npy(folder: Path) -> Seeds:
-    return _written(folder, {"grey.npy": _npy(GREY), "floats.npy": _npy(PICTURES.astype(">f4") / 255)})
+    return _written(folder, {"grey.npy": _npy(GREY), "floats.npy": _npy(PIXELS.astype(">f4") / 255)})
 
 
 def prepare_image_npz(folder: Path) -> Seeds:
-    arrays = {"images": PICTURES, "labels": np.arange(3), "test_images": PICTURES, "test_labels": np.arange(3)}
+    arrays = {"images": PIXELS, "labels": np.arange(3), "test_images": PIXELS, "test_labels": np.arange(3)}
     return _written(folder, {"packed.npz": _npz(np.savez_compressed, arrays), "stored.npz": _npz(np.savez, arrays)})
 
 
 def prepare_pictures(kind: str, folder: Path, *, modes: tuple[str, ...] = ("RGB", "L")) -> Seeds:
-    """Two files to damage, and a good one beside them."""
-    Image.fromarray(PICTURES[0]).save(folder / "good.png")
+    """Create two files to damage, and a valid one beside them."""
+    Image.fromarray(PIXELS[0]).save(folder / "good.png")
     seeds = {}
     for mode in modes:
         stream = io.BytesIO()
-        Image.fromarray(PICTURES[1]).resize((23, 19)).convert(mode).save(stream, format=kind)
+        Image.fromarray(PIXELS[1]).resize((23, 19)).convert(mode).save(stream, format=kind)
         seeds[f"{mode}.{kind.lower()}"] = stream.getvalue()
     return _written(folder, seeds)
 
@@ -166,7 +167,7 @@ def prepare_grids(folder: Path) -> Seeds:
 
 
 def read_samples(path: Path) -> None:
-    """A grid of samples in a run folder."""
+    """Read a grid of samples."""
     pixels = read_pixels(path)
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 2 or pixels.shape[2] == 3
@@ -179,7 +180,7 @@ LABELS = ["a", "b", "a", "ü c"]
 
 
 def read_table(path: Path) -> None:
-    """Labelled sequences."""
+    """Read labeled sequences."""
     table = read_sequences(path)
     count, steps, channels = table.x.shape
     assert min(count, steps, channels) > 0
@@ -220,36 +221,37 @@ def prepare_sequence_npz(folder: Path) -> Seeds:
 # Run folders
 
 LSTM = LSTMConfig(hidden_size=3, epochs=1, data_size=20)
-GAN = GANConfig(size=SIZE, latent_size=4, epochs=1, batch_size=2, eval_every=0, ema=0.9)
-OWN = LSTMConfig(task="custom", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
-SEPARATE = ("lstm", "gan", "custom")
+GAN = GANConfig(image_size=SIZE, latent_size=4, epochs=1, batch_size=2, eval_every=0, ema=0.9)
+CUSTOM = LSTMConfig(task="custom", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
+RUNS = ("lstm", "gan", "custom")
+"""Folders of the runs."""
 
 
 def prepare_runs(name: str, folder: Path) -> Seeds:
-    """A tiny run of each kind; what to damage is the file that `name` finds in it.
+    """Create a tiny run of each kind; the files to damage are those that match `name`.
 
-    The GAN is made small for good, as its weights would take longer to damage than to read.
+    The widths of the GAN are reduced for the whole process, since large weights are slow to damage.
     """
     networks.GENERATOR_WIDTHS, networks.DISCRIMINATOR_WIDTHS = (4, 4, 4, 4), (4, 4)
     _written(folder, {"own.csv": b"sequence,label\n" + b"1 2,a\n2 1 3,b\n" * 10, "images.npy": _npy(GREY)})
     lstm_training.train(LSTM, folder / "lstm", device="cpu")
     gan_training.train(replace(GAN, data=str(folder / "images.npy")), folder / "gan", device="cpu")
-    lstm_training.train(replace(OWN, data=str(folder / "own.csv")), folder / "custom", device="cpu")
-    forget_checksums(folder)
+    lstm_training.train(replace(CUSTOM, data=str(folder / "own.csv")), folder / "custom", device="cpu")
+    remove_checksums(folder)
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(f"*/{name}"))}
 
 
-def forget_checksums(folder: Path) -> None:
-    """Whoever damages a file on purpose can make its checksum right: damage must not end at that."""
+def remove_checksums(folder: Path) -> None:
+    """Remove the checksums: an attacker could correct them, so a mutation must not stop there."""
     for path in folder.rglob("checksums.json"):
         path.unlink()
 
 
 def prepare_points(folder: Path) -> Seeds:
-    """The metrics of each run, and scores as gan/watch.py writes them, which a run of these images does not take."""
+    """Create the metrics of each run, and scores in the form of gan/evaluation/monitor.py."""
     seeds = prepare_runs("*.jsonl", folder)
     scores = dict.fromkeys(Comparison.model_fields, 0.5)
-    said = {"class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
+    details = {"class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
     origin = {
         "num_samples": 100,
         "k": 5,
@@ -257,13 +259,13 @@ def prepare_points(folder: Path) -> Seeds:
         "extractor": "extractor.safetensors",
         "extractor_sha256": "0" * 64,
     }
-    lines = (json.dumps({"step": step, "epoch": step, **scores, **said, **origin}) + "\n" for step in (1, 2, 3))
+    lines = (json.dumps({"step": step, "epoch": step, **scores, **details, **origin}) + "\n" for step in (1, 2, 3))
     return seeds | _written(folder, {"gan/scores.jsonl": "".join(lines).encode()})
 
 
 def read_run(path: Path) -> None:
-    """The run that a file belongs to, by both checkpoints; its network must answer."""
-    home = next(parent for parent in path.parents if parent.name in SEPARATE)
+    """Load the run that a file belongs to, and run its network."""
+    home = next(parent for parent in path.parents if parent.name in RUNS)
     for which in ("last", "best") if path.name == "best.json" else ("last",):
         run = load(home, checkpoint=which)
         with torch.no_grad():
@@ -276,19 +278,19 @@ def read_run(path: Path) -> None:
 
 
 def read_records(path: Path) -> None:
-    """Points of a run, and what is made of them."""
+    """Read and summarize the records of a run."""
     folder = RunFolder.open(path.parent)
-    points = folder.read_metrics()
+    metrics = folder.read_metrics()
     if folder.kind == "lstm":
-        max(points, key=lstm_training.rank, default=None)
+        max(metrics, key=lstm_training.rank, default=None)
     scores = folder.read_scores()
     find_collapses(scores)
-    summarise(scores)
-    assert all(describe_point(score) for score in scores)
+    summarize(scores)
+    assert all(describe_record(score) for score in scores)
 
 
 def small_state() -> TrainingState:
-    """A state with all that one can hold."""
+    """Return a state with every kind of content."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     other = nn.Linear(2, 2)
@@ -304,7 +306,7 @@ def small_state() -> TrainingState:
 
 
 def update(state: TrainingState) -> None:
-    """One update by the state's optimizers and randomness."""
+    """Make one update."""
     x = torch.randn(4, 3, generator=state.rngs["noise"])
     loss = state.networks["other"](state.networks["network"](x)).pow(2).sum()
     for optimizer in state.optimizers.values():
@@ -322,7 +324,7 @@ def prepare_checkpoint(folder: Path) -> Seeds:
     rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
     state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
     checkpoint.prepare_checkpoint(folder, state, {"metrics": 1}, 2)()
-    forget_checksums(folder)
+    remove_checksums(folder)
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -331,14 +333,14 @@ def prepare_checkpoint(folder: Path) -> Seeds:
 
 
 def read_state(path: Path) -> None:
-    """A checkpoint to go on from; one more update must be possible."""
+    """Restore a checkpoint, and make one more update."""
     home = path.parents[1]
     state = small_state()
     counts = restore_checkpoint(home, state)
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
     if "best" in state.extra:
         assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))
-    assert all(one["step"] >= 0 and isinstance(one["quantity"], str) for one in state.rollbacks)
+    assert all(rollback["step"] >= 0 and isinstance(rollback["quantity"], str) for rollback in state.rollbacks)
     update(state)
 
 
@@ -346,7 +348,9 @@ def read_state(path: Path) -> None:
 
 
 def prepare_settings(folder: Path) -> Seeds:
-    text = 'length = 5\ninput = "onehot"\nlearning_rate = 1e-3\ngrow = false\nepochs = 3\nhidden_dropout = 0.5\n'
+    text = (
+        'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
+    )
     return _written(
         folder, {"lstm.toml": text.encode(), "lstm.json": b'{"length": 5, "encoding": "onehot", "data": null}'}
     )
@@ -356,7 +360,7 @@ OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection()
 
 
 def read_config(path: Path) -> None:
-    """The settings of a training command."""
+    """Read the settings of a training command."""
     settings = read_settings(path, OPTIONS)
     names = {field.name for field in dataclasses.fields(LSTMConfig)}
     override(LSTMConfig(), {name: value for name, value in settings.items() if name in names})
@@ -372,31 +376,31 @@ def prepare_extractor(folder: Path) -> Seeds:
 
 
 def read_extractor(path: Path) -> None:
-    """A classifier that looks at images."""
+    """Read a feature extractor, and apply it."""
     extractor = FeatureExtractor.read(path)
     shape = extractor.classifier.image_shape
-    seen = extractor.forward(torch.zeros(1, *shape))
-    assert seen.logits.shape == (1, extractor.classifier.head.out_features)
+    output = extractor.forward(torch.zeros(1, *shape))
+    assert output.logits.shape == (1, extractor.classifier.head.out_features)
 
 
-KEPT = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
+CACHED = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
 
 
 def prepare_cache(folder: Path) -> Seeds:
-    cache._write(folder / "kept.safetensors", KEPT)
-    return {"kept.safetensors": (folder / "kept.safetensors").read_bytes()}
+    cache._write(folder / "cached.safetensors", CACHED)
+    return {"cached.safetensors": (folder / "cached.safetensors").read_bytes()}
 
 
 def read_cache(path: Path) -> None:
-    """What is kept, or nothing: never anything else."""
+    """Read cached tensors; a damaged file counts as an error."""
     found = cache._read(path)
     if found is None:
-        raise ReviverError("nothing is kept")
-    assert found.keys() == KEPT.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in KEPT.items())
+        raise ReviverError("nothing is cached")
+    assert found.keys() == CACHED.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in CACHED.items())
 
 
-# What all share
+# Helpers
 
 
 def _written(folder: Path, seeds: Seeds) -> Seeds:
@@ -465,7 +469,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
 )
 
 
-# Readers that do what a reader must not, by which the harness is tested
+# Faulty readers that test the supervisor
 
 
 def prepare_numbers(folder: Path) -> Seeds:
@@ -481,12 +485,12 @@ def read_and_crash(path: Path) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def read_for_ever(path: Path) -> None:
+def read_and_sleep(path: Path) -> None:
     if is_damaged(path):
         time.sleep(3600)
 
 
-def read_without_end(path: Path) -> None:
+def read_and_spin(path: Path) -> None:
     while is_damaged(path):
         pass
 
@@ -506,8 +510,8 @@ FAULTY: Mapping[str, Reader] = MappingProxyType(
         "grows": Reader(prepare_numbers, read_and_grow),
         "fails": Reader(prepare_numbers, read_and_fail),
         "crashes": Reader(prepare_numbers, read_and_crash),
-        "hangs": Reader(prepare_numbers, read_for_ever),
-        "spins": Reader(prepare_numbers, read_without_end),
+        "hangs": Reader(prepare_numbers, read_and_sleep),
+        "spins": Reader(prepare_numbers, read_and_spin),
     }
 )
 ALL: Mapping[str, Reader] = MappingProxyType({**READERS, **FAULTY})

@@ -1,4 +1,4 @@
-"""Runs a worker and watches it: a crash, a hang, growth of memory and any outcome but the two that are right are noted."""
+"""Supervisor of a worker: it counts crashes, hangs, growth of memory, and wrong outcomes."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from tests.fuzz.worker import MAX_GROWTH, SLOW_SECONDS, choose, keep
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120.0
-"""Until a worker must have read its first real file."""
+"""Seconds until a worker must have read its first valid file."""
 
 
 @dataclass
 class Tally:
-    """What came of the inputs of one reader."""
+    """Counts of outcomes of the inputs of one reader."""
 
     inputs: int = 0
     values: int = 0
@@ -33,47 +33,52 @@ class Tally:
     large: int = 0
     wrong: int = 0
     slowest: float = 0.0
-    """Seconds of processor time of the slowest input."""
+    """Processor time of the slowest input in seconds."""
     growth: int = 0
-    """MB of the input that took the most memory."""
+    """Memory of the input that took the most, in MB."""
     problems: list[str] = field(default_factory=list)
 
     @property
     def bad(self) -> int:
-        """Inputs with another outcome than a right answer or our own error in time."""
+        """Number of inputs with a problem: neither a correct result nor a `ReviverError` in time."""
         return self.crashes + self.hangs + self.slow + self.large + self.wrong
 
     def to_json(self) -> dict[str, Any]:
-        """What is kept of it."""
+        """Return the counts as JSON, with the first 20 problems."""
         return {**asdict(self), "problems": self.problems[:20]}
 
 
 def supervise(spans: Mapping[str, range], kept: Path, *, hang_seconds: float) -> dict[str, Tally]:
-    """Let a worker read the inputs in `spans` of each reader; it is replaced if it crashes or hangs.
+    """Let a worker read inputs; it is replaced if it crashes or hangs.
 
-    An input hangs that has no outcome after twice `hang_seconds`, unless it waits for a processor. Inputs that something
-    is wrong with are saved in `kept`.
+    Args:
+        spans: numbers of the inputs of each reader.
+        kept: folder in which inputs with a problem are saved.
+        hang_seconds: an input without an outcome after twice this time hangs, unless it waits for a processor.
+
+    Returns:
+        The counts of each reader.
     """
     tallies = {name: Tally() for name in spans}
-    left = dict(spans)
-    while left:
+    pending = dict(spans)
+    while pending:
         with tempfile.TemporaryDirectory() as home:
-            ended = _run_worker(Path(home), kept, left, tallies, hang_seconds)
+            ended = _run_worker(Path(home), kept, pending, tallies, hang_seconds)
             if ended is None:
                 break
-            name, number = next(iter(left.items()))
+            name, number = next(iter(pending.items()))
             _keep_last(Path(home) / name, kept, name, number.start)
         tally = tallies[name]
         tally.inputs += 1
         tally.crashes += ended != "hang"
         tally.hangs += ended == "hang"
         tally.problems.append(f"{name}/{number.start}: {ended}")
-        left = _advanced(left, name, number.start + 1)
+        pending = _advanced(pending, name, number.start + 1)
     return tallies
 
 
 def _keep_last(folder: Path, kept: Path, reader_name: str, number: int) -> None:
-    """Save the input that a worker did not live to answer: it lies where the worker put it."""
+    """Save the input at which a worker ended; it is still in the folder of the worker."""
     if folder.is_dir():
         with tempfile.TemporaryDirectory() as home:
             seeds = ALL[reader_name].prepare(Path(home))
@@ -81,22 +86,25 @@ def _keep_last(folder: Path, kept: Path, reader_name: str, number: int) -> None:
         keep((folder / name).read_bytes(), kept, reader_name, number, name)
 
 
-def _advanced(left: dict[str, range], name: str, start: int) -> dict[str, range]:
-    """What is left once the inputs of `name` before `start` are read."""
-    left = left | {name: range(start, left[name].stop)}
-    return {name: span for name, span in left.items() if span}
+def _advanced(pending: dict[str, range], name: str, start: int) -> dict[str, range]:
+    """Return the pending inputs without those of `name` before `start`."""
+    pending = pending | {name: range(start, pending[name].stop)}
+    return {name: span for name, span in pending.items() if span}
 
 
 def _run_worker(
-    home: Path, kept: Path, left: dict[str, range], tallies: Mapping[str, Tally], hang_seconds: float
+    home: Path, kept: Path, pending: dict[str, range], tallies: Mapping[str, Tally], hang_seconds: float
 ) -> str | None:
-    """Read a worker's lines and take what it did out of `left`; returns how it ended before its time, or None.
+    """Run a worker, and remove the inputs that it has read from `pending`.
+
+    Returns:
+        The reason why the worker ended too early, or None if it did not.
 
     Raises:
-        RuntimeError: if a real file is not read as it should be.
+        RuntimeError: if a valid file is not read correctly.
         KeyboardInterrupt: if Ctrl-C ended the worker.
     """
-    jobs = [f"{name}:{span.start}:{span.stop}" for name, span in left.items()]
+    jobs = [f"{name}:{span.start}:{span.stop}" for name, span in pending.items()]
     command = [sys.executable, "-m", "tests.fuzz.worker", str(home), str(kept), *jobs]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
         for line in _lines(worker, hang_seconds):
@@ -105,31 +113,31 @@ def _run_worker(
                 return "hang"
             if "seed" in line and line["outcome"] != "value":
                 worker.kill()
-                raise RuntimeError(f"a real file is not read: {line}")
+                raise RuntimeError(f"a valid file is not read: {line}")
             if "number" in line:
-                _note(tallies[line["reader"]], line)
-                advanced = _advanced(left, line["reader"], line["number"] + 1)
-                left.clear()
-                left.update(advanced)
+                _count(tallies[line["reader"]], line)
+                advanced = _advanced(pending, line["reader"], line["number"] + 1)
+                pending.clear()
+                pending.update(advanced)
     if worker.returncode == -signal.SIGINT:
         raise KeyboardInterrupt
-    return f"ended by signal or status {worker.returncode}" if left else None
+    return f"ended by signal or status {worker.returncode}" if pending else None
 
 
 def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dict[str, Any] | None]:
-    """The lines of a worker as they come; None if it is silent for too long, which is the last.
+    """Yield the lines of a worker as they come, and None at the end if it is silent for too long.
 
-    It may be silent for longer while it starts or makes real files, which ends with a line of its own.
+    It may be silent for longer while it starts or creates valid files; a line marks the end of that.
     """
     assert worker.stdout is not None
     rest, seconds = b"", START_SECONDS
-    spent: list[float] = []  # processor time at each end of a wait since the last line
+    spent: list[float] = []  # processor time at the end of each wait since the last line
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
         while True:
             if not selector.select(seconds):
                 state, now = _processor(worker.pid)
-                is_asleep = state not in "RD" and now in spent[-1:]  # it neither had nor wants a processor
+                is_asleep = state not in "RD" and now in spent[-1:]  # it neither used nor wants a processor
                 if spent and (is_asleep or now - spent[0] > seconds / 2):
                     yield None
                     return
@@ -146,12 +154,12 @@ def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dic
 
 
 def _processor(process: int) -> tuple[str, float]:
-    """The state of a process, R or D if it has or wants a processor or the disk, and its seconds of processor time."""
+    """Return the state of a process (R or D: it uses or wants a processor or the disk) and its processor time in seconds."""
     state, *numbers = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return state, sum(map(int, numbers[10:12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _note(tally: Tally, line: Mapping[str, Any]) -> None:
+def _count(tally: Tally, line: Mapping[str, Any]) -> None:
     tally.inputs += 1
     tally.values += line["outcome"] == "value"
     tally.errors += line["outcome"] == "error"
@@ -162,5 +170,5 @@ def _note(tally: Tally, line: Mapping[str, Any]) -> None:
     tally.slowest = max(tally.slowest, line["seconds"])
     tally.growth = max(tally.growth, line["growth"])
     if line["outcome"] == "problem" or is_slow or is_large:
-        facts = f"{line['seconds']} s, {line['growth']} MB"
-        tally.problems.append(f"{line['reader']}/{line['number']}: {line['problem'] or line['outcome']} ({facts})")
+        cost = f"{line['seconds']} s, {line['growth']} MB"
+        tally.problems.append(f"{line['reader']}/{line['number']}: {line['problem'] or line['outcome']} ({cost})")

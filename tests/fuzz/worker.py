@@ -1,9 +1,9 @@
-"""Reads damaged files, and writes one line of JSON for each, so that whoever reads the lines knows where it ended.
+"""Worker that reads damaged files and writes one line of JSON for each, so that the supervisor knows where it ended.
 
     python -m tests.fuzz.worker FOLDER KEPT READER:FIRST:END ...
 
-The input of a number is always the same, but for what the real files say of the time and the machine; inputs that
-something is wrong with are saved in KEPT. Lines go to what stdout was at the start.
+An input is determined by its number, except for times and the machine in the valid files. Inputs with a problem are
+saved in KEPT. Lines are written to the original stdout.
 """
 
 import gc
@@ -24,22 +24,22 @@ import torch
 from tests.fuzz.readers import ALL, Reader, Seeds, outcome
 
 SLOW_SECONDS = 1.0
-"""Seconds of processor time that one input may take."""
+"""Maximum processor time of an input in seconds."""
 MAX_GROWTH = 200
-"""MB that one input may take."""
-ROOM = 6 << 30
-"""Bytes of addresses that a worker may take besides those it begins with, so that the machine survives."""
+"""Maximum memory of an input in MB."""
+MAX_ADDRESS_GROWTH = 6 << 30
+"""Bytes of address space that a worker may allocate, to protect the machine."""
 
 
 def choose(reader_name: str, seeds: Seeds, number: int) -> tuple[str, bytes]:
-    """The name of the file that input `number` damages, and its content."""
+    """Return the name of the file that input `number` damages, and the damaged content."""
     random = Random(f"{reader_name}/{number}")
     name = random.choice(sorted(seeds))
     return name, ALL[reader_name].damaged(name, seeds, random)
 
 
 def try_one(reader: Reader, folder: Path, name: str, content: bytes, original: bytes) -> tuple[str, str]:
-    """Read one damaged file, and put the real one back: what came out, and what is wrong with that."""
+    """Read one damaged file and restore the original; return the outcome and the problem, if any."""
     path = folder / name
     path.write_bytes(content)
     try:
@@ -52,48 +52,48 @@ def try_one(reader: Reader, folder: Path, name: str, content: bytes, original: b
 
 
 def memory(which: str) -> int:
-    """The memory of this process in KiB: what it has now (VmRSS), or the most since `forget_peak` (VmHWM).
+    """Return the memory of this process in KiB: the current one (VmRSS), or the peak since `reset_peak` (VmHWM).
 
-    What getrusage says includes that of the process that started this one.
+    The peak of getrusage would include that of the parent process.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition(f"{which}:")[2].split()[0])
 
 
-def forget_peak() -> None:
-    """Let VmHWM begin anew: an input that takes much is to be noticed after another that took nearly as much, too."""
+def reset_peak() -> None:
+    """Reset VmHWM, so that the peak of each input is measured, not that of all inputs so far."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def keep(content: bytes, kept: Path, reader_name: str, number: int, name: str) -> None:
-    """Save an input; the file's name says which it is."""
+    """Save an input; the name of the file identifies it."""
     kept.mkdir(parents=True, exist_ok=True)
     (kept / f"{reader_name}-{number}-{Path(name).name}").write_bytes(content)
 
 
 def main(home: Path, kept: Path, jobs: list[str]) -> None:
-    """Do the jobs, one after the other."""
+    """Run the jobs one after the other."""
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is no outcome of an input
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C must not count as an outcome
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
+    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_ADDRESS_GROWTH, used + MAX_ADDRESS_GROWTH))
     for job in jobs:
         reader_name, first, end = job.split(":")
         reader = ALL[reader_name]
         folder = home / reader_name
         folder.mkdir(parents=True)
         seeds = reader.prepare(folder)
-        for name in sorted(seeds):  # whatever is taken once is taken before the first damaged file
-            real, problem = try_one(reader, folder, name, seeds[name], seeds[name])
-            print(json.dumps({"reader": reader_name, "seed": name, "outcome": real, "problem": problem}), file=report)
+        for name in sorted(seeds):  # allocate what stays allocated before the first damaged file
+            result, problem = try_one(reader, folder, name, seeds[name], seeds[name])
+            print(json.dumps({"reader": reader_name, "seed": name, "outcome": result, "problem": problem}), file=report)
         gc.collect()
         for number in range(int(first), int(end)):
             name, content = choose(reader_name, seeds, number)
-            forget_peak()
+            reset_peak()
             before = memory("VmRSS")
             started = time.process_time()
             result, problem = try_one(reader, folder, name, content, seeds[name])

@@ -1,11 +1,11 @@
-"""Makes the run folders of one schema that tests/test_migrations.py reads, those of the code that runs it.
+"""Create the golden run folders of the current schema, which tests/test_migrations.py reads once it is an older one.
 
     python -m tests.golden.make
 
-It was run for schema 1 with the code of commit c342f4d, for schema 2 with that of e357450, for schema 3 with that of
-ffc9748 and the settings RENAMED_LSTM and RENAMED_GAN beside the others.
+The folders of schema 1 come from commit c342f4d, those of schema 2 from e357450, and those of schema 3 from ffc9748, with
+the additional settings RENAMED_LSTM and RENAMED_GAN.
 
-Each run is stopped in its midst and copied, then goes on to its end: its metrics are what a resume of the copy must give.
+Each run is interrupted and copied, and then completed: a resume of the copy must give the same metrics.
 """
 
 import os
@@ -32,7 +32,7 @@ FOLDER = Path(__file__).parent / f"schema-{SCHEMA}"
 
 
 def stop_at(module: Any, step: int) -> None:
-    """Let an update send the signal that Ctrl-C sends."""
+    """Replace `module.train_step` by one that sends SIGINT before update `step`."""
     train_step: Callable[..., Any] = module.train_step
     calls = 0
 
@@ -47,6 +47,7 @@ def stop_at(module: Any, step: int) -> None:
 
 
 def main() -> None:
+    """Create the folders."""
     FOLDER.mkdir()
     os.chdir(FOLDER)
     torch.set_num_threads(1)

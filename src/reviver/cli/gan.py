@@ -19,6 +19,9 @@ from reviver.validation import check
 if TYPE_CHECKING:
     from reviver.gan.run import GANRun
 
+DEFAULT_PAIRS = 100
+"""Pairs of random latents that path metrics are averaged over."""
+
 
 def train(
     *,
@@ -46,14 +49,16 @@ def train(
     if print_config:
         print_settings(settings)
         return
-    assert out is not None, "fill_settings has chosen one"
+    assert out is not None, "fill_settings chooses one"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     seconds = folder.record["seconds"]
-    last, scores = (points[-1] if points else None for points in (folder.read_metrics(), folder.read_scores()))
+    metrics, scores = folder.read_metrics(), folder.read_scores()
+    last_metrics, last_scores = metrics[-1] if metrics else None, scores[-1] if scores else None
     lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *options.describe_rollbacks(folder)]
-    if scores:
-        lines.append(f"  {monitor.describe_point(scores)}; scoring took {folder.record['eval_seconds']:.1f} s besides")
-    result = {"run": str(folder.path), "seconds": seconds, "last": last, "scores": scores}
+    if last_scores:
+        eval_seconds = folder.record["eval_seconds"]
+        lines.append(f"  {monitor.describe_record(last_scores)}; evaluation took another {eval_seconds:.1f} s")
+    result = {"run": str(folder.path), "seconds": seconds, "last": last_metrics, "scores": last_scores}
     common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
 
 
@@ -79,11 +84,11 @@ def sample(
         class_: Class to generate, such as a digit; for a run with --conditional.
         out: Grid as .png, .pdf or .svg, or .npz with images float32 [N, C, H, W] in [-1, 1] and latents [N, Z].
     """
-    from reviver.gan import output, sampling
+    from reviver.gan import grids, sampling
 
     loaded, seed = options.open_gan(run, common.device, seed)
     images, latents = sampling.generate_samples(loaded.generator, num_samples, seed, class_)
-    output.save_samples(images, latents, Path(out))
+    grids.save_samples(images, latents, Path(out))
     common.show({"out": out, "shape": list(images.shape), "seed": seed}, out)
 
 
@@ -114,48 +119,66 @@ def interpolate(
       reviver gan interpolate runs/fashion --metrics --extractor fashion.safetensors
 
     Args:
-        first: Digit to start from; by default any.
-        last: Digit to end at; by default any other.
+        first: Class of the first image, such as a digit; by default any.
+        last: Class of the last image; by default any other.
         from_image: Image to start from, as the generator reproduces it.
         to_image: Image to end at.
         steps: Images between the two ends.
         path: Path through latent space.
-        annotate: Write under each image the digit it is classified as, with the confidence.
-        metrics: Compare the linear and the spherical path between the ends: plot the class probabilities under the
+        annotate: Write below each image its predicted class and the confidence.
+        metrics: Compare the linear and the spherical path between the ends: plot the class probabilities below the
             images, and print where the class switches and how long the path is.
         num_pairs: Pairs of random latents between which --metrics also compares both paths; by default 100.
     """
-    from reviver.figures import check_figure_path
-    from reviver.gan import output
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.gan import figures, interpolation
     from reviver.gan.evaluation import path_metrics, reference_stats
+    from reviver.gan.evaluation.digit_classifier import DigitClassifier
 
     check_figure_path(Path(out))
     if num_pairs is not None and not metrics:
         raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
     if (from_image is None) != (to_image is None):
-        raise ConfigError("from_image needs to_image beside it, and the reverse; give both or none", field="from_image")
-    images = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
+        raise ConfigError(
+            "from_image must be given with to_image, and the reverse; give both or neither", field="from_image"
+        )
+    image_paths = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
     loaded, seed = options.open_gan(run, common.device, seed)
-    known, measured = None, None
+    generator = loaded.generator
+    feature_extractor = None
     file, sha256 = _find_extractor(loaded, extractor)
     if metrics or file:
-        known = reference_stats.choose_extractor(loaded.config.data, loaded.generator.image_shape, file, sha256)
-    path_images = output.generate_interpolation(
-        loaded, first, last, steps, path, seed, images, known.classifier if known else None
+        feature_extractor = reference_stats.load_extractor(loaded.config.data, generator.image_shape, file, sha256)
+    classifier = DigitClassifier.pinned() if loaded.is_digits else None
+    if feature_extractor:
+        classifier = feature_extractor.classifier
+    images = interpolation.generate_interpolation(
+        generator,
+        classifier,
+        first=first,
+        last=last,
+        steps=steps,
+        path=path,
+        seed=seed,
+        image_paths=image_paths,
     )
     result = {
         "out": out,
         "path": path,
         "seed": seed,
-        "digits": path_images.digits,
-        "confidences": path_images.confidences,
+        "classes": images.classes,
+        "confidences": images.confidences,
     }
-    if metrics and known:
-        ends, num_pairs = (path_images.latents[0], path_images.latents[-1]), 100 if num_pairs is None else num_pairs
-        measured = path_metrics.compare_paths(loaded.generator, known, *ends, pairs=num_pairs, seed=seed)
-        result["measured"] = measured.as_dict()
-    output.save_interpolation(path_images, Path(out), labels=annotate, report=measured)
-    common.show(result, *(path_metrics.describe(measured) if measured else ()), out)
+    comparison = None
+    if metrics and feature_extractor:
+        start, end = images.latents[0], images.latents[-1]
+        num_pairs = DEFAULT_PAIRS if num_pairs is None else num_pairs
+        comparison = path_metrics.compare_paths(
+            generator, feature_extractor, start, end, num_pairs=num_pairs, seed=seed
+        )
+        result["metrics"] = comparison.as_dict()
+    save_figure(figures.interpolation_figure(images, annotate=annotate, comparison=comparison), Path(out))
+    common.show(result, *(path_metrics.describe(comparison) if comparison else ()), out)
 
 
 def project(
@@ -175,17 +198,17 @@ def project(
         images: Image files; cropped to a square and resized.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.gan import figures, output
+    from reviver.gan import figures, inversion
 
     if not images:
         raise ConfigError("IMAGE is missing; see reviver gan project --help")
     check_figure_path(Path(out))
     loaded, seed = options.open_gan(run, common.device, seed)
-    originals, found = output.project_files(loaded, [Path(one) for one in images], seed)
-    errors = found.errors.tolist()
-    save_figure(figures.projection_figure(originals, found.images, errors), Path(out))
+    targets, projection = inversion.project_files(loaded.generator, [Path(name) for name in images], seed)
+    errors = projection.errors.tolist()
+    save_figure(figures.projection_figure(targets, projection.images, errors), Path(out))
     lines = [f"{name}: root-mean-square difference {error:.4f}" for name, error in zip(images, errors, strict=True)]
-    result = {"out": out, "seed": seed, "images": images, "errors": errors, "latents": found.latents.tolist()}
+    result = {"out": out, "seed": seed, "images": images, "errors": errors, "latents": projection.latents.tolist()}
     common.show(result, *lines, out)
 
 
@@ -199,7 +222,7 @@ def evaluate(
     out: Text | None = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Score a trained GAN: FID, KID, precision, recall, classes, nearest training images.
+    """Evaluate a trained GAN: FID, KID, precision, recall, classes, nearest training images.
 
     Examples:
       reviver gan evaluate runs/gan
@@ -209,27 +232,28 @@ def evaluate(
 
     Args:
         num_samples: Number of samples; compare only scores of the same number.
-        out: Figure of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
+        out: Grid of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
     from reviver.figures import check_figure_path
-    from reviver.gan import output, sampling
+    from reviver.gan import grids, sampling
     from reviver.gan.evaluation import reference_stats, scores
 
     if out is not None:
         check_figure_path(Path(out))
     loaded, seed = options.open_gan(run, common.device, seed)
     generator = loaded.generator
+    config, image_shape = loaded.config, generator.image_shape
     file, sha256 = _find_extractor(loaded, extractor)
+    feature_extractor = reference_stats.load_extractor(config.data, image_shape, file, sha256)
     data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
-    found = reference_stats.choose_extractor(loaded.config.data, generator.image_shape, file, sha256)
-    data = reference_stats.choose_data(found, loaded.config.data, generator.image_shape[1], data_sha256)
-    known = reference_stats.load_reference(num_samples, found, *data)
+    train, test = reference_stats.load_reference_images(feature_extractor, config.data, image_shape[1], data_sha256)
+    reference = reference_stats.load_reference(num_samples, feature_extractor, train, test)
     images, z = sampling.generate_samples(generator, num_samples, seed)
-    result = scores.score_images(images, known, generator.class_labels(z))
+    result = scores.score_images(images, reference, generator.class_labels(z))
     lines = [f"{run}, seed {seed}", *scores.describe(result)]
     if out is not None:
-        sheet = scores.nearest_grid(images, result, known)
-        output.save_image_grid(sheet, Path(out), min(scores.NUM_SHOWN, num_samples))
+        columns = min(scores.NUM_SHOWN, num_samples)
+        grids.save_grid(scores.nearest_grid(images, result, reference), Path(out), columns)
         lines.append(out)
     common.show({"run": run, "seed": seed, "out": out, **result.as_dict()}, *lines)
 
@@ -242,14 +266,14 @@ def train_extractor(
     epochs: Count = 10,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Train a classifier of other labelled images, whose features score the GANs that learned them.
+    """Train a feature extractor on labeled images, to evaluate the GANs that learned them.
 
     Examples:
       reviver gan train-extractor --data fashion-mnist --out fashion.safetensors
       reviver gan evaluate runs/fashion --extractor fashion.safetensors
 
     Args:
-        data: Labelled images: a data set's name, an IDX folder, an image folder with a folder per class, or an .npz.
+        data: Labeled images: a data set's name, an IDX folder, an image folder with a folder per class, or an .npz.
         image_size: Height and width, as that of the GAN.
         out: File of the weights.
         epochs: Passes over the images.
@@ -269,12 +293,12 @@ def train_extractor(
     classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)
     fraction = train_classifier.accuracy(classifier, test_images)
     sha256 = train_classifier.save_classifier(classifier, path)
-    text = f"{out}: recognises {fraction:.2%} of {len(test_images.images)} test images, sha256 {sha256}"
+    text = f"{out}: classifies {fraction:.2%} of {len(test_images.images)} test images correctly, sha256 {sha256}"
     common.show({"out": out, "test_accuracy": fraction, "sha256": sha256}, text)
 
 
 def _find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:
-    """Return the path of the extractor that is given; or else of the run's, with its SHA-256."""
+    """Return the path of the given extractor, else that of the run's with its SHA-256; None for the digit classifier."""
     if given is not None or run.config.extractor is None:
         return given, None
     return run.config.extractor, str(run.folder.record.get("extractor_sha256", "unknown"))

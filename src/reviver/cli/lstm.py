@@ -206,7 +206,7 @@ def curve(
     import torch
 
     from reviver.figures import save_figure
-    from reviver.io.files import write_json
+    from reviver.io.atomic import write_json
     from reviver.lstm import curve, figures
     from reviver.runs.devices import describe_machine
 

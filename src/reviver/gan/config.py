@@ -13,7 +13,7 @@ from reviver.config import (
     REGULARISATION,
     Count,
     CountOrZero,
-    NotNegative,
+    NonNegative,
     OnNaN,
     Positive,
     Precision,
@@ -67,11 +67,11 @@ class GANConfig:
     """Loss of both networks, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
     label_smoothing: Annotated[Probability, REGULARISATION] = 0.0
     """One-sided label smoothing: subtracted from the target 1 of real images, with the non-saturating loss (Salimans et al. 2016)."""
-    r1: Annotated[NotNegative, REGULARISATION] = 0.0
+    r1: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight γ of the gradient penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
-    r2: Annotated[NotNegative, REGULARISATION] = 0.0
+    r2: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight γ of the same penalty at generated images."""
-    gradient_penalty: Annotated[NotNegative, REGULARISATION] = 0.0
+    gradient_penalty: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and generated images (Gulrajani et al. 2017), for the Wasserstein loss."""
     penalty_interval: Annotated[Count, REGULARISATION] = 1
     """Apply penalties every k updates, scaled by k (lazy regularization; Karras et al. 2020)."""
@@ -83,7 +83,7 @@ class GANConfig:
     """Images per discriminator input (PacGAN; Lin et al. 2018)."""
     ema: Annotated[Probability, OPTIMISATION] = 0.0
     """Decay of the exponential moving average of the generator that samples come from (Karras et al. 2018); 0: none."""
-    ema_rampup: Annotated[NotNegative, OPTIMISATION] = 0.0
+    ema_rampup: Annotated[NonNegative, OPTIMISATION] = 0.0
     """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
     precision: Annotated[Precision, OPTIMISATION] = "fp32"
     """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""

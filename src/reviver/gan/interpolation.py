@@ -1,17 +1,28 @@
-"""Walking through the latent space of a trained generator.
+"""Interpolation between two images through latent space.
 
-Shapes: N images, Z latent size, C channels, H height, W width, S points on a path.
+    linear      lerp(z₀, z₁; t) = (1 - t) z₀ + t z₁
+    spherical   slerp(z₀, z₁; t) = (sin((1 - t) ω) z₀ + sin(t ω) z₁) / sin ω,   ω the angle between z₀ and z₁
+
+Latents z ~ N(0, I) lie near a sphere of radius √Z. Slerp stays near it (Shoemake 1985; White 2016); lerp passes through
+its inside, where training samples no latents.
+
+Shapes: N images, Z latent size, C channels, H height, W width, S points on a path, K classes.
 """
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.config import CountOrZero
+from reviver.config import CountOrZero, Seed
 from reviver.errors import ConfigError, DataError
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
+from reviver.gan.inversion import project_files
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.runs.rng import make_rng
@@ -19,110 +30,247 @@ from reviver.validation import check
 
 PathKind = Literal["linear", "spherical"]
 PATHS = get_args(PathKind)
-CANDIDATES = 4096
-"""Noise vectors that end points are chosen from."""
+MAX_STEPS = 48
+"""Maximum number of images between the ends; more in one row are too small to see."""
+NUM_CANDIDATES = 4096
+"""Random latents that end points are chosen from."""
+NUM_DISTANT_CANDIDATES = 64
 CONFIDENCE = 0.95
-"""How sure the classifier must be of an end point."""
+"""Minimum probability of its class for an end point."""
+NUM_ROBUST_CANDIDATES, NUM_MOST_ROBUST = 256, 8
+"""An end point is one of the most robust of the first candidates of its class, see `most_robust`."""
+SMALL_ANGLE = 1e-6
+"""Radians. For ω nearer to 0 or π than this, sin ω is too small to divide by."""
 
-EXAMINED, STEADIEST = 256, 8
-"""Of so many confident samples of a digit, one of so many that it is steadiest on becomes the end point."""
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Images on a path through latent space.
+
+    Attributes:
+        latents: [S, Z].
+        images: [S, C, H, W] in [-1, 1].
+        classes: Predicted class of each image, [S], or None without a classifier.
+        confidences: Probability of that class, [S], or None.
+        path: `linear` or `spherical`.
+    """
+
+    latents: Tensor
+    images: Tensor
+    classes: list[int] | None
+    confidences: list[float] | None
+    path: str = "linear"
+
+
+def lerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Return the linear interpolation (1 - t) z₀ + t z₁.
+
+    Args:
+        start: z₀ [Z].
+        end: z₁ [Z].
+        t: Points from 0 to 1, [S] float64.
+
+    Returns:
+        [S, Z] in the dtype of `start`, computed in float64.
+    """
+    return _combine(start, end, 1 - t, t)
+
+
+def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Return the spherical linear interpolation (sin((1 - t) ω) z₀ + sin(t ω) z₁) / sin ω (Shoemake 1985).
+
+    For ω near 0 it is `lerp`, which both formulas agree on there.
+
+    Args:
+        start: z₀ [Z].
+        end: z₁ [Z].
+        t: Points from 0 to 1, [S] float64.
+
+    Returns:
+        [S, Z] in the dtype of `start`, computed in float64.
+
+    Raises:
+        ConfigError: if z₀ and z₁ point in opposite directions, which many great circles join.
+    """
+    z_0, z_1 = start.double(), end.double()
+    cosine = torch.dot(z_0, z_1) / (z_0.norm() * z_1.norm())
+    omega = torch.acos(cosine.clamp(-1, 1))
+    if omega > torch.pi - SMALL_ANGLE:
+        raise ConfigError(
+            "path must be linear between ends in opposite directions, got spherical; or use other ends", field="path"
+        )
+    if not omega > SMALL_ANGLE:  # also if it is NaN, since one end is the origin
+        return lerp(start, end, t)
+    return _combine(start, end, torch.sin((1 - t) * omega) / torch.sin(omega), torch.sin(t * omega) / torch.sin(omega))
+
+
+def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
+    """Return the points [S, Z] of a path at t [S]: `lerp` or `slerp`."""
+    return (slerp if path == "spherical" else lerp)(start, end, t)
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") -> Tensor:
-    """Return `start`, `steps` points between, and `end`: [steps + 2, Z].
+    """Return evenly spaced points of a path.
 
-    linear:     z(t) = (1 - t) z_0 + t z_1
-    spherical:  z(t) = (sin((1 - t) ω) z_0 + sin(t ω) z_1) / sin ω,  ω the angle between z_0 and z_1
-                (Shoemake 1985), which keeps to the shell where Gaussian noise lies (White 2016)
+    Args:
+        start: z₀ [Z].
+        end: z₁ [Z].
+        steps: Points between the two ends.
+        path: `linear` or `spherical`.
+
+    Returns:
+        The start, the points between and the end, [steps + 2, Z].
 
     Raises:
-        ConfigError: if `steps` is negative, `path` unknown, or the ends point in opposite directions.
+        ConfigError: if `steps` is negative, `path` unknown, or as `slerp`.
     """
     check("steps", steps, CountOrZero)
     check("path", path, PathKind)
     return interpolate_at(start, end, torch.linspace(0, 1, steps + 2, dtype=torch.float64), path)
 
 
-def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
-    """The points z(t) of a path, see `interpolate`, at t [S] float64 from 0 to 1: [S, Z].
+def generate_interpolation(
+    generator: Generator,
+    classifier: DigitClassifier | None,
+    first: int | None,
+    last: int | None,
+    steps: int,
+    path: str,
+    seed: int,
+    image_paths: tuple[Path, Path] | None = None,
+) -> Interpolation:
+    """Generate the images of an interpolation.
+
+    With `image_paths` the ends are the projections of these two files. Else, with a classifier, they are confident
+    samples of the classes `first` and `last`. Else they are two samples that differ much.
+
+    Args:
+        generator: The generator.
+        classifier: Classifier of its images, or None.
+        first: Class of the first image, by default a random one.
+        last: Class of the last image, by default another random one.
+        steps: Images between the two ends.
+        path: `linear` or `spherical`.
+        seed: Seed of the latents that the ends are chosen from.
+        image_paths: Files of the two ends, or None.
 
     Raises:
-        ConfigError: if `path` is spherical and the ends point in opposite directions.
+        ConfigError: if an argument is out of range, or classes are given without a classifier or with `image_paths`.
+        DataError: if there is no confident sample of a class that is needed, or a file is missing or damaged.
     """
-    z_0, z_1 = start.double(), end.double()
-    weights = (1 - t, t)
-    if path == "spherical":
-        cosine = torch.dot(z_0, z_1) / (z_0.norm() * z_1.norm())
-        omega = torch.acos(cosine.clamp(-1, 1))
-        if omega > torch.pi - 1e-6:
-            raise ConfigError("path: spherical has no way between opposite directions; use linear or other ends")
-        if omega > 1e-6:  # below this both formulas agree
-            weights = (torch.sin((1 - t) * omega) / torch.sin(omega), torch.sin(t * omega) / torch.sin(omega))
-    points: Tensor = weights[0].unsqueeze(1) * z_0 + weights[1].unsqueeze(1) * z_1
-    return points.to(start.dtype)
+    for name, class_index in (("from", first), ("to", last)):
+        if class_index is not None and classifier is None:
+            raise ConfigError(
+                f"{name} must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor",
+                field=name,
+            )
+        if class_index is not None and classifier is not None:
+            check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
+    check("seed", seed, Seed)
+    check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
+    check("path", path, PathKind)
+    if image_paths is not None:
+        if (first, last) != (None, None):
+            raise ConfigError("from and to must be left out, since the ends are images; or leave out the images")
+        _, projection = project_files(generator, image_paths, seed)
+        start, end = projection.latents
+    elif classifier is not None:
+        start, end = choose_class_endpoints(generator, classifier, seed, first, last)
+    else:
+        start, end = choose_distant_endpoints(generator, seed)
+    latents = interpolate(start, end, steps, path)
+    images = generate_chunked(generator, latents)
+    if classifier is None:
+        return Interpolation(latents, images, None, None, path)
+    confidences, classes = classifier.probabilities(images).max(1)
+    return Interpolation(latents, images, classes.tolist(), confidences.tolist(), path)
 
 
-def choose_digits(
+def choose_class_endpoints(
     generator: Generator, classifier: DigitClassifier, seed: int, first: int | None = None, last: int | None = None
 ) -> Tensor:
-    """Choose two latent vectors [2, Z] whose images the classifier is confident to be two different digits.
+    """Choose two latents whose images are classified with confidence, as `first` and `last`.
 
-    `first` and `last` say which digits; those not given are chosen at random among what the generator draws.
+    Classes that are not given are chosen at random among those that the generator generates; the two then differ.
+
+    Returns:
+        [2, Z].
 
     Raises:
-        DataError: if the generator draws no confident sample of a digit that is needed.
+        DataError: if the generator generates no confident sample of a class that is needed.
     """
-    randomness = make_rng(seed, "endpoints")
-    z = generator.sample_latents(CANDIDATES, randomness)
+    rng = make_rng(seed, "endpoints")
+    z = generator.sample_latents(NUM_CANDIDATES, rng)
     images = generate_chunked(generator, z)
-    confidences, digits = classifier.probabilities(images).max(1)
+    confidences, classes = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
-    found = sorted(set(digits[is_confident].tolist()))
-    names = ", ".join(map(str, found)) or "no digit"
+    available = sorted(set(classes[is_confident].tolist()))
+    available_text = ", ".join(map(str, available))
 
-    def choose(choices: list[int]) -> int:
-        return choices[int(torch.randint(len(choices), (1,), generator=randomness))]
+    def choose(choices: Sequence[int]) -> int:
+        return choices[int(torch.randint(len(choices), (1,), generator=rng))]
 
-    def choose_other(digit: int | None) -> int:
-        others = [one for one in found if one != digit]
+    def choose_other(class_index: int | None) -> int:
+        others = [other for other in available if other != class_index]
         if not others:
             raise DataError(
-                f"end points: of {CANDIDATES} samples the classifier is confident of {names} only; train the generator longer"
+                f"end points must be confident samples of two classes, got {available_text or 'none'} among "
+                f"{NUM_CANDIDATES} samples; train the generator longer"
             )
         return choose(others)
 
     first = choose_other(last) if first is None else first
     last = choose_other(first) if last is None else last
-    picks: list[int] = []
-    for digit in (first, last):
-        samples = (is_confident & (digits == digit)).nonzero().flatten().tolist()
-        free = [index for index in samples if index not in picks]
-        if not free:
+    endpoints: list[int] = []
+    for class_index in (first, last):
+        indices = (is_confident & (classes == class_index)).nonzero().flatten().tolist()
+        unused = [index for index in indices if index not in endpoints]
+        if not unused:
             raise DataError(
-                f"digit: {digit} is not among {CANDIDATES} samples with a confidence of {CONFIDENCE:.0%}; "
-                f"{f'choose from {names}, or ' if found else ''}train the generator longer"
+                f"class {class_index} is not among {NUM_CANDIDATES} samples with a confidence of at least "
+                f"{CONFIDENCE:.0%}; {f'choose from {available_text}, or ' if available else ''}train the generator longer"
             )
-        picks.append(choose(find_steadiest(classifier, images, free, digit)))
-    return z[picks]
+        endpoints.append(choose(most_robust(classifier, images, unused, class_index)))
+    return z[endpoints]
 
 
-def find_steadiest(classifier: DigitClassifier, images: Tensor, places: list[int], digit: int) -> list[int]:
-    """Return the `places` in images [N, 1, H, W] at which the classifier is steadiest that it sees `digit`.
+def most_robust(classifier: DigitClassifier, images: Tensor, indices: Sequence[int], class_index: int) -> list[int]:
+    """Return the images that are classified most robustly as `class_index`.
 
-    A classifier can be sure of a blot, but hardly still when the blot is moved by a pixel or blurred. So an image
-    counts by the least of its probabilities under these changes.
+    A classifier may be confident of a blot, but rarely still is when the blot is shifted by a pixel or blurred. So the
+    robustness of an image is the minimum probability of the class under these perturbations.
+
+    Args:
+        classifier: The classifier.
+        images: [N, C, H, W] in [-1, 1].
+        indices: Indices of the images to choose from; the first NUM_ROBUST_CANDIDATES count.
+        class_index: Class.
+
+    Returns:
+        Up to NUM_MOST_ROBUST of the indices, the most robust first.
     """
-    places = places[:EXAMINED]
-    shown = images[places]
-    changed = [shown.roll(step, axis) for axis in (2, 3) for step in (-1, 1)]
-    changed.append(functional.avg_pool2d(shown, 3, stride=1, padding=1))
-    steadiness = torch.stack([classifier.probabilities(one)[:, digit] for one in changed]).amin(0)
-    return [places[k] for k in steadiness.argsort(descending=True)[:STEADIEST].tolist()]
+    indices = indices[:NUM_ROBUST_CANDIDATES]
+    candidates = images[list(indices)]
+    perturbed = [candidates.roll(shift, axis) for axis in (2, 3) for shift in (-1, 1)]
+    perturbed.append(functional.avg_pool2d(candidates, 3, stride=1, padding=1))
+    probabilities = [classifier.probabilities(batch)[:, class_index] for batch in perturbed]
+    robustness = torch.stack(probabilities).amin(0)
+    return [indices[k] for k in robustness.argsort(descending=True)[:NUM_MOST_ROBUST].tolist()]
 
 
-def choose_distant(generator: Generator, seed: int) -> Tensor:
-    """Choose two latent vectors [2, Z] whose images differ most from each other, for image sets that are not digits."""
-    z = generator.sample_latents(64, make_rng(seed, "endpoints"))
+def choose_distant_endpoints(generator: Generator, seed: int) -> Tensor:
+    """Choose the two of NUM_DISTANT_CANDIDATES random latents whose images differ most, for images without a classifier.
+
+    Returns:
+        [2, Z].
+    """
+    z = generator.sample_latents(NUM_DISTANT_CANDIDATES, make_rng(seed, "endpoints"))
     images = generate_chunked(generator, z).flatten(1)
     farthest = int(torch.cdist(images, images).argmax())
     return z[[*divmod(farthest, len(z))]]
+
+
+def _combine(start: Tensor, end: Tensor, start_weight: Tensor, end_weight: Tensor) -> Tensor:
+    """Return the weighted sums [S, Z] of z₀ [Z] and z₁ [Z], with weights [S]."""
+    points: Tensor = start_weight.unsqueeze(1) * start.double() + end_weight.unsqueeze(1) * end.double()
+    return points.to(start.dtype)

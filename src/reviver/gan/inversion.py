@@ -1,31 +1,40 @@
-"""Projection: the noise from which a generator draws an image that is nearest to a given one.
+"""GAN inversion: find the latent vector whose generated image is nearest to a given one.
 
 Shapes: N images, S starts, Z latent size, C channels, H height, W width.
 """
 
 import copy
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from reviver.config import Seed
+from reviver.errors import ConfigError
+from reviver.gan.data.image_files import read_images
+from reviver.gan.data.image_set import from_pixels
 from reviver.gan.networks import Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.runs.rng import make_rng
+from reviver.validation import check
 
 STEPS, STARTS = 400, 16
 LEARNING_RATE = 0.1
 PRIOR_WEIGHT = 1e-3
-"""Weight of ‖z‖²/Z beside the squared error of the pixels: z stays where noise lies, unless the image asks for more."""
+"""λ, weight of ‖z‖²/Z. It keeps z where N(0, I) has its mass, unless the image needs another z."""
+MAX_IMAGES = 64
+"""Maximum number of files that are projected at once."""
 
 
 class Projection(NamedTuple):
-    """What was found for each image."""
+    """Images projected into the range of the generator."""
 
     latents: Tensor
     """[N, Z]"""
     images: Tensor
-    """What the generator draws from them, [N, C, H, W] in [-1, 1]."""
+    """Images generated from the latents, [N, C, H, W] in [-1, 1]."""
     errors: Tensor
     """Root-mean-square difference of the pixels, from 0 to 2, [N]."""
 
@@ -34,30 +43,62 @@ class Projection(NamedTuple):
 def project(
     generator: Generator, targets: Tensor, *, seed: int = 0, steps: int = STEPS, starts: int = STARTS
 ) -> Projection:
-    """Find the noise whose image comes nearest to each of `targets` [N, C, H, W] in [-1, 1].
+    """Project images into the range of the generator (Creswell & Bharath 2018).
 
         z* = argmin_z  mean (G(z) - x)² + λ ‖z‖²/Z
 
-    by Adam from `starts` random noise vectors for each image, all at once; the best end is kept (as Creswell &
-    Bharath 2018). In eval mode the images of a batch do not depend on each other, so neither do the searches. The
-    generator itself is not changed.
+    Adam minimizes it from S random starts per image, all in one batch; the result with the smallest error is kept. In
+    eval mode the images of a batch do not depend on each other, so neither do the searches. The generator itself does
+    not change.
+
+    Args:
+        generator: G, on any device.
+        targets: Images x [N, C, H, W] in [-1, 1].
+        seed: Seed of the starts.
+        steps: Adam updates, with a cosine learning-rate schedule.
+        starts: S.
+
+    Returns:
+        The projection, on the CPU.
     """
-    count = len(targets)
+    num_images = len(targets)
     weight = next(generator.parameters())
-    noise = make_rng(seed, "projection")
-    z = generator.sample_latents(count * starts, noise).to(weight.device).requires_grad_()  # [N·S, Z]
-    wanted = targets.to(weight.device).repeat_interleave(starts, 0)  # [N·S, C, H, W]
+    rng = make_rng(seed, "projection")
+    z = generator.sample_latents(num_images * starts, rng).to(weight.device).requires_grad_()  # [N·S, Z]
+    repeated_targets = targets.to(weight.device).repeat_interleave(starts, 0)  # [N·S, C, H, W]
     optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = copy.deepcopy(generator).eval()
     for _ in range(steps):
-        errors = (generator(z) - wanted).square().flatten(1).mean(1)  # [N·S]
-        loss = (errors + PRIOR_WEIGHT * z.square().mean(1)).sum()
+        squared_errors = (generator(z) - repeated_targets).square().flatten(1).mean(1)  # [N·S]
+        loss = (squared_errors + PRIOR_WEIGHT * z.square().mean(1)).sum()
         (z.grad,) = torch.autograd.grad(loss, [z])
         optimizer.step()
         schedule.step()
     with torch.no_grad():
         images = generator(z)
-    errors = (images - wanted).square().flatten(1).mean(1).sqrt().view(count, starts)
-    best = errors.argmin(1) + starts * torch.arange(count, device=errors.device)  # [N]
+    errors = (images - repeated_targets).square().flatten(1).mean(1).sqrt().view(num_images, starts)
+    best = errors.argmin(1) + starts * torch.arange(num_images, device=errors.device)  # [N], indices into N·S
     return Projection(z.detach()[best].cpu(), images[best].cpu(), errors.flatten()[best].detach().cpu())
+
+
+def project_files(generator: Generator, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:
+    """Read image files and project them.
+
+    Args:
+        generator: The generator; the files are cropped and resized to its image shape.
+        paths: Image files.
+        seed: Seed of the starts.
+
+    Returns:
+        The images of the files [N, C, H, W] in [-1, 1], and their projection.
+
+    Raises:
+        ConfigError: if there are no files or more than MAX_IMAGES, or `seed` is out of range.
+        DataError: if a file is missing or damaged.
+    """
+    check("seed", seed, Seed)
+    if not 1 <= len(paths) <= MAX_IMAGES:
+        raise ConfigError(f"the number of images must be from 1 to {MAX_IMAGES}, got {len(paths)}")
+    targets = from_pixels(read_images(paths, generator.image_shape))
+    return targets, project(generator, targets, seed=seed)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from reviver.native import FLAGS, Native
+from reviver.native import FLAGS, NativeLibrary
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -31,12 +31,12 @@ class Call(ctypes.Structure):
     ]
 
 
-UPDATE = Native(
+UPDATE = NativeLibrary(
     "adam",
     Path(__file__).with_name("adam.cpp"),
     Call,
     ("update",),
-    otherwise="the native update of a GAN in bf16 is not available, torch's slower one is used",
+    fallback="the native update of a GAN in bf16 is not available, torch's slower one is used",
     flags=(*FLAGS, "-fno-math-errno"),
 )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.training import build_networks
-from reviver.io.files import damaged
+from reviver.io.errors import damaged_run_file
 from reviver.runs.checkpoint import build_trained, find_checkpoint
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
@@ -55,5 +55,5 @@ def _read_data_key(folder: RunFolder, name: str) -> Any:
     """Return what run.json says of the images; a run that was killed early may not have written it."""
     data = folder.record.get("data", {})
     if name not in data:
-        raise damaged(folder.record_path, f"data.{name} is missing")
+        raise damaged_run_file(folder.record_path, f"data.{name} is missing")
     return data[name]

@@ -1,4 +1,4 @@
-"""Drawing images with a generator.
+"""Sampling: generate images from latent vectors.
 
 Shapes: N images, C channels, H height, W width, Z latent size.
 """
@@ -18,14 +18,23 @@ from reviver.runs.rng import make_rng
 from reviver.validation import check
 
 CHUNK = 2048
+"""Images that are generated at a time, which bounds the memory of the device."""
 MAX_SAMPLE_BYTES = 8 << 30
-"""All samples are in memory at once."""
+"""Maximum size of all samples, which are in memory at once."""
 
 
 @torch.no_grad()
 @fast_matmul()
 def generate(generator: Generator, z: Tensor) -> Tensor:
-    """Draw images from z [N, Z] in eval mode, with BatchNorm's running statistics; the mode is put back after."""
+    """Generate images in eval mode, with BatchNorm's running statistics; restore the generator's mode afterwards.
+
+    Args:
+        generator: The generator.
+        z: Latents [N, Z], on its device.
+
+    Returns:
+        Images [N, C, H, W] in [-1, 1], on the same device.
+    """
     was_training = generator.training
     try:
         images: Tensor = generator.eval()(z)
@@ -35,7 +44,7 @@ def generate(generator: Generator, z: Tensor) -> Tensor:
 
 
 def generate_chunked(generator: Generator, z: Tensor) -> Tensor:
-    """Draw images from z [N, Z] on the CPU, a part at a time on the generator's device: [N, C, H, W] on the CPU."""
+    """Generate images [N, C, H, W] from latents [N, Z], both on the CPU, in chunks on the generator's device."""
     device = next(generator.parameters()).device
     return torch.cat([generate(generator, chunk.to(device)).cpu() for chunk in z.split(CHUNK)])
 
@@ -43,9 +52,16 @@ def generate_chunked(generator: Generator, z: Tensor) -> Tensor:
 def generate_samples(
     generator: Generator, num_samples: int, seed: int, class_index: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Generate images [N, C, H, W] in [-1, 1] and return them with their latents [N, Z], both on the CPU.
+    """Generate images from random latents.
 
-    A conditional generator generates the class `class_index`, or random classes by default.
+    Args:
+        generator: The generator, on any device.
+        num_samples: N.
+        seed: Seed of the latents.
+        class_index: Class that a conditional generator generates; by default random classes.
+
+    Returns:
+        Images [N, C, H, W] in [-1, 1] and their latents [N, Z], both on the CPU.
 
     Raises:
         ConfigError: if `num_samples` is below 1 or needs too much memory, `seed` is out of range, or the generator

@@ -18,7 +18,7 @@ from reviver.errors import DataError
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.monitor import create_monitor, summarise
+from reviver.gan.evaluation.monitor import create_monitor, summarize
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.gan.judgement import judge
 from reviver.gan.losses import LOSSES, grad_norm_sq, slope_penalty, smoothed_discriminator
@@ -243,9 +243,9 @@ def train(
     folder = open_run(out, "gan", config, chosen_device, resume=resume)
     record = {"name": data.name, "num_images": len(data.images), "image_shape": list(data.image_shape)}
     record |= {"sha256": data.sha256} | ({"num_classes": num_classes} if num_classes else {})
-    folder.note("data", record, "data", "images")
+    folder.record_data("data", record, "data", "images")
     if extractor is not None:
-        folder.note("extractor_sha256", extractor.sha256, "extractor", "file")
+        folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     in_turn = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     fixed_z = generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), in_turn).to(chosen_device)
     files = ("metrics",) if watch is None else ("metrics", "scores")
@@ -253,7 +253,7 @@ def train(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
     )
     with opened as session:
-        session.progress.note = summarise(folder.read_scores())
+        session.progress.status = summarize(folder.read_scores())
         while state.epoch < config.epochs:
             remove_later_grids(folder.samples, state.epoch, state.step)
             with session.rolling_back():

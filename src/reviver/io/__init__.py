@@ -1,1 +1,1 @@
-"""Files: reading what is not trusted, writing atomically."""
+"""File input and output: readers of untrusted files, and atomic writes."""

@@ -1,10 +1,8 @@
-"""JSON files that are not trusted.
-
-A file holds one object of limited depth, no key twice, and only finite numbers that fit into 64 bits.
-"""
+"""Reader of untrusted JSON: one object of limited depth, without duplicate keys, with finite 64-bit numbers only."""
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,31 +10,33 @@ from reviver.io.files import read_file
 from reviver.text import short_repr
 
 MAX_JSON_DEPTH = 20
+"""Maximum nesting of objects and lists."""
 MAX_JSON_BYTES = 1 << 20
 MAX_INTEGER = 2**63 - 1
-"""The largest integer that a JSON file of ours may hold."""
+"""Maximum absolute value of an integer."""
 
 
-def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """Read a file that holds one JSON object, see `parse_json`.
+def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """Return the JSON object in a file, see `parse_json`.
 
     Raises:
-        OSError: if it is no regular file of at most `limit` bytes.
-        ValueError: if it holds anything else.
+        OSError: if it is not a regular file of at most `max_bytes` bytes.
+        ValueError: see `parse_json`.
     """
-    return parse_json(read_file(path, limit))
+    return parse_json(read_file(path, max_bytes))
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """Read one JSON object.
+    """Return the JSON object that UTF-8 `content` encodes.
 
     Raises:
-        ValueError: if it is anything else, deeper than MAX_JSON_DEPTH, or has a name twice or a number out of range.
+        ValueError: if it is not an object, is deeper than `MAX_JSON_DEPTH`, or has a duplicate key, an integer beyond
+            `MAX_INTEGER`, or a number that is not finite.
     """
     try:
         value = _DECODER.decode(content.decode("utf-8"))
     except RecursionError as error:
-        raise ValueError("it is too deep") from error
+        raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels") from error
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
     _check_values("", value)
@@ -44,37 +44,37 @@ def parse_json(content: bytes) -> dict[str, Any]:
 
 
 class _OutOfRange(NamedTuple):
-    """A number that JSON may hold and our files may not, until the key that it stands under is known."""
+    """A number out of range: the decoder returns it in place of the number, since it does not know the key yet."""
 
     problem: str
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it has the name {short_repr(next(name for name in names if names.count(name) > 1))} twice")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"it has the key {short_repr(counts.most_common(1)[0][0])} twice")
     return result
 
 
-def _integer(text: str) -> int | _OutOfRange:
+def _parse_integer(text: str) -> int | _OutOfRange:
     if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
         return _OutOfRange(f"it has an integer of more than 64 bits, {text[:20]}")
     return int(text)
 
 
-def _finite(text: str) -> float | _OutOfRange:
+def _parse_finite(text: str) -> float | _OutOfRange:
     number = float(text)
     return number if math.isfinite(number) else _OutOfRange(f"it has a number that is not finite, {text[:20]}")
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_named_once, parse_int=_integer, parse_float=_finite, parse_constant=_finite
+    object_pairs_hook=_unique_keys, parse_int=_parse_integer, parse_float=_parse_finite, parse_constant=_parse_finite
 )
 
 
 def _check_values(name: str, value: dict[str, Any] | list[Any], depth: int = MAX_JSON_DEPTH) -> None:
-    """Refuse numbers out of range, naming the innermost key, and objects or lists more than `depth` levels deep."""
+    """Raise `ValueError` for a number out of range, naming the innermost key, or more than `depth` levels."""
     if not depth:
         raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")
     for key, child in value.items() if isinstance(value, dict) else ((name, child) for child in value):

@@ -1,11 +1,11 @@
-"""Tensors from safetensors files that are not trusted.
+"""Reader of untrusted safetensors files.
 
-    8 bytes     the length of the header
-    header      JSON: for each tensor its dtype, shape and where its bytes begin and end; metadata as text
-    data        the bytes of one tensor after the other, without gaps
+    8 bytes     length of the header
+    header      JSON: dtype, shape and byte range of each tensor; metadata as text
+    data        the bytes of all tensors, without gaps
 
-The header is checked before anything is read by it. The library compares its length and the bytes of each tensor, which
-are as many as its shape needs and of its own, with the file's size; `read_header` checks what the library lets pass.
+The header is validated before any tensor is read. The safetensors library checks that the byte ranges match the shapes,
+do not overlap, and fill the file. `read_header` checks the rest: the size of the header, its JSON, dtypes and ranks.
 """
 
 from pathlib import Path
@@ -22,17 +22,18 @@ from reviver.text import short_repr
 from reviver.validation import Record, find_problem
 
 MAX_HEADER_BYTES = 1 << 24
+"""Maximum length of the header."""
 
 
 class Header(NamedTuple):
-    """What a file holds: the shape of each tensor, and text."""
+    """Header of a file: the shape of each tensor by name, and its metadata."""
 
     shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
 
 
 class _Entry(Record):
-    """A tensor in a header: of a dtype that our files have, in at most 8 dimensions."""
+    """Entry of a tensor in a header: at most 8 dimensions, and a dtype that the files of Reviver use."""
 
     dtype: Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8"]
     shape: Annotated[list[int], Field(max_length=8)]
@@ -40,30 +41,30 @@ class _Entry(Record):
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a file.
+    """Return all tensors of a file by name.
 
     Raises:
-        OSError: if it is no regular file.
+        OSError: if it is not a regular file.
         ValueError: if it is damaged, see `read_header`.
     """
     read_header(path)
     try:
         return load_file(path)
-    except SafetensorError as error:  # it has changed meanwhile
+    except SafetensorError as error:  # the file changed after its header was read
         raise ValueError(str(error)) from error
 
 
 def read_header(path: Path) -> Header:
-    """Read what tensors a file holds.
+    """Return the header of a file; no tensor is read.
 
     Raises:
-        OSError: if it is no regular file.
-        ValueError: if the header is too long, is no such JSON, or does not fit the file's size.
+        OSError: if it is not a regular file.
+        ValueError: if the header is too long, is not valid, or does not match the size of the file.
     """
     with open_file(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > MAX_HEADER_BYTES:
-            raise ValueError(f"its header claims a length of {length} bytes")
+            raise ValueError(f"its header claims a length of {length} bytes, the limit is {MAX_HEADER_BYTES}")
         try:
             with safe_open(path, "np"):
                 entries = parse_json(file.read(length))
@@ -71,7 +72,7 @@ def read_header(path: Path) -> Header:
             raise ValueError(str(error)) from error
     metadata = entries.pop("__metadata__", None) or {}
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, entry in entries.items():  # one by one: a million problems at once would fill memory
+    for name, entry in entries.items():  # one at a time: a million errors at once would fill memory
         try:
             shapes[name] = tuple(_Entry.model_validate(entry).shape)
         except ValidationError as error:

@@ -15,7 +15,7 @@ from reviver.config import (
     REGULARISATION,
     Count,
     CountOrZero,
-    NotNegative,
+    NonNegative,
     OnNaN,
     Positive,
     Precision,
@@ -97,7 +97,7 @@ class LSTMConfig:
     """Validation accuracy that ends a length of the curriculum, and at `length` the training."""
     last_threshold: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CURRICULUM] = None
     """Validation accuracy that ends the training at `length`; by default `threshold`."""
-    lr_length_exponent: Annotated[NotNegative, CURRICULUM] = 0.0
+    lr_length_exponent: Annotated[NonNegative, CURRICULUM] = 0.0
     """Exponent p: the learning rate at length T of the curriculum is scaled by (start_length / T)^p."""
     batch_steps: Annotated[Count, CURRICULUM] = 200_000
     """Maximum time steps per batch of the curriculum: longer sequences come in smaller batches (at least 16) and fewer per epoch."""

@@ -28,7 +28,7 @@ from reviver.lstm.run import load_lstm
 from reviver.lstm.training import is_reached, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
-from reviver.runs.session import noting_signals
+from reviver.runs.session import handling_signals
 from reviver.validation import check
 
 LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
@@ -117,7 +117,7 @@ def run_curve(
     jobs = jobs or len(os.sched_getaffinity(0))
     signals: list[int] = []
     with (
-        noting_signals(lambda number, _: signals.append(number)),
+        handling_signals(lambda number, _: signals.append(number)),
         ProgressBar("recall curve", 100, "%", visible=progress) as bar,
         ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker) as pool,
     ):

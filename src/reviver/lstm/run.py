@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.io.files import damaged
+from reviver.io.errors import damaged_run_file
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Task
@@ -36,7 +36,7 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
     chosen_device = choose_device(device)
     config = folder.read_config(LSTMConfig)
     if config.task == "custom" and folder.record.get("data") is None:
-        raise damaged(folder.record_path, "says nothing of the data")
+        raise damaged_run_file(folder.record_path, "says nothing of the data")
     try:
         task = build_task(config, folder.record.get("data"))
         path = find_checkpoint(folder.checkpoints, checkpoint)

@@ -165,7 +165,7 @@ def train(
     )
     folder = open_run(out, "lstm", config, chosen_device, resume=resume)
     if task.data_record is not None:
-        folder.note("data", task.data_record, "data", "file")
+        folder.record_data("data", task.data_record, "data", "file")
     stages = len(config.lengths)
     with training_session(
         folder,

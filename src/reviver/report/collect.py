@@ -84,7 +84,7 @@ def collect_gan(results: GANResults) -> schema.GAN:
         recognition=results.recognition,
         interpolation=schema.Interpolation(
             num_images=len(interpolation.images),
-            digits=tuple(interpolation.digits) if interpolation.digits else None,
+            digits=tuple(interpolation.classes) if interpolation.classes else None,
             confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
         ),
         final={name: last[name] for name in GAN_METRICS},

@@ -17,8 +17,13 @@ from reviver.gan.data.image_set import from_pixels, load_mnist
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.monitor import find_collapses
 from reviver.gan.grids import Grid, find_grids, read_images
-from reviver.gan.interpolation import CONFIDENCE, choose_distant, interpolate
-from reviver.gan.output import Interpolation, generate_interpolation
+from reviver.gan.interpolation import (
+    CONFIDENCE,
+    Interpolation,
+    choose_distant_endpoints,
+    generate_interpolation,
+    interpolate,
+)
 from reviver.gan.run import GANRun, load_gan
 from reviver.gan.sampling import generate, generate_samples
 from reviver.gan.training import build_networks
@@ -201,10 +206,13 @@ def _interpolate(run: GANRun) -> Interpolation:
 
     The second happens if the run did not learn digits, or no two different digits are recognised.
     """
+    classifier = DigitClassifier.pinned() if run.is_digits else None
     try:
-        return generate_interpolation(run, None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
+        return generate_interpolation(
+            run.generator, classifier, None, None, INTERPOLATION_STEPS, "linear", run.config.seed
+        )
     except DataError:
-        start, end = choose_distant(run.generator, run.config.seed)
+        start, end = choose_distant_endpoints(run.generator, run.config.seed)
         latents = interpolate(start, end, INTERPOLATION_STEPS)
         return Interpolation(latents, generate(run.generator, latents), None, None)
 

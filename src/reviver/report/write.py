@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 
 from reviver.figures import FORMATS, save_figure
 from reviver.gan.data.image_files import read_pixels
-from reviver.gan.figures import loss_curves, score_curves, sheet_figure
-from reviver.gan.output import save_interpolation
-from reviver.io.files import atomic_write, write_json
+from reviver.gan.figures import grid_figure, interpolation_figure, loss_curves, score_curves
+from reviver.io.atomic import atomic_write, write_json
 from reviver.lstm.figures import learning_curves
 from reviver.report.collect import collect, replace_unprintable
 from reviver.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
@@ -62,6 +61,7 @@ def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
         "structure-gan": gan_networks(gan.run.generator, gan.run.discriminator),
         "figure-1-learning-curves": learning_curves(lstm.metrics),
         "gan-losses": loss_curves(gan.run.metrics),
+        "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
     }
     if gan.scores:
         is_collapsed = [warning is not None for warning in gan.collapse_warnings]
@@ -75,12 +75,9 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
     for suffix in FORMATS:
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.{suffix}")
-        save_interpolation(
-            gan.interpolation, folder / f"interpolation.{suffix}", labels=gan.interpolation.digits is not None
-        )
     copies = {"training.gif": gan.run.folder.samples / "training.gif"}
     for number, (name, grid) in enumerate(gan.grids.items(), start=2):
-        save_figure(sheet_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
+        save_figure(grid_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
         copies[f"figure-{number}-{name}.png"] = grid.path
     for name, source in copies.items():
         with atomic_write(folder / name) as temporary:

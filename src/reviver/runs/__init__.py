@@ -1,1 +1,1 @@
-"""Training runs on disk: folders, checkpoints, randomness, devices, progress."""
+"""Training runs: run folders, checkpoints, sessions, random number generators, devices, and progress."""

@@ -1,4 +1,4 @@
-"""Which device computes, and what this machine is."""
+"""Devices: choosing one, and describing the machine."""
 
 import os
 import platform
@@ -13,7 +13,10 @@ from reviver.errors import DeviceError
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called `name`: auto, cpu, cuda, cuda:N or mps. `auto` takes the first GPU there is, else the CPU.
+    """Return the device called `name`.
+
+    Args:
+        name: `auto` (the first GPU, or the CPU if there is none), `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
         DeviceError: if the name is unknown or this machine has no such device.
@@ -27,14 +30,14 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in counts or (device.type != "cuda" and device.index not in (None, 0)):
-        raise DeviceError(f"device: {name!r} is unknown; choose from auto, cpu, cuda, cuda:0, mps")
+        raise DeviceError(f"device must be one of auto, cpu, cuda, cuda:0, mps, got {name!r}")
     if (device.index or 0) >= counts[device.type]:
-        raise DeviceError(f"device: {name!r} is not on this machine; use --device auto or --device cpu")
+        raise DeviceError(f"device {name!r} is not available on this machine; use --device auto or --device cpu")
     return device
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What a number was computed on: processor, cores, threads, memory, device, system."""
+    """Return the hardware and system, as `reviver.runs.schema.Machine` defines them."""
     return {
         "processor": _processor_name(),
         "cores": os.cpu_count(),

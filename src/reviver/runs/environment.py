@@ -1,26 +1,30 @@
-"""What the bits of a run depend on beside its settings, and whether that changed when the run was resumed.
+"""The environment of a run: a resumed run is bit-for-bit reproducible only if it is the same as before.
 
-Sums of floats are rounded at each step, so their last bits depend on the order of the terms. The processor, the
-number of threads and the version of torch choose that order.
+Floating-point sums depend on the order of their terms. The processor, the number of threads and the version of torch
+determine that order.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-FACTS = {"hardware": ("processor", "threads", "device", "system"), "versions": ("reviver", "torch", "numpy")}
-"""What of run.json the bits depend on."""
+ENVIRONMENT_KEYS = {"hardware": ("processor", "threads", "device", "system"), "versions": ("reviver", "torch", "numpy")}
+"""The keys of run.json that describe the environment, by the object that contains them."""
 
 
-def find_changes(began: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What is not as it was when a run began: by name, what it was and what it is. Both are parts of a run.json."""
+def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the differences between the environments in two records of the form of run.json.
+
+    Returns:
+        By key, the value in `record` and the value in `current`.
+    """
     changes: dict[str, list[Any]] = {}
-    for part, names in FACTS.items():
-        before, after = began.get(part, {}), now.get(part, {})
+    for part, names in ENVIRONMENT_KEYS.items():
+        before, after = record.get(part, {}), current.get(part, {})
         changes |= {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
     return changes
 
 
 def describe_changes(changes: Mapping[str, Any]) -> str:
-    """What changed, in words: "threads was 2 and is 1"."""
+    """Describe changes in words, such as "threads was 2 and is 1"."""
     pairs = {name: pair for name, pair in changes.items() if isinstance(pair, list) and len(pair) == 2}
     return ", ".join(f"{name} was {before} and is {after}" for name, (before, after) in pairs.items())

@@ -1,9 +1,10 @@
-"""TensorBoard's event files: the numbers of metrics and scores, the grids of a GAN, and the hyperparameters.
+"""Event files for TensorBoard: metrics, scores, sample grids of a GAN, and hyperparameters.
 
-Summaries are made as tensorboardX's SummaryWriter makes them. Only the file is our own, because tensorboardX writes
-from a background thread, where an error is lost, and names files by the clock, so that they may be overwritten.
+tensorboardX makes the summaries, as its SummaryWriter does. The file is written here, because SummaryWriter writes from
+a background thread, which loses errors, and names files by the clock, so that a file may be overwritten.
 
-A record is its length, the checksum of that, an event (a protocol buffer), and the checksum of the event.
+A record of the file is the length of an event, the checksum of the length, the event (a protocol buffer), and the
+checksum of the event.
 """
 
 import math
@@ -22,48 +23,58 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import hparams, image, scalar
 
-from reviver.io.files import explain_write_errors, make_folder
+from reviver.io.atomic import make_folder
+from reviver.io.errors import explain_write_errors
 
 MAX_PIXELS = 1024
-"""Height and width of an image at most."""
+"""Maximum height and width of an image in pixels."""
 PREFIX = "events.out.tfevents."
 MAX_EXACT = 2**53
-"""Larger integers are shown as text, since hyperparameters are float64."""
+"""Larger integers become text, since TensorBoard stores hyperparameters as float64."""
 
 
 class EventFile:
-    """The event file of one session, in `folder`.
+    """The event file of one training session.
 
-    TensorBoard reads files in the order of their names, which hold a time. Ours also rise if the clock was put back
-    or two sessions began within a second. In a resumed run the file begins with a record that lets TensorBoard drop
-    what earlier sessions wrote at `first_step` or later, after the checkpoint.
+    TensorBoard reads files in the order of their names, which contain the time. These names also increase if the clock
+    was set back, or if two sessions began within a second. The file of a resumed run begins with an event that makes
+    TensorBoard drop everything that earlier sessions wrote at `first_step` or later.
+
+    Args:
+        folder: the `tensorboard` folder; created if it is missing.
+        first_step: first step that this session will write.
+        config: settings of the run by name, for the table of hyperparameters.
+        metrics: names of the metrics in that table.
+
+    Raises:
+        RunFolderError: from the methods, if the file cannot be written.
     """
 
     def __init__(self, folder: Path, first_step: int, config: Mapping[str, Any], metrics: Iterable[str]) -> None:
         make_folder(folder)
-        numbers = [int(path.name.removeprefix(PREFIX)[:10]) for path in folder.glob(f"{PREFIX}{'[0-9]' * 10}*")]
-        number = max([int(time.time()), *(number + 1 for number in numbers)])
+        times = [int(path.name.removeprefix(PREFIX)[:10]) for path in folder.glob(f"{PREFIX}{'[0-9]' * 10}*")]
+        name_time = max([int(time.time()), *(other + 1 for other in times)])
         values = {
             name: str(value) if isinstance(value, int) and abs(value) > MAX_EXACT else value
             for name, value in config.items()
         }
         experiment, start, self._end = hparams(values, dict.fromkeys(metrics, 0.0))
-        self._path = folder / f"{PREFIX}{number:010d}.reviver"
+        self._path = folder / f"{PREFIX}{name_time:010d}.reviver"
         with ExitStack() as opened:
             self._file = opened.enter_context(self._path.open("xb"))
             self._write(Event(file_version="brain.Event:2"))
-            if numbers:
+            if times:
                 self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
             self._write(Event(step=first_step, summary=experiment), Event(step=first_step, summary=start))
             opened.pop_all()
 
     def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Append the `values` at `step` by name."""
-        summary = Summary(value=[one for name, value in values.items() for one in scalar(name, value).value])
+        """Append scalars by name at `step`."""
+        summary = Summary(value=[entry for name, value in values.items() for entry in scalar(name, value).value])
         self._write(Event(step=step, summary=summary))
 
     def write_image(self, step: int, tag: str, pixels: NDArray[np.uint8]) -> None:
-        """Append an image, [height, width] or [height, width, channels]; a large one without some of its pixels."""
+        """Append an image, [height, width] or [height, width, channels]; one above `MAX_PIXELS` is subsampled."""
         stride = math.ceil(max(pixels.shape) / MAX_PIXELS)
         summary = image(tag, pixels[::stride, ::stride], dataformats="HWC"[: pixels.ndim])
         self._write(Event(step=step, summary=summary))
@@ -73,7 +84,7 @@ class EventFile:
         self._write(Event(step=step, summary=self._end))
 
     def sync(self) -> None:
-        """Make what was written durable."""
+        """Flush all written events to disk."""
         with explain_write_errors(self._path):
             os.fsync(self._file.fileno())
 

@@ -1,12 +1,12 @@
-"""The run folder: everything that a training run leaves behind.
+"""The run folder: all results of a training run.
 
 run.json        settings, seed, versions, hardware, command, status
-metrics.jsonl   one line a point
-scores.jsonl    the same of a GAN's scores, where they are taken while training
+metrics.jsonl   metrics, one record per line
+scores.jsonl    scores of a GAN, one record per line, if it is evaluated while training
 checkpoints/    see checkpoint.py
-samples/        images drawn while training
-tensorboard/    the points again, for TensorBoard
-run.lock        held by the process that is training
+samples/        images generated while training
+tensorboard/    the same metrics and scores, for TensorBoard
+run.lock        locked by the process that is training
 """
 
 import fcntl
@@ -29,18 +29,9 @@ import torch
 
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.io.files import (
-    damaged,
-    explain_write_errors,
-    make_folder,
-    read_file,
-    read_lines,
-    reading,
-    refuse_links_out,
-    unfinished,
-    write_json,
-    write_text,
-)
+from reviver.io.atomic import make_folder, temporary_path, write_json, write_text
+from reviver.io.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.io.files import read_file, read_lines, reject_external_links
 from reviver.io.json import parse_json, read_json
 from reviver.runs.devices import describe_machine
 from reviver.runs.environment import describe_changes, find_changes
@@ -51,10 +42,11 @@ from reviver.text import one_line
 from reviver.validation import Record
 
 VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
+"""Packages whose versions run.json records."""
 MAX_RECORD_BYTES = 1 << 20
-"""Of run.json, and of one line of the points."""
+"""Maximum size of run.json, and of one line of a records file."""
 MAX_RECORDS_BYTES = 1 << 28
-"""Of metrics.jsonl or scores.jsonl: a million lines."""
+"""Maximum size of metrics.jsonl or scores.jsonl: about a million lines."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,12 +54,14 @@ Config = TypeVar("Config")
 
 
 class RunFolder:
-    """One run on disk.
+    """A run folder on disk.
 
     Attributes:
         path: the folder.
-        record: the content of run.json, which is at `record_path`.
-        checkpoints, samples: the folders of checkpoints, and of images drawn while training.
+        record: content of run.json.
+        record_path: path of run.json.
+        checkpoints: folder of the checkpoints.
+        samples: folder of the images generated while training.
     """
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
@@ -79,10 +73,16 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, kind: str, config: Any, device: torch.device) -> "RunFolder":
-        """Make a new folder for a run of `config`.
+        """Create a new run folder.
+
+        Args:
+            path: where; nothing but an empty folder may exist there.
+            kind: `lstm` or `gan`.
+            config: settings of the run, a dataclass.
+            device: device that the run computes on.
 
         Raises:
-            RunFolderError: if there is something at `path` already, or it cannot be written.
+            RunFolderError: if `path` exists already or cannot be written.
         """
         path = Path(path)
         refuse_existing(path)
@@ -104,22 +104,26 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> "RunFolder":
-        """Open an existing folder, of `kind` if that is given.
+        """Open an existing run folder, and migrate its record to the current schema in memory.
+
+        Args:
+            path: the folder.
+            kind: required kind, `lstm` or `gan`; None for either.
 
         Raises:
             RunFolderError: if it is missing, damaged, of another kind, or written by a newer version.
         """
         path = Path(path)
         record_path = path / "run.json"
-        try:  # it may come from a stranger, and is written to as it is trained on
+        try:  # links could make a resumed training write outside the folder
             if path.is_dir():
-                refuse_links_out(path)
+                reject_external_links(path)
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path}: {one_line(error)}; take it out of the run folder") from error
+            raise RunFolderError(f"{path}: {one_line(error)}; remove it from the run folder") from error
         if not record_path.is_file():
             problem = "has no run.json, so it is not a run folder" if path.is_dir() else "does not exist"
             raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
-        with reading(record_path):
+        with explain_read_errors(record_path):
             record = read_json(record_path, MAX_RECORD_BYTES)
         schema = record.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
@@ -136,21 +140,21 @@ class RunFolder:
 
     @property
     def kind(self) -> str:
-        """`lstm` or `gan`."""
+        """Kind of the run: `lstm` or `gan`."""
         return str(self.record["kind"])
 
     @property
     def status(self) -> str:
-        """`running`, `finished`, `interrupted` or `failed`."""
+        """Status of the run: `running`, `finished`, `interrupted` or `failed`. A killed run stays `running`."""
         return str(self.record.get("status"))
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
-        """The times that the run went back to a checkpoint: the `step` at which which `quantity` was not finite, and `back_to`."""
+        """Rollbacks to a checkpoint, oldest first; see `reviver.runs.schema.Rollback`."""
         return list(self.record.get("rollbacks", []))
 
     def read_config(self, cls: type[Config]) -> Config:
-        """Return the settings of the run as a `cls`.
+        """Return the settings of the run as an instance of `cls`.
 
         Raises:
             RunFolderError: if a setting is missing, unknown or out of range.
@@ -161,49 +165,62 @@ class RunFolder:
             raise RunFolderError(f"{self.record_path}: {one_line(error)}") from error
 
     def records_path(self, name: str) -> Path:
-        """The file of the points called `name`: metrics, or scores."""
+        """Return the path of a records file; `name` is `metrics` or `scores`."""
         return self.path / f"{name}.jsonl"
 
     def check_present(self) -> None:
-        """Refuse to go on in a folder that was removed or moved away: nothing of it is made anew."""
+        """Raise `RunFolderError` if the folder was removed or moved: training must not recreate parts of it."""
         if not self.record_path.is_file():
             raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
 
     def save_record(self, **changes: Any) -> None:
-        """Write run.json with `changes`; what `open` would refuse is never written."""
+        """Update the record with `changes` and write run.json.
+
+        Raises:
+            ValidationError: (pydantic) if `open` could not read the result; nothing is written then.
+            RunFolderError: if the file cannot be written.
+        """
         record_model(self.record).model_validate(self.record | changes)
         self.record.update(changes)
         write_json(self.record_path, self.record, create_parent=False)
 
-    def note(self, key: str, value: Any, setting: str, what: str) -> None:
-        """Write what a new run learns from under `key`, or check that a resumed one goes on with the same.
+    def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
+        """Record a description of the training data in a new run, or check that a resumed run has the same data.
+
+        Args:
+            key: key in run.json.
+            value: description of the data that JSON can hold, with a hash of it.
+            setting: setting that names the data, for the error.
+            description: noun for the data, such as "images", for the error.
 
         Raises:
-            DataError: naming the `setting`, if it is other data than the run began with; `what` describes it.
+            DataError: if the data differs from the data that the run began with.
         """
-        noted = self.record.get(key)
-        if noted is None:
+        recorded = self.record.get(key)
+        if recorded is None:
             self.save_record(**{key: value})
-        elif noted != value:
+        elif recorded != value:
             raise DataError(
-                f"{setting}: {self.record['config'][setting]!r} has changed since this run began; put the old {what} back "
-                "to resume, or start in a new --out"
+                f"{setting}: {self.record['config'][setting]!r} has changed since this run began; put the old "
+                f"{description} back to resume, or start in a new --out"
             )
 
     def record_environment(self, device: torch.device) -> None:
-        """Warn and write down if a resumed run goes on where its bits may come out otherwise than where it began."""
+        """Log a warning and record the changes if the environment of a resumed run differs from that of its beginning."""
         changes = find_changes(self.record, {"hardware": describe_machine(device), "versions": _versions()})
         if not changes:
             return
         advice = f" (OMP_NUM_THREADS={changes['threads'][0]} keeps the threads)" if "threads" in changes else ""
         _log.warning(
-            "%s: %s; from here on its bits may differ from those of an uninterrupted run%s",
-            *(self.path, describe_changes(changes), advice),
+            "%s: %s; results may no longer be bit-for-bit those of an uninterrupted run%s",
+            self.path,
+            describe_changes(changes),
+            advice,
         )
         self.save_record(changes=[*self.record.get("changes", []), {"at": _now(), **changes}])
 
     def set_status(self, status: str, **changes: Any) -> None:
-        """Write a new status and the time into run.json."""
+        """Write a new status, the time and `changes` to run.json."""
         self.save_record(status=status, updated=_now(), **changes)
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -220,45 +237,52 @@ class RunFolder:
         model: type[Record] | None = None,
         migrate: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> list[dict[str, Any]]:
-        """Return the migrated lines of NAME.jsonl, validated if a `model` is given.
+        """Return the records in NAME.jsonl; a last line that a crash truncated is skipped.
 
-        A last line that a crash cut off is left out.
+        Args:
+            name: `metrics` or `scores`.
+            model: model that validates each record; None for no validation.
+            migrate: function that converts a record of an older schema.
 
         Raises:
-            RunFolderError: naming the first line that is wrong, and the key.
+            RunFolderError: naming the first invalid line and its key.
         """
         path = self.records_path(name)
-        points: list[dict[str, Any]] = []
+        records: list[dict[str, Any]] = []
         if not path.is_file():
-            return points
+            return records
         try:
             for line in read_lines(path, MAX_RECORD_BYTES, MAX_RECORDS_BYTES):
                 if not line.endswith(b"\n"):
                     break
-                points.append(migrate(parse_json(line)))
+                records.append(migrate(parse_json(line)))
                 if model is not None:
-                    validate(model, points[-1], f"{path}: line {len(points)}")
+                    validate(model, records[-1], f"{path}: line {len(records)}")
         except (OSError, ValueError) as error:
-            where = path if isinstance(error, OSError) else f"{path}: line {len(points) + 1}"
-            raise damaged(where, f"cannot be read ({one_line(error)})") from error
-        return points
+            location = path if isinstance(error, OSError) else f"{path}: line {len(records) + 1}"
+            raise damaged_run_file(location, f"cannot be read ({one_line(error)})") from error
+        return records
 
     def truncate_records(self, name: str, count: int) -> None:
-        """Cut a file of points back to its first `count` lines: what was known when a checkpoint was saved."""
+        """Truncate a records file to its first `count` lines, those written before a checkpoint.
+
+        Raises:
+            RunFolderError: if it has fewer lines.
+        """
         path = self.records_path(name)
-        with reading(path):
+        with explain_read_errors(path):
             text = read_file(path, MAX_RECORDS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
         lines = text.split("\n")[:-1]
         if len(lines) < count:
-            raise damaged(path, f"has {len(lines)} lines where the checkpoint knows {count}")
+            raise damaged_run_file(path, f"must have at least the {count} lines of the checkpoint, got {len(lines)}")
         write_text(path, "".join(line + "\n" for line in lines[:count]), create_parent=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process. The system drops the lock of a process that dies.
+        """Lock the folder for this process. The operating system releases the lock of a process that dies.
 
         Raises:
-            RunFolderError: if another process holds it.
+            RunFolderError: if another process holds the lock.
         """
         path = self.path / "run.lock"
         with explain_write_errors(path):
@@ -274,15 +298,19 @@ class RunFolder:
 
 
 class MetricsWriter:
-    """Appends points to files such as metrics.jsonl and to a TensorBoard event file.
+    """Writer of records to metrics.jsonl, scores.jsonl, and a TensorBoard event file.
+
+    Args:
+        folder: the run folder.
+        names: names of the records files.
+        first_step: first step that will be written, see `EventFile`.
 
     Attributes:
-        counts: the lines of each file.
+        counts: number of lines of each records file by name.
         events: the event file.
     """
 
     def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), first_step: int = 0) -> None:
-        """Open the files; points of steps from `first_step` on are yet to come, see `EventFile`."""
         self.counts = {name: len(folder.read_records(name)) for name in names}
         self._folder = folder
         with explain_write_errors(folder.path), ExitStack() as opened:
@@ -294,21 +322,26 @@ class MetricsWriter:
             opened.callback(self.events.close)
             self._opened = opened.pop_all()
 
-    def write(self, name: str, point: Mapping[str, Any]) -> None:
-        """Append one point, at its `step`, to the file `name` and TensorBoard; numbers that are not finite become null."""
+    def write(self, name: str, record: Mapping[str, Any]) -> None:
+        """Append a record to NAME.jsonl and TensorBoard, with null for numbers that are not finite.
+
+        Args:
+            name: `metrics` or `scores`.
+            record: values by name; `step` is required.
+        """
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in point.items()
+            for key, value in record.items()
         }
         with explain_write_errors(self._folder.records_path(name)):
             self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
             self._files[name].flush()
             numbers = {key: value for key, value in clean.items() if isinstance(value, float)}
-            self.events.write_scalars(point["step"], numbers)
+            self.events.write_scalars(record["step"], numbers)
         self.counts[name] += 1
 
     def sync(self) -> None:
-        """Make what was written durable."""
+        """Flush all written records to disk."""
         for name, file in self._files.items():
             with explain_write_errors(self._folder.records_path(name)):
                 os.fsync(file.fileno())
@@ -321,12 +354,12 @@ class MetricsWriter:
 
 
 def refuse_existing(path: str | Path) -> None:
-    """Raise `RunFolderError` if there is anything at `path` but an empty folder: nothing is ever overwritten.
+    """Raise `RunFolderError` if anything but an empty folder exists at `path`: a run folder is never overwritten.
 
-    A folder whose run.json a dying process could not finish is as good as empty.
+    A folder that contains only an unfinished run.json, left by a killed process, counts as empty.
     """
     path = Path(path)
-    is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {unfinished(path / "run.json")}
+    is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {temporary_path(path / "run.json")}
     if not is_empty and (path.exists() or path.is_symlink()):
         raise RunFolderError(
             f"{path}: exists already and is never overwritten; choose another --out, or go on with --resume"
@@ -335,7 +368,7 @@ def refuse_existing(path: str | Path) -> None:
 
 def _versions() -> dict[str, str]:
     packages = {name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES}
-    return {"python": platform.python_version(), **packages, "torch": torch.__version__}  # with its build, such as +cpu
+    return {"python": platform.python_version(), **packages, "torch": torch.__version__}  # with the build, such as +cpu
 
 
 def _now() -> str:

@@ -1,11 +1,11 @@
-"""Migration of run folders of older schemas, so that they load and resume as before.
+"""Migrations of run folders from older schemas, so that they load and resume as before.
 
     schema 1    the first
     schema 2    adds the settings on_nan, rollbacks, keep_checkpoints and last_threshold; checksums of checkpoints
     schema 3    adds the setting ema_ramp of a GAN
     schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED
 
-A setting that an older schema lacks gets the value that keeps the behaviour of that schema.
+A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 SCHEMA = 4
-"""Version of the folder's layout; raised when an older reader could misread a newer folder."""
+"""Version of the run folder; incremented when an older reader could misread a newer folder."""
 
 RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -47,26 +47,26 @@ RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "scores": {"floor": "real_baseline", "n": "num_samples", "classes": "class_fractions"},
     }
 )
-"""The keys that schema 4 renamed, old to new: settings by kind of run, run.json, its `data`, lines of scores.jsonl."""
+"""Keys that schema 4 renamed, old to new: settings of each kind of run, run.json, its `data`, records of scores.jsonl."""
 
 
 def migrate(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a run.json of any schema up to ours in our schema; damage is left to validation."""
+    """Return the content of a run.json of any older schema in the current schema; validation must follow."""
     while type(record.get("schema")) is int and record["schema"] in MIGRATIONS and type(record.get("config")) is dict:
         record = {**MIGRATIONS[record["schema"]](record), "schema": record["schema"] + 1}
     return record
 
 
 def migrate_scores(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line of scores.jsonl of any schema with the keys of ours; a resumed run has lines of both."""
+    """Return a record of scores.jsonl with current keys. A resumed run can have records of two schemas."""
     return _rename(line, "scores") if "floor" in line else line
 
 
 def _from_1(record: dict[str, Any]) -> dict[str, Any]:
-    later: dict[str, Any] = {"on_nan": "stop", "rollbacks": 3, "keep_checkpoints": 2}
+    added: dict[str, Any] = {"on_nan": "stop", "rollbacks": 3, "keep_checkpoints": 2}
     if record.get("kind") == "lstm":
-        later["last_threshold"] = None
-    return {**record, "config": {**later, **record["config"]}}
+        added["last_threshold"] = None
+    return {**record, "config": {**added, **record["config"]}}
 
 
 def _from_2(record: dict[str, Any]) -> dict[str, Any]:
@@ -86,9 +86,9 @@ def _from_3(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rename(values: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """Return `values` with the keys of schema 4; an unknown key stays, and validation refuses it."""
+    """Return `values` with the keys of schema 4. An unknown key stays, and validation refuses it."""
     return {RENAMED[part].get(key, key): value for key, value in values.items()}
 
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
-"""The migration from each older schema to the next."""
+"""Migration from each older schema to the next."""

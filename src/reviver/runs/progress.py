@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with the time left on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: a bar with the remaining time on a terminal, otherwise a line of text every few seconds."""
 
 import logging
 import time
@@ -10,18 +10,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 logger = logging.getLogger("reviver")
 
 UPDATE_SECONDS = 0.25
+"""Minimum time between two updates of the bar."""
 LINE_SECONDS = 10.0
+"""Minimum time between two lines."""
 
 
 class ProgressBar:
-    """Show how far a loop is. A context manager; `total` counts `unit`s such as epochs.
+    """Progress of a loop; a context manager.
+
+    Args:
+        description: label of the bar.
+        total: number of `unit`s of the whole loop.
+        unit: name of what is counted, such as `epochs`.
+        visible: whether to show anything.
 
     Attributes:
-        note: text behind the text of each update.
+        status: text appended to the text of each update, such as the last score.
     """
 
     def __init__(self, description: str, total: int, unit: str, *, visible: bool) -> None:
-        self.note = ""
+        self.status = ""
         self._total, self._unit, self._visible = total, unit, visible
         self._due = 0.0
         console = Console(stderr=True)
@@ -53,14 +61,14 @@ class ProgressBar:
 
     @property
     def due(self) -> bool:
-        """Whether enough time has passed since the last update to be worth another one."""
+        """Whether enough time has passed since the last update for another one."""
         return self._visible and time.monotonic() >= self._due
 
     def update(self, completed: float, text: str = "") -> None:
-        """Show `completed` units done, with `text` such as the current loss."""
+        """Show that `completed` units are done, with a `text` such as the current loss; skipped if it is not due."""
         if not self.due and completed < self._total:
             return
-        text = ", ".join(text for text in (text, self.note) if text)
+        text = ", ".join(text for text in (text, self.status) if text)
         self._due = time.monotonic() + (UPDATE_SECONDS if self._is_bar else LINE_SECONDS)
         self._progress.update(self._task.id, completed=completed, text=text)
         if self._visible and not self._is_bar:

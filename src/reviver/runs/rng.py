@@ -1,7 +1,6 @@
-"""Where random numbers come from: one named stream for each purpose.
+"""Random number generators: an independent one for each purpose.
 
-Streams are independent of each other, so that, say, drawing one more batch of samples changes no
-training step, and a run's weights do not depend on how many masks it draws.
+So another batch of samples does not change training, and the initial weights do not depend on the dropout masks.
 """
 
 import hashlib
@@ -10,8 +9,12 @@ import torch
 
 
 def make_rng(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a new generator on `device` for `purpose`; the same seed and purpose give the same numbers."""
+    """Return a new random number generator on `device`, seeded by a hash of `seed` and `purpose`.
+
+    The same seed and purpose give the same numbers. In this package, `purpose` must never change: saved results depend
+    on it.
+    """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    generator = torch.Generator(device=device)
-    generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    return generator
+    rng = torch.Generator(device=device)
+    rng.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return rng

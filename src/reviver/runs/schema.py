@@ -1,6 +1,6 @@
 """The schema of the JSON in a run folder: run.json, metrics.jsonl, scores.jsonl, and the metadata of checkpoints.
 
-Whatever reads these files validates them. The comment on a key gives its meaning and unit, its type gives its range.
+Every reader of these files validates them. The comment on a key gives its meaning and unit, its type gives its range.
 """
 
 from collections.abc import Collection, Mapping
@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from reviver.io.files import damaged
+from reviver.io.errors import damaged_run_file
 from reviver.io.json import MAX_INTEGER
 from reviver.validation import Record, find_problem
 
 MAX_TEXT = 100_000
-"""Characters of a text such as an error or a command line."""
+"""Maximum length of a text such as an error or a command line, in characters."""
 MAX_CLASSES = 1000
-"""Classes of a conditional GAN."""
+"""Maximum number of classes of a conditional GAN."""
 ABSENT: Any = None
-"""Default of a key that a file may lack; null is refused all the same where the key's type has no null."""
+"""Default of a key that a file may lack. It does not make null valid: that depends on the type of the key."""
 
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -33,25 +33,25 @@ Step = Count  # updates so far
 Epoch = Count  # epochs so far
 Sequences = Count  # training sequences seen so far
 Length = Count  # time steps of the epoch's sequences
-Seconds = NonNegative  # of training so far, without scoring
-Accuracy = Fraction  # of correct answers
-Loss = float  # mean loss: nats, or the squared error of a number
+Seconds = NonNegative  # of training so far, without evaluation
+Accuracy = Fraction  # fraction of correct predictions
+Loss = float  # mean loss: cross-entropy in nats, or squared error
 Time = Annotated[str, Field(max_length=100)]  # UTC, ISO 8601
 
 
 class Machine(Record):
-    """The hardware and system that a run computes on."""
+    """Hardware and system that a run computes on."""
 
     processor: Name  # model of the processor
     cores: Count | None = None  # logical cores; null if unknown
-    threads: Count  # that torch computes with
+    threads: Count  # threads that torch computes with
     memory_gb: NonNegative = ABSENT  # main memory in GiB
     device: Name  # `cpu`, `mps`, or the name of a GPU
     system: Name  # operating system and architecture
 
 
 class Change(Record):
-    """A resume in another environment: what differs, as the value before and the value after."""
+    """Resume in another environment: each value that differs, as [before, after]."""
 
     at: Time = ABSENT
     processor: Texts = ABSENT
@@ -64,7 +64,7 @@ class Change(Record):
 
 
 class Rollback(Record):
-    """A return to the last checkpoint."""
+    """Rollback to the last checkpoint after a value that was not finite."""
 
     step: Count = Field(description="Update at which a value was not finite.")
     quantity: Name = Field(description="That value, such as `train loss`.")
@@ -72,14 +72,14 @@ class Rollback(Record):
 
 
 class Measured(Record):
-    """The accuracy of a run of the recall curve on as many fresh sequences."""
+    """Accuracy of a run of the recall curve on new sequences."""
 
     sequences: Count = ABSENT
     accuracy: Accuracy
 
 
 class ImageData(Record):
-    """The images of a GAN run."""
+    """Training images of a GAN."""
 
     name: Name  # of the data set, or of the file or folder
     num_images: Count  # number of training images
@@ -89,9 +89,9 @@ class ImageData(Record):
 
 
 class RunRecord(Record):
-    """run.json. Keys that an interrupted or older run lacks are optional."""
+    """Content of run.json. Keys that an interrupted or older run lacks are optional."""
 
-    schema_version: Annotated[int, Field(ge=1)] = Field(alias="schema")  # of the folder's layout, see migrations.py
+    schema_version: Annotated[int, Field(ge=1)] = Field(alias="schema")  # version of the run folder, see migrations.py
     kind: Literal["lstm", "gan"]
     status: Literal["running", "finished", "interrupted", "failed"] = "running"  # a killed run stays `running`
     config: dict[str, Any]  # every setting
@@ -101,7 +101,7 @@ class RunRecord(Record):
     seconds: Seconds = ABSENT
     eval_seconds: NonNegative = ABSENT
     versions: dict[Name, Name] = ABSENT  # of Python and of packages
-    hardware: Machine = ABSENT  # that the run began on
+    hardware: Machine = ABSENT  # on which the run began
     extractor_sha256: Sha256 = ABSENT  # of the weights of the feature extractor
     error: Text = ABSENT  # message of the error that ended a failed run
     rollbacks: list[Rollback] = ABSENT  # oldest first
@@ -116,19 +116,19 @@ class RunRecord(Record):
 
 
 class LSTMRecord(RunRecord):
-    """run.json of an LSTM."""
+    """Content of run.json of an LSTM."""
 
-    data: dict[str, Any] | None = None  # custom data, see `lstm.tasks.own`
+    data: dict[str, Any] | None = None  # custom data, see `reviver.lstm.tasks.custom.task`
 
 
 class GANRecord(RunRecord):
-    """run.json of a GAN."""
+    """Content of run.json of a GAN."""
 
     data: ImageData = ABSENT
 
 
 class LSTMMetrics(Record):
-    """A line of metrics.jsonl of an LSTM: an epoch, with dropout in training and without it in validation."""
+    """Record of metrics.jsonl of an LSTM: one epoch. Training metrics are with dropout, validation metrics without."""
 
     step: Step
     epoch: Epoch
@@ -141,13 +141,13 @@ class LSTMMetrics(Record):
 
 
 class CurriculumMetrics(LSTMMetrics):
-    """The same of a run whose sequences grow longer."""
+    """Record of metrics.jsonl of an LSTM with a length curriculum."""
 
     length: Length
 
 
 class GANMetrics(Record):
-    """A line of metrics.jsonl of a GAN: means over the last updates; what was not finite is null."""
+    """Record of metrics.jsonl of a GAN: means over the updates since the last record; null if not finite."""
 
     step: Step
     epoch: NonNegative  # epochs so far, with a fraction
@@ -159,36 +159,36 @@ class GANMetrics(Record):
 
 
 class Comparison(Record):
-    """Generated or real images against the test images; docs/reference/gan-scores.md defines each score."""
+    """Scores of generated or real images, compared with the test images; docs/reference/gan-scores.md defines each score."""
 
     fid: float  # Fréchet distance; 0 is best
-    kid: float  # kernel distance; 0 is best, and a little less by chance
-    precision: Fraction  # of images near test images
-    recall: Fraction  # of test images near images
+    kid: float  # kernel distance; 0 is best, an estimate can be slightly negative
+    precision: Fraction  # fraction of images near test images
+    recall: Fraction  # fraction of test images near images
     density: NonNegative  # images near each test image, relative to k; about 1 for real images
-    coverage: Fraction  # of test images with an image near
+    coverage: Fraction  # fraction of test images with an image near
     class_kl: float  # KL divergence of the classes from those of the training data, in nats
     spacing: NonNegative  # median distance of an image to its k-th nearest, in units of the features
 
 
 class Scores(Comparison):
-    """A line of scores.jsonl."""
+    """Record of scores.jsonl."""
 
     step: Step
     epoch: Epoch
-    class_fractions: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # of the samples in each class
+    class_fractions: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # fraction of the samples in each class
     fid_ratio: float | None  # FID as a multiple of that of real images; null if not finite
-    warning: Text | None  # problem of the samples and its remedy, if they lack variety
-    real_baseline: Comparison  # scores of as many real images
+    warning: Text | None  # mode collapse or low diversity, and the remedy; null if neither
+    real_baseline: Comparison  # scores of the same number of real images
     num_samples: Count  # number of samples
-    k: Count  # neighbour that defines near
-    data: Name  # of the training data
-    extractor: Name
+    k: Count  # number of the neighbor whose distance defines near
+    data: Name  # name of the training data
+    extractor: Name  # name of the feature extractor
     extractor_sha256: Sha256  # of the weights of the feature extractor
 
 
 class Best(Record):
-    """The best epoch of an LSTM so far, by its validation."""
+    """Best epoch of an LSTM so far, by validation."""
 
     step: Step
     epoch: Epoch
@@ -198,16 +198,16 @@ class Best(Record):
 
 
 class Extra(Record):
-    """The state of a training loop beyond its tensors and counters; each key where the loop has it."""
+    """State of a training loop beyond its tensors and counters; each loop uses some of the keys."""
 
-    stage: Count = ABSENT  # lengths of the curriculum that were passed
+    stage: Count = ABSENT  # number of completed stages of the curriculum
     sequences: Sequences = ABSENT
     best: Best = ABSENT
     rollbacks: list[Rollback] = ABSENT  # oldest first
 
 
 class Position(Record):
-    """state.json: where training goes on."""
+    """Content of state.json: the position at which training continues."""
 
     epoch: Count  # of the next batch, from 0
     batch: Count  # index of the next batch in its epoch
@@ -219,39 +219,39 @@ class Position(Record):
 
 
 class Pointer(Record):
-    """last.json and best.json."""
+    """Content of last.json and best.json."""
 
-    step: Count  # update whose checkpoint is meant
+    step: Count  # update of the checkpoint
 
 
 class Checksums(Record):
-    """checksums.json: SHA-256 of each file of a checkpoint. The best weights are kept without the other two."""
+    """Content of checksums.json: SHA-256 of each file of a checkpoint. A folder with only the best weights lacks two of them."""
 
     networks: Sha256 = Field(alias="networks.safetensors")
     training: Sha256 = Field(default=ABSENT, alias="training.safetensors")
     state: Sha256 = Field(default=ABSENT, alias="state.json")
 
 
-def validate(model: type[Record], value: Mapping[str, Any], where: object) -> None:
-    """Validate the JSON object `value` against `model`; `where` names the file, and the line.
+def validate(model: type[Record], value: Mapping[str, Any], location: object) -> None:
+    """Validate the JSON object `value` against `model`; `location` is its file, or its file and line.
 
     Raises:
-        RunFolderError: naming the first key that is wrong.
+        RunFolderError: naming the first invalid key.
     """
     try:
         model.model_validate(value)
     except ValidationError as error:
         known = tuple(field.alias or name for name, field in model.model_fields.items())
-        raise damaged(where, find_problem(error, known)) from error
+        raise damaged_run_file(location, find_problem(error, known)) from error
 
 
 def record_model(record: Mapping[str, Any]) -> type[RunRecord]:
-    """Return the model of a run.json."""
+    """Return the model of a run.json, given its content."""
     return GANRecord if record.get("kind") == "gan" else LSTMRecord
 
 
 def line_model(record: Mapping[str, Any], name: str) -> type[Record]:
-    """Return the model of the lines of NAME.jsonl, by the run.json beside it."""
+    """Return the model of the records of NAME.jsonl, given the content of the run.json beside it."""
     if name == "scores":
         return Scores
     if record["kind"] == "gan":
@@ -260,6 +260,6 @@ def line_model(record: Mapping[str, Any], name: str) -> type[Record]:
 
 
 def metric_names(record: Mapping[str, Any], names: Collection[str]) -> list[str]:
-    """Return the keys of the lines of NAME.jsonl that compare runs."""
+    """Return the keys in the records of `names` that compare runs, in the order of the models."""
     metrics = [*line_model(record, "metrics").model_fields, *(Comparison.model_fields if "scores" in names else ())]
     return [name for name in metrics if name not in ("step", "epoch", "sequences", "length", "seconds")]

@@ -1,8 +1,8 @@
-"""A training session: what every training loop needs around its steps.
+"""Training session: everything that a training loop needs around its steps.
 
-It opens or makes the run folder, holds its lock, restores the state, writes metrics, saves checkpoints,
-shows progress, answers Ctrl-C and SIGTERM by saving first, goes back to the last checkpoint after a NaN where that
-is asked for, and writes down how it ended.
+A session locks the run folder, restores the state, writes metrics, saves checkpoints, shows progress, saves before it
+stops at Ctrl-C or SIGTERM, rolls back to the last checkpoint after a NaN if the settings ask for it, and records the
+final status. `open_run` creates or opens the folder.
 """
 
 import dataclasses
@@ -25,25 +25,30 @@ from torch import Tensor
 
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ReviverError
-from reviver.io.files import clean_up
-from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, restore_checkpoint, settle_checkpoints
+from reviver.io.atomic import recover_interrupted_writes
+from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, recover_checkpoints, restore_checkpoint
 from reviver.runs.folder import MetricsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 
 ROLLBACK_LR_SCALE = 0.5
-"""Factor of the learning rate after a rollback."""
+"""Factor of the learning rate per rollback."""
 CHANGEABLE = ("on_nan", "max_rollbacks", "keep_checkpoints")
-"""Settings that a resumed run may change: they do not say what is learned."""
+"""Settings that a resumed run may change: they do not affect what is learned before a NaN."""
 
 _log = logging.getLogger(__name__)
 
 
 class Session:
-    """One session of a run. Made by `training_session`.
+    """One session of a run; `training_session` creates it.
 
-    A checkpoint is copied at once and written by a thread, while training goes on. What goes wrong there is raised
-    by what is next of `log`, `save` and `finish`.
+    `save` copies the state at once, and a thread writes the copy while training continues. An error of the thread is
+    raised by the next `log`, `save` or `finish`.
+
+    Attributes:
+        folder: the run folder.
+        state: everything that the loop changes.
+        progress: the progress bar.
     """
 
     def __init__(self, folder: RunFolder, state: TrainingState, progress: ProgressBar, files: Sequence[str]) -> None:
@@ -51,7 +56,7 @@ class Session:
         self.state = state
         self.progress = progress
         self._files = files
-        self._points = self._restore()
+        self._metrics = self._restore()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
         self._stop_signal: int | None = None
@@ -60,36 +65,36 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training in all sessions of this run, without those of scoring."""
+        """Training time in all sessions of this run in seconds, without evaluation."""
         return self._seconds_before + time.perf_counter() - self._started
 
     @property
     def stop_requested(self) -> bool:
-        """Whether a signal asked to stop; `stop` after the current step."""
+        """Whether a signal asked to stop; the loop then calls `stop` after the current step."""
         return self._stop_signal is not None
 
     @property
     def lr_scale(self) -> float:
-        """Factor of the learning rates: less after rollbacks."""
+        """Factor of the learning rate: 1, multiplied by `ROLLBACK_LR_SCALE` at each rollback."""
         return float(ROLLBACK_LR_SCALE ** len(self.state.rollbacks))
 
-    def log(self, **point: Any) -> None:
-        """Append a point to the metrics, with its step and the seconds of training so far."""
+    def log(self, **values: Any) -> None:
+        """Append a record to the metrics, with the step and the training time so far."""
         if self._pending is not None and self._pending.done():
             self.finish()
-        self._points.write("metrics", {"step": self.state.step, **point, "seconds": round(self.seconds, 3)})
+        self._metrics.write("metrics", {"step": self.state.step, **values, "seconds": round(self.seconds, 3)})
 
-    def log_scores(self, **point: Any) -> None:
-        """Append a point to the scores, with its step."""
-        self._points.write("scores", {"step": self.state.step, **point})
+    def log_scores(self, **values: Any) -> None:
+        """Append a record to the scores, with the step."""
+        self._metrics.write("scores", {"step": self.state.step, **values})
 
     def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
-        """Show an image in TensorBoard at the present step: bytes, [height, width] or [height, width, 3]."""
-        self._points.events.write_image(self.state.step, tag, pixels)
+        """Write an image to TensorBoard at the current step: uint8, [height, width] or [height, width, 3]."""
+        self._metrics.events.write_image(self.state.step, tag, pixels)
 
     @contextmanager
-    def scoring(self) -> Iterator[None]:
-        """Count the seconds of what is done inside as those of scoring, not of training; run.json has their sum."""
+    def evaluating(self) -> Iterator[None]:
+        """Count the time spent inside as evaluation instead of training; run.json has the total as `eval_seconds`."""
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
@@ -98,10 +103,11 @@ class Session:
         self.folder.save_record(eval_seconds=round(before + seconds, 3))
 
     def save(self) -> None:
-        """Save a checkpoint: the state as it is now, while training goes on.
+        """Save the current state as a checkpoint; a thread writes it while training continues.
 
         Raises:
-            DivergenceError: if a weight is not finite; then nothing is saved.
+            DivergenceError: if a weight is not finite; nothing is saved then.
+            RunFolderError: if the folder was removed, or the previous checkpoint could not be written.
         """
         for name, network in self.state.networks.items():
             if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
@@ -110,28 +116,32 @@ class Session:
         self.finish()
         self.folder.check_present()
         self.state.seconds = self.seconds
-        points, keep = self._points, self.folder.record["config"]["keep_checkpoints"]
-        write_checkpoint = prepare_checkpoint(self.folder.checkpoints, self.state, points.counts, keep)
+        metrics, keep = self._metrics, self.folder.record["config"]["keep_checkpoints"]
+        write_checkpoint = prepare_checkpoint(self.folder.checkpoints, self.state, metrics.counts, keep)
 
         def write() -> None:
-            points.sync()
+            metrics.sync()
             write_checkpoint()
 
         self._pending = self._writer.submit(write)
 
     def finish(self) -> None:
-        """Wait until the checkpoint is written."""
+        """Wait until the pending checkpoint is written.
+
+        Raises:
+            RunFolderError: if it could not be written.
+        """
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def close(self) -> None:
-        """Wait for what is being written, and close the files."""
+        """Wait until the pending checkpoint is written, and close the files."""
         self._writer.shutdown()
-        self._points.close()
+        self._metrics.close()
 
     def stop(self) -> None:
-        """Save, then leave the loop with `Interrupted`."""
+        """Save a checkpoint, then raise `Interrupted`."""
         assert self._stop_signal is not None
         self.save()
         self.finish()
@@ -142,80 +152,94 @@ class Session:
         )
 
     def check_finite(self, history: Tensor, first_step: int, names: tuple[str, ...]) -> None:
-        """Raise `DivergenceError` if a value in `history` [steps, names] is not finite; its row 0 is `first_step`."""
-        bad = (~history.isfinite()).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
+        """Raise `DivergenceError` if a value is not finite.
+
+        Args:
+            history: values [steps, quantities].
+            first_step: step of the first row.
+            names: names of the quantities, such as `train_loss`.
+        """
+        not_finite = (~history.isfinite()).nonzero()
+        if len(not_finite):
+            row, column = not_finite[0].tolist()
             name = names[column]
             problem = f"{name} is {history[row, column].item()}"
             raise self._diverged(first_step + row, name.replace("_", " "), problem)
 
     def _diverged(self, step: int, quantity: str, problem: str) -> DivergenceError:
-        """Return the error of a `quantity` that is not finite, with what to do."""
+        """Return the error for a `quantity` that is not finite, with advice."""
         with suppress(ReviverError):
-            self.finish()
+            self.finish()  # a pending checkpoint counts as saved
         count = len(self.state.rollbacks)
-        tried = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
+        attempts = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
         is_saved = (self.folder.checkpoints / "last.json").exists()
         kept = "the last good checkpoint is kept" if is_saved else "no checkpoint was saved yet"
         advice = f"try a --learning-rate lower than {self.folder.record['config'].get('learning_rate')} in a new --out"
-        return DivergenceError(f"step {step}: {problem}; {tried}{kept}; {advice}", step, quantity)
+        return DivergenceError(f"step {step}: {problem}; {attempts}{kept}; {advice}", step, quantity)
 
     @contextmanager
     def rolling_back(self) -> Iterator[None]:
-        """Answer a `DivergenceError` inside, if the settings ask for it: go back to the last checkpoint with a lower learning rate.
+        """Roll back to the last checkpoint if a `DivergenceError` is raised inside, and lower the learning rate.
 
-        The state then has it in its rollbacks, so that a later checkpoint and a resume know.
+        The rollback becomes part of the state, so that a resumed run keeps the lower learning rate.
+
+        Raises:
+            DivergenceError: the error inside, if `on_nan` is `stop` or there were `max_rollbacks` already.
         """
         config = self.folder.record["config"]
         try:
             yield
         except DivergenceError as error:
-            noted = self.state.rollbacks
-            if config["on_nan"] != "rollback" or len(noted) >= config["max_rollbacks"]:
+            rollbacks = self.state.rollbacks
+            if config["on_nan"] != "rollback" or len(rollbacks) >= config["max_rollbacks"]:
                 raise
             self.finish()
-            self._points.close()
-            self._points = self._restore()
-            noted.append({"step": error.step, "quantity": error.quantity, "back_to": self.state.step})
-            self.state.extra["rollbacks"] = noted
-            self.folder.save_record(rollbacks=noted)
+            self._metrics.close()
+            self._metrics = self._restore()
+            rollbacks.append({"step": error.step, "quantity": error.quantity, "back_to": self.state.step})
+            self.state.extra["rollbacks"] = rollbacks
+            self.folder.save_record(rollbacks=rollbacks)
             _log.warning(
                 "step %d: %s is not finite; went back to step %d, with %g times the learning rate (rollback %d of %d)",
-                *(error.step, error.quantity, self.state.step, self.lr_scale, len(noted), config["max_rollbacks"]),
+                error.step,
+                error.quantity,
+                self.state.step,
+                self.lr_scale,
+                len(rollbacks),
+                config["max_rollbacks"],
             )
 
     def _restore(self) -> MetricsWriter:
-        """Bring the state and the files back to the last checkpoint, if there is one; returns what appends to the files."""
+        """Restore the state and the files to the last checkpoint, if there is one, and return a writer for the files."""
         checkpoints, keep = self.folder.checkpoints, self.folder.record["config"]["keep_checkpoints"]
         counts = restore_checkpoint(checkpoints, self.state, self._files)
         for path in (self.folder.path, self.folder.samples):
-            clean_up(path)
-        settle_checkpoints(checkpoints, self.state.extra.get("best", {}).get("step"), keep)
+            recover_interrupted_writes(path)
+        recover_checkpoints(checkpoints, self.state.extra.get("best", {}).get("step"), keep)
         for name, count in counts.items():
             self.folder.truncate_records(name, count)
-        # At step 0 a GAN shows its grid again; later, what was logged at the step of the checkpoint came before it.
+        # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
         return MetricsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
 
-    def _note_signal(self, number: int, _: FrameType | None) -> None:
-        """Note the first signal for the loop to answer; a second one ends the process at once."""
+    def _handle_signal(self, number: int, _: FrameType | None) -> None:
+        """Remember the first signal, so that the loop can stop; a second one raises `KeyboardInterrupt` at once."""
         if self._stop_signal is not None:
             raise KeyboardInterrupt
         self._stop_signal = number
 
 
 @contextmanager
-def noting_signals(note: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call `note` at SIGINT and SIGTERM while this lasts; outside the main thread signals stay as they are."""
+def handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call `handler` at SIGINT and SIGTERM inside; outside the main thread, change nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)
 
 
 @contextmanager
@@ -229,9 +253,20 @@ def training_session(
     progress: bool,
     files: Sequence[str] = ("metrics",),
 ) -> Iterator[Session]:
-    """Open a session on `folder`; `state` is brought to its last checkpoint, if it has one.
+    """Run a training session in `folder`, and record how it ended.
 
-    The loop reports its progress in `unit`s, of which there are `total`, and writes the `files` of points.
+    Args:
+        folder: the run folder.
+        state: everything that the loop changes; it is restored from the last checkpoint, if there is one.
+        total: number of `unit`s of the whole run, for the progress bar.
+        unit: name of what is counted.
+        description: label of the progress bar.
+        progress: whether to show progress.
+        files: names of the records files that the loop writes.
+
+    Raises:
+        RunFolderError: if the folder is locked or damaged, or cannot be written.
+        OutOfMemory: if memory runs out inside.
     """
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
@@ -239,16 +274,16 @@ def training_session(
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
         session = Session(folder, state, bar, files)
         stack.callback(session.close)
-        stack.enter_context(noting_signals(session._note_signal))
-        folder.record.pop("rollbacks", None)  # a checkpoint may be older than the last of them
+        stack.enter_context(handling_signals(session._handle_signal))
+        folder.record.pop("rollbacks", None)  # the checkpoint may be older than the last rollback
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
-            with _explaining_memory(state):
+            with _explain_memory_errors(state):
                 if folder.record["config"]["on_nan"] == "rollback" and not (folder.checkpoints / "last.json").exists():
-                    session.save()  # so that there is always one to go back to
+                    session.save()  # so that a rollback is always possible
                 yield session
                 session.finish()
-                session._points.events.write_end(state.step)
+                session._metrics.events.write_end(state.step)
         except Interrupted:
             folder.set_status("interrupted")
             raise
@@ -263,46 +298,56 @@ def training_session(
 
 
 @contextmanager
-def _explaining_memory(state: TrainingState) -> Iterator[None]:
-    """Raise the error that says what to do if memory runs out inside."""
+def _explain_memory_errors(state: TrainingState) -> Iterator[None]:
+    """Convert an error of a failed allocation inside to `OutOfMemory`, with the remedy."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         is_shortage = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not is_shortage and not re.search("can't allocate memory|not enough memory", str(error)):
             raise
-        what = (str(error).strip() or "MemoryError").splitlines()[0]
+        problem = (str(error).strip() or "MemoryError").splitlines()[0]
         raise OutOfMemory(
-            f"step {state.step + 1}: memory ran out ({what}); what was saved is kept: free some memory and go on with "
+            f"step {state.step + 1}: memory ran out ({problem}); what was saved is kept: free some memory and go on with "
             "--resume, or start in a new --out with a smaller --batch-size"
         ) from error
 
 
 def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, resume: bool) -> RunFolder:
-    """Make a new run folder for `config`, or with `resume` open the one of an earlier session.
+    """Create a run folder, or with `resume` open an existing one.
+
+    Args:
+        out: path of the folder.
+        kind: `lstm` or `gan`.
+        config: settings of the run, a dataclass.
+        device: device that the run computes on.
+        resume: whether to open an existing folder.
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
-        ConfigError: if the folder's settings are damaged, or others than `config`; only `epochs` may have grown, and
-            those of `CHANGEABLE` may differ.
+        ConfigError: if the settings in the folder are damaged or differ from `config`. Only larger `epochs`, and the
+            settings in `CHANGEABLE`, may differ.
     """
     if not resume:
         return RunFolder.create(out, kind, config, device)
     folder = RunFolder.open(out, kind)
     stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
-    wanted = dataclasses.asdict(config)
-    for name, value in wanted.items():
+    requested = dataclasses.asdict(config)
+    for name, value in requested.items():
         may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])
         if stored[name] != value and not may_differ:
             raise ConfigError(
                 f"{name} is {stored[name]!r} in this run, got {value!r}; leave it out to resume, or start in a new --out",
                 field=name,
             )
-    if wanted != stored:
-        folder.save_record(config=wanted)
+    if requested != stored:
+        folder.save_record(config=requested)
     return folder
 
 
-def permutation(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """A random order of `count` examples on `device`; drawn on the CPU, so that it is the same on every device."""
-    return torch.randperm(count, generator=generator).to(device)
+def permutation(count: int, rng: torch.Generator, device: torch.device) -> Tensor:
+    """Return a random permutation of `count` indices [count] on `device`.
+
+    The random numbers are drawn on the CPU, so that the permutation is the same on every device.
+    """
+    return torch.randperm(count, generator=rng).to(device)

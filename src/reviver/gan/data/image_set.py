@@ -1,8 +1,8 @@
-"""Image sets, read into one tensor: by name, from IDX files, image folders, NumPy files.
+"""Image sets, each read into one tensor: by name, from IDX files, image folders or NumPy files.
 
-Shapes: N images, C channels (1 grey, 3 colour), H height, W width; pixels are bytes.
+Shapes: N images, C channels (1 gray, 3 color), H height, W width; pixels are bytes.
 
-Files are not trusted: sizes are compared with the file before memory is taken, and nothing is unpickled.
+Files are untrusted: claimed sizes are checked against the file before memory is allocated, and nothing is unpickled.
 """
 
 import hashlib
@@ -18,21 +18,32 @@ from torch.nn import functional
 from reviver.errors import DataError
 from reviver.gan.data.image_files import read_image_folder
 from reviver.gan.data.named import DATA_SETS, read_data_set
+from reviver.io.errors import damaged_data_file
 from reviver.io.idx import read_idx_images
-from reviver.io.npz import damaged, npz_names, read_npy, read_npz
+from reviver.io.npz import npz_names, read_npy, read_npz
 from reviver.mnist import read_mnist
 
 RESIZE_CHUNK = 4096
+"""Images that are resized at a time, which bounds the memory."""
 MAX_LABEL = 2**16 - 1
 
 SOURCES = f"mnist, {', '.join(DATA_SETS)}, an IDX folder, an image folder, an .npz or an .npy"
-LABELLED = "give an IDX folder with labels, an image folder with a folder a class, an .npz with labels, or a name"
-"""What images with labels can be."""
+"""Sources of images, for messages."""
+LABELED_SOURCES = (
+    "give an IDX folder with labels, an image folder with a folder per class, an .npz with labels, or a name"
+)
+"""Sources of images with labels, for messages."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images [N, C, H, W] as bytes, their labels [N] if they have any, and what they are called."""
+    """Images in memory.
+
+    Attributes:
+        images: Bytes [N, C, H, W].
+        labels: Classes [N] int64, or None.
+        name: Name of the data set, file or folder.
+    """
 
     images: Tensor
     labels: Tensor | None
@@ -46,110 +57,123 @@ class ImageSet:
 
     @property
     def sha256(self) -> str:
-        """Of the images' bytes, by which a run knows them again."""
+        """SHA-256 of the images' bytes; a run records it to detect changed data."""
         return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
 
 
-def load_images(source: str, size: int = 28) -> ImageSet:
-    """Read an image set for training: `mnist`, another name, or a path. Images become squares of `size` pixels.
+def load_images(source: str, image_size: int = 28) -> ImageSet:
+    """Read the training images of a source.
+
+    Args:
+        source: `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz or an .npy.
+        image_size: Height and width, pixels. Each image is cropped to its middle square and resized.
 
     Raises:
-        DataError: if there is nothing there, or it is damaged or of an unknown kind.
+        DataError: if the source does not exist, is damaged or of an unknown kind, or holds fewer than two images.
     """
-    return _load(source, size, "train")
+    return _load(source, image_size, "train")
 
 
-def load_test_images(source: str, size: int = 28) -> ImageSet:
+def load_test_images(source: str, image_size: int = 28) -> ImageSet:
     """Read the test images that belong to the training images of `load_images`.
 
-    They are `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` of an image folder, or the arrays
-    `test_images` and `test_labels` of an .npz.
+    They are `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` in an image folder, or the
+    arrays `test_images` and `test_labels` of an .npz.
+
+    Args:
+        source: The same as for `load_images`.
+        image_size: Height and width, pixels.
 
     Raises:
-        DataError: if there are none.
+        DataError: if there are no test images, or as for `load_images`.
     """
-    return _load(source, size, "test")
+    return _load(source, image_size, "test")
 
 
-def _load(source: str, size: int, part: str) -> ImageSet:
-    path = Path(source)
-    if source == "mnist":
-        data = load_mnist(part)
-    elif source in DATA_SETS:
-        images, labels = read_data_set(source, part)
-        data = ImageSet(images.unsqueeze(1), labels, source)
-    elif path.is_dir():
-        data = _read_idx_folder(path, part) or ImageSet(*read_image_folder(path, size, part), path.name)
-    elif path.suffix in (".npz", ".npy") and path.exists():
-        data = _read_arrays(path, part)
-    else:
-        problem = "is of an unknown kind" if path.exists() else "does not exist"
-        raise DataError(f"data: {source} {problem}; give {SOURCES}")
-    return _fit(data, size)
-
-
-def load_mnist(part: str = "train") -> ImageSet:
-    """MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
-    digits = read_mnist(part)
+def load_mnist(split: str = "train") -> ImageSet:
+    """Return MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
+    digits = read_mnist(split)
     return ImageSet(digits.images.unsqueeze(1), digits.labels, "mnist")
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Turn images in [-1, 1] into bytes."""
+    """Convert images in [-1, 1] to bytes of the same shape; values beyond the range are clipped."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def from_pixels(pixels: Tensor) -> Tensor:
-    """Turn bytes into images in [-1, 1]."""
+    """Convert bytes to float32 images in [-1, 1] of the same shape."""
     return pixels.float() / 127.5 - 1
 
 
-def _read_idx_folder(folder: Path, part: str) -> ImageSet | None:
-    """The IDX images of a folder, None if it has none: those of `part`, or those of any other name for training."""
-    names = sorted(folder.glob("*images*idx3-ubyte*"))
-    if not names:
+def _load(source: str, image_size: int, split: str) -> ImageSet:
+    path = Path(source)
+    if source == "mnist":
+        data = load_mnist(split)
+    elif source in DATA_SETS:
+        images, labels = read_data_set(source, split)
+        data = ImageSet(images.unsqueeze(1), labels, source)
+    elif path.is_dir():
+        data = _read_idx_folder(path, split) or ImageSet(*read_image_folder(path, image_size, split), path.name)
+    elif path.suffix in (".npz", ".npy") and path.exists():
+        data = _read_arrays(path, split)
+    else:
+        problem = "is of an unknown kind" if path.exists() else "does not exist"
+        raise DataError(f"data: {source} {problem}; give {SOURCES}")
+    return _crop_and_resize(data, image_size)
+
+
+def _read_idx_folder(folder: Path, split: str) -> ImageSet | None:
+    """Return the IDX images of a folder, or None if it has none; files of any name count as training images."""
+    paths = sorted(folder.glob("*images*idx3-ubyte*"))
+    if not paths:
         return None
-    found = [path for path in names if path.name.startswith("train" if part == "train" else "t10k")]
-    if not found and part == "test":
+    prefix = "train" if split == "train" else "t10k"
+    found = [path for path in paths if path.name.startswith(prefix)]
+    if not found and split == "test":
         raise DataError(f"data: {folder} has no test images to compare with; put t10k-images-idx3-ubyte into it")
-    images, labels = read_idx_images((found or names)[0])
+    images, labels = read_idx_images((found or paths)[0])
     return ImageSet(images.unsqueeze(1), labels, folder.name)
 
 
-def _read_arrays(path: Path, part: str) -> ImageSet:
-    """The array of an .npy or, of an .npz, `images` or its only array and `labels`, or `test_images` and `test_labels`."""
+def _read_arrays(path: Path, split: str) -> ImageSet:
+    """Return the array of an .npy, or arrays of an .npz.
+
+    Of an .npz they are `images` (or its only array) and `labels`, or `test_images` and `test_labels`.
+    """
     names = npz_names(path) if path.suffix == ".npz" else [""]
-    images_name, labels_name = ("images", "labels") if part == "train" else ("test_images", "test_labels")
-    if part == "test" and images_name not in names:
+    images_name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
+    if split == "test" and images_name not in names:
         raise DataError(f"data: {path} has no test images to compare with; put test_images, test_labels into an .npz")
     if images_name not in names and len(names) != 1:
-        raise damaged(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
+        raise damaged_data_file(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
     if path.suffix == ".npy":
-        return ImageSet(_as_images(path, read_npy(path)), None, path.stem)
-    images = _as_images(path, read_npz(path, images_name if images_name in names else names[0]))
+        return ImageSet(_to_images(path, read_npy(path)), None, path.stem)
+    images = _to_images(path, read_npz(path, images_name if images_name in names else names[0]))
     labels = _read_labels(path, labels_name, len(images)) if labels_name in names else None
     return ImageSet(images, labels, path.stem)
 
 
-def _read_labels(path: Path, name: str, count: int) -> Tensor:
+def _read_labels(path: Path, name: str, num_images: int) -> Tensor:
     array = read_npz(path, name)
-    is_whole = array.shape == (count,) and array.dtype.kind in "iu"
-    if not is_whole or (count and not 0 <= int(array.min()) <= int(array.max()) <= MAX_LABEL):
-        raise damaged(path, f"its {name} are no classes of its {count} images; give integers from 0, one an image")
+    is_integers = array.shape == (num_images,) and array.dtype.kind in "iu"
+    if not is_integers or (num_images and not 0 <= int(array.min()) <= int(array.max()) <= MAX_LABEL):
+        problem = f"its {name} must be {num_images} integers from 0 to {MAX_LABEL}, one per image"
+        raise damaged_data_file(path, f"{problem}, got {array.dtype} of shape {list(array.shape)}")
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
-    """Bring an array of images into the shape [N, C, H, W] and into bytes."""
+def _to_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
+    """Convert an array of images to bytes [N, C, H, W]."""
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        wanted = "give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3"
-        raise damaged(path, f"an array of shape {list(array.shape)} is not images; {wanted}")
+        allowed = "give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3"
+        raise damaged_data_file(path, f"an array of shape {list(array.shape)} is not images; {allowed}")
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.array(array, order="C"))  # a copy that may be written to
+        return torch.from_numpy(np.array(array, order="C"))  # a copy, because the loaded array may be read-only
     problem = f"an array of {array.size} {array.dtype} is not images"
     if array.size and array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
@@ -157,11 +181,11 @@ def _as_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
             images = torch.from_numpy(array.astype(np.float32))
             return to_pixels(images * 2 - 1 if low >= 0 else images)
         problem = f"its numbers go from {low:g} to {high:g}"
-    raise damaged(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
+    raise damaged_data_file(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
 
 
-def _fit(data: ImageSet, size: int) -> ImageSet:
-    """Cut each image to its middle square and resize it to `size`; at least two images must be there."""
+def _crop_and_resize(data: ImageSet, size: int) -> ImageSet:
+    """Crop each image to its middle square and resize it to `size` pixels; refuse fewer than two images."""
     images = data.images
     if len(images) < 2 or 0 in images.shape:
         raise DataError(f"data: {data.name} holds {len(images)} images of {list(images.shape[1:])}; give at least 2")

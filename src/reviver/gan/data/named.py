@@ -1,7 +1,7 @@
-"""Data sets by name: the relatives of MNIST, read from files, which torchvision fetches if it is installed.
+"""Data sets by name: relatives of MNIST, read from IDX files; torchvision downloads them if it is installed.
 
-They lie where torchvision puts them, such as ROOT/FashionMNIST/raw/train-images-idx3-ubyte, with or without .gz. ROOT is
-`$REVIVER_DATA`, else the folder `data` of the cache.
+The files lie where torchvision puts them, such as ROOT/FashionMNIST/raw/train-images-idx3-ubyte, with or without .gz.
+ROOT is `$REVIVER_DATA`, or else the folder `data` of the cache.
 
 Shapes: N images, H = W = 28; pixels are bytes.
 """
@@ -21,98 +21,114 @@ from torch import Tensor
 
 from reviver.cache import cache_folder
 from reviver.errors import DataError
-from reviver.io.idx import labels_beside, read_idx_images
-from reviver.io.npz import damaged
+from reviver.io.errors import damaged_data_file
+from reviver.io.idx import labels_path, read_idx_images
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """Where a data set comes from and how its files are to be read.
+class NamedDataSet:
+    """Source and file format of a data set.
 
     Attributes:
-        torchvision: what torchvision calls its class, and its folder.
-        source: the page that offers its files.
-        train, test: how the names of the files of each part begin.
-        settings: what torchvision's class is told.
-        is_transposed: whether rows and columns of the images are exchanged in the files.
-        first_label: the least label in the files.
+        torchvision: Name of torchvision's class, and of its folder.
+        source: Web page that offers the files.
+        train, test: Prefix of the file names of each split.
+        arguments: Further arguments of torchvision's class.
+        is_transposed: Whether the files exchange rows and columns of the images.
+        first_label: Smallest label in the files.
     """
 
     torchvision: str
     source: str
     train: str = "train"
     test: str = "t10k"
-    settings: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
     is_transposed: bool = False
     first_label: int = 0
 
 
-def _emnist(split: str, first_label: int = 0) -> DataSet:
-    source = "https://www.nist.gov/itl/products-and-services/emnist-dataset"
-    names = f"emnist-{split}-train", f"emnist-{split}-test"
-    return DataSet("EMNIST", source, *names, {"split": split}, is_transposed=True, first_label=first_label)
+def _emnist(split: str, first_label: int = 0) -> NamedDataSet:
+    """Return one of the data sets of EMNIST, which calls them splits."""
+    return NamedDataSet(
+        torchvision="EMNIST",
+        source="https://www.nist.gov/itl/products-and-services/emnist-dataset",
+        train=f"emnist-{split}-train",
+        test=f"emnist-{split}-test",
+        arguments={"split": split},
+        is_transposed=True,
+        first_label=first_label,
+    )
 
 
 DATA_SETS = MappingProxyType(
     {
-        "fashion-mnist": DataSet("FashionMNIST", "https://github.com/zalandoresearch/fashion-mnist"),
-        "kmnist": DataSet("KMNIST", "https://github.com/rois-codh/kmnist"),
+        "fashion-mnist": NamedDataSet("FashionMNIST", "https://github.com/zalandoresearch/fashion-mnist"),
+        "kmnist": NamedDataSet("KMNIST", "https://github.com/rois-codh/kmnist"),
         "emnist-balanced": _emnist("balanced"),
         "emnist-digits": _emnist("digits"),
         "emnist-letters": _emnist("letters", first_label=1),
     }
 )
-"""Xiao, Rasul & Vollgraf 2017; Clanuwat et al. 2018; Cohen et al. 2017."""
+"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), KMNIST (Clanuwat et al. 2018), EMNIST (Cohen et al. 2017)."""
 
 
 def data_folder() -> Path:
-    """Return the folder that data sets are kept in."""
+    """Return the folder of the data sets: `$REVIVER_DATA`, or else `data` in the cache folder."""
     return Path(os.environ.get("REVIVER_DATA") or cache_folder() / "data")
 
 
-def read_data_set(name: str, part: str = "train") -> tuple[Tensor, Tensor]:
-    """Read the `train` or the `test` images [N, H, W] of a data set, upright, and their classes [N] int64 from 0.
+def read_data_set(name: str, split: str = "train") -> tuple[Tensor, Tensor]:
+    """Read one split of a data set, and download it first if its files are missing.
+
+    Args:
+        name: A key of DATA_SETS.
+        split: `train` or `test`.
+
+    Returns:
+        Upright images, bytes [N, H, W], and classes [N] int64, numbered from 0.
 
     Raises:
-        DataError: if its files are neither there nor can be fetched, or are damaged.
+        DataError: if the files are missing and cannot be downloaded, or are damaged.
     """
     data_set = DATA_SETS[name]
-    prefix = data_set.train if part == "train" else data_set.test
-    path = _find(data_set, prefix) or _fetch(name, data_set, prefix)
+    prefix = data_set.train if split == "train" else data_set.test
+    path = _find(data_set, prefix) or _download(name, data_set, prefix)
     images, labels = read_idx_images(path)
-    assert labels is not None, "_find looks for them"
+    assert labels is not None, "_find returns only images with labels beside them"
     if len(labels) and int(labels.min()) < data_set.first_label:
-        raise damaged(labels_beside(path), f"it has the label {int(labels.min())}, below {data_set.first_label}")
+        raise damaged_data_file(
+            labels_path(path), f"it has the label {int(labels.min())}, below {data_set.first_label}"
+        )
     return images.transpose(1, 2) if data_set.is_transposed else images, labels - data_set.first_label
 
 
-def _raw_folder(data_set: DataSet) -> Path:
+def _raw_folder(data_set: NamedDataSet) -> Path:
     return data_folder() / data_set.torchvision / "raw"
 
 
-def _find(data_set: DataSet, prefix: str) -> Path | None:
-    """The file of images that has one of labels beside it."""
-    names = (f"{prefix}-images-idx3-ubyte{ending}" for ending in ("", ".gz"))
+def _find(data_set: NamedDataSet, prefix: str) -> Path | None:
+    """Return the file of images that has a file of labels beside it, or None."""
+    names = (f"{prefix}-images-idx3-ubyte{suffix}" for suffix in ("", ".gz"))
     paths = (_raw_folder(data_set) / name for name in names)
-    return next((path for path in paths if path.exists() and labels_beside(path).exists()), None)
+    return next((path for path in paths if path.exists() and labels_path(path).exists()), None)
 
 
-def _fetch(name: str, data_set: DataSet, prefix: str) -> Path:
-    """Let torchvision fetch and check the files of a data set; returns that of the images."""
-    _log.info("fetching %s into %s", name, _raw_folder(data_set))
+def _download(name: str, data_set: NamedDataSet, prefix: str) -> Path:
+    """Download a data set with torchvision, which verifies the files; return the path of the images."""
+    _log.info("downloading %s into %s", name, _raw_folder(data_set))
     try:
         datasets = importlib.import_module("torchvision.datasets")
         with contextlib.redirect_stdout(sys.stderr):
-            getattr(datasets, data_set.torchvision)(data_folder(), download=True, **data_set.settings)
-        found, reason = _find(data_set, prefix), "torchvision fetched other files"
-    except Exception as error:  # whatever network, archives or an unfitting torchvision make it stumble over
+            getattr(datasets, data_set.torchvision)(data_folder(), download=True, **data_set.arguments)
+        found, reason = _find(data_set, prefix), "torchvision downloaded other files"
+    except Exception as error:  # the network, an archive or another torchvision may raise errors of any type
         found, reason = None, textwrap.shorten(str(error), 100)
     if found is None:
         raise DataError(
-            f"data: {name} is not in {_raw_folder(data_set)} and cannot be fetched ({reason}); put "
+            f"data: {name} is not in {_raw_folder(data_set)} and cannot be downloaded ({reason}); put "
             f"{data_set.train}-images-idx3-ubyte.gz, {data_set.test}-images-idx3-ubyte.gz and their labels from "
-            f"{data_set.source} there, or pip install 'reviver[datasets]' and be online"
+            f"{data_set.source} there, or pip install torchvision and be online"
         )
     return found

@@ -1,1 +1,1 @@
-"""Evaluation of generated images: feature extractors, metrics, scores, and monitoring during training."""
+"""Evaluation of generated images: feature extractor, metrics, reference statistics, scores, training monitor."""

@@ -1,4 +1,4 @@
-"""What looks at images for scores and paths: the digit classifier, or another, its features and its verdict.
+"""The feature extractor of scores and path metrics: a trained classifier, and the layer before its logits.
 
 Shapes: N images, C channels, H height, W width, D features, K classes.
 """
@@ -22,34 +22,35 @@ from reviver.io.tensors import read_header
 
 MAX_FILE_BYTES = 1 << 30
 CHUNK = 128
-"""Images at a time: what lies between two layers then fits the processor's cache."""
+"""Images at a time: the activations between two layers then fit the processor's cache."""
 
 
 class ExtractorOutput(NamedTuple):
-    """What an extractor computes of N images."""
+    """Features and logits of N images."""
 
     features: Tensor
-    """[N, D]"""
+    """[N, D] float32"""
     logits: Tensor
-    """[N, K]"""
+    """[N, K] float32"""
 
 
 class Features(NamedTuple):
-    """What an extractor sees in N images, for scores."""
+    """Features and predicted classes of N images, as scores need them."""
 
     features: Tensor
-    """[N, D] float32, multiples of `distances.GRID`"""
+    """[N, D] float32, multiples of `metrics.GRID`"""
     classes: Tensor
-    """The most probable class of each, [N] int64."""
+    """Most probable class, [N] int64"""
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A trained classifier of images in eval mode.
+    """A trained classifier of images, in eval mode.
 
     Attributes:
-        name: what it is called where scores are quoted.
-        sha256: of the file of its weights.
+        name: Name that is printed with scores.
+        sha256: SHA-256 of the file of the weights.
+        classifier: The network.
     """
 
     name: str
@@ -58,12 +59,16 @@ class FeatureExtractor:
 
     @classmethod
     def pinned(cls) -> "FeatureExtractor":
-        """The digit classifier that comes with the package."""
+        """Return the digit classifier of the package."""
         return cls.read(weights_path(), "reviver digit classifier")
 
     @classmethod
     def read(cls, path: Path, name: str | None = None) -> "FeatureExtractor":
-        """Read the weights of a classifier from a file.
+        """Read a file that `save_classifier` wrote.
+
+        Args:
+            path: File of the weights; untrusted.
+            name: Name of the extractor, by default that of the file.
 
         Raises:
             DataError: if the file is missing, damaged, or holds something else.
@@ -72,9 +77,9 @@ class FeatureExtractor:
             content = read_file(path, MAX_FILE_BYTES)
             header = read_header(path)
             weights = load(content)
-            written = header.metadata.get("image_shape")  # see `save_classifier`; the pinned weights lack it
-            channels, height, width = map(int, written.split(" x ")) if written else IMAGE_SHAPE
-            with torch.device("meta"):  # takes no memory, whatever shape the file claims
+            shape_text = header.metadata.get("image_shape")  # the pinned weights lack it
+            channels, height, width = map(int, shape_text.split(" x ")) if shape_text else IMAGE_SHAPE
+            with torch.device("meta"):  # allocates nothing, whatever shape the file claims
                 classifier = DigitClassifier(len(weights["head.bias"]), (channels, height, width))
             for key, tensor in classifier.state_dict().items():
                 if weights[key].is_floating_point() != tensor.is_floating_point():
@@ -85,22 +90,24 @@ class FeatureExtractor:
             remedy = "give a file that reviver gan train-extractor wrote"
             raise DataError(f"extractor: {path} is not the weights of an extractor ({reason}); {remedy}") from error
         classifier.float()
-        for weight in (one for one in classifier.parameters() if one.dim() == 4):
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)  # twice as fast
+        for parameter in classifier.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)  # twice as fast
         return cls(name or path.stem, hashlib.sha256(content).hexdigest(), classifier.eval())
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> ExtractorOutput:
-        """Compute features and logits of images [N, C, H, W] in [-1, 1]."""
+        """Return the features and logits of images [N, C, H, W] in [-1, 1]."""
         assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
         chunks = (chunk.contiguous(memory_format=torch.channels_last) for chunk in images.split(CHUNK))
         features = torch.cat([self.classifier.features(chunk) for chunk in chunks])
         return ExtractorOutput(features, self.classifier.head(features))
 
     def extract(self, pixels: Tensor) -> Features:
-        """Look at images as bytes [N, C, H, W]."""
-        seen = []
+        """Return the features and predicted classes of images as bytes [N, C, H, W]."""
+        features, classes = [], []
         for chunk in pixels.split(CHUNK):
-            features, logits = self.forward(from_pixels(chunk))
-            seen.append(Features(snap(features), logits.argmax(1)))
-        return Features(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
+            output = self.forward(from_pixels(chunk))
+            features.append(snap(output.features))
+            classes.append(output.logits.argmax(1))
+        return Features(torch.cat(features), torch.cat(classes))

@@ -1,9 +1,10 @@
-"""How far two sets of points are from each other: distances of distributions, and neighbours.
+"""Metrics of two sets of feature vectors: FID, KID, precision, recall, density, coverage; and of their classes.
 
-Shapes: N samples x, M reference points y, D features; all float64.
+Shapes: N generated (fake) images x, M real images y, D features, K classes; all float64.
 
-Matrices of N x M are only ever there in blocks of CHUNK rows. Where the points lie on a grid such that all sums of
-products are exact (`snap` sees to it), neither the chunks nor the threads change a distance, and ties are ties.
+Matrices [N, M] are computed in blocks of CHUNK rows, which bounds the memory. If the features are multiples of GRID (see
+`snap`), every sum of products is exact. Then neither the block size nor the number of threads changes a distance, and
+equal distances compare as equal.
 """
 
 import math
@@ -15,18 +16,18 @@ from torch import Tensor
 CHUNK = 256
 """Rows of a block of distances: 256 x 10 000 of them take 20 MB."""
 GRID = 2.0**-16
-"""Multiples of this below 64, of up to 128 features: their squared distances are exact in float64's 53 bits."""
+"""Spacing of the grid. Squared distances of up to 128 features below 64 are then exact in the 53 bits of float64."""
 
 
 class Moments(NamedTuple):
-    """Mean [D] and covariance [D, D] of points."""
+    """Mean [D] and covariance [D, D] of features."""
 
     mean: Tensor
     covariance: Tensor
 
 
-class Neighbours(NamedTuple):
-    """What k-nearest-neighbour balls say of samples beside reference points, see `compare_neighbours`."""
+class PRDC(NamedTuple):
+    """Precision, recall, density and coverage, see `prdc`."""
 
     precision: float
     recall: float
@@ -34,121 +35,167 @@ class Neighbours(NamedTuple):
     coverage: float
 
 
-def snap(points: Tensor) -> Tensor:
-    """Round points to multiples of GRID."""
-    return (points / GRID).round() * GRID
+class NearestNeighbors(NamedTuple):
+    """Nearest neighbors of Q queries in a set.
+
+    Attributes:
+        indices: Indices of the neighbors in the set, [Q] int64.
+        distances: Euclidean distances to them, [Q] float64.
+    """
+
+    indices: Tensor
+    distances: Tensor
 
 
-def moments(points: Tensor) -> Moments:
-    """Mean and unbiased covariance of points [N, D]."""
-    return Moments(points.mean(0), torch.cov(points.T))
+def snap(features: Tensor) -> Tensor:
+    """Round features to multiples of GRID."""
+    return (features / GRID).round() * GRID
+
+
+def moments(features: Tensor) -> Moments:
+    """Return the mean and the unbiased covariance of features [N, D]."""
+    return Moments(features.mean(0), torch.cov(features.T))
 
 
 def frechet_distance(x: Moments, y: Moments) -> float:
-    """Squared Fréchet distance of two normal distributions (Dowson & Landau 1982), of features: FID (Heusel et al. 2017).
+    """Return the squared Fréchet distance of two normal distributions (Dowson & Landau 1982).
 
-        |m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½)
+        |μ_x - μ_y|² + tr(Σ_x + Σ_y - 2 (Σ_x Σ_y)^½)
 
-    The trace of the root is the sum of the singular values of S_x^½ S_y^½, which keeps its digits where a
-    covariance is singular.
+    With the moments of features it is FID (Heusel et al. 2017, eq. 6). The trace of the square root is computed as the sum
+    of the singular values of Σ_x^½ Σ_y^½, which is accurate even if a covariance is singular.
     """
-    singular_values = torch.linalg.svdvals(_root(x.covariance) @ _root(y.covariance))
+    singular_values = torch.linalg.svdvals(_matrix_sqrt(x.covariance) @ _matrix_sqrt(y.covariance))
     trace = x.covariance.trace() + y.covariance.trace() - 2 * singular_values.sum()
     return float((x.mean - y.mean).square().sum() + trace)
 
 
-def _root(covariance: Tensor) -> Tensor:
-    """The symmetric root of a symmetric matrix without negative eigenvalues."""
+def polynomial_mmd(x: Tensor, y: Tensor, mean_kernel_y: float | None = None, *, chunk: int = CHUNK) -> float:
+    """Return the unbiased squared maximum mean discrepancy with the polynomial kernel of degree 3.
+
+        MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y),    k(a, b) = (a · b / D + 1)³
+
+    With features it is KID (Bińkowski et al. 2018, eq. 4), here over all pairs at once instead of over random subsets.
+
+    Args:
+        x: Features [N, D].
+        y: Features [M, D].
+        mean_kernel_y: E k(y, y'), if it is known; see `mean_polynomial_kernel`.
+        chunk: Rows per block.
+    """
+    mean_kernel_y = mean_polynomial_kernel(y, chunk=chunk) if mean_kernel_y is None else mean_kernel_y
+    mean_kernel_x = mean_polynomial_kernel(x, chunk=chunk)
+    return mean_kernel_x + mean_kernel_y - 2 * mean_polynomial_kernel(x, y, chunk=chunk)
+
+
+def mean_polynomial_kernel(x: Tensor, y: Tensor | None = None, *, chunk: int = CHUNK) -> float:
+    """Return the mean of k(x_i, y_j) = (x_i · y_j / D + 1)³ over all pairs of rows of x [N, D] and y [M, D].
+
+    Without y it is the mean of k(x_i, x_j) over all pairs i ≠ j.
+    """
+    total = torch.zeros((), dtype=torch.float64)
+    columns = x if y is None else y
+    for rows in x.split(chunk):
+        base = (rows @ columns.T).div_(x.shape[1]).add_(1)  # [chunk, M]
+        total += base.square().mul_(base).sum()
+    if y is not None:
+        return float(total) / (len(x) * len(y))
+    total -= ((x.square().sum(1) / x.shape[1] + 1) ** 3).sum()  # the pairs i = j
+    return float(total) / (len(x) * (len(x) - 1))
+
+
+def squared_knn_radii(features: Tensor, k: int, *, chunk: int = CHUNK) -> Tensor:
+    """Return the squared distance of each of the features [N, D] to its k-th nearest neighbor, itself not counted: [N].
+
+    k must be less than N.
+    """
+    radii = []
+    for start in range(0, len(features), chunk):
+        rows = features[start : start + chunk]
+        distances = _squared_distances(rows, features)
+        distances.diagonal(start).zero_()
+        radii.append(distances.topk(k + 1, dim=1, largest=False).values[:, -1])  # the first is the vector itself
+    return torch.cat(radii)
+
+
+def prdc(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor, k: int, *, chunk: int = CHUNK) -> PRDC:
+    """Return precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+    The ball B(x) around a feature vector reaches to its k-th nearest neighbor in its own set.
+
+        precision = 1/N  Σ_i 1[x_i ∈ ∪_j B(y_j)]      fraction of the fake images that lie in a ball of a real one
+        recall    = 1/M  Σ_j 1[y_j ∈ ∪_i B(x_i)]      fraction of the real images that lie in a ball of a fake one
+        density   = 1/kN Σ_i Σ_j 1[x_i ∈ B(y_j)]      balls of real images around a fake one, relative to k
+        coverage  = 1/M  Σ_j 1[∃ i: x_i ∈ B(y_j)]     fraction of the real images whose ball holds a fake one
+
+    Args:
+        fake: Features x [N, D].
+        fake_radii: Squared radii of the balls B(x), [N], see `squared_knn_radii`.
+        real: Features y [M, D].
+        real_radii: Squared radii of the balls B(y), [M].
+        k: The k that the radii were computed with.
+        chunk: Rows per block.
+    """
+    num_balls = torch.zeros(len(fake), dtype=torch.int64)  # balls of real images around each fake one
+    num_recalled = num_covered = 0
+    for rows, radii in zip(real.split(chunk), real_radii.split(chunk), strict=True):
+        distances = _squared_distances(rows, fake)  # [chunk, N]
+        is_in_real_ball = distances < radii.unsqueeze(1)
+        num_balls += is_in_real_ball.sum(0)
+        num_covered += int(is_in_real_ball.any(1).sum())
+        num_recalled += int((distances < fake_radii).any(1).sum())
+    return PRDC(
+        precision=int((num_balls > 0).sum()) / len(fake),
+        recall=num_recalled / len(real),
+        density=int(num_balls.sum()) / (k * len(fake)),
+        coverage=num_covered / len(real),
+    )
+
+
+def nearest_neighbors(queries: Tensor, features: Tensor, *, chunk: int = 16 * CHUNK) -> NearestNeighbors:
+    """Find the nearest of `features` [M, D] to each of `queries` [Q, D].
+
+    The search computes in the precision of the queries; the distances are then computed in float64.
+    """
+    minimum = torch.full((len(queries),), math.inf, dtype=queries.dtype)
+    indices = torch.zeros(len(queries), dtype=torch.int64)
+    for start in range(0, len(features), chunk):
+        rows = features[start : start + chunk].to(queries.dtype)
+        # |row|² - 2 query · row: the squared distance without |query|², which is the same for all rows
+        found = torch.addmm(rows.square().sum(1), queries, rows.T, alpha=-2).min(1)
+        is_nearer = found.values < minimum
+        minimum = torch.where(is_nearer, found.values, minimum)
+        indices = torch.where(is_nearer, found.indices + start, indices)
+    distances = (queries.double() - features[indices].double()).square().sum(1).sqrt()
+    return NearestNeighbors(indices, distances)
+
+
+def kl_divergence(p: Tensor, q: Tensor) -> float:
+    """Return KL(p ‖ q) = Σ_k p_k log(p_k / q_k) of two distributions over classes [K], in nats.
+
+    It is infinite if a class has p_k > 0 and q_k = 0.
+    """
+    return float(torch.special.xlogy(p, p / q).sum()) if bool((q[p > 0] > 0).all()) else math.inf
+
+
+def class_accuracy(predictions: Tensor, labels: Tensor) -> tuple[float, ...]:
+    """Return, for each class, the fraction of the images labeled with it that are predicted to be of it: K numbers.
+
+    K is the largest label plus 1; a class without images has 0. `predictions` and `labels` are [N] int64.
+    """
+    num_classes = int(labels.max()) + 1
+    num_correct = torch.bincount(labels[predictions == labels], minlength=num_classes)
+    return tuple((num_correct / torch.bincount(labels, minlength=num_classes).clamp(min=1)).tolist())
+
+
+def _matrix_sqrt(covariance: Tensor) -> Tensor:
+    """Return the symmetric square root of a symmetric positive semidefinite matrix."""
     values, vectors = torch.linalg.eigh(covariance)
     root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
     return root
 
 
-def kernel_mean(x: Tensor, y: Tensor | None = None, *, chunk: int = CHUNK) -> float:
-    """Mean of k(x_i, y_j) = (x_i · y_j / D + 1)³ over all pairs; without y over all pairs of different x_i, x_j."""
-    total = torch.zeros((), dtype=torch.float64)
-    others = x if y is None else y
-    for rows in x.split(chunk):
-        base = (rows @ others.T).div_(x.shape[1]).add_(1)  # [chunk, M]
-        total += base.square().mul_(base).sum()
-    if y is not None:
-        return float(total) / (len(x) * len(y))
-    total -= ((x.square().sum(1) / x.shape[1] + 1) ** 3).sum()
-    return float(total) / (len(x) * (len(x) - 1))
-
-
-def kernel_distance(x: Tensor, y: Tensor, y_mean: float | None = None, *, chunk: int = CHUNK) -> float:
-    """Squared maximum mean discrepancy, unbiased, of features: KID (Bińkowski et al. 2018), over all pairs at once.
-
-        E k(x, x') + E k(y, y') - 2 E k(x, y),    k(a, b) = (a · b / D + 1)³
-
-    `y_mean` is E k(y, y') if it is known already.
-    """
-    y_mean = kernel_mean(y, chunk=chunk) if y_mean is None else y_mean
-    return kernel_mean(x, chunk=chunk) + y_mean - 2 * kernel_mean(x, y, chunk=chunk)
-
-
-def squared_radii(points: Tensor, k: int, *, chunk: int = CHUNK) -> Tensor:
-    """Squared distance of each of the points [N, D] to its k-th nearest other point: [N]."""
-    radii = []
-    for start in range(0, len(points), chunk):
-        rows = points[start : start + chunk]
-        distances = _squared_distances(rows, points)
-        distances.diagonal(start).zero_()
-        radii.append(distances.topk(k + 1, dim=1, largest=False).values[:, -1])  # the point itself is the first
-    return torch.cat(radii)
-
-
-def compare_neighbours(
-    x: Tensor, x_radii: Tensor, y: Tensor, y_radii: Tensor, k: int, *, chunk: int = CHUNK
-) -> Neighbours:
-    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
-
-    A point's ball reaches up to its k-th nearest neighbour of its own set; `squared_radii` gives its size.
-
-        precision   fraction of samples that lie in a ball of a reference point
-        recall      fraction of reference points that lie in a ball of a sample
-        density     balls of reference points that a sample lies in, on average, divided by k
-        coverage    fraction of reference points whose ball holds a sample
-    """
-    containing = torch.zeros(len(x), dtype=torch.int64)  # balls of reference points around each sample
-    recalled = covered = 0
-    for rows, radii in zip(y.split(chunk), y_radii.split(chunk), strict=True):
-        distances = _squared_distances(rows, x)  # [chunk, N]
-        is_inside = distances < radii.unsqueeze(1)
-        containing += is_inside.sum(0)
-        covered += int(is_inside.any(1).sum())
-        recalled += int((distances < x_radii).any(1).sum())
-    return Neighbours(
-        precision=int((containing > 0).sum()) / len(x),
-        recall=recalled / len(y),
-        density=int(containing.sum()) / (k * len(x)),
-        coverage=covered / len(y),
-    )
-
-
-def nearest(queries: Tensor, points: Tensor, *, chunk: int = 16 * CHUNK) -> tuple[Tensor, Tensor]:
-    """Of each of `queries` [Q, D] the place of the nearest of `points` [M, D], and its distance: [Q] each.
-
-    Found in the precision of the queries, then measured in float64.
-    """
-    least = torch.full((len(queries),), math.inf, dtype=queries.dtype)
-    places = torch.zeros(len(queries), dtype=torch.int64)
-    for start in range(0, len(points), chunk):
-        rows = points[start : start + chunk].to(queries.dtype)
-        found = torch.addmm(rows.square().sum(1), queries, rows.T, alpha=-2).min(1)  # less |query|², the same for all
-        is_nearer = found.values < least
-        least = torch.where(is_nearer, found.values, least)
-        places = torch.where(is_nearer, found.indices + start, places)
-    return places, (queries.double() - points[places].double()).square().sum(1).sqrt()
-
-
-def kl_divergence(p: Tensor, q: Tensor) -> float:
-    """Σ p log(p / q) of two distributions over classes, in nats; infinite if p has a class that q lacks."""
-    return float(torch.special.xlogy(p, p / q).sum()) if bool((q[p > 0] > 0).all()) else math.inf
-
-
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """|x_i|² + |y_j|² - 2 x_i · y_j, of x [N, D] and y [M, D]: [N, M]."""
+    """Return |x_i|² + |y_j|² - 2 x_i · y_j of x [N, D] and y [M, D]: [N, M]."""
     squares = x.square().sum(1, keepdim=True) + y.square().sum(1)
     return squares.addmm_(x, y.T, alpha=-2).clamp_(min=0)

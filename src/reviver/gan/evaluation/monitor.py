@@ -1,6 +1,6 @@
-"""Scores while training: a generator is scored at intervals, and its collapse is noticed.
+"""Evaluation during training: score the generator at intervals and detect mode collapse.
 
-A point is a line of scores.jsonl: what `score_record` returns, with its step and epoch.
+A record is a line of scores.jsonl: the result of `score_record`, with its step and epoch.
 """
 
 import logging
@@ -17,91 +17,102 @@ from reviver.gan.evaluation.reference_stats import (
     K_NEAREST,
     Comparison,
     Reference,
-    check_size,
-    choose_extractor,
+    check_num_samples,
     class_fractions,
+    load_extractor,
     load_reference,
 )
-from reviver.gan.evaluation.scores import REPEATED_SPACING, warn
+from reviver.gan.evaluation.scores import MIN_SPACING_RATIO, collapse_warning
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_samples
 from reviver.runs.session import Session
 
-Point = Mapping[str, Any]
+Record = Mapping[str, Any]
 
-GROWN_UP = 3
-"""Epochs before which little variety is no news: every generator starts with none."""
-LOST = 0.5
-"""Of the best coverage so far: a generator that keeps less has lost much of what it drew."""
+MIN_EPOCHS = 3
+"""Ignore low diversity before this epoch: every generator starts with it."""
+MIN_COVERAGE_FRACTION = 0.5
+"""Fraction of the best coverage so far below which a run has lost diversity."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingMonitor:
-    """What a run is scored with, and when. Made by `create_monitor`.
+    """Evaluates a run while it trains. Made by `create_monitor`.
 
     Attributes:
-        n: samples of one scoring.
-        train, test: the images that the run learns, and those that its samples are compared with.
+        config: Settings of the run.
+        num_samples: Samples per evaluation.
+        extractor: Feature extractor.
+        train: Training images of the run.
+        test: Test images that the samples are compared with.
     """
 
     config: GANConfig
-    n: int
+    num_samples: int
     extractor: FeatureExtractor
     train: ImageSet
     test: ImageSet
 
     @cached_property
     def reference(self) -> Reference:
-        """Made, or read from the cache, at the first scoring."""
-        return load_reference(self.n, self.extractor, self.train, self.test)
+        """What samples are compared with; computed, or read from the cache, at the first evaluation."""
+        return load_reference(self.num_samples, self.extractor, self.train, self.test)
 
     def is_due(self, epoch: int) -> bool:
-        """Whether the run is scored after `epoch`: at the chosen interval, and at the end."""
+        """Return whether to evaluate after `epoch`: at every interval, and at the end."""
         return epoch % self.config.eval_interval == 0 or epoch == self.config.epochs
 
     def score(self, session: Session, generator: Generator) -> None:
-        """Score the samples that `reviver gan sample` would draw, write them down, and say so if the run collapses."""
-        with session.scoring():
-            images, _ = generate_samples(generator, self.reference.n, self.config.seed)
+        """Score the samples that `reviver gan sample` would generate, record the scores, warn of a new mode collapse."""
+        with session.evaluating():
+            images, _ = generate_samples(generator, self.reference.num_samples, self.config.seed)
             samples = self.reference.compare(images)
         session.log_scores(epoch=session.state.epoch, **score_record(samples, self.reference))
-        points = session.folder.read_scores()
-        problem = find_collapse(points)
-        if problem is not None and find_collapse(points[:-1]) is None:
+        records = session.folder.read_scores()
+        problem = find_collapse(records)
+        if problem is not None and find_collapse(records[:-1]) is None:
             _log.warning("epoch %d: %s", session.state.epoch, problem)
-        session.progress.note = summarise(points)
+        session.progress.status = summarize(records)
 
 
 def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None:
-    """Return what a run on the images `train` is scored with, or None if it is not.
+    """Return the monitor of a run on the images `train`, or None if its `eval_interval` is 0.
 
     Raises:
-        ConfigError: if scores are asked for and not possible.
+        ConfigError: if evaluation is on and not possible.
     """
     if config.eval_interval == 0:
         return None
     try:
-        extractor = choose_extractor(config.data, train.image_shape, config.extractor)
+        extractor = load_extractor(config.data, train.image_shape, config.extractor)
         class_fractions(train, extractor)
-        n = min(config.eval_samples, len(train.images))
-        check_size("eval_samples", n, train)
-        return TrainingMonitor(config, n, extractor, train, load_test_images(config.data, config.image_size))
+        num_samples = min(config.eval_samples, len(train.images))
+        check_num_samples("eval_samples", num_samples, train)
+        return TrainingMonitor(
+            config=config,
+            num_samples=num_samples,
+            extractor=extractor,
+            train=train,
+            test=load_test_images(config.data, config.image_size),
+        )
     except (ConfigError, DataError) as error:
-        raise ConfigError(f"eval_every: scores while training fail ({error}); put that right, or give 0") from error
+        raise ConfigError(f"eval_every: evaluation during training fails ({error}); fix that, or give 0") from error
 
 
 def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
-    """What samples score, with what is needed to quote it; `classes` are shares."""
-    baseline = asdict(reference.real_baseline)
+    """Return the scores of samples with what is needed to quote them, as in scores.jsonl."""
+    scores, baseline = asdict(samples), asdict(reference.real_baseline)
+    class_counts = scores.pop("class_counts")
+    del baseline["class_counts"]
     return {
-        **{name: value for name, value in asdict(samples).items() if name != "classes"},
-        "class_fractions": [count / reference.n for count in samples.classes],
+        **scores,
+        "class_fractions": [count / reference.num_samples for count in class_counts],
         "fid_ratio": samples.fid / reference.real_baseline.fid,
-        "warning": warn(samples, reference.real_baseline),
-        "real_baseline": {name: baseline[name] for name in baseline if name != "classes"},
-        "num_samples": reference.n,
+        "warning": collapse_warning(samples, reference.real_baseline),
+        "real_baseline": baseline,
+        "num_samples": reference.num_samples,
         "k": K_NEAREST,
         "data": reference.data,
         "extractor": reference.extractor.name,
@@ -109,59 +120,60 @@ def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     }
 
 
-def find_collapse(points: Sequence[Point]) -> str | None:
-    """What is wrong with a run at the last of its `points`, and what to try; None if nothing is or it is too early to tell.
+def find_collapse(records: Sequence[Record]) -> str | None:
+    """Return a message with a remedy if a run has collapsed at the last of its records, else None.
 
-    It is collapsed if it has lost variety, so that coverage is below LOST of the best at a score without a warning, or
-    if it is stuck without any, see `is_stuck`.
+    A run has collapsed if it has lost diversity, so that coverage is below MIN_COVERAGE_FRACTION of the best in a record
+    without a warning; or if it is stuck, see `is_stuck`.
     """
-    if not points:
+    if not records:
         return None
-    *before, last = points
-    best = max((point["coverage"] for point in before if point["warning"] is None), default=0.0)
-    if last["coverage"] >= LOST * best and not is_stuck(points):
+    *earlier, last = records
+    best = max((record["coverage"] for record in earlier if record["warning"] is None), default=0.0)
+    if last["coverage"] >= MIN_COVERAGE_FRACTION * best and not is_stuck(records):
         return None
     if best == 0:
         return str(last["warning"])
     return (
-        f"collapsed: the samples have lost variety, coverage is {last['coverage']:.2f} and was {best:.2f}; try a smaller "
-        "--learning-rate, another --seed, or fewer epochs, and see where the grids in samples/ lose variety"
+        f"mode collapse: the samples have lost diversity, coverage fell from {best:.2f} to {last['coverage']:.2f}; try a "
+        "smaller --learning-rate, another --seed, or fewer epochs, and see where the grids in samples/ lose diversity"
     )
 
 
-def is_stuck(points: Sequence[Point]) -> bool:
-    """Whether a run has little variety and shows no sign of gaining any, after GROWN_UP epochs at least.
+def is_stuck(records: Sequence[Record]) -> bool:
+    """Return whether a run of at least MIN_EPOCHS has low diversity and does not gain any.
 
-    The last two scores warn, and at both the samples repeat few images, or coverage is no better than ever before.
+    The last two records have warnings, and in both the samples repeat few images, or coverage is no better than in any
+    record before.
     """
-    before, latest = points[:-2], points[-2:]
-    if len(latest) < 2 or latest[-1]["epoch"] < GROWN_UP or any(point["warning"] is None for point in latest):
+    earlier, latest = records[:-2], records[-2:]
+    if len(latest) < 2 or latest[-1]["epoch"] < MIN_EPOCHS or any(record["warning"] is None for record in latest):
         return False
-    if all(point["spacing"] < REPEATED_SPACING * point["real_baseline"]["spacing"] for point in latest):
+    if all(record["spacing"] < MIN_SPACING_RATIO * record["real_baseline"]["spacing"] for record in latest):
         return True
-    best = max((point["coverage"] for point in before), default=0.0)
-    return all(point["coverage"] <= best for point in latest)
+    best = max((record["coverage"] for record in earlier), default=0.0)
+    return all(record["coverage"] <= best for record in latest)
 
 
-def find_collapses(points: Sequence[Point]) -> list[str | None]:
-    """What `find_collapse` says at each of the points, of what was known then."""
-    return [find_collapse(points[: end + 1]) for end in range(len(points))]
+def find_collapses(records: Sequence[Record]) -> list[str | None]:
+    """Return the result of `find_collapse` at each record, from that record and those before it."""
+    return [find_collapse(records[: end + 1]) for end in range(len(records))]
 
 
-def summarise(points: Sequence[Point]) -> str:
-    """The last of the `points` in a few words."""
-    if not points:
+def summarize(records: Sequence[Record]) -> str:
+    """Return the last record in a few words, for the progress line; empty if there is none."""
+    if not records:
         return ""
-    last = points[-1]
-    if find_collapse(points) is not None:
+    last = records[-1]
+    if find_collapse(records) is not None:
         return f"collapsed (coverage {last['coverage']:.2f}), see samples/"
     return f"FID {last['fid']:.1f}, coverage {last['coverage']:.2f}"
 
 
-def describe_point(point: Point) -> str:
-    """A point with its floor and what is needed to quote it, on one line."""
-    floor = point["real_baseline"]
+def describe_record(record: Record) -> str:
+    """Return one line with a record, its real-data baseline and what is needed to quote it."""
+    baseline = record["real_baseline"]
     return (
-        f"FID {point['fid']:.2f} (real images {floor['fid']:.2f}), coverage {point['coverage']:.3f} "
-        f"({floor['coverage']:.3f}) of {point['num_samples']} samples by the {point['extractor']}"
+        f"FID {record['fid']:.2f} (real images {baseline['fid']:.2f}), coverage {record['coverage']:.3f} "
+        f"({baseline['coverage']:.3f}) of {record['num_samples']} samples by the {record['extractor']}"
     )

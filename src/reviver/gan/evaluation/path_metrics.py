@@ -1,13 +1,15 @@
-"""What lies on a path through latent space: classes, where they switch, and how long the way is to a classifier's eye.
+"""Metrics of a path through latent space: where the predicted class switches, and how far the features move.
 
-φ are the features of an extractor, x(t) = G(z(t)) the images on the path from t = 0 to 1. Then
+φ are the features of an extractor, x(t) = G(z(t)) the image at t from 0 to 1.
 
-    length                  ∫ ‖dφ(x)/dt‖ dt, as the sum of the distances of neighbouring points
-    straight                ‖φ(x(1)) - φ(x(0))‖, which no path is shorter than
-    perceptual path length  E_t ‖φ(x(t + ε)) - φ(x(t))‖² / ε²  (Karras, Laine & Aila 2019), of these features, not of VGG's
+    path length             ∫ ‖dφ(x)/dt‖ dt, as the sum of the distances of neighboring points
+    end distance            ‖φ(x(1)) - φ(x(0))‖, the length of a straight line between the ends in feature space
+    path length ratio       path length / end distance, at least 1
+    perceptual path length  E_t ‖φ(x(t + ε)) - φ(x(t))‖² / ε²  (Karras, Laine & Aila 2019, eq. 2), of these features
+                            instead of those of VGG
 
-By the Cauchy-Schwarz inequality  perceptual path length ≥ length² ≥ straight²,  up to the spacing of the points: the first
-are equal if the images change evenly along the path, the others if they change without a path_length_ratio.
+By the Cauchy-Schwarz inequality, perceptual path length ≥ path length² ≥ end distance², up to the spacing of the points.
+The first two are equal if the features move at constant speed, the last two if they move along a straight line.
 
 Shapes: S points on a path, Z latent size, D features, K classes, P pairs of ends.
 """
@@ -30,17 +32,27 @@ from reviver.gan.sampling import generate_chunked
 from reviver.runs.rng import make_rng
 from reviver.validation import check
 
-POINTS = 201
-"""S, of the path between two chosen ends."""
-PAIR_POINTS = 51
-"""S, of each of the paths between random ends."""
+NUM_POINTS = 201
+"""S of the path between two chosen ends."""
+NUM_PAIR_POINTS = 51
+"""S of each path between random ends."""
 EPSILON = 1e-4
-"""ε, as Karras, Laine & Aila (2019)."""
+"""ε, as in Karras, Laine & Aila (2019)."""
 MAX_PAIRS = 100_000
 
+METRICS = (
+    "class_switches",
+    "min_confidence",
+    "path_length",
+    "end_distance",
+    "path_length_ratio",
+    "perceptual_path_length",
+)
+"""Names of the metrics that paths are compared by, see `PathMetrics.values`."""
 
-class Switch(NamedTuple):
-    """Where the most probable class changes."""
+
+class ClassSwitch(NamedTuple):
+    """A point where the most probable class changes."""
 
     t: float
     before: int
@@ -49,31 +61,32 @@ class Switch(NamedTuple):
 
 @dataclass(frozen=True)
 class PathMetrics:
-    """What was measured on one path.
+    """Metrics of one path.
 
     Attributes:
-        t: the points, from 0 to 1, [S].
-        probabilities: of each class at each point, [S, K].
-        length, straight, perceptual_length: see above.
+        t: Points from 0 to 1, [S].
+        probabilities: Probability of each class at each point, [S, K].
+        class_switches: Points where the most probable class changes.
+        path_length, end_distance, perceptual_path_length: See the top of this module.
     """
 
     t: Tensor
     probabilities: Tensor
-    switches: tuple[Switch, ...]
-    length: float
-    straight: float
-    perceptual_length: float
+    class_switches: tuple[ClassSwitch, ...]
+    path_length: float
+    end_distance: float
+    perceptual_path_length: float
 
     @property
-    def numbers(self) -> dict[str, float | None]:
-        """What is compared: see NUMBERS. The path_length_ratio is the length over the straight distance; None where that is 0."""
+    def values(self) -> dict[str, float | None]:
+        """Value of each of METRICS; the path length ratio is None if the end distance is 0."""
         return {
-            "switches": float(len(self.switches)),
+            "class_switches": float(len(self.class_switches)),
             "min_confidence": float(self.probabilities.amax(1).min()),
-            "length": self.length,
-            "straight": self.straight,
-            "path_length_ratio": self.length / self.straight if self.straight > 0 else None,
-            "perceptual_length": self.perceptual_length,
+            "path_length": self.path_length,
+            "end_distance": self.end_distance,
+            "path_length_ratio": self.path_length / self.end_distance if self.end_distance > 0 else None,
+            "perceptual_path_length": self.perceptual_path_length,
         }
 
     @property
@@ -82,16 +95,13 @@ class PathMetrics:
         return float(self.t[self.probabilities.amax(1).argmin()])
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
-        return self.numbers | {
-            "switches": [one._asdict() for one in self.switches],
+        """Return all metrics, for JSON."""
+        return self.values | {
+            "class_switches": [switch._asdict() for switch in self.class_switches],
             "min_confidence_t": self.min_confidence_t,
             "t": self.t.tolist(),
             "probabilities": self.probabilities.tolist(),
         }
-
-
-NUMBERS = ("switches", "min_confidence", "length", "straight", "path_length_ratio", "perceptual_length")
 
 
 class Summary(NamedTuple):
@@ -99,60 +109,78 @@ class Summary(NamedTuple):
 
     mean: float
     std: float | None
-    """None if there is one pair only."""
+    """None for a single pair."""
 
 
 @dataclass(frozen=True)
 class PathComparison:
-    """Both kinds of path between the same ends, and between pairs of random noise.
+    """Metrics of the linear and the spherical path, between the same two ends and between random pairs.
 
     Attributes:
-        between: for each path, what was measured between the two ends.
-        pairs: P, 0 if none were drawn.
-        averages: for each path, for each of NUMBERS, its summary over the pairs; None where it is not defined.
+        extractor: Name of the feature extractor.
+        extractor_sha256: SHA-256 of its weights.
+        paths: For each kind of path, its metrics between the two ends.
+        num_pairs: P, or 0.
+        averages: For each kind of path and each of METRICS, the summary over the pairs; None where it is not defined.
     """
 
     extractor: str
     extractor_sha256: str
-    between: Mapping[str, PathMetrics]
-    pairs: int
+    paths: Mapping[str, PathMetrics]
+    num_pairs: int
     averages: Mapping[str, Mapping[str, Summary | None]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return everything, for JSON."""
         averages = {
-            path: {name: one and one._asdict() for name, one in summaries.items()}
+            path: {name: summary and summary._asdict() for name, summary in summaries.items()}
             for path, summaries in self.averages.items()
         }
-        used = {"extractor": self.extractor, "extractor_sha256": self.extractor_sha256, "epsilon": EPSILON}
-        paths = {path: measure.as_dict() for path, measure in self.between.items()}
-        return used | {"paths": paths, "pairs": self.pairs, "averages": averages}
+        return {
+            "extractor": self.extractor,
+            "extractor_sha256": self.extractor_sha256,
+            "epsilon": EPSILON,
+            "paths": {path: metrics.as_dict() for path, metrics in self.paths.items()},
+            "num_pairs": self.num_pairs,
+            "averages": averages,
+        }
 
 
-def find_switches(t: Tensor, logits: Tensor) -> tuple[Switch, ...]:
-    """Find where the most probable class changes, from the logits [S, K] at the points t [S].
+def find_class_switches(t: Tensor, logits: Tensor) -> tuple[ClassSwitch, ...]:
+    """Find where the most probable class changes.
 
-    Between two points the difference of the two logits is taken to be a line, and the switch to be where it crosses 0.
+    Between two points the difference of the two logits is interpolated linearly; the switch is where it crosses 0.
+
+    Args:
+        t: Points [S].
+        logits: [S, K].
     """
     logits = logits.double()
     classes = logits.argmax(1)
     switches = []
-    for place in (classes[1:] != classes[:-1]).nonzero().flatten().tolist():
-        before, after = int(classes[place]), int(classes[place + 1])
-        lead, lag = (logits[place : place + 2, before] - logits[place : place + 2, after]).tolist()  # lead ≥ 0 ≥ lag
-        share = lead / (lead - lag) if lead > lag else 0.5
-        switches.append(Switch(float(t[place] + share * (t[place + 1] - t[place])), before, after))
+    for index in (classes[1:] != classes[:-1]).nonzero().flatten().tolist():
+        before, after = int(classes[index]), int(classes[index + 1])
+        # the lead of the class before over the class after: ≥ 0 at the first point, ≤ 0 at the second
+        lead, next_lead = (logits[index : index + 2, before] - logits[index : index + 2, after]).tolist()
+        fraction = lead / (lead - next_lead) if lead > next_lead else 0.5
+        switches.append(ClassSwitch(float(t[index] + fraction * (t[index + 1] - t[index])), before, after))
     return tuple(switches)
 
 
 def path_length(features: Tensor) -> float:
-    """The sum of the distances between neighbours of features [S, D]."""
+    """Return the sum of the distances between neighbors, Σ_s ‖φ_{s+1} - φ_s‖, of features [S, D]."""
     return float(features.double().diff(dim=0).norm(dim=1).sum())
 
 
-def perceptual_path_length(features: Tensor, moved: Tensor, epsilon: float = EPSILON) -> float:
-    """The mean of ‖φ(x(t + ε)) - φ(x(t))‖² / ε² over points with features φ(x(t)) [S, D] and φ(x(t + ε)), `moved` [S, D]."""
-    return float((moved.double() - features.double()).square().sum(1).mean() / epsilon**2)
+def perceptual_path_length(features: Tensor, shifted: Tensor, epsilon: float = EPSILON) -> float:
+    """Return the mean over the points of ‖φ(x(t + ε)) - φ(x(t))‖² / ε².
+
+    Args:
+        features: φ(x(t)) [S, D].
+        shifted: φ(x(t + ε)) [S, D].
+        epsilon: ε.
+    """
+    return float((shifted.double() - features.double()).square().sum(1).mean() / epsilon**2)
 
 
 def measure_path(
@@ -161,96 +189,121 @@ def measure_path(
     start: Tensor,
     end: Tensor,
     path: str = "linear",
-    points: int = POINTS,
+    num_points: int = NUM_POINTS,
 ) -> PathMetrics:
-    """Measure the path from `start` to `end`, each [Z], at `points` evenly spaced points.
+    """Compute the metrics of a path at evenly spaced points.
+
+    Args:
+        generator: G.
+        extractor: φ.
+        start: z(0) [Z].
+        end: z(1) [Z].
+        path: `linear` or `spherical`.
+        num_points: S.
 
     Raises:
         ConfigError: if `path` is spherical and the ends point in opposite directions.
     """
-    t = torch.linspace(0, 1, points, dtype=torch.float64)
-    moved = t[:-1] + EPSILON
-    z = interpolate_at(start, end, torch.cat([t, moved]), path)
+    t = torch.linspace(0, 1, num_points, dtype=torch.float64)
+    shifted_t = t[:-1] + EPSILON
+    z = interpolate_at(start, end, torch.cat([t, shifted_t]), path)
     features, logits = extractor.forward(generate_chunked(generator, z))
     return PathMetrics(
         t=t,
-        probabilities=logits[:points].softmax(1),
-        switches=find_switches(t, logits[:points]),
-        length=path_length(features[:points]),
-        straight=path_length(features[[0, points - 1]]),
-        perceptual_length=perceptual_path_length(features[: points - 1], features[points:]),
+        probabilities=logits[:num_points].softmax(1),
+        class_switches=find_class_switches(t, logits[:num_points]),
+        path_length=path_length(features[:num_points]),
+        end_distance=path_length(features[[0, num_points - 1]]),
+        perceptual_path_length=perceptual_path_length(features[: num_points - 1], features[num_points:]),
     )
 
 
 def compare_paths(
-    generator: Generator, extractor: FeatureExtractor, start: Tensor, end: Tensor, *, pairs: int = 0, seed: int = 0
+    generator: Generator, extractor: FeatureExtractor, start: Tensor, end: Tensor, *, num_pairs: int = 0, seed: int = 0
 ) -> PathComparison:
-    """Measure the linear and the spherical path between the same ends, and between `pairs` pairs of random noise.
+    """Compare the linear and the spherical path, between the same ends and between random pairs of latents.
+
+    Args:
+        generator: G.
+        extractor: φ.
+        start: z(0) [Z].
+        end: z(1) [Z].
+        num_pairs: P.
+        seed: Seed of the pairs.
 
     Raises:
-        ConfigError: if `pairs` or `seed` is out of range, or ends point in opposite directions.
+        ConfigError: if `num_pairs` or `seed` is out of range, or the ends point in opposite directions.
     """
-    check("pairs", pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
+    check("num_pairs", num_pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
     check("seed", seed, Seed)
-    between = {path: measure_path(generator, extractor, start, end, path) for path in PATHS}
-    averages = measure_pairs(generator, extractor, pairs, seed) if pairs else {}
-    return PathComparison(extractor.name, extractor.sha256, between, pairs, averages)
+    paths = {path: measure_path(generator, extractor, start, end, path) for path in PATHS}
+    averages = measure_pairs(generator, extractor, num_pairs, seed) if num_pairs else {}
+    return PathComparison(extractor.name, extractor.sha256, paths, num_pairs, averages)
 
 
 def measure_pairs(
-    generator: Generator, extractor: FeatureExtractor, pairs: int, seed: int
+    generator: Generator, extractor: FeatureExtractor, num_pairs: int, seed: int
 ) -> dict[str, dict[str, Summary | None]]:
-    """Measure both paths between the same pairs of random noise, and sum up their NUMBERS."""
-    randomness = make_rng(seed, "pairs")
-    starts, ends = generator.sample_latents(pairs, randomness), generator.sample_latents(pairs, randomness)  # [P, Z]
-    both = list(zip(starts, ends, strict=True))
+    """Compute the metrics of both paths between the same random pairs of latents; return their summaries by path."""
+    rng = make_rng(seed, "pairs")
+    starts = generator.sample_latents(num_pairs, rng)  # [P, Z]
+    ends = generator.sample_latents(num_pairs, rng)  # [P, Z]
     return {
-        path: summarise([measure_path(generator, extractor, *pair, path, PAIR_POINTS) for pair in both])
+        path: summarize(
+            [
+                measure_path(generator, extractor, start, end, path, NUM_PAIR_POINTS)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+        )
         for path in PATHS
     }
 
 
-def summarise(measures: Sequence[PathMetrics]) -> dict[str, Summary | None]:
-    """Mean and spread of each of NUMBERS; None if it is not defined for one of the paths."""
-    summaries: dict[str, Summary | None] = dict.fromkeys(NUMBERS)
-    for name in NUMBERS:
-        values = [value for one in measures if (value := one.numbers[name]) is not None]
-        if len(values) == len(measures):
+def summarize(paths: Sequence[PathMetrics]) -> dict[str, Summary | None]:
+    """Return the summary of each of METRICS over paths; None if the metric is not defined for one of them."""
+    summaries: dict[str, Summary | None] = dict.fromkeys(METRICS)
+    for name in METRICS:
+        values = [value for metrics in paths if (value := metrics.values[name]) is not None]
+        if len(values) == len(paths):
             summaries[name] = Summary(fmean(values), stdev(values) if len(values) > 1 else None)
     return summaries
 
 
-def describe(report: PathComparison) -> list[str]:
-    """The measurements as a table, with what is needed to quote them."""
-    lines = [f"features of {report.extractor}, sha256 {report.extractor_sha256}"]
-    lines += _table("between the ends", lambda path, name: _number(report.between[path].numbers[name]))
-    for path, measure in report.between.items():
-        switches = [f"{one.before} to {one.after} at t = {one.t:.3f}" for one in measure.switches]
-        lines.append(f"{path}: {', '.join([*switches, f'least sure at t = {measure.min_confidence_t:.3f}'])}")
-    if report.pairs:
-        lines += _table(f"{report.pairs} random pairs", lambda path, name: _spread(report.averages[path][name]))
+def describe(comparison: PathComparison) -> list[str]:
+    """Return the lines of a table of the metrics, with what is needed to quote them."""
+    lines = [f"features of {comparison.extractor}, sha256 {comparison.extractor_sha256}"]
+    lines += _table("between the ends", lambda path, name: _format(comparison.paths[path].values[name]))
+    for path, metrics in comparison.paths.items():
+        parts = [f"{switch.before} to {switch.after} at t = {switch.t:.3f}" for switch in metrics.class_switches]
+        parts.append(f"minimum confidence at t = {metrics.min_confidence_t:.3f}")
+        lines.append(f"{path}: {', '.join(parts)}")
+    if comparison.num_pairs:
+        title = f"{comparison.num_pairs} random pairs"
+        lines += _table(title, lambda path, name: _format_summary(comparison.averages[path][name]))
     lines.append(
-        f"{POINTS} points between the ends, {PAIR_POINTS} between random ones (mean ± standard deviation over the pairs); "
-        f"ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
+        f"{NUM_POINTS} points between the ends, {NUM_PAIR_POINTS} between random ones (mean ± standard deviation over the "
+        f"pairs); ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
     )
     return lines
 
 
-def _table(title: str, cell: Callable[[str, str], str]) -> list[str]:
-    """A column for each path, a row for each of NUMBERS; `cell` returns the text for both."""
-    rows = {title: PATHS} | {f"  {name.replace('_', ' ')}": [cell(path, name) for path in PATHS] for name in NUMBERS}
-    return [f"{label:<20}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
+def _table(title: str, cell_text: Callable[[str, str], str]) -> list[str]:
+    """Return lines with a column for each kind of path and a row for each of METRICS."""
+    rows = {title: PATHS}
+    rows |= {f"  {name.replace('_', ' ')}": tuple(cell_text(path, name) for path in PATHS) for name in METRICS}
+    return [f"{label:<24}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.{_decimals(value)}f}"
+def _format(value: float | None) -> str:
+    return "-" if value is None else f"{value:.{_num_decimals(value)}f}"
 
 
-def _spread(summary: Summary | None) -> str:
-    text = _number(summary and summary.mean)
-    return text if not summary or summary.std is None else f"{text} ± {summary.std:.{_decimals(summary.mean)}f}"
+def _format_summary(summary: Summary | None) -> str:
+    if summary is None or summary.std is None:
+        return _format(summary and summary.mean)
+    return f"{_format(summary.mean)} ± {summary.std:.{_num_decimals(summary.mean)}f}"
 
 
-def _decimals(value: float) -> int:
-    """The decimals that show four digits; none of a whole number."""
+def _num_decimals(value: float) -> int:
+    """Return the number of decimals that shows four digits; 0 for an integer."""
     return 0 if value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))

@@ -1,7 +1,7 @@
-"""The real images that a GAN's samples are compared with, and what real images and noise score beside them.
+"""What generated images are compared with: statistics of the test images, and two baselines.
 
-Shapes: N samples, T training images, M test images, Q images whose nearest neighbours are searched, D features,
-K classes.
+Shapes: N generated images, T training images, M test images, Q images whose nearest training images are searched,
+C channels, H height, W width, D features, K classes.
 """
 
 import logging
@@ -17,20 +17,27 @@ from torch import Tensor
 
 from reviver.cache import cached, digest
 from reviver.errors import ConfigError, DataError
-from reviver.gan.data.image_set import LABELLED, ImageSet, load_images, load_mnist, load_test_images, to_pixels
+from reviver.gan.data.image_set import (
+    LABELED_SOURCES,
+    ImageSet,
+    load_images,
+    load_mnist,
+    load_test_images,
+    to_pixels,
+)
 from reviver.gan.evaluation import metrics
 from reviver.gan.evaluation.digit_classifier import IMAGE_SHAPE
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor, Features
-from reviver.gan.evaluation.metrics import Moments
+from reviver.gan.evaluation.metrics import Moments, NearestNeighbors
 from reviver.runs.rng import make_rng
 from reviver.validation import check
 
 K_NEAREST = 5
-"""k of precision, recall, density and coverage; Naeem et al. (2020) take the same."""
+"""k of precision, recall, density, coverage and spacing, as in Naeem et al. (2020)."""
 NUM_SEARCHED = 1000
-"""Q, the most images whose nearest training images are searched."""
-MAX_DRAWS = 4
-"""Disjoint draws of N training images that the floor is the mean of, as far as there are so many images."""
+"""Maximum Q."""
+MAX_SUBSETS = 4
+"""Maximum number of disjoint subsets of N training images that the real-data baseline is the mean of."""
 CACHE_VERSION = 4
 
 _log = logging.getLogger(__name__)
@@ -38,12 +45,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """How N images compare with the test images; see docs/reference/gan-scores.md for the meaning of each number.
+    """Metrics of N images against the test images; docs/reference/gan-scores.md defines each.
 
     Attributes:
-        class_kl: KL divergence of the classes in the images from those in the training data, in nats.
-        spacing: median distance of an image to its k-th nearest among the N, in the space of the features.
-        classes: images of each class, [K].
+        fid, kid, precision, recall, density, coverage: See `metrics`.
+        class_kl: KL divergence of the predicted classes from the classes of the training data, in nats.
+        spacing: Median distance of an image to its k-th nearest among the N, in feature space.
+        class_counts: Number of images that are predicted to be of each class, [K].
     """
 
     fid: float
@@ -54,50 +62,64 @@ class Comparison:
     coverage: float
     class_kl: float
     spacing: float
-    classes: tuple[int, ...] = field(kw_only=True)
+    class_counts: tuple[int, ...] = field(kw_only=True)
 
 
 class ReferenceStats(NamedTuple):
-    """The test images as samples are compared with them."""
+    """Statistics of the test images, and the classes of the training images."""
 
     features: Tensor
     """[M, D] float64"""
     moments: Moments
-    kernel_mean: float
+    """Mean and covariance of the features."""
+    mean_kernel: float
+    """See `metrics.mean_polynomial_kernel`."""
     radii: Tensor
-    """Squared distances to the k-th nearest, [M]."""
+    """Squared distances to the k-th nearest, [M], see `metrics.squared_knn_radii`."""
     class_fractions: Tensor
-    """Of the training data, by its labels, [K]."""
+    """Fraction of the training images in each class, by their labels, [K] float64."""
 
 
 class TrainingFeatures(NamedTuple):
-    """The training images, among which the nearest to a sample is searched, and how near test images come to them."""
+    """Features of the training images, and the distances of test images to them."""
 
     features: Tensor
     """[T, D] float32"""
     nearest_pixels: Tensor
-    """Distances of test images to their nearest training images, [Q]."""
+    """Distances of test images to their nearest training images by pixels, [Q]."""
     nearest_features: Tensor
-    """The same by features, [Q]."""
+    """Distances of test images to their nearest training images by features, [Q]."""
+
+
+class NearestTrainingImages(NamedTuple):
+    """Nearest training images of Q images."""
+
+    by_pixels: NearestNeighbors
+    """Nearest by pixels in [0, 1]."""
+    by_features: NearestNeighbors
+    """Nearest by features."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """All that samples of one data set are compared with.
+    """Everything that N generated images of one data set are compared with.
 
     Attributes:
-        data: what the images are called.
-        n: N, for which floor and ceiling hold.
-        key: what names the data and the extractor in the cache.
-        train_images, test_images: bytes [T, C, H, W], [M, C, H, W].
-        real_baseline: what N training images score, mean over `len(real_baseline_fids)` disjoint draws; its classes are of all.
-        real_baseline_fids: the FID of each draw.
-        noise_baseline: what N images of uniform noise score.
+        data: Name of the data set.
+        extractor: Feature extractor of all features.
+        num_samples: N; the baselines hold for this number of images only.
+        key: Name of the data and the extractor in the cache.
+        stats: Statistics of the test images.
+        train_images: Bytes [T, C, H, W].
+        test_images: Bytes [M, C, H, W].
+        real_baseline: Metrics of N training images, mean over disjoint subsets; its class counts are sums.
+        real_baseline_fids: FID of each subset.
+        noise_baseline: Metrics of N images of uniform noise.
     """
 
     data: str
     extractor: FeatureExtractor
-    n: int
+    num_samples: int
     key: str
     stats: ReferenceStats
     train_images: Tensor
@@ -108,166 +130,207 @@ class Reference:
 
     @cached_property
     def training_features(self) -> TrainingFeatures:
-        """What samples are compared with one by one; a training does without."""
+        """Features of the training images, for the search of nearest images. Evaluation during training needs none."""
 
-        def look() -> dict[str, Tensor]:
+        def compute() -> dict[str, Tensor]:
             features = self.extractor.extract(self.train_images).features
             test_features = self.stats.features.float()
             chosen = torch.randperm(len(test_features), generator=make_rng(0, "searched"))[:NUM_SEARCHED]
-            found = find_nearest(self.test_images[chosen], test_features[chosen], self.train_images, features)
-            return {"features": features, "nearest_pixels": found[1], "nearest_features": found[3]}
+            nearest = find_nearest(self.test_images[chosen], test_features[chosen], self.train_images, features)
+            return {
+                "features": features,
+                "nearest_pixels": nearest.by_pixels.distances,
+                "nearest_features": nearest.by_features.distances,
+            }
 
-        note = f"looking at the {len(self.train_images)} training images once, for this and later scores"
-        return TrainingFeatures(**cached(f"scores-{self.key}-originals", look, note))
+        note = f"extracting the features of {len(self.train_images)} training images, once for this and later scores"
+        return TrainingFeatures(**cached(f"scores-{self.key}-originals", compute, note))
 
     def compare(self, images: Tensor) -> Comparison:
-        """Compare N images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
+        """Compare images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
         return compare(self.extractor.extract(to_pixels(images)), self.stats)
 
 
 def load_reference(
-    n: int = 10_000,
+    num_samples: int = 10_000,
     extractor: FeatureExtractor | None = None,
     train: ImageSet | None = None,
     test: ImageSet | None = None,
 ) -> Reference:
-    """Return what `n` samples are compared with: MNIST seen by the pinned classifier by default.
+    """Compute the reference of a data set, or read it from the cache.
 
-    Computed once for each content, extractor and `n`, and kept in the cache.
+    The cache has an entry for each content of the images, extractor and `num_samples`.
+
+    Args:
+        num_samples: N, number of generated images that will be compared.
+        extractor: By default the pinned digit classifier.
+        train: Training images with labels, by default MNIST.
+        test: Test images, by default MNIST.
 
     Raises:
-        ConfigError: if `n` is not possible.
-        DataError: if the training images have no labels, or lack a class.
+        ConfigError: if `num_samples` is less than k + 1 or more than the number of training images.
+        DataError: if the training images have no labels, or other classes than the extractor.
     """
     extractor = extractor or FeatureExtractor.pinned()
     train, test = train or load_mnist("train"), test or load_mnist("test")
-    check_size("num_samples", n, train)
-    shares = class_fractions(train, extractor)
-    content = {"train": train.images, "classes": shares, "test": test.images}
+    check_num_samples("num_samples", num_samples, train)
+    fractions = class_fractions(train, extractor)
+    content = {"train": train.images, "classes": fractions, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
 
-    def look() -> dict[str, Tensor]:
+    def compute_stats() -> dict[str, Tensor]:
         features = extractor.extract(test.images).features
-        kernel_mean = torch.tensor(metrics.kernel_mean(features.double()), dtype=torch.float64)
-        radii = metrics.squared_radii(features.double(), K_NEAREST)
-        return {"features": features, "kernel_mean": kernel_mean, "radii": radii}
+        mean_kernel = torch.tensor(metrics.mean_polynomial_kernel(features.double()), dtype=torch.float64)
+        radii = metrics.squared_knn_radii(features.double(), K_NEAREST)
+        return {"features": features, "kernel_mean": mean_kernel, "radii": radii}
 
-    note = f"looking at the {len(test.images)} test images once, for this and later scores"
-    seen = cached(f"scores-{key}", look, note)
-    features = seen["features"].double()
-    target = ReferenceStats(features, metrics.moments(features), float(seen["kernel_mean"]), seen["radii"], shares)
+    note = f"extracting the features of {len(test.images)} test images, once for this and later scores"
+    kept = cached(f"scores-{key}", compute_stats, note)
+    features = kept["features"].double()
+    stats = ReferenceStats(features, metrics.moments(features), float(kept["kernel_mean"]), kept["radii"], fractions)
 
-    def compare_draws() -> dict[str, Tensor]:
-        draws = torch.randperm(len(train.images), generator=make_rng(0, "floor"))[: len(train.images) // n * n]
-        parts = [train.images[chosen] for chosen in draws.split(n)[:MAX_DRAWS]]
-        _log.info("scoring %d x %d real images and %d of noise once, as floor and ceiling", len(parts), n, n)
-        noise = torch.randint(0, 256, (n, *train.image_shape), generator=make_rng(0, "ceiling"), dtype=torch.uint8)
-        rows = [astuple(compare(extractor.extract(images), target)) for images in (*parts, noise)]
+    def compute_baselines() -> dict[str, Tensor]:
+        order = torch.randperm(len(train.images), generator=make_rng(0, "floor"))
+        subsets = order[: len(train.images) // num_samples * num_samples].split(num_samples)[:MAX_SUBSETS]
+        _log.info("computing the baselines of %d images once: %d subsets of real ones", num_samples, len(subsets))
+        shape = (num_samples, *train.image_shape)
+        noise = torch.randint(0, 256, shape, generator=make_rng(0, "ceiling"), dtype=torch.uint8)
+        image_sets = (*(train.images[subset] for subset in subsets), noise)
+        rows = [astuple(compare(extractor.extract(images), stats)) for images in image_sets]
         numbers = torch.tensor([row[:-1] for row in rows], dtype=torch.float64)
         return {"numbers": numbers, "classes": torch.tensor([row[-1] for row in rows])}
 
-    kept = cached(f"scores-{key}-n{n}", compare_draws)
-    (*floors, ceiling), (*classes, ceiling_classes) = kept["numbers"].tolist(), kept["classes"].tolist()
+    kept = cached(f"scores-{key}-n{num_samples}", compute_baselines)
+    *real_rows, noise_row = kept["numbers"].tolist()
+    *real_counts, noise_counts = kept["classes"].tolist()
+    mean_row = [fmean(column) for column in zip(*real_rows, strict=True)]
+    sum_counts = tuple(sum(column) for column in zip(*real_counts, strict=True))
     return Reference(
-        *(train.name, extractor, n, key, target, train.images, test.images),
-        real_baseline=Comparison(
-            *map(fmean, zip(*floors, strict=True)), classes=tuple(map(sum, zip(*classes, strict=True)))
-        ),
-        real_baseline_fids=tuple(fid for fid, *_ in floors),
-        noise_baseline=Comparison(*ceiling, classes=tuple(ceiling_classes)),
+        data=train.name,
+        extractor=extractor,
+        num_samples=num_samples,
+        key=key,
+        stats=stats,
+        train_images=train.images,
+        test_images=test.images,
+        real_baseline=Comparison(*mean_row, class_counts=sum_counts),
+        real_baseline_fids=tuple(fid for fid, *_ in real_rows),
+        noise_baseline=Comparison(*noise_row, class_counts=tuple(noise_counts)),
     )
 
 
-def choose_data(
-    extractor: FeatureExtractor, data: str, size: int, sha256: str | None = None
+def load_reference_images(
+    extractor: FeatureExtractor, data: str, image_size: int, sha256: str | None = None
 ) -> tuple[ImageSet, ImageSet]:
-    """Return the training and the test images by which the extractor scores a run on `data`.
+    """Read the training and the test images that a run on `data` is evaluated with.
 
-    `sha256` is that of the training images if the run recorded it.
+    Args:
+        extractor: Feature extractor of the evaluation.
+        data: Source of the images, see `load_images`.
+        image_size: Height and width, pixels.
+        sha256: SHA-256 of the training images as the run recorded it, or None.
 
     Raises:
-        DataError: if the images cannot be read, have other classes, or are not those that the run learned.
+        DataError: if the images cannot be read, have other classes than the extractor, or have changed since the run.
     """
-    train = load_images(data, size)
+    train = load_images(data, image_size)
     if sha256 not in (None, train.sha256):
-        raise DataError(f"data: {data} has changed since this run learned it; put the old images back")
+        raise DataError(f"data: {data} has changed since this run was trained on it; restore the old images")
     class_fractions(train, extractor)
-    return train, load_test_images(data, size)
+    return train, load_test_images(data, image_size)
 
 
-def choose_extractor(
+def load_extractor(
     data: str, image_shape: tuple[int, ...], path: str | None = None, sha256: str | None = None
 ) -> FeatureExtractor:
-    """Return what looks at the images of a run on `data`: the digit classifier for MNIST, or that at `path`.
+    """Return the feature extractor of a run on `data`: that at `path`, or the digit classifier for MNIST.
 
-    `sha256` is that of the file at `path` if it must be a certain one.
+    Args:
+        data: Source of the images.
+        image_shape: (C, H, W) of the generated images.
+        path: File of an extractor, or None.
+        sha256: SHA-256 that the file must have, or None.
 
     Raises:
-        ConfigError: if there is none for such images, said with what can be done.
-        DataError: if the extractor cannot be read, or is another.
+        ConfigError: if there is no extractor for such images.
+        DataError: if the file cannot be read, or has another SHA-256.
     """
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
             f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no scores "
-            "and no measured paths; train one on labelled images with reviver gan train-extractor and give it as --extractor"
+            "and no path metrics; train an extractor on labeled images with reviver gan train-extractor and give it as "
+            "--extractor"
         )
     extractor = FeatureExtractor.pinned() if path is None else FeatureExtractor.read(Path(path))
     if sha256 not in (None, extractor.sha256):
         raise DataError(
-            f"extractor: {path} is not the file that this run noted; restore it, or give another --extractor"
+            f"extractor: {path} is not the file that this run recorded; restore it, or give another --extractor"
         )
-    known = extractor.classifier.image_shape
-    if known != image_shape:
+    expected_shape = extractor.classifier.image_shape
+    if expected_shape != image_shape:
         raise ConfigError(
-            f"extractor: {path} knows images of {list(known)}, and this run draws {list(image_shape)}; train one with "
-            f"reviver gan train-extractor --image-size {image_shape[1]} on the same data"
+            f"extractor: {path} takes images of {list(expected_shape)}, and this run generates {list(image_shape)}; train "
+            f"one with reviver gan train-extractor --image-size {image_shape[1]} on the same data"
         )
     return extractor
 
 
-def check_size(name: str, n: int, train: ImageSet) -> None:
-    """Refuse a number of samples for which there are no k neighbours, or not as many training images as a floor."""
-    check(name, n, Annotated[int, Field(ge=K_NEAREST + 1, le=len(train.images))])
+def check_num_samples(name: str, num_samples: int, train: ImageSet) -> None:
+    """Raise `ConfigError` for the setting `name` unless k < `num_samples` ≤ T.
+
+    Fewer samples have no k-th nearest neighbor; for more there is no real-data baseline.
+    """
+    check(name, num_samples, Annotated[int, Field(ge=K_NEAREST + 1, le=len(train.images))])
 
 
 def class_fractions(train: ImageSet, extractor: FeatureExtractor) -> Tensor:
-    """The share of each class among labelled images: [K] float64.
+    """Return the fraction of labeled images in each class: [K] float64.
 
     Raises:
-        DataError: if they have no labels, or lack one of the extractor's classes.
+        DataError: if the images have no labels, or other classes than the extractor.
     """
     if train.labels is None:
-        raise DataError(f"data: {train.name} has no labels, which scores need; {LABELLED}")
-    known = extractor.classifier.head.out_features
-    counts = torch.bincount(train.labels, minlength=known).double()
-    present = int((counts > 0).sum())
-    if not len(counts) == known == present:
+        raise DataError(f"data: {train.name} has no labels, which scores need; {LABELED_SOURCES}")
+    num_classes = extractor.classifier.head.out_features
+    counts = torch.bincount(train.labels, minlength=num_classes).double()
+    num_present = int((counts > 0).sum())
+    if not len(counts) == num_classes == num_present:
         raise DataError(
-            f"data: {train.name} has images of {present} classes and the extractor knows {known}; give its training data"
+            f"data: {train.name} has images of {num_present} classes and the extractor knows {num_classes}; give the "
+            "data that the extractor was trained on"
         )
     return counts / counts.sum()
 
 
-def compare(seen: Features, target: ReferenceStats) -> Comparison:
-    """Compare images with the test images."""
-    features = seen.features.double()
-    radii = metrics.squared_radii(features, K_NEAREST)
-    neighbours = metrics.compare_neighbours(features, radii, target.features, target.radii, K_NEAREST)
-    counts = torch.bincount(seen.classes, minlength=len(target.class_fractions))
+def compare(images: Features, stats: ReferenceStats) -> Comparison:
+    """Compare the features and predicted classes of images with the test images."""
+    features = images.features.double()
+    radii = metrics.squared_knn_radii(features, K_NEAREST)
+    prdc = metrics.prdc(features, radii, stats.features, stats.radii, K_NEAREST)
+    counts = torch.bincount(images.classes, minlength=len(stats.class_fractions))
     return Comparison(
-        fid=metrics.frechet_distance(metrics.moments(features), target.moments),
-        kid=metrics.kernel_distance(features, target.features, target.kernel_mean),
-        **neighbours._asdict(),
-        class_kl=metrics.kl_divergence(counts / counts.sum(), target.class_fractions),
+        fid=metrics.frechet_distance(metrics.moments(features), stats.moments),
+        kid=metrics.polynomial_mmd(features, stats.features, stats.mean_kernel),
+        **prdc._asdict(),
+        class_kl=metrics.kl_divergence(counts / counts.sum(), stats.class_fractions),
         spacing=float(radii.median().sqrt()),
-        classes=tuple(counts.tolist()),
+        class_counts=tuple(counts.tolist()),
     )
 
 
-def find_nearest(images: Tensor, features: Tensor, train_images: Tensor, train_features: Tensor) -> list[Tensor]:
-    """Of images [Q, C, H, W] (bytes) with features [Q, D] the nearest training images: places and distances [Q].
+def find_nearest(
+    images: Tensor, features: Tensor, train_images: Tensor, train_features: Tensor
+) -> NearestTrainingImages:
+    """Find the nearest training images by pixels in [0, 1] and by features.
 
-    By pixels in [0, 1], then by features: `[places, distances, places, distances]`.
+    Args:
+        images: Bytes [Q, C, H, W].
+        features: Their features [Q, D].
+        train_images: Bytes [T, C, H, W].
+        train_features: Their features [T, D].
     """
-    pixels, lengths = metrics.nearest(images.flatten(1).float(), train_images.flatten(1))
-    return [pixels, lengths / 255, *metrics.nearest(features, train_features)]
+    indices, distances = metrics.nearest_neighbors(images.flatten(1).float(), train_images.flatten(1))
+    return NearestTrainingImages(
+        by_pixels=NearestNeighbors(indices, distances / 255),
+        by_features=metrics.nearest_neighbors(features, train_features),
+    )

@@ -1,10 +1,10 @@
-"""Makes the pinned weights of the digit classifier: `python -m reviver.gan.train_classifier`.
+"""Training of the digit classifier; `python -m reviver.gan.evaluation.train_classifier` makes the pinned weights.
 
+It learns the 60 000 training images of MNIST, each rotated, scaled and shifted a little at random, so that it classifies
+generated digits by their shape. The test images only measure the accuracy, which is written beside the weights.
 `reviver gan train-extractor` trains the same network on other images, so that GANs that learned them can be scored.
 
-Trained on the 60 000 training images of MNIST, each shifted, turned and scaled a little at random, so
-that it judges generated digits by their form. The test images only measure the result, which is written
-beside the weights.
+Shapes: N images, C channels, H height, W width.
 """
 
 import hashlib
@@ -20,33 +20,42 @@ from torch.nn import functional
 
 from reviver.config import Count
 from reviver.errors import DataError
-from reviver.gan.data.image_set import LABELLED, ImageSet, from_pixels, load_mnist
+from reviver.gan.data.image_set import LABELED_SOURCES, ImageSet, from_pixels, load_mnist
 from reviver.gan.evaluation.digit_classifier import DigitClassifier, weights_path
-from reviver.io.files import atomic_write
+from reviver.io.atomic import atomic_write
 from reviver.runs.rng import make_rng
 from reviver.validation import check
 
-EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 128, 2e-3, 0
+EPOCHS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, SEED = 10, 128, 2e-3, 0.01, 0
 MAX_ANGLE, MAX_SCALE, MAX_SHIFT = math.radians(10), 0.1, 0.1
+"""Limits of the random rotation (radians), relative scaling, and shift (of half the image)."""
 
 
-def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn, scale and shift each image [N, C, H, W] at random."""
+def augment(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Rotate, scale and shift each image [N, C, H, W] in [-1, 1] at random."""
 
     def uniform(limit: float) -> Tensor:
-        return (torch.rand(len(images), generator=generator) * 2 - 1) * limit
+        return (torch.rand(len(images), generator=rng) * 2 - 1) * limit
 
     angle, scale = uniform(MAX_ANGLE), 1 + uniform(MAX_SCALE)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = [torch.stack([cos, -sin, uniform(MAX_SHIFT)], 1), torch.stack([sin, cos, uniform(MAX_SHIFT)], 1)]
     grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return functional.grid_sample(images + 1, grid, align_corners=False) - 1  # the border is black, -1
+    return functional.grid_sample(images + 1, grid, align_corners=False) - 1  # fills the border with black, -1
 
 
 def train_classifier(
     data: ImageSet | None = None, epochs: int = EPOCHS, progress: Callable[[int, float], None] | None = None
 ) -> DigitClassifier:
-    """Train a classifier from scratch, by default on MNIST; `progress` is told each finished epoch and its last loss.
+    """Train a classifier from scratch with AdamW and a one-cycle learning rate.
+
+    Args:
+        data: Labeled images, by default MNIST.
+        epochs: Passes over the images.
+        progress: Called after each epoch with its number and its last loss.
+
+    Returns:
+        The classifier, in eval mode.
 
     Raises:
         ConfigError: if `epochs` is below 1.
@@ -55,20 +64,23 @@ def train_classifier(
     check("epochs", epochs, Count)
     data = data or load_mnist("train")
     if data.labels is None:
-        raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELLED}")
-    classes = int(data.labels.max()) + 1
-    if len(data.labels.unique()) != classes or classes < 2:
-        problem = f"data: {data.name} has labels from 0 to {classes - 1} and not each of them"
-        raise DataError(f"{problem}; number 2 or more classes from 0")
+        raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELED_SOURCES}")
+    num_classes = int(data.labels.max()) + 1
+    num_present = len(data.labels.unique())
+    if num_present != num_classes or num_classes < 2:
+        raise DataError(
+            f"data: the labels of {data.name} must be 0 to K - 1 for K ≥ 2 classes, got {num_present} classes up to "
+            f"{num_classes - 1}; renumber the classes"
+        )
     torch.manual_seed(SEED)
-    randomness = make_rng(SEED, "classifier")
-    classifier = DigitClassifier(classes, data.image_shape)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    rng = make_rng(SEED, "classifier")
+    classifier = DigitClassifier(num_classes, data.image_shape)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     updates = epochs * math.ceil(len(data.images) / BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=updates)
     for epoch in range(1, epochs + 1):
-        for indices in torch.randperm(len(data.images), generator=randomness).split(BATCH_SIZE):
-            images = jitter(from_pixels(data.images[indices]), randomness)
+        for indices in torch.randperm(len(data.images), generator=rng).split(BATCH_SIZE):
+            images = augment(from_pixels(data.images[indices]), rng)
             loss = functional.cross_entropy(classifier(images), data.labels[indices])
             optimizer.zero_grad()
             loss.backward()
@@ -80,32 +92,36 @@ def train_classifier(
 
 
 def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float:
-    """Return the fraction of test images, by default MNIST's, that are recognised.
+    """Return the fraction of test images, by default MNIST's, that are classified correctly.
 
     Raises:
         DataError: if they have no labels.
     """
     test = test or load_mnist("test")
     if test.labels is None:
-        raise DataError(f"data: the test images of {test.name} have no labels; {LABELLED}")
+        raise DataError(f"data: the test images of {test.name} have no labels; {LABELED_SOURCES}")
     return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).float().mean())
 
 
 def save_classifier(classifier: DigitClassifier, path: Path) -> str:
-    """Write the weights and the shape of the images, whole or not at all; returns the file's SHA-256."""
-    described = {"image_shape": " x ".join(map(str, classifier.image_shape))}
+    """Write the weights and the image shape atomically; return the SHA-256 of the file.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    metadata = {"image_shape": " x ".join(map(str, classifier.image_shape))}
     with atomic_write(path) as temporary:
-        save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary, described)
+        save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary, metadata)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main(path: Path | None = None) -> None:
-    """Train, measure and write the weights with a description beside them."""
+    """Train the classifier, and write its weights with a description (.json) beside them."""
     path = path or weights_path()
     classifier = train_classifier()
     sha256 = save_classifier(classifier, path)
     description = {
-        "command": "python -m reviver.gan.train_classifier",
+        "command": "python -m reviver.gan.evaluation.train_classifier",
         "test_accuracy": round(accuracy(classifier), 4),
         "sha256": sha256,
         "torch": torch.__version__,

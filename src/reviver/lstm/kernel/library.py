@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reviver.native import Native
+from reviver.native import NativeLibrary
 
 
 class Call(ctypes.Structure):
@@ -29,12 +29,12 @@ class Call(ctypes.Structure):
     ]
 
 
-KERNEL = Native(
+KERNEL = NativeLibrary(
     "lstm",
     Path(__file__).with_name("lstm.cpp"),
     Call,
     ("forward", "backward"),
-    otherwise="the native LSTM kernel is not available, using the slower equations",
+    fallback="the native LSTM kernel is not available, using the slower equations",
 )
 
 

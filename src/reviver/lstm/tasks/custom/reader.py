@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from reviver.errors import ConfigError, DataError
-from reviver.io.files import atomic_write, open_file
+from reviver.io.atomic import atomic_write
+from reviver.io.files import open_file
 from reviver.io.npz import npz_names, read_npz
-from reviver.io.parquet import read_sizes
+from reviver.io.parquet import read_page_sizes
 from reviver.lstm.tasks.custom.table import SHOWN, SequenceTable, listed
 from reviver.text import one_line, short_repr
 
@@ -422,12 +423,12 @@ def _check_parquet(file: BinaryIO, parquet: Any, columns: Sequence[str]) -> tupl
     _check_size(count, 1, 1)
     leaves = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
     places = {place for place, leaf in enumerate(leaves) if leaf in columns or leaf.split(".")[0] in columns}
-    sizes = read_sizes(file, places)
-    size = max(sizes.unpacked, 4 * sizes.numbers)
+    sizes = read_page_sizes(file, places)
+    size = max(sizes.uncompressed_bytes, 4 * sizes.num_values)
     if size > MAX_BYTES:
         called = " and ".join(map(short_repr, columns))
         raise _ProblemError(f"the columns {called} take {_gib(size)}, more than {_gib(MAX_BYTES)}; give fewer rows")
-    takes = max(sizes.unpacked, 8 * sizes.numbers)
+    takes = max(sizes.uncompressed_bytes, 8 * sizes.num_values)
     if takes > PARQUET_SMALL + PARQUET_RATIO * file.seek(0, 2):
         raise ValueError(f"its pages claim {takes} bytes, more than {PARQUET_RATIO} times its size")
     return max(1, min(PARQUET_ROWS, PARQUET_BYTES * count // max(takes, 1))), texts
@@ -461,7 +462,7 @@ def _values(column: Any) -> Iterable[Any]:
 def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     names = npz_names(path, remedy=NPZ)
     _find_columns(names, ("x", "y")[: len(columns)], "array", NPZ)
-    raw = read_npz(path, "x", limit=MAX_BYTES, remedy=NPZ)
+    raw = read_npz(path, "x", max_bytes=MAX_BYTES, remedy=NPZ)
     if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
         raise _ProblemError(f"x is {short_repr(str(raw.dtype))} of the shape {list(raw.shape)}; {NPZ}")
     if 0 in raw.shape:
@@ -497,7 +498,7 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
 
 def _read_side(path: Path, name: str, count: int, kinds: str, wanted: str) -> np.ndarray[Any, Any]:
     """The array `name` [count], whose dtype must be one of `kinds`."""
-    raw = read_npz(path, name, limit=MAX_NPZ_SIDE, remedy=NPZ)
+    raw = read_npz(path, name, max_bytes=MAX_NPZ_SIDE, remedy=NPZ)
     if raw.shape != (count,) or raw.dtype.kind not in kinds:
         found = f"{short_repr(str(raw.dtype))} of the shape {list(raw.shape)}"
         raise _ProblemError(f"{name} is {found}; give [{count}] {wanted}, one for each row of x")

@@ -1,4 +1,4 @@
-"""Colour images from a folder of files to every output, by the command line."""
+"""Color images, from a folder of files to every output of the command line."""
 
 import json
 import shlex
@@ -20,11 +20,11 @@ from reviver.report.results import read_gan
 SIZE = 16
 
 
-def draw_shape(name: str, randomness: np.random.Generator) -> Image.Image:
-    """A bright disc or square somewhere on a dark ground."""
-    dark, bright = randomness.integers(0, 60, 3), randomness.integers(120, 256, 3)
+def draw_shape(name: str, rng: np.random.Generator) -> Image.Image:
+    """Return a bright disc or square at a random position on a dark background."""
+    dark, bright = rng.integers(0, 60, 3), rng.integers(120, 256, 3)
     image = Image.new("RGB", (SIZE, SIZE), tuple(dark.tolist()))
-    x, y = randomness.integers(1, 7, 2).tolist()
+    x, y = rng.integers(1, 7, 2).tolist()
     draw = ImageDraw.Draw(image)
     (draw.ellipse if name == "disc" else draw.rectangle)((x, y, x + 8, y + 8), fill=tuple(bright.tolist()))
     return image
@@ -33,14 +33,14 @@ def draw_shape(name: str, randomness: np.random.Generator) -> Image.Image:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Shapes in `shapes/train/disc` and so on, a run of them and an extractor."""
-    folder = tmp_path_factory.mktemp("colour")
-    randomness = np.random.default_rng(0)
-    for part, count in (("train", 40), ("test", 12)):
+    folder = tmp_path_factory.mktemp("color")
+    rng = np.random.default_rng(0)
+    for split, num_images in (("train", 40), ("test", 12)):
         for name in ("disc", "square"):
-            home = folder / "shapes" / part / name
-            home.mkdir(parents=True)
-            for index in range(count):
-                draw_shape(name, randomness).save(home / f"{index}.png")
+            class_folder = folder / "shapes" / split / name
+            class_folder.mkdir(parents=True)
+            for index in range(num_images):
+                draw_shape(name, rng).save(class_folder / f"{index}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("REVIVER_CACHE", str(folder / "cache"))
@@ -63,77 +63,77 @@ def call(workspace: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
-def colours(path: Path) -> bool:
-    """Whether an image has any colour."""
+def has_color(path: Path) -> bool:
+    """Return whether an image has any color."""
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return bool((np.ptp(pixels, axis=2) > 20).any())
 
 
-def test_training_keeps_the_colours(workspace: Path) -> None:
+def test_training_keeps_the_colors(workspace: Path) -> None:
     data = json.loads((workspace / "run" / "run.json").read_text())["data"]
-    assert (data["image_shape"], data["images"]) == ([3, SIZE, SIZE], 80)
-    assert colours(workspace / "run" / "samples" / "epoch-0002.png")
+    assert (data["image_shape"], data["num_images"]) == ([3, SIZE, SIZE], 80)
+    assert has_color(workspace / "run" / "samples" / "epoch-0002.png")
     with Image.open(workspace / "run" / "samples" / "training.gif") as animation:
         assert animation.n_frames == 3
         animation.seek(2)
         assert (np.ptp(np.asarray(animation.convert("RGB")).astype(int), axis=2) > 20).any()
 
 
-@pytest.mark.parametrize("ending", ["png", "pdf", "svg", "npz"])
-def test_samples(ending: str, call: Any) -> None:
-    assert call(f"gan sample run --num-samples 4 --out grid.{ending}")["shape"] == [4, 3, SIZE, SIZE]
-    if ending == "png":
-        assert colours(Path("grid.png"))
-    if ending == "npz":
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg", "npz"])
+def test_samples(suffix: str, call: Any) -> None:
+    assert call(f"gan sample run --num-samples 4 --out grid.{suffix}")["shape"] == [4, 3, SIZE, SIZE]
+    if suffix == "png":
+        assert has_color(Path("grid.png"))
+    if suffix == "npz":
         assert np.load("grid.npz")["images"].shape == (4, 3, SIZE, SIZE)
 
 
-def test_a_walk_and_a_projection(call: Any) -> None:
-    assert call("gan interpolate run --out walk.png")["digits"] is None
-    found = call("gan project run shapes/test/disc/0.png shapes/test/square/0.png --out found.png")
-    assert len(found["errors"]) == 2
-    assert colours(Path("walk.png"))
-    assert colours(Path("found.png"))
+def test_an_interpolation_and_a_projection(call: Any) -> None:
+    assert call("gan interpolate run --out interpolation.png")["classes"] is None
+    projection = call("gan project run shapes/test/disc/0.png shapes/test/square/0.png --out projection.png")
+    assert len(projection["errors"]) == 2
+    assert has_color(Path("interpolation.png"))
+    assert has_color(Path("projection.png"))
 
 
-def test_scores_through_an_extractor_of_these_images(call: Any) -> None:
+def test_scores_with_an_extractor_of_these_images(call: Any) -> None:
     scores = call("gan evaluate run --extractor shapes.safetensors --num-samples 20 --out nearest.png")
     assert scores["real_baseline"]["fid"] < scores["noise_baseline"]["fid"]
-    assert sum(scores["samples"]["classes"]) == 20
-    assert len(scores["samples"]["classes"]) == 2
-    assert colours(Path("nearest.png"))
+    assert sum(scores["samples"]["class_counts"]) == 20
+    assert len(scores["samples"]["class_counts"]) == 2
+    assert has_color(Path("nearest.png"))
 
 
-def test_a_measured_walk_through_an_extractor_of_these_images(call: Any) -> None:
+def test_path_metrics_with_an_extractor_of_these_images(call: Any) -> None:
     ends = "--from-image shapes/test/disc/0.png --to-image shapes/test/square/0.png"
     result = call(
-        f"gan interpolate run {ends} --metrics --num-pairs 2 --extractor shapes.safetensors --annotate --out walk.pdf"
+        f"gan interpolate run {ends} --metrics --num-pairs 2 --extractor shapes.safetensors --annotate --out interpolation.pdf"
     )
-    assert set(result["digits"]) <= {0, 1}
-    assert len(result["measured"]["paths"]["linear"]["probabilities"][0]) == 2
+    assert set(result["classes"]) <= {0, 1}
+    assert len(result["metrics"]["paths"]["linear"]["probabilities"][0]) == 2
 
 
-def test_the_report_gathers_what_applies(call: Any, workspace: Path) -> None:
+def test_the_report_leaves_out_digit_counts(call: Any, workspace: Path) -> None:
     results = read_gan(workspace / "run")
     assert results.recognition is None, "the digit classifier knows no shapes"
-    assert (results.interpolation.images.shape[1:], results.interpolation.digits) == ((3, SIZE, SIZE), None)
+    assert (results.interpolation.images.shape[1:], results.interpolation.classes) == ((3, SIZE, SIZE), None)
 
 
 # Extractors of other images
 
 
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (3, 8, 8), (3, 33, 33), (1, 28, 28)])
-def test_an_extractor_remembers_the_shape_of_its_images(image_shape: tuple[int, int, int], tmp_path: Path) -> None:
+def test_an_extractor_file_has_the_shape_of_its_images(image_shape: tuple[int, int, int], tmp_path: Path) -> None:
     classifier = DigitClassifier(4, image_shape).eval()
     sha256 = save_classifier(classifier, tmp_path / "weights.safetensors")
-    read = FeatureExtractor.read(tmp_path / "weights.safetensors")
-    assert (read.classifier.image_shape, read.sha256) == (image_shape, sha256)
+    extractor = FeatureExtractor.read(tmp_path / "weights.safetensors")
+    assert (extractor.classifier.image_shape, extractor.sha256) == (image_shape, sha256)
     for name, tensor in classifier.state_dict().items():
-        assert (read.classifier.state_dict()[name] == tensor).all()
-    assert not read.classifier.training
+        assert (extractor.classifier.state_dict()[name] == tensor).all()
+    assert not extractor.classifier.training
 
 
-def test_a_shape_that_does_not_fit_the_weights_is_told(tmp_path: Path) -> None:
+def test_a_shape_that_does_not_fit_the_weights_is_refused(tmp_path: Path) -> None:
     from reviver.errors import DataError
 
     for claimed in ((3, 8, 8), (1, 1024, 1024), (1, 4, 4), (1, -9, 10**9)):
@@ -144,9 +144,9 @@ def test_a_shape_that_does_not_fit_the_weights_is_told(tmp_path: Path) -> None:
             FeatureExtractor.read(tmp_path / "weights.safetensors")
 
 
-def test_a_classifier_learns_colours(workspace: Path) -> None:
+def test_a_classifier_learns_colors(workspace: Path) -> None:
     data = load_images("shapes", SIZE)
-    reds = data.images.clone()
-    reds[data.labels == 1, 0], reds[data.labels == 0, 2] = 255, 255
-    coloured = ImageSet(reds, data.labels, "coloured")
-    assert accuracy(train_classifier(coloured, epochs=8), coloured) == 1
+    images = data.images.clone()
+    images[data.labels == 1, 0], images[data.labels == 0, 2] = 255, 255
+    colored = ImageSet(images, data.labels, "colored")
+    assert accuracy(train_classifier(colored, epochs=8), colored) == 1

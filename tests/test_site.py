@@ -1,0 +1,66 @@
+"""The documentation site: docstrings in Markdown become reStructuredText, links that lead nowhere are found."""
+
+from pathlib import Path
+
+import pytest
+
+from tools import site
+from tools.source_tree import summary
+
+
+def test_equations_keep_their_lines() -> None:
+    text = "At each step t\n\n    i = σ(W_i x)\n    f = σ(W_f x)\n\nwhere `W_i` is [H, I]."
+    assert site.to_rst(text) == "At each step t\n\n::\n\n    i = σ(W_i x)\n    f = σ(W_f x)\n\nwhere ``W_i`` is [H, I]."
+
+
+def test_sections_stay_as_napoleon_reads_them() -> None:
+    text = "Run.\n\nArgs:\n    x: input, see `reviver.load`.\n\n    h: state.\n\nRaises:\n    DataError: if `x` is bad."
+    assert site.to_rst(text) == (
+        "Run.\n\nArgs:\n    x: input, see :py:obj:`reviver.load`.\n\n    h: state.\n\nRaises:\n    DataError: if ``x`` is bad."
+    )
+
+
+def test_examples_are_code() -> None:
+    assert site.to_rst("Run.\n\nExamples:\n  reviver report") == "Run.\n\nExamples\n\n::\n\n  reviver report"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a * b |c| d_ e", r"a \* b \|c\| d\_ e"),
+        ("`LSTMLayer`s of two\nlines `a\nb`", ":py:obj:`LSTMLayer`\\ s of two\nlines ``a\nb``"),
+        ("x: H.\ny: N images.", "x: H\\.\ny: N images."),
+        ("- one\n  two `x`", "- one\n  two ``x``"),
+        ("linear:  z\nslerp:   sin\n         (1985)", "::\n\n    linear:  z\n    slerp:   sin\n             (1985)"),
+    ],
+)
+def test_markup_of_the_other_language_is_escaped(text: str, expected: str) -> None:
+    assert site.to_rst(text) == expected
+
+
+def test_links_out_of_docs_lead_to_pages_of_the_site() -> None:
+    page = ["[`m.py`](../../src/reviver/mnist.py), [log](../log.md#a), [changes](../../CHANGELOG.md), [x](https://y.z)"]
+    site.rewrite_links(None, "tutorials/lstm", page)  # type: ignore[arg-type]
+    source = '<a href="../_modules/reviver/mnist.html"><code class="docutils literal">m.py</code></a>'
+    assert page == [f"{source}, [log](../log.md#a), [changes](../reference/changelog.md), [x](https://y.z)"]
+
+
+def test_problems_of_a_site_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<p id="x"><a href="b.html#y">b</a> <a href="#x">x</a> <a href="https://c.d">d</a>'
+    )
+    (tmp_path / "b.html").write_text('<script src="https://cdn.example/x.js"></script><a href="none.html">n</a>')
+    assert sorted(site.find_problems(tmp_path)) == [
+        "a.html links to b.html#y, which has no such anchor",
+        "b.html links to none.html, which does not exist",
+        "b.html loads https://cdn.example/x.js, which is not part of the site",
+    ]
+
+
+def test_a_module_is_summed_up_by_its_first_sentence(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text('"""Networks of Goodfellow et al. (2014),\nin float32. Also others.\n\nMore."""\n')
+    assert summary(module) == "Networks of Goodfellow et al. (2014), in float32"
+    module.write_text("x = 1\n")
+    with pytest.raises(ValueError, match="has no docstring"):
+        summary(module)
