@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup lock report test check docs pages format bench recall quality soak fuzz classifier sanitize portable clean
+.PHONY: help setup lock report test random check docs pages format bench recall quality soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/pyth
 		$(PIP) install --no-deps --no-build-isolation --editable . && \
 		$(BIN)/python -m pip check; \
 	else \
-		$(PIP) install --editable '.[dev]'; \
+		$(PIP) install --editable '.[dev,docs]'; \
 	fi
 	touch $@
 
@@ -40,14 +40,17 @@ report: setup  ## train both networks and write report/report.html and report/re
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
 
-check: setup  ## format, lint, types, known vulnerabilities of the dependencies
+random: setup  ## run the tests in random order
+	$(BIN)/python -m pytest -p randomly
+
+check: setup docs  ## format, lint, spelling, types, the docs site, known vulnerabilities of the dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/python -m tools.audit
 
 docs: setup  ## build the documentation as a site, build/docs/index.html; every warning is an error
-	test -x $(BIN)/sphinx-build || $(PIP) install --editable '.[docs]'
 	rm -rf build/docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning --jobs auto docs build/docs
 	@echo build/docs/index.html
@@ -87,12 +90,12 @@ classifier: setup  ## make the pinned digit classifier anew (minutes)
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_adam.py
+	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_optim.py
 
 # A later -march takes the place of the -march=native that native.py asks for.
 portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16
 	for march in x86-64 x86-64-v3 x86-64-v4; do \
-		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_adam.py || exit 1; \
+		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_optim.py || exit 1; \
 	done
 
 clean:  ## remove what setup and report made

@@ -1,9 +1,9 @@
 """One epoch of the GAN at batch 64 against the public loop with the same two networks; sampling and scoring.
 
-The public loop is rebuilt here as the widely copied script has it: a DataLoader that decodes each image
-through PIL and per-sample transforms, probabilities from a sigmoid with BCELoss, unfused Adam, two calls
-of the discriminator, a line printed for every batch. Both train on the same 60 000 images. Blocks of
-updates of either alternate; an epoch is 938 of them.
+The public loop is written here as in the widely copied script (gan.py of PyTorch-GAN): a DataLoader that decodes
+each image through PIL and per-sample transforms, probabilities from a sigmoid with BCELoss, unfused Adam, three calls
+of the discriminator, and a line printed per batch. All loops train on the same 60 000 images. Blocks of updates of each
+alternate; an epoch has 938 updates.
 """
 
 import io
@@ -24,20 +24,21 @@ from reviver.gan.data.image_set import from_pixels, load_mnist
 from reviver.gan.evaluation.reference_stats import load_reference
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
-from reviver.gan.training import build_networks, build_optimizers, train_step
+from reviver.gan.step_options import StepOptions
+from reviver.gan.training import build_networks, build_optimizers, choose_step
 
 BLOCK, ROUNDS, BATCH = 40, 12, 64
 UPDATES = math.ceil(60_000 / BATCH)
 CALLS = 5
 SAMPLES, SCORED = 60_000, 10_000
 TARGETS = {"ours": 0.40, "ours, bf16": 0.33}
-"""Of the public loop's time."""
+"""Maximum time as a fraction of the public loop's."""
 CALL_TARGETS = {f"sampling {SAMPLES} images": 2.0, f"scoring {SCORED} samples": 10.0}
-"""Seconds; of scoring once the reference is cached."""
+"""Maximum seconds; of scoring after the reference is cached."""
 
 
 class PILDigits(Dataset[tuple[Tensor, int]]):
-    """MNIST as torchvision serves it: a PIL image a time, transformed one by one."""
+    """MNIST as torchvision has it: each image goes through PIL and is transformed alone."""
 
     def __init__(self) -> None:
         data = load_mnist("train")
@@ -55,7 +56,7 @@ class PILDigits(Dataset[tuple[Tensor, int]]):
 
 
 def public_updates() -> Iterator[None]:
-    """The public loop; each `next` makes one update."""
+    """Run the public loop; each `next` makes one update."""
     config = GANConfig()
     generator, discriminator = Generator(), Discriminator()
     betas = (config.beta1, config.beta2)
@@ -68,13 +69,13 @@ def public_updates() -> Iterator[None]:
         for number, (real, _) in enumerate(loader):
             valid, fake = torch.ones(len(real), 1), torch.zeros(len(real), 1)
             g_optimizer.zero_grad()
-            drawn = generator(torch.randn(len(real), config.latent_size))
-            g_loss = cross_entropy(discriminator(drawn), valid)
+            generated = generator(torch.randn(len(real), config.latent_size))
+            g_loss = cross_entropy(discriminator(generated), valid)
             g_loss.backward()
             g_optimizer.step()
             d_optimizer.zero_grad()
             real_loss = cross_entropy(discriminator(real), valid)
-            fake_loss = cross_entropy(discriminator(drawn.detach()), fake)
+            fake_loss = cross_entropy(discriminator(generated.detach()), fake)
             d_loss = (real_loss + fake_loss) / 2
             d_loss.backward()
             d_optimizer.step()
@@ -82,21 +83,22 @@ def public_updates() -> Iterator[None]:
             yield
 
 
-def our_updates(precision: Precision) -> Iterator[None]:
-    """Our loop on the same images; each `next` makes one update."""
-    config = GANConfig(precision=precision)
+def our_updates(precision: Precision, *, fused: bool = True) -> Iterator[None]:
+    """Run our loop on the same images; each `next` makes one update."""
+    config = GANConfig(precision=precision, fused=fused)
+    step, options = choose_step(config), StepOptions.from_config(config, 0)
     generator, discriminator = build_networks(config, (1, 28, 28))
     optimizers = build_optimizers(config, generator, discriminator)
     pixels = load_mnist("train").images
     while True:
         for indices in torch.randperm(len(pixels)).split(BATCH):
             z = torch.randn(len(indices), config.latent_size)
-            train_step(generator, discriminator, *optimizers, from_pixels(pixels[indices]), z, config=config)
+            step(generator, discriminator, *optimizers, from_pixels(pixels[indices]), z, options=options)
             yield
 
 
-def draw_and_score() -> dict[str, Callable[[], object]]:
-    """What is timed of a generator: sampling, and scoring with the reference in memory."""
+def sampling_and_scoring() -> dict[str, Callable[[], object]]:
+    """Return the calls that are timed: sampling, and scoring with the reference in memory."""
     generator, _ = build_networks(GANConfig(), (1, 28, 28))
     reference = load_reference(SCORED)
 
@@ -108,8 +110,13 @@ def draw_and_score() -> dict[str, Callable[[], object]]:
 
 
 def main() -> dict[str, object]:
-    """PathMetrics, and return seconds an epoch and their ratios, and those of sampling and scoring."""
-    loops = {"ours": our_updates("fp32"), "ours, bf16": our_updates("bf16"), "public": public_updates()}
+    """Return seconds per epoch and their ratios, and seconds of sampling and scoring."""
+    loops = {
+        "ours": our_updates("fp32"),
+        "ours, bf16": our_updates("bf16"),
+        "ours, textbook step": our_updates("fp32", fused=False),
+        "public": public_updates(),
+    }
 
     def block(updates: Iterator[None]) -> None:
         for _ in range(BLOCK):
@@ -117,7 +124,7 @@ def main() -> dict[str, object]:
 
     seconds = alternate({name: partial(block, updates) for name, updates in loops.items()}, ROUNDS)
     epoch = {name: summary([value / BLOCK * UPDATES for value in values]) for name, values in seconds.items()}
-    calls = alternate(draw_and_score(), CALLS)
+    calls = alternate(sampling_and_scoring(), CALLS)
     return {
         "title": "One GAN epoch at batch 64, against the public loop; sampling and scoring",
         "machine": machine(),

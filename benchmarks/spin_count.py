@@ -63,7 +63,8 @@ def measure() -> dict[str, float]:
 
     from reviver.gan.data.image_set import from_pixels, load_mnist
     from reviver.gan.presets import PRESETS as GAN_PRESETS
-    from reviver.gan.training import build_networks, build_optimizers, train_step
+    from reviver.gan.step_options import StepOptions
+    from reviver.gan.training import build_networks, build_optimizers, choose_step
     from reviver.lstm.network import LSTMClassifier
 
     images = from_pixels(load_mnist("train").images[:4096])
@@ -76,8 +77,8 @@ def measure() -> dict[str, float]:
             start = number * config.batch_size % (len(images) - config.batch_size)
             real, z = images[start : start + config.batch_size], torch.randn(config.batch_size, config.latent_size)
             started = time.perf_counter()
-            has_penalty = config.has_penalty and number % config.penalty_interval == 0
-            train_step(generator, discriminator, *optimizers, real, z, config=config, has_penalty=has_penalty)
+            options = StepOptions.from_config(config, number)
+            choose_step(config)(generator, discriminator, *optimizers, real, z, options=options)
             if number >= WARMUP:
                 seconds.setdefault(workload, []).append(time.perf_counter() - started)
     lstm = LSTMClassifier(1, 128, 10, hidden_dropout=0.5)

@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden files instead of comparing with them")
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Seed torch's global generator, so that a test samples the same numbers in every run and order."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Return a function that compares a value with tests/golden/NAME.json.

@@ -713,7 +713,7 @@ WRONG = {
     "lstm trace l '1 2' --direction backward": "^--direction must be forward for a run that reads forward only, got 'backward'",
     # samples and interpolations
     "gan sample g --class 3": "^--class must be left out, since this run has no classes, got 3; train one with --conditional",
-    "gan train --data tiny.npz --image-size 8 --conditional --out n": "^data: tiny has no labels; give an IDX folder with labels",
+    "gan train --data tiny.npz --image-size 8 --conditional --out n": "^data must have labels for a conditional GAN, got tiny",
     "gan sample g --num-samples 0": "^--num-samples must be at least 1, got 0",
     "gan sample g --num-samples many": "^--num-samples must be an integer, got 'many'",
     "gan sample g --num-samples 3000": "^--num-samples must be at most 2500 for a grid, got 3000; or give an .npz as --out",

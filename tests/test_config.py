@@ -95,6 +95,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "ema": not_numbers(-0.1, 1, 1.5),
         "ema_rampup": not_numbers(-0.1),
         "precision": WORDS,
+        "fused": FLAGS,
         "batch_norm_eps": not_numbers(0, -1e-5),
         "sample_every": not_integers_from(1),
         "eval_every": tuple(value for value in not_integers_from(0) if value is not None),

@@ -1,4 +1,4 @@
-"""The conditional GAN: a class can be ordered, and both networks are told of it."""
+"""The conditional GAN: samples have the class that they are conditioned on, and both networks get the label."""
 
 import dataclasses
 import json
@@ -17,15 +17,22 @@ from reviver.gan.data.image_set import ImageSet, load_mnist
 from reviver.gan.evaluation import reference_stats
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
-from reviver.gan.training import build_networks, build_optimizers, count_classes, train
-from reviver.gan.training import train_step as step
+from reviver.gan.step_options import StepOptions
+from reviver.gan.training import (
+    build_networks,
+    build_optimizers,
+    choose_step,
+    count_classes,
+    join_labels,
+    train,
+)
 from reviver.runs.folder import RunFolder
 
 CONFIG = GANConfig(conditional=True, latent_size=8, image_size=8, epochs=8, batch_size=32, learning_rate=1e-3, ema=0.9)
 
 
 def bars(count: int) -> ImageSet:
-    """Images of one class a place: a bright row 1, 3 or 5."""
+    """Images whose class is the position of their bright row: 1, 3 or 5."""
     labels = torch.arange(count) % 3
     images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
     images[torch.arange(count), 0, 1 + 2 * labels] = 255
@@ -39,16 +46,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         return train(CONFIG, tmp_path_factory.mktemp("conditional") / "run")
 
 
-def test_a_class_that_is_ordered_is_drawn(run: RunFolder) -> None:
+def test_samples_have_the_class_that_they_are_conditioned_on(run: RunFolder) -> None:
     loaded = load(run.path)
-    for place in range(3):
-        images, latents = generate_samples(loaded.generator, 50, 0, place)
-        assert torch.equal(latents[:, 8:].argmax(1), torch.full((50,), place))
+    for index in range(3):
+        images, latents = generate_samples(loaded.generator, 50, 0, index)
+        assert torch.equal(latents[:, 8:].argmax(1), torch.full((50,), index))
         rows = images[:, 0].mean(2)[:, 1::2]  # the brightness of rows 1, 3, 5, 7
-        assert (rows.argmax(1) == place).float().mean() > 0.9
+        assert (rows.argmax(1) == index).float().mean() > 0.9
 
 
-def test_without_an_order_every_class_comes(run: RunFolder) -> None:
+def test_without_a_class_every_class_is_generated(run: RunFolder) -> None:
     loaded = load(run.path)
     images, latents = generate_samples(loaded.generator, 300, 0)
     assert images.shape == (300, 1, 8, 8)
@@ -63,13 +70,14 @@ def test_sample_from_the_command_line(run: RunFolder, tmp_path: Path, capsys: py
     assert "--class must be at most 2, got 3" in capsys.readouterr().err
 
 
-def test_the_discriminator_judges_an_image_with_its_class() -> None:
+def test_the_input_of_the_discriminator_is_an_image_and_its_label() -> None:
+    torch.manual_seed(0)
     discriminator = Discriminator((1, 2, 2), num_classes=3)
     images, labels = torch.randn(4, 1, 2, 2), torch.eye(3)[[0, 1, 2, 0]]
     expected = discriminator.layers(torch.cat([images.flatten(1), labels], 1))
     torch.testing.assert_close(discriminator.logits(images, labels), expected)
     for wrong in (None, torch.zeros(4, 2)):
-        with pytest.raises(DataError, match=r"^labels: \d classes do not fit; give \[N, 3\]"):
+        with pytest.raises(DataError, match=r"^labels must have shape \[N, 3\], got (None|\[4, 2\])"):
             discriminator.logits(images, wrong)
 
 
@@ -79,14 +87,17 @@ def test_every_penalty_takes_labels(penalties: dict[str, object], packing: int) 
     config = override(CONFIG, {**penalties, "packing": packing})
     networks = build_networks(config, (1, 8, 8), 3)
     data = bars(32)
-    labels = torch.eye(3)[data.labels]
     z = networks[0].sample_latents(32, torch.Generator().manual_seed(0))
     real = data.images.float() / 127.5 - 1
-    result = step(*networks, *build_optimizers(config, *networks), real, z, labels, config=config, has_penalty=True)
+    labels = join_labels(torch.eye(3)[data.labels], networks[0], z)
+    options = StepOptions.from_config(config, 0)
+    result = choose_step(config)(
+        *networks, *build_optimizers(config, *networks), real, z, options=options, labels=labels
+    )
     assert torch.stack(result).isfinite().all()
 
 
-def test_latents_of_an_unconditional_generator_are_as_ever() -> None:
+def test_latents_of_an_unconditional_generator_have_no_class() -> None:
     generator = Generator(5, (1, 4, 4))
     expected = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
     assert torch.equal(generator.sample_latents(3, torch.Generator().manual_seed(1)), expected)
@@ -97,7 +108,8 @@ def test_latents_of_an_unconditional_generator_are_as_ever() -> None:
 @pytest.mark.parametrize("labels", [None, torch.zeros(4, dtype=torch.int64), torch.tensor([-1, 0, 1, 2])])
 def test_images_without_classes_are_refused(labels: torch.Tensor | None) -> None:
     with pytest.raises(
-        DataError, match=r"^data: (bars has no labels|the labels of bars must be integers from 0, of 2 to 1000 classes)"
+        DataError,
+        match=r"^data must have labels (for a conditional GAN, got bars without labels|from 0 to K - 1 with K from 2 to 1000)",
     ):
         count_classes(dataclasses.replace(bars(4), labels=labels))
 
@@ -112,9 +124,7 @@ def test_a_damaged_number_of_classes_is_refused(classes: object, run: RunFolder,
 
 
 @pytest.mark.parametrize("key", ["num_classes", "image_shape"])
-def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
-    key: str, run: RunFolder, tmp_path: Path
-) -> None:
+def test_a_run_without_its_classes_or_shape_opens_and_does_not_load(key: str, run: RunFolder, tmp_path: Path) -> None:
     record = json.loads((run.path / "run.json").read_text())
     del record["data"][key]
     (tmp_path / "run.json").write_text(json.dumps(record))
@@ -123,14 +133,14 @@ def test_a_run_that_does_not_say_its_classes_or_shape_opens_and_does_not_load(
         load(tmp_path)
 
 
-def test_scores_say_class_accuracy() -> None:
+def test_scores_have_the_class_accuracy() -> None:
     from reviver.gan.evaluation.metrics import class_accuracy
 
-    classes, ordered = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
-    assert class_accuracy(classes, ordered) == pytest.approx((0.5, 1.0, 2 / 3))
+    classes, labels = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
+    assert class_accuracy(classes, labels) == pytest.approx((0.5, 1.0, 2 / 3))
 
 
-def test_the_command_says_class_accuracy(
+def test_the_command_prints_the_class_accuracy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def some(part: str = "train") -> ImageSet:

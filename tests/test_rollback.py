@@ -187,17 +187,17 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
         ema=0.9,
         on_nan="rollback",
     )
-    train_step, rates = gan_training.train_step, []
+    gan_step, rates = gan_training.fused_gan_step, []
 
     def step(generator: Any, discriminator: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
-        result = train_step(generator, discriminator, optimizer, *arguments, **keywords)
+        result = gan_step(generator, discriminator, optimizer, *arguments, **keywords)
         rates.append(optimizer.param_groups[0]["lr"])
         if updates_made(optimizer) == at and rates[-1] > 1.5e-4:
             with torch.no_grad():
                 generator.layers[-2].bias[0] = math.nan
         return result
 
-    monkeypatch.setattr(gan_training, "train_step", step)
+    monkeypatch.setattr(gan_training, "fused_gan_step", step)
     folder = train_gan(config, tmp_path / "run")
     last_good = (at - 1) // 3 * 3
     (rollback,) = folder.record["rollbacks"]

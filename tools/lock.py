@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
 TORCH_LOCK = ROOT / "requirements-torch.lock"
-EXTRAS = ("dev",)
+EXTRAS = ("dev", "docs")
 
 ENVIRONMENT = ("3.11", "Linux", "x86_64")
 """Python version, system and processor of the lock; the Makefile checks the same."""

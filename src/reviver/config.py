@@ -6,7 +6,6 @@ command line, config files, run folders and Python.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -40,16 +39,6 @@ Text = Annotated[str, Field(min_length=1)]
 Precision = Literal["fp32", "bf16"]
 """Operands of matrix multiplications: the network's dtype, usually float32, or rounded to bfloat16."""
 OnNaN = Literal["stop", "rollback"]
-
-
-def schedule_factor(schedule: str, progress: float) -> float:
-    """Return the factor of the learning rate after the part `progress` of a run, from 0 to 1.
-
-    constant: 1.    linear: falls to 0 in a line.    cosine: along half a cosine (Loshchilov & Hutter 2017).
-    """
-    if schedule == "linear":
-        return 1 - progress
-    return 1.0 if schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
 
 
 def choose_preset(presets: Mapping[str, Config], name: str) -> Config:

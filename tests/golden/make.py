@@ -31,9 +31,9 @@ from tests.test_migrations import GAN, LSTM, NARROW, STOPPED_AT
 FOLDER = Path(__file__).parent / f"schema-{SCHEMA}"
 
 
-def stop_at(module: Any, step: int) -> None:
-    """Replace `module.train_step` by one that sends SIGINT before update `step`."""
-    train_step: Callable[..., Any] = module.train_step
+def stop_at(module: Any, name: str, step: int) -> None:
+    """Replace the step function `name` of `module` by one that sends SIGINT before update `step`."""
+    train_step: Callable[..., Any] = getattr(module, name)
     calls = 0
 
     def counting(*arguments: Any, **keywords: Any) -> Any:
@@ -43,7 +43,7 @@ def stop_at(module: Any, step: int) -> None:
             os.kill(os.getpid(), signal.SIGINT)
         return train_step(*arguments, **keywords)
 
-    module.train_step = counting
+    setattr(module, name, counting)
 
 
 def main() -> None:
@@ -54,9 +54,12 @@ def main() -> None:
     for name, widths in NARROW.items():
         setattr(networks, name, widths)
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 4, 4), dtype=np.uint8))
-    for kind, module, config in (("lstm", lstm, LSTMConfig(**LSTM)), ("gan", gan, GANConfig(**GAN))):
+    for kind, module, step, config in (
+        ("lstm", lstm, "train_step", LSTMConfig(**LSTM)),
+        ("gan", gan, "fused_gan_step", GANConfig(**GAN)),
+    ):
         sys.argv = ["reviver", kind, "train"]
-        stop_at(module, STOPPED_AT)
+        stop_at(module, step, STOPPED_AT)
         try:
             module.train(config, kind, device="cpu")
         except Interrupted:

@@ -1,6 +1,6 @@
-// Adam (Kingma & Ba 2015, algorithm 1) on weights in float32 with gradients in bfloat16, which also writes the weights
-// rounded to bfloat16. An update of these networks waits for memory more than for arithmetic: in one pass each number is
-// read and written once, where torch would widen the gradients, update the weights, and round them, in three.
+// Adam (Kingma & Ba 2015, algorithm 1) on float32 master weights with bfloat16 gradients; it also writes the bfloat16 copy
+// of the weights. An update of these networks is bound by memory, not by arithmetic: one pass reads and writes each number
+// once, where torch needs three passes (convert the gradients, update the weights, round them).
 
 #include <algorithm>
 #include <cmath>
@@ -9,17 +9,17 @@
 
 namespace {
 
-constexpr int64_t block = 4096;  // elements that a thread takes at a time
+constexpr int64_t block = 4096;  // elements per unit of work of a thread
 
-inline float widened(uint16_t value) {
+inline float to_float(uint16_t value) {
     const uint32_t bits = uint32_t(value) << 16;
     float result;
     std::memcpy(&result, &bits, sizeof result);
     return result;
 }
 
-// To the nearest bfloat16, of two as near to the even one; what is not a number stays none.
-inline uint16_t rounded(float value) {
+// Round to the nearest bfloat16, ties to even; NaN stays NaN.
+inline uint16_t to_bfloat16(float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     const uint16_t nearest = uint16_t((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
@@ -28,10 +28,10 @@ inline uint16_t rounded(float value) {
 
 }  // namespace
 
-// The same fields in the same order as `Call` in adam.py.
+// The same fields in the same order as `Call` in optim.py.
 struct Call {
     int64_t tensors, threads;
-    double learning_rate, beta1, beta2, eps, step;  // the number of this update, from 1
+    double learning_rate, beta1, beta2, eps, step;  // step: the number of this update, from 1
     const int64_t* sizes;         // elements of each tensor
     float* const* weights;
     const void* const* gradients; // bfloat16 where there is a copy, else float32
@@ -42,13 +42,13 @@ struct Call {
 
 namespace {
 
-// With beta1 = 0 the mean is the gradient itself, and is neither read nor written.
+// Without a mean, beta1 = 0, m is the gradient itself and is neither read nor written.
 template <bool is_bf16, bool has_mean>
 void update(const Call& call, int64_t tensor, int64_t begin, int64_t end) {
-    const float step_size = float(call.learning_rate / (1 - std::pow(call.beta1, call.step)));
+    const float corrected_rate = float(call.learning_rate / (1 - std::pow(call.beta1, call.step)));
     const float correction = float(1 / std::sqrt(1 - std::pow(call.beta2, call.step)));
     const float beta1 = float(call.beta1), beta2 = float(call.beta2), eps = float(call.eps);
-    const float rest1 = float(1 - call.beta1), rest2 = float(1 - call.beta2);
+    const float one_minus_beta1 = float(1 - call.beta1), one_minus_beta2 = float(1 - call.beta2);
     float* __restrict w = call.weights[tensor];
     float* __restrict m = call.means[tensor];
     float* __restrict v = call.squares[tensor];
@@ -57,12 +57,12 @@ void update(const Call& call, int64_t tensor, int64_t begin, int64_t end) {
     uint16_t* __restrict copy = call.copies[tensor];
 #pragma GCC ivdep
     for (int64_t i = begin; i < end; ++i) {
-        const float g = is_bf16 ? widened(short_g[i]) : long_g[i];
-        const float mean = has_mean ? beta1 * m[i] + rest1 * g : g;
+        const float g = is_bf16 ? to_float(short_g[i]) : long_g[i];
+        const float mean = has_mean ? beta1 * m[i] + one_minus_beta1 * g : g;
         if (has_mean) m[i] = mean;
-        v[i] = beta2 * v[i] + rest2 * g * g;
-        w[i] -= step_size * mean / (std::sqrt(v[i]) * correction + eps);
-        if (is_bf16) copy[i] = rounded(w[i]);
+        v[i] = beta2 * v[i] + one_minus_beta2 * g * g;
+        w[i] -= corrected_rate * mean / (std::sqrt(v[i]) * correction + eps);
+        if (is_bf16) copy[i] = to_bfloat16(w[i]);
     }
 }
 
@@ -74,17 +74,15 @@ extern "C" __attribute__((visibility("default"))) void reviver_adam_update(const
     int64_t blocks = 0;
     for (int64_t tensor = 0; tensor < call->tensors; ++tensor) blocks += (call->sizes[tensor] + block - 1) / block;
 #pragma omp parallel for schedule(static) num_threads(int(call->threads))
-    for (int64_t number = 0; number < blocks; ++number) {
-        int64_t tensor = 0, begin = number * block;
-        for (int64_t left = number;;) {  // which tensor this block is of
-            const int64_t mine = (call->sizes[tensor] + block - 1) / block;
-            if (left < mine) {
-                begin = left * block;
-                break;
-            }
-            left -= mine;
+    for (int64_t index = 0; index < blocks; ++index) {
+        int64_t tensor = 0, block_of_tensor = index;
+        while (true) {  // find the tensor of this block
+            const int64_t blocks_of_tensor = (call->sizes[tensor] + block - 1) / block;
+            if (block_of_tensor < blocks_of_tensor) break;
+            block_of_tensor -= blocks_of_tensor;
             ++tensor;
         }
+        const int64_t begin = block_of_tensor * block;
         const int64_t end = std::min(begin + block, call->sizes[tensor]);
         const bool has_mean = call->beta1 != 0;
         if (call->copies[tensor])

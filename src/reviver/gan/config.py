@@ -27,14 +27,14 @@ from reviver.validation import refuse, settings
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)
 EVAL_EVERY = 5
-"""Epochs between evaluations where an extractor is known and nothing else is given."""
+"""Epochs between evaluations by default, where there is a feature extractor."""
 MAX_IMAGE_SIZE = 1024
-"""Of an image's height and width, pixels."""
+"""Maximum height and width of an image, in pixels."""
 
 
 @settings
 class GANConfig:
-    """Settings of one GAN training run. The defaults are the report's."""
+    """Settings of a GAN training run. The defaults are the report's."""
 
     data: Annotated[Text, DATA] = "mnist"
     """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
@@ -87,6 +87,8 @@ class GANConfig:
     """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
     precision: Annotated[Precision, OPTIMISATION] = "fp32"
     """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""
+    fused: Annotated[bool, OPTIMISATION] = True
+    """Use the fused training step, the same update up to rounding; `--no-fused` runs the textbook step of gan/step.py."""
     batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
     sample_every: Annotated[Count, EVALUATION] = 5
@@ -111,7 +113,7 @@ class GANConfig:
     """Seed of the weights, the order of the images and the latent vectors."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that are allowed, but not together."""
+        """Refuse settings that are allowed alone, but not together."""
         if self.label_smoothing and self.loss != "non-saturating":
             got = self.label_smoothing
             refuse("label_smoothing", f"must be 0 for the loss {self.loss}, which has no labels, got {got}")

@@ -1,7 +1,7 @@
-"""Products of float32 matrices by the faster of the two libraries that torch has on a CPU.
+"""Faster float32 matrix multiplications (matmuls) on a CPU, through oneDNN.
 
-torch leaves them to its BLAS, MKL, which on AMD's processors does without AVX-512; oneDNN, which torch has for
-convolutions and bfloat16, uses it and is twice as fast there.
+torch uses MKL for them, which does not use AVX-512 on AMD's processors. oneDNN, which torch uses for convolutions and
+bfloat16, does; docs/explanation/benchmarks.md has the measurements.
 """
 
 from collections.abc import Iterator
@@ -10,21 +10,23 @@ from functools import cache
 
 import torch
 
-ROUNDING = 1e-5
-"""The error of a sum of a thousand products that float32 stays far below, as a part of the largest sum, and bfloat16 far above."""
+MAX_RELATIVE_ERROR = 1e-5
+"""Maximum error of a matmul over 1024 products, relative to its largest element; float32 is far below, bfloat16 far above."""
 
 
 @contextmanager
 def fast_matmul(*, unchecked: bool = False) -> Iterator[None]:
-    """Let oneDNN multiply float32 matrices on the CPU while this lasts, if it does so here without rounding their factors.
+    """Use oneDNN for float32 matmuls on the CPU in this context, if its precision is float32's on this processor.
 
-    torch has one switch for it, which also allows oneDNN to round factors to bfloat16. It does where the processor
-    has units for that (AMX); there the switch stays off, and MKL, made for these processors, is no slower. With
-    `unchecked` it is on everywhere.
+    torch's one switch for it also lets oneDNN round the operands to bfloat16, which it does on processors with AMX.
+    There the switch stays off: MKL, made for these processors, is no slower.
+
+    Args:
+        unchecked: switch it on whatever its precision.
     """
     matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16" if unchecked or _is_exact() else before
+    matmul.fp32_precision = "bf16" if unchecked or _is_float32_precise() else before
     try:
         yield
     finally:
@@ -32,13 +34,13 @@ def fast_matmul(*, unchecked: bool = False) -> Iterator[None]:
 
 
 @cache
-def _is_exact() -> bool:
-    """Whether oneDNN's product of float32 matrices has the precision of float32, tried on the sizes of the generator's last layer."""
+def _is_float32_precise() -> bool:
+    """Return whether oneDNN multiplies float32 matrices of the size of the generator's last layer with float32's precision."""
     if not torch.backends.mkldnn.is_available():
         return False
-    random = torch.Generator().manual_seed(0)
-    a, b = torch.randn(64, 1024, generator=random), torch.randn(1024, 784, generator=random)
+    rng = torch.Generator().manual_seed(0)
+    a, b = torch.randn(64, 1024, generator=rng), torch.randn(1024, 784, generator=rng)
     exact = a.double() @ b.double()
     with fast_matmul(unchecked=True):
         error = (a @ b - exact).abs().max()
-    return bool(error < ROUNDING * exact.abs().max())
+    return bool(error < MAX_RELATIVE_ERROR * exact.abs().max())

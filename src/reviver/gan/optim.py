@@ -1,8 +1,8 @@
-"""Adam for the two players of a game, with momentum that may be negative; and the same for networks in bfloat16.
+"""Adam for GANs: with momentum that may be negative, and for networks that compute in bfloat16.
 
-Such a network has weights in float32, and copies of them, rounded, that it computes with. `adam.cpp` updates the weights
-and rounds them in one pass over memory; where it cannot be compiled, or not on a CPU, torch's own Adam and two passes more
-do the same.
+A network in bf16 has float32 master weights, which Adam updates, and a bfloat16 copy, which computes (Micikevicius et al.
+2018). On a CPU `adam.cpp` updates and rounds the weights in one pass over memory. Without a compiler, or on another
+device, torch's Adam and two more passes do the same.
 """
 
 import copy
@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
 from reviver.native import FLAGS, NativeLibrary
 
@@ -21,7 +21,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Call(ctypes.Structure):
-    """The arguments of an update, the same fields in the same order as `Call` in `adam.cpp`, where they are explain_write_errors."""
+    """The arguments of an update: the same fields in the same order as `Call` in `adam.cpp`, which explains them."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("tensors", "threads")),
@@ -44,84 +44,110 @@ UPDATE = NativeLibrary(
 class NegativeMomentumAdam(Adam):
     """Adam (Kingma & Ba 2015) with β₁ in (-1, 1).
 
-    Two players that learn from each other circle around what both seek. Momentum in the usual direction drives them on;
-    against it, β₁ < 0, it takes back a part of the last step, which damps the circling (Gidel et al. 2019).
+    Simultaneous gradient updates of two networks orbit the equilibrium. Positive momentum accelerates the rotation;
+    negative momentum, β₁ < 0, damps it (Gidel et al. 2019).
+
+    Args:
+        network: the network whose parameters are updated.
+        lr: learning rate.
+        betas: β₁ in (-1, 1) and β₂ in [0, 1).
     """
 
     def __init__(self, network: nn.Module, *, lr: float, betas: tuple[float, float]) -> None:
         super().__init__(network.parameters(), lr=lr, betas=(max(0.0, betas[0]), betas[1]), fused=True)
-        # torch computes with a β₁ below 0 as with any other, but lets none in here above.
+        # torch's update is right for β₁ < 0, but its constructor refuses it.
         self.param_groups[0]["betas"] = betas
 
 
 class MasterWeightAdam(NegativeMomentumAdam, Generic[Network]):
-    """Adam on the weights of `network`, from gradients of its rounded copy, see `rounded`."""
+    """`NegativeMomentumAdam` on float32 master weights, with the gradients of a bfloat16 copy of the network.
+
+    Args:
+        network: the network with the master weights, float32.
+        lr: learning rate.
+        betas: β₁ in (-1, 1) and β₂ in [0, 1).
+    """
 
     def __init__(self, network: Network, *, lr: float, betas: tuple[float, float]) -> None:
         super().__init__(network, lr=lr, betas=betas)
-        self._rounded = bf16_copy(network)
-        self._pairs = list(zip(network.parameters(), self._rounded.parameters(), strict=True))
-        self._versions = self._count_changes()
+        self._compute_network = bf16_copy(network)
+        self._pairs = list(zip(network.parameters(), self._compute_network.parameters(), strict=True))
+        self._versions = self._count_writes()
 
     @property
-    def rounded(self) -> Network:
-        """The network with the weights and biases of its linear layers in bfloat16; other layers are the same objects.
-
-        It follows the weights, also where a checkpoint was loaded into them.
-        """
-        if self._versions != self._count_changes():
-            self._round()
-        return self._rounded
+    def compute_network(self) -> Network:
+        """The bfloat16 copy, see `bf16_copy`; it follows the master weights, also after a checkpoint is loaded."""
+        if self._versions != self._count_writes():
+            self._copy_weights()
+        return self._compute_network
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update the weights by the gradients that the parameters of `rounded` have, and round them anew."""
+        """Update the master weights with the gradients of the parameters of `compute_network`, and the copy with them.
+
+        Raises:
+            ValueError: if no parameter of `compute_network` has a gradient.
+        """
+        if all(parameter.grad is None for _, parameter in self._pairs):
+            raise ValueError("a parameter of compute_network must have a gradient, got none; use fused_gan_step")
         native = UPDATE.library() if all(weight.is_cpu for weight, _ in self._pairs) else None
         if native is not None:
-            self._step_at_once(native)
+            self._native_step(native)
             return
-        for weight, mine in self._pairs:
-            if weight is not mine:
-                weight.grad = None if mine.grad is None else mine.grad.to(weight.dtype)
+        for weight, parameter in self._pairs:
+            if weight is not parameter:
+                weight.grad = None if parameter.grad is None else parameter.grad.to(weight.dtype)
         super().step(closure)
-        self._round()
+        self._copy_weights()
 
-    def _step_at_once(self, native: ctypes.CDLL) -> None:
-        moved = [pair for pair in self._pairs if pair[1].grad is not None]
-        for weight, _ in moved:
+    def _native_step(self, native: ctypes.CDLL) -> None:
+        pairs = [pair for pair in self._pairs if pair[1].grad is not None]
+        for weight, _ in pairs:
             if not self.state[weight]:
                 moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
                 self.state[weight] = {"step": torch.zeros(()), **moments}
-        states = [self.state[weight] for weight, _ in moved]
+        states = [self.state[weight] for weight, _ in pairs]
         torch._foreach_add_([state["step"] for state in states], 1)
-        gradients = [mine.grad.contiguous() for _, mine in moved if mine.grad is not None]
+        # A list of its own: it keeps contiguous copies alive during the call.
+        gradients = [parameter.grad.contiguous() for _, parameter in pairs if parameter.grad is not None]
         group = self.param_groups[0]
         call = Call(
-            *(len(moved), torch.get_num_threads(), group["lr"], *group["betas"], group["eps"]),
-            states[0]["step"].item(),
-            (ctypes.c_int64 * len(moved))(*(weight.numel() for weight, _ in moved)),
-            _pointers([weight for weight, _ in moved]),
-            _pointers(gradients),
-            _pointers([state["exp_avg"] for state in states]),
-            _pointers([state["exp_avg_sq"] for state in states]),
-            _pointers([None if mine is weight else mine for weight, mine in moved]),
+            tensors=len(pairs),
+            threads=torch.get_num_threads(),
+            learning_rate=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            eps=group["eps"],
+            step=states[0]["step"].item(),
+            sizes=(ctypes.c_int64 * len(pairs))(*(weight.numel() for weight, _ in pairs)),
+            weights=_pointers([weight for weight, _ in pairs]),
+            gradients=_pointers(gradients),
+            means=_pointers([state["exp_avg"] for state in states]),
+            squares=_pointers([state["exp_avg_sq"] for state in states]),
+            copies=_pointers([None if parameter is weight else parameter for weight, parameter in pairs]),
         )
         native.reviver_adam_update(call)
 
-    def _round(self) -> None:
+    def _copy_weights(self) -> None:
+        """Round the master weights into the bfloat16 copy."""
         with torch.no_grad():
-            for weight, mine in self._pairs:
-                if weight is not mine:
-                    mine.copy_(weight)
-        self._versions = self._count_changes()
+            for weight, parameter in self._pairs:
+                if weight is not parameter:
+                    parameter.copy_(weight)
+        self._versions = self._count_writes()
 
-    def _count_changes(self) -> int:
-        """How often torch has written into the weights."""
+    def _count_writes(self) -> int:
+        """Return how often torch has written to the master weights; `adam.cpp` does not count."""
         return sum(weight._version for weight, _ in self._pairs)
 
 
+def compute_network(network: Network, optimizer: Optimizer) -> Network:
+    """Return the network that computes: the bfloat16 copy of a `MasterWeightAdam`, or else `network` itself."""
+    return optimizer.compute_network if isinstance(optimizer, MasterWeightAdam) else network
+
+
 def bf16_copy(network: Network) -> Network:
-    """Return `network` with linear layers in bfloat16; its other layers, and so BatchNorm's statistics, are shared."""
+    """Return a copy of `network` with bfloat16 linear layers; BatchNorm layers, with their statistics, are shared."""
     shared = {id(layer): layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)}
     result = copy.deepcopy(network, shared)
     for layer in result.modules():
@@ -131,5 +157,6 @@ def bf16_copy(network: Network) -> Network:
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
+    """Return the addresses of the tensors' elements; None becomes a null pointer."""
     addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
     return (ctypes.c_void_p * len(addresses))(*addresses)

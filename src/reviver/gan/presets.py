@@ -30,8 +30,8 @@ PRESETS = MappingProxyType(
 )
 """
 - `report`: the report's run, 200 epochs.
-- `best`: the report's networks and losses trained so that they do not collapse, in minutes on two cores.
-- `best-long`: the same for longer, by smaller batches: slower at first, and it goes further in an epoch.
+- `best`: the report's networks and losses, trained without mode collapse, in minutes on two cores.
+- `best-long`: `best` with more epochs and smaller batches: slower at first, better at the end.
 - `short`: the report's run with fewer epochs, in minutes.
-- `public-script`: the slip that collapses.
+- `public-script`: the report's run with the public script's BatchNorm epsilon of 0.8, which collapses.
 """

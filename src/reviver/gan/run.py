@@ -1,4 +1,4 @@
-"""A trained GAN, opened from its run folder."""
+"""A trained GAN, loaded from its run folder."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +15,14 @@ from reviver.validation import check
 
 @dataclass(frozen=True)
 class GANRun:
-    """A trained GAN: its folder, settings and networks, in eval mode."""
+    """A trained GAN: its run folder, settings and networks.
+
+    Attributes:
+        folder: the run folder.
+        config: the settings of the run.
+        generator: in eval mode; the EMA, where the run has one.
+        discriminator: in eval mode.
+    """
 
     folder: RunFolder
     config: GANConfig
@@ -24,22 +31,33 @@ class GANRun:
 
     @property
     def is_digits(self) -> bool:
-        """Whether the digit classifier can judge what the generator draws."""
+        """Whether the digit classifier can classify the generated images."""
         return self.config.data == "mnist" and self.generator.image_shape == (1, 28, 28)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Losses and the discriminator's answers over the updates."""
+        """The records of metrics.jsonl: losses and mean probabilities of the discriminator."""
         return self.folder.read_metrics()
 
     @property
     def scores(self) -> list[dict[str, Any]]:
-        """Scores that were taken while training; empty if none were."""
+        """The records of scores.jsonl: evaluations while training; empty if there were none."""
         return self.folder.read_scores()
 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
-    """Open the GAN run in `folder`, see `load`."""
+    """Load the GAN run in `folder`.
+
+    Args:
+        folder: the run folder.
+        checkpoint: last; a GAN has no best one.
+        device: cpu, cuda, cuda:N, mps or auto.
+
+    Raises:
+        ConfigError: if `checkpoint` or a setting of the run is not allowed.
+        DeviceError: if the device is not available.
+        RunFolderError: if the run has no checkpoint or a file is damaged.
+    """
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     config = folder.read_config(GANConfig)
@@ -52,7 +70,11 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
 
 
 def _read_data_key(folder: RunFolder, name: str) -> Any:
-    """Return what run.json says of the images; a run that was killed early may not have written it."""
+    """Return `data.name` of run.json.
+
+    Raises:
+        RunFolderError: if it is missing, as in a run that was killed before it began to train.
+    """
     data = folder.record.get("data", {})
     if name not in data:
         raise damaged_run_file(folder.record_path, f"data.{name} is missing")

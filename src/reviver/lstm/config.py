@@ -22,9 +22,9 @@ from reviver.config import (
     Probability,
     Seed,
     Text,
-    schedule_factor,
 )
 from reviver.io.json import MAX_INTEGER
+from reviver.lr_schedule import lr_scale
 from reviver.lstm.options import DropoutKind
 from reviver.text import short_repr
 from reviver.validation import MAX_VALUE, check, refuse, settings
@@ -199,7 +199,7 @@ class LSTMConfig:
         rate = self.learning_rate
         if self.curriculum:
             rate *= (self.lengths[0] / length) ** self.lr_length_exponent
-        return rate * schedule_factor(self.lr_schedule, progress)
+        return rate * lr_scale(self.lr_schedule, progress)
 
     def batch_size_at(self, length: int) -> int:
         """Return B for sequences of up to `length` steps."""

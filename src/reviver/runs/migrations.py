@@ -3,7 +3,7 @@
     schema 1    the first
     schema 2    adds the settings on_nan, rollbacks, keep_checkpoints and last_threshold; checksums of checkpoints
     schema 3    adds the setting ema_ramp of a GAN
-    schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED
+    schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED; adds the setting fused of a GAN
 
 A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
@@ -80,6 +80,8 @@ def _from_3(record: dict[str, Any]) -> dict[str, Any]:
     record = _rename({**record, "config": _rename(record["config"], kind)}, "record")
     if record["config"].get("task") == "own":
         record["config"]["task"] = "custom"
+    if kind == "gan":
+        record["config"] = {"fused": True, **record["config"]}
     if isinstance(record.get("data"), dict):
         record["data"] = _rename(record["data"], f"{kind} data")
     return record

@@ -1,4 +1,4 @@
-"""Products by oneDNN: as exact as any in float32, and torch's settings are left as they were."""
+"""Matmuls through oneDNN have the precision of float32, and torch's settings are restored."""
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ MATMUL = torch.backends.mkldnn.matmul
 @pytest.mark.parametrize(
     ("rows", "inner", "columns"), [(64, 100, 128), (128, 784, 512), (64, 1024, 784), (2048, 1024, 784)]
 )
-def test_products_have_the_precision_of_float32(rows: int, inner: int, columns: int) -> None:
-    random = torch.Generator().manual_seed(1)
-    a, b = torch.randn(rows, inner, generator=random), torch.randn(columns, inner, generator=random)
+def test_matmuls_have_the_precision_of_float32(rows: int, inner: int, columns: int) -> None:
+    rng = torch.Generator().manual_seed(1)
+    a, b = torch.randn(rows, inner, generator=rng), torch.randn(columns, inner, generator=rng)
     exact = a.double() @ b.double().T
     with fast_matmul():
         error = (torch.nn.functional.linear(a, b) - exact).abs().max()
@@ -22,9 +22,9 @@ def test_products_have_the_precision_of_float32(rows: int, inner: int, columns: 
 
 
 @pytest.mark.parametrize("before", ["ieee", "tf32"])
-def test_torchs_setting_is_put_back(before: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onednn, "_is_exact", lambda: True)
-    at_first, inside = MATMUL.fp32_precision, []
+def test_the_setting_of_torch_is_restored(before: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "_is_float32_precise", lambda: True)
+    initial, inside = MATMUL.fp32_precision, []
 
     @fast_matmul()
     def fail() -> None:
@@ -37,16 +37,16 @@ def test_torchs_setting_is_put_back(before: str, monkeypatch: pytest.MonkeyPatch
             fail()
         assert MATMUL.fp32_precision == before
     finally:
-        MATMUL.fp32_precision = at_first
+        MATMUL.fp32_precision = initial
     assert inside == ["bf16"]
 
 
-def test_the_switch_stays_off_where_factors_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onednn, "ROUNDING", 1e-9)  # as if the products were less exact than is wanted
-    onednn._is_exact.cache_clear()
+def test_the_switch_stays_off_where_operands_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "MAX_RELATIVE_ERROR", 1e-9)  # as if oneDNN rounded the operands
+    onednn._is_float32_precise.cache_clear()
     try:
         before = MATMUL.fp32_precision
         with fast_matmul():
             assert MATMUL.fp32_precision == before
     finally:
-        onednn._is_exact.cache_clear()
+        onednn._is_float32_precise.cache_clear()

@@ -1,0 +1,166 @@
+"""The training step of `step.py` with less work: one backward pass through the discriminator serves both losses.
+
+The discriminator has no BatchNorm, so each logit l depends on its own input only. ∂l/∂a is computed once, layer by layer.
+By the chain rule the gradient of any loss L is then that of the logits, weighted with ∂L/∂l:
+
+    aₖ = Wₖ xₖ + bₖ,    xₖ₊₁ = fₖ ⊙ aₖ,    l = a of the last layer
+    ∂l/∂aₖ = fₖ ⊙ (Wₖ₊₁ᵀ ∂l/∂aₖ₊₁)
+    ∂L/∂Wₖ = Σ ∂L/∂l ∂l/∂aₖ xₖᵀ,    ∂L/∂bₖ = Σ ∂L/∂l ∂l/∂aₖ,    ∂L/∂x₀ = ∂L/∂l W₀ᵀ ∂l/∂a₀
+
+with sums over the logits (Rumelhart, Hinton & Williams 1986). f is the derivative of the LeakyReLU, 1 or 0.2, times the
+mask of dropout: the LeakyReLU is linear on either side of 0, so its value is its derivative times a.
+
+Shapes: N real images and as many generated ones, C channels, H height, W width, Z latent size, K classes; P logits of
+either, which are N, or N / m where the discriminator takes m images per input (packing).
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from reviver.gan.losses import LOSSES, Losses
+from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
+from reviver.gan.onednn import fast_matmul
+from reviver.gan.optim import compute_network
+from reviver.gan.step_options import StepOptions, StepResult
+
+DEFAULTS = StepOptions()
+
+
+@fast_matmul()
+def fused_gan_step(
+    G: Generator,
+    D: Discriminator,
+    opt_G: Optimizer,
+    opt_D: Optimizer,
+    real: Tensor,
+    z: Tensor,
+    loss: Losses = LOSSES["non-saturating"],
+    *,
+    options: StepOptions = DEFAULTS,
+    labels: Tensor | None = None,
+    rng: torch.Generator | None = None,
+) -> StepResult:
+    """Compute `step.gan_step`, up to rounding; the arguments and the result are the same.
+
+    In bf16 it computes with the bfloat16 copies of `MasterWeightAdam`, see `training.build_optimizers`: `opt_G` must be
+    one, and `opt_D` unless the discriminator has spectral normalization.
+    """
+    dtype = torch.bfloat16 if options.precision == "bf16" else real.dtype
+    compute_G, compute_D = compute_network(G, opt_G), compute_network(D, opt_D)
+    with torch.set_grad_enabled(options.update_generator):
+        fake = compute_G(z.to(dtype))  # [N, C, H, W]
+    forward = discriminator_forward(compute_D, real, fake.detach(), labels, dtype=dtype, rng=rng)
+    real_logits, fake_logits = forward.real_logits, forward.fake_logits  # [P, 1] each
+    g_loss = loss.generator(real_logits, fake_logits)
+    d_loss = loss.discriminator(real_logits, fake_logits)
+
+    if options.update_generator:
+        (grad_logits,) = torch.autograd.grad(g_loss, fake_logits)
+        parameters = list(compute_G.parameters())
+        set_gradients(parameters, torch.autograd.grad(fake, parameters, forward.fake_gradient(grad_logits)))
+    grad_logits = torch.cat(torch.autograd.grad(d_loss, (real_logits, fake_logits)))
+    gradients = forward.parameter_gradients(grad_logits)
+    if options.penalty is not None:
+        penalty = options.penalty(D, real, fake.detach(), labels, rng)  # at the master weights
+        penalty_gradients = torch.autograd.grad(penalty, list(D.parameters()), materialize_grads=True)
+        gradients = tuple(total.add_(part) for total, part in zip(gradients, penalty_gradients, strict=True))
+    set_gradients(compute_D.parameters(), gradients)
+
+    if options.update_generator:
+        opt_G.step()
+    opt_D.step()
+    with torch.no_grad():
+        return StepResult(g_loss.detach(), d_loss.detach(), real_logits.sigmoid().mean(), fake_logits.sigmoid().mean())
+
+
+class DiscriminatorPass(NamedTuple):
+    """A forward pass over real and generated images, with ∂l/∂a of every layer; lists are in the order of the layers."""
+
+    discriminator: Discriminator
+    weights: list[Tensor]
+    """W of each layer, as a function of the discriminator's parameters."""
+    inputs: list[Tensor]
+    """x of each layer, [2P, inputs]: real images first, then generated ones."""
+    logit_gradients: list[Tensor]
+    """∂l/∂a of each layer, [2P, outputs]."""
+    real_logits: Tensor
+    """[P, 1]; a leaf that requires a gradient, as `fake_logits` is."""
+    fake_logits: Tensor
+    """[P, 1]."""
+
+    def parameter_gradients(self, grad_logits: Tensor) -> tuple[Tensor, ...]:
+        """Return ∂L/∂θ for each of the discriminator's parameters θ, from `grad_logits` ∂L/∂l, [2P, 1]."""
+        grad_a = [gradient * grad_logits.to(gradient.dtype) for gradient in self.logit_gradients]
+        grad_weights = [gradient.T @ x for gradient, x in zip(grad_a, self.inputs, strict=True)]
+        grad_biases = [gradient.sum(0) for gradient in grad_a]
+        # The weights are parameters, or with spectral normalization functions of them.
+        outputs = [*self.weights, *(layer.bias for layer in self.discriminator.linear_layers)]
+        gradients = [
+            gradient.to(output.dtype) for gradient, output in zip(grad_weights + grad_biases, outputs, strict=True)
+        ]
+        return torch.autograd.grad(outputs, list(self.discriminator.parameters()), gradients)
+
+    def fake_gradient(self, grad_logits: Tensor) -> Tensor:
+        """Return ∂L/∂x of the generated images, [N, C, H, W], from `grad_logits` ∂L/∂l of their logits, [P, 1]."""
+        logit_gradients = self.logit_gradients[0][len(grad_logits) :]
+        grad_a = logit_gradients * grad_logits.to(logit_gradients.dtype)
+        return self.discriminator.unpack(grad_a @ self.weights[0].detach().to(grad_a.dtype))
+
+
+def discriminator_forward(
+    discriminator: Discriminator,
+    real: Tensor,
+    fake: Tensor,
+    labels: Tensor | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    rng: torch.Generator | None = None,
+) -> DiscriminatorPass:
+    """Compute the logits of real and generated images, and ∂l/∂a of every layer.
+
+    Args:
+        discriminator: D.
+        real: real images, [N, C, H, W].
+        fake: generated images, [N, C, H, W].
+        labels: one-hot classes of the real and then of the generated images, [2N, K], for a conditional D.
+        dtype: of the matmuls, by default that of the images.
+        rng: generates the dropout masks; by default torch's own.
+
+    Raises:
+        DataError: if the shape of images or labels is wrong.
+    """
+    layers = discriminator.linear_layers
+    weights = [layer.weight for layer in layers]  # once: spectral normalization refines its estimate at each access
+    real_labels, fake_labels = (None, None) if labels is None else labels.chunk(2)
+    with torch.no_grad():
+        packed = discriminator.pack(real, real_labels), discriminator.pack(fake, fake_labels)
+        x = torch.cat([images.to(dtype or real.dtype) for images in packed])
+        operands = [weight.to(x.dtype) for weight in weights]
+        inputs, factors = [x], []
+        a = functional.linear(x, operands[0], layers[0].bias.to(x.dtype))
+        for weight, layer in zip(operands[1:], layers[1:], strict=True):
+            factor = a.sign().clamp(min=NEGATIVE_SLOPE)  # f
+            if discriminator.is_dropout_active:
+                factor = factor * discriminator.dropout_mask(a, rng)
+            x = factor * a
+            a = functional.linear(x, weight, layer.bias.to(x.dtype))
+            inputs.append(x)
+            factors.append(factor)
+        logit_gradients = [torch.ones_like(a)]
+        for weight, factor in zip(reversed(operands[1:]), reversed(factors), strict=True):
+            logit_gradients.insert(0, factor * (logit_gradients[0] @ weight))
+    real_logits, fake_logits = a.to(real.dtype).chunk(2)
+    return DiscriminatorPass(
+        discriminator, weights, inputs, logit_gradients, real_logits.requires_grad_(), fake_logits.requires_grad_()
+    )
+
+
+def set_gradients(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> None:
+    """Set the gradient of each parameter, in place of that of the last step."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient

@@ -1,0 +1,83 @@
+"""Penalties on the gradient of the discriminator's logits with respect to its input images.
+
+    R1                 γ/2 E_x[‖∂l/∂x‖²]                   (Mescheder et al. 2018)
+    R2                 γ/2 E_z[‖∂l/∂x‖²] at x = G(z)       (Mescheder et al. 2018)
+    gradient penalty   λ E[(‖∂l/∂x̂‖ - 1)²]                 (WGAN-GP; Gulrajani et al. 2017)
+
+The discriminator adds them to its loss. They need gradients of gradients, so one update with penalties costs as much as
+several without. Lazy regularization (Karras et al. 2020, "Analyzing and improving StyleGAN", section 3.1) adds them
+every k updates only, times k.
+
+Shapes: N images, C channels, H height, W width. A `logits` function maps images [N, C, H, W] to logits [P, 1].
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from reviver.gan.config import GANConfig
+from reviver.gan.networks import Discriminator
+
+Logits = Callable[[Tensor], Tensor]
+
+
+def grad_norm_sq(logits: Logits, images: Tensor) -> Tensor:
+    """Return ‖∂l/∂x‖² for each image x of `images` [N, C, H, W], [N]; differentiable in the discriminator's weights."""
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(logits(images).sum(), images, create_graph=True)
+    return gradient.flatten(1).square().sum(1)
+
+
+def zero_centered_penalty(logits: Logits, images: Tensor, gamma: float) -> Tensor:
+    """Return γ/2 E[‖∂l/∂x‖²], a scalar: R1 at real images, R2 at generated images (Mescheder et al. 2018, section 4.1)."""
+    return gamma / 2 * grad_norm_sq(logits, images).mean()
+
+
+def gradient_penalty(logits: Logits, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    """Return E[(‖∂l/∂x̂‖ - 1)²] at x̂ = α x + (1 - α) G(z), a scalar (Gulrajani et al. 2017, equation 3).
+
+    Args:
+        logits: the discriminator.
+        real: x, [N, C, H, W].
+        fake: G(z), [N, C, H, W].
+        alpha: α ~ U[0, 1], the fraction of the real image, [N, 1, 1, 1].
+    """
+    interpolated = alpha * real + (1 - alpha) * fake
+    return (grad_norm_sq(logits, interpolated).sqrt() - 1).square().mean()
+
+
+def discriminator_penalty(
+    config: GANConfig,
+    discriminator: Discriminator,
+    real: Tensor,
+    fake: Tensor,
+    labels: Tensor | None = None,
+    rng: torch.Generator | None = None,
+) -> Tensor:
+    """Return the sum of the penalties of `config`, times its `penalty_interval` (lazy regularization); a scalar.
+
+    Args:
+        config: has the weights r1, r2 and gradient_penalty, the penalty_interval and the precision.
+        discriminator: computes the logits.
+        real: real images, [N, C, H, W].
+        fake: generated images, [N, C, H, W], detached from the generator.
+        labels: one-hot classes of the real and then of the generated images, [2N, K], for a conditional discriminator;
+            an interpolated image has the class of the real one.
+        rng: generates the dropout masks and α; by default torch's own.
+    """
+    real_labels, fake_labels = (None, None) if labels is None else labels.chunk(2)
+    logits_real_class = partial(discriminator.logits, labels=real_labels, rng=rng)
+    logits_fake_class = partial(discriminator.logits, labels=fake_labels, rng=rng)
+    fake = fake.to(real.dtype)
+    penalty = real.new_zeros(())
+    with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        if config.r1 > 0:
+            penalty = penalty + zero_centered_penalty(logits_real_class, real, config.r1)
+        if config.r2 > 0:
+            penalty = penalty + zero_centered_penalty(logits_fake_class, fake, config.r2)
+        if config.gradient_penalty > 0:
+            alpha = torch.rand(len(real), 1, 1, 1, device=real.device, generator=rng)
+            penalty = penalty + config.gradient_penalty * gradient_penalty(logits_real_class, real, fake, alpha)
+    return config.penalty_interval * penalty

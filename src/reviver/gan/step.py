@@ -1,0 +1,80 @@
+"""The training step of a GAN as a textbook writes it (Goodfellow et al. 2014, algorithm 1).
+
+The generator G maps noise z ~ N(0, I) to images. The discriminator D returns the probability that an image is real,
+D(x) = σ(l(x)) with the logit l. One step has three parts:
+
+    1. Take a minibatch of real images x and of noise z.
+    2. Descend the gradient ∇_θD L_D;  in the report L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))]).
+    3. Descend the gradient ∇_θG L_G;  in the report L_G = E_z[-log D(G(z))].
+
+The updates are simultaneous: both gradients are taken at the weights before the step, on the same z. The script that the
+report follows, gan.py of PyTorch-GAN, computes the same: it updates G first, but gives D the images from before that
+update. Algorithm 1 alternates: it updates D k times, and then G, on fresh z and against the updated D.
+
+`fused_step.py` computes the same step with less work; `training.choose_step` chooses one of the two.
+
+Shapes: N images, C channels, H height, W width, Z latent size, K classes; P logits, which are N, or N / m where the
+discriminator takes m images per input (packing).
+"""
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from reviver.gan.losses import LOSSES, Losses
+from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.onednn import fast_matmul
+from reviver.gan.step_options import StepOptions, StepResult
+
+DEFAULTS = StepOptions()
+
+
+@fast_matmul()
+def gan_step(
+    G: Generator,
+    D: Discriminator,
+    opt_G: Optimizer,
+    opt_D: Optimizer,
+    real: Tensor,
+    z: Tensor,
+    loss: Losses = LOSSES["non-saturating"],
+    *,
+    options: StepOptions = DEFAULTS,
+    labels: Tensor | None = None,
+    rng: torch.Generator | None = None,
+) -> StepResult:
+    """Update both networks once, or the discriminator only, and return the losses before the update.
+
+    Args:
+        G: the generator, in training mode.
+        D: the discriminator, in training mode.
+        opt_G: the optimizer of G's parameters; also in bf16 a plain one, no `MasterWeightAdam`.
+        opt_D: the optimizer of D's parameters, likewise.
+        real: real images x, [N, C, H, W] in [-1, 1].
+        z: latent vectors, [N, Z].
+        loss: losses of both networks, see `losses.py`; by default the report's.
+        options: penalty, whether G is updated, and precision.
+        labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
+        rng: generates the dropout masks and what the penalties sample; by default torch's own.
+    """
+    with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        fake = G(z)  # [N, C, H, W]
+        logits = D.logits(torch.cat([real, fake]), labels, rng)  # in one pass, as D has no BatchNorm
+    real_logits, fake_logits = logits.to(real.dtype).chunk(2)  # [P, 1] each
+    d_loss = loss.discriminator(real_logits, fake_logits)
+    g_loss = loss.generator(real_logits, fake_logits)
+
+    penalty = options.penalty(D, real, fake.detach(), labels, rng) if options.penalty else 0.0
+    opt_D.zero_grad()
+    (d_loss + penalty).backward(inputs=list(D.parameters()), retain_graph=True)  # ∇_θD L_D
+    if options.update_generator:
+        opt_G.zero_grad()
+        g_loss.backward(inputs=list(G.parameters()))  # ∇_θG L_G, before D changes
+        opt_G.step()
+    opt_D.step()
+    return StepResult(
+        generator_loss=g_loss.detach(),
+        discriminator_loss=d_loss.detach(),
+        probability_real=real_logits.detach().sigmoid().mean(),
+        probability_fake=fake_logits.detach().sigmoid().mean(),
+    )

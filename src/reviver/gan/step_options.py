@@ -1,0 +1,55 @@
+"""Options of a training step, and its result: the signature that `gan_step` and `fused_gan_step` share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from reviver.config import Precision
+from reviver.gan.config import GANConfig
+from reviver.gan.networks import Discriminator
+from reviver.gan.penalties import discriminator_penalty
+
+Penalty = Callable[[Discriminator, Tensor, Tensor, Tensor | None, torch.Generator | None], Tensor]
+"""A function of (D, real images, generated images, labels, rng) that returns a scalar; see `discriminator_penalty`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What a step does beyond minimizing the losses. The defaults are the report's."""
+
+    penalty: Penalty | None = None
+    """Added to the discriminator's loss; None: no penalty in this step."""
+    update_generator: bool = True
+    """Update both networks, or the discriminator only."""
+    precision: Precision = "fp32"
+    """bf16: bfloat16 matmuls with float32 master weights."""
+
+    @classmethod
+    def from_config(cls, config: GANConfig, step: int) -> Self:
+        """Return the options of the step after `step` steps of a run.
+
+        The generator is updated in every step number k, 2k, 3k ..., with k = `discriminator_steps`. Penalties are added
+        in the first step and then every `penalty_interval` steps.
+        """
+        is_penalty_due = config.has_penalty and step % config.penalty_interval == 0
+        return cls(
+            penalty=partial(discriminator_penalty, config) if is_penalty_due else None,
+            update_generator=(step + 1) % config.discriminator_steps == 0,
+            precision=config.precision,
+        )
+
+
+class StepResult(NamedTuple):
+    """Losses and probabilities of one step, computed at the weights before the update; scalars without a graph."""
+
+    generator_loss: Tensor
+    discriminator_loss: Tensor
+    """Without the penalty."""
+    probability_real: Tensor
+    """Mean D(x) of the real images."""
+    probability_fake: Tensor
+    """Mean D(G(z)) of the generated images."""
