@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """Write one result as a heading, a table and the machine that it belongs to."""
+    """Return one result as a heading, a table and its machine."""
     if "shapes" in result:
         return render_shapes(result)
     if "milliseconds" in result:
@@ -26,7 +26,7 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def render_shapes(result: Mapping[str, Any]) -> str:
-    """Write the result of `lstm_operator` as Markdown: ratios by shape, bf16, then memory."""
+    """Return the result of `lstm_operator` as Markdown: ratios by shape, bf16, then memory."""
     rows = [
         f"### {result['title']}",
         "",
@@ -48,8 +48,8 @@ def render_shapes(result: Mapping[str, Any]) -> str:
             rows.append(f"| {' | '.join([name, *times])} | {values['to fp32']['median']:.2f}{target} |")
     rows += ["", "| B,T,I,H | ours, peak MB | nn.LSTM, peak MB | ratio |", "|---|---|---|---|"]
     for name, values in result["peak_megabytes"].items():
-        ours, theirs = values["ours"], values["nn.LSTM"]
-        rows.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+        ours, torch_lstm = values["ours"], values["nn.LSTM"]
+        rows.append(f"| {name} | {ours:.0f} | {torch_lstm:.0f} | {ours / torch_lstm:.2f} |")
     return "\n".join([*rows, "", describe(result["machine"]), ""])
 
 
@@ -82,12 +82,12 @@ def render_fuzz(result: Mapping[str, Any]) -> str:
 
 
 def render_goals(result: Mapping[str, Any]) -> str:
-    """Write the result of `recall` as Markdown: what each preset reaches over its seeds."""
+    """Return the result of `recall` as Markdown: the accuracy of each preset over its seeds."""
     rows = [
-        "| | seeds | accuracy, mean (least) | loss (baseline) | sequences | seconds, median (most) | threads | peak GB | target | met |",
+        "| | seeds | accuracy, mean (min) | loss (baseline) | sequences | seconds, median (max) | threads | peak GB | target | met |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    beyond = ["| trained on | measured at T | sequences | accuracy, mean (least) |", "|---|---|---|---|"]
+    lengths = ["| trained on | evaluated at T | sequences | accuracy, mean (min) |", "|---|---|---|---|"]
     for goal in result["goals"].values():
         runs = goal["rows"]
         first = [run["evaluations"][0] for run in runs]
@@ -95,8 +95,8 @@ def render_goals(result: Mapping[str, Any]) -> str:
         cells = [
             goal["what"],
             str(len(runs)),
-            _percent([one["accuracy"] for one in first]),
-            f"{mean(one['loss'] for one in first):.2g} ({first[0]['baseline']:.3g})",
+            _percent([evaluation["accuracy"] for evaluation in first]),
+            f"{mean(evaluation['loss'] for evaluation in first):.2g} ({first[0]['baseline']:.3g})",
             f"{median(run['sequences'] for run in runs):,.0f}".replace(",", " "),
             f"{median(seconds):.0f} ({max(seconds):.0f})",
             ", ".join(map(str, sorted({run["threads"] for run in runs}))),
@@ -105,20 +105,20 @@ def render_goals(result: Mapping[str, Any]) -> str:
             f"{sum(run['reached'] for run in runs)}/{len(runs)}" if goal["target"] else "",
         ]
         rows.append(f"| {' | '.join(cells)} |")
-        for place, evaluation in enumerate(runs[0]["evaluations"]):
+        for index, evaluation in enumerate(runs[0]["evaluations"]):
             if len(runs[0]["evaluations"]) > 1:
-                values = [run["evaluations"][place]["accuracy"] for run in runs]
+                values = [run["evaluations"][index]["accuracy"] for run in runs]
                 cells = [
                     goal["what"],
                     f"{evaluation['length']:,}".replace(",", " "),
                     f"{len(runs)} × {evaluation['size']}",
                 ]
-                beyond.append(f"| {' | '.join([*cells, _percent(values)])} |")
-    return "\n".join([*rows, "", *beyond, "", describe(result["machine"]), ""])
+                lengths.append(f"| {' | '.join([*cells, _percent(values)])} |")
+    return "\n".join([*rows, "", *lengths, "", describe(result["machine"]), ""])
 
 
 def render_curve(result: Mapping[str, Any]) -> str:
-    """Write the result of `reviver lstm curve` as Markdown: accuracy, and the sequences to 99 %, by network and length."""
+    """Return the result of `reviver lstm curve` as Markdown: accuracy and sequences to 99 %, by network and length."""
     networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
     cells = {(row["network"], row["length"]): row for row in result["rows"]}
     lines = [f"| T | {' | '.join(networks)} |", "|---" * (len(networks) + 1) + "|"]
@@ -138,8 +138,8 @@ def render_curve(result: Mapping[str, Any]) -> str:
     seeds = result["rows"][0]["seeds"]
     budget = f"{result['sequences']:,}".replace(",", " ")
     note = (
-        f"Accuracy, mean ± standard deviation over {seeds} seeds, after at most {budget} training sequences; then how many took a "
-        "network to 99 % and how many seeds got there."
+        f"Accuracy (mean ± standard deviation over {seeds} seeds) after at most {budget} training sequences; then the mean number "
+        "of training sequences to 99 %, and the number of seeds that reached it."
     )
     return "\n".join([*lines, "", note, "", describe(result["machine"]), ""])
 
@@ -208,18 +208,18 @@ def _seconds(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± sample standard deviation."""
+    """Return the mean ± sample standard deviation."""
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}{spread}"
 
 
 def _percent(values: Sequence[float]) -> str:
-    """The mean and the least of some fractions."""
+    """Return the mean and the minimum of fractions."""
     return f"{mean(values):.2%} ({min(values):.2%})"
 
 
 def describe(machine: Mapping[str, Any]) -> str:
-    """Name the hardware in one line."""
+    """Return the hardware in one line."""
     return (
         f"On {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['memory_gb']} GB, torch {machine['torch']}."
@@ -228,13 +228,13 @@ def describe(machine: Mapping[str, Any]) -> str:
 
 def _row(name: str, values: Mapping[str, float], target: float | None) -> str:
     spread = f"{values['min']:.3g} – {values['max']:.3g}" if values["n"] > 1 else ""
-    most = "" if target is None else f"≤ {target:g}"
-    return f"| {name} | {values['median']:.3g} | {spread} | {values['n']} | {most} |"
+    limit = "" if target is None else f"≤ {target:g}"
+    return f"| {name} | {values['median']:.3g} | {spread} | {values['n']} | {limit} |"
 
 
 def render_keys() -> str:
-    """Write the keys of report.json as Markdown, one table for each kind of object, from their declarations."""
-    from reviver.report.records import Report
+    """Return the schema of report.json as Markdown, one table per kind of object."""
+    from reviver.report.schema import Report
 
     lines: list[str] = []
     kinds: list[type[BaseModel]] = [Report]
@@ -244,7 +244,7 @@ def render_keys() -> str:
             "",
             str(kind.__doc__).splitlines()[0],
             "",
-            "| key | value | meaning |",
+            "| key | type | description |",
             "|---|---|---|",
         ]
         for name, field in kind.model_fields.items():
@@ -254,7 +254,7 @@ def render_keys() -> str:
 
 
 def describe_type(kind: Any, kinds: list[type[BaseModel]]) -> str:
-    """Name what JSON holds for a Python type, and append the models in it that are not in `kinds` yet."""
+    """Return the JSON type of a Python type in words; append models that are not in `kinds` yet."""
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null", Any: "any value"}
     if kind in names:
         return names[kind]

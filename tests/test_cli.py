@@ -1,4 +1,4 @@
-"""The command line: every command does what it says, and every wrong use is told in one line."""
+"""The command line: what each command does, and the one-line errors of wrong use."""
 
 import contextlib
 import dataclasses
@@ -36,8 +36,13 @@ from reviver.runs.folder import SCHEMA, RunFolder
 from reviver.validation import show_value
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+PRESETS = {"lstm": LSTM_PRESETS, "gan": GAN_PRESETS}
+EVERY_PRESET = [(kind, name) for kind, presets in PRESETS.items() for name in presets]
 TINY_LSTM = "--length 3 --epochs 2 --hidden-size 8"
 TINY_GAN = "--data tiny.npz --image-size 8 --epochs 2 --batch-size 16 --latent-size 8 --log-every 3"
+for_both_kinds = pytest.mark.parametrize(
+    "train", [f"lstm train {TINY_LSTM}", f"gan train {TINY_GAN}"], ids=["lstm", "gan"]
+)
 
 
 class Result(NamedTuple):
@@ -51,11 +56,11 @@ Run = Callable[[str], Result]
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny run of each kind, `l` and `g`, one that saw digits, `d`, and odd files beside them."""
+    """Return a folder with a tiny run of each kind, `l` and `g`, damaged copies of them, and invalid files."""
     folder = tmp_path_factory.mktemp("workspace")
     with contextlib.chdir(folder):
-        randomness = np.random.default_rng(0)
-        np.savez("tiny.npz", images=randomness.integers(0, 256, (40, 8, 8), dtype=np.uint8))
+        rng = np.random.default_rng(0)
+        np.savez("tiny.npz", images=rng.integers(0, 256, (40, 8, 8), dtype=np.uint8))
         assert main([*shlex.split(f"lstm train {TINY_LSTM} --out l"), "--quiet"]) == 0
         assert main([*shlex.split(f"gan train {TINY_GAN} --out g"), "--quiet"]) == 0
         for name, record in (("newer", {"schema": SCHEMA + 1}), ("odd", {"config": {"length": 5}})):
@@ -103,7 +108,7 @@ def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Everything in a folder, with sizes and times of change."""
+    """Return size and modification time of everything in a folder."""
     return {
         str(path.relative_to(folder)): (path.stat().st_size if path.is_file() else 0, path.stat().st_mtime_ns)
         for path in folder.rglob("*")
@@ -111,7 +116,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def process(arguments: str, folder: Path, **settings: Any) -> subprocess.Popen[str]:
-    """Start the command line as a process of its own in `folder`."""
+    """Start the command line as a child process in `folder`."""
     command = [sys.executable, "-m", "reviver", *shlex.split(arguments)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT, **settings}
     return subprocess.Popen(command, cwd=folder, text=True, **streams)
@@ -128,7 +133,7 @@ def help_of(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def words_of(text: str) -> str:
-    """A help on one line, without the frames of its panels."""
+    """Return a help text on one line, without the frames of its panels."""
     return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
 
 
@@ -147,12 +152,12 @@ def test_every_command_has_help_with_examples(words: tuple[str, ...], capsys: py
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
-def test_every_command_of_the_help_exists(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """The examples name commands that there are, with options that there are."""
+def test_examples_of_the_help_parse(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Examples use existing commands and options."""
     for line in help_of(words, capsys).partition("Examples:\n")[2].splitlines():
         arguments = shlex.split(re.split(r"\s{3,}|>", line.strip().removeprefix("reviver "))[0])
         if "--help" not in arguments:
-            parsed = [one for one in arguments if one != "--resume"]  # there is no run to resume
+            parsed = [argument for argument in arguments if argument != "--resume"]  # no run exists here
             build_app(parsed).parse_args(parsed, print_error=False, exit_on_error=False)
 
 
@@ -195,11 +200,13 @@ def test_help_shows_bounds_and_choices(capsys: pytest.CaptureFixture[str]) -> No
     assert re.search(r"--lr-schedule CHOICE [^\[]*\[choices: constant, linear, cosine\]", text)
 
 
-def test_a_shell_that_is_unknown_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def detect() -> str:
+def test_completion_of_an_unknown_shell_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_to_detect() -> str:
         raise ShellDetectionError
 
-    monkeypatch.setattr("cyclopts.completion.detect.detect_shell", detect)
+    monkeypatch.setattr("cyclopts.completion.detect.detect_shell", fail_to_detect)
     assert main(["--install-completion"]) == 1
 
 
@@ -210,7 +217,7 @@ def test_completion_knows_commands_and_options(shell: str) -> None:
         assert word in script
 
 
-def test_without_arguments_the_help_is_shown_and_the_usage_is_wrong(
+def test_no_arguments_print_the_help_and_fail(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([]) == 2
@@ -247,24 +254,18 @@ def test_public_names() -> None:
 # Training
 
 
-@pytest.mark.parametrize("name", LSTM_PRESETS)
-def test_every_lstm_preset_trains(name: str, run: Run, tmp_path: Path) -> None:
-    length = {"temporal-order": 10, "row-mnist": 28, "pixel-mnist": 49}.get(LSTM_PRESETS[name].task, 3)
-    changed = {"epochs": 1, "hidden_size": 8, "length": length, "data_size": 200}
-    options = " ".join(f"--{setting} {value}" for setting, value in changed.items())
-    result = run(f"lstm train --preset {name} {options} --out {tmp_path / 'run'} --json")
+@pytest.mark.parametrize(("kind", "name"), EVERY_PRESET)
+def test_every_preset_trains(kind: str, name: str, run: Run, tmp_path: Path) -> None:
+    preset = PRESETS[kind][name]
+    changes: dict[str, Any] = {"epochs": 1, "data": "tiny.npz", "image_size": 8}
+    if kind == "lstm":
+        length = {"temporal-order": 10, "row-mnist": 28, "pixel-mnist": 49}.get(preset.task, 3)
+        changes = {"epochs": 1, "hidden_size": 8, "length": length, "data_size": 200}
+    options = " ".join(f"--{setting} {value}" for setting, value in changes.items())
+    result = run(f"{kind} train --preset={name} {options} --out {tmp_path / 'run'} --json")
     assert result.code == 0, result.err
-    config = RunFolder.open(tmp_path / "run", "lstm").record["config"]
-    assert config == dataclasses.asdict(LSTM_PRESETS[name]) | changed
-
-
-@pytest.mark.parametrize("name", GAN_PRESETS)
-def test_every_gan_preset_trains(name: str, run: Run, tmp_path: Path) -> None:
-    result = run(f"gan train --preset={name} --epochs=1 --data tiny.npz --image-size 8 --out {tmp_path / 'run'} --json")
-    assert result.code == 0, result.err
-    config = RunFolder.open(tmp_path / "run", "gan").record["config"]
-    changed = {"epochs": 1, "data": "tiny.npz", "image_size": 8}
-    assert config == dataclasses.asdict(GAN_PRESETS[name]) | changed
+    config = RunFolder.open(tmp_path / "run", kind).record["config"]
+    assert config == dataclasses.asdict(preset) | changes
 
 
 def test_the_folder_of_a_run_names_its_kind_preset_and_seed(run: Run, tmp_path: Path, workspace: Path) -> None:
@@ -276,7 +277,7 @@ def test_the_folder_of_a_run_names_its_kind_preset_and_seed(run: Run, tmp_path: 
 
 
 def settings_of(arguments: str) -> Any:
-    """The settings that a training command gets."""
+    """Return the settings that a training command receives."""
     words = join_flag_values(shlex.split(arguments))
     _, bound, _ = build_app(words).parse_args(words, print_error=False, exit_on_error=False)
     return bound.arguments["settings"]
@@ -286,20 +287,20 @@ def settings_of(arguments: str) -> Any:
     ("words", "value"),
     [("--curriculum", True), ("--curriculum false", False), ("--curriculum=true", True), ("--no-curriculum", False)],
 )
-def test_a_setting_that_is_true_or_false_needs_no_value(words: str, value: bool) -> None:
-    for place in ("lstm train {} --seed 3", "lstm train --seed 3 {}"):
-        given = settings_of(place.format(words))
-        assert (given.curriculum, given.seed) == (value, 3)
+def test_a_flag_needs_no_value(words: str, value: bool) -> None:
+    for command in ("lstm train {} --seed 3", "lstm train --seed 3 {}"):
+        settings = settings_of(command.format(words))
+        assert (settings.curriculum, settings.seed) == (value, 3)
 
 
-def test_dashes_and_underscores_are_the_same(run: Run, tmp_path: Path) -> None:
+def test_options_accept_dashes_and_underscores(run: Run, tmp_path: Path) -> None:
     result = run(f"lstm train {TINY_LSTM} --hidden_dropout 0.25 --batch-size=7 --out {tmp_path / 'run'}")
     assert result.code == 0, result.err
     config = RunFolder.open(tmp_path / "run").record["config"]
     assert (config["hidden_dropout"], config["batch_size"]) == (0.25, 7)
 
 
-def test_the_command_is_written_down(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_is_recorded(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = shlex.split(f"lstm train {TINY_LSTM} --quiet --out {tmp_path / 'a run'}".replace("a run", "'a run'"))
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/reviver", *arguments])
     assert main() == 0
@@ -328,27 +329,25 @@ def test_printed_settings_train_the_same_run(train: str, kind: str, run: Run, tm
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [("lstm", name) for name in LSTM_PRESETS] + [("gan", name) for name in GAN_PRESETS]
-)
+@pytest.mark.parametrize(("kind", "name"), EVERY_PRESET)
 def test_printed_settings_of_every_preset_read_back(kind: str, name: str, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text(run(f"{kind} train --preset {name} --print-config").out)
-    assert settings_of(f"{kind} train --config {path}") == {"lstm": LSTM_PRESETS, "gan": GAN_PRESETS}[kind][name]
+    assert settings_of(f"{kind} train --config {path}") == PRESETS[kind][name]
 
 
-def test_options_come_before_the_file_and_that_before_the_preset(tmp_path: Path) -> None:
+def test_options_override_the_file_and_that_overrides_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text('preset = "recall"\nlength = 500\nmax_norm = 2\ncurriculum = true\n')
     recall = LSTM_PRESETS["recall"]
     assert settings_of(f"lstm train --config {path}") == dataclasses.replace(recall, length=500, max_norm=2.0)
-    given = settings_of(f"lstm train --config {path} --length 7 --no-curriculum")
-    assert given == dataclasses.replace(recall, length=7, max_norm=2.0, curriculum=False)
-    given = settings_of(f"lstm train --preset onehot --config {path}")
-    assert given == dataclasses.replace(LSTM_PRESETS["onehot"], length=500, max_norm=2.0, curriculum=True)
+    settings = settings_of(f"lstm train --config {path} --length 7 --no-curriculum")
+    assert settings == dataclasses.replace(recall, length=7, max_norm=2.0, curriculum=False)
+    settings = settings_of(f"lstm train --preset onehot --config {path}")
+    assert settings == dataclasses.replace(LSTM_PRESETS["onehot"], length=500, max_norm=2.0, curriculum=True)
 
 
-def test_a_file_names_the_folder_and_the_run_to_resume(run: Run, tmp_path: Path) -> None:
+def test_a_settings_file_sets_out_and_resume(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text(f'out = "{tmp_path / "run"}"\nlength = 3\nepochs = 2\nhidden_size = 8\nquiet = true\n')
     result = run(f"lstm train --config {path}")
@@ -358,7 +357,7 @@ def test_a_file_names_the_folder_and_the_run_to_resume(run: Run, tmp_path: Path)
     assert (result.code, json.loads(result.out)["last"]["epoch"]) == (0, 3)
 
 
-def test_a_settings_file_that_may_not_be_read_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_settings_file_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, limit: int) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -374,17 +373,14 @@ def test_settings_may_be_json(run: Run, tmp_path: Path) -> None:
     assert RunFolder.open(tmp_path / "run").record["config"]["length"] == 4
 
 
-def test_an_interrupted_run_is_resumed_without_repeating_its_settings(run: Run, tmp_path: Path) -> None:
-    for first, more in (
-        (f"lstm train {TINY_LSTM}", "lstm train --epochs 3"),
-        (f"gan train {TINY_GAN}", "gan train --epochs 3"),
-    ):
-        out = tmp_path / first.split()[0]
-        assert run(f"{first} --out {out}").code == 0
-        result = run(f"{more} --out {out} --resume --json")
-        assert result.code == 0, result.err
-        assert json.loads(result.out)["last"]["epoch"] == 3
-        assert RunFolder.open(out).record["config"]["epochs"] == 3
+@for_both_kinds
+def test_a_run_is_resumed_without_repeating_its_settings(train: str, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run(f"{train} --out {out}").code == 0
+    result = run(f"{train.split(maxsplit=1)[0]} train --epochs 3 --out {out} --resume --json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["last"]["epoch"] == 3
+    assert RunFolder.open(out).record["config"]["epochs"] == 3
 
 
 def test_progress_is_on_stderr_and_can_be_silenced(run: Run, tmp_path: Path) -> None:
@@ -407,7 +403,7 @@ def test_results_as_json_are_one_line_on_stdout(run: Run, tmp_path: Path) -> Non
         "lstm predict l '1 2'",
         f"lstm trace l '1 2' --out {tmp_path / 'trace.pdf'}",
         f"gan sample g --out {tmp_path / 'grid.png'}",
-        f"gan interpolate g --out {tmp_path / 'walk.pdf'}",
+        f"gan interpolate g --out {tmp_path / 'strip.pdf'}",
     ):
         result = run(f"{arguments} --json")
         assert result.code == 0, result.err
@@ -417,17 +413,17 @@ def test_results_as_json_are_one_line_on_stdout(run: Run, tmp_path: Path) -> Non
 
 def test_json_of_training(run: Run, tmp_path: Path) -> None:
     result = json.loads(run(f"lstm train {TINY_LSTM} --out {tmp_path / 'l'} --json").out)
-    points = RunFolder.open(tmp_path / "l").read_metrics()
+    metrics = RunFolder.open(tmp_path / "l").read_metrics()
     assert result["run"] == str(tmp_path / "l")
-    assert result["last"] == points[-1]
-    assert result["best"]["validation_accuracy"] == max(point["validation_accuracy"] for point in points)
+    assert result["last"] == metrics[-1]
+    assert result["best"]["validation_accuracy"] == max(record["validation_accuracy"] for record in metrics)
     result = json.loads(run(f"gan train {TINY_GAN} --out {tmp_path / 'g'} --json").out)
     assert result["last"] == RunFolder.open(tmp_path / "g").read_metrics()[-1]
     assert result["seconds"] > 0
 
 
 def test_evaluate(run: Run) -> None:
-    points = RunFolder.open("l").read_metrics()
+    metrics = RunFolder.open("l").read_metrics()
     result = json.loads(run("lstm evaluate l --length 3 --length 4 --length 2 --size 50 --json").out)
     assert [row["length"] for row in result["results"]] == [3, 4, 2]
     assert [row["size"] for row in result["results"]] == [20, 50, 10]
@@ -437,9 +433,9 @@ def test_evaluate(run: Run) -> None:
         "fresh palindromes",
     ]
     assert all(row["chance"] == 0.1 for row in result["results"])
-    own = result["results"][0]
-    assert own["accuracy"] == points[-1]["validation_accuracy"]
-    assert own["loss"] == pytest.approx(points[-1]["validation_loss"])
+    at_trained_length = result["results"][0]
+    assert at_trained_length["accuracy"] == metrics[-1]["validation_accuracy"]
+    assert at_trained_length["loss"] == pytest.approx(metrics[-1]["validation_loss"])
     text = run("lstm evaluate l").out
     assert text.count("\n") == 2
     assert "chance is 10%" in text
@@ -466,7 +462,7 @@ def test_evaluate(run: Run) -> None:
         ),
     ],
 )
-def test_other_tasks_are_measured_by_their_own_chance_and_baseline(
+def test_evaluate_uses_chance_and_baseline_of_the_task(
     task: str, options: str, trained: str, header: str, row: float, run: Run, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -499,7 +495,7 @@ def test_predict(digits: str, checkpoint: str, run: Run) -> None:
     assert result["probabilities"] == pytest.approx(logits.softmax(1)[0].tolist())
 
 
-def test_predict_says_when_the_length_is_not_the_trained_one(run: Run) -> None:
+def test_predict_warns_about_an_untrained_length(run: Run) -> None:
     assert "trained on" not in run("lstm predict l '1 2'").out
     text = run("lstm predict l '1 2 3'").out
     assert text.startswith("next digit after 1 2 3: ")
@@ -523,7 +519,7 @@ def test_trace(checkpoint: str, run: Run, tmp_path: Path) -> None:
         assert image.width > 1000
 
 
-def test_a_trace_goes_to_trace_pdf_by_default(run: Run, workspace: Path, tmp_path: Path) -> None:
+def test_trace_writes_trace_pdf_by_default(run: Run, workspace: Path, tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path):
         result = run(f"lstm trace {workspace / 'l'} '1 2'")
         assert (result.code, result.out) == (0, "trace.pdf\n")
@@ -531,21 +527,21 @@ def test_a_trace_goes_to_trace_pdf_by_default(run: Run, workspace: Path, tmp_pat
         assert (tmp_path / "trace.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_layer_and_a_direction_are_traced(run: Run, tmp_path: Path) -> None:
+def test_trace_of_a_layer_and_direction(run: Run, tmp_path: Path) -> None:
     deep = tmp_path / "deep"
     assert run(f"lstm train {TINY_LSTM} --num-layers 2 --bidirectional true --out {deep} --quiet").code == 0
-    pictures = []
+    figures = []
     for choice in ("", "--layer 2 --direction forward", "--layer 2 --direction backward", "--layer 1"):
         result = run(f"lstm trace {deep} '1 2' --out {tmp_path / 'new' / 'trace.svg'} {choice} --json")
         assert result.code == 0, result.err
-        layers = [(one["layer"], one["direction"]) for one in json.loads(result.out)["layers"]]
+        layers = [(layer["layer"], layer["direction"]) for layer in json.loads(result.out)["layers"]]
         assert layers == [(1, "forward"), (1, "backward"), (2, "forward"), (2, "backward")]
-        pictures.append((tmp_path / "new" / "trace.svg").read_bytes())
-    assert pictures[0] == pictures[1]
-    assert len(set(pictures)) == 3
+        figures.append((tmp_path / "new" / "trace.svg").read_bytes())
+    assert figures[0] == figures[1]
+    assert len(set(figures)) == 3
 
 
-def test_samples_as_numbers_can_be_drawn_again_from_their_latents(run: Run, tmp_path: Path) -> None:
+def test_samples_can_be_regenerated_from_their_latents(run: Run, tmp_path: Path) -> None:
     result = run(f"gan sample g --num-samples 30 --seed 4 --out {tmp_path / 'samples.npz'} --json")
     assert json.loads(result.out) == {"out": str(tmp_path / "samples.npz"), "shape": [30, 1, 8, 8], "seed": 4}
     with np.load(tmp_path / "samples.npz") as arrays:
@@ -555,11 +551,11 @@ def test_samples_as_numbers_can_be_drawn_again_from_their_latents(run: Run, tmp_
     assert (latents.dtype, latents.shape) == (np.float32, (30, 8))
     assert -1 <= images.min() < images.max() <= 1
     with torch.no_grad():
-        drawn = reviver.load("g").generator(torch.from_numpy(latents))
-    np.testing.assert_allclose(images, drawn.numpy(), rtol=1e-5, atol=1e-6)
+        regenerated = reviver.load("g").generator(torch.from_numpy(latents))
+    np.testing.assert_allclose(images, regenerated.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_samples_of_the_same_seed_are_the_same(run: Run, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_samples(run: Run, tmp_path: Path) -> None:
     for name, seed in (("a", "--seed 0"), ("b", ""), ("c", "--seed 1")):
         assert run(f"gan sample g {seed} --out {tmp_path / name}.png").code == 0
     a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
@@ -573,24 +569,24 @@ def test_a_grid_of_samples(run: Run, tmp_path: Path) -> None:
     with Image.open(tmp_path / "new" / "grid.png") as image:
         assert image.mode == "L"
         assert image.width == image.height
-    for ending, start in ((".pdf", b"%PDF"), (".svg", b"<?xml")):
-        assert run(f"gan sample g --out {tmp_path / 'grid'}{ending}").code == 0
-        assert (tmp_path / f"grid{ending}").read_bytes().startswith(start)
+    for suffix, start in ((".pdf", b"%PDF"), (".svg", b"<?xml")):
+        assert run(f"gan sample g --out {tmp_path / 'grid'}{suffix}").code == 0
+        assert (tmp_path / f"grid{suffix}").read_bytes().startswith(start)
 
 
 def test_an_interpolation(run: Run, tmp_path: Path) -> None:
-    result = json.loads(run(f"gan interpolate g --path spherical --steps 3 --out {tmp_path / 'walk.pdf'} --json").out)
+    result = json.loads(run(f"gan interpolate g --path spherical --steps 3 --out {tmp_path / 'strip.pdf'} --json").out)
     assert result == {
-        "out": str(tmp_path / "walk.pdf"),
+        "out": str(tmp_path / "strip.pdf"),
         "path": "spherical",
         "seed": 0,
         "classes": None,
         "confidences": None,
     }
-    assert (tmp_path / "walk.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "strip.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_an_interpolation_goes_to_interpolation_pdf_by_default(run: Run, workspace: Path, tmp_path: Path) -> None:
+def test_interpolate_writes_interpolation_pdf_by_default(run: Run, workspace: Path, tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path):
         assert main(["gan", "interpolate", str(workspace / "g")]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["interpolation.pdf"]
@@ -602,21 +598,21 @@ WRONG = {
     # commands
     "foo": "^command 'foo' is unknown; choose from lstm, gan, report",
     "repot": r"^command 'repot' is unknown; did you mean report\?",
-    "lstm": "^reviver lstm needs a command; choose from train, evaluate, predict, curve, trace",
+    "lstm": "^reviver lstm requires a command; choose from train, evaluate, predict, curve, trace",
     "gan trian": r"^command 'trian' is unknown; did you mean train\?",
     # options
     "--bogus": "^--bogus is unknown; see reviver --help",
     "lstm train --lenght 3": r"^--lenght is unknown; did you mean --length\?",
     "gan train --bogus=3": "^--bogus is unknown; see reviver gan train --help",
-    "lstm train --epochs": "^--epochs needs a value; see reviver lstm train --help",
-    "lstm evaluate l --length": "^--length needs a value; see reviver lstm evaluate --help",
+    "lstm train --epochs": "^--epochs requires a value; see reviver lstm train --help",
+    "lstm evaluate l --length": "^--length requires a value; see reviver lstm evaluate --help",
     "lstm curve --network gru --out n": "^--network must be fixed, curriculum, chrono or rnn, got 'gru'",
     "lstm curve --length 1 --out n": "^--length must be at least 2, got 1",
     "lstm curve --seeds 0 --out n": "^--seeds must be at least 1, got 0",
     "lstm evaluate l --length 3 --out figure.gif": "^--out must end in one of .pdf, .svg, .png for a figure, got figure.gif",
     "lstm predict": "^RUN is missing; see reviver lstm predict --help",
     "gan sample": "^RUN is missing; see reviver gan sample --help",
-    "lstm predict l 1 2": "^'2' is one argument too many .quote a text that has spaces.; see reviver lstm predict --help",
+    "lstm predict l 1 2": "^'2' is an unexpected argument .quote text that contains spaces.; see reviver lstm predict --help",
     "gan train --out ''": "^--out must not be empty, got ''",
     # presets and fields
     "lstm train --preset foo": "^--preset 'foo' is unknown; choose from report, onehot",
@@ -631,7 +627,7 @@ WRONG = {
     "gan train --discriminator-learning-rate slow": "^--discriminator-learning-rate must be a number, got 'slow'",
     "gan train --packing 3": "^--packing must divide the batch_size 64, got 3",
     "gan train --loss hinge --label-smoothing 0.1": "^--label-smoothing must be 0 for the loss hinge, which has no labels, got 0.1",
-    "lstm train --bidirectional perhaps": "^'perhaps' is one argument too many .quote a text",
+    "lstm train --bidirectional perhaps": "^'perhaps' is an unexpected argument .quote text",
     "lstm train --learning-rate nan": "^--learning-rate must be greater than 0, got nan",
     "lstm train --learning-rate -1": "^--learning-rate must be greater than 0, got -1.0",
     "gan train --epochs 0": "^--epochs must be at least 1, got 0",
@@ -660,8 +656,8 @@ WRONG = {
     "lstm train --config number.json": "^--config number.json is not valid JSON .it is not a JSON object",
     "lstm train --config twice.json": "^--config twice.json is not valid JSON .it has the key .length. twice",
     "lstm train --config deep.json": "^--config deep.json is not valid JSON .it is deeper than 20 levels",
-    "lstm train --config wrong.toml --config wrong.toml": "^--config is given twice; give it once",
-    "lstm train --length 3 --length 4": "^--length is given twice; give it once",
+    "lstm train --config wrong.toml --config wrong.toml": "^--config may be given only once",
+    "lstm train --length 3 --length 4": "^--length may be given only once",
     "lstm train --length=": "^--length must be an integer, got ''",
     "lstm train --length 0x10": "^--length must be an integer, got '0x10'",
     "lstm train --length 1_000": "^--length must be an integer, got '1_000'",
@@ -715,7 +711,7 @@ WRONG = {
     "lstm trace l '1 2' --layer 0": "^--layer must be at least 1, got 0",
     "lstm trace l '1 2' --direction up": "^--direction must be forward or backward, got 'up'",
     "lstm trace l '1 2' --direction backward": "^--direction must be forward for a run that reads forward only, got 'backward'",
-    # samples and walks
+    # samples and interpolations
     "gan sample g --class 3": "^--class must be left out, since this run has no classes, got 3; train one with --conditional",
     "gan train --data tiny.npz --image-size 8 --conditional --out n": "^data must have labels for a conditional GAN, got tiny",
     "gan sample g --num-samples 0": "^--num-samples must be at least 1, got 0",
@@ -726,7 +722,7 @@ WRONG = {
     "gan sample g --out grid.jpg": "^--out must be .png, .pdf, .svg or .npz, got '.jpg'",
     "gan sample g --out notes.txt/grid.png": "^notes.txt/grid.png: cannot be written .*; a part of this path is a file",
     "gan sample g --out /proc/grid.png": "^/proc/grid.png: cannot be written",
-    "gan interpolate g --out walk.docx": "^--out must end in one of .pdf, .svg, .png for a figure, got walk.docx",
+    "gan interpolate g --out strip.docx": "^--out must end in one of .pdf, .svg, .png for a figure, got strip.docx",
     "gan interpolate g --from-image a.png": "^--from-image must be given with to_image, and the reverse; give both or neither",
     "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g gone.png": "^gone.png: it cannot be read",
@@ -749,7 +745,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("arguments", WRONG)
-def test_wrong_use_is_told_in_one_line_and_writes_nothing(arguments: str, run: Run, workspace: Path) -> None:
+def test_wrong_use_prints_one_line_and_writes_nothing(arguments: str, run: Run, workspace: Path) -> None:
     before = snapshot(workspace)
     result = run(arguments)
     assert result.code == 2, result.err
@@ -764,7 +760,7 @@ def test_wrong_use_is_told_in_one_line_and_writes_nothing(arguments: str, run: R
 
 def test_wrong_use_covers_every_command() -> None:
     for words in COMMANDS:
-        assert words == ("report",) or any(one.startswith(" ".join(words)) for one in WRONG)
+        assert words == ("report",) or any(arguments.startswith(" ".join(words)) for arguments in WRONG)
 
 
 @pytest.mark.parametrize(
@@ -785,13 +781,13 @@ def test_debug_shows_the_traceback_before_the_line(arguments: str, run: Run) -> 
         (
             ZeroDivisionError("oh\nno"),
             1,
-            "error: ZeroDivisionError: oh no; run again with --debug and report it",
+            "error: ZeroDivisionError: oh no; run again with --debug, and report this bug",
         ),
-        (OSError(28, "No space left on device"), 1, "error: output: No space left on device; put that right"),
+        (OSError(28, "No space left on device"), 1, "error: output: No space left on device; fix this"),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
     ],
 )
-def test_what_nobody_expects_is_told_in_one_line_too(
+def test_unexpected_errors_print_one_line(
     error: BaseException, code: int, message: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(run: str, /) -> None:
@@ -804,13 +800,13 @@ def test_what_nobody_expects_is_told_in_one_line_too(
     assert result.err.count("\n") == 1
 
 
-def test_training_that_diverges_fails_with_one_line_and_its_step(run: Run, tmp_path: Path) -> None:
-    for train in (f"lstm train {TINY_LSTM} --quiet", f"gan train {TINY_GAN} --quiet"):
-        out = tmp_path / train.split()[0]
-        result = run(f"{train} --learning-rate 1e30 --out {out}")
-        assert (result.code, result.out) == (1, "")
-        assert re.match(r"error: step \d+: .* try a --learning-rate lower than 1e\+30 in a new --out\n$", result.err)
-        assert RunFolder.open(out).status == "failed"
+@for_both_kinds
+def test_divergence_prints_one_line_with_its_step(train: str, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run(f"{train} --quiet --learning-rate 1e30 --out {out}")
+    assert (result.code, result.out) == (1, "")
+    assert re.match(r"error: step \d+: .* try a --learning-rate lower than 1e\+30 in a new --out\n$", result.err)
+    assert RunFolder.open(out).status == "failed"
 
 
 # The system around it
@@ -818,20 +814,20 @@ def test_training_that_diverges_fails_with_one_line_and_its_step(run: Run, tmp_p
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 3 MB, where the system lets us make one."""
+    """Return a mounted disk of 3 MB; skip the test where mounting is not allowed."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = shutil.which("mount")
-    made = mount and subprocess.run(
+    mounted = mount and subprocess.run(
         [mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
     )
-    if not made or made.returncode:
+    if not mounted or mounted.returncode:
         pytest.skip("only an administrator can mount a disk")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: Run) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_partial_files(small_disk: Path, run: Run) -> None:
     fill = small_disk / "fill"
     result = run(f"gan train {TINY_GAN} --quiet --out {small_disk / 'run'}")
     assert result.code == 2
@@ -848,7 +844,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: 
     for arguments in (
         f"gan sample g --num-samples 500 --out {small_disk / 'samples.npz'}",
         f"gan sample g --out {small_disk / 'grid.png'}",
-        f"gan interpolate g --out {small_disk / 'walk.pdf'}",
+        f"gan interpolate g --out {small_disk / 'strip.pdf'}",
         f"lstm trace l '1 2' --out {small_disk / 'trace.pdf'}",
         f"lstm train {TINY_LSTM} --quiet --out {small_disk / 'l'}",
     ):
@@ -863,7 +859,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, run: 
 
 
 def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
-    """Wait until `path` has content; the child may not end before."""
+    """Wait until `path` has content; fail if the child exits first."""
     while not (path.exists() and path.stat().st_size):
         assert child.poll() is None, child.communicate()
         time.sleep(0.02)
@@ -887,11 +883,11 @@ def test_a_signal_ends_training_after_saving(
     assert RunFolder.open(out).status == "interrupted"
     assert json.loads((out / "checkpoints" / "last.json").read_text()) == {"step": int(match[1])}
     sampled = run(f"gan sample {out} --out {tmp_path / 'grid.png'}")
-    assert sampled.code == 0, "what was saved can be used"
+    assert sampled.code == 0, "the saved run is usable"
 
 
 @pytest.mark.parametrize("arguments", ["lstm predict l '1 2'", "lstm train --help"])
-def test_a_reader_that_goes_away_is_no_error(arguments: str, workspace: Path) -> None:
+def test_a_closed_pipe_is_no_error(arguments: str, workspace: Path) -> None:
     child = process(arguments, workspace)
     child.stdout.close()
     child.wait(timeout=60)
@@ -899,7 +895,7 @@ def test_a_reader_that_goes_away_is_no_error(arguments: str, workspace: Path) ->
     child.stderr.close()
 
 
-def test_an_output_that_is_full_is_told(workspace: Path) -> None:
+def test_a_full_output_device_is_reported(workspace: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with Path("/dev/full").open("w") as full:
@@ -911,30 +907,30 @@ def test_an_output_that_is_full_is_told(workspace: Path) -> None:
 
 
 def on_terminal(arguments: str, folder: Path, **variables: str) -> str:
-    """What the command line shows on a terminal of its own."""
-    ours, theirs = pty.openpty()
+    """Run the command line on a pseudo-terminal, and return its output."""
+    reader, terminal = pty.openpty()
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("NO_COLOR", "CI", "FORCE_COLOR")}
     environment |= {"TERM": "xterm-256color", "COLUMNS": "100", **variables}
-    child = process(arguments, folder, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # the terminal is gone with the process
-        while part := os.read(ours, 4096):
-            shown += part
-    os.close(ours)
-    assert child.wait(timeout=60) == 0, shown.decode()
-    return shown.decode()
+    child = process(arguments, folder, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    output = b""
+    with contextlib.suppress(OSError):  # reading fails once the child has exited
+        while chunk := os.read(reader, 4096):
+            output += chunk
+    os.close(reader)
+    assert child.wait(timeout=60) == 0, output.decode()
+    return output.decode()
 
 
-@pytest.mark.parametrize("train", [f"lstm train {TINY_LSTM}", f"gan train {TINY_GAN}"], ids=["lstm", "gan"])
-def test_a_terminal_shows_a_bar_that_comes_to_its_end(train: str, workspace: Path, tmp_path: Path) -> None:
-    shown = on_terminal(f"{train} --out {tmp_path / 'run'}", workspace)
-    assert re.search(r"2(\.0)?/2", shown)
-    assert re.search(r"\x1b\[[0-9;]*3[0-9]", shown), "in colour"
-    assert "\x1b[?25h" in shown, "the cursor is shown again"
+@for_both_kinds
+def test_a_terminal_shows_a_progress_bar_to_its_end(train: str, workspace: Path, tmp_path: Path) -> None:
+    output = on_terminal(f"{train} --out {tmp_path / 'run'}", workspace)
+    assert re.search(r"2(\.0)?/2", output)
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", output), "in colour"
+    assert "\x1b[?25h" in output, "the cursor is visible again"
 
 
-def test_no_color_takes_the_colour_away(workspace: Path, tmp_path: Path) -> None:
-    shown = on_terminal(f"lstm train {TINY_LSTM} --out {tmp_path / 'run'}", workspace, NO_COLOR="1")
-    assert "2/2" in shown
-    assert not re.search(r"\x1b\[[0-9;]*m", shown)
+def test_no_color_disables_colour(workspace: Path, tmp_path: Path) -> None:
+    output = on_terminal(f"lstm train {TINY_LSTM} --out {tmp_path / 'run'}", workspace, NO_COLOR="1")
+    assert "2/2" in output
+    assert not re.search(r"\x1b\[[0-9;]*m", output)

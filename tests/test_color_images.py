@@ -116,7 +116,7 @@ def test_path_metrics_with_an_extractor_of_these_images(call: Any) -> None:
 def test_the_report_leaves_out_digit_counts(call: Any, workspace: Path) -> None:
     results = read_gan(workspace / "run")
     assert results.recognition is None, "the digit classifier knows no shapes"
-    assert (results.walk.images.shape[1:], results.walk.classes) == ((3, SIZE, SIZE), None)
+    assert (results.interpolation.images.shape[1:], results.interpolation.classes) == ((3, SIZE, SIZE), None)
 
 
 # Extractors of other images

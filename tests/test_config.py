@@ -1,4 +1,4 @@
-"""Settings: every field refuses what it cannot be, and says its name, the value and the remedy."""
+"""Settings: every field validates its values, and errors name the field, the value and the remedy."""
 
 import dataclasses
 import math
@@ -19,12 +19,14 @@ FLAGS = (0, 1, "true", None)
 SEEDS = (-1, 2**63, 1.0, True, "0", None)
 
 
-def whole_from(minimum: int, *more: Any) -> tuple[Any, ...]:
+def not_integers_from(minimum: int, *more: Any) -> tuple[Any, ...]:
+    """Return values that are no integers of at least `minimum`, and `more` bad values."""
     return (minimum - 1, -1, 1.5, float(minimum), True, "5", None, [5], math.nan, *more)
 
 
-def number(*beyond: float) -> tuple[Any, ...]:
-    return (*beyond, math.nan, math.inf, -math.inf, 10**400, True, "0.5", None, [0.5], 1j)
+def not_numbers(*outside: float) -> tuple[Any, ...]:
+    """Return values that are no finite numbers, and numbers `outside` the bounds."""
+    return (*outside, math.nan, math.inf, -math.inf, 10**400, True, "0.5", None, [0.5], 1j)
 
 
 BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
@@ -33,77 +35,77 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "data": ("", 3, ["a.csv"]),
         "sequence_column": ("", None, 3),
         "label_column": ("", None, 3),
-        "length": whole_from(2),
+        "length": not_integers_from(2),
         "encoding": WORDS,
-        "data_size": whole_from(2),
-        "train_fraction": number(0, 1, 0.0, 1.0, -0.5, 2),
+        "data_size": not_integers_from(2),
+        "train_fraction": not_numbers(0, 1, 0.0, 1.0, -0.5, 2),
         "cell": WORDS,
         "curriculum": FLAGS,
-        "start_length": whole_from(2),
-        "min_length_fraction": number(0, 0.0, 1.1, -1),
-        "length_factor": number(1, 1.0, 0, -2),
-        "threshold": number(0, 0.0, 1.1, -1),
-        "last_threshold": tuple(value for value in number(0, 0.0, 1.1, -1) if value is not None),
-        "lr_length_exponent": number(-0.1),
-        "batch_steps": whole_from(1),
-        "hidden_size": whole_from(1),
-        "num_layers": whole_from(1),
+        "start_length": not_integers_from(2),
+        "min_length_fraction": not_numbers(0, 0.0, 1.1, -1),
+        "length_factor": not_numbers(1, 1.0, 0, -2),
+        "threshold": not_numbers(0, 0.0, 1.1, -1),
+        "last_threshold": tuple(value for value in not_numbers(0, 0.0, 1.1, -1) if value is not None),
+        "lr_length_exponent": not_numbers(-0.1),
+        "batch_steps": not_integers_from(1),
+        "hidden_size": not_integers_from(1),
+        "num_layers": not_integers_from(1),
         "bidirectional": FLAGS,
         "init": WORDS,
-        "hidden_dropout": number(-0.1, 1, 1.5),
+        "hidden_dropout": not_numbers(-0.1, 1, 1.5),
         "hidden_dropout_kind": ["often", "", None],
-        "dropout": number(-0.1, 1, 1.5),
+        "dropout": not_numbers(-0.1, 1, 1.5),
         "precision": ["fp16", 16, None],
-        "epochs": whole_from(1),
-        "batch_size": whole_from(1),
+        "epochs": not_integers_from(1),
+        "batch_size": not_integers_from(1),
         "optimizer": WORDS,
-        "learning_rate": number(0, 0.0, -1e-3),
+        "learning_rate": not_numbers(0, 0.0, -1e-3),
         "lr_schedule": WORDS,
-        "max_norm": number(0, -1.0),
-        "activation_checkpoint_steps": tuple(value for value in whole_from(1) if value is not None),
-        "checkpoint_every": whole_from(1),
-        "keep_checkpoints": whole_from(1),
+        "max_norm": not_numbers(0, -1.0),
+        "activation_checkpoint_steps": tuple(value for value in not_integers_from(1) if value is not None),
+        "checkpoint_every": not_integers_from(1),
+        "keep_checkpoints": not_integers_from(1),
         "on_nan": WORDS,
-        "max_rollbacks": whole_from(0),
+        "max_rollbacks": not_integers_from(0),
         "seed": SEEDS,
     },
     GANConfig: {
         "data": ("", None, 3, ["mnist"]),
-        "image_size": whole_from(4, 1025),
-        "latent_size": whole_from(1),
+        "image_size": not_integers_from(4, 1025),
+        "latent_size": not_integers_from(1),
         "conditional": FLAGS,
-        "epochs": whole_from(1),
-        "batch_size": whole_from(2),
-        "learning_rate": number(0, 0.0, -1e-3),
-        "beta1": number(-1, 1, 1.5),
-        "beta2": number(-0.1, 1, 1.5),
-        "discriminator_learning_rate": tuple(value for value in number(0, -1e-3) if value is not None),
-        "discriminator_steps": whole_from(1),
+        "epochs": not_integers_from(1),
+        "batch_size": not_integers_from(2),
+        "learning_rate": not_numbers(0, 0.0, -1e-3),
+        "beta1": not_numbers(-1, 1, 1.5),
+        "beta2": not_numbers(-0.1, 1, 1.5),
+        "discriminator_learning_rate": tuple(value for value in not_numbers(0, -1e-3) if value is not None),
+        "discriminator_steps": not_integers_from(1),
         "lr_schedule": WORDS,
-        "final_lr_ratio": number(-0.1, 1.1),
+        "final_lr_ratio": not_numbers(-0.1, 1.1),
         "loss": WORDS,
-        "label_smoothing": number(-0.1, 1, 1.5),
-        "r1": number(-0.1),
-        "r2": number(-0.1),
-        "gradient_penalty": number(-0.1),
-        "penalty_interval": whole_from(1),
-        "discriminator_dropout": number(-0.1, 1, 1.5),
+        "label_smoothing": not_numbers(-0.1, 1, 1.5),
+        "r1": not_numbers(-0.1),
+        "r2": not_numbers(-0.1),
+        "gradient_penalty": not_numbers(-0.1),
+        "penalty_interval": not_integers_from(1),
+        "discriminator_dropout": not_numbers(-0.1, 1, 1.5),
         "spectral_norm": FLAGS,
-        "packing": whole_from(1),
-        "ema": number(-0.1, 1, 1.5),
-        "ema_rampup": number(-0.1),
+        "packing": not_integers_from(1),
+        "ema": not_numbers(-0.1, 1, 1.5),
+        "ema_rampup": not_numbers(-0.1),
         "precision": WORDS,
         "fused": FLAGS,
-        "batch_norm_eps": number(0, -1e-5),
-        "sample_every": whole_from(1),
-        "eval_every": tuple(value for value in whole_from(0) if value is not None),
-        "eval_samples": whole_from(6),
+        "batch_norm_eps": not_numbers(0, -1e-5),
+        "sample_every": not_integers_from(1),
+        "eval_every": tuple(value for value in not_integers_from(0) if value is not None),
+        "eval_samples": not_integers_from(6),
         "extractor": ("", 3, ["e"]),
-        "log_every": whole_from(1),
-        "checkpoint_every": whole_from(1),
-        "keep_checkpoints": whole_from(1),
+        "log_every": not_integers_from(1),
+        "checkpoint_every": not_integers_from(1),
+        "keep_checkpoints": not_integers_from(1),
         "on_nan": WORDS,
-        "max_rollbacks": whole_from(0),
+        "max_rollbacks": not_integers_from(0),
         "seed": SEEDS,
     },
 }
@@ -141,7 +143,7 @@ CONFIGS = list(BAD_VALUES)
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_every_field_has_bad_values_here(cls: type) -> None:
+def test_every_field_has_bad_values(cls: type) -> None:
     assert [field.name for field in dataclasses.fields(cls)] == list(BAD_VALUES[cls])
 
 
@@ -149,7 +151,7 @@ def test_every_field_has_bad_values_here(cls: type) -> None:
     ("cls", "field", "value"),
     [(cls, field, value) for cls, fields in BAD_VALUES.items() for field, values in fields.items() for value in values],
 )
-def test_a_bad_value_is_refused(cls: type, field: str, value: Any) -> None:
+def test_a_bad_value_is_rejected(cls: type, field: str, value: Any) -> None:
     message = rf"^{field} must (be|not be) .+, got {re.escape(repr(value))}$"
     with pytest.raises(ConfigError, match=message) as caught:
         cls(**{field: value})
@@ -160,7 +162,7 @@ def test_a_bad_value_is_refused(cls: type, field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_values_at_the_bounds_are_taken(cls: type) -> None:
+def test_values_at_the_bounds_are_accepted(cls: type) -> None:
     for values in BOUNDARY_VALUES[cls]:
         config = cls(**values)
         for name, value in values.items():
@@ -198,7 +200,7 @@ def test_the_reports_settings() -> None:
 
 @pytest.mark.parametrize("cls", CONFIGS)
 @pytest.mark.parametrize("name", ["nope", "", "Report"])
-def test_an_unknown_preset_is_refused(cls: type, name: str) -> None:
+def test_an_unknown_preset_is_rejected(cls: type, name: str) -> None:
     presets = ", ".join(PRESETS[cls])
     with pytest.raises(
         ConfigError, match=f"^preset {name!r} is unknown; (choose from {presets}|did you mean report.)$"
@@ -207,13 +209,13 @@ def test_an_unknown_preset_is_refused(cls: type, name: str) -> None:
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_presets_cannot_be_changed(cls: type) -> None:
+def test_presets_are_immutable(cls: type) -> None:
     with pytest.raises(TypeError, match="does not support item assignment"):
         PRESETS[cls]["report"] = cls(epochs=1)
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_override_changes_what_it_is_given_and_nothing_else(cls: type) -> None:
+def test_override_changes_only_the_given_settings(cls: type) -> None:
     before = cls()
     after = override(before, {"epochs": 3, "seed": 9})
     assert (after.epochs, after.seed) == (3, 9)
@@ -223,13 +225,13 @@ def test_override_changes_what_it_is_given_and_nothing_else(cls: type) -> None:
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_override_refuses_an_unknown_name(cls: type) -> None:
+def test_override_rejects_an_unknown_name(cls: type) -> None:
     with pytest.raises(ConfigError, match=r"^epoch is unknown; did you mean epochs\?$"):
         override(cls(), {"epoch": 3})
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_from_mapping_refuses_a_missing_key(cls: type) -> None:
+def test_from_mapping_rejects_a_missing_key(cls: type) -> None:
     for name in BAD_VALUES[cls]:
         values = dataclasses.asdict(cls())
         del values[name]
@@ -238,19 +240,19 @@ def test_from_mapping_refuses_a_missing_key(cls: type) -> None:
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_from_mapping_refuses_an_unknown_key(cls: type) -> None:
+def test_from_mapping_rejects_an_unknown_key(cls: type) -> None:
     values = {**dataclasses.asdict(cls()), "warmup": 3}
     with pytest.raises(ConfigError, match=r"^warmup is unknown; .* another version"):
         from_mapping(cls, values)
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
-def test_from_mapping_checks_the_values(cls: type) -> None:
+def test_from_mapping_validates_the_values(cls: type) -> None:
     with pytest.raises(ConfigError, match=r"^epochs must be an integer, got '3'; the run folder was damaged"):
         from_mapping(cls, {**dataclasses.asdict(cls()), "epochs": "3"})
 
 
-IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
+INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     ({"task": "temporal-order", "length": 9}, "length must be at least 10, got 9"),
     ({"task": "row-mnist"}, "length must be 28 for the task row-mnist, got 5"),
     ({"task": "row-mnist", "length": 27}, "length must be 28 for the task row-mnist, got 27"),
@@ -283,8 +285,8 @@ IMPOSSIBLE_TOGETHER: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("values", "message"), IMPOSSIBLE_TOGETHER)
-def test_what_a_task_does_not_have_is_refused(values: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("values", "message"), INVALID_COMBINATIONS)
+def test_invalid_combinations_are_rejected(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}") as caught:
         LSTMConfig(**values)
     assert "\n" not in str(caught.value)
@@ -303,12 +305,12 @@ def test_what_a_task_does_not_have_is_refused(values: dict[str, Any], message: s
         {"task": "parity", "length": 2, "curriculum": True, "start_length": 2},
     ],
 )
-def test_what_a_task_has_is_taken(values: dict[str, Any]) -> None:
+def test_valid_combinations_are_accepted(values: dict[str, Any]) -> None:
     assert LSTMConfig(**values).lengths[-1] == values["length"]
 
 
-def test_the_step_size_is_constant_or_falls_along_a_cosine() -> None:
+def test_the_learning_rate_is_constant_or_decays_along_a_cosine() -> None:
     constant, cosine = LSTMConfig(learning_rate=0.3), LSTMConfig(learning_rate=0.3, lr_schedule="cosine")
     assert [constant.learning_rate_at(progress, 5) for progress in (0.0, 0.4, 1.0)] == [0.3, 0.3, 0.3]
-    sizes = [cosine.learning_rate_at(progress, 5) for progress in (0.0, 1 / 3, 0.5, 2 / 3, 1.0)]
-    assert sizes == pytest.approx([0.3, 0.225, 0.15, 0.075, 0.0])
+    rates = [cosine.learning_rate_at(progress, 5) for progress in (0.0, 1 / 3, 0.5, 2 / 3, 1.0)]
+    assert rates == pytest.approx([0.3, 0.225, 0.15, 0.075, 0.0])

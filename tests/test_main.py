@@ -1,4 +1,4 @@
-"""The entry point: it exits with the command's code and leaves OpenMP as the user has it."""
+"""The entry point: it exits with the code of the command, and keeps the user's OpenMP settings."""
 
 import os
 
@@ -8,7 +8,7 @@ from reviver import __main__ as entry
 
 
 @pytest.mark.parametrize("value", [None, "7"])
-def test_how_threads_wait_is_left_to_libgomp_and_the_user(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spin_count_of_openmp_is_unchanged(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.setenv(name, value or "")
         if value is None:

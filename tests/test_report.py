@@ -1,4 +1,4 @@
-"""The report: built from tiny runs, the same twice, with every number in both of its files."""
+"""The report: built from tiny runs, reproducibly, with every number in the HTML page and in the PDF."""
 
 import copy
 import dataclasses
@@ -21,6 +21,7 @@ from PIL import Image
 
 from benchmarks.publish import Comparison
 from reviver.errors import DataError, RunFolderError
+from reviver.figures import save_figure
 from reviver.gan import training as gan_training
 from reviver.gan.config import GANConfig
 from reviver.gan.data import image_set
@@ -33,20 +34,20 @@ from reviver.lstm.tasks.palindromes import Palindromes, Split
 from reviver.lstm.training import train as train_lstm
 from reviver.report import build, results
 from reviver.report.build import NUM_SEEDS, build_report, check_run, make_report
-from reviver.report.collect import collect, command_of, printable
-from reviver.report.comparison import Reported, row
-from reviver.report.records import GAN as GAN_RECORD
-from reviver.report.records import LSTM as LSTM_RECORD
-from reviver.report.records import Recognition, Report, Spread
+from reviver.report.collect import collect, find_command, replace_unprintable
+from reviver.report.comparison import Reported, compare_number
+from reviver.report.diagrams import read_layers
 from reviver.report.results import GANResults, LSTMResults, read_gan, read_lstm
-from reviver.report.structure import read_layers
-from reviver.report.write import SOURCES, ReportFiles, compile_report, write_report
+from reviver.report.schema import GAN as GANSchema
+from reviver.report.schema import LSTM as LSTMSchema
+from reviver.report.schema import DigitCounts, Report, Spread
+from reviver.report.write import SOURCES, ReportFiles, compile_report, plot_figures, write_report
 from reviver.runs.folder import RunFolder
 from reviver.validation import describe_fields
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
 GAN = GANConfig(epochs=1, batch_size=64, log_every=5, eval_every=0)
-VOID = {"img", "meta", "source", "col", "br", "link", "hr"}
+VOID_ELEMENTS = {"img", "meta", "source", "col", "br", "link", "hr"}
 ROOT, SOURCE = Path(__file__).parents[1], Path(build.__file__).parent
 
 
@@ -64,7 +65,7 @@ class Built(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_images() -> Iterator[None]:
-    """Training sees the first images of MNIST only."""
+    """Train on the first 512 images of MNIST only."""
     mnist = image_set.load_mnist("train")
     few = image_set.ImageSet(mnist.images[:512], None, "mnist")
     with pytest.MonkeyPatch.context() as patch:
@@ -90,14 +91,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 class Page(HTMLParser):
-    """Collects what a page holds, and checks that its elements are nested."""
+    """Content of an HTML page; raises if its elements are not nested."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.attributes: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
-        self.tables: dict[str, list[list[str]]] = {}  # the rows of each by its name, the header and the caption first
+        self.tables: dict[str, list[list[str]]] = {}  # rows by table name: caption, header, then the rest
         self.headings: list[str] = []
         self.captions: list[str] = []
         self._name = ""
@@ -135,7 +136,7 @@ class Page(HTMLParser):
             self.headings.append("")
         if tag == "figcaption":
             self.captions.append("")
-        if tag not in VOID:
+        if tag not in VOID_ELEMENTS:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -157,11 +158,12 @@ def squeeze(text: str) -> str:
     return re.sub(r"[\s\u00a0\u202f\u00ad]+|-\n", "", text)
 
 
-def page_of(built: Built, values: Any, folder: Path) -> Page:
-    """The page with other results, and the same figures."""
-    (folder / "report.json").write_text(json.dumps(values), encoding="utf-8")
-    compile_report(folder / "report.json", built.out / "figures", folder / "report.html", folder / "report.pdf")
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
+def page_of(built: Built, values: Any, folder: Path, *, pdf: bool = False) -> Page:
+    """Compile the page, and report.pdf if asked, from other results and the same figures."""
+    results, html = folder / "report.json", folder / "report.html"
+    results.write_text(json.dumps(values), encoding="utf-8")
+    compile_report(results, built.out / "figures", {"html": html} | ({"pdf": folder / "report.pdf"} if pdf else {}))
+    return Page(html.read_text(encoding="utf-8"))
 
 
 def json_of(lstm: LSTMResults, gan: GANResults) -> Any:
@@ -171,14 +173,14 @@ def json_of(lstm: LSTMResults, gan: GANResults) -> Any:
 def text_of_pdf(path: Path) -> str:
     command = ["pdftotext", "-raw", path, "-"]
     text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
-    return re.sub(r"\n[0-9]+ / [0-9]+\n\f", "\n", text)  # the numbers of the pages
+    return re.sub(r"\n[0-9]+ / [0-9]+\n\f", "\n", text)  # page numbers
 
 
 needs_poppler = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext")
 
 
 def numbers_of_the_comparison(values: Any) -> Iterator[str]:
-    """The report's numbers and ours, written here by Python's own formatting."""
+    """Yield the reported numbers and ours, formatted by Python instead of Typst."""
 
     def spread(ours: Any, show: Callable[[float], str], unit: str) -> str:
         mean = show(ours["mean"])
@@ -193,7 +195,7 @@ def numbers_of_the_comparison(values: Any) -> Iterator[str]:
     formats: dict[str, tuple[Callable[[float], str], str]] = {
         "train_accuracy": (percent, " %"),
         "validation_accuracy": (percent, " %"),
-        "accuracy_gap": (percent, " points"),
+        "accuracy_gap": (percent, " percentage points"),
         "train_loss": (loss, ""),
         "validation_loss": (loss, ""),
     }
@@ -205,11 +207,11 @@ def numbers_of_the_comparison(values: Any) -> Iterator[str]:
         yield f"{rows[name]['reported']:.0f}"
         assert rows[name]["ours"] is None, "tiny runs learn nothing"
         yield "not reached"
-    after = values["gan"]["recognition"]["after"]
+    trained = values["gan"]["recognition"]["trained"]
     yield "128, 256, 512, 1024, 784"
-    yield f"{percent(after['fraction'])} ± {percent(after['standard_error'])} %"
-    yield f"{percent(after['balanced'])} %"
-    yield f"{after['digits']} of 10"
+    yield f"{percent(trained['fraction'])} ± {percent(trained['standard_error'])} %"
+    yield f"{percent(trained['balanced_fraction'])} %"
+    yield f"{trained['num_digits']} of 10"
 
 
 def test_every_number_of_the_comparison_is_on_the_page(built: Built) -> None:
@@ -231,21 +233,21 @@ def test_every_number_of_the_comparison_is_in_the_pdf(built: Built) -> None:
     assert len(page.captions) == 10
     for caption in page.captions:
         label = caption.split(".")[0]
-        assert (squeeze(label + ".") in text) == ("through 1 epoch of training" not in caption)
+        assert (squeeze(label + ".") in text) == ("over 1 epoch of training" not in caption)
 
 
 def test_the_results_are_read_back(built: Built) -> None:
-    """report.json has the declared keys, and nothing else; reading it gives what was collected."""
+    """report.json has exactly the keys of the schema, and reads back as the collected results."""
     assert Report.model_validate_json(built.files.json.read_bytes()) == collect(built.lstm, built.gan)
 
 
 def test_every_key_is_documented(built: Built) -> None:
-    """tests/test_docs.py compares the declared keys with docs/reference/report-json.md; these are the names in open objects."""
+    """tests/test_docs.py compares the declared keys with docs/reference/report-json.md; these are the keys of open objects."""
     documented = set(
         re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "report-json.md").read_text(encoding="utf-8"))
     )
     assert {*built.json["comparison"]["lstm"], "perfect_epochs", *built.json["comparison"]["gan"]} <= documented
-    for model, name in ((LSTM_RECORD, "final"), (GAN_RECORD, "grids"), (GAN_RECORD, "last")):
+    for model, name in ((LSTMSchema, "final"), (GANSchema, "grids"), (GANSchema, "final")):
         description = str(model.model_fields[name].description)
         assert all(key in description for key in built.json[model.__name__.lower()][name])
 
@@ -260,11 +262,11 @@ def test_the_results_are_those_of_the_runs(built: Built) -> None:
     compared = [
         row for part in ("lstm", "gan") for row in values["comparison"][part].values() if row["agrees"] is not None
     ]
-    assert values["comparison"]["compared"] == len(compared) == 13
-    assert values["comparison"]["agreeing"] == sum(row["agrees"] for row in compared)
+    assert values["comparison"]["num_compared"] == len(compared) == 13
+    assert values["comparison"]["num_agreeing"] == sum(row["agrees"] for row in compared)
 
 
-def test_the_report_says_what_gives_the_same_bits(built: Built) -> None:
+def test_the_environment_of_bit_for_bit_reproducibility_is_reported(built: Built) -> None:
     text = Page(built.html).text
     hardware = built.gan.run.folder.record["hardware"]
     assert f"with {hardware['threads']} threads on this machine ({hardware['processor']}, device cpu)" in text
@@ -272,7 +274,7 @@ def test_the_report_says_what_gives_the_same_bits(built: Built) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ([{"at": "2026-11-25", "threads": [4, 2]}], "in runs/lstm-seed0, threads was 4 and is 2."),
         (
@@ -282,53 +284,53 @@ def test_the_report_says_what_gives_the_same_bits(built: Built) -> None:
         ([{"threads": 2}, {}], None),
     ],
 )
-def test_the_report_says_where_a_run_went_on_otherwise(
-    changes: object, said: str | None, built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_resume_in_another_environment_is_reported(
+    changes: object, expected: str | None, built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(built.lstm.runs[0].folder.record, "changes", changes)
     text = page_of(built, json_of(built.lstm, built.gan), tmp_path).text
-    assert text.count("Resumed in another environment:") == (said is not None)
-    assert said is None or said in text
+    assert text.count("Resumed in another environment:") == (expected is not None)
+    assert expected is None or expected in text
 
 
-def test_typst_has_nothing_to_warn_of(built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_typst_compiles_without_warnings(built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     messages: list[str] = []
 
-    def compile_noting(*arguments: Any, **options: Any) -> bytes:
+    def compile_and_record(*arguments: Any, **options: Any) -> bytes:
         content, warnings = typst.compile_with_warnings(*arguments, **options)
         messages.extend(warning.message for warning in warnings)
         return content
 
-    monkeypatch.setattr("reviver.report.write.typst.compile", compile_noting)
-    page_of(built, built.json, tmp_path)
+    monkeypatch.setattr("reviver.report.write.typst.compile", compile_and_record)
+    page_of(built, built.json, tmp_path, pdf=True)
     assert messages == ["html export is under active development and incomplete"]
 
 
-def test_nothing_is_written_if_the_document_is_wrong(built: Built, tmp_path: Path) -> None:
+def test_nothing_is_written_if_compiling_fails(built: Built, tmp_path: Path) -> None:
     with pytest.raises(typst.TypstError):
-        page_of(built, {}, tmp_path)
+        page_of(built, {}, tmp_path, pdf=True)
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
-def test_pdf_is_whole(built: Built) -> None:
+def test_pdf_is_complete(built: Built) -> None:
     data = built.files.pdf.read_bytes()
     assert data.startswith(b"%PDF-")
     assert data.rstrip().endswith(b"%%EOF")
 
 
 @needs_poppler
-def test_no_page_of_the_pdf_is_left_empty(built: Built, tmp_path: Path) -> None:
+def test_no_page_of_the_pdf_is_nearly_empty(built: Built, tmp_path: Path) -> None:
     subprocess.run(["pdftoppm", "-r", "20", "-gray", built.files.pdf, tmp_path / "page"], check=True)
     pages = sorted(tmp_path.glob("page*"))
     assert len(pages) >= 6
     for path in pages:
         pixels = np.asarray(Image.open(path))
-        body = pixels[: int(0.93 * len(pixels))]  # without the page's number
+        body = pixels[: int(0.93 * len(pixels))]  # without the page number
         lowest = (body < 200).any(1).nonzero()[0].max() / len(pixels)
         assert lowest > 1 / 3, f"{path.name} ends at {lowest:.0%}"
 
 
-def test_page_needs_nothing_else(built: Built) -> None:
+def test_page_is_self_contained(built: Built) -> None:
     page = Page(built.html)
     for address in page.addresses:
         assert address.startswith(("data:", "#"))
@@ -350,11 +352,13 @@ def test_page_is_accessible(built: Built) -> None:
     assert len(page.find("caption")) == len(page.find("table")) == len(page.tables)
     assert [values["aria-label"] for values in page.find("nav")] == ["Contents"]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.find("meta")
-    for one in page.find("div"):  # what can be scrolled is reached by the keyboard and has a name
-        assert "tabindex" not in one or (one["tabindex"], one["role"], bool(one["aria-label"])) == ("0", "group", True)
+    for attributes in page.find("div"):  # the keyboard reaches everything that scrolls, and it has a name
+        if "tabindex" in attributes:
+            assert (attributes["tabindex"], attributes["role"]) == ("0", "group")
+            assert attributes["aria-label"]
 
 
-def test_page_fits_screens_paper_and_readers_without_motion(built: Built) -> None:
+def test_page_adapts_to_screen_print_and_reduced_motion(built: Built) -> None:
     for query in (
         "print",
         "(max-width: 40rem)",
@@ -370,7 +374,7 @@ def test_page_fits_screens_paper_and_readers_without_motion(built: Built) -> Non
 
 def test_contents_lead_to_every_section(built: Built) -> None:
     page = Page(built.html)
-    links = [values["href"] for values in page.find("a")][1 : len(page.headings)]  # after the one of the main results
+    links = [values["href"] for values in page.find("a")][1 : len(page.headings)]  # after the link in the key results
     sections = [values["id"] for name, values in page.attributes if name in ("h2", "h3")]
     assert links == [f"#{name}" for name in sections]
 
@@ -382,14 +386,14 @@ def test_report_has_figures_one_to_five_and_all_files(built: Built) -> None:
     for name in re.findall(
         r'"((?:figure|structure|gan-losses|interpolation)[^"]*)"', (SOURCE / "report.typ").read_text()
     ):
-        for ending in ("pdf", "png"):
-            assert (built.out / "figures" / f"{name}.{ending}").stat().st_size > 500
+        for suffix in ("pdf", "png"):
+            assert (built.out / "figures" / f"{name}.{suffix}").stat().st_size > 500
     assert (built.out / "figures" / "training.gif").stat().st_size > 500
     assert (built.out / "figures" / "interpolation.pdf").exists()
 
 
 @pytest.mark.parametrize("name", ["comparison-lstm", "comparison-gan"])
-def test_what_readme_shows_is_read_from_the_page(name: str, built: Built) -> None:
+def test_publish_reads_the_comparison_from_the_page(name: str, built: Built) -> None:
     rows = Comparison(built.html, name).rows
     assert rows[0] == ["Quantity", "Report", "Ours", "Explanation"]
     assert [[cell.replace("`", "") for cell in line] for line in rows] == Page(built.html).tables[name][1:]
@@ -431,16 +435,16 @@ def test_one_seed_has_no_spread(built: Built, tmp_path: Path) -> None:
     caption, _, *lines = page_of(built, json_of(lstm, built.gan), tmp_path).tables["comparison-lstm"]
     assert "±" not in "".join(line[2] for line in lines)
     assert "one seed" in caption[0]
-    assert "One run gives no range; the difference is" in lines[1][3]
+    assert "One run has no range; the difference is" in lines[1][3]
 
 
 def test_parameters_are_those_of_the_networks(built: Built) -> None:
     total = sum(parameter.numel() for parameter in built.lstm.runs[0].network.parameters())
     assert squeeze(Page(built.html).tables["lstm-parameters"][-1][-1]) == str(total)
     for network in (built.gan.run.generator, built.gan.run.discriminator):
-        assert str(sum(one.numel() for one in network.parameters())) in squeeze(Page(built.html).text)
+        assert str(sum(parameter.numel() for parameter in network.parameters())) in squeeze(Page(built.html).text)
     assert [layer.outputs for layer in read_layers(built.gan.run.generator)] == [128, 256, 512, 1024, 784]
-    assert read_layers(built.gan.run.discriminator)[-1].followers == ("Sigmoid",)
+    assert read_layers(built.gan.run.discriminator)[-1].followed_by == ("Sigmoid",)
 
 
 def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path: Path) -> None:
@@ -468,7 +472,7 @@ HOSTILE = (
 
 @needs_poppler
 def test_values_are_never_read_as_markup(built: Built, tmp_path: Path) -> None:
-    """Whatever stands in a run folder comes out literally, on the page and in the PDF."""
+    """Text from run folders appears literally, on the page and in the PDF."""
     values = copy.deepcopy(built.json)
     values["gan"]["data"] = f"data {HOSTILE}"
     runs = [*values["lstm"]["runs"], values["gan"]["run"]]
@@ -480,7 +484,7 @@ def test_values_are_never_read_as_markup(built: Built, tmp_path: Path) -> None:
     runs[0]["rollbacks"] = [{"step": 5, "quantity": f"quantity {HOSTILE}", "back_to": 3}]
     runs[0]["changes"] = [f"change {HOSTILE}"]
     values["lstm"]["settings"]["task"] = f"setting {HOSTILE}"
-    page = page_of(built, values, tmp_path)
+    page = page_of(built, values, tmp_path, pdf=True)
     pdf = squeeze(text_of_pdf(tmp_path / "report.pdf"))
     for word in ("data", "command", "package", "version", "processor", "quantity", "change", "setting", "list,"):
         assert f"{word} {HOSTILE}" in page.text
@@ -490,24 +494,24 @@ def test_values_are_never_read_as_markup(built: Built, tmp_path: Path) -> None:
     assert not [address for address in page.addresses if "x.y" in address]
 
 
-def test_characters_that_no_document_may_hold_are_replaced() -> None:
-    assert printable({"a\x00": ["\ud800b", "c\nd", 1, None, True, 0.5, "\u202e×"]}) == {
+def test_unprintable_characters_are_replaced() -> None:
+    assert replace_unprintable({"a\x00": ["\ud800b", "c\nd", 1, None, True, 0.5, "\u202e×"]}) == {
         "a\ufffd": ["\ufffdb", "c d", 1, None, True, 0.5, "\ufffd×"]
     }
 
 
-OTHERS = {"kid": 0.1, "density": 0.9, "class_kl": 0.2}
-FLOOR = OTHERS | {"fid": 3.5, "precision": 0.93, "recall": 0.9, "coverage": 0.71, "spacing": 9.8}
-POINT = OTHERS | {
+OTHER_SCORES = {"kid": 0.1, "density": 0.9, "class_kl": 0.2}
+REAL_BASELINE = OTHER_SCORES | {"fid": 3.5, "precision": 0.93, "recall": 0.9, "coverage": 0.71, "spacing": 9.8}
+RECORD = OTHER_SCORES | {
     "fid": 612.3,
     "fid_ratio": 174.9,
     "precision": 0.99,
     "recall": 0.0,
     "coverage": 0.004,
     "spacing": 0.2,
-    "real_baseline": FLOOR,
+    "real_baseline": REAL_BASELINE,
 }
-POINT |= {
+RECORD |= {
     "step": 1,
     "k": 5,
     "data": "mnist",
@@ -518,43 +522,47 @@ POINT |= {
 }
 
 
-def points_of(*warnings: str | None) -> list[dict[str, Any]]:
-    """Scores at epochs 5, 10 ... that warned so."""
-    return [POINT | {"epoch": 5 * place, "warning": text} for place, text in enumerate(warnings, start=1)]
+def scores_with(*warnings: str | None) -> list[dict[str, Any]]:
+    """Return scores at epochs 5, 10 ... with these warnings."""
+    return [RECORD | {"epoch": 5 * number, "warning": text} for number, text in enumerate(warnings, start=1)]
 
 
-def test_scores_are_drawn_and_a_collapse_is_told(built: Built, tmp_path: Path) -> None:
+def test_scores_are_plotted_and_mode_collapse_is_reported(built: Built, tmp_path: Path) -> None:
     shutil.copytree(built.gan.run.folder.path, tmp_path / "run")
-    points = points_of(*["collapsed: bad; try {x} --learning-rate"] * 3)
-    (tmp_path / "run" / "scores.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    scores = scores_with(*["collapsed: bad; try {x} --learning-rate"] * 3)
+    (tmp_path / "run" / "scores.jsonl").write_text("".join(json.dumps(record) + "\n" for record in scores))
     gan = read_gan(tmp_path / "run")
-    files = write_report(tmp_path, built.lstm, gan)
-    page = Page(files.html.read_text(encoding="utf-8"))
+    shutil.copytree(built.out / "figures", tmp_path / "figures")
+    for suffix in ("pdf", "svg", "png"):
+        save_figure(plot_figures(built.lstm, gan)["gan-scores"], tmp_path / "figures" / f"gan-scores.{suffix}")
+    page = page_of(built._replace(out=tmp_path), json_of(built.lstm, gan), tmp_path)
     text = squeeze(page.text)
     for sentence in (
-        "At the end FID is 612.3, 174.9 times the 3.5 of as many real training images, and coverage is 0.4 %, theirs 71 %",
-        "The generator has collapsed at the end, and at 2 of 3 scorings, first after epoch 10. The last one says: collapsed: bad",
-        "Shaded: collapsed. FeatureExtractor: reviver digit classifier, SHA-256 48f37b9f48f3",
+        "At the end, FID is 612.3, which is 174.9 times the 3.5 of as many real training images.",
+        "Coverage is 0.4 %, that of the real images 71 %.",
+        "The generator has collapsed at the end, and at 2 of 3 evaluations, first after epoch 10.",
+        "The last warning is: collapsed: bad",
+        "Shaded: mode collapse. Feature extractor: reviver digit classifier, SHA-256 48f37b9f48f3",
     ):
         assert squeeze(sentence) in text
-    for ending in ("pdf", "svg", "png"):
-        assert (tmp_path / "figures" / f"gan-scores.{ending}").stat().st_size > 5000
+    for suffix in ("pdf", "svg", "png"):
+        assert (tmp_path / "figures" / f"gan-scores.{suffix}").stat().st_size > 5000
     assert {caption.split(".")[0] for caption in page.captions} >= {"Figure E", "Figure F"}
 
 
-def test_a_run_that_did_not_collapse_or_came_back_is_told_so(built: Built, tmp_path: Path) -> None:
+def test_a_recovered_collapse_is_reported(built: Built, tmp_path: Path) -> None:
     shutil.copytree(built.out / "figures", tmp_path / "figures")
     shutil.copyfile(tmp_path / "figures" / "gan-losses.svg", tmp_path / "figures" / "gan-scores.svg")
     shutil.copyfile(tmp_path / "figures" / "gan-losses.pdf", tmp_path / "figures" / "gan-scores.pdf")
 
-    def told(*warnings: str | None) -> str:
-        points = points_of(*warnings)
-        gan = dataclasses.replace(built.gan, scores=points)
+    def text_with(*warnings: str | None) -> str:
+        gan = dataclasses.replace(built.gan, scores=scores_with(*warnings))
         return page_of(built._replace(out=tmp_path), json_of(built.lstm, gan), tmp_path).text
 
-    assert "collapsed" not in told(None, None)
-    assert "Figure F" in told(None, None)
-    assert "at 1 of 3 scorings, first after epoch 10, and came back." in told("collapsed", "collapsed", None)
+    text = text_with(None, None)
+    assert "collapsed" not in text
+    assert "Figure F" in text
+    assert "at 1 of 3 evaluations, first after epoch 10, and recovered." in text_with("collapsed", "collapsed", None)
 
 
 def test_a_run_without_scores_shows_none(built: Built) -> None:
@@ -562,11 +570,11 @@ def test_a_run_without_scores_shows_none(built: Built) -> None:
     assert not (built.out / "figures" / "gan-scores.png").exists()
 
 
-def test_runs_that_do_not_belong_together_are_refused(built: Built, tmp_path: Path) -> None:
+def test_runs_with_different_settings_are_refused(built: Built, tmp_path: Path) -> None:
     train_lstm(dataclasses.replace(LSTM, hidden_size=4, epochs=1), tmp_path / "other", device="cpu")
     first = built.lstm.runs[0].folder.path
     with pytest.raises(
-        RunFolderError, match=r"its hidden_size is 4, that of .* 8; give runs that differ in their seed only"
+        RunFolderError, match=r"hidden_size must be 8 as in .*, got 4; give runs that differ only in their seed"
     ):
         read_lstm([first, tmp_path / "other"])
     with pytest.raises(RunFolderError, match="lstm_runs must hold at least one run folder, got none"):
@@ -585,14 +593,14 @@ def test_unfinished_runs_are_refused(built: Built, tmp_path: Path) -> None:
 
 
 def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built_from: list[tuple[Path, list[Path], Path]] = []
-    monkeypatch.setattr(build, "build_report", lambda *arguments: built_from.append(arguments))
+    builds: list[tuple[Path, list[Path], Path]] = []
+    monkeypatch.setattr(build, "build_report", lambda *arguments: builds.append(arguments))
     monkeypatch.setattr(build, "NUM_SEEDS", 2)
     monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"report": LSTM}))
     monkeypatch.setattr(build, "GAN_PRESETS", MappingProxyType({"best": GAN}))
     make_report(tmp_path, seed=3, device="cpu")
     runs = tmp_path / "runs"
-    assert built_from == [(tmp_path, [runs / "lstm-seed3", runs / "lstm-seed4"], runs / "gan-seed3")]
+    assert builds == [(tmp_path, [runs / "lstm-seed3", runs / "lstm-seed4"], runs / "gan-seed3")]
 
     weights = list(runs.rglob("networks.safetensors"))
     assert len(weights) >= 3
@@ -604,11 +612,11 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     assert '"finished"' in record.read_text()
 
     monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"report": dataclasses.replace(LSTM, epochs=4)}))
-    with pytest.raises(RunFolderError, match="its epochs is 3 where the report needs 4; move this folder away"):
+    with pytest.raises(RunFolderError, match="epochs must be 4 for this report, got 3; move this folder away"):
         make_report(tmp_path, seed=3, device="cpu")
 
 
-def test_a_new_run_has_no_status(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_status(tmp_path: Path) -> None:
     assert check_run(tmp_path / "none", "lstm", LSTM) is None
     assert check_run(tmp_path, "lstm", LSTM) is None
     (tmp_path / "file").touch()
@@ -620,23 +628,21 @@ def test_at_least_three_seeds() -> None:
     assert NUM_SEEDS >= 3
 
 
-def test_commands_name_what_differs_from_a_preset(built: Built) -> None:
-    command = command_of(built.lstm.runs[1])
+def test_commands_name_the_options_that_differ_from_a_preset(built: Built) -> None:
+    command = find_command(built.lstm.runs[1])
     assert command == "reviver lstm train --preset report --seed 1 --hidden-size 8 --epochs 3 --out runs/lstm-seed1"
 
 
-def test_the_report_says_when_a_run_went_back_to_a_checkpoint(
-    built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert "went back" not in built.html
-    noted = [{"step": 1234, "quantity": "train loss", "back_to": 1000}]
-    monkeypatch.setitem(built.lstm.runs[1].folder.record, "rollbacks", noted)
+def test_rollbacks_are_reported(built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "returned to the checkpoint" not in built.html
+    rollbacks = [{"step": 1234, "quantity": "train loss", "back_to": 1000}]
+    monkeypatch.setitem(built.lstm.runs[1].folder.record, "rollbacks", rollbacks)
     text = page_of(built, json_of(built.lstm, built.gan), tmp_path).text
     expected = (
-        "runs/lstm-seed1: the train loss was not finite at update 1\u202f234; the run went back to update 1\u202f000 and on "
-        "with half the learning rate."
+        "runs/lstm-seed1: the train loss was not finite at update 1\u202f234; the run returned to the checkpoint of update "
+        "1\u202f000 and continued with half the learning rate."
     )
-    assert text.count("went back") == text.count(expected) == 1
+    assert text.count("returned to the checkpoint") == text.count(expected) == 1
 
 
 @pytest.mark.parametrize(
@@ -644,14 +650,14 @@ def test_the_report_says_when_a_run_went_back_to_a_checkpoint(
     [
         (
             PRESETS["best"],
-            r"at real images \(R1, γ = .*\), .* a decaying learning rate, images generated by a moving average",
+            r"at real images \(R1, γ = .*\), .* a decaying learning rate, images generated by an exponential moving average of G",
             "fewer",
         ),
-        (PRESETS["report"], "of one run with one seed", "we add"),
+        (PRESETS["report"], "those of one run with one seed", "we add"),
         (PRESETS["short"], "fewer than the 200 of the script", "we add"),
     ],
 )
-def test_the_introduction_says_what_the_recipe_adds(
+def test_the_introduction_lists_the_additions_of_the_recipe(
     built: Built, config: GANConfig, expected: str, other: str, tmp_path: Path
 ) -> None:
     run = dataclasses.replace(built.gan.run, config=config)
@@ -661,21 +667,26 @@ def test_the_introduction_says_what_the_recipe_adds(
     assert other not in introduction
 
 
-def test_a_row_says_whether_the_number_lies_in_our_range() -> None:
+def test_a_number_agrees_within_our_range() -> None:
     ours = (0.8, 0.85, 0.9)
-    inside = row("fraction", ours, Reported(0.86, "here"))
-    assert (inside.agrees, inside.outside, inside.place, inside.runs) == (True, 0, "here", 3)
-    outside = row("fraction", ours, Reported(0.95, "here"))
-    assert (outside.agrees, outside.outside) == (False, pytest.approx(0.05))
+    inside = compare_number("fraction", ours, Reported(0.86, "here"))
+    assert (inside.agrees, inside.distance_to_range, inside.section, inside.num_runs) == (True, 0, "here", 3)
+    outside = compare_number("fraction", ours, Reported(0.95, "here"))
+    assert (outside.agrees, outside.distance_to_range) == (False, pytest.approx(0.05))
     assert outside.distance_in_std == pytest.approx(2)
-    alone = row("fraction", (0.8,), Reported(0.9, "here"))
+    alone = compare_number("fraction", (0.8,), Reported(0.9, "here"))
     assert (alone.agrees, alone.distance_in_std) == (False, None)
-    equal = row("epoch", (3, 3, None), Reported(4, "here"))
-    assert (equal.agrees, equal.outside, equal.distance_in_std, equal.runs) == (False, 1, None, 3)
-    nowhere = row("epoch", (None, None), Reported(4, "here"))
-    assert (nowhere.agrees, nowhere.ours, nowhere.outside, nowhere.runs) == (False, None, None, 2)
-    unknown = row("epoch", (3, 4))
-    assert (unknown.agrees, unknown.reported, unknown.outside, unknown.distance_in_std) == (None, None, None, None)
+    equal = compare_number("epoch", (3, 3, None), Reported(4, "here"))
+    assert (equal.agrees, equal.distance_to_range, equal.distance_in_std, equal.num_runs) == (False, 1, None, 3)
+    nowhere = compare_number("epoch", (None, None), Reported(4, "here"))
+    assert (nowhere.agrees, nowhere.ours, nowhere.distance_to_range, nowhere.num_runs) == (False, None, None, 2)
+    unknown = compare_number("epoch", (3, 4))
+    assert (unknown.agrees, unknown.reported, unknown.distance_to_range, unknown.distance_in_std) == (
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -685,59 +696,78 @@ def test_a_row_says_whether_the_number_lies_in_our_range() -> None:
         (
             (0.8, 0.85, 0.9),
             0.95,
-            "Outside our range, 80.00 to 90.00\u00a0%, by 5.00\u00a0points (2.0 standard deviations from our mean); its seed",
+            "Outside our range, 80.00 to 90.00\u00a0%, by 5.00 percentage points (2.0 standard deviations from our mean); its seed",
         ),
-        ((0.8, 0.8), 0.9, "Outside our range, 80.00\u00a0%, by 10.00\u00a0points; all our seeds agree."),
-        ((0.8,), 0.9, "One run gives no range; the difference is 10.00\u00a0points."),
+        (
+            (0.8, 0.8),
+            0.9,
+            "Outside our range, 80.00\u00a0%, by 10.00 percentage points; all our seeds have the same value.",
+        ),
+        ((0.8,), 0.9, "One run has no range; the difference is 10.00 percentage points."),
     ],
 )
-def test_the_explanation_says_what_is_so(
+def test_the_explanation_of_a_number(
     values: tuple[float, ...], reported: float, expected: str, built: Built, tmp_path: Path
 ) -> None:
     changed = copy.deepcopy(built.json)
-    changed["comparison"]["lstm"]["train_accuracy"] = row("fraction", values, Reported(reported, "")).model_dump(
-        mode="json"
-    )
+    changed["comparison"]["lstm"]["train_accuracy"] = compare_number(
+        "fraction", values, Reported(reported, "")
+    ).model_dump(mode="json")
     _, _, _, line, *_ = page_of(built, changed, tmp_path).tables["comparison-lstm"]
     assert line[3].startswith(expected)
 
 
-def test_epochs_that_some_seeds_reach_are_counted(built: Built, tmp_path: Path) -> None:
+def test_seeds_that_reach_an_accuracy_are_counted(built: Built, tmp_path: Path) -> None:
     changed = copy.deepcopy(built.json)
-    reached = row("epoch", (11, 13, None), Reported(12, "")).model_dump(mode="json")
+    reached = compare_number("epoch", (11, 13, None), Reported(12, "")).model_dump(mode="json")
     changed["comparison"]["lstm"]["first_epoch_at_40"] = reached
     page = page_of(built, changed, tmp_path)
     assert page.tables["comparison-lstm"][8][2] == "12.0\u00a0±\u00a01.4 (in 2 of 3 seeds)"
     assert (
-        "first reaches 40\u00a0% at epoch 12.0\u00a0±\u00a01.4 (in 2 of 3 seeds) and 55\u00a0% at epoch not reached"
-        in page.text
+        "first reaches 40\u00a0% at epoch 12.0\u00a0±\u00a01.4 (in 2 of 3 seeds) and 55\u00a0% in no run." in page.text
     )
 
 
 def test_epochs_of_a_metric() -> None:
-    points = [{"epoch": epoch, "a": value} for epoch, value in enumerate((0.1, 0.5, 0.2, 0.9, 0.9), start=1)]
-    nothing = Palindromes(torch.zeros(0, 1, dtype=torch.uint8), 2)
-    found = LSTMResults((), (points,), Split(nothing, nothing), ())
-    assert found.first_at("a", 0.5) == [2]
-    assert found.first_at("a", 1.0) == [None]
-    assert found.above_from("a", 0.4) == [4]
-    assert found.above_from("a", 0.05) == [1]
-    assert found.above_from("a", 0.9) == [None]
-    fraction = found.fraction_after(2, "a", 0.9)
+    records = [{"epoch": epoch, "a": value} for epoch, value in enumerate((0.1, 0.5, 0.2, 0.9, 0.9), start=1)]
+    no_palindromes = Palindromes(torch.zeros(0, 1, dtype=torch.uint8), 2)
+    lstm = LSTMResults((), (records,), Split(no_palindromes, no_palindromes), ())
+    assert lstm.first_epoch_at("a", 0.5) == [2]
+    assert lstm.first_epoch_at("a", 1.0) == [None]
+    assert lstm.first_epoch_above("a", 0.4) == [4]
+    assert lstm.first_epoch_above("a", 0.05) == [1]
+    assert lstm.first_epoch_above("a", 0.9) == [None]
+    fraction = lstm.fraction_after(2, "a", 0.9)
     assert fraction is not None
     assert fraction.mean == pytest.approx(2 / 3)
-    assert found.fraction_after(5, "a", 0.9) is None
+    assert lstm.fraction_after(5, "a", 0.9) is None
 
 
 def test_recognition_of_one_digit_is_chance() -> None:
-    repeated = Recognition.of(1000, (0, 0, 1000, 0, 0, 0, 0, 0, 0, 0))
-    assert (repeated.fraction, repeated.balanced, repeated.digits, repeated.standard_error) == (1.0, 0.1, 1, 0.0)
-    even = Recognition.of(1000, (90,) * 10)
-    assert (even.fraction, even.balanced, even.digits) == (0.9, 0.9, 10)
+    repeated = DigitCounts.from_counts(1000, (0, 0, 1000, 0, 0, 0, 0, 0, 0, 0))
+    assert (repeated.fraction, repeated.balanced_fraction, repeated.num_digits, repeated.standard_error) == (
+        1.0,
+        0.1,
+        1,
+        0.0,
+    )
+    even = DigitCounts.from_counts(1000, (90,) * 10)
+    assert (even.fraction, even.balanced_fraction, even.num_digits) == (0.9, 0.9, 10)
+
+
+def test_the_alternative_text_of_the_interpolation_lists_its_digits(built: Built, tmp_path: Path) -> None:
+    changed = copy.deepcopy(built.json)
+    changed["gan"]["interpolation"] |= {"num_images": 3, "digits": [3, 3, 8], "confidences": [0.99, 0.6, 0.98]}
+    page = page_of(built, changed, tmp_path)
+    expected = (
+        "Row of 3 generated images that change step by step from digit 3 to digit 8; the classifier predicts 3, 3, 8."
+    )
+    assert expected in [image["alt"] for image in page.find("img")]
+    assert "from digit 3 to digit 8, with 1 image in between" in page.text
 
 
 def test_numbers(tmp_path: Path) -> None:
-    """numbers.typ writes them as it says."""
+    """Format numbers with numbers.typ."""
     expected = {
         "percent(0.8575)": "85.75 %",
         "percent(-0.0001)": "−0.01 %",
@@ -746,7 +776,7 @@ def test_numbers(tmp_path: Path) -> None:
         "coarse-percent(0.0)": "0 %",
         "coarse-percent(0.855)": "86 %",
         "coarse-percent(1.0)": "100 %",
-        "points(0.1375)": "13.75 points",
+        "percentage-points(0.1375)": "13.75 percentage points",
         "count(12345)": "12 345",
         "count(1234567.0)": "1 234 567",
         "count(8.6)": "8.6",
@@ -772,19 +802,19 @@ def test_numbers(tmp_path: Path) -> None:
     }
     shutil.copyfile(SOURCE / "numbers.typ", tmp_path / "numbers.typ")
     document = tmp_path / "numbers-test.typ"
-    document.write_text(f'#import "numbers.typ": *\n#metadata(({", ".join(expected)},)) <shown>', encoding="utf-8")
-    shown = json.loads(typst.query(str(document), "<shown>", field="value", one=True))
-    plain = [text.replace("\u00a0", " ").replace("\u202f", " ") for text in shown]
+    document.write_text(f'#import "numbers.typ": *\n#metadata(({", ".join(expected)},)) <texts>', encoding="utf-8")
+    texts = json.loads(typst.query(str(document), "<texts>", field="value", one=True))
+    plain = [text.replace("\u00a0", " ").replace("\u202f", " ") for text in texts]
     assert dict(zip(expected, plain, strict=True)) == expected
 
 
 def test_spread() -> None:
-    two = Spread.of((1.0, 3.0))
+    two = Spread.from_values((1.0, 3.0))
     assert (two.mean, two.std, two.min, two.max) == (2.0, pytest.approx(2**0.5), 1.0, 3.0)
-    assert Spread.of((1.0,)).std is None
-    assert two.holds(1.0)
-    assert two.holds(3.0)
-    assert not two.holds(3.1)
+    assert Spread.from_values((1.0,)).std is None
+    assert two.contains(1.0)
+    assert two.contains(3.0)
+    assert not two.contains(3.1)
 
 
 def test_formulas_are_mathml(built: Built) -> None:
@@ -793,43 +823,43 @@ def test_formulas_are_mathml(built: Built) -> None:
     assert len(blocks) == 3
     assert len(page.find("math")) > 15
     assert len(page.find("mtr")) == 6 + 2
-    assert "input gate: what is written to the cell" in page.text
+    assert "input gate: what to write to the cell" in page.text
     assert not re.search(r"dot\.o|\bquad\b|cal\(", page.text)
 
 
 def test_prose_evaluates_nothing() -> None:
-    """What would read a value as markup is used nowhere."""
+    """No function of Typst that reads a value as markup is used."""
     for source in SOURCES:
         code = re.sub(r"(?m)//.*$", "", (SOURCE / source).read_text(encoding="utf-8"))
         assert not re.search(r"\beval\(|\bplugin\(|\binclude\b", code)
 
 
 @pytest.mark.parametrize("config", [LSTMConfig(), GANConfig()], ids=["lstm", "gan"])
-def test_the_meaning_of_a_setting_is_one_paragraph(config: LSTMConfig | GANConfig) -> None:
-    """Docstrings that go over several lines bring their indentation with them."""
-    found = describe_fields(type(config))
-    assert [*found] == [field.name for field in dataclasses.fields(config)]
-    for meaning in found.values():
-        assert meaning
-        assert meaning == " ".join(meaning.split())
+def test_the_description_of_a_setting_is_one_paragraph(config: LSTMConfig | GANConfig) -> None:
+    """Docstrings of several lines contain indentation."""
+    descriptions = describe_fields(type(config))
+    assert [*descriptions] == [field.name for field in dataclasses.fields(config)]
+    for description in descriptions.values():
+        assert description
+        assert description == " ".join(description.split())
 
 
 # The middle of training
 
 
 def save_grids(samples: Path, *grids: tuple[int, int | None, np.ndarray[Any, Any]]) -> None:
-    """Grids of 25 grey images [25, 28, 28], by their epoch and update."""
+    """Save grids of 25 grey images [25, 28, 28], each given as (epoch, update, images)."""
     for epoch, update, pixels in grids:
         save_grid(from_pixels(torch.from_numpy(pixels))[:, None], grid_path(samples, epoch, update))
 
 
-def choose(built: Built, tmp_path: Path) -> list[tuple[int, int | None]]:
+def choose_grids(built: Built, tmp_path: Path) -> list[tuple[int, int | None]]:
     run = dataclasses.replace(built.gan.run, folder=RunFolder(tmp_path, built.gan.run.folder.record))
     return [(grid.epoch, grid.update) for grid in results._choose_grids(run).values()]
 
 
-def test_the_middle_is_halfway_in_the_digits_that_are_recognised(built: Built, tmp_path: Path) -> None:
-    """Not in the time: digits appear early, and then hardly change."""
+def test_the_middle_is_halfway_in_recognised_digits(built: Built, tmp_path: Path) -> None:
+    """The middle is not halfway in time: digits appear early and then hardly change."""
     test = image_set.load_mnist("test")
     assert test.labels is not None
     digits = torch.cat([test.images[test.labels == digit][:3, 0] for digit in range(10)])[:25].numpy()
@@ -838,27 +868,27 @@ def test_the_middle_is_halfway_in_the_digits_that_are_recognised(built: Built, t
     nearly = np.where(np.arange(25)[:, None, None] < 24, digits, grey)
     samples = tmp_path / "samples"
     save_grids(samples, (0, None, grey), (0, 20, grey), (0, 500, half), (17, None, nearly), (34, None, digits))
-    assert choose(built, tmp_path) == [(0, None), (0, 500), (34, None)]
+    assert choose_grids(built, tmp_path) == [(0, None), (0, 500), (34, None)]
 
 
-def test_the_middle_of_other_images_is_as_far_from_the_first_as_from_the_last(
+def test_the_middle_of_other_images_is_equally_far_from_first_and_last(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reviver.loading.GANRun.is_digits", False)
     shades = [(0, None, 0), (0, 10, 10), (0, 100, 90), (1, None, 190), (2, None, 200)]
-    sheets = [(epoch, update, np.full((25, 28, 28), grey, np.uint8)) for epoch, update, grey in shades]
-    save_grids(tmp_path / "samples", *sheets)
-    assert choose(built, tmp_path) == [(0, None), (0, 100), (2, None)]
+    grids = [(epoch, update, np.full((25, 28, 28), grey, np.uint8)) for epoch, update, grey in shades]
+    save_grids(tmp_path / "samples", *grids)
+    assert choose_grids(built, tmp_path) == [(0, None), (0, 100), (2, None)]
 
 
-def test_runs_with_few_grids_have_a_middle_too(built: Built, tmp_path: Path) -> None:
-    """Runs of earlier versions have no grids within epochs; the shortest have none but the first and the last."""
+def test_the_middle_of_few_grids(built: Built, tmp_path: Path) -> None:
+    """Runs of earlier versions have no grids within epochs; the shortest have only the first and the last."""
     noise = np.random.default_rng(0).integers(0, 256, (25, 28, 28), dtype=np.uint8)
-    with pytest.raises(DataError, match="holds no grid of samples; train again"):
-        choose(built, tmp_path)
+    with pytest.raises(DataError, match="has no sample grids; train again"):
+        choose_grids(built, tmp_path)
     save_grids(tmp_path / "samples", (0, None, noise))
-    assert choose(built, tmp_path) == [(0, None)] * 3
+    assert choose_grids(built, tmp_path) == [(0, None)] * 3
     save_grids(tmp_path / "samples", (4, None, noise))
-    assert choose(built, tmp_path) == [(0, None), (0, None), (4, None)]
+    assert choose_grids(built, tmp_path) == [(0, None), (0, None), (4, None)]
     save_grids(tmp_path / "samples", (2, None, noise))
-    assert choose(built, tmp_path) == [(0, None), (2, None), (4, None)]
+    assert choose_grids(built, tmp_path) == [(0, None), (2, None), (4, None)]

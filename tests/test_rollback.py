@@ -218,5 +218,5 @@ def test_command_reports_the_rollback(
     ]
     assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
     captured = capsys.readouterr()
-    assert "step 14: train loss was not finite; went back to step 10 and halved the learning rate" in captured.out
+    assert "step 14: train loss was not finite; returned to step 10 with half the learning rate" in captured.out
     assert "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate" in captured.err

@@ -1,6 +1,6 @@
-"""The application: its commands, and what becomes of their errors.
+"""The command-line application: its commands, and how it reports their errors.
 
-Networks are imported only once a command runs, so that `--help` is quick.
+Commands import torch only when they run, so that `--help` is fast.
 """
 
 import contextlib
@@ -44,16 +44,19 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
 
 
 def build_app(arguments: Sequence[str] = ()) -> App:
-    """Build the application. `arguments` are read only for --help with a --preset, whose values it then shows.
+    """Build the application.
+
+    Args:
+        arguments: command line; read only for --help with --preset, which shows the values of that preset.
 
     Raises:
-        ConfigError: if there is no such preset.
+        ConfigError: if the preset is unknown.
     """
     app = App(
         name="reviver",
-        help="Train, measure and plot an LSTM written out gate by gate and a fully connected GAN.",
+        help="Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
         help_epilogue=_examples(
-            "reviver report                          train both, write the report",
+            "reviver report                          train both and write the report",
             "reviver lstm train --out runs/lstm      train the LSTM of the report",
             'reviver lstm predict runs/lstm "1 2 3 2"',
             "reviver gan train --preset best --out runs/gan",
@@ -68,22 +71,28 @@ def build_app(arguments: Sequence[str] = ()) -> App:
     )
     app.register_install_completion_command(add_to_startup=True)
     groups: dict[tuple[str, ...], App] = {(): app}
-    for name, text in (("lstm", "Train and use the LSTM."), ("gan", "Train and use the GAN.")):
-        groups[name,] = App(name=name, help=text, help_epilogue=_examples(f"reviver {name} train --help"), sort_key=1)
+    for name, network, evaluation in (("lstm", "an LSTM", " --length 5 --length 10"), ("gan", "a GAN", "")):
+        examples = _examples(
+            f"reviver {name} train --out runs/{name}",
+            f"reviver {name} evaluate runs/{name}{evaluation}",
+            f"reviver {name} train --help",
+        )
+        help_text = f"Train, evaluate and use {network}."
+        groups[name,] = App(name=name, help=help_text, help_epilogue=examples, sort_key=1)
         app.command(groups[name,])
-    helped = tuple(arguments[:2]) if {"--help", "-h"} & set(arguments) else ()
+    command_with_help = tuple(arguments[:2]) if {"--help", "-h"} & set(arguments) else ()
     for words, function in COMMANDS.items():
         description, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")
-        examples, _, _ = rest.partition("\n\n")
+        example_lines, _, _ = rest.partition("\n\n")
         settings: dict[str, Any] = {}
-        if words in PRESETS and words == helped:
-            preset = _preset_named(arguments)
+        if words in PRESETS and words == command_with_help:
+            preset = _find_preset(arguments)
             settings["help_formatter"] = SettingsFormatter(preset, choose_preset(PRESETS[words], preset))
         groups[words[:-1]].command(
             function,
             name=words[-1],
             help=description.strip(),
-            help_epilogue=_examples(*(line.strip() for line in examples.splitlines())),
+            help_epilogue=_examples(*(line.strip() for line in example_lines.splitlines())),
             sort_key=0,
             **settings,
         )
@@ -91,7 +100,14 @@ def build_app(arguments: Sequence[str] = ()) -> App:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
+    """Run the command line.
+
+    Args:
+        arguments: words after the program name; by default those of `sys.argv`.
+
+    Returns:
+        Exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     logging.basicConfig(format="%(message)s", handlers=[StderrHandler()], force=True)
     logging.getLogger("reviver").setLevel(logging.INFO)
@@ -101,10 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app.help_print(console=app.error_console)
             return ConfigError.exit_code
         run(arguments)
-        if sys.stdout is not None:  # closed by whoever started us
+        if sys.stdout is not None:  # None if the parent process closed it
             sys.stdout.flush()
-    except SystemExit as end:  # rich raises it if whoever read the help has gone
-        return int(bool(end.code) and "--install-completion" in arguments)
+    except SystemExit as stop:  # rich raises it if the reader of the help has closed the pipe
+        return int(bool(stop.code) and "--install-completion" in arguments)
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments and not isinstance(error, KeyboardInterrupt):
             traceback.print_exception(error)
@@ -113,10 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse `arguments` and call their command.
+    """Parse `arguments` and run their command.
 
     Raises:
-        ConfigError: if they are wrong.
+        ConfigError: if an argument is wrong.
+        ReviverError: from the command.
     """
     app = build_app(arguments)
     try:
@@ -128,14 +145,14 @@ def run(arguments: Sequence[str]) -> None:
     if command == app.help_print and not {"--help", "-h"} & set(arguments):
         _, [*_, group], _ = app.parse_commands(arguments)
         choices = [name for name in group if not name.startswith("-")]
-        raise ConfigError(f"{' '.join(['reviver', *arguments])} needs a command; choose from {', '.join(choices)}")
+        raise ConfigError(f"{' '.join(['reviver', *arguments])} requires a command; choose from {', '.join(choices)}")
     if "common" in bound.arguments and bound.arguments["common"].quiet:
         logging.getLogger("reviver").setLevel(logging.WARNING)
     command(*bound.args, **bound.kwargs)
 
 
 def join_flag_values(arguments: Sequence[str]) -> list[str]:
-    """Read `--curriculum false` as `--curriculum=false`: cyclopts takes a flag's value only behind an equals sign."""
+    """Join `--curriculum false` to `--curriculum=false`, since cyclopts reads the value of a flag only after `=`."""
     joined = list(arguments[:1])
     for option, value in itertools.pairwise(arguments):
         if value in ("true", "false") and option.startswith("--") and "=" not in option:
@@ -146,7 +163,11 @@ def join_flag_values(arguments: Sequence[str]) -> list[str]:
 
 
 def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse integers that are written otherwise, such as 2.0, 0x10 or 1_000. Cyclopts calls this before it converts."""
+    """Accept only digits and a sign as an integer, not 2.0, 0x10 or 1_000. Cyclopts calls this before it converts.
+
+    Raises:
+        CoercionError: if an integer is written in another way.
+    """
     for argument in arguments:
         if resolve_optional(argument.hint) in (int, list[int]):
             for token in argument.tokens:
@@ -155,17 +176,17 @@ def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentColle
 
 
 class StderrHandler(logging.Handler):
-    """Writes to what `sys.stderr` is by then: a progress bar takes its place, so that lines come above the bar."""
+    """Handler that writes to the current `sys.stderr`, which a progress bar replaces to keep lines above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        if sys.stderr is not None:  # closed by whoever started us
+        if sys.stderr is not None:  # None if the parent process closed it
             with contextlib.suppress(OSError, ValueError):
                 print(self.format(record), file=sys.stderr, flush=True)
 
 
 def report_failure(error: BaseException) -> int:
-    """Print in one line on stderr what went wrong; returns the exit code."""
+    """Print an error in one line on stderr, and return the exit code."""
     match error:
         case ConfigError(field=field) if field and str(error).startswith(field):
             option = "--" + field.replace("_", "-")
@@ -174,37 +195,40 @@ def report_failure(error: BaseException) -> int:
             message, exit_code = str(error), error.exit_code
         case KeyboardInterrupt():
             message, exit_code = "stopped by Ctrl-C", INTERRUPTED
-        case BrokenPipeError():  # whoever read our output has gone
+        case BrokenPipeError():  # the reader of stdout has closed the pipe
             discard_output()
             return 0
-        case OSError():  # files that we write explain themselves, see runs/files.py
+        case OSError():  # not from a file that we write: io/files.py turns those into RunFolderError
             if error.filename is None:
                 discard_output()
             reason = error.strerror or error
-            message = f"{error.filename or 'output'}: {reason}; put that right and run the command again"
+            message = f"{error.filename or 'output'}: {reason}; fix this and run the command again"
             exit_code = 1
         case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "memory" in str(error):
             message, exit_code = "out of memory; use smaller sizes or batches", 1
         case _:
-            message, exit_code = f"{type(error).__name__}: {error}; run again with --debug and report it", 1
+            message, exit_code = f"{type(error).__name__}: {error}; run again with --debug, and report this bug", 1
     kind = "" if exit_code >= INTERRUPTED else "error: "
     print(f"{kind}{' '.join(message.split())}", file=sys.stderr)
     return exit_code
 
 
 def discard_output() -> None:
-    """Send what stdout still holds to nowhere, so that Python does not complain of it again as it ends."""
+    """Redirect stdout to the null device, so that Python does not fail again when it flushes stdout at exit."""
     if sys.stdout is not None:
-        with contextlib.suppress(OSError, ValueError):  # it has no file, or is closed
+        with contextlib.suppress(OSError, ValueError):  # stdout has no file descriptor, or is closed
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _preset_named(arguments: Sequence[str]) -> str:
-    """The last value of --preset, before anything is parsed."""
-    words = [word for one in arguments for word in (one.split("=", 1) if one.startswith("--preset=") else [one])]
-    named = [value for option, value in itertools.pairwise(words) if option == "--preset"]
-    return named[-1] if named else "report"
+def _find_preset(arguments: Sequence[str]) -> str:
+    """Return the last value of --preset in arguments that are not parsed yet, by default `report`."""
+    words: list[str] = []
+    for argument in arguments:
+        words += argument.split("=", 1) if argument.startswith("--preset=") else [argument]
+    presets = [value for option, value in itertools.pairwise(words) if option == "--preset"]
+    return presets[-1] if presets else "report"
 
 
 def _examples(*lines: str) -> str:
+    """Return the paragraph of examples of a help text."""
     return "\n".join(["Examples:", *(f"  {line}" for line in lines)])

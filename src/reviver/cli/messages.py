@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one line: option, value, what is allowed, what to do."""
+"""Messages for wrong command lines, in one line: option, value, what is allowed, what to do."""
 
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,7 +12,7 @@ from reviver.validation import MAX_VALUE, find_problem
 
 
 def explain(error: exceptions.CycloptsError) -> str:
-    """Return one line for an error of the parser."""
+    """Return the message for an error of the parser."""
     command = " ".join(["reviver", *(error.command_chain or ())])
     see_help = f"see {command} --help"
     name = option_of(error.argument) if error.argument is not None else ""
@@ -20,27 +20,28 @@ def explain(error: exceptions.CycloptsError) -> str:
     match error:
         case exceptions.UnknownOptionError():
             wrong = (error.token.keyword or error.token.value).partition("=")[0]
-            known = [one for argument in error.argument_collection for one in argument.names if one.startswith("--")]
+            names = [name for argument in error.argument_collection for name in argument.names]
+            known = [name for name in names if name.startswith("--")]
             text = f"{wrong} is unknown; {did_you_mean(wrong.replace('_', '-'), known) or see_help}"
         case exceptions.UnknownCommandError():
             text = explain_command(error, command)
         case exceptions.UnusedCliTokensError(unused_tokens=[first, *_]):
-            text = f"{short_repr(first)} is one argument too many (quote a text that has spaces); {see_help}"
+            text = f"{short_repr(first)} is an unexpected argument (quote text that contains spaces); {see_help}"
         case exceptions.MissingArgumentError():
-            text = f"{name} {'is missing' if error.keyword is None else 'needs a value'}; {see_help}"
+            text = f"{name} {'is missing' if error.keyword is None else 'requires a value'}; {see_help}"
         case exceptions.RepeatArgumentError():
-            text = f"{error.token.keyword} is given twice; give it once"
+            text = f"{error.token.keyword} may be given only once"
         case exceptions.CoercionError() if error.argument is not None:
             tokens = [error.token] if error.token is not None else error.argument.tokens
             value = " ".join(token.value for token in tokens)
-            text = f"{name} must be {in_words(error.argument.hint)}, got {short_repr(value, MAX_VALUE)}"
+            text = f"{name} must be {describe_type(error.argument.hint)}, got {short_repr(value, MAX_VALUE)}"
         case exceptions.ValidationError(__cause__=pydantic.ValidationError() as cause):
             text = f"{name} {find_problem(cause).text}"
     return text
 
 
 def explain_command(error: exceptions.CycloptsError, command: str) -> str:
-    """Return one line for a word that is no command."""
+    """Return the message for an unknown command."""
     wrong = (error.unused_tokens or [""])[0]
     known = [name for name in (error.app or ()) if not name.startswith("-")]
     if wrong.startswith("-"):
@@ -49,12 +50,12 @@ def explain_command(error: exceptions.CycloptsError, command: str) -> str:
 
 
 def option_of(argument: Argument) -> str:
-    """The name of an option as it is typed, or of a positional argument in capitals."""
+    """Return the name of an option as typed, or of a positional argument in capitals."""
     return argument.name if argument.name.startswith("-") else argument.name.upper()
 
 
-def in_words(hint: Any) -> str:
-    """Name a type: "an integer", "a number", "true or false", or its choices."""
+def describe_type(hint: Any) -> str:
+    """Return a type in words: "an integer", "a number", "true or false", or its choices."""
     hint = resolve_optional(hint)
     if get_origin(hint) is list:
         hint = get_args(hint)[0]

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their results are printed."""
+"""Options that several commands share, and the output of their results."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reviver.runs.folder import RunFolder
 
 FLAG = Parameter(negative="", show_default=False)
-"""Of a flag that is off unless it is given."""
+"""Parameter of a flag that is off by default and has no --no- form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,14 @@ class Common:
     device: Annotated[Text, COMMON] = "auto"
     """Device: auto, cpu, cuda, cuda:0 or mps."""
     json: Annotated[bool, COMMON, FLAG] = False
-    """Print the result as JSON."""
+    """Print the result as JSON on stdout."""
     quiet: Annotated[bool, COMMON, FLAG] = False
-    """Show no progress."""
+    """Hide progress bars and log messages."""
     debug: Annotated[bool, COMMON, FLAG] = False
-    """Show the traceback of an error."""
+    """Print the traceback of an error."""
 
     def show(self, result: Mapping[str, Any], *lines: str) -> None:
-        """Print a command's result to stdout: JSON with `json`, else the lines."""
+        """Print the result of a command on stdout: as JSON with --json, otherwise `lines`."""
         print(json.dumps(result, allow_nan=False) if self.json else "\n".join(line.rstrip() for line in lines))
 
 
@@ -40,23 +40,29 @@ CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 LSTMRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
 GANRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained GAN.")]
-ConfigPath = Annotated[Text | None, RUN, Parameter(help="File of settings, .toml or .json.")]
-NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder; by default a new one in runs/.")]
-Resume = Annotated[bool, RUN, FLAG, Parameter(help="Go on with the interrupted run in --out.")]
+ConfigPath = Annotated[Text | None, RUN, Parameter(help="Settings file, .toml or .json.")]
+NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder to write; by default a new one in runs/.")]
+Resume = Annotated[bool, RUN, FLAG, Parameter(help="Resume the interrupted run in --out.")]
 PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as TOML instead of training.")]
-FigurePath = Annotated[Text, Parameter(help="Figure: .pdf, .png or .svg.")]
-Checkpoint = Annotated[Literal["last", "best"], Parameter(help="Weights to use: last, or best (in validation).")]
-LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default the run's.")]
+FigurePath = Annotated[Text, Parameter(help="Figure to write, .pdf, .png or .svg.")]
+Checkpoint = Annotated[Literal["last", "best"], Parameter(help="Checkpoint to load: last, or best by validation.")]
+LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default that of the run.")]
 FeatureExtractor = Annotated[
     Text | None,
     Parameter(
-        help="Feature extractor, from reviver gan train-extractor; by default the run's own, or the digit classifier for MNIST."
+        help="Feature extractor from reviver gan train-extractor; by default that of the run, or the digit classifier for "
+        "MNIST."
     ),
 ]
 
 
 def open_lstm(run: str, checkpoint: str, device: str) -> "LSTMRun":
-    """Load the LSTM run of a command."""
+    """Load the run of an `lstm` command.
+
+    Raises:
+        RunFolderError: if the folder holds no LSTM run, or is damaged.
+        DeviceError: if the device is unknown or absent.
+    """
     from reviver.lstm.run import load_lstm
     from reviver.runs.folder import RunFolder
 
@@ -64,7 +70,12 @@ def open_lstm(run: str, checkpoint: str, device: str) -> "LSTMRun":
 
 
 def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
-    """Load the GAN run of a command, and choose the seed: the one given, or else the run's."""
+    """Load the run of a `gan` command; return it with `seed`, by default that of the run.
+
+    Raises:
+        RunFolderError: if the folder holds no GAN run, or is damaged.
+        DeviceError: if the device is unknown or absent.
+    """
     from reviver.gan.run import load_gan
     from reviver.runs.folder import RunFolder
 
@@ -73,8 +84,9 @@ def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
 
 
 def describe_rollbacks(folder: "RunFolder") -> list[str]:
-    """Return a line for each time that the run went back to a checkpoint because something was not finite."""
+    """Return a line for each return to a checkpoint after a value that was not finite."""
     return [
-        f"  step {one['step']}: {one['quantity']} was not finite; went back to step {one['back_to']} and halved the learning rate"
-        for one in folder.rollbacks
+        f"  step {rollback['step']}: {rollback['quantity']} was not finite; returned to step {rollback['back_to']} with half "
+        "the learning rate"
+        for rollback in folder.rollbacks
     ]

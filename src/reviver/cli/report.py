@@ -1,4 +1,4 @@
-"""`reviver report`."""
+"""`reviver report`: train both networks and write the report."""
 
 from typing import Annotated
 
@@ -17,12 +17,12 @@ def report(
 
     Examples:
       reviver report --out report
-      reviver report --full        the GAN by the original's recipe, an hour
+      reviver report --full        train the GAN as in the original, about an hour
 
     Args:
-        out: Folder of the report and its runs.
-        full: Train the GAN with the preset report, as many epochs as the original, instead of best.
-        seed: Seed of the GAN, and the first of the LSTM's.
+        out: Folder for the report and its runs.
+        full: Train the GAN with the preset report (200 epochs, as the original) instead of best.
+        seed: Seed of the GAN, and first of the five seeds of the LSTM.
     """
     from reviver.report.build import make_report
 

@@ -1,4 +1,4 @@
-"""Where the settings of a training command come from: options, before a settings file, before a preset or the run."""
+"""Settings of a training command, by precedence: options, settings file, then the preset or the run to resume."""
 
 import dataclasses
 import sys
@@ -25,20 +25,20 @@ PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
     ("lstm", "train"): LSTM_PRESETS,
     ("gan", "train"): GAN_PRESETS,
 }
-"""By the words of the command."""
+"""Presets by command."""
 MAX_SETTINGS_BYTES = 1 << 16
 NOT_IN_FILES = ("config", "print_config", "debug")
-"""Options of the command line alone."""
+"""Options that a settings file cannot set."""
 
 
 def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill in the options of a training command that were not given. Cyclopts calls this before it converts them.
+    """Fill in the missing options of a training command. Cyclopts calls this before it converts them.
 
-    The order is: options, the file of --config, then the run with --resume or else the preset.
+    The precedence is: options, the file of --config, then with --resume the run, otherwise the preset.
 
     Raises:
-        ConfigError: if the file or the preset is wrong.
-        RunFolderError: if the run to resume is.
+        ConfigError: if the settings file or the preset is wrong.
+        RunFolderError: if the run to resume is missing or damaged.
     """
     if commands not in PRESETS:
         return
@@ -49,7 +49,7 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     if kind == "lstm" and options["data"].tokens:
         _fill(options, {"task": "custom"}, "data")
     _fill(options, {"preset": "report"}, "default")
-    token = options["preset"].tokens[0]  # not converted, as `choose_preset` has the better error
+    token = options["preset"].tokens[0]  # unconverted: the error of `choose_preset` is clearer
     name = token.value if token.implicit_value is UNSET else token.implicit_value
     base = choose_preset(PRESETS[commands], name)
     seed = options["seed"].convert_and_validate() if options["seed"].tokens else base.seed
@@ -62,10 +62,17 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
 
 
 def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]:
-    """Read a TOML or JSON file that sets some of `options`.
+    """Read a TOML or JSON file of settings.
+
+    Args:
+        path: the file.
+        options: options of the command, which the file may set except NOT_IN_FILES.
+
+    Returns:
+        Values by the names of the settings.
 
     Raises:
-        ConfigError: naming the file and the setting, if it cannot be read or sets anything else.
+        ConfigError: if the file cannot be read, a setting is unknown, or a value is not allowed.
     """
     if path.suffix.lower() not in (".toml", ".json"):
         raise ConfigError(f"config must be a .toml or .json file, got {short_repr(str(path))}", field="config")
@@ -91,18 +98,19 @@ def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]
 
 
 def print_settings(settings: Any) -> None:
-    """Print settings as TOML that --config reads back; what is None is left out."""
+    """Print settings as TOML, which --config reads; TOML has no null, so settings that are None are omitted."""
     values = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
     sys.stdout.write(tomli_w.dumps(values))
 
 
 def options_of(arguments: ArgumentCollection) -> dict[str, Argument]:
-    """Return the options of a command by their names in Python, which are those of the settings."""
+    """Return the options of a command by their Python names, which are those of the settings."""
     leaves = [argument for argument in arguments if not argument.children]
     return {argument.keys[-1] if argument.keys else argument.field_info.name: argument for argument in leaves}
 
 
 def _fill(options: Mapping[str, Argument], values: Mapping[str, Any], source: str) -> None:
+    """Set the options that have no value yet."""
     for name, value in values.items():
         if not options[name].tokens:
             options[name].append(Token(keyword=name, implicit_value=value, source=source))

@@ -1,1 +1,1 @@
-"""The report: what the run folders of both networks say, as one HTML page and one PDF."""
+"""The report: the results of finished run folders as one HTML page, one PDF and report.json."""

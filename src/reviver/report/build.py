@@ -1,10 +1,10 @@
-"""Making the report: train what is missing, then read the run folders and write."""
+"""Build the report: train missing runs, read the run folders, write the report."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reviver.errors import RunFolderError
 from reviver.gan.presets import PRESETS as GAN_PRESETS
@@ -16,61 +16,86 @@ from reviver.runs.folder import RunFolder
 logger = logging.getLogger("reviver")
 
 NUM_SEEDS = 5
-"""Runs of the LSTM, with seeds that follow each other."""
+"""LSTM runs, with consecutive seeds."""
 
-Train = Callable[..., RunFolder]
+
+class PlannedRun(NamedTuple):
+    """A run that the report needs.
+
+    Attributes:
+        kind: `lstm` or `gan`.
+        path: run folder.
+        config: settings, an LSTMConfig or a GANConfig.
+        train: function that trains them.
+    """
+
+    kind: str
+    path: Path
+    config: Any
+    train: Callable[..., RunFolder]
 
 
 def make_report(
     out: str | Path, *, full: bool = False, seed: int = 0, device: str = "auto", progress: bool = False
 ) -> ReportFiles:
-    """Train both networks into `out`/runs, unless finished runs are there, and write `out`/report.html, .pdf and .json.
+    """Train both networks into `out`/runs, reusing finished runs, and write `out`/report.html, .pdf and .json.
 
     Args:
         out: folder of the report.
-        full: train the GAN by the preset `report`, with the original's 200 epochs, instead of `best`.
-        seed: the GAN's seed, and the first of the LSTM's.
-        device: what to train on.
-        progress: show how far training is.
+        full: train the GAN with the preset `report` (200 epochs, as the original) instead of `best`.
+        seed: seed of the GAN, and first seed of the LSTM.
+        device: device to train on.
+        progress: show progress bars.
+
+    Returns:
+        Paths of the files of the report.
 
     Raises:
-        ConfigError, DeviceError: before anything is trained.
-        RunFolderError: if a run there has other settings, is damaged, or cannot be written.
-        DivergenceError, Interrupted: from training; the next call goes on where it ended.
+        ConfigError, DeviceError: if an argument is wrong; raised before training.
+        RunFolderError: if a run exists with other settings, is damaged, or cannot be written.
+        DivergenceError, Interrupted: from training; the next call resumes it.
     """
     from reviver.gan.training import train as train_gan
     from reviver.lstm.training import train as train_lstm
 
     out = Path(out)
-    runs, lstm_preset, gan_preset = out / "runs", LSTM_PRESETS["report"], GAN_PRESETS["report" if full else "best"]
-    lstm = {runs / f"lstm-seed{one}": replace(lstm_preset, seed=one) for one in range(seed, seed + NUM_SEEDS)}
-    gan_path = runs / (f"gan-full-seed{seed}" if full else f"gan-seed{seed}")
-    plan: list[tuple[str, Path, Any, Train]] = [("lstm", path, config, train_lstm) for path, config in lstm.items()]
-    plan.append(("gan", gan_path, replace(gan_preset, seed=seed), train_gan))
-    states = [check_run(path, kind, config) for kind, path, config, _ in plan]  # before anything is trained
-    for state, (_, path, config, train) in zip(states, plan, strict=True):
-        if state == "finished":
-            logger.info("%s: finished, reused", path)
+    lstm_preset, gan_preset = LSTM_PRESETS["report"], GAN_PRESETS["report" if full else "best"]
+    lstm_paths = [out / "runs" / f"lstm-seed{lstm_seed}" for lstm_seed in range(seed, seed + NUM_SEEDS)]
+    gan_path = out / "runs" / (f"gan-full-seed{seed}" if full else f"gan-seed{seed}")
+    plan = [
+        PlannedRun("lstm", path, replace(lstm_preset, seed=lstm_seed), train_lstm)
+        for lstm_seed, path in enumerate(lstm_paths, start=seed)
+    ]
+    plan.append(PlannedRun("gan", gan_path, replace(gan_preset, seed=seed), train_gan))
+    statuses = [check_run(run.path, run.kind, run.config) for run in plan]  # raises before anything is trained
+    for status, run in zip(statuses, plan, strict=True):
+        if status == "finished":
+            logger.info("%s: finished, reused", run.path)
             continue
-        logger.info("%s: %s, %d epochs", path, "resuming" if state else "training", config.epochs)
-        train(config, path, device=device, resume=state is not None, progress=progress)
-    return build_report(out, list(lstm), gan_path)
+        logger.info("%s: %s, %d epochs", run.path, "resuming" if status else "training", run.config.epochs)
+        run.train(run.config, run.path, device=device, resume=status is not None, progress=progress)
+    return build_report(out, lstm_paths, gan_path)
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
-    """Return the status of the run at `path`, or None if there is nothing yet.
+    """Return the status of the run in a folder, or None if the folder is missing or empty.
+
+    Args:
+        path: run folder.
+        kind: `lstm` or `gan`.
+        config: settings that the run must have.
 
     Raises:
-        RunFolderError: if it is damaged, of another kind, or has other settings than `config`.
+        RunFolderError: if the run is damaged, of another kind, or has other settings.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
     folder = RunFolder.open(path, kind)
-    stored, wanted = folder.record["config"], asdict(config)
-    for name in sorted(stored.keys() | wanted.keys()):
-        if stored.get(name) != wanted.get(name):
+    found, expected = folder.record["config"], asdict(config)
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
             raise RunFolderError(
-                f"{path}: its {name} is {stored.get(name)!r} where the report needs {wanted.get(name)!r}; move this "
+                f"{path}: {name} must be {expected.get(name)!r} for this report, got {found.get(name)!r}; move this "
                 "folder away, or choose another --out"
             )
     return folder.status
@@ -81,12 +106,15 @@ def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str 
 
     Args:
         out: folder of the report.
-        lstm_runs: folders of LSTM runs that differ in their seed only; at least one.
+        lstm_runs: folders of one or more LSTM runs that differ only in their seed.
         gan_run: folder of a GAN run.
+
+    Returns:
+        Paths of the files of the report.
 
     Raises:
         RunFolderError: if a run is missing, unfinished or damaged, or the report cannot be written.
-        DataError: if grids of the GAN's run are missing or damaged.
+        DataError: if sample grids of the GAN run are missing or damaged.
     """
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
     lstm, gan = read_lstm([Path(path) for path in lstm_runs]), read_gan(Path(gan_run))

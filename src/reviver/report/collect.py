@@ -1,4 +1,4 @@
-"""From what was read and measured to the keys of report.json."""
+"""Collect the results of the runs into the schema of report.json."""
 
 import dataclasses
 import math
@@ -18,23 +18,23 @@ from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.run import LSTMRun
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import build_network
-from reviver.report import records
+from reviver.report import schema
 from reviver.report.comparison import GAN_EPOCHS, compare
+from reviver.report.diagrams import read_layers
 from reviver.report.results import GANResults, LSTMResults
-from reviver.report.structure import read_layers
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.environment import describe_changes
 from reviver.runs.schema import Rollback
 from reviver.validation import describe_fields, show_value
 
-FINAL = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-LAST = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
+LSTM_METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+GAN_METRICS = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
 
 
-def collect(lstm: LSTMResults, gan: GANResults) -> records.Report:
-    """Return all that report.json holds."""
-    return records.Report(
-        schema_version=records.SCHEMA_VERSION,
+def collect(lstm: LSTMResults, gan: GANResults) -> schema.Report:
+    """Return the whole content of report.json."""
+    return schema.Report(
+        schema_version=schema.SCHEMA_VERSION,
         reviver=__version__,
         lstm=collect_lstm(lstm),
         gan=collect_gan(gan),
@@ -42,79 +42,87 @@ def collect(lstm: LSTMResults, gan: GANResults) -> records.Report:
     )
 
 
-def collect_lstm(results: LSTMResults) -> records.LSTM:
-    """Return the part about the LSTM."""
+def collect_lstm(results: LSTMResults) -> schema.LSTM:
+    """Return the results of the LSTM."""
     config = results.runs[0].config
     untrained = dict(build_network(config, PalindromeTask(config)).named_parameters())
-    return records.LSTM(
+    return schema.LSTM(
         runs=tuple(map(collect_run, results.runs)),
         settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
-        meanings=describe_fields(type(config)),
-        train_sequences=len(results.split.train),
-        validation_sequences=len(results.split.validation),
+        descriptions=describe_fields(type(config)),
+        num_train_sequences=len(results.split.train),
+        num_validation_sequences=len(results.split.validation),
         chance_accuracy=CHANCE,
         chance_loss=-math.log(CHANCE),
         example=results.example,
         forget_bias=untrained["lstm.layers.0.b_f"][0].item(),
-        parameters=collect_equal_parameters(results.network),
+        parameters=group_parameters(results.network),
         num_parameters=sum(parameter.numel() for parameter in results.network.parameters()),
-        final={name: results.final(name) for name in FINAL},
+        final={name: results.final(name) for name in LSTM_METRICS},
         best_validation_accuracy=results.best("validation_accuracy"),
-        train_accuracy_without_dropout=records.Spread.of([score.accuracy for score in results.undropped]),
+        train_accuracy_without_dropout=schema.Spread.from_values(
+            [score.accuracy for score in results.train_scores_without_dropout]
+        ),
     )
 
 
-def collect_gan(results: GANResults) -> records.GAN:
-    """Return the part about the GAN."""
-    run, walk, last = results.run, results.walk, results.run.metrics[-1]
+def collect_gan(results: GANResults) -> schema.GAN:
+    """Return the results of the GAN."""
+    run, interpolation, last = results.run, results.interpolation, results.run.metrics[-1]
     data = run.folder.record["data"]
-    return records.GAN(
+    return schema.GAN(
         run=collect_run(run),
         settings=dataclasses.asdict(run.config),
-        meanings=describe_fields(type(run.config)),
+        descriptions=describe_fields(type(run.config)),
         data=data["name"],
-        images=data["num_images"],
+        num_images=data["num_images"],
         image_shape=run.generator.image_shape,
         script_epochs=GAN_EPOCHS,
         generator=collect_network(run.generator),
         discriminator=collect_network(run.discriminator),
-        grids={name: records.Grid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()},
+        grids={name: schema.Grid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()},
         recognition=results.recognition,
-        interpolation=records.Interpolation(
-            images=len(walk.images),
-            digits=tuple(walk.classes) if walk.classes else None,
-            confidences=tuple(walk.confidences) if walk.confidences else None,
+        interpolation=schema.Interpolation(
+            num_images=len(interpolation.images),
+            digits=tuple(interpolation.classes) if interpolation.classes else None,
+            confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
         ),
-        last={name: last[name] for name in LAST},
+        final={name: last[name] for name in GAN_METRICS},
         scores=collect_scores(results) if results.scores else None,
     )
 
 
-def collect_scores(results: GANResults) -> records.Scores:
-    """Return the last scores, and where the generator had collapsed."""
-    last, scored = results.scores[-1], zip(results.scores, results.collapses, strict=True)
-    return records.Scores(
-        **{name: last[name] for name in ("extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")},
-        **{f"baseline_{name}": last["real_baseline"][name] for name in ("fid", "coverage")},
-        count=len(results.scores),
-        samples=last["num_samples"],
+def collect_scores(results: GANResults) -> schema.Scores:
+    """Return the scores at the last evaluation, and the epochs of mode collapse."""
+    last, baseline = results.scores[-1], results.scores[-1]["real_baseline"]
+    evaluations = zip(results.scores, results.collapse_warnings, strict=True)
+    return schema.Scores(
+        num_evaluations=len(results.scores),
+        num_samples=last["num_samples"],
+        extractor=last["extractor"],
+        extractor_sha256=last["extractor_sha256"],
         num_features=NUM_FEATURES,
-        collapsed_epochs=tuple(point["epoch"] for point, problem in scored if problem is not None),
-        collapse=results.collapses[-1],
+        fid=last["fid"],
+        fid_ratio=last["fid_ratio"],
+        coverage=last["coverage"],
+        real_baseline_fid=baseline["fid"],
+        real_baseline_coverage=baseline["coverage"],
+        collapsed_epochs=tuple(record["epoch"] for record, warning in evaluations if warning is not None),
+        collapse_warning=results.collapse_warnings[-1],
     )
 
 
-def collect_run(run: LSTMRun | GANRun) -> records.Run:
-    """Return what is known about a finished run."""
+def collect_run(run: LSTMRun | GANRun) -> schema.Run:
+    """Return settings, machine and training time of a finished run."""
     record = run.folder.record
-    return records.Run(
+    return schema.Run(
         name=run.folder.path.name,
         seed=run.config.seed,
         epochs=run.config.epochs,
         updates=int(find_checkpoint(run.folder.checkpoints, "last").name.removeprefix("step-")),
         seconds=record["seconds"],
         started=str(record.get("started", "unknown"))[:10],
-        command=command_of(run),
+        command=find_command(run),
         recorded_command=str(record.get("command", "unknown")),
         hardware=record.get("hardware", {}),
         versions=record.get("versions", {}),
@@ -123,43 +131,49 @@ def collect_run(run: LSTMRun | GANRun) -> records.Run:
     )
 
 
-def collect_network(network: Generator | Discriminator) -> records.Network:
+def collect_network(network: Generator | Discriminator) -> schema.Network:
     """Return the layers and parameters of a network of the GAN."""
-    return records.Network(
+    return schema.Network(
         layers=tuple(read_layers(network)),
         parameters=tuple(
-            parameters_of(f"layers.{name}", module, found)
+            describe_parameters(f"layers.{name}", module, parameters)
             for name, module in network.layers.named_children()
-            if (found := dict(module.named_parameters()))
+            if (parameters := dict(module.named_parameters()))
         ),
         num_parameters=sum(parameter.numel() for parameter in network.parameters()),
     )
 
 
-def collect_equal_parameters(network: nn.Module) -> tuple[records.Parameters, ...]:
-    """Group the parameters of each module that have the same first letter and shape; those of the whole come last."""
+def group_parameters(network: nn.Module) -> tuple[schema.Parameters, ...]:
+    """Group the parameters of each module by first letter and shape, such as W_i, W_f, W_c, W_o.
+
+    The network's own parameters, those of the output layer, come last.
+    """
     groups: dict[tuple[str, str, tuple[int, ...]], dict[str, nn.Parameter]] = {}
     for full_name, parameter in network.named_parameters():
-        owner, _, name = full_name.rpartition(".")
+        module, _, name = full_name.rpartition(".")
         letter = name if name.endswith("out") else name.split("_")[0]
-        groups.setdefault((owner, letter, tuple(parameter.shape)), {})[name] = parameter
-    in_order = sorted(groups.items(), key=lambda group: not group[0][0])
-    return tuple(parameters_of(owner, network.get_submodule(owner), found) for (owner, _, _), found in in_order)
+        groups.setdefault((module, letter, tuple(parameter.shape)), {})[name] = parameter
+    own_last = sorted(groups.items(), key=lambda group: not group[0][0])
+    return tuple(
+        describe_parameters(module, network.get_submodule(module), parameters)
+        for (module, _, _), parameters in own_last
+    )
 
 
-def parameters_of(name: str, module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> records.Parameters:
-    """Describe parameters of a module."""
-    return records.Parameters(
+def describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> schema.Parameters:
+    """Return names, shapes and sizes of parameters of the module called `name`."""
+    return schema.Parameters(
         module=name,
         kind=type(module).__name__,
         names=tuple(parameters),
         shapes=tuple(tuple(parameter.shape) for parameter in parameters.values()),
-        count=sum(parameter.numel() for parameter in parameters.values()),
+        num_parameters=sum(parameter.numel() for parameter in parameters.values()),
     )
 
 
-def command_of(run: LSTMRun | GANRun) -> str:
-    """Return the command that trains a run like this one: the nearest preset and what differs from it."""
+def find_command(run: LSTMRun | GANRun) -> str:
+    """Return the command that trains a run with these settings: the nearest preset plus the options that differ."""
     kind = run.folder.kind
     presets: Mapping[str, Any] = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS
     settings = {field: value for field, value in dataclasses.asdict(run.config).items() if field != "seed"}
@@ -174,10 +188,15 @@ def command_of(run: LSTMRun | GANRun) -> str:
     return shlex.join([*words, "--out", f"runs/{run.folder.path.name}"])
 
 
-def printable(value: Any) -> Any:
-    """Return a value of JSON without the characters that no PDF or HTML may hold, such as control characters."""
+def replace_unprintable(value: Any) -> Any:
+    """Return a JSON value without the characters that PDF and HTML do not allow, such as control characters.
+
+    Whitespace becomes a space, every other unprintable character U+FFFD.
+    """
     if isinstance(value, str):
-        return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in value)
+        return "".join(
+            character if character.isprintable() else " " if character.isspace() else "\ufffd" for character in value
+        )
     if isinstance(value, dict):
-        return {printable(key): printable(part) for key, part in value.items()}
-    return [printable(part) for part in value] if isinstance(value, list) else value
+        return {replace_unprintable(key): replace_unprintable(entry) for key, entry in value.items()}
+    return [replace_unprintable(entry) for entry in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What the report knows: read from the run folders, measured on their networks, nothing else.
+"""Results of the report: read from run folders, or computed from their networks.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -31,146 +31,170 @@ from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.run import LSTMRun, load_lstm
 from reviver.lstm.tasks.palindromes import PalindromeTask, Split
 from reviver.lstm.training import Score, score
-from reviver.report.records import Recognition, Recognitions, Spread
+from reviver.report.schema import DigitCounts, Recognition, Spread
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 
-NUM_RECOGNISED = 1000
-"""Images, generated and real, that the digit classifier is asked about."""
+NUM_CLASSIFIED = 1000
+"""Images per set (untrained, trained, real) that the digit classifier classifies."""
 INTERPOLATION_STEPS = 7
+"""Images between both ends of figure 5."""
 
-Metrics = list[dict[str, Any]]
+Records = list[dict[str, Any]]
+"""Metrics or scores of a run, one record per line of its file, in the order of time."""
 
 
 @dataclass(frozen=True)
 class LSTMResults:
-    """Runs of one configuration with several seeds."""
+    """Results of LSTM runs that differ only in their seed.
+
+    Attributes:
+        runs: finished runs, in the order of their seeds.
+        metrics: metrics of each run, one record per epoch.
+        split: palindromes of the first run; those of the other runs are as many.
+        train_scores_without_dropout: scores of the final networks on their training palindromes with dropout off.
+    """
 
     runs: tuple[LSTMRun, ...]
-    metrics: tuple[Metrics, ...]
+    metrics: tuple[Records, ...]
     split: Split
-    """The palindromes of the first seed; the other seeds have as many."""
-    undropped: tuple[Score, ...]
-    """Scores of the final networks on their training sequences with dropout off, by seed."""
+    train_scores_without_dropout: tuple[Score, ...]
 
     @property
     def network(self) -> LSTMClassifier:
-        """The network of the first seed."""
+        """Network of the first run."""
         network = self.runs[0].network
-        assert isinstance(network, LSTMClassifier), "read_lstm takes no others"
+        assert isinstance(network, LSTMClassifier), "read_lstm refuses other networks"
         return network
 
     @property
     def example(self) -> tuple[int, ...]:
-        """The digits of the first palindrome of the validation part."""
+        """Digits of the first validation palindrome."""
         return tuple(self.split.validation.digits()[0].tolist())
 
     def final(self, name: str) -> Spread:
-        """Return the last value of a metric of each seed."""
-        return Spread.of([metrics[-1][name] for metrics in self.metrics])
+        """Return a metric at the last epoch of each run."""
+        return Spread.from_values([records[-1][name] for records in self.metrics])
 
     def best(self, name: str) -> Spread:
-        """Return the highest value of a metric of each seed."""
-        return Spread.of([max(point[name] for point in metrics) for metrics in self.metrics])
+        """Return the maximum of a metric over the epochs of each run."""
+        return Spread.from_values([max(record[name] for record in records) for records in self.metrics])
 
-    def first_at(self, name: str, threshold: float) -> list[int | None]:
-        """Return the first epoch at which a metric is at least `threshold`, of each seed; None if there is none."""
-        return [next((one["epoch"] for one in metrics if one[name] >= threshold), None) for metrics in self.metrics]
+    def first_epoch_at(self, name: str, threshold: float) -> list[int | None]:
+        """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
+        return [
+            next((record["epoch"] for record in records if record[name] >= threshold), None) for records in self.metrics
+        ]
 
-    def above_from(self, name: str, threshold: float) -> list[int | None]:
-        """Return the epoch from which on a metric stays above `threshold`, of each seed; None if it ends below."""
-        ends = [max((one["epoch"] for one in metrics if one[name] <= threshold), default=0) for metrics in self.metrics]
-        return [end + 1 if end < points[-1]["epoch"] else None for end, points in zip(ends, self.metrics, strict=True)]
+    def first_epoch_above(self, name: str, threshold: float) -> list[int | None]:
+        """Return the epoch of each run from which a metric stays above `threshold`; None if it ends at or below it."""
+        epochs: list[int | None] = []
+        for records in self.metrics:
+            last_below = max((record["epoch"] for record in records if record[name] <= threshold), default=0)
+            epochs.append(last_below + 1 if last_below < records[-1]["epoch"] else None)
+        return epochs
 
     def fraction_after(self, epoch: float, name: str, threshold: float) -> Spread | None:
-        """Return the fraction of the epochs after `epoch` with a metric of at least `threshold`; None without such epochs."""
-        later = [[point[name] for point in metrics if point["epoch"] > epoch] for metrics in self.metrics]
+        """Return the fraction of the epochs after `epoch` at which a metric is at least `threshold`.
+
+        Return None if the runs have no later epochs.
+        """
+        later = [[record[name] for record in records if record["epoch"] > epoch] for records in self.metrics]
         if not all(later):
             return None
-        return Spread.of([sum(value >= threshold for value in values) / len(values) for values in later])
+        return Spread.from_values([sum(value >= threshold for value in values) / len(values) for values in later])
 
 
 @dataclass(frozen=True)
 class GANResults:
-    """One run of the GAN."""
+    """Results of one GAN run.
+
+    Attributes:
+        run: finished run.
+        grids: sample grids at the `start`, in the `middle` and at the `end` of training.
+        interpolation: images between two latent vectors.
+        recognition: digits recognised among the samples; None if the run did not learn digits.
+        scores: scores during training; empty without evaluations.
+    """
 
     run: GANRun
     grids: dict[str, Grid]
-    """Samples at the `start`, in the `middle` and at the `end` of training."""
-    walk: Interpolation
-    recognition: Recognitions | None
-    """None if the run did not learn digits."""
-    scores: Metrics
-    """Scores during training; empty if there are none."""
+    interpolation: Interpolation
+    recognition: Recognition | None
+    scores: Records
 
     @property
-    def collapses(self) -> list[str | None]:
-        """What was wrong with the run at each of the scores, if anything."""
+    def collapse_warnings(self) -> list[str | None]:
+        """Warning about mode collapse at each evaluation, or None."""
         return find_collapses(self.scores)
 
 
 def read_lstm(paths: Sequence[Path]) -> LSTMResults:
-    """Read finished runs that differ in their seed only.
+    """Read finished runs that differ only in their seed.
 
     Raises:
-        RunFolderError: if one is missing, unfinished or damaged, or they differ in more than their seed.
+        RunFolderError: if a run is missing, unfinished or damaged, or the runs differ in more than their seed.
     """
     runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
     if not runs:
         raise RunFolderError("lstm_runs must hold at least one run folder, got none")
     first = runs[0].config
     if first.cell != "lstm" or first.task != "palindrome" or first.curriculum:
-        raise RunFolderError(f"{runs[0].folder.path} must be the run of an LSTM on palindromes of one length")
+        raise RunFolderError(
+            f"{runs[0].folder.path}: must be an LSTM run on palindromes of one length, got cell {first.cell}, task "
+            f"{first.task}, curriculum {first.curriculum}; give another run"
+        )
     for run in runs[1:]:
-        for name, value in dataclasses.asdict(first).items():
-            other = getattr(run.config, name)
-            if name != "seed" and other != value:
+        for name, expected in dataclasses.asdict(first).items():
+            value = getattr(run.config, name)
+            if name != "seed" and value != expected:
                 raise RunFolderError(
-                    f"{run.folder.path}: its {name} is {other!r}, that of {runs[0].folder.path} {value!r}; give runs "
-                    "that differ in their seed only"
+                    f"{run.folder.path}: {name} must be {expected!r} as in {runs[0].folder.path}, got {value!r}; give "
+                    "runs that differ only in their seed"
                 )
     splits = [PalindromeTask(run.config).split for run in runs]
-    undropped = tuple(score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True))
-    return LSTMResults(runs, tuple(run.metrics for run in runs), splits[0], undropped)
+    train_scores = tuple(score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True))
+    return LSTMResults(runs, tuple(run.metrics for run in runs), splits[0], train_scores)
 
 
 def read_gan(path: Path) -> GANResults:
-    """Read a finished run, and recognise the digits that its generator gives.
+    """Read a finished run, and classify samples of its generator if it learned digits.
 
     Raises:
         RunFolderError: if the run is missing, unfinished or damaged.
-        DataError: if a grid of samples is missing or damaged.
+        DataError: if a sample grid is missing or damaged.
     """
     run = load_gan(_open_finished(path, "gan"), device="cpu")
-    recognition = _recognise(run) if run.is_digits else None
+    recognition = _recognise_digits(run) if run.is_digits else None
     return GANResults(run, _choose_grids(run), _interpolate(run), recognition, run.scores)
 
 
 def _open_finished(path: Path, kind: str) -> RunFolder:
+    """Open the folder of a finished run that has metrics."""
     folder = RunFolder.open(path, kind)
     if folder.status != "finished":
-        raise RunFolderError(f"{path}: is {folder.status}, not finished; train it to its end with --resume")
+        raise RunFolderError(f"{path}: is {folder.status}, not finished; finish it with --resume")
     if not folder.read_metrics():
-        raise RunFolderError(f"{folder.records_path('metrics')} is empty; train again, or with a smaller log_every")
+        raise RunFolderError(f"{folder.records_path('metrics')} is empty; train again with a smaller --log-every")
     return folder
 
 
 def _choose_grids(run: GANRun) -> dict[str, Grid]:
-    """Choose the first grid, the last, and the one that is most nearly halfway between them.
+    """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both.
 
-    Of digits that is halfway in what the classifier recognises, digits balanced; of other images, the grid whose pixels
-    are as far from the first as from the last. The middle of training may look like its end: images change fastest at
-    first.
+    Progress is not time: images change fastest at the start, so that images after half of the epochs look like the last
+    ones. For digits, progress is the balanced fraction of recognised digits. For other images, it is the mean absolute
+    distance of the pixels to the first grid minus that to the last grid.
     """
     grids = find_grids(run.folder.samples)
     if not grids:
-        raise DataError(f"{run.folder.samples}: holds no grid of samples; train again to save them")
+        raise DataError(f"{run.folder.samples}: has no sample grids; train again to save them")
     images = [read_images(grid.path, run.generator.image_shape) for grid in grids]
     if run.is_digits:
         classifier = DigitClassifier.pinned()
-        progress = [_count_digits(classifier.probabilities(one)).balanced for one in images]
+        progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
     else:
-        progress = [float((one - images[0]).abs().mean() - (one - images[-1]).abs().mean()) for one in images]
+        progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
     halfway = (progress[0] + progress[-1]) / 2
     between = range(1, len(grids) - 1) or range(len(grids))
     middle = min(between, key=lambda index: abs(progress[index] - halfway))
@@ -178,7 +202,10 @@ def _choose_grids(run: GANRun) -> dict[str, Grid]:
 
 
 def _interpolate(run: GANRun) -> Interpolation:
-    """Interpolate between two different digits, or if no two are recognised between two images that differ much."""
+    """Interpolate linearly between samples of two different digits, or else between two distant samples.
+
+    The second happens if the run did not learn digits, or no two different digits are recognised.
+    """
     classifier = DigitClassifier.pinned() if run.is_digits else None
     try:
         return generate_interpolation(
@@ -190,26 +217,27 @@ def _interpolate(run: GANRun) -> Interpolation:
         return Interpolation(latents, generate(run.generator, latents), None, None)
 
 
-def _recognise(run: GANRun) -> Recognitions:
+def _recognise_digits(run: GANRun) -> Recognition:
+    """Classify samples of the untrained and of the trained generator, and real test images."""
     classifier = DigitClassifier.pinned()
-    untrained, _ = build_networks(run.config, (1, 28, 28))
-    before, _ = generate_samples(untrained, NUM_RECOGNISED, run.config.seed)
-    after, _ = generate_samples(run.generator, NUM_RECOGNISED, run.config.seed)
+    untrained_generator, _ = build_networks(run.config, (1, 28, 28))
+    untrained, _ = generate_samples(untrained_generator, NUM_CLASSIFIED, run.config.seed)
+    trained, _ = generate_samples(run.generator, NUM_CLASSIFIED, run.config.seed)
     test = load_mnist("test")
     assert test.labels is not None
-    chosen = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_RECOGNISED]
-    real = classifier.probabilities(from_pixels(test.images[chosen]))
-    return Recognitions(
-        confidence=CONFIDENCE,
-        before=_count_digits(classifier.probabilities(before)),
-        after=_count_digits(classifier.probabilities(after)),
+    indices = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_CLASSIFIED]
+    real = classifier.probabilities(from_pixels(test.images[indices]))
+    return Recognition(
+        min_confidence=CONFIDENCE,
+        untrained=_count_digits(classifier.probabilities(untrained)),
+        trained=_count_digits(classifier.probabilities(trained)),
         real=_count_digits(real),
-        real_accuracy=float((real.argmax(1) == test.labels[chosen]).float().mean()),
+        real_accuracy=float((real.argmax(1) == test.labels[indices]).float().mean()),
     )
 
 
-def _count_digits(probabilities: Tensor) -> Recognition:
-    """Count the digits that probabilities [N, 10] are confident of."""
+def _count_digits(probabilities: Tensor) -> DigitCounts:
+    """Count the digits with a probability of at least CONFIDENCE in probabilities [N, 10]."""
     confidences, digits = probabilities.max(1)
     counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10)
-    return Recognition.of(len(probabilities), counts.tolist())
+    return DigitCounts.from_counts(len(probabilities), counts.tolist())

@@ -1,25 +1,27 @@
-"""Writing the report: its figures, the results as JSON, and report.typ compiled with them to one HTML page and one PDF.
+"""Write the report: the figures, report.json, and the HTML page and PDF that Typst compiles from them.
 
-Values reach report.typ as JSON and are shown as they are: nothing in them is read as markup.
+Values reach report.typ as JSON. Typst shows them literally and never reads them as markup.
 """
 
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import typst
+from matplotlib.figure import Figure
 
-from reviver.figures import save_figure
+from reviver.figures import FORMATS, save_figure
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.figures import grid_figure, interpolation_figure, loss_curves, score_curves
 from reviver.io.atomic import atomic_write, write_json
 from reviver.lstm.figures import learning_curves
-from reviver.report.collect import collect, printable
+from reviver.report.collect import collect, replace_unprintable
+from reviver.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
 from reviver.report.results import GANResults, LSTMResults
-from reviver.report.structure import gan_networks, lstm_cell, unrolled
 
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
 
@@ -27,7 +29,7 @@ logger = logging.getLogger("reviver")
 
 
 class ReportFiles(NamedTuple):
-    """Where the report is: the page, the document, and the results that both are made from."""
+    """Paths of the report: the HTML page, the PDF, and the results that both show."""
 
     html: Path
     pdf: Path
@@ -35,44 +37,65 @@ class ReportFiles(NamedTuple):
 
 
 def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
-    """Write the figures and all files of the report into `out`."""
-    written = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json")
+    """Write the figures and all files of the report into the folder `out`.
+
+    Raises:
+        ConfigError: if a figure cannot be saved.
+        RunFolderError: if a file cannot be written.
+    """
+    paths = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json")
     figures = out / "figures"
     logger.info("plotting the figures into %s", figures)
     save_figures(figures, lstm, gan)
-    logger.info("writing %s, report.html and report.pdf", written.json)
-    write_json(written.json, printable(collect(lstm, gan).model_dump(mode="json")))
-    compile_report(written.json, figures, written.html, written.pdf)
-    return written
+    logger.info("writing %s, report.html and report.pdf", paths.json)
+    write_json(paths.json, replace_unprintable(collect(lstm, gan).model_dump(mode="json")))
+    compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf})
+    return paths
 
 
-def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
-    """Plot all figures and save them in `folder`."""
+def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
+    """Return the diagrams and plots of the report by their file names."""
     figures = {
         "structure-lstm-cell": lstm_cell(lstm.network),
-        "structure-lstm-unrolled": unrolled(lstm.network, lstm.example),
+        "structure-lstm-unrolled": lstm_unrolled(lstm.network, lstm.example),
         "structure-gan": gan_networks(gan.run.generator, gan.run.discriminator),
         "figure-1-learning-curves": learning_curves(lstm.metrics),
         "gan-losses": loss_curves(gan.run.metrics),
-        "interpolation": interpolation_figure(gan.walk, annotate=gan.walk.classes is not None),
+        "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
     }
     if gan.scores:
-        figures["gan-scores"] = score_curves(gan.scores, [problem is not None for problem in gan.collapses])
-    for suffix in ("pdf", "svg", "png"):
+        is_collapsed = [warning is not None for warning in gan.collapse_warnings]
+        figures["gan-scores"] = score_curves(gan.scores, is_collapsed)
+    return figures
+
+
+def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
+    """Save all figures in `folder`: plots as PDF, SVG and PNG, sample grids as PDF and PNG."""
+    figures = plot_figures(lstm, gan)
+    for suffix in FORMATS:
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.{suffix}")
     copies = {"training.gif": gan.run.folder.samples / "training.gif"}
     for number, (name, grid) in enumerate(gan.grids.items(), start=2):
         save_figure(grid_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
         copies[f"figure-{number}-{name}.png"] = grid.path
-    for target, source in copies.items():
-        with atomic_write(folder / target) as temporary:
+    for name, source in copies.items():
+        with atomic_write(folder / name) as temporary:
             shutil.copyfile(source, temporary)
 
 
-def compile_report(results: Path, figures: Path, html: Path, pdf: Path) -> None:
-    """Write the page and the PDF from report.json at `results` and the folder of the figures."""
-    targets: dict[Literal["html", "pdf"], Path] = {"html": html, "pdf": pdf}
+def compile_report(results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path]) -> None:
+    """Compile report.typ into one file per target; write none of them if one fails.
+
+    Args:
+        results: report.json.
+        figures: folder of the figures.
+        targets: file to write for each format.
+
+    Raises:
+        TypstError: if report.typ cannot be compiled with these results.
+        RunFolderError: if a file cannot be written.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source in SOURCES:
@@ -81,8 +104,10 @@ def compile_report(results: Path, figures: Path, html: Path, pdf: Path) -> None:
         shutil.copytree(figures, folder / "figures")
         document = str(folder / "report.typ")
         contents = {
-            path: typst.compile(document, root=name, format=kind, sys_inputs={"target": kind}, ignore_system_fonts=True)
-            for kind, path in targets.items()
+            path: typst.compile(
+                document, root=name, format=target, sys_inputs={"target": target}, ignore_system_fonts=True
+            )
+            for target, path in targets.items()
         }
     for path, content in contents.items():
         with atomic_write(path) as temporary:
