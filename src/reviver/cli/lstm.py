@@ -26,7 +26,7 @@ def train(
     settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["report"],
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Train an LSTM on a memory task. The defaults are those of the report.
+    """Train an LSTM on a memory task. The defaults are the report's.
 
     Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
 
