@@ -524,7 +524,7 @@ def test_a_cache_of_another_user_is_refused(tmp_path, monkeypatch):
 
 
 @needs_kernel
-def test_a_library_that_others_may_have_written_is_made_anew(tmp_path):
+def test_a_library_that_others_may_have_written_is_recompiled(tmp_path):
     library.KERNEL.build(tmp_path)
     (compiled,) = tmp_path.glob("*.so")
     assert compiled.stat().st_mode & 0o777 == 0o700
