@@ -705,7 +705,7 @@ def test_resuming_with_other_images_is_refused(shape: tuple[int, ...], tiny: GAN
 def test_what_cannot_be_trained_writes_nothing(tiny: GANConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.npz does not exist"):
         train(override(tiny, {"data": str(tmp_path / "nothing.npz")}), tmp_path / "run")
-    with pytest.raises(DeviceError, match="device must be one of auto, cpu, .*, got 'tpu'"):
+    with pytest.raises(DeviceError, match=r"device must be one of auto, cpu, .*, got 'tpu'"):
         train(tiny, tmp_path / "run", device="tpu")
     with pytest.raises(RunFolderError, match="run: does not exist"):
         train(tiny, tmp_path / "run", resume=True)
