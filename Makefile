@@ -37,11 +37,11 @@ lock: $(BIN)/python  ## choose the newest releases for requirements.lock (on Lin
 report: setup  ## train both networks and write report/report.html and report/report.pdf
 	$(BIN)/reviver report --out report
 
-test: setup  ## run the tests, on as many processes as there are cores
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: setup  ## run the tests, on a process per core, at most four
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 random: setup  ## run the tests in random order
-	$(BIN)/python -m pytest -n auto --dist loadfile -p randomly
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -p randomly
 
 check: setup docs  ## format, lint, spelling, types, the docs site, known vulnerabilities of the dependencies
 	$(BIN)/ruff format --check .
