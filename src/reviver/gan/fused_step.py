@@ -74,8 +74,7 @@ def fused_gan_step(
     if options.update_generator:
         opt_G.step()
     opt_D.step()
-    with torch.no_grad():
-        return StepResult(g_loss.detach(), d_loss.detach(), real_logits.sigmoid().mean(), fake_logits.sigmoid().mean())
+    return StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
 
 
 class DiscriminatorPass(NamedTuple):

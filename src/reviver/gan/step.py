@@ -72,9 +72,4 @@ def gan_step(
         g_loss.backward(inputs=list(G.parameters()))  # ∇_θG L_G, before D changes
         opt_G.step()
     opt_D.step()
-    return StepResult(
-        generator_loss=g_loss.detach(),
-        discriminator_loss=d_loss.detach(),
-        probability_real=real_logits.detach().sigmoid().mean(),
-        probability_fake=fake_logits.detach().sigmoid().mean(),
-    )
+    return StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)

@@ -53,3 +53,10 @@ class StepResult(NamedTuple):
     """Mean D(x) of the real images."""
     probability_fake: Tensor
     """Mean D(G(z)) of the generated images."""
+
+    @classmethod
+    def from_logits(cls, g_loss: Tensor, d_loss: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Self:
+        """Return the result of a step with these losses, scalars, and logits, [P, 1] each."""
+        with torch.no_grad():
+            probability_real, probability_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+        return cls(g_loss.detach(), d_loss.detach(), probability_real, probability_fake)
