@@ -21,7 +21,7 @@ exclude_patterns = ["measurements", "pictures"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 html_math_renderer = (
-    "mathml"  # drawn by the browser, so that the site needs no script from elsewhere
+    "mathml"  # rendered by the browser, so that the site needs no script from elsewhere
 )
 
 autodoc_member_order = "bysource"
