@@ -934,8 +934,9 @@ def test_non_finite_weight_is_never_saved(folder: RunFolder) -> None:
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
 
 
-def test_training_continues_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    state, writing = small_state(), threading.Event()
+def delay_writes(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let checkpoints wait with writing until the returned event is set."""
+    writing = threading.Event()
 
     def prepare(*arguments: Any) -> Callable[[], None]:
         write = prepare_checkpoint(*arguments)
@@ -947,6 +948,11 @@ def test_training_continues_while_a_checkpoint_is_written(folder: RunFolder, mon
         return write_later
 
     monkeypatch.setattr(session_module, "prepare_checkpoint", prepare)
+    return writing
+
+
+def test_training_continues_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, writing = small_state(), delay_writes(monkeypatch)
     with training_session(folder, state, total=1, description="", progress=False) as session:
         session.save()
         for _ in range(3):
@@ -963,18 +969,7 @@ def test_training_continues_while_a_checkpoint_is_written(folder: RunFolder, mon
 
 def test_divergence_counts_a_pending_checkpoint_as_saved(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error waits for the checkpoint that a thread is writing: whether one was saved must not depend on timing."""
-    state, writing = small_state(), threading.Event()
-
-    def prepare(*arguments: Any) -> Callable[[], None]:
-        write = prepare_checkpoint(*arguments)
-
-        def write_later() -> None:
-            assert writing.wait(60)
-            write()
-
-        return write_later
-
-    monkeypatch.setattr(session_module, "prepare_checkpoint", prepare)
+    state, writing = small_state(), delay_writes(monkeypatch)
 
     def run() -> None:
         with training_session(folder, state, total=1, description="", progress=False) as session:

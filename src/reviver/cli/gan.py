@@ -35,13 +35,13 @@ def train(
 ) -> None:
     """Train a GAN on MNIST or on your own images. The defaults are the report's.
 
-    Options come before the file of --config, and that comes before the preset. --help with --preset shows its values.
+    Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
 
     Examples:
       reviver gan train --preset best --out runs/gan     a few minutes on MNIST
       reviver gan train --eval-every 1 --eval-samples 10000
       reviver gan train --data photos/ --image-size 32 --epochs 50 --out runs/photos
-      reviver gan train --out runs/photos --resume       go on after Ctrl-C
+      reviver gan train --out runs/photos --resume       continue after Ctrl-C
     """
     from reviver.gan import training
     from reviver.gan.evaluation import monitor
@@ -145,13 +145,13 @@ def interpolate(
     image_paths = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
     loaded, seed = options.open_gan(run, common.device, seed)
     generator = loaded.generator
-    feature_extractor = None
+    feature_extractor, classifier = None, None
     file, sha256 = _find_extractor(loaded, extractor)
     if metrics or file:
         feature_extractor = reference_stats.load_extractor(loaded.config.data, generator.image_shape, file, sha256)
-    classifier = DigitClassifier.pinned() if loaded.is_digits else None
-    if feature_extractor:
         classifier = feature_extractor.classifier
+    elif loaded.is_digits:
+        classifier = DigitClassifier.pinned()
     images = interpolation.generate_interpolation(
         generator,
         classifier,

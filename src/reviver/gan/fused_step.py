@@ -26,9 +26,7 @@ from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.optim import compute_network
-from reviver.gan.step_options import StepOptions, StepResult
-
-DEFAULTS = StepOptions()
+from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
 @fast_matmul()

@@ -24,9 +24,7 @@ from torch.optim import Optimizer
 from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
-from reviver.gan.step_options import StepOptions, StepResult
-
-DEFAULTS = StepOptions()
+from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
 @fast_matmul()

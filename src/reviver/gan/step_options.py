@@ -43,6 +43,9 @@ class StepOptions:
         )
 
 
+DEFAULTS = StepOptions()
+
+
 class StepResult(NamedTuple):
     """Losses and probabilities of one step, computed at the weights before the update; scalars without a graph."""
 

@@ -77,7 +77,7 @@ def unroll(
 
 
 def _kernel_kind(options: LSTMOptions, seed: Tensor | None) -> str:
-    """Return the element of `ops.KINDS` for dropout in training (with a seed) or in eval mode."""
+    """Return the element of `library.KINDS` for dropout in training (with a seed) or in eval mode."""
     if seed is not None:
         return options.hidden_dropout_kind
     return "zoneout_mean" if options.hidden_dropout_kind == "zoneout" and options.hidden_dropout > 0.0 else "none"

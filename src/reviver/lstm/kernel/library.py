@@ -12,6 +12,9 @@ from torch import Tensor
 
 from reviver.native import NativeLibrary
 
+KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
+"""Kinds of dropout, in the order of `Kind` in `dropout.h`: those of `DropoutKind`, and two for eval mode."""
+
 
 class Call(ctypes.Structure):
     """The arguments of a call: the fields of `Call` in `call.h`, which documents them, in the same order."""
@@ -61,9 +64,9 @@ def make_call(
     seed: Tensor | None,
     *,
     dropout: float,
-    kind: int,
+    kind: str,
     reverse: bool,
-    bf16: bool,
+    precision: str,
 ) -> Call:
     """Return a call over all steps of x. It holds addresses, so the caller must keep the tensors alive.
 
@@ -75,11 +78,11 @@ def make_call(
         lengths: number of steps of each sequence, [B] int64; all T if None.
         seed: seed of the dropout masks, [] int64, or None.
         dropout: p.
-        kind: index in `ops.KINDS`.
+        kind: kind of dropout, one of `KINDS`.
         reverse: run from the last step to the first.
-        bf16: round the operands of matmuls to bfloat16.
+        precision: fp32 or bf16.
     """
-    call = Call(dropout=dropout, kind=kind, reverse=reverse, bf16=bf16)
+    call = Call(dropout=dropout, kind=KINDS.index(kind), reverse=reverse, bf16=precision == "bf16")
     call.T, call.B, call.I = x.shape
     call.H, call.end, call.saved_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
     call.x, call.h, call.c = x.data_ptr(), h.data_ptr(), c.data_ptr()

@@ -15,9 +15,6 @@ from reviver.errors import DataError
 from reviver.lstm.kernel import library
 from reviver.lstm.precision import round_to_bf16
 
-KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
-"""Kinds of dropout, in the order of `Kind` in `dropout.h`: those of `DropoutKind`, and two for eval mode."""
-
 SAVE_ALL, SAVE_NOTHING = -1, 0
 """Values of `save`, the activations saved for the backward pass; k > 0 saves the state before every k steps."""
 
@@ -49,7 +46,7 @@ def run(
         lengths: number of steps of each sequence, [B] int64; all T if None.
         seed: seed of the dropout masks, [] int64 (see `dropout.draw_seed`); None for "none" and "zoneout_mean".
         dropout: probability p of hidden dropout.
-        kind: kind of dropout, one of `KINDS`.
+        kind: kind of dropout, one of `library.KINDS`.
         reverse: run from the last step to the first.
         save: `SAVE_ALL`, `SAVE_NOTHING` or k > 0.
         precision: "fp32" or "bf16".
@@ -102,16 +99,7 @@ def _forward(
         gates.zero_()
         cells.zero_()
     call = library.make_call(
-        x,
-        h,
-        c,
-        weights,
-        lengths,
-        seed,
-        dropout=dropout,
-        kind=KINDS.index(kind),
-        reverse=reverse,
-        bf16=precision == "bf16",
+        x, h, c, weights, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
     )
     call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if save == SAVE_ALL:
@@ -164,16 +152,7 @@ def _backward(
     S = min(T, max(1, _BACKWARD_ROWS // B) if save == SAVE_ALL else save)  # steps per chunk
     grad_gates = x.new_empty(S, B, 4 * H)
     call = library.make_call(
-        x,
-        h,
-        c,
-        weights,
-        lengths,
-        seed,
-        dropout=dropout,
-        kind=KINDS.index(kind),
-        reverse=reverse,
-        bf16=precision == "bf16",
+        x, h, c, weights, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
     )
     call.grad_output = None if grad_output is None else grad_output.data_ptr()
     call.grad_h, call.grad_c, call.grad_gates = grad_h.data_ptr(), grad_c.data_ptr(), grad_gates.data_ptr()
