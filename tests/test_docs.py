@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError
 from benchmarks.publish import fill
 from reviver.cli.app import COMMANDS, build_app, join_flag_values
 from reviver.errors import ReviverError
+from reviver.runs.schema import GANRecord
 from tools import settings_page, source_tree
 from tools.site import COPIES, LINK
 from tools.tutorials import PICTURES, TUTORIALS, find_blocks, run_page
@@ -207,3 +208,11 @@ def check_learning(name: str, names: dict[str, Any]) -> None:
         assert first.std() < 0.3 < last.std()  # grey noise has little contrast, ink on black has much
         assert 0.2 < names["losses"][-1][1] < 1.0
         assert names["step_difference"] < 1e-4
+
+
+def test_the_page_of_run_folders_names_every_key_of_run_json() -> None:
+    table = (
+        (ROOT / "docs" / "reference" / "run-folder.md").read_text().split("| key of `run.json` |")[1].split("\n\n")[0]
+    )
+    named = {key for row in table.splitlines()[2:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == {field.alias or name for name, field in GANRecord.model_fields.items()}
