@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from reviver import __version__
 from reviver.config import from_mapping
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.io.atomic import make_folder, temporary_path, write_json, write_text
@@ -41,8 +42,8 @@ from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model
 from reviver.text import one_line
 from reviver.validation import Record
 
-VERSIONED_PACKAGES = ("reviver", "torch", "numpy", "safetensors", "pillow")
-"""Packages whose versions run.json records."""
+VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
+"""Packages whose versions run.json records, besides Python, Reviver and torch."""
 MAX_RECORD_BYTES = 1 << 20
 """Maximum size of run.json, and of one line of a records file."""
 MAX_RECORDS_BYTES = 1 << 28
@@ -367,8 +368,12 @@ def refuse_existing(path: str | Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    packages = {name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES}
-    return {"python": platform.python_version(), **packages, "torch": torch.__version__}  # with the build, such as +cpu
+    return {
+        "python": platform.python_version(),
+        "reviver": __version__,
+        "torch": torch.__version__,  # with the build, such as +cpu
+        **{name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES},
+    }
 
 
 def _now() -> str:
