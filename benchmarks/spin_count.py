@@ -65,7 +65,7 @@ def measure() -> dict[str, float]:
     from reviver.gan.presets import PRESETS as GAN_PRESETS
     from reviver.gan.step_options import StepOptions
     from reviver.gan.training import build_networks, build_optimizers, choose_step
-    from reviver.lstm.network import LSTMClassifier
+    from reviver.lstm.classifier import LSTMClassifier
 
     images = from_pixels(load_mnist("train").images[:4096])
     seconds: dict[str, list[float]] = {}

@@ -15,7 +15,7 @@ import torch
 from reviver.errors import OutOfMemory, RunFolderError
 from reviver.gan.config import GANConfig
 from reviver.gan.training import train as train_gan
-from reviver.lstm.network import LSTMClassifier
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.training import train
 from reviver.runs import events, folder
 from reviver.runs.checkpoint import find_checkpoint

@@ -18,8 +18,9 @@ from reviver.cache import cache_folder
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel import library, ops
-from reviver.lstm.network import LSTM, LSTMClassifier, unroll
+from reviver.lstm.network import LSTM, unroll
 from reviver.lstm.options import LSTMOptions
 from reviver.lstm.precision import bf16_linear, round_to_bf16
 from reviver.native import NativeError, is_private

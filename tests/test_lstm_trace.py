@@ -17,9 +17,9 @@ from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.figures import FORMATS, check_figure_path, save_figure
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import predict
-from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.trace import MAX_STEPS, PREFIX_CHUNK, ClassifierTrace, find_layer, trace, trace_digits, trace_to_json
 from reviver.lstm.trace_figures import MAX_LABELLED_STEPS, PANELS, trace_figure
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from reviver.config import override
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, OutOfMemory, RunFolderError
 from reviver.lstm import training
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.presets import PRESETS
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import PalindromeTask, make_palindromes

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from reviver.gan.run import GANRun
     from reviver.loading import load
     from reviver.lstm.cell import LSTMState
-    from reviver.lstm.network import LSTM, LSTMClassifier
+    from reviver.lstm.classifier import LSTMClassifier
+    from reviver.lstm.network import LSTM
     from reviver.lstm.run import LSTMRun
 
 __version__ = "0.1.0"
@@ -20,7 +21,7 @@ __all__ = ["LSTM", "Discriminator", "GANRun", "Generator", "LSTMClassifier", "LS
 
 _MODULES = {
     "LSTM": "reviver.lstm.network",
-    "LSTMClassifier": "reviver.lstm.network",
+    "LSTMClassifier": "reviver.lstm.classifier",
     "LSTMState": "reviver.lstm.cell",
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",

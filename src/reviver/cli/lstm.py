@@ -260,7 +260,7 @@ def trace(
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm import evaluation, trace, trace_figures
-    from reviver.lstm.network import LSTMClassifier
+    from reviver.lstm.classifier import LSTMClassifier
 
     sequence = evaluation.parse_digits(digits)
     check_figure_path(Path(out))

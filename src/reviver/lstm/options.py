@@ -15,6 +15,9 @@ DropoutKind = Literal["step", "variational", "zoneout"]
   mode a unit takes the expected value, p times the previous value plus 1 - p times the new one.
 """
 
+Pooling = Literal["last", "mean", "max", "attention"]
+"""Pooling of the hidden states of a classifier over time, see `classifier.LSTMClassifier`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LSTMOptions:

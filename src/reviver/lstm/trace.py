@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.dropout import apply_dropout, hidden_masks
 from reviver.lstm.evaluation import encode_input
-from reviver.lstm.network import LSTM, LSTMClassifier
+from reviver.lstm.network import LSTM
 from reviver.lstm.options import LSTMOptions
 from reviver.validation import check
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from reviver.lstm.cell import LSTMState
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
-from reviver.lstm.network import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss

@@ -15,7 +15,7 @@ from torch import nn
 
 from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, styled
 from reviver.gan.networks import Discriminator, Generator
-from reviver.lstm.network import LSTMClassifier
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.report.schema import Layer
 
 WIDTH = 6.3

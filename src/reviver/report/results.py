@@ -27,7 +27,7 @@ from reviver.gan.interpolation import (
 from reviver.gan.run import GANRun, load_gan
 from reviver.gan.sampling import generate, generate_samples
 from reviver.gan.training import build_networks
-from reviver.lstm.network import LSTMClassifier
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.run import LSTMRun, load_lstm
 from reviver.lstm.tasks.palindromes import PalindromeTask, Split
 from reviver.lstm.training import Score, score

@@ -1,0 +1,190 @@
+"""The LSTM classifier: an LSTM, pooling over time, and a linear layer.
+
+Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
+"""
+
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reviver.config import Count
+from reviver.errors import ConfigError, DataError
+from reviver.lstm.cell import LSTMState
+from reviver.lstm.network import LSTM
+from reviver.lstm.options import LSTMKeywords, Pooling
+from reviver.validation import check
+
+
+class LSTMClassifier(nn.Module):
+    """An LSTM and a linear layer that maps its pooled hidden states to class logits.
+
+        logits = W_out p + b_out
+
+        p = h_T                                     pooling "last": the final hidden state
+        p = 1/T Σ_t h_t                             pooling "mean"
+        p = max_t h_t                               pooling "max", unit by unit
+        p = Σ_t a_t h_t                             pooling "attention" (Yang et al. 2016), with
+        a = softmax_t(u_att · tanh(W_att h_t + b_att))
+
+    h_t is the hidden state of the top layer after step t, both directions concatenated; the steps after the end of a
+    sequence do not count. With "last", the backward direction contributes its state after it has read the whole
+    sequence. Apply softmax to the logits for probabilities.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        num_classes: C.
+        num_layers: L.
+        dropout: probability to drop a unit between two layers in training, in [0, 1).
+        bidirectional: read the sequence in both directions.
+        pooling: pooling of the hidden states over time: "last", "mean", "max" or "attention".
+        patch_size: k, the number of consecutive steps that enter the LSTM as one step of k·I numbers (Nie et al. 2023).
+            The LSTM takes ceil(T / k) steps; the last patch is padded with 0.
+        device: device of the parameters.
+        dtype: dtype of the parameters.
+        **options: fields of `LSTMOptions`.
+
+    Parameters: those of `lstm`, `W_out` [C, D·H], `b_out` [C]; with attention `W_att` [D·H, D·H], `b_att` [D·H] and
+    `u_att` [D·H].
+
+    Raises:
+        ConfigError: if an argument is out of range.
+        TypeError: if an option is unknown.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_classes: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        pooling: Pooling = "last",
+        patch_size: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Unpack[LSTMKeywords],
+    ) -> None:
+        super().__init__()
+        check("input_size", input_size, Count)
+        check("num_classes", num_classes, Count)
+        check("pooling", pooling, Pooling)
+        check("patch_size", patch_size, Count)
+        self.input_size = input_size
+        self.pooling = pooling
+        self.patch_size = patch_size
+        self.lstm = LSTM(
+            patch_size * input_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            **options,
+        )
+
+        def empty(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        features = self.lstm.num_directions * hidden_size
+        self.W_out, self.b_out = empty(num_classes, features), empty(num_classes)
+        if pooling == "attention":
+            self.W_att, self.b_att, self.u_att = empty(features, features), empty(features), empty(features)
+        self.reset_output()
+
+    def reset_output(self, rng: torch.Generator | None = None) -> None:
+        """Sample new weights for the layers after the LSTM from `rng`.
+
+        - `W_out`, `W_att`: Xavier-uniform.
+        - `b_out`, `b_att`: 0.
+        - `u_att`: 0. Attention begins as the mean.
+        """
+        nn.init.xavier_uniform_(self.W_out, generator=rng)
+        nn.init.zeros_(self.b_out)
+        if self.pooling == "attention":
+            nn.init.xavier_uniform_(self.W_att, generator=rng)
+            nn.init.zeros_(self.b_att)
+            nn.init.zeros_(self.u_att)
+
+    def reset_parameters(self, rng: torch.Generator | None = None) -> None:
+        """Sample new weights for the LSTM and the layers after it from `rng` (torch's default generator if None)."""
+        self.lstm.reset_parameters(rng)
+        self.reset_output(rng)
+
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        every_step: bool = False,
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the logits of a batch of sequences.
+
+        Args:
+            x: sequences, [B, T, I].
+            lengths: number of steps of each sequence, [B]; all T if None.
+            every_step: return the logits after every step instead of the last one only; for pooling "last" and
+                patches of one step.
+            rng: source of the dropout masks; torch's default generator if None.
+
+        Returns:
+            Logits, [B, C], or [B, T, C] with `every_step`.
+
+        Raises:
+            DataError: if the shape of x or a length does not fit.
+            ConfigError: if `every_step` does not fit the pooling or the patches.
+        """
+        if x.dim() != 3:
+            raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
+        if every_step and (self.pooling, self.patch_size) != ("last", 1):
+            raise ConfigError(
+                "every_step must be False for a classifier that pools or patches the steps, got True with pooling "
+                f"{self.pooling!r} and patch_size {self.patch_size}; give pooling 'last' and patch_size 1"
+            )
+        x, lengths = self.patch(x, lengths)
+        output, state = self.lstm(x, None, lengths, rng=rng)
+        if every_step:
+            return self.output(output)
+        if self.pooling == "last":
+            return self.classify(state)
+        return self.output(self.pool(output, lengths))
+
+    def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return a batch x [B, T, I] as patches [B, ceil(T / k), k·I], and its lengths in patches."""
+        k = self.patch_size
+        if k == 1:
+            return x, lengths
+        batch, steps, channels = x.shape
+        patches = -(-steps // k)
+        x = functional.pad(x, (0, 0, 0, patches * k - steps)).reshape(batch, patches, k * channels)
+        return x, None if lengths is None else (lengths + k - 1) // k
+
+    def pool(self, output: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the hidden states of the top layer [B, T, D·H] pooled over the steps of each sequence, [B, D·H]."""
+        steps = output.shape[1]
+        inside = None
+        if lengths is not None:
+            inside = (torch.arange(steps, device=output.device) < lengths.unsqueeze(1)).unsqueeze(2)  # [B, T, 1]
+        if self.pooling == "mean":  # the output after the end is 0
+            return output.sum(1) / steps if lengths is None else output.sum(1) / lengths.unsqueeze(1)
+        if self.pooling == "max":
+            return (output if inside is None else output.masked_fill(~inside, -torch.inf)).amax(1)
+        scores = torch.tanh(output @ self.W_att.T + self.b_att) @ self.u_att.unsqueeze(1)  # [B, T, 1]
+        if inside is not None:
+            scores = scores.masked_fill(~inside, -torch.inf)
+        return (scores.softmax(1) * output).sum(1)
+
+    def classify(self, state: LSTMState) -> Tensor:
+        """Return the logits [B, C] of a final state, for pooling "last"."""
+        return self.output(torch.cat(tuple(state.h[-self.lstm.num_directions :]), dim=-1))
+
+    def output(self, h: Tensor) -> Tensor:
+        """Return the logits [..., C] of hidden states of the top layer, [..., D·H]."""
+        return h @ self.W_out.T + self.b_out
