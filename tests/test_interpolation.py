@@ -229,7 +229,7 @@ def test_distant_ends_are_the_two_most_different_images() -> None:
 
 
 def gan_run(generator: Generator, **settings: object) -> GANRun:
-    return GANRun(RunFolder(Path(), {}), GANConfig(**settings), generator.eval(), None)
+    return GANRun(RunFolder(Path(), {}), GANConfig(**settings), generator.eval(), None, 0)
 
 
 class DigitGenerator(Generator):

@@ -13,16 +13,28 @@ if TYPE_CHECKING:
     from reviver.lstm.cell import LSTMState
     from reviver.lstm.classifier import LSTMClassifier
     from reviver.lstm.network import LSTM
+    from reviver.lstm.pretrained_classifier import PretrainedClassifier
     from reviver.lstm.run import LSTMRun
 
 __version__ = "0.1.0"
 
-__all__ = ["LSTM", "Discriminator", "GANRun", "Generator", "LSTMClassifier", "LSTMRun", "LSTMState", "load"]
+__all__ = [
+    "LSTM",
+    "Discriminator",
+    "GANRun",
+    "Generator",
+    "LSTMClassifier",
+    "LSTMRun",
+    "LSTMState",
+    "PretrainedClassifier",
+    "load",
+]
 
 _MODULES = {
     "LSTM": "reviver.lstm.network",
     "LSTMClassifier": "reviver.lstm.classifier",
     "LSTMState": "reviver.lstm.cell",
+    "PretrainedClassifier": "reviver.lstm.pretrained_classifier",
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
     "load": "reviver.loading",

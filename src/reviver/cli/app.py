@@ -19,6 +19,7 @@ from cyclopts.annotations import resolve_optional
 
 import reviver
 from reviver.cli import gan, lstm
+from reviver.cli.export import export
 from reviver.cli.help import SettingsFormatter
 from reviver.cli.messages import explain
 from reviver.cli.report import report
@@ -40,6 +41,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "project"): gan.project,
     ("gan", "evaluate"): gan.evaluate,
     ("gan", "train-extractor"): gan.train_extractor,
+    ("export",): export,
 }
 
 
@@ -62,6 +64,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
             "reviver gan train --preset best --out runs/gan",
             "reviver gan interpolate runs/gan --from 3 --to 8",
             "reviver gan evaluate runs/gan",
+            "reviver export runs/lstm --format onnx --out lstm.onnx",
             "reviver --install-completion            complete with Tab: bash, zsh, fish",
         ),
         help_format="plaintext",

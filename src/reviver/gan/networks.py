@@ -6,7 +6,8 @@ Shapes: N images, Z latent size, C channels, H height, W width, K classes (0 unl
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self, Unpack
 
 import torch
 from pydantic import Field
@@ -16,6 +17,8 @@ from torch.nn.utils.parametrizations import spectral_norm as apply_spectral_norm
 
 from reviver.config import Count
 from reviver.errors import DataError
+from reviver.gan import pretrained
+from reviver.io.hub import DownloadKeywords
 from reviver.validation import check
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
@@ -94,6 +97,15 @@ class Generator(nn.Module):
     def class_labels(self, z: Tensor) -> Tensor | None:
         """Return the one-hot classes [N, K] in latent vectors z [N, Z]; None if the generator is not conditional."""
         return z[:, self.noise_size :] if self.num_classes else None
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.gan.pretrained.save`."""
+        pretrained.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return a saved network from a folder or a repository, see `reviver.gan.pretrained.load`."""
+        return pretrained.load(cls, source, **download)
 
 
 class Discriminator(nn.Module):
@@ -197,6 +209,15 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the probability that each of the images [N, C, H, W] is real, [N, 1]; `labels` as in `logits`."""
         return torch.sigmoid(self.logits(images, labels))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.gan.pretrained.save`."""
+        pretrained.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return a saved network from a folder or a repository, see `reviver.gan.pretrained.load`."""
+        return pretrained.load(cls, source, **download)
 
 
 def one_hot(classes: Tensor, count: int) -> Tensor:

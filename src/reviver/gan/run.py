@@ -7,7 +7,7 @@ from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.training import build_networks
 from reviver.io.errors import damaged_run_file
-from reviver.runs.checkpoint import build_trained, find_checkpoint
+from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
 from reviver.validation import check
@@ -22,12 +22,14 @@ class GANRun:
         config: the settings of the run.
         generator: in eval mode; the EMA, where the run has one.
         discriminator: in eval mode.
+        step: update at which the loaded checkpoint was saved.
     """
 
     folder: RunFolder
     config: GANConfig
     generator: Generator
     discriminator: Discriminator
+    step: int
 
     @property
     def is_digits(self) -> bool:
@@ -66,7 +68,8 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     path = find_checkpoint(folder.checkpoints, checkpoint)
     names = ("average" if config.ema > 0 else "generator", "discriminator")
     generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
-    return GANRun(folder, config, generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
+    networks = (generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
+    return GANRun(folder, config, *networks, checkpoint_step(path))
 
 
 def _read_data_key(folder: RunFolder, name: str) -> Any:

@@ -3,7 +3,8 @@
 Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
 """
 
-from typing import Unpack
+from pathlib import Path
+from typing import Self, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.nn import functional
 
 from reviver.config import Count
 from reviver.errors import ConfigError, DataError
+from reviver.io.hub import DownloadKeywords
+from reviver.lstm import pretrained
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.network import LSTM
 from reviver.lstm.options import LSTMKeywords, Pooling
@@ -157,12 +160,18 @@ class LSTMClassifier(nn.Module):
         return self.output(self.pool(output, lengths))
 
     def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return a batch x [B, T, I] as patches [B, ceil(T / k), k·I], and its lengths in patches."""
+        """Return a batch x [B, T, I] as patches [B, ceil(T / k), k·I], and its lengths in patches.
+
+        Steps after the end of a sequence become 0, whatever they hold: the last patch has some of them.
+        """
         k = self.patch_size
         if k == 1:
             return x, lengths
         batch, steps, channels = x.shape
         patches = -(-steps // k)
+        if lengths is not None:
+            inside = torch.arange(steps, device=x.device) < lengths.unsqueeze(1)  # [B, T]
+            x = torch.where(inside.unsqueeze(2), x, 0.0)
         x = functional.pad(x, (0, 0, 0, patches * k - steps)).reshape(batch, patches, k * channels)
         return x, None if lengths is None else (lengths + k - 1) // k
 
@@ -188,3 +197,12 @@ class LSTMClassifier(nn.Module):
     def output(self, h: Tensor) -> Tensor:
         """Return the logits [..., C] of hidden states of the top layer, [..., D·H]."""
         return h @ self.W_out.T + self.b_out
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
+        pretrained.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
+        return pretrained.load(cls, source, **download)

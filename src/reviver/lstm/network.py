@@ -4,6 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self, TypeVar, Unpack, cast
 
 import torch
@@ -13,7 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from reviver.config import Count, Probability
 from reviver.errors import DataError
-from reviver.lstm import convert, kernel
+from reviver.io.hub import DownloadKeywords
+from reviver.lstm import convert, kernel, pretrained
 from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.dropout import apply_dropout, draw_seed, hidden_masks
 from reviver.lstm.options import LSTMKeywords, LSTMOptions
@@ -246,3 +248,12 @@ class LSTM(nn.Module):
         """Return the arguments that `print` shows."""
         shown = f"{self.input_size}, {self.hidden_size}, hidden_dropout={self.options.hidden_dropout}"
         return shown if self.options.precision == "fp32" else f"{shown}, precision={self.options.precision}"
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
+        pretrained.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
+        return pretrained.load(cls, source, **download)

@@ -3,10 +3,15 @@
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
+from pathlib import Path
+from typing import Self, Unpack
+
 import torch
 from torch import Tensor, nn
 
 from reviver.errors import DataError
+from reviver.io.hub import DownloadKeywords
+from reviver.lstm import pretrained
 
 
 class RNNClassifier(nn.Module):
@@ -75,3 +80,12 @@ class RNNClassifier(nn.Module):
             last = torch.full((batch,), steps - 1, device=x.device) if lengths is None else lengths - 1
             output = output[torch.arange(batch, device=x.device), last]  # [B, H]
         return output @ self.W_out.T + self.b_out
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
+        pretrained.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
+        return pretrained.load(cls, source, **download)

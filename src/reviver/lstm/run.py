@@ -9,7 +9,7 @@ from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Task
 from reviver.lstm.training import Network, build_network
-from reviver.runs.checkpoint import build_trained, find_checkpoint
+from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
 from reviver.validation import check
@@ -27,6 +27,8 @@ class LSTMRun:
     """Task that it was trained on."""
     network: Network
     """Trained network, in eval mode."""
+    step: int
+    """Update at which the loaded checkpoint was saved."""
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -57,4 +59,4 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
         (network,) = build_trained(path, ["network"], lambda: (build_network(config, task),), config.num_layers)
     except (ConfigError, DataError) as error:
         raise RunFolderError(f"{folder.record_path}: {error}") from error
-    return LSTMRun(folder, config, task, network.to(chosen_device).eval())
+    return LSTMRun(folder, config, task, network.to(chosen_device).eval(), checkpoint_step(path))

@@ -196,6 +196,11 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     return previous if not path.exists() and previous.exists() else path
 
 
+def checkpoint_step(path: Path) -> int:
+    """Return the update at which the checkpoint at `path`, from `find_checkpoint`, was saved."""
+    return int(path.name.removesuffix(".old").rpartition("step-")[2])
+
+
 def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
     """Load the weights of the checkpoint at `path` into `networks`, given by name.
 

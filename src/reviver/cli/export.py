@@ -1,0 +1,75 @@
+"""`reviver export`: write a trained network for use elsewhere."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from reviver.cli import options
+from reviver.config import Text
+from reviver.errors import ConfigError
+
+DEFAULT_OUT = {"onnx": "model.onnx", "hub": "model"}
+"""Where each format is written by default."""
+
+
+def export(
+    run: Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM or GAN.")],
+    /,
+    *,
+    format_: Annotated[Literal["onnx", "hub"], Parameter(name="--format")],
+    out: Text | None = None,
+    opset: int | None = None,
+    license_: Annotated[Text | None, Parameter(name="--license")] = None,
+    checkpoint: options.Checkpoint = "last",
+    common: options.CommonOptions = options.DEFAULTS,
+) -> None:
+    """Export a trained network: as an ONNX file, or as a folder for the Hugging Face Hub.
+
+    An ONNX file runs without Python and torch, in ONNX Runtime for example. The graph of an LSTM takes x [batch, time,
+    channels] and optionally lengths [batch], and returns logits and probabilities; it standardizes custom data itself.
+    That of a GAN takes noise z [batch, Z], with a conditional one also classes [batch], and returns images. Metadata name
+    the classes and the run.
+
+    The folder has config.json, model.safetensors and a model card (README.md) with results, data and limits.
+    LSTMClassifier.from_pretrained and Generator.from_pretrained read it, on disk or from the hub.
+
+    Examples:
+      reviver export runs/lstm --format onnx --out lstm.onnx
+      reviver export runs/gan --format onnx --out generator.onnx --opset 18
+      reviver export runs/lstm --format hub --out recall --checkpoint best
+      reviver export runs/mine --format hub --out mine --license cc-by-4.0
+
+    Args:
+        format_: Format: onnx, a file; or hub, a folder.
+        out: File or new folder to write; by default model.onnx, which is replaced if it exists, or model/.
+        opset: Version of the ONNX operators; by default the smallest that has all of them, 13.
+        license_: License in the model card, such as mit; by default that of the data: cc-by-sa-3.0 for MNIST, mit for
+            generated sequences, unknown for your own data.
+    """
+    if opset is not None and format_ != "onnx":
+        raise ConfigError("opset is only for the format onnx; leave it out", field="opset")
+    if license_ is not None and format_ != "hub":
+        raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
+
+    from reviver.export.hub import to_hub
+    from reviver.export.onnx import to_onnx
+    from reviver.loading import load
+
+    path = Path(DEFAULT_OUT[format_] if out is None else out)
+    loaded = load(run, checkpoint=checkpoint, device="cpu" if common.device == "auto" else common.device)
+    result = {"run": run, "checkpoint": checkpoint, "step": loaded.step, "format": format_, "out": str(path)}
+    if format_ == "hub":
+        files = [str(file) for file in to_hub(loaded, path, license_id=license_)]
+        common.show({**result, "files": files}, *files)
+        return
+    exported = to_onnx(loaded, path, opset=opset)
+    ports = {"inputs": exported.inputs, "outputs": exported.outputs}
+    result |= {"opset": exported.opset, "bytes": exported.num_bytes}
+    result |= {kind: [port._asdict() for port in found] for kind, found in ports.items()}
+    lines = [f"{path}: {exported.num_bytes} bytes, opset {exported.opset}"]
+    for kind, found in ports.items():
+        for port in found:
+            shape = ", ".join(map(str, port.shape))
+            lines.append(f"  {kind[:-1]:<6}  {port.name:<13} {port.dtype} [{shape}]  {port.description}")
+    common.show(result, *lines)

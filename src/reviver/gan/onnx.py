@@ -1,0 +1,64 @@
+"""ONNX graph of the generator.
+
+Shapes: N images, Z noise size, C channels, H height, W width, K classes.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from reviver.errors import ConfigError
+from reviver.gan.networks import Generator
+from reviver.io.onnx import Graph, Port
+
+
+@torch.no_grad()
+def build_graph(generator: Generator, opset: int | None = None) -> Graph:
+    """Return the graph of a generator in eval mode.
+
+    Inputs: `z` [batch, Z] float32, noise from N(0, I); with a conditional generator also `classes` [batch] int64.
+    Output: `images` [batch, C, H, W] in [-1, 1]. The batch is dynamic.
+
+    Args:
+        generator: the generator.
+        opset: version of the operators, see `Graph`.
+
+    Raises:
+        ConfigError: if the parameters are not float32, or see `Graph`.
+    """
+    dtypes = {parameter.dtype for parameter in generator.parameters()}
+    if dtypes != {torch.float32}:
+        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise ConfigError(f"parameters must be float32 for ONNX, got {found}; call generator.float()")
+    graph = Graph(opset)
+    x = graph.input(Port("z", "float32", ("batch", generator.noise_size), "Noise, independent samples from N(0, 1)"))
+    if generator.num_classes:
+        last = generator.num_classes - 1
+        classes = graph.input(Port("classes", "int64", ("batch",), f"Class of each image, from 0 to {last}"))
+        one_hot = graph.constant(np.eye(generator.num_classes, dtype=np.float32))
+        x = graph.add("Concat", x, graph.add("Gather", one_hot, classes, axis=0), axis=1)
+    for index, layer in enumerate(generator.layers):
+        x = _add_layer(graph, layer, x, f"layer_{index}")
+    x = graph.add("Reshape", x, graph.integers(-1, *generator.image_shape))
+    graph.output(
+        x, Port("images", "float32", ("batch", *generator.image_shape), "Pixels, from -1 (black) to 1 (white)")
+    )
+    return graph
+
+
+def _add_layer(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
+    """Add the node of a layer."""
+    match layer:
+        case nn.Linear():
+            inputs: list[Any] = [layer.weight, layer.bias]
+            return graph.add("Gemm", x, *map(graph.constant, inputs), name=name, transB=1)
+        case nn.BatchNorm1d():
+            inputs = [layer.weight, layer.bias, layer.running_mean, layer.running_var]
+            return graph.add("BatchNormalization", x, *map(graph.constant, inputs), name=name, epsilon=layer.eps)
+        case nn.LeakyReLU():
+            return graph.add("LeakyRelu", x, name=name, alpha=layer.negative_slope)
+        case nn.Tanh():
+            return graph.add("Tanh", x, name=name)
+    raise AssertionError(f"the generator has no layer {layer}")

@@ -1,0 +1,88 @@
+"""Folders of pretrained models: a local one, or a copy of a repository of the Hugging Face Hub."""
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TypedDict
+
+from reviver.errors import ConfigError, DataError
+from reviver.text import one_line, short_repr
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+"""Files of a pretrained model: settings, weights and model card."""
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+"""Id of a repository: USER/NAME."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """Options of a download from the hub; a local folder needs none of them."""
+
+    revision: str | None = None
+    """Branch, tag or commit of the repository; by default its main branch."""
+    token: str | bool | None = None
+    """Token for a private repository; by default the one that `hf auth login` stored."""
+    cache_dir: str | Path | None = None
+    """Folder of downloaded files; by default that of `huggingface_hub`."""
+    local_files_only: bool = False
+    """Use only files that were downloaded before."""
+
+
+class DownloadKeywords(TypedDict, total=False):
+    """Types of the keyword arguments that become a `Download`, for type checkers; a test compares the two."""
+
+    revision: str | None
+    token: str | bool | None
+    cache_dir: str | Path | None
+    local_files_only: bool
+
+
+def find_folder(source: str | Path, download: Download) -> Path:
+    """Return the folder of a pretrained model.
+
+    Args:
+        source: a local folder, which comes first, or the id of a repository, such as `user/name`.
+        download: options for a repository.
+
+    Raises:
+        DataError: if there is no such folder, or the repository cannot be downloaded.
+        ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise DataError(f"{path}: is a file; give the folder that contains {CONFIG} and {WEIGHTS}")
+    if isinstance(source, Path) or not REPOSITORY.fullmatch(source) or ".." in source:
+        raise DataError(
+            f"source must be a folder with {CONFIG} and {WEIGHTS}, or the id of a repository such as user/name, got "
+            f"{short_repr(str(source))}"
+        )
+    hub = _import_hub(source)
+    try:
+        return Path(
+            hub.snapshot_download(
+                source,
+                revision=download.revision,
+                token=download.token,
+                cache_dir=download.cache_dir,
+                local_files_only=download.local_files_only,
+                allow_patterns=[CONFIG, WEIGHTS],
+            )
+        )
+    except Exception as error:  # the library and its HTTP client raise errors of many types
+        raise DataError(
+            f"{source}: there is no such folder, and the repository of this id cannot be downloaded ({one_line(error)}); "
+            "check the id, the revision, the token and the network"
+        ) from error
+
+
+def _import_hub(source: str) -> ModuleType:
+    try:
+        return importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise ConfigError(
+            f"{source}: there is no such folder; to download the repository of this id, pip install huggingface_hub"
+        ) from error

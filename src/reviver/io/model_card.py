@@ -1,0 +1,75 @@
+"""Parts of a model card: YAML front matter, tables and code in Markdown, safe for text from strangers."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PLACEHOLDER = "user/name"
+"""Stands in the code of a card for the folder or the repository of the model."""
+INSTALL = (
+    f"The code needs Reviver, the distribution `reviver-nn`; in a clone of it, `pip install .` installs it. Replace "
+    f"`{PLACEHOLDER}` by the folder or the repository of this model."
+)
+
+
+def front_matter(values: Mapping[str, Any]) -> str:
+    """Return the YAML block at the top of a card; values that are None are omitted.
+
+    Each value is written as JSON, which is YAML, too: no text can be mistaken for something else.
+    """
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None]
+    return "\n".join(["---", *lines, "---"])
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def code_block(text: str, language: str = "") -> str:
+    """Return a fenced block; the fence is longer than any in the text."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def escape(text: str) -> str:
+    """Return text of others as Markdown that shows it literally, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~&$])", r"\\\1", " ".join(text.split()))
+
+
+def join_sections(*sections: str) -> str:
+    """Return sections with an empty line between, without those that are empty."""
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def plain_card(
+    title: str, tags: Sequence[str], pipeline_tag: str | None, usage: str, settings: Mapping[str, Any]
+) -> str:
+    """Return the card of a network that was saved from Python, so that nothing is known about its training.
+
+    Args:
+        title: heading.
+        tags: tags for the hub.
+        pipeline_tag: task for the hub.
+        usage: Python code.
+        settings: arguments of the constructor.
+    """
+    metadata = {"library_name": "reviver", "license": "unknown", "pipeline_tag": pipeline_tag, "tags": list(tags)}
+    rows = [(f"`{name}`", f"`{json.dumps(value)}`") for name, value in settings.items()]
+    return join_sections(
+        front_matter(metadata),
+        f"# {title}",
+        "This network was saved from Python. Its training data, results and limits are not recorded here: add them.",
+        "## How to use",
+        code_block(usage, "python"),
+        INSTALL,
+        "## Architecture",
+        table(("argument", "value"), rows),
+    )
+
+
+def _cell(text: str) -> str:
+    """Return text on one line, without a bar that would end the cell."""
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))

@@ -1,0 +1,246 @@
+"""ONNX graphs of sequence classifiers: one standard `LSTM` or `RNN` node per layer, then pooling and the linear layer.
+
+The graph is built node by node, from the same parameters as the equations. An export by tracing would need a
+`torch.nn.LSTM` in between, and its nodes would depend on the version of torch.
+
+Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reviver.errors import ConfigError
+from reviver.io.onnx import Graph, Port
+from reviver.lstm.cell import LSTMCell
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.tasks.custom.standardisation import Standardisation
+from reviver.lstm.tasks.task import TargetKind
+
+WHOLE = -1
+"""Length that stands for all T steps: the default of the input `lengths`."""
+INPUT = "Sequences, padded at the end to the longest"
+
+
+class Batch(NamedTuple):
+    """Values of a batch inside the graph."""
+
+    x: str
+    """Input of a layer, [T, B, I]."""
+    lengths: str
+    """Number of steps of each sequence, [B] int64."""
+    inside: str
+    """Whether a step is one of its sequence, [T, B, 1] bool."""
+
+
+class Layer(NamedTuple):
+    """Result of a recurrent layer."""
+
+    output: str
+    """Hidden state after each step, [T, B, D·H]."""
+    last: str
+    """Hidden state after the last step of each direction, [B, D·H]."""
+
+
+@torch.no_grad()
+def build_graph(
+    network: LSTMClassifier | RNNClassifier,
+    opset: int | None = None,
+    *,
+    target: TargetKind = "class",
+    standardisation: Standardisation | None = None,
+    description: str = INPUT,
+) -> Graph:
+    """Return the graph of a classifier in eval mode.
+
+    Inputs: `x` [batch, time, I] float32 and `lengths` [batch] int64, which may be left out if all sequences have T
+    steps. Outputs: `logits` and `probabilities`, [batch, C], or [batch, time, C] for classes at every step; or `value`
+    [batch] for a number. Batch and time are dynamic.
+
+    Args:
+        network: the classifier.
+        opset: version of the operators, see `Graph`.
+        target: kind of the targets.
+        standardisation: transformation of raw numbers, which becomes the first nodes.
+        description: meaning of `x`.
+
+    Raises:
+        ConfigError: if the graph cannot compute the same as the network, see `check_exportable`, or see `Graph`.
+    """
+    check_exportable(network)
+    graph = Graph(opset)
+    channels = network.input_size
+    x = graph.input(Port("x", "float32", ("batch", "time", channels), description))
+    lengths = graph.input(
+        Port("lengths", "int64", ("batch",), "Steps of each sequence; all, if this input is left out"),
+        default=np.array([WHOLE], np.int64),
+    )
+    if standardisation is not None:
+        x = _standardise(graph, x, standardisation)
+    patch_size = network.patch_size if isinstance(network, LSTMClassifier) else 1
+    batch = _enter(graph, x, lengths, channels, patch_size)
+    layer = _lstm(graph, network, batch) if isinstance(network, LSTMClassifier) else _rnn(graph, network, batch)
+    if target == "class at every step":
+        masked = graph.add("Where", batch.inside, layer.output, graph.constant(np.float32(0).reshape(1)))
+        pooled = graph.add("Transpose", masked, perm=[1, 0, 2])  # [B, T, D·H]
+    elif isinstance(network, LSTMClassifier) and network.pooling != "last":
+        pooled = _pool(graph, network, layer.output, batch)
+    else:
+        pooled = layer.last
+    logits = _linear(graph, pooled, network.W_out, network.b_out)
+    _add_outputs(graph, logits, target, len(network.W_out))
+    return graph
+
+
+def check_exportable(network: LSTMClassifier | RNNClassifier) -> None:
+    """Check that standard nodes compute the same as `network` in eval mode.
+
+    Raises:
+        ConfigError: if it uses zoneout, bf16 operands or a projection, or its parameters are not float32.
+    """
+    if network.W_out.dtype != torch.float32:
+        found = str(network.W_out.dtype).removeprefix("torch.")
+        raise ConfigError(f"parameters must be float32 for ONNX, got {found}; call network.float()")
+    if isinstance(network, RNNClassifier):
+        return
+    options = network.lstm.options
+    if options.hidden_dropout_kind == "zoneout" and options.hidden_dropout > 0.0:
+        raise ConfigError(
+            "hidden_dropout_kind must be step or variational for ONNX, got 'zoneout' with hidden_dropout "
+            f"{options.hidden_dropout}: in eval mode, too, zoneout mixes h_t with h_(t-1), which no LSTM node does; train "
+            "without zoneout"
+        )
+    if options.precision != "fp32":
+        raise ConfigError(
+            f"precision must be fp32 for ONNX, got {options.precision!r}: the network rounds the operands of its matrix "
+            "multiplications to bfloat16, which no LSTM node does; train with precision fp32"
+        )
+    if getattr(network.lstm, "proj_size", 0):
+        raise ConfigError("proj_size must be 0 for ONNX, whose LSTM node has no projection; train without one")
+
+
+def _standardise(graph: Graph, x: str, standardisation: Standardisation) -> str:
+    """Return (x - mean) / scale.
+
+    The mean is subtracted in two parts, float32 and the rest: a mean that is large beside the scale keeps its digits,
+    without float64, which many runtimes lack.
+    """
+    mean = np.array(standardisation.mean)
+    rounded = mean.astype(np.float32)
+    x = graph.add("Sub", x, graph.constant(rounded))
+    x = graph.add("Sub", x, graph.constant((mean - rounded).astype(np.float32)))
+    return graph.add("Div", x, graph.constant(np.array(standardisation.scale, np.float32)))
+
+
+def _enter(graph: Graph, x: str, lengths: str, channels: int, patch_size: int) -> Batch:
+    """Return x [B, T, I] and its lengths as the batch of the first layer, in patches of k steps."""
+    size = graph.add("Shape", x)
+    zero, one = graph.integers(0), graph.integers(1)
+    batch, steps = (graph.add("Gather", size, index, axis=0) for index in (zero, one))  # [1] each
+    is_whole = graph.add("Less", lengths, zero)
+    lengths = graph.add("Expand", graph.add("Where", is_whole, steps, lengths), batch)  # [B]
+    if patch_size > 1:
+        x = graph.add("Transpose", x, perm=[1, 0, 2])  # [T, B, I]
+        x = graph.add("Where", _inside(graph, lengths, steps), x, graph.constant(np.zeros(1, np.float32)))
+        k, rest = graph.integers(patch_size), graph.integers(patch_size - 1)
+        x = graph.add("Pad", graph.add("Transpose", x, perm=[1, 0, 2]), graph.integers(0, 0, 0, 0, patch_size - 1, 0))
+        lengths = graph.add("Div", graph.add("Add", lengths, rest), k)
+        steps = graph.add("Div", graph.add("Add", steps, rest), k)  # ceil(T / k)
+        x = graph.add("Slice", x, zero, graph.add("Mul", steps, k), one)
+        x = graph.add("Reshape", x, graph.integers(0, -1, patch_size * channels))
+    x = graph.add("Transpose", x, perm=[1, 0, 2])  # [T, B, k·I]
+    return Batch(x, lengths, _inside(graph, lengths, steps))
+
+
+def _inside(graph: Graph, lengths: str, steps: str) -> str:
+    """Return whether each of `steps` steps is one of its sequence, [T, B, 1] bool, given the lengths [B]."""
+    end = graph.add("Squeeze", steps, graph.integers(0))
+    scalar = {value: graph.constant(np.array(value, np.int64)) for value in (0, 1)}
+    t = graph.add("Range", scalar[0], end, scalar[1])  # [T]
+    inside = graph.add("Less", graph.add("Unsqueeze", t, graph.integers(1)), lengths)  # [T, B]
+    return graph.add("Unsqueeze", inside, graph.integers(2))
+
+
+def _lstm(graph: Graph, network: LSTMClassifier, batch: Batch) -> Layer:
+    """Add an `LSTM` node per layer; return the result of the top layer."""
+    sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
+    x, lstm = batch.x, network.lstm
+    for index, cells in enumerate(lstm.cells_by_layer()):
+        W, R, B = (np.stack(arrays) for arrays in zip(*map(_cell_arrays, cells), strict=True))
+        inputs = [x, graph.constant(W), graph.constant(R), graph.constant(B), sequence_lens]
+        Y, Y_h = graph.add_many(
+            "LSTM",
+            inputs,
+            2,
+            name=f"lstm_{index}",
+            hidden_size=lstm.hidden_size,
+            direction="bidirectional" if lstm.bidirectional else "forward",
+        )  # [T, D, B, H], [D, B, H]
+        layer = _join(graph, Y, Y_h)
+        x = layer.output
+    return layer
+
+
+def _rnn(graph: Graph, network: RNNClassifier, batch: Batch) -> Layer:
+    """Add the `RNN` node of a vanilla RNN."""
+    B = torch.cat([network.b, torch.zeros_like(network.b)])
+    weights = [graph.constant(weight.unsqueeze(0)) for weight in (network.W, network.U, B)]
+    sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
+    inputs = [batch.x, *weights, sequence_lens]
+    Y, Y_h = graph.add_many("RNN", inputs, 2, name="rnn_0", hidden_size=network.hidden_size)
+    return _join(graph, Y, Y_h)
+
+
+def _cell_arrays(cell: LSTMCell) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return W [4H, I], R [4H, H] and the two biases B [8H] of a cell in the order of ONNX: i, o, f, c."""
+    W = torch.cat([cell.W_i, cell.W_o, cell.W_f, cell.W_c])
+    R = torch.cat([cell.U_i, cell.U_o, cell.U_f, cell.U_c])
+    biases = (cell.b_i, cell.b_o, cell.b_f, cell.b_c)
+    zeros = W.new_zeros(4 * cell.hidden_size)  # the second bias, and the first of a cell without
+    b = zeros if biases[0] is None else torch.cat(biases)
+    return W.cpu().numpy(), R.cpu().numpy(), torch.cat([b, zeros]).cpu().numpy()
+
+
+def _join(graph: Graph, Y: str, Y_h: str) -> Layer:
+    """Concatenate the directions of Y [T, D, B, H] and Y_h [D, B, H]."""
+    output = graph.add("Reshape", graph.add("Transpose", Y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
+    return Layer(output, graph.add("Reshape", graph.add("Transpose", Y_h, perm=[1, 0, 2]), graph.integers(0, -1)))
+
+
+def _pool(graph: Graph, network: LSTMClassifier, output: str, batch: Batch) -> str:
+    """Pool the hidden states [T, B, D·H] over the steps of each sequence, see `LSTMClassifier`; return [B, D·H]."""
+    nothing, minimum = (graph.constant(np.array([value], np.float32)) for value in (0.0, -np.inf))
+    if network.pooling == "max":
+        return graph.reduce_max(graph.add("Where", batch.inside, output, minimum), 0)
+    output = graph.add("Where", batch.inside, output, nothing)
+    if network.pooling == "mean":
+        total = graph.add("ReduceSum", output, graph.integers(0), keepdims=0)
+        count = graph.add(
+            "Cast", graph.add("Unsqueeze", batch.lengths, graph.integers(1)), to=graph.element_type(np.float32)
+        )
+        return graph.add("Div", total, count)
+    hidden = graph.add("Tanh", _linear(graph, output, network.W_att, network.b_att))
+    scores = graph.add("MatMul", hidden, graph.constant(network.u_att.unsqueeze(1)))  # [T, B, 1]
+    weights = graph.add("Softmax", graph.add("Where", batch.inside, scores, minimum), axis=0)
+    return graph.add("ReduceSum", graph.add("Mul", weights, output), graph.integers(0), keepdims=0)
+
+
+def _linear(graph: Graph, x: str, W: Tensor, b: Tensor) -> str:
+    """Return x W^T + b."""
+    return graph.add("Add", graph.add("MatMul", x, graph.constant(W.T)), graph.constant(b))
+
+
+def _add_outputs(graph: Graph, logits: str, target: TargetKind, num_classes: int) -> None:
+    """Name the outputs of the graph."""
+    if target == "number":
+        value = graph.add("Squeeze", logits, graph.integers(1))
+        graph.output(value, Port("value", "float32", ("batch",), "Predicted number"))
+        return
+    steps = ("time",) if target == "class at every step" else ()
+    shape = ("batch", *steps, num_classes)
+    graph.output(logits, Port("logits", "float32", shape, "Score of each class; softmax gives the probabilities"))
+    probabilities = graph.add("Softmax", logits, axis=-1)
+    graph.output(probabilities, Port("probabilities", "float32", shape, "Probability of each class"))

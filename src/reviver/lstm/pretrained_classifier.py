@@ -1,0 +1,102 @@
+"""A pretrained classifier with what surrounds it: raw numbers in, names of classes out.
+
+Shapes: N sequences, T steps of the longest, I channels per step, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reviver.errors import DataError
+from reviver.io.hub import CONFIG, DownloadKeywords
+from reviver.lstm import pretrained
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.describe import SequenceData
+from reviver.lstm.tasks.custom.task import Examples
+from reviver.lstm.training import evaluation_batch_size
+from reviver.text import one_line
+
+
+@dataclass(frozen=True)
+class PretrainedClassifier:
+    """A trained classifier that `reviver export --format hub` wrote."""
+
+    network: LSTMClassifier
+    """Network, in eval mode. Its input is standardized."""
+    data: SequenceData
+    """What the network reads and predicts: its classes and the standardisation among others."""
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return the classifier in a folder or a repository.
+
+        Args:
+            source: a local folder, which comes first, or the id of a repository, such as `user/name`.
+            **download: fields of `reviver.io.hub.Download`, for a repository.
+
+        Raises:
+            DataError: if the files are missing or damaged, or do not describe a classifier of sequences.
+            ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+        """
+        network, data, _ = pretrained.load_with_data(LSTMClassifier, source, **download)
+        if data is None or data.target != "class" or data.classes is None:
+            raise DataError(f"{source}: {CONFIG} names no classes of sequences; use LSTMClassifier.from_pretrained")
+        scale = data.standardisation
+        sizes = {"classes": (len(data.classes), len(network.W_out))}
+        if scale is not None:
+            sizes["means"] = (len(scale.mean), network.input_size)
+        for name, (found, expected) in sizes.items():
+            if found != expected:
+                raise DataError(f"{source}: {CONFIG} must have {expected} {name} for its network, got {found}")
+        return cls(network, data)
+
+    @torch.no_grad()
+    def predict_probabilities(self, sequences: Sequence[Any]) -> Tensor:
+        """Return the probability of each class for each sequence, [N, C].
+
+        Args:
+            sequences: N sequences of raw numbers, [T] or [T, I] each; lengths may differ.
+
+        Raises:
+            DataError: if a sequence is empty, has another number of channels, or holds anything but finite numbers.
+        """
+        x, lengths = self._pad(sequences)
+        if self.data.standardisation is not None:
+            x = self.data.standardisation.apply(x, lengths)
+        examples = Examples(x, lengths, torch.zeros_like(lengths)).to(self.network.W_out.device)
+        size = evaluation_batch_size(examples)
+        batches = (examples[start : start + size] for start in range(0, len(examples), size))
+        dtype = self.network.W_out.dtype
+        return torch.cat([self.network(batch.x.to(dtype), batch.lengths).softmax(1).cpu() for batch in batches])
+
+    def predict(self, sequences: Sequence[Any]) -> list[str]:
+        """Return the name of the most probable class of each sequence; see `predict_probabilities`."""
+        assert self.data.classes is not None, "from_pretrained checks it"
+        return [self.data.classes[index] for index in self.predict_probabilities(sequences).argmax(1).tolist()]
+
+    def _pad(self, sequences: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Return the sequences padded with 0, [N, T, I], and their lengths [N]."""
+        channels = self.network.input_size
+        if len(sequences) == 0:
+            raise DataError("sequences must have at least one sequence, got none")
+        tensors = []
+        for index, sequence in enumerate(sequences):
+            try:
+                tensor = torch.from_numpy(np.array(sequence, dtype=np.float32))
+            except (TypeError, ValueError) as error:
+                raise DataError(f"sequences[{index}] must hold numbers ({one_line(error)})") from error
+            tensor = tensor.unsqueeze(1) if tensor.dim() == 1 else tensor
+            if tensor.dim() != 2 or len(tensor) == 0 or tensor.shape[1] != channels:
+                shape = f"[T, {channels}]" if channels > 1 else "[T] or [T, 1]"
+                found = list(np.shape(sequence))
+                raise DataError(f"sequences[{index}] must have the shape {shape} with T at least 1, got {found}")
+            if not tensor.isfinite().all():
+                raise DataError(f"sequences[{index}] must hold finite numbers, got NaN, infinity or one beyond float32")
+            tensors.append(tensor)
+        lengths = torch.tensor([len(tensor) for tensor in tensors])
+        return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths
