@@ -24,15 +24,18 @@ def export(
     checkpoint: options.Checkpoint = "last",
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Export a trained network: as an ONNX file, or as a folder for the Hugging Face Hub.
+    """Export a trained network as an ONNX file or as a folder for the Hugging Face Hub.
 
-    An ONNX file runs without Python and torch, in ONNX Runtime for example. The graph of an LSTM takes x [batch, time,
-    channels] and optionally lengths [batch], and returns logits and probabilities; it standardizes custom data itself.
-    That of a GAN takes noise z [batch, Z], with a conditional one also classes [batch], and returns images. Metadata name
-    the classes and the run.
+    onnx: a file that runs without Python and torch, such as in ONNX Runtime.
+      LSTM: x [batch, time, channels], lengths [batch] if they differ
+            -> logits, probabilities [batch, classes]; raw numbers go in
+      GAN:  z [batch, Z], of a conditional one also classes [batch]
+            -> images [batch, C, H, W] in [-1, 1]
+      Metadata name the classes, the standardisation and the run.
 
-    The folder has config.json, model.safetensors and a model card (README.md) with results, data and limits.
-    LSTMClassifier.from_pretrained and Generator.from_pretrained read it, on disk or from the hub.
+    hub: a folder with config.json, model.safetensors and a model card
+      (README.md) with results, data and limits. from_pretrained of
+      LSTMClassifier and Generator read it, on disk or from the hub.
 
     Examples:
       reviver export runs/lstm --format onnx --out lstm.onnx

@@ -37,7 +37,7 @@ def training_section(run: Run) -> str:
     return join_sections(
         "## Training",
         code_block(command_of(run), "sh"),
-        table(("", ""), rows),
+        table(("property", "value"), rows),
         f"Settings that differ from the defaults:\n\n{code_block(toml, 'toml')}"
         if settings
         else "All settings are the defaults.",

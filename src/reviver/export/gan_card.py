@@ -145,7 +145,7 @@ def _data(images: ImageData, known: DataSet | None) -> str:
         text = (
             f"Images from `{escape(images.name)}` of the author of this model. Their license is not known to Reviver."
         )
-    return join_sections("## Data", text, table(("", ""), rows)).strip()
+    return join_sections("## Data", text, table(("property", "value"), rows)).strip()
 
 
 def _limits(scores: dict[str, Any] | None) -> str:

@@ -56,13 +56,13 @@ def lstm_card(run: LSTMRun, data: SequenceData, license_id: str | None = None) -
         "pipeline_tag": kind.pipeline_tag,
         "tags": [*TAGS, *kind.tags],
         "datasets": ["ylecun/mnist"] if data.task in MNIST_TASKS else None,
-        "model-index": _model_index(name, kind, data, results),
+        "model-index": _model_index(run, kind, data, results),
     }
     return join_sections(
         front_matter(metadata),
         f"# {escape(name)}",
         f"{_describe_network(run)}, trained to {GOALS[data.task]}.",
-        _usage(data, isinstance(run.network, LSTMClassifier)),
+        _usage(run, data),
         _results(run, data, results),
         _data(run, data),
         training_section(run),
@@ -89,15 +89,16 @@ def _find_metrics(run: LSTMRun) -> dict[str, Any] | None:
     return next((record for record in reversed(run.metrics) if record["step"] <= run.step), None)
 
 
-def _model_index(name: str, kind: Kind, data: SequenceData, results: dict[str, Any] | None) -> list[Any] | None:
+def _model_index(run: LSTMRun, kind: Kind, data: SequenceData, results: dict[str, Any] | None) -> list[Any] | None:
     """Return the results in the form that the hub reads."""
     if results is None:
         return None
+    name, data_name = run_name(run), run.task.data.name if isinstance(run.task, CustomTask) else data.task
     metrics = [
         {"type": "accuracy", "value": results["validation_accuracy"], "name": "validation accuracy"},
         {"type": "loss", "value": results["validation_loss"], "name": f"validation {LOSS_NAMES[data.target]}"},
     ]
-    dataset = {"name": data.task, "type": data.task, "split": "validation"}
+    dataset = {"name": data_name, "type": data.task, "split": "validation"}
     return [{"name": name, "results": [{"task": {"type": kind.pipeline_tag}, "dataset": dataset, "metrics": metrics}]}]
 
 
@@ -112,15 +113,16 @@ def _describe_network(run: LSTMRun) -> str:
     return f"An LSTM of {layers} with {config.hidden_size} hidden units{directions}{patches}, and a linear layer on {pooling}"
 
 
-def _usage(data: SequenceData, is_lstm: bool) -> str:
-    x = f"`x` is [B, T, {'I'}], float32: {data.input_text}."
+def _usage(run: LSTMRun, data: SequenceData) -> str:
+    is_lstm = isinstance(run.network, LSTMClassifier)
     if data.task != "custom" or not is_lstm:
         code = usage_of("LSTMClassifier" if is_lstm else "RNNClassifier")
         if data.target == "class at every step":
             code = code.replace("network(x)", "network(x, every_step=True)")
         if data.target == "number":
             code = code.replace("probabilities = network(x).softmax(-1)", "value = network(x)")
-        return usage_section(code, x)
+        code = code.replace("[B, T, I]", f"[B, T, {run.network.input_size}]")
+        return usage_section(code, f"`x` has B sequences of T steps, float32: {data.input_text}.")
     code = "\n".join(
         [
             "from reviver import PretrainedClassifier",
@@ -141,7 +143,7 @@ def _results(run: LSTMRun, data: SequenceData, results: dict[str, Any] | None) -
     length = results.get("length", run.config.length)
     rows = [
         (
-            f"accuracy of {ACCURACY_NAMES[data.target]}",
+            "accuracy" if data.target == "class" else f"accuracy of {ACCURACY_NAMES[data.target]}",
             f"{100 * results['validation_accuracy']:.2f} %",
             f"{100 * run.task.chance:.3g} %",
         ),
@@ -164,7 +166,7 @@ def _data(run: LSTMRun, data: SequenceData) -> str:
         names = ", ".join(escape(name) for name in data.classes[:MAX_CLASSES])
         more = f", and {len(data.classes) - MAX_CLASSES} more" if len(data.classes) > MAX_CLASSES else ""
         lines.append(f"| classes | {names}{more} |")
-    facts = "\n".join(["| | |", "| --- | --- |", *lines])
+    facts = "\n".join(["| property | value |", "| --- | --- |", *lines])
     if isinstance(run.task, CustomTask):
         record = run.task.data
         text = (

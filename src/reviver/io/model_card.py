@@ -5,6 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+PLAIN = re.compile(r"[a-z][a-z0-9./-]*( [a-z][a-z0-9./-]*)*")
+"""Text that needs no quotes in YAML, unless it is one of `YAML_WORDS`."""
+YAML_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 PLACEHOLDER = "user/name"
 """Stands in the code of a card for the folder or the repository of the model."""
 INSTALL = (
@@ -16,10 +19,9 @@ INSTALL = (
 def front_matter(values: Mapping[str, Any]) -> str:
     """Return the YAML block at the top of a card; values that are None are omitted.
 
-    Each value is written as JSON, which is YAML, too: no text can be mistaken for something else.
+    A text that YAML could mistake for something else is quoted as in JSON, which is YAML, too.
     """
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None]
-    return "\n".join(["---", *lines, "---"])
+    return "\n".join(["---", *_yaml({key: value for key, value in values.items() if value is not None}), "---"])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -68,6 +70,22 @@ def plain_card(
         "## Architecture",
         table(("argument", "value"), rows),
     )
+
+
+def _yaml(value: Mapping[str, Any] | Sequence[Any]) -> list[str]:
+    """Return the lines of a YAML mapping or list."""
+    lines = []
+    for key, child in value.items() if isinstance(value, Mapping) else ((None, child) for child in value):
+        prefix = "-" if key is None else f"{key}:"
+        if not isinstance(child, Mapping | list):
+            plain = isinstance(child, str) and PLAIN.fullmatch(child) and child not in YAML_WORDS
+            lines.append(f"{prefix} {child if plain else json.dumps(child)}")
+        elif key is None:
+            first, *rest = _yaml(child)
+            lines += [f"- {first}", *(f"  {line}" for line in rest)]
+        else:
+            lines += [prefix, *(f"  {line}" for line in _yaml(child))]
+    return lines
 
 
 def _cell(text: str) -> str:
