@@ -311,7 +311,7 @@ def test_run_of_a_gan_gives_its_average(home: Path, tmp_path: Path, capsys: pyte
         | {"description": "Pixels, from -1 (black) to 1 (white)"}
     ]
     metadata = runtime.get_modelmeta().custom_metadata_map
-    assert (metadata["data"], metadata["run"]) == ("images.npy", "gan")
+    assert (metadata["data"], metadata["run"]) == ("images", "gan")
 
 
 def test_the_same_run_gives_the_same_file(home: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
         metadata = {**_describe_data(data), **_describe_source(source_of(model))}
     elif isinstance(model, GANRun):
         graph = gan_onnx.build_graph(model.generator, opset)
-        metadata = {"data": Path(model.config.data).name, **_describe_source(source_of(model))}
+        metadata = {"data": model.folder.record["data"]["name"], **_describe_source(source_of(model))}
     elif isinstance(model, Generator):
         graph = gan_onnx.build_graph(model, opset)
     else:

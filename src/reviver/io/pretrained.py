@@ -62,7 +62,7 @@ class Source(Record):
 class PretrainedConfig(Record):
     """Content of config.json."""
 
-    format: Literal[1]
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
     """Version of the file."""
     library_name: Literal["reviver"]
     """Library that reads the model."""
@@ -127,7 +127,7 @@ def save_network(
         "architecture": architecture,
         "dtype": _find_dtype(tensors),
         "network": settings.model_dump(mode="json"),
-        "data": None if data is None else data.model_dump(mode="json"),
+        "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
         "run": None if run is None else run.model_dump(mode="json"),
     }
     PretrainedConfig.model_validate(config)  # never write what could not be read

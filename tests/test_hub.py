@@ -1,0 +1,596 @@
+"""Pretrained models: exact round trips, repositories, model cards, and hostile files."""
+
+import contextlib
+import dataclasses
+import http.server
+import inspect
+import json
+import os
+import pickle
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save_file
+from torch import nn
+
+from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
+from reviver.cli.app import main
+from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.export import to_hub
+from reviver.gan import pretrained as gan_pretrained
+from reviver.gan import training as gan_training
+from reviver.gan.config import GANConfig
+from reviver.io.hub import Download, DownloadKeywords
+from reviver.io.model_card import front_matter, table
+from reviver.lstm import pretrained as lstm_pretrained
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.describe import CLASSES, INPUTS
+from reviver.lstm.evaluation import predict_table
+from reviver.lstm.options import LSTMKeywords
+from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.run import LSTMRun
+from reviver.lstm.tasks.custom.reader import read_sequences
+from reviver.lstm.training import train
+from reviver.runs.schema import Comparison
+
+FILES = ["README.md", "config.json", "model.safetensors"]
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "LSTM": lambda: LSTM(3, 4, 2, batch_first=True, dropout=0.1, bidirectional=True, activation_checkpoint_steps=5),
+    "LSTM zoneout": lambda: LSTM(3, 4, hidden_dropout=0.1, hidden_dropout_kind="zoneout", precision="bf16"),
+    "LSTMClassifier": lambda: LSTMClassifier(2, 4, 3, pooling="attention", patch_size=2, hidden_dropout=0.5),
+    "LSTMClassifier float64": lambda: LSTMClassifier(2, 4, 3, 2, bidirectional=True, dtype=torch.float64),
+    "LSTMClassifier bfloat16": lambda: LSTMClassifier(2, 4, 3).bfloat16(),
+    "RNNClassifier": lambda: RNNClassifier(2, 4, 3, hidden_dropout=0.2),
+    "Generator": lambda: Generator(5, (3, 4, 6), batch_norm_eps=0.8, num_classes=3),
+    "Discriminator": lambda: Discriminator((1, 4, 4), dropout=0.3, spectral_norm=True, packing=2, num_classes=3),
+}
+
+
+def saved(name: str, folder: Path) -> Path:
+    NETWORKS[name]().save_pretrained(folder)  # type: ignore[operator]
+    return folder
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
+    network: Any = NETWORKS[name]()
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.copy_(torch.randn(tensor.shape) if tensor.is_floating_point() else torch.tensor(7))
+    network.save_pretrained(tmp_path / "deep" / "model")
+    assert sorted(path.name for path in (tmp_path / "deep" / "model").iterdir()) == FILES
+    again = type(network).from_pretrained(tmp_path / "deep" / "model")
+    assert not again.training
+    assert repr(again) == repr(network)
+    found, expected = again.state_dict(), network.state_dict()
+    assert list(found) == list(expected)
+    for key, tensor in expected.items():
+        assert found[key].dtype == tensor.dtype
+        assert torch.equal(found[key], tensor), key
+    for attribute in ("lstm", "options", "dropout", "packing", "image_shape", "pooling", "noise_size"):
+        value = getattr(network, attribute, None)
+        if not isinstance(value, nn.Module):
+            assert getattr(again, attribute, None) == value
+    again.save_pretrained(tmp_path / "again")
+    for file in FILES:
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "deep" / "model" / file).read_bytes()
+
+
+@pytest.mark.parametrize("cls", [LSTM, LSTMClassifier, RNNClassifier, Generator, Discriminator])
+def test_every_argument_of_the_constructor_is_saved(cls: type[nn.Module]) -> None:
+    settings = {**lstm_pretrained.SETTINGS, **gan_pretrained.SETTINGS}[cls.__name__]
+    parameters = inspect.signature(cls).parameters
+    names = set(parameters) - {"device", "dtype", "options"}
+    names |= set(get_type_hints(LSTMKeywords)) if "options" in parameters else set()
+    assert set(settings.model_fields) == names
+
+
+def test_options_of_a_download() -> None:
+    assert {field.name for field in dataclasses.fields(Download)} == set(get_type_hints(DownloadKeywords))
+    with pytest.raises(TypeError, match="revison"):
+        LSTM.from_pretrained("nowhere", revison="main")  # type: ignore[call-arg]
+
+
+def test_subclass_is_saved_as_its_base(tmp_path: Path) -> None:
+    class MyClassifier(LSTMClassifier):
+        pass
+
+    MyClassifier(2, 3, 4).save_pretrained(tmp_path)
+    assert isinstance(MyClassifier.from_pretrained(tmp_path), MyClassifier)
+    assert type(LSTMClassifier.from_pretrained(tmp_path)) is LSTMClassifier
+
+
+def test_saving_again_replaces_the_network_and_keeps_the_card(tmp_path: Path) -> None:
+    saved("LSTM", tmp_path)
+    (tmp_path / "README.md").write_text("edited by hand")
+    (tmp_path / "notes.txt").write_text("precious")
+    saved("Generator", tmp_path)
+    Generator.from_pretrained(str(tmp_path))
+    assert (tmp_path / "README.md").read_text() == "edited by hand"
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+def test_weights_of_several_dtypes_are_refused(tmp_path: Path) -> None:
+    network = LSTMClassifier(2, 3, 4)
+    network.lstm.double()
+    with pytest.raises(ConfigError, match=r"weights must have one of the dtypes .* got float32, float64"):
+        network.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# Repositories
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub with one repository, `user/model`, whose files are those of `folder`."""
+
+    folder: ClassVar[Path]
+    sha = "0123456789abcdef0123456789abcdef01234567"
+    requests: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.requests.append(self.path)
+        path = self.path.split("?")[0]
+        if path.startswith("/api/models/user/model/revision/"):
+            siblings = [{"rfilename": name} for name in [*FILES, "huge.bin"]]
+            self.answer(json.dumps({"id": "user/model", "sha": self.sha, "siblings": siblings}).encode())
+        elif path.startswith("/api/models/user/model/tree/"):
+            files = [
+                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0" * 40}
+                for file in self.folder.iterdir()
+            ]
+            self.answer(json.dumps(files).encode())
+        elif path.startswith(f"/user/model/resolve/{self.sha}/"):
+            self.answer((self.folder / path.rpartition("/")[2]).read_bytes())
+        else:
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    def answer(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hash(content) & 0xFFFFFFFF:08x}"')
+        self.send_header("X-Repo-Commit", self.sha)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+SCRIPT = """
+import sys
+from reviver import LSTMClassifier
+from reviver.errors import DataError
+network = LSTMClassifier.from_pretrained("user/model", cache_dir=sys.argv[1], token=False)
+print(network.W_out.double().sum().item())
+try:
+    LSTMClassifier.from_pretrained("user/absent", cache_dir=sys.argv[1], token=False)
+except DataError as error:
+    print(error)
+"""
+
+
+def test_repository_is_downloaded_once_and_read_offline(tmp_path: Path) -> None:
+    network = LSTMClassifier(2, 3, 4)
+    network.save_pretrained(tmp_path / "model")
+    Hub.folder = tmp_path / "model"
+    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
+
+    def read(**more: str) -> list[str]:
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / "cache")]
+        done = subprocess.run(command, env=environment | more, capture_output=True, text=True, check=False, timeout=200)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        online = read(HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    offline = read(HF_HUB_OFFLINE="1")
+    assert online[0] == offline[0] == str(network.W_out.double().sum().item())
+    for lines in (online, offline):
+        assert lines[1].startswith(
+            "user/absent: there is no such folder, and the repository of this id cannot be downloaded ("
+        )
+    assert not any("huge.bin" in path or "README" in path for path in Hub.requests), "only what is needed"
+
+
+def test_local_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved("LSTMClassifier", tmp_path / "user" / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    LSTMClassifier.from_pretrained("user/model")
+    LSTMClassifier.from_pretrained("user/model", revision="main", local_files_only=True)
+    with pytest.raises(ConfigError, match=r"user/other: there is no such folder; .* pip install huggingface_hub"):
+        LSTMClassifier.from_pretrained("user/other")
+
+
+@pytest.mark.parametrize(
+    "source", ["nowhere", "./a/b", "a/b/c", "/a/b", "../b", "a/..", "", "user/na me", Path("user/model")]
+)
+def test_source_that_is_neither_folder_nor_repository(
+    source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "..")
+    with pytest.raises(DataError, match=r"source must be a folder with config.json|has no config.json"):
+        LSTMClassifier.from_pretrained(source)
+
+
+# Exported runs
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a file of sequences, and tiny runs: `custom`, `palindrome`, `digits`, `adding`, `rnn`, `gan`."""
+    home = tmp_path_factory.mktemp("home")
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{' '.join(map(str, rng.normal(1e3, 3, rng.integers(3, 9)).round(3)))},{('a|b', '`c`')[k % 2]}"
+        for k in range(40)
+    ]
+    (home / "mine.csv").write_text("sequence,label\n" + "\n".join(rows) + "\n")
+    np.save(home / "images.npy", rng.integers(0, 256, (8, 6, 6), dtype=np.uint8))
+    tiny = {"hidden_size": 6, "epochs": 2, "data_size": 40}
+    for name, settings in {
+        "custom": {"task": "custom", "data": str(home / "mine.csv"), "bidirectional": True},
+        "palindrome": {"length": 4, "encoding": "onehot", "curriculum": True, "start_length": 2, "threshold": 0.1},
+        "digits": {"task": "row-mnist", "length": 28, "num_layers": 2},
+        "adding": {"task": "adding", "length": 6},
+        "rnn": {"length": 4, "cell": "rnn"},
+    }.items():
+        train(LSTMConfig(**tiny, **settings), home / name, device="cpu")
+    gan = GANConfig(data=str(home / "images.npy"), image_size=6, latent_size=4, epochs=2, batch_size=4, ema=0.9)
+    gan_training.train(gan, home / "gan", device="cpu")
+    return home
+
+
+def exported(run: Path, out: Path, options: str = "") -> tuple[dict[str, Any], ModelCard]:
+    assert main(shlex.split(f"export {run} --format hub --out {out} --quiet {options}")) == 0
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    return json.loads((out / "config.json").read_text()), ModelCard((out / "README.md").read_text())
+
+
+def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path) -> None:
+    config, card = exported(home / "custom", tmp_path / "model", "--checkpoint best")
+    run = load(home / "custom", checkpoint="best")
+    assert isinstance(run, LSTMRun)
+    model = PretrainedClassifier.from_pretrained(tmp_path / "model")
+    table_ = read_sequences(home / "mine.csv", labelled=False)
+    expected = predict_table(run.network, run.task, table_)
+    sequences = [x[:length, 0].tolist() for x, length in zip(table_.x, table_.lengths.tolist(), strict=True)]
+    assert torch.equal(model.predict_probabilities(sequences), expected)
+    assert torch.equal(model.predict_probabilities([np.array(s)[:, None] for s in sequences]), expected)
+    classes = run.task.data.classes
+    assert model.predict(sequences) == [classes[index] for index in expected.argmax(1).tolist()]
+    assert config["data"]["classes"] == list(classes) == ["`c`", "a|b"]
+    assert config["run"]["step"] == run.step
+    assert str(home) not in json.dumps(config), "folders may be private"
+    assert card.data.license == "unknown"
+    assert "PretrainedClassifier.from_pretrained" in card.text
+    assert r"\`c\`, a\|b |" in card.text
+    assert f"{run.task.data.num_sequences} sequences from the file `mine.csv`" in card.text
+
+
+@pytest.mark.parametrize(
+    ("sequences", "problem"),
+    [
+        ([], "must have at least one sequence"),
+        ([[]], r"sequences\[0\] must have the shape"),
+        ([[1, 2], [1, "x"]], r"sequences\[1\] must hold numbers"),
+        ([[1, float("nan")]], "must hold finite numbers"),
+        ([[1e39]], "must hold finite numbers"),
+        ([[[1, 2], [3, 4]]], r"must have the shape \[T\] or \[T, 1\] with T at least 1, got \[2, 2\]"),
+        ([[[1], [2, 3]]], "must hold numbers"),
+        ([3.0], "must have the shape"),
+    ],
+)
+def test_sequences_that_are_none(sequences: Any, problem: str, home: Path, tmp_path: Path) -> None:
+    to_hub(load(home / "custom"), tmp_path / "model")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=problem), np.errstate(over="ignore"):
+        PretrainedClassifier.from_pretrained(tmp_path / "model").predict(sequences)
+
+
+@pytest.mark.parametrize("name", ["custom", "palindrome", "digits", "adding", "rnn"])
+def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, home: Path, tmp_path: Path) -> None:
+    _, card = exported(home / name, tmp_path / "model")
+    run = load(home / name)
+    assert isinstance(run, LSTMRun)
+    last, text = run.metrics[-1], card.text
+    accuracy, loss = f"{100 * last['validation_accuracy']:.2f} %", f"{last['validation_loss']:.4g}"
+    baseline = run.task.baseline(last.get("length", run.config.length))
+    assert f"| {accuracy} | {100 * run.task.chance:.3g} % |" in text
+    assert f"| {loss} | {baseline:.4g} |" in text
+    assert f"Measured after epoch {last['epoch']}, in one run with seed 0" in text
+    assert run.folder.record["hardware"]["processor"].replace("(", "").split()[0] in text
+    assert f"{run.folder.record['command']}\n```" in text
+    values = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert values == {"accuracy": last["validation_accuracy"], "loss": last["validation_loss"]}
+    assert card.data.library_name == "reviver"
+    licenses = {"custom": "unknown", "digits": "cc-by-sa-3.0"}
+    assert card.data.license == licenses.get(name, "mit")
+    assert card.data.datasets == (["ylecun/mnist"] if name == "digits" else None)
+    assert ("CC BY-SA 3.0" in text) == (name == "digits")
+    assert f"[B, T, {run.network.input_size}]" in text or name == "custom"
+
+
+@pytest.mark.parametrize("name", ["palindrome", "digits", "rnn", "gan"])
+def test_code_of_the_card_runs(name: str, home: Path, tmp_path: Path) -> None:
+    _, card = exported(home / name, tmp_path / "model")
+    (code,) = re.findall(r"```python\n(.*?)\n```", card.text, re.DOTALL)
+    run = load(home / name)
+    scope: dict[str, Any] = {"x": torch.rand(3, 5, run.network.input_size)} if isinstance(run, LSTMRun) else {}
+    with torch.no_grad():
+        exec(code.replace("user/name", str(tmp_path / "model")), scope)
+        if isinstance(run, LSTMRun):
+            assert torch.equal(scope["probabilities"], run.network(scope["x"]).softmax(-1))
+        else:
+            assert scope["images"].shape == (25, 1, 6, 6)
+            z = run.generator.sample_latents(3, torch.Generator().manual_seed(0))
+            assert torch.equal(scope["network"](z), run.generator(z))
+
+
+def test_card_of_a_gan(home: Path, tmp_path: Path) -> None:
+    config, card = exported(home / "gan", tmp_path / "plain", "--license cc0-1.0")
+    assert (card.data.license, card.data.pipeline_tag) == ("cc0-1.0", "unconditional-image-generation")
+    assert "was not evaluated" in card.text
+    assert "exponential moving average" in card.text
+    assert config["data"]["name"] == "images"
+    run = shutil.copytree(home / "gan", tmp_path / "run")
+    step = config["run"]["step"]
+    scores = {name: 0.1234 + index for index, name in enumerate(Comparison.model_fields)} | {
+        "precision": 0.5,
+        "recall": 0.25,
+        "coverage": 0.75,
+    }
+    record = {
+        **scores,
+        "real_baseline": scores | {"fid": 2.0},
+        "class_fractions": [1.0],
+        "fid_ratio": 1.5,
+        "warning": "low | diversity",
+    }
+    origin = {"num_samples": 100, "k": 5, "data": "images", "extractor": "mine", "extractor_sha256": "0" * 64}
+    lines = [
+        json.dumps({"step": s, "epoch": s, **record, **origin} | {"fid": fid})
+        for s, fid in ((1, 9.0), (step, 3.5), (step + 1, 7.0))
+    ]
+    (run / "scores.jsonl").write_text("\n".join(lines) + "\n")
+    _, card = exported(run, tmp_path / "scored")
+    assert "| FID | 3.5 | 2 |" in card.text
+    assert "100 samples against the test images" in card.text
+    assert r"The last evaluation warned: low \| diversity" in card.text
+    assert card.data.eval_results[0].metric_value == 3.5
+
+
+def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(home / "custom", tmp_path / "# x: <b>")
+    record = json.loads((run / "run.json").read_text())
+    record["command"] = "reviver ```\n# heading\n<script>"
+    record["hardware"]["processor"] = "a | b\n# heading <script>"
+    record["data"]["name"] = "`]( <script>"
+    (run / "run.json").write_text(json.dumps(record))
+    to_hub(load(run), tmp_path / "model")  # type: ignore[arg-type]
+    text = (tmp_path / "model" / "README.md").read_text()
+    outside = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", text.split("---\n", 2)[2], flags=re.DOTALL | re.MULTILINE)
+    assert not re.search(r"(?<!\\)<", outside)
+    assert [line for line in outside.splitlines() if line.startswith("# ")] == [r"# \# x: \<b\>"]
+    assert ModelCard(text).data.eval_results[0].dataset_name == "`]( <script>"
+
+
+def test_front_matter_is_yaml() -> None:
+    values = {
+        "a": "no",
+        "b": "x: [y]",
+        "c": 1.5,
+        "d": ["yes", "plain"],
+        "e": [{"f": [{"g": "é\n"}], "h": True}],
+        "i": None,
+    }
+    card = ModelCard(front_matter(values) + "\n")
+    del values["i"]
+    assert card.data.to_dict() == values
+    assert table(("a|b", "c"), [("d\ne", r"f\|g")]) == "| a\\|b | c |\n| --- | --- |\n| d e | f\\|g |"
+
+
+def test_descriptions_are_complete() -> None:
+    from reviver.export.lstm_card import GOALS
+    from reviver.lstm.config import TASKS
+
+    assert set(INPUTS) == set(GOALS) == set(TASKS)
+    assert set(CLASSES) == set(TASKS) - {"custom", "adding"}
+
+
+def test_existing_folder_is_not_overwritten(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    command = f"export {home / 'rnn'} --format hub --json --out {tmp_path}"
+    assert main(shlex.split(command)) == 2
+    assert "exists already and is never overwritten; choose another --out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "empty").mkdir()
+    assert main(shlex.split(f"{command}/empty")) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert sorted(Path(file).name for file in result["files"]) == FILES
+    assert (result["format"], result["step"]) == ("hub", load(home / "rnn").step)
+
+
+def test_unwritable_folder(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for call in (LSTM(2, 3).save_pretrained, lambda path: to_hub(load(home / "rnn"), path)):
+        with pytest.raises(RunFolderError, match="cannot be written"):
+            call(tmp_path / "file" / "model")
+
+
+# Hostile files
+
+
+@contextlib.contextmanager
+def memory_limit(megabytes: int = 60) -> Iterator[None]:
+    """Assert that Python and NumPy allocate less than that inside."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes * 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def damage(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in changes.items():
+        config[name] = config[name] | value if isinstance(config.get(name), dict) and isinstance(value, dict) else value
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"format": 2}, "was written by a newer Reviver (format 2, this one reads 1)"),
+        ({"format": "1"}, "format must be an integer, got '1'"),
+        ({"format": True}, "format must be an integer, got True"),
+        ({"library_name": "transformers"}, "library_name must be reviver"),
+        ({"architecture": "Generator"}, "architecture must be 'LSTMClassifier', got 'Generator'"),
+        ({"dtype": "int8"}, "dtype must be float32, float64, float16 or bfloat16"),
+        ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map is unknown"),
+        ({"network": {"hidden_size": 10**8}}, "must be [100000000"),
+        ({"network": {"hidden_size": 2**62}}, "network does not describe one that can be built"),
+        ({"network": {"num_layers": 10**9}}, "tensors for the num_layers of config.json"),
+        ({"network": {"patch_size": 2**40}}, "is [4, 2]"),
+        ({"network": {"hidden_size": -1}}, "network.hidden_size must be at least 1, got -1"),
+        ({"network": {"hidden_size": 4.0}}, "network.hidden_size must be an integer, got 4.0"),
+        ({"network": {"bidirectional": "yes"}}, "network.bidirectional must be true or false, got 'yes'"),
+        ({"network": {"pooling": "sum"}}, "network.pooling must be"),
+        ({"network": {"device": "cuda"}}, "network.device is unknown"),
+        ({"network": {"dropout": 1}}, "network.dropout must be less than 1"),
+        ({"network": []}, "network must be an object"),
+        ({"data": {"task": "custom"}}, "data.target is missing"),
+        ({"data": []}, "data must be an object"),
+        ({"run": {"name": "x" * 2000}}, "run.name must have at most 1000 characters"),
+        ({"dtype": "float64"}, "must be torch.float64, is torch.float32"),
+        ({"network": {"pooling": "attention"}}, "is absent; config.json describes another network"),
+    ],
+)
+def test_damaged_config(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    LSTMClassifier(2, 4, 3).save_pretrained(tmp_path)
+    damage(tmp_path, **changes)
+    with memory_limit(), pytest.raises(DataError) as caught:
+        LSTMClassifier.from_pretrained(tmp_path)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [[1, 2**40, 2**40], [1, 10**6, 10**6], [1, 2], [0, 1, 1], "1x2x3"])
+def test_damaged_image_shape(shape: Any, tmp_path: Path) -> None:
+    for cls in (Generator, Discriminator):
+        cls(image_shape=(1, 2, 2)).save_pretrained(tmp_path)
+        damage(tmp_path, network={"image_shape": shape})
+        with memory_limit(), pytest.raises(DataError):
+            cls.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"format": 1, "format": 1}', b"[" * 10**5])
+def test_config_that_is_none(content: bytes, tmp_path: Path) -> None:
+    saved("LSTM", tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"config.json: .*; download or export the model again"):
+        LSTM.from_pretrained(tmp_path)
+
+
+def test_large_config(tmp_path: Path) -> None:
+    saved("LSTM", tmp_path)
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(1 << 34)
+    with memory_limit(), pytest.raises(DataError, match="has 17179869184 bytes, the limit is"):
+        LSTM.from_pretrained(tmp_path)
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("was-run",)
+
+
+def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = saved("LSTM", tmp_path / "model") / "model.safetensors"
+    content, tensors = weights.read_bytes(), from_bytes(weights.read_bytes())
+    first = next(iter(tensors))
+    for damaged in (b"", content[:7], content[:-1], content + b"x", b"\xff" * 100, pickle.dumps(Evil())):
+        weights.write_bytes(damaged)
+        with (
+            memory_limit(),
+            pytest.raises(DataError, match=r"model.safetensors: cannot be read \(.*; download or export"),
+        ):
+            LSTM.from_pretrained("model")
+    for changed in (
+        {key: value for key, value in tensors.items() if key != first},
+        tensors | {"more": torch.zeros(1)},
+        tensors | {first: torch.zeros(1, 1)},
+        tensors | {first: tensors[first].double()},
+        tensors | {first: tensors[first].to(torch.int32)},
+    ):
+        save_file(changed, weights)
+        with pytest.raises(DataError, match=r"model.safetensors: cannot be read \(.* must be .*, is "):
+            LSTM.from_pretrained("model")
+    weights.unlink()
+    with pytest.raises(DataError, match=r"has no model.safetensors; give the folder of a pretrained model"):
+        LSTM.from_pretrained("model")
+    os.mkfifo(weights)
+    with pytest.raises(DataError, match="not a regular file"):
+        LSTM.from_pretrained("model")
+    assert not Path("was-run").exists()
+
+
+def test_run_folder_is_not_a_pretrained_model(home: Path) -> None:
+    with pytest.raises(DataError, match=r"has no config.json; it is a run folder: read it by reviver.load"):
+        LSTMClassifier.from_pretrained(home / "rnn")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"classes": ["a", "b", "c"]}, "config.json must have 2 classes for its network, got 3"),
+        ({"classes": ["a", "a"]}, "must have distinct classes"),
+        ({"classes": None}, "must have classes, or the target number"),
+        (
+            {"standardisation": {"mean": [0, 1], "scale": [1, 1]}},
+            "config.json must have 1 means for its network, got 2",
+        ),
+        ({"standardisation": {"mean": [0], "scale": [0]}}, "data.standardisation.scale.0 must be greater than 0"),
+        ({"task": "evil"}, "data.task must be"),
+        ({"target": "number", "classes": None}, "names no classes of sequences"),
+    ],
+)
+def test_data_that_does_not_fit(changes: dict[str, Any], problem: str, home: Path, tmp_path: Path) -> None:
+    to_hub(load(home / "custom"), tmp_path / "model")  # type: ignore[arg-type]
+    damage(tmp_path / "model", data=changes)
+    with pytest.raises(DataError) as caught:
+        PretrainedClassifier.from_pretrained(tmp_path / "model")
+    assert problem in str(caught.value)
+
+
+def test_classifier_without_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"names no classes of sequences; use LSTMClassifier.from_pretrained"):
+        PretrainedClassifier.from_pretrained(saved("LSTMClassifier", tmp_path))
