@@ -38,8 +38,12 @@ from reviver.gan.evaluation.monitor import describe_record, find_collapses, summ
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.run import GANRun
 from reviver.loading import load
+from reviver.lstm import pretrained
 from reviver.lstm import training as lstm_training
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
+from reviver.lstm.describe import SequenceData
+from reviver.lstm.pretrained_classifier import PretrainedClassifier
 from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.runs import checkpoint
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint
@@ -383,6 +387,34 @@ def read_extractor(path: Path) -> None:
     assert output.logits.shape == (1, extractor.classifier.head.out_features)
 
 
+def prepare_pretrained(name: str, folder: Path) -> Seeds:
+    """Save a network of each kind; the files to damage are those called `name`."""
+    networks.GENERATOR_WIDTHS = (4, 4, 4, 4)
+    data = SequenceData(
+        task="custom", target="class", encoding="scalar", length=3, classes=("a", "b"), standardisation=None
+    )
+    pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), folder / "classifier", data=data)
+    networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(folder / "generator")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(f"*/{name}"))}
+
+
+def read_pretrained(path: Path) -> None:
+    """Read the network that a file belongs to, and run it."""
+    if path.parent.name == "generator":
+        generator = networks.Generator.from_pretrained(path.parent)
+        with torch.no_grad():
+            images = generator(generator.sample_latents(2, make_rng(0, "fuzz")))
+        assert images.shape == (2, *generator.image_shape)
+        return
+    network = LSTMClassifier.from_pretrained(path.parent)
+    x = torch.zeros(2, 3, network.input_size, dtype=network.W_out.dtype)
+    with torch.no_grad():
+        assert network(x).shape == (2, len(network.W_out))
+    classifier = PretrainedClassifier.from_pretrained(path.parent)
+    assert classifier.data.classes is not None
+    assert set(classifier.predict([[0.0, 1.0], [2.0]])) <= set(classifier.data.classes)
+
+
 CACHED = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
 
 
@@ -435,6 +467,10 @@ def _runs(name: str, read: Callable[[Path], object], *damage: formats.Damage) ->
     return Reader(functools.partial(prepare_runs, name), read, damage)
 
 
+def _pretrained(name: str, *damage: formats.Damage) -> Reader:
+    return Reader(functools.partial(prepare_pretrained, name), read_pretrained, damage, JSON_TOKENS)
+
+
 CSV_TOKENS = tuple(value.encode() for value in formats.CSV_VALUES)
 TOML_TOKENS = tuple(value.encode() for value in formats.TOML_VALUES)
 JSON_TOKENS = (b"{", b"[", b'"', b"null", b"NaN", b"1e999", b",", b":", b"-1", b"true", b"\\u0000", b"\\ud800")
@@ -464,6 +500,8 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "checkpoint": Reader(prepare_checkpoint, read_state, (formats.any_checkpoint,)),
         "settings": Reader(prepare_settings, read_config, (formats.toml,), (*TOML_TOKENS, *JSON_TOKENS)),
         "extractor": Reader(prepare_extractor, read_extractor, (formats.safetensors,)),
+        "pretrained-config": _pretrained("config.json", formats.json_value, formats.json_value, formats.json_text),
+        "pretrained-weights": _pretrained("model.safetensors", formats.safetensors),
         "cache": Reader(prepare_cache, read_cache, (formats.safetensors,)),
     }
 )
