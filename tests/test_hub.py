@@ -103,8 +103,8 @@ def test_every_argument_of_the_constructor_is_saved(cls: type[nn.Module]) -> Non
 
 def test_options_of_a_download() -> None:
     assert {field.name for field in dataclasses.fields(Download)} == set(get_type_hints(DownloadKeywords))
-    with pytest.raises(TypeError, match="revison"):
-        LSTM.from_pretrained("nowhere", revison="main")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="branch"):
+        LSTM.from_pretrained("nowhere", branch="main")  # type: ignore[call-arg]
 
 
 def test_subclass_is_saved_as_its_base(tmp_path: Path) -> None:
