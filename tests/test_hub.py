@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save_file
 from torch import nn
@@ -394,9 +395,12 @@ def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:
     (run / "run.json").write_text(json.dumps(record))
     to_hub(load(run), tmp_path / "model")  # type: ignore[arg-type]
     text = (tmp_path / "model" / "README.md").read_text()
-    outside = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", text.split("---\n", 2)[2], flags=re.DOTALL | re.MULTILINE)
-    assert not re.search(r"(?<!\\)<", outside)
-    assert [line for line in outside.splitlines() if line.startswith("# ")] == [r"# \# x: \<b\>"]
+    page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
+    assert "<script" not in page
+    assert re.findall("<h1>(.*)</h1>", page) == ["# x: &lt;b&gt;"]
+    assert "<code>`]( &lt;script&gt;</code>" in page
+    assert "<td>a | b # heading &lt;script&gt;</td>" in page
+    assert "<td>`c`, a|b</td>" in page
     assert ModelCard(text).data.eval_results[0].dataset_name == "`]( <script>"
 
 

@@ -8,7 +8,7 @@ from reviver.export.source import run_name
 from reviver.gan.data.named import DATA_SETS
 from reviver.gan.pretrained import PIPELINE_TAG, TAGS, settings_of, usage_of
 from reviver.gan.run import GANRun
-from reviver.io.model_card import escape, front_matter, join_sections, table
+from reviver.io.model_card import escape, front_matter, inline_code, join_sections, table
 from reviver.runs.schema import ImageData
 
 SCORES = MappingProxyType(
@@ -82,7 +82,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
     generator = run.generator
     shape = " × ".join(map(str, generator.image_shape))
     classes = f", for one of {generator.num_classes} classes" if generator.num_classes else ""
-    average = " The weights are their exponential moving average (EMA) over training." if run.config.ema > 0 else ""
+    average = " Its weights are an exponential moving average (EMA) over training." if run.config.ema > 0 else ""
     noise = (
         "`sample_latents` samples the noise"
         + (" and random classes; `classes` chooses them" if generator.num_classes else "")
@@ -142,16 +142,14 @@ def _data(images: ImageData, known: DataSet | None) -> str:
         source = DATA_SETS[images.name].source
         text = f"The training images of {images.name}; [its page]({source}) has the terms of use."
     else:
-        text = (
-            f"Images from `{escape(images.name)}` of the author of this model. Their license is not known to Reviver."
-        )
+        text = f"Images from {inline_code(images.name)} of the author of this model. Their license is not known to Reviver."
     return join_sections("## Data", text, table(("property", "value"), rows)).strip()
 
 
 def _limits(scores: dict[str, Any] | None) -> str:
     lines = [
         "It generates only what resembles its training images, with their biases.",
-        "A generated image may be close to a training image; do not take it for data of its own.",
+        "A generated image may be a near copy of a training image.",
     ]
     if scores is not None and scores["warning"]:
         lines.insert(0, f"The last evaluation warned: {escape(scores['warning'])}")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from reviver.export.card_parts import training_section, usage_section
 from reviver.export.source import run_name
-from reviver.io.model_card import PLACEHOLDER, escape, front_matter, join_sections, table
+from reviver.io.model_card import PLACEHOLDER, escape, front_matter, inline_code, join_sections, table
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.describe import SequenceData
 from reviver.lstm.pretrained import TAGS, usage_of
@@ -170,7 +170,7 @@ def _data(run: LSTMRun, data: SequenceData) -> str:
     if isinstance(run.task, CustomTask):
         record = run.task.data
         text = (
-            f"{record.num_sequences} sequences from the file `{escape(record.name)}` of the author of this model, split at random by "
+            f"{record.num_sequences} sequences from the file {inline_code(record.name)} of the author of this model, split at random by "
             f"class: {share}. The license of this file is not known to Reviver."
         )
     elif data.task in MNIST_TASKS:

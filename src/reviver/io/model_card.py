@@ -36,6 +36,12 @@ def code_block(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
+def inline_code(text: str) -> str:
+    """Return text of others as code within a line; the fence is longer than any in the text."""
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence} {' '.join(text.split())} {fence}" if "`" in text else f"{fence}{' '.join(text.split())}{fence}"
+
+
 def escape(text: str) -> str:
     """Return text of others as Markdown that shows it literally, on one line."""
     return re.sub(r"([\\`*_{}\[\]<>#|!~&$])", r"\\\1", " ".join(text.split()))
