@@ -198,7 +198,7 @@ def _cell_arrays(cell: LSTMCell) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return W [4H, I], R [4H, H] and the two biases B [8H] of a cell in the order of ONNX: i, o, f, c."""
     W = torch.cat([cell.W_i, cell.W_o, cell.W_f, cell.W_c])
     R = torch.cat([cell.U_i, cell.U_o, cell.U_f, cell.U_c])
-    biases = [bias for bias in (cell.b_i, cell.b_o, cell.b_f, cell.b_c) if bias is not None]
+    biases: list[Tensor] = [bias for bias in (cell.b_i, cell.b_o, cell.b_f, cell.b_c) if bias is not None]
     zeros = W.new_zeros(4 * cell.hidden_size)  # the second bias, and the first of a cell without
     b = torch.cat(biases) if biases else zeros
     return W.cpu().numpy(), R.cpu().numpy(), torch.cat([b, zeros]).cpu().numpy()
