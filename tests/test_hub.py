@@ -30,10 +30,12 @@ from torch import nn
 from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
 from reviver.cli.app import main
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.export import to_hub
+from reviver.export import to_hub, to_onnx
+from reviver.export.gan_card import gan_card
 from reviver.gan import pretrained as gan_pretrained
 from reviver.gan import training as gan_training
 from reviver.gan.config import GANConfig
+from reviver.gan.run import GANRun
 from reviver.io.hub import Download, DownloadKeywords
 from reviver.io.model_card import front_matter, table
 from reviver.lstm import pretrained as lstm_pretrained
@@ -45,7 +47,7 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.run import LSTMRun
 from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.lstm.training import train
-from reviver.runs.schema import Comparison
+from reviver.runs.schema import Comparison, ImageData
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -384,6 +386,41 @@ def test_card_of_a_gan(home: Path, tmp_path: Path) -> None:
     assert "100 samples against the test images" in card.text
     assert r"The last evaluation warned: low \| diversity" in card.text
     assert card.data.eval_results[0].metric_value == 3.5
+
+
+@pytest.mark.parametrize(
+    ("name", "license_id", "datasets", "text"),
+    [
+        ("mnist", "cc-by-sa-3.0", ["ylecun/mnist"], "by Yann LeCun and Corinna Cortes, licensed under [CC BY-SA 3.0]"),
+        ("fashion-mnist", "mit", ["zalando-datasets/fashion_mnist"], "by Zalando Research"),
+        ("emnist-digits", "unknown", None, "[its page](https://www.nist.gov/"),
+        ("photos", "unknown", None, "Images from `photos` of the author of this model"),
+    ],
+)
+def test_license_of_the_images(name: str, license_id: str, datasets: Any, text: str, home: Path) -> None:
+    run = load(home / "gan")
+    assert isinstance(run, GANRun)
+    card = ModelCard(gan_card(run, ImageData(name=name, num_images=8, sha256="0" * 64)))
+    assert (card.data.license, card.data.datasets) == (license_id, datasets)
+    assert text in card.text
+
+
+def test_conditional_generator_of_a_run(home: Path, tmp_path: Path) -> None:
+    run = load(home / "gan")
+    assert isinstance(run, GANRun)
+    generator = Generator(4, (1, 6, 6), num_classes=3).eval()
+    run = dataclasses.replace(run, generator=generator)
+    run.folder.record["data"]["num_classes"] = 3
+    to_hub(run, tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "for one of 3 classes" in card
+    assert "| classes | 3 |" in card
+    (code,) = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(code.replace("user/name", str(tmp_path / "model")), scope)
+    z = generator.sample_latents(4, torch.Generator().manual_seed(0))
+    assert torch.equal(scope["network"](z), generator(z))
+    assert [port.name for port in to_onnx(run, tmp_path / "model.onnx").inputs] == ["z", "classes"]
 
 
 def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:
