@@ -10,17 +10,28 @@ if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator
     from reviver.gan.run import GANRun
     from reviver.loading import load
-    from reviver.lstm.cell import LSTMState
+    from reviver.lstm.cell import LSTMCell, LSTMState
     from reviver.lstm.classifier import LSTMClassifier
     from reviver.lstm.network import LSTM
     from reviver.lstm.run import LSTMRun
 
 __version__ = "0.1.0"
 
-__all__ = ["LSTM", "Discriminator", "GANRun", "Generator", "LSTMClassifier", "LSTMRun", "LSTMState", "load"]
+__all__ = [
+    "LSTM",
+    "Discriminator",
+    "GANRun",
+    "Generator",
+    "LSTMCell",
+    "LSTMClassifier",
+    "LSTMRun",
+    "LSTMState",
+    "load",
+]
 
 _MODULES = {
     "LSTM": "reviver.lstm.network",
+    "LSTMCell": "reviver.lstm.cell",
     "LSTMClassifier": "reviver.lstm.classifier",
     "LSTMState": "reviver.lstm.cell",
     "Generator": "reviver.gan.networks",
