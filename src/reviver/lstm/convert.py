@@ -182,4 +182,4 @@ def _split(cell: "LSTMCell", weights: list[Tensor | None]) -> dict[str, Tensor]:
         if weight is not None
         for gate, part in zip("ifco", weight.chunk(4), strict=True)
     }
-    return split | {"W_proj": weight for weight in projection if weight is not None}
+    return split if not projection or projection[0] is None else split | {"W_proj": projection[0]}
