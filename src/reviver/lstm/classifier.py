@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.config import Count
+from reviver.config import Count, Probability
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.network import LSTM
@@ -72,6 +72,7 @@ class LSTMClassifier(nn.Module):
         super().__init__()
         check("input_size", input_size, Count)
         check("num_classes", num_classes, Count)
+        check("dropout", dropout, Probability)
         check("pooling", pooling, Pooling)
         check("patch_size", patch_size, Count)
         self.input_size = input_size
@@ -82,12 +83,12 @@ class LSTMClassifier(nn.Module):
             hidden_size,
             num_layers,
             batch_first=True,
-            dropout=dropout,
             bidirectional=bidirectional,
             device=device,
             dtype=dtype,
             **options,
         )
+        self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
 
         def empty(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))

@@ -214,7 +214,7 @@ class LSTM(nn.Module):
             if lengths is not None:
                 raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
             padded, lengths = pad_packed_sequence(x, self.batch_first)
-            padded, last = self(padded, state, lengths, rng=rng)
+            padded, last = self.forward(padded, state, lengths, rng=rng)
             packed = pack_padded_sequence(padded, lengths, self.batch_first, enforce_sorted=False)
             return PackedSequence(packed.data, *x[1:]), last
 
@@ -264,13 +264,15 @@ class LSTM(nn.Module):
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
             allowed = f"{'[B, T, I]' if self.batch_first else '[T, B, I]'} or [T, I] with I = {self.input_size}"
             raise DataError(f"x must be {allowed} and T at least 1, got shape {list(x.shape)}")
-        dtype = self.cells[0].W_i.dtype
+        dtype = cast("LSTMCell", self.layers[0]).W_i.dtype
         if x.dtype != dtype and not torch._C._is_any_autocast_enabled():
             raise DataError(f"x must have the dtype of the parameters, {dtype}, got {x.dtype}; give x.to({dtype})")
         batch = () if x.dim() == 2 else (x.shape[1 - time],)
-        shapes = [(len(self.layers), *batch, size) for size in (self.output_size, self.hidden_size)]
+        depth = self.num_directions * self.num_layers
+        shapes = (depth, *batch, self.output_size), (depth, *batch, self.hidden_size)
         if state is None:
-            h, c = (x.new_zeros(shape) for shape in shapes)
+            h = x.new_zeros(shapes[0])
+            c = x.new_zeros(shapes[1]) if self.proj_size else h
         else:
             h, c = state
             for name, size, tensor, shape in zip("hc", "PH" if self.proj_size else "HH", (h, c), shapes, strict=True):
