@@ -3,7 +3,7 @@
 Both in the same process and in alternation, with the same weights and without dropout. Without a projection, the
 kernel computes the same shapes: that shows what the projection costs.
 
-    python -m benchmarks projection
+    OMP_NUM_THREADS=1 python -m benchmarks projection
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from reviver.lstm.network import LSTM
 
 SHAPES = ((128, 50, 10, 128, 64), (64, 50, 64, 256, 128))
 """B, T, I, H, P."""
-ROUNDS = 5
+ROUNDS = 10
 
 
 def step(lstm: torch.nn.Module, x: torch.Tensor) -> Callable[[], None]:

@@ -22,6 +22,7 @@ from reviver.lstm.convert import to_torch_state_dict
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import unroll
 from reviver.lstm.options import LSTMKeywords, LSTMOptions
+from reviver.lstm.trace import trace
 
 GATES = "ifco"
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -793,3 +794,16 @@ def test_chrono_needs_biases() -> None:
 def test_a_classifier_wants_a_batch() -> None:
     with pytest.raises(DataError, match=r"x must be \[B, T, I\] with I = 3, got shape \[4, 3\]"):
         LSTMClassifier(3, 4, 2)(torch.zeros(4, 3))
+
+
+def test_a_trace_of_a_projection_is_the_forward_pass() -> None:
+    """A classifier whose LSTM was replaced: its output layer reads the 4 numbers of the projection."""
+    classifier = LSTMClassifier(3, 4, 5, dtype=torch.float64).eval()
+    classifier.lstm = LSTM(3, 6, bias=False, batch_first=True, proj_size=4, dtype=torch.float64).eval()
+    x = torch.randn(2, 7, 3, dtype=torch.float64)
+    found = trace(classifier, x, torch.tensor([1, 3]))
+    output, (_, c) = classifier.lstm(x)
+    torch.testing.assert_close(found.layers[0].h, output.transpose(0, 1), **CLOSE)
+    torch.testing.assert_close(found.layers[0].c[-1], c[0], **CLOSE)
+    assert found.layers[0].c.shape == (7, 2, 6)
+    torch.testing.assert_close(found.probabilities[-1], classifier(x).softmax(-1), **CLOSE)

@@ -29,7 +29,10 @@ PREFIX_CHUNK = 64
 
 
 class LSTMTrace(NamedTuple):
-    """Gates, candidate and states of a cell: [B, H] each of one step, or [T, B, H] of all steps in the order of x."""
+    """Gates, candidate and states of a cell: [B, H] each of one step, or [T, B, H] of all steps in the order of x.
+
+    h has the size of the projection if the cell has one.
+    """
 
     i: Tensor
     f: Tensor
