@@ -104,6 +104,8 @@ def block(name: str) -> str:
         return render(read(MEASUREMENTS / "spin_count.json"))
     if name == "operator":
         return render(read(MEASUREMENTS / "lstm_operator.json"))
+    if name == "projection":
+        return render(read(MEASUREMENTS / "projection.json"))
     if name == "recall":
         return render_goals(read(MEASUREMENTS / "recall.json"))
     if name == "curve":

@@ -3,7 +3,9 @@
 import math
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
 import pytest
@@ -14,9 +16,13 @@ from torch import Tensor, nn
 
 from reviver import LSTM, LSTMClassifier, LSTMState
 from reviver.errors import ConfigError, DataError
+from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMCell
+from reviver.lstm.convert import to_torch_state_dict
+from reviver.lstm.initialisation import chrono
 from reviver.lstm.network import unroll
 from reviver.lstm.options import LSTMKeywords, LSTMOptions
+from reviver.lstm.trace import trace
 
 GATES = "ifco"
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -164,14 +170,23 @@ def test_from_torch_keeps_every_argument() -> None:
     assert ours.options.hidden_dropout == 0.5
 
 
-def test_from_torch_without_biases_has_zero_biases() -> None:
-    theirs = nn.LSTM(3, 4, 2, bias=False, dtype=torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_from_torch_without_biases_has_none(dtype: torch.dtype) -> None:
+    theirs = nn.LSTM(3, 4, 2, bias=False, dtype=dtype)
     ours = LSTM.from_torch(theirs)
-    x = torch.randn(5, 2, 3, dtype=torch.float64)
-    torch.testing.assert_close(ours(x)[0], theirs(x)[0], **CLOSE)
-    biases = [value for name, value in ours.state_dict().items() if ".b_" in name]
-    assert len(biases) == 8
-    assert not any(bias.any() for bias in biases)
+    x = torch.randn(5, 2, 3, dtype=dtype)
+    torch.testing.assert_close(ours(x)[0], theirs(x)[0])
+    assert not any(".b_" in name for name in ours.state_dict())
+    cell = ours.layers[0]
+    assert [cell.b_i, cell.b_f, cell.b_c, cell.b_o] == [None] * 4
+    assert not hasattr(ours.to_torch(), "bias_ih_l0")
+
+
+def test_from_torch_takes_weights_that_are_computed() -> None:
+    """Weight normalization, for example, keeps other parameters than torch.nn.LSTM has."""
+    theirs = nn.utils.parametrizations.weight_norm(nn.LSTM(3, 4), "weight_hh_l0")
+    x = torch.randn(5, 2, 3)
+    torch.testing.assert_close(LSTM.from_torch(theirs)(x)[0], theirs(x)[0])
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -195,11 +210,6 @@ def test_to_torch_with_bf16_is_equal_but_for_rounding() -> None:
     lstm = LSTM(3, 4, precision="bf16")
     x = torch.randn(6, 5, 3)
     torch.testing.assert_close(lstm.to_torch()(x)[0], lstm(x)[0], rtol=0, atol=2e-2)
-
-
-def test_from_torch_refuses_a_projection() -> None:
-    with pytest.raises(ConfigError, match=r"^proj_size must be 0, got 2; give a .* without a projection"):
-        LSTM.from_torch(nn.LSTM(3, 4, proj_size=2))
 
 
 @given(case=cases.filter(lambda case: not case.bidirectional and case.batch is not None))
@@ -285,6 +295,215 @@ def test_gradcheck_with_both_kinds_of_dropout() -> None:
         return output, *state
 
     assert torch.autograd.gradcheck(function, (x,))
+
+
+# Projection and no biases
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dropout", [{}, {"hidden_dropout_kind": "step"}, {"hidden_dropout_kind": "zoneout"}])
+def test_the_equations_of_a_projection_with_dropout_on_the_projected_state(bias: bool, dropout: dict[str, str]) -> None:
+    """The recurrence by hand; which units of h are dropped is read off the output."""
+    p, steps, batch, H, P = 0.4 if dropout else 0.0, 6, 5, 6, 4
+    lstm = LSTM(2, H, bias=bias, proj_size=P, dtype=torch.float64, hidden_dropout=p, **dropout)
+    zoneout = dropout.get("hidden_dropout_kind") == "zoneout"
+    cell = lstm.layers[0]
+    x = torch.randn(steps, batch, 2, dtype=torch.float64)
+    h, c = torch.randn(batch, P, dtype=torch.float64), torch.randn(batch, H, dtype=torch.float64)
+    output, last = lstm(x, (h[None], c[None]), rng=torch.Generator().manual_seed(5))
+    dropped = 0
+    for t in range(steps):
+        i, f, g, o = (
+            x[t] @ getattr(cell, f"W_{gate}").T
+            + h @ getattr(cell, f"U_{gate}").T
+            + (getattr(cell, f"b_{gate}") if bias else 0)
+            for gate in GATES
+        )
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        new = (o.sigmoid() * c.tanh()) @ cell.W_proj.T
+        drop = (output[t] == h) if zoneout else (output[t] == 0.0)  # [B, P]
+        dropped += int(drop.sum())
+        h = torch.where(drop, h if zoneout else 0.0, new if zoneout else new / (1 - p))
+        torch.testing.assert_close(output[t], h, **CLOSE)
+    torch.testing.assert_close(last, LSTMState(h[None], c[None]), **CLOSE)
+    assert (
+        abs(dropped / (steps * batch * P) - p) < 5 * math.sqrt(p * (1 - p) / (steps * batch * P)) or dropped == p == 0
+    )
+    if zoneout:
+        expected = LSTM(2, H, bias=bias, proj_size=P, dtype=torch.float64)
+        expected.load_state_dict(lstm.state_dict())
+        start = torch.randn(1, batch, P, dtype=torch.float64), torch.randn(1, batch, H, dtype=torch.float64)
+        mean = p * start[0][0] + (1 - p) * expected(x[:1], start)[0][0]
+        torch.testing.assert_close(lstm.eval()(x[:1], start)[0][0], mean, **CLOSE)
+
+
+def test_the_projection_starts_within_xaviers_bounds() -> None:
+    cell = LSTMCell(3, 200, proj_size=100)
+    assert cell.W_proj.shape == (100, 200)
+    assert cell.U_c.shape == (200, 100)
+    for matrix in (cell.W_proj, cell.U_c):
+        bound = math.sqrt(6 / 300)
+        assert 0.98 * bound < matrix.abs().max() <= bound
+    first, second = LSTMCell(3, 5, proj_size=2), LSTMCell(3, 5, proj_size=2)
+    for cell in (first, second):
+        cell.reset_parameters(torch.Generator().manual_seed(7))
+    assert torch.equal(first.W_proj, second.W_proj)
+
+
+@pytest.mark.skipif(not kernel.available(), reason="no C++ compiler")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("k", [None, 2])
+def test_the_kernel_without_biases_equals_the_equations(precision: str, k: int | None) -> None:
+    lstm = LSTM(
+        3, 20, 2, bias=False, bidirectional=True, hidden_dropout=0.5, precision=precision, activation_checkpoint_steps=k
+    )
+    results = []
+    for switch in (nullcontext, kernel.reference):
+        lstm.zero_grad()
+        x = torch.ones(5, 4, 3).cumsum(0).requires_grad_()
+        with switch():
+            output, (h, c) = lstm(x, lengths=[5, 1, 3, 4], rng=torch.Generator().manual_seed(2))
+            weighted_sum(output, h, c).backward()
+        results.append([output, h, c, x.grad, *(parameter.grad for parameter in lstm.parameters())])
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 0.02, "atol": 0.02}
+    assert not torch.equal(results[0][0], results[1][0]), "the kernel ran"
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, **tolerance)
+
+
+# Weights in torch's names
+
+
+class Tagger(nn.Module):
+    """A model of a user, with two LSTMs at different depths."""
+
+    def __init__(self, lstm: Callable[..., nn.Module], **options: object) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 3)
+        self.encoder = nn.Sequential(nn.Linear(3, 3), lstm(3, 4, 2, bidirectional=True, **options))
+        self.lstm = lstm(6 if options.get("proj_size") else 8, 4, **options)
+        self.output = nn.Linear(options.get("proj_size") or 4, 5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h, _ = self.encoder(self.embedding(tokens))
+        return self.output(self.lstm(h)[0])
+
+
+variants = pytest.mark.parametrize("options", [{}, {"bias": False}, {"proj_size": 3}, {"bias": False, "proj_size": 3}])
+quiet = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # torch's own warning
+
+
+@quiet
+@variants
+@pytest.mark.parametrize(("device", "assign"), [("cpu", False), ("cpu", True), ("meta", True)])
+def test_a_model_loads_its_checkpoint_after_the_class_is_swapped(
+    options: dict[str, object], device: str, assign: bool, tmp_path: Path
+) -> None:
+    theirs = Tagger(nn.LSTM, **options)
+    torch.save(theirs.state_dict(), tmp_path / "model.pt")
+    with torch.device(device):
+        ours = Tagger(LSTM, **options)
+    saved = torch.load(tmp_path / "model.pt")
+    names = list(saved)
+    result = ours.load_state_dict(saved, assign=assign)
+    assert not result.missing_keys
+    assert not result.unexpected_keys
+    assert list(saved) == names, "the caller's dictionary is left alone"
+    tokens = torch.randint(0, 7, (6, 2))
+    torch.testing.assert_close(ours(tokens), theirs(tokens))
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in ours.parameters())
+    pointers = [parameter.untyped_storage().data_ptr() for parameter in ours.lstm.parameters()]
+    assert len(set(pointers)) == len(pointers), "no parameter is a view of another"
+
+    back = Tagger(nn.LSTM, **options)
+    written = to_torch_state_dict(ours)
+    assert set(written) == set(names)
+    back.load_state_dict(written)
+    torch.testing.assert_close(back(tokens), theirs(tokens))
+    assert list(ours.state_dict()) != list(written)
+    single = ours.lstm.to_torch().state_dict()
+    assert all(torch.equal(single[name], value) for name, value in to_torch_state_dict(ours.lstm).items())
+
+
+def test_assigned_weights_keep_their_dtype() -> None:
+    lstm = LSTM(2, 3)
+    lstm.load_state_dict(nn.LSTM(2, 3, dtype=torch.float64).state_dict(), assign=True)
+    assert {parameter.dtype for parameter in lstm.parameters()} == {torch.float64}
+
+
+def test_a_classifier_loads_torchs_names() -> None:
+    classifier, theirs = LSTMClassifier(3, 4, 5, 2), nn.LSTM(3, 4, 2, batch_first=True)
+    values = classifier.state_dict()
+    state = {f"lstm.{name}": value for name, value in theirs.state_dict().items()}
+    classifier.load_state_dict(state | {"W_out": values["W_out"], "b_out": values["b_out"]})
+    x = torch.randn(2, 6, 3)
+    torch.testing.assert_close(classifier.lstm(x)[0], theirs(x)[0])
+    assert set(to_torch_state_dict(classifier)) == {*state, "W_out", "b_out"}
+
+
+def test_our_names_still_load() -> None:
+    first, second = LSTM(3, 4, 2, bidirectional=True), LSTM(3, 4, 2, bidirectional=True)
+    second.load_state_dict(first.state_dict())
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("lstm.weight_hh_l0"), r'Missing key\(s\) in state_dict: "lstm\.weight_hh_l0"\. $'),
+        (lambda s: s.pop("lstm.bias_hh_l0"), r'Missing key\(s\) in state_dict: "lstm\.bias_hh_l0"\. $'),
+        (
+            lambda s: [s.pop(f"encoder.1.{kind}_l1_reverse") for kind in ("weight_ih", "weight_hh")],
+            r'Missing key\(s\) in state_dict: "encoder\.1\.weight_ih_l1_reverse", "encoder\.1\.weight_hh_l1_reverse"\. $',
+        ),
+        (
+            lambda s: s.update({"lstm.weight_ih_l0": torch.zeros(16, 7)}),
+            r"size mismatch for lstm\.weight_ih_l0: .* torch\.Size\(\[16, 7\]\) .* torch\.Size\(\[16, 8\]\)\.$",
+        ),
+        (
+            lambda s: s.update({"lstm.bias_ih_l0": torch.zeros(8)}),
+            r"size mismatch for lstm\.bias_ih_l0: .* torch\.Size\(\[8\]\) .* torch\.Size\(\[16\]\)\.$",
+        ),
+        (
+            lambda s: s.update({"lstm.weight_ih_l1": torch.zeros(16, 4)}),
+            r'Unexpected key\(s\) in state_dict: "lstm\.weight_ih_l1"\. $',
+        ),
+        (lambda s: s.update({"lstm.weight_ih_l0": [1.0]}), r"lstm\.weight_ih_l0 must be a torch\.Tensor, got .*list"),
+        (
+            lambda s: s.update({"lstm.layers.0.W_i": torch.zeros(4, 8)}),
+            r'(?s)Missing key\(s\) .*"lstm\.layers\.0\.U_i".*Unexpected key\(s\) .*"lstm\.weight_ih_l0"',
+        ),
+    ],
+)
+def test_torchs_names_that_do_not_fit_are_refused_under_torchs_names(
+    change: Callable[[dict[str, object]], object], message: str
+) -> None:
+    ours, state = Tagger(LSTM), dict(Tagger(nn.LSTM).state_dict())
+    change(state)
+    with pytest.raises(RuntimeError, match=message):
+        ours.load_state_dict(state)
+
+
+def test_sizes_of_another_network_are_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)size mismatch for weight_ih_l0.*size mismatch for weight_hh_l0"):
+        LSTM(3, 4).load_state_dict(nn.LSTM(3, 5).state_dict(), strict=False)
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "bias_ih_l0", "bias_hh_l0"'):
+        LSTM(3, 4, bias=False).load_state_dict(nn.LSTM(3, 4).state_dict())
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "bias_ih_l0", "bias_hh_l0"'):
+        LSTM(3, 4).load_state_dict(nn.LSTM(3, 4, bias=False).state_dict())
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_missing_weights_stay_when_they_may_be_missing(assign: bool) -> None:
+    ours, theirs = LSTM(3, 4), nn.LSTM(3, 4)
+    state = theirs.state_dict()
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    del state["weight_hh_l0"]
+    result = ours.load_state_dict(state, strict=False, assign=assign)
+    assert result.missing_keys == ["weight_hh_l0"]
+    assert not result.unexpected_keys
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, before[name]) == (".U_" in name), name
 
 
 # Initialisation
@@ -446,7 +665,8 @@ def test_dropout_between_layers() -> None:
 
 
 def test_dropout_of_a_single_layer_changes_nothing() -> None:
-    lstm = LSTM(2, 3, dropout=0.5)
+    with pytest.warns(UserWarning, match=r"^dropout acts between layers, so dropout 0\.5 has no effect"):
+        lstm = LSTM(2, 3, dropout=0.5)
     x = torch.randn(4, 2, 2)
     assert torch.equal(lstm(x)[0], lstm.eval()(x)[0])
 
@@ -479,12 +699,14 @@ def test_sizes_below_one_are_refused(field: str, value: int) -> None:
         LSTMClassifier(num_classes=2, **arguments)
 
 
-@pytest.mark.parametrize("field", ["dropout", "hidden_dropout"])
-@pytest.mark.parametrize("value", [-0.1, 1.0, 2.0, math.nan])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, value) for field in ("dropout", "hidden_dropout") for value in (-0.1, 2.0, math.nan)]
+    + [("hidden_dropout", 1.0)],
+)
 def test_probabilities_outside_0_to_1_are_refused(field: str, value: float) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"^{field} must be (at least 0|less than 1|a finite number), got {value!r}$"
-    ):
+    limit = "at most 1" if field == "dropout" else "less than 1"
+    with pytest.raises(ConfigError, match=rf"^{field} must be (at least 0|{limit}|a finite number), got {value!r}$"):
         LSTM(2, 3, **{field: value})
 
 
@@ -503,11 +725,13 @@ def test_a_classifier_without_classes_is_refused() -> None:
         LSTMClassifier(2, 3, 0)
 
 
-@pytest.mark.parametrize("shape", [[3], [2, 4, 5, 3], [4, 5, 2], [0, 5, 3], [4, 0, 3], [4, 2]])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_an_input_that_does_not_fit_is_refused(shape: list[int], batch_first: bool) -> None:
+@pytest.mark.parametrize("shape", [[], [3], [2, 4, 5, 3], [4, 5, 2], "empty", [0, 0, 3], [0, 3], [4, 2]])
+def test_an_input_that_does_not_fit_is_refused(shape: list[int] | str, batch_first: bool) -> None:
+    if shape == "empty":  # no step
+        shape = [5, 0, 3] if batch_first else [0, 5, 3]
     layout = "[B, T, I]" if batch_first else "[T, B, I]"
-    message = f"x must be {layout} or [T, I] with I = 3 and no empty axis, got shape {shape}"
+    message = f"x must be {layout} or [T, I] with I = 3 and T at least 1, got shape {shape}"
     with pytest.raises(DataError, match=re.escape(message)):
         LSTM(3, 4, batch_first=batch_first)(torch.zeros(shape))
 
@@ -522,6 +746,64 @@ def test_a_state_that_does_not_fit_is_refused(name: str, position: int, shape: l
         lstm(torch.zeros(2, 5, 3), (state[0], state[1]))
 
 
+def test_a_state_of_a_single_sequence_that_does_not_fit_is_refused() -> None:
+    lstm = LSTM(3, 6, proj_size=2)
+    x, h, c = torch.zeros(5, 3), torch.zeros(1, 2), torch.zeros(1, 6)
+    lstm(x, (h, c))
+    with pytest.raises(DataError, match=re.escape("h must have the shape [D·L, P] = [1, 2], got [1, 6]")):
+        lstm(x, (c, c))
+    with pytest.raises(DataError, match=re.escape("c must have the shape [D·L, H] = [1, 6], got [1, 2]")):
+        lstm(x, (h, h))
+    with pytest.raises(DataError, match=re.escape("h must have the shape [D·L, B, P] = [1, 4, 2], got [1, 2]")):
+        lstm(torch.zeros(5, 4, 3), (h, c))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.float16])
+def test_an_input_of_another_dtype_is_refused(dtype: torch.dtype) -> None:
+    message = f"x must have the dtype of the parameters, torch.float32, got {dtype}; give x.to(torch.float32)"
+    with pytest.raises(DataError, match=re.escape(message)):
+        LSTM(3, 4)(torch.zeros(5, 2, 3, dtype=dtype))
+
+
+@pytest.mark.parametrize("make", [LSTM, LSTMCell])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"proj_size": 3}, "proj_size must be less than hidden_size 3, got 3; 0 is no projection"),
+        ({"proj_size": 4}, "proj_size must be less than hidden_size 3, got 4; 0 is no projection"),
+        ({"proj_size": -1}, "proj_size must be at least 0, got -1"),
+        ({"proj_size": 1.5}, "proj_size must be an integer, got 1.5"),
+        ({"proj_size": "2"}, "proj_size must be an integer, got '2'"),
+        ({"proj_size": None}, "proj_size must be an integer, got None"),
+        ({"bias": 1}, "bias must be true or false, got 1"),
+        ({"input_size": math.nan}, "input_size must be an integer, got nan"),
+        ({"hidden_size": math.nan}, "hidden_size must be an integer, got nan"),
+        ({"hidden_size": "3"}, "hidden_size must be an integer, got '3'"),
+    ],
+)
+def test_wrong_arguments_are_refused(make: type[nn.Module], options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        make(**{"input_size": 2, "hidden_size": 3, **options})
+
+
+def test_chrono_needs_biases() -> None:
+    with pytest.raises(ConfigError, match=r"^bias must be True for chrono initialization.*, got False$"):
+        chrono(LSTM(2, 3, bias=False), 10)
+
+
 def test_a_classifier_wants_a_batch() -> None:
     with pytest.raises(DataError, match=r"x must be \[B, T, I\] with I = 3, got shape \[4, 3\]"):
         LSTMClassifier(3, 4, 2)(torch.zeros(4, 3))
+
+
+def test_a_trace_of_a_projection_is_the_forward_pass() -> None:
+    """A classifier whose LSTM was replaced: its output layer reads the 4 numbers of the projection."""
+    classifier = LSTMClassifier(3, 4, 5, dtype=torch.float64).eval()
+    classifier.lstm = LSTM(3, 6, bias=False, batch_first=True, proj_size=4, dtype=torch.float64).eval()
+    x = torch.randn(2, 7, 3, dtype=torch.float64)
+    found = trace(classifier, x, torch.tensor([1, 3]))
+    output, (_, c) = classifier.lstm(x)
+    torch.testing.assert_close(found.layers[0].h, output.transpose(0, 1), **CLOSE)
+    torch.testing.assert_close(found.layers[0].c[-1], c[0], **CLOSE)
+    assert found.layers[0].c.shape == (7, 2, 6)
+    torch.testing.assert_close(found.probabilities[-1], classifier(x).softmax(-1), **CLOSE)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator
     from reviver.gan.run import GANRun
     from reviver.loading import load
-    from reviver.lstm.cell import LSTMState
+    from reviver.lstm.cell import LSTMCell, LSTMState
     from reviver.lstm.classifier import LSTMClassifier
     from reviver.lstm.network import LSTM
     from reviver.lstm.pretrained_classifier import PretrainedClassifier
@@ -23,6 +23,7 @@ __all__ = [
     "Discriminator",
     "GANRun",
     "Generator",
+    "LSTMCell",
     "LSTMClassifier",
     "LSTMRun",
     "LSTMState",
@@ -32,6 +33,7 @@ __all__ = [
 
 _MODULES = {
     "LSTM": "reviver.lstm.network",
+    "LSTMCell": "reviver.lstm.cell",
     "LSTMClassifier": "reviver.lstm.classifier",
     "LSTMState": "reviver.lstm.cell",
     "PretrainedClassifier": "reviver.lstm.pretrained_classifier",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.config import Count
+from reviver.config import Count, Probability
 from reviver.errors import ConfigError, DataError
 from reviver.io.hub import DownloadKeywords
 from reviver.lstm import pretrained
@@ -75,6 +75,7 @@ class LSTMClassifier(nn.Module):
         super().__init__()
         check("input_size", input_size, Count)
         check("num_classes", num_classes, Count)
+        check("dropout", dropout, Probability)
         check("pooling", pooling, Pooling)
         check("patch_size", patch_size, Count)
         self.input_size = input_size
@@ -85,12 +86,12 @@ class LSTMClassifier(nn.Module):
             hidden_size,
             num_layers,
             batch_first=True,
-            dropout=dropout,
             bidirectional=bidirectional,
             device=device,
             dtype=dtype,
             **options,
         )
+        self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
 
         def empty(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))

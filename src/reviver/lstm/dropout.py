@@ -1,6 +1,6 @@
 """Dropout of the hidden state: masks as a function of a seed, and how they apply to a step.
 
-Shapes: B batch, T time, H hidden size.
+Shapes: B batch, T time, H size of the hidden state (of its projection, if the cell has one).
 
 A mask is a pure function of (seed, t, b, unit), not the next numbers of a generator. So forward and backward pass,
 any order and any number of threads compute the same bits. The native kernel computes the same function

@@ -3,6 +3,7 @@
 import torch
 
 from reviver.lstm.network import LSTM
+from reviver.validation import refuse
 
 
 @torch.no_grad()
@@ -21,7 +22,12 @@ def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> N
         lstm: initialized network, changed in place.
         max_length: T_max in steps.
         rng: source of the biases; torch's default generator if None.
+
+    Raises:
+        ConfigError: if the network has no biases.
     """
     for cell in lstm.cells:
+        if cell.b_i is None or cell.b_f is None:
+            refuse("bias", "must be True for chrono initialization, which sets the biases of the gates, got False")
         cell.b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
         cell.b_i.copy_(-cell.b_f)

@@ -1,24 +1,28 @@
 """LSTM networks made of cells: sequences, layers and directions.
 
-Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2).
+Shapes: B batch, T time, I input size, H hidden size, P projection size (H if there is no projection), L layers,
+D directions (1 or 2).
 """
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Self, TypeVar, Unpack, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, Unpack, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from reviver.config import Count, Probability
+from reviver.config import Count
 from reviver.errors import DataError
 from reviver.io.hub import DownloadKeywords
 from reviver.lstm import convert, kernel, pretrained
 from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.dropout import apply_dropout, draw_seed, hidden_masks
-from reviver.lstm.options import LSTMKeywords, LSTMOptions
+from reviver.lstm.options import LSTMKeywords, LSTMOptions, check_sizes
 from reviver.lstm.precision import bf16_linear
 from reviver.validation import check
 
@@ -42,7 +46,7 @@ def unroll(
     Args:
         cell: the cell.
         x: input, [T, B, I].
-        state: state before the first step, [B, H] each.
+        state: state before the first step, h [B, P] and c [B, H].
         lengths: number of steps of each sequence of the batch, [B] int64; all T if None. After its last step a
             sequence keeps its state, and its output is 0.
         reverse: run from the last step to the first.
@@ -50,9 +54,9 @@ def unroll(
         seed: seed of the dropout masks in training, [] int64; None in eval mode.
 
     Returns:
-        The hidden state after each step, [T, B, H] in the order of x, and the state after the last step.
+        The hidden state after each step, [T, B, P] in the order of x, and the state after the last step.
     """
-    masks = hidden_masks(x, cell.hidden_size, options, seed)  # [T, B, H] or None
+    masks = hidden_masks(x, cell.output_size, options, seed)  # [T, B, P] or None
     steps = range(len(x))
     outputs = [state.h] * len(x)
     for t in reversed(steps) if reverse else steps:
@@ -69,25 +73,32 @@ def unroll(
 
 
 class LSTM(nn.Module):
-    """A multi-layer LSTM, called like `torch.nn.LSTM`.
+    """A multi-layer LSTM with the arguments of `torch.nn.LSTM`.
 
-    Without `hidden_dropout` it computes the same as `torch.nn.LSTM` with the same weights.
+    With the same weights it computes the same as `torch.nn.LSTM`, except for `hidden_dropout` and `precision` "bf16",
+    which torch's does not have. The equations are those of `LSTMCell`.
 
     Args:
         input_size: I.
         hidden_size: H, the units per layer and direction.
         num_layers: L; each layer reads the output of the layer below.
-        batch_first: x and output are [B, T, ...] instead of [T, B, ...]; states are [D·L, B, H] either way.
-        dropout: probability to drop a unit between two layers in training, in [0, 1).
+        bias: whether the cells have biases.
+        batch_first: x and output are [B, T, ...] instead of [T, B, ...]; states are [D·L, B, ...] either way.
+        dropout: probability to drop a unit between two layers in training, in [0, 1].
         bidirectional: add a cell per layer that reads the sequence backward, and concatenate the outputs.
+        proj_size: P, the size of the hidden state after a projection, less than H; 0 for no projection. The native
+            kernel does not compute projections: such a layer runs step by step in Python. That takes about as long
+            as torch's layer, and up to twice as long as the kernel without a projection.
         device: device of the parameters.
         dtype: dtype of the parameters.
         **options: fields of `LSTMOptions`: `hidden_dropout`, `hidden_dropout_kind`, `precision` and
-            `activation_checkpoint_steps`.
+            `activation_checkpoint_steps`. Hidden dropout acts on h, after the projection.
 
     Attributes:
         layers: cells in the order of the state: layer 0 forward, layer 0 backward, layer 1 forward, ...
         options: the `LSTMOptions` of all cells.
+
+    `load_state_dict` accepts the parameter names of `torch.nn.LSTM`, too (see `convert.translate_torch_names`).
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -99,28 +110,40 @@ class LSTM(nn.Module):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        *,
+        proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **options: Unpack[LSTMKeywords],
     ) -> None:
         super().__init__()
+        check_sizes(input_size, hidden_size, bias, proj_size)
         check("num_layers", num_layers, Count)
-        check("dropout", dropout, Probability)
+        check("batch_first", batch_first, bool)
+        check("dropout", dropout, Annotated[float, Field(ge=0, le=1)])
+        check("bidirectional", bidirectional, bool | Literal[0, 1])
+        if dropout > 0.0 and num_layers == 1:
+            warnings.warn(
+                f"dropout acts between layers, so dropout {dropout} has no effect with num_layers 1; give at least 2 layers, "
+                "or hidden_dropout",
+                stacklevel=2,
+            )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
+        self.bias = bias
         self.batch_first = batch_first
-        self.dropout = dropout
-        self.bidirectional = bidirectional
+        self.dropout = float(dropout)
+        self.bidirectional = bool(bidirectional)
+        self.proj_size = proj_size
         self.options = LSTMOptions(**options)
         linear = bf16_linear if self.options.precision == "bf16" else functional.linear
         self.layers = nn.ModuleList(
-            LSTMCell(size, hidden_size, linear=linear, device=device, dtype=dtype)
-            for size in [input_size] + [self.num_directions * hidden_size] * (num_layers - 1)
+            LSTMCell(size, hidden_size, bias, device, dtype, proj_size=proj_size, linear=linear)
+            for size in [input_size] + [self.num_directions * self.output_size] * (num_layers - 1)
             for _ in range(self.num_directions)
         )
 
@@ -128,6 +151,11 @@ class LSTM(nn.Module):
     def num_directions(self) -> int:
         """D: 2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """Size of the hidden state h of a cell: P with a projection, else H."""
+        return self.proj_size or self.hidden_size
 
     @property
     def cells(self) -> list[LSTMCell]:
@@ -144,6 +172,18 @@ class LSTM(nn.Module):
         for cell in self.cells:
             cell.reset_parameters(rng)
 
+    def flatten_parameters(self) -> None:
+        """Do nothing; for code that calls it for `torch.nn.LSTM`."""
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The weights of each cell as `torch.nn.LSTM` has them.
+
+        They are copies, through which gradients pass to the parameters: a penalty on them works, a change in place
+        has no effect. A cell has W [4·H, I], U [4·H, P], with biases b [4·H] and 0 [4·H], with a projection W_proj [P, H].
+        """
+        return [convert.torch_weights(cell) for cell in self.cells]
+
     def forward(
         self,
         x: Batch,
@@ -151,55 +191,60 @@ class LSTM(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         *,
         rng: torch.Generator | None = None,
+        hx: LSTMState | tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Batch, LSTMState]:
         """Run over a batch of sequences or over a single one.
 
         Args:
-            x: [T, B, I], or [B, T, I] with `batch_first`, or [T, I] for a single sequence, with T and B at least 1;
-                or a `PackedSequence`, then the output is one, too.
-            state: (h, c) before the first step, [D·L, B, H] each ([D·L, H] for a single sequence); zeros if None.
+            x: [T, B, I], or [B, T, I] with `batch_first`, or [T, I] for a single sequence, with T at least 1; or a
+                `PackedSequence`, then the output is one, too.
+            state: (h, c) before the first step, [D·L, B, P] and [D·L, B, H], without B for a single sequence; zeros if
+                None.
             lengths: number of steps of each sequence of the batch, from 1 to T, [B]; all T if None. The final state
                 is the one after the last step of each sequence; the output after it is 0.
             rng: source of the dropout masks; torch's default generator if None.
+            hx: the state under torch's name, for calls with `hx=`.
 
         Returns:
-            The hidden state of the top layer after each step, [T, B, D·H] in the layout of x, and the final state
-            of all cells, [D·L, B, H] each. In training with hidden dropout, h is the state after dropout.
+            The hidden state of the top layer after each step, [T, B, D·P] in the layout of x, and the final state
+            of all cells, [D·L, B, P] and [D·L, B, H]. In training with hidden dropout, h is the state after dropout.
 
         Raises:
-            DataError: if a shape or a length does not fit.
+            DataError: if a shape, a dtype or a length does not fit.
         """
+        state = hx if state is None else state
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
             padded, lengths = pad_packed_sequence(x, self.batch_first)
-            padded, last = self(padded, state, lengths, rng=rng)
+            padded, last = self.forward(padded, state, lengths, rng=rng)
             packed = pack_padded_sequence(padded, lengths, self.batch_first, enforce_sorted=False)
             return PackedSequence(packed.data, *x[1:]), last
 
         batched = x.dim() == 3
-        x, h, c = self._as_time_first(x, state)  # [T, B, I], [D·L, B, H] each
+        x, h, c = self._as_time_first(x, state)  # [T, B, I], [D·L, B, P], [D·L, B, H]
         lengths = None if lengths is None else self._checked_lengths(lengths, x)
         drops_hidden = self.training and self.options.hidden_dropout > 0.0
 
-        finals: list[LSTMState] = []  # [B, H] each
+        finals: list[LSTMState] = []  # [B, P] and [B, H] each
         for layer, cells in enumerate(self.cells_by_layer()):
             outputs = []
             for direction, cell in enumerate(cells):
-                start = LSTMState(h[len(finals)], c[len(finals)])  # [B, H] each
+                start = LSTMState(h[len(finals)], c[len(finals)])  # [B, P], [B, H]
                 seed = draw_seed(rng) if drops_hidden else None
-                run = kernel.unroll if kernel.applies(x, *start, *cell.weights()) else unroll
+                native = not cell.proj_size and x.shape[1] > 0 and kernel.applies(x, *start, *cell.weights())
+                run = kernel.unroll if native else unroll
                 output, final = run(
                     cell, x, start, lengths, reverse=direction == 1, options=self.options, seed=seed
-                )  # [T, B, H], [B, H] each
+                )  # [T, B, P], ([B, P], [B, H])
                 outputs.append(output)
                 finals.append(final)
-            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·H]
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·P]
             if self.training and self.dropout > 0.0 and layer < self.num_layers - 1:
                 uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=rng)
-                x = x * (uniform >= self.dropout) / (1.0 - self.dropout)
+                x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
 
-        last = LSTMState(*(torch.stack(states) for states in zip(*finals, strict=True)))  # [D·L, B, H] each
+        last = LSTMState(*(torch.stack(states) for states in zip(*finals, strict=True)))  # [D·L, B, P], [D·L, B, H]
         if not batched:
             return x.squeeze(1), LSTMState(last.h.squeeze(1), last.c.squeeze(1))
         return x.transpose(0, 1) if self.batch_first else x, last
@@ -217,23 +262,29 @@ class LSTM(nn.Module):
     def _as_time_first(
         self, x: Tensor, state: LSTMState | tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Validate the shapes of a call; return x as [T, B, I] and the initial h and c as [D·L, B, H]."""
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape:
+        """Validate the arguments of a call; return x as [T, B, I] and the initial h [D·L, B, P] and c [D·L, B, H]."""
+        time = 1 if self.batch_first and x.dim() == 3 else 0
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
             allowed = f"{'[B, T, I]' if self.batch_first else '[T, B, I]'} or [T, I] with I = {self.input_size}"
-            raise DataError(f"x must be {allowed} and no empty axis, got shape {list(x.shape)}")
-        if x.dim() == 2:
-            x = x.unsqueeze(1)
-            state = None if state is None else (state[0].unsqueeze(1), state[1].unsqueeze(1))
-        elif self.batch_first:
-            x = x.transpose(0, 1)
-        shape = (len(self.layers), x.shape[1], self.hidden_size)
+            raise DataError(f"x must be {allowed} and T at least 1, got shape {list(x.shape)}")
+        dtype = cast("LSTMCell", self.layers[0]).W_i.dtype
+        if x.dtype != dtype and not torch._C._is_any_autocast_enabled():
+            raise DataError(f"x must have the dtype of the parameters, {dtype}, got {x.dtype}; give x.to({dtype})")
+        batch = () if x.dim() == 2 else (x.shape[1 - time],)
+        depth = self.num_directions * self.num_layers
+        shapes = (depth, *batch, self.output_size), (depth, *batch, self.hidden_size)
         if state is None:
-            zeros = x.new_zeros(shape)
-            return x, zeros, zeros
-        for name, tensor in zip(("h", "c"), state, strict=True):
-            if tensor.shape != shape:
-                raise DataError(f"{name} must have the shape [D·L, B, H] = {list(shape)}, got {list(tensor.shape)}")
-        return x, state[0], state[1]
+            h = x.new_zeros(shapes[0])
+            c = x.new_zeros(shapes[1]) if self.proj_size else h
+        else:
+            h, c = state
+            for name, size, tensor, shape in zip("hc", "PH" if self.proj_size else "HH", (h, c), shapes, strict=True):
+                if tensor.shape != shape:
+                    axes = f"[D·L, B, {size}]" if batch else f"[D·L, {size}]"
+                    raise DataError(f"{name} must have the shape {axes} = {list(shape)}, got {list(tensor.shape)}")
+        if x.dim() == 2:
+            return x.unsqueeze(1), h.unsqueeze(1), c.unsqueeze(1)
+        return x.transpose(0, 1) if self.batch_first else x, h, c
 
     @classmethod
     def from_torch(cls, lstm: nn.LSTM, **options: Unpack[LSTMKeywords]) -> Self:
@@ -244,10 +295,12 @@ class LSTM(nn.Module):
         """Return a `torch.nn.LSTM` with these weights, see `convert.to_torch`."""
         return convert.to_torch(self)
 
-    def extra_repr(self) -> str:
-        """Return the arguments that `print` shows."""
-        shown = f"{self.input_size}, {self.hidden_size}, hidden_dropout={self.options.hidden_dropout}"
-        return shown if self.options.precision == "fp32" else f"{shown}, precision={self.options.precision}"
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """Load weights, in torch's names too; called by `load_state_dict` of this network or of one around it."""
+        metadata, _, missing, _, errors = arguments
+        assign = metadata.get("assign_to_params_buffers", False)
+        convert.translate_torch_names(self, state_dict, prefix, missing, errors, assign=assign)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
@@ -257,3 +310,11 @@ class LSTM(nn.Module):
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
         """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
         return pretrained.load(cls, source, **download)
+
+    def extra_repr(self) -> str:
+        """Return the arguments that `print` shows: the sizes, and those that are not the defaults."""
+        names = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+        defaults = {"num_layers": 1, "bias": True}
+        values = {name: getattr(self, name) for name in names if getattr(self, name) != defaults.get(name, 0)}
+        values |= {f.name: value for f in fields(self.options) if (value := getattr(self.options, f.name)) != f.default}
+        return ", ".join([f"{self.input_size}", f"{self.hidden_size}", *(f"{n}={v}" for n, v in values.items())])

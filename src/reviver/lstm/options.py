@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypedDict, get_type_hints
 
-from reviver.config import Count, Precision, Probability
-from reviver.validation import check
+from reviver.config import Count, CountOrZero, Precision, Probability
+from reviver.validation import check, refuse
 
 DropoutKind = Literal["step", "variational", "zoneout"]
 """Dropout of the hidden state.
@@ -17,6 +17,20 @@ DropoutKind = Literal["step", "variational", "zoneout"]
 
 Pooling = Literal["last", "mean", "max", "attention"]
 """Pooling of the hidden states of a classifier over time, see `classifier.LSTMClassifier`."""
+
+
+def check_sizes(input_size: int, hidden_size: int, bias: bool, proj_size: int) -> None:
+    """Validate the arguments of a cell.
+
+    Raises:
+        ConfigError: if one is out of range or of another type.
+    """
+    check("input_size", input_size, Count)
+    check("hidden_size", hidden_size, Count)
+    check("bias", bias, bool)
+    check("proj_size", proj_size, CountOrZero)
+    if proj_size >= hidden_size:
+        refuse("proj_size", f"must be less than hidden_size {hidden_size}, got {proj_size}; 0 is no projection")
 
 
 @dataclass(frozen=True, kw_only=True)

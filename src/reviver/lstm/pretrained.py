@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from torch import nn
 
-from reviver.config import Count, Precision, Probability
+from reviver.config import Count, CountOrZero, Precision, Probability
 from reviver.io.hub import Download, DownloadKeywords
 from reviver.io.model_card import PLACEHOLDER, plain_card
 from reviver.io.pretrained import Pretrained, Source, architecture_of, load_network, save_network
@@ -40,7 +40,9 @@ class _LSTMOptions(Record):
 class LSTMSettings(_LSTMOptions):
     """Arguments of `LSTM`."""
 
+    bias: bool
     batch_first: bool
+    proj_size: CountOrZero
 
 
 class LSTMClassifierSettings(_LSTMOptions):

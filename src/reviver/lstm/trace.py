@@ -29,7 +29,10 @@ PREFIX_CHUNK = 64
 
 
 class LSTMTrace(NamedTuple):
-    """Gates, candidate and states of a cell: [B, H] each of one step, or [T, B, H] of all steps in the order of x."""
+    """Gates, candidate and states of a cell: [B, H] each of one step, or [T, B, H] of all steps in the order of x.
+
+    h has the size of the projection if the cell has one.
+    """
 
     i: Tensor
     f: Tensor
@@ -77,13 +80,14 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
     if network.training:
         raise ConfigError("network must not be in training mode; call network.eval() before a trace")
     lstm = network.lstm
-    zeros = x.new_zeros(len(x), lstm.hidden_size, requires_grad=True)  # [B, H]; so all states have gradients
+    h, c = (x.new_zeros(len(x), size, requires_grad=True) for size in (lstm.output_size, lstm.hidden_size))
+    start = LSTMState(h, c)  # [B, P], [B, H]; these require a gradient, so all states have one
     inputs = x.transpose(0, 1)  # [T, B, I]
     layers: list[list[LSTMTrace]] = []
     with torch.enable_grad():
         for cells in lstm.cells_by_layer():
             layers += [
-                _trace_cell(cell, inputs, LSTMState(zeros, zeros), reverse=direction == 1, options=lstm.options)
+                _trace_cell(cell, inputs, start, reverse=direction == 1, options=lstm.options)
                 for direction, cell in enumerate(cells)
             ]
             outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
@@ -149,7 +153,7 @@ def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:
 
 def _trace_cell(cell: LSTMCell, x: Tensor, state: LSTMState, *, reverse: bool, options: LSTMOptions) -> list[LSTMTrace]:
     """Compute what `network.unroll` does in eval mode; return every step in the order of x."""
-    masks = hidden_masks(x, cell.hidden_size, options, None)  # [T, B, H] or None
+    masks = hidden_masks(x, cell.output_size, options, None)  # [T, B, P] or None
     steps: list[LSTMTrace] = []
     x_t = x.unbind()  # T times [B, I]; the gradient of x[t] would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):

@@ -56,6 +56,8 @@ def unroll(
 ) -> tuple[Tensor, LSTMState]:
     """Run a cell over a sequence with the kernel; arguments and result are those of `network.unroll`."""
     weights = cell.weights()
+    if not cell.bias:
+        weights += [x.new_zeros(cell.hidden_size)] * 4
     save = ops.SAVE_NOTHING
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *state, *weights)):
         k = options.activation_checkpoint_steps
