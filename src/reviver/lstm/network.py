@@ -51,6 +51,8 @@ def unroll(
     Returns:
         The hidden state after each step, [T, B, H] in the order of x, and the state after the last step.
     """
+    if torch.compiler.is_exporting():
+        return scan.unroll(cell, x, state, lengths, reverse=reverse, options=options, seed=seed)
     masks = hidden_masks(x, cell.hidden_size, options, seed)  # [T, B, H] or None
     steps = range(len(x))
     outputs = [state.h] * len(x)
@@ -179,7 +181,6 @@ class LSTM(nn.Module):
         batched, dtype = x.dim() == 3, autocast_dtype(x)
         x, h, c = self._as_time_first(x, state)  # [T, B, I], [D·L, B, H] each
         lengths = None if lengths is None else self._checked_lengths(lengths, x)
-        equations = scan.unroll if torch.compiler.is_exporting() else unroll
         drops_hidden = self.training and self.options.hidden_dropout > 0.0
 
         finals: list[LSTMState] = []  # [B, H] each
@@ -188,7 +189,7 @@ class LSTM(nn.Module):
             for direction, cell in enumerate(cells):
                 start = LSTMState(h[len(finals)], c[len(finals)])  # [B, H] each
                 seed = draw_seed(rng) if drops_hidden else None
-                run = kernel.unroll if kernel.applies(x, *start, *cell.weights()) else equations
+                run = kernel.unroll if kernel.applies(x, *start, *cell.weights()) else unroll
                 output, final = run(
                     cell, x, start, lengths, reverse=direction == 1, options=self.options, seed=seed
                 )  # [T, B, H], [B, H] each

@@ -9,10 +9,13 @@ T can be dynamic. The program consists of torch's own operators: whoever loads i
 import torch
 from torch import Tensor
 from torch._higher_order_ops.scan import scan
+from torch.utils import _pytree
 
 from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.dropout import apply_dropout, hidden_masks
 from reviver.lstm.options import LSTMOptions
+
+_pytree._register_namedtuple(LSTMState, serialized_type_name="reviver.LSTMState")  # for torch.export.save
 
 
 def unroll(
@@ -27,7 +30,7 @@ def unroll(
 ) -> tuple[Tensor, LSTMState]:
     """Run a cell over a sequence; arguments and result are those of `network.unroll`."""
     steps = {"x": x, "t": torch.arange(x.shape[0], device=x.device)}  # [T, ...] each
-    masks = hidden_masks(x, cell.hidden_size, options, seed)  # [T, B, H] or None
+    masks = hidden_masks(x, state.h.shape[1], options, seed)  # [T, B, H] or None
     if masks is not None:
         steps["mask"] = masks
 
