@@ -10,6 +10,10 @@ def is_transformed() -> bool:
     return in_transform or torch.autograd.forward_ad._current_level >= 0
 
 
+# torch.compile evaluates the function when it traces, and recompiles where the transforms differ.
+is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def plain_values(tensor: Tensor) -> Tensor:
     """Return the tensor below the wrappers of `torch.func`: under vmap, the one of the whole batch."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
