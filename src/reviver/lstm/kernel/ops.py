@@ -291,7 +291,7 @@ def _check(
     x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], lengths: Tensor | None, seed: Tensor | None
 ) -> None:
     """Raise DataError for arguments that would make the native code read beyond the end of a tensor."""
-    _, B, I = x.shape  # noqa: E741
+    T, B, I = x.shape  # noqa: E741
     H = h.shape[1]
     shapes = [(H, I)] * 4 + [(H, H)] * 4 + [(H,)] * 4
     fits = h.shape == (B, H) == c.shape and [weight.shape for weight in weights] == shapes
@@ -300,6 +300,10 @@ def _check(
     for name, tensor, n in (("lengths", lengths, B), ("seed", seed, 1)):
         if tensor is not None and (tensor.dtype != torch.int64 or tensor.numel() != n or not tensor.is_cpu):
             raise DataError(f"{name} must be {n} of torch.int64 on the CPU, got {tensor.numel()} of {tensor.dtype}")
+    if lengths is not None:  # in a compiled graph, which checks them at any time, nobody else has done so
+        low, high = torch.aminmax(lengths)
+        if low < 1 or high > T:
+            raise DataError(f"lengths must be from 1 to T = {T}, got {lengths.tolist()}")
 
 
 def _empty_saved(x: Tensor, h: Tensor, save: int) -> tuple[Tensor, Tensor]:
