@@ -274,9 +274,7 @@ def test_bf16_linear_has_all_derivatives():
     close(gradient, bf16_linear(torch.ones(2, 3), x.T))
     with forward_ad.dual_level():
         both = bf16_linear(forward_ad.make_dual(x, direction), forward_ad.make_dual(W, W))
-        torch.testing.assert_close(
-            forward_ad.unpack_dual(both).tangent, bf16_linear(direction, W) + bf16_linear(x, W)
-        )
+        torch.testing.assert_close(forward_ad.unpack_dual(both).tangent, bf16_linear(direction, W) + bf16_linear(x, W))
 
 
 # Activation checkpointing and autocast ------------------------------------------------------------------------------

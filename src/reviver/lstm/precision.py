@@ -47,9 +47,10 @@ class _BF16MatMul(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent_a: Tensor | None, tangent_b: Tensor | None) -> Tensor:
         a, b = ctx.saved_tensors
-        matmul = _BF16MatMul.apply
-        terms = ([] if tangent_a is None else [matmul(tangent_a, b)]) + ([] if tangent_b is None else [matmul(a, tangent_b)])
-        return sum(terms[1:], terms[0])
+        terms = [] if tangent_a is None else [_BF16MatMul.apply(tangent_a, b)]
+        if tangent_b is not None:
+            terms.append(_BF16MatMul.apply(a, tangent_b))
+        return cast("Tensor", sum(terms))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -67,9 +67,7 @@ def recompute(
     from reviver.lstm import network  # which imports the kernel
 
     stand_in: Any = _CellOf(cell, weights, precision)
-    output, state = network.unroll(
-        stand_in, x, LSTMState(h, c), lengths, reverse=reverse, options=options, seed=seed
-    )
+    output, state = network.unroll(stand_in, x, LSTMState(h, c), lengths, reverse=reverse, options=options, seed=seed)
     return output, state.h, state.c
 
 
