@@ -28,7 +28,7 @@ class _CellOf:
     def __init__(self, cell: LSTMCell, weights: Sequence[Tensor], precision: Precision) -> None:
         self._cell = cell
         self.linear = bf16_linear if precision == "bf16" else functional.linear
-        for name, weight in zip(_NAMES, weights, strict=True):
+        for name, weight in zip(_NAMES, weights, strict=False):  # without biases there are fewer
             setattr(self, name, weight)
 
     def __getattr__(self, name: str) -> Any:
