@@ -376,11 +376,14 @@ def test_compiles_without_a_graph_break():
 
 
 @needs_kernel
-def test_second_derivatives_are_refused_with_the_remedy():
+def test_second_derivatives_of_the_operator_are_refused_with_the_remedy():
     lstm = LSTM(2, 5)
     x = torch.randn(3, 2, 2, requires_grad=True)
+    h, weights = torch.zeros(2, 5), lstm.layers[0].weights()
+    output, *_ = ops.lstm_forward(x, h, h, weights, None, None, 0.0, "none", False, ops.SAVE_ALL, "fp32")
+    (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match=r"no second derivatives; compute inside `with .*reference"):
-        torch.autograd.grad(lstm(x)[0].sum(), x, create_graph=True)
+        gradient.sum().backward()
     with kernel.reference():
         (gradient,) = torch.autograd.grad(lstm(x)[0].sum(), x, create_graph=True)
     gradient.sum().backward()
@@ -406,8 +409,10 @@ def test_applies_only_to_float32_on_a_cpu():
     assert not kernel.applies(x, x.to("meta"))
     with kernel.reference():
         assert not kernel.applies(x)
-    with torch.autocast("cpu"):
+    with torch.autocast("cpu", torch.float16):
         assert not kernel.applies(x)
+    with torch.autocast("cpu", torch.bfloat16):  # in which the kernel rounds the operands, too
+        assert kernel.applies(x) == kernel.available()
 
 
 # Compiling and the cache -------------------------------------------------------------------------------------------

@@ -19,11 +19,12 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from reviver.config import Count
 from reviver.errors import DataError
 from reviver.io.hub import DownloadKeywords
-from reviver.lstm import convert, kernel, pretrained
+from reviver.lstm import convert, kernel, pretrained, scan
 from reviver.lstm.cell import LSTMCell, LSTMState
 from reviver.lstm.dropout import apply_dropout, draw_seed, hidden_masks
 from reviver.lstm.options import LSTMKeywords, LSTMOptions, check_sizes
 from reviver.lstm.precision import bf16_linear
+from reviver.lstm.transforms import autocast_dtype, plain_values
 from reviver.validation import check
 
 Batch = TypeVar("Batch", Tensor, PackedSequence)
@@ -221,7 +222,7 @@ class LSTM(nn.Module):
             packed = pack_padded_sequence(padded, lengths, self.batch_first, enforce_sorted=False)
             return PackedSequence(packed.data, *x[1:]), last
 
-        batched = x.dim() == 3
+        batched, dtype = x.dim() == 3, autocast_dtype(x)
         x, h, c = self._as_time_first(x, state)  # [T, B, I], [D·L, B, P], [D·L, B, H]
         lengths = None if lengths is None else self._checked_lengths(lengths, x)
         drops_hidden = self.training and self.options.hidden_dropout > 0.0
@@ -232,8 +233,8 @@ class LSTM(nn.Module):
             for direction, cell in enumerate(cells):
                 start = LSTMState(h[len(finals)], c[len(finals)])  # [B, P], [B, H]
                 seed = draw_seed(rng) if drops_hidden else None
-                native = not cell.proj_size and x.shape[1] > 0 and kernel.applies(x, *start, *cell.weights())
-                run = kernel.unroll if native else unroll
+                native = not cell.proj_size and kernel.applies(x, *start, *cell.weights()) and x.shape[1] > 0
+                run = kernel.unroll if native else scan.unroll if torch.compiler.is_exporting() else unroll
                 output, final = run(
                     cell, x, start, lengths, reverse=direction == 1, options=self.options, seed=seed
                 )  # [T, B, P], ([B, P], [B, H])
@@ -245,6 +246,8 @@ class LSTM(nn.Module):
                 x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
 
         last = LSTMState(*(torch.stack(states) for states in zip(*finals, strict=True)))  # [D·L, B, P], [D·L, B, H]
+        if x.dtype != dtype:
+            x, last = x.to(dtype), LSTMState(last.h.to(dtype), last.c.to(dtype))
         if not batched:
             return x.squeeze(1), LSTMState(last.h.squeeze(1), last.c.squeeze(1))
         return x.transpose(0, 1) if self.batch_first else x, last
@@ -255,8 +258,12 @@ class LSTM(nn.Module):
         checked = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
         if checked.shape != (batch,):
             raise DataError(f"lengths must have the shape [B] = [{batch}], got {list(checked.shape)}")
-        if bool(((checked < 1) | (checked > steps)).any()):
-            raise DataError(f"lengths must be from 1 to T = {steps}, got {checked.tolist()}")
+        values = checked if torch.compiler.is_compiling() else plain_values(checked)
+        outside = ((values < 1) | (values > steps)).any()
+        if torch.compiler.is_compiling():  # the graph checks them when it runs
+            torch._assert_async(~outside, "lengths must be from 1 to T, the number of steps of x")
+        elif bool(outside):
+            raise DataError(f"lengths must be from 1 to T = {steps}, got {values.tolist()}")
         return checked
 
     def _as_time_first(

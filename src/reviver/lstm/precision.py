@@ -32,10 +32,25 @@ def bf16_linear(x: Tensor, W: Tensor) -> Tensor:
 class _BF16MatMul(torch.autograd.Function):
     """Multiply rounded matrices. The gradient passes the rounding unchanged: its derivative is 0 almost everywhere."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
-        return round_to_bf16(a) @ round_to_bf16(b)
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        with torch.autocast(a.device.type, enabled=False):  # it would round the sums, too
+            return round_to_bf16(a) @ round_to_bf16(b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent_a: Tensor | None, tangent_b: Tensor | None) -> Tensor:
+        a, b = ctx.saved_tensors
+        terms = [] if tangent_a is None else [_BF16MatMul.apply(tangent_a, b)]
+        if tangent_b is not None:
+            terms.append(_BF16MatMul.apply(a, tangent_b))
+        return cast("Tensor", sum(terms))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:

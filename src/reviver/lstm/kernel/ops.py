@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.lstm.kernel import library
+from reviver.lstm.kernel.second_derivatives import Equations, differentiable_gradients
 from reviver.lstm.precision import round_to_bf16
 
 SAVE_ALL, SAVE_NOTHING = -1, 0
@@ -35,6 +36,7 @@ def run(
     reverse: bool,
     save: int,
     precision: str,
+    equations: Equations | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM cell over a sequence, with a gradient.
 
@@ -50,6 +52,7 @@ def run(
         reverse: run from the last step to the first.
         save: `SAVE_ALL`, `SAVE_NOTHING` or k > 0.
         precision: "fp32" or "bf16".
+        equations: function that computes the same, for second derivatives; they raise an error if None.
 
     Returns:
         The hidden state after each step, [T, B, H], and h and c after the last one, [B, H].
@@ -57,14 +60,15 @@ def run(
     Raises:
         DataError: if shapes or dtypes do not fit.
     """
-    if (
-        torch.compiler.is_compiling() or type(x) is not Tensor
-    ):  # under the compiler, or for subclasses such as fake tensors
+    # An operator is what the compiler, dispatch modes and subclasses such as fake tensors can see.
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or type(x) is not Tensor:
         output, h, c, _, _ = lstm_forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
     elif save == SAVE_NOTHING:
         output, h, c, _, _ = _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
     else:
-        output, h, c = _LSTMFunction.apply(x, h, c, lengths, seed, dropout, kind, reverse, save, precision, *weights)
+        output, h, c = _LSTMFunction.apply(
+            x, h, c, equations, lengths, seed, dropout, kind, reverse, save, precision, *weights
+        )
     return output, h, c
 
 
@@ -262,7 +266,7 @@ class _LSTMFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-        lengths, seed, dropout, kind, reverse, save, precision, *weights = rest
+        ctx.equations, lengths, seed, dropout, kind, reverse, save, precision, *weights = rest
         inputs = (x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
         result = _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
         _setup_context(ctx, inputs, result, _backward)
@@ -271,9 +275,13 @@ class _LSTMFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         if torch.is_grad_enabled():  # create_graph=True
-            _refuse_second_derivative(ctx)
+            if ctx.equations is None:
+                _refuse_second_derivative(ctx)
+            *inputs, lengths, seed, _, _, _ = ctx.saved_tensors
+            found = differentiable_gradients(ctx.equations, inputs, lengths, seed, grads)
+            return *found[:3], *([None] * 8), *found[3:]
         grad_x, grad_h, grad_c, grad_weights, *rest = _gradient(ctx, *grads)
-        return grad_x, grad_h, grad_c, *rest, *grad_weights
+        return grad_x, grad_h, grad_c, None, *rest, *grad_weights
 
 
 # Helpers ------------------------------------------------------------------------------------------------------------
@@ -283,7 +291,7 @@ def _check(
     x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], lengths: Tensor | None, seed: Tensor | None
 ) -> None:
     """Raise DataError for arguments that would make the native code read beyond the end of a tensor."""
-    _, B, I = x.shape  # noqa: E741
+    T, B, I = x.shape  # noqa: E741
     H = h.shape[1]
     shapes = [(H, I)] * 4 + [(H, H)] * 4 + [(H,)] * 4
     fits = h.shape == (B, H) == c.shape and [weight.shape for weight in weights] == shapes
@@ -292,6 +300,10 @@ def _check(
     for name, tensor, n in (("lengths", lengths, B), ("seed", seed, 1)):
         if tensor is not None and (tensor.dtype != torch.int64 or tensor.numel() != n or not tensor.is_cpu):
             raise DataError(f"{name} must be {n} of torch.int64 on the CPU, got {tensor.numel()} of {tensor.dtype}")
+    if lengths is not None:  # in a compiled graph, which checks them at any time, nobody else has done so
+        low, high = torch.aminmax(lengths)
+        if low < 1 or high > T:
+            raise DataError(f"lengths must be from 1 to T = {T}, got {lengths.tolist()}")
 
 
 def _empty_saved(x: Tensor, h: Tensor, save: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,604 @@
+"""The LSTM inside torch's transforms: right values through the kernel or the equations, chosen without the user's help."""
+
+import copy
+import io
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+import torch._inductor.config
+from torch import nn
+from torch.autograd import forward_ad
+from torch.func import (
+    functional_call,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    stack_module_state,
+    vjp,
+    vmap,
+)
+from torch.utils.checkpoint import checkpoint
+
+from reviver.errors import DataError
+from reviver.lstm import kernel
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.kernel import ops
+from reviver.lstm.network import LSTM
+from reviver.lstm.precision import bf16_linear
+
+# torch warns of its own deprecated parts where its transforms and its compiler use them.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+needs_kernel = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
+kinds = pytest.mark.parametrize("kind", ["step", "variational", "zoneout"])
+
+
+def rng(seed=3):
+    return torch.Generator().manual_seed(seed)
+
+
+def doubled(lstm):
+    """The same network in float64, which only the equations compute."""
+    return copy.deepcopy(lstm).double()
+
+
+def parameters(module):
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+
+
+def close(ours, exact, tolerance=1e-4):
+    """Compare with float64, or bfloat16 with float32, relative to the largest number."""
+    assert ours.shape == exact.shape
+    assert (ours.double() - exact.double()).abs().max() <= tolerance * exact.double().abs().max().clamp_min(1e-6)
+
+
+@pytest.fixture
+def kernel_calls(monkeypatch):
+    """Count the runs of the kernel."""
+    calls = []
+    run = ops.run
+    monkeypatch.setattr(ops, "run", lambda *args, **kwargs: calls.append(1) or run(*args, **kwargs))
+    return calls
+
+
+# Second derivatives -------------------------------------------------------------------------------------------------
+
+
+def gradient_penalty(lstm, x, h, c, lengths=None):
+    """Differentiate the norm of a gradient; return the loss, the first and the second gradients."""
+    dtype = next(lstm.parameters()).dtype
+    x, h, c = inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in (x, h, c)]
+    weights = list(lstm.parameters())
+    # Both states depend on x, too, which the gradient of the kernel's own x must leave out.
+    output, state = lstm(x, (h + x.mean(), c * x.amax()), lengths, rng=rng())
+    loss = output.square().sum() + state.h.sum() + (state.c * output[0].mean()).sum()
+    first = torch.autograd.grad(loss, [*inputs, *weights], create_graph=True)
+    second = torch.autograd.grad(sum(gradient.square().sum() for gradient in first), [*inputs, *weights])
+    return [loss.detach(), *(gradient.detach() for gradient in first), *second]
+
+
+@needs_kernel
+@kinds
+@pytest.mark.parametrize("steps", [None, 2])
+def test_second_derivatives_equal_those_of_the_equations_in_float64(kind, steps, kernel_calls):
+    lstm = LSTM(
+        3, 6, 2, bidirectional=True, hidden_dropout=0.4, hidden_dropout_kind=kind, activation_checkpoint_steps=steps
+    )
+    x, h, c = torch.randn(5, 4, 3), torch.randn(4, 4, 6), torch.randn(4, 4, 6)
+    for lengths in (None, [5, 2, 1, 4]):
+        ours = gradient_penalty(lstm, x, h, c, lengths)
+        for a, b in zip(ours, gradient_penalty(doubled(lstm), x, h, c, lengths), strict=True):
+            close(a, b)
+    assert len(kernel_calls) == 2 * 4  # the outputs come from the kernel
+
+
+@needs_kernel
+def test_second_derivatives_of_bf16_round_the_same_operands():
+    lstm = LSTM(3, 12, precision="bf16")
+    arguments = torch.randn(4, 3, 3), torch.randn(1, 3, 12), torch.randn(1, 3, 12)
+    ours = gradient_penalty(lstm, *arguments)
+    with kernel.reference():
+        expected = gradient_penalty(lstm, *arguments)
+    for a, b in zip(ours, expected, strict=True):
+        close(a, b, 1e-2)
+
+
+@needs_kernel
+def test_second_derivatives_where_not_everything_takes_part():
+    lstm, nothing = LSTM(3, 6), LSTM(3, 6).requires_grad_(requires_grad=False)
+    for network in (lstm, nothing):
+        x = torch.randn(4, 2, 3, requires_grad=True)
+        (first,) = torch.autograd.grad(network(x)[1].c.square().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        exact = doubled(network)
+        with torch.enable_grad():
+            y = x.detach().double().requires_grad_()
+            (expected,) = torch.autograd.grad(exact(y)[1].c.square().sum(), y, create_graph=True)
+        close(second, torch.autograd.grad(expected.square().sum(), y)[0])
+
+
+@needs_kernel
+def test_third_derivatives():
+    lstm = LSTM(2, 4)
+    x = torch.randn(3, 2, 2)
+    results = []
+    for network in (lstm, doubled(lstm)):
+        y = x.to(network.layers[0].W_i.dtype).requires_grad_()
+        value = network(y)[0].sin().sum()
+        for _ in range(3):
+            (gradient,) = torch.autograd.grad(value, y, create_graph=True)
+            value = gradient.square().sum()
+        results.append(gradient.detach())
+    close(*results)
+
+
+@needs_kernel
+def test_a_first_gradient_without_create_graph_stays_in_the_kernel(monkeypatch):
+    monkeypatch.setattr(ops, "differentiable_gradients", None)
+    LSTM(2, 4)(torch.randn(3, 2, 2))[0].sum().backward()
+
+
+# torch.func ---------------------------------------------------------------------------------------------------------
+
+
+def loss_of(module):
+    """A loss as a function of the parameters and of a sequence x [T, I] or a batch [T, B, I]."""
+
+    def loss(weights, x):
+        return functional_call(module, weights, (x,))[0].square().sum()
+
+    return loss
+
+
+def test_grad_equals_backward_and_torch():
+    lstm = LSTM(3, 6, 2, bidirectional=True)
+    x = torch.randn(5, 4, 3)
+    gradients = grad(loss_of(lstm))(parameters(lstm), x)
+    lstm(x)[0].square().sum().backward()
+    for name, parameter in lstm.named_parameters():
+        close(gradients[name], parameter.grad)
+    reference = lstm.to_torch()
+    expected = grad(loss_of(reference))(parameters(reference), x)
+    close(torch.cat([gradients[f"layers.3.U_{gate}"] for gate in "ifco"]), expected["weight_hh_l1_reverse"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradients_of_each_sample_equal_a_loop(precision):
+    classifier = LSTMClassifier(3, 8, 4, bidirectional=True, precision=precision)
+    weights, x, y = parameters(classifier), torch.randn(6, 5, 3), torch.tensor([0, 1, 2, 3, 0, 1])
+
+    def loss(weights, x, y):
+        return nn.functional.cross_entropy(functional_call(classifier, weights, (x[None],)), y[None])
+
+    together = vmap(grad(loss), in_dims=(None, 0, 0))(weights, x, y)
+    for index in range(len(x)):
+        classifier.zero_grad()
+        loss(dict(classifier.named_parameters()), x[index], y[index]).backward()
+        for name, parameter in classifier.named_parameters():
+            close(together[name][index], parameter.grad, 1e-4 if precision == "fp32" else 1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch.nn.LSTM under vmap
+def test_gradients_of_each_sample_equal_those_of_torch():
+    lstm, x = LSTM(3, 8), torch.randn(6, 5, 3)
+    ours, theirs = (
+        vmap(grad(loss_of(module)), in_dims=(None, 0))(parameters(module), x) for module in (lstm, lstm.to_torch())
+    )
+    for kind, name in (("W", "weight_ih_l0"), ("U", "weight_hh_l0"), ("b", "bias_ih_l0")):
+        close(torch.cat([ours[f"layers.0.{kind}_{gate}"] for gate in "ifco"], dim=1), theirs[name])
+
+
+def test_jacobians_and_hessian():
+    lstm = LSTM(2, 3)
+    x, direction = torch.randn(3, 2, 2), torch.randn(3, 2, 2)
+    exact, y = doubled(lstm), x.double()
+    expected = torch.autograd.functional.jacobian(lambda x: exact(x)[0], y)
+    for jacobian in (jacrev, jacfwd):
+        close(jacobian(lambda x: lstm(x)[0])(x), expected)
+    value, tangent = jvp(lambda x: lstm(x)[0], (x,), (direction,))
+    close(value, exact(y)[0])
+    close(tangent, (expected * direction.double()).sum((-3, -2, -1)))
+    _, pull = vjp(lambda x: lstm(x)[0], x)
+    close(pull(torch.ones(3, 2, 3))[0], expected.sum((0, 1, 2)))
+    second = torch.autograd.functional.hessian(lambda x: exact(x)[0].sin().sum(), y)
+    close(hessian(lambda x: lstm(x)[0].sin().sum())(x), second)
+
+
+@kinds
+def test_vmap_draws_masks_as_its_randomness_asks(kind):
+    lstm, x = LSTM(3, 20, 2, hidden_dropout=0.5, hidden_dropout_kind=kind), torch.randn(3, 2, 3).expand(8, 3, 2, 3)
+
+    def call(x):
+        return lstm(x)[0]
+
+    same, different = vmap(call, randomness="same")(x), vmap(call, randomness="different")(x)
+    assert all(torch.equal(same[0], output) for output in same)
+    assert not any(torch.equal(different[0], output) for output in different[1:])
+    if kind != "zoneout":
+        assert 0.4 < (different == 0).float().mean() < 0.6
+    with pytest.raises(RuntimeError, match="randomness"):
+        vmap(call)(x)
+
+
+def test_dropout_of_one_seed_under_vmap_is_that_outside():
+    lstm, x = LSTM(3, 20, hidden_dropout=0.5), torch.randn(4, 3, 2, 3)
+    torch.manual_seed(1)
+    together = vmap(lambda x: lstm(x)[0], randomness="same")(x)
+    for index in range(4):
+        torch.manual_seed(1)
+        torch.testing.assert_close(together[index], lstm(x[index])[0])
+
+
+def test_vmap_over_lengths():
+    lstm, x = LSTM(3, 6, bidirectional=True), torch.randn(3, 5, 2, 3)
+    lengths = torch.tensor([[1, 5], [3, 2], [4, 4]])
+    output, last = vmap(lambda x, n: lstm(x, lengths=n))(x, lengths)
+    for index in range(3):
+        expected, state = lstm(x[index], lengths=lengths[index])
+        torch.testing.assert_close(output[index], expected)
+        torch.testing.assert_close(last.c[index], state.c)
+    lengths[1, 1] = 6
+    with pytest.raises(DataError, match="from 1 to T = 5"):
+        vmap(lambda x, n: lstm(x, lengths=n))(x, lengths)
+
+
+def test_an_ensemble_from_stacked_weights():
+    networks = [LSTM(3, 6, 2) for _ in range(3)]
+    weights, buffers = stack_module_state(networks)
+    base = copy.deepcopy(networks[0]).to("meta")
+    x = torch.randn(4, 2, 3)
+    outputs = vmap(lambda w, b: functional_call(base, (w, b), (x,))[0], in_dims=(0, 0))(weights, buffers)
+    for output, network in zip(outputs, networks, strict=True):
+        torch.testing.assert_close(output, network(x)[0])
+
+
+def test_forward_mode_with_dual_tensors():
+    lstm, x, tangent = LSTM(3, 6), torch.randn(4, 2, 3), torch.randn(4, 2, 3)
+    exact = doubled(lstm)
+    with forward_ad.dual_level():
+        output = forward_ad.unpack_dual(lstm(forward_ad.make_dual(x, tangent))[0])
+    close(output.tangent, jvp(lambda x: exact(x)[0], (x.double(),), (tangent.double(),))[1])
+
+
+def test_bf16_linear_has_all_derivatives():
+    x, W, direction = torch.randn(3, 4), torch.randn(2, 4), torch.randn(3, 4)
+    _, tangent = jvp(lambda x: bf16_linear(x, W), (x,), (direction,))
+    assert torch.equal(tangent, bf16_linear(direction, W))
+    assert torch.equal(vmap(lambda x: bf16_linear(x[None], W)[0])(x), bf16_linear(x, W))
+    gradient = grad(lambda W: bf16_linear(x, W).sum())(W)
+    close(gradient, bf16_linear(torch.ones(2, 3), x.T))
+    with forward_ad.dual_level():
+        both = bf16_linear(forward_ad.make_dual(x, direction), forward_ad.make_dual(W, W))
+        torch.testing.assert_close(forward_ad.unpack_dual(both).tangent, bf16_linear(direction, W) + bf16_linear(x, W))
+
+
+# Activation checkpointing and autocast ------------------------------------------------------------------------------
+
+
+@kinds
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_sees_the_same_masks(kind, reentrant):
+    lstm = LSTM(3, 20, 2, dropout=0.3, hidden_dropout=0.5, hidden_dropout_kind=kind)
+    x = torch.randn(5, 4, 3, requires_grad=True)
+    results = []
+    for call in (lstm, lambda x: checkpoint(lstm, x, use_reentrant=reentrant)):
+        lstm.zero_grad()
+        torch.manual_seed(1)
+        output, _ = call(x)
+        torch.rand(7)  # the generator has moved on when the steps are recomputed
+        gradients = torch.autograd.grad(output.square().sum(), x, retain_graph=True) if not reentrant else ()
+        output.square().sum().backward()
+        results.append([output.detach(), *gradients, *(parameter.grad for parameter in lstm.parameters())])
+    assert all(map(torch.equal, *results))
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]])
+def test_autocast_gives_the_dtypes_and_values_of_torch(lengths):
+    lstm = LSTM(3, 16, 2, bidirectional=True)
+    reference, x = lstm.to_torch(), torch.randn(5, 4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, state = lstm(x, None, lengths)
+        expected, (h, c) = reference(x)
+    for ours, theirs in ((output, expected), (state.h, h), (state.c, c)):
+        assert ours.dtype == theirs.dtype == torch.bfloat16
+        if lengths is None:
+            close(ours, theirs, 2e-2)
+    exact, exact_state = doubled(lstm)(x.double(), None, lengths)
+    close(output, exact, 1e-2)
+    close(state.c, exact_state.c, 1e-2)
+
+
+@needs_kernel
+def test_autocast_runs_the_kernel_and_equals_the_equations(kernel_calls):
+    lstm = LSTM(3, 16, hidden_dropout=0.5)
+    x, results = torch.randn(5, 4, 3), []
+    for use in (True, False):
+        lstm.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            if use:
+                output, _ = lstm(x, rng=rng())
+            else:
+                with kernel.reference():
+                    output, _ = lstm(x, rng=rng())
+            loss = output.float().square().sum()
+        loss.backward()
+        results.append([output.detach(), *(parameter.grad for parameter in lstm.parameters())])
+    assert len(kernel_calls) == 1
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.dtype == theirs.dtype
+        close(ours, theirs, 3e-2)
+    assert torch.equal(results[0][0] == 0, results[1][0] == 0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_under_autocast_learns(precision):
+    network = LSTMClassifier(1, 16, 2, precision=precision)
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    x = torch.randn(64, 6, 1)
+    y = (x[:, 0, 0] > 0).long()
+    for _ in range(60):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = nn.functional.cross_entropy(network(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.2
+    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+
+
+def test_autocast_leaves_float64_and_computes_float16_by_the_equations(kernel_calls):
+    x = torch.randn(4, 2, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert LSTM(3, 5, dtype=torch.float64)(x.double())[0].dtype == torch.float64
+    lstm = LSTM(3, 5)
+    with torch.autocast("cpu", torch.float16):
+        output, _ = lstm(x)
+    assert output.dtype == torch.float16
+    close(output, lstm(x)[0].detach(), 1e-2)
+    assert len(kernel_calls) == kernel.available()  # the last call
+
+
+# Export -------------------------------------------------------------------------------------------------------------
+
+DYNAMIC = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+
+
+def saved_and_loaded(program):
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    buffer.seek(0)
+    return torch.export.load(buffer).module()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bidirectional": True, "num_layers": 2},
+        {"hidden_dropout": 0.3, "hidden_dropout_kind": "zoneout"},
+        {"dtype": torch.float64, "batch_first": True},
+        {"precision": "bf16"},
+    ],
+    ids=["two layers and directions", "zoneout", "float64", "bf16"],
+)
+def test_export_with_dynamic_batch_and_time(options):
+    lstm = LSTM(3, 6, **options).eval()
+    dtype = options.get("dtype", torch.float32)
+    with torch.no_grad():
+        program = torch.export.export(lstm, (torch.randn(5, 4, 3, dtype=dtype),), dynamic_shapes=(DYNAMIC,))
+        names = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+        assert not any("reviver" in name for name in names)
+        loaded = saved_and_loaded(program)
+        for shape in ((5, 4, 3), (9, 2, 3), (2, 7, 3)):
+            x = torch.randn(shape, dtype=dtype)
+            (output, (h, c)), (expected, state) = loaded(x), lstm(x)
+            tolerance = {"rtol": 1e-2, "atol": 1e-2} if "precision" in options else {}
+            for ours, theirs in ((output, expected), (h, state.h), (c, state.c)):
+                torch.testing.assert_close(ours, theirs, **tolerance)
+
+
+def test_export_of_a_classifier_with_lengths_runs_where_reviver_is_not(tmp_path):
+    network = LSTMClassifier(3, 6, 4, bidirectional=True, pooling="mean").eval()
+    x, lengths = torch.randn(4, 5, 3), torch.tensor([5, 2, 1, 4])
+    program = torch.export.export(network, (x, lengths), dynamic_shapes=(DYNAMIC, {0: torch.export.Dim.DYNAMIC}))
+    torch.export.save(program, tmp_path / "program.pt2")
+    x, lengths = torch.randn(3, 8, 3), torch.tensor([8, 3, 6])
+    torch.save((x, lengths, network(x, lengths).detach()), tmp_path / "expected.pt")
+    script = (
+        "import sys, torch; loaded = torch.export.load('program.pt2').module();"
+        "x, lengths, expected = torch.load('expected.pt');"
+        "torch.testing.assert_close(loaded(x, lengths), expected);"
+        "assert not any(name.startswith('reviver') for name in sys.modules);"
+        "lengths[0] = 9; loaded(x, lengths)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "RuntimeError: lengths must be from 1 to T, the number of steps of x" in result.stderr, result.stderr
+
+
+def test_export_in_training_samples_new_masks():
+    lstm = LSTM(3, 40, hidden_dropout=0.5)
+    loaded = torch.export.export(lstm, (torch.randn(5, 4, 3),), dynamic_shapes=(DYNAMIC,)).module()
+    x = torch.randn(7, 3, 3)
+    torch.manual_seed(1)
+    first, (_, _) = loaded(x)
+    second, (_, _) = loaded(x)
+    torch.manual_seed(1)
+    torch.testing.assert_close(first, lstm(x)[0])
+    assert not torch.equal(first == 0, second == 0)
+
+
+# Compilation --------------------------------------------------------------------------------------------------------
+
+
+def train_and_compare(network, compiled, x, *rest):
+    results = []
+    for model in (network, compiled):
+        network.zero_grad()
+        inputs = x.clone().requires_grad_()
+        torch.manual_seed(0)
+        output = model(inputs, *rest)
+        output = output if isinstance(output, torch.Tensor) else output[0]
+        output.square().sum().backward()
+        results.append([output.detach(), inputs.grad, *(parameter.grad for parameter in network.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.fixture
+def graphs():
+    """Collect the graphs that torch.compile makes; random numbers are those of eager mode."""
+    torch._dynamo.reset()
+    found = []
+
+    def backend(graph, inputs):
+        found.append(graph)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
+
+    found.append(backend)
+    with torch._inductor.config.patch(fallback_random=True):
+        yield found
+    torch._dynamo.reset()
+
+
+@needs_kernel
+@pytest.mark.filterwarnings("ignore")  # of torch's own, which differ between its versions
+def test_inductor_compiles_training_in_one_graph(graphs):
+    network = LSTMClassifier(3, 16, 4, num_layers=2, dropout=0.2, hidden_dropout=0.5, bidirectional=True)
+    compiled = torch.compile(network, fullgraph=True)
+    train_and_compare(network, compiled, torch.randn(4, 5, 3))
+    network.eval()
+    x = torch.randn(4, 5, 3)
+    torch.testing.assert_close(compiled(x), network(x))
+
+
+@needs_kernel
+def test_compilation_makes_one_graph_for_all_shapes(graphs):
+    network, backend = LSTM(3, 8, 2, hidden_dropout=0.5, hidden_dropout_kind="variational"), graphs.pop()
+    compiled = torch.compile(network, fullgraph=True, dynamic=True, backend=backend)
+    counts = []
+    for shape in ((5, 4, 3), (6, 4, 3), (7, 9, 3), (5, 2, 3), (11, 3, 3)):
+        train_and_compare(network, compiled, torch.randn(shape))
+        counts.append(len(graphs))
+    assert len(set(counts)) == 1
+    assert sum("reviver" in str(node.target) for node in graphs[-1].graph.nodes) == 2  # a node per layer
+
+
+@needs_kernel
+def test_compilation_turns_dynamic_by_itself(graphs):
+    network, backend = LSTM(3, 8), graphs.pop()
+    compiled = torch.compile(network, fullgraph=True, backend=backend)
+    for shape in ((5, 4, 3), (6, 5, 3), (7, 9, 3), (9, 2, 3), (11, 3, 3)):
+        train_and_compare(network, compiled, torch.randn(shape))
+    assert len(graphs) == 2  # the second for any shape
+
+
+@needs_kernel
+def test_compilation_checks_lengths_when_the_graph_runs(graphs):
+    network = LSTM(3, 8, bidirectional=True)
+    compiled = torch.compile(network, fullgraph=True, backend=graphs[0])
+    lengths = torch.tensor([5, 2, 1, 4])
+    train_and_compare(network, compiled, torch.randn(5, 4, 3), None, lengths)
+    with pytest.raises((RuntimeError, DataError), match="lengths must be from 1 to T"):
+        compiled(torch.randn(5, 4, 3), None, lengths + 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compilation_of_transforms_and_of_the_equations(graphs):
+    lstm = LSTM(3, 6)
+    weights, x = parameters(lstm), torch.randn(4, 5, 3)
+    per_sample = vmap(grad(loss_of(lstm)), in_dims=(None, 0))
+    compiled = torch.compile(per_sample, fullgraph=True, backend=graphs[0])
+    for name, gradient in compiled(weights, x).items():
+        torch.testing.assert_close(gradient, per_sample(weights, x)[name])
+    with kernel.reference():
+        network = LSTM(3, 6, hidden_dropout=0.5)
+        train_and_compare(network, torch.compile(network, fullgraph=True, backend=graphs[0]), x)
+
+
+@needs_kernel
+def test_compilation_refuses_a_second_derivative(graphs):
+    lstm = LSTM(3, 6)
+    x = torch.randn(4, 2, 3, requires_grad=True)
+    output, _ = torch.compile(lstm, fullgraph=True, backend=graphs[0])(x)
+    (first,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="double backward"):
+        first.sum().backward()
+
+
+# Other machinery ----------------------------------------------------------------------------------------------------
+
+
+class Named(torch.Tensor):
+    """A tensor of a subclass that nobody but the test knows."""
+
+
+def test_unknown_subclasses_take_the_equations(kernel_calls):
+    lstm, x = LSTM(3, 6), torch.randn(4, 2, 3)
+    output, _ = lstm(x.as_subclass(Named))
+    assert type(output) is Named
+    assert not kernel_calls
+    torch.testing.assert_close(output.as_subclass(torch.Tensor), lstm(x)[0])
+
+
+def test_parametrized_weights_train(kernel_calls):
+    lstm, x = LSTM(3, 6), torch.randn(4, 2, 3)
+    expected = lstm(x)[0]
+    nn.utils.parametrizations.weight_norm(lstm.layers[0], "W_i")
+    nn.utils.parametrizations.orthogonal(lstm.layers[0], "U_f")
+    nn.utils.parametrize.remove_parametrizations(lstm.layers[0], "U_f")
+    output, _ = lstm(x)
+    assert output.shape == expected.shape
+    output.square().sum().backward()
+    ours = lstm.layers[0].parametrizations.W_i.original1.grad
+    exact = doubled(lstm)
+    exact.zero_grad()
+    exact(x.double())[0].square().sum().backward()
+    close(ours, exact.layers[0].parametrizations.W_i.original1.grad)
+
+
+@needs_kernel
+def test_dispatch_modes_see_the_operator():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen = []
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    lstm, x = LSTM(3, 6), torch.randn(4, 2, 3)
+    expected = lstm(x)[0]
+    with Recorder():
+        output, _ = lstm(x)
+    assert torch.equal(output, expected)
+    assert "reviver.lstm_forward.default" in seen
+
+
+def test_trace_takes_the_equations():
+    lstm, x = LSTM(3, 6, bidirectional=True).eval(), torch.randn(4, 2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        traced = torch.jit.trace(lstm, x)
+    assert "reviver::" not in str(traced.inlined_graph)
+    x = torch.randn(4, 5, 3)
+    torch.testing.assert_close(traced(x)[0], lstm(x)[0])
+
+
+@needs_kernel
+def test_copies_made_after_transforms_work():
+    lstm, x = LSTM(3, 6, hidden_dropout=0.5), torch.randn(4, 2, 3, requires_grad=True)
+    output, _ = lstm(x, rng=rng())
+    torch.autograd.grad(output.sum(), x, create_graph=True)
+    grad(loss_of(copy.deepcopy(lstm).eval()))(parameters(lstm), x.detach())
+    buffer = io.BytesIO()
+    torch.save(lstm, buffer)
+    buffer.seek(0)
+    for other in (copy.deepcopy(lstm), torch.load(buffer, weights_only=False)):
+        assert torch.equal(other(x, rng=rng())[0], output)
