@@ -23,7 +23,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -120,17 +120,19 @@ def compile_all(machine: str, compiler: str, folder: Path) -> dict[str, bytes]:
     if machine == "x86_64":
         jobs.append((library_name("cpu", "x86-64", CPU_SOURCE), CPU_SOURCE, ("-O2", "-fPIC", "-march=x86-64")))
 
-    def compile_one(name: str, source: Path, flags: tuple[str, ...]) -> bytes:
-        path, compiled = folder / name, folder / f"{name}.o"
-        kept = [flag for flag in flags if flag != "-shared"]
-        run([compiler, *kept, *FLAGS, "-c", str(source), "-o", str(compiled)])
-        run([compiler, *LINKER_FLAGS, EXPORTS, str(compiled), "-o", str(path)])
-        check_library(path)
-        return path.read_bytes()
-
     with ThreadPoolExecutor(usable_cores()) as pool:
-        futures = {job[0]: pool.submit(compile_one, *job) for job in jobs}
+        futures = {name: pool.submit(compile_library, compiler, folder / name, *job) for name, *job in jobs}
         return {name: future.result() for name, future in futures.items()}
+
+
+def compile_library(compiler: str, path: Path, source: Path, flags: Sequence[str]) -> bytes:
+    """Compile a library to `path`, check it, and return its content."""
+    compiled = path.with_suffix(".o")
+    kept = [flag for flag in flags if flag != "-shared"]
+    run([compiler, *kept, *FLAGS, "-c", str(source), "-o", str(compiled)])
+    run([compiler, *LINKER_FLAGS, EXPORTS, str(compiled), "-o", str(path)])
+    check_library(path)
+    return path.read_bytes()
 
 
 def check_library(path: Path) -> None:
