@@ -23,7 +23,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -36,6 +36,8 @@ from reviver.system import usable_cores
 ROOT = Path(__file__).parents[1]
 STAGED = ("pyproject.toml", "README.md", "LICENSE", "src")
 """Files that the distributions are made from."""
+MACHINES = tuple(dict.fromkeys(variant.machine for variant in VARIANTS.values()))
+"""Architectures that have prebuilt libraries."""
 PORTABILITY = Path(__file__).with_name("prebuilt")
 SYMBOL_LIMITS = {"GLIBC": (2, 17), "GLIBCXX": (3, 4, 19), "CXXABI": (1, 3, 7), "GCC": (4, 8, 0)}
 """Newest versions of symbols that a system of manylinux_2_17 has (PEP 600, auditwheel's policy)."""
@@ -57,15 +59,15 @@ def main() -> None:
         print(path)
 
 
-def build(out: Path) -> Iterator[Path]:
-    """Write the source distribution and the wheels to the folder `out`, and yield their paths."""
+def build(out: Path, machines: Collection[str] = MACHINES) -> Iterator[Path]:
+    """Write the distributions to the folder `out`, with platform wheels for `machines`, and yield their paths."""
     with tempfile.TemporaryDirectory() as name:
         temporary = Path(name)
         stage(temporary / "sources")
         yield rewrite_sdist(build_with_setuptools("sdist", temporary), out)
         pure = build_with_setuptools("wheel", temporary)
         yield write_wheel(read_wheel(pure), out / pure.name)
-        for machine in dict.fromkeys(variant.machine for variant in VARIANTS.values()):
+        for machine in machines:
             compiler = find_compiler(machine)
             if compiler is None:
                 print(f"{machine}: no wheel, {machine}-linux-gnu-g++ is not installed", file=sys.stderr)
