@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup lock report test random check docs pages format bench recall quality soak fuzz classifier sanitize portable clean
+.PHONY: help setup lock report test random check docs pages wheel format bench recall quality soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ pages: setup  ## write what is generated in README and docs: settings, source tr
 	$(BIN)/python -m benchmarks.publish
 	$(BIN)/python -m tools.tutorials
 
+wheel: setup  ## build the source distribution and the wheels with prebuilt native code into dist/
+	$(BIN)/python -m tools.wheel
+
 format: setup  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -92,7 +95,7 @@ sanitize: setup  ## run the tests of what is native under the address and undefi
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_optim.py
 
-# A later -march takes the place of the -march=native that native.py asks for.
+# A later -march takes the place of the -march=native that native/compiler.py asks for.
 portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16
 	for march in x86-64 x86-64-v3 x86-64-v4; do \
 		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_optim.py || exit 1; \

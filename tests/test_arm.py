@@ -17,6 +17,8 @@ from reviver.lstm.cell import LSTMState
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.kernel import library
 from reviver.lstm.network import LSTM
+from reviver.native.prebuilt import VARIANTS
+from tools.wheel import compile_library
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 REPLAY = Path(__file__).parent / "arm" / "replay.cpp"
@@ -116,14 +118,22 @@ def recorded(monkeypatch):
     return recorder
 
 
-@pytest.mark.parametrize("flags", [["-fopenmp"], []], ids=["OpenMP", "threads of C++"])
-def test_arm_computes_the_same(flags, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["OpenMP", "threads of C++", "prebuilt"])
+def test_arm_computes_the_same(kind, tmp_path, monkeypatch):
     program, calls, results = tmp_path / "replay", tmp_path / "calls", tmp_path / "results"
-    native_flags = [flag for flag in library.KERNEL.flags if flag not in ("-shared", "-fPIC")]
-    subprocess.run([COMPILER, *native_flags, *flags, "-static", "-pthread", REPLAY, "-o", program], check=True)
+    flags = [flag for flag in library.KERNEL.flags if flag not in ("-shared", "-fPIC")]
+    flags += [] if kind == "threads of C++" else ["-fopenmp"]
+    flags += ["-Wl,--no-as-needed"] if kind == "prebuilt" else ["-static"]  # a static program loads no library
+    subprocess.run([COMPILER, *flags, "-pthread", REPLAY, "-o", program], check=True)
     recorder = recorded(monkeypatch)
     calls.write_bytes(recorder.before)
-    code = subprocess.run([EMULATOR, program, calls, results], check=False).returncode
+    command = [EMULATOR, "-L", "/usr/aarch64-linux-gnu", program, calls, results]
+    if kind == "prebuilt":
+        variant = VARIANTS["aarch64"]
+        path = tmp_path / "lstm.so"
+        compile_library(COMPILER, path, library.KERNEL.source, (*library.KERNEL.flags, *variant.flags))
+        command.append(path)
+    code = subprocess.run(command, check=False).returncode
     assert code != 3, "the mode in which denormal numbers count as zero was not restored"
     assert code == 0
 

@@ -1,11 +1,15 @@
 // Repeats calls of the native kernel that test_arm.py has recorded, on the machine that this is compiled for.
 //
-//     replay CALLS RESULTS
+//     replay CALLS RESULTS [LIBRARY]
+//
+// With LIBRARY, the functions of that shared library are called instead of those compiled into this program.
 //
 // CALLS holds for each call: 0 for forward or 1 for backward, the Call as the other machine had it, and for each of its
 // pointers the number of bytes it points to (-1 for null) and these bytes. RESULTS receives the bytes after the calls.
 
 #include "../../src/reviver/lstm/kernel/lstm.cpp"
+
+#include <dlfcn.h>
 
 #include <cstddef>
 #include <cstdio>
@@ -28,11 +32,21 @@ bool keeps_denormals() {
     return flushing == 0;
 }
 
+using Function = void (*)(const Call*);
+
 bool read(void* to, size_t bytes, std::FILE* file) { return std::fread(to, 1, bytes, file) == bytes; }
 
 }  // namespace
 
-int main(int, char** arguments) {
+int main(int count, char** arguments) {
+    Function functions[] = {reviver_lstm_forward, reviver_lstm_backward};
+    if (count > 3) {
+        void* library = dlopen(arguments[3], RTLD_NOW);
+        if (!library) return std::fprintf(stderr, "%s\n", dlerror()), 4;
+        functions[0] = reinterpret_cast<Function>(dlsym(library, "reviver_lstm_forward"));
+        functions[1] = reinterpret_cast<Function>(dlsym(library, "reviver_lstm_backward"));
+        if (!functions[0] || !functions[1] || functions[0] == reviver_lstm_forward) return 4;
+    }
     std::FILE* calls = std::fopen(arguments[1], "rb");
     std::FILE* results = std::fopen(arguments[2], "wb");
     if (!calls || !results) return 2;
@@ -50,7 +64,7 @@ int main(int, char** arguments) {
             pointers[k] = bytes < 0 ? nullptr : memory[k].data();
         }
         std::memcpy(&call.seed, pointers, sizeof pointers);
-        (backward ? reviver_lstm_backward : reviver_lstm_forward)(&call);
+        functions[backward](&call);
         if (!keeps_denormals()) return 3;
         for (const auto& bytes : memory) std::fwrite(bytes.data(), 1, bytes.size(), results);
     }

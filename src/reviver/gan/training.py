@@ -24,7 +24,7 @@ from reviver.gan.fused_step import fused_gan_step
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.optim import MasterWeightAdam, NegativeMomentumAdam
+from reviver.gan.optim import UPDATE, MasterWeightAdam, NegativeMomentumAdam
 from reviver.gan.sampling import generate
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
@@ -135,7 +135,8 @@ def train(
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
     models = build_models(config, data.image_shape, num_classes, chosen_device)
     state = build_state(config, models, count_batches(len(data.images), config.batch_size, config.packing))
-    folder = open_run(out, "gan", config, chosen_device, resume=resume)
+    native = UPDATE.variant if config.precision == "bf16" and chosen_device.type == "cpu" else "none"
+    folder = open_run(out, "gan", config, chosen_device, resume=resume, native=native)
     record_data(folder, data, num_classes)
     if extractor is not None:
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")

@@ -10,7 +10,6 @@ Content is written under a temporary name, flushed to disk, and renamed. A crash
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reviver.io.errors import explain_write_errors
+from reviver.system import sync
 
 
 @contextmanager
@@ -135,12 +135,3 @@ def write_json(path: Path, value: Any, *, create_parent: bool = True) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text, create_parent=create_parent)
-
-
-def sync(path: Path) -> None:
-    """Flush the content of a file, or the names in a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

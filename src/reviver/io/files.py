@@ -7,6 +7,8 @@ from contextlib import ExitStack, suppress
 from io import BufferedReader
 from pathlib import Path
 
+from reviver.system import open_without_blocking
+
 
 def open_file(path: Path, max_bytes: int | None = None) -> BufferedReader:
     """Open a regular file of at most `max_bytes` bytes for reading bytes.
@@ -14,9 +16,8 @@ def open_file(path: Path, max_bytes: int | None = None) -> BufferedReader:
     Raises:
         OSError: if it is not a regular file, or too large.
     """
-    # O_NONBLOCK: opening a pipe that has no writer must not block
     with ExitStack() as opened:
-        file = opened.enter_context(open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)))
+        file = opened.enter_context(open(path, "rb", opener=open_without_blocking))
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError("it is not a regular file")

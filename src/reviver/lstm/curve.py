@@ -7,7 +7,6 @@ network at chance level at two consecutive lengths is not trained at longer ones
 
 import logging
 import multiprocessing
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,6 +28,7 @@ from reviver.lstm.training import completes_curriculum, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.session import handling_signals
+from reviver.system import blocking_stop_signals, detach_from_terminal, unblock_termination, usable_cores
 from reviver.validation import check
 
 LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
@@ -143,7 +143,7 @@ def run_curve(
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
     paths = [folder / run.name for run in runs]
     outcomes = [read_outcome(path, run, config) for path, run, config in zip(paths, runs, configs, strict=True)]
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or usable_cores()
     signals: list[int] = []
     with (
         handling_signals(lambda number, _: signals.append(number)),
@@ -157,12 +157,9 @@ def run_curve(
                 break
             startable = [index for index in ready if index not in active.values()]
             # Block signals in this process, and in workers that start here until they have installed their handler.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-            try:
+            with blocking_stop_signals():
                 for index in startable[: jobs - len(active)]:
                     active[pool.submit(train_and_evaluate, paths[index], runs[index], configs[index])] = index
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             done, _ = wait(active, timeout=0.25, return_when=FIRST_COMPLETED)
             for future in done:
                 index = active.pop(future)
@@ -286,9 +283,9 @@ def _start_worker() -> None:
     SIGTERM must not kill a worker that waits for its next run: it would die with the lock of the queue that the others
     read, and they would wait forever.
     """
-    os.setpgrp()  # Ctrl-C reaches the parent only
+    detach_from_terminal()
     signal.signal(signal.SIGTERM, lambda number, _: _stop_signals.append(number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    unblock_termination()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     logging.getLogger("reviver").setLevel(logging.WARNING)

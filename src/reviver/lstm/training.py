@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
+from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
@@ -199,7 +201,9 @@ def train(
         tensors={"history": torch.zeros(max_batches, len(HISTORY), device=chosen_device)},
         extra={"stage": 0, "sequences": 0},
     )
-    folder = open_run(out, "lstm", config, chosen_device, resume=resume)
+    uses_kernel = config.cell == "lstm" and chosen_device.type == "cpu" and kernel.available()
+    native = KERNEL.variant if uses_kernel else "none"
+    folder = open_run(out, "lstm", config, chosen_device, resume=resume, native=native)
     if task.data_record is not None:
         folder.record_data("data", task.data_record, "data", "file")
     num_stages = len(config.lengths)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from reviver.errors import DeviceError
+from reviver.system import memory_gb
 
 
 def choose_device(name: str) -> torch.device:
@@ -36,16 +37,23 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Return the hardware and system, as `reviver.runs.schema.Machine` defines them."""
-    return {
+def describe_machine(device: torch.device, native: str | None = None) -> dict[str, Any]:
+    """Return the hardware and system, as `reviver.runs.schema.Machine` defines them.
+
+    Args:
+        device: device that is computed on.
+        native: `NativeLibrary.variant` of the native code that is used; None to leave it out.
+    """
+    machine = {
         "processor": _processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gb": memory_gb(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "system": f"{platform.system()} {platform.machine()}",
+        "native": native,
     }
+    return {name: value for name, value in machine.items() if value is not None or name == "cores"}
 
 
 def _processor_name() -> str:

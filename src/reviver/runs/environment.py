@@ -1,14 +1,19 @@
 """The environment of a run: a resumed run is bit-for-bit reproducible only if it is the same as before.
 
-Floating-point sums depend on the order of their terms. The processor, the number of threads and the version of torch
-determine that order.
+Floating-point sums depend on the order of their terms. The processor, the number of threads, the version of torch and
+the build of the native code determine that order.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-ENVIRONMENT_KEYS = {"hardware": ("processor", "threads", "device", "system"), "versions": ("reviver", "torch", "numpy")}
+ENVIRONMENT_KEYS = {
+    "hardware": ("processor", "threads", "device", "system", "native"),
+    "versions": ("reviver", "torch", "numpy"),
+}
 """The keys of run.json that describe the environment, by the object that contains them."""
+OPTIONAL_KEYS = ("native",)
+"""Those that older versions did not record: where one is unknown, no change is reported."""
 
 
 def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -20,7 +25,11 @@ def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[
     changes: dict[str, list[Any]] = {}
     for part, names in ENVIRONMENT_KEYS.items():
         before, after = record.get(part, {}), current.get(part, {})
-        changes |= {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+        for name in names:
+            pair = [before.get(name), after.get(name)]
+            is_unknown = name in OPTIONAL_KEYS and None in pair
+            if pair[0] != pair[1] and not is_unknown:
+                changes[name] = pair
     return changes
 
 

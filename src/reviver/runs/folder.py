@@ -9,7 +9,6 @@ tensorboard/    the same metrics and scores, for TensorBoard
 run.lock        locked by the process that is training
 """
 
-import fcntl
 import importlib.metadata
 import json
 import logging
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from filelock import FileLock, Timeout
 
 from reviver import __version__
 from reviver.config import from_mapping
@@ -63,6 +63,7 @@ class RunFolder:
         record_path: path of run.json.
         checkpoints: folder of the checkpoints.
         samples: folder of the images generated while training.
+        native: `NativeLibrary.variant` of the native code that this process uses for the run; None if unknown.
     """
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
@@ -71,9 +72,12 @@ class RunFolder:
         self.record_path = path / "run.json"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
+        self.native: str | None = None
 
     @classmethod
-    def create(cls, path: str | Path, kind: str, config: Any, device: torch.device) -> "RunFolder":
+    def create(
+        cls, path: str | Path, kind: str, config: Any, device: torch.device, native: str | None = None
+    ) -> "RunFolder":
         """Create a new run folder.
 
         Args:
@@ -81,6 +85,7 @@ class RunFolder:
             kind: `lstm` or `gan`.
             config: settings of the run, a dataclass.
             device: device that the run computes on.
+            native: `NativeLibrary.variant` of the native code that the run uses; None if unknown.
 
         Raises:
             RunFolderError: if `path` exists already or cannot be written.
@@ -95,11 +100,12 @@ class RunFolder:
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:MAX_TEXT],
             "started": _now(),
             "versions": _versions(),
-            "hardware": describe_machine(device),
+            "hardware": describe_machine(device, native),
         }
         with explain_write_errors(path):
             make_folder(path)
         folder = cls(path, record)
+        folder.native = native
         folder.save_record()
         return folder
 
@@ -208,7 +214,9 @@ class RunFolder:
 
     def record_environment(self, device: torch.device) -> None:
         """Log a warning and record the changes if the environment of a resumed run differs from that of its beginning."""
-        changes = find_changes(self.record, {"hardware": describe_machine(device), "versions": _versions()})
+        changes = find_changes(
+            self.record, {"hardware": describe_machine(device, self.native), "versions": _versions()}
+        )
         if not changes:
             return
         advice = f" (OMP_NUM_THREADS={changes['threads'][0]} keeps the threads)" if "threads" in changes else ""
@@ -283,19 +291,21 @@ class RunFolder:
         """Lock the folder for this process. The operating system releases the lock of a process that dies.
 
         Raises:
-            RunFolderError: if another process holds the lock.
+            RunFolderError: if another process holds the lock, or the folder cannot be written.
         """
         path = self.path / "run.lock"
+        lock = FileLock(path)
         with explain_write_errors(path):
-            file = path.open("a")
-        with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                lock.acquire(timeout=0)
+            except Timeout as error:
                 raise RunFolderError(
                     f"{self.path}: another process is training in this folder; wait for it or choose another --out"
                 ) from error
+        try:
             yield
+        finally:
+            lock.release()
 
 
 class MetricsWriter:

@@ -48,6 +48,7 @@ class Machine(Record):
     memory_gb: NonNegative = ABSENT  # main memory in GiB
     device: Name  # `cpu`, `mps`, or the name of a GPU
     system: Name  # operating system and architecture
+    native: Name = ABSENT  # build of the native code, such as `prebuilt x86-64-v3`; `none` if it is not used
 
 
 class Change(Record):
@@ -58,6 +59,7 @@ class Change(Record):
     threads: Counts = ABSENT
     device: Texts = ABSENT
     system: Texts = ABSENT
+    native: Texts = ABSENT
     reviver: Texts = ABSENT
     torch: Texts = ABSENT
     numpy: Texts = ABSENT

@@ -30,6 +30,7 @@ from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, recover_c
 from reviver.runs.folder import MetricsWriter, RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
+from reviver.system import STOP_SIGNALS
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""
@@ -234,7 +235,7 @@ def handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterat
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -313,7 +314,9 @@ def _explain_memory_errors(state: TrainingState) -> Iterator[None]:
         ) from error
 
 
-def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, resume: bool) -> RunFolder:
+def open_run(
+    out: str | Path, kind: str, config: Any, device: torch.device, *, resume: bool, native: str | None = None
+) -> RunFolder:
     """Create a run folder, or with `resume` open an existing one.
 
     Args:
@@ -322,6 +325,7 @@ def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, r
         config: settings of the run, a dataclass.
         device: device that the run computes on.
         resume: whether to open an existing folder.
+        native: `NativeLibrary.variant` of the native code that the run uses; None if unknown.
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
@@ -329,8 +333,9 @@ def open_run(out: str | Path, kind: str, config: Any, device: torch.device, *, r
             settings in `CHANGEABLE`, may differ.
     """
     if not resume:
-        return RunFolder.create(out, kind, config, device)
+        return RunFolder.create(out, kind, config, device, native)
     folder = RunFolder.open(out, kind)
+    folder.native = native
     stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
     requested = dataclasses.asdict(config)
     for name, value in requested.items():

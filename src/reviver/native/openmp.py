@@ -1,0 +1,55 @@
+"""The OpenMP runtime of torch: native libraries use its threads, since a second pool would compete for the cores.
+
+The file of the runtime has another name in each build of torch, such as `libgomp-24e2ab19.so.1`. So native libraries are
+linked without a runtime. The dynamic linker resolves their undefined symbols from the runtime that torch has loaded.
+"""
+
+import ctypes
+import os
+from functools import cache
+
+import torch
+
+GNU, LLVM = "GOMP_parallel", "__kmpc_fork_call"
+"""Functions that code compiled by GCC and by Clang calls for a parallel region. LLVM's runtimes mostly have both."""
+
+
+@cache
+def share_runtime(function: str) -> bool:
+    """Let libraries that are loaded later use the OpenMP runtime that torch has loaded.
+
+    Args:
+        function: function that the runtime must have, `GNU` or `LLVM`.
+
+    Returns:
+        Whether torch has loaded such a runtime.
+    """
+    path = _find_runtime(function)
+    if path is None:
+        return False
+    ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)  # already loaded: only makes its symbols visible
+    return True
+
+
+def _find_runtime(function: str) -> str | None:
+    """Return the file that defines `function` among torch and the libraries that it depends on, or None."""
+    try:
+        address = ctypes.cast(getattr(ctypes.CDLL(torch._C.__file__), function), ctypes.c_void_p)
+        process = ctypes.CDLL(None)
+        info = _Location()
+        if process.dladdr(address, ctypes.byref(info)) and info.file:
+            return os.fsdecode(info.file)
+    except (AttributeError, OSError, TypeError):  # no such function, or a system without dladdr such as Windows
+        pass
+    return None
+
+
+class _Location(ctypes.Structure):
+    """`Dl_info` of <dlfcn.h>."""
+
+    _fields_ = [
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    ]

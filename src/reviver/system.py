@@ -1,0 +1,71 @@
+"""What differs between operating systems, in one place: cores, memory, signals, flushing of folders."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a run to stop."""
+
+
+def usable_cores() -> int:
+    """Return the number of logical cores that this process may use."""
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_gb() -> float | None:
+    """Return the main memory in GiB, or None where the system does not tell."""
+    try:
+        return float(round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1))
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+
+
+@contextmanager
+def blocking_stop_signals() -> Iterator[None]:
+    """Block `STOP_SIGNALS` inside, also in processes that start there. On Windows, which cannot, change nothing."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def unblock_termination() -> None:
+    """Unblock SIGTERM in a process that started in `blocking_stop_signals`."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def detach_from_terminal() -> None:
+    """Let Ctrl-C reach only the parent of this process."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    else:  # on Windows
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def open_without_blocking(name: str, flags: int) -> int:
+    """Open a file as `os.open` does, but return at once for a pipe that has no writer."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def sync(path: Path) -> None:
+    """Flush the content of a file, or the names in a folder, to disk."""
+    is_posix = hasattr(os, "O_DIRECTORY")
+    if path.is_dir() and not is_posix:  # Windows does not open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_posix else os.O_RDWR)  # Windows flushes only what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,173 @@
+"""Systems that lack parts of POSIX, as Windows and macOS do: every module imports, and both networks train.
+
+The parts are hidden in a new process before anything is imported.
+"""
+
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reviver
+from reviver import system
+from reviver.system import memory_gb, usable_cores
+
+ROOT = Path(__file__).parents[1]
+
+MODULES = {
+    "Windows": ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "readline", "syslog"),
+    "macOS": (),
+}
+"""Modules of the standard library that a system lacks."""
+
+ATTRIBUTES = {
+    "Windows": {
+        "os": (
+            *("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_SYNC", "chown", "fchmod", "fchown", "fork"),
+            *("geteuid", "getpgid", "getuid", "killpg", "mkfifo", "process_cpu_count", "sched_getaffinity", "setpgrp"),
+            *("setsid", "statvfs", "sysconf"),
+        ),
+        "signal": ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "alarm", "pthread_sigmask", "setitimer", "sigwait"),
+        "time": ("tzset",),
+    },
+    "macOS": {"os": ("O_TMPFILE", "process_cpu_count", "sched_getaffinity", "sched_setaffinity")},
+}
+"""Attributes of modules that a system lacks; `os.process_cpu_count` is newer than Python 3.12."""
+
+HIDE = """
+import importlib, json, sys
+modules, attributes = json.loads(sys.argv[1])
+sys.modules.update(dict.fromkeys(modules))
+for module, names in attributes.items():
+    for name in names:
+        vars(importlib.import_module(module)).pop(name, None)
+"""
+
+IMPORT_ALL = """
+import warnings
+warnings.filterwarnings("ignore", "only soft file lock is available")
+for name in json.loads(sys.argv[2]):
+    importlib.import_module(name)
+"""
+
+TRAIN = """
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+import torch
+from reviver import load
+from reviver.errors import RunFolderError
+from reviver.gan.config import GANConfig
+from reviver.gan.training import train as train_gan
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.training import train as train_lstm
+
+torch.set_num_threads(1)
+out = Path(sys.argv[2])
+config = LSTMConfig(length=2, hidden_size=2, epochs=1)
+train_lstm(config, out / "lstm", device="cpu")
+folder = train_lstm(replace(config, epochs=2), out / "lstm", device="cpu", resume=True)
+with folder.locked():
+    try:
+        train_lstm(replace(config, epochs=3), out / "lstm", device="cpu", resume=True)
+    except RunFolderError as error:
+        print(error)
+np.save(out / "images.npy", np.zeros((4, 8, 8), dtype=np.uint8))
+train_gan(GANConfig(data=str(out / "images.npy"), image_size=8, epochs=1, precision="bf16"), out / "gan", device="cpu")
+print(load(out / "lstm").folder.status, load(out / "gan").folder.status)
+"""
+
+NOT_IMPORTED = re.compile(r"reviver\.(__main__|sklearn)")
+"""Modules that end the process, or need a library that is not a dependency."""
+
+
+def run(lacking: str, script: str, argument: str) -> subprocess.CompletedProcess[str]:
+    """Run `script` in a new process on a system that lacks what `lacking` does."""
+    hidden = json.dumps([MODULES[lacking], ATTRIBUTES[lacking]])
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore:only soft file lock is available"}
+    command = [sys.executable, "-c", HIDE + script, hidden, argument]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=250, env=environment)
+
+
+@pytest.mark.parametrize("lacking", MODULES)
+def test_every_module_imports(lacking: str) -> None:
+    found = [module.name for module in pkgutil.walk_packages(reviver.__path__, "reviver.")]
+    names = [name for name in found if not NOT_IMPORTED.match(name)]
+    assert len(names) > 80
+    result = run(lacking, IMPORT_ALL, json.dumps(names))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("lacking", MODULES)
+def test_both_networks_train_and_a_second_process_is_refused(lacking: str, tmp_path: Path) -> None:
+    result = run(lacking, TRAIN, str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    refusal, statuses = result.stdout.splitlines()
+    assert refusal.startswith(f"{tmp_path / 'lstm'}: another process is training in this folder")
+    assert statuses == "finished finished"
+    record = json.loads((tmp_path / "lstm" / "run.json").read_text())
+    assert ("memory_gb" in record["hardware"]) == (lacking == "macOS")
+
+
+def test_the_workers_of_a_curve_start_without_posix(tmp_path: Path) -> None:
+    script = "from reviver.lstm.curve import _start_worker; _start_worker(); print('started')"
+    result = run("Windows", script, str(tmp_path))
+    assert (result.stdout, result.stderr) == ("started\n", "")
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"process_cpu_count": 3, "sched_getaffinity": {1, 2}, "cpu_count": 5}
+    monkeypatch.setattr(os, "process_cpu_count", lambda: counts["process_cpu_count"], raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: counts["sched_getaffinity"], raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: counts["cpu_count"])
+    assert usable_cores() == 3
+    monkeypatch.delattr(os, "process_cpu_count")
+    assert usable_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_cores() == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1
+
+
+def test_memory_is_unknown_without_sysconf(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = re.search(r"^MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    assert total is not None
+    assert memory_gb() == pytest.approx(int(total[1]) / 2**20, abs=0.06)
+    monkeypatch.delattr(os, "sysconf")
+    assert memory_gb() is None
+
+
+def test_a_folder_is_not_flushed_where_it_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("content")
+    opened: list[int] = []
+    flushed: list[int] = []
+    open_, fsync = os.open, os.fsync
+    monkeypatch.setattr(os, "open", lambda path, flags: opened.append(flags) or open_(path, flags))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(descriptor) or fsync(descriptor))
+    system.sync(tmp_path / "file")
+    system.sync(tmp_path)
+    assert (opened, len(flushed)) == ([os.O_RDONLY, os.O_RDONLY], 2)
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    system.sync(tmp_path / "file")
+    system.sync(tmp_path)
+    assert (opened[2:], len(flushed)) == ([os.O_RDWR], 3)
+
+
+def test_nothing_is_told_to_install_the_package_of_that_name_on_the_index() -> None:
+    """The package named reviver is another project; the distribution is reviver-nn."""
+    wrong = re.compile(r"pip install[^\n`]*\breviver(?!-nn|_nn)\b(?!/)|\breviver\[(?!=)")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    suffixes = {".py", ".md", ".toml", ".typ", ".cff", ".yml", ".css", ""}
+    found = [
+        f"{name}: {line.strip()}"
+        for name in files.split("\0")
+        if name and Path(name).suffix in suffixes and (ROOT / name).is_file() and name != "tests/test_portability.py"
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+        if wrong.search(line)
+    ]
+    assert found == []

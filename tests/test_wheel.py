@@ -1,0 +1,249 @@
+"""The distributions: a platform wheel trains without a compiler, a source distribution compiles at first use."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from reviver import __version__
+from reviver.native import prebuilt
+from tools import wheel
+
+pytestmark = [
+    pytest.mark.skipif(
+        wheel.platform.machine() != "x86_64" or sys.platform != "linux" or wheel.find_compiler("x86_64") is None,
+        reason="builds wheels for Linux on x86-64 with a C++ compiler",
+    ),
+    pytest.mark.timeout(1200),
+]
+
+PLATFORM = f"reviver_nn-{__version__}-py3-none-manylinux_2_17_x86_64.whl"
+PURE = f"reviver_nn-{__version__}-py3-none-any.whl"
+SDIST = f"reviver_nn-{__version__}.tar.gz"
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import torch
+import reviver
+from reviver.gan.config import GANConfig
+from reviver.gan.training import train as train_gan
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.training import train as train_lstm
+
+torch.set_num_threads(2)
+out = Path(sys.argv[1])
+config = LSTMConfig(length=20, encoding="onehot", hidden_size=128, epochs=1, data_size=400, batch_size=100)
+lstm = train_lstm(config, out / "lstm", device="cpu")
+np.save(out / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8))
+config = GANConfig(data=str(out / "images.npy"), epochs=1, batch_size=16, precision="bf16")
+gan = train_gan(config, out / "gan", device="cpu")
+maps = Path("/proc/self/maps").read_text().splitlines()
+print(json.dumps({
+    "package": reviver.__file__,
+    "native": [run.record["hardware"]["native"] for run in (lstm, gan)],
+    "mapped": sorted({line.split(maxsplit=5)[5] for line in maps if line.count("/")}),
+}))
+"""
+
+COMPARE = """
+import json
+import torch
+from reviver import LSTM
+from reviver.lstm.kernel import reference
+from reviver.lstm.kernel.library import KERNEL
+from reviver.native import prebuilt
+
+def run(lstm, x, seed=3):
+    lstm.zero_grad()
+    output, state = lstm(x, rng=torch.Generator().manual_seed(seed))
+    ((output * torch.linspace(-1, 1, output.numel()).view(output.shape)).sum() + state.c.square().sum()).backward()
+    return [output.detach(), *(parameter.grad.clone() for parameter in lstm.parameters())]
+
+torch.manual_seed(0)
+torch.set_num_threads(2)
+lstm, x = LSTM(10, 70, bidirectional=True, hidden_dropout=0.5), torch.randn(30, 33, 10)
+with reference():
+    expected = run(lstm, x)
+errors = {}
+for name, variant in prebuilt.VARIANTS.items():
+    if variant.machine == "x86_64" and variant.features & ~prebuilt._cpu_features() == 0:
+        KERNEL._loaded[:] = [KERNEL.load_prebuilt(name)]
+        assert KERNEL.variant == f"prebuilt {name}"
+        pairs = zip(run(lstm, x), expected, strict=True)
+        errors[name] = max(((ours - theirs).abs().max() / theirs.abs().max()).item() for ours, theirs in pairs)
+print(json.dumps(errors))
+"""
+
+Environment = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the distributions for this machine."""
+    folder = tmp_path_factory.mktemp("dist")
+    names = [path.name for path in wheel.build(folder, ["x86_64"])]
+    assert names == [SDIST, PURE, PLATFORM]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Return a function that makes a fresh environment with a distribution, and the dependencies of this one."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("environment")
+        venv.create(folder)
+        site = sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
+        # Editable installs in a folder that is added this way are ignored.
+        (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+        options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+        subprocess.run([*pip, "install", *options, str(dist / name)], check=True)
+        return folder
+
+    return make
+
+
+def python(folder: Path, script: str, *arguments: str, path: str = "") -> str:
+    """Return what a script prints in an environment whose only programs are its own and those in `path`."""
+    settings = {"PATH": f"{folder / 'bin'}{os.pathsep}{path}", "HOME": str(folder), "OMP_DYNAMIC": "false"}
+    settings["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to other tests
+    command = [str(folder / "bin" / "python"), "-W", "error", "-c", script, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=settings, cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def openmp_runtimes(mapped: list[str]) -> list[str]:
+    return [path for path in mapped if re.match(r"lib(gomp|iomp5|omp)\b", Path(path).name)]
+
+
+def expected_variant() -> str:
+    """Return the variant for this processor, from what the kernel of the system reports of it."""
+    flags = set(re.findall(r"^flags\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split())
+    if not {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"} <= flags:
+        return "x86-64"
+    if not {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
+        return "x86-64-v3"
+    return "x86-64-v4+bf16" if "avx512_bf16" in flags else "x86-64-v4"
+
+
+def test_platform_wheel_trains_without_a_compiler(environment: Environment) -> None:
+    folder = environment(PLATFORM)
+    assert shutil.which("c++", path=str(folder / "bin")) is None
+    result = json.loads(python(folder, TRAIN, str(folder)))
+    assert Path(result["package"]).is_relative_to(folder)
+    assert result["native"] == [f"prebuilt {expected_variant()}"] * 2
+    assert len(openmp_runtimes(result["mapped"])) == 1
+    loaded = [Path(path).name for path in result["mapped"] if "/prebuilt/" in path]
+    assert [name.split("-")[0] for name in loaded] == ["adam", "cpu", "lstm"]
+    assert not (folder / ".cache").exists()
+
+    errors = json.loads(python(folder, COMPARE))
+    assert expected_variant() in errors
+    assert "x86-64" in errors
+    assert max(errors.values()) < 1e-4, errors
+    version = subprocess.run([folder / "bin" / "reviver", "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in version.stdout
+
+
+def test_source_distribution_compiles_at_first_use(environment: Environment) -> None:
+    folder = environment(SDIST)
+    (metadata,) = folder.rglob("reviver_nn-*.dist-info/WHEEL")
+    assert "Tag: py3-none-any" in metadata.read_text()
+    result = json.loads(python(folder, TRAIN, str(folder), path=os.environ["PATH"]))
+    assert Path(result["package"]).is_relative_to(folder)
+    assert all(re.match(r"compiled -m(arch|cpu)=native by c\+\+ \d", native) for native in result["native"])
+    assert len(openmp_runtimes(result["mapped"])) == 1
+    compiled = [path for path in result["mapped"] if path.startswith(str(folder / ".cache" / "reviver"))]
+    assert len(compiled) == 2
+
+
+# What the distributions contain
+
+
+@pytest.mark.parametrize("name", [PLATFORM, PURE])
+def test_record_lists_every_file(name: str, dist: Path) -> None:
+    with ZipFile(dist / name) as archive:
+        contents = {entry: archive.read(entry) for entry in archive.namelist()}
+    (record,) = (entry for entry in contents if entry.endswith("/RECORD"))
+    rows = dict(line.split(",", 1) for line in contents[record].decode().splitlines())
+    assert set(rows) == set(contents)
+    for entry, content in contents.items():
+        if entry != record:
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            assert rows[entry] == f"sha256={digest},{len(content)}"
+    tag = "py3-none-any" if name == PURE else "py3-none-manylinux_2_17_x86_64"
+    text = contents[record.replace("RECORD", "WHEEL")].decode()
+    assert f"Tag: {tag}\n" in text
+    assert f"Root-Is-Purelib: {'true' if name == PURE else 'false'}\n" in text
+    libraries = [entry for entry in contents if entry.endswith(".so")]
+    assert len(libraries) == (0 if name == PURE else 9)
+    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "gan/adam.cpp", "native/cpu.cpp"}
+    assert {f"reviver/{source}" for source in sources} <= set(contents), "the sources are there to compile and to read"
+
+
+def test_source_distribution_has_the_sources(dist: Path) -> None:
+    with tarfile.open(dist / SDIST) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "src/reviver/lstm/kernel/lstm.cpp", "src/reviver/lstm/kernel/call.h"} <= names
+    assert not [name for name in names if name.endswith((".so", ".pyc"))]
+
+
+def test_prebuilt_libraries_are_never_committed() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=wheel.ROOT, capture_output=True, text=True, check=True).stdout
+    assert not [name for name in tracked.splitlines() if name.endswith((".so", ".o", ".whl"))]
+    assert (
+        subprocess.run(["git", "check-ignore", "dist/x"], cwd=wheel.ROOT, capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+def test_the_same_sources_give_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+    wheel.stage(tmp_path / "sources")
+    (tmp_path / "out").mkdir()
+    assert (
+        wheel.rewrite_sdist(wheel.build_with_setuptools("sdist", tmp_path), tmp_path / "out").read_bytes()
+        == (dist / SDIST).read_bytes()
+    )
+    pure = wheel.read_wheel(wheel.build_with_setuptools("wheel", tmp_path))
+    assert wheel.write_wheel(pure, tmp_path / "out" / PURE).read_bytes() == (dist / PURE).read_bytes()
+    name = prebuilt.library_name(wheel.UPDATE.name, "x86-64-v3", wheel.UPDATE.source)
+    compiler, flags = wheel.find_compiler("x86_64"), prebuilt.VARIANTS["x86-64-v3"].flags
+    assert compiler is not None
+    again = wheel.compile_library(compiler, tmp_path / name, wheel.UPDATE.source, (*wheel.UPDATE.flags, *flags))
+    with ZipFile(dist / PLATFORM) as archive:
+        assert archive.read(f"reviver/native/prebuilt/{name}") == again
+
+
+@pytest.mark.parametrize(
+    ("flags", "source", "message"),
+    [
+        (["-fopenmp"], "#include <omp.h>\nint f() { return omp_get_max_threads(); }", r"needs libgomp\.so\.1"),
+        ([], "int g();\nint f() { return g(); }", "has undefined symbols: _Z1gv"),
+    ],
+)
+def test_library_that_would_not_load_elsewhere_is_refused(
+    flags: list[str], source: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "one.cpp").write_text(source)
+    compiler = wheel.find_compiler("x86_64")
+    assert compiler is not None
+    library = tmp_path / "one.so"
+    subprocess.run([compiler, *flags, "-fPIC", "-shared", tmp_path / "one.cpp", "-o", library], check=True)
+    with pytest.raises(SystemExit, match=message):
+        wheel.check_library(library)
