@@ -191,5 +191,5 @@ def _check_finite(metrics: dict[str, Any]) -> None:
 
 
 def _auto_patch_size(steps: int) -> int:
-    """Return the number of steps of a patch for sequences of up to `steps` steps."""
-    return max(1, round(steps / 32))
+    """Return the number of steps of a patch for sequences of up to `steps` steps: at most 32 patches."""
+    return -(-steps // 32)
