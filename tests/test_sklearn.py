@@ -34,6 +34,7 @@ from reviver.sklearn.training import Part
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8,
+    "hidden_dropout": 0.0,
     "max_epochs": 20,
     "patch_size": 1,
     "learning_rate": 0.03,

@@ -30,7 +30,7 @@ from reviver.sklearn.training import FitSettings, Part, predict_outputs, train_n
 
 
 class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of `SequenceClassifier`, which documents the parameters, and `SequenceRegressor`."""
+    """Base of `SequenceClassifier`, which documents the parameters, and `SequenceRegressor`, which has these defaults."""
 
     _target: Literal["class", "number"]
 
@@ -40,10 +40,10 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         hidden_size: int = 64,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "max",
+        pooling: str = "mean",
         patch_size: int | str = "auto",
         dropout: float = 0.0,
-        hidden_dropout: float = 0.5,
+        hidden_dropout: float = 0.0,
         hidden_dropout_kind: str = "step",
         max_epochs: int = 400,
         batch_size: int = 16,

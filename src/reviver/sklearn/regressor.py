@@ -20,7 +20,9 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     Channels and targets are standardised with the mean and the standard deviation of the training part. The network of
     `LSTMClassifier` with one output is trained on the squared error. Predictions are in the units of y.
 
-    X and the parameters are those of `SequenceClassifier`, without `class_weight`. The score is R².
+    X and the parameters are those of `SequenceClassifier`, without `class_weight`. By default the pooling is "mean", and
+    `hidden_dropout` is 0: with dropout, the maximum over time is larger in training than in prediction, which shifts the
+    predicted numbers. The score is R².
 
     Attributes:
         network_: trained `LSTMClassifier` with one output, the standardised target.
