@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from reviver.errors import DataError, RunFolderError
+from reviver.lstm import kernel
 from reviver.lstm.tasks.task import mean_loss
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
 from reviver.sklearn.saved import METADATA_KEY
@@ -42,17 +43,22 @@ SMALL: dict[str, Any] = {
 }
 """Parameters with which a fit takes little time."""
 
-EXPECTED_FAILURES = {
-    "check_sample_weight_equivalence_on_dense_data": "a repeated sample is in other batches than a sample of twice the "
-    "weight; scikit-learn lists the same of its MLPClassifier",
-    "check_methods_subset_invariance": "the check allows 1e-7; matrix products in float32 depend on the size of the "
-    "batch by about 2e-7",
-}
-"""Checks that an estimator fails, with the reason."""
+
+def expected_failures(estimator: Any) -> dict[str, str]:
+    """Return the checks that an estimator fails, with the reasons."""
+    failures = {
+        "check_sample_weight_equivalence_on_dense_data": "a repeated sample is in other batches than a sample of twice "
+        "the weight; scikit-learn lists the same of its MLPClassifier",
+    }
+    if isinstance(estimator, SequenceRegressor) or not kernel.available():
+        failures["check_methods_subset_invariance"] = (
+            "the check allows 1e-7; matrix products of torch in float32 depend on the size of the batch by 2e-7"
+        )
+    return failures
 
 
 @parametrize_with_checks(
-    [SequenceClassifier(**SMALL), SequenceRegressor(**SMALL)], expected_failed_checks=lambda _: EXPECTED_FAILURES
+    [SequenceClassifier(**SMALL), SequenceRegressor(**SMALL)], expected_failed_checks=expected_failures
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_checks(estimator: Any, check: Callable[[Any], None]) -> None:
@@ -131,6 +137,15 @@ def test_the_length_of_other_sequences_and_the_padding_have_no_effect(fitted: Se
     np.testing.assert_allclose(fitted.predict_proba(X), alone, atol=1e-6)
 
 
+@pytest.mark.skipif(not kernel.available(), reason="torch's matmuls round differently for other sizes of the batch")
+def test_predictions_do_not_depend_on_the_number_of_sequences(fitted: SequenceClassifier) -> None:
+    X = ragged(classes_of(seed=4)[0])
+    expected = fitted.decision_function(X)
+    for size in (1, 2, 7):
+        parts = [fitted.decision_function(X[start : start + size]) for start in range(0, len(X), size)]
+        np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
 def test_outputs_are_those_of_torch_on_standardised_sequences() -> None:
     X, y = classes_of()
     estimator = SequenceClassifier(**SMALL, random_state=0, pooling="last", bidirectional=False).fit(X, y)
@@ -199,9 +214,10 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any) -> None:
         y = X[:, -1, 1]
     options = {**SMALL, "max_epochs": 300, "early_stopping": True, "patience": 3, "lr_schedule": "constant"}
     stopped = estimator_class(**options, random_state=0).fit(X, y)
-    assert stopped.n_iter_ == len(stopped.history_) == stopped.best_epoch_ + 3 < 300
     ranks = [(record["validation_score"], -record["validation_loss"]) for record in stopped.history_]
-    assert max(ranks) == ranks[stopped.best_epoch_ - 1]
+    scores = [score for score, _ in ranks]
+    assert stopped.n_iter_ == len(ranks) == ranks.index(max(ranks)) + 1 + 3 < 300
+    assert stopped.best_epoch_ == max(epoch for epoch, score in enumerate(scores, 1) if score == max(scores))
     again = estimator_class(**{**options, "max_epochs": stopped.best_epoch_}, random_state=0).fit(X, y)
     np.testing.assert_array_equal(again.predict(X), stopped.predict(X))
 

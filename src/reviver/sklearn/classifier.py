@@ -46,8 +46,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         learning_rate: learning rate of Adam.
         lr_schedule: "constant", or "cosine" decay to 0 at `max_epochs`.
         max_norm: maximum norm of the gradient; a larger gradient is scaled down to it.
-        early_stopping: hold out a validation part, stop when its score no longer improves, and keep the weights of the
-            best epoch.
+        early_stopping: hold out a validation part, stop when neither its score nor, at the same score, its loss
+            improves, and keep the weights of the last epoch with the best score.
         validation_fraction: fraction of the samples in the validation part, which has the classes in about the
             frequencies of y.
         patience: epochs without improvement before training stops.
@@ -79,7 +79,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     def __init__(
         self,
         *,
-        hidden_size: int = 64,
+        hidden_size: int = 128,
         num_layers: int = 1,
         bidirectional: bool = True,
         pooling: str = "max",
@@ -87,14 +87,14 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         dropout: float = 0.0,
         hidden_dropout: float = 0.5,
         hidden_dropout_kind: str = "step",
-        max_epochs: int = 400,
+        max_epochs: int = 500,
         batch_size: int = 16,
         learning_rate: float = 2e-3,
         lr_schedule: str = "constant",
         max_norm: float = 1.0,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
-        patience: int = 100,
+        patience: int = 200,
         class_weight: Mapping[Any, float] | str | None = None,
         channels_first: bool = False,
         random_state: int | np.random.RandomState | None = None,

@@ -77,7 +77,8 @@ class FittedNetwork(NamedTuple):
     """Result of a training."""
 
     network: LSTMClassifier
-    """Network on the CPU in eval mode: with early stopping that of the best epoch, otherwise of the last."""
+    """Network on the CPU in eval mode: with early stopping that of the last epoch with the best score, otherwise of the
+    last epoch."""
     history: list[dict[str, Any]]
     """Metrics of each epoch."""
     best_epoch: int
@@ -119,8 +120,8 @@ def train_network(
     data = train.examples.to(device)
     weights = None if train.weights is None else train.weights.to(device)
     history: list[dict[str, Any]] = []
-    best: tuple[float, ...] | None = None
-    best_epoch, best_weights = 0, network.state_dict()
+    best = (-math.inf, -math.inf)
+    improved_epoch, best_epoch, best_weights = 0, 0, network.state_dict()
     for epoch in range(1, settings.max_epochs + 1):
         losses = torch.zeros((), device=device)
         batches = permutation(len(data), make_rng(seed, f"order/{epoch}"), device).split(settings.batch_size)
@@ -153,10 +154,12 @@ def train_network(
         if validation is None:
             continue
         rank = (metrics["validation_score"], -metrics["validation_loss"])
-        if best is None or rank > best:
-            best, best_epoch = rank, epoch
+        if rank[0] >= best[0]:  # the last of equals: a loss of few sequences says little
+            best_epoch = epoch
             best_weights = {name: value.clone() for name, value in network.state_dict().items()}
-        elif epoch - best_epoch >= settings.patience:
+        if rank > best:
+            best, improved_epoch = rank, epoch
+        elif epoch - improved_epoch >= settings.patience:
             break
     if validation is not None:
         network.load_state_dict(best_weights)
@@ -176,7 +179,10 @@ def predict_outputs(network: LSTMClassifier, data: Examples) -> Tensor:
     size = evaluation_batch_size(data)
     for start in range(0, len(data), size):
         batch = data[start : start + size].to(device)
-        outputs.append(network(batch.encode(), batch.lengths).double().cpu())
+        x, lengths = batch.encode(), batch.lengths
+        if len(batch) == 1:  # as two rows: matmuls with one row round differently, and the result would depend on N
+            x, lengths = x.expand(2, -1, -1), lengths.expand(2)
+        outputs.append(network(x, lengths)[: len(batch)].double().cpu())
     network.train(was_training)
     return torch.cat(outputs)
 
