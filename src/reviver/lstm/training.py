@@ -98,6 +98,7 @@ def train_step(
     target: TargetKind = "class",
     max_norm: float,
     rng: torch.Generator | None = None,
+    weights: Tensor | None = None,
 ) -> StepResult:
     """Update the weights of `network` once.
 
@@ -110,12 +111,13 @@ def train_step(
         target: kind of the targets.
         max_norm: maximum norm of the gradient of all parameters; a larger gradient is scaled down to it.
         rng: source of the dropout masks; torch's default generator if None.
+        weights: factor of the loss of each sequence, [B]; 1 if None.
 
     Returns:
         Loss and number of correct sequences before the update.
     """
     outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
-    loss = mean_loss(target, outputs, targets)
+    loss = mean_loss(target, outputs, targets, weights)
     optimizer.zero_grad()
     loss.backward()  # backpropagation through time
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)

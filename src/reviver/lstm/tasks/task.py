@@ -141,8 +141,21 @@ LOSS_NAMES: Mapping[TargetKind, str] = MappingProxyType(
 """Name of the loss of each kind of target."""
 
 
-def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss of a batch, a scalar; see `TargetKind` for the loss and the shapes."""
+def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean loss of a batch, a scalar; see `TargetKind` for the loss and the shapes.
+
+    Args:
+        target: kind of the targets.
+        outputs: outputs of the network.
+        targets: targets of the batch.
+        weights: factor of the loss of each sequence, [B]; the sum is divided by B all the same. 1 if None.
+    """
+    if weights is not None:
+        if target == "number":
+            losses = functional.mse_loss(outputs.squeeze(-1), targets, reduction="none")
+        else:
+            losses = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+        return (losses.reshape(len(weights), -1).mean(1) * weights).mean()
     if target == "number":
         return functional.mse_loss(outputs.squeeze(-1), targets)
     return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())

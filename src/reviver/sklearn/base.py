@@ -1,0 +1,275 @@
+"""What the estimators share: parameters, `fit` up to the training, outputs, pickling and files.
+
+Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from torch import Tensor
+
+from reviver.errors import DataError
+from reviver.lstm.tasks.custom.labels import stratified_split
+from reviver.lstm.tasks.custom.standardisation import Standardisation
+from reviver.lstm.tasks.custom.task import Examples
+from reviver.runs.devices import choose_device
+from reviver.sklearn.inputs import SequenceInput, read_sequences
+from reviver.sklearn.network import Architecture, cpu_weights, trained_network
+from reviver.sklearn.saved import LoadedEstimator, SavedEstimator, encode_parameters, read_estimator, write_estimator
+from reviver.sklearn.training import FitSettings, Part, predict_outputs, train_network
+
+
+class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of `SequenceClassifier`, which documents the parameters, and `SequenceRegressor`, which has these defaults."""
+
+    _target: Literal["class", "number"]
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "mean",
+        patch_size: int | str = "auto",
+        dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        hidden_dropout_kind: str = "step",
+        max_epochs: int = 500,
+        batch_size: int = 16,
+        learning_rate: float = 2e-3,
+        lr_schedule: str = "constant",
+        max_norm: float = 1.0,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.2,
+        patience: int = 200,
+        channels_first: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "cpu",
+        verbose: int = 0,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.patch_size = patch_size
+        self.dropout = dropout
+        self.hidden_dropout = hidden_dropout
+        self.hidden_dropout_kind = hidden_dropout_kind
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.lr_schedule = lr_schedule
+        self.max_norm = max_norm
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.channels_first = channels_first
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to one safetensors file, with its parameters and results as JSON in the header.
+
+        A `random_state` that is no integer is not saved.
+
+        Args:
+            path: the file; an existing one is replaced.
+
+        Raises:
+            NotFittedError: if the estimator is not fitted.
+            ValueError: if a class label or a parameter is neither text nor a number.
+            RunFolderError: if the file cannot be written.
+        """
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        record = SavedEstimator(
+            target=self._target,
+            parameters=encode_parameters(self.get_params(deep=False)),
+            architecture=self.architecture_,
+            standardisation=self.standardisation_,
+            history=self.history_,
+            best_epoch=self.best_epoch_,
+            n_channels_in=self.n_channels_in_,
+            n_steps_in=self.n_steps_in_,
+            n_features_in=self.n_features_in_,
+            feature_names_in=None if names is None else names.tolist(),
+            **self._target_record(),
+        )
+        write_estimator(Path(path), record, cpu_weights(self.network_))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the fitted estimator that `save` wrote to `path`. Nothing is unpickled, so the file need not be trusted.
+
+        Raises:
+            OSError: if the file does not exist, or is not a regular file.
+            DataError: if it is damaged, or holds another kind of estimator; it is a ValueError.
+        """
+        loaded = read_estimator(Path(path), cls._target, tuple(cls._get_param_names()))
+        record = loaded.record
+        estimator = cls(**loaded.parameters)
+        try:
+            estimator._settings()
+        except ValueError as error:
+            raise DataError(f"{path}: its parameters: {error}; restore the file or save the estimator again") from error
+        estimator.architecture_, estimator.standardisation_ = record.architecture, record.standardisation
+        estimator.network_ = loaded.network
+        estimator.history_, estimator.best_epoch_ = record.history, record.best_epoch
+        estimator.n_iter_ = len(record.history)
+        estimator.n_channels_in_, estimator.n_steps_in_ = record.n_channels_in, record.n_steps_in
+        estimator.n_features_in_ = record.n_features_in
+        if record.feature_names_in is not None:
+            estimator.feature_names_in_ = np.array(record.feature_names_in, dtype=object)
+        estimator._set_target(loaded)
+        return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = tensors_to_bytes(cpu_weights(self.network_))
+            state["architecture_"] = self.architecture_.model_dump()
+            state["standardisation_"] = self.standardisation_.model_dump()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "network_" in state:
+            architecture = Architecture.model_validate(state["architecture_"])
+            state["architecture_"] = architecture
+            state["standardisation_"] = Standardisation.model_validate(state["standardisation_"])
+            state["network_"] = trained_network(architecture, tensors_from_bytes(state["network_"]))
+        super().__setstate__(state)
+
+    def _settings(self) -> FitSettings:
+        """Return the checked parameters; numbers of numpy become those of Python."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(FitSettings)}
+        return FitSettings(
+            **{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        )
+
+    def _read_fit_input(self, X: Any, y: Any, settings: FitSettings) -> SequenceInput:
+        """Return the sequences X, one for each entry of y."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        data = read_sequences(self, X, channels_first=settings.channels_first, reset=True)
+        check_consistent_length(data.x, y)
+        return data
+
+    def _read_weights(self, sample_weight: Any, data: SequenceInput) -> NDArray[np.float64]:
+        """Return the weight of each sequence, [N]."""
+        weights: NDArray[np.float64] = _check_sample_weight(sample_weight, data.x.numpy(), dtype=np.float64)
+        if (weights < 0).any():
+            raise ValueError(f"sample_weight must be at least 0, got {weights.min():g}")
+        if not (weights > 0).any():
+            raise ValueError("sample_weight must have a weight that is not zero")
+        return weights
+
+    def _fit_network(
+        self,
+        data: SequenceInput,
+        targets: NDArray[Any],
+        weights: NDArray[np.float64],
+        *,
+        num_outputs: int,
+        settings: FitSettings,
+    ) -> None:
+        """Train on sequences with weights that are not zero, and set the attributes of the result.
+
+        Args:
+            data: sequences.
+            targets: class indices [N] int64, or numbers [N] float64, which are standardised here.
+            weights: weight of each sequence in the loss, [N].
+            num_outputs: C.
+            settings: checked parameters.
+        """
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        strata = targets if self._target == "class" else np.zeros(len(targets))
+        train_rows, validation_rows = _split(strata, settings, seed)
+        try:
+            self.standardisation_ = Standardisation.fit(data.x[train_rows], data.lengths[train_rows])
+        except ValidationError as error:  # the squares of numbers below 1e-154 are 0
+            raise ValueError("the values of X are too small to be standardised; multiply them by a constant") from error
+        inputs = self.standardisation_.apply(data.x, data.lengths).float()
+        examples = Examples(inputs, data.lengths, self._encode_targets(targets, train_rows))
+
+        def part(rows: Tensor) -> Part:
+            chosen = torch.from_numpy(weights)[rows]
+            is_equal = bool((chosen == chosen[0]).all())
+            return Part(examples[rows], None if is_equal else (chosen / chosen.mean()).float())
+
+        self.architecture_ = Architecture(
+            input_size=data.x.shape[2],
+            hidden_size=settings.hidden_size,
+            num_classes=num_outputs,
+            num_layers=settings.num_layers,
+            dropout=settings.dropout,
+            bidirectional=settings.bidirectional,
+            pooling=settings.pooling,
+            patch_size=settings.patch_size_for(int(data.lengths.max())),
+            hidden_dropout=settings.hidden_dropout,
+            hidden_dropout_kind=settings.hidden_dropout_kind,
+        )
+        fitted = train_network(
+            self.architecture_,
+            part(train_rows),
+            None if validation_rows is None else part(validation_rows),
+            target=self._target,
+            settings=settings,
+            seed=seed,
+            score=self._score_outputs,
+            log=(lambda text: print(f"[{type(self).__name__}] {text}")) if settings.verbose else None,  # noqa: T201
+        )
+        self.network_ = fitted.network
+        self.history_ = fitted.history
+        self.n_iter_ = len(fitted.history)
+        self.best_epoch_ = fitted.best_epoch
+
+    def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
+        """Return the targets as the network is trained on them."""
+        raise NotImplementedError
+
+    def _target_record(self) -> dict[str, Any]:
+        """Return the entries of `SavedEstimator` about the targets."""
+        raise NotImplementedError
+
+    def _set_target(self, loaded: LoadedEstimator) -> None:
+        """Set the attributes about the targets from a file."""
+        raise NotImplementedError
+
+    def _score_outputs(self, outputs: Tensor, part: Part) -> float:
+        """Return the score of the outputs of the network for a part."""
+        raise NotImplementedError
+
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
+        """Return the outputs of the network for X, [N, C]."""
+        check_is_fitted(self)
+        data = read_sequences(self, X, channels_first=self.channels_first, reset=False)
+        inputs = self.standardisation_.apply(data.x, data.lengths).float()
+        examples = Examples(inputs, data.lengths, torch.zeros(len(inputs)))
+        return predict_outputs(self.network_.to(choose_device(self.device)), examples).numpy()
+
+
+def _split(strata: NDArray[Any], settings: FitSettings, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Return the rows of the training part and, with early stopping, of the validation part."""
+    if not settings.early_stopping:
+        return torch.arange(len(strata)), None
+    names = [str(value) for value in strata.tolist()]
+    if len(set(names)) == len(names):
+        found = "no class has two" if len(names) > 1 else "got 1 sample"
+        raise ValueError(
+            f"early_stopping needs at least 2 samples of a class, one of them for validation, and {found}; "
+            "give more samples or early_stopping=False"
+        )
+    return stratified_split(names, 1 - settings.validation_fraction, seed)

@@ -1,0 +1,236 @@
+"""The classifier of sequences."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
+from torch import Tensor
+
+from reviver.lstm.tasks.custom.table import join_listed
+from reviver.sklearn.base import SequenceEstimator
+from reviver.sklearn.saved import Labels, LoadedEstimator
+from reviver.sklearn.training import Part
+from reviver.text import short_repr
+
+
+class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
+    """Classify sequences with an LSTM, as a scikit-learn estimator.
+
+    A channel is standardised with the mean and the standard deviation of the training part. An `LSTMClassifier` is
+    trained on it with Adam (Kingma & Ba 2015) and clipped gradients.
+
+    X is one of:
+
+    - a table [N, T]: N sequences of T steps and one channel, such as a data frame with a column per step. `predict`
+      then needs tables of the same T;
+    - an array [N, T, I]: I channels per step. Another T is allowed in `predict`;
+    - a list of N arrays [T_n] or [T_n, I], which may have different lengths.
+
+    Args:
+        hidden_size: hidden units H per layer and direction.
+        num_layers: stacked layers.
+        bidirectional: read the sequences in both directions.
+        pooling: pooling of the hidden states over time: "last", "mean", "max" or "attention".
+        patch_size: number of consecutive steps that enter the LSTM as one; "auto" chooses it by the longest sequence.
+        dropout: probability to drop a unit between two layers in training, in [0, 1).
+        hidden_dropout: probability to drop a unit of the hidden state at a step in training, in [0, 1).
+        hidden_dropout_kind: "step", "variational" or "zoneout", see `reviver.lstm.options.DropoutKind`.
+        max_epochs: maximum passes over the training part.
+        batch_size: sequences per update.
+        learning_rate: learning rate of Adam.
+        lr_schedule: "constant", or "cosine" decay to 0 at `max_epochs`.
+        max_norm: maximum norm of the gradient; a larger gradient is scaled down to it.
+        early_stopping: hold out a validation part, stop when neither its score nor, at the same score, its loss
+            improves, and keep the weights of the last epoch with the best score.
+        validation_fraction: fraction of the samples in the validation part, which has the classes in about the
+            frequencies of y.
+        patience: epochs without improvement before training stops.
+        class_weight: weights of the classes in the loss: None for 1, "balanced" for the inverse of their frequencies,
+            or a dict from class labels to weights.
+        channels_first: arrays are [N, I, T] and items of lists [I, T_n], as in aeon. Tables [N, T] stay.
+        random_state: seed of the split, the weights, the order and the dropout masks: an integer for the same result
+            in every call. Torch's global random number generator is neither read nor changed.
+        device: "cpu", "cuda", "cuda:N", "mps", or "auto" for the first GPU if there is one.
+        verbose: print the metrics of every epoch if it is not 0.
+
+    Attributes:
+        classes_: labels of the C classes, sorted.
+        network_: trained `LSTMClassifier`.
+        architecture_: arguments of the network.
+        standardisation_: mean and standard deviation of each channel.
+        history_: metrics of each epoch: `epoch`, `train_loss` and, with early stopping, `validation_loss` and
+            `validation_score`, the accuracy.
+        n_iter_: number of epochs.
+        best_epoch_: epoch that the weights are from, counted from 1.
+        n_channels_in_: I.
+        n_steps_in_: T if `fit` was given a table, None if sequences may have any length.
+        n_features_in_: T if `fit` was given a table, else I.
+        feature_names_in_: names of the columns, if `fit` was given a data frame.
+    """
+
+    _target = "class"
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "max",
+        patch_size: int | str = "auto",
+        dropout: float = 0.0,
+        hidden_dropout: float = 0.5,
+        hidden_dropout_kind: str = "step",
+        max_epochs: int = 500,
+        batch_size: int = 16,
+        learning_rate: float = 2e-3,
+        lr_schedule: str = "constant",
+        max_norm: float = 1.0,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.2,
+        patience: int = 200,
+        class_weight: Mapping[Any, float] | str | None = None,
+        channels_first: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "cpu",
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            pooling=pooling,
+            patch_size=patch_size,
+            dropout=dropout,
+            hidden_dropout=hidden_dropout,
+            hidden_dropout_kind=hidden_dropout_kind,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            lr_schedule=lr_schedule,
+            max_norm=max_norm,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            channels_first=channels_first,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on sequences X with class labels y.
+
+        Args:
+            X: N sequences, see the class.
+            y: label of each, [N]: text or integers.
+            sample_weight: weight of each sequence in the loss, [N]; sequences of weight 0 are left out. The
+                standardisation does not use it.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: if a parameter is out of range, X or y is malformed, or y has fewer than two classes.
+            TypeError: if X is sparse.
+        """
+        settings = self._settings()
+        data = self._read_fit_input(X, y, settings)
+        labels = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+        check_classification_targets(labels)
+        weights = self._read_weights(sample_weight, data)
+        used = weights > 0
+        self.classes_, indices = np.unique(labels[used], return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes in y, got one class: "
+                f"{short_repr(self.classes_[0].item())}"
+            )
+        data, weights = data.select(torch.from_numpy(used)), weights[used]
+        if self.class_weight is not None:
+            weights = weights * self._class_weights(labels[used])[indices]
+        self._fit_network(data, indices.astype(np.int64), weights, num_outputs=len(self.classes_), settings=settings)
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return the logits of X, [N, C]; for two classes those of the second minus those of the first, [N].
+
+        Raises:
+            NotFittedError: if the estimator is not fitted.
+            ValueError: if X is malformed, or does not have the channels of `fit`.
+        """
+        logits = self._outputs(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the logarithms of the class probabilities of X, [N, C]; see `decision_function` for errors."""
+        return torch.from_numpy(self._outputs(X)).log_softmax(1).numpy()
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the class probabilities of X, [N, C]; see `decision_function` for errors."""
+        return torch.from_numpy(self._outputs(X)).softmax(1).numpy()
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable class label of each sequence of X, [N]; see `decision_function` for errors."""
+        outputs = self._outputs(X)
+        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
+        return labels
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy on sequences X with class labels y.
+
+        Args:
+            X: N sequences.
+            y: label of each, [N].
+            sample_weight: weight of each in the mean, [N].
+
+        Raises:
+            NotFittedError: if the estimator is not fitted.
+            ValueError: if X or y is malformed, or y has labels that `fit` did not have.
+        """
+        check_is_fitted(self)
+        labels = column_or_1d(y, warn=True)
+        unseen = [short_repr(label) for label in np.unique(labels[~np.isin(labels, self.classes_)]).tolist()]
+        if unseen:
+            known = join_listed([short_repr(label) for label in self.classes_.tolist()], len(self.classes_))
+            raise ValueError(
+                f"y contains labels that were not there in fit: {join_listed(unseen, len(unseen))}; known are {known}"
+            )
+        return float(super().score(X, labels, sample_weight))
+
+    def _class_weights(self, labels: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the weight of each class, [C]."""
+        weight = self.class_weight
+        if isinstance(weight, Mapping):
+            wrong = [value for value in weight.values() if not (np.isreal(value) and 0 < value < np.inf)]
+            if wrong:
+                raise ValueError(f"class_weight must have numbers greater than 0, got {short_repr(wrong[0])}")
+            unknown = [key for key in weight if key not in self.classes_.tolist()]
+            if unknown:
+                raise ValueError(f"class_weight has {short_repr(unknown[0])}, which is no class of y")
+            weight = dict(weight)
+        elif weight != "balanced":
+            raise ValueError(f"class_weight must be None, 'balanced' or a dict, got {short_repr(weight)}")
+        result: NDArray[np.float64] = compute_class_weight(weight, classes=self.classes_, y=labels)
+        return result
+
+    def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
+        return torch.from_numpy(targets)
+
+    def _target_record(self) -> dict[str, Any]:
+        return {"classes": Labels.from_array(self.classes_)}
+
+    def _set_target(self, loaded: LoadedEstimator) -> None:
+        assert loaded.classes is not None, "the record of a classifier has them"
+        self.classes_ = loaded.classes
+
+    def _score_outputs(self, outputs: Tensor, part: Part) -> float:
+        is_correct = (outputs.argmax(1) == part.examples.targets).double()
+        return float((is_correct if part.weights is None else is_correct * part.weights).mean())

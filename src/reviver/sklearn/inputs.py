@@ -1,0 +1,210 @@
+"""Reading of the sequences X that a user gives to an estimator.
+
+Shapes: N sequences, T steps of the longest, I channels per step.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, validate_data
+from torch import Tensor
+
+from reviver.text import one_line
+
+MAX_NUMBER = torch.finfo(torch.float32).max
+"""Maximum absolute value of a number in X."""
+
+
+class SequenceInput(NamedTuple):
+    """Sequences padded to the same length."""
+
+    x: Tensor
+    """Values, [N, T, I], float32 or float64, padded with 0."""
+    lengths: Tensor
+    """Number of steps of each sequence, [N] int64."""
+    is_table: bool
+    """Whether X was two-dimensional, [N, T]."""
+
+    def select(self, is_selected: Tensor) -> "SequenceInput":
+        """Return the sequences at which `is_selected` [N] is true."""
+        if is_selected.all():
+            return self
+        return SequenceInput(self.x[is_selected], self.lengths[is_selected], self.is_table)
+
+
+def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, reset: bool) -> SequenceInput:
+    """Return the sequences X as tensors.
+
+    Args:
+        estimator: the estimator that is given X. Its `n_steps_in_` says whether it was fitted on a table.
+        X: a table [N, T], an array [N, T, I], or a list of N arrays [T_n] or [T_n, I].
+        channels_first: an array is [N, I, T] instead, and an item of a list [I, T_n].
+        reset: whether this is `fit`, which sets `n_features_in_`, `n_steps_in_`, `n_channels_in_` and, for a data frame,
+            `feature_names_in_`. Otherwise X is compared with them.
+
+    Raises:
+        ValueError: if X has no such shape, or a value is not a finite number.
+        TypeError: if X is sparse, or a value cannot be a number.
+    """
+    if _is_list_of_arrays(X):
+        result = _read_list(X, channels_first)
+    elif _count_dimensions(X) == 3:
+        result = _read_array(X, channels_first)
+    else:
+        result = _read_table(estimator, X, reset)
+    if result.x.abs().amax() > MAX_NUMBER:
+        raise ValueError("Input X contains a value too large for dtype('float32'); scale the values")
+    channels = result.x.shape[2]
+    if reset:
+        estimator.n_channels_in_ = channels
+        estimator.n_steps_in_ = result.x.shape[1] if result.is_table else None
+        if not result.is_table:
+            estimator.n_features_in_ = channels
+            if hasattr(estimator, "feature_names_in_"):  # of a data frame that it was fitted on before
+                del estimator.feature_names_in_
+    elif channels != estimator.n_channels_in_:
+        advice = "give the same channels in the same order"
+        if estimator.n_channels_in_ in result.x.shape[1:]:
+            advice = "check channels_first, which says where the channels are"
+        raise ValueError(
+            f"X has {channels} channels per step, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_channels_in_}; {advice}"
+        )
+    return result
+
+
+def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> SequenceInput:
+    """Return the rows of X [N, T] as sequences of one channel, all of the same length as in `fit`."""
+    if reset or estimator.n_steps_in_ is not None:
+        values = validate_data(estimator, X, reset=reset, dtype="numeric")
+    else:  # fitted on sequences of any length
+        values = check_array(X, dtype="numeric", estimator=estimator, input_name="X")
+    x = torch.from_numpy(_as_float(values)).unsqueeze(2)
+    return SequenceInput(x, _full_lengths(x), is_table=True)
+
+
+def _read_array(X: Any, channels_first: bool) -> SequenceInput:
+    """Return X [N, T, I], or [N, I, T] with `channels_first`."""
+    values = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite=False, ensure_min_samples=1)
+    if channels_first:
+        values = values.transpose(0, 2, 1)
+    if 0 in values.shape:
+        raise ValueError(f"X must have at least one step and one channel, got an array of shape {np.shape(X)}")
+    values = _as_float(values)
+    remedy = "fill or drop these values; if they pad shorter sequences, give a list of arrays instead"
+    _check_finite(values, [len(steps) for steps in values], remedy)
+    x = torch.from_numpy(values)
+    return SequenceInput(x, _full_lengths(x), is_table=False)
+
+
+def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
+    """Return a list of N arrays [T_n] or [T_n, I], padded with 0."""
+    items = [_read_item(index, item) for index, item in enumerate(X)]
+    first = items[0].ndim
+    for index, item in enumerate(items):
+        if item.ndim != first:
+            raise ValueError(
+                f"X[{index}] has {item.ndim} dimensions and X[0] has {first}; give all sequences in the same layout"
+            )
+    arrays = [item[:, None] if first == 1 else (item.T if channels_first else item) for item in items]
+    for index, array in enumerate(arrays):
+        if array.shape[1] != arrays[0].shape[1]:
+            hint = "" if channels_first else "; arrays of channels first need channels_first=True"
+            raise ValueError(
+                f"X[{index}] has {array.shape[1]} channels per step and X[0] has {arrays[0].shape[1]}; "
+                f"all sequences need the same channels{hint}"
+            )
+        if array.size == 0:
+            raise ValueError(
+                f"X[{index}] has 0 steps or channels (shape={items[index].shape}); leave out empty sequences"
+            )
+    try:
+        flat = np.concatenate(arrays)  # [sum of T_n, I]
+    except TypeError as error:  # no common dtype
+        raise ValueError(f"the arrays of X have no common type of number ({one_line(error)})") from error
+    flat = _as_float(check_array(flat, dtype="numeric", ensure_all_finite=False))
+    lengths = [len(array) for array in arrays]
+    _check_finite(flat, lengths, "fill or drop these values")
+    x = np.zeros((len(arrays), max(lengths), flat.shape[1]), flat.dtype)
+    x[np.arange(x.shape[1]) < np.array(lengths)[:, None]] = flat
+    return SequenceInput(torch.from_numpy(x), torch.tensor(lengths), is_table=False)
+
+
+def _read_item(index: int, item: Any) -> NDArray[Any]:
+    """Return sequence `index` of a list as an array of one or two dimensions."""
+    if not hasattr(item, "__array__"):
+        raise ValueError(
+            f"X[{index}] is a {type(item).__name__} and other sequences are arrays; make all of them arrays"
+        )
+    array = np.asarray(item)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"X[{index}] must be an array of steps, or of steps and channels, got one of {array.ndim} dimensions"
+        )
+    return array
+
+
+def _is_list_of_arrays(X: Any) -> bool:
+    """Return whether X is a list, or an object array of one dimension, with arrays of one or more dimensions.
+
+    A list of lists of numbers is not: it is whatever `numpy.array` makes of it, as everywhere in scikit-learn.
+    """
+    is_object_array = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+    return (is_object_array or isinstance(X, (list, tuple))) and any(
+        hasattr(item, "__array__") and np.ndim(item) > 0 for item in X
+    )
+
+
+def _count_dimensions(X: Any) -> int:
+    """Return the number of dimensions of X, an array or nested lists.
+
+    Raises:
+        ValueError: if X is a ragged list, or has more than three dimensions.
+    """
+    if hasattr(X, "ndim"):
+        count = int(X.ndim)
+    else:
+        try:
+            count = np.asarray(X).ndim
+        except ValueError as error:
+            raise ValueError(
+                f"X is a ragged list, of which numpy cannot make an array ({one_line(error)}); give sequences of "
+                "different lengths as a list of arrays, [T_n] or [T_n, I] each: [np.asarray(item) for item in X]"
+            ) from error
+    if count > 3:
+        raise ValueError(f"X must have 2 or 3 dimensions, [N, T] or [N, T, I], got {count}")
+    return count
+
+
+def _as_float(values: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers as a new, contiguous array of float32 if they are float32, else float64."""
+    dtype = np.float32 if values.dtype == np.float32 else np.float64
+    return np.array(values, dtype=dtype, order="C", copy=True)
+
+
+def _check_finite(steps: NDArray[Any], lengths: list[int], remedy: str) -> None:
+    """Raise if a value is NaN or infinite; the message names the first such sequence and step.
+
+    Args:
+        steps: values of the steps of all sequences, one after the other, [sum of T_n, I] or [N, T, I].
+        lengths: number of steps of each sequence.
+        remedy: end of the message.
+    """
+    flat = steps.reshape(-1, steps.shape[-1])
+    is_finite = np.isfinite(flat).all(1)
+    if is_finite.all():
+        return
+    index = int(np.argmin(is_finite))
+    kind = "NaN" if np.isnan(flat[index]).any() else "infinity"
+    ends = np.cumsum(lengths)
+    sequence = int(np.searchsorted(ends, index, side="right"))
+    step = index - int(ends[sequence] - lengths[sequence])
+    raise ValueError(f"Input X contains {kind} in sequence {sequence}, step {step} (counted from 0); {remedy}")
+
+
+def _full_lengths(x: Tensor) -> Tensor:
+    return torch.full((len(x),), x.shape[1])

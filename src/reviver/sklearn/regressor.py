@@ -1,0 +1,105 @@
+"""The regressor of sequences."""
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_array, column_or_1d
+from torch import Tensor
+
+from reviver.sklearn.base import SequenceEstimator
+from reviver.sklearn.saved import LoadedEstimator
+from reviver.sklearn.training import Part
+
+
+class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
+    """Predict a number for each sequence with an LSTM, as a scikit-learn estimator.
+
+    Channels and targets are standardised with the mean and the standard deviation of the training part. The network of
+    `LSTMClassifier` with one output is trained on the squared error. Predictions are in the units of y.
+
+    X and the parameters are those of `SequenceClassifier`, without `class_weight`. By default the pooling is "mean", and
+    `hidden_dropout` is 0: with dropout, the maximum over time is larger in training than in prediction, which shifts the
+    predicted numbers. The score is R².
+
+    Attributes:
+        network_: trained `LSTMClassifier` with one output, the standardised target.
+        target_mean_: mean of y in the training part.
+        target_scale_: standard deviation of y in the training part; 1 if y is constant.
+        architecture_: arguments of the network.
+        standardisation_: mean and standard deviation of each channel.
+        history_: metrics of each epoch: `epoch`, `train_loss` and, with early stopping, `validation_loss`, both of the
+            standardised target, and `validation_score`, R².
+        n_iter_: number of epochs.
+        best_epoch_: epoch that the weights are from, counted from 1.
+        n_channels_in_: I.
+        n_steps_in_: T if `fit` was given a table, None if sequences may have any length.
+        n_features_in_: T if `fit` was given a table, else I.
+        feature_names_in_: names of the columns, if `fit` was given a data frame.
+    """
+
+    _target = "number"
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on sequences X with targets y.
+
+        Args:
+            X: N sequences, see `SequenceClassifier`.
+            y: target of each, [N].
+            sample_weight: weight of each sequence in the loss, [N]; sequences of weight 0 are left out. The
+                standardisation does not use it.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: if a parameter is out of range, or X or y is malformed.
+            TypeError: if X is sparse.
+        """
+        settings = self._settings()
+        data = self._read_fit_input(X, y, settings)
+        targets = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), warn=True)
+        weights = self._read_weights(sample_weight, data)
+        used = weights > 0
+        self._fit_network(
+            data.select(torch.from_numpy(used)),
+            targets[used].astype(np.float64),
+            weights[used],
+            num_outputs=1,
+            settings=settings,
+        )
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return the predicted target of each sequence of X, [N].
+
+        Raises:
+            NotFittedError: if the estimator is not fitted.
+            ValueError: if X is malformed, or does not have the channels of `fit`.
+        """
+        result: NDArray[np.float64] = self._outputs(X)[:, 0] * self.target_scale_ + self.target_mean_
+        return result
+
+    def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
+        train = targets[train_rows.numpy()]
+        is_constant = train.min() == train.max()  # by the values: rounding of the mean would give a tiny deviation
+        self.target_mean_ = float(train[0] if is_constant else train.mean())
+        self.target_scale_ = 1.0 if is_constant else float(train.std())
+        return torch.from_numpy((targets - self.target_mean_) / self.target_scale_).float()
+
+    def _target_record(self) -> dict[str, Any]:
+        return {"target_mean": self.target_mean_, "target_scale": self.target_scale_}
+
+    def _set_target(self, loaded: LoadedEstimator) -> None:
+        self.target_mean_, self.target_scale_ = loaded.record.target_mean, loaded.record.target_scale
+
+    def _score_outputs(self, outputs: Tensor, part: Part) -> float:
+        """Return R² of the outputs; 0 if the targets are constant."""
+        targets = part.examples.targets.double()
+        weights = torch.ones_like(targets) if part.weights is None else part.weights.double()
+        mean = (weights * targets).sum() / weights.sum()
+        total = (weights * (targets - mean).square()).sum()
+        residual = (weights * (targets - outputs[:, 0]).square()).sum()
+        return float(1 - residual / total) if total > 0 else 0.0
