@@ -48,15 +48,15 @@ def train(
     assert out is not None, "fill_settings has set it"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     metrics = folder.read_metrics()
-    last, best = metrics[-1], max(metrics, key=training.rank)
+    last, best = metrics[-1], training.find_best(metrics, settings)
     result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     meaning = "" if target == "class" else f" (accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]})"
     duration = f"{last['epoch']} epochs in {last['seconds']:.1f} s"
     lines = [f"{folder.path}: {duration}{meaning}", *options.describe_rollbacks(folder)]
-    result["ended_by"] = training.end_reason(settings, last, best)
+    result["ended_by"] = training.end_reason(settings, metrics)
     if result["ended_by"] == "patience":
-        lines.append(f"  stopped early: the best epoch is {best['epoch']}, {settings.patience} epochs without improvement followed")
+        lines.append(f"  stopped early, after {settings.patience} epochs without improvement")
     notes = {"train": "with dropout", "validation": "", "best": f"epoch {best['epoch']}"}
     for name, note in notes.items():
         row, split = (best, "validation") if name == "best" else (last, name)
@@ -67,6 +67,8 @@ def train(
         status = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
         threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
         lines.append(f"  length {last['length']} of {settings.length}, {threshold} {status}")
+    if settings.task == "custom" and preset == "report":
+        lines.append("  these are the settings of the report; --preset series is made for series of measurements")
     common.show(result, *lines)
 
 

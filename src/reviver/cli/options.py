@@ -47,7 +47,9 @@ PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as T
 FigurePath = Annotated[Text, Parameter(help="Figure to write, .pdf, .png or .svg.")]
 Checkpoint = Annotated[
     Literal["last", "best"] | None,
-    Parameter(help="Checkpoint to load: last, or best by validation; by default best for a run with early stopping, else last."),
+    Parameter(
+        help="Checkpoint to load: last, or best by validation; by default best for a run with early stopping, else last."
+    ),
 ]
 LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default that of the run.")]
 FeatureExtractor = Annotated[

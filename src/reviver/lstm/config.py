@@ -135,7 +135,7 @@ class LSTMConfig:
     """Passes over the training data."""
     patience: Annotated[Count | None, OPTIMISATION] = None
     """Early stopping: epochs without an improvement of the best validation accuracy, or at equal accuracy of the loss, after
-    which the training ends. Such a run is used with the weights of its best epoch."""
+    which the training ends. Such a run is used with the weights of the last epoch that has its best validation accuracy."""
     batch_size: Annotated[Count, OPTIMISATION] = 128
     """Sequences B per update."""
     optimizer: Annotated[Literal["rmsprop", "adam"], OPTIMISATION] = "rmsprop"
@@ -169,7 +169,9 @@ class LSTMConfig:
         if self.cell == "rnn" and (self.pooling, self.patch_size) != ("last", 1):
             refuse("cell", "rnn supports only the defaults of these; leave out pooling and patch_size")
         if self.task == "copy" and (self.pooling, self.patch_size) != ("last", 1):
-            refuse("task", "copy has a class at every step, which is not possible with pooling or patches; leave them out")
+            refuse(
+                "task", "copy has a class at every step, which is not possible with pooling or patches; leave them out"
+            )
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")
         if self.task != "custom" and self.data is not None:

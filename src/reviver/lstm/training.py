@@ -3,7 +3,7 @@
 Shapes: B batch, T time, I input size, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -243,7 +243,7 @@ def train(
                 validation = score(network, task.validation(length).to(chosen_device), task.target)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 log_epoch(session, validation, length, config)
-                update_best(state, network, validation, length)
+                update_best(state, network, validation, length, config)
                 if config.curriculum and validation.accuracy >= config.threshold_at(length):
                     state.extra["stage"] += 1
                 if state.epoch % config.checkpoint_every == 0 or is_finished(config, state):
@@ -316,28 +316,22 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
 
 def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
     """Return whether training ends: by the last epoch, the last length of a curriculum, or early stopping."""
+    improved = state.extra.get("improved")
     is_last = state.epoch >= config.epochs or state.extra["stage"] == len(config.lengths)
-    return is_last or stopped_early(config, state.epoch, state.extra.get("best", {"epoch": 0})["epoch"])
+    return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
 
 
-def stopped_early(config: LSTMConfig, epoch: int, best_epoch: int) -> bool:
-    """Return whether the best epoch lies `patience` epochs or more before `epoch`."""
-    return config.patience is not None and epoch - best_epoch >= config.patience
+def stopped_early(config: LSTMConfig, epoch: int, improved: int) -> bool:
+    """Return whether the last improvement, in the epoch `improved`, lies `patience` epochs or more before `epoch`."""
+    return config.patience is not None and epoch - improved >= config.patience
 
 
-def end_reason(
-    config: LSTMConfig, last: Mapping[str, Any], best: Mapping[str, Any]
-) -> Literal["epochs", "patience", "threshold"]:
-    """Return the setting that ended a finished run.
-
-    Args:
-        config: settings of the run.
-        last: metrics of the last epoch.
-        best: metrics of the best epoch, see `rank`.
-    """
+def end_reason(config: LSTMConfig, metrics: Sequence[Mapping[str, Any]]) -> Literal["epochs", "patience", "threshold"]:
+    """Return the setting that ended a finished run with these metrics of its epochs."""
+    last = metrics[-1]
     if config.curriculum and completes_curriculum(config, last):
         return "threshold"
-    return "patience" if stopped_early(config, last["epoch"], best["epoch"]) else "epochs"
+    return "patience" if stopped_early(config, last["epoch"], max(metrics, key=rank)["epoch"]) else "epochs"
 
 
 def completes_curriculum(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
@@ -346,16 +340,33 @@ def completes_curriculum(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
 
 
 def rank(metrics: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return the sort key of an epoch by its metrics; the maximum is the best epoch.
+    """Return the sort key of an epoch by its metrics; an epoch with a higher one is an improvement.
 
     The longest sequences come first, then the highest validation accuracy, then the lowest validation loss.
     """
     return metrics.get("length", 0), metrics["validation_accuracy"], -metrics["validation_loss"]
 
 
-def update_best(state: TrainingState, network: Network, validation: Score, length: int) -> None:
-    """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank`."""
-    best = state.extra.get("best")
+def rank_checkpoint(metrics: Mapping[str, Any], config: LSTMConfig) -> tuple[float, ...]:
+    """Return the sort key of an epoch whose maximum is the epoch of the best checkpoint.
+
+    It is that of `rank`, but with early stopping the last one of the epochs with the highest validation accuracy is the
+    best. In a small validation set many epochs have the same accuracy. The one with the lowest loss comes early, since
+    the loss grows with the confidence in the few errors while the network still learns.
+    """
+    if config.patience is None:
+        return rank(metrics)
+    return metrics["validation_accuracy"], metrics["epoch"]
+
+
+def find_best(metrics: Sequence[Mapping[str, Any]], config: LSTMConfig) -> Mapping[str, Any]:
+    """Return the metrics of the epoch of the best checkpoint, see `rank_checkpoint`."""
+    return max(metrics, key=lambda row: rank_checkpoint(row, config))
+
+
+def update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
+    """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank_checkpoint`."""
+    best, improved = state.extra.get("best"), state.extra.get("improved")
     metrics = {
         "step": state.step,
         "epoch": state.epoch,
@@ -363,6 +374,8 @@ def update_best(state: TrainingState, network: Network, validation: Score, lengt
         "validation_accuracy": validation.accuracy,
         "validation_loss": validation.loss,
     }
-    if best is None or rank(metrics) > rank(best):
+    if config.patience is not None and (improved is None or rank(metrics) > rank(improved)):
+        state.extra["improved"] = metrics
+    if best is None or rank_checkpoint(metrics, config) > rank_checkpoint(best, config):
         state.extra["best"] = metrics
         state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}

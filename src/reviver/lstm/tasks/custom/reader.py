@@ -50,7 +50,8 @@ def read_sequences(
     path = Path(path)
     if labelled and sequence_column == label_column:
         raise ConfigError(
-            f"label_column must not be sequence_column, got {short_repr(label_column)} for both; name another column"
+            f"label_column must not be sequence_column, got {short_repr(label_column)} for both; name another column",
+            field="label_column",
         )
     columns = (sequence_column, label_column) if labelled else (sequence_column,)
     read = READERS.get(path.suffix.lower())
