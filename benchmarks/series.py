@@ -39,7 +39,7 @@ VARIANTS = {
     "patches": ("+ max pooling, patches", PATCHES),
     "clipping": (
         "+ max pooling, patches, clipping at 1, early stopping",
-        (*PATCHES, "--max-norm", "1", "--patience", "100"),
+        (*PATCHES, "--max-norm", "1", "--patience", "20"),
     ),
     "series": ("preset series", SERIES),
     "series-forward": ("series, one direction", (*SERIES, "--no-bidirectional")),
