@@ -45,6 +45,8 @@ def train(
     if print_config:
         print_settings(settings)
         return
+    if preset == "series" and settings.task == "palindrome":
+        raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
     assert out is not None, "fill_settings has set it"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     metrics = folder.read_metrics()

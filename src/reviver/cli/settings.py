@@ -58,8 +58,6 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
         from reviver.runs.folder import RunFolder
 
         base = from_mapping(type(base), RunFolder.open(options["out"].convert_and_validate(), kind).record["config"])
-    if name == "series" and not options["task"].tokens:
-        raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
     _fill(options, dataclasses.asdict(base), name)
 
 

@@ -30,6 +30,7 @@ _MNIST = LSTMConfig(
 )
 
 _SERIES = LSTMConfig(
+    train_fraction=0.9,
     bidirectional=True,
     pooling="max",
     patch_size="auto",
