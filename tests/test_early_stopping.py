@@ -11,7 +11,8 @@ from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, Interrupted, OutOfMemory
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.training import build_network, end_reason, rank, train
+from reviver.lstm.stopping import end_reason, rank
+from reviver.lstm.training import build_network, train
 from reviver.runs.folder import RunFolder
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 

@@ -38,6 +38,7 @@ from reviver.gan.evaluation.monitor import describe_record, find_collapses, summ
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.run import GANRun
 from reviver.loading import load
+from reviver.lstm import stopping as lstm_stopping
 from reviver.lstm import training as lstm_training
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.custom.reader import read_sequences
@@ -282,7 +283,7 @@ def read_records(path: Path) -> None:
     folder = RunFolder.open(path.parent)
     metrics = folder.read_metrics()
     if folder.kind == "lstm":
-        max(metrics, key=lstm_training.rank, default=None)
+        max(metrics, key=lstm_stopping.rank, default=None)
     scores = folder.read_scores()
     find_collapses(scores)
     summarize(scores)
@@ -339,7 +340,7 @@ def read_state(path: Path) -> None:
     counts = restore_checkpoint(home, state)
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
     if "best" in state.extra:
-        assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))
+        assert all(isinstance(value, (int, float)) for value in lstm_stopping.rank(state.extra["best"]))
     assert all(rollback["step"] >= 0 and isinstance(rollback["quantity"], str) for rollback in state.rollbacks)
     update(state)
 

@@ -38,7 +38,7 @@ def train(
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
-    from reviver.lstm import training
+    from reviver.lstm import stopping, training
     from reviver.lstm.tasks.build import build_task
     from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES
 
@@ -50,13 +50,13 @@ def train(
     assert out is not None, "fill_settings has set it"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     metrics = folder.read_metrics()
-    last, best = metrics[-1], training.find_best(metrics, settings)
+    last, best = metrics[-1], stopping.find_best(metrics, settings)
     result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     meaning = "" if target == "class" else f" (accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]})"
     duration = f"{last['epoch']} epochs in {last['seconds']:.1f} s"
     lines = [f"{folder.path}: {duration}{meaning}", *options.describe_rollbacks(folder)]
-    result["ended_by"] = training.end_reason(settings, metrics)
+    result["ended_by"] = stopping.end_reason(settings, metrics)
     if result["ended_by"] == "patience":
         lines.append(f"  stopped early, after {settings.patience} epochs without improvement")
     notes = {"train": "with dropout", "validation": "", "best": f"epoch {best['epoch']}"}
@@ -65,7 +65,7 @@ def train(
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
     if settings.curriculum:
-        result["reached"] = training.completes_curriculum(settings, last)
+        result["reached"] = stopping.completes_curriculum(settings, last)
         status = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
         threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
         lines.append(f"  length {last['length']} of {settings.length}, {threshold} {status}")

@@ -3,9 +3,8 @@
 Shapes: B batch, T time, I input size, C classes.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.options import auto_patch_size
 from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState
@@ -319,49 +319,6 @@ def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
     improved = state.extra.get("improved")
     is_last = state.epoch >= config.epochs or state.extra["stage"] == len(config.lengths)
     return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
-
-
-def stopped_early(config: LSTMConfig, epoch: int, improved: int) -> bool:
-    """Return whether the last improvement, in the epoch `improved`, lies `patience` epochs or more before `epoch`."""
-    return config.patience is not None and epoch - improved >= config.patience
-
-
-def end_reason(config: LSTMConfig, metrics: Sequence[Mapping[str, Any]]) -> Literal["epochs", "patience", "threshold"]:
-    """Return the setting that ended a finished run with these metrics of its epochs."""
-    last = metrics[-1]
-    if config.curriculum and completes_curriculum(config, last):
-        return "threshold"
-    return "patience" if stopped_early(config, last["epoch"], max(metrics, key=rank)["epoch"]) else "epochs"
-
-
-def completes_curriculum(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
-    """Return whether the metrics of the last epoch pass the threshold of the final length of a curriculum."""
-    return bool(last["length"] == config.length and last["validation_accuracy"] >= config.threshold_at(config.length))
-
-
-def rank(metrics: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return the sort key of an epoch by its metrics; an epoch with a higher one is an improvement.
-
-    The longest sequences come first, then the highest validation accuracy, then the lowest validation loss.
-    """
-    return metrics.get("length", 0), metrics["validation_accuracy"], -metrics["validation_loss"]
-
-
-def rank_checkpoint(metrics: Mapping[str, Any], config: LSTMConfig) -> tuple[float, ...]:
-    """Return the sort key of an epoch whose maximum is the epoch of the best checkpoint.
-
-    It is that of `rank`, but with early stopping the last one of the epochs with the highest validation accuracy is the
-    best. In a small validation set many epochs have the same accuracy. The one with the lowest loss comes early, since
-    the loss grows with the confidence in the few errors while the network still learns.
-    """
-    if config.patience is None:
-        return rank(metrics)
-    return metrics["validation_accuracy"], metrics["epoch"]
-
-
-def find_best(metrics: Sequence[Mapping[str, Any]], config: LSTMConfig) -> Mapping[str, Any]:
-    """Return the metrics of the epoch of the best checkpoint, see `rank_checkpoint`."""
-    return max(metrics, key=lambda row: rank_checkpoint(row, config))
 
 
 def update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
