@@ -14,7 +14,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import describe, render, render_curve, render_fuzz, render_goals, render_keys, render_recipes
+from benchmarks.tables import (
+    describe,
+    render,
+    render_curve,
+    render_fuzz,
+    render_goals,
+    render_keys,
+    render_recipes,
+    render_series,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -110,6 +119,8 @@ def block(name: str) -> str:
         return render_goals(read(MEASUREMENTS / "recall.json"))
     if name == "curve":
         return render_curve(read(MEASUREMENTS / "recall_curve.json"))
+    if name == "series":
+        return render_series(read(MEASUREMENTS / "series.json"))
     if name == "fuzz":
         return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
     if name == "keys":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.measure import measure_goals, trained
-from reviver.lstm.training import rank
+from reviver.lstm.stopping import rank
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "recall"

@@ -144,6 +144,50 @@ def render_curve(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", note, "", describe(result["machine"]), ""])
 
 
+def render_series(result: Mapping[str, Any]) -> str:
+    """Return the result of `series` as Markdown: test accuracy by variant and data set, in a table for each kind of set."""
+    from benchmarks.series import DEVELOPMENT_SETS, OTHER_SETS
+
+    goals = result["goals"]
+    variants = dict.fromkeys(name.partition("-")[2] for name in goals)
+    lines: list[str] = []
+    for sets, kind in ((DEVELOPMENT_SETS, "sets that the preset was chosen on"), (OTHER_SETS, "other sets")):
+        known = {
+            data: next((goal["rows"] for name, goal in goals.items() if name.startswith(f"{data}-")), [])
+            for data in sets
+        }
+        known = {data: rows for data, rows in known.items() if rows}
+        if not known:
+            continue
+        lines += [f"| {kind} | {' | '.join(known)} |", "|---" * (len(known) + 1) + "|"]
+        sizes = [rows[0]["data"] for rows in known.values()]
+        texts = [f"{size['train']} / {size['test']}" for size in sizes]
+        lines.append(f"| series to train on / to test | {' | '.join(texts)} |")
+        texts = [f"{size['max_length']} × {size['channels']}, {size['classes']}" for size in sizes]
+        lines.append(f"| steps × channels, classes | {' | '.join(texts)} |")
+        for name, key in (("most frequent class", "chance"), ("nearest neighbor by DTW", "dtw_accuracy")):
+            lines.append(f"| {name} | {' | '.join(f'{rows[0][key]:.1%}' for rows in known.values())} |")
+        for variant in variants:
+            found = [goals.get(f"{data}-{variant}") for data in known]
+            if not any(found):
+                continue
+            name = next(goal["what"] for goal in found if goal)
+            cells = [_accuracy([row["accuracy"] for row in goal["rows"]]) if goal else "" for goal in found]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    note = (
+        "Accuracy on the test set: mean ± standard deviation over the seeds (in parentheses, their number), which also "
+        "change the split into training and validation part."
+    )
+    return "\n".join([*lines, note, "", describe(result["machine"]), ""])
+
+
+def _accuracy(values: Sequence[float]) -> str:
+    """Return the mean ± sample standard deviation of fractions, and their number."""
+    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.1f}{spread} % ({len(values)})"
+
+
 def render_recipes(result: Mapping[str, Any]) -> str:
     """Write the result of `gan_quality` as Markdown: the scores of each recipe over its seeds."""
     columns = (

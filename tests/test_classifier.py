@@ -1,6 +1,7 @@
 """`LSTMClassifier`: pooling over time and patches of steps."""
 
 import math
+from dataclasses import dataclass
 from typing import get_args
 
 import pytest
@@ -9,7 +10,12 @@ from torch import Tensor
 
 from reviver import LSTMClassifier
 from reviver.errors import ConfigError
-from reviver.lstm.options import Pooling
+from reviver.lstm import training
+from reviver.lstm.options import AUTO_PATCHES, Pooling, auto_patch_size
+from reviver.lstm.tasks.custom.task import Examples
+from reviver.lstm.tasks.task import Sequences
+from reviver.lstm.trace import trace
+from reviver.lstm.training import forward_chunked, score
 
 POOLINGS = get_args(Pooling)
 B, T, I, H, C = 4, 7, 3, 5, 2  # noqa: E741
@@ -93,6 +99,59 @@ def test_attention_begins_as_the_mean() -> None:
 def test_logits_of_every_step_need_every_state(pooling: str, patch_size: int) -> None:
     with pytest.raises(ConfigError, match="every_step must be False"):
         make(pooling, patch_size=patch_size)(inputs(), every_step=True)
+
+
+@pytest.mark.parametrize(
+    ("max_length", "patch_size"),
+    [(1, 1), (26, 1), (32, 1), (33, 2), (64, 2), (65, 3), (150, 5), (251, 8), (10_000, 313)],
+)
+def test_auto_patches(max_length: int, patch_size: int) -> None:
+    assert auto_patch_size(max_length) == patch_size
+    assert -(-max_length // patch_size) <= AUTO_PATCHES
+    assert patch_size == 1 or -(-max_length // (patch_size - 1)) > AUTO_PATCHES, "no smaller one would do"
+
+
+@dataclass(frozen=True)
+class Series(Sequences):
+    """Sequences [N, T, I] of equal length."""
+
+    x: Tensor
+
+    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
+        return self.x[:, begin:end]
+
+
+@pytest.mark.parametrize("chunk_steps", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("patch_size", [1, 2, 3, 7])
+def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int, chunk_steps: int) -> None:
+    network, x = make("last", patch_size=patch_size), inputs()
+    torch.testing.assert_close(forward_chunked(network, Series(x), chunk_steps), network(x))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("patch_size", [1, 2])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_score_is_that_of_the_forward_pass(
+    pooling: str, patch_size: int, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "MAX_EVALUATION_STEPS", 2 * T)  # two sequences at a time
+    network, x = make(pooling, bidirectional, patch_size), inputs()
+    targets = torch.tensor([0, 1, 1, 0])
+    for lengths in (LENGTHS, torch.full((B,), T)):
+        for b, length in enumerate(lengths.tolist()):
+            x[b, length:] = 0
+        measured = score(network, Examples(x, lengths, targets), "class")
+        logits = torch.cat([network(x[b : b + 1, :length]) for b, length in enumerate(lengths.tolist())])
+        assert measured.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, targets).item())
+        assert measured.accuracy == (logits.argmax(1) == targets).double().mean().item()
+
+
+@pytest.mark.parametrize(("pooling", "patch_size"), [("mean", 1), ("last", 2)])
+def test_a_trace_refuses_pooling_and_patches(pooling: str, patch_size: int) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^network must have pooling last and patch_size 1 .* got {pooling} and {patch_size}"
+    ):
+        trace(make(pooling, patch_size=patch_size), inputs(), torch.zeros(B, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(("name", "value"), [("pooling", "sum"), ("patch_size", 0), ("patch_size", 1.5)])

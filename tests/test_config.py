@@ -51,12 +51,15 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "hidden_size": not_integers_from(1),
         "num_layers": not_integers_from(1),
         "bidirectional": FLAGS,
+        "pooling": WORDS,
+        "patch_size": not_integers_from(1, "Auto", ""),
         "init": WORDS,
         "hidden_dropout": not_numbers(-0.1, 1, 1.5),
         "hidden_dropout_kind": ["often", "", None],
         "dropout": not_numbers(-0.1, 1, 1.5),
         "precision": ["fp16", 16, None],
         "epochs": not_integers_from(1),
+        "patience": tuple(value for value in not_integers_from(1) if value is not None),
         "batch_size": not_integers_from(1),
         "optimizer": WORDS,
         "learning_rate": not_numbers(0, 0.0, -1e-3),
@@ -114,6 +117,7 @@ BOUNDARY_VALUES: dict[type, list[dict[str, Any]]] = {
     LSTMConfig: [
         {"length": 2, "data_size": 2, "hidden_size": 1, "epochs": 1, "batch_size": 1, "checkpoint_every": 1},
         {"hidden_dropout": 0, "dropout": 0.0, "seed": 2**63 - 1, "learning_rate": 1, "train_fraction": 1e-9},
+        {"patch_size": "auto", "pooling": "max", "patience": 1},
         {"hidden_dropout": 0.999, "dropout": 0.999, "seed": 0, "bidirectional": True, "length": 10_000},
     ],
     GANConfig: [

@@ -17,9 +17,10 @@ from reviver.errors import Interrupted
 from reviver.lstm import training
 from reviver.lstm.config import MIN_BATCH_SIZE, LSTMConfig
 from reviver.lstm.presets import PRESETS
+from reviver.lstm.stopping import completes_curriculum, rank
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import Palindromes, PalindromeTask
-from reviver.lstm.training import Score, build_network, completes_curriculum, rank, score, train
+from reviver.lstm.training import Score, build_network, score, train
 from reviver.runs.folder import RunFolder
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 

@@ -99,7 +99,7 @@ def test_older_folder_loads(old: Path) -> None:
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
     run = load(old)
     settings = {"lstm": LSTM, "gan": GAN}[old.name]
-    if json.loads((old / "run.json").read_text())["schema"] == 3:
+    if json.loads((old / "run.json").read_text())["schema"] == 3:  # whose folders have more settings
         settings = settings | {"lstm": RENAMED_LSTM, "gan": RENAMED_GAN}[old.name]
     assert {name: getattr(run.config, name) for name in settings} == settings
     assert (run.config.on_nan, run.config.keep_checkpoints) == ("stop", 2)
@@ -156,10 +156,11 @@ def test_custom_data_and_scores_of_schema_3_get_current_keys() -> None:
     data = {"name": "a.csv", "sequences": 9, "longest": 3, "classes": ["a", "b"], "shares": [0.5, 0.5]}
     config = {"task": "own", "rollbacks": 3, "grow": False}
     record = migrate({"schema": 3, "kind": "lstm", "config": config, "data": data, "scoring_seconds": 1.5})
+    added = {"pooling": "last", "patch_size": 1, "patience": None}  # by schema 5
     assert record == {
-        "schema": 4,
+        "schema": SCHEMA,
         "kind": "lstm",
-        "config": {"task": "custom", "max_rollbacks": 3, "curriculum": False},
+        "config": {"task": "custom", "max_rollbacks": 3, "curriculum": False, **added},
         "data": {
             "name": "a.csv",
             "num_sequences": 9,

@@ -7,6 +7,7 @@ import pickletools
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from reviver.errors import DataError, RunFolderError
 from reviver.lstm import kernel
+from reviver.lstm.presets import PRESETS
 from reviver.lstm.tasks.task import mean_loss
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
 from reviver.sklearn.saved import METADATA_KEY
@@ -698,3 +700,27 @@ def test_a_missing_scikit_learn_is_named() -> None:
 def test_reviver_does_not_import_scikit_learn() -> None:
     code = "import sys, reviver, reviver.lstm.training; assert 'sklearn' not in sys.modules, 'imported'"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Defaults -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_the_preset_series() -> None:
+    preset = asdict(PRESETS["series"])
+    parameters = SequenceClassifier().get_params()
+    shared = parameters.keys() & preset.keys()
+    assert shared >= {
+        "hidden_size",
+        "bidirectional",
+        "pooling",
+        "patch_size",
+        "batch_size",
+        "learning_rate",
+        "patience",
+    }
+    assert {name: parameters[name] for name in shared} == {name: preset[name] for name in shared}
+    assert parameters["max_epochs"] == preset["epochs"]
+    assert parameters["validation_fraction"] == pytest.approx(1 - preset["train_fraction"])
+    differing = {"pooling", "hidden_dropout"}  # SequenceRegressor gives the reason
+    regressor = SequenceRegressor().get_params()
+    assert {name: regressor[name] for name in shared - differing} == {name: preset[name] for name in shared - differing}

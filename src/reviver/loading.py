@@ -7,12 +7,12 @@ from reviver.lstm.run import LSTMRun, load_lstm
 from reviver.runs.folder import RunFolder
 
 
-def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> LSTMRun | GANRun:
+def load(path: str | Path, *, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun | GANRun:
     """Load the run in the folder at `path`, ready to use.
 
     Args:
         path: the run folder.
-        checkpoint: `last`, or `best` (LSTM only).
+        checkpoint: `last` or `best` (LSTM only); by default `best` for an LSTM with early stopping, otherwise `last`.
         device: see `reviver.runs.devices.choose_device`.
 
     Returns:
@@ -24,4 +24,6 @@ def load(path: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> 
         DeviceError: if the device is not available.
     """
     folder = RunFolder.open(path)
-    return load_lstm(folder, checkpoint, device) if folder.kind == "lstm" else load_gan(folder, checkpoint, device)
+    if folder.kind == "lstm":
+        return load_lstm(folder, checkpoint, device)
+    return load_gan(folder, "last" if checkpoint is None else checkpoint, device)

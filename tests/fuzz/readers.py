@@ -39,6 +39,7 @@ from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.run import GANRun
 from reviver.loading import load
 from reviver.lstm import pretrained
+from reviver.lstm import stopping as lstm_stopping
 from reviver.lstm import training as lstm_training
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
@@ -286,7 +287,7 @@ def read_records(path: Path) -> None:
     folder = RunFolder.open(path.parent)
     metrics = folder.read_metrics()
     if folder.kind == "lstm":
-        max(metrics, key=lstm_training.rank, default=None)
+        max(metrics, key=lstm_stopping.rank, default=None)
     scores = folder.read_scores()
     find_collapses(scores)
     summarize(scores)
@@ -343,7 +344,7 @@ def read_state(path: Path) -> None:
     counts = restore_checkpoint(home, state)
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
     if "best" in state.extra:
-        assert all(isinstance(value, (int, float)) for value in lstm_training.rank(state.extra["best"]))
+        assert all(isinstance(value, (int, float)) for value in lstm_stopping.rank(state.extra["best"]))
     assert all(rollback["step"] >= 0 and isinstance(rollback["quantity"], str) for rollback in state.rollbacks)
     update(state)
 

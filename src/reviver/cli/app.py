@@ -12,7 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter
 from cyclopts.annotations import resolve_optional
@@ -172,10 +172,12 @@ def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         CoercionError: if an integer is written in another way.
     """
     for argument in arguments:
-        if resolve_optional(argument.hint) in (int, list[int]):
+        hint = resolve_optional(argument.hint)
+        words = [word for part in get_args(hint) for word in get_args(part)]  # of a union such as int | Literal["auto"]
+        if hint is int or int in get_args(hint):
             for token in argument.tokens:
-                if token.value and not re.fullmatch(r"[+-]?[0-9]+", token.value):
-                    raise CoercionError(token=token, argument=argument, target_type=int)
+                if token.value and token.value not in words and not re.fullmatch(r"[+-]?[0-9]+", token.value):
+                    raise CoercionError(token=token, argument=argument, target_type=hint)
 
 
 class StderrHandler(logging.Handler):

@@ -1,7 +1,7 @@
 """`reviver export`: write a trained network for use elsewhere."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -21,7 +21,7 @@ def export(
     out: Text | None = None,
     opset: int | None = None,
     license_: Annotated[Text | None, Parameter(name="--license")] = None,
-    checkpoint: options.Checkpoint = "last",
+    checkpoint: options.Checkpoint = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Export a trained network as an ONNX file or as a folder for the Hugging Face Hub.
@@ -58,10 +58,12 @@ def export(
     from reviver.export.hub import to_hub
     from reviver.export.onnx import to_onnx
     from reviver.loading import load
+    from reviver.lstm.run import LSTMRun
 
     path = Path(DEFAULT_OUT[format_] if out is None else out)
     loaded = load(run, checkpoint=checkpoint, device="cpu" if common.device == "auto" else common.device)
-    result = {"run": run, "checkpoint": checkpoint, "step": loaded.step, "format": format_, "out": str(path)}
+    used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
+    result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}
     if format_ == "hub":
         files = [str(file) for file in to_hub(loaded, path, license_id=license_)]
         common.show({**result, "files": files}, *files)

@@ -1,19 +1,19 @@
 """`reviver lstm`: train and use the LSTM."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reviver.cli import options
+from reviver.cli import lstm_data, options
 from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, Text
 from reviver.errors import ConfigError
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS
 
-if TYPE_CHECKING:
-    from reviver.lstm.run import LSTMRun
+SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
+LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
 
 
 def train(
@@ -35,35 +35,42 @@ def train(
       reviver lstm train --length 9 --encoding onehot --out runs/nine
       reviver lstm train --out runs/nine --resume    continue after Ctrl-C
       reviver lstm train --length 1000 --curriculum --encoding onehot --max-norm 1
-      reviver lstm train --data mine.csv --out runs/mine
+      reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
-    from reviver.lstm import training
+    from reviver.lstm import stopping, training
     from reviver.lstm.tasks.build import build_task
     from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES
 
     if print_config:
         print_settings(settings)
         return
+    if preset == "series" and settings.task == "palindrome":
+        raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
     assert out is not None, "fill_settings has set it"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
     metrics = folder.read_metrics()
-    last, best = metrics[-1], max(metrics, key=training.rank)
+    last, best = metrics[-1], stopping.find_best(metrics, settings)
     result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     meaning = "" if target == "class" else f" (accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]})"
     duration = f"{last['epoch']} epochs in {last['seconds']:.1f} s"
     lines = [f"{folder.path}: {duration}{meaning}", *options.describe_rollbacks(folder)]
+    result["ended_by"] = stopping.end_reason(settings, metrics)
+    if result["ended_by"] == "patience":
+        lines.append(f"  stopped early, after {settings.patience} epochs without improvement")
     notes = {"train": "with dropout", "validation": "", "best": f"epoch {best['epoch']}"}
     for name, note in notes.items():
         row, split = (best, "validation") if name == "best" else (last, name)
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
     if settings.curriculum:
-        result["reached"] = training.completes_curriculum(settings, last)
+        result["reached"] = stopping.completes_curriculum(settings, last)
         status = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
         threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
         lines.append(f"  length {last['length']} of {settings.length}, {threshold} {status}")
+    if settings.task == "custom" and preset == "report":
+        lines.append("  these are the settings of the report; --preset series is made for series of measurements")
     common.show(result, *lines)
 
 
@@ -73,27 +80,47 @@ def evaluate(
     *,
     length: list[int] | None = None,
     size: Annotated[Count | None, Parameter()] = None,
-    checkpoint: options.Checkpoint = "last",
+    data: Text | None = None,
+    sequence_column: SequenceColumn = None,
+    label_column: LabelColumn = None,
+    checkpoint: options.Checkpoint = None,
     out: Text | None = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Measure loss and accuracy of a trained LSTM at one or several lengths.
+    """Measure loss and accuracy of a trained LSTM at one or several lengths, or on a file with labels.
 
     Examples:
       reviver lstm evaluate runs/lstm --length 5 --length 10 --length 20
       reviver lstm evaluate runs/recall --length 1000 --out accuracy.pdf
+      reviver lstm evaluate runs/mine --data test.csv --out confusion.pdf
 
     Args:
         length: Length of the sequences; may be repeated. By default that of the run.
         size: Number of fresh sequences or test images; by default 10 000, but at most 100 million steps.
-        out: Figure of accuracy over length: .pdf, .png or .svg.
+        data: File with labelled sequences, .csv, .parquet or .npz, for a run on custom data: precision and recall of each
+            class and the confusion matrix.
+        out: Figure of accuracy over length, or with --data of the confusion matrix: .pdf, .png or .svg.
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm import evaluation, figures
     from reviver.lstm.tasks.custom.task import CustomTask
     from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES
 
+    if data is not None and (length, size) != (None, None):
+        raise ConfigError("data has sequences of its own; leave out --length and --size", field="data")
+    if data is None and (sequence_column, label_column) != (None, None):
+        raise ConfigError("data is missing, whose columns are given; give a file with --data", field="data")
     loaded = options.open_lstm(run, checkpoint, common.device)
+    if data is not None:
+        lstm_data.evaluate_file(
+            loaded,
+            Path(data),
+            sequence_column=sequence_column,
+            label_column=label_column,
+            out=None if out is None else Path(out),
+            common=common,
+        )
+        return
     lengths = length or [loaded.config.length]
     if isinstance(loaded.task, CustomTask):
         if length:
@@ -113,7 +140,7 @@ def evaluate(
     if out is not None:
         save_figure(figures.generalisation(sorted(results), loaded.config.length, chance), Path(out))
         lines.append(out)
-    common.show({"run": run, "checkpoint": checkpoint, "results": rows}, *lines)
+    common.show({"run": run, "checkpoint": loaded.checkpoint, "results": rows}, *lines)
 
 
 def predict(
@@ -121,11 +148,15 @@ def predict(
     digits: str,
     /,
     *,
+    sequence_column: SequenceColumn = None,
+    label_column: LabelColumn = None,
     out: Text | None = None,
-    checkpoint: options.Checkpoint = "last",
+    checkpoint: options.Checkpoint = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Predict the next digit or, with a run on custom data, the class of each sequence of a file.
+
+    If the file has labels, the number of correct predictions is printed.
 
     Examples:
       reviver lstm predict runs/lstm "1 2 3 2"
@@ -139,12 +170,14 @@ def predict(
     from reviver.lstm.tasks.custom.reader import READERS
     from reviver.lstm.tasks.custom.task import CustomTask
 
+    columns = {"sequence_column": sequence_column, "label_column": label_column}
     is_file = Path(digits).suffix.lower() in READERS
-    if out is not None and not is_file:
-        raise ConfigError("out is only for predictions of a file; leave it out for digits", field="out")
+    for name, value in {"out": out, **columns}.items():
+        if value is not None and not is_file:
+            raise ConfigError(f"{name} is only for predictions of a file; leave it out for digits", field=name)
     loaded = options.open_lstm(run, checkpoint, common.device)
     if is_file:
-        _predict_file(loaded, Path(digits), Path(out or "predictions.csv"), common)
+        lstm_data.predict_file(loaded, Path(digits), **columns, out=Path(out or "predictions.csv"), common=common)
         return
     if isinstance(loaded.task, CustomTask):
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got {digits!r}")
@@ -156,27 +189,6 @@ def predict(
     if len(sequence) != trained:
         lines.append(f"the network was trained on {trained} digits, got {len(sequence)}")
     common.show({"digits": sequence, **prediction._asdict(), "trained_digits": trained}, *lines)
-
-
-def _predict_file(loaded: "LSTMRun", path: Path, out: Path, common: options.CommonOptions) -> None:
-    """Classify the sequences of a file."""
-    from reviver.lstm import evaluation
-    from reviver.lstm.tasks.custom.predictions import write_predictions
-    from reviver.lstm.tasks.custom.reader import read_sequences
-    from reviver.lstm.tasks.custom.task import CustomTask
-
-    if not isinstance(loaded.task, CustomTask):
-        raise ConfigError(f"{loaded.folder.path}: was not trained on custom data, so it reads no files; give digits")
-    if out.suffix.lower() != ".csv":
-        raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
-    table = read_sequences(path, sequence_column=loaded.config.sequence_column, labelled=False)
-    probabilities = evaluation.predict_table(loaded.network, loaded.task, table)
-    classes = loaded.task.data.classes
-    write_predictions(out, table, classes, probabilities)
-    predicted = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
-    counts = dict(zip(classes, predicted, strict=True))
-    lines = [f"  {name}: {count}" for name, count in counts.items() if count]
-    common.show({"out": str(out), "sequences": len(table), "counts": counts}, str(out), *lines)
 
 
 def curve(
@@ -242,7 +254,7 @@ def trace(
     *,
     layer: Count | None = None,
     direction: Literal["forward", "backward"] = "forward",
-    checkpoint: options.Checkpoint = "last",
+    checkpoint: options.Checkpoint = None,
     out: options.FigurePath = "trace.pdf",
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:

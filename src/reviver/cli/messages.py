@@ -1,6 +1,7 @@
 """Messages for wrong command lines, in one line: option, value, what is allowed, what to do."""
 
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pydantic
 from cyclopts import exceptions
@@ -57,9 +58,11 @@ def option_of(argument: Argument) -> str:
 def describe_type(hint: Any) -> str:
     """Return a type in words: "an integer", "a number", "true or false", or its choices."""
     hint = resolve_optional(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(describe_type(part) for part in get_args(hint))
     if get_origin(hint) is list:
         hint = get_args(hint)[0]
     if get_origin(hint) is Literal:
         *most, last = get_args(hint)
-        return f"{', '.join(most)} or {last}"
+        return f"{', '.join(most)} or {last}" if most else last
     return {int: "an integer", float: "a number", bool: "true or false"}.get(hint, "text")

@@ -45,7 +45,12 @@ NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder to write; by
 Resume = Annotated[bool, RUN, FLAG, Parameter(help="Resume the interrupted run in --out.")]
 PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as TOML instead of training.")]
 FigurePath = Annotated[Text, Parameter(help="Figure to write, .pdf, .png or .svg.")]
-Checkpoint = Annotated[Literal["last", "best"], Parameter(help="Checkpoint to load: last, or best by validation.")]
+Checkpoint = Annotated[
+    Literal["last", "best"] | None,
+    Parameter(
+        help="Checkpoint to load: last, or best by validation; by default best for a run with early stopping, else last."
+    ),
+]
 LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default that of the run.")]
 FeatureExtractor = Annotated[
     Text | None,
@@ -56,7 +61,7 @@ FeatureExtractor = Annotated[
 ]
 
 
-def open_lstm(run: str, checkpoint: str, device: str) -> "LSTMRun":
+def open_lstm(run: str, checkpoint: str | None, device: str) -> "LSTMRun":
     """Load the run of an `lstm` command.
 
     Raises:

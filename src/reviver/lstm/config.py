@@ -25,7 +25,7 @@ from reviver.config import (
 )
 from reviver.io.json import MAX_INTEGER
 from reviver.lr_schedule import lr_scale
-from reviver.lstm.options import DropoutKind
+from reviver.lstm.options import DropoutKind, PatchSize, Pooling
 from reviver.text import short_repr
 from reviver.validation import MAX_VALUE, check, refuse, settings
 
@@ -115,6 +115,11 @@ class LSTMConfig:
     """Stacked layers."""
     bidirectional: Annotated[bool, MODEL] = False
     """Read the sequence in both directions."""
+    pooling: Annotated[Pooling, MODEL] = "last"
+    """Pooling of the hidden states over time for the class: the last one, mean, max, or attention (Yang et al. 2016)."""
+    patch_size: Annotated[PatchSize, MODEL] = 1
+    """Consecutive steps that enter the LSTM as one (patches, Nie et al. 2023): an integer, or auto for at most 32 patches of
+    the longest sequence."""
     init: Annotated[Literal["report", "chrono"], MODEL] = "report"
     """Initial gate biases: forget gate 1 and others 0, or chrono initialisation for 2 ... T steps (Tallec & Ollivier 2018)."""
     hidden_dropout: Annotated[Probability, REGULARISATION] = 0.5
@@ -128,6 +133,9 @@ class LSTMConfig:
     """Matmul precision of the LSTM: bf16 rounds the operands to bfloat16, which is faster on CPUs with bfloat16 instructions."""
     epochs: Annotated[Count, OPTIMISATION] = 100
     """Passes over the training data."""
+    patience: Annotated[Count | None, OPTIMISATION] = None
+    """Early stopping: epochs without an improvement of the best validation accuracy, or at equal accuracy of the loss, after
+    which the training ends. Such a run is used with the weights of the last epoch that has its best validation accuracy."""
     batch_size: Annotated[Count, OPTIMISATION] = 128
     """Sequences B per update."""
     optimizer: Annotated[Literal["rmsprop", "adam"], OPTIMISATION] = "rmsprop"
@@ -158,6 +166,12 @@ class LSTMConfig:
             refuse("cell", "rnn supports one layer and one direction; leave out num_layers and bidirectional")
         if self.cell == "rnn" and (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
             refuse("cell", "rnn supports only the defaults of these; leave out hidden_dropout_kind, precision and init")
+        if self.cell == "rnn" and (self.pooling, self.patch_size) != ("last", 1):
+            refuse("cell", "rnn supports only the defaults of these; leave out pooling and patch_size")
+        if self.task == "copy" and (self.pooling, self.patch_size) != ("last", 1):
+            refuse(
+                "task", "copy has a class at every step, which is not possible with pooling or patches; leave them out"
+            )
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")
         if self.task != "custom" and self.data is not None:
@@ -170,6 +184,8 @@ class LSTMConfig:
             self._check_curriculum()
 
     def _check_curriculum(self) -> None:
+        if self.patience is not None:
+            refuse("patience", f"must be none with curriculum, which ends by its threshold, got {self.patience}")
         if self.task in ("row-mnist", "custom"):
             refuse("curriculum", f"must be false for the task {self.task}, which has one length, got True")
         check("start_length", self.start_length, Annotated[int, Field(ge=min_length(self.task))])

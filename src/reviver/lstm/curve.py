@@ -24,7 +24,8 @@ from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.presets import PRESETS
 from reviver.lstm.run import load_lstm
-from reviver.lstm.training import completes_curriculum, train
+from reviver.lstm.stopping import completes_curriculum
+from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.session import handling_signals

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from reviver.config import Count
 from reviver.errors import ConfigError, DataError
+from reviver.lstm.classification import ClassificationReport, classification_report
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.custom.table import SequenceTable
 from reviver.lstm.tasks.custom.task import CustomTask
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
-from reviver.lstm.tasks.task import TargetKind, Task
+from reviver.lstm.tasks.task import Sequences, TargetKind, Task
 from reviver.lstm.training import Network, Score, evaluation_batch_size, score
 from reviver.validation import check
 
@@ -79,17 +80,35 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
 
 
-@torch.no_grad()
 def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> Tensor:
     """Return the probabilities of the C classes of `task` for the N sequences of a table, [N, C].
 
     Raises:
-        DataError: if the number of channels is not that of the training data.
+        DataError: if the number of channels is not that of the training data, or a label is unknown.
     """
+    return compute_logits(network, task.examples(table)).softmax(1)
+
+
+def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> ClassificationReport:
+    """Return the scores of `network` on the labelled sequences of a table.
+
+    Raises:
+        DataError: if the table has no labels, a label is unknown, or the number of channels is not that of the training
+            data.
+    """
+    if table.labels is None:
+        raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")
     data = task.examples(table)
+    logits = compute_logits(network, data)
+    return classification_report(logits, data.targets, task.data.classes, task.data.class_fractions)
+
+
+@torch.no_grad()
+def compute_logits(network: Network, data: Sequences) -> Tensor:
+    """Return the logits of `network`, in eval mode, for N sequences, [N, C], computed in batches."""
     batch_size = evaluation_batch_size(data)
     batches = (data[start : start + batch_size].to(network.W_out.device) for start in range(0, len(data), batch_size))
-    return torch.cat([network(batch.encode(), batch.lengths).softmax(1).cpu() for batch in batches])
+    return torch.cat([network(batch.encode(), batch.lengths).cpu() for batch in batches])
 
 
 def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:

@@ -1,9 +1,13 @@
 """The options that all cells of a network share. This module does not import torch, which the help of a command must not load."""
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict, get_type_hints
+from typing import Annotated, Literal, TypedDict, get_type_hints
+
+from pydantic import PlainValidator
 
 from reviver.config import Count, CountOrZero, Precision, Probability
+from reviver.io.json import MAX_INTEGER
+from reviver.text import short_repr
 from reviver.validation import check, refuse
 
 DropoutKind = Literal["step", "variational", "zoneout"]
@@ -31,6 +35,23 @@ def check_sizes(input_size: int, hidden_size: int, bias: bool, proj_size: int) -
     check("proj_size", proj_size, CountOrZero)
     if proj_size >= hidden_size:
         refuse("proj_size", f"must be less than hidden_size {hidden_size}, got {proj_size}; 0 is no projection")
+
+
+def _check_patch_size(value: object) -> object:
+    if value != "auto" and (type(value) is not int or not 1 <= value <= MAX_INTEGER):
+        raise ValueError(f"must be an integer of at least 1, or auto, got {short_repr(value)}")
+    return value
+
+
+PatchSize = Annotated[int | Literal["auto"], PlainValidator(_check_patch_size)]
+"""Steps of a patch; `auto` stands for `auto_patch_size` of the longest sequence."""
+AUTO_PATCHES = 32
+"""Number of patches of the longest sequence that `auto_patch_size` aims at."""
+
+
+def auto_patch_size(max_length: int) -> int:
+    """Return the smallest patch size with which sequences of up to `max_length` steps have at most `AUTO_PATCHES` patches."""
+    return -(-max_length // AUTO_PATCHES)
 
 
 @dataclass(frozen=True, kw_only=True)

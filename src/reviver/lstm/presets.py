@@ -29,6 +29,19 @@ _MNIST = LSTMConfig(
     checkpoint_every=1,
 )
 
+_SERIES = LSTMConfig(
+    train_fraction=0.9,
+    bidirectional=True,
+    pooling="max",
+    patch_size="auto",
+    epochs=500,
+    patience=200,  # the smallest sets need some hundred updates, at two an epoch, from one improvement to the next
+    batch_size=16,
+    optimizer="adam",
+    learning_rate=2e-3,
+    max_norm=1.0,
+)
+
 PRESETS = MappingProxyType(
     {
         "report": LSTMConfig(),
@@ -79,6 +92,7 @@ PRESETS = MappingProxyType(
             epochs=30,
             batch_size=32,
         ),
+        "series": _SERIES,
     }
 )
 """
@@ -89,4 +103,5 @@ PRESETS = MappingProxyType(
 - `recall-10000`, `recall-100000`: the same for longer sequences.
 - `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature with a length curriculum.
 - `row-mnist`, `pixel-mnist`: MNIST digits, read row by row or pixel by pixel.
+- `series`: classification of the series in a file, which `data` names; for a few dozen to some thousand series of any length.
 """

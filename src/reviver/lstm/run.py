@@ -29,6 +29,8 @@ class LSTMRun:
     """Trained network, in eval mode."""
     step: int
     """Update at which the loaded checkpoint was saved."""
+    checkpoint: str
+    """Checkpoint that it was loaded from, `last` or `best`."""
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -36,21 +38,23 @@ class LSTMRun:
         return self.folder.read_metrics()
 
 
-def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> LSTMRun:
+def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun:
     """Load the LSTM run in `folder`.
 
     Args:
         folder: run folder.
-        checkpoint: `last` or `best`.
+        checkpoint: `last` or `best`; by default `best` for a run with early stopping, otherwise `last`.
         device: device of the network, see `choose_device`.
 
     Raises:
         ConfigError, DeviceError: if `checkpoint` or `device` is not allowed.
         RunFolderError: if the folder is damaged or has no checkpoint.
     """
-    check("checkpoint", checkpoint, Literal["last", "best"])
+    check("checkpoint", checkpoint, Literal["last", "best"] | None)
     chosen_device = choose_device(device)
     config = folder.read_config(LSTMConfig)
+    if checkpoint is None:
+        checkpoint = "last" if config.patience is None else "best"
     if config.task == "custom" and folder.record.get("data") is None:
         raise damaged_run_file(folder.record_path, "has no entry data")
     try:
@@ -59,4 +63,4 @@ def load_lstm(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") 
         (network,) = build_trained(path, ["network"], lambda: (build_network(config, task),), config.num_layers)
     except (ConfigError, DataError) as error:
         raise RunFolderError(f"{folder.record_path}: {error}") from error
-    return LSTMRun(folder, config, task, network.to(chosen_device).eval(), checkpoint_step(path))
+    return LSTMRun(folder, config, task, network.to(chosen_device).eval(), checkpoint_step(path), checkpoint)

@@ -77,6 +77,11 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
     Raises:
         ConfigError: if `network` is in training mode, in which dropout changes the values.
     """
+    if (network.pooling, network.patch_size) != ("last", 1):
+        raise ConfigError(
+            f"network must have pooling last and patch_size 1 for a trace, got {network.pooling} and {network.patch_size}: "
+            "a trace shows the class after each step, which such a network does not have"
+        )
     if network.training:
         raise ConfigError("network must not be in training mode; call network.eval() before a trace")
     lstm = network.lstm

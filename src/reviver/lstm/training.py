@@ -3,9 +3,8 @@
 Shapes: B batch, T time, I input size, C classes.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,9 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.kernel.library import KERNEL
+from reviver.lstm.options import auto_patch_size
 from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState
@@ -71,6 +72,8 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
         num_layers=config.num_layers,
         dropout=config.dropout,
         bidirectional=config.bidirectional,
+        pooling=config.pooling,
+        patch_size=find_patch_size(config, task),
         hidden_dropout=config.hidden_dropout,
         hidden_dropout_kind=config.hidden_dropout_kind,
         precision=config.precision,
@@ -80,6 +83,13 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
     if config.init == "chrono":
         chrono(network.lstm, config.length, rng)
     return network
+
+
+def find_patch_size(config: LSTMConfig, task: Task) -> int:
+    """Return the patch size of a run; `auto` depends on the longest sequence of its data."""
+    if config.patch_size != "auto":
+        return config.patch_size
+    return auto_patch_size(config.length if task.data_record is None else task.data_record["max_length"])
 
 
 def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
@@ -134,8 +144,7 @@ def score(network: Network, data: Sequences, target: TargetKind) -> Score:
     was_training = network.training
     network.eval()
     every_step = target == "class at every step"
-    carries_state = isinstance(network, LSTMClassifier) and not network.lstm.bidirectional
-    chunked = carries_state and not every_step and data.lengths is None
+    chunked = carries_state(network) and not every_step and data.lengths is None
     batch_size = min(MAX_EVALUATION_BATCH, len(data)) if chunked else evaluation_batch_size(data)
     total_loss, num_correct = 0.0, 0
     for start in range(0, len(data), batch_size):
@@ -151,6 +160,14 @@ def score(network: Network, data: Sequences, target: TargetKind) -> Score:
     return Score(total_loss / len(data), num_correct / len(data), len(data))
 
 
+def carries_state(network: Network) -> bool:
+    """Return whether the final state of a network is enough for its class, so that it can read a sequence in chunks.
+
+    Pooling and the backward direction need all steps of a sequence at once.
+    """
+    return isinstance(network, LSTMClassifier) and not network.lstm.bidirectional and network.pooling == "last"
+
+
 def evaluation_batch_size(data: Sequences) -> int:
     """Return the number of whole sequences per forward pass of an evaluation."""
     return max(1, min(MAX_EVALUATION_BATCH, MAX_EVALUATION_STEPS // data.steps))
@@ -159,11 +176,19 @@ def evaluation_batch_size(data: Sequences) -> int:
 def forward_chunked(network: LSTMClassifier, data: Sequences, chunk_steps: int) -> Tensor:
     """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
 
-    Only one chunk is encoded at a time, so that long sequences need little memory.
+    Only one chunk is encoded at a time, so that long sequences need little memory. With patches, the chunks have as many
+    steps as fit, but at least one patch.
+
+    Args:
+        network: a network that `carries_state`.
+        data: sequences of equal length.
+        chunk_steps: steps per chunk.
     """
     state: LSTMState | None = None
+    chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size
     for begin in range(0, data.steps, chunk_steps):
-        _, state = network.lstm(data.encode(begin, min(begin + chunk_steps, data.steps)), state)
+        x, _ = network.patch(data.encode(begin, min(begin + chunk_steps, data.steps)), None)
+        _, state = network.lstm(x, state)
     assert state is not None, "sequences have at least one step"
     return network.classify(state)
 
@@ -217,18 +242,17 @@ def train(
         description="LSTM" if config.task == "custom" else f"LSTM T={config.length}",
         progress=progress,
     ) as session:
-        while state.epoch < config.epochs and state.extra["stage"] < num_stages:
+        while not is_finished(config, state):
             with session.rolling_back():
                 length = config.lengths[state.extra["stage"]]
                 train_epoch(session, network, optimizer, task, length, config)
                 validation = score(network, task.validation(length).to(chosen_device), task.target)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 log_epoch(session, validation, length, config)
-                update_best(state, network, validation, length)
+                update_best(state, network, validation, length, config)
                 if config.curriculum and validation.accuracy >= config.threshold_at(length):
                     state.extra["stage"] += 1
-                is_finished = state.epoch == config.epochs or state.extra["stage"] == num_stages
-                if state.epoch % config.checkpoint_every == 0 or is_finished:
+                if state.epoch % config.checkpoint_every == 0 or is_finished(config, state):
                     session.save()
     return folder
 
@@ -296,22 +320,16 @@ def log_epoch(session: Session, validation: Score, length: int, config: LSTMConf
     session.progress.update(done, text)
 
 
-def completes_curriculum(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
-    """Return whether the metrics of the last epoch pass the threshold of the final length of a curriculum."""
-    return bool(last["length"] == config.length and last["validation_accuracy"] >= config.threshold_at(config.length))
+def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
+    """Return whether training ends: by the last epoch, the last length of a curriculum, or early stopping."""
+    improved = state.extra.get("improved")
+    is_last = state.epoch >= config.epochs or state.extra["stage"] == len(config.lengths)
+    return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
 
 
-def rank(metrics: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return the sort key of an epoch by its metrics; the maximum is the best epoch.
-
-    The longest sequences come first, then the highest validation accuracy, then the lowest validation loss.
-    """
-    return metrics.get("length", 0), metrics["validation_accuracy"], -metrics["validation_loss"]
-
-
-def update_best(state: TrainingState, network: Network, validation: Score, length: int) -> None:
-    """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank`."""
-    best = state.extra.get("best")
+def update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
+    """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank_checkpoint`."""
+    best, improved = state.extra.get("best"), state.extra.get("improved")
     metrics = {
         "step": state.step,
         "epoch": state.epoch,
@@ -319,6 +337,8 @@ def update_best(state: TrainingState, network: Network, validation: Score, lengt
         "validation_accuracy": validation.accuracy,
         "validation_loss": validation.loss,
     }
-    if best is None or rank(metrics) > rank(best):
+    if config.patience is not None and (improved is None or rank(metrics) > rank(improved)):
+        state.extra["improved"] = metrics
+    if best is None or rank_checkpoint(metrics, config) > rank_checkpoint(best, config):
         state.extra["best"] = metrics
         state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}

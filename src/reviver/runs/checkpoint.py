@@ -158,7 +158,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
                 raise ValueError(f"the shape of {name} must be {list(tensor.shape)}, got {list(saved.shape)}")
             tensor.copy_(saved)
         counts = {name: position[f"{name}_count"] for name in names}
-        for key in state.extra.keys() - {"best", "rollbacks"}:  # these two are optional
+        for key in state.extra.keys() - {"best", "improved", "rollbacks"}:  # these are optional
             position["extra"][key]  # raises KeyError if it is missing
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise damaged_run_file(path, f"does not fit this run ({one_line(error)})") from error

@@ -4,6 +4,7 @@
     schema 2    adds the settings on_nan, rollbacks, keep_checkpoints and last_threshold; checksums of checkpoints
     schema 3    adds the setting ema_ramp of a GAN
     schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED; adds the setting fused of a GAN
+    schema 5    adds the settings pooling, patch_size and patience of an LSTM
 
 A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the run folder; incremented when an older reader could misread a newer folder."""
 
 RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -87,10 +88,15 @@ def _from_3(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
+def _from_4(record: dict[str, Any]) -> dict[str, Any]:
+    added = {"pooling": "last", "patch_size": 1, "patience": None}
+    return {**record, "config": {**added, **record["config"]}} if record.get("kind") == "lstm" else record
+
+
 def _rename(values: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return `values` with the keys of schema 4. An unknown key stays, and validation refuses it."""
     return {RENAMED[part].get(key, key): value for key, value in values.items()}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 """Migration from each older schema to the next."""

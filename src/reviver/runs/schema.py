@@ -190,7 +190,7 @@ class Scores(Comparison):
 
 
 class Best(Record):
-    """Best epoch of an LSTM so far, by validation."""
+    """An epoch of an LSTM with its validation."""
 
     step: Step
     epoch: Epoch
@@ -205,6 +205,7 @@ class Extra(Record):
     stage: Count = ABSENT  # number of completed stages of the curriculum
     sequences: Sequences = ABSENT
     best: Best = ABSENT
+    improved: Best = ABSENT  # last improvement, with early stopping
     rollbacks: list[Rollback] = ABSENT  # oldest first
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from reviver.config import Count, CountOrZero, Positive, Probability
 from reviver.lr_schedule import lr_scale
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.options import DropoutKind, Pooling
+from reviver.lstm.options import DropoutKind, Pooling, auto_patch_size
 from reviver.lstm.tasks.custom.task import Examples
 from reviver.lstm.tasks.task import TargetKind, mean_loss
 from reviver.lstm.training import evaluation_batch_size, train_step
@@ -61,7 +61,7 @@ class FitSettings:
 
     def patch_size_for(self, steps: int) -> int:
         """Return the number of steps of a patch for sequences of up to `steps` steps."""
-        return _auto_patch_size(steps) if self.patch_size == "auto" else min(self.patch_size, steps)
+        return auto_patch_size(steps) if self.patch_size == "auto" else min(self.patch_size, steps)
 
 
 class Part(NamedTuple):
@@ -194,8 +194,3 @@ def _check_finite(metrics: dict[str, Any]) -> None:
                 f"training diverged: the {name.replace('_', ' ')} of epoch {metrics['epoch']} is {value}; "
                 "give a lower learning_rate or max_norm"
             )
-
-
-def _auto_patch_size(steps: int) -> int:
-    """Return the number of steps of a patch for sequences of up to `steps` steps: at most 32 patches."""
-    return -(-steps // 32)

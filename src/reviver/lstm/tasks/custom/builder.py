@@ -29,6 +29,18 @@ class FileError(Exception):
     """An error in a file, without the name of the file. `read_sequences` adds the name."""
 
 
+class MissingColumnError(FileError):
+    """A file lacks a wanted column.
+
+    Attributes:
+        column: the column.
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class TableBuilder:
     """A table under construction. It collects sequences, labels and errors, row by row.
 
@@ -174,14 +186,15 @@ def find_columns(
     """Return the indices of the wanted columns, or arrays, among `names`.
 
     Raises:
-        FileError: if one is missing, or there are several of the same name.
+        MissingColumnError: if one is missing.
+        FileError: if there are several of the same name.
     """
     for column in wanted:
         if column not in names:
             near = difflib.get_close_matches(column, [name for name in names[:100] if len(name) < 100], 1, 0.5)
             hint = f" (did you mean {short_repr(near[0])}?)" if near else ""
             found = join_listed([short_repr(name) for name in names[:10]], len(names), 10) or "none"
-            raise FileError(f"there is no {kind} {short_repr(column)} among {found}{hint}; {remedy}")
+            raise MissingColumnError(f"there is no {kind} {short_repr(column)} among {found}{hint}; {remedy}", column)
         if names.count(column) > 1:
             raise FileError(
                 f"{names.count(column)} columns are called {short_repr(column)}; rename all but one of them"

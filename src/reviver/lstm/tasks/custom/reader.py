@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.tasks.custom.builder import FileError
+from reviver.lstm.tasks.custom.builder import FileError, MissingColumnError
 from reviver.lstm.tasks.custom.csv_reader import read_csv
 from reviver.lstm.tasks.custom.npz_reader import read_npz_sequences
 from reviver.lstm.tasks.custom.parquet_reader import read_parquet
@@ -50,7 +50,8 @@ def read_sequences(
     path = Path(path)
     if labelled and sequence_column == label_column:
         raise ConfigError(
-            f"label_column must not be sequence_column, got {short_repr(label_column)} for both; name another column"
+            f"label_column must not be sequence_column, got {short_repr(label_column)} for both; name another column",
+            field="label_column",
         )
     columns = (sequence_column, label_column) if labelled else (sequence_column,)
     read = READERS.get(path.suffix.lower())
@@ -62,3 +63,27 @@ def read_sequences(
         return read(path, columns)
     except FileError as error:
         raise DataError(f"{path}: {error}") from error.__cause__
+
+
+def read_if_labelled(path: Path, *, sequence_column: str, label_column: str) -> tuple[SequenceTable, str]:
+    """Read sequences and, if the file has them, their labels.
+
+    Args:
+        path: file.
+        sequence_column: column of the sequences.
+        label_column: column of the labels.
+
+    Returns:
+        The table, and what is wrong with the labels: the table has none then. The text is empty if nothing is wrong or
+        the file has no labels.
+
+    Raises:
+        ConfigError, DataError: see `read_sequences`, except for the labels.
+    """
+    problem = ""
+    try:
+        return read_sequences(path, sequence_column=sequence_column, label_column=label_column), problem
+    except DataError as error:
+        if not isinstance(error.__context__, MissingColumnError):
+            problem = str(error)
+    return read_sequences(path, sequence_column=sequence_column, labelled=False), problem

@@ -1,0 +1,183 @@
+"""Accuracy on data sets of the UCR and UEA archives: what each option of the LSTM buys. Takes hours.
+
+    python -m benchmarks.series [GOAL ...] [--seeds N] [--jobs N]
+
+It reads the sets from the package aeon (pip install aeon) and uses their own test sets. Runs are kept in runs/series.
+Finished runs are skipped, so the same command continues after Ctrl-C. After each run the results are written to
+docs/measurements/series.json.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measure import measure_goals, trained
+
+ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "runs" / "series"
+RESULTS = ROOT / "docs" / "measurements" / "series.json"
+DEVELOPMENT_SETS = ("JapaneseVowels", "GunPoint", "ArrowHead")
+"""Sets that the settings of the preset were chosen on."""
+OTHER_SETS = ("BasicMotions", "ItalyPowerDemand", "OSULeaf", "PickupGestureWiimoteZ", "ACSF1")
+"""Sets that were used only after the settings were chosen."""
+
+BIDIRECTIONAL = ("--bidirectional",)
+PATCHES = (*BIDIRECTIONAL, "--pooling", "max", "--patch-size", "auto")
+SERIES = ("--preset", "series")
+VARIANTS = {
+    "default": ("default settings", ()),
+    "bidirectional": ("+ bidirectional", BIDIRECTIONAL),
+    "mean": ("+ mean pooling", (*BIDIRECTIONAL, "--pooling", "mean")),
+    "attention": ("+ attention pooling", (*BIDIRECTIONAL, "--pooling", "attention")),
+    "max": ("+ max pooling", (*BIDIRECTIONAL, "--pooling", "max")),
+    "patches": ("+ max pooling, patches", PATCHES),
+    "clipping": (
+        "+ max pooling, patches, clipping at 1, early stopping",
+        (*PATCHES, "--max-norm", "1", "--patience", "20"),
+    ),
+    "series": ("preset series", SERIES),
+    "series-forward": ("series, one direction", (*SERIES, "--no-bidirectional")),
+    "series-last": ("series, last state", (*SERIES, "--pooling", "last")),
+    "series-mean": ("series, mean pooling", (*SERIES, "--pooling", "mean")),
+    "series-attention": ("series, attention pooling", (*SERIES, "--pooling", "attention")),
+    "series-steps": ("series, no patches", (*SERIES, "--patch-size", "1")),
+    "series-dropout": ("series, no hidden dropout", (*SERIES, "--hidden-dropout", "0")),
+    "series-clipping": ("series, clipping at 10", (*SERIES, "--max-norm", "10")),
+}
+"""Name and options of each variant. Those with + add to the default settings, the others change the preset."""
+
+
+class Goal(NamedTuple):
+    """A variant on a data set."""
+
+    name: str
+    what: str
+    """Name of the variant, for the table."""
+    seeds: int
+    """Number of seeds; each has a split of its own, too."""
+    data: str
+    """Name of the data set."""
+    options: tuple[str, ...]
+    """Options of the training command."""
+    target: str = ""
+
+
+GOALS = (
+    *(
+        Goal(f"{data}-{name}", what, 3, data, options)
+        for name, (what, options) in VARIANTS.items()
+        for data in DEVELOPMENT_SETS
+    ),
+    *(
+        Goal(f"{data}-{name}", VARIANTS[name][0], 3, data, VARIANTS[name][1])
+        for name in ("default", "series")
+        for data in OTHER_SETS
+    ),
+)
+
+
+def run(goal: Goal, seed: int) -> dict[str, Any]:
+    """Train and evaluate one seed of a goal, unless its run is finished."""
+    train, test = (prepare(goal.data, part) for part in ("TRAIN", "TEST"))
+    folder = RUNS / f"{goal.name}-seed{seed}"
+    command = ["reviver", "lstm", "train", *goal.options, "--data", str(train.relative_to(ROOT)), "--seed", str(seed)]
+    record, _ = trained(command, folder)
+    evaluate = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder), "--data", str(test), "--json"]
+    scores = json.loads(subprocess.run(evaluate, check=True, capture_output=True, text=True).stdout)
+    return {
+        "seed": seed,
+        "command": " ".join(command),
+        "data": describe(train, test),
+        "epochs": record.read_metrics()[-1]["epoch"],
+        "seconds": record.record["seconds"],
+        "threads": record.record["hardware"]["threads"],
+        "checkpoint": scores["checkpoint"],
+        "accuracy": scores["accuracy"],
+        "balanced_accuracy": scores["balanced_accuracy"],
+        "chance": scores["chance"],
+        "dtw_accuracy": dtw_accuracy(train, test),
+    }
+
+
+def prepare(name: str, part: str) -> Path:
+    """Return the path of a part of a data set as an .npz file, which is written if it does not exist."""
+    path = RUNS / "data" / f"{name}_{part}.npz"
+    if not path.exists():
+        spec = importlib.util.find_spec("aeon")  # found, not imported, which would take seconds
+        if spec is None or not spec.submodule_search_locations:
+            raise SystemExit("aeon is missing; pip install aeon")
+        folder = Path(spec.submodule_search_locations[0], "datasets", "data", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **read_ts(folder / f"{name}_{part}.ts"))
+    return path
+
+
+def read_ts(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a .ts file of the archive: a series per line, channels separated by colons, the class at the end."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    begin = next(index for index, line in enumerate(lines) if line.strip().lower() == "@data") + 1
+    rows = [line.split(":") for line in lines[begin:] if line.strip()]
+    series = [np.array([channel.split(",") for channel in row[:-1]], dtype=np.float32).T for row in rows]  # [T, I] each
+    lengths = np.array([len(x) for x in series])
+    padded = np.zeros((len(series), lengths.max(), series[0].shape[1]), dtype=np.float32)
+    for row, x in zip(padded, series, strict=True):
+        row[: len(x)] = x
+    return {"x": padded, "y": np.array([row[-1].strip() for row in rows]), "lengths": lengths}
+
+
+def describe(train: Path, test: Path) -> dict[str, int]:
+    """Return the size of a data set."""
+    with np.load(train) as first, np.load(test) as second:
+        return {
+            "train": len(first["y"]),
+            "test": len(second["y"]),
+            "max_length": first["x"].shape[1],
+            "channels": first["x"].shape[2],
+            "classes": len(set(first["y"])),
+        }
+
+
+def dtw_accuracy(train: Path, test: Path) -> float:
+    """Return the accuracy of the nearest neighbor by dynamic time warping, without a window (Sakoe & Chiba 1978).
+
+    The distance of two steps is the squared Euclidean one, of all channels.
+    """
+    path = train.with_name(f"{train.stem}-dtw.json")
+    if not path.exists():
+        with np.load(train) as first, np.load(test) as second:
+            nearest = [
+                np.argmin(dtw(x[:length], first["x"], first["lengths"]))
+                for x, length in zip(second["x"], second["lengths"], strict=True)
+            ]
+            path.write_text(json.dumps(float(np.mean(first["y"][nearest] == second["y"]))))
+    return float(json.loads(path.read_text()))
+
+
+def dtw(x: NDArray[np.float32], others: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the cost of the best alignment of a series x [S, I] with each of `others` [N, T, I], [N]."""
+    count, steps, _ = others.shape
+    above = np.full((steps + 1, count), np.inf)
+    above[0] = 0
+    for step in x.astype(np.float64):
+        costs = np.square(others - step).sum(2).T  # [T, N]
+        row = np.full((steps + 1, count), np.inf)
+        cheapest = np.minimum(above[:-1], above[1:])
+        for t in range(steps):
+            row[t + 1] = costs[t] + np.minimum(cheapest[t], row[t])
+        above = row
+    return above[lengths, np.arange(count)]
+
+
+def main() -> None:
+    for _ in measure_goals("benchmarks.series", __doc__, "Results on sets of UCR and UEA", RESULTS, GOALS, run):
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""`reviver lstm evaluate` and `predict` on files with custom data."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reviver.cli import options
+from reviver.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from reviver.lstm.classification import ClassificationReport
+    from reviver.lstm.run import LSTMRun
+    from reviver.lstm.tasks.custom.task import CustomTask
+
+MAX_NAME = 24
+"""Maximum width of the name of a class in a table on the terminal, in characters."""
+MAX_CONFUSIONS = 10
+"""Number of confusions that are listed if the confusion matrix is too wide for the terminal."""
+
+
+def evaluate_file(
+    loaded: "LSTMRun",
+    path: Path,
+    *,
+    sequence_column: str | None,
+    label_column: str | None,
+    out: Path | None,
+    common: options.Common,
+) -> None:
+    """Score a run on the labelled sequences of a file."""
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.lstm import evaluation
+    from reviver.lstm.classification_figures import confusion_figure
+    from reviver.lstm.tasks.custom.reader import read_sequences
+
+    task = custom_task(loaded, "data")
+    if out is not None:
+        check_figure_path(out)
+    table = read_sequences(
+        path,
+        sequence_column=sequence_column or loaded.config.sequence_column,
+        label_column=label_column or loaded.config.label_column,
+    )
+    report = evaluation.evaluate_table(loaded.network, task, table)
+    lines = [f"{path}: {report.size} sequences", *describe_scores(report), "", *describe_confusion(report)]
+    if out is not None:
+        save_figure(confusion_figure(report), out)
+        lines.append(str(out))
+    result = {"run": str(loaded.folder.path), "checkpoint": loaded.checkpoint, "data": str(path), **report.to_json()}
+    common.show(result, *lines)
+
+
+def predict_file(
+    loaded: "LSTMRun",
+    path: Path,
+    *,
+    sequence_column: str | None,
+    label_column: str | None,
+    out: Path,
+    common: options.Common,
+) -> None:
+    """Classify the sequences of a file; if it has labels, count the correct predictions."""
+    from reviver.lstm import evaluation
+    from reviver.lstm.classification import classification_report
+    from reviver.lstm.tasks.custom.labels import class_indices
+    from reviver.lstm.tasks.custom.predictions import write_predictions
+    from reviver.lstm.tasks.custom.reader import read_if_labelled
+
+    task = custom_task(loaded, "DIGITS")
+    if out.suffix.lower() != ".csv":
+        raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
+    table, problem = read_if_labelled(
+        path,
+        sequence_column=sequence_column or loaded.config.sequence_column,
+        label_column=label_column or loaded.config.label_column,
+    )
+    logits = evaluation.compute_logits(loaded.network, task.examples(replace(table, labels=None)))
+    probabilities = logits.softmax(1)
+    classes = task.data.classes
+    write_predictions(out, table, classes, probabilities)
+    predicted = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
+    counts = dict(zip(classes, predicted, strict=True))
+    lines = [str(out), *(f"  {name}: {count}" for name, count in counts.items() if count)]
+    correct = accuracy = None
+    if table.labels is not None:
+        try:
+            targets = class_indices(table, classes)
+            report = classification_report(logits, targets, classes, task.data.class_fractions)
+            correct, accuracy = report.num_correct, report.accuracy
+            lines.append(f"  {correct} of {len(table)} are correct ({accuracy:.2%}, chance {report.chance:.2%})")
+        except DataError as error:
+            problem = str(error)
+    if problem:
+        lines.append(f"  the labels of the file were not used: {problem}")
+    scores = {"correct": correct, "accuracy": accuracy, "label_problem": problem}
+    common.show({"out": str(out), "sequences": len(table), "counts": counts, **scores}, *lines)
+
+
+def custom_task(loaded: "LSTMRun", name: str) -> "CustomTask":
+    """Return the task of a run on custom data.
+
+    Raises:
+        ConfigError: if the run has another task; the message names the argument `name`.
+    """
+    from reviver.lstm.tasks.custom.task import CustomTask
+
+    if not isinstance(loaded.task, CustomTask):
+        remedy = "leave it out" if name == "data" else "give digits"
+        problem = f"{loaded.folder.path} was not trained on custom data, so it reads no files; {remedy}"
+        raise ConfigError(f"{name} must be absent: {problem}" if name == "data" else problem, field=name)
+    return loaded.task
+
+
+def describe_scores(report: "ClassificationReport") -> list[str]:
+    """Return the scores as lines: of all sequences, then of each class, numbered as in the confusion matrix."""
+    width = max(len("class"), *(len(_cut(name)) for name in report.classes))
+    digits = max(len(str(len(report.classes))), 2)
+    lines = [
+        f"  accuracy           {report.accuracy:8.2%}   chance   {report.chance:7.2%}   (most frequent class of the file)",
+        f"  balanced accuracy  {report.balanced_accuracy:8.2%}   chance   {report.balanced_chance:7.2%}",
+        f"  log loss           {report.log_loss:8.4f}   baseline {report.baseline:7.4f}   (class frequencies in training)",
+        "",
+        f"  {'#':>{digits}}  {'class':<{width}}  {'sequences':>9}  {'precision':>9}  {'recall':>8}  {'F1':>8}",
+    ]
+    for index, score in enumerate(report.scores, 1):
+        texts = [f"{value:.2%}" if value is not None else "–" for value in (score.precision, score.recall, score.f1)]
+        numbers = f"{score.support:>9}  {texts[0]:>9}  {texts[1]:>8}  {texts[2]:>8}"
+        lines.append(f"  {index:>{digits}}  {_cut(score.name):<{width}}  {numbers}")
+    if any(None in score for score in report.scores):
+        lines.append("  – no sequences: precision of a class never predicted, recall of a class that does not occur")
+    return lines
+
+
+def describe_confusion(report: "ClassificationReport") -> list[str]:
+    """Return the confusion matrix as lines, or the most frequent confusions if it is too wide for the terminal."""
+    count = len(report.classes)
+    width = max(len(str(count)), *(len(str(value)) for row in report.confusion for value in row)) + 2
+    digits = max(len(str(count)), 2)
+    if 2 + digits + count * width <= shutil.get_terminal_size((100, 24)).columns:
+        lines = ["  confusion matrix (row: true class, column: predicted class)"]
+        lines.append(f"  {'#':>{digits}}" + "".join(f"{index:>{width}}" for index in range(1, count + 1)))
+        for index, row in enumerate(report.confusion, 1):
+            lines.append(f"  {index:>{digits}}" + "".join(f"{value or '·':>{width}}" for value in row))
+        return lines
+
+    def numbered(name: str) -> str:
+        return f"{_cut(name)} (#{report.classes.index(name) + 1})"
+
+    confusions = report.confusions()
+    lines = ["  most frequent confusions (the whole matrix: --out confusion.pdf, or --json)"]
+    for true, predicted, number in confusions[:MAX_CONFUSIONS]:
+        lines.append(f"  {number:>{width}}  {numbered(true)} predicted as {numbered(predicted)}")
+    return lines if confusions else ["  no sequence was confused"]
+
+
+def _cut(name: str) -> str:
+    """Return the name of a class, cut to `MAX_NAME` characters."""
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"

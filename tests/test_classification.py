@@ -1,0 +1,395 @@
+"""Scores of a run on a labelled file: against scikit-learn, on the terminal, as JSON and as a figure."""
+
+import csv
+import itertools
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from sklearn import metrics
+from torch import Tensor
+
+from reviver import load
+from reviver.cli import main
+from reviver.cli.lstm_data import describe_confusion, describe_scores
+from reviver.config import override
+from reviver.errors import DataError
+from reviver.figures import save_figure
+from reviver.lstm.classification import ClassificationReport, classification_report
+from reviver.lstm.classification_figures import confusion_figure
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.presets import PRESETS
+from reviver.lstm.tasks.custom.reader import read_if_labelled, read_sequences
+from reviver.lstm.training import train
+from reviver.runs.folder import RunFolder
+from tests.test_custom_data import ramps, write_csv
+
+CONFIG = LSTMConfig(
+    task="custom",
+    data="x",
+    hidden_size=6,
+    bidirectional=True,
+    pooling="max",
+    patch_size="auto",
+    epochs=3,
+    patience=3,
+    batch_size=16,
+    learning_rate=1e-3,
+)
+"""It learns a part of the task only, so that precision and recall differ."""
+
+
+def random_report(
+    num_classes: int, size: int, absent: tuple[int, ...] = ()
+) -> tuple[Tensor, Tensor, ClassificationReport]:
+    """Return logits, targets and scores of random sequences; no sequence is of the `absent` classes."""
+    rng = torch.Generator().manual_seed(num_classes)
+    present = torch.tensor([c for c in range(num_classes) if c not in absent])
+    targets = present[torch.randint(len(present), (size,), generator=rng)]
+    logits = torch.randn(size, num_classes, generator=rng)
+    logits[torch.arange(size), targets] += 1
+    names = tuple(f"class {c}" for c in range(num_classes))
+    fractions = tuple((c + 1) / sum(range(num_classes + 1)) for c in range(num_classes))
+    return logits, targets, classification_report(logits, targets, names, fractions)
+
+
+@pytest.mark.parametrize(("num_classes", "size", "absent"), [(2, 9, ()), (3, 200, ()), (5, 40, (1, 4)), (40, 30, ())])
+def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: tuple[int, ...]) -> None:
+    logits, targets, report = random_report(num_classes, size, absent)
+    true, predicted, labels = targets.numpy(), logits.argmax(1).numpy(), range(num_classes)
+    assert report.size == size
+    assert np.array_equal(report.confusion, metrics.confusion_matrix(true, predicted, labels=labels))
+    assert report.accuracy == pytest.approx(metrics.accuracy_score(true, predicted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # predictions of a class that does not occur
+        assert report.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(true, predicted))
+    probabilities = logits.double().softmax(1).numpy()
+    assert report.log_loss == pytest.approx(metrics.log_loss(true, probabilities, labels=labels))
+    columns = metrics.precision_recall_fscore_support(true, predicted, labels=labels, zero_division=math.nan)
+    for score, precision, recall, f1, support in zip(report.scores, *columns, strict=True):
+        values = (score.precision, score.recall, score.f1)
+        assert [math.nan if value is None else value for value in values] == pytest.approx(
+            [precision, recall, f1], nan_ok=True
+        )
+        assert score.support == support
+
+
+def test_baselines() -> None:
+    _, targets, report = random_report(3, 50)
+    counts = targets.bincount()
+    assert report.chance == counts.max().item() / 50
+    assert report.balanced_chance == pytest.approx(1 / 3)
+    frequencies = np.tile([1 / 6, 2 / 6, 3 / 6], (50, 1))
+    assert report.baseline == pytest.approx(metrics.log_loss(targets.numpy(), frequencies))
+    assert random_report(5, 40, absent=(1, 4))[2].balanced_chance == pytest.approx(1 / 3)
+
+
+def test_a_probability_of_0_gives_a_finite_loss() -> None:
+    report = classification_report(torch.tensor([[200.0, 0.0]]), torch.tensor([1]), ("a", "b"), (0.5, 0.5))
+    assert report.log_loss == pytest.approx(200)
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["classes"][0]["recall"] is None
+
+
+def test_undefined_scores_are_marked() -> None:
+    report = classification_report(torch.eye(3)[[0, 0, 0]], torch.tensor([0, 0, 1]), ("a", "b", "c"), (0.5, 0.3, 0.2))
+    a, b, c = report.scores
+    assert (a.precision, a.recall, a.f1) == pytest.approx((2 / 3, 1, 0.8))
+    assert (b.precision, b.recall, b.f1) == (None, 0, 0)
+    assert (c.precision, c.recall, c.f1) == (None, None, None)
+    lines = describe_scores(report)
+    assert lines[-2].split() == ["3", "c", "0", "–", "–", "–"]
+    assert "precision of a class never predicted" in lines[-1]
+    assert not any("never predicted" in line for line in describe_scores(random_report(3, 200)[2]))
+
+
+def test_the_matrix_is_a_table_or_if_it_is_too_wide_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow, wide = random_report(5, 400)[2], random_report(40, 400)[2]
+    rows = [line.split() for line in describe_confusion(narrow)[2:]]
+    assert [[int(cell.replace("·", "0")) for cell in row[1:]] for row in rows] == [
+        list(row) for row in narrow.confusion
+    ]
+    first, *lines = describe_confusion(wide)
+    assert "--out confusion.pdf" in first
+    assert len(lines) == 10
+    assert max(map(len, lines)) <= 80
+    count, rest = lines[0].split(maxsplit=1)
+    off_diagonal = np.array(wide.confusion) * (1 - np.eye(40))
+    true, predicted = (int(part.split("#")[1].rstrip(")")) - 1 for part in rest.split(" predicted as "))
+    assert int(count) == off_diagonal.max() == off_diagonal[true, predicted]
+    perfect = classification_report(torch.eye(40), torch.arange(40), wide.classes, (1 / 40,) * 40)
+    assert describe_confusion(perfect) == ["  no sequence was confused"]
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 40, 60])
+def test_the_figure_fits_a_page(num_classes: int, tmp_path: Path) -> None:
+    _, _, report = random_report(num_classes, 300, absent=(1,))
+    suffix = {2: "png", 10: "svg", 40: "pdf", 60: "png"}[num_classes]
+    names = tuple(f"{name}: a rather long $name$ of a class_{index}" for index, name in enumerate(report.classes))
+    figure = confusion_figure(ClassificationReport(names, report.confusion, report.log_loss, report.baseline))
+    save_figure(figure, tmp_path / f"confusion.{suffix}")
+    axes, _ = figure.axes
+    shown = {
+        (round(text.get_position()[1]), round(text.get_position()[0])): int(text.get_text()) for text in axes.texts
+    }
+    counts = np.array(report.confusion)
+    expected = {(i, j): counts[i, j] for i, j in np.argwhere(counts).tolist()}
+    assert shown == (expected if num_classes <= 50 else {})
+    assert axes.get_title(loc="left").startswith(f"{report.num_correct} of 300 correct")
+    if num_classes <= 40:
+        assert figure.get_figwidth() <= 8
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+    assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes)), "names do not overlap"
+    assert all(figure.bbox.x0 <= box.x0 and figure.bbox.y0 <= box.y0 for box in boxes), "names are not cut off"
+
+
+# Commands
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classification")
+    write_csv(folder / "train.csv", ramps(120, 0))
+    write_csv(folder / "test.csv", ramps(41, 1))
+    write_csv(folder / "new.csv", ramps(41, 1), labelled=False)
+    write_csv(folder / "one.csv", [row for row in ramps(20, 1) if row[1] == "rising"])
+    write_csv(folder / "unknown.csv", [*ramps(4, 1), ([1.0, 2.0], "level")])
+    write_csv(folder / "unlabelled.csv", [*ramps(4, 1), ([1.0, 2.0], "")])
+    renamed = (folder / "test.csv").read_text().replace("sequence,label", "series,kind")
+    (folder / "renamed.csv").write_text(renamed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(files: Path) -> RunFolder:
+    return train(override(CONFIG, {"data": str(files / "train.csv")}), files / "run")
+
+
+def command(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    status = main(["lstm", *map(str, words)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def predictions(run: RunFolder, path: Path) -> Tensor:
+    """Return the logits of a run for each sequence of a file, one by one."""
+    loaded, table = load(run.path), read_sequences(path, labelled=False)
+    inputs = loaded.task.data.standardisation.apply(table.x, table.lengths)
+    with torch.no_grad():
+        return torch.cat(
+            [loaded.network(x[None, :length]) for x, length in zip(inputs, table.lengths.tolist(), strict=True)]
+        )
+
+
+def test_evaluate_scores_a_labelled_file(
+    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = tmp_path / "confusion.png"
+    status, out, _ = command(capsys, "evaluate", run.path, "--data", files / "test.csv", "--out", figure, "--json")
+    assert status == 0
+    assert figure.stat().st_size > 1000
+    result = json.loads(out)
+    logits = predictions(run, files / "test.csv")
+    true = np.array([("falling", "rising").index(label) for _, label in ramps(41, 1)])
+    predicted = logits.argmax(1).numpy()
+    assert 0.55 < result["accuracy"] < 1, "or the test would say little"
+    assert result["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted))
+    assert result["confusion"] == metrics.confusion_matrix(true, predicted).tolist()
+    assert result["log_loss"] == pytest.approx(metrics.log_loss(true, logits.softmax(1).numpy()), rel=1e-4)
+    assert [score["name"] for score in result["classes"]] == ["falling", "rising"]
+    assert (result["sequences"], result["checkpoint"]) == (41, "best")
+    status, out, _ = command(capsys, "evaluate", run.path, "--data", files / "test.csv")
+    assert status == 0
+    for text in ("41 sequences", "balanced accuracy", "log loss", "precision", f"{result['accuracy']:.2%}"):
+        assert text in out
+    last = json.loads(
+        command(capsys, "evaluate", run.path, "--data", files / "test.csv", "--checkpoint", "last", "--json")[1]
+    )
+    assert last["checkpoint"] == "last"
+
+
+def test_a_file_with_one_of_the_classes(run: RunFolder, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = json.loads(command(capsys, "evaluate", run.path, "--data", files / "one.csv", "--json")[1])
+    falling, rising = result["classes"]
+    assert (falling["support"], falling["recall"]) == (0, None)
+    assert result["balanced_accuracy"] == result["accuracy"] == rising["recall"]
+    assert (result["chance"], result["balanced_chance"]) == (1, 1)
+
+
+def test_other_columns(run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ("--sequence-column", "series", "--label-column", "kind")
+    expected = json.loads(command(capsys, "evaluate", run.path, "--data", files / "test.csv", "--json")[1])
+    renamed = command(capsys, "evaluate", run.path, "--data", files / "renamed.csv", *columns, "--json")
+    assert json.loads(renamed[1])["confusion"] == expected["confusion"]
+    out = tmp_path / "p.csv"
+    result = command(capsys, "predict", run.path, files / "renamed.csv", *columns, "--out", out, "--json")
+    assert json.loads(result[1])["accuracy"] == expected["accuracy"]
+
+
+def test_predict_counts_the_correct_predictions(
+    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled, plain = tmp_path / "labelled.csv", tmp_path / "plain.csv"
+    status, text, _ = command(capsys, "predict", run.path, files / "test.csv", "--out", labelled)
+    with labelled.open(newline="") as file:
+        classes = [row["class"] for row in csv.DictReader(file)]
+    correct = sum(name == label for name, (_, label) in zip(classes, ramps(41, 1), strict=True))
+    assert status == 0
+    assert f"{correct} of 41 are correct ({correct / 41:.2%}, chance 51.22%)" in text
+    status, text, _ = command(capsys, "predict", run.path, files / "new.csv", "--out", plain)
+    assert status == 0
+    assert "correct" not in text
+    assert "labels" not in text
+    assert labelled.read_bytes() == plain.read_bytes(), "labels do not change the predictions"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("unknown.csv", "labels that were not there in training (row 6: 'level')"),
+        ("unlabelled.csv", "row 6: the label is missing"),
+    ],
+)
+def test_predict_writes_predictions_without_usable_labels(
+    name: str, problem: str, run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "p.csv"
+    status, text, _ = command(capsys, "predict", run.path, files / name, "--out", out)
+    assert status == 0
+    assert "the labels of the file were not used: " in text
+    assert problem in text
+    assert len(out.read_text().splitlines()) == 6
+    result = json.loads(command(capsys, "predict", run.path, files / name, "--out", out, "--json")[1])
+    assert result["correct"] is None
+    assert problem in result["label_problem"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "evaluate run --data unknown.csv",
+            "unknown.csv: labels that were not there in training (row 6: 'level'); known are",
+        ),
+        ("evaluate run --data unlabelled.csv", "unlabelled.csv: row 6: the label is missing"),
+        ("evaluate run --data new.csv", "there is no column 'label' among 'sequence'"),
+        ("evaluate run --data gone.csv", "gone.csv: does not exist"),
+        ("evaluate run --data empty.csv", "empty.csv: it is empty"),
+        ("evaluate run --data words.csv", "words.csv: row 2: "),
+        ("evaluate run --data nan.csv", "nan.csv: row 2: step 2 is not a number (NaN)"),
+        ("evaluate run --data channels.npz", "data: it has 2 channels a step and the training data had 1"),
+        ("evaluate run --data test.csv --length 5", "--data has sequences of its own; leave out --length and --size"),
+        ("evaluate run --data test.csv --size 5", "--data has sequences of its own; leave out --length and --size"),
+        ("evaluate run --data test.csv --out p.txt", "--out must end in one of .pdf, .svg, .png"),
+        ("evaluate run --label-column kind", "--data is missing, whose columns are given; give a file with --data"),
+        ("evaluate run --data test.csv --label-column sequence", "--label-column must not be sequence_column"),
+        ("evaluate digits --data test.csv", "was not trained on custom data, so it reads no files; leave it out"),
+        ("predict run 123 --label-column kind", "--label-column is only for predictions of a file"),
+        ("predict run words.csv", "words.csv: row 2: "),
+        ("predict run test.csv --sequence-column gone", "there is no column 'gone'"),
+    ],
+)
+def test_wrong_use_is_refused(
+    words: str,
+    message: str,
+    run: RunFolder,
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(files)
+    Path("empty.csv").write_text("")
+    Path("words.csv").write_text("sequence,label\n1 two 3,rising\n")
+    Path("nan.csv").write_text("sequence,label\n1 nan 3,rising\n")
+    np.savez("channels.npz", x=np.zeros((2, 3, 2)), y=["rising", "falling"])
+    if "digits" in words and not Path("digits").exists():
+        train(LSTMConfig(length=3, epochs=1, hidden_size=2), "digits")
+    status, _, error = command(capsys, *words.split())
+    assert status == 2
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_labels_are_read_if_there_are_any(files: Path) -> None:
+    columns: dict[str, Any] = {"sequence_column": "sequence", "label_column": "label"}
+    table, problem = read_if_labelled(files / "test.csv", **columns)
+    assert table.labels is not None
+    assert not problem
+    table, problem = read_if_labelled(files / "new.csv", **columns)
+    assert (table.labels, problem) == (None, "")
+    with pytest.raises(DataError, match="no column 'x'"):
+        read_if_labelled(files / "test.csv", sequence_column="x", label_column="label")
+
+
+# The preset
+
+
+def test_the_preset_series_needs_data(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, error = command(capsys, "train", "--preset", "series")
+    assert status == 2
+    assert "--data must be a file for the preset series; give one with --data" in error
+
+
+def test_the_preset_series_classifies_long_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The class is the frequency of a sine of 400 steps with a random phase; the report's settings do not learn it."""
+    rng = np.random.default_rng(0)
+
+    def write(path: Path, count: int) -> None:
+        y = np.arange(count) % 2
+        time = np.arange(400) / 400
+        x = np.sin(2 * np.pi * (np.where(y, 5.0, 3.0)[:, None] * time + rng.uniform(size=(count, 1))))
+        np.savez(path, x=x + rng.normal(0, 0.1, x.shape), y=np.where(y, "fast", "slow"))
+
+    write(tmp_path / "train.npz", 60)
+    write(tmp_path / "test.npz", 50)
+    words = [
+        "train",
+        "--preset",
+        "series",
+        "--data",
+        tmp_path / "train.npz",
+        "--out",
+        tmp_path / "run",
+        "--epochs",
+        "60",
+        "--quiet",
+    ]
+    status, out, _ = command(capsys, *words)
+    assert status == 0
+    assert "--preset series" not in out
+    loaded = load(tmp_path / "run")
+    assert loaded.network.patch_size == 13
+    assert loaded.config == override(
+        PRESETS["series"], {"task": "custom", "data": str(tmp_path / "train.npz"), "epochs": 60}
+    )
+    result = json.loads(command(capsys, "evaluate", tmp_path / "run", "--data", tmp_path / "test.npz", "--json")[1])
+    assert result["accuracy"] >= 0.9
+
+
+def test_training_on_a_file_without_a_preset_names_the_preset(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "train",
+        "--data",
+        files / "train.csv",
+        "--out",
+        tmp_path / "run",
+        "--epochs",
+        "1",
+        "--hidden-size",
+        "4",
+        "--quiet",
+    ]
+    status, out, _ = command(capsys, *words)
+    assert status == 0
+    assert "--preset series is made for series of measurements" in out
