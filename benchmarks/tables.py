@@ -30,16 +30,17 @@ def render_shapes(result: Mapping[str, Any]) -> str:
     rows = [
         f"### {result['title']}",
         "",
-        "| B,T,I,H | ours, ms | nn.LSTM, ms | loop, ms | to nn.LSTM (target) | to the loop (target) | to the limit (target) |",
-        "|---|---|---|---|---|---|---|",
+        "| B,T,I,H | ours, ms | nn.LSTM, ms | loop, ms | to nn.LSTM | target | to the limit | target | to the loop |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, values in result["shapes"].items():
-        times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM", "loop")]
-        ratios = [
-            f"{values[key]['median']:.2f} ({'' if target is None else f'≤ {target}'})"
-            for key, target in zip(("to nn.LSTM", "to the loop", "to the limit"), values["targets"], strict=True)
-        ]
-        rows.append(f"| {' | '.join([name, *times, *ratios])} |")
+        cells = [name, *(f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM", "loop"))]
+        for key, target in values["targets"].items():
+            cells += [_median_and_range(values[key]), "" if target is None else f"≤ {target:g}"]
+        rows.append(f"| {' | '.join([*cells, _median_and_range(values['to the loop'])])} |")
+    limits = {values["limit"]["blas"]: max(values["sgemm_gigaflops"].values()) for values in result["shapes"].values()}
+    rows += ["", "Medians, with the range of the ratios in one round. The limit is that of "]
+    rows[-1] += " and ".join(f"{blas} ({rate:.0f} GFLOP/s)" for blas, rate in limits.items()) + "."
     if "bf16" in result:
         rows += ["", "| B,T,I,H | bf16, ms | fp32, ms | to fp32 (target) |", "|---|---|---|---|"]
         for name, values in result["bf16"].items():
@@ -268,6 +269,10 @@ def describe(machine: Mapping[str, Any]) -> str:
         f"On {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['memory_gb']} GB, torch {machine['torch']}."
     )
+
+
+def _median_and_range(values: Mapping[str, float]) -> str:
+    return f"{values['median']:.2f} ({values['min']:.2f} – {values['max']:.2f})"
 
 
 def _row(name: str, values: Mapping[str, float], target: float | None) -> str:

@@ -51,7 +51,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         lr_schedule: str = "constant",
         max_norm: float = 1.0,
         early_stopping: bool = True,
-        validation_fraction: float = 0.2,
+        validation_fraction: float = 0.1,
         patience: int = 200,
         channels_first: bool = False,
         random_state: int | np.random.RandomState | None = None,

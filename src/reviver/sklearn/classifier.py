@@ -93,7 +93,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         lr_schedule: str = "constant",
         max_norm: float = 1.0,
         early_stopping: bool = True,
-        validation_fraction: float = 0.2,
+        validation_fraction: float = 0.1,
         patience: int = 200,
         class_weight: Mapping[Any, float] | str | None = None,
         channels_first: bool = False,

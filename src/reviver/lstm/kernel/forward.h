@@ -50,6 +50,15 @@ struct ForwardRow {  // one row at one step
     uint64_t key;
 };
 
+// Fetches the cache lines of units from j on that `forward_tile` accesses after its sums: first-time writes wait for them.
+INLINE void prefetch(const Call& call, const ForwardRow& row, int64_t j) {
+    __builtin_prefetch(row.c + j);
+    __builtin_prefetch(row.cell + j, 1);
+    __builtin_prefetch(row.output + j, 1);
+    if (row.gates)
+        for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(row.gates + gate * call.H + j, 1);
+}
+
 template <class Format, int M>
 __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j, bool from_last) {
     const float *x[M], *h[M];
@@ -68,29 +77,41 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
         multiply<Format, M, 4>(x, inputs, W, z, true);
     } else {
         multiply<Format, M, 4>(x, inputs, W, z);
-        multiply<Format, M, 4>(h, states, U, z);
+        for (int m = 0; m < M; ++m) {
+            prefetch(call, rows[m], j);
+            multiply<Format, M, 4>(h, states * (m + 1) / M, U, z, false, states * m / M);
+        }
     }
 
     const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
+    vec tanh_c[M];
     for (int m = 0; m < M; ++m) {
+        const vec arguments[4] = {sigmoid_argument(z[m][0]), sigmoid_argument(z[m][1]), tanh_argument(z[m][2]), sigmoid_argument(z[m][3])};
+        Exponential e[4];
+        exponentials(arguments, e);
         vec i, f, g, o;
-        divide(sigmoid(z[m][0]), sigmoid(z[m][1]), i, f);
-        divide(tanh(z[m][2]), sigmoid(z[m][3]), g, o);
+        divide(sigmoid(e[0]), sigmoid(e[1]), i, f);
+        divide(tanh(e[2]), sigmoid(e[3]), g, o);
         const vec c = f * load(rows[m].c + j, n) + i * g;
-        vec h_new = o * divide(tanh(c));
-        if (dropout.kind != none) {
-            const vec mask = dropout.mask(rows[m].key, j);
-            h_new *= mask;
-            if (dropout.kind >= zoneout && rows[m].h_before) h_new += (1.0f - mask) * load(rows[m].h_before + j, n);
-        }
-        store(rows[m].output + j, h_new, n);
         store(rows[m].cell + j, c, n);
+        tanh_c[m] = c;
+        z[m][3] = o;
         if (float* gates = rows[m].gates) {
             store(gates + j, i, n);
             store(gates + call.H + j, f, n);
             store(gates + 2 * call.H + j, g, n);
             store(gates + 3 * call.H + j, o, n);
         }
+    }
+    tanh_of_each(tanh_c);
+    for (int m = 0; m < M; ++m) {
+        vec h_new = z[m][3] * tanh_c[m];
+        if (dropout.kind != none) {
+            const vec mask = dropout.mask(rows[m].key, j);
+            h_new *= mask;
+            if (dropout.kind >= zoneout && rows[m].h_before) h_new += (1.0f - mask) * load(rows[m].h_before + j, n);
+        }
+        store(rows[m].output + j, h_new, n);
     }
 }
 
@@ -129,8 +150,8 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_r
         for (int64_t k = 0; k < panel_count; ++k) {
             const int64_t p = from_last ? panel_count - 1 - k : k;
             const float* panel = panels + p * forward_panel_size<Format>(call);
-            in_blocks(active, [&](int64_t first, int count) {
-                with_rows(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
+            in_blocks(active, tile_rows, [&](int64_t first, int count) {
+                with_constant<tile_rows>(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
             });
         }
     }

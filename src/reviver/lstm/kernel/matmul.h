@@ -24,7 +24,10 @@ struct Float32 {
     static constexpr bool converts = false;  // a row of numbers is a row of words
     static INLINE vec multiply_add(vec sum, float word, vec words) { return sum + word * words; }
     static INLINE void along(const float* from, int64_t n, float* to) { std::memcpy(to, from, n * sizeof(float)); }
-    static INLINE void across(const float* const* rows, int64_t n, float* to) { std::memcpy(to, rows[0], n * sizeof(float)); }
+    static INLINE void across(const float* const* rows, int64_t n, float* to) {
+        if (n == V) return store(to, load(rows[0]));
+        std::memcpy(to, rows[0], n * sizeof(float));
+    }
 };
 
 #if defined(__AVX512BF16__)
@@ -77,12 +80,12 @@ struct BFloat16 {  // without such instructions: rounded numbers, stored and mul
 template <class Format>
 int64_t words(int64_t n) { return (n + Format::depth - 1) / Format::depth; }
 
-// sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for k < length, in words; panel is [length, N, V].
+// sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for begin <= k < end, in words; panel is [end, N, V].
 // With from_last it adds from the last k to the first.
 template <class Format, int M, int N, int stride = 1>
-INLINE void multiply(const float* const* rows, int64_t length, const float* panel, vec (&sums)[M][N], bool from_last = false) {
+INLINE void multiply(const float* const* rows, int64_t end, const float* panel, vec (&sums)[M][N], bool from_last = false, int64_t begin = 0) {
     const int64_t step = from_last ? -1 : 1;
-    for (int64_t k = from_last ? length - 1 : 0, count = length; count > 0; k += step, --count) {
+    for (int64_t k = from_last ? end - 1 : begin, count = end - begin; count > 0; k += step, --count) {
         vec weights[N];
 #pragma GCC unroll 8
         for (int n = 0; n < N; ++n) weights[n] = load(panel + (k * N + n) * V);

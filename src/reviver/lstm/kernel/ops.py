@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.lstm.kernel import library
+from reviver.lstm.kernel import library, memory
 from reviver.lstm.kernel.second_derivatives import Equations, differentiable_gradients
 from reviver.lstm.precision import round_to_bf16
 
@@ -97,8 +97,8 @@ def _forward(
     T, B, _ = x.shape
     _check(x, h, c, weights, lengths, seed)
     lengths = None if lengths is None else lengths.contiguous()
-    output, h_last, c_last = x.new_empty(T, B, h.shape[1]), h.clone(), c.clone()
-    gates, cells = _empty_saved(x, h, save)
+    output, h_last, c_last = x.new_empty(T, B, h.shape[1]), torch.empty_like(h), torch.empty_like(c)
+    gates, cells = (memory.empty(*shape) for shape in _shapes_of_saved(x, h, save))
     if lengths is not None:  # the kernel does not write beyond the end of a sequence
         gates.zero_()
         cells.zero_()
@@ -111,9 +111,11 @@ def _forward(
     if save <= 0:
         library.load().reviver_lstm_forward(call)
     else:
+        state = h, c
         for begin, end in _chunks(T, save, last_first=reverse):
             before = cells[begin // save]  # [2, B, H]
-            before[0], before[1] = h_last, c_last
+            before[0], before[1] = state
+            state = h_last, c_last
             library.select_steps(call, begin, end, before[0], before[1])
             library.load().reviver_lstm_forward(call)
     return output, h_last, c_last, gates, cells
@@ -197,7 +199,12 @@ lstm_backward = torch.library.custom_op("reviver::lstm_backward", _backward, mut
 @lstm_forward.register_fake
 def _(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     *_, save, _ = rest
-    return x.new_empty(*x.shape[:2], h.shape[1]), h.new_empty(h.shape), c.new_empty(c.shape), *_empty_saved(x, h, save)
+    return (
+        x.new_empty(*x.shape[:2], h.shape[1]),
+        h.new_empty(h.shape),
+        c.new_empty(c.shape),
+        *map(x.new_empty, _shapes_of_saved(x, h, save)),
+    )
 
 
 @lstm_backward.register_fake
@@ -306,13 +313,13 @@ def _check(
             raise DataError(f"lengths must be from 1 to T = {T}, got {lengths.tolist()}")
 
 
-def _empty_saved(x: Tensor, h: Tensor, save: int) -> tuple[Tensor, Tensor]:
-    """Return empty tensors for the activations that `_forward` saves."""
+def _shapes_of_saved(x: Tensor, h: Tensor, save: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of the two tensors of activations that `_forward` saves."""
     T, B, _ = x.shape
     H = h.shape[1]
     if save == SAVE_ALL:
-        return x.new_empty(T, B, 4, H), x.new_empty(T, B, H)
-    return x.new_empty(0), x.new_empty(0 if save == SAVE_NOTHING else (-(-T // save), 2, B, H))
+        return (T, B, 4, H), (T, B, H)
+    return (0,), (0,) if save == SAVE_NOTHING else (-(-T // save), 2, B, H)
 
 
 def _chunks(T: int, steps: int, *, last_first: bool) -> list[tuple[int, int]]:

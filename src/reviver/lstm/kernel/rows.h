@@ -56,29 +56,22 @@ INLINE const float* before(const Call& call, const float* initial, const float* 
     return first ? initial + b * call.H : history + ((previous - base) * call.B + b) * call.H;
 }
 
-// Calls block(first, count) for blocks of n rows of nearly equal size, at most tile_rows.
+// Calls block(first, count) for blocks of n rows of nearly equal size, at most max.
 template <class Block>
-INLINE void in_blocks(int64_t n, const Block& block) {
-    const int64_t blocks = ceil_div(n, tile_rows);
+INLINE void in_blocks(int64_t n, int64_t max, const Block& block) {
+    const int64_t blocks = ceil_div(n, max);
     for (int64_t k = 0; k < blocks; ++k) {
         const int64_t first = n * k / blocks;
         block(first, static_cast<int>(n * (k + 1) / blocks - first));
     }
 }
 
-// Calls kernel with `count` as a compile-time constant.
-template <class Kernel>
-INLINE void with_rows(int count, const Kernel& kernel) {
-    switch (count) {
-        case 1: return kernel(std::integral_constant<int, 1>());
-        case 2: return kernel(std::integral_constant<int, 2>());
-        case 3: return kernel(std::integral_constant<int, 3>());
-#if !(defined(__AVX2__) && !defined(__AVX512F__))
-        case 4: return kernel(std::integral_constant<int, 4>());
-        case 5: return kernel(std::integral_constant<int, 5>());
-        case 6: return kernel(std::integral_constant<int, 6>());
-#endif
-    }
+// Calls kernel with 1 <= count <= max as a compile-time constant.
+template <int max, class Kernel>
+INLINE void with_constant(int64_t count, const Kernel& kernel) {
+    if constexpr (max > 1)
+        if (count < max) return with_constant<max - 1>(count, kernel);
+    kernel(std::integral_constant<int, max>());
 }
 
 bool is_zero(const float* values, int64_t n) {

@@ -4,21 +4,28 @@
 
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace {
 
+// A tile of sums that is kept in registers, with the weights that it is multiplied by: `tile_rows` rows by 4 vectors,
+// in gradients of weights `weight_tile_rows` by `weight_tile_vectors`.
 #if defined(__AVX512F__)
-constexpr int V = 16;          // floats in a register
-constexpr int tile_rows = 6;   // 6 rows x 4 vectors of sums + 4 vectors of weights fit in 32 registers
+constexpr int V = 16;  // floats in a register
+constexpr int tile_rows = 6, weight_tile_rows = 8, weight_tile_vectors = 3;  // 24 of 32 registers
 #elif defined(__AVX2__)
 constexpr int V = 8;
-constexpr int tile_rows = 3;   // 16 registers
+constexpr int tile_rows = 3, weight_tile_rows = 4, weight_tile_vectors = 3;  // 12 of 16
 #else
 constexpr int V = 4;
-constexpr int tile_rows = 6;   // Arm has 32 registers
+constexpr int tile_rows = 6, weight_tile_rows = 8, weight_tile_vectors = 3;  // 24 of 32 on Arm
 #endif
 
 #define INLINE inline __attribute__((always_inline))
+// A loop over n < N that is unrolled, so that arrays of vectors stay in registers.
+#define EACH(N) _Pragma("GCC unroll 8") for (int n = 0; n < (N); ++n)
 
 typedef float vec __attribute__((vector_size(4 * V)));
 typedef uint32_t uvec __attribute__((vector_size(4 * V)));
@@ -40,34 +47,43 @@ INLINE void store(float* to, vec value, int n) {
 }
 
 INLINE vec broadcast(float value) { return value - vec{}; }
-INLINE vec clamp(vec x, float low, float high) {  // NaN stays NaN
+// x within [low, high]; NaN stays NaN.
+INLINE vec clamp(vec x, float low, float high) {
+#if defined(__AVX512F__)  // one instruction each, where the compiler would compare and blend
+    return (vec)_mm512_min_ps((__m512)broadcast(high), _mm512_max_ps((__m512)broadcast(low), (__m512)x));
+#else
     x = x < broadcast(low) ? broadcast(low) : x;
     return x > broadcast(high) ? broadcast(high) : x;
+#endif
 }
 
 // exp(x) = scale * (1 + p): scale is a power of two, p = exp(r) - 1 for the remainder |r| <= ln(2) / 2 (polynomial of Cephes).
+// N of them at a time: a single chain of dependent operations would leave most of the arithmetic units idle.
 struct Exponential { vec scale, p; };
-INLINE Exponential exponential(vec x) {
-    const vec shifted = x * 1.44269504f + 12582912.0f;  // rounds x / ln 2 into the low bits
-    const vec n = shifted - 12582912.0f;
-    const vec r = x - n * 0.693359375f + n * 2.12194440e-4f;  // ln 2 in two parts
-    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r;
-    const uvec power = ((uvec)shifted << 23) + 0x3f800000u;  // n becomes the exponent; casts between vectors keep the bits
-    return {(vec)power, p};
+template <int N>
+INLINE void exponentials(const vec (&x)[N], Exponential (&e)[N]) {
+    vec shifted[N], r[N], p[N];
+    EACH(N) shifted[n] = x[n] * 1.44269504f + 12582912.0f;  // rounds x / ln 2 into the low bits
+    EACH(N) {
+        const vec multiple = shifted[n] - 12582912.0f;
+        r[n] = x[n] - multiple * 0.693359375f + multiple * 2.12194440e-4f;  // ln 2 in two parts
+    }
+    EACH(N) p[n] = r[n] * 1.9875691500e-4f + 1.3981999507e-3f;
+    EACH(N) p[n] = p[n] * r[n] + 8.3334519073e-3f;
+    EACH(N) p[n] = p[n] * r[n] + 4.1665795894e-2f;
+    EACH(N) p[n] = p[n] * r[n] + 1.6666665459e-1f;
+    EACH(N) p[n] = p[n] * r[n] + 5.0000001201e-1f;
+    EACH(N) e[n].p = p[n] * (r[n] * r[n]) + r[n];
+    EACH(N) e[n].scale = (vec)(((uvec)shifted[n] << 23) + 0x3f800000u);  // the multiple becomes the exponent; casts between vectors keep the bits
 }
+
 // An undivided quotient n / d: division is slow, and two quotients can share one.
 struct Quotient { vec n, d; };
-INLINE Quotient sigmoid(vec z) {  // clamped to 44, so that the product of two denominators stays finite
-    const Exponential e = exponential(clamp(-z, -44.0f, 44.0f));
-    return {broadcast(1.0f), e.scale * e.p + (e.scale + 1.0f)};
-}
-INLINE Quotient tanh(vec z) {  // from exp(2z) - 1, which is accurate for small z
-    const Exponential e = exponential(clamp(z + z, -20.0f, 20.0f));
+// σ(z) from exp(sigmoid_argument(z)), tanh(z) from exp(tanh_argument(z)).
+INLINE vec sigmoid_argument(vec z) { return clamp(-z, -44.0f, 44.0f); }  // so that the product of two denominators stays finite
+INLINE vec tanh_argument(vec z) { return clamp(z + z, -20.0f, 20.0f); }
+INLINE Quotient sigmoid(Exponential e) { return {broadcast(1.0f), e.scale * e.p + (e.scale + 1.0f)}; }
+INLINE Quotient tanh(Exponential e) {  // from exp(2z) - 1, which is accurate for small z
     const vec e_minus_1 = e.scale * e.p + (e.scale - 1.0f);
     return {e_minus_1, e_minus_1 + 2.0f};
 }
@@ -76,6 +92,15 @@ INLINE void divide(Quotient a, Quotient b, vec& first, vec& second) {
     const vec inverse = 1.0f / (a.d * b.d);
     first = a.n * b.d * inverse;
     second = b.n * a.d * inverse;
+}
+
+// tanh of N vectors, in place.
+template <int N>
+INLINE void tanh_of_each(vec (&z)[N]) {
+    Exponential e[N];
+    EACH(N) z[n] = tanh_argument(z[n]);
+    exponentials(z, e);
+    EACH(N) z[n] = divide(tanh(e[n]));
 }
 
 }  // namespace

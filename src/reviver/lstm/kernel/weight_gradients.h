@@ -38,23 +38,43 @@ std::vector<WeightRow> weight_rows(const Call& call, bool h_is_zero) {
 struct Tile { int64_t first; int M; };
 constexpr int packed_width = 8;  // a tile is packed as words [K, 8], of which M are used: one move instead of several
 constexpr int64_t tile_size(int64_t K) { return K * packed_width + 16; }  // not a power of 2, so that tiles do not share cache sets
-static_assert(tile_rows <= packed_width, "packed_width must be at least tile_rows");
+static_assert(weight_tile_rows <= packed_width, "packed_width must be at least weight_tile_rows");
 
-// to [M rows of `width` <= N V columns, of a matrix with `columns`] += left^T right, in words: left is [K, 8], right [K, N, V].
+// V columns of grad_U or grad_W, of which `count` exist. A panel of up to `weight_tile_vectors` of them may hold both kinds.
+struct Columns {
+    const float* WeightRow::*from;  // h or x
+    int64_t first;
+    int count;
+    float* to;      // grad_U or grad_W
+    int64_t width;  // H or I
+};
+
+std::vector<Columns> columns_of(const Call& call, bool with_h) {
+    std::vector<Columns> all;
+    if (with_h)
+        for (int64_t j = 0; j < call.H; j += V) all.push_back({&WeightRow::h, j, static_cast<int>(std::min<int64_t>(V, call.H - j)), call.grad_U, call.H});
+    for (int64_t j = 0; j < call.I; j += V) all.push_back({&WeightRow::x, j, static_cast<int>(std::min<int64_t>(V, call.I - j)), call.grad_W, call.I});
+    return all;
+}
+
+// Adds left^T right to M rows from `first` of N groups of columns, in words: left is [K, 8], right [K, N, V].
 template <class Format, int M, int N>
-__attribute__((noinline)) void weight_tile(const float* left, const float* right, int64_t K, float* to, int64_t columns, int64_t width) {
+__attribute__((noinline)) void weight_tile(const float* left, const float* right, int64_t K, const Columns* columns, int64_t first) {
     const float* rows[M];
     vec sums[M][N];
+    const auto address = [&](int m, int n) { return columns[n].to + (first + m) * columns[n].width + columns[n].first; };
     for (int m = 0; m < M; ++m) {
         rows[m] = left + m;
-        for (int n = 0; n < N; ++n) sums[m][n] = vec{};
+        for (int n = 0; n < N; ++n) {
+            sums[m][n] = vec{};
+            __builtin_prefetch(address(m, n), 1);
+        }
     }
     multiply<Format, M, N, packed_width>(rows, K, right, sums);
     for (int m = 0; m < M; ++m)
         for (int n = 0; n < N; ++n) {
-            const int count = static_cast<int>(std::min<int64_t>(V, width - n * V));
-            float* sum = to + m * columns + n * V;
-            store(sum, load(sum, count) + sums[m][n], count);
+            float* sum = address(m, n);
+            store(sum, load(sum, columns[n].count) + sums[m][n], columns[n].count);
         }
 }
 
@@ -66,32 +86,21 @@ INLINE void words_across(const Row& row, int64_t k, int64_t end, int64_t n, floa
     Format::across(rows, n, to);
 }
 
-// Adds left^T right to the rows of the tiles in `to` [4H, columns], summed over K rows. left is packed in words, one
-// tile [K, 8] after another; `right_row(k)` has `columns` numbers.
-template <class Format, class RightRow>
-void add_matmul(const float* left, const std::vector<Tile>& tiles, int64_t K, const RightRow& right_row, int64_t columns, float* panel, float* to) {
+// Adds the sums over K rows to the rows of the tiles in N groups of columns. left is packed in words, one tile [K, 8]
+// after another.
+template <class Format, int N>
+void add_matmul(const float* left, const std::vector<Tile>& tiles, int64_t K, const WeightRow* rows, const Columns* columns, float* panel) {
     const int64_t length = words<Format>(K);
-    for (int64_t j = 0; j < columns; j += 4 * V) {
-        const int64_t N = std::min<int64_t>(4, ceil_div(columns - j, V)), width = std::min(N * V, columns - j);
-        for (int64_t k = 0; k < length; ++k) {
-            float* line = panel + k * N * V;
-            words_across<Format>([&](int64_t row) { return right_row(row) + j; }, k * Format::depth, K, width, line);
-            std::fill(line + width, line + N * V, 0.0f);
+    for (int64_t k = 0; k < length; ++k)
+        for (int n = 0; n < N; ++n) {
+            const auto numbers = [&](int64_t row) { return rows[row].*columns[n].from + columns[n].first; };
+            float* words = panel + (k * N + n) * V;
+            store(words, vec{});
+            words_across<Format>(numbers, k * Format::depth, K, columns[n].count, words);
         }
-        const float* packed = left;
-        for (const Tile& tile : tiles) {
-            with_rows(tile.M, [&](auto rows_in_tile) {
-                constexpr int M = decltype(rows_in_tile)::value;
-                float* sums = to + tile.first * columns + j;
-                switch (N) {
-                    case 1: return weight_tile<Format, M, 1>(packed, panel, length, sums, columns, width);
-                    case 2: return weight_tile<Format, M, 2>(packed, panel, length, sums, columns, width);
-                    case 3: return weight_tile<Format, M, 3>(packed, panel, length, sums, columns, width);
-                    case 4: return weight_tile<Format, M, 4>(packed, panel, length, sums, columns, width);
-                }
-            });
-            packed += tile_size(length);
-        }
+    for (const Tile& tile : tiles) {
+        with_constant<weight_tile_rows>(tile.M, [&](auto M) { weight_tile<Format, decltype(M)::value, N>(left, panel, length, columns, tile.first); });
+        left += tile_size(length);
     }
 }
 
@@ -100,34 +109,45 @@ template <class Format>
 void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
     const int64_t first = 4 * call.H * part / parts, last = 4 * call.H * (part + 1) / parts;
     constexpr int64_t block = 256;  // words at a time, so that a panel and the tiles stay in the cache
+    constexpr int64_t lines = 8;    // words of a tile that are packed one after another: it is written line by line
     std::vector<Tile> tiles;
-    in_blocks(last - first, [&](int64_t row, int count) { tiles.push_back({first + row, count}); });
+    in_blocks(last - first, weight_tile_rows, [&](int64_t row, int count) { tiles.push_back({first + row, count}); });
     const auto tile_count = static_cast<int64_t>(tiles.size());
-    const Buffer left(tile_count * tile_size(block)), panel(block * 4 * V), line(last - first + packed_width);
+    const Buffer left(tile_count * tile_size(block)), panel(block * weight_tile_vectors * V), converted(Format::converts ? lines * (last - first + packed_width) : 0);
     const auto with_h = std::partition_point(rows.begin(), rows.end(), [](const WeightRow& row) { return row.h; }) - rows.begin();
     const auto n = static_cast<int64_t>(rows.size());
     for (int64_t begin = 0, end; begin < n; begin = end) {
         end = std::min(begin + block * Format::depth, begin < with_h ? static_cast<int64_t>(with_h) : n);
         const WeightRow* block_rows = &rows[begin];
         const int64_t K = end - begin, length = words<Format>(K);
-        for (int64_t k = 0; k < length; ++k) {
-            const float* from = block_rows[k].grad_gates + first;
-            if (Format::converts) {
-                words_across<Format>([&](int64_t row) { return block_rows[row].grad_gates + first; }, k * Format::depth, K, last - first, line.data);
-                from = line.data;
+        for (int64_t k = 0; k < length; k += lines) {
+            const int64_t count = std::min(lines, length - k);
+            const float* from[lines];  // grad_gates in words, from the first tile on
+            for (int64_t r = 0; r < count; ++r) {
+                from[r] = block_rows[k + r].grad_gates + first;
+                if (Format::converts) {
+                    float* line = converted.data + r * (last - first + packed_width);
+                    words_across<Format>([&](int64_t row) { return block_rows[row].grad_gates + first; }, (k + r) * Format::depth, K, last - first, line);
+                    from[r] = line;
+                }
             }
             float* packed = left.data + k * packed_width;
             for (const Tile& tile : tiles) {
-                if (tile.first + packed_width <= 4 * call.H)
-                    std::memcpy(packed, from + (tile.first - first), packed_width * sizeof(float));
-                else
-                    std::memcpy(packed, from + (tile.first - first), tile.M * sizeof(float));
+                const int64_t offset = tile.first - first;
+                for (int64_t r = 0; r < count; ++r) {
+                    if (tile.first + packed_width <= 4 * call.H)
+                        std::memcpy(packed + r * packed_width, from[r] + offset, packed_width * sizeof(float));
+                    else
+                        std::memcpy(packed + r * packed_width, from[r] + offset, tile.M * sizeof(float));
+                    if (!Format::converts && k + r + lines < length) __builtin_prefetch(block_rows[k + r + lines].grad_gates + tile.first);
+                }
                 packed += tile_size(length);
             }
         }
-        if (begin < with_h)
-            add_matmul<Format>(left.data, tiles, K, [&](int64_t k) { return block_rows[k].h; }, call.H, panel.data, call.grad_U);
-        add_matmul<Format>(left.data, tiles, K, [&](int64_t k) { return block_rows[k].x; }, call.I, panel.data, call.grad_W);
+        const std::vector<Columns> columns = columns_of(call, begin < with_h);
+        in_blocks(static_cast<int64_t>(columns.size()), weight_tile_vectors, [&](int64_t j, int count) {
+            with_constant<weight_tile_vectors>(count, [&](auto N) { add_matmul<Format, decltype(N)::value>(left.data, tiles, K, block_rows, &columns[j], panel.data); });
+        });
     }
 }
 
