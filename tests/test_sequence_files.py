@@ -307,7 +307,7 @@ def test_two_parquet_columns_of_the_same_name_are_refused(tmp_path: Path) -> Non
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = parquet_file(tmp_path, sequence=["1"], label=["a"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r"needs pyarrow; pip install 'reviver\[data\]', or save the file as .csv"):
+    with pytest.raises(DataError, match=r"needs pyarrow; pip install pyarrow, or save the file as .csv"):
         read_sequences(path)
 
 

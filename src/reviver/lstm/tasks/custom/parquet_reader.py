@@ -30,7 +30,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        remedy = "pip install 'reviver[data]', or save the file as .csv or .npz"
+        remedy = "pip install pyarrow, or save the file as .csv or .npz"
         raise FileError(f"reading .parquet needs pyarrow; {remedy}") from error
     builder = TableBuilder(path.name, "row index {}")
     options = limits.PARQUET_THRIFT_LIMITS
