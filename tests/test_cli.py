@@ -636,6 +636,16 @@ WRONG = {
     "gan train --image-size 2": "^--image-size must be at least 4, got 2",
     "gan train --batch-size 1": "^--batch-size must be at least 2, got 1",
     "gan train --seed -1": "^--seed must be at least 0, got -1",
+    # export
+    "export l": "^--format is missing; see reviver export --help",
+    "export l --format tflite": "^--format must be onnx or hub, got 'tflite'",
+    "export nothing --format onnx": "^nothing: does not exist; give the folder that a train command wrote",
+    "export l --format onnx --opset 5": "^--opset must be from 13, the first with all operators of the graph, to ",
+    "export l --format onnx --opset 99999": "^--opset must be from 13, the first with all operators of the graph, to ",
+    "export l --format hub --opset 13": "^--opset is only for the format onnx; leave it out",
+    "export l --format onnx --license mit": "^--license is only for the model card of the format hub; leave it out",
+    "export l --format onnx --out g": "^g: cannot be written",
+    "export l --format hub --out g": "^g: exists already and is never overwritten; choose another --out",
     # settings files
     "lstm train --config nothing.toml": "^--config nothing.toml cannot be read .No such file",
     "lstm train --config empty": "^--config must be a .toml or .json file, got 'empty'",
