@@ -233,6 +233,31 @@ def test_thread_count_changes_no_mask_and_repetition_no_bit(precision):
 
 
 @needs_kernel
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("hidden_size", [130, 200])
+@pytest.mark.parametrize("kind", ["step", "zoneout"])
+def test_threads_that_share_the_units_of_one_sequence_change_no_bit(kind, hidden_size, precision):
+    lstm = LSTM(10, hidden_size, bidirectional=True, hidden_dropout=0.3, hidden_dropout_kind=kind, precision=precision)
+    x, h, c = data(lstm, 40, 1)
+    threads = torch.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            for lengths in (None, [33]):
+                with torch.no_grad():
+                    rng = torch.Generator().manual_seed(0)
+                    output, state = lstm(x, LSTMState(h, c), lengths, rng=rng)
+                results.append([output, *state])
+            results[-1] += run(lstm, x, h, c)[0]
+        for other in (results[2:4], results[4:6]):
+            for found, expected in zip(other, results[:2], strict=True):
+                assert all(map(torch.equal, found, expected))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_kernel
 def test_two_python_threads_at_once():
     lstms = [LSTM(5, 48, hidden_dropout=0.5), LSTM(5, 32, bidirectional=True)]
     inputs = [data(lstm, 40, 16) for lstm in lstms]

@@ -116,10 +116,10 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
 }
 
 template <class Format>
-void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const float* panels, bool h_is_zero, const float* zeros) {
-    const int64_t B = call.B, H = call.H;
+void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const Units& units, const float* panels, bool h_is_zero, const float* zeros) {
+    const int64_t B = call.B, H = call.H, first_unit = units.first * V, unit_count = std::min(units.last * V, H) - first_unit;
     if (!call.cells)
-        for (const int64_t b : thread_rows.rows) std::memcpy(call.c_last + b * H, call.c + b * H, H * sizeof(float));
+        for (const int64_t b : thread_rows.rows) std::memcpy(call.c_last + b * H + first_unit, call.c + b * H + first_unit, unit_count * sizeof(float));
 
     std::vector<ForwardRow> rows(thread_rows.size());
     Converted<Format> inputs(thread_rows.size(), call.I), states(thread_rows.size(), H);
@@ -141,21 +141,22 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_r
             for (int64_t r = 0; r < active; ++r)
                 if (!rows[r].h) rows[r].h = zeros;
         for (int64_t r = active; r < thread_rows.size(); ++r)
-            std::memset(call.output + (t * B + thread_rows.rows[r]) * H, 0, H * sizeof(float));
+            std::memset(call.output + (t * B + thread_rows.rows[r]) * H + first_unit, 0, unit_count * sizeof(float));
 
         // A single row reads all weights from the L2 cache at each step. Every other step runs from the last panel to the
         // first, and finds in the L1 cache what the step before it read last.
         const bool from_last = call.B == 1 && s % 2 == 1;
-        const int64_t panel_count = ceil_div(H, V);
-        for (int64_t k = 0; k < panel_count; ++k) {
-            const int64_t p = from_last ? panel_count - 1 - k : k;
+        for (int64_t k = units.first; k < units.last; ++k) {
+            const int64_t p = from_last ? units.first + units.last - 1 - k : k;
             const float* panel = panels + p * forward_panel_size<Format>(call);
             in_blocks(active, tile_rows, [&](int64_t first, int count) {
                 with_constant<tile_rows>(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
             });
         }
+        if (units.barrier) units.barrier->wait(units.threads * (s + 1));
     }
 
+    if (units.first > 0) return;
     for (int64_t r = 0; r < thread_rows.size(); ++r) {
         const int64_t b = thread_rows.rows[r], length = thread_rows.lengths[r];
         const bool was_active = length > call.begin;

@@ -6,7 +6,8 @@
 //
 // Design:
 //   - Rows of the batch are independent: each thread computes all steps of its own rows, so the threads synchronize
-//     once per call and the recurrent weights stay in the cache of each core.
+//     once per call and the recurrent weights stay in the cache of each core. Only for a single row they share its units,
+//     and synchronize at each step.
 //   - Weights are packed into panels in the order in which matmuls read them. A tile of up to `tile_rows` rows by 4
 //     vectors is accumulated in registers; in the forward pass the 4 vectors are the 4 gates of V units, so the gate
 //     functions and the state update follow while everything is still in registers.
@@ -36,11 +37,14 @@ namespace {
 template <class Format>
 void forward(const Call& call) {
     const Dropout dropout = dropout_of(call);
-    const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, V), panel_size = forward_panel_size<Format>(call);
+    const int64_t panel_count = ceil_div(call.H, V), panel_size = forward_panel_size<Format>(call);
+    const bool single_row = call.B == 1;
+    const int64_t parts = single_row ? parts_of_units(call) : parts_of(call);
     const bool h_is_zero = is_zero(call.h, call.B * call.H);
     const std::vector<float> zeros(call.H);
     const Buffer panels(panel_count * panel_size);
     std::atomic<int64_t> next{0};  // next panel to pack, by the first thread that is free
+    StepBarrier barrier;
     prefer_large_pages(call.output + call.begin * call.B * call.H, (call.end - call.begin) * call.B * call.H * 4);
     prefer_large_pages(call.gates, (call.end - call.begin) * call.B * call.H * 16);
     prefer_large_pages(call.cells, (call.end - call.begin) * call.B * call.H * 4);
@@ -49,7 +53,14 @@ void forward(const Call& call) {
         [&](int64_t) {
             for (int64_t p; (p = next++) < panel_count;) pack_forward<Format>(call, p * V, panels.data + p * panel_size);
         },
-        [&](int64_t part) { forward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, h_is_zero, zeros.data()); });
+        [&](int64_t part) {
+            if (!single_row)
+                return forward_rows<Format>(call, dropout, Rows(call, part, parts), {0, panel_count, nullptr, 1}, panels.data, h_is_zero, zeros.data());
+            const int64_t threads = concurrent_parts(parts);
+            if (part >= threads) return;  // the others compute its units
+            const Units units{panel_count * part / threads, panel_count * (part + 1) / threads, &barrier, threads};
+            forward_rows<Format>(call, dropout, Rows(call, 0, 1), units, panels.data, h_is_zero, zeros.data());
+        });
 }
 
 template <class Format>

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -48,7 +50,7 @@ void parallel(int64_t parts, const Phases&... phases) {
         const FlushToZero while_running;
         return (phases(0), ...);
     }
-#ifdef _OPENMP  // the thread pool of torch, see native.py
+#ifdef _OPENMP  // the thread pool of torch, see native/openmp.py
 #pragma omp parallel num_threads(static_cast<int>(parts))
     {
         const FlushToZero while_running;
@@ -72,6 +74,41 @@ void parallel(int64_t parts, const Phases&... phases) {
     (run(phases), ...);
 #endif
 }
+
+// Returns how many parts of a phase run at the same time: OpenMP may give fewer threads than asked for.
+int64_t concurrent_parts(int64_t parts) {
+#ifdef _OPENMP
+    return omp_in_parallel() ? std::min<int64_t>(parts, omp_get_num_threads()) : 1;
+#else
+    return parts;
+#endif
+}
+
+// Returns the number of cores that this process may use.
+int64_t core_count() {
+#ifdef _OPENMP
+    return omp_get_num_procs();
+#else
+    return std::max<int64_t>(1, std::thread::hardware_concurrency());
+#endif
+}
+
+// A barrier for steps of a few microseconds: the threads spin, and give up their core only if another one has lost its own.
+class StepBarrier {
+    alignas(64) std::atomic<int64_t> arrivals{0};
+
+public:
+    // Returns once it has been called `calls` times: that of the n-th wait of k threads is n k.
+    void wait(int64_t calls) {
+        arrivals.fetch_add(1, std::memory_order_acq_rel);
+        for (int spins = 0; arrivals.load(std::memory_order_acquire) < calls; ++spins) {
+            if (spins > 1000) std::this_thread::yield();
+#if defined(__SSE__)
+            _mm_pause();
+#endif
+        }
+    }
+};
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
