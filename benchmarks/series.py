@@ -43,7 +43,7 @@ VARIANTS = {
     ),
     "series": ("preset series", SERIES),
     "series-forward": ("series, one direction", (*SERIES, "--no-bidirectional")),
-    "series-last": ("series, last state", (*SERIES, "--pooling", "last")),
+    "series-max": ("series, max pooling", (*SERIES, "--pooling", "max")),
     "series-mean": ("series, mean pooling", (*SERIES, "--pooling", "mean")),
     "series-attention": ("series, attention pooling", (*SERIES, "--pooling", "attention")),
     "series-steps": ("series, no patches", (*SERIES, "--patch-size", "1")),

@@ -32,7 +32,6 @@ _MNIST = LSTMConfig(
 _SERIES = LSTMConfig(
     train_fraction=0.9,
     bidirectional=True,
-    pooling="max",
     patch_size="auto",
     epochs=500,
     patience=200,  # the smallest sets need some hundred updates, at two an epoch, from one improvement to the next

@@ -82,7 +82,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         hidden_size: int = 128,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "max",
+        pooling: str = "last",
         patch_size: int | str = "auto",
         dropout: float = 0.0,
         hidden_dropout: float = 0.5,

@@ -21,8 +21,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     `LSTMClassifier` with one output is trained on the squared error. Predictions are in the units of y.
 
     X and the parameters are those of `SequenceClassifier`, without `class_weight`. By default the pooling is "mean", and
-    `hidden_dropout` is 0: with dropout, the maximum over time is larger in training than in prediction, which shifts the
-    predicted numbers. The score is R².
+    `hidden_dropout` is 0: its noise in the hidden states would blur the predicted numbers. The score is R².
 
     Attributes:
         network_: trained `LSTMClassifier` with one output, the standardised target.
