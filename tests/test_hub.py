@@ -1,6 +1,5 @@
 """Pretrained models: exact round trips, repositories, model cards, and hostile files."""
 
-import contextlib
 import dataclasses
 import http.server
 import inspect
@@ -13,8 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
@@ -48,6 +46,7 @@ from reviver.lstm.run import LSTMRun
 from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.lstm.training import train
 from reviver.runs.schema import Comparison, ImageData
+from tests.test_hostile_files import memory_limit
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -485,17 +484,6 @@ def test_unwritable_folder(home: Path, tmp_path: Path) -> None:
 
 
 # Hostile files
-
-
-@contextlib.contextmanager
-def memory_limit(megabytes: int = 60) -> Iterator[None]:
-    """Assert that Python and NumPy allocate less than that inside."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < megabytes * 10**6
-    finally:
-        tracemalloc.stop()
 
 
 def damage(folder: Path, **changes: Any) -> None:
