@@ -4,17 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
+WEB    := web/node_modules/.installed
 
 # Continuous integration is such a machine: there setup installs the very files that requirements.lock names by hash.
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup lock report test random check docs pages wheel format bench recall quality series soak fuzz classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test random check docs pages wheel format bench recall quality series soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP)  ## make .venv with Reviver and its tools
+setup: $(STAMP) $(WEB) browser  ## install Reviver with its tools: into .venv, web/node_modules, and Chromium where it may
 
 $(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/python
 	if $(BIN)/python -c '$(IS_LOCKED)'; then \
@@ -31,10 +32,27 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Reviver needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
+# Only the explorer's sources need npm packages, not its users.
+$(WEB): web/package-lock.json
+	if command -v npm >/dev/null; then \
+		npm ci --prefix web --ignore-scripts --no-audit --no-fund --loglevel error; \
+	else \
+		echo "no npm: the explorer's sources are not checked; install Node.js for that" && mkdir -p $(dir $@); \
+	fi
+	touch $@
+
+browser:  # Chromium for the tests of the explorer; installed only by root on Debian, as in a container
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null; \
+	else \
+		echo "no Chromium: the tests of the explorer in a browser are skipped; install it for them"; \
+	fi
+
 lock: $(BIN)/python  ## choose the newest releases for requirements.lock (on Linux x86-64 with Python 3.11)
 	$(BIN)/python -m tools.lock
 
-report: setup  ## train both networks and write report/report.html and report/report.pdf
+report: $(STAMP)  ## train both networks and write report/report.html and report/report.pdf
 	$(BIN)/reviver report --out report
 
 test: setup  ## run the tests, on a process per core, at most four
@@ -43,7 +61,19 @@ test: setup  ## run the tests, on a process per core, at most four
 random: setup  ## run the tests in random order
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -p randomly
 
-check: setup docs  ## format, lint, spelling, types, the docs site, known vulnerabilities of the dependencies
+explorer: setup  ## build src/reviver/explorer/template.html from web/
+	npm run --silent --prefix web build
+
+# The page that is committed must be the one that its sources build.
+web-check: setup
+	@if command -v npm >/dev/null; then \
+		npm run --silent --prefix web check && mkdir -p build && node web/build.mjs build/template.html && \
+		{ cmp build/template.html src/reviver/explorer/template.html || { echo "run make explorer and commit the page"; exit 1; }; }; \
+	else \
+		echo "no npm: the explorer's sources are not checked"; test -z "$$CI"; \
+	fi
+
+check: setup docs web-check  ## format, lint, spelling, types, the explorer's sources, the docs site, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell
@@ -106,4 +136,4 @@ portable: setup  ## run the tests of what is native as compiled for x86-64 witho
 	done
 
 clean:  ## remove what setup and report made
-	rm -rf $(VENV) report build dist docs/reference/api docs/reference/changelog.md docs/reference/security.md
+	rm -rf $(VENV) web/node_modules report build dist docs/reference/api docs/reference/changelog.md docs/reference/security.md

@@ -646,6 +646,12 @@ WRONG = {
     "export l --format onnx --license mit": "^--license is only for the model card of the format hub; leave it out",
     "export l --format onnx --out g": "^g: cannot be written",
     "export l --format hub --out g": "^g: exists already and is never overwritten; choose another --out",
+    # the explorer
+    "explore": "^RUN is missing; see reviver explore --help",
+    "explore nothing": "^nothing: does not exist; give the folder that a train command wrote",
+    "explore l --out empty": "^empty: cannot be written .Is a directory",
+    "explore l --out notes.txt/e.html": "^notes.txt/e.html: cannot be written .*; a part of this path is a file",
+    "explore l --training-images -1": "^--training-images must be at least 0, got -1",
     # settings files
     "lstm train --config nothing.toml": "^--config nothing.toml cannot be read .No such file",
     "lstm train --config empty": "^--config must be a .toml or .json file, got 'empty'",

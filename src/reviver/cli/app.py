@@ -19,6 +19,7 @@ from cyclopts.annotations import resolve_optional
 
 import reviver
 from reviver.cli import gan, lstm
+from reviver.cli.explore import explore
 from reviver.cli.export import export
 from reviver.cli.help import SettingsFormatter
 from reviver.cli.messages import explain
@@ -41,6 +42,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "project"): gan.project,
     ("gan", "evaluate"): gan.evaluate,
     ("gan", "train-extractor"): gan.train_extractor,
+    ("explore",): explore,
     ("export",): export,
 }
 
@@ -64,6 +66,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
             "reviver gan train --preset best --out runs/gan",
             "reviver gan interpolate runs/gan --from 3 --to 8",
             "reviver gan evaluate runs/gan",
+            "reviver explore runs/gan runs/lstm          try them out in a browser",
             "reviver export runs/lstm --format onnx --out lstm.onnx",
             "reviver --install-completion            complete with Tab: bash, zsh, fish",
         ),

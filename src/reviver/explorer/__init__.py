@@ -1,0 +1,1 @@
+"""The explorer: trained runs in one HTML file that works without a server."""

@@ -1,0 +1,229 @@
+"""The manifest of the explorer: what is in the page, and in which data block.
+
+`web/src/types.js` declares the same keys in camel case and explains them. JSON has a number that is not finite as null.
+
+Shapes: N images, C channels, H height, W width, Z latent size, K classes, S snapshots, T time steps, I input size.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+SCHEMA = 1
+
+Dtype = Literal["f16", "i8", "f32", "u8"]
+"""Format of the numbers of a tensor, see `TensorSpec` in types.js."""
+Columns = Mapping[str, Sequence[float | None]]
+"""Columns of numbers by name, of equal length: the records of a run."""
+
+
+class Part(BaseModel):
+    """Base of the parts of a manifest."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, extra="forbid")
+
+
+class TensorSpec(Part):
+    """A tensor inside a data block: see `Encoded` and `TensorSpec` in types.js."""
+
+    dtype: Dtype
+    offset: int
+    shape: Sequence[int]
+    scale: float | None = None
+    scales: str | None = None
+
+
+class TensorBlock(Part):
+    """Tensors by name in one data block."""
+
+    block: str
+    tensors: Mapping[str, TensorSpec]
+
+
+class LayerSpec(Part):
+    """A linear layer or a convolution, and its activation."""
+
+    weight: str
+    bias: str
+    activation: Literal["leaky-relu", "relu", "tanh", "none"]
+
+
+class MlpSpec(Part):
+    """A multilayer perceptron."""
+
+    weights: TensorBlock
+    layers: Sequence[LayerSpec]
+    negative_slope: float
+
+
+class ClassifierSpec(Part):
+    """The classifier of the generated images."""
+
+    weights: TensorBlock
+    image_shape: tuple[int, int, int]
+    convolutions: Sequence[LayerSpec]
+    layers: Sequence[LayerSpec]
+    class_names: Sequence[str]
+
+
+class SnapshotSpec(Part):
+    """One moment of the training."""
+
+    step: int
+    epoch: float
+    label: str
+    real_logits: Sequence[float] | None
+    fake_logits: Sequence[float] | None
+
+
+class SnapshotsSpec(Part):
+    """Pictures of the same latents at some moments of the training."""
+
+    data: TensorBlock
+    moments: Sequence[SnapshotSpec]
+
+
+class Fact(Part):
+    """A fact about a run in words."""
+
+    label: str
+    value: str
+    note: str | None = None
+
+
+class ScoreRow(Part):
+    """A score beside its baselines, as text."""
+
+    name: str
+    value: str
+    real: str | None
+    noise: str | None
+
+
+class Rounding(Part):
+    """Difference between the embedded, rounded network and the trained one."""
+
+    network: str
+    unit: str
+    format: str
+    max: float
+    mean: float
+
+
+class Facts(Part):
+    """What there is to know about a run."""
+
+    run: Sequence[Fact]
+    config: Sequence[Fact]
+    command: str
+    scores: Sequence[ScoreRow]
+    scores_note: str
+    rounding: Sequence[Rounding]
+    licences: Sequence[Fact]
+
+
+class LogitContext(Part):
+    """Log-odds of D for many images: the context of one image's log-odds."""
+
+    real: Sequence[float]
+    fake: Sequence[float]
+    real_source: str
+
+
+class GanContent(Part):
+    """A GAN run."""
+
+    id: str
+    name: str
+    run_argument: str
+    step: int
+    image_shape: tuple[int, int, int]
+    noise_size: int
+    latent_size: int
+    num_classes: int
+    class_names: Sequence[str]
+    generator: MlpSpec
+    discriminator: MlpSpec | None
+    packing: int
+    classifier: ClassifierSpec | None
+    latents: TensorBlock
+    endpoint_classes: Sequence[int | None]
+    logits: LogitContext
+    snapshots: SnapshotsSpec | None
+    training: TensorBlock | None
+    test: TensorBlock | None
+    label_names: Sequence[str] | None
+    data_name: str
+    metrics: Columns
+    scores: Columns
+    facts: Facts
+
+
+class LstmStage(Part):
+    """Weights of an LSTM at one moment of the training."""
+
+    label: str
+    epoch: int
+    step: int
+    validation_accuracy: float | None
+    weights: TensorBlock
+
+
+class Example(Part):
+    """A sequence to look at."""
+
+    values: Sequence[float]
+    steps: int
+    target: float | Sequence[int]
+
+
+class ChannelScale(Part):
+    """Standardisation of the channels of raw numbers."""
+
+    mean: Sequence[float]
+    scale: Sequence[float]
+
+
+class LstmContent(Part):
+    """An LSTM run."""
+
+    id: str
+    name: str
+    run_argument: str
+    cell: Literal["lstm", "rnn"]
+    task: str
+    target: Literal["class", "class at every step", "number"]
+    input_text: str
+    input_kind: Literal["symbols", "numbers"]
+    encoding: Literal["scalar", "onehot"]
+    symbol_names: Sequence[str] | None
+    input_size: int
+    channel_names: Sequence[str]
+    class_names: Sequence[str] | None
+    output_size: int
+    hidden_size: int
+    num_layers: int
+    bidirectional: bool
+    pooling: Literal["last", "mean", "max", "attention"]
+    patch_size: int
+    hidden_dropout: float
+    hidden_dropout_kind: Literal["step", "variational", "zoneout"]
+    length: int
+    standardisation: ChannelScale | None
+    stages: Sequence[LstmStage]
+    examples: Sequence[Example]
+    metrics: Columns
+    facts: Facts
+
+
+class Manifest(Part):
+    """The manifest of a page."""
+
+    schema_version: int = SCHEMA
+    version: str
+    title: str
+    light: bool
+    gans: Sequence[GanContent]
+    lstms: Sequence[LstmContent]

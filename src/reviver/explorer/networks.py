@@ -1,0 +1,115 @@
+"""Networks as the explorer embeds them: BatchNorm folded into the weights, and the weights rounded.
+
+Shapes: N batch, I inputs, O outputs of a layer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32, encode_i8
+from reviver.explorer.manifest import LayerSpec, TensorBlock
+
+Format = Literal["f16", "i8"]
+"""Format of the embedded weights: half precision, or signed bytes for the light build."""
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    """A linear layer or a convolution with its BatchNorm, as one affine map in float64, and its activation.
+
+    Attributes:
+        weight: [O, I], or [O, I, 3, 3] of a convolution.
+        bias: [O].
+        activation: see `LayerSpec`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    activation: Literal["leaky-relu", "relu", "tanh", "none"]
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the layer is a convolution; max pooling follows it."""
+        return self.weight.dim() == 4
+
+    def __call__(self, x: Tensor, negative_slope: float) -> Tensor:
+        """Apply the layer to x, [N, I] or [N, I, H, W], in the dtype of the weights."""
+        if self.is_convolution:
+            x = functional.conv2d(x, self.weight, self.bias, padding=1)
+        else:
+            x = functional.linear(x.flatten(1), self.weight, self.bias)
+        if self.activation == "leaky-relu":
+            x = functional.leaky_relu(x, negative_slope)
+        elif self.activation != "none":
+            x = torch.relu(x) if self.activation == "relu" else torch.tanh(x)
+        return functional.max_pool2d(x, 2) if self.is_convolution else x
+
+
+def fold(modules: Sequence[nn.Module]) -> list[FoldedLayer]:
+    """Return layers in eval mode as affine maps: y = γ (W x + b - μ) / √(σ² + ε) + β is one with W' and b'."""
+    layers: list[FoldedLayer] = []
+    for module in modules:
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            weight = module.weight.detach().cpu().double()
+            bias = torch.zeros(len(weight)).double() if module.bias is None else module.bias.detach().cpu().double()
+            layers.append(FoldedLayer(weight, bias, "none"))
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            layers[-1] = _fold_batch_norm(layers[-1], module)
+        elif isinstance(module, nn.LeakyReLU | nn.ReLU | nn.Tanh):
+            names: Mapping[type, Literal["leaky-relu", "relu", "tanh"]]
+            names = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
+            layers[-1] = FoldedLayer(layers[-1].weight, layers[-1].bias, names[type(module)])
+        else:
+            assert isinstance(module, nn.MaxPool2d | nn.Flatten | nn.Sigmoid), f"{module} has no form in the explorer"
+    return layers
+
+
+def _fold_batch_norm(layer: FoldedLayer, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> FoldedLayer:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    mean, variance = norm.running_mean.cpu().double(), norm.running_var.cpu().double()
+    factor = norm.weight.detach().cpu().double() / torch.sqrt(variance + norm.eps)  # [O]
+    weight = layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1))
+    bias = (layer.bias - mean) * factor + norm.bias.detach().cpu().double()
+    return FoldedLayer(weight, bias, layer.activation)
+
+
+def embed(
+    blocks: Blocks, name: str, layers: Sequence[FoldedLayer], kind: Format
+) -> tuple[TensorBlock, list[LayerSpec], list[FoldedLayer]]:
+    """Add the weights of a network to the data blocks.
+
+    Args:
+        blocks: gets the block `name`.
+        name: of the block.
+        layers: of the network.
+        kind: format of the weights; biases are in single precision.
+
+    Returns:
+        Where the weights are, the layers, and the layers with the rounded weights that a reader gets.
+    """
+    tensors: dict[str, Encoded] = {}
+    specs, rounded_layers = [], []
+    for index, layer in enumerate(layers):
+        weight, bias = f"W{index}", f"b{index}"
+        if kind == "f16":
+            tensors[weight], rounded = encode_f16(layer.weight)
+        else:
+            tensors[weight], tensors[f"s{index}"], rounded = encode_i8(layer.weight, f"s{index}")
+        tensors[bias] = encode_f32(layer.bias)
+        specs.append(LayerSpec(weight=weight, bias=bias, activation=layer.activation))
+        rounded_layers.append(FoldedLayer(rounded, layer.bias.float().double(), layer.activation))
+    return blocks.add_tensors(name, tensors), specs, rounded_layers
+
+
+def evaluate(layers: Sequence[FoldedLayer], x: Tensor, negative_slope: float = 0.0) -> Tensor:
+    """Return the outputs of a network for x in float64, which the page is tested against."""
+    x = x.double()
+    for layer in layers:
+        x = layer(x, negative_slope)
+    return x

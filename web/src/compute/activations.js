@@ -1,0 +1,39 @@
+/**
+ * Activation functions and what comes after the last layer.
+ */
+
+/**
+ * Applies an activation in place.
+ * @param {Float32Array} x
+ * @param {import("../types.js").LayerSpec["activation"]} activation
+ * @param {number} [slope] negative slope of LeakyReLU
+ */
+export function activate(x, activation, slope = 0) {
+  if (activation === "tanh") {
+    for (let i = 0; i < x.length; i++) x[i] = Math.tanh(x[i]);
+  } else if (activation === "relu" || activation === "leaky-relu") {
+    const factor = activation === "relu" ? 0 : slope;
+    for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= factor;
+  }
+}
+
+/**
+ * The logistic sigmoid.
+ * @param {number} x
+ */
+export const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+
+/**
+ * Applies softmax in place to each row.
+ * @param {Float32Array} x [N, K]
+ * @param {number} columns K
+ */
+export function softmax(x, columns) {
+  for (let start = 0; start < x.length; start += columns) {
+    const row = x.subarray(start, start + columns);
+    const max = row.reduce((a, b) => Math.max(a, b), -Infinity);
+    let sum = 0;
+    for (let k = 0; k < columns; k++) sum += row[k] = Math.exp(row[k] - max);
+    for (let k = 0; k < columns; k++) row[k] /= sum;
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * A GAN run in the page: its networks, ready to use.
+ *
+ * Images are Float32Array of N·P numbers in [-1, 1], channel by channel and row by row; P = C·H·W.
+ */
+import { Classifier } from "../compute/classifier.js";
+import { Mlp } from "../compute/mlp.js";
+import { readTensors, size } from "../data/tensors.js";
+
+/** @typedef {import("../types.js").GanContent} GanContent */
+/** @typedef {import("../compute/kernel.js").Kernel} Kernel */
+
+export class Gan {
+  /**
+   * @param {GanContent} content
+   * @param {Mlp} generator
+   * @param {Mlp | null} discriminator
+   * @param {Classifier | null} classifier
+   * @param {Record<string, Float32Array>} latents
+   */
+  constructor(content, generator, discriminator, classifier, latents) {
+    this.content = content;
+    this.generator = generator;
+    this.discriminator = discriminator;
+    this.classifier = classifier;
+    this.latents = latents;
+    this.pixels = size(content.imageShape);
+  }
+
+  /**
+   * Loads the networks of a run.
+   * @param {GanContent} content
+   * @param {Kernel} kernel
+   */
+  static async load(content, kernel) {
+    const [generator, discriminator, classifier, latents] = await Promise.all([
+      Mlp.load(content.generator, kernel),
+      content.discriminator && Mlp.load(content.discriminator, kernel),
+      content.classifier && Classifier.load(content.classifier, kernel),
+      readTensors(content.latents),
+    ]);
+    return new Gan(content, generator, discriminator, classifier, latents);
+  }
+
+  /**
+   * Returns the images of latents.
+   * @param {Float32Array} latents [N, Z]
+   * @returns {Float32Array} [N, P] in [-1, 1]
+   */
+  generate(latents) {
+    return this.generator.forward(latents, latents.length / this.content.latentSize);
+  }
+
+  /**
+   * Returns the log-odds that images are real. A discriminator of m packed images sees each image with m - 1 others
+   * of the batch.
+   * @param {Float32Array} images [N, P]
+   * @param {number[] | null} [classes] of a conditional run [N]
+   * @returns {Float32Array | null} [N]; null without a discriminator
+   */
+  discriminate(images, classes = null) {
+    if (!this.discriminator) return null;
+    const { packing, numClasses } = this.content;
+    const count = images.length / this.pixels;
+    const width = this.pixels + numClasses;
+    const inputs = new Float32Array(count * packing * width);
+    for (let n = 0; n < count; n++) {
+      for (let k = 0; k < packing; k++) {
+        const other = (n + k) % count;
+        const start = (n * packing + k) * width;
+        inputs.set(images.subarray(other * this.pixels, (other + 1) * this.pixels), start);
+        if (classes) inputs[start + this.pixels + classes[other]] = 1;
+      }
+    }
+    return this.discriminator.forward(inputs, count);
+  }
+
+  /**
+   * Returns the class probabilities of images.
+   * @param {Float32Array} images [N, P]
+   * @returns {Float32Array | null} [N, K]; null without a classifier
+   */
+  classify(images) {
+    return this.classifier && this.classifier.probabilities(images);
+  }
+}

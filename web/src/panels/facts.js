@@ -1,0 +1,18 @@
+/**
+ * Panel "Curves and facts".
+ */
+import { fill, h } from "../ui/dom.js";
+
+/** @type {import("./panel.js").Panel} */
+export const factsPanel = {
+  id: "facts",
+  title: "Curves and facts",
+  question: "",
+  observe: "",
+  limit: "",
+  unavailable: (explorer) => (explorer.manifest.gans.length ? null : "There is no GAN run in this file."),
+  async mount(root) {
+    fill(root, h("p", {}, ""));
+    return { view: () => ({}) };
+  },
+};

@@ -1,0 +1,25 @@
+/**
+ * What a panel is. Each file of this folder exports one.
+ */
+
+/** @typedef {import("../explorer.js").Explorer} Explorer */
+
+/**
+ * @typedef {object} PanelHandle
+ * @property {() => Record<string, string>} view what the URL fragment keeps of the panel's state
+ * @property {() => void} [destroy] stops animations when another panel is shown
+ */
+
+/**
+ * @typedef {object} Panel
+ * @property {string} id in the URL fragment and in lessons
+ * @property {string} title
+ * @property {string} question the one question that it answers
+ * @property {string} observe one thing to observe
+ * @property {string} limit one limit of what it shows
+ * @property {(explorer: Explorer) => string | null} unavailable why these runs do not have it; null if they do
+ * @property {(root: HTMLElement, explorer: Explorer, view: URLSearchParams) => Promise<PanelHandle>} mount fills `root`
+ *   and restores the state from `view`, which is untrusted
+ */
+
+export {};
