@@ -2,6 +2,7 @@
  * The explorer: the manifest and the runs of the page, loaded when they are first needed.
  */
 import { Gan } from "./models/gan.js";
+import { Lstm } from "./models/lstm.js";
 
 /** @typedef {import("./types.js").Manifest} Manifest */
 /** @typedef {import("./compute/kernel.js").Kernel} Kernel */
@@ -9,6 +10,8 @@ import { Gan } from "./models/gan.js";
 export class Explorer {
   /** @type {Map<string, Promise<Gan>>} */
   #gans = new Map();
+  /** @type {Map<string, Promise<Lstm>>} */
+  #lstms = new Map();
 
   /**
    * @param {Manifest} manifest
@@ -34,6 +37,19 @@ export class Explorer {
     if (!content) throw new Error(`the file has no GAN ${id}`);
     const loading = this.#gans.get(id) ?? Gan.load(content, this.kernel);
     this.#gans.set(id, loading);
+    return loading;
+  }
+
+  /**
+   * Returns an LSTM run.
+   * @param {string} id of one in the manifest
+   * @returns {Promise<Lstm>}
+   */
+  lstm(id) {
+    const content = this.manifest.lstms.find((lstm) => lstm.id === id);
+    if (!content) throw new Error(`the file has no LSTM ${id}`);
+    const loading = this.#lstms.get(id) ?? Lstm.load(content);
+    this.#lstms.set(id, loading);
     return loading;
   }
 }
