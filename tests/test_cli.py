@@ -747,6 +747,10 @@ WRONG = {
     "gan project g gone.png --out p.txt": "^--out must end in one of .pdf, .svg, .png for a figure, got p.txt",
     "gan interpolate g --path round": "^--path must be linear or spherical, got 'round'",
     "gan interpolate g --steps -1": "^--steps must be at least 0, got -1",
+    "gan interpolate g --view A!": "^--view must have only letters, digits, - and _, got '!'; copy it again",
+    "gan interpolate g --view AQAH": "^--view is damaged; copy it again from the explorer",
+    "gan interpolate g --view ''": "^--view must not be empty",
+    "gan interpolate g --view AQAH --seed 1": "^--seed must be left out, since view sets the ends, steps and path",
     "gan interpolate g --from 3 --to 8": "^--from must be left out, since this run did not learn MNIST at 28 x 28",
     # scores; more of them in test_scores.py
     "gan evaluate nothing": "^nothing: does not exist; give the folder that a train command wrote",

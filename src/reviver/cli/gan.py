@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PAIRS = 100
 """Pairs of random latents that path metrics are averaged over."""
+DEFAULT_STEPS = 7
+"""Images between the two ends of an interpolation."""
 
 
 def train(
@@ -100,8 +102,9 @@ def interpolate(
     last: Annotated[CountOrZero | None, Parameter(name="--to")] = None,
     from_image: Text | None = None,
     to_image: Text | None = None,
-    steps: CountOrZero = 7,
-    path: Literal["linear", "spherical"] = "linear",
+    steps: CountOrZero | None = None,
+    path: Literal["linear", "spherical"] | None = None,
+    view: Text | None = None,
     annotate: Annotated[bool, options.FLAG] = False,
     metrics: Annotated[bool, options.FLAG] = False,
     num_pairs: Annotated[int | None, Field(ge=0)] = None,
@@ -117,14 +120,16 @@ def interpolate(
       reviver gan interpolate runs/gan --from-image a.png --to-image b.png
       reviver gan interpolate runs/gan --metrics         compare both paths
       reviver gan interpolate runs/fashion --metrics --extractor fashion.safetensors
+      reviver gan interpolate runs/gan --view CODE       copied from the explorer
 
     Args:
         first: Class of the first image, such as a digit; by default any.
         last: Class of the last image; by default any other.
         from_image: Image to start from, as the generator reproduces it.
         to_image: Image to end at.
-        steps: Images between the two ends.
-        path: Path through latent space.
+        steps: Images between the two ends; by default 7.
+        path: Path through latent space; by default linear.
+        view: Code of an interpolation, copied from the explorer: its ends, steps and path.
         annotate: Write below each image its predicted class and the confidence.
         metrics: Compare the linear and the spherical path between the ends: plot the class probabilities below the
             images, and print where the class switches and how long the path is.
@@ -132,12 +137,25 @@ def interpolate(
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.gan import figures, interpolation
+    from reviver.gan import view as views
     from reviver.gan.evaluation import path_metrics, reference_stats
     from reviver.gan.evaluation.digit_classifier import DigitClassifier
 
     check_figure_path(Path(out))
     if num_pairs is not None and not metrics:
         raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
+    given = {
+        "from": first,
+        "to": last,
+        "from_image": from_image,
+        "to_image": to_image,
+        "steps": steps,
+        "path": path,
+        "seed": seed,
+    }
+    for name, value in given.items():
+        if view is not None and value is not None:
+            raise ConfigError(f"{name} must be left out, since view sets the ends, steps and path", field=name)
     if (from_image is None) != (to_image is None):
         raise ConfigError(
             "from_image must be given with to_image, and the reverse; give both or neither", field="from_image"
@@ -145,6 +163,7 @@ def interpolate(
     image_paths = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
     loaded, seed = options.open_gan(run, common.device, seed)
     generator = loaded.generator
+    viewed = None if view is None else views.parse_view(view, generator.latent_size)
     feature_extractor, classifier = None, None
     file, sha256 = _find_extractor(loaded, extractor)
     if metrics or file:
@@ -157,14 +176,15 @@ def interpolate(
         classifier,
         first=first,
         last=last,
-        steps=steps,
-        path=path,
+        steps=viewed.steps if viewed else DEFAULT_STEPS if steps is None else steps,
+        path=viewed.path if viewed else path or "linear",
         seed=seed,
         image_paths=image_paths,
+        ends=(viewed.start, viewed.end) if viewed else None,
     )
     result = {
         "out": out,
-        "path": path,
+        "path": images.path,
         "seed": seed,
         "classes": images.classes,
         "confidences": images.confidences,

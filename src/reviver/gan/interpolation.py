@@ -138,10 +138,11 @@ def generate_interpolation(
     path: str,
     seed: int,
     image_paths: tuple[Path, Path] | None = None,
+    ends: tuple[Tensor, Tensor] | None = None,
 ) -> Interpolation:
     """Generate the images of an interpolation.
 
-    With `image_paths` the ends are the projections of these two files. Else, with a classifier, they are confident
+    Without `ends`, and with `image_paths`, the ends are the projections of these two files. Else, with a classifier, they are confident
     samples of the classes `first` and `last`. Else they are two samples that differ much.
 
     Args:
@@ -153,6 +154,7 @@ def generate_interpolation(
         path: `linear` or `spherical`.
         seed: Seed of the latents that the ends are chosen from.
         image_paths: Files of the two ends, or None.
+        ends: Latents z₀ and z₁ [Z] of the two ends, or None.
 
     Raises:
         ConfigError: if an argument is out of range, or classes are given without a classifier or with `image_paths`.
@@ -169,7 +171,9 @@ def generate_interpolation(
     check("seed", seed, Seed)
     check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
     check("path", path, PathKind)
-    if image_paths is not None:
+    if ends is not None:
+        start, end = ends
+    elif image_paths is not None:
         if (first, last) != (None, None):
             raise ConfigError("from and to must be left out, since the ends are images; or leave out the images")
         _, projection = project_files(generator, image_paths, seed)

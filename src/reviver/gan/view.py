@@ -1,0 +1,106 @@
+"""View codes: an interpolation as text, which the explorer shows for copying.
+
+A code is unpadded base64url of these bytes, with integers in little-endian order:
+
+    1 byte           version, 1
+    1 byte           path, its index in PATHS: 0 linear, 1 spherical
+    1 byte           steps between the ends, 0 ... MAX_STEPS
+    1 byte           0
+    2 bytes          latent size Z
+    2 Z bytes        z₀ in half precision
+    2 Z bytes        z₁ in half precision
+    4 bytes          CRC-32 of all bytes before
+
+Shapes: Z latent size.
+"""
+
+import base64
+import re
+import struct
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reviver.errors import ConfigError
+from reviver.gan.interpolation import MAX_STEPS, PATHS
+
+VERSION = 1
+HEADER = struct.Struct("<BBBBH")
+CHECKSUM = struct.Struct("<I")
+MAX_LATENT_SIZE = 2**16 - 1
+
+
+class View(NamedTuple):
+    """An interpolation.
+
+    Attributes:
+        start: z₀ [Z].
+        end: z₁ [Z].
+        path: `linear` or `spherical`.
+        steps: Images between the two ends.
+    """
+
+    start: Tensor
+    end: Tensor
+    path: str
+    steps: int
+
+
+def make_view(view: View) -> str:
+    """Return the code of an interpolation; its latents are rounded to half precision.
+
+    Raises:
+        ConfigError: if a latent is not finite in half precision.
+    """
+    assert view.start.shape == view.end.shape
+    assert 0 <= view.steps <= MAX_STEPS
+    size = len(view.start)
+    assert size <= MAX_LATENT_SIZE
+    latents = torch.stack([view.start, view.end]).half()
+    if not bool(latents.isfinite().all()):
+        raise _error("must have finite latents in half precision; use other ends")
+    header = HEADER.pack(VERSION, PATHS.index(view.path), view.steps, 0, size)
+    data = header + latents.cpu().numpy().astype("<f2").tobytes()
+    return base64.urlsafe_b64encode(data + CHECKSUM.pack(zlib.crc32(data))).decode("ascii").rstrip("=")
+
+
+def parse_view(code: str, latent_size: int) -> View:
+    """Return the interpolation that a code stands for.
+
+    Args:
+        code: The code; it is untrusted.
+        latent_size: Z of the generator.
+
+    Raises:
+        ConfigError: if the code is damaged, or of a generator with another latent size.
+    """
+    if wrong := re.search(r"[^A-Za-z0-9_-]", code):
+        raise _error(f"must have only letters, digits, - and _, got {wrong[0]!r}; copy it again from the explorer")
+    damaged = _error("is damaged; copy it again from the explorer")
+    try:
+        data = base64.urlsafe_b64decode(code + "=" * (-len(code) % 4))
+    except ValueError as error:  # a length that no bytes have
+        raise damaged from error
+    content, checksum = data[: -CHECKSUM.size], data[-CHECKSUM.size :]
+    if len(content) < HEADER.size or CHECKSUM.pack(zlib.crc32(content)) != checksum:
+        raise damaged
+    version, path, steps, zero, size = HEADER.unpack_from(content)
+    if version != VERSION:
+        raise _error(f"is of version {version}, this Reviver reads version {VERSION}; use the Reviver that wrote it")
+    if path >= len(PATHS) or steps > MAX_STEPS or zero or len(content) != HEADER.size + 4 * size:
+        raise damaged
+    if size != latent_size:
+        raise _error(
+            f"is of a generator with Z = {size}, this run has {latent_size}; give the run that it was copied for"
+        )
+    latents = torch.from_numpy(np.frombuffer(content, "<f2", offset=HEADER.size).astype(np.float32)).view(2, size)
+    if not bool(latents.isfinite().all()):
+        raise _error("has numbers that are not finite; copy it again from the explorer")
+    return View(latents[0], latents[1], PATHS[path], steps)
+
+
+def _error(problem: str) -> ConfigError:
+    return ConfigError(f"view {problem}", field="view")

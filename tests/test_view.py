@@ -1,0 +1,158 @@
+"""View codes of the explorer: round trip, damaged codes, and `reviver gan interpolate --view`."""
+
+import base64
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from reviver.cli import main
+from reviver.errors import ConfigError
+from reviver.gan import training
+from reviver.gan.config import GANConfig
+from reviver.gan.interpolation import MAX_STEPS, PATHS, generate_interpolation
+from reviver.gan.run import GANRun
+from reviver.gan.view import View, make_view, parse_view
+from reviver.loading import load
+
+
+def encode(data: bytes) -> str:
+    """Return the code of some content, with a correct checksum."""
+    return base64.urlsafe_b64encode(data + struct.pack("<I", zlib.crc32(data))).decode().rstrip("=")
+
+
+def content(start: Tensor, end: Tensor, **changes: int) -> bytes:
+    header = {"version": 1, "path": 0, "steps": 7, "zero": 0, "size": len(start)} | changes
+    return struct.pack("<BBBBH", *header.values()) + torch.cat([start, end]).half().numpy().tobytes()
+
+
+@given(st.data(), st.integers(1, 40), st.integers(0, MAX_STEPS), st.sampled_from(PATHS))
+def test_round_trip(data: st.DataObject, size: int, steps: int, path: str) -> None:
+    halves = np.frombuffer(data.draw(st.binary(min_size=4 * size, max_size=4 * size)), "<f2").astype(np.float32)
+    start, end = torch.from_numpy(np.nan_to_num(halves, posinf=0, neginf=0)).view(2, size)
+    code = make_view(View(start, end, path, steps))
+    found = parse_view(code, size)
+    assert torch.equal(found.start, start)
+    assert torch.equal(found.end, end)
+    assert (found.path, found.steps, found.start.dtype) == (path, steps, torch.float32)
+
+
+def test_format() -> None:
+    """The bytes that the explorer writes: see `docs` in gan/view.py."""
+    start, end = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.0])
+    code = make_view(View(start, end, "spherical", 9))
+    assert code == encode(bytes([1, 1, 9, 0, 2, 0]) + bytes.fromhex("0038 00bc 0040 0000"))
+    assert "=" not in code
+    assert len(make_view(View(torch.zeros(100), torch.zeros(100), "linear", 7))) == 547
+
+
+def test_latents_are_rounded_to_half_precision() -> None:
+    z = torch.randn(100)
+    found = parse_view(make_view(View(z, -z, "linear", 7)), 100)
+    torch.testing.assert_close(found.start, z, rtol=2**-11, atol=1e-7)
+    with pytest.raises(ConfigError, match="view must have finite latents in half precision"):
+        make_view(View(z * 1e6, z, "linear", 7))
+
+
+@given(st.text(min_size=1))
+def test_any_text_gives_an_error(code: str) -> None:
+    with pytest.raises(ConfigError, match=r"^view "):
+        parse_view(code, 4)
+
+
+@given(st.data())
+def test_a_changed_character_is_found(data: st.DataObject) -> None:
+    code = make_view(View(torch.arange(4.0), torch.ones(4), "linear", 7))
+    index = data.draw(st.integers(0, len(code) - 2))  # the last one has bits that stand for nothing
+    other = data.draw(st.sampled_from("Aa0_-").filter(lambda letter: letter != code[index]))
+    with pytest.raises(ConfigError, match=r"^view is damaged; copy it again from the explorer$"):
+        parse_view(code[:index] + other + code[index + 1 :], 4)
+
+
+Z = torch.linspace(-1, 1, 4)
+WRONG = {
+    "characters": ("AQAHAA==", "must have only letters, digits, - and _, got '='; copy it again from the explorer"),
+    "a space": ("AQ AH", "must have only letters, digits, - and _, got ' '"),
+    "another script": ("AQÄH", "got 'Ä'"),
+    "length of base64": ("AQAHA", "is damaged; copy it again from the explorer"),
+    "short": ("AQAH", "is damaged; copy it again from the explorer"),
+    "cut": (encode(content(Z, Z))[:-4], "is damaged"),
+    "doubled": (encode(content(Z, Z)) * 2, "is damaged"),
+    "only a header": (encode(b"\1\0\7\0"), "is damaged"),
+    "without latents": (encode(content(Z, Z)[:6]), "is damaged"),
+    "more latents": (encode(content(Z, torch.cat([Z, Z]))), "is damaged"),
+    "unknown path": (encode(content(Z, Z, path=2)), "is damaged"),
+    "too many steps": (encode(content(Z, Z, steps=49)), "is damaged"),
+    "reserved byte": (encode(content(Z, Z, zero=1)), "is damaged"),
+    "newer": (encode(content(Z, Z, version=2)), "is of version 2, this Reviver reads version 1; use the Reviver"),
+    "other generator": (encode(content(Z[:3], Z[:3])), "is of a generator with Z = 3, this run has 4; give the run"),
+    "not finite": (encode(content(Z, Z / 0)), "has numbers that are not finite; copy it again"),
+    "NaN": (encode(content(Z * torch.nan, Z)), "has numbers that are not finite; copy it again"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_codes(case: str) -> None:
+    code, problem = WRONG[case]
+    with pytest.raises(ConfigError, match=f"^view .*{problem}") as caught:
+        parse_view(code, 4)
+    assert caught.value.field == "view"
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> GANRun:
+    folder = tmp_path_factory.mktemp("view")
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8))
+    config = GANConfig(data=str(folder / "images.npy"), image_size=8, latent_size=8, epochs=1, batch_size=10)
+    loaded = load(training.train(config, folder / "run").path)
+    assert isinstance(loaded, GANRun)
+    return loaded
+
+
+@pytest.fixture
+def view() -> View:
+    z = torch.randn(2, 8).half().float()
+    return View(z[0], z[1], "spherical", 5)
+
+
+def test_images_are_those_of_the_ends(run: GANRun, view: View) -> None:
+    found = generate_interpolation(
+        run.generator, None, None, None, view.steps, view.path, 0, ends=(view.start, view.end)
+    )
+    assert torch.equal(found.latents[0], view.start)
+    assert torch.equal(found.latents[-1], view.end)
+    assert (len(found.images), found.path) == (7, "spherical")
+
+
+def test_command(run: GANRun, view: View, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def call(code: str, *arguments: str) -> Any:
+        out = str(tmp_path / "strip.svg")
+        assert main(["gan", "interpolate", str(run.folder.path), "--view", code, "--out", out, *arguments]) == 0
+        return (tmp_path / "strip.svg").read_bytes()
+
+    first = call(make_view(view), "--json")
+    assert json.loads(capsys.readouterr().out)["path"] == "spherical"
+    assert first == call(make_view(view))
+    assert first != call(make_view(view._replace(path="linear")))
+    assert first != call(make_view(view._replace(steps=4)))
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--from 1", "--to 1", "--from-image a.png", "--to-image a.png", "--steps 7", "--path linear", "--seed 0"],
+)
+def test_options_that_the_code_replaces(option: str, view: View, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gan", "interpolate", "nothing", "--view", make_view(view), *option.split()]) == 2
+    name = option.split(maxsplit=1)[0]
+    assert capsys.readouterr().err == f"error: {name} must be left out, since view sets the ends, steps and path\n"
