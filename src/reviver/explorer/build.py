@@ -10,6 +10,7 @@ from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest
 from reviver.explorer.networks import Format
 from reviver.explorer.page import render_page
+from reviver.explorer.static import static_part
 from reviver.gan.run import GANRun
 from reviver.io.atomic import atomic_write
 from reviver.lstm.run import LSTMRun
@@ -37,7 +38,7 @@ def explorer_page(runs: Sequence[LSTMRun | GANRun], *, light: bool = False, num_
             lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}"))
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
     manifest = Manifest(version=reviver.__version__, title=f"Explorer of {names}", light=light, gans=gans, lstms=lstms)
-    return render_page(manifest, blocks, static="<main><h1>Reviver</h1></main>")
+    return render_page(manifest, blocks, static=static_part(runs))
 
 
 def write_explorer(runs: Sequence[LSTMRun | GANRun], out: Path, **options: bool | int) -> int:

@@ -27,23 +27,26 @@ PUBLIC_RESULTS = ((13, 20), (31, 33))
 the best one (docs/explanation/recall.md)."""
 
 
-def learning_curves(runs: Sequence[Metrics], num_classes: int = 10) -> Figure:
+def learning_curves(runs: Sequence[Metrics], num_classes: int | None = 10) -> Figure:
     """Plot loss and accuracy of training (with dropout) and validation (without) over the epochs.
 
     Lines are means over the runs, bands standard deviations. Dotted lines are chance level: accuracy 1/C, loss ln C.
 
     Args:
         runs: metrics of the epochs of each run, with the same number of epochs.
-        num_classes: C.
+        num_classes: C; None for a network that predicts a number, whose chance level is not plotted.
     """
     with styled():
         figure = Figure()
         loss, accuracy = figure.subplots(1, 2)
-        for axes, name, chance in ((loss, "loss", np.log(num_classes)), (accuracy, "accuracy", 1 / num_classes)):
+        for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
             _mean_and_band(axes, runs, f"train_{name}", TRAIN_COLOR, "training (with dropout)")
             _mean_and_band(axes, runs, f"validation_{name}", VALIDATION_COLOR, "validation")
-            axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
-        loss.set(title="Loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+        if num_classes is not None:
+            for axes, chance in ((loss, np.log(num_classes)), (accuracy, 1 / num_classes)):
+                axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+        loss.set(title="Loss", xlabel="epoch", ylim=(0, None))
+        loss.set_ylabel("mean squared error" if num_classes is None else "cross-entropy")
         accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction correct", ylim=(0, 1.02))
         loss.legend(loc="center right")
     return figure
