@@ -32,7 +32,7 @@ from reviver.gan.training import train as train_gan
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.tasks.palindromes import Palindromes, Split
 from reviver.lstm.training import train as train_lstm
-from reviver.report import build, results
+from reviver.report import build, results, write
 from reviver.report.build import NUM_SEEDS, build_report, check_run, make_report
 from reviver.report.collect import collect, find_command, replace_unprintable
 from reviver.report.comparison import Reported, compare_number
@@ -333,12 +333,43 @@ def test_no_page_of_the_pdf_is_nearly_empty(built: Built, tmp_path: Path) -> Non
 def test_page_is_self_contained(built: Built) -> None:
     page = Page(built.html)
     for address in page.addresses:
-        assert address.startswith(("data:", "#"))
+        assert address.startswith(("data:", "#")) or address == "explorer.html"
     assert "url(" not in built.html
     assert "@import" not in built.html
     assert "<script" not in built.html
     assert '<html lang="en">' in built.html
     assert built.html.startswith("<!DOCTYPE html>")
+
+
+def test_the_explorer_is_linked(built: Built) -> None:
+    assert built.files.explorer == built.out / "explorer.html"
+    text = built.files.explorer.read_text(encoding="utf-8")
+    assert "GAN: gan-seed0" in text
+    assert "LSTM: lstm-seed0" in text
+    assert "lstm-seed1" not in text, "the first run stands for all"
+    assert Page(built.html).addresses.count("explorer.html") == 1
+
+
+@needs_poppler
+def test_the_pdf_links_the_explorer(built: Built) -> None:
+    assert "explorer.html" in text_of_pdf(built.files.pdf)
+    links = subprocess.run(["pdfinfo", "-url", built.files.pdf], check=True, capture_output=True, text=True).stdout
+    assert "explorer.html" in links
+
+
+def test_runs_that_cannot_be_explored_have_a_report_without(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> str:
+        raise DataError("data: gone does not exist; give it back")
+
+    monkeypatch.setattr(write, "explorer_page", fail)
+    stale = tmp_path / "explorer.html"
+    stale.write_text("of other runs")
+    assert write.try_explorer(stale, [built.gan.run]) is None
+    assert not stale.exists()
+    assert "the report has no explorer: data: gone does not exist" in caplog.text
+    assert "explorer.html" not in page_of(built, built.json, tmp_path).addresses
 
 
 def test_page_is_accessible(built: Built) -> None:
@@ -422,11 +453,12 @@ def test_every_setting_is_shown(built: Built) -> None:
 
 
 def test_rebuilding_gives_the_same_bytes(built: Built) -> None:
-    before = [path.read_bytes() for path in built.files]
+    before = [path.read_bytes() for path in built.files if path is not None]
     paths = [run.folder.path for run in built.lstm.runs]
     again = build_report(built.out, paths, built.gan.run.folder.path)
     assert again == built.files
-    assert [path.read_bytes() for path in again] == before
+    assert [path.read_bytes() for path in again if path is not None] == before
+    assert len(before) == 4
     assert not list(built.out.rglob("*.part"))
 
 

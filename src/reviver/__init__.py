@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reviver.explorer.notebook import explore
     from reviver.gan.networks import Discriminator, Generator
     from reviver.gan.run import GANRun
     from reviver.loading import load
@@ -28,6 +29,7 @@ __all__ = [
     "LSTMRun",
     "LSTMState",
     "PretrainedClassifier",
+    "explore",
     "load",
 ]
 
@@ -39,6 +41,7 @@ _MODULES = {
     "PretrainedClassifier": "reviver.lstm.pretrained_classifier",
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
+    "explore": "reviver.explorer.notebook",
     "load": "reviver.loading",
     "LSTMRun": "reviver.lstm.run",
     "GANRun": "reviver.gan.run",

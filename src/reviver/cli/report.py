@@ -13,7 +13,7 @@ def report(
     seed: Annotated[Seed, RUN] = 0,
     common: CommonOptions = DEFAULTS,
 ) -> None:
-    """Train both networks, or reuse finished runs, and write report.html, report.pdf and report.json.
+    """Train both networks, or reuse finished runs, and write report.html, .pdf and .json, and explorer.html.
 
     Examples:
       reviver report --out report
@@ -27,5 +27,5 @@ def report(
     from reviver.report.build import make_report
 
     files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
-    paths = {name: str(path) for name, path in files._asdict().items()}
+    paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
     common.show(paths, *paths.values())

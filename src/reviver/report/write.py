@@ -1,4 +1,4 @@
-"""Write the report: the figures, report.json, and the HTML page and PDF that Typst compiles from them.
+"""Write the report: the figures, report.json, the explorer, and the HTML page and PDF that Typst compiles.
 
 Values reach report.typ as JSON. Typst shows them literally and never reads them as markup.
 """
@@ -6,7 +6,7 @@ Values reach report.typ as JSON. Typst shows them literally and never reads them
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,26 +14,36 @@ from typing import Literal, NamedTuple
 import typst
 from matplotlib.figure import Figure
 
+from reviver.errors import ReviverError
+from reviver.explorer.build import explorer_page
 from reviver.figures import FORMATS, save_figure
 from reviver.gan.data.image_files import read_pixels
 from reviver.gan.figures import grid_figure, interpolation_figure, loss_curves, score_curves
-from reviver.io.atomic import atomic_write, write_json
+from reviver.gan.run import GANRun
+from reviver.io.atomic import atomic_write, write_json, write_text
+from reviver.io.errors import explain_write_errors
 from reviver.lstm.figures import learning_curves
+from reviver.lstm.run import LSTMRun
 from reviver.report.collect import collect, replace_unprintable
 from reviver.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
 from reviver.report.results import GANResults, LSTMResults
 
+EXPLORER = "explorer.html"
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
 
 logger = logging.getLogger("reviver")
 
 
 class ReportFiles(NamedTuple):
-    """Paths of the report: the HTML page, the PDF, and the results that both show."""
+    """Paths of the report: the HTML page, the PDF, and the results that both show; the explorer, which they link.
+
+    The explorer is None if these runs cannot be explored.
+    """
 
     html: Path
     pdf: Path
     json: Path
+    explorer: Path | None
 
 
 def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
@@ -43,14 +53,35 @@ def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
         ConfigError: if a figure cannot be saved.
         RunFolderError: if a file cannot be written.
     """
-    paths = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json")
+    explorer = try_explorer(out / EXPLORER, [lstm.runs[0], gan.run])
+    paths = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json", explorer)
     figures = out / "figures"
     logger.info("plotting the figures into %s", figures)
     save_figures(figures, lstm, gan)
     logger.info("writing %s, report.html and report.pdf", paths.json)
     write_json(paths.json, replace_unprintable(collect(lstm, gan).model_dump(mode="json")))
-    compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf})
+    compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf}, has_explorer=explorer is not None)
     return paths
+
+
+def try_explorer(path: Path, runs: Sequence[LSTMRun | GANRun]) -> Path | None:
+    """Write the explorer of some runs to `path`, and return it; or return None if they have no data for one.
+
+    The report is complete without it, so a run that cannot be explored is a warning.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    logger.info("writing %s", path)
+    try:
+        page = explorer_page(runs)
+    except ReviverError as error:
+        logger.warning("the report has no explorer: %s", error)
+        with explain_write_errors(path):
+            path.unlink(missing_ok=True)  # it would be of other runs
+        return None
+    write_text(path, page)
+    return path
 
 
 def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
@@ -84,13 +115,16 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
             shutil.copyfile(source, temporary)
 
 
-def compile_report(results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path]) -> None:
+def compile_report(
+    results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path], *, has_explorer: bool = False
+) -> None:
     """Compile report.typ into one file per target; write none of them if one fails.
 
     Args:
         results: report.json.
         figures: folder of the figures.
         targets: file to write for each format.
+        has_explorer: whether to link the explorer, which is beside them.
 
     Raises:
         TypstError: if report.typ cannot be compiled with these results.
@@ -103,9 +137,10 @@ def compile_report(results: Path, figures: Path, targets: Mapping[Literal["html"
         shutil.copyfile(results, folder / "report.json")
         shutil.copytree(figures, folder / "figures")
         document = str(folder / "report.typ")
+        inputs = {"explorer": EXPLORER} if has_explorer else {}
         contents = {
             path: typst.compile(
-                document, root=name, format=target, sys_inputs={"target": target}, ignore_system_fonts=True
+                document, root=name, format=target, sys_inputs={**inputs, "target": target}, ignore_system_fonts=True
             )
             for target, path in targets.items()
         }
