@@ -164,7 +164,7 @@ def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | 
         labels: One-hot classes [N, K], for a conditional D.
     """
     count, m = len(images), discriminator.packing
-    indices = (torch.arange(count)[:, None] + torch.arange(m)).flatten() % count  # [N m]
+    indices = (torch.arange(count)[:, None] + torch.arange(m)).flatten().to(images.device) % count  # [N m]
     was_training = discriminator.training
     try:
         discriminator.eval()
