@@ -31,7 +31,7 @@ def explore(
     Args:
         runs: Run folders of trained LSTMs and GANs; of one that is still training, the last checkpoint is shown.
         out: Page to write, .html; it is replaced if it exists.
-        light: Make the page small, as for a notebook: weights in 7 bits, fewer images.
+        light: Make the page small, as for a notebook: weights in 6 bits, fewer images.
         training_images: Training images to embed for each GAN, among which the page finds the nearest; 0 for none. By
             default 2000, and fewer if they are large or with --light.
     """

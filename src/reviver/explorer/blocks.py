@@ -19,8 +19,9 @@ LEVEL, MEMORY_LEVEL = 9, 9
 """Of zlib: the smallest file."""
 STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
 """Of zlib, the smaller result counts. Trained weights repeat nothing, so that Huffman codes alone are 1 to 5 % smaller."""
-I8_MAX = 63
-"""Largest number in signed bytes. 127 would halve the rounding error, but the deflated weights would be 17 % larger."""
+I8_MAX = 31
+"""Largest number in signed bytes, so that a notebook stays small. With 127 the weights of a generator deflate to 1.4 times
+the size, and the mean error of its pixels falls from 0.008 to 0.002."""
 ALIGNMENT = 4
 """Bytes. Each tensor begins at a multiple, so that single-precision numbers can be read in place."""
 

@@ -22,8 +22,11 @@ from reviver.lstm.run import LSTMRun
 
 MAX_BYTES = 64 << 20
 """Size of a page; a browser on a phone opens no larger one."""
-BYTES_PER_WEIGHT, BYTES_PER_WEIGHT_LIGHT = 2.0, 0.9
-"""Of the page, at least: half precision, or 7 bits, deflated and in base64."""
+BYTES_PER_WEIGHT, BYTES_PER_WEIGHT_LIGHT = 2.0, 0.7
+"""Of the page, at least: half precision, or 6 bits, deflated and in base64."""
+
+MAX_WEIGHT = 1e15
+"""Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
 
 Run = LSTMRun | GANRun
 
@@ -47,7 +50,7 @@ def build_page(runs: Sequence[Run], *, light: bool = False, num_training: int | 
 
     Args:
         runs: the runs, in the order in which the page offers them; of one that is given twice, the second is left out.
-        light: whether to make the page small: weights in 7 bits, and fewer images and moments of the training.
+        light: whether to make the page small: weights in 6 bits, and fewer images and moments of the training.
         num_training: training images to embed for each GAN, among which the page finds the nearest; 0 for none, None for
             a number that fits.
 
@@ -115,7 +118,7 @@ def _networks(run: Run) -> Sequence[nn.Module]:
 
 
 def _check_weights(run: Run, *, light: bool) -> None:
-    """Check, before anything is computed, that the weights of a run are finite and fit into a page.
+    """Check, before anything is computed, that the weights of a run are finite, not huge, and fit into a page.
 
     Raises:
         ConfigError: if there are too many.
@@ -126,7 +129,7 @@ def _check_weights(run: Run, *, light: bool) -> None:
     size = round(size * (BYTES_PER_WEIGHT_LIGHT if light else BYTES_PER_WEIGHT))
     if size > MAX_BYTES:
         raise _too_large(size, light=light, path=run.folder.path)
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+    if not all(bool((tensor.abs() <= MAX_WEIGHT).all()) for tensor in tensors):  # also if one is NaN
         raise RunFolderError(
             f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
         )
