@@ -14,7 +14,7 @@ from reviver.explorer.blocks import Blocks
 from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest
-from reviver.explorer.naming import RunName, name_runs
+from reviver.explorer.naming import name_runs
 from reviver.explorer.page import render_page
 from reviver.gan.run import GANRun
 from reviver.io.atomic import atomic_write
@@ -74,7 +74,8 @@ def build_page(runs: Sequence[Run], *, light: bool = False, num_training: int | 
                 id_ = f"gan-{len(gans)}"
                 gans.append(collect_gan(run, blocks, id_, name=name, light=light, num_training=num_training))
             case LSTMRun():
-                lstms.append(_named(collect_lstm(run, blocks, f"lstm-{len(lstms)}"), name))
+                content = collect_lstm(run, blocks, f"lstm-{len(lstms)}", light=light)
+                lstms.append(content.model_copy(update={"name": name.name, "run_argument": name.argument}))
             case _:
                 assert_never(run)
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
@@ -142,7 +143,3 @@ def _too_large(size: int, *, light: bool, path: Path | None = None) -> ConfigErr
         f"{begin} would have about {size / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB; "
         f"{'' if light else '--light makes it smaller, or '}{remedy}"
     )
-
-
-def _named(content: LstmContent, name: RunName) -> LstmContent:
-    return content.model_copy(update={"name": name.name, "run_argument": name.argument})

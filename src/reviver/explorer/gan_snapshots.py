@@ -5,6 +5,7 @@ Shapes: S moments, N images, C channels, H height, W width.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -33,12 +34,22 @@ def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, light: bool) -> S
         return None
     size = len(found[-1].images) * math.prod(run.generator.image_shape)
     count = max(MIN_MOMENTS, min(MAX_MOMENTS_LIGHT if light else MAX_MOMENTS, MAX_BYTES // size))
-    chosen = thin([snapshot for snapshot in found if len(snapshot.images) == len(found[-1].images)], count)
+    chosen = thin(drop_repeated(found), count)
     tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
     real = read_real_images(run.folder)
     if real is not None:
         tensors["real"] = encode_u8(real)
     return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=[_describe(snapshot) for snapshot in chosen])
+
+
+def drop_repeated(snapshots: Sequence[GANSnapshot]) -> list[GANSnapshot]:
+    """Return the snapshots without those that show the same pictures as the next one, or fewer than the last one.
+
+    A moving average of the weights that is updated every few updates gives the same pictures in between.
+    """
+    last = snapshots[-1]
+    whole = [snapshot for snapshot in snapshots if snapshot.images.shape == last.images.shape]
+    return [snapshot for snapshot, after in pairwise(whole) if not torch.equal(snapshot.images, after.images)] + [last]
 
 
 def thin(items: Sequence[Item], count: int) -> list[Item]:
