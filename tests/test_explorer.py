@@ -38,7 +38,7 @@ from reviver.explorer.columns import MAX_ROWS, to_columns
 from reviver.explorer.facts import command_of, format_seconds, name_of_path
 from reviver.explorer.gan_images import CLASS_NAMES, class_names, spread
 from reviver.explorer.gan_latents import principal_directions
-from reviver.explorer.gan_snapshots import moment_label, thin
+from reviver.explorer.gan_snapshots import drop_repeated, moment_label, thin
 from reviver.explorer.naming import name_runs
 from reviver.explorer.networks import evaluate, fold
 from reviver.gan import training
@@ -49,6 +49,7 @@ from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator, one_hot
 from reviver.gan.run import GANRun
+from reviver.gan.snapshots import GANSnapshot
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
 
@@ -628,6 +629,13 @@ def test_thinning_keeps_the_ends(length: int, count: int) -> None:
     assert chosen == sorted(set(chosen))
     if length:
         assert (chosen[0], chosen[-1]) == (0, length - 1)
+
+
+def test_repeated_pictures_are_left_out() -> None:
+    shown = [torch.full((2, 1, 3, 3), value, dtype=torch.uint8) for value in (1, 1, 1, 2, 2)]
+    smaller = GANSnapshot(0, 0.0, shown[0][:1], None, None)
+    snapshots = [GANSnapshot(step, step / 10, images, None, None) for step, images in enumerate(shown, 1)]
+    assert [snapshot.step for snapshot in drop_repeated([smaller, *snapshots])] == [3, 5]
 
 
 def test_snapshots_are_in_the_page(pages: Mapping[bool, Page]) -> None:

@@ -18,7 +18,7 @@ from reviver.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
 
 MAX_MOMENTS, MAX_MOMENTS_LIGHT = 60, 12
 """S of a page, and of a small one."""
-MAX_BYTES = 8 << 20
+MAX_BYTES, MAX_BYTES_LIGHT = 8 << 20, 1 << 20
 """Size of all pictures; of large ones there are fewer moments, at least MIN_MOMENTS."""
 MIN_MOMENTS = 4
 TOLERANCE = 1e-6
@@ -33,7 +33,8 @@ def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, light: bool) -> S
     if not found:
         return None
     size = len(found[-1].images) * math.prod(run.generator.image_shape)
-    count = max(MIN_MOMENTS, min(MAX_MOMENTS_LIGHT if light else MAX_MOMENTS, MAX_BYTES // size))
+    count, limit = (MAX_MOMENTS_LIGHT, MAX_BYTES_LIGHT) if light else (MAX_MOMENTS, MAX_BYTES)
+    count = max(MIN_MOMENTS, min(count, limit // size))
     chosen = thin(drop_repeated(found), count)
     tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
     real = read_real_images(run.folder)
