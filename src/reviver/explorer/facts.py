@@ -11,6 +11,7 @@ from typing import Any
 
 from reviver.explorer.manifest import Fact
 from reviver.export.source import PATHS, Run
+from reviver.gan.data.named import DATA_SETS
 from reviver.validation import show_value
 
 CODE_LICENCE = Fact(label="code of this page", value="MIT", note="Reviver")
@@ -20,6 +21,15 @@ CHARTS_LICENCE = Fact(
     note="d3-scale, d3-shape, d3-axis, d3-selection and their dependencies, by Mike Bostock",
 )
 """Licences of every page."""
+DATA_LICENCES = {
+    "mnist": (
+        "CC BY-SA 3.0",
+        "the MNIST database by Yann LeCun and Corinna Cortes; creativecommons.org/licenses/by-sa/3.0",
+    ),
+    "fashion-mnist": ("MIT", "by Zalando Research"),
+    "kmnist": ("CC BY-SA 4.0", "by the ROIS-DS Center for Open Data in the Humanities"),
+}
+"""Licence and authors of data sets, by name."""
 VERSIONS = ("reviver", "python", "torch")
 """Versions that are facts, by name in run.json."""
 STATUS = {
@@ -31,10 +41,19 @@ STATUS = {
 """Status of a run in words, by the status in run.json."""
 
 
-def run_facts(run: Run) -> list[Fact]:
-    """Return what the record of a run knows of any run: seed, updates, duration, date, hardware, versions and status."""
+def run_facts(run: Run, epochs: float | None = None) -> list[Fact]:
+    """Return what the record of any run has: seed, updates, duration, date, hardware, versions and status.
+
+    Args:
+        run: the run.
+        epochs: of the training so far, with a fraction; None if unknown.
+    """
     record = run.folder.record
-    facts = [Fact(label="seed", value=str(run.config.seed)), Fact(label="updates", value=f"{run.step:,}")]
+    facts = [Fact(label="seed", value=str(run.config.seed))]
+    if epochs is not None:
+        of_all = "" if epochs == run.config.epochs else f" of {run.config.epochs:,}"
+        facts.append(Fact(label="epochs", value=f"{epochs:.4g}{of_all}"))
+    facts.append(Fact(label="updates", value=f"{run.step:,}"))
     if "seconds" in record:
         facts.append(Fact(label="training time", value=format_seconds(record["seconds"]), note="without evaluation"))
     if "started" in record:
@@ -72,6 +91,22 @@ def command_of(run: Run) -> str:
     except ValueError:  # cut off within a quote
         words = command.split(" ")
     return shlex.join(_without_folders(word) for word in words)
+
+
+def data_licence(label: str, source: str, name: str) -> Fact:
+    """Return the licence of the data of a run.
+
+    Args:
+        label: what the data is, such as "images".
+        source: setting `data` of the run.
+        name: of the data.
+    """
+    if source in DATA_LICENCES:
+        licence, note = DATA_LICENCES[source]
+        return Fact(label=f"{label}: {name}", value=licence, note=note)
+    if source in DATA_SETS:
+        return Fact(label=f"{label}: {name}", value="see its page", note=DATA_SETS[source].source)
+    return Fact(label=f"{label}: {name}", value="your own data", note="before you share this page, check that you may")
 
 
 def licences(*data: Fact) -> Sequence[Fact]:

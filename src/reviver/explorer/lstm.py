@@ -69,13 +69,14 @@ class RoundedNetwork(NamedTuple):
     mean_error: float
 
 
-def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str) -> LstmContent:
+def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, light: bool = False) -> LstmContent:
     """Return what the explorer shows of an LSTM run, and add its data blocks.
 
     Args:
         run: the run.
         blocks: get the weights.
         id_: id of the run in the page, the prefix of its blocks.
+        light: whether to make the page small: without the middle of the training.
 
     Raises:
         RunFolderError: if a snapshot or the metrics of the run are damaged.
@@ -87,7 +88,10 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str) -> LstmContent:
     output = "predicted number" if task.target == "number" else "class probability"
     unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"
     stages, rounding = [], []
-    for index, stage in enumerate(choose_stages(run)):
+    chosen_stages = choose_stages(run)
+    if light and len(chosen_stages) > 2:
+        chosen_stages = [chosen_stages[0], chosen_stages[-1]]
+    for index, stage in enumerate(chosen_stages):
         chosen = choose_format(stage.network, x, task.target)
         weights = blocks.add_tensors(f"{id_}-stage-{index}", chosen.tensors)
         moment = {name: value for name, value in stage._asdict().items() if name != "network"}
