@@ -39,6 +39,7 @@ import { Gan } from "../src/models/gan.js";
  * @property {{code: string, size: number}[]} [codes] to decode
  * @property {(number | "-0" | "NaN" | "Infinity")[]} [halves] numbers to round
  * @property {{seed: number, count: number}[]} [normals]
+ * @property {{simd: "auto" | boolean, bytes: "kernel" | "damaged" | "none"}[]} [kernels] to create
  */
 
 /** Returns the bytes of the SIMD kernel. */
@@ -59,6 +60,7 @@ async function computeGan({ simd, content, blocks, latents, classes, gradOutputs
   return {
     images,
     gradient,
+    last: gan.generate(Float32Array.from(Array.from({ length: 15 }, () => latents).flat())).slice(-images.length),
     single: gan.generate(Float32Array.from(latents.slice(0, content.latentSize))),
     classes: gan.classesOf(Float32Array.from(latents)),
     logits: gan.discriminate(images, classes),
@@ -74,12 +76,25 @@ async function computeGan({ simd, content, blocks, latents, classes, gradOutputs
   };
 }
 
+/**
+ * Returns whether a kernel has SIMD, or the error.
+ * @param {{simd: "auto" | boolean, bytes: string}} options
+ */
+async function createKernel({ simd, bytes }) {
+  const module = bytes === "kernel" ? await assembleKernel() : bytes === "damaged" ? new Uint8Array(9) : null;
+  return Kernel.create({ simd, bytes: module }).then(
+    (kernel) => kernel.simd,
+    (error) => error.message,
+  );
+}
+
 /** @param {Request} request */
-async function compute({ gans = [], paths = [], views = [], codes = [], halves = [], normals = [] }) {
+async function compute({ gans = [], paths = [], views = [], codes = [], halves = [], normals = [], kernels = [] }) {
   const computed = [];
   for (const gan of gans) computed.push(await computeGan(gan));
   return {
     gans: computed,
+    kernels: await Promise.all(kernels.map(createKernel)),
     paths: paths.map(({ start, end, steps, t, path }) => {
       const [first, last] = [Float32Array.from(start), Float32Array.from(end)];
       return steps === null ? interpolateAt(first, last, t, path) : interpolate(first, last, steps, path);

@@ -3,18 +3,11 @@
  */
 
 /**
- * Applies an activation in place.
+ * Applies tanh in place. The kernel applies the other activations.
  * @param {Float32Array} x
- * @param {import("../types.js").LayerSpec["activation"]} activation
- * @param {number} [slope] negative slope of LeakyReLU
  */
-export function activate(x, activation, slope = 0) {
-  if (activation === "tanh") {
-    for (let i = 0; i < x.length; i++) x[i] = Math.tanh(x[i]);
-  } else if (activation === "relu" || activation === "leaky-relu") {
-    const factor = activation === "relu" ? 0 : slope;
-    for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= factor;
-  }
+export function tanh(x) {
+  for (let i = 0; i < x.length; i++) x[i] = Math.tanh(x[i]);
 }
 
 /**

@@ -2,7 +2,7 @@
  * A multilayer perceptron: generator or discriminator.
  */
 import { readTensors } from "../data/tensors.js";
-import { activate, multiplyByDerivative } from "./activations.js";
+import { multiplyByDerivative, tanh } from "./activations.js";
 
 /** @typedef {import("../types.js").LayerSpec} LayerSpec */
 /** @typedef {import("../types.js").MlpSpec} MlpSpec */
@@ -106,7 +106,7 @@ export class Mlp {
     for (const { W, b, y, activation } of this.layers) {
       const slope = activation === "leaky-relu" ? this.slope : activation === "relu" ? 0 : 1;
       this.kernel.linear(x, count, W, b, y, { slope });
-      if (activation === "tanh") activate(y.values.subarray(0, count * y.stride), activation);
+      if (activation === "tanh") tanh(y.values.subarray(0, count * y.stride));
       x = y;
     }
   }

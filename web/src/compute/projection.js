@@ -18,8 +18,8 @@ const PRIOR_WEIGHT = 1e-3;
 const [BETA_1, BETA_2, EPSILON] = [0.9, 0.999, 1e-8];
 /** Pairs of latents that a unit of work takes, since the kernel computes pairs. */
 const MAX_PAIRS = 8;
-/** Multiplications of a unit of work: about 3 ms in plain JavaScript, so that slices end in time. */
-const UNIT = 6e6;
+/** Multiplications of a unit of work, some milliseconds, so that slices end in time. */
+const UNIT = { simd: 24e6, plain: 6e6 };
 
 /**
  * @typedef {object} ProjectionOptions
@@ -67,7 +67,8 @@ export class Projection {
     this.errors = Array.from({ length: starts }, () => []);
     this.#firstMoment = new Float64Array(starts * generator.inputs);
     this.#secondMoment = new Float64Array(starts * generator.inputs);
-    this.#rows = 2 * Math.min(MAX_PAIRS, Math.max(1, Math.round(UNIT / generator.numWeights / 2)));
+    const unit = generator.kernel.simd ? UNIT.simd : UNIT.plain;
+    this.#rows = 2 * Math.min(MAX_PAIRS, Math.max(1, Math.round(unit / generator.numWeights / 2)));
   }
 
   /** Steps of Adam so far. */
@@ -81,13 +82,9 @@ export class Projection {
 
   /** Fraction of the work so far, from 0 to 1. */
   get progress() {
-    const { samples, steps, starts } = this.#sizes;
-    const passes = this.errors.reduce((sum, curve) => sum + curve.length, 0);
-    return (this.#sampled + 2 * passes) / (samples + 2 * starts * (steps + 1));
-  }
-
-  get #sizes() {
-    return { samples: this.candidateErrors.length, starts: this.errors.length, steps: this.steps };
+    const passes = this.errors.reduce((sum, curve) => sum + curve.length, 0); // forward and backward
+    const allPasses = this.errors.length * (this.steps + 1);
+    return (this.#sampled + 2 * passes) / (this.candidateErrors.length + 2 * allPasses);
   }
 
   /** Index of the start with the smallest error so far. */
@@ -96,9 +93,7 @@ export class Projection {
     return last.indexOf(Math.min(...last));
   }
 
-  /**
-   * The result so far: latent z [Z], image [P] and RMSE of the best start.
-   */
+  /** The best start so far: latent z [Z], and image [P] and RMSE, before all is done those before the last step. */
   get result() {
     const { best } = this;
     const { inputs, outputs } = this.generator;
