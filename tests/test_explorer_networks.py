@@ -234,12 +234,13 @@ def test_view_codes() -> None:
     assert (ours["views"], ours["codes"]) == ([code], [view])
 
 
-def test_damaged_view_codes_are_refused() -> None:
+def damaged_codes() -> list[str]:
+    """Return codes that neither the page nor Python may take, of latent size 13."""
     start, end = np.random.default_rng(0).normal(size=(2, 13)).astype(np.float16)
     good = encode(start, end)
     infinite = start.copy()
     infinite[3] = np.inf
-    damaged = [
+    return [
         *(good[:k] + ("A" if good[k] != "A" else "B") + good[k + 1 :] for k in range(len(good))),
         *(good[:k] for k in range(len(good))),
         good + "A",
@@ -255,9 +256,25 @@ def test_damaged_view_codes_are_refused() -> None:
         encode(infinite, end),
         encode(start[1:], end[1:]),
     ]
-    ours = compute({"codes": [{"code": code, "size": 13} for code in [good, *damaged]]})["codes"]
-    assert ours[0] is not None
-    assert ours[1:] == [None] * len(damaged)
+
+
+def test_damaged_view_codes_are_refused() -> None:
+    codes = damaged_codes()
+    assert compute({"codes": [{"code": code, "size": 13} for code in codes]})["codes"] == [None] * len(codes)
+
+
+def test_view_codes_are_those_of_python() -> None:
+    view = pytest.importorskip("reviver.gan.view")
+    start, end = torch.randn(2, 100).half().float()
+    for path in ("linear", "spherical"):
+        for steps in (0, 9, 48):
+            code = view.make_view(view.View(start, end, path, steps))
+            request = {"path": path, "steps": steps, "start": start.tolist(), "end": end.tolist()}
+            ours = compute({"views": [request], "codes": [{"code": code, "size": 100}]})
+            assert (ours["views"], ours["codes"]) == ([code], [request])
+    for code in damaged_codes():
+        with pytest.raises(ConfigError):
+            view.parse_view(code, 13)
 
 
 def test_normal_numbers() -> None:
