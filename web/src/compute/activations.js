@@ -3,17 +3,27 @@
  */
 
 /**
- * Applies an activation in place.
+ * Applies tanh in place. The kernel applies the other activations.
  * @param {Float32Array} x
- * @param {import("../types.js").LayerSpec["activation"]} activation
- * @param {number} [slope] negative slope of LeakyReLU
  */
-export function activate(x, activation, slope = 0) {
+export function tanh(x) {
+  for (let i = 0; i < x.length; i++) x[i] = Math.tanh(x[i]);
+}
+
+/**
+ * Multiplies gradients with respect to the outputs of an activation by its derivative, in place. The derivative at 0 is
+ * that of PyTorch, as for a negative input.
+ * @param {Float32Array} gradient
+ * @param {Float32Array} y outputs of the activation
+ * @param {import("../types.js").LayerSpec["activation"]} activation
+ * @param {number} slope negative slope of LeakyReLU, at least 0
+ */
+export function multiplyByDerivative(gradient, y, activation, slope) {
   if (activation === "tanh") {
-    for (let i = 0; i < x.length; i++) x[i] = Math.tanh(x[i]);
-  } else if (activation === "relu" || activation === "leaky-relu") {
+    for (let i = 0; i < y.length; i++) gradient[i] *= 1 - y[i] * y[i];
+  } else if (activation !== "none") {
     const factor = activation === "relu" ? 0 : slope;
-    for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= factor;
+    for (let i = 0; i < y.length; i++) if (!(y[i] > 0)) gradient[i] *= factor;
   }
 }
 
