@@ -314,7 +314,11 @@ const logOdds = (p) => Math.log(p / (1 - p));
  */
 function probabilityTicks(x, gap) {
   const [low, high] = x.domain();
-  const inside = PROBABILITIES.filter((p) => logOdds(p) >= low && logOdds(p) <= high);
+  const [left, right] = x.range();
+  // Labels are centered at their ticks: none at the edge, where it would be cut.
+  const inside = PROBABILITIES.filter(
+    (p) => logOdds(p) >= low && logOdds(p) <= high && x(logOdds(p)) >= left + gap / 3 && x(logOdds(p)) <= right - gap / 3,
+  );
   // From the middle outwards, so that 50 % stays where it is inside.
   inside.sort((a, b) => Math.abs(logOdds(a)) - Math.abs(logOdds(b)));
   /** @type {number[]} */

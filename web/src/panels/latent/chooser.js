@@ -82,7 +82,7 @@ function classControls(latents, chosen, onchange) {
 function exampleControls(chosen, count, onchange) {
   const position = h("span", { class: "example-position" });
   const show = () => {
-    position.textContent = `Example ${chosen.index + 1} of ${count()}`;
+    position.textContent = `${chosen.index + 1} of ${count()}`;
   };
   /** @param {number} by */
   const move = (by) => {
@@ -93,7 +93,8 @@ function exampleControls(chosen, count, onchange) {
   show();
   const previous = button("\u2039", () => move(-1), { "aria-label": "Previous example", title: "Previous example" });
   const next = button("\u203a", () => move(1), { "aria-label": "Next example", title: "Next example" });
-  return { element: h("div", { class: "examples" }, previous, position, next), show };
+  const element = h("div", { class: "examples", role: "group", "aria-label": "Example" }, previous, position, next);
+  return { element, show };
 }
 
 /**
