@@ -137,17 +137,17 @@ class LatentPanel {
       h(
         "div",
         { class: "latent-main" },
-        h("div", { class: "ends-column" }, this.ends, button("Swap start and end", () => this.#swap())),
+        h("div", { class: "ends-column card" }, this.ends, button("Swap start and end", () => this.#swap())),
         h(
           "section",
-          { class: "current", "aria-label": "Current image" },
+          { class: "current card", "aria-label": "Current image" },
           this.canvas,
           this.caption,
           position,
           this.norm,
           button("Save image as PNG", () => void this.#save()),
         ),
-        this.readings.element,
+        h("div", { class: "card" }, this.readings.element),
       ),
       this.strip.element,
     );

@@ -9,6 +9,7 @@ import { button, select, slider } from "../ui/controls.js";
 import { signed } from "../ui/distribution.js";
 import { fill, h } from "../ui/dom.js";
 import { downloadCanvas, fileName } from "../ui/download.js";
+import { formatFragment } from "../ui/fragment.js";
 import { drawImage, imageCanvas } from "../ui/image.js";
 import { chooser } from "./latent/chooser.js";
 import { choice, formatChoice, Latents, parseChoice } from "./latent/endpoints.js";
@@ -108,6 +109,7 @@ class MapPanel {
     this.coordinates = h("p", { class: "note" });
     this.extent = h("p", { class: "note" });
     this.readings = readings(content);
+    this.link = h("a", { class: "button" }, "Interpolate from A to this image");
     this.map = new MapView(gan, this.#plane(), this.#markers(), this.state, {
       onmove: () => this.#moved(),
       onlook: (point) => this.#lookAt(point),
@@ -182,11 +184,11 @@ class MapPanel {
       h(
         "div",
         { class: "map-main" },
-        h("div", { class: "map-setup" }, kind.element, this.points),
+        h("div", { class: "map-setup card" }, kind.element, this.points),
         h(
           "div",
-          { class: "map-middle" },
-          h("div", { class: "row" }, classifier && this.#showSelect(), count.element),
+          { class: "map-middle card" },
+          h("div", { class: "controls" }, classifier && this.#showSelect(), count.element),
           this.map.element,
           classifier && classLegend(classifier.classNames),
           this.#buttons(),
@@ -195,10 +197,10 @@ class MapPanel {
         ),
         h(
           "div",
-          { class: "map-detail" },
+          { class: "map-detail card" },
           h("section", { class: "current", "aria-label": "Enlarged image" }, this.canvas, this.caption, this.coordinates),
           this.readings.element,
-          h("div", { class: "row" }, button("Interpolate from A to this image", () => this.#interpolate())),
+          h("div", { class: "controls" }, this.link),
         ),
       ),
     );
@@ -230,7 +232,7 @@ class MapPanel {
     return h(
       "div",
       { class: "map-buttons" },
-      ...all.map(([text, label, act]) => button(text, act, { "aria-label": label, title: label })),
+      ...all.map(([text, label, act]) => button(text, act, { class: "key", "aria-label": label, title: label })),
       button("Reset", () => this.#reset()),
       button("Save map as PNG", () => void this.#save()),
     );
@@ -320,13 +322,16 @@ class MapPanel {
     this.coordinates.textContent = `${pointText(this.#point)}. Length of z: ${length.toFixed(1)}; random latents: about ${typical.toFixed(1)}.`;
     const { center, extent } = this.state;
     this.extent.textContent = `Middle: ${pointText(center)}. Width: ${shorter(extent)}.`;
+    this.#linkTo(frame.latent);
   }
 
-  /** Opens the panel of latent interpolation with A and the enlarged image as ends. */
-  #interpolate() {
-    const [start, end] = [this.map.plane.origin, latentAt(this.map.plane, this.#point)].map(toHalf);
-    const code = encodeView({ path: "linear", steps: 7, start, end });
-    location.hash = `latent?${new URLSearchParams({ run: this.gan.content.id, code })}`;
+  /**
+   * Links to the interpolation from A to a latent.
+   * @param {Float32Array} latent
+   */
+  #linkTo(latent) {
+    const code = encodeView({ path: "linear", steps: 7, start: toHalf(this.map.plane.origin), end: toHalf(latent) });
+    this.link.href = `#${formatFragment("latent", { run: this.gan.content.id, code })}`;
   }
 
   async #save() {

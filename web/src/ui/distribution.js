@@ -251,11 +251,11 @@ function rankText({ curves }, logit) {
  * @param {number} em size of the text in CSS pixels
  */
 function drawChart(data, logit, isProbability, width, em) {
-  const [top, bottom, inner] = [isProbability ? 2.9 * em : 1.5 * em, 2.9 * em, 6 * em];
+  const [top, bottom, inner] = [isProbability ? 2.9 * em : 0.5 * em, 2.9 * em, 7 * em];
   const height = top + inner + bottom;
   const x = scaleLinear(data.domain, [0.5 * em, width - 0.5 * em]).clamp(true);
   const svg = create("svg").attr("width", width).attr("height", height).attr("aria-hidden", "true");
-  drawCurves(svg, data, x, (y) => top + inner - (inner - 0.4 * em) * y);
+  drawCurves(svg, data, x, (y) => top + inner - (inner - 1.7 * em) * y);
   const numTicks = Math.max(2, Math.floor(width / (5 * em)));
   /** @param {number} y @param {string} text */
   const title = (y, text) => svg.append("text").attr("class", "axis-title").attr("x", width / 2).attr("y", y).text(text);

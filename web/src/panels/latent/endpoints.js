@@ -125,7 +125,7 @@ export class Latents {
     if (kind === "example") return `example ${index + 1}${given}`;
     if (kind === "random") return `random, seed ${seed}${given}`;
     if (kind === "grid") return `sample ${index + 1} of the grid${given}`;
-    return `latent passed on${given}`;
+    return `a latent from a link${given}`;
   }
 }
 

@@ -19,7 +19,7 @@ import { fill, h } from "../../ui/dom.js";
 export async function mountRun(root, explorer, view, create) {
   const { gans } = explorer.manifest;
   let id = gans.find((gan) => gan.id === view.get("run"))?.id ?? gans[0].id;
-  const body = h("div", {});
+  const body = h("div", { class: "run-panel" });
   let panel = create(body, await explorer.gan(id), view);
   /** @param {string} chosen */
   const change = async (chosen) => {
@@ -32,7 +32,8 @@ export async function mountRun(root, explorer, view, create) {
     explorer.announce(`Run ${gan.content.name}`);
   };
   const choices = gans.map((gan) => /** @type {[string, string]} */ ([gan.id, gan.name]));
-  fill(root, choices.length > 1 && select("Run", choices, id, (chosen) => void change(chosen)).element, body);
+  const runs = choices.length > 1 && select("Run", choices, id, (chosen) => void change(chosen)).element;
+  fill(root, runs && h("div", { class: "controls" }, runs), body);
   return {
     view: () => ({ run: id, ...panel.view() }),
     destroy() {

@@ -60,14 +60,14 @@ export class StripSection {
       state.steps = value;
       onchange(`${value} images between the ends`);
     });
-    this.element = h("section", { class: "strip-section" });
+    this.element = h("section", { class: "strip-section card" });
     fill(
       this.element,
-      h("div", { class: "row strip-head" }, this.title, this.path.element, steps.element),
+      h("div", { class: "controls strip-head" }, this.title, this.path.element, steps.element),
       this.strip.element,
       h(
         "div",
-        { class: "row take" },
+        { class: "controls take" },
         button("Save strip as PNG", () => void this.#save("png")),
         button("Save strip as SVG", () => void this.#save("svg")),
         this.command.element,
