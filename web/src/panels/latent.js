@@ -30,6 +30,7 @@ const SAVED_WIDTH = 560;
 /** @type {import("./panel.js").Panel} */
 export const latentPanel = {
   id: "latent",
+  needs: ["generator", "discriminator", "classifier"],
   title: "Latent interpolation",
   question: "What lies between two generated images?",
   observe: "Move t from 0 to 1. Find the place where one class becomes another. Does D notice it?",

@@ -47,6 +47,7 @@ const HELP =
 /** @type {import("./panel.js").Panel} */
 export const mapPanel = {
   id: "map",
+  needs: ["generator", "discriminator", "classifier"],
   title: "Map",
   question: "How do the classes lie in latent space?",
   observe: "Move across the map. Where does the class change at once, and where do the images become blurred?",
