@@ -40,7 +40,8 @@ export const drawPanel = {
   unavailable: (explorer) => (explorer.manifest.gans.length ? null : "There is no GAN run in this file."),
   async mount(root, explorer, view) {
     const { gans } = explorer.manifest;
-    const tests = new Map(await Promise.all(gans.map(async (gan) => /** @type {const} */ ([gan.id, await loadTests(gan)]))));
+    const loaded = await Promise.all(gans.map(loadTests));
+    const tests = new Map(gans.map((gan, index) => [gan.id, loaded[index]]));
     return mountRun(root, explorer, view, (body, gan, runView) => {
       const images = tests.get(gan.content.id) ?? NO_TESTS;
       return new DrawPanel(body, explorer, gan, images, runView);
@@ -225,8 +226,10 @@ class DrawPanel {
   #examine(target) {
     const { gan, desk } = this;
     // A discriminator of several packed images has no opinion of one.
-    const logits = gan.content.packing === 1 ? gan.discriminate(target, gan.content.numClasses ? [desk.classIndex] : null) : null;
-    return { latent: new Float32Array(), pixels: target, logit: logits && logits[0], probabilities: gan.classify(target) };
+    const { packing, numClasses } = gan.content;
+    const logits = packing === 1 ? gan.discriminate(target, numClasses ? [desk.classIndex] : null) : null;
+    const logit = logits && logits[0];
+    return { latent: new Float32Array(), pixels: target, logit, probabilities: gan.classify(target) };
   }
 
   /** @returns {Promise<Float32Array | null>} */

@@ -50,11 +50,14 @@ export function lessonPanel(shell, source) {
       const startField = h("div", {});
       const result = h("p", { class: "result" });
 
+      /** @param {string} id */
+      const isChanged = (id) => shell.fragmentOf(id) !== id;
+
       const fillStart = () => {
         const choices = panels.filter((panel) => chosen.has(panel.id));
         if (!chosen.has(start)) start = choices[0]?.id ?? "";
         /** @type {[string, string][]} */
-        const names = choices.map(({ id, title }) => [id, shell.fragmentOf(id) === id ? title : `${title}, as you left it`]);
+        const names = choices.map(({ id, title }) => [id, isChanged(id) ? `${title}, as you left it` : title]);
         fill(startField, select("Start view", names, start, (id) => (start = id)).element);
         save.disabled = !choices.length;
       };

@@ -45,7 +45,7 @@ export function header(manifest, lesson, navigation) {
         h(
           "p",
           { class: "runs" },
-          lesson ? "A lesson with " : runs.length > 1 ? "Trained networks of the runs " : "Trained networks of the run ",
+          lesson ? "A lesson with " : `Trained networks of the run${runs.length > 1 ? "s" : ""} `,
           runs.flatMap((name, index) => [index ? ", " : "", h("strong", {}, name)]),
         ),
       ),
@@ -82,8 +82,8 @@ export function guide(panel) {
 }
 
 /**
- * The footer: version, licences, and that nothing leaves the page. A lesson, whose navigation shows only its panels, links
- * here to what makes another.
+ * The footer: version, licences, and that nothing leaves the page. A lesson, whose navigation shows only its panels,
+ * links here to what makes another.
  * @param {Manifest} manifest
  * @param {Lesson | null} lesson
  */

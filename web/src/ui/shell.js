@@ -42,7 +42,8 @@ export class Shell {
     this.main = h("main", { id: "panel" });
     this.status = h("div", { role: "status", class: "visually-hidden" });
     this.navigation = h("nav", { "aria-label": "Panels" });
-    const skip = h("a", { href: "#panel", class: "skip", onclick: (/** @type {Event} */ event) => this.#skip(event) }, "Skip to the panel");
+    const skip = h("a", { href: "#panel", class: "skip" }, "Skip to the panel");
+    skip.addEventListener("click", (event) => this.#skip(event));
     fill(
       root,
       skip,
@@ -107,7 +108,7 @@ export class Shell {
     const { id, query } = parseFragment(fragment);
     const panels = this.available;
     const panel =
-      panels.find((candidate) => candidate.id === id) ?? panels.find((candidate) => this.offers(candidate)) ?? panels[0];
+      panels.find((candidate) => candidate.id === id) ?? panels.find(this.offers) ?? panels[0];
     if (!panel) return fill(this.main, h("p", { role: "alert" }, "There is no run in this file."));
     this.#writeView();
     if (write) writeFragment(query && panel.id === id ? `${id}?${query}` : panel.id, write);
@@ -169,10 +170,8 @@ export class Shell {
   /** @param {Panel} panel */
   #markCurrent(panel) {
     for (const link of this.navigation.querySelectorAll("a")) {
-      if (link.dataset.panel === panel.id) {
-        link.setAttribute("aria-current", "page");
-        link.scrollIntoView?.({ block: "nearest", inline: "nearest" });
-      } else link.removeAttribute("aria-current");
+      if (link.dataset.panel === panel.id) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
     }
   }
 
@@ -181,7 +180,7 @@ export class Shell {
     clearTimeout(this.#writing);
     this.#writing = undefined;
     if (!this.#panel || !this.#handle) return;
-    const fragment = formatFragment(this.#panel.id, this.#handle.view());
+    const fragment = formatFragment(this.#panel.id, readView(this.#handle));
     this.#views.set(this.#panel.id, fragment);
     // After the back button the address already names the next panel: it must not get the view of this one.
     if (parseFragment(currentFragment()).id === this.#panel.id) writeFragment(fragment, "replace");
@@ -224,8 +223,22 @@ async function mount(panel, body, explorer, view) {
     return await panel.mount(body, explorer, view);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    fill(body, h("p", { role: "alert", class: "alert" }, `This panel could not start: ${reason}. The others still work.`));
+    const text = `This panel could not start: ${reason}. The others still work.`;
+    fill(body, h("p", { role: "alert", class: "alert" }, text));
     console.error(error);
     return null;
+  }
+}
+
+/**
+ * Returns the view of a panel; none if that fails, so that the navigation goes on.
+ * @param {PanelHandle} handle
+ */
+function readView(handle) {
+  try {
+    return handle.view();
+  } catch (error) {
+    console.error(error);
+    return {};
   }
 }

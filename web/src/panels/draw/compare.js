@@ -37,8 +37,8 @@ const [BLUE, ORANGE] = [
 ];
 
 /**
- * Returns the difference of two images as a color image: blue where a is brighter, orange where b is; half of the largest
- * difference has the full color already, so that small ones are seen.
+ * Returns the difference of two images as a color image: blue where a is brighter, orange where b is. Half of the
+ * largest difference has the full color already, so that small ones are seen.
  * @param {Float32Array} a [C, H, W]
  * @param {Float32Array} b [C, H, W]
  * @param {ImageShape} shape

@@ -26,7 +26,10 @@ import { decodeStrokes, encodeStrokes } from "./strokes.js";
  */
 export const labelName = ({ labels, names }, index) => labels && (names?.[labels[index]] ?? String(labels[index]));
 
+/** Width of the pen, 255 for the side of the drawing. By default as wide as the strokes of MNIST. */
 const BRUSH = { min: 6, max: 60, step: 2, value: 22 };
+/** @param {number} width */
+const brushText = (width) => `${Math.round(width / 2.55)} %`;
 
 /**
  * A color of CSS as numbers.
@@ -43,6 +46,8 @@ export class Desk {
   target = null;
   /** Index of the test image below the strokes. @type {number | null} */
   #testIndex = null;
+  /** Of a conditional G. @type {HTMLSelectElement | null} */
+  #classControl = null;
   #tool = /** @type {"pen" | "eraser"} */ ("pen");
   /** @type {[number, number, number]} */
   #color = [255, 255, 255];
@@ -107,7 +112,7 @@ export class Desk {
         { class: "draw-tools" },
         this.#testPicker(),
         segmented("Tool", [["pen", "Pen"], ["eraser", "Eraser"]], this.#tool, (tool) => this.#chooseTool(tool)).element,
-        slider("Width of the pen", BRUSH, (width) => (this.pad.width = width), (width) => `${Math.round(width / 2.55)} %`).element,
+        slider("Width of the pen", BRUSH, (width) => (this.pad.width = width), brushText).element,
         imageShape[0] > 1 && this.#colorField(),
         h("div", { class: "controls" }, this.undo, this.clear),
         this.#classSelect(),
@@ -133,7 +138,8 @@ export class Desk {
       const label = labelName(this.tests, index);
       const name = `Test image ${index + 1}${label === null ? "" : `, label ${label}`}`;
       const onclick = () => this.#startFrom(index);
-      return h("button", { type: "button", "aria-label": name, title: name, onclick }, imageCanvas(image, this.content.imageShape, ""));
+      const picture = imageCanvas(image, this.content.imageShape, "");
+      return h("button", { type: "button", "aria-label": name, title: name, onclick }, picture);
     });
     const id = uniqueId();
     return h(
@@ -158,10 +164,12 @@ export class Desk {
     const { numClasses, classNames } = this.content;
     if (!numClasses) return null;
     const choices = classNames.map((name, index) => /** @type {[string, string]} */ ([String(index), name]));
-    return select("Class given to G", choices, String(this.classIndex), (value) => {
+    const { element, control } = select("Class given to G", choices, String(this.classIndex), (value) => {
       this.classIndex = Number(value);
       this.onchange();
-    }).element;
+    });
+    this.#classControl = control;
+    return element;
   }
 
   /** @param {"pen" | "eraser"} tool */
@@ -173,6 +181,10 @@ export class Desk {
   /** @param {number} index */
   #startFrom(index) {
     this.#testIndex = index;
+    if (this.#classControl && this.tests.labels) {
+      this.classIndex = this.tests.labels[index];
+      this.#classControl.value = String(this.classIndex);
+    }
     this.pad.set(this.tests.images[index]);
     this.pad.announce(`Started from test image ${index + 1}.`);
   }

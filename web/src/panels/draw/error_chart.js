@@ -70,7 +70,7 @@ export class ErrorChart {
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const [left, right] = [MARGIN.left * em, width - MARGIN.right * em];
     const [top, bottom] = [MARGIN.top * em, height - MARGIN.bottom * em];
-    const max = niceMax(Math.max(0.1, this.#baseline ?? 0, ...this.#curves.map((curve) => curve[0] ?? 0)));
+    const max = niceMax(Math.max(0.1, this.#baseline ?? 0, ...this.#curves.flat()));
     /** @param {number} step */
     const x = (step) => left + ((right - left) * step) / this.#steps;
     /** @param {number} error */
@@ -107,8 +107,8 @@ export class ErrorChart {
     if (first === undefined) return;
     const ends = last.map((error, start) => `start ${start + 1} ends at ${format(error)}`).join(", ");
     const baseline = this.#baseline === null ? "" : ` For a real image the search reaches ${format(this.#baseline)}.`;
-    const text = `Error over ${this.#steps} steps. The best, start ${this.#best + 1}, falls from ${format(first)}; ${ends}.`;
-    this.svg.setAttribute("aria-label", text + baseline);
+    const best = `The best, start ${this.#best + 1}, falls from ${format(first)}`;
+    this.svg.setAttribute("aria-label", `Error over ${this.#steps} steps. ${best}; ${ends}.${baseline}`);
   }
 }
 

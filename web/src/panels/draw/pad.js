@@ -165,6 +165,7 @@ export class DrawingPad {
   #end() {
     if (!this.#stroke) return;
     this.#stroke = null;
+    this.#redraw(); // at once, as a restored drawing: a stroke drawn bit by bit has other edges
     this.onchange();
   }
 

@@ -1,8 +1,8 @@
 /**
  * From a drawing to an image of the size that the generator makes.
  *
- * Digits are prepared as those of MNIST were (LeCun et al. 1998): the drawing is cropped, scaled into a box of 20 × 20 of
- * the 28 × 28 pixels, and moved until its centre of mass is in the middle. Other drawings are only scaled.
+ * Digits are prepared as those of MNIST were (LeCun et al. 1998): the drawing is cropped, scaled into a box of 20 × 20
+ * of the 28 × 28 pixels, and moved until its centre of mass is in the middle. Other drawings are only scaled.
  */
 
 /** @typedef {[number, number, number]} ImageShape (C, H, W) */
@@ -112,9 +112,9 @@ function sumTable(values, width, height) {
     const [right, bottom] = [Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height)];
     const [column, row] = [Math.min(Math.floor(right), width - 1), Math.min(Math.floor(bottom), height - 1)];
     const [fx, fy] = [right - column, bottom - row];
+    /** @param {number} at */
+    const alongRow = (at) => (1 - fx) * sums[at] + fx * sums[at + 1];
     const at = row * stride + column;
-    return (
-      (1 - fy) * ((1 - fx) * sums[at] + fx * sums[at + 1]) + fy * ((1 - fx) * sums[at + stride] + fx * sums[at + stride + 1])
-    );
+    return (1 - fy) * alongRow(at) + fy * alongRow(at + stride);
   };
 }

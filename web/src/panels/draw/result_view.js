@@ -27,7 +27,7 @@ export class ResultView {
     this.summary = h("p", { class: "result-summary" });
     this.baseline = h("div", { class: "card" });
     this.nearest = h("div", { class: "card" });
-    this.opinions = h("p", {});
+    this.opinions = h("dl", { class: "opinions" });
     this.readings = readings(gan.content);
     this.use = h("a", { class: "button", href: "#latent" }, "Use as an end of an interpolation");
     this.element = h(
@@ -37,7 +37,12 @@ export class ResultView {
         "div",
         { class: "card result-main" },
         h("h3", {}, "The result"),
-        h("div", { class: "result-row" }, this.images, h("div", { class: "result-text" }, this.summary, this.opinions, this.use)),
+        h(
+          "div",
+          { class: "result-row" },
+          this.images,
+          h("div", { class: "result-text" }, this.summary, this.opinions, this.use),
+        ),
       ),
       h("div", { class: "columns" }, this.baseline, this.nearest),
       h("div", { class: "card" }, this.readings.element),
@@ -79,6 +84,7 @@ export class ResultView {
   }
 
   /**
+   * Says what the classifier and D make of the target and of the result.
    * @param {string} name
    * @param {Frame} frame
    * @param {Frame} original
@@ -86,10 +92,12 @@ export class ResultView {
   #showOpinions(name, frame, original) {
     const { content } = this.gan;
     /** @param {Frame} one */
-    const text = (one) => [classText(content, one), dText(content, one)].filter(Boolean).join("; ");
-    const parts = [text(original) && `${capital(name)}: ${text(original)}.`, text(frame) && `G\u2019s image: ${text(frame)}.`];
-    fill(this.opinions, parts.filter(Boolean).join(" "));
-    this.opinions.hidden = !this.opinions.textContent;
+    const text = (one) => [classText(content, one), dText(content, one)].filter(Boolean).join(" \u00b7 ");
+    const rows = [
+      [capital(name), text(original)],
+      ["G\u2019s image", text(frame)],
+    ].filter(([, opinion]) => opinion);
+    fill(this.opinions, ...rows.map(([image, opinion]) => h("div", {}, h("dt", {}, image), h("dd", {}, opinion))));
   }
 
   /**

@@ -25,7 +25,9 @@ const MAX_TEXT = 60_000;
  * @param {Stroke[]} strokes
  */
 export function encodeStrokes(strokes) {
-  const bytes = strokes.flatMap(splitStroke).flatMap(({ width, color, points }) => [points.length, width, ...color, ...points.flat()]);
+  const bytes = strokes
+    .flatMap(splitStroke)
+    .flatMap(({ width, color, points }) => [points.length, width, ...color, ...points.flat()]);
   const binary = bytes.map((byte) => String.fromCharCode(byte)).join("");
   return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
