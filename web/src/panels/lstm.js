@@ -6,6 +6,7 @@ import { fill, h } from "../ui/dom.js";
 /** @type {import("./panel.js").Panel} */
 export const lstmPanel = {
   id: "lstm",
+  needs: ["lstm"],
   title: "The LSTM at work",
   question: "",
   observe: "",
