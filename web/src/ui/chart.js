@@ -32,6 +32,7 @@ import { fill, h, uniqueId } from "./dom.js";
  * @property {Series[]} series
  * @property {Reference[]} [references]
  * @property {Spacing} [xSpacing]
+ * @property {[number, number]} [xDomain] what the x axis shows at least
  * @property {"linear" | "log"} [ySpacing]
  * @property {[number | null, number | null]} [yDomain] ends of the y axis; null follows the data
  * @property {(x: number) => string} [formatX]
@@ -141,7 +142,7 @@ export class LineChart {
         name,
         style: "reference",
         symbol: null,
-        points: ends.map((x) => ({ x, y: value })),
+        points: (this.#spec.xDomain ?? ends).map((x) => ({ x, y: value })),
       })),
     ];
     const message = summarize(title, xLabel, lines, references, this.#formatX, this.#formatY);
@@ -196,16 +197,17 @@ export class LineChart {
    */
   #drawFrame(width, height, shown) {
     const em = this.#em;
-    const { xSpacing = "linear", ySpacing = "linear", yDomain = [null, null] } = this.#spec;
+    const { xSpacing = "linear", xDomain = [], ySpacing = "linear", yDomain = [null, null] } = this.#spec;
     const [top, bottom] = [0.7 * em, height - 1.9 * em];
     const ys = shown.map(({ y }) => y);
     const y = makeAxis(ySpacing, [yDomain[0] ?? Math.min(...ys), yDomain[1] ?? Math.max(...ys)], [bottom, top], true);
     const yTicks = fitTicks(y, () => 1.5 * em, 6);
     const left = Math.max(...yTicks.map((tick) => textWidth(this.#formatY(tick)))) + 0.9 * em;
-    const right = width - this.#rightMargin(width);
-
     const stops = [...new Set(shown.map((point) => point.x))].sort((a, b) => a - b);
-    const x = makeAxis(xSpacing, [stops[0], stops[stops.length - 1]], [left, right]);
+    const xs = [...xDomain, ...stops];
+    const lastTick = textWidth(this.#formatX(Math.max(...xs)));
+    const right = width - Math.max(this.#rightMargin(width), lastTick / 2);
+    const x = makeAxis(xSpacing, [Math.min(...xs), Math.max(...xs)], [left, right]);
     const xTicks = fitTicks(x, (tick) => textWidth(this.#formatX(tick)) + 1.2 * em, Math.floor((right - left) / em));
     this.#geometry = { x: x.scale, y: y.scale, stops };
 
@@ -304,9 +306,9 @@ export class LineChart {
     layer.selectAll("*").remove();
     this.tooltip.hidden = true;
     const at = this.#reading ?? this.#cursor;
-    if (!geometry || at === null || (this.#spec.xSpacing === "log" && at <= 0)) return;
-    const range = geometry.x.range();
-    const position = Math.min(Math.max(geometry.x(at), range[0]), range[range.length - 1]);
+    if (!geometry || at === null) return;
+    const domain = geometry.x.domain();
+    const position = geometry.x(Math.min(Math.max(at, domain[0]), domain[domain.length - 1]));
     const [bottom, top] = geometry.y.range();
     layer.append("path").attr("class", "chart-cursor-line").attr("d", `M${position},${top}V${bottom}`);
     for (const { points, style, symbol } of this.#lines) {

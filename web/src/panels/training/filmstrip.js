@@ -1,0 +1,51 @@
+/**
+ * One latent through all moments of the training.
+ */
+import { sigmoid } from "../../models/snapshots.js";
+import { fill, h } from "../../ui/dom.js";
+import { pictureButton } from "../../ui/picture_button.js";
+import { roveFocus } from "../../ui/roving.js";
+
+/** @typedef {import("../../models/snapshots.js").Snapshots} Snapshots */
+
+/**
+ * Creates a filmstrip.
+ * @param {Snapshots} snapshots
+ * @param {(moment: number) => void} onselect
+ */
+export function filmstrip(snapshots, onselect) {
+  const frames = h("div", { class: "filmstrip", role: "group", "aria-label": "Moments of this image" });
+  const title = h("h3", {});
+  const element = h("section", { hidden: true }, title, frames);
+
+  /**
+   * Shows a latent; hides the strip for null.
+   * @param {number | null} latent
+   * @param {number} current moment
+   */
+  const show = (latent, current) => {
+    element.hidden = latent === null;
+    if (latent === null) return;
+    title.textContent = `Image ${latent + 1} through training`;
+    const buttons = snapshots.moments.map(({ label, fakeLogits }, moment) => {
+      const verdict = fakeLogits ? `D ${sigmoid(fakeLogits[latent]).toFixed(2)}` : null;
+      return pictureButton(
+        snapshots.image(moment, latent),
+        snapshots.shape,
+        label,
+        () => onselect(moment),
+        h("span", { class: "frame-label" }, label),
+        verdict && h("span", { class: "frame-verdict" }, ` ${verdict}`),
+      ).element;
+    });
+    fill(frames, buttons);
+    roveFocus(frames, current);
+    mark(current);
+  };
+
+  /** @param {number} current moment */
+  const mark = (current) => {
+    [...frames.children].forEach((frame, moment) => frame.setAttribute("aria-pressed", String(moment === current)));
+  };
+  return { element, show, mark };
+}
