@@ -1,0 +1,149 @@
+/**
+ * A round of the game: images in random order, real or generated, with the logits of D.
+ */
+import { readTensors, toPixels } from "../../data/tensors.js";
+import { Snapshots } from "../../models/snapshots.js";
+
+/** @typedef {import("../../explorer.js").Explorer} Explorer */
+/** @typedef {import("../../types.js").GanContent} GanContent */
+
+/**
+ * @typedef {object} Card
+ * @property {Float32Array} pixels [P] in [-1, 1]
+ * @property {boolean} real
+ * @property {number} logit of D; positive: real
+ */
+
+/**
+ * Where the images come from.
+ * @typedef {object} Source
+ * @property {string} id in the URL fragment
+ * @property {string} name
+ * @property {(random: () => number) => Promise<{real: Card[], fake: Card[]}>} load
+ */
+
+export const ROUND_SIZE = 20;
+
+/**
+ * A generator of random numbers in [0, 1) (mulberry32).
+ * @param {number} seed
+ */
+export function makeRandom(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/**
+ * Returns a number of the standard normal distribution (Box-Muller).
+ * @param {() => number} random
+ */
+const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+/**
+ * Shuffles in place.
+ * @template T
+ * @param {T[]} list
+ * @param {() => number} random
+ */
+function shuffle(list, random) {
+  for (let index = list.length - 1; index > 0; index--) {
+    const other = Math.floor(random() * (index + 1));
+    [list[index], list[other]] = [list[other], list[index]];
+  }
+  return list;
+}
+
+/**
+ * Returns where a run's images can come from: three moments of its training, and new samples of its networks.
+ * @param {GanContent} content
+ * @param {Explorer} explorer
+ * @returns {Source[]}
+ */
+export function sourcesOf(content, explorer) {
+  const moments = content.snapshots?.moments ?? [];
+  const judged = moments.map((_, index) => index).filter((index) => moments[index].fakeLogits && moments[index].realLogits);
+  /** @type {Source[]} */
+  const sources = [];
+  ["early", "middle", "late"].forEach((id, third) => {
+    const moment = judged[Math.round(((judged.length - 1) * (third + 1)) / 3)];
+    if (moment === undefined || sources.some(({ name }) => name.endsWith(moments[moment].label))) return;
+    sources.push({ id, name: `${id}: ${moments[moment].label}`, load: () => fromMoment(content, moment) });
+  });
+  const labelled = content.numClasses === 0 || realBlock(content)?.tensors.labels;
+  if (content.discriminator && realBlock(content) && labelled)
+    sources.push({ id: "end", name: "end of training: new samples", load: (random) => fromNetworks(content, explorer, random) });
+  return sources;
+}
+
+/** @param {GanContent} content */
+const realBlock = (content) => content.test ?? content.training;
+
+/**
+ * Pictures and logits of a moment of the training.
+ * @param {GanContent} content
+ * @param {number} moment
+ */
+async function fromMoment(content, moment) {
+  const snapshots = await Snapshots.load(content);
+  const { realLogits, fakeLogits } = snapshots.moments[moment];
+  return {
+    real: (realLogits ?? []).map((logit, n) => ({ pixels: snapshots.real(n), real: true, logit })),
+    fake: (fakeLogits ?? []).map((logit, n) => ({ pixels: snapshots.image(moment, n), real: false, logit })),
+  };
+}
+
+/**
+ * Real images that are in the file, and new samples.
+ * @param {GanContent} content
+ * @param {Explorer} explorer
+ * @param {() => number} random
+ */
+async function fromNetworks(content, explorer, random) {
+  const gan = await explorer.gan(content.id);
+  const { images, labels } = await readTensors(/** @type {import("../../types.js").TensorBlock} */ (realBlock(content)));
+  const { pixels } = gan;
+  const chosen = shuffle(Array.from({ length: images.length / pixels }, (_, n) => n), random).slice(0, ROUND_SIZE);
+  const real = new Float32Array(chosen.length * pixels);
+  chosen.forEach((n, k) => real.set(toPixels(images.subarray(n * pixels, (n + 1) * pixels)), k * pixels));
+
+  const { latentSize, noiseSize, numClasses } = content;
+  const latents = new Float32Array(ROUND_SIZE * latentSize);
+  const classes = Array.from({ length: ROUND_SIZE }, () => Math.floor(random() * numClasses));
+  for (let n = 0; n < ROUND_SIZE; n++) {
+    for (let k = 0; k < noiseSize; k++) latents[n * latentSize + k] = normal(random);
+    if (numClasses) latents[n * latentSize + noiseSize + classes[n]] = 1;
+  }
+  // Rounded to bytes like the real ones, so that the rendering gives nothing away.
+  const fake = gan.generate(latents).map((value) => Math.round((value + 1) * 127.5) / 127.5 - 1);
+  const realLogits = gan.discriminate(real, numClasses ? chosen.map((n) => labels[n]) : null);
+  const fakeLogits = gan.discriminate(fake, numClasses ? classes : null);
+  /** @param {Float32Array} all @param {Float32Array | null} logits @param {boolean} isReal @returns {Card[]} */
+  const cards = (all, logits, isReal) =>
+    Array.from(logits ?? [], (logit, n) => ({ pixels: all.subarray(n * pixels, (n + 1) * pixels), real: isReal, logit }));
+  return { real: cards(real, realLogits, true), fake: cards(fake, fakeLogits, false) };
+}
+
+/**
+ * Deals a round. Each image is real with probability ½, whatever the others are.
+ * @param {Source} source
+ * @param {number} seed
+ * @returns {Promise<Card[]>}
+ */
+export async function deal(source, seed) {
+  const random = makeRandom(seed);
+  const { real, fake } = await source.load(random);
+  shuffle(real, random);
+  shuffle(fake, random);
+  const round = [];
+  while (round.length < ROUND_SIZE) {
+    const card = (random() < 0.5 ? real : fake).pop();
+    if (!card) break;
+    round.push(card);
+  }
+  return round;
+}
