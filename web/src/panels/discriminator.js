@@ -29,6 +29,7 @@ function readSeed(text) {
 /** @type {import("./panel.js").Panel} */
 export const discriminatorPanel = {
   id: "discriminator",
+  needs: ["snapshots", "generator", "discriminator", "test", "training"],
   title: "Be the discriminator",
   question: "Can you tell real images from generated ones better than D can?",
   observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",

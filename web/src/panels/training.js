@@ -8,7 +8,7 @@ import { fill, h } from "../ui/dom.js";
 import { drawImage } from "../ui/image.js";
 import { pictureButton } from "../ui/picture_button.js";
 import { Player } from "../ui/player.js";
-import { roveFocus } from "../ui/roving.js";
+import { countInRow, rove } from "../ui/roving.js";
 import { AXES, trainingCurves } from "./training/curves.js";
 import { filmstrip } from "./training/filmstrip.js";
 import { verdictStrip } from "./training/verdicts.js";
@@ -53,6 +53,7 @@ const describe = ({ label, epoch, step }) =>
 /** @type {import("./panel.js").Panel} */
 export const trainingPanel = {
   id: "training",
+  needs: ["snapshots"],
   title: "Training time",
   question: "What does the generator learn first, and what last?",
   observe: "Choose one image and follow it. When does it look like a digit, and does it still become another one?",
@@ -170,6 +171,7 @@ async function mountRun(body, explorer, state, view) {
   };
   /** @param {number} latent */
   const follow = (latent) => {
+    stop(latent);
     state.latent = state.latent === latent ? null : latent;
     strip.show(state.latent, state.moment);
     show();
@@ -211,7 +213,14 @@ async function mountRun(body, explorer, state, view) {
     ),
     strip.element,
   );
-  roveFocus(grid, state.latent ?? 0);
+  const buttons = pictures.map(({ element }) => element);
+  const stop = rove(
+    grid,
+    () => buttons,
+    (n) => stop(n),
+    () => countInRow(buttons),
+  );
+  stop(state.latent ?? 0);
   strip.show(state.latent, state.moment);
   show();
   return () => {

@@ -1,42 +1,44 @@
 /**
- * Focus in a grid of buttons: one stop for the Tab key, arrow keys inside.
+ * Roving tabindex: a group of buttons is one stop of the Tab key, and the arrow keys move inside it.
  */
 
-/** Grids that have their listeners. @type {WeakSet<HTMLElement>} */
-const known = new WeakSet();
+/** @type {Record<string, (index: number, columns: number, count: number) => number>} */
+const MOVES = {
+  ArrowLeft: (index) => index - 1,
+  ArrowRight: (index) => index + 1,
+  ArrowUp: (index, columns) => index - columns,
+  ArrowDown: (index, columns) => index + columns,
+  Home: () => 0,
+  End: (_, __, count) => count - 1,
+};
 
 /**
- * Makes the buttons of a grid one stop. Call it again after the buttons have changed.
- * @param {HTMLElement} grid
- * @param {number} [start] index of the stop
+ * Makes the buttons in `group` one stop of the Tab key.
+ * @param {HTMLElement} group
+ * @param {() => HTMLElement[]} buttons in the order of reading
+ * @param {(index: number) => void} onmove chooses the button that an arrow key leads to
+ * @param {() => number} [columns] buttons per row
+ * @returns {(index: number) => void} makes one button the stop
  */
-export function roveFocus(grid, start = 0) {
-  const buttons = () => [...grid.querySelectorAll("button")];
-  buttons().forEach((button, index) => (button.tabIndex = index === start ? 0 : -1));
-  if (known.has(grid)) return;
-  known.add(grid);
-  grid.addEventListener("focusin", ({ target }) => {
-    const all = buttons();
-    if (all.some((button) => button === target)) for (const button of all) button.tabIndex = button === target ? 0 : -1;
-  });
-  grid.addEventListener("keydown", (event) => {
+export function rove(group, buttons, onmove, columns = () => 1) {
+  group.addEventListener("keydown", (event) => {
     const all = buttons();
     const index = all.findIndex((button) => button === document.activeElement);
-    if (index < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
-    const top = all[0].offsetTop;
-    const columns = Math.max(1, all.filter((button) => button.offsetTop === top).length);
-    /** @type {Record<string, number>} */
-    const targets = {
-      ArrowRight: index + 1,
-      ArrowLeft: index - 1,
-      ArrowDown: index + columns,
-      ArrowUp: index - columns,
-      Home: 0,
-      End: all.length - 1,
-    };
-    const next = all[targets[event.key] ?? -1];
-    if (!next) return;
+    const move = MOVES[event.key];
+    if (index < 0 || !move || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    next.focus();
+    const target = Math.min(Math.max(move(index, columns(), all.length), 0), all.length - 1);
+    all[target].focus();
+    onmove(target);
   });
+  return (stop) => buttons().forEach((button, index) => (button.tabIndex = index === stop ? 0 : -1));
+}
+
+/**
+ * Number of elements that stand in the first row of a wrapped list.
+ * @param {HTMLElement[]} elements
+ */
+export function countInRow(elements) {
+  const next = elements.findIndex((element) => element.offsetTop > elements[0].offsetTop + 1);
+  return next < 0 ? elements.length : next;
 }

@@ -4,7 +4,7 @@
 import { sigmoid } from "../../models/snapshots.js";
 import { fill, h } from "../../ui/dom.js";
 import { pictureButton } from "../../ui/picture_button.js";
-import { roveFocus } from "../../ui/roving.js";
+import { countInRow, rove } from "../../ui/roving.js";
 
 /** @typedef {import("../../models/snapshots.js").Snapshots} Snapshots */
 
@@ -17,6 +17,13 @@ export function filmstrip(snapshots, onselect) {
   const frames = h("div", { class: "filmstrip", role: "group", "aria-label": "Moments of this image" });
   const title = h("h3", {});
   const element = h("section", { hidden: true }, title, frames);
+  const buttons = () => [...frames.querySelectorAll("button")];
+  const stop = rove(
+    frames,
+    buttons,
+    (moment) => stop(moment),
+    () => countInRow(buttons()),
+  );
 
   /**
    * Shows a latent; hides the strip for null.
@@ -33,14 +40,17 @@ export function filmstrip(snapshots, onselect) {
         snapshots.image(moment, latent),
         snapshots.shape,
         label,
-        () => onselect(moment),
+        () => {
+          stop(moment);
+          onselect(moment);
+        },
         h("span", { class: "frame-label" }, label),
         verdict && h("span", { class: "frame-verdict" }, ` ${verdict}`),
       ).element;
     });
     fill(frames, buttons);
-    roveFocus(frames, current);
     mark(current);
+    stop(current);
   };
 
   /** @param {number} current moment */

@@ -1,0 +1,104 @@
+/**
+ * Images of latents with what D and the classifier make of them.
+ */
+
+/** @typedef {import("../../models/gan.js").Gan} Gan */
+/** @typedef {import("../../types.js").GanContent} GanContent */
+
+/**
+ * @typedef {object} Frame
+ * @property {Float32Array} latent z [Z]
+ * @property {Float32Array} pixels [P]
+ * @property {number | null} logit of D; null without D
+ * @property {Float32Array | null} probabilities of the classes [K]; null without a classifier
+ */
+
+/**
+ * Generates and examines the images of latents.
+ * @param {Gan} gan
+ * @param {Float32Array[]} latents each [Z]
+ * @returns {Frame[]}
+ */
+export function makeFrames(gan, latents) {
+  const { latentSize } = gan.content;
+  const batch = new Float32Array(latents.length * latentSize);
+  latents.forEach((latent, n) => batch.set(latent, n * latentSize));
+  const images = gan.generate(batch).slice();
+  const logits = discriminate(gan, images, latents);
+  const probabilities = gan.classify(images);
+  const numClasses = probabilities ? probabilities.length / latents.length : 0;
+  return latents.map((latent, n) => ({
+    latent,
+    pixels: images.subarray(n * gan.pixels, (n + 1) * gan.pixels),
+    logit: logits && logits[n],
+    probabilities: probabilities && probabilities.slice(n * numClasses, (n + 1) * numClasses),
+  }));
+}
+
+/**
+ * Returns D's output for each image. A D of m packed images gets each image with m - 1 samples of the grid, which are as
+ * independent as in training; copies or neighbors would look like mode collapse to it.
+ * @param {Gan} gan
+ * @param {Float32Array} images [N, P]
+ * @param {Float32Array[]} latents their latents
+ */
+function discriminate(gan, images, latents) {
+  const { packing, latentSize } = gan.content;
+  const classes = latents.map((latent) => conditionOf(gan.content, latent));
+  const conditions = gan.content.numClasses ? classes.map((index) => index ?? 0) : null;
+  if (!gan.discriminator || packing === 1) return gan.discriminate(images, conditions);
+  const others = Array.from({ length: packing - 1 }, (_, k) => gan.latents.grid.subarray(k * latentSize, (k + 1) * latentSize));
+  const otherImages = gan.generate(gan.latents.grid.slice(0, (packing - 1) * latentSize)).slice();
+  return Float32Array.from(latents, (_, n) => {
+    const pack = new Float32Array(packing * gan.pixels);
+    pack.set(images.subarray(n * gan.pixels, (n + 1) * gan.pixels));
+    pack.set(otherImages, gan.pixels);
+    const packed = conditions && [conditions[n], ...others.map((other) => conditionOf(gan.content, other) ?? 0)];
+    return /** @type {Float32Array} */ (gan.discriminate(pack, packed))[0];
+  });
+}
+
+/**
+ * Class that D is told with the image of a latent: the largest of the one-hot part. Null unless conditional.
+ * @param {GanContent} content
+ * @param {Float32Array} latent [Z]
+ * @returns {number | null}
+ */
+export function conditionOf({ numClasses, noiseSize }, latent) {
+  if (!numClasses) return null;
+  const onehot = latent.subarray(noiseSize, noiseSize + numClasses);
+  return onehot.indexOf(Math.max(...onehot));
+}
+
+/**
+ * Length of the noise part of a latent.
+ * @param {GanContent} content
+ * @param {Float32Array} latent [Z]
+ */
+export const noiseNorm = ({ noiseSize }, latent) => Math.hypot(...latent.subarray(0, noiseSize));
+
+/**
+ * Returns whether D's output is a log-odds. Other losses than the logistic ones train D to give a number without a unit.
+ * @param {GanContent} content
+ */
+export function isLogOdds({ facts }) {
+  const loss = facts.config.find(({ label }) => label === "loss")?.value.replace(/['"]/g, "");
+  return loss === undefined || loss === "non-saturating";
+}
+
+/**
+ * Returns what a reader must know about D's numbers in this run, as sentences.
+ * @param {GanContent} content
+ */
+export function discriminatorNotes(content) {
+  if (!content.discriminator) return ["This light file has no discriminator."];
+  const notes = [];
+  if (content.packing > 1)
+    notes.push(
+      `This D sees ${content.packing} images at once. It gets each image with ${content.packing - 1} of the sample grid.`,
+    );
+  if (!isLogOdds(content)) notes.push("The loss of this run gives D a number without a unit, not a probability.");
+  if (content.numClasses) notes.push("D is told the class with the larger part in z.");
+  if (!content.logits.real.length) notes.push("This file has no log-odds of real images.");
+  return notes;
+}
