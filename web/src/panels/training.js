@@ -53,7 +53,7 @@ const describe = ({ label, epoch, step }) =>
 /** @type {import("./panel.js").Panel} */
 export const trainingPanel = {
   id: "training",
-  needs: ["snapshots"],
+  needs: ["generator", "snapshots"],
   title: "Training time",
   question: "What does the generator learn first, and what last?",
   observe: "Choose one image and follow it. When does it look like a digit, and does it still become another one?",
