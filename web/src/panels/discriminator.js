@@ -103,7 +103,7 @@ export const discriminatorPanel = {
       explorer.announce(`Image ${answers.length + 1} of ${round.length} again.`);
     };
     const finish = () => {
-      const { element, summary } = results(round, answers, content.imageShape);
+      const { element, summary } = results(round, answers, content.imageShape, () => playAgain());
       fill(outcome, element);
       table.hidden = true;
       /** @type {HTMLElement} */ (element.querySelector("h3")).focus();
@@ -139,19 +139,21 @@ export const discriminatorPanel = {
         void start();
       },
     });
-    const again = button("New round", () => {
+    const playAgain = () => {
       seed = (seed + 1) % MAX_SEED;
       seedField.value = String(seed);
       void start().then(() => real.focus());
-    });
+    };
+    const again = button("New round", playAgain);
     offerMoments();
     fill(
       root,
+      h("div", { class: "game-controls" }, runs.length > 1 && run.element, moment),
+      table,
+      outcome,
       h(
         "div",
         { class: "game-controls" },
-        runs.length > 1 && run.element,
-        moment,
         h("div", { class: "field" }, h("label", { for: seedId }, "Seed of the round"), seedField),
         again,
         toggle("Tell me after each image", feedback, (checked) => {
@@ -160,8 +162,6 @@ export const discriminatorPanel = {
         }).element,
         toggle("Answer with the keys R and G", keys, (checked) => (keys = checked)).element,
       ),
-      table,
-      outcome,
     );
 
     /** @param {KeyboardEvent} event */

@@ -114,7 +114,7 @@ async function mountRun(body, explorer, state, view) {
   state.moment = readIndex(view.get("moment"), moments.length) ?? last;
   state.latent = readIndex(view.get("image"), snapshots.count);
 
-  const now = h("p", { class: "training-now" });
+  const now = h("p", { class: "note" });
   const verdicts = verdictStrip();
   const strip = filmstrip(snapshots, (moment) => choose(moment));
   const curves = trainingCurves(content, moments, state, {
@@ -192,7 +192,8 @@ async function mountRun(body, explorer, state, view) {
     verdicts.update(moments[moment].realLogits, moments[moment].fakeLogits);
     strip.mark(moment);
     curves.show(moment);
-    now.textContent = curves.values(moment);
+    const values = curves.values(moment);
+    now.textContent = values && `Nearest records to this moment: ${values}.`;
   };
 
   fill(

@@ -2,6 +2,7 @@
  * The result of a round: the player's score beside D's and beside guessing, and every image with its answers.
  */
 import { sigmoid } from "../../models/snapshots.js";
+import { button } from "../../ui/controls.js";
 import { h } from "../../ui/dom.js";
 import { imageCanvas } from "../../ui/image.js";
 
@@ -74,8 +75,9 @@ const mark = (right) => (right ? "✓" : "✗");
  * @param {Card[]} round
  * @param {boolean[]} answers true: real
  * @param {[number, number, number]} shape
+ * @param {() => void} playAgain
  */
-export function results(round, answers, shape) {
+export function results(round, answers, shape, playAgain) {
   const n = round.length;
   const player = round.filter(({ real }, index) => answers[index] === real).length;
   const D = round.filter(({ real, logit }) => logit > 0 === real).length;
@@ -105,6 +107,7 @@ export function results(round, answers, shape) {
     ),
     h("p", { class: "meaning" }, meaning(player > band[1], D > band[1])),
     h("p", { class: "note" }, "D's number is its probability that the image is real; above ½ it answers “real”. With so few images, a difference of two or three can be luck."),
+    button("Play another round", playAgain, { class: "primary" }),
     h("ol", { class: "game-grid" }, images),
   );
   return { element, summary };

@@ -116,7 +116,7 @@ export function trainingCurves(content, moments, state, events) {
     for (const chart of charts) chart.update();
     events.changed();
   });
-  fill(element, axis.element, ...charts.map((chart) => chart.element));
+  fill(element, ...charts.map((chart) => chart.element), axis.element);
 
   /** @param {number} moment */
   const show = (moment) => {
@@ -143,6 +143,6 @@ export function trainingCurves(content, moments, state, events) {
         return `${curves.title}: ${words.join(", ")} (update ${formatNumber(Number(columns.step[index]))})`;
       })
       .filter(Boolean)
-      .join(". ");
+      .join("; ");
   return { element, show, values, destroy: () => charts.forEach(({ chart }) => chart.destroy()) };
 }
