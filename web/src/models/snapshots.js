@@ -61,15 +61,3 @@ export class Snapshots {
     return toPixels(this.bytes.real.subarray(n * this.pixels, (n + 1) * this.pixels));
   }
 }
-
-/**
- * Returns the probability of a logit.
- * @param {number} logit
- */
-export const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
-
-/**
- * Returns the mean probability of logits.
- * @param {number[]} logits
- */
-export const meanProbability = (logits) => logits.reduce((sum, logit) => sum + sigmoid(logit), 0) / logits.length;

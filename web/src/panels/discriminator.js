@@ -1,12 +1,12 @@
 /**
  * Panel "Be the discriminator": a game against D. One image after the other, as D judges them.
  */
-import { sigmoid } from "../models/snapshots.js";
 import { button, select, toggle } from "../ui/controls.js";
 import { fill, h, uniqueId } from "../ui/dom.js";
 import { drawImage, imageCanvas } from "../ui/image.js";
-import { kind, results } from "./discriminator/results.js";
+import { kind, output, results } from "./discriminator/results.js";
 import { deal, sourcesOf } from "./discriminator/round.js";
+import { isLogOdds } from "./latent/frames.js";
 
 /** @typedef {import("../explorer.js").Explorer} Explorer */
 /** @typedef {import("./discriminator/round.js").Card} Card */
@@ -33,7 +33,7 @@ export const discriminatorPanel = {
   title: "Be the discriminator",
   question: "Can you tell real images from generated ones better than D can?",
   observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",
-  limit: "A round has 20 images, so luck has its part. The pictures of a moment come from few latents, and after some rounds you know them. D has seen thousands of real images in training.",
+  limit: "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
   unavailable: (explorer) =>
     runsOf(explorer).length ? null : "No GAN run in this file has D, or pictures of its training that D has judged.",
 
@@ -69,7 +69,7 @@ export const discriminatorPanel = {
 
     const start = async () => {
       const turn = ++dealing;
-      const dealt = await deal(source, seed);
+      const dealt = await deal(source, seed, isLogOdds(content));
       if (turn !== dealing) return; // another round was chosen meanwhile
       [round, answers] = [dealt, []];
       last.textContent = "";
@@ -90,7 +90,7 @@ export const discriminatorPanel = {
       const card = round[answers.length];
       if (!card) return;
       answers.push(guess);
-      const words = `Image ${answers.length} was ${kind(card.real)}. You: ${guess === card.real ? "right" : "wrong"}. D: ${sigmoid(card.logit).toFixed(2)}, ${card.logit > 0 === card.real ? "right" : "wrong"}.`;
+      const words = `Image ${answers.length} was ${kind(card.real)}. You: ${guess === card.real ? "right" : "wrong"}. D: ${output(card.logit, isLogOdds(content))}, ${card.answer === card.real ? "right" : "wrong"}.`;
       last.textContent = feedback ? words : "";
       if (answers.length === round.length) return finish();
       show();
@@ -103,7 +103,7 @@ export const discriminatorPanel = {
       explorer.announce(`Image ${answers.length + 1} of ${round.length} again.`);
     };
     const finish = () => {
-      const { element, summary } = results(round, answers, content.imageShape, () => playAgain());
+      const { element, summary } = results(round, answers, content.imageShape, isLogOdds(content), () => playAgain());
       fill(outcome, element);
       table.hidden = true;
       /** @type {HTMLElement} */ (element.querySelector("h3")).focus();

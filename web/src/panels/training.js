@@ -9,6 +9,7 @@ import { drawImage } from "../ui/image.js";
 import { pictureButton } from "../ui/picture_button.js";
 import { Player } from "../ui/player.js";
 import { countInRow, rove } from "../ui/roving.js";
+import { isLogOdds } from "./latent/frames.js";
 import { AXES, trainingCurves } from "./training/curves.js";
 import { filmstrip } from "./training/filmstrip.js";
 import { verdictStrip } from "./training/verdicts.js";
@@ -111,12 +112,13 @@ async function mountRun(body, explorer, state, view) {
   const snapshots = await Snapshots.load(content);
   const { moments, shape } = snapshots;
   const last = moments.length - 1;
+  const isProbability = isLogOdds(content);
   state.moment = readIndex(view.get("moment"), moments.length) ?? last;
   state.latent = readIndex(view.get("image"), snapshots.count);
 
   const now = h("p", { class: "note" });
-  const verdicts = verdictStrip();
-  const strip = filmstrip(snapshots, (moment) => choose(moment));
+  const verdicts = verdictStrip(isProbability);
+  const strip = filmstrip(snapshots, isProbability, (moment) => choose(moment));
   const curves = trainingCurves(content, moments, state, {
     selected: (moment) => choose(moment),
     changed: () => {
@@ -207,7 +209,7 @@ async function mountRun(body, explorer, state, view) {
         {},
         grid,
         h("p", { class: "note" }, "Choose an image to follow it alone."),
-        h("h3", {}, "How likely is each image real, according to D?"),
+        h("h3", {}, "What D says of each image"),
         verdicts.element,
       ),
       h("div", {}, curves.element, now),

@@ -1,7 +1,7 @@
 /**
  * The result of a round: the player's score beside D's and beside guessing, and every image with its answers.
  */
-import { sigmoid } from "../../models/snapshots.js";
+import { sigmoid } from "../../compute/activations.js";
 import { button } from "../../ui/controls.js";
 import { h } from "../../ui/dom.js";
 import { imageCanvas } from "../../ui/image.js";
@@ -67,6 +67,13 @@ function bar(name, correct, n, [low, high], style) {
 /** @param {boolean} real */
 export const kind = (real) => (real ? "real" : "generated");
 
+/**
+ * D's output as text.
+ * @param {number} logit
+ * @param {boolean} isProbability
+ */
+export const output = (logit, isProbability) => (isProbability ? sigmoid(logit) : logit).toFixed(2);
+
 /** @param {boolean} right */
 const mark = (right) => (right ? "✓" : "✗");
 
@@ -75,15 +82,16 @@ const mark = (right) => (right ? "✓" : "✗");
  * @param {Card[]} round
  * @param {boolean[]} answers true: real
  * @param {[number, number, number]} shape
+ * @param {boolean} isProbability whether D's output gives a probability
  * @param {() => void} playAgain
  */
-export function results(round, answers, shape, playAgain) {
+export function results(round, answers, shape, isProbability, playAgain) {
   const n = round.length;
   const player = round.filter(({ real }, index) => answers[index] === real).length;
-  const D = round.filter(({ real, logit }) => logit > 0 === real).length;
+  const D = round.filter(({ real, answer }) => answer === real).length;
   const band = guessingBand(n);
   const summary = `You: ${player} of ${n} right. D: ${D} of ${n}. Guessing: ${n / 2} on average.`;
-  const images = round.map(({ pixels, real, logit }, index) => {
+  const images = round.map(({ pixels, real, logit, answer: byD }, index) => {
     const answer = answers[index];
     return h(
       "li",
@@ -91,7 +99,7 @@ export function results(round, answers, shape, playAgain) {
       imageCanvas(pixels, shape, `image ${index + 1}`),
       h("strong", {}, kind(real)),
       h("span", { class: answer === real ? "right" : "wrong" }, `${mark(answer === real)} you: ${kind(answer)}`),
-      h("span", { class: logit > 0 === real ? "right" : "wrong" }, `${mark(logit > 0 === real)} D: ${sigmoid(logit).toFixed(2)}`),
+      h("span", { class: byD === real ? "right" : "wrong" }, `${mark(byD === real)} D: ${output(logit, isProbability)}`),
     );
   });
   const element = h(
@@ -106,7 +114,14 @@ export function results(round, answers, shape, playAgain) {
       h("p", { class: "note" }, `Hatched: whoever guesses has ${band[0]} to ${band[1]} right in 19 of 20 rounds, ${n / 2} on average.`),
     ),
     h("p", { class: "meaning" }, meaning(player > band[1], D > band[1])),
-    h("p", { class: "note" }, "D's number is its probability that the image is real; above ½ it answers “real”. With so few images, a difference of two or three can be luck."),
+    h(
+      "p",
+      { class: "note" },
+      isProbability
+        ? "D's number is its probability that the image is real; above ½ it answers “real”."
+        : "The loss of this run gives D a number without a unit. Above the middle of its means for real and generated images, it counts as “real”.",
+      " With so few images, a difference of two or three can be luck.",
+    ),
     button("Play another round", playAgain, { class: "primary" }),
     h("ol", { class: "game-grid" }, images),
   );

@@ -8,21 +8,27 @@ import { Snapshots } from "../../models/snapshots.js";
 /** @typedef {import("../../types.js").GanContent} GanContent */
 
 /**
+ * An image of the game.
  * @typedef {object} Card
  * @property {Float32Array} pixels [P] in [-1, 1]
  * @property {boolean} real
- * @property {number} logit of D; positive: real
+ * @property {number} logit of D
+ * @property {boolean} answer of D; true: real
  */
+
+/** @typedef {Omit<Card, "answer">} Judged */
 
 /**
  * Where the images come from.
  * @typedef {object} Source
  * @property {string} id in the URL fragment
  * @property {string} name
- * @property {(random: () => number) => Promise<{real: Card[], fake: Card[]}>} load
+ * @property {(random: () => number) => Promise<{real: Judged[], fake: Judged[]}>} load
  */
 
 export const ROUND_SIZE = 20;
+/** Moments of the game, as fractions of the updates. */
+const STAGES = { early: 0.02, middle: 0.15, late: 1 };
 
 /**
  * A generator of random numbers in [0, 1) (mulberry32).
@@ -69,11 +75,16 @@ export function sourcesOf(content, explorer) {
   const judged = moments.map((_, index) => index).filter((index) => moments[index].fakeLogits && moments[index].realLogits);
   /** @type {Source[]} */
   const sources = [];
-  ["early", "middle", "late"].forEach((id, third) => {
-    const moment = judged[Math.round(((judged.length - 1) * (third + 1)) / 3)];
-    if (moment === undefined || sources.some(({ name }) => name.endsWith(moments[moment].label))) return;
+  /** @type {Set<number>} */
+  const chosen = new Set();
+  const last = moments[judged[judged.length - 1]]?.step ?? 0;
+  for (const [id, fraction] of Object.entries(STAGES)) {
+    const moment = judged.find((index) => moments[index].step >= fraction * last);
+    const known = moment === undefined || chosen.has(moment);
+    if (known) continue;
+    chosen.add(moment);
     sources.push({ id, name: `${id}: ${moments[moment].label}`, load: () => fromMoment(content, moment) });
-  });
+  }
   const labelled = content.numClasses === 0 || realBlock(content)?.tensors.labels;
   if (content.discriminator && realBlock(content) && labelled)
     sources.push({ id: "end", name: "end of training: new samples", load: (random) => fromNetworks(content, explorer, random) });
@@ -122,28 +133,44 @@ async function fromNetworks(content, explorer, random) {
   const fake = gan.generate(latents).map((value) => Math.round((value + 1) * 127.5) / 127.5 - 1);
   const realLogits = gan.discriminate(real, numClasses ? chosen.map((n) => labels[n]) : null);
   const fakeLogits = gan.discriminate(fake, numClasses ? classes : null);
-  /** @param {Float32Array} all @param {Float32Array | null} logits @param {boolean} isReal @returns {Card[]} */
+  /** @param {Float32Array} all @param {Float32Array | null} logits @param {boolean} isReal @returns {Judged[]} */
   const cards = (all, logits, isReal) =>
     Array.from(logits ?? [], (logit, n) => ({ pixels: all.subarray(n * pixels, (n + 1) * pixels), real: isReal, logit }));
   return { real: cards(real, realLogits, true), fake: cards(fake, fakeLogits, false) };
 }
 
 /**
+ * Logit above which D answers "real": 0, or, for a loss that gives no probability, the middle between its mean outputs
+ * for real and generated images.
+ * @param {boolean} isProbability
+ * @param {Judged[]} real
+ * @param {Judged[]} fake
+ */
+function threshold(isProbability, real, fake) {
+  if (isProbability) return 0;
+  /** @param {Judged[]} cards */
+  const mean = (cards) => cards.reduce((sum, { logit }) => sum + logit, 0) / cards.length;
+  return (mean(real) + mean(fake)) / 2;
+}
+
+/**
  * Deals a round. Each image is real with probability ½, whatever the others are.
  * @param {Source} source
  * @param {number} seed
+ * @param {boolean} isProbability whether D's output gives a probability
  * @returns {Promise<Card[]>}
  */
-export async function deal(source, seed) {
+export async function deal(source, seed, isProbability) {
   const random = makeRandom(seed);
   const { real, fake } = await source.load(random);
+  const limit = threshold(isProbability, real, fake);
   shuffle(real, random);
   shuffle(fake, random);
   const round = [];
   while (round.length < ROUND_SIZE) {
     const card = (random() < 0.5 ? real : fake).pop();
     if (!card) break;
-    round.push(card);
+    round.push({ ...card, answer: card.logit > limit });
   }
   return round;
 }

@@ -1,7 +1,7 @@
 /**
  * One latent through all moments of the training.
  */
-import { sigmoid } from "../../models/snapshots.js";
+import { sigmoid } from "../../compute/activations.js";
 import { fill, h } from "../../ui/dom.js";
 import { pictureButton } from "../../ui/picture_button.js";
 import { countInRow, rove } from "../../ui/roving.js";
@@ -11,9 +11,10 @@ import { countInRow, rove } from "../../ui/roving.js";
 /**
  * Creates a filmstrip.
  * @param {Snapshots} snapshots
+ * @param {boolean} isProbability whether D's output gives a probability
  * @param {(moment: number) => void} onselect
  */
-export function filmstrip(snapshots, onselect) {
+export function filmstrip(snapshots, isProbability, onselect) {
   const frames = h("div", { class: "filmstrip", role: "group", "aria-label": "Moments of this image" });
   const title = h("h3", {});
   const element = h("section", { hidden: true }, title, frames);
@@ -35,7 +36,8 @@ export function filmstrip(snapshots, onselect) {
     if (latent === null) return;
     title.textContent = `Image ${latent + 1} through training`;
     const buttons = snapshots.moments.map(({ label, fakeLogits }, moment) => {
-      const verdict = fakeLogits ? `D ${sigmoid(fakeLogits[latent]).toFixed(2)}` : null;
+      const logit = fakeLogits?.[latent];
+      const verdict = logit === undefined ? null : `D ${(isProbability ? sigmoid(logit) : logit).toFixed(2)}`;
       return pictureButton(
         snapshots.image(moment, latent),
         snapshots.shape,
