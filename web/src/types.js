@@ -59,7 +59,8 @@
 /**
  * Pictures of the same latents, and what D thought of them, at some moments of the training.
  * @typedef {object} SnapshotsSpec
- * @property {TensorBlock} data `images` u8 [S, N, C, H, W]; `real` u8 [N, C, H, W], the real images that D saw each time
+ * @property {TensorBlock} data `images` u8 [S, N, C, H, W]; `real` u8 [N, C, H, W], the real images that D saw each time,
+ *   absent in runs of older versions
  * @property {SnapshotSpec[]} moments S of them, in the order of training
  */
 
@@ -120,7 +121,7 @@
  * @typedef {object} GanContent
  * @property {string} id
  * @property {string} name of the run folder
- * @property {string} runArgument the run folder as commands to copy name it
+ * @property {string} runArgument the run folder as commands to copy name it, before they quote it
  * @property {number} step
  * @property {[number, number, number]} imageShape (C, H, W)
  * @property {number} noiseSize numbers of z that are noise; the K others of a conditional generator are its one-hot class
@@ -128,16 +129,18 @@
  * @property {number} numClasses K, 0 unless conditional
  * @property {string[]} classNames [K]
  * @property {MlpSpec} generator
- * @property {MlpSpec | null} discriminator null in the light build
+ * @property {MlpSpec | null} discriminator
  * @property {number} packing images that D sees at once
  * @property {ClassifierSpec | null} classifier null where no classifier knows these images
  * @property {TensorBlock} latents `grid` f32 [25, Z], of the sample grids; `endpoints` f32 [E, Z]; `directions` f32
- *   [2, Z], orthonormal, the principal directions of what the latents change in the images
+ *   [2, Z], orthonormal, along which images change most: the first two eigenvectors of the mean of Jᵀ J, J = ∂image/∂z
  * @property {(number | null)[]} endpointClasses class of each end point by the classifier or by condition [E]
- * @property {{real: number[], fake: number[], realSource: string}} logits log-odds of D for real images and for samples,
- *   the context of one image's log-odds
+ * @property {{real: number[], fake: number[], realSource: string}} logits log-odds of D for real images and for samples
+ *   (of a D with packing, for groups), the context of one image's log-odds; `real` is empty and `realSource` "" without
+ *   real images
  * @property {SnapshotsSpec | null} snapshots
- * @property {TensorBlock | null} training `images` u8 [M, C, H, W] and, with labels, `labels` u8 [M]
+ * @property {TensorBlock | null} training `images` u8 [M, C, H, W] and, with labels, `labels` u8 [M] (f32 for more than
+ *   256 classes)
  * @property {TensorBlock | null} test `images` u8 [N, C, H, W] and, with labels, `labels` u8 [N]: real images to draw after
  * @property {string[] | null} labelNames names of the labels of `training` and `test`
  * @property {string} dataName

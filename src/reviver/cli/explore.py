@@ -9,35 +9,45 @@ from reviver.cli import options
 from reviver.config import CountOrZero, Text
 from reviver.errors import ConfigError
 
+SUFFIXES = (".html", ".htm")
+
 
 def explore(
     *runs: Annotated[str, Parameter(name="RUN")],
     out: Text = "explorer.html",
     light: Annotated[bool, options.FLAG] = False,
-    training_images: CountOrZero = 2000,
+    training_images: CountOrZero | None = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Write runs as one HTML page, in which their networks run in the browser.
 
-    The page needs no server and no network.
+    The page needs no server and no network. It holds the weights and some real images of the runs, so think before you
+    share it. The same runs give the same file.
 
     Examples:
       reviver explore runs/gan runs/lstm --out explorer.html
+      reviver explore runs/gan --light --training-images 0
 
     Args:
-        runs: Run folders of trained LSTMs and GANs.
-        out: Page to write; it is replaced if it exists.
-        light: Make the page small, as for a notebook: weights in 8 bits, fewer images.
-        training_images: Training images to embed for each GAN, among which the page finds the nearest; 0 for none.
+        runs: Run folders of trained LSTMs and GANs; of one that is still training, the last checkpoint is shown.
+        out: Page to write, .html; it is replaced if it exists.
+        light: Make the page small, as for a notebook: weights in 7 bits, fewer images.
+        training_images: Training images to embed for each GAN, among which the page finds the nearest; 0 for none. By
+            default 2000, and fewer if they are large or with --light.
     """
     if not runs:
         raise ConfigError("RUN is missing; see reviver explore --help")
+    path = Path(out)
+    if path.suffix.lower() not in SUFFIXES and not path.is_dir():
+        raise ConfigError(f"out must end in .html, got {out}", field="out")
 
     from reviver.explorer.build import write_explorer
     from reviver.figures import check_writable
     from reviver.loading import load
 
-    path = Path(out)
     check_writable(path)
-    size = write_explorer([load(run) for run in runs], path, light=light, num_training=training_images)
-    common.show({"out": out, "bytes": size}, f"{out}: {size / 1e6:.1f} MB")
+    page = write_explorer([load(run) for run in runs], path, light=light, num_training=training_images)
+    sizes = dict(page.block_sizes)
+    size = path.stat().st_size
+    result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}
+    common.show(result, f"{out}: {size / 1e6:.1f} MB")

@@ -15,8 +15,12 @@ from torch import Tensor
 
 from reviver.explorer.manifest import Dtype, TensorBlock, TensorSpec
 
-LEVEL = 9
+LEVEL, MEMORY_LEVEL = 9, 9
 """Of zlib: the smallest file."""
+STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
+"""Of zlib, the smaller result counts. Trained weights repeat nothing, so that Huffman codes alone are 1 to 5 % smaller."""
+I8_MAX = 63
+"""Largest number in signed bytes. 127 would halve the rounding error, but the deflated weights would be 17 % larger."""
 ALIGNMENT = 4
 """Bytes. Each tensor begins at a multiple, so that single-precision numbers can be read in place."""
 
@@ -48,7 +52,12 @@ class Blocks:
     def add(self, name: str, data: bytes) -> None:
         """Add a block with these bytes."""
         assert name not in self.texts, f"block {name} is there already"
-        self.texts[name] = base64.b64encode(zlib.compress(data, LEVEL)).decode("ascii")
+        self.texts[name] = base64.b64encode(deflate(data)).decode("ascii")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes that each block takes in the page, by name."""
+        return {name: len(text) for name, text in self.texts.items()}
 
     def add_tensors(self, name: str, tensors: Mapping[str, Encoded]) -> TensorBlock:
         """Add a block with tensors, and return where they are."""
@@ -61,6 +70,16 @@ class Blocks:
             data += tensor.data
         self.add(name, bytes(data))
         return TensorBlock(block=name, tensors=specs)
+
+
+def deflate(data: bytes) -> bytes:
+    """Return data in the format of zlib, which browsers call deflate."""
+
+    def compress(strategy: int) -> bytes:
+        compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, MEMORY_LEVEL, strategy)
+        return compressor.compress(data) + compressor.flush()
+
+    return min(map(compress, STRATEGIES), key=len)
 
 
 def encode_u8(values: Tensor | NDArray[np.uint8]) -> Encoded:
@@ -93,7 +112,7 @@ def encode_f16(values: Tensor) -> tuple[Encoded, Tensor]:
 
 
 def encode_i8(values: Tensor, scales: str) -> tuple[Encoded, Encoded, Tensor]:
-    """Encode a matrix, or a convolution, in signed bytes with one scale per row.
+    """Encode a matrix, or a convolution, in signed bytes from -I8_MAX to I8_MAX with one scale per row.
 
     Args:
         values: [rows, ...].
@@ -104,9 +123,10 @@ def encode_i8(values: Tensor, scales: str) -> tuple[Encoded, Encoded, Tensor]:
     """
     exact = values.detach().cpu().double()
     rows = exact.flatten(1)
-    steps = (rows.abs().amax(1) / 127).float()  # [rows], rounded as the reader gets them
+    largest = rows.abs().amax(1) if rows.numel() else torch.zeros(len(rows))
+    steps = (largest / I8_MAX).float()  # [rows], rounded as the reader gets them
     steps = torch.where(steps > 0, steps, torch.ones_like(steps))
-    quantized = (rows / steps.double().unsqueeze(1)).round().clamp(-127, 127)
+    quantized = (rows / steps.double().unsqueeze(1)).round().clamp(-I8_MAX, I8_MAX)
     rounded = (quantized.float() * steps.unsqueeze(1)).double().view_as(exact)  # the reader computes in float32
     data = quantized.to(torch.int8).numpy()
     return Encoded("i8", tuple(exact.shape), data.tobytes(), scales=scales), encode_f32(steps), rounded

@@ -1,52 +1,145 @@
 """Build the explorer from run folders."""
 
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, assert_never
+
+from torch import nn
 
 import reviver
+from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest
-from reviver.explorer.networks import Format
+from reviver.explorer.naming import RunName, name_runs
 from reviver.explorer.page import render_page
 from reviver.gan.run import GANRun
 from reviver.io.atomic import atomic_write
 from reviver.lstm.run import LSTMRun
 
-NUM_TRAINING = 2000
-"""Training images that a page has by default."""
+MAX_BYTES = 64 << 20
+"""Size of a page; a browser on a phone opens no larger one."""
+BYTES_PER_WEIGHT, BYTES_PER_WEIGHT_LIGHT = 2.0, 0.9
+"""Of the page, at least: half precision, or 7 bits, deflated and in base64."""
+
+Run = LSTMRun | GANRun
+
+_log = logging.getLogger(__name__)
 
 
-def explorer_page(runs: Sequence[LSTMRun | GANRun], *, light: bool = False, num_training: int = NUM_TRAINING) -> str:
-    """Return the explorer of some runs as one HTML page.
+class Page(NamedTuple):
+    """The explorer of some runs.
+
+    Attributes:
+        html: the page.
+        block_sizes: bytes in the page of each data block, by its id.
+    """
+
+    html: str
+    block_sizes: Mapping[str, int]
+
+
+def build_page(runs: Sequence[Run], *, light: bool = False, num_training: int | None = None) -> Page:
+    """Build the explorer of some runs; the same runs give the same page.
 
     Args:
-        runs: the runs, in the order in which the page offers them.
-        light: whether to make the page small: weights in 8 bits and fewer images.
-        num_training: training images to embed for each GAN, among which the page finds the nearest; 0 for none.
+        runs: the runs, in the order in which the page offers them; of one that is given twice, the second is left out.
+        light: whether to make the page small: weights in 7 bits, and fewer images and moments of the training.
+        num_training: training images to embed for each GAN, among which the page finds the nearest; 0 for none, None for
+            a number that fits.
+
+    Raises:
+        ConfigError: if the page would be too large.
+        RunFolderError: if a file of a run is damaged, or its weights are not finite.
+        DataError: if an image of a run is damaged.
     """
+    runs = _distinct(runs)
+    for run in runs:
+        _check_weights(run, light=light)
     blocks = Blocks()
     gans: list[GanContent] = []
     lstms: list[LstmContent] = []
-    for run in runs:
-        if isinstance(run, GANRun):
-            kind: Format = "i8" if light else "f16"
-            gans.append(collect_gan(run, blocks, f"gan-{len(gans)}", kind=kind, num_training=num_training))
-        else:
-            lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}"))
+    for run, name in zip(runs, name_runs([run.folder.path for run in runs]), strict=True):
+        _log.info("%s: embedding networks and images", run.folder.path)
+        if run.folder.status == "running":
+            _log.warning("%s: is still training, or was killed; the page shows update %d", run.folder.path, run.step)
+        match run:
+            case GANRun():
+                id_ = f"gan-{len(gans)}"
+                gans.append(collect_gan(run, blocks, id_, name=name, light=light, num_training=num_training))
+            case LSTMRun():
+                lstms.append(_named(collect_lstm(run, blocks, f"lstm-{len(lstms)}"), name))
+            case _:
+                assert_never(run)
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
     manifest = Manifest(version=reviver.__version__, title=f"Explorer of {names}", light=light, gans=gans, lstms=lstms)
-    return render_page(manifest, blocks, static="<main><h1>Reviver</h1></main>")
+    page = Page(render_page(manifest, blocks, static="<main><h1>Reviver</h1></main>"), blocks.sizes)
+    if len(page.html) > MAX_BYTES:
+        raise _too_large(len(page.html), light=light)
+    return page
 
 
-def write_explorer(runs: Sequence[LSTMRun | GANRun], out: Path, **options: bool | int) -> int:
-    """Write the explorer of some runs to `out`; return its size in bytes. See `explorer_page` for the options.
+def explorer_page(runs: Sequence[Run], *, light: bool = False, num_training: int | None = None) -> str:
+    """Return the explorer of some runs as one HTML page, see `build_page`."""
+    return build_page(runs, light=light, num_training=num_training).html
+
+
+def write_explorer(runs: Sequence[Run], out: Path, *, light: bool = False, num_training: int | None = None) -> Page:
+    """Write the explorer of some runs to `out`, see `build_page`.
 
     Raises:
-        RunFolderError: if the file cannot be written.
+        RunFolderError: if the file cannot be written, too.
     """
-    content = explorer_page(runs, **options).encode()  # type: ignore[arg-type]
+    page = build_page(runs, light=light, num_training=num_training)
     with atomic_write(out) as temporary:
-        temporary.write_bytes(content)
-    return len(content)
+        temporary.write_text(page.html, encoding="utf-8", newline="")
+    return page
+
+
+def _distinct(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs without those whose folder came before."""
+    found: dict[Path, Run] = {}
+    for run in runs:
+        path = run.folder.path.resolve()
+        if path in found:
+            _log.warning("%s: was given twice; the page has it once", run.folder.path)
+        found.setdefault(path, run)
+    return list(found.values())
+
+
+def _networks(run: Run) -> Sequence[nn.Module]:
+    return (run.generator, run.discriminator) if isinstance(run, GANRun) else (run.network,)
+
+
+def _check_weights(run: Run, *, light: bool) -> None:
+    """Check, before anything is computed, that the weights of a run are finite and fit into a page.
+
+    Raises:
+        ConfigError: if there are too many.
+        RunFolderError: if one is not finite.
+    """
+    tensors = [tensor for network in _networks(run) for tensor in network.state_dict().values()]
+    size = sum(math.prod(tensor.shape) for tensor in tensors)
+    size = round(size * (BYTES_PER_WEIGHT_LIGHT if light else BYTES_PER_WEIGHT))
+    if size > MAX_BYTES:
+        raise _too_large(size, light=light, path=run.folder.path)
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise RunFolderError(
+            f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
+        )
+
+
+def _too_large(size: int, *, light: bool, path: Path | None = None) -> ConfigError:
+    begin = "the page" if path is None else f"{path}: its networks are so large that the page"
+    remedy = "give fewer runs, or --training-images 0" if path is None else "train with a smaller --image-size"
+    return ConfigError(
+        f"{begin} would have about {size / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB; "
+        f"{'' if light else '--light makes it smaller, or '}{remedy}"
+    )
+
+
+def _named(content: LstmContent, name: RunName) -> LstmContent:
+    return content.model_copy(update={"name": name.name, "run_argument": name.argument})

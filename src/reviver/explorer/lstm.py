@@ -5,7 +5,7 @@ Shapes: N sequences, T time, I input size, H hidden size.
 
 from reviver.explorer.blocks import Blocks, encode_f16, encode_f32
 from reviver.explorer.columns import to_columns
-from reviver.explorer.facts import lstm_facts
+from reviver.explorer.lstm_facts import lstm_facts
 from reviver.explorer.manifest import Example, LstmContent, LstmStage, TensorBlock
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.describe import SequenceData

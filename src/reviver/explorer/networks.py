@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32, encode_i8
+from reviver.explorer.blocks import I8_MAX, Blocks, Encoded, encode_f16, encode_f32, encode_i8
 from reviver.explorer.manifest import LayerSpec, TensorBlock
 
 Format = Literal["f16", "i8"]
 """Format of the embedded weights: half precision, or signed bytes for the light build."""
+FORMAT_NAMES: Mapping[Format, str] = {"f16": "fp16", "i8": f"int8, from -{I8_MAX} to {I8_MAX}"}
+"""What the page calls them."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
         images: its training images.
         license_id: license of the model; None for that of the data.
     """
-    name, known, scores = run_name(run), KNOWN.get(images.name), _find_scores(run)
+    name, known, scores = run_name(run), KNOWN.get(images.name), find_scores(run)
     metadata = {
         "library_name": "reviver",
         "license": license_id or (known.license_id if known else "unknown"),
@@ -101,7 +101,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
     )
 
 
-def _find_scores(run: GANRun) -> dict[str, Any] | None:
+def find_scores(run: GANRun) -> dict[str, Any] | None:
     """Return the last scores before the checkpoint was saved; None if the run was not evaluated."""
     return next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
 

@@ -182,6 +182,7 @@ class Scores(Comparison):
     fid_ratio: float | None  # FID as a multiple of that of real images; null if not finite
     warning: Text | None  # mode collapse or low diversity, and the remedy; null if neither
     real_baseline: Comparison  # scores of the same number of real images
+    noise_baseline: Comparison = ABSENT  # scores of the same number of images of uniform noise
     num_samples: Count  # number of samples
     k: Count  # number of the neighbor whose distance defines near
     data: Name  # name of the training data

@@ -68,7 +68,7 @@ def read_image_folder(folder: Path, image_size: int, split: str = "train") -> tu
         DataError: if there are no images in the split, one is damaged, or a test image has a class that the training
             images lack.
     """
-    has_splits = all((folder / name).is_dir() for name in ("train", "test"))
+    has_splits = _has_splits(folder)
     if split == "test" and not has_splits:
         raise DataError(f"data: {folder} has no test images to compare with; put images into folders train and test")
     train_root, root = (folder / "train", folder / split) if has_splits else (folder, folder)
@@ -81,6 +81,12 @@ def read_image_folder(folder: Path, image_size: int, split: str = "train") -> tu
     return _read_squares(paths, image_size, mode), _read_labels(train_paths, train_root, paths, root)
 
 
+def class_folders(folder: Path) -> list[str]:
+    """Return the names of the classes of an image folder, in the order of their numbers; empty if it has none."""
+    root = folder / "train" if _has_splits(folder) else folder
+    return sorted({*_class_names(_find_images(root), root)} - {""}) if folder.is_dir() else []
+
+
 def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Read one image at its own size.
 
@@ -91,6 +97,10 @@ def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
         DataError: if the file is missing or damaged.
     """
     return _read_image(path, lambda image: np.asarray(image.convert("L" if image.mode in GRAY_MODES else "RGB")))
+
+
+def _has_splits(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in ("train", "test"))
 
 
 def _find_images(folder: Path) -> list[Path]:

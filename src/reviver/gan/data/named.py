@@ -79,6 +79,12 @@ def data_folder() -> Path:
     return Path(os.environ.get("REVIVER_DATA") or cache_folder() / "data")
 
 
+def is_present(name: str) -> bool:
+    """Return whether the files of a data set, a key of DATA_SETS, are there, so that `read_data_set` downloads nothing."""
+    data_set = DATA_SETS[name]
+    return all(_find(data_set, prefix) is not None for prefix in (data_set.train, data_set.test))
+
+
 def read_data_set(name: str, split: str = "train") -> tuple[Tensor, Tensor]:
     """Read one split of a data set, and download it first if its files are missing.
 

@@ -103,15 +103,17 @@ def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None
 
 def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     """Return the scores of samples with what is needed to quote them, as in scores.jsonl."""
-    scores, baseline = asdict(samples), asdict(reference.real_baseline)
+    scores = asdict(samples)
     class_counts = scores.pop("class_counts")
-    del baseline["class_counts"]
+    real, noise = (asdict(baseline) for baseline in (reference.real_baseline, reference.noise_baseline))
+    del real["class_counts"], noise["class_counts"]
     return {
         **scores,
         "class_fractions": [count / reference.num_samples for count in class_counts],
         "fid_ratio": samples.fid / reference.real_baseline.fid,
         "warning": collapse_warning(samples, reference.real_baseline),
-        "real_baseline": baseline,
+        "real_baseline": real,
+        "noise_baseline": noise,
         "num_samples": reference.num_samples,
         "k": K_NEAREST,
         "data": reference.data,

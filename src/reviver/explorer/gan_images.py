@@ -1,0 +1,168 @@
+"""Real images that the explorer shows beside generated ones, as far as they are on this machine.
+
+Shapes: N images, C channels, H height, W width, K classes.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reviver.errors import DataError
+from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
+from reviver.explorer.manifest import TensorBlock
+from reviver.gan.data.image_files import class_folders
+from reviver.gan.data.image_set import ImageSet, load_images, load_test_images
+from reviver.gan.data.named import DATA_SETS, is_present
+from reviver.gan.run import GANRun
+from reviver.runs.rng import make_rng
+from reviver.runs.schema import MAX_CLASSES
+
+NUM_TRAINING, NUM_TRAINING_LIGHT = 2000, 250
+"""Training images of a page by default, and of a small one."""
+MAX_TRAINING_BYTES = 8 << 20
+"""Size of the training images of a page by default; of large images there are fewer."""
+NUM_TEST = 20
+
+DIGITS = tuple("0123456789")
+CLASS_NAMES = {
+    "mnist": DIGITS,
+    "fashion-mnist": (
+        "T-shirt",
+        "trousers",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
+    "kmnist": (
+        "o (お)",
+        "ki (き)",
+        "su (す)",
+        "tsu (つ)",
+        "na (な)",
+        "ha (は)",
+        "ma (ま)",
+        "ya (や)",
+        "re (れ)",
+        "wo (を)",
+    ),
+    "emnist-digits": DIGITS,
+    "emnist-letters": tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    "emnist-balanced": (*DIGITS, *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *"abdefghnqrt"),
+}
+"""Names of the classes of data sets, by name; EMNIST has capital and small letters of equal shape in one class."""
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Real images of a run.
+
+    Attributes:
+        train: training images, or None.
+        test: test images, or None.
+        label_names: names of the labels of both, or None without labels.
+        problem: why there are no training images, in words; None if there are.
+    """
+
+    train: ImageSet | None
+    test: ImageSet | None
+    label_names: tuple[str, ...] | None
+    problem: str | None
+
+
+def load_real_images(run: GANRun) -> RealImages:
+    """Read the real images of a run. Images that differ from those of the training count as missing."""
+    source, record = run.config.data, run.folder.record["data"]
+    if source in DATA_SETS and not is_present(source):  # the page must not wait for a download
+        return RealImages(None, None, None, "they are not on this machine")
+    try:
+        train = load_images(source, run.config.image_size)
+    except DataError:
+        return RealImages(None, None, None, "they are not on this machine, or cannot be read")
+    if train.sha256 != record["sha256"] or train.image_shape != run.generator.image_shape:
+        return RealImages(None, None, None, "they have changed since the training")
+    try:
+        test: ImageSet | None = load_test_images(source, run.config.image_size)
+    except DataError:
+        test = None
+    if test is not None and test.image_shape != train.image_shape:
+        test = None
+    names = label_names(source, train.labels)
+    return RealImages(_with_labels(train, names), None if test is None else _with_labels(test, names), names, None)
+
+
+def label_names(source: str, labels: Tensor | None) -> tuple[str, ...] | None:
+    """Return the names of the classes of images from `source`; None without labels, or if there are very many."""
+    if labels is None or not len(labels) or int(labels.max()) >= MAX_CLASSES:
+        return None
+    return class_names(source, int(labels.max()) + 1)
+
+
+def class_names(source: str, num_classes: int) -> tuple[str, ...]:
+    """Return the names of K classes: those of a data set, the folders of an image folder, or else their numbers."""
+    names = CLASS_NAMES.get(source) or tuple(class_folders(Path(source)))
+    return names if len(names) == num_classes else tuple(map(str, range(num_classes)))
+
+
+def spread(labels: Tensor | None, total: int, count: int, rng: torch.Generator) -> Tensor:
+    """Return the indices of random images, as many of each class as there are.
+
+    Args:
+        labels: classes [N], or None.
+        total: N.
+        count: number of images; fewer are returned if there are not as many.
+        rng: chooses them.
+
+    Returns:
+        [count] int64, in the order first of each class, second of each class, and so on.
+    """
+    order = torch.randperm(total, generator=rng)
+    if labels is None:
+        return order[:count]
+    classes = labels[order]
+    by_class = classes.argsort(stable=True)
+    sizes = torch.bincount(classes)
+    first = (sizes.cumsum(0) - sizes)[classes[by_class]]  # [N], where the class of each begins
+    rank = torch.empty_like(order)
+    rank[by_class] = torch.arange(total) - first  # how many of its class come before it
+    return order[(rank * len(sizes) + classes).argsort()[:count]]
+
+
+def choose_images(images: ImageSet | None, count: int, run: GANRun, purpose: str) -> ImageSet | None:
+    """Return `count` images, spread over their classes; None if there are none."""
+    if images is None or count == 0:
+        return None
+    rng = make_rng(run.config.seed, f"explorer/{purpose}")
+    chosen = spread(images.labels, len(images.images), count, rng)
+    return ImageSet(images.images[chosen], None if images.labels is None else images.labels[chosen], images.name)
+
+
+def default_num_training(run: GANRun, *, light: bool) -> int:
+    """Return the number of training images of a page, fewer if they are large."""
+    number = NUM_TRAINING_LIGHT if light else NUM_TRAINING
+    limit = MAX_TRAINING_BYTES // (8 if light else 1) // math.prod(run.generator.image_shape)
+    return max(1, min(number, limit))
+
+
+def embed_images(images: ImageSet | None, name: str, blocks: Blocks) -> TensorBlock | None:
+    """Add images with their labels to the data blocks; return where they are, or None if there are none."""
+    if images is None:
+        return None
+    tensors = {"images": encode_u8(images.images)}
+    if images.labels is not None:
+        fits = int(images.labels.max()) < 256
+        tensors["labels"] = encode_u8(images.labels) if fits else encode_f32(images.labels.float())
+    return blocks.add_tensors(name, tensors)
+
+
+def _with_labels(images: ImageSet, names: tuple[str, ...] | None) -> ImageSet:
+    """Return images without labels that have no name."""
+    has_names = names is not None and images.labels is not None and int(images.labels.max()) < len(names)
+    return images if has_names else replace(images, labels=None)

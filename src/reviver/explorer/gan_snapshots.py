@@ -1,0 +1,69 @@
+"""Pictures of the same latents through the training, for the explorer.
+
+Shapes: S moments, N images, C channels, H height, W width.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+
+from reviver.explorer.blocks import Blocks, encode_u8
+from reviver.explorer.gan_discriminator import DIGITS
+from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec
+from reviver.gan.run import GANRun
+from reviver.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
+
+MAX_MOMENTS, MAX_MOMENTS_LIGHT = 60, 20
+"""S of a page, and of a small one."""
+MAX_BYTES = 8 << 20
+"""Size of all pictures; of large ones there are fewer moments, at least MIN_MOMENTS."""
+MIN_MOMENTS = 4
+TOLERANCE = 1e-6
+"""Epochs. Nearer than this to the end of one, a moment is called by it."""
+
+Item = TypeVar("Item")
+
+
+def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, light: bool) -> SnapshotsSpec | None:
+    """Add the snapshots of a run up to its checkpoint; return where they are, or None if there are none."""
+    found = [snapshot for snapshot in read_snapshots(run.folder) if snapshot.step <= run.step]
+    if not found:
+        return None
+    size = len(found[-1].images) * math.prod(run.generator.image_shape)
+    count = max(MIN_MOMENTS, min(MAX_MOMENTS_LIGHT if light else MAX_MOMENTS, MAX_BYTES // size))
+    chosen = thin([snapshot for snapshot in found if len(snapshot.images) == len(found[-1].images)], count)
+    tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
+    real = read_real_images(run.folder)
+    if real is not None:
+        tensors["real"] = encode_u8(real)
+    return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=[_describe(snapshot) for snapshot in chosen])
+
+
+def thin(items: Sequence[Item], count: int) -> list[Item]:
+    """Return at most `count` (at least 2) of some items, evenly spaced, with the first and the last."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
+
+
+def moment_label(step: int, epoch: float) -> str:
+    """Return the name of a moment: "start", "update 200" or, at the end of one, "epoch 5"."""
+    if step == 0:
+        return "start"
+    return f"epoch {round(epoch)}" if round(epoch) and abs(epoch - round(epoch)) < TOLERANCE else f"update {step}"
+
+
+def _describe(snapshot: GANSnapshot) -> SnapshotSpec:
+    logits = [
+        None if values is None else [round(value, DIGITS) for value in values.tolist()]
+        for values in (snapshot.real_logits, snapshot.fake_logits)
+    ]
+    return SnapshotSpec(
+        step=snapshot.step,
+        epoch=round(snapshot.epoch, DIGITS),
+        label=moment_label(snapshot.step, snapshot.epoch),
+        real_logits=logits[0],
+        fake_logits=logits[1],
+    )
