@@ -171,7 +171,7 @@ export const formatPercent = (value) => `${(100 * value).toLocaleString("en", { 
  */
 export function referencesOf(content, curves) {
   if (curves.references || curves.source !== "scores") return curves.references ?? [];
-  const row = content.facts.scores.find(({ name }) => name.toLowerCase() === curves.title.toLowerCase());
+  const row = content.facts.scores.find(({ name }) => name.replace(/ \(.*/, "").toLowerCase() === curves.title.toLowerCase());
   const value = parseFloat(row?.real?.replaceAll(",", "") ?? "");
   if (!Number.isFinite(value)) return [];
   return [{ name: "real images", value: row?.real?.includes("%") ? value / 100 : value }];
