@@ -366,7 +366,7 @@ def test_the_reader_tells_the_values(browser: Browser, pages: Pages) -> None:
         reader = chart.get_by_label("Move to read values")
         reader.press("End")
         expect(reader).to_have_attribute(
-            "aria-valuetext", re.compile(r"^epoch 4: generator G \S+, discriminator D \S+$")
+            "aria-valuetext", re.compile(r"^epoch 4: generator G \S+, discriminator D \S+, ")
         )
         expect(chart.locator(".chart-tooltip")).to_be_visible()
         reader.press("ArrowLeft")

@@ -83,11 +83,10 @@ export const factsPanel = {
           explorer.announce(state.other ? `${state.run.name} beside ${state.other.name}.` : `Only ${state.run.name}.`);
         },
       );
-      fill(chooser, runs.length > 1 && choice.element, others.length > 0 && comparison.element);
-      chooser.hidden = !chooser.children.length;
+      fill(chooser, choice.element, others.length > 0 && comparison.element);
     };
     offerRuns();
-    fill(root, chooser, body);
+    fill(root, runs.length > 1 && chooser, body);
     show();
     return {
       view: () => ({

@@ -84,7 +84,7 @@ export const trainingPanel = {
       view = new URLSearchParams();
       void open();
     });
-    fill(root, runs.length > 1 && choice.element, body);
+    fill(root, runs.length > 1 && h("div", { class: "controls" }, choice.element), body);
     await open();
     return {
       view: () => ({

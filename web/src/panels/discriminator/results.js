@@ -72,7 +72,12 @@ export const kind = (real) => (real ? "real" : "generated");
  * @param {number} logit
  * @param {boolean} isProbability
  */
-export const output = (logit, isProbability) => (isProbability ? sigmoid(logit) : logit).toFixed(2);
+export function output(logit, isProbability) {
+  if (!isProbability) return logit.toFixed(2);
+  const probability = sigmoid(logit);
+  const nearHalf = Math.abs(probability - 0.5) < 0.005; // so that a reader sees on which side it is
+  return probability.toFixed(nearHalf ? 4 : 2);
+}
 
 /** @param {boolean} right */
 const mark = (right) => (right ? "✓" : "✗");

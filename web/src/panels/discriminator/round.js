@@ -27,8 +27,8 @@ import { Snapshots } from "../../models/snapshots.js";
  */
 
 export const ROUND_SIZE = 20;
-/** Moments of the game, as fractions of the updates. */
-const STAGES = { early: 0.02, middle: 0.15, late: 1 };
+/** The early moment: as a fraction of the updates, but not while the images are noise, nor late in a short run. */
+const [EARLY, NOISE, QUARTER] = [0.02, 150, 0.25];
 
 /**
  * A generator of random numbers in [0, 1) (mulberry32).
@@ -78,8 +78,9 @@ export function sourcesOf(content, explorer) {
   /** @type {Set<number>} */
   const chosen = new Set();
   const last = moments[judged[judged.length - 1]]?.step ?? 0;
-  for (const [id, fraction] of Object.entries(STAGES)) {
-    const moment = judged.find((index) => moments[index].step >= fraction * last);
+  const early = Math.min(Math.max(EARLY * last, NOISE), QUARTER * last);
+  for (const [id, step] of Object.entries({ early, middle: Math.sqrt(early * last), late: last })) {
+    const moment = judged.find((index) => moments[index].step >= step);
     const known = moment === undefined || chosen.has(moment);
     if (known) continue;
     chosen.add(moment);

@@ -2,6 +2,8 @@
  * Which curves a run has: its metrics and scores, in groups that share a chart.
  */
 
+import { isLogOdds } from "../latent/frames.js";
+
 /** @typedef {import("../../types.js").Columns} Columns */
 /** @typedef {import("../../types.js").GanContent} GanContent */
 /** @typedef {import("../../types.js").LstmContent} LstmContent */
@@ -36,7 +38,7 @@ const KNOWN = [
       { key: "generator_loss", name: "generator G" },
       { key: "discriminator_loss", name: "discriminator D" },
     ],
-    note: "The losses show how the networks stand against each other, not how good the images are.",
+    note: "The losses show how the networks stand against each other, not how good the images are. If D says ½ of every image, both are ln 2 ≈ 0.69.",
   },
   {
     id: "probability",
@@ -48,13 +50,12 @@ const KNOWN = [
       { key: "probability_fake", name: "generated images" },
     ],
     yDomain: [0, 1],
-    references: [{ name: "D cannot tell", value: 0.5 }],
     note: "Both would be ½ if D could not tell real and generated images apart.",
   },
   {
     id: "lstm-loss",
     title: "Loss",
-    yLabel: "cross-entropy or squared error",
+    yLabel: "loss",
     source: "metrics",
     columns: [
       { key: "train_loss", name: "training" },
@@ -107,7 +108,7 @@ function score(key, title, yLabel, note, percent = false) {
 export function curvesOf(content) {
   const known = KNOWN.flatMap((curves) => {
     const columns = curves.columns.filter(({ key }) => hasValues(columnsOf(content, curves.source)[key]));
-    return columns.length ? [{ ...curves, columns }] : [];
+    return columns.length ? [{ ...curves, ...wordsFor(content, curves.id), columns }] : [];
   });
   const shown = new Set(known.flatMap(({ columns }) => columns.map(({ key }) => key)));
   /** @type {("metrics" | "scores")[]} */
@@ -118,6 +119,25 @@ export function curvesOf(content) {
       .map(([key]) => other(key, source)),
   );
   return [...known, ...others];
+}
+
+/**
+ * Words that depend on the run.
+ * @param {GanContent | LstmContent} content
+ * @param {string} id of curves
+ * @returns {Partial<Curves>}
+ */
+function wordsFor(content, id) {
+  if ("hiddenSize" in content) {
+    if (id === "lstm-loss") return { yLabel: content.target === "number" ? "squared error" : "cross-entropy, nats" };
+    return {};
+  }
+  if (id !== "probability" || isLogOdds(content)) return {};
+  return {
+    title: "Mean sigmoid of D's output",
+    yLabel: "sigmoid",
+    note: "The loss of this run gives D a number without a unit, so this is no probability.",
+  };
 }
 
 /**
@@ -164,14 +184,40 @@ export function seriesOf(content, curves, x) {
 export const formatPercent = (value) => `${(100 * value).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
 
 /**
- * Returns the horizontal lines of some curves: those that always hold, and for a score that of real images.
+ * Returns the horizontal lines of some curves: what guessing gives, or for a score what real images have.
  * @param {GanContent | LstmContent} content
  * @param {Curves} curves
  * @returns {Reference[]}
  */
 export function referencesOf(content, curves) {
-  if (curves.references || curves.source !== "scores") return curves.references ?? [];
-  const row = content.facts.scores.find(({ name }) => name.replace(/ \(.*/, "").toLowerCase() === curves.title.toLowerCase());
+  if (curves.references) return curves.references;
+  return "hiddenSize" in content ? guessing(content, curves.id) : baselines(content, curves);
+}
+
+/**
+ * Accuracy and cross-entropy of equal class probabilities.
+ * @param {LstmContent} content
+ * @param {string} id of curves
+ * @returns {Reference[]}
+ */
+function guessing({ target, outputSize }, id) {
+  if (target === "number" || outputSize < 2) return [];
+  if (id === "lstm-accuracy") return [{ name: "guessing", value: 1 / outputSize }];
+  return id === "lstm-loss" ? [{ name: "guessing", value: Math.log(outputSize) }] : [];
+}
+
+/**
+ * @param {GanContent} content
+ * @param {Curves} curves
+ * @returns {Reference[]}
+ */
+function baselines(content, { id, title, source }) {
+  if (source === "metrics") {
+    if (!isLogOdds(content)) return [];
+    if (id === "probability") return [{ name: "D cannot tell", value: 0.5 }];
+    return id === "gan-loss" ? [{ name: "D cannot tell", value: Math.LN2 }] : [];
+  }
+  const row = content.facts.scores.find(({ name }) => name.replace(/ \(.*/, "").toLowerCase() === title.toLowerCase());
   const value = parseFloat(row?.real?.replaceAll(",", "") ?? "");
   if (!Number.isFinite(value)) return [];
   return [{ name: "real images", value: row?.real?.includes("%") ? value / 100 : value }];

@@ -110,7 +110,9 @@ export function trainingCurves(content, moments, state, events) {
     fill(element, h("p", { class: "note" }, "This run has no records of losses."));
     return { element, show: () => {}, values: () => "", destroy: () => {} };
   }
-  const charts = [makeChart("first", "First curves", "gan-loss"), makeChart("second", "Second curves", "fid")];
+  const second = all.some(({ id }) => id === "fid") ? "fid" : "probability";
+  const charts = [makeChart("first", "First curves", "gan-loss")];
+  if (all.length > 1) charts.push(makeChart("second", "Second curves", second));
   const axis = select("Horizontal axis", AXES, state.axis, (choice) => {
     state.axis = choice;
     for (const chart of charts) chart.update();
@@ -129,9 +131,10 @@ export function trainingCurves(content, moments, state, events) {
    * @param {number} moment
    */
   const values = (moment) =>
-    [state.first, ...(state.second === state.first ? [] : [state.second])]
+    [...new Set([state.first, state.second])]
       .map((id) => {
-        const curves = /** @type {Curves} */ (all.find((one) => one.id === id));
+        const curves = all.find((one) => one.id === id);
+        if (!curves) return "";
         const columns = columnsOf(content, curves.source);
         const index = nearestRecord(columns.step ?? [], moments[moment].step);
         if (index < 0) return "";
