@@ -18,6 +18,23 @@ export function activate(x, activation, slope = 0) {
 }
 
 /**
+ * Multiplies gradients with respect to the outputs of an activation by its derivative, in place. The derivative at 0 is
+ * that of PyTorch, as for a negative input.
+ * @param {Float32Array} gradient
+ * @param {Float32Array} y outputs of the activation
+ * @param {import("../types.js").LayerSpec["activation"]} activation
+ * @param {number} slope negative slope of LeakyReLU, at least 0
+ */
+export function multiplyByDerivative(gradient, y, activation, slope) {
+  if (activation === "tanh") {
+    for (let i = 0; i < y.length; i++) gradient[i] *= 1 - y[i] * y[i];
+  } else if (activation !== "none") {
+    const factor = activation === "relu" ? 0 : slope;
+    for (let i = 0; i < y.length; i++) if (!(y[i] > 0)) gradient[i] *= factor;
+  }
+}
+
+/**
  * The logistic sigmoid.
  * @param {number} x
  */

@@ -5,6 +5,8 @@
  */
 import { Classifier } from "../compute/classifier.js";
 import { Mlp } from "../compute/mlp.js";
+import { Projection, sampleLatents } from "../compute/projection.js";
+import { Random } from "../compute/random.js";
 import { readTensors, size } from "../data/tensors.js";
 
 /** @typedef {import("../types.js").GanContent} GanContent */
@@ -82,5 +84,48 @@ export class Gan {
    */
   classify(images) {
     return this.classifier && this.classifier.probabilities(images);
+  }
+
+  /**
+   * Samples latents; the classes of a conditional generator come in turn.
+   * @param {number} count N
+   * @param {number} seed integer from 0 to 2³² - 1
+   * @param {number | null} [classIndex] class of all samples of a conditional generator
+   * @returns {Float32Array} [N, Z]
+   */
+  sampleLatents(count, seed, classIndex = null) {
+    const { latentSize, numClasses } = this.content;
+    return sampleLatents(latentSize, numClasses, count, new Random(seed), classIndex);
+  }
+
+  /**
+   * Returns the classes in the latents of a conditional generator.
+   * @param {Float32Array} latents [N, Z]
+   * @returns {number[] | null} [N]; null unless conditional
+   */
+  classesOf(latents) {
+    const { latentSize, noiseSize, numClasses } = this.content;
+    if (!numClasses) return null;
+    return Array.from({ length: latents.length / latentSize }, (_, n) => {
+      const labels = latents.subarray(n * latentSize + noiseSize, (n + 1) * latentSize);
+      return labels.indexOf(Math.max(...labels));
+    });
+  }
+
+  /**
+   * Begins to project an image into latent space. The caller lets it work, slice by slice:
+   *
+   *     const projection = gan.project(image);
+   *     const frame = () => {
+   *       const done = projection.advance();       // about 12 ms
+   *       show(projection.errors, projection.images, projection.best, projection.progress);
+   *       if (!done) requestAnimationFrame(frame);
+   *     };
+   *
+   * @param {Float32Array} image [P] in [-1, 1]
+   * @param {import("../compute/projection.js").ProjectionOptions} [options]
+   */
+  project(image, options = {}) {
+    return new Projection(this.generator, image, this.content.numClasses, options);
   }
 }

@@ -4,6 +4,8 @@
  * The URL fragment keeps `run`, `start` and `end` (see endpoints.js), `t`, `path`, `steps`, and `code`, a view code with the
  * latents of ends that another panel passed on. A fragment with a code alone takes ends, path and steps from it.
  */
+import { interpolateAt } from "../compute/paths.js";
+import { decodeView, encodeView, MAX_STEPS, toHalf } from "../compute/view_code.js";
 import { button, slider } from "../ui/controls.js";
 import { fill, h } from "../ui/dom.js";
 import { downloadCanvas, fileName } from "../ui/download.js";
@@ -11,11 +13,10 @@ import { drawImage, enlarge, imageCanvas, scaleTo } from "../ui/image.js";
 import { chooser } from "./latent/chooser.js";
 import { choice, formatChoice, Latents, parseChoice } from "./latent/endpoints.js";
 import { makeFrames, noiseNorm } from "./latent/frames.js";
-import { decodePath, encodePath, pointOn, toHalf } from "./latent/latents.js";
 import { Player } from "./latent/player.js";
 import { frameText, readings } from "./latent/readings.js";
 import { mountRun, numberIn, whenQuiet } from "./latent/runs.js";
-import { MAX_STEPS, shortNumber, StripSection } from "./latent/strip_section.js";
+import { shortNumber, StripSection } from "./latent/strip_section.js";
 
 /** @typedef {import("../explorer.js").Explorer} Explorer */
 /** @typedef {import("../models/gan.js").Gan} Gan */
@@ -44,8 +45,9 @@ export const latentPanel = {
  */
 class LatentPanel {
   #t;
-  /** Latents of both ends, rounded to half precision, so that Python makes the same images of a view code. */
-  #ends = [new Float32Array(), new Float32Array()];
+  // Latents of both ends, rounded to half precision, so that Python makes the same images of a view code.
+  /** @type {Float32Array[]} */
+  #ends = [];
   #redraw = 0;
 
   /**
@@ -61,8 +63,8 @@ class LatentPanel {
     this.latents = new Latents(gan);
     this.gridImages = gan.generate(gan.latents.grid).slice();
     this.quiet = whenQuiet(explorer);
-    const passed = decodePath(view.get("code"), latentSize);
-    this.passed = passed && passed.ends;
+    const passed = decodeView(view.get("code") ?? "", latentSize);
+    this.passed = passed && [passed.start, passed.end];
     /** @type {import("./latent/strip_section.js").StripState} */
     this.state = {
       path: (view.get("path") ?? passed?.path) === "spherical" ? "spherical" : "linear",
@@ -116,7 +118,7 @@ class LatentPanel {
       steps: String(this.state.steps),
     };
     if (this.choices.some(({ kind }) => kind === "code"))
-      values.code = encodePath(this.#ends[0], this.#ends[1], this.state.path, this.state.steps);
+      values.code = encodeView({ ...this.state, start: this.#ends[0], end: this.#ends[1] });
     return values;
   }
 
@@ -135,17 +137,17 @@ class LatentPanel {
       h(
         "div",
         { class: "latent-main" },
-        h("div", { class: "ends-column" }, this.ends, button("Swap start and end", () => this.#swap())),
+        h("div", { class: "ends-column card" }, this.ends, button("Swap start and end", () => this.#swap())),
         h(
           "section",
-          { class: "current", "aria-label": "Current image" },
+          { class: "current card", "aria-label": "Current image" },
           this.canvas,
           this.caption,
           position,
           this.norm,
           button("Save image as PNG", () => void this.#save()),
         ),
-        this.readings.element,
+        h("div", { class: "card" }, this.readings.element),
       ),
       this.strip.element,
     );
@@ -173,7 +175,8 @@ class LatentPanel {
   #roundEnds() {
     this.#ends = this.choices.map((chosen, n) => toHalf(this.latents.latent(chosen, this.passed && this.passed[n])));
     const { imageShape } = this.gan.content;
-    makeFrames(this.gan, this.#ends).forEach(({ pixels }, n) => drawImage(this.thumbnails[n], pixels, imageShape));
+    const both = Float32Array.from([...this.#ends[0], ...this.#ends[1]]);
+    makeFrames(this.gan, both).forEach(({ pixels }, n) => drawImage(this.thumbnails[n], pixels, imageShape));
   }
 
   /**
@@ -189,16 +192,18 @@ class LatentPanel {
   }
 
   #drawPath() {
-    this.strip.draw(
-      this.#ends,
-      this.choices.map((chosen) => this.latents.name(chosen)),
-    );
+    const names = this.choices.map((chosen) => this.latents.name(chosen));
+    if (!this.strip.draw(this.#ends, names)) {
+      this.strip.setLinear();
+      this.strip.draw(this.#ends, names);
+    }
     this.#moveTo(this.#t);
   }
 
   /** @param {number} t */
   #frameAt(t) {
-    return makeFrames(this.gan, [pointOn(this.#ends[0], this.#ends[1], t, this.state.path)])[0];
+    const point = interpolateAt(this.#ends[0], this.#ends[1], [t], this.state.path);
+    return makeFrames(this.gan, /** @type {Float32Array} */ (point))[0]; // #drawPath has made sure that there is one
   }
 
   /**

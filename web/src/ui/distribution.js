@@ -126,7 +126,7 @@ export const signed = (x, digits = 2) => x.toFixed(digits).replace(/^-(0\.?0*)$/
  * @param {boolean} [isProbability] false for a D whose loss gives no probability
  */
 export const scoreText = (logit, isProbability = true) =>
-  isProbability ? `D: ${percent(sigmoid(logit))} real` : `D: ${signed(logit)}`;
+  isProbability ? `D:\u00a0${percent(sigmoid(logit))}\u00a0real` : `D:\u00a0${signed(logit)}`;
 
 /**
  * Creates the chart. The compact one has neither axes nor text.
@@ -215,9 +215,15 @@ function fullChart(data, isProbability) {
   const element = h("div", { class: "distribution" }, legend, picture, rank);
   /** @type {number | null} */
   let marked = null;
+  /** Replaces the mark; null as long as the chart has no width. @type {((logit: number | null) => void) | null} */
+  let setMark = null;
   const draw = () => {
     const width = picture.clientWidth;
-    if (width) fill(picture, drawChart(data, marked, isProbability, width, parseFloat(getComputedStyle(picture).fontSize)));
+    if (!width) return;
+    const chart = drawChart(data, isProbability, width, parseFloat(getComputedStyle(picture).fontSize));
+    fill(picture, chart.svg);
+    setMark = chart.setMark;
+    setMark(marked);
   };
   new ResizeObserver(draw).observe(picture);
   return {
@@ -225,8 +231,8 @@ function fullChart(data, isProbability) {
     mark(logit) {
       marked = logit;
       picture.setAttribute("aria-label", describe(data, logit, isProbability));
-      rank.textContent = logit === null ? "" : rankText(data, logit);
-      draw();
+      rank.textContent = logit === null ? "" : `${isProbability ? "Log-odds" : "Output"} ${signed(logit)}. ${rankText(data, logit)}`;
+      setMark?.(logit);
     },
   };
 }
@@ -245,17 +251,16 @@ function rankText({ curves }, logit) {
 /**
  * Draws the chart with its axes: below in probabilities, above in log-odds.
  * @param {Densities} data
- * @param {number | null} logit
  * @param {boolean} isProbability
  * @param {number} width CSS pixels
  * @param {number} em size of the text in CSS pixels
  */
-function drawChart(data, logit, isProbability, width, em) {
-  const [top, bottom, inner] = [isProbability ? 2.9 * em : 1.5 * em, 2.9 * em, 6 * em];
+function drawChart(data, isProbability, width, em) {
+  const [top, bottom, inner] = [isProbability ? 2.9 * em : 0.5 * em, 2.9 * em, 7 * em];
   const height = top + inner + bottom;
   const x = scaleLinear(data.domain, [0.5 * em, width - 0.5 * em]).clamp(true);
   const svg = create("svg").attr("width", width).attr("height", height).attr("aria-hidden", "true");
-  drawCurves(svg, data, x, (y) => top + inner - (inner - 0.4 * em) * y);
+  drawCurves(svg, data, x, (y) => top + inner - (inner - 1.7 * em) * y);
   const numTicks = Math.max(2, Math.floor(width / (5 * em)));
   /** @param {number} y @param {string} text */
   const title = (y, text) => svg.append("text").attr("class", "axis-title").attr("x", width / 2).attr("y", y).text(text);
@@ -276,26 +281,33 @@ function drawChart(data, logit, isProbability, width, em) {
     svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top + inner})`).call(axis);
     title(height - 0.4 * em, "output of D, higher for real images");
   }
-  if (logit !== null) drawMark(svg, x, logit, isProbability, { top, inner, em, width });
-  return svg.node();
+  const group = svg.append("g");
+  return {
+    svg: svg.node(),
+    /** @param {number | null} logit */
+    setMark(logit) {
+      group.selectAll("*").remove();
+      if (logit !== null) drawMark(group, x, logit, isProbability, { top, inner, em, width });
+    },
+  };
 }
 
 /**
  * Draws the mark of one image: a line with its value, and an arrow where it lies beyond the axis.
- * @param {import("d3-selection").Selection<SVGSVGElement, undefined, null, undefined>} svg
+ * @param {import("d3-selection").Selection<SVGGElement, undefined, null, undefined>} group
  * @param {import("d3-scale").ScaleLinear<number, number>} x
  * @param {number} logit
  * @param {boolean} isProbability
  * @param {{top: number, inner: number, em: number, width: number}} size
  */
-function drawMark(svg, x, logit, isProbability, { top, inner, em, width }) {
+function drawMark(group, x, logit, isProbability, { top, inner, em, width }) {
   const [low, high] = x.domain();
   const position = x(logit);
   const text = isProbability ? percent(sigmoid(logit)) : signed(logit);
   const label = logit > high ? `${text} \u2192` : logit < low ? `\u2190 ${text}` : text;
-  svg.append("line").attr("class", "mark").attr("x1", position).attr("x2", position).attr("y1", top).attr("y2", top + inner);
+  group.append("line").attr("class", "mark").attr("x1", position).attr("x2", position).attr("y1", top).attr("y2", top + inner);
   const isRight = position > width / 2;
-  svg
+  group
     .append("text")
     .attr("class", "mark-label")
     .attr("x", position + (isRight ? -0.4 : 0.4) * em)
@@ -314,7 +326,11 @@ const logOdds = (p) => Math.log(p / (1 - p));
  */
 function probabilityTicks(x, gap) {
   const [low, high] = x.domain();
-  const inside = PROBABILITIES.filter((p) => logOdds(p) >= low && logOdds(p) <= high);
+  const [left, right] = x.range();
+  // Labels are centered at their ticks: none at the edge, where it would be cut.
+  const inside = PROBABILITIES.filter(
+    (p) => logOdds(p) >= low && logOdds(p) <= high && x(logOdds(p)) >= left + gap / 3 && x(logOdds(p)) <= right - gap / 3,
+  );
   // From the middle outwards, so that 50 % stays where it is inside.
   inside.sort((a, b) => Math.abs(logOdds(a)) - Math.abs(logOdds(b)));
   /** @type {number[]} */

@@ -7,6 +7,9 @@ import { fill, h } from "./dom.js";
 import { drawImage, imageCanvas } from "./image.js";
 import { countInRow, rove } from "./roving.js";
 
+/** Width of a frame at least, and gap between two, in em. */
+const [MIN_WIDTH, GAP] = [5.25, 0.5];
+
 /**
  * @typedef {object} StripFrame
  * @property {Float32Array} pixels [P]
@@ -41,6 +44,14 @@ export function strip(options) {
     () => countInRow(cells.map(({ element }) => element)),
   );
   let selected = -1;
+  // Rows of equal length, as few as there is room for.
+  const spread = () => {
+    const em = parseFloat(getComputedStyle(list).fontSize);
+    const inRow = Math.max(Math.floor((list.clientWidth / em + GAP) / (MIN_WIDTH + GAP)), 1);
+    const rows = Math.ceil(cells.length / inRow);
+    list.style.setProperty("--columns", String(Math.ceil(cells.length / rows) || 1));
+  };
+  new ResizeObserver(spread).observe(list);
   return {
     element: list,
     /** @param {StripFrame[]} frames */
@@ -48,7 +59,7 @@ export function strip(options) {
       if (cells.length !== frames.length) {
         cells = frames.map((_, index) => cell(options, () => options.onselect(index)));
         fill(list, ...cells.map(({ element }) => element));
-        list.style.setProperty("--frames", String(frames.length));
+        spread();
         setStop(Math.min(Math.max(selected, 0), frames.length - 1));
       }
       frames.forEach((frame, index) => cells[index].set(frame));

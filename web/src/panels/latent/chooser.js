@@ -29,9 +29,9 @@ export function chooser(latents, chosen, gridImages, hasCode, onchange) {
   /** @type {[Choice["kind"], string][]} */
   const kinds = [];
   if (latents.classes.length) kinds.push(["class", "by class"]);
-  if (latents.examples.length) kinds.push(["example", "chosen sample"]);
-  kinds.push(["random", "at random"], ["grid", "from the sample grid"]);
-  if (hasCode || chosen.kind === "code") kinds.push(["code", "passed on by another panel"]);
+  if (latents.examples.length) kinds.push(["example", "example"]);
+  kinds.push(["random", "at random"], ["grid", "sample grid"]);
+  if (hasCode || chosen.kind === "code") kinds.push(["code", "from a link"]);
   const kind = select("Choose", kinds, chosen.kind, (value) => {
     Object.assign(chosen, { kind: value, index: 0, classIndex: latents.classes[0] ?? 0, condition: null });
     show();
@@ -53,7 +53,7 @@ function controlsOf(latents, chosen, gridImages, onchange) {
   if (chosen.kind === "example") return [exampleControls(chosen, () => latents.examples.length, onchange).element];
   if (chosen.kind === "random") return seedControls(chosen, onchange);
   if (chosen.kind === "grid") return [gridPicker(latents, chosen, gridImages, onchange)];
-  return [h("p", { class: "note" }, "This latent comes from the link that opened the panel.")];
+  return [h("p", { class: "note" }, "The link that opened this panel gives this latent.")];
 }
 
 /**
@@ -82,7 +82,7 @@ function classControls(latents, chosen, onchange) {
 function exampleControls(chosen, count, onchange) {
   const position = h("span", { class: "example-position" });
   const show = () => {
-    position.textContent = `Example ${chosen.index + 1} of ${count()}`;
+    position.textContent = `${chosen.index + 1} of ${count()}`;
   };
   /** @param {number} by */
   const move = (by) => {
@@ -93,7 +93,8 @@ function exampleControls(chosen, count, onchange) {
   show();
   const previous = button("\u2039", () => move(-1), { "aria-label": "Previous example", title: "Previous example" });
   const next = button("\u203a", () => move(1), { "aria-label": "Next example", title: "Next example" });
-  return { element: h("div", { class: "examples" }, previous, position, next), show };
+  const element = h("div", { class: "examples", role: "group", "aria-label": "Example" }, previous, position, next);
+  return { element, show };
 }
 
 /**

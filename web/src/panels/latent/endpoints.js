@@ -4,8 +4,6 @@
  * In the URL fragment a choice is `class-3-0`, `example-0`, `random-17`, `grid-4` or `code`. A conditional generator's may
  * end with `-as-5`, the class that it is given.
  */
-import { randomLatent } from "./latents.js";
-
 /** @typedef {import("../../models/gan.js").Gan} Gan */
 
 /**
@@ -111,7 +109,8 @@ export class Latents {
     const row = (all, n) => all.slice(n * size, (n + 1) * size);
     if (kind === "class") return row(latents.endpoints, (this.byClass.get(classIndex) ?? [0])[index]);
     if (kind === "example") return row(latents.endpoints, this.examples[index]);
-    if (kind === "random") return randomLatent(content, seed);
+    // Its own class differs from seed to seed.
+    if (kind === "random") return this.gan.sampleLatents(1, seed, content.numClasses ? seed % content.numClasses : null);
     if (kind === "code" && passed) return passed.slice();
     return row(latents.grid, index);
   }
@@ -126,7 +125,7 @@ export class Latents {
     if (kind === "example") return `example ${index + 1}${given}`;
     if (kind === "random") return `random, seed ${seed}${given}`;
     if (kind === "grid") return `sample ${index + 1} of the grid${given}`;
-    return `latent passed on${given}`;
+    return `a latent from a link${given}`;
   }
 }
 

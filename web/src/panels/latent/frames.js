@@ -16,19 +16,19 @@
 /**
  * Generates and examines the images of latents.
  * @param {Gan} gan
- * @param {Float32Array[]} latents each [Z]
+ * @param {Float32Array} latents [N, Z]
+ * @param {{withDiscriminator?: boolean}} [options]
  * @returns {Frame[]}
  */
-export function makeFrames(gan, latents) {
+export function makeFrames(gan, latents, { withDiscriminator = true } = {}) {
   const { latentSize } = gan.content;
-  const batch = new Float32Array(latents.length * latentSize);
-  latents.forEach((latent, n) => batch.set(latent, n * latentSize));
-  const images = gan.generate(batch).slice();
-  const logits = discriminate(gan, images, latents);
+  const images = gan.generate(latents).slice(); // a copy, since the frames stay
+  const logits = withDiscriminator ? discriminate(gan, images, latents) : null;
   const probabilities = gan.classify(images);
-  const numClasses = probabilities ? probabilities.length / latents.length : 0;
-  return latents.map((latent, n) => ({
-    latent,
+  const count = latents.length / latentSize;
+  const numClasses = probabilities ? probabilities.length / count : 0;
+  return Array.from({ length: count }, (_, n) => ({
+    latent: latents.subarray(n * latentSize, (n + 1) * latentSize),
     pixels: images.subarray(n * gan.pixels, (n + 1) * gan.pixels),
     logit: logits && logits[n],
     probabilities: probabilities && probabilities.slice(n * numClasses, (n + 1) * numClasses),
@@ -40,34 +40,21 @@ export function makeFrames(gan, latents) {
  * independent as in training; copies or neighbors would look like mode collapse to it.
  * @param {Gan} gan
  * @param {Float32Array} images [N, P]
- * @param {Float32Array[]} latents their latents
+ * @param {Float32Array} latents [N, Z], whose classes D is told
  */
 function discriminate(gan, images, latents) {
   const { packing, latentSize } = gan.content;
-  const classes = latents.map((latent) => conditionOf(gan.content, latent));
-  const conditions = gan.content.numClasses ? classes.map((index) => index ?? 0) : null;
-  if (!gan.discriminator || packing === 1) return gan.discriminate(images, conditions);
-  const others = Array.from({ length: packing - 1 }, (_, k) => gan.latents.grid.subarray(k * latentSize, (k + 1) * latentSize));
-  const otherImages = gan.generate(gan.latents.grid.slice(0, (packing - 1) * latentSize)).slice();
-  return Float32Array.from(latents, (_, n) => {
+  const classes = gan.classesOf(latents);
+  if (!gan.discriminator || packing === 1) return gan.discriminate(images, classes);
+  const others = gan.latents.grid.slice(0, (packing - 1) * latentSize);
+  const otherImages = gan.generate(others).slice();
+  const otherClasses = gan.classesOf(others) ?? [];
+  return Float32Array.from({ length: images.length / gan.pixels }, (_, n) => {
     const pack = new Float32Array(packing * gan.pixels);
     pack.set(images.subarray(n * gan.pixels, (n + 1) * gan.pixels));
     pack.set(otherImages, gan.pixels);
-    const packed = conditions && [conditions[n], ...others.map((other) => conditionOf(gan.content, other) ?? 0)];
-    return /** @type {Float32Array} */ (gan.discriminate(pack, packed))[0];
+    return /** @type {Float32Array} */ (gan.discriminate(pack, classes && [classes[n], ...otherClasses]))[0];
   });
-}
-
-/**
- * Class that D is told with the image of a latent: the largest of the one-hot part. Null unless conditional.
- * @param {GanContent} content
- * @param {Float32Array} latent [Z]
- * @returns {number | null}
- */
-export function conditionOf({ numClasses, noiseSize }, latent) {
-  if (!numClasses) return null;
-  const onehot = latent.subarray(noiseSize, noiseSize + numClasses);
-  return onehot.indexOf(Math.max(...onehot));
 }
 
 /**

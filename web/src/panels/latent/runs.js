@@ -19,7 +19,7 @@ import { fill, h } from "../../ui/dom.js";
 export async function mountRun(root, explorer, view, create) {
   const { gans } = explorer.manifest;
   let id = gans.find((gan) => gan.id === view.get("run"))?.id ?? gans[0].id;
-  const body = h("div", {});
+  const body = h("div", { class: "run-panel" });
   let panel = create(body, await explorer.gan(id), view);
   /** @param {string} chosen */
   const change = async (chosen) => {
@@ -32,7 +32,8 @@ export async function mountRun(root, explorer, view, create) {
     explorer.announce(`Run ${gan.content.name}`);
   };
   const choices = gans.map((gan) => /** @type {[string, string]} */ ([gan.id, gan.name]));
-  fill(root, choices.length > 1 && select("Run", choices, id, (chosen) => void change(chosen)).element, body);
+  const runs = choices.length > 1 && select("Run", choices, id, (chosen) => void change(chosen)).element;
+  fill(root, runs && h("div", { class: "controls" }, runs), body);
   return {
     view: () => ({ run: id, ...panel.view() }),
     destroy() {
@@ -53,12 +54,12 @@ export function numberIn(text, { min, max, integer = false }, fallback) {
   return value >= min && value <= max && (!integer || Number.isInteger(value)) ? value : fallback;
 }
 
-/** Milliseconds without a change after which a reader is told, and the URL changes. */
+/** Milliseconds without a change after which a reader is told. */
 const QUIET = 300;
 
 /**
- * Returns a function that announces a result and keeps the state in the URL, once the changes have come to rest, and one
- * that forgets what it has not yet said.
+ * Returns a function that announces a result once the changes have come to rest, and one that forgets what it has not yet
+ * said.
  * @param {Explorer} explorer
  */
 export function whenQuiet(explorer) {
@@ -66,11 +67,9 @@ export function whenQuiet(explorer) {
   return {
     /** @param {string} text */
     tell(text) {
+      explorer.viewChanged();
       clearTimeout(timer);
-      timer = window.setTimeout(() => {
-        explorer.viewChanged();
-        explorer.announce(text);
-      }, QUIET);
+      timer = window.setTimeout(() => explorer.announce(text), QUIET);
     },
     cancel: () => clearTimeout(timer),
   };

@@ -1,22 +1,20 @@
 /**
  * The path as a strip of images: the choice of the path, downloads, and the command that makes the same strip.
  */
+import { interpolate } from "../../compute/paths.js";
+import { encodeView, MAX_STEPS } from "../../compute/view_code.js";
 import { button, select, slider } from "../../ui/controls.js";
 import { fill, h } from "../../ui/dom.js";
 import { download, downloadCanvas, fileName } from "../../ui/download.js";
 import { strip } from "../../ui/strip.js";
 import { commandField, quote } from "./command.js";
 import { isLogOdds, makeFrames } from "./frames.js";
-import { encodePath, pointOn } from "./latents.js";
 import { classText, dText } from "./readings.js";
 import { stripCanvas, stripSvg } from "./strip_file.js";
 
 /** @typedef {import("../../models/gan.js").Gan} Gan */
-/** @typedef {import("./latents.js").PathKind} PathKind */
+/** @typedef {import("../../compute/paths.js").PathKind} PathKind */
 /** @typedef {import("./frames.js").Frame} Frame */
-
-/** Maximum of `reviver gan interpolate`. */
-export const MAX_STEPS = 48;
 
 /**
  * @typedef {object} StripState
@@ -54,7 +52,7 @@ export class StripSection {
       ["linear", "linear"],
       ["spherical", "spherical"],
     ];
-    const path = select("Path", paths, state.path, (value) => {
+    this.path = select("Path", paths, state.path, (value) => {
       state.path = value;
       onchange(`${value} path`);
     });
@@ -62,14 +60,14 @@ export class StripSection {
       state.steps = value;
       onchange(`${value} images between the ends`);
     });
-    this.element = h("section", { class: "strip-section" });
+    this.element = h("section", { class: "strip-section card" });
     fill(
       this.element,
-      h("div", { class: "row strip-head" }, this.title, path.element, steps.element),
+      h("div", { class: "controls strip-head" }, this.title, this.path.element, steps.element),
       this.strip.element,
       h(
         "div",
-        { class: "row take" },
+        { class: "controls take" },
         button("Save strip as PNG", () => void this.#save("png")),
         button("Save strip as SVG", () => void this.#save("svg")),
         this.command.element,
@@ -81,19 +79,27 @@ export class StripSection {
    * Shows the path between two latents.
    * @param {Float32Array[]} ends both [Z]
    * @param {string[]} names of both, in words
+   * @returns {boolean} false if there is no such path: spherical between opposite directions
    */
   draw(ends, names) {
     const { path, steps } = this.state;
     const { content } = this.gan;
-    const points = Array.from({ length: steps + 2 }, (_, n) => pointOn(ends[0], ends[1], n / (steps + 1), path));
+    const points = interpolate(ends[0], ends[1], steps, path);
+    if (!points) return false;
     this.#frames = makeFrames(this.gan, points);
     this.#ends = { names };
     this.title.textContent = `The path in ${steps + 2} images`;
     this.strip.set(
       this.#frames.map((frame, n) => ({ ...frame, label: this.#label(n), caption: classText(content, frame) })),
     );
-    const code = encodePath(ends[0], ends[1], path, steps);
+    const code = encodeView({ path, steps, start: ends[0], end: ends[1] });
     this.command.set(`reviver gan interpolate ${quote(content.runArgument)} --view ${code} --out interpolation.pdf`);
+    return true;
+  }
+
+  /** Takes the linear path. */
+  setLinear() {
+    this.state.path = this.path.control.value = "linear";
   }
 
   /**

@@ -1,0 +1,97 @@
+/**
+ * Computes what Python asks for, with the modules of the page, for tests/test_explorer_networks.py:
+ *
+ *     node gan.mjs FILE
+ *
+ * FILE has a `Request`; the results go to standard output, with the same names.
+ */
+import { readFile } from "node:fs/promises";
+import { argv, stdout } from "node:process";
+import wabt from "wabt";
+import { Kernel } from "../src/compute/kernel.js";
+import { interpolate, interpolateAt } from "../src/compute/paths.js";
+import { Random } from "../src/compute/random.js";
+import { decodeView, encodeView, toHalf } from "../src/compute/view_code.js";
+import { Gan } from "../src/models/gan.js";
+
+/** @typedef {import("../src/compute/view_code.js").View} View */
+/** @typedef {import("../src/compute/paths.js").PathKind} PathKind */
+
+/**
+ * Networks and what to compute with them.
+ * @typedef {object} GanRequest
+ * @property {boolean} simd
+ * @property {import("../src/types.js").GanContent} content
+ * @property {Record<string, string>} blocks base64 by id
+ * @property {number[]} latents [N, Z]
+ * @property {number[] | null} classes [N]
+ * @property {number[]} gradOutputs gradient with respect to the images [N, P]
+ * @property {number[] | null} target of a projection [P]
+ * @property {import("../src/compute/projection.js").ProjectionOptions} options
+ */
+
+/**
+ * @typedef {object} Request
+ * @property {GanRequest[]} [gans]
+ * @property {{start: number[], end: number[], steps: number | null, t: number[], path: PathKind}[]} [paths] even points,
+ *   or those at `t`
+ * @property {{path: PathKind, steps: number, start: number[], end: number[]}[]} [views] to encode
+ * @property {{code: string, size: number}[]} [codes] to decode
+ * @property {(number | "-0" | "NaN" | "Infinity")[]} [halves] numbers to round
+ * @property {{seed: number, count: number}[]} [normals]
+ */
+
+/** Returns the bytes of the SIMD kernel. */
+async function assembleKernel() {
+  const source = await readFile(new URL("../src/compute/kernel.wat", import.meta.url), "utf8");
+  const module = (await wabt()).parseWat("kernel.wat", source, { simd: true });
+  return new Uint8Array(module.toBinary({}).buffer);
+}
+
+/** @param {GanRequest} request */
+async function computeGan({ simd, content, blocks, latents, classes, gradOutputs, target, options }) {
+  const getElementById = (/** @type {string} */ id) => ({ textContent: blocks[id] });
+  Object.assign(globalThis, { document: { getElementById } });
+  const gan = await Gan.load(content, await Kernel.create({ simd, bytes: await assembleKernel() }));
+  const images = gan.generate(Float32Array.from(latents));
+  const gradient = gan.generator.inputGradient(Float32Array.from(gradOutputs), latents.length / content.latentSize);
+  const projection = target && gan.project(Float32Array.from(target), options);
+  return {
+    images,
+    gradient,
+    single: gan.generate(Float32Array.from(latents.slice(0, content.latentSize))),
+    classes: gan.classesOf(Float32Array.from(latents)),
+    logits: gan.discriminate(images, classes),
+    probabilities: gan.classify(images),
+    projection: projection && {
+      result: projection.finish(),
+      candidates: projection.candidates,
+      latents: projection.latents,
+      errors: projection.errors,
+      step: projection.step,
+      progress: projection.progress,
+    },
+  };
+}
+
+/** @param {Request} request */
+async function compute({ gans = [], paths = [], views = [], codes = [], halves = [], normals = [] }) {
+  const computed = [];
+  for (const gan of gans) computed.push(await computeGan(gan));
+  return {
+    gans: computed,
+    paths: paths.map(({ start, end, steps, t, path }) => {
+      const [first, last] = [Float32Array.from(start), Float32Array.from(end)];
+      return steps === null ? interpolateAt(first, last, t, path) : interpolate(first, last, steps, path);
+    }),
+    views: views.map((view) =>
+      encodeView({ ...view, start: Float32Array.from(view.start), end: Float32Array.from(view.end) }),
+    ),
+    codes: codes.map(({ code, size }) => decodeView(code, size)),
+    halves: Array.from(toHalf(Float32Array.from(halves.map(Number))), (value) => (Object.is(value, -0) ? "-0" : String(value))),
+    normals: normals.map(({ seed, count }) => new Random(seed).normals(count)),
+  };
+}
+
+const results = await compute(JSON.parse(await readFile(argv[2], "utf8")));
+stdout.write(JSON.stringify(results, (_, value) => (value instanceof Float32Array ? Array.from(value) : value)));
