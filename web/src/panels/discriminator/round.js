@@ -1,6 +1,7 @@
 /**
  * A round of the game: images in random order, real or generated, with the logits of D.
  */
+import { Random } from "../../compute/random.js";
 import { readTensors, toPixels } from "../../data/tensors.js";
 import { Snapshots } from "../../models/snapshots.js";
 
@@ -23,7 +24,7 @@ import { Snapshots } from "../../models/snapshots.js";
  * @typedef {object} Source
  * @property {string} id in the URL fragment
  * @property {string} name
- * @property {(random: () => number) => Promise<{real: Judged[], fake: Judged[]}>} load
+ * @property {(random: Random) => Promise<{real: Judged[], fake: Judged[]}>} load
  */
 
 export const ROUND_SIZE = 20;
@@ -31,34 +32,14 @@ export const ROUND_SIZE = 20;
 const [EARLY, NOISE, QUARTER] = [0.02, 150, 0.25];
 
 /**
- * A generator of random numbers in [0, 1) (mulberry32).
- * @param {number} seed
- */
-export function makeRandom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/**
- * Returns a number of the standard normal distribution (Box-Muller).
- * @param {() => number} random
- */
-const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-
-/**
  * Shuffles in place.
  * @template T
  * @param {T[]} list
- * @param {() => number} random
+ * @param {Random} random
  */
 function shuffle(list, random) {
   for (let index = list.length - 1; index > 0; index--) {
-    const other = Math.floor(random() * (index + 1));
+    const other = random.integer(index + 1);
     [list[index], list[other]] = [list[other], list[index]];
   }
   return list;
@@ -113,7 +94,7 @@ async function fromMoment(content, moment) {
  * Real images that are in the file, and new samples.
  * @param {GanContent} content
  * @param {Explorer} explorer
- * @param {() => number} random
+ * @param {Random} random
  */
 async function fromNetworks(content, explorer, random) {
   const gan = await explorer.gan(content.id);
@@ -125,9 +106,9 @@ async function fromNetworks(content, explorer, random) {
 
   const { latentSize, noiseSize, numClasses } = content;
   const latents = new Float32Array(ROUND_SIZE * latentSize);
-  const classes = Array.from({ length: ROUND_SIZE }, () => Math.floor(random() * numClasses));
+  const classes = Array.from({ length: ROUND_SIZE }, () => random.integer(numClasses));
   for (let n = 0; n < ROUND_SIZE; n++) {
-    for (let k = 0; k < noiseSize; k++) latents[n * latentSize + k] = normal(random);
+    for (let k = 0; k < noiseSize; k++) latents[n * latentSize + k] = random.normal();
     if (numClasses) latents[n * latentSize + noiseSize + classes[n]] = 1;
   }
   // Rounded to bytes like the real ones, so that the rendering gives nothing away.
@@ -162,14 +143,14 @@ function threshold(isProbability, real, fake) {
  * @returns {Promise<Card[]>}
  */
 export async function deal(source, seed, isProbability) {
-  const random = makeRandom(seed);
+  const random = new Random(seed);
   const { real, fake } = await source.load(random);
   const limit = threshold(isProbability, real, fake);
   shuffle(real, random);
   shuffle(fake, random);
   const round = [];
   while (round.length < ROUND_SIZE) {
-    const card = (random() < 0.5 ? real : fake).pop();
+    const card = (random.uniform() < 0.5 ? real : fake).pop();
     if (!card) break;
     round.push({ ...card, answer: card.logit > limit });
   }
