@@ -4,7 +4,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -452,7 +452,7 @@ def test_two_generators_on_the_same_latents(browser: Browser, pages: Pages) -> N
 
 @pytest.mark.parametrize("allowed", [True, False], ids=["clipboard", "no clipboard"])
 def test_the_command_is_copied_or_selected(allowed: bool, browser: Browser, pages: Pages) -> None:
-    options = {"permissions": ["clipboard-read", "clipboard-write"]} if allowed else {}
+    options: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]} if allowed else {}
     with visit(browser, pages.all, "#facts", **options) as visited:
         page = visited.page
         if not allowed:

@@ -13,10 +13,11 @@ import { axisBottom, axisLeft } from "d3-axis";
 import { line } from "d3-shape";
 import { select } from "d3-selection";
 import { spread } from "./chart_labels.js";
+import { chartReader } from "./chart_reader.js";
 import { fitTicks, makeAxis } from "./chart_scale.js";
 import { formatNumber, hasSymbols, lineSample, nearest, pointsOf, styleOf, summarize, symbolPath } from "./chart_series.js";
 import { chartTable } from "./chart_table.js";
-import { fill, h, uniqueId } from "./dom.js";
+import { fill, h } from "./dom.js";
 
 /** @typedef {import("./chart_series.js").Series} Series */
 /** @typedef {import("./chart_series.js").Reference} Reference */
@@ -88,7 +89,11 @@ export class LineChart {
     this.legend = h("ul", { class: "chart-legend" });
     this.xLabel = h("div", { class: "chart-x-label" });
     this.yLabel = h("div", { class: "chart-y-label" });
-    this.reader = this.#makeReader();
+    this.reader = chartReader({
+      geometry: () => this.#ends(),
+      describe: (at) => this.#describe(at),
+      read: (at) => this.#read(at),
+    });
     this.table = chartTable(spec.title, () => ({
       xLabel: this.#spec.xLabel,
       lines: this.#lines.filter(({ symbol }) => symbol !== null),
@@ -353,6 +358,23 @@ export class LineChart {
     });
   }
 
+  /**
+   * The values at a point of the x axis, in words.
+   * @param {number} at
+   */
+  #describe(at) {
+    const values = this.#valuesAt(at).map(({ line: one, text }) => `${one.name} ${text}`);
+    return `${this.#spec.xLabel} ${this.#formatX(at)}: ${values.join(", ")}`;
+  }
+
+  /** The x axis and its ends, in pixels; null while nothing is drawn. */
+  #ends() {
+    if (!this.#geometry) return null;
+    const { x, stops } = this.#geometry;
+    const range = x.range();
+    return { x, stops, left: range[0], right: range[range.length - 1] };
+  }
+
   /** @param {PointerEvent | MouseEvent} event */
   #point(event) {
     if (!this.#geometry) return;
@@ -365,65 +387,6 @@ export class LineChart {
   #read(at) {
     this.#reading = at;
     this.#drawCursor();
-  }
-
-  /** The slider along the x axis. It moves from value to value, whatever their distance. */
-  #makeReader() {
-    const id = uniqueId();
-    const control = h("input", { id, type: "range", min: "0", max: "1", step: "any", class: "chart-reader" });
-    const label = h("label", { for: id, class: "chart-reader-label" }, "Move to read values");
-    let index = 0;
-    /** @param {number} next */
-    const go = (next) => {
-      if (!this.#geometry) return;
-      const { x, stops } = this.#geometry;
-      index = Math.min(Math.max(next, 0), stops.length - 1);
-      const range = x.range();
-      const [left, right] = [range[0], range[range.length - 1]];
-      control.value = String((x(stops[index]) - left) / (right - left));
-      const values = this.#valuesAt(stops[index]).map(({ line: one, text }) => `${one.name} ${text}`);
-      control.setAttribute("aria-valuetext", `${this.#spec.xLabel} ${this.#formatX(stops[index])}: ${values.join(", ")}`);
-      this.#read(stops[index]);
-    };
-    control.addEventListener("input", () => {
-      if (!this.#geometry) return;
-      const { x, stops } = this.#geometry;
-      const range = x.range();
-      const position = range[0] + control.valueAsNumber * (range[range.length - 1] - range[0]);
-      go(stops.reduce((best, stop, k) => (Math.abs(x(stop) - position) < Math.abs(x(stops[best]) - position) ? k : best), 0));
-    });
-    control.addEventListener("keydown", (event) => {
-      const count = this.#geometry?.stops.length ?? 0;
-      const page = Math.max(1, Math.round(count / 10));
-      /** @type {Record<string, number>} */
-      const targets = {
-        ArrowRight: index + 1,
-        ArrowUp: index + 1,
-        ArrowLeft: index - 1,
-        ArrowDown: index - 1,
-        PageUp: index + page,
-        PageDown: index - page,
-        Home: 0,
-        End: count - 1,
-      };
-      if (!(event.key in targets)) return;
-      event.preventDefault();
-      go(targets[event.key]);
-    });
-    control.addEventListener("focus", () => go(index));
-    control.addEventListener("blur", () => this.#read(null));
-    /**
-     * Aligns the slider with the axis.
-     * @param {number} left
-     * @param {number} right
-     */
-    const place = (left, right) => {
-      control.style.setProperty("margin-left", `calc(${left}px - var(--thumb) / 2)`);
-      control.style.setProperty("width", `calc(${right - left}px + var(--thumb))`);
-    };
-    control.value = "0";
-    control.setAttribute("aria-valuetext", "start");
-    return { control, label, place };
   }
 }
 

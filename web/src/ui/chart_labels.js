@@ -3,14 +3,6 @@
  */
 
 /**
- * @typedef {object} EndLabel
- * @property {string} text
- * @property {string} style class of the line
- * @property {number} x end of the line, pixels
- * @property {number} y end of the line, pixels
- */
-
-/**
  * Returns the positions of labels, as near to the ends of their lines as they fit.
  * @param {number[]} wanted positions, pixels
  * @param {number} spacing least distance of two
