@@ -51,6 +51,12 @@ function readIndex(text, count) {
 const describe = ({ label, epoch, step }) =>
   label.startsWith("update") ? `${label} (epoch ${formatNumber(epoch)})` : `${label} (update ${formatNumber(step)})`;
 
+/**
+ * Whether the pictures come from a moving average of the generator.
+ * @param {GanContent} content
+ */
+const hasAverage = ({ facts }) => Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
+
 /** @type {import("./panel.js").Panel} */
 export const trainingPanel = {
   id: "training",
@@ -211,6 +217,8 @@ async function mountRun(body, explorer, state, view) {
         h("p", { class: "note" }, "Choose an image to follow it alone."),
         h("h3", {}, "What D says of each image"),
         verdicts.element,
+        hasAverage(content) &&
+          h("p", { class: "note" }, "The pictures come from the moving average of G's weights. D trains against the latest weights."),
       ),
       h("div", {}, curves.element, now),
     ),

@@ -98,7 +98,7 @@ export function verdictStrip(isProbability) {
       h(
         "p",
         { class: "note" },
-        `In ${percent} % of all pairs of a real image and a picture, D says more of the real one. 50 % is guessing.`,
+        `In ${percent} % of all pairs of a real image and a picture, D gives the real one the higher number. 50 % is guessing.`,
         !isProbability && " The loss of this run gives D a number without a unit, not a probability.",
       ),
     );
