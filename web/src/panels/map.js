@@ -171,8 +171,8 @@ class MapPanel {
     this.#arrangePoints();
     /** @type {[PlaneKind, string][]} */
     const kinds = [
-      ["points", "through three latents"],
-      ["directions", "in the two principal directions"],
+      ["points", "three latents"],
+      ["directions", "principal directions"],
     ];
     const kind = select("Plane", kinds, this.kind, (value) => this.#changeKind(value));
     const count = slider(
@@ -193,6 +193,7 @@ class MapPanel {
           this.map.element,
           classifier && classLegend(classifier.classNames),
           this.#buttons(),
+          h("div", {}, this.link),
           this.extent,
           h("p", { class: "note" }, HELP),
         ),
@@ -201,7 +202,6 @@ class MapPanel {
           { class: "map-detail card" },
           h("section", { class: "current", "aria-label": "Enlarged image" }, this.canvas, this.caption, this.coordinates),
           this.readings.element,
-          h("div", { class: "controls" }, this.link),
         ),
       ),
     );

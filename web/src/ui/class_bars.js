@@ -15,13 +15,13 @@ const MAX_NAMES = 12;
  */
 
 /**
- * A probability in words: percent, and never "0 %" or "100 %" for what is only near it.
+ * A probability in words: percent, and never "0 %" or "100 %" for what is only near it. No line breaks inside.
  * @param {number} p
  */
 export function percent(p) {
-  if (p > 0 && p < 0.01) return "< 1 %";
-  if (p < 1 && p > 0.99) return "> 99 %";
-  return `${Math.round(100 * p)} %`;
+  if (p > 0 && p < 0.01) return "<\u00a01\u00a0%";
+  if (p < 1 && p > 0.99) return ">\u00a099\u00a0%";
+  return `${Math.round(100 * p)}\u00a0%`;
 }
 
 /**

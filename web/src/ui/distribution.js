@@ -126,7 +126,7 @@ export const signed = (x, digits = 2) => x.toFixed(digits).replace(/^-(0\.?0*)$/
  * @param {boolean} [isProbability] false for a D whose loss gives no probability
  */
 export const scoreText = (logit, isProbability = true) =>
-  isProbability ? `D: ${percent(sigmoid(logit))} real` : `D: ${signed(logit)}`;
+  isProbability ? `D:\u00a0${percent(sigmoid(logit))}\u00a0real` : `D:\u00a0${signed(logit)}`;
 
 /**
  * Creates the chart. The compact one has neither axes nor text.
@@ -215,9 +215,15 @@ function fullChart(data, isProbability) {
   const element = h("div", { class: "distribution" }, legend, picture, rank);
   /** @type {number | null} */
   let marked = null;
+  /** Replaces the mark; null as long as the chart has no width. @type {((logit: number | null) => void) | null} */
+  let setMark = null;
   const draw = () => {
     const width = picture.clientWidth;
-    if (width) fill(picture, drawChart(data, marked, isProbability, width, parseFloat(getComputedStyle(picture).fontSize)));
+    if (!width) return;
+    const chart = drawChart(data, isProbability, width, parseFloat(getComputedStyle(picture).fontSize));
+    fill(picture, chart.svg);
+    setMark = chart.setMark;
+    setMark(marked);
   };
   new ResizeObserver(draw).observe(picture);
   return {
@@ -225,8 +231,8 @@ function fullChart(data, isProbability) {
     mark(logit) {
       marked = logit;
       picture.setAttribute("aria-label", describe(data, logit, isProbability));
-      rank.textContent = logit === null ? "" : rankText(data, logit);
-      draw();
+      rank.textContent = logit === null ? "" : `${isProbability ? "Log-odds" : "Output"} ${signed(logit)}. ${rankText(data, logit)}`;
+      setMark?.(logit);
     },
   };
 }
@@ -245,12 +251,11 @@ function rankText({ curves }, logit) {
 /**
  * Draws the chart with its axes: below in probabilities, above in log-odds.
  * @param {Densities} data
- * @param {number | null} logit
  * @param {boolean} isProbability
  * @param {number} width CSS pixels
  * @param {number} em size of the text in CSS pixels
  */
-function drawChart(data, logit, isProbability, width, em) {
+function drawChart(data, isProbability, width, em) {
   const [top, bottom, inner] = [isProbability ? 2.9 * em : 0.5 * em, 2.9 * em, 7 * em];
   const height = top + inner + bottom;
   const x = scaleLinear(data.domain, [0.5 * em, width - 0.5 * em]).clamp(true);
@@ -276,26 +281,33 @@ function drawChart(data, logit, isProbability, width, em) {
     svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top + inner})`).call(axis);
     title(height - 0.4 * em, "output of D, higher for real images");
   }
-  if (logit !== null) drawMark(svg, x, logit, isProbability, { top, inner, em, width });
-  return svg.node();
+  const group = svg.append("g");
+  return {
+    svg: svg.node(),
+    /** @param {number | null} logit */
+    setMark(logit) {
+      group.selectAll("*").remove();
+      if (logit !== null) drawMark(group, x, logit, isProbability, { top, inner, em, width });
+    },
+  };
 }
 
 /**
  * Draws the mark of one image: a line with its value, and an arrow where it lies beyond the axis.
- * @param {import("d3-selection").Selection<SVGSVGElement, undefined, null, undefined>} svg
+ * @param {import("d3-selection").Selection<SVGGElement, undefined, null, undefined>} group
  * @param {import("d3-scale").ScaleLinear<number, number>} x
  * @param {number} logit
  * @param {boolean} isProbability
  * @param {{top: number, inner: number, em: number, width: number}} size
  */
-function drawMark(svg, x, logit, isProbability, { top, inner, em, width }) {
+function drawMark(group, x, logit, isProbability, { top, inner, em, width }) {
   const [low, high] = x.domain();
   const position = x(logit);
   const text = isProbability ? percent(sigmoid(logit)) : signed(logit);
   const label = logit > high ? `${text} \u2192` : logit < low ? `\u2190 ${text}` : text;
-  svg.append("line").attr("class", "mark").attr("x1", position).attr("x2", position).attr("y1", top).attr("y2", top + inner);
+  group.append("line").attr("class", "mark").attr("x1", position).attr("x2", position).attr("y1", top).attr("y2", top + inner);
   const isRight = position > width / 2;
-  svg
+  group
     .append("text")
     .attr("class", "mark-label")
     .attr("x", position + (isRight ? -0.4 : 0.4) * em)

@@ -52,7 +52,7 @@ export function readings(content) {
 export function classText({ classifier }, { probabilities }) {
   if (!classifier || !probabilities) return "";
   const top = argmax(probabilities);
-  return `${classifier.classNames[top]}, ${percent(probabilities[top])}`;
+  return `${classifier.classNames[top]},\u00a0${percent(probabilities[top])}`;
 }
 
 /**
@@ -69,5 +69,5 @@ export const dText = (content, { logit }) => (logit === null ? "" : scoreText(lo
  */
 export function frameText(content, frame) {
   const predicted = classText(content, frame);
-  return [predicted && `Class ${predicted}`, dText(content, frame)].filter(Boolean).join(" \u00b7 ");
+  return [predicted && `Class\u00a0${predicted}`, dText(content, frame)].filter(Boolean).join(" \u00b7 ");
 }

@@ -54,12 +54,12 @@ export function numberIn(text, { min, max, integer = false }, fallback) {
   return value >= min && value <= max && (!integer || Number.isInteger(value)) ? value : fallback;
 }
 
-/** Milliseconds without a change after which a reader is told, and the URL changes. */
+/** Milliseconds without a change after which a reader is told. */
 const QUIET = 300;
 
 /**
- * Returns a function that announces a result and keeps the state in the URL, once the changes have come to rest, and one
- * that forgets what it has not yet said.
+ * Returns a function that announces a result once the changes have come to rest, and one that forgets what it has not yet
+ * said.
  * @param {Explorer} explorer
  */
 export function whenQuiet(explorer) {
@@ -67,11 +67,9 @@ export function whenQuiet(explorer) {
   return {
     /** @param {string} text */
     tell(text) {
+      explorer.viewChanged();
       clearTimeout(timer);
-      timer = window.setTimeout(() => {
-        explorer.viewChanged();
-        explorer.announce(text);
-      }, QUIET);
+      timer = window.setTimeout(() => explorer.announce(text), QUIET);
     },
     cancel: () => clearTimeout(timer),
   };

@@ -4,6 +4,7 @@
  * A cell is named by its column and row, which count from the cell where the map began, rightwards and upwards.
  */
 import { argmax } from "../../ui/class_bars.js";
+import { h } from "../../ui/dom.js";
 import { imageCanvas } from "../../ui/image.js";
 import { makeFrames } from "../latent/frames.js";
 
@@ -11,7 +12,7 @@ import { makeFrames } from "../latent/frames.js";
 
 /**
  * @typedef {object} Cell
- * @property {HTMLCanvasElement} image
+ * @property {HTMLCanvasElement | null} image null where only the class is wanted
  * @property {number | null} classIndex null without a classifier
  * @property {number} confidence probability of this class
  */
@@ -21,8 +22,10 @@ import { makeFrames } from "../latent/frames.js";
 /** Milliseconds of computing per frame of the screen; the rest of 16 is for drawing. */
 const BUDGET = 9;
 const BATCH = 4;
-/** Kept cells; beyond, those that came first are dropped. */
-const MAX_CELLS = 3000;
+/** Kept cells; beyond, those that came first are dropped. More than a map of regions shows at once. */
+const MAX_CELLS = 2500;
+/** Longest side of a kept image: a cell shows no more, and many large images would fill the memory. */
+const MAX_SIDE = 128;
 
 export class Cells {
   /** @type {Map<string, Cell>} */
@@ -30,6 +33,9 @@ export class Cells {
   /** @type {Place[]} */
   #wanted = [];
   #request = 0;
+
+  /** Whether images are wanted, or only classes. A change needs `clear`. */
+  withImages = true;
 
   /**
    * @param {Gan} gan
@@ -97,10 +103,24 @@ export class Cells {
     frames.forEach(({ pixels, probabilities }, n) => {
       const classIndex = probabilities && argmax(probabilities);
       this.#cells.set(`${places[n].column},${places[n].row}`, {
-        image: imageCanvas(pixels, this.gan.content.imageShape, ""),
+        image: this.withImages ? thumbnail(pixels, this.gan.content.imageShape) : null,
         classIndex,
         confidence: probabilities && classIndex !== null ? probabilities[classIndex] : 0,
       });
     });
   }
+}
+
+/**
+ * Returns an image on a canvas of limited size.
+ * @param {Float32Array} pixels
+ * @param {import("../../ui/image.js").ImageShape} shape
+ */
+function thumbnail(pixels, shape) {
+  const image = imageCanvas(pixels, shape, "");
+  const scale = MAX_SIDE / Math.max(image.width, image.height);
+  if (scale >= 1) return image;
+  const small = h("canvas", { width: Math.round(image.width * scale), height: Math.round(image.height * scale) });
+  small.getContext("2d")?.drawImage(image, 0, 0, small.width, small.height);
+  return small;
 }

@@ -61,6 +61,7 @@ export class MapView {
     this.onlook = onlook;
     this.limits = limits;
     this.cells = new Cells(gan, (place) => latentAt(this.plane, this.#pointOf(place)), () => this.#draw());
+    this.cells.withImages = !state.regions;
     this.canvas = h("canvas", { "aria-hidden": "true" });
     this.element = h("div", {
       class: "map-view",
@@ -100,6 +101,7 @@ export class MapView {
     this.#hovered = null;
     this.#clampSelection();
     this.cells.clear();
+    this.cells.withImages = !this.state.regions;
     this.draw();
     this.look();
   }
@@ -369,7 +371,7 @@ export class MapView {
       context.fillRect(x + 1, y + 1, size - 2, size - 2);
     }
     const inset = 1 + edge;
-    context.drawImage(cell.image, x + inset, y + inset, size - 2 * inset, size - 2 * inset);
+    if (cell.image) context.drawImage(cell.image, x + inset, y + inset, size - 2 * inset, size - 2 * inset);
     if (withClass) this.#drawBadge(context, this.#name(classIndex), classColor(classIndex), x + 1, y + 1, size);
   }
 
