@@ -6,6 +6,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -342,9 +343,14 @@ def map_view(page: Page) -> Locator:
     return view
 
 
-def center(page: Page) -> tuple[float, float]:
-    view = view_of(page)
-    return float(view["x"]), float(view["y"])
+def wait_center(page: Page, x: float, y: float) -> None:
+    """Wait until the middle of the map has these coordinates."""
+
+    def is_there() -> bool:
+        view = view_of(page)
+        return (float(view["x"]), float(view["y"])) == pytest.approx((x, y), abs=1e-5)
+
+    poll(is_there)
 
 
 def test_the_map_moves_and_zooms_with_keys_and_buttons(browser: Browser, explorer_page: Path) -> None:
@@ -360,7 +366,7 @@ def test_the_map_moves_and_zooms_with_keys_and_buttons(browser: Browser, explore
             ("ArrowDown", 0, 0),
         ):
             page.keyboard.press(key)
-            poll(lambda x=x, y=y: center(page) == pytest.approx((0.5 + x, 0.5 + y), abs=1e-5))
+            wait_center(page, 0.5 + x, 0.5 + y)
         page.keyboard.press("+")
         wait_view(page, extent="1.2")
         page.keyboard.press("-")
@@ -390,7 +396,7 @@ def test_the_map_follows_the_pointer(browser: Browser, explorer_page: Path) -> N
         page.mouse.down()
         page.mouse.move(x - 1.2 * cell, y + 0.9 * cell, steps=6)
         page.mouse.up()
-        poll(lambda: center(page) == pytest.approx((0.5 + 1.5 / 9, 0.5 + 1.5 / 9), abs=1e-5))
+        wait_center(page, 0.5 + 1.5 / 9, 0.5 + 1.5 / 9)
         middle = text(page.locator(".map-detail .note").first)
         assert middle.startswith("x = 0.67, y = 0.67.")
         page.mouse.move(x + cell, y)
@@ -478,10 +484,10 @@ def other_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "bars.npz", images=images, labels=labels, test_images=images, test_labels=labels)
     colors = rng.integers(0, 256, (64, 12, 12, 3), np.uint8)
     np.savez(folder / "color.npz", images=colors, test_images=colors)
-    small = {"latent_size": 8, "epochs": 1, "batch_size": 32, "eval_every": 0}
+    small = GANConfig(latent_size=8, epochs=1, batch_size=32, eval_every=0)
     configs = {
-        "bars of 'three'": GANConfig(data=str(folder / "bars.npz"), image_size=8, conditional=True, packing=2, **small),
-        "color": GANConfig(data=str(folder / "color.npz"), image_size=12, loss="wasserstein", **small),
+        "bars of 'three'": replace(small, data=str(folder / "bars.npz"), image_size=8, conditional=True, packing=2),
+        "color": replace(small, data=str(folder / "color.npz"), image_size=12, loss="wasserstein"),
     }
     runs = [load(train(config, folder / name, device="cpu").path) for name, config in configs.items()]
     write_explorer(runs, folder / "explorer.html")

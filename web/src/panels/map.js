@@ -26,13 +26,10 @@ import { MapView } from "./map/view.js";
 /** @typedef {"directions" | "points"} PlaneKind */
 
 /**
- * Where the map of each kind of plane begins, and how large it may be.
- * @type {Record<PlaneKind, {center: Point, extent: number, limits: [number, number]}>}
+ * How large the map of each kind of plane may be.
+ * @type {Record<PlaneKind, [number, number]>}
  */
-const START = {
-  points: { center: { x: 0.5, y: 0.5 }, extent: 1.5, limits: [0.02, 30] },
-  directions: { center: { x: 0, y: 0 }, extent: 9, limits: [0.1, 200] },
-};
+const LIMITS = { points: [0.02, 30], directions: [0.1, 200] };
 const [MIN_COUNT, MAX_COUNT] = [5, 15];
 const NAMES = ["A", "B", "C"];
 const MARKERS = [
@@ -49,8 +46,8 @@ export const mapPanel = {
   id: "map",
   needs: ["generator", "discriminator", "classifier"],
   title: "Map",
-  question: "How do the classes lie in latent space?",
-  observe: "Move across the map. Where does the class change at once, and where do the images become blurred?",
+  question: "How is the latent space ordered?",
+  observe: "Move across the map. Where do the images change at once, and where do they become blurred?",
   limit:
     "The map shows one plane of a space with many dimensions. Away from the chosen latents, z may be shorter or longer than any latent of the training.",
   unavailable: (explorer) => (explorer.manifest.gans.length ? null : "There is no GAN run in this file."),
@@ -63,6 +60,17 @@ export const mapPanel = {
  * @param {Gan} gan
  */
 const defaultCount = (gan) => (gan.pixels <= 1024 ? 9 : gan.pixels <= 64 * 64 * 3 ? 7 : 5);
+
+/**
+ * Where the map begins: around the three latents, which are then in the middle of a cell, or around the origin.
+ * @param {PlaneKind} kind
+ * @param {Gan} gan
+ */
+function startOf(kind, gan) {
+  const count = defaultCount(gan);
+  if (kind === "directions") return { center: { x: 0, y: 0 }, extent: 9 };
+  return { center: { x: 0.5, y: 0.5 }, extent: count / (count - 3) }; // one cell beyond the latents on each side
+}
 
 /**
  * The panel of one run.
@@ -91,8 +99,8 @@ class MapPanel {
       const chosen = parseChoice(view.get(name.toLowerCase()), this.latents);
       return chosen && chosen.kind !== "code" ? chosen : this.#defaultChoice(n);
     });
-    const start = START[this.kind];
-    const [min, max] = start.limits;
+    const start = startOf(this.kind, gan);
+    const [min, max] = LIMITS[this.kind];
     this.state = {
       center: {
         x: numberIn(view.get("x"), { min: -1000, max: 1000 }, start.center.x),
@@ -114,7 +122,7 @@ class MapPanel {
     this.map = new MapView(gan, this.#plane(), this.#markers(), this.state, {
       onmove: () => this.#moved(),
       onlook: (point) => this.#lookAt(point),
-      limits: start.limits,
+      limits: LIMITS[this.kind],
     });
     this.#arrange(root);
     this.#enlarge();
@@ -271,8 +279,8 @@ class MapPanel {
   /** @param {PlaneKind} kind */
   #changeKind(kind) {
     this.kind = kind;
-    this.map.limits = START[kind].limits;
-    Object.assign(this.state, { center: { ...START[kind].center }, extent: START[kind].extent });
+    this.map.limits = LIMITS[kind];
+    Object.assign(this.state, startOf(kind, this.gan));
     this.#arrangePoints();
     this.map.setPlane(this.#plane(), this.#markers());
     this.#tell(kind === "points" ? "Plane through three latents" : "Plane in the two principal directions");
@@ -289,8 +297,7 @@ class MapPanel {
   }
 
   #reset() {
-    const { center, extent } = START[this.kind];
-    this.#restart({ center: { ...center }, extent }, "The map is where it began");
+    this.#restart(startOf(this.kind, this.gan), "The map is where it began");
   }
 
   #moved() {

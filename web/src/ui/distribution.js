@@ -272,12 +272,12 @@ function drawChart(data, isProbability, width, em) {
       .attr("class", "axis")
       .attr("transform", `translate(0,${top + inner})`)
       .call(bottomAxis.tickFormat((_, i) => `${+(100 * ticks[i]).toPrecision(6)} %`));
-    const topAxis = axisTop(x).tickSizeOuter(0).ticks(numTicks).tickFormat((value) => signed(+value, 1));
+    const topAxis = axisTop(x).tickSizeOuter(0).ticks(numTicks);
     svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top})`).call(topAxis);
     title(0.9 * em, "log-odds");
     title(height - 0.4 * em, "D\u2019s probability that the image is real");
   } else {
-    const axis = axisBottom(x).tickSizeOuter(0).ticks(numTicks).tickFormat((value) => signed(+value, 1));
+    const axis = axisBottom(x).tickSizeOuter(0).ticks(numTicks);
     svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top + inner})`).call(axis);
     title(height - 0.4 * em, "output of D, higher for real images");
   }
