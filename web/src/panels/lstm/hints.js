@@ -1,0 +1,52 @@
+/**
+ * What to keep in mind about the network at hand, in sentences.
+ */
+import { formatNumber } from "./format.js";
+import { carrier } from "./scene.js";
+
+/** @typedef {import("../../types.js").LstmContent} LstmContent */
+
+/**
+ * Returns what is special about this network.
+ * @param {LstmContent} content
+ * @returns {string[]}
+ */
+export function networkHints(content) {
+  const hints = [];
+  if (content.cell === "rnn")
+    hints.push("A vanilla RNN has no gates and no cell state: each step computes the whole hidden state anew.");
+  else if (content.pooling === "last" && content.target === "class")
+    hints.push(
+      "The forget gate f of a unit that remembers stays near 1, and its cell state c keeps its value. " +
+        "Sort the units by their mean forget gate: those with the longest memory are on top.",
+    );
+  if (content.target === "class at every step")
+    hints.push("The network gives a class after each step. While it stores the symbols, the right class is blank.");
+  if (content.target === "number") hints.push("The output is a number. Watch it jump at the steps that count.");
+  if (content.bidirectional)
+    hints.push("The backward cells read from right to left: their memory starts at the last step, and t − 1 is the step to the right.");
+  if (content.patchSize > 1) hints.push(`One step of the LSTM reads a patch of ${content.patchSize} steps of the input.`);
+  if (content.hiddenDropoutKind === "zoneout" && content.hiddenDropout > 0)
+    hints.push(
+      `Zoneout: in training a unit keeps its previous hidden state with probability ${content.hiddenDropout}. Without a random mask it keeps that fraction of it.`,
+    );
+  return hints;
+}
+
+/**
+ * Says which unit carries the difference of the two sequences to the end.
+ * @param {import("./scene.js").Scene} scene
+ * @returns {{text: string, unit: number, step: number} | null}
+ */
+export function carrierHint(scene) {
+  const found = carrier(scene);
+  if (!found) return null;
+  const { unit, change, last, meanForget } = found;
+  const letter = meanForget === null ? "h" : "c";
+  const gate = meanForget === null ? "" : ` Its forget gate is ${formatNumber(meanForget, 2)} on average in the first sequence.`;
+  return {
+    text: `Unit ${unit + 1} differs most after the last step that its cell reads: the change of ${letter} is ${formatNumber(change, 2)}.${gate}`,
+    unit,
+    step: last,
+  };
+}
