@@ -1,36 +1,99 @@
-"""Facts about a run in words: its settings, seed, scores beside their baselines, rounding and licences."""
+"""Facts about a run in words that all kinds of runs share: run, settings, command and licences.
+
+Folders may be private, so of a path only the name is a fact.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
-from reviver.explorer.manifest import Fact, Facts, Rounding
-from reviver.gan.run import GANRun
-from reviver.lstm.run import LSTMRun
+from reviver.explorer.manifest import Fact
+from reviver.export.source import PATHS, Run
 from reviver.validation import show_value
 
+CODE_LICENCE = Fact(label="code of this page", value="MIT", note="Reviver")
+CHARTS_LICENCE = Fact(
+    label="charts",
+    value="ISC",
+    note="d3-scale, d3-shape, d3-axis, d3-selection and their dependencies, by Mike Bostock",
+)
+"""Licences of every page."""
+VERSIONS = ("reviver", "python", "torch")
+"""Versions that are facts, by name in run.json."""
+STATUS = {
+    "running": "still training, or killed, when this page was written",
+    "finished": "finished",
+    "interrupted": "interrupted; reviver ... --resume continues it",
+    "failed": "failed",
+}
+"""Status of a run in words, by the status in run.json."""
 
-def gan_facts(run: GANRun, rounding: Sequence[Rounding]) -> Facts:
-    """Return the facts about a GAN run."""
-    return _facts(run, rounding)
+
+def run_facts(run: Run) -> list[Fact]:
+    """Return what the record of a run knows of any run: seed, updates, duration, date, hardware, versions and status."""
+    record = run.folder.record
+    facts = [Fact(label="seed", value=str(run.config.seed)), Fact(label="updates", value=f"{run.step:,}")]
+    if "seconds" in record:
+        facts.append(Fact(label="training time", value=format_seconds(record["seconds"]), note="without evaluation"))
+    if "started" in record:
+        facts.append(Fact(label="started", value=str(record["started"])[:10]))
+    hardware: Mapping[str, Any] = record.get("hardware", {})
+    if hardware:
+        machine = [hardware["processor"], f"{hardware['threads']} threads", hardware["device"], hardware["system"]]
+        facts.append(Fact(label="hardware", value=", ".join(machine)))
+    versions: Mapping[str, str] = record.get("versions", {})
+    named = [f"{name} {versions[name]}" for name in VERSIONS if name in versions]
+    if named:
+        facts.append(Fact(label="versions", value=", ".join(named)))
+    facts.append(Fact(label="status", value=STATUS[run.folder.status], note=record.get("error")))
+    return facts
 
 
-def lstm_facts(run: LSTMRun, rounding: Sequence[Rounding]) -> Facts:
-    """Return the facts about an LSTM run."""
-    return _facts(run, rounding)
-
-
-def _facts(run: GANRun | LSTMRun, rounding: Sequence[Rounding]) -> Facts:
+def config_facts(run: Run) -> list[Fact]:
+    """Return every setting of a run, with the note "changed" where it is not the default."""
     defaults = dataclasses.asdict(type(run.config)())
-    config = [
-        Fact(label=name, value=show_value(value), note="changed" if value != defaults[name] else None)
+    return [
+        Fact(
+            label=name,
+            value=show_value(name_of_path(value) if name in PATHS and value else value),
+            note="changed" if value != defaults[name] else None,
+        )
         for name, value in dataclasses.asdict(run.config).items()
     ]
-    return Facts(
-        run=[Fact(label="seed", value=str(run.config.seed))],
-        config=config,
-        command=str(run.folder.record["command"]),
-        scores=[],
-        scores_note="",
-        rounding=rounding,
-        licences=[Fact(label="code", value="MIT")],
-    )
+
+
+def command_of(run: Run) -> str:
+    """Return the command line that trained a run, on one line, with the names of folders and files only."""
+    command = " ".join(str(run.folder.record.get("command", "not recorded")).split())
+    try:
+        words = shlex.split(command)
+    except ValueError:  # cut off within a quote
+        words = command.split(" ")
+    return shlex.join(_without_folders(word) for word in words)
+
+
+def licences(*data: Fact) -> Sequence[Fact]:
+    """Return the licences of the page and of the data in it."""
+    return [CODE_LICENCE, CHARTS_LICENCE, *data]
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration in the two largest units that it has."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def name_of_path(path: str) -> str:
+    """Return the last part of a path of any system."""
+    return PureWindowsPath(path).name or Path(path).name or path
+
+
+def _without_folders(word: str) -> str:
+    """Return a word of a command with the name only of a path; also of an option's, as in --out=runs/a."""
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return option + equals + name_of_path(value)

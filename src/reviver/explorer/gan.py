@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
 from reviver.explorer.columns import to_columns
-from reviver.explorer.facts import gan_facts
+from reviver.explorer.gan_facts import gan_facts
 from reviver.explorer.manifest import ClassifierSpec, GanContent, LogitContext, MlpSpec, Rounding, TensorBlock
 from reviver.explorer.networks import FoldedLayer, Format, embed, evaluate, fold
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images, load_test_images

@@ -3,9 +3,12 @@
 Shapes: N sequences, T time, I input size, H hidden size.
 """
 
+import torch
+from torch import Tensor
+
 from reviver.explorer.blocks import Blocks, encode_f16, encode_f32
 from reviver.explorer.columns import to_columns
-from reviver.explorer.facts import lstm_facts
+from reviver.explorer.lstm_facts import lstm_facts
 from reviver.explorer.manifest import Example, LstmContent, LstmStage, TensorBlock
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.describe import SequenceData
@@ -82,3 +85,13 @@ def embed_lstm(network: Network, blocks: Blocks, name: str) -> TensorBlock:
         for key, value in network.state_dict().items()
     }
     return blocks.add_tensors(name, tensors)
+
+
+def cell_seed(seed: int, cell: int) -> Tensor:
+    """Return the seed of the dropout masks of a cell in the page, as `dropout_masks` takes it, int64, [].
+
+    The cells of a network, in the order of `LSTM.layers`, have the seeds s, s + 1, s + 2, ... modulo 2⁶⁴.
+    `dropout_masks(cell_seed(s, 0), T, 1, H, p, kind)` is what the page shows of a single layer for the seed s.
+    """
+    bits = (seed + cell) % 2**64
+    return torch.tensor(bits - 2**64 if bits >= 2**63 else bits)

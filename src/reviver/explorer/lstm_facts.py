@@ -1,0 +1,20 @@
+"""Facts about an LSTM run in words: its scores beside their baselines, rounding and licences."""
+
+from collections.abc import Sequence
+
+from reviver.explorer.facts import command_of, config_facts, licences, run_facts
+from reviver.explorer.manifest import Facts, Rounding
+from reviver.lstm.run import LSTMRun
+
+
+def lstm_facts(run: LSTMRun, rounding: Sequence[Rounding]) -> Facts:
+    """Return the facts about an LSTM run."""
+    return Facts(
+        run=run_facts(run),
+        config=config_facts(run),
+        command=command_of(run),
+        scores=[],
+        scores_note="",
+        rounding=rounding,
+        licences=licences(),
+    )
