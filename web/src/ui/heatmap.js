@@ -32,12 +32,20 @@ import { h } from "./dom.js";
 const STOPS = 5;
 const COLORS = 256;
 
+/** @type {Map<ColorScale["name"], Uint32Array>} */
+const tables = new Map();
+
+/** Forgets the colors; call it when the color scheme has changed. */
+export const forgetColors = () => tables.clear();
+
 /**
  * Returns the colors of a scale as packed RGBA, from low to high.
  * @param {Element} element whose CSS variables count
  * @param {ColorScale["name"]} name
  */
 function colorTable(element, name) {
+  const known = tables.get(name);
+  if (known) return known;
   const style = getComputedStyle(element);
   const stops = Array.from({ length: STOPS }, (_, index) => {
     const hex = style.getPropertyValue(`--${name}-${index}`).trim();
@@ -53,7 +61,9 @@ function colorTable(element, name) {
     }
     bytes[4 * k + 3] = 255;
   }
-  return new Uint32Array(bytes.buffer);
+  const table = new Uint32Array(bytes.buffer);
+  if (element.isConnected) tables.set(name, table); // without the page there are no CSS variables
+  return table;
 }
 
 /**

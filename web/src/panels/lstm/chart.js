@@ -73,7 +73,6 @@ export class Chart {
   /** @param {ChartContent} content */
   show(content) {
     this.#content = content;
-    this.frame.showSteps(content.steps);
     fill(
       this.legend,
       content.lines.map((line) =>
@@ -94,12 +93,14 @@ export class Chart {
     this.mark.style.setProperty("left", `${(100 * step) / this.#slots}%`);
     this.mark.style.setProperty("width", `${100 / this.#slots}%`);
     this.frame.readout.textContent = text;
+    this.frame.reveal(step / this.#slots, (step + 1) / this.#slots);
   }
 
   #draw() {
     if (!this.#content) return;
     const { lines, level, label } = this.#content;
-    const [width, height] = [Math.max(this.frame.width, 10), Math.max(this.frame.plot.clientHeight, 10)];
+    const { width, height } = this.frame;
+    if (!width || !height) return; // before the first layout
     this.frame.showSteps(this.#content.steps);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("aria-label", label);

@@ -41,7 +41,6 @@ export class DropoutControls {
             ).element,
             this.seedRow,
             this.spreadToggle.element,
-            this.spread.element,
           )
         : group(title, h("p", {}, "This network was trained without it."));
   }

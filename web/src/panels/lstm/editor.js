@@ -20,7 +20,8 @@ export class SequenceField {
     const id = uniqueId();
     const hint = uniqueId();
     this.problem = h("p", { class: "problem", role: "alert", id: hint });
-    const isLong = content.inputKind === "numbers" || content.length > ONE_LINE;
+    const example = content.examples[0] ? formatSequence(content, content.examples[0].values) : "";
+    const isLong = content.inputKind === "numbers" || content.length > ONE_LINE || example.length > ONE_LINE;
     this.control = h(isLong ? "textarea" : "input", {
       id,
       class: "sequence",

@@ -92,7 +92,7 @@ function numbers(map, terms, content) {
     const { c, gates } = terms;
     if (!c) return [];
     const factors = `${formatNumber(gates.f?.value ?? NaN)} · ${formatTerm(c.previous)} + ${formatNumber(gates.i?.value ?? NaN)} · ${formatTerm(gates.g?.value ?? NaN)}`;
-    return [`= ${factors} `, `= ${formatNumber(c.kept)} + ${formatTerm(c.written)} `, result(c.value)];
+    return [chunk(`= ${factors}`), chunk(`= ${formatNumber(c.kept)} + ${formatTerm(c.written)}`), result(c.value)];
   }
   if (map === "h") return hiddenNumbers(terms, content);
   const gate = terms.gates[map];
@@ -106,17 +106,13 @@ function numbers(map, terms, content) {
  * @returns {Child[]}
  */
 function hiddenNumbers({ gates, c, h: hidden }, content) {
-  /** @type {Child[]} */
-  const parts = gates.h
-    ? [...affineNumbers("tanh", gates.h)]
-    : [`= ${formatNumber(gates.o?.value ?? NaN)} · tanh(${formatNumber(c?.value ?? NaN)}) `];
-  if (hidden.mask === null) return [...parts, result(hidden.value)];
-  const kept = content.hiddenDropoutKind === "zoneout" ? ` + ${formatNumber(1 - hidden.mask)} · ${formatTerm(hidden.previous)}` : "";
-  return [
-    ...parts.map((part) => (typeof part === "string" ? part.replace(/^= /, `= ${formatNumber(hidden.mask ?? 1)} · `) : part)).slice(0, 1),
-    `= ${formatNumber(hidden.mask)} · ${formatTerm(hidden.beforeDropout)}${kept} `,
-    result(hidden.value),
-  ];
+  const { mask, previous, beforeDropout, value } = hidden;
+  const plain = gates.h
+    ? affineNumbers("tanh", gates.h)
+    : [chunk(`= ${formatNumber(gates.o?.value ?? NaN)} · tanh(${formatNumber(c?.value ?? NaN)})`)];
+  if (mask === null) return [...plain, result(value)];
+  const kept = content.hiddenDropoutKind === "zoneout" ? ` + ${formatNumber(1 - mask)} · ${formatTerm(previous)}` : "";
+  return [chunk(`= ${formatNumber(mask)} · ${formatTerm(beforeDropout)}${kept}`), result(value)];
 }
 
 /**
@@ -125,9 +121,15 @@ function hiddenNumbers({ gates, c, h: hidden }, content) {
  * @returns {Child[]}
  */
 const affineNumbers = (activation, { Wx, Uh, b, z }) => [
-  `= ${activation}(${formatNumber(Wx)} + ${formatTerm(Uh)} + ${formatTerm(b)}) `,
-  `= ${activation}(${formatNumber(z)}) `,
+  chunk(`= ${activation}(${formatNumber(Wx)} + ${formatTerm(Uh)} + ${formatTerm(b)})`),
+  chunk(`= ${activation}(${formatNumber(z)})`),
 ];
 
+/**
+ * A part of an equation that stays on one line if it fits.
+ * @param {string} text
+ */
+const chunk = (text) => h("span", { class: "chunk" }, text);
+
 /** @param {number} value */
-const result = (value) => h("strong", {}, `= ${formatNumber(value)}`);
+const result = (value) => h("strong", { class: "chunk" }, `= ${formatNumber(value)}`);

@@ -5,9 +5,11 @@
 import { scaleLinear } from "d3-scale";
 import { append, fill, h } from "../../ui/dom.js";
 
+/** Characters of a name below a column. */
+const MAX_NAME = 2;
 /** Up to so many steps each column has its number and its symbol. */
 const MAX_LABELLED = 60;
-const MIN_COLUMN = 1.15; // rem, the width of a labelled column
+const MIN_COLUMN = 0.8; // rem, the width of a labelled column
 const LABEL = 28; // CSS pixels, the width of a step number
 
 /**
@@ -40,13 +42,25 @@ export class Frame {
       this.readout,
     );
     this.setHeight(height);
-    let width = 0;
+    /** Size of the picture in CSS pixels, measured after each layout, so that drawing does not wait for one. */
+    [this.width, this.height] = [0, 0];
+    this.scrolls = false;
     this.observer = new ResizeObserver(() => {
-      if (Math.abs(this.width - width) < 1) return;
-      width = this.width;
+      this.#letScroll();
+      const { clientWidth, clientHeight } = this.plot;
+      if (this.width === clientWidth && this.height === clientHeight) return;
+      [this.width, this.height] = [clientWidth, clientHeight];
       onresize();
     });
     this.observer.observe(this.content);
+  }
+
+  /** Makes a box that scrolls reachable with the keyboard, unless something in it is. */
+  #letScroll() {
+    const isReachable = this.plot.querySelector("[tabindex]") !== null;
+    this.scrolls = this.scroll.scrollWidth > this.scroll.clientWidth;
+    if (!isReachable && this.scrolls) this.scroll.tabIndex = 0;
+    else this.scroll.removeAttribute("tabindex");
   }
 
   /** @param {string} height in CSS */
@@ -54,9 +68,16 @@ export class Frame {
     this.element.style.setProperty("--plot-height", height);
   }
 
-  /** Width of the picture in CSS pixels. */
-  get width() {
-    return this.content.clientWidth;
+  /**
+   * Scrolls the box so that a part of the picture shows.
+   * @param {number} start from 0 to 1
+   * @param {number} end
+   */
+  reveal(start, end) {
+    if (!this.scrolls) return;
+    const { scrollWidth, clientWidth, scrollLeft } = this.scroll;
+    if (start * scrollWidth < scrollLeft) this.scroll.scrollLeft = start * scrollWidth;
+    else if (end * scrollWidth > scrollLeft + clientWidth) this.scroll.scrollLeft = end * scrollWidth - clientWidth;
   }
 
   destroy() {
@@ -75,20 +96,20 @@ export class Frame {
     const every = Math.ceil((LABEL * count) / width);
     const ticks =
       count <= MAX_LABELLED
-        ? Array.from({ length: count }, (_, t) => t).filter((t) => (t + 1) % every === 0 || (every > 1 && t === 0))
+        ? Array.from({ length: count }, (_, t) => t).filter((t) => (t + 1) % every === 0)
         : scaleLinear([1, count], [0, 1])
             .ticks(Math.max(2, Math.floor(width / 70)))
             .filter((tick) => Number.isInteger(tick) && tick >= 1)
             .map((tick) => tick - 1);
-    for (const t of ticks.filter((tick) => every === 1 || tick !== 0 || every > 2)) {
+    for (const t of ticks) {
       this.#label(t, count, String(t + 1), "frame-number");
     }
     if (isLabelled) {
       for (let t = 0; t < count; t++) {
-        const name = this.#label(t, count, names[t], "frame-symbol");
+        const name = this.#label(t, count, shorten(names[t]), "frame-symbol");
         if (!others) continue;
-        const other = others[t] ?? "";
-        const isChanged = other !== names[t];
+        const isChanged = others[t] !== names[t];
+        const other = shorten(others[t] ?? "");
         append(name, h("span", { class: isChanged ? "frame-other changed" : "frame-other" }, other));
       }
     }
@@ -124,3 +145,9 @@ export class Frame {
     );
   }
 }
+
+/**
+ * Shortens a name to what fits below a column.
+ * @param {string} name
+ */
+const shorten = (name) => (name === "blank" ? "·" : name.slice(0, MAX_NAME));

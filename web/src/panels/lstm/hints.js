@@ -15,14 +15,14 @@ export function networkHints(content) {
   const hints = [];
   if (content.cell === "rnn")
     hints.push("A vanilla RNN has no gates and no cell state: each step computes the whole hidden state anew.");
-  else if (content.pooling === "last" && content.target === "class")
+  else
     hints.push(
-      "The forget gate f of a unit that remembers stays near 1, and its cell state c keeps its value. " +
-        "Sort the units by their mean forget gate: those with the longest memory are on top.",
+      "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +
+        "Sorted by their mean forget gate, the units with the longest memory are on top.",
     );
   if (content.target === "class at every step")
-    hints.push("The network gives a class after each step. While it stores the symbols, the right class is blank.");
-  if (content.target === "number") hints.push("The output is a number. Watch it jump at the steps that count.");
+    hints.push("The network gives a class after each step, and each one counts in the loss.");
+  if (content.target === "number") hints.push("The output is a number. At which steps does it jump?");
   if (content.bidirectional)
     hints.push("The backward cells read from right to left: their memory starts at the last step, and t − 1 is the step to the right.");
   if (content.patchSize > 1) hints.push(`One step of the LSTM reads a patch of ${content.patchSize} steps of the input.`);

@@ -2,7 +2,7 @@
  * The pictures over time: heat maps of the cell, the output after each step, the gradients, and the input.
  */
 import { h } from "../../ui/dom.js";
-import { Heatmap, Legend } from "../../ui/heatmap.js";
+import { forgetColors, Heatmap, Legend } from "../../ui/heatmap.js";
 import { Chart } from "./chart.js";
 import { formatLimit, formatNumber, formatPercent } from "./format.js";
 import { Frame } from "./frame.js";
@@ -79,6 +79,7 @@ class MapView {
     this.selection = cell;
     this.heatmap.select(cell);
     this.frame.readout.textContent = this.describe(cell);
+    if (this.#content) this.frame.reveal(cell.column / this.#content.columns, (cell.column + 1) / this.#content.columns);
   }
 }
 
@@ -109,8 +110,8 @@ export class Pictures {
     }
     const isNumber = content.target === "number";
     this.outputs = isNumber
-      ? new Chart("number after each step", { isLog: false, onselect: (step) => onselect({ step }) })
-      : new MapView(["class probabilities after each step"], "class probabilities", {
+      ? new Chart("output", { isLog: false, onselect: (step) => onselect({ step }) })
+      : new MapView(["class probabilities"], "class probabilities", {
           describe: ({ column, row }) => this.#describeClass(column, row),
           announce,
           onselect: ({ column }) => onselect({ step: column }),
@@ -118,26 +119,31 @@ export class Pictures {
     this.gradients = new Chart(["gradient of the loss"], { isLog: true, onselect: (step) => onselect({ step }) });
     this.attention = new Chart("attention weight of each step", { isLog: false, onselect: (step) => onselect({ step }) });
     this.input = this.#inputView(announce, onselect);
-    this.noOutputs = h("p", { class: "frame note" });
-    this.noGradients = h("p", { class: "frame note" });
+    this.noOutputs = h("p", { class: "note" });
+    this.noGradients = h("p", { class: "note" });
     this.maps = h(
       "div",
       { class: "lstm-maps", "data-count": String(this.#maps.size) },
       ...[...this.#maps.values()].map((map) => map.element),
     );
+    const results = h("div", {}, bars, this.noOutputs);
+    const isLate = content.inputKind === "numbers" && !isNumber; // four pictures: those over time stand side by side
     this.charts = h(
       "div",
       { class: "lstm-charts" },
       this.input?.element,
       this.outputs.element,
-      this.noOutputs,
-      bars,
+      isLate ? null : results,
       this.gradients.element,
       this.noGradients,
+      isLate ? results : null,
       this.attention.element,
     );
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
-    this.redraw = () => this.#scene && this.show(this.#scene);
+    this.redraw = () => {
+      forgetColors();
+      if (this.#scene) this.show(this.#scene);
+    };
     this.scheme.addEventListener("change", this.redraw);
   }
 
@@ -481,8 +487,8 @@ function unitLabels(count, order, state = "c") {
   if (order === "trained") return [0, count - 1].map((k) => ({ place: (k + 0.5) / count, name: String(k + 1) }));
   const key = order === "forget" ? "f" : state;
   return [
-    { place: 0.02, name: `high ${key}` },
-    { place: 0.98, name: `low ${key}` },
+    { place: 0.03, name: `high ${key}` },
+    { place: 0.97, name: `low ${key}` },
   ];
 }
 

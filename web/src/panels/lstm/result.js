@@ -8,6 +8,7 @@ import { bestClass, classNames, outputText } from "./pictures.js";
 /** @typedef {import("../../models/lstm.js").Trace} Trace */
 /** @typedef {import("./sequence.js").Target} Target */
 /** @typedef {import("../../types.js").LstmContent} LstmContent */
+/** @typedef {import("../../ui/dom.js").Child} Child */
 
 /**
  * Shows the result of one sequence or two.
@@ -16,15 +17,18 @@ import { bestClass, classNames, outputText } from "./pictures.js";
  * @param {{name: string, trace: Trace, target: Target}[]} results
  */
 export function showResult(element, content, results) {
-  const isEveryStep = content.target === "class at every step";
   fill(
     element,
-    results.map(({ name, trace, target }, k) => [
-      k ? h("br") : null,
-      `${[name, isEveryStep ? "result" : "prediction after the last step"].filter(Boolean).join(" ").replace(/^./, (first) => first.toUpperCase())}: `,
-      ...(Array.isArray(target) ? everyStep(content, trace, target) : lastStep(content, trace, target)),
-      ".",
-    ]).flat(),
+    results.map(({ name, trace, target }) =>
+      h(
+        "p",
+        {},
+        name ? `${name === "first" ? "First" : "Second"} sequence: ` : "",
+        ...(Array.isArray(target) ? everyStep(content, trace, target) : lastStep(content, trace, target)),
+        trace.loss === null ? "." : `, loss ${formatNumber(trace.loss)}.`,
+        since(content, trace),
+      ),
+    ),
   );
 }
 
@@ -32,27 +36,48 @@ export function showResult(element, content, results) {
  * @param {LstmContent} content
  * @param {Trace} trace
  * @param {number | null} target
+ * @returns {Child[]}
  */
 function lastStep(content, trace, target) {
-  const name = target === null ? "unknown" : content.target === "number" ? formatNumber(target) : classNames(content)[target];
-  return [
-    h("strong", {}, outputText(content, trace)),
-    `, target ${name}`,
-    trace.loss === null ? "" : `, loss ${formatNumber(trace.loss)}`,
-  ];
+  const prediction = ["prediction ", h("strong", {}, outputText(content, trace))];
+  if (target === null) return prediction;
+  if (content.target === "number") return [...prediction, `, target ${formatNumber(target)}`];
+  const isRight = bestClass(trace.output) === target;
+  const verdict = h("span", { class: isRight ? "right" : "wrong" }, isRight ? "right" : "wrong");
+  return [...prediction, `, target ${classNames(content)[target]}: `, verdict];
 }
 
 /**
  * @param {LstmContent} content
  * @param {Trace} trace
  * @param {number[]} target
+ * @returns {Child[]}
  */
-function everyStep(content, { outputs, loss }, target) {
-  const C = content.outputSize;
-  const right = outputs && target.filter((k, t) => bestClass(outputs.subarray(t * C, (t + 1) * C)) === k).length;
-  return [
-    "the most probable class is right after ",
-    h("strong", {}, `${right} of ${target.length} steps`),
-    loss === null ? "" : `, loss ${formatNumber(loss)}`,
-  ];
+function everyStep(content, { outputs }, target) {
+  if (!outputs) return [];
+  const right = target.filter((k, t) => classAfter(content, outputs, t) === k).length;
+  return ["the most probable class is right after ", h("strong", {}, `${right} of ${target.length} steps`)];
 }
+
+/**
+ * Says from which step on the prediction stays.
+ * @param {LstmContent} content
+ * @param {Trace} trace
+ */
+function since(content, { outputs, output, steps }) {
+  if (content.target !== "class" || !outputs || steps < 2) return null;
+  const last = bestClass(output);
+  let step = steps - 1;
+  while (step > 0 && classAfter(content, outputs, step - 1) === last) step--;
+  const name = classNames(content)[last];
+  const text = step === steps - 1 ? `Only after the last step ${name} is the most probable class.` : `${name} is the most probable class from step ${step + 1} on.`;
+  return h("span", { class: "lstm-since" }, ` ${text}`);
+}
+
+/**
+ * The most probable class after a step.
+ * @param {LstmContent} content
+ * @param {Float64Array} outputs
+ * @param {number} t
+ */
+const classAfter = ({ outputSize }, outputs, t) => bestClass(outputs.subarray(t * outputSize, (t + 1) * outputSize));

@@ -44,7 +44,7 @@ export class SequenceControls {
       [
         ["first", "first"],
         ["second", "second"],
-        ["difference", "difference (second − first)"],
+        ["difference", "second − first"],
       ],
       state.show,
       (value) => {
@@ -52,7 +52,7 @@ export class SequenceControls {
         actions.update();
       },
     );
-    this.comparison = h("div", {}, this.second.element, this.shown.element);
+    this.comparison = h("div", { class: "lstm-comparison" }, this.second.element, this.shown.element);
     this.element = group(
       "Sequence",
       this.first.element,

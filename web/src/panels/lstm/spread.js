@@ -24,7 +24,7 @@ export class Spread {
     this.head = h("thead", {}, h("tr", {}, ["class", "100 masks", "median", "5 % to 95 %", "no dropout"].map((name) => h("th", { scope: "col" }, name))));
     this.body = h("tbody");
     this.table = h("table", { class: "lstm-spread" }, h("caption", {}, "Output after the last step over 100 masks"), this.head, this.body);
-    this.element = h("div", { class: "spread" }, this.summary, h("div", { class: "lstm-scroll", tabIndex: 0, role: "region", "aria-label": "Spread over 100 masks" }, this.table));
+    this.element = h("div", { class: "spread" }, this.summary, h("div", { class: "lstm-scroll", tabIndex: 0, role: "region", "aria-label": "Table of the outputs of all masks" }, this.table));
   }
 
   stop() {

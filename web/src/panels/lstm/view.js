@@ -70,7 +70,7 @@ export class LstmView {
     });
     this.equations = new Equations(this.content);
     this.table = new StepTable();
-    this.result = h("p", { class: "lstm-result" });
+    this.result = h("div", { class: "lstm-result" });
     this.carrier = h("p", { class: "lstm-carrier" });
     this.heading = h("h3");
     this.element = this.#layout();
@@ -82,6 +82,7 @@ export class LstmView {
       "div",
       { class: "lstm" },
       h("div", { class: "lstm-controls" }, this.sequences.element, this.network.element, this.dropout.element),
+      this.dropout.spread.element,
       this.result,
       this.carrier,
       this.selection.element,
