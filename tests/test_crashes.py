@@ -17,6 +17,7 @@ from reviver.runs.checkpoint import TrainingState, find_checkpoint, load_network
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.runs.session import open_run, training_session
+from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
 from tests.children import CallCounter, die, open_server, run_child
 from tests.contents import contents
 from tests.test_runs import best_at
@@ -34,13 +35,14 @@ def small_state() -> TrainingState:
 
 
 def run(path: Path) -> None:
-    """Start or resume a run that writes records, samples, checkpoints, and best weights before the last epoch."""
+    """Start or resume a run that writes records, samples, snapshots, checkpoints, and best weights before the last epoch."""
     folder = open_run(path, "lstm", CONFIG, torch.device("cpu"), resume=(path / "run.json").exists())
     state = small_state()
     network = state.networks["network"]
     files = ("metrics", "scores")
     with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:
         while state.epoch < EPOCHS:
+            remove_later_snapshots(folder, state.step)
             loss = network(torch.randn(4, 3, generator=state.rngs["noise"])).pow(2).sum()
             network.zero_grad()
             loss.backward()
@@ -50,6 +52,7 @@ def run(path: Path) -> None:
             session.log(loss=loss.item())
             session.log_scores(fid=loss.item())
             write_text(folder.samples / f"epoch-{state.epoch}.txt", str(loss.item()))
+            write_snapshot(folder, state.step, {"loss": loss.detach()})
             if state.epoch < EPOCHS:
                 state.extra["best"] = best_at(state.step)
                 state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}
@@ -63,6 +66,8 @@ def check_loads(path: Path) -> None:
     folder = RunFolder.open(path)
     folder.read_records("metrics")
     folder.read_records("scores")
+    for snapshot in find_snapshots(folder):
+        read_snapshot(snapshot.path, {"loss": torch.empty((), device="meta")})
     for which in ("last", "best"):
         if (folder.checkpoints / f"{which}.json").exists():
             load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)

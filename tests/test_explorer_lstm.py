@@ -1,24 +1,39 @@
-"""LSTM runs in the explorer: what Python embeds, and the traces of the page against Python's."""
+"""LSTM runs in the explorer: the traces of the page against Python's, and what Python embeds of runs of every kind.
 
+The page's modules run in Node.js: web/tests/lstm.mjs.
+"""
+
+import base64
 import json
 import shutil
 import subprocess
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.explorer.lstm import cell_seed
+from reviver.errors import RunFolderError
+from reviver.explorer import lstm_examples
+from reviver.explorer.blocks import Blocks
+from reviver.explorer.lstm import MAX_ERROR, MAX_MEAN_ERROR, cell_seed, choose_format, collect_lstm, round_weights
+from reviver.explorer.lstm_examples import MAX_EXAMPLES, choose, collect_examples
+from reviver.explorer.manifest import LstmContent, TensorBlock
+from reviver.loading import load
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.config import TASKS, LSTMConfig
 from reviver.lstm.dropout import apply_dropout, dropout_masks, hidden_masks
 from reviver.lstm.options import LSTMOptions
 from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.run import LSTMRun
 from reviver.lstm.tasks.task import mean_loss
 from reviver.lstm.trace import trace
+from reviver.lstm.training import train
 
 NODE = shutil.which("node")
 SCRIPT = Path(__file__).parents[1] / "web" / "tests" / "lstm.mjs"
@@ -373,5 +388,310 @@ def test_the_page_encodes_symbols_and_numbers(tmp_path: Path) -> None:
 @needs_node
 def test_a_thousand_steps_take_well_under_a_second(tmp_path: Path) -> None:
     case = Case(steps=1000, hidden_size=128, input_size=1, seed=1)
-    times = [result["milliseconds"] for result in run_page([case.to_json()] * 3, tmp_path)]
+    times = [result["milliseconds"] for result in run_page([case.to_json() | {"isTimed": True}] * 5, tmp_path)]
     assert min(times) < 1000
+
+
+# Runs
+
+SMALL: dict[str, Any] = {"hidden_size": 6, "epochs": 2, "data_size": 60, "batch_size": 16, "seed": 3}
+RUNS: dict[str, dict[str, Any]] = {
+    "palindrome": {"task": "palindrome", "length": 6},
+    "one-hot": {"task": "palindrome", "length": 4, "encoding": "onehot"},
+    "copy": {"task": "copy", "length": 3, "encoding": "onehot"},
+    "adding": {"task": "adding", "length": 8},
+    "temporal-order": {"task": "temporal-order", "length": 12, "encoding": "onehot"},
+    "parity": {"task": "parity", "length": 5},
+    "row-mnist": {"task": "row-mnist", "length": 28},
+    "pixel-mnist": {"task": "pixel-mnist", "length": 49},
+    "custom": {"task": "custom", "bidirectional": True, "patch_size": "auto"},
+    "curriculum": {"task": "parity", "length": 12, "curriculum": True, "start_length": 4, "threshold": 0.01},
+    "bidirectional": {"bidirectional": True},
+    "zoneout": {"hidden_dropout_kind": "zoneout", "num_layers": 2},
+    "attention": {"pooling": "attention", "num_layers": 2, "bidirectional": True},
+    "patches": {"task": "parity", "length": 7, "patch_size": 3, "pooling": "max"},
+    "rnn": {"cell": "rnn"},
+    "bf16": {"precision": "bf16"},
+    "best": {"patience": 2},
+}
+
+
+def write_table(path: Path, channels: int = 2, steps: int = 5, count: int = 40) -> Path:
+    rng = np.random.default_rng(0)
+    x = rng.normal(1e4, 250.0, (count, steps, channels)).astype(np.float32)
+    x[..., -1] /= 1e6  # another scale
+    lengths = rng.integers(2, steps + 1, count)
+    y = np.array(["left", "right"])[np.arange(count) // (count // 2)]  # sorted by class
+    np.savez(path, x=x, y=y, lengths=lengths)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LSTMRun]:
+    """Return a small run of every kind."""
+    folder = tmp_path_factory.mktemp("runs")
+    RUNS["custom"]["data"] = str(write_table(folder / "table.npz"))
+    loaded = {}
+    for name, settings in RUNS.items():
+        train(LSTMConfig(**(SMALL | settings)), folder / name, device="cpu")
+        run = load(folder / name)
+        assert isinstance(run, LSTMRun)
+        loaded[name] = run
+    return loaded
+
+
+def collect(run: LSTMRun) -> tuple[LstmContent, Blocks]:
+    blocks = Blocks()
+    return collect_lstm(run, blocks, "lstm-0"), blocks
+
+
+def read_block(block: TensorBlock, blocks: Blocks) -> dict[str, list[float]]:
+    """Return the numbers of a block as the page decodes them."""
+    data = zlib.decompress(base64.b64decode(blocks.texts[block.block]))
+    tensors = {}
+    for name, spec in block.tensors.items():
+        count = int(np.prod(spec.shape))
+        if spec.dtype == "f16":
+            planes = np.frombuffer(data, np.uint8, 2 * count, spec.offset).reshape(2, count)
+            values = planes.T.copy().view("<f2").ravel().astype(np.float64) * (spec.scale or 1.0)
+        else:
+            values = np.frombuffer(data, "<f4", count, spec.offset)
+        tensors[name] = values.astype(np.float32).astype(np.float64).tolist()
+    return tensors
+
+
+def test_there_is_a_run_of_every_task() -> None:
+    assert {settings.get("task", "palindrome") for settings in RUNS.values()} == set(TASKS)
+
+
+@needs_node
+def test_the_page_computes_every_kind_of_run(runs: dict[str, LSTMRun], tmp_path: Path) -> None:
+    cases, expected = [], []
+    for run in runs.values():
+        content, blocks = collect(run)
+        dumped = json.loads(content.model_dump_json(by_alias=True))
+        _, network = round_weights(run.network, content.facts.rounding[-1].format)
+        for index in (0, -1):
+            example = dumped["examples"][index]
+            weights = read_block(content.stages[-1].weights, blocks)
+            cases.append(
+                {"content": dumped, "weights": weights, "values": example["values"], "target": example["target"]}
+                | {"seed": None, "gate": None}
+            )
+            expected.append((network, collect_examples(run).x[index], example["target"], run.task.target))
+    for found, (network, x, target, kind) in zip(run_page(cases, tmp_path), expected, strict=True):
+        seen = torch.tensor(found["x"], dtype=torch.float64).view(1, *x.shape)
+        torch.testing.assert_close(seen[0], x.double(), rtol=0, atol=2e-6)
+        with torch.no_grad():
+            outputs = network(seen, every_step=kind == "class at every step")
+        targets = torch.tensor([target], dtype=torch.float64 if kind == "number" else torch.int64)
+        close([found["trace"]["loss"]], mean_loss(kind, outputs, targets))
+        outputs = outputs if kind == "number" else outputs.softmax(-1)
+        close(found["trace"]["output"], outputs[0, -1] if kind == "class at every step" else outputs)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_manifest_describes_the_run(name: str, runs: dict[str, LSTMRun]) -> None:
+    run = runs[name]
+    content, _ = collect(run)
+    config, symbols = run.config, content.input_kind == "symbols"
+    assert content.name == name
+    assert (content.task, content.target, content.cell) == (config.task, run.task.target, config.cell)
+    assert (content.class_names is None) == (content.target == "number")
+    assert content.class_names is None or len(content.class_names) == content.output_size
+    assert (content.symbol_names is None) == (not symbols)
+    assert len(content.channel_names) == (0 if symbols else content.input_size)
+    if symbols:
+        assert content.symbol_names is not None
+        assert content.input_size == (1 if content.encoding == "scalar" else len(content.symbol_names))
+    else:
+        assert content.encoding == "scalar"
+    assert 2 <= len(content.examples) <= MAX_EXAMPLES
+    for example in content.examples:
+        assert len(example.values) == example.steps * (1 if symbols else content.input_size)
+        if content.target == "class at every step":
+            assert not isinstance(example.target, int | float)
+            assert len(example.target) == example.steps
+    assert content.stages[-1].step == run.step
+    assert content.stages[-1].validation_accuracy is not None
+    assert len(content.facts.rounding) == len(content.stages)
+    for rounding in content.facts.rounding:
+        assert 0 < rounding.mean <= rounding.max <= MAX_ERROR
+        assert rounding.mean <= MAX_MEAN_ERROR or name == "bf16"
+    accuracy, loss = content.facts.scores[:2]
+    assert accuracy.value.endswith("%")
+    assert accuracy.noise is not None
+    assert loss.noise == f"{run.task.baseline(config.length):.4g}"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("palindrome", list("0123456789")),
+        ("copy", ["blank", *"12345678", "delimiter"]),
+        ("temporal-order", ["start", "end", "X", "Y", "a", "b", "c", "d"]),
+        ("parity", ["0", "1"]),
+    ],
+)
+def test_symbols_have_the_names_of_the_task(name: str, expected: list[str], runs: dict[str, LSTMRun]) -> None:
+    content, _ = collect(runs[name])
+    assert content.symbol_names == tuple(expected)
+    assert {int(value) for example in content.examples for value in example.values} <= set(range(len(expected)))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("adding", ["number", "marker"]),
+        ("row-mnist", [f"column {index}" for index in range(1, 29)]),
+        ("pixel-mnist", ["pixel"]),
+        ("custom", ["channel 1", "channel 2"]),
+        ("copy", []),
+    ],
+)
+def test_numbers_have_names(name: str, expected: list[str], runs: dict[str, LSTMRun]) -> None:
+    assert collect(runs[name])[0].channel_names == expected
+
+
+def test_the_examples_are_those_of_the_validation_set(runs: dict[str, LSTMRun]) -> None:
+    content, _ = collect(runs["palindrome"])
+    validation = runs["palindrome"].task.validation(6)
+    inputs = {tuple(row) for row in validation.digits(0, 5).tolist()}  # type: ignore[attr-defined]
+    assert {tuple(example.values) for example in content.examples} <= inputs
+    assert all(example.target == example.values[0] for example in content.examples)
+    assert content.examples_text == "validation set of the run"
+
+
+def test_the_target_of_the_adding_problem_is_the_sum_of_the_marked_numbers(runs: dict[str, LSTMRun]) -> None:
+    for example in collect(runs["adding"])[0].examples:
+        pairs = torch.tensor(example.values).view(-1, 2)
+        assert pairs[:, 1].sum() == 2
+        assert example.target == pytest.approx(pairs.prod(1).sum().item(), abs=2e-6)
+
+
+def test_images_are_test_images_with_their_licence(runs: dict[str, LSTMRun]) -> None:
+    content, _ = collect(runs["row-mnist"])
+    assert [example.target for example in content.examples[:5]] == [7, 2, 1, 0, 4]
+    assert content.examples_text == "the first 20 MNIST test images"
+    assert {"MNIST images", "code of this page"} <= {fact.label for fact in content.facts.licences}
+
+
+def test_custom_numbers_are_as_in_the_file(runs: dict[str, LSTMRun]) -> None:
+    run = runs["custom"]
+    content, _ = collect(run)
+    with np.load(str(run.config.data)) as file:
+        rows = [row[:length] for row, length in zip(file["x"], file["lengths"], strict=True)]
+    for example in content.examples:
+        values = np.array(example.values).reshape(example.steps, 2)
+        assert any(row.shape == values.shape and np.allclose(row, values, rtol=1e-5) for row in rows)
+    assert {example.target for example in content.examples} == {0, 1}  # though the file is sorted
+    assert content.standardisation is not None
+    assert content.length == 5
+    assert content.patch_size == 1
+    assert next(fact for fact in content.facts.run if fact.label == "data").value == "table.npz"
+
+
+def test_a_missing_file_leaves_a_run_without_examples(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "table.npz")
+    train(LSTMConfig(**(SMALL | RUNS["custom"] | {"data": str(table)})), tmp_path / "run", device="cpu")
+    table.unlink()
+    run = load(tmp_path / "run")
+    assert isinstance(run, LSTMRun)
+    content, _ = collect(run)
+    assert content.examples == []
+    assert content.examples_text == "none: table.npz is missing, or has changed since the training"
+    assert content.standardisation is not None
+    assert content.facts.rounding[0].unit == "class probability, of random numbers"
+    assert str(tmp_path) not in content.model_dump_json(exclude={"run_argument"})
+
+
+def test_long_runs_have_shorter_examples(runs: dict[str, LSTMRun], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm_examples, "MAX_LENGTH", 10)
+    content, _ = collect(runs["curriculum"])
+    assert {example.steps for example in content.examples} == {10}
+    assert content.examples_text == "fresh sequences of length 10, the run is trained for 12"
+    assert content.length == 12
+
+
+def test_a_page_has_a_bounded_number_of_numbers() -> None:
+    assert len(choose(torch.full((500,), 784), 1)) == 20
+    assert len(choose(torch.full((500,), 1000), 2)) == 10
+    assert choose(torch.tensor([5000, 30, 6000, 40]), 1).tolist() == [1, 3]
+    assert choose(torch.tensor([5000]), 1).tolist() == []
+    assert choose(torch.tensor([2, 2]), 50_000).tolist() == []
+    assert choose(torch.arange(1, 101), 1).tolist()[::19] == [0, 99]
+
+
+def test_a_network_that_half_precision_changes_is_embedded_in_single_precision() -> None:
+    case = Case(p=0.0, target="number")
+    network, x = case.network().float(), [case.sequence()[0][0].float()]
+    with torch.no_grad():
+        network.W_out.mul_(0.01)
+        assert choose_format(network, x, "number").format == "fp16"
+        network.W_out.mul_(1000)
+    chosen = choose_format(network, x, "number")
+    assert chosen.format == "fp32"
+    assert chosen.mean_error <= MAX_MEAN_ERROR
+    assert {tensor.dtype for tensor in chosen.tensors.values()} == {"f32"}
+
+
+# Stages
+
+
+def test_the_stages_are_the_first_the_middle_and_the_last(tmp_path: Path) -> None:
+    folder = train(LSTMConfig(**(SMALL | {"epochs": 20})), tmp_path / "run", device="cpu")
+    run = load(folder.path)
+    assert isinstance(run, LSTMRun)
+    content, blocks = collect(run)
+    assert [stage.label for stage in content.stages] == ["epoch 1", "epoch 10", "epoch 20"]
+    assert [stage.step for stage in content.stages] == [3, 30, 60]
+    metrics = {record["epoch"]: record["validation_accuracy"] for record in run.metrics}
+    assert [stage.validation_accuracy for stage in content.stages] == [metrics[epoch] for epoch in (1, 10, 20)]
+    first, _, last = (read_block(stage.weights, blocks) for stage in content.stages)
+    assert first["lstm.layers.0.b_f"] != last["lstm.layers.0.b_f"]
+    assert last["b_out"] == run.network.b_out.tolist()
+
+
+def test_a_run_without_snapshots_has_the_trained_network_alone(tmp_path: Path) -> None:
+    folder = train(LSTMConfig(**SMALL), tmp_path / "run", device="cpu")
+    shutil.rmtree(folder.path / "snapshots")
+    run = load(folder.path)
+    assert isinstance(run, LSTMRun)
+    assert [stage.label for stage in collect(run)[0].stages] == ["epoch 2"]
+
+
+def test_a_run_with_early_stopping_ends_with_its_best_weights(runs: dict[str, LSTMRun]) -> None:
+    run = runs["best"]
+    content, _ = collect(run)
+    best = next(record for record in run.metrics if record["step"] == run.step)
+    assert content.stages[-1].label == f"epoch {best['epoch']}, the best"
+    assert content.stages[-1].validation_accuracy == best["validation_accuracy"]
+    assert all(stage.step < run.step for stage in content.stages[:-1])
+
+
+def test_a_run_that_was_stopped_within_an_epoch_opens(tmp_path: Path) -> None:
+    folder = train(LSTMConfig(**SMALL), tmp_path / "run", device="cpu")
+    (folder.path / "metrics.jsonl").write_text("", encoding="utf-8")  # as if within the first epoch
+    run = load(folder.path)
+    assert isinstance(run, LSTMRun)
+    content, _ = collect(run)
+    last = content.stages[-1]
+    assert (last.label, last.epoch, last.validation_accuracy) == ("update 6", 0, None)
+    assert content.facts.scores == []
+    assert "no complete epoch" in content.facts.scores_note
+
+
+def test_a_damaged_snapshot_is_an_error(tmp_path: Path) -> None:
+    folder = train(LSTMConfig(**SMALL), tmp_path / "run", device="cpu")
+    snapshot = min((folder.path / "snapshots").iterdir())
+    snapshot.write_bytes(snapshot.read_bytes()[:100])
+    run = load(folder.path)
+    assert isinstance(run, LSTMRun)
+    with pytest.raises(RunFolderError, match=snapshot.name):
+        collect(run)
+
+
+def test_a_bf16_run_says_that_the_page_does_not_round(runs: dict[str, LSTMRun]) -> None:
+    labels = {fact.label for fact in collect(runs["bf16"])[0].facts.run}
+    assert "arithmetic of the run" in labels
+    assert "arithmetic of the run" not in {fact.label for fact in collect(runs["palindrome"])[0].facts.run}

@@ -12,10 +12,10 @@ from reviver import load
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, Interrupted
 from reviver.gan.config import LOSSES as LOSS_NAMES
-from reviver.gan.config import GANConfig
+from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.networks import Discriminator
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import build_networks, build_optimizers, choose_step, count_batches, train
+from reviver.gan.training import build_networks, build_optimizers, choose_step, train
 from tests.test_gan_training import at_step, fingerprint, send, tiny  # noqa: F401
 
 RECIPES: dict[str, dict[str, Any]] = {

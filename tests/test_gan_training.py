@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from reviver.config import override
 from reviver.errors import ConfigError, DataError, DeviceError, DivergenceError, Interrupted, RunFolderError
 from reviver.gan import training
-from reviver.gan.config import GANConfig
+from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist, to_pixels
 from reviver.gan.fused_step import fused_gan_step
 from reviver.gan.grids import find_grids, remove_later_grids, save_grid
@@ -35,7 +35,7 @@ from reviver.gan.presets import PRESETS
 from reviver.gan.sampling import generate
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
-from reviver.gan.training import build_networks, build_optimizers, choose_step, count_batches, train
+from reviver.gan.training import build_networks, build_optimizers, choose_step, train
 from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder

@@ -37,6 +37,8 @@ from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.monitor import describe_record, find_collapses, summarize
 from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.run import GANRun
+from reviver.gan.snapshots import read_real_images
+from reviver.gan.snapshots import read_snapshots as read_gan_snapshots
 from reviver.loading import load
 from reviver.lstm import pretrained
 from reviver.lstm import stopping as lstm_stopping
@@ -45,6 +47,7 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.describe import SequenceData
 from reviver.lstm.pretrained_classifier import PretrainedClassifier
+from reviver.lstm.snapshots import read_snapshots as read_lstm_snapshots
 from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.runs import checkpoint
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint
@@ -282,6 +285,21 @@ def read_run(path: Path) -> None:
                 assert logits.shape == (2, run.task.output_size)
 
 
+def read_snapshots(path: Path) -> None:
+    """Read all snapshots of the run that a file belongs to."""
+    run = load(path.parents[1])
+    if not isinstance(run, GANRun):
+        for row in read_lstm_snapshots(run):
+            assert row.network.state_dict().keys() == run.network.state_dict().keys()
+        return
+    real = read_real_images(run.folder)
+    assert real is not None
+    for snapshot in read_gan_snapshots(run.folder):
+        assert snapshot.images.shape[1:] == real.shape[1:] == run.generator.image_shape
+        assert snapshot.fake_logits is not None
+        assert bool(snapshot.fake_logits.isfinite().all())
+
+
 def read_records(path: Path) -> None:
     """Read and summarize the records of a run."""
     folder = RunFolder.open(path.parent)
@@ -497,6 +515,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "run.json": _runs("run.json", read_run, formats.json_value, formats.json_value, formats.json_text),
         "pointers": _runs("checkpoints/*.json", read_run, formats.json_value, formats.json_text),
         "weights": _runs("checkpoints/*/networks.safetensors", read_run, formats.safetensors),
+        "snapshots": _runs("snapshots/*.safetensors", read_snapshots, formats.safetensors),
         "points": Reader(prepare_points, read_records, (formats.json_lines,)),
         "checkpoint": Reader(prepare_checkpoint, read_state, (formats.any_checkpoint,)),
         "settings": Reader(prepare_settings, read_config, (formats.toml,), (*TOML_TOKENS, *JSON_TOKENS)),

@@ -90,8 +90,8 @@
  * @typedef {object} ScoreRow
  * @property {string} name
  * @property {string} value
- * @property {string | null} real the same score of real images
- * @property {string | null} noise the same score of noise
+ * @property {string | null} real the same score of real images; null of an LSTM
+ * @property {string | null} noise the same score of noise; of an LSTM, that of the best guess without memory
  */
 
 /**
@@ -193,6 +193,7 @@
  * @property {{mean: number[], scale: number[]} | null} standardisation per channel
  * @property {LstmStage[]} stages first, middle and last, or fewer
  * @property {Example[]} examples
+ * @property {string} examplesText origin of the examples, such as "fresh sequences", or why there are none
  * @property {Columns} metrics
  * @property {Facts} facts
  */

@@ -1,22 +1,72 @@
 """What the explorer shows of an LSTM run.
 
-Shapes: N sequences, T time, I input size, H hidden size.
+Shapes: T time, I input size, C classes.
 """
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from reviver.explorer.blocks import Blocks, encode_f16, encode_f32
+from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.columns import to_columns
-from reviver.explorer.lstm_facts import lstm_facts
-from reviver.explorer.manifest import Example, LstmContent, LstmStage, TensorBlock
+from reviver.explorer.lstm_examples import SYMBOLS, channel_names, collect_examples
+from reviver.explorer.lstm_facts import lstm_facts, stage_name
+from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.describe import SequenceData
 from reviver.lstm.run import LSTMRun
-from reviver.lstm.tasks.memory import Symbols
+from reviver.lstm.snapshots import read_snapshots
+from reviver.lstm.tasks.task import TargetKind
 from reviver.lstm.training import Network
+from reviver.runs.rng import make_rng
 
-NUM_EXAMPLES = 20
+NUM_RANDOM, RANDOM_STEPS = 20, 100
+"""Number and steps of the random sequences that measure the rounding where there are no examples."""
+
+
+FORMATS = ("fp16", "fp32")
+"""Formats of the matrices, the smallest first."""
+MAX_ERROR, MAX_MEAN_ERROR = 1e-2, 1e-4
+"""Largest and mean change of a probability, or of a number, with which a format is good enough."""
+
+
+class Stage(NamedTuple):
+    """A network at one moment of the training.
+
+    Attributes:
+        label: see `LstmStage`.
+        epoch: epochs so far; 0 in the first one.
+        step: updates so far.
+        validation_accuracy: None if it was not measured with these weights.
+        network: in eval mode.
+    """
+
+    label: str
+    epoch: int
+    step: int
+    validation_accuracy: float | None
+    network: Network
+
+
+class RoundedNetwork(NamedTuple):
+    """The weights of a network as the page embeds them.
+
+    Attributes:
+        format: of the matrices, see `FORMATS`.
+        tensors: weights by name.
+        max_error: largest difference of an output to the network's own.
+        mean_error: mean difference.
+    """
+
+    format: str
+    tensors: dict[str, Encoded]
+    max_error: float
+    mean_error: float
 
 
 def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str) -> LstmContent:
@@ -26,27 +76,26 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str) -> LstmContent:
         run: the run.
         blocks: get the weights.
         id_: id of the run in the page, the prefix of its blocks.
+
+    Raises:
+        RunFolderError: if a snapshot or the metrics of the run are damaged.
     """
     config, network, task = run.config, run.network, run.task
     data = SequenceData.of_task(config, task)
-    stage = LstmStage(
-        label=f"epoch {run.metrics[-1]['epoch']}",
-        epoch=run.metrics[-1]["epoch"],
-        step=run.step,
-        validation_accuracy=run.metrics[-1]["validation_accuracy"],
-        weights=embed_lstm(network, blocks, f"{id_}-last"),
-    )
-    sequences = task.validation(config.length)[:NUM_EXAMPLES]
-    first = next(iter(vars(sequences).values()))
-    is_symbols = isinstance(sequences, Symbols) or config.task == "palindrome"
-    examples = [
-        Example(
-            values=[round(float(value), 6) for value in first[index].flatten()],
-            steps=sequences.steps,
-            target=sequences.targets[index].tolist(),
+    examples = collect_examples(run)
+    x = examples.x or random_sequences(run)
+    output = "predicted number" if task.target == "number" else "class probability"
+    unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"
+    stages, rounding = [], []
+    for index, stage in enumerate(choose_stages(run)):
+        chosen = choose_format(stage.network, x, task.target)
+        weights = blocks.add_tensors(f"{id_}-stage-{index}", chosen.tensors)
+        moment = {name: value for name, value in stage._asdict().items() if name != "network"}
+        stages.append(LstmStage(**moment, weights=weights))
+        rounding.append(
+            Rounding(network=stage.label, unit=unit, format=chosen.format, max=chosen.max_error, mean=chosen.mean_error)
         )
-        for index in range(len(sequences))
-    ]
+    scale = data.standardisation
     return LstmContent(
         id=id_,
         name=run.folder.path.resolve().name,
@@ -55,11 +104,11 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str) -> LstmContent:
         task=config.task,
         target=task.target,
         input_text=data.input_text,
-        input_kind="symbols" if is_symbols else "numbers",
+        input_kind="symbols" if config.task in SYMBOLS else "numbers",
         encoding=config.encoding,
-        symbol_names=[str(symbol) for symbol in range(10)] if is_symbols else None,
+        symbol_names=SYMBOLS.get(config.task),
         input_size=task.input_size,
-        channel_names=[f"channel {index + 1}" for index in range(task.input_size)],
+        channel_names=channel_names(run),
         class_names=data.classes,
         output_size=task.output_size,
         hidden_size=config.hidden_size,
@@ -69,29 +118,95 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str) -> LstmContent:
         patch_size=network.patch_size if isinstance(network, LSTMClassifier) else 1,
         hidden_dropout=config.hidden_dropout,
         hidden_dropout_kind=config.hidden_dropout_kind,
-        length=config.length,
-        standardisation=None,
-        stages=[stage],
-        examples=examples,
+        length=data.length,
+        standardisation=None if scale is None else ChannelScale(mean=scale.mean, scale=scale.scale),
+        stages=stages,
+        examples=examples.examples,
+        examples_text=examples.text,
         metrics=to_columns(run.metrics),
-        facts=lstm_facts(run, []),
+        facts=lstm_facts(run, data, rounding),
     )
 
 
-def embed_lstm(network: Network, blocks: Blocks, name: str) -> TensorBlock:
-    """Add the weights of a network under the names of its state dict: matrices in half precision, the rest exact."""
-    tensors = {
-        key: encode_f16(value)[0] if value.dim() > 1 else encode_f32(value)
-        for key, value in network.state_dict().items()
-    }
-    return blocks.add_tensors(name, tensors)
+def choose_stages(run: LSTMRun) -> list[Stage]:
+    """Return the first and the middle snapshot of a run, as far as it has any, and the trained network."""
+    metrics = next((record for record in reversed(run.metrics) if record["step"] <= run.step), None)
+    is_measured = metrics is not None and metrics["step"] == run.step
+    epoch = metrics["epoch"] if metrics else 0
+    accuracy = metrics["validation_accuracy"] if metrics and is_measured else None
+    last = Stage(stage_name(run, epoch, is_measured=is_measured), epoch, run.step, accuracy, run.network)
+    earlier = [snapshot for snapshot in read_snapshots(run) if snapshot.step < run.step]
+    chosen = earlier[:1]
+    if len(earlier) > 1:
+        chosen.append(min(earlier[1:], key=lambda snapshot: abs(snapshot.epoch - epoch / 2)))
+    return [*(Stage(f"epoch {s.epoch}", s.epoch, s.step, s.validation_accuracy, s.network) for s in chosen), last]
+
+
+def random_sequences(run: LSTMRun) -> list[Tensor]:
+    """Return sequences of standard normal numbers, which standardised data resemble, [T, I] each."""
+    size = NUM_RANDOM, RANDOM_STEPS, run.task.input_size
+    return list(torch.randn(size, generator=make_rng(run.config.seed, "rounding")))
+
+
+def choose_format(network: Network, x: Sequence[Tensor], target: TargetKind) -> RoundedNetwork:
+    """Return the weights of a network in half precision, or in single precision if its outputs would change too much.
+
+    Args:
+        network: in eval mode.
+        x: sequences to measure the change on, [T, I] each.
+        target: kind of the outputs.
+    """
+    for name in FORMATS:
+        tensors, computed = round_weights(network, name)
+        errors = output_errors(network, computed, x, target)
+        chosen = RoundedNetwork(name, tensors, float(errors.max()), float(errors.mean()))
+        is_bf16 = isinstance(network, LSTMClassifier) and network.lstm.options.precision == "bf16"
+        if is_bf16 or (chosen.max_error <= MAX_ERROR and chosen.mean_error <= MAX_MEAN_ERROR):
+            break  # of a bf16 network most of the difference comes from its own rounding
+    return chosen
+
+
+def round_weights(network: Network, format_: str) -> tuple[dict[str, Encoded], Network]:
+    """Return the weights of a network under the names of its state dict: matrices in `format_`, the rest exact.
+
+    Returns:
+        The encoded weights, and the network that the page computes: with the rounded weights, in float64.
+    """
+    tensors: dict[str, Encoded] = {}
+    rounded: dict[str, Tensor] = {}
+    for name, value in network.state_dict().items():
+        if value.dim() > 1 and format_ == "fp16":
+            tensors[name], rounded[name] = encode_f16(value)
+        else:
+            tensors[name], rounded[name] = encode_f32(value), value.double()
+    computed = copy.deepcopy(network).double()
+    computed.load_state_dict(rounded)
+    if isinstance(computed, LSTMClassifier):  # the page does not round to bfloat16
+        computed.lstm.options = dataclasses.replace(computed.lstm.options, precision="fp32")
+        for cell in computed.lstm.cells:
+            cell.linear = functional.linear
+    return tensors, computed
+
+
+@torch.no_grad()
+def output_errors(network: Network, computed: Network, x: Sequence[Tensor], target: TargetKind) -> Tensor:
+    """Return the absolute differences of the probabilities, or numbers, of two networks for sequences [T, I], [n]."""
+    every_step = target == "class at every step"
+    errors = []
+    for sequence in x:
+        batch = sequence.to(network.W_out.device).unsqueeze(0)  # [1, T, I]
+        pair = network(batch, every_step=every_step), computed(batch.double(), every_step=every_step)
+        expected, found = (y.double() if target == "number" else y.double().softmax(-1) for y in pair)
+        errors.append((expected - found).abs().flatten())
+    return torch.cat(errors)
 
 
 def cell_seed(seed: int, cell: int) -> Tensor:
     """Return the seed of the dropout masks of a cell in the page, as `dropout_masks` takes it, int64, [].
 
     The cells of a network, in the order of `LSTM.layers`, have the seeds s, s + 1, s + 2, ... modulo 2⁶⁴.
-    `dropout_masks(cell_seed(s, 0), T, 1, H, p, kind)` is what the page shows of a single layer for the seed s.
+    `dropout_masks(cell_seed(s, 0), T, 1, H, p, kind)` is what the page shows of a single layer for the seed s. A vanilla
+    RNN has its masks in the page from the same function, though its training takes them from a generator.
     """
     bits = (seed + cell) % 2**64
     return torch.tensor(bits - 2**64 if bits >= 2**63 else bits)

@@ -214,6 +214,7 @@ class LstmContent(Part):
     standardisation: ChannelScale | None
     stages: Sequence[LstmStage]
     examples: Sequence[Example]
+    examples_text: str
     metrics: Columns
     facts: Facts
 

@@ -136,3 +136,12 @@ class GANConfig:
     def has_penalty(self) -> bool:
         """Whether the discriminator has a gradient penalty."""
         return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0
+
+
+def count_batches(num_images: int, batch_size: int, packing: int = 1) -> int:
+    """Return the number of batches per epoch.
+
+    The last one may be smaller. It is left out if it has fewer than two images, which BatchNorm needs, or than `packing`.
+    """
+    full, rest = divmod(num_images, batch_size)
+    return full + (rest >= max(2, packing))

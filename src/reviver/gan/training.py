@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from reviver.errors import DataError
-from reviver.gan.config import GANConfig
+from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
 from reviver.gan.ema import update_ema
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
@@ -26,6 +26,7 @@ from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.optim import UPDATE, MasterWeightAdam, NegativeMomentumAdam
 from reviver.gan.sampling import generate
+from reviver.gan.snapshots import SnapshotWriter
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
 from reviver.lr_schedule import lr_scale
@@ -35,6 +36,7 @@ from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_CLASSES
 from reviver.runs.session import Session, open_run, permutation, training_session
+from reviver.runs.snapshots import remove_later_snapshots
 
 GRID_SIZE = 25
 """Images per sample grid."""
@@ -142,6 +144,7 @@ def train(
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     grid_z = models.generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), grid_classes).to(chosen_device)
+    snapshots = SnapshotWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
     files = ("metrics",) if monitor is None else ("metrics", "scores")
     with training_session(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
@@ -149,10 +152,12 @@ def train(
         session.progress.status = summarize(folder.read_scores())
         while state.epoch < config.epochs:
             remove_later_grids(folder.samples, state.epoch, state.step)
+            remove_later_snapshots(folder, state.step)
             with session.rolling_back():
                 if state.step == 0:
                     save_sample_grid(session, models.eval_generator, grid_z, epoch=0)
-                train_epoch(session, models, grid_z, data, config)
+                    snapshots.write(step=0, epoch=0.0)
+                train_epoch(session, models, grid_z, snapshots, data, config)
                 if is_grid_due(state.epoch, config):
                     save_sample_grid(session, models.eval_generator, grid_z, state.epoch)
                 if monitor is not None and monitor.is_due(state.epoch):
@@ -206,13 +211,16 @@ def record_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
     folder.record_data("data", record, "data", "images")
 
 
-def train_epoch(session: Session, models: Models, grid_z: Tensor, data: ImageSet, config: GANConfig) -> None:
+def train_epoch(
+    session: Session, models: Models, grid_z: Tensor, snapshots: SnapshotWriter, data: ImageSet, config: GANConfig
+) -> None:
     """Train on all images once, or on the rest of the epoch after a resume.
 
     Args:
         session: saves, logs and stops; has the state of training.
         models: networks and optimizers, updated in place.
         grid_z: latent vectors of the sample grids within the epoch, [GRID_SIZE, Z].
+        snapshots: writes the snapshots.
         data: the training images.
         config: the settings of the run.
     """
@@ -253,6 +261,9 @@ def train_epoch(session: Session, models: Models, grid_z: Tensor, data: ImageSet
         if state.step in grid_updates:
             check_losses(session)
             save_sample_grid(session, eval_generator, grid_z, state.epoch, state.step)
+        if state.step in snapshots.steps:
+            check_losses(session)
+            snapshots.write(state.step, epoch)
         if state.step % len(history) == 0:
             check_losses(session)
             session.log(epoch=epoch, **dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True)))
@@ -290,15 +301,6 @@ def check_losses(session: Session) -> None:
     history = session.state.tensors["history"]
     rows = (session.state.step - 1) % len(history) + 1
     session.check_finite(history[:rows], session.state.step - rows + 1, StepResult._fields)
-
-
-def count_batches(num_images: int, batch_size: int, packing: int = 1) -> int:
-    """Return the number of batches per epoch.
-
-    The last one may be smaller. It is left out if it has fewer than two images, which BatchNorm needs, or than `packing`.
-    """
-    full, rest = divmod(num_images, batch_size)
-    return full + (rest >= max(2, packing))
 
 
 def count_classes(data: ImageSet) -> int:

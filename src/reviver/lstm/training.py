@@ -17,6 +17,7 @@ from reviver.lstm.initialisation import chrono
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.options import auto_patch_size
 from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
@@ -25,6 +26,7 @@ from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, permutation, training_session
+from reviver.runs.snapshots import remove_later_snapshots
 
 HISTORY = ("train loss", "correct", "sequences")
 """Columns of the metrics that an epoch collects per update: the loss summed over the batch, and two counts."""
@@ -243,12 +245,15 @@ def train(
         progress=progress,
     ) as session:
         while not is_finished(config, state):
+            remove_later_snapshots(folder, state.step)
             with session.rolling_back():
                 length = config.lengths[state.extra["stage"]]
                 train_epoch(session, network, optimizer, task, length, config)
                 validation = score(network, task.validation(length).to(chosen_device), task.target)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 log_epoch(session, validation, length, config)
+                if is_snapshot_due(state.epoch, config):
+                    save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
                 update_best(state, network, validation, length, config)
                 if config.curriculum and validation.accuracy >= config.threshold_at(length):
                     state.extra["stage"] += 1

@@ -5,6 +5,7 @@ metrics.jsonl   metrics, one record per line
 scores.jsonl    scores of a GAN, one record per line, if it is evaluated while training
 checkpoints/    see checkpoint.py
 samples/        images generated while training
+snapshots/      see snapshots.py
 tensorboard/    the same metrics and scores, for TensorBoard
 run.lock        locked by the process that is training
 """
@@ -63,6 +64,7 @@ class RunFolder:
         record_path: path of run.json.
         checkpoints: folder of the checkpoints.
         samples: folder of the images generated while training.
+        snapshots: folder of the snapshots.
         native: `NativeLibrary.variant` of the native code that this process uses for the run; None if unknown.
     """
 
@@ -72,6 +74,7 @@ class RunFolder:
         self.record_path = path / "run.json"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
+        self.snapshots = path / "snapshots"
         self.native: str | None = None
 
     @classmethod

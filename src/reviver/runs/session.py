@@ -214,7 +214,7 @@ class Session:
         """Restore the state and the files to the last checkpoint, if there is one, and return a writer for the files."""
         checkpoints, keep = self.folder.checkpoints, self.folder.record["config"]["keep_checkpoints"]
         counts = restore_checkpoint(checkpoints, self.state, self._files)
-        for path in (self.folder.path, self.folder.samples):
+        for path in (self.folder.path, self.folder.samples, self.folder.snapshots):
             recover_interrupted_writes(path)
         recover_checkpoints(checkpoints, self.state.extra.get("best", {}).get("step"), keep)
         for name, count in counts.items():

@@ -70,7 +70,8 @@ import { readTensors } from "../data/tensors.js";
 /**
  * @typedef {object} TraceOptions
  * @property {number | number[] | null} [target] class, class at every step, or number; no gradients if null
- * @property {bigint | null} [seed] of the dropout masks, see `cellSeed`; no dropout if null
+ * @property {bigint | null} [seed] of the dropout masks of the hidden state, see `cellSeed`; no dropout if null. Dropout
+ *   between two layers is left out.
  * @property {boolean} [outputs] whether `outputs` are wanted, true by default
  */
 

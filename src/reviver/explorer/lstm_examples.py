@@ -1,0 +1,123 @@
+"""Sequences of an LSTM's task to look at in the explorer, as a user would type them.
+
+Shapes: N sequences, T time, I input size.
+"""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.errors import ConfigError, DataError
+from reviver.explorer.manifest import Example
+from reviver.lstm.run import LSTMRun
+from reviver.lstm.tasks.custom.task import CustomTask
+from reviver.lstm.tasks.memory import COPY_LENGTH, COPY_SYMBOLS, ORDER_DISTRACTORS, Symbols
+from reviver.lstm.tasks.palindromes import NUM_DIGITS, Palindromes
+from reviver.lstm.tasks.task import Sequences
+
+MAX_EXAMPLES = 20
+MAX_LENGTH = 1000
+"""Maximum length T of a generated example."""
+MAX_NUMBERS = 20_000
+"""Maximum numbers of all examples together, for the size of the page."""
+DIGITS = 6
+"""Digits of a number after the first one of the standard deviation of its channel."""
+MAX_DECIMALS = 40
+"""Maximum decimals of a number, which keeps it finite."""
+CHANNELS: Mapping[str, tuple[str, ...]] = MappingProxyType({"adding": ("number", "marker"), "pixel-mnist": ("pixel",)})
+"""Names of the numbers of a step, of the tasks that have names for them."""
+SYMBOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "palindrome": tuple(map(str, range(NUM_DIGITS))),
+        "copy": ("blank", *map(str, range(1, COPY_SYMBOLS + 1)), "delimiter"),
+        "temporal-order": ("start", "end", "X", "Y", *"abcd"[:ORDER_DISTRACTORS]),
+        "parity": ("0", "1"),
+    }
+)
+"""Names of the symbols of each task that reads symbols, in the order of their numbers."""
+
+
+class Examples(NamedTuple):
+    """Examples of a run.
+
+    Attributes:
+        x: input of each example, [T, I].
+        examples: the same as a user would type them, with the targets.
+        text: their origin, or why there are none.
+    """
+
+    x: list[Tensor]
+    examples: list[Example]
+    text: str
+
+
+def channel_names(run: LSTMRun) -> list[str]:
+    """Return the names of the numbers of a step, [I]; none for symbols."""
+    task, size = run.config.task, run.task.input_size
+    if task in SYMBOLS:
+        return []
+    if task in CHANNELS:
+        return list(CHANNELS[task])
+    kind = "column" if task == "row-mnist" else "channel"
+    return [f"{kind} {index + 1}" for index in range(size)] if size > 1 else ["value"]
+
+
+def collect_examples(run: LSTMRun) -> Examples:
+    """Return sequences that the network was not trained on, at the length of the run, or shorter ones if it is long."""
+    trained = run.config.length
+    length = min(trained, MAX_LENGTH)
+    try:
+        sequences, origin = run.task.evaluation(length, MAX_EXAMPLES)
+    except (ConfigError, DataError):
+        assert isinstance(run.task, CustomTask), "other tasks make their sequences"
+        return Examples([], [], f"none: {run.task.data.name} is missing, or has changed since the training")
+    lengths = torch.full((len(sequences),), sequences.steps) if sequences.lengths is None else sequences.lengths
+    chosen = choose(lengths, 1 if run.config.task in SYMBOLS else run.task.input_size)
+    if not len(chosen):
+        return Examples([], [], f"none: all sequences of the {origin} are too long for the page")
+    sequences, steps = sequences[chosen], lengths[chosen].tolist()
+    values, x = raw_values(run, sequences), sequences.encode()
+    targets = sequences.targets.tolist()
+    examples = [
+        Example(values=values[n][:count].flatten().tolist(), steps=count, target=targets[n])
+        for n, count in enumerate(steps)
+    ]
+    shorter = f" of length {length:,}, the run is trained for {trained:,}" if length < trained else ""
+    return Examples([x[n, :count] for n, count in enumerate(steps)], examples, origin + shorter)
+
+
+def choose(lengths: Tensor, step_size: int) -> Tensor:
+    """Return the indices of at most `MAX_EXAMPLES` sequences, evenly spaced, because a file may be sorted by class.
+
+    Args:
+        lengths: number of steps of each sequence, [N].
+        step_size: numbers that a user types for a step.
+    """
+    limit = min(MAX_LENGTH + 2 * COPY_LENGTH, MAX_NUMBERS // step_size)  # copy has T + 20 steps
+    short = (lengths <= limit).nonzero().flatten()
+    if not len(short):
+        return short
+    count = min(MAX_EXAMPLES, len(short), MAX_NUMBERS // (int(lengths[short].max()) * step_size))
+    return short[torch.linspace(0, len(short) - 1, count).round().long()]
+
+
+def raw_values(run: LSTMRun, sequences: Sequences) -> Tensor:
+    """Return sequences as a user would type them: symbols [N, T], or numbers [N, T, I], in float64."""
+    if isinstance(sequences, Palindromes):
+        return sequences.digits(0, sequences.steps).double()
+    if isinstance(sequences, Symbols):
+        return sequences.symbols.double()
+    x = sequences.encode().double()
+    scale = torch.ones(x.shape[2], dtype=torch.float64)
+    if isinstance(run.task, CustomTask):
+        standardisation = run.task.data.standardisation
+        scale = torch.tensor(standardisation.scale, dtype=torch.float64)
+        x = x * scale + torch.tensor(standardisation.mean, dtype=torch.float64)
+    for channel, deviation in enumerate(scale.tolist()):
+        factor = 10.0 ** min(MAX_DECIMALS, DIGITS - math.floor(math.log10(deviation)))
+        x[:, :, channel] = (x[:, :, channel] * factor).round() / factor
+    return x

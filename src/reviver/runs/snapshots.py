@@ -1,0 +1,125 @@
+"""Snapshots: what a run looked like at some moments of its training, for looking back.
+
+    snapshots/step-000700.safetensors   tensors after 700 updates; gan/snapshots.py and lstm/snapshots.py say which
+
+Nothing is resumed from them. Each is written atomically, before the checkpoint of its update. So after a crash or a
+rollback, training only has to remove those that are later than its last checkpoint, and writes them again.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from reviver.io.atomic import atomic_write
+from reviver.io.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.io.tensors import Header, read_header, read_tensors
+from reviver.runs.folder import RunFolder
+from reviver.system import sync
+
+NAME = re.compile(r"step-([0-9]{6,18})\.safetensors")
+MAX_SNAPSHOTS = 1000
+"""Maximum number of snapshots that are read."""
+MAX_TOTAL_BYTES = 1 << 30
+"""Maximum size of all snapshots that are read."""
+
+
+class SnapshotFile(NamedTuple):
+    """A snapshot of a run.
+
+    Attributes:
+        step: Updates before it.
+        path: File.
+    """
+
+    step: int
+    path: Path
+
+
+def write_snapshot(folder: RunFolder, step: int, tensors: Mapping[str, Tensor]) -> None:
+    """Write a snapshot of a run; if the run folder was removed, fail instead of recreating it.
+
+    Args:
+        folder: the run folder.
+        step: updates so far.
+        tensors: tensors by name, on the CPU.
+
+    Raises:
+        RunFolderError: if the folder was removed, or the file cannot be written.
+    """
+    folder.check_present()
+    with explain_write_errors(folder.snapshots):
+        if not folder.snapshots.is_dir():
+            folder.snapshots.mkdir()
+            sync(folder.path)
+    with atomic_write(folder.snapshots / f"step-{step:06d}.safetensors", create_parent=False) as temporary:
+        temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def find_snapshots(folder: RunFolder) -> list[SnapshotFile]:
+    """Return the snapshots of a run in the order of training; skip other files."""
+    matches = {path: NAME.fullmatch(path.name) for path in folder.snapshots.glob("step-*.safetensors")}
+    return sorted(SnapshotFile(int(match[1]), path) for path, match in matches.items() if match)
+
+
+def remove_later_snapshots(folder: RunFolder, step: int) -> None:
+    """Remove the snapshots after `step` updates, to which training has returned."""
+    for snapshot in find_snapshots(folder):
+        if snapshot.step > step:
+            with explain_write_errors(snapshot.path):
+                snapshot.path.unlink()
+
+
+def check_total_size(folder: RunFolder) -> None:
+    """Refuse snapshots that would fill memory; check it before any is read.
+
+    Raises:
+        RunFolderError: if there are too many, or they are too large.
+    """
+    files = find_snapshots(folder)
+    with explain_read_errors(folder.snapshots):
+        total = sum(file.path.stat().st_size for file in files)
+    if len(files) > MAX_SNAPSHOTS or total > MAX_TOTAL_BYTES:
+        raise damaged_run_file(
+            folder.snapshots,
+            f"must have at most {MAX_SNAPSHOTS} snapshots and {MAX_TOTAL_BYTES} bytes, got {len(files)} and {total}",
+        )
+
+
+def read_snapshot_header(path: Path) -> Header:
+    """Return the header of a snapshot; no tensor is read.
+
+    Raises:
+        RunFolderError: if the file is damaged.
+    """
+    with explain_read_errors(path):
+        return read_header(path)
+
+
+def read_snapshot(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a snapshot.
+
+    Args:
+        path: the file; it is untrusted.
+        expected: tensors by name on the device `meta`, with the shapes and dtypes that the file must have.
+
+    Raises:
+        RunFolderError: if the file is damaged, or has other tensors.
+    """
+    found = read_snapshot_header(path).shapes
+    for name in sorted({*found} ^ {*expected}):
+        raise damaged_run_file(path, f"{name[:100]!r} is {'missing' if name in expected else 'not expected'}")
+    for name, tensor in expected.items():
+        if found[name] != tuple(tensor.shape):
+            raise damaged_run_file(path, f"{name} has the shape {list(found[name])}, not {list(tensor.shape)}")
+    with explain_read_errors(path):
+        tensors = read_tensors(path)
+    for name, tensor in tensors.items():
+        if tensor.dtype != expected[name].dtype:
+            raise damaged_run_file(path, f"{name} must be {expected[name].dtype}, got {tensor.dtype}")
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise damaged_run_file(path, f"{name} has numbers that are not finite")
+    return tensors
