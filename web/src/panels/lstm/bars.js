@@ -52,7 +52,7 @@ export class Bars {
  * @param {number} color
  */
 function bar(value, color) {
-  const fillElement = h("span", { class: `bar-fill color-${color}` });
+  const fillElement = h("span", { class: `lstm-bar-fill color-${color}` });
   fillElement.style.setProperty("width", `${100 * Math.min(Math.max(value, 0), 1)}%`);
-  return h("span", { class: "bar", "aria-hidden": "true" }, fillElement);
+  return h("span", { class: "lstm-bar", "aria-hidden": "true" }, fillElement);
 }

@@ -53,9 +53,9 @@ export class Chart {
    */
   constructor(title, { isLog, onselect }) {
     this.isLog = isLog;
-    this.legend = h("span", { class: "chart-legend" });
+    this.legend = h("span", { class: "lstm-chart-legend" });
     this.frame = new Frame(title, { legend: this.legend, height: "11rem", onresize: () => this.#draw() });
-    this.svg = svg("svg", { role: "img", class: "chart" });
+    this.svg = svg("svg", { role: "img", class: "lstm-chart" });
     this.mark = h("div", { class: "heatmap-column", "aria-hidden": "true" });
     this.frame.plot.append(this.svg, this.mark);
     this.frame.plot.addEventListener("click", (event) => {
@@ -76,9 +76,9 @@ export class Chart {
     fill(
       this.legend,
       content.lines.map((line) =>
-        h("span", { class: `chart-key line-${line.color}${line.dashed ? " dashed" : ""}` }, line.name),
+        h("span", { class: `lstm-chart-key line-${line.color}${line.dashed ? " dashed" : ""}` }, line.name),
       ),
-      content.level === undefined ? null : h("span", { class: "chart-key level" }, content.levelName),
+      content.level === undefined ? null : h("span", { class: "lstm-chart-key level" }, content.levelName),
     );
     this.#draw();
   }

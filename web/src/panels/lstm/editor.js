@@ -19,12 +19,12 @@ export class SequenceField {
     this.content = content;
     const id = uniqueId();
     const hint = uniqueId();
-    this.problem = h("p", { class: "problem", role: "alert", id: hint });
+    this.problem = h("p", { class: "lstm-problem", role: "alert", id: hint });
     const example = content.examples[0] ? formatSequence(content, content.examples[0].values) : "";
     const isLong = content.inputKind === "numbers" || content.length > ONE_LINE || example.length > ONE_LINE;
     this.control = h(isLong ? "textarea" : "input", {
       id,
-      class: "sequence",
+      class: "lstm-typed",
       spellcheck: false,
       autocomplete: "off",
       "aria-describedby": hint,

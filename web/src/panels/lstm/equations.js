@@ -19,7 +19,7 @@ export class Equations {
   /** @param {import("../../types.js").LstmContent} content */
   constructor(content) {
     this.content = content;
-    this.element = h("div", { class: "equations", "data-count": String(mapNames(content).length) });
+    this.element = h("div", { class: "lstm-equations", "data-count": String(mapNames(content).length) });
   }
 
   /** The selected equation as text. */
@@ -39,10 +39,10 @@ export class Equations {
       mapNames(this.content).map((map) =>
         h(
           "div",
-          { class: map === selected ? "equation selected" : "equation", "data-map": map },
-          h("p", { class: "equation-letters" }, letters(map, this.content, previous, cell.mask !== null)),
+          { class: map === selected ? "lstm-equation selected" : "lstm-equation", "data-map": map },
+          h("p", { class: "lstm-equation-letters" }, letters(map, this.content, previous, cell.mask !== null)),
           traces.map(({ name, terms }) =>
-            h("p", { class: "equation-numbers" }, name ? h("span", { class: "equation-name" }, `${name} `) : null, numbers(map, terms, this.content)),
+            h("p", { class: "lstm-equation-numbers" }, name ? h("span", { class: "lstm-equation-name" }, `${name} `) : null, numbers(map, terms, this.content)),
           ),
         ),
       ),
@@ -129,7 +129,7 @@ const affineNumbers = (activation, { Wx, Uh, b, z }) => [
  * A part of an equation that stays on one line if it fits.
  * @param {string} text
  */
-const chunk = (text) => h("span", { class: "chunk" }, text);
+const chunk = (text) => h("span", { class: "lstm-chunk" }, text);
 
 /** @param {number} value */
-const result = (value) => h("strong", { class: "chunk" }, `= ${formatNumber(value)}`);
+const result = (value) => h("strong", { class: "lstm-chunk" }, `= ${formatNumber(value)}`);

@@ -27,23 +27,24 @@ export class Frame {
    * @param {{legend?: Element, height: string, onresize: () => void}} options `height` of the picture in CSS
    */
   constructor(title, { legend, height, onresize }) {
-    this.title = h("span", { class: "frame-title" }, title);
-    this.rows = h("div", { class: "frame-rows", "aria-hidden": "true" });
-    this.plot = h("div", { class: "frame-plot" });
-    this.axis = h("div", { class: "frame-axis", "aria-hidden": "true" });
-    this.content = h("div", { class: "frame-content" }, this.plot, this.axis);
-    this.scroll = h("div", { class: "frame-scroll" }, this.content);
-    this.readout = h("p", { class: "frame-readout" });
+    this.title = h("span", { class: "lstm-frame-title" }, title);
+    this.rows = h("div", { class: "lstm-frame-rows", "aria-hidden": "true" });
+    this.plot = h("div", { class: "lstm-frame-plot" });
+    this.axis = h("div", { class: "lstm-frame-axis", "aria-hidden": "true" });
+    this.content = h("div", { class: "lstm-frame-content" }, this.plot, this.axis);
+    this.scroll = h("div", { class: "lstm-frame-scroll" }, this.content);
+    this.readout = h("p", { class: "lstm-frame-readout" });
     this.element = h(
       "figure",
-      { class: "frame" },
+      { class: "lstm-frame" },
       h("figcaption", {}, this.title, legend ?? null),
-      h("div", { class: "frame-body" }, this.rows, this.scroll),
+      h("div", { class: "lstm-frame-body" }, this.rows, this.scroll),
       this.readout,
     );
     this.setHeight(height);
     /** Size of the picture in CSS pixels, measured after each layout, so that drawing does not wait for one. */
-    [this.width, this.height] = [0, 0];
+    this.width = 0;
+    this.height = 0;
     this.scrolls = false;
     this.observer = new ResizeObserver(() => {
       this.#letScroll();
@@ -102,15 +103,15 @@ export class Frame {
             .filter((tick) => Number.isInteger(tick) && tick >= 1)
             .map((tick) => tick - 1);
     for (const t of ticks) {
-      this.#label(t, count, String(t + 1), "frame-number");
+      this.#label(t, count, String(t + 1), "lstm-frame-number");
     }
     if (isLabelled) {
       for (let t = 0; t < count; t++) {
-        const name = this.#label(t, count, shorten(names[t]), "frame-symbol");
+        const name = this.#label(t, count, shorten(names[t]), "lstm-frame-symbol");
         if (!others) continue;
         const isChanged = others[t] !== names[t];
         const other = shorten(others[t] ?? "");
-        append(name, h("span", { class: isChanged ? "frame-other changed" : "frame-other" }, other));
+        append(name, h("span", { class: isChanged ? "lstm-frame-other changed" : "lstm-frame-other" }, other));
       }
     }
     this.axis.setAttribute("data-rows", isLabelled ? (others ? "3" : "2") : "1");

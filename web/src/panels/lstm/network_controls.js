@@ -87,7 +87,7 @@ export class NetworkControls {
     const note =
       "There are more steps than pixels. The extreme is the value farthest from the mean of the unit, so a short event " +
       "does not vanish. The selected step is always exact.";
-    return h("div", {}, control.element, h("p", { class: "note" }, note));
+    return h("div", {}, control.element, h("p", { class: "lstm-note" }, note));
   }
 
   /** @param {number} steps of the pictures */

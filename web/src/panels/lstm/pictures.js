@@ -119,8 +119,8 @@ export class Pictures {
     this.gradients = new Chart(["gradient of the loss"], { isLog: true, onselect: (step) => onselect({ step }) });
     this.attention = new Chart("attention weight of each step", { isLog: false, onselect: (step) => onselect({ step }) });
     this.input = this.#inputView(announce, onselect);
-    this.noOutputs = h("p", { class: "note" });
-    this.noGradients = h("p", { class: "note" });
+    this.noOutputs = h("p", { class: "lstm-note" });
+    this.noGradients = h("p", { class: "lstm-note" });
     this.maps = h(
       "div",
       { class: "lstm-maps", "data-count": String(this.#maps.size) },
@@ -424,7 +424,7 @@ export function stepText({ state }, step) {
   const noun = stepNoun(content);
   if (state.second && state.show !== "first" && a !== b)
     return `step ${step + 1} (${noun} ${names[a] ?? "none"}, second ${b === undefined ? "none" : names[b]})`;
-  return `step ${step + 1} (${noun} ${names[a]})`;
+  return `step ${step + 1} (${noun} ${names[a] ?? "none"})`;
 }
 
 /**
@@ -443,7 +443,7 @@ function stepAxis({ state, steps }) {
   if (content.inputKind === "numbers") return { count: steps, names: null, others: null, noun };
   const names = symbols(content);
   /** @param {number[]} values */
-  const text = (values) => values.slice(0, steps).map((value) => names[value]);
+  const text = (values) => Array.from({ length: steps }, (_, t) => names[values[t]] ?? "");
   return { count: steps, names: text(state.values), others: state.second && text(state.second), noun };
 }
 

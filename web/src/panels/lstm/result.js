@@ -4,6 +4,7 @@
 import { fill, h } from "../../ui/dom.js";
 import { formatNumber } from "./format.js";
 import { bestClass, classNames, outputText } from "./pictures.js";
+import { beginsPalindrome } from "./sequence.js";
 
 /** @typedef {import("../../models/lstm.js").Trace} Trace */
 /** @typedef {import("./sequence.js").Target} Target */
@@ -14,19 +15,19 @@ import { bestClass, classNames, outputText } from "./pictures.js";
  * Shows the result of one sequence or two.
  * @param {Element} element
  * @param {LstmContent} content
- * @param {{name: string, trace: Trace, target: Target}[]} results
+ * @param {{name: string, values: number[], trace: Trace, target: Target}[]} results
  */
 export function showResult(element, content, results) {
   fill(
     element,
-    results.map(({ name, trace, target }) =>
+    results.map(({ name, values, trace, target }) =>
       h(
         "p",
         {},
         name ? `${name === "first" ? "First" : "Second"} sequence: ` : "",
         ...(Array.isArray(target) ? everyStep(content, trace, target) : lastStep(content, trace, target)),
         trace.loss === null ? "." : `, loss ${formatNumber(trace.loss)}.`,
-        since(content, trace),
+        note(`${since(content, trace)} ${unusual(content, values)}`),
       ),
     ),
   );
@@ -59,19 +60,32 @@ function everyStep(content, { outputs }, target) {
   return ["the most probable class is right after ", h("strong", {}, `${right} of ${target.length} steps`)];
 }
 
+/** @param {string} text */
+const note = (text) => h("span", { class: "lstm-since" }, ` ${text.trim()}`);
+
+/**
+ * Says if the network never saw such a sequence.
+ * @param {LstmContent} content
+ * @param {number[]} values
+ */
+const unusual = (content, values) =>
+  content.task === "palindrome" && !beginsPalindrome(values)
+    ? "These digits begin no palindrome: the network never saw such a sequence."
+    : "";
+
 /**
  * Says from which step on the prediction stays.
  * @param {LstmContent} content
  * @param {Trace} trace
  */
 function since(content, { outputs, output, steps }) {
-  if (content.target !== "class" || !outputs || steps < 2) return null;
+  if (content.target !== "class" || !outputs || steps < 2) return "";
   const last = bestClass(output);
   let step = steps - 1;
   while (step > 0 && classAfter(content, outputs, step - 1) === last) step--;
   const name = classNames(content)[last];
-  const text = step === steps - 1 ? `Only after the last step ${name} is the most probable class.` : `${name} is the most probable class from step ${step + 1} on.`;
-  return h("span", { class: "lstm-since" }, ` ${text}`);
+  if (step === steps - 1) return `Only after the last step ${name} is the most probable class.`;
+  return `${name} is the most probable class from step ${step + 1} on.`;
 }
 
 /**

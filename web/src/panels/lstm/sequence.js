@@ -203,6 +203,13 @@ export function ruleTarget(content, values) {
 }
 
 /**
+ * Whether the digits that the network reads are all but the last of a palindrome, as those of its training.
+ * @param {number[]} values
+ */
+export const beginsPalindrome = (values) =>
+  values.every((digit, t) => t === 0 || digit === values[values.length - t]);
+
+/**
  * Returns a sequence with another value at a place: the next symbol, or a number one standard deviation larger.
  * @param {LstmContent} content
  * @param {number[]} values

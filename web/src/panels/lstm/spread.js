@@ -20,11 +20,11 @@ export class Spread {
   /** @param {(text: string) => void} announce */
   constructor(announce) {
     this.announce = announce;
-    this.summary = h("p", { class: "spread-summary" });
+    this.summary = h("p", { class: "lstm-spread-summary" });
     this.head = h("thead", {}, h("tr", {}, ["class", "100 masks", "median", "5 % to 95 %", "no dropout"].map((name) => h("th", { scope: "col" }, name))));
     this.body = h("tbody");
     this.table = h("table", { class: "lstm-spread" }, h("caption", {}, "Output after the last step over 100 masks"), this.head, this.body);
-    this.element = h("div", { class: "spread" }, this.summary, h("div", { class: "lstm-scroll", tabIndex: 0, role: "region", "aria-label": "Table of the outputs of all masks" }, this.table));
+    this.element = h("div", { class: "lstm-spread-box" }, this.summary, h("div", { class: "lstm-scroll", tabIndex: 0, role: "region", "aria-label": "Table of the outputs of all masks" }, this.table));
   }
 
   stop() {
@@ -85,7 +85,7 @@ export class Spread {
           "tr",
           {},
           h("th", { scope: "row" }, name),
-          h("td", {}, h("span", { class: "strip", "aria-hidden": "true" }, values.map((v) => mark("strip-mask", place(v))), mark("strip-plain", place(value)))),
+          h("td", {}, h("span", { class: "lstm-strip", "aria-hidden": "true" }, values.map((v) => mark("lstm-strip-mask", place(v))), mark("lstm-strip-plain", place(value)))),
           h("td", {}, format(quantile(values, 0.5))),
           h("td", {}, `${format(quantile(values, 0.05))} to ${format(quantile(values, 0.95))}`),
           h("td", {}, format(value)),

@@ -1,7 +1,7 @@
 /**
  * State of the panel, and its form in the URL fragment. The fragment is untrusted: what is wrong counts as missing.
  */
-import { channels, formatSequence, MAX_STEPS, parseSequence, randomSequence } from "./sequence.js";
+import { channels, formatSequence, hasRule, MAX_STEPS, parseSequence, randomSequence } from "./sequence.js";
 
 /** @typedef {import("../../types.js").LstmContent} LstmContent */
 /** @typedef {"i" | "f" | "g" | "o" | "c" | "h"} MapName */
@@ -112,7 +112,7 @@ export function readState(content, view) {
     [state.values, state.example] = [typed, null];
   }
   const target = readInteger(view.get("target"), 0, content.outputSize - 1, null);
-  if (target !== null && content.target === "class") state.target = target;
+  if (target !== null && content.target === "class" && !hasRule(content)) state.target = target;
   state.second = readSequence(content, view.get("compare"));
   if (state.second) state.show = readWord(view.get("show"), SHOWS, "difference");
   if (content.hiddenDropout > 0) state.seed = readInteger(view.get("seed"), 0, MAX_SEED, null);
@@ -151,7 +151,7 @@ export function writeState(state) {
   if (content.stages.length > 1) view.stage = String(state.stage + 1);
   if (content.numLayers > 1 || directions > 1) view.layer = String(Math.floor(state.cell / directions) + 1);
   if (directions > 1) view.direction = state.cell % 2 ? "backward" : "forward";
-  if (typeof state.target === "number" && content.target === "class" && state.example === null)
+  if (typeof state.target === "number" && content.target === "class" && state.example === null && !hasRule(content))
     view.target = String(state.target);
   if (state.second) {
     view.compare = formatSequence(content, state.second).replaceAll("\n", ";");

@@ -157,10 +157,10 @@ export class LstmView {
   #results() {
     const { state, tracer } = this;
     const { first, second } = /** @type {import("./scene.js").Scene} */ (this.#scene);
-    const results = [{ name: second ? "first" : "", trace: first, target: tracer.target(state, state.values) }];
-    if (second && state.second)
-      results.push({ name: "second", trace: second, target: tracer.target(state, state.second) });
-    return results;
+    /** @param {string} name @param {number[]} values @param {Trace} trace */
+    const result = (name, values, trace) => ({ name, values, trace, target: tracer.target(state, values) });
+    if (!second || !state.second) return [result("", state.values, first)];
+    return [result("first", state.values, first), result("second", state.second, second)];
   }
 
   /** @param {import("./scene.js").Scene} scene */
