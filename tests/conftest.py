@@ -4,11 +4,14 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -58,3 +61,21 @@ def memory_path() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def explorer_page(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the page of the explorer that most of its tests open."""
+    from tests.explorer_pages import find_page
+
+    folder = tmp_path_factory.getbasetemp()
+    return find_page(folder if worker_id == "master" else folder.parent)  # a worker's folder is inside that of all
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Yield Chromium."""
+    from tests.browser import open_browser
+
+    with open_browser() as opened:
+        yield opened
