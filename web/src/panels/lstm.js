@@ -12,9 +12,11 @@ export const lstmPanel = {
   title: "The LSTM at work",
   question: "How does the network carry what it reads to the step that needs it?",
   observe:
-    "Change the first step and look at the difference. In which units does the cell state c keep it to the end? Do their forget gates f stay near 1?",
+    "Change the first step and look at the difference. In which units does the cell state c keep it to the end? " +
+    "Do their forget gates f stay near 1?",
   limit:
-    "A picture shows what changes together, not what causes what. Many units share one memory, and another training stores it in other units.",
+    "A picture shows what changes together, not what causes what. Many units share one memory, and another training " +
+    "stores it in other units.",
   unavailable: (explorer) => (explorer.manifest.lstms.length ? null : "There is no LSTM run in this file."),
   async mount(root, explorer, view) {
     const { lstms } = explorer.manifest;

@@ -3,8 +3,8 @@
  * and keyboard.
  *
  * Values stand column by column, [columns, rows], as traces have them. The colors are CSS variables, so they follow the
- * color scheme. With more columns or rows than pixels the picture is decimated: a pixel shows the mean of its bin, or the
- * value of its bin that is farthest from the mean of the row, so that a short event does not vanish.
+ * color scheme. With more columns than pixels the picture is decimated: a pixel shows the mean of its bin, or the value
+ * of its bin that is farthest from the mean of the row, so that a short event does not vanish.
  */
 import { h } from "./dom.js";
 
@@ -139,7 +139,8 @@ export class Heatmap {
   /**
    * @param {object} options
    * @param {string} options.name for those who use a screen reader, such as "forget gate f"
-   * @param {(cell: Cell | null, isKeyboard: boolean) => void} options.onmove pointer or keyboard is at a cell, or has left
+   * @param {(cell: Cell | null, isKeyboard: boolean) => void} options.onmove pointer or keyboard is at a cell, or
+   *   has left
    * @param {(cell: Cell) => void} options.onselect click, tap, Enter or space
    */
   constructor({ name, onmove, onselect }) {

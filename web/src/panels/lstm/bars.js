@@ -28,10 +28,18 @@ export class Bars {
     const shown =
       names.length <= MAX_ROWS
         ? classes
-        : classes.sort((a, b) => size(b) - size(a)).slice(0, MAX_ROWS).sort((a, b) => a - b);
+        : classes
+            .sort((a, b) => size(b) - size(a))
+            .slice(0, MAX_ROWS)
+            .sort((a, b) => a - b);
     fill(
       this.head,
-      h("tr", { class: series.length > 1 ? "" : "visually-hidden" }, h("th", { scope: "col" }, "class"), series.map(({ name }) => h("th", { scope: "col" }, name || "probability"))),
+      h(
+        "tr",
+        { class: series.length > 1 ? "" : "visually-hidden" },
+        h("th", { scope: "col" }, "class"),
+        series.map(({ name }) => h("th", { scope: "col" }, name || "probability")),
+      ),
     );
     fill(
       this.body,
@@ -40,7 +48,9 @@ export class Bars {
           "tr",
           {},
           h("th", { scope: "row" }, names[k], k === target ? h("span", { class: "target" }, " target") : null),
-          series.map(({ values }, number) => h("td", {}, bar(values[k], number + 1), h("span", {}, formatPercent(values[k])))),
+          series.map(({ values }, number) =>
+            h("td", {}, bar(values[k], number + 1), h("span", {}, formatPercent(values[k]))),
+          ),
         ),
       ),
     );

@@ -137,7 +137,9 @@ export class Chart {
       const bottom = Math.max(Math.min(Math.floor(Math.log10(low) + 1e-9), top - 1), top - MAX_DECADES);
       const scale = scaleLog([10 ** bottom, 10 ** top], range).clamp(true);
       const every = Math.ceil((top - bottom) / 5);
-      const powers = Array.from({ length: top - bottom + 1 }, (_, k) => bottom + k).filter((p) => (top - p) % every === 0);
+      const powers = Array.from({ length: top - bottom + 1 }, (_, k) => bottom + k).filter(
+        (p) => (top - p) % every === 0,
+      );
       return {
         at: (value) => scale(value),
         ticks: powers.map((power) => 10 ** power),

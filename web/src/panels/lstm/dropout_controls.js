@@ -28,7 +28,12 @@ export class DropoutControls {
     this.spread.element.hidden = true;
     this.spreadToggle = toggle("Spread over 100 masks", false, () => this.#startSpread());
     this.seed = this.#seedField();
-    this.seedRow = h("div", { class: "lstm-row" }, this.seed.element, button("Next mask", () => this.#setSeed(this.#nextSeed())));
+    this.seedRow = h(
+      "div",
+      { class: "lstm-row" },
+      this.seed.element,
+      button("Next mask", () => this.#setSeed(this.#nextSeed())),
+    );
     this.seedRow.hidden = state.seed === null;
     const title = "Dropout of the hidden state";
     this.element =

@@ -32,7 +32,13 @@ export class SequenceField {
     });
     if (this.control instanceof HTMLTextAreaElement) this.control.rows = 3;
     else if (content.inputKind === "symbols") this.control.inputMode = "numeric";
-    this.element = h("div", { class: "field lstm-sequence" }, h("label", { for: id }, label), this.control, this.problem);
+    this.element = h(
+      "div",
+      { class: "field lstm-sequence" },
+      h("label", { for: id }, label),
+      this.control,
+      this.problem,
+    );
   }
 
   /** @param {(values: number[]) => void} onchange */
@@ -63,6 +69,7 @@ export class SequenceField {
  */
 export function fieldLabel(content) {
   if (content.task === "palindrome") return "Digits that the network reads";
-  if (content.inputKind === "symbols") return `${stepNoun(content)[0].toUpperCase()}${stepNoun(content).slice(1)}s that the network reads`;
+  if (content.inputKind === "symbols")
+    return `${stepNoun(content)[0].toUpperCase()}${stepNoun(content).slice(1)}s that the network reads`;
   return content.inputSize > 1 ? `Numbers, ${content.inputSize} per step` : "Numbers that the network reads";
 }

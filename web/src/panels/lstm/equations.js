@@ -42,7 +42,12 @@ export class Equations {
           { class: map === selected ? "lstm-equation selected" : "lstm-equation", "data-map": map },
           h("p", { class: "lstm-equation-letters" }, letters(map, this.content, previous, cell.mask !== null)),
           traces.map(({ name, terms }) =>
-            h("p", { class: "lstm-equation-numbers" }, name ? h("span", { class: "lstm-equation-name" }, `${name} `) : null, numbers(map, terms, this.content)),
+            h(
+              "p",
+              { class: "lstm-equation-numbers" },
+              name ? h("span", { class: "lstm-equation-name" }, `${name} `) : null,
+              numbers(map, terms, this.content),
+            ),
           ),
         ),
       ),
@@ -62,12 +67,28 @@ function letters(map, content, previous, hasMask) {
   const left = [...letter(map, "t"), " = "];
   const isRnn = content.cell === "rnn";
   if (map === "c")
-    return [...left, ...letter("f", "t"), " ", ...letter("c", previous), " + ", ...letter("i", "t"), " ", ...letter("g", "t")];
+    return [
+      ...left,
+      ...letter("f", "t"),
+      " ",
+      ...letter("c", previous),
+      " + ",
+      ...letter("i", "t"),
+      " ",
+      ...letter("g", "t"),
+    ];
   const affine = () => {
     const weights = WEIGHTS[map];
     return [
-      ...letter("W", weights), " ", ...letter("x", "t"), " + ",
-      ...letter("U", weights), " ", ...letter("h", previous), " + ", ...letter("b", weights),
+      ...letter("W", weights),
+      " ",
+      ...letter("x", "t"),
+      " + ",
+      ...letter("U", weights),
+      " ",
+      ...letter("h", previous),
+      " + ",
+      ...letter("b", weights),
     ];
   };
   if (map === "h") {
@@ -91,8 +112,13 @@ function numbers(map, terms, content) {
   if (map === "c") {
     const { c, gates } = terms;
     if (!c) return [];
-    const factors = `${formatNumber(gates.f?.value ?? NaN)} · ${formatTerm(c.previous)} + ${formatNumber(gates.i?.value ?? NaN)} · ${formatTerm(gates.g?.value ?? NaN)}`;
-    return [chunk(`= ${factors}`), chunk(`= ${formatNumber(c.kept)} + ${formatTerm(c.written)}`), result(c.value)];
+    const kept = `${formatNumber(gates.f?.value ?? NaN)} · ${formatTerm(c.previous)}`;
+    const written = `${formatNumber(gates.i?.value ?? NaN)} · ${formatTerm(gates.g?.value ?? NaN)}`;
+    return [
+      chunk(`= ${kept} + ${written}`),
+      chunk(`= ${formatNumber(c.kept)} + ${formatTerm(c.written)}`),
+      result(c.value),
+    ];
   }
   if (map === "h") return hiddenNumbers(terms, content);
   const gate = terms.gates[map];

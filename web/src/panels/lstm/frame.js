@@ -1,6 +1,6 @@
 /**
- * Frame of a picture over time: caption, axis of the rows, the picture in a box that scrolls, axis of the steps, and a line
- * that reads out a value. All frames have the same margins, so that their steps align.
+ * Frame of a picture over time: caption, axis of the rows, the picture in a box that scrolls, axis of the steps, and a
+ * line that reads out a value. All frames have the same margins, so that their steps align.
  */
 import { scaleLinear } from "d3-scale";
 import { append, fill, h } from "../../ui/dom.js";

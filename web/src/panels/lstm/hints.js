@@ -24,11 +24,16 @@ export function networkHints(content) {
     hints.push("The network gives a class after each step, and each one counts in the loss.");
   if (content.target === "number") hints.push("The output is a number. At which steps does it jump?");
   if (content.bidirectional)
-    hints.push("The backward cells read from right to left: their memory starts at the last step, and t − 1 is the step to the right.");
-  if (content.patchSize > 1) hints.push(`One step of the LSTM reads a patch of ${content.patchSize} steps of the input.`);
+    hints.push(
+      "The backward cells read from right to left. Their memory starts at the last step, " +
+        "and the state before that of step t is that of step t + 1.",
+    );
+  if (content.patchSize > 1)
+    hints.push(`One step of the LSTM reads a patch of ${content.patchSize} steps of the input.`);
   if (content.hiddenDropoutKind === "zoneout" && content.hiddenDropout > 0)
     hints.push(
-      `Zoneout: in training a unit keeps its previous hidden state with probability ${content.hiddenDropout}. Without a random mask it keeps that fraction of it.`,
+      `Zoneout: in training a unit keeps its previous hidden state with probability ${content.hiddenDropout}. ` +
+        "Without a random mask it keeps that fraction of it.",
     );
   return hints;
 }
@@ -43,9 +48,11 @@ export function carrierHint(scene) {
   if (!found) return null;
   const { unit, change, last, meanForget } = found;
   const letter = meanForget === null ? "h" : "c";
-  const gate = meanForget === null ? "" : ` Its forget gate is ${formatNumber(meanForget, 2)} on average in the first sequence.`;
+  const mean = meanForget === null ? "" : formatNumber(meanForget, 2);
+  const gate = mean && ` Its forget gate is ${mean} on average in the first sequence.`;
+  const amount = `the change of ${letter} is ${formatNumber(change, 2)}`;
   return {
-    text: `Unit ${unit + 1} differs most after the last step that its cell reads: the change of ${letter} is ${formatNumber(change, 2)}.${gate}`,
+    text: `Unit ${unit + 1} differs most after the last step that its cell reads: ${amount}.${gate}`,
     unit,
     step: last,
   };

@@ -85,8 +85,8 @@ export class NetworkControls {
       },
     );
     const note =
-      "There are more steps than pixels. The extreme is the value farthest from the mean of the unit, so a short event " +
-      "does not vanish. The selected step is always exact.";
+      "There are more steps than pixels. The extreme is the value farthest from the mean of the unit, so a short " +
+      "event does not vanish. The selected step is always exact.";
     return h("div", {}, control.element, h("p", { class: "lstm-note" }, note));
   }
 

@@ -2,86 +2,31 @@
  * The pictures over time: heat maps of the cell, the output after each step, the gradients, and the input.
  */
 import { h } from "../../ui/dom.js";
-import { forgetColors, Heatmap, Legend } from "../../ui/heatmap.js";
+import { forgetColors } from "../../ui/heatmap.js";
 import { Chart } from "./chart.js";
-import { formatLimit, formatNumber, formatPercent } from "./format.js";
-import { Frame } from "./frame.js";
+import { formatNumber } from "./format.js";
 import { letter } from "./letters.js";
+import { MapView } from "./map_view.js";
 import { mapNames, mapScale, shownValues } from "./scene.js";
-import { channels, stepNoun, symbols } from "./sequence.js";
+import { channels, symbols } from "./sequence.js";
+import {
+  bestClass,
+  capital,
+  classNames,
+  MAP_TITLES,
+  outputText,
+  rangeText,
+  singleTarget,
+  stepText,
+  whyNoOutputs,
+} from "./texts.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./state.js").MapName} MapName */
 /** @typedef {import("../../types.js").LstmContent} LstmContent */
 
-/** @type {Record<MapName, string>} */
-export const MAP_TITLES = {
-  i: "input gate",
-  f: "forget gate",
-  g: "cell candidate",
-  o: "output gate",
-  c: "cell state",
-  h: "hidden state",
-};
 const MAX_CLASSES = 24;
 const MAX_LINES = 4;
-
-/**
- * A heat map in its frame.
- */
-class MapView {
-  /** @type {import("../../ui/heatmap.js").HeatmapContent | null} */
-  #content = null;
-  /** @type {import("./frame.js").Steps | null} */
-  #steps = null;
-
-  /**
-   * @param {import("../../ui/dom.js").Child[]} title
-   * @param {string} name for those who use a screen reader
-   * @param {{describe: (cell: import("../../ui/heatmap.js").Cell) => string, announce: (text: string) => void,
-   *   onselect: (cell: import("../../ui/heatmap.js").Cell) => void}} actions
-   */
-  constructor(title, name, { describe, announce, onselect }) {
-    this.legend = new Legend();
-    this.frame = new Frame(title, { legend: this.legend.element, height: "15rem", onresize: () => this.#draw() });
-    this.heatmap = new Heatmap({
-      name,
-      onmove: (cell, isKeyboard) => {
-        this.frame.readout.textContent = describe(cell ?? this.selection);
-        if (cell && isKeyboard) announce(describe(cell));
-      },
-      onselect,
-    });
-    this.describe = describe;
-    this.selection = { column: 0, row: 0 };
-    this.frame.plot.append(this.heatmap.element);
-    this.element = this.frame.element;
-  }
-
-  /**
-   * @param {import("../../ui/heatmap.js").HeatmapContent} content
-   * @param {import("./frame.js").Steps} steps
-   */
-  show(content, steps) {
-    [this.#content, this.#steps] = [content, steps];
-    this.legend.show(content.scale, formatLimit);
-    this.#draw();
-  }
-
-  #draw() {
-    if (!this.#content || !this.#steps) return;
-    this.frame.showSteps(this.#steps);
-    this.heatmap.show(this.#content, this.frame.width);
-  }
-
-  /** @param {import("../../ui/heatmap.js").Cell} cell */
-  select(cell) {
-    this.selection = cell;
-    this.heatmap.select(cell);
-    this.frame.readout.textContent = this.describe(cell);
-    if (this.#content) this.frame.reveal(cell.column / this.#content.columns, (cell.column + 1) / this.#content.columns);
-  }
-}
 
 export class Pictures {
   /** @type {Scene | null} */
@@ -92,8 +37,8 @@ export class Pictures {
   /**
    * @param {LstmContent} content
    * @param {Element} bars probabilities at one step, which stand beside those of all steps
-   * @param {{announce: (text: string) => void, onselect: (selected: {map?: MapName, step: number, unit?: number}) => void}}
-   *   actions
+   * @param {{announce: (text: string) => void, onselect: (selected: {map?: MapName, step: number, unit?: number}) =>
+   *   void}} actions
    */
   constructor(content, bars, { announce, onselect }) {
     this.content = content;
@@ -117,7 +62,10 @@ export class Pictures {
           onselect: ({ column }) => onselect({ step: column }),
         });
     this.gradients = new Chart(["gradient of the loss"], { isLog: true, onselect: (step) => onselect({ step }) });
-    this.attention = new Chart("attention weight of each step", { isLog: false, onselect: (step) => onselect({ step }) });
+    this.attention = new Chart("attention weight of each step", {
+      isLog: false,
+      onselect: (step) => onselect({ step }),
+    });
     this.input = this.#inputView(announce, onselect);
     this.noOutputs = h("p", { class: "lstm-note" });
     this.noGradients = h("p", { class: "lstm-note" });
@@ -211,11 +159,7 @@ export class Pictures {
     const hasOutputs = first.outputs !== null && (!second || second.outputs !== null);
     this.outputs.element.hidden = !hasOutputs;
     this.noOutputs.hidden = hasOutputs;
-    this.noOutputs.textContent =
-      content.pooling !== "last" || content.patchSize > 1
-        ? "This network has no output before the end: it " +
-          (content.pooling !== "last" ? `pools the hidden states of all steps (${content.pooling}).` : "reads patches of steps.")
-        : "A bidirectional network reads the sequence again for the output after each step. This one is too long for that.";
+    this.noOutputs.textContent = whyNoOutputs(content);
     if (!first.outputs || !hasOutputs) return;
     const target = singleTarget(state.target);
     if (this.outputs instanceof Chart) {
@@ -249,7 +193,9 @@ export class Pictures {
         order,
         scale: isDifference ? { name: "difference", limit: 1 } : { name: "sequential", limit: 1 },
         binning: state.binning,
-        label: `${isDifference ? "Difference of the class" : "Class"} probabilities after each of ${steps} steps; at the end ${outputText(content, (state.show === "second" && second) || first)}`,
+        label:
+          `${isDifference ? "Difference of the class" : "Class"} probabilities after each of ${steps} steps; ` +
+          `at the end ${outputText(content, (state.show === "second" && second) || first)}`,
         marked: isDifference ? null : target,
       },
       axis,
@@ -278,7 +224,9 @@ export class Pictures {
     const main = gradC.length ? gradC : gradH;
     this.gradients.show({
       lines,
-      label: `Norm of the gradient of the loss for the ${gradC.length ? "cell" : "hidden"} state, logarithmic: ${formatNumber(main[0])} at the first step, ${formatNumber(main[main.length - 1])} at the last`,
+      label:
+        `Norm of the gradient of the loss for the ${gradC.length ? "cell" : "hidden"} state, logarithmic: ` +
+        `${formatNumber(main[0])} at the first step, ${formatNumber(main[main.length - 1])} at the last`,
       steps: axis,
     });
   }
@@ -310,7 +258,12 @@ export class Pictures {
       const other = scene.state.second;
       if (other && scene.state.show !== "second")
         content.channelNames.forEach((name, channel) =>
-          lines.push({ name: `${name}, second`, values: everyNth(other, width, channel), color: channel + 1, dashed: true }),
+          lines.push({
+            name: `${name}, second`,
+            values: everyNth(other, width, channel),
+            color: channel + 1,
+            dashed: true,
+          }),
         );
       this.input.show({ lines, label, steps: { ...steps, count: Math.max(count, slots) }, slots });
       return;
@@ -377,7 +330,7 @@ export class Pictures {
   #describe(name, column, row) {
     if (!this.#scene) return "";
     const { state, order } = this.#scene;
-    const value = shownValues1(this.#scene, (trace) => trace.cells[state.cell][name], column * order.length + row);
+    const value = shownValue(this.#scene, (trace) => trace.cells[state.cell][name], column * order.length + row);
     return `${stepText(this.#scene, column)}, unit ${row + 1}: ${this.#change}${name} = ${formatNumber(value)}`;
   }
 
@@ -392,7 +345,7 @@ export class Pictures {
   #describeClass(column, row) {
     if (!this.#scene?.first.outputs) return "";
     const C = this.content.outputSize;
-    const value = shownValues1(this.#scene, (trace) => trace.outputs ?? trace.output, column * C + row);
+    const value = shownValue(this.#scene, (trace) => trace.outputs ?? trace.output, column * C + row);
     const name = classNames(this.content)[row];
     return `${stepText(this.#scene, column)}: ${this.#change}P(${name}) = ${formatNumber(value)}`;
   }
@@ -404,27 +357,9 @@ export class Pictures {
  * @param {(trace: import("../../models/lstm.js").Trace) => Float64Array} pick
  * @param {number} index
  */
-function shownValues1({ state, first, second }, pick, index) {
+function shownValue({ state, first, second }, pick, index) {
   if (!second || state.show === "first") return pick(first)[index];
   return state.show === "second" ? pick(second)[index] : pick(second)[index] - pick(first)[index];
-}
-
-/**
- * Names a step and what the network reads there.
- * @param {Scene} scene
- * @param {number} step of the LSTM
- */
-export function stepText({ state }, step) {
-  const { content } = state;
-  if (content.patchSize > 1)
-    return `patch ${step + 1} (steps ${step * content.patchSize + 1} to ${(step + 1) * content.patchSize})`;
-  if (content.inputKind === "numbers") return `step ${step + 1}`;
-  const [a, b] = [state.values[step], state.second?.[step]];
-  const names = symbols(content);
-  const noun = stepNoun(content);
-  if (state.second && state.show !== "first" && a !== b)
-    return `step ${step + 1} (${noun} ${names[a] ?? "none"}, second ${b === undefined ? "none" : names[b]})`;
-  return `step ${step + 1} (${noun} ${names[a] ?? "none"})`;
 }
 
 /**
@@ -448,37 +383,6 @@ function stepAxis({ state, steps }) {
 }
 
 /**
- * Names of the classes.
- * @param {LstmContent} content
- */
-export const classNames = (content) =>
-  content.classNames ?? Array.from({ length: content.outputSize }, (_, k) => String(k));
-
-/** @param {ArrayLike<number>} probabilities */
-export function bestClass(probabilities) {
-  let best = 0;
-  for (let k = 1; k < probabilities.length; k++) if (probabilities[k] > probabilities[best]) best = k;
-  return best;
-}
-
-/**
- * The target if it is one number.
- * @param {import("./sequence.js").Target} target
- */
-export const singleTarget = (target) => (typeof target === "number" ? target : null);
-
-/**
- * Says what a network predicts.
- * @param {LstmContent} content
- * @param {import("../../models/lstm.js").Trace} trace
- */
-export function outputText(content, { output }) {
-  if (content.target === "number") return formatNumber(output[0]);
-  const best = bestClass(output);
-  return `${classNames(content)[best]} (${formatPercent(output[best])})`;
-}
-
-/**
  * @param {number} count
  * @param {import("./state.js").Order} order
  * @param {string} [state] letter of the state that a cell has
@@ -495,16 +399,6 @@ function unitLabels(count, order, state = "c") {
 /** @param {number} rows */
 const mapHeight = (rows) => `${Math.min(Math.max(rows * 0.75, 6), 15)}rem`;
 
-/** @param {ArrayLike<number>} values */
-function rangeText(values) {
-  let [low, high] = [Infinity, -Infinity];
-  for (let k = 0; k < values.length; k++) {
-    if (values[k] < low) low = values[k];
-    if (values[k] > high) high = values[k];
-  }
-  return low > high ? "not finite" : `from ${formatNumber(low)} to ${formatNumber(high)}`;
-}
-
 /** @param {Float64Array} values */
 const largestOf = (values) => values.reduce((max, value) => Math.max(max, Math.abs(value)), 0) || 1;
 
@@ -514,6 +408,3 @@ const largestOf = (values) => values.reduce((max, value) => Math.max(max, Math.a
  * @param {number} offset
  */
 const everyNth = (values, width, offset) => values.filter((_, k) => k % width === offset);
-
-/** @param {string} text */
-const capital = (text) => text[0].toUpperCase() + text.slice(1);

@@ -3,7 +3,7 @@
  */
 import { fill, h } from "../../ui/dom.js";
 import { formatNumber } from "./format.js";
-import { bestClass, classNames, outputText } from "./pictures.js";
+import { bestClass, classNames, outputText } from "./texts.js";
 import { beginsPalindrome } from "./sequence.js";
 
 /** @typedef {import("../../models/lstm.js").Trace} Trace */

@@ -3,7 +3,7 @@
  */
 import { select, slider } from "../../ui/controls.js";
 import { h, uniqueId } from "../../ui/dom.js";
-import { stepText } from "./pictures.js";
+import { stepText } from "./texts.js";
 import { channels, stepNoun, symbols } from "./sequence.js";
 
 /** @typedef {import("./state.js").State} State */

@@ -33,7 +33,8 @@ export function stepNoun(content) {
  * @param {LstmContent} content
  */
 export const symbols = (content) =>
-  content.symbolNames ?? Array.from({ length: content.encoding === "onehot" ? content.inputSize : 10 }, (_, k) => String(k));
+  content.symbolNames ??
+  Array.from({ length: content.encoding === "onehot" ? content.inputSize : 10 }, (_, k) => String(k));
 
 /**
  * Reads what a user typed.
@@ -59,7 +60,11 @@ function parseSymbols(content, text) {
     const allowed = names.length > 12 ? `${names.slice(0, 12).join(" ")} …` : names.join(" ");
     return refuse(`“${unknown.slice(0, 20)}” is not one of ${allowed}`);
   }
-  return checkLength(parts.map((part) => /** @type {number} */ (index.get(part))), 1, stepNoun(content));
+  return checkLength(
+    parts.map((part) => /** @type {number} */ (index.get(part))),
+    1,
+    stepNoun(content),
+  );
 }
 
 /**
@@ -104,7 +109,9 @@ export function formatSequence(content, values) {
     return values.map((value) => names[value]).join(names.every((name) => [...name].length === 1) ? "" : " ");
   }
   const width = channels(content);
-  const rows = Array.from({ length: values.length / width }, (_, t) => values.slice(t * width, (t + 1) * width).join(" "));
+  const rows = Array.from({ length: values.length / width }, (_, t) =>
+    values.slice(t * width, (t + 1) * width).join(" "),
+  );
   return rows.join(width > 1 ? "\n" : " ");
 }
 
@@ -189,7 +196,8 @@ export function ruleTarget(content, values) {
   const steps = values.length / channels(content);
   if (content.task === "palindrome") return values[0];
   if (content.task === "parity") return values.reduce((sum, bit) => sum + bit, 0) % 2;
-  if (content.task === "adding") return values.reduce((sum, value, k) => (k % 2 && value === 1 ? sum + values[k - 1] : sum), 0);
+  if (content.task === "adding")
+    return values.reduce((sum, value, k) => (k % 2 && value === 1 ? sum + values[k - 1] : sum), 0);
   if (content.task === "copy") {
     if (steps <= 2 * COPY_LENGTH || values.some((symbol) => symbol >= COPY_DELIMITER + 1)) return null;
     const pattern = values.slice(0, COPY_LENGTH).map((symbol) => Math.min(symbol, COPY_DELIMITER - 1));
@@ -206,8 +214,7 @@ export function ruleTarget(content, values) {
  * Whether the digits that the network reads are all but the last of a palindrome, as those of its training.
  * @param {number[]} values
  */
-export const beginsPalindrome = (values) =>
-  values.every((digit, t) => t === 0 || digit === values[values.length - t]);
+export const beginsPalindrome = (values) => values.every((digit, t) => t === 0 || digit === values[values.length - t]);
 
 /**
  * Returns a sequence with another value at a place: the next symbol, or a number one standard deviation larger.

@@ -4,7 +4,7 @@
 import { button, select, toggle } from "../../ui/controls.js";
 import { h } from "../../ui/dom.js";
 import { fieldLabel, SequenceField } from "./editor.js";
-import { classNames } from "./pictures.js";
+import { classNames } from "./texts.js";
 import { group, radios } from "./radios.js";
 import { changedAt, formatSequence, hasRule, isGenerated, randomSequence } from "./sequence.js";
 

@@ -5,7 +5,7 @@
  */
 import { fill, h } from "../../ui/dom.js";
 import { formatNumber, formatPercent } from "./format.js";
-import { bestClass, classNames } from "./pictures.js";
+import { bestClass, classNames } from "./texts.js";
 
 /** @typedef {import("../../types.js").LstmContent} LstmContent */
 
@@ -21,10 +21,33 @@ export class Spread {
   constructor(announce) {
     this.announce = announce;
     this.summary = h("p", { class: "lstm-spread-summary" });
-    this.head = h("thead", {}, h("tr", {}, ["class", "100 masks", "median", "5 % to 95 %", "no dropout"].map((name) => h("th", { scope: "col" }, name))));
+    this.head = h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ["class", "100 masks", "median", "5 % to 95 %", "no dropout"].map((name) => h("th", { scope: "col" }, name)),
+      ),
+    );
     this.body = h("tbody");
-    this.table = h("table", { class: "lstm-spread" }, h("caption", {}, "Output after the last step over 100 masks"), this.head, this.body);
-    this.element = h("div", { class: "lstm-spread-box" }, this.summary, h("div", { class: "lstm-scroll", tabIndex: 0, role: "region", "aria-label": "Table of the outputs of all masks" }, this.table));
+    this.table = h(
+      "table",
+      { class: "lstm-spread" },
+      h("caption", {}, "Output after the last step over 100 masks"),
+      this.head,
+      this.body,
+    );
+    this.element = h(
+      "div",
+      { class: "lstm-spread-box" },
+      this.summary,
+      h(
+        "div",
+        { class: "lstm-scroll", tabIndex: 0, role: "region", "aria-label": "Table of the outputs of all masks" },
+        this.table,
+      ),
+    );
   }
 
   stop() {
@@ -66,7 +89,8 @@ export class Spread {
     else {
       const best = outputs.map((output) => bestClass(output));
       const votes = best.filter((k) => k === bestClass(plain)).length;
-      this.summary.textContent = `${votes} of ${count} masks predict ${classNames(content)[bestClass(plain)]}, as the network does without dropout${progress}.`;
+      const name = classNames(content)[bestClass(plain)];
+      this.summary.textContent = `${votes} of ${count} masks predict ${name}, as the network does without dropout${progress}.`;
     }
     const names = isNumber ? ["output"] : classNames(content);
     const rows = names
@@ -85,7 +109,16 @@ export class Spread {
           "tr",
           {},
           h("th", { scope: "row" }, name),
-          h("td", {}, h("span", { class: "lstm-strip", "aria-hidden": "true" }, values.map((v) => mark("lstm-strip-mask", place(v))), mark("lstm-strip-plain", place(value)))),
+          h(
+            "td",
+            {},
+            h(
+              "span",
+              { class: "lstm-strip", "aria-hidden": "true" },
+              values.map((v) => mark("lstm-strip-mask", place(v))),
+              mark("lstm-strip-plain", place(value)),
+            ),
+          ),
           h("td", {}, format(quantile(values, 0.5))),
           h("td", {}, `${format(quantile(values, 0.05))} to ${format(quantile(values, 0.95))}`),
           h("td", {}, format(value)),

@@ -3,7 +3,7 @@
  */
 import { fill, h } from "../../ui/dom.js";
 import { formatNumber } from "./format.js";
-import { stepText } from "./pictures.js";
+import { stepText } from "./texts.js";
 import { mapNames } from "./scene.js";
 
 export class StepTable {
@@ -27,15 +27,31 @@ export class StepTable {
     if (!this.#scene || !this.element.open) return;
     const { state, first, second, order } = this.#scene;
     const names = mapNames(state.content);
-    const series = [{ suffix: second ? " first" : "", trace: first }, ...(second ? [{ suffix: " second", trace: second }] : [])];
-    /** @param {import("../../models/lstm.js").Trace} trace @param {number} unit @param {import("./state.js").MapName} name */
+    const series = [
+      { suffix: second ? " first" : "", trace: first },
+      ...(second ? [{ suffix: " second", trace: second }] : []),
+    ];
+    /**
+     * @param {import("../../models/lstm.js").Trace} trace
+     * @param {number} unit
+     * @param {import("./state.js").MapName} name
+     */
     const value = (trace, unit, name) => trace.cells[state.cell][name][state.selected.step * order.length + unit];
     fill(
       this.body,
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "unit"), series.flatMap(({ suffix }) => names.map((name) => h("th", { scope: "col" }, name + suffix))))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "unit"),
+            series.flatMap(({ suffix }) => names.map((name) => h("th", { scope: "col" }, name + suffix))),
+          ),
+        ),
         h(
           "tbody",
           {},

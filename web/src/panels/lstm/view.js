@@ -1,8 +1,8 @@
 /**
  * The panel of one run: controls, pictures over time, and the numbers of the selected cell.
  *
- * A change of the sequence, the stage or the mask computes new traces (`update`). A change of what is shown draws the same
- * traces again (`render`). A change of the selected step or unit only moves marks and numbers (`#select`).
+ * A change of the sequence, the stage or the mask computes new traces (`update`). A change of what is shown draws the
+ * same traces again (`render`). A change of the selected step or unit only moves marks and numbers (`#select`).
  */
 import { button } from "../../ui/controls.js";
 import { fill, h } from "../../ui/dom.js";
@@ -11,7 +11,8 @@ import { DropoutControls } from "./dropout_controls.js";
 import { Equations } from "./equations.js";
 import { carrierHint, networkHints } from "./hints.js";
 import { NetworkControls } from "./network_controls.js";
-import { classNames, MAP_TITLES, Pictures, stepText } from "./pictures.js";
+import { Pictures } from "./pictures.js";
+import { classNames, MAP_TITLES, stepText } from "./texts.js";
 import { showResult } from "./result.js";
 import { makeScene } from "./scene.js";
 import { SelectionControls } from "./selection_controls.js";
@@ -89,7 +90,11 @@ export class LstmView {
       this.pictures.charts,
       this.pictures.maps,
       h("section", { class: "lstm-details" }, this.heading, this.equations.element, this.table.element),
-      h("ul", { class: "lstm-hints" }, networkHints(this.content).map((hint) => h("li", {}, hint))),
+      h(
+        "ul",
+        { class: "lstm-hints" },
+        networkHints(this.content).map((hint) => h("li", {}, hint)),
+      ),
     );
   }
 
@@ -170,7 +175,11 @@ export class LstmView {
     if (!hint) fill(this.carrier, "At the end of its reading the states of this cell do not differ.");
     else {
       const { text, unit, step } = hint;
-      fill(this.carrier, `${text} `, button("Select this unit", () => this.#select({ unit, step })));
+      fill(
+        this.carrier,
+        `${text} `,
+        button("Select this unit", () => this.#select({ unit, step })),
+      );
     }
   }
 
@@ -196,7 +205,10 @@ export class LstmView {
     const results = this.#results().filter(({ trace }) => step < trace.steps);
     this.equations.show(
       map,
-      results.map(({ name, trace }) => ({ name, terms: this.lstm.gateTerms(state.stage, state.cell, trace, step, unit) })),
+      results.map(({ name, trace }) => ({
+        name,
+        terms: this.lstm.gateTerms(state.stage, state.cell, trace, step, unit),
+      })),
       scene.first.cells[state.cell],
     );
     this.#showBars(results);
