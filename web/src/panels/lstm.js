@@ -39,7 +39,8 @@ export const lstmPanel = {
     if (lstms.length > 1) {
       /** @type {[string, string][]} */
       const choices = lstms.map(({ id, name }) => [id, name]);
-      root.append(select("Run", choices, chosen.id, (id) => void open(id, new URLSearchParams())).element);
+      const runs = select("Run", choices, chosen.id, (id) => void open(id, new URLSearchParams()));
+      root.append(h("div", { class: "lstm-runs" }, runs.element));
     }
     root.append(body);
     await open(chosen.id, view);

@@ -35,19 +35,19 @@ export class DropoutControls {
       button("Next mask", () => this.#setSeed(this.#nextSeed())),
     );
     this.seedRow.hidden = state.seed === null;
-    const title = "Dropout of the hidden state";
+    const title = "Dropout";
     this.element =
       hiddenDropout > 0
         ? group(
             title,
-            h("p", {}, `Trained with p = ${hiddenDropout}, ${KINDS[hiddenDropoutKind]}.`),
+            h("p", {}, `Trained with dropout of the hidden state, p = ${hiddenDropout}, ${KINDS[hiddenDropoutKind]}.`),
             toggle("Drop units, as in training", state.seed !== null, (checked) =>
               this.#setSeed(checked ? Number(this.seed.control.value) || 0 : null),
             ).element,
             this.seedRow,
             this.spreadToggle.element,
           )
-        : group(title, h("p", {}, "This network was trained without it."));
+        : group(title, h("p", {}, "This network was trained without dropout of the hidden state."));
   }
 
   #seedField() {

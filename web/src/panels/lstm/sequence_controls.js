@@ -53,14 +53,13 @@ export class SequenceControls {
       },
     );
     this.comparison = h("div", { class: "lstm-comparison" }, this.second.element, this.shown.element);
-    this.element = group(
+    this.sequence = group(
       "Sequence",
       this.first.element,
       h("div", { class: "lstm-row" }, this.#randomButton(), this.example?.element),
       this.target?.element,
-      this.compare.element,
-      this.comparison,
     );
+    this.pair = group("Comparison", this.compare.element, this.comparison);
   }
 
   #randomButton() {

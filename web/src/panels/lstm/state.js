@@ -13,6 +13,8 @@ export const SHOWS = /** @type {const} */ (["first", "second", "difference"]);
 export const ORDERS = /** @type {const} */ (["trained", "forget", "state"]);
 /** Largest mask seed, what a number field holds exactly. */
 export const MAX_SEED = 2 ** 32 - 1;
+/** Longest sequence in the fragment, in characters. */
+const MAX_TEXT = 20_000;
 
 /**
  * @typedef {object} State
@@ -137,6 +139,18 @@ function readSelection({ content, selected, values }, text) {
 }
 
 /**
+ * Writes a sequence, unless it is too long for an address.
+ * @param {Record<string, string>} view
+ * @param {string} key
+ * @param {LstmContent} content
+ * @param {number[]} values
+ */
+function writeSequence(view, key, content, values) {
+  const text = formatSequence(content, values).replaceAll("\n", ";");
+  if (text.length <= MAX_TEXT) view[key] = text;
+}
+
+/**
  * Writes the state for the fragment.
  * @param {State} state
  * @returns {Record<string, string>}
@@ -147,14 +161,14 @@ export function writeState(state) {
   /** @type {Record<string, string>} */
   const view = { run: content.id };
   if (state.example !== null) view.example = String(state.example + 1);
-  else view.sequence = formatSequence(content, state.values).replaceAll("\n", ";");
+  else writeSequence(view, "sequence", content, state.values);
   if (content.stages.length > 1) view.stage = String(state.stage + 1);
   if (content.numLayers > 1 || directions > 1) view.layer = String(Math.floor(state.cell / directions) + 1);
   if (directions > 1) view.direction = state.cell % 2 ? "backward" : "forward";
   if (typeof state.target === "number" && content.target === "class" && state.example === null && !hasRule(content))
     view.target = String(state.target);
   if (state.second) {
-    view.compare = formatSequence(content, state.second).replaceAll("\n", ";");
+    writeSequence(view, "compare", content, state.second);
     view.show = state.show;
   }
   if (state.seed !== null) view.seed = String(state.seed);

@@ -82,7 +82,14 @@ export class LstmView {
     return h(
       "div",
       { class: "lstm" },
-      h("div", { class: "lstm-controls" }, this.sequences.element, this.network.element, this.dropout.element),
+      h(
+        "div",
+        { class: "lstm-controls" },
+        this.sequences.sequence,
+        this.sequences.pair,
+        this.network.element,
+        this.dropout.element,
+      ),
       this.dropout.spread.element,
       this.result,
       this.carrier,
@@ -133,12 +140,14 @@ export class LstmView {
 
   #compute() {
     const { state } = this;
+    const isFirst = !this.#scene;
     const { first, second } = this.tracer.traces(state);
     this.#scene = makeScene(state, first, second);
     this.element.removeAttribute("aria-busy");
     this.render();
     this.dropout.show();
     clearTimeout(this.#timers.announce);
+    if (isFirst) return; // nobody has done anything yet
     this.#timers.announce = setTimeout(() => this.explorer.announce(this.result.innerText), ANNOUNCE_PAUSE);
   }
 
@@ -189,6 +198,7 @@ export class LstmView {
     this.pictures.select();
     this.#showSelection();
     if (selected.map && this.#scene) {
+      clearTimeout(this.#timers.announce);
       const { step, unit } = this.state.selected;
       this.explorer.announce(`${stepText(this.#scene, step)}, unit ${unit + 1}: ${this.equations.summary}`);
     }
