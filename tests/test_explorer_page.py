@@ -13,7 +13,7 @@ pytestmark = needs_chromium
 
 ROOT = Path(__file__).parents[1]
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
-PANELS = ("latent", "map", "training", "draw", "discriminator", "lstm", "facts")
+PANELS = ("latent", "map", "training", "draw", "discriminator", "lstm", "facts", "lesson")
 
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no web/node_modules; install npm and run make setup")
 

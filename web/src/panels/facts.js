@@ -51,7 +51,7 @@ export const factsPanel = {
       run,
       other: runs.find((other) => other.id === view.get("with") && sameKind(run, other)) ?? null,
       axis: AXES.find(([axis]) => axis === view.get("axis"))?.[0] ?? "epoch",
-      few: view.get("settings") === "few",
+      few: view.get("settings") !== "all",
       pair: { left: view.get("left") ?? "", right: view.get("right") ?? "" },
     };
     const chooser = h("div", { class: "controls" });
@@ -93,7 +93,7 @@ export const factsPanel = {
         ...(runs.length > 1 && { run: state.run.id }),
         ...(state.other && { with: state.other.id }),
         axis: state.axis,
-        ...(state.few && { settings: "few" }),
+        ...(!state.few && { settings: "all" }),
         ...(state.pair.left && state.pair),
       }),
       destroy: () => destroy(),
@@ -106,6 +106,12 @@ export const factsPanel = {
  * @param {...(import("../ui/dom.js").Child)} content
  */
 const section = (title, ...content) => h("section", {}, h("h3", {}, title), ...content);
+
+/**
+ * Sections side by side where there is room.
+ * @param {...(import("../ui/dom.js").Child)} sections
+ */
+const beside = (...sections) => h("div", { class: "facts-beside" }, ...sections);
 
 /**
  * Shows everything about one or two runs; returns how to stop.
@@ -140,22 +146,26 @@ function fillBody(body, explorer, state) {
   fill(
     body,
     section("Curves", axis.element, place),
-    scores && section("Scores at the end", scores),
+    beside(
+      scores && section("Scores at the end", scores),
+      rounding &&
+        section(
+          "Rounding",
+          h("p", { class: "note" }, "This file has rounded weights, so that it stays small. The errors compare its networks with the trained ones."),
+          rounding,
+        ),
+    ),
     pair && section("Two generators on the same latents", h("p", { class: "note" }, "Images at the same place come from the same latent."), pair),
-    section("Settings", filter.element, settings),
     section(
       state.other ? "Commands that repeat the runs" : "Command that repeats the run",
       ...runs.map(({ facts, name }) =>
         copyField(facts.command, runs.length > 1 ? `Copy the command of ${name}` : "Copy the command", explorer.announce),
       ),
     ),
-    section("Run", factTable("Facts about the run", runs, runs.map(({ facts }) => facts.run))),
-    rounding &&
-      section(
-        "Rounding",
-        h("p", { class: "note" }, "This file has rounded weights, so that it stays small. The errors compare its networks with the trained ones."),
-        rounding,
-      ),
+    beside(
+      section("Run", factTable("Facts about the run", runs, runs.map(({ facts }) => facts.run))),
+      section("Settings", filter.element, settings),
+    ),
     section("Licences", factTable("Licences", runs, runs.map(({ facts }) => facts.licences))),
   );
   return () => charts.destroy();

@@ -8,6 +8,9 @@ import { curvesOf, formatPercent, referencesOf, seriesOf } from "./curves.js";
 
 /** @typedef {import("./curves.js").Curves} Curves */
 /** @typedef {import("./tables.js").Run} Run */
+/** Charts that are shown at once; a click shows the others. */
+const NUM_FIRST = 4;
+
 /** @typedef {"epoch" | "epoch-log" | "step" | "step-log"} AxisChoice */
 
 /** @type {[AxisChoice, string][]} */
@@ -55,9 +58,16 @@ export function makeCharts(runs, axis) {
     });
     return { chart, element: h("div", {}, chart.element, curves.note && h("p", { class: "note" }, curves.note)) };
   });
+  const elements = charts.map(({ element }) => element);
+  const more = elements.splice(NUM_FIRST);
   return {
     element: charts.length
-      ? h("div", { class: "facts-charts" }, charts.map(({ element }) => element))
+      ? h(
+          "div",
+          { class: "facts-curves" },
+          h("div", { class: "facts-charts" }, elements),
+          more.length > 0 && h("details", {}, h("summary", {}, `${more.length} more curves`), h("div", { class: "facts-charts" }, more)),
+        )
       : h("p", {}, "This run has no records yet."),
     destroy: () => charts.forEach(({ chart }) => chart.destroy()),
   };
