@@ -27,7 +27,7 @@ def find_violations(page: Page) -> list[str]:
 
 def test_the_list_of_panels_is_complete() -> None:
     sources = (ROOT / "web" / "src" / "panels").glob("*.js")
-    ids = [re.search(r"^  id: \"(\w+)\"", source.read_text(encoding="utf-8"), re.MULTILINE) for source in sources]
+    ids = [re.search(r"^ +id: \"(\w+)\"", source.read_text(encoding="utf-8"), re.MULTILINE) for source in sources]
     assert {match[1] for match in ids if match} == set(PANELS)
 
 
