@@ -604,7 +604,7 @@ def test_large_images_take_little_room(home: Path) -> None:
     large = dataclasses.replace(run, generator=Generator(4, (3, 256, 256)))
     assert gan_images.default_num_training(run, light=False) == 2000
     assert gan_images.default_num_training(large, light=False) == (8 << 20) // (3 << 16)
-    assert gan_images.default_num_training(run, light=True) == 250
+    assert gan_images.default_num_training(run, light=True) == 150
 
 
 # Moments of the training

@@ -72,9 +72,9 @@ def _data_facts(run: GANRun, images: RealImages, training: ImageSet | None) -> l
     ]
     if training is not None:
         value = f"{len(training.images):,} of {data['num_images']:,}"
-        facts.append(
-            Fact(label="training images in this page", value=value, note="a random sample, spread over classes")
-        )
+        is_sample = len(training.images) < data["num_images"]
+        note = "a random sample, spread over classes" if is_sample else None
+        facts.append(Fact(label="training images in this page", value=value, note=note))
     else:
         facts.append(Fact(label="training images in this page", value="none", note=images.problem))
     return facts

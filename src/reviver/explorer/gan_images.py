@@ -20,7 +20,7 @@ from reviver.gan.run import GANRun
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_CLASSES
 
-NUM_TRAINING, NUM_TRAINING_LIGHT = 2000, 250
+NUM_TRAINING, NUM_TRAINING_LIGHT = 2000, 150
 """Training images of a page by default, and of a small one."""
 MAX_TRAINING_BYTES = 8 << 20
 """Size of the training images of a page by default; of large images there are fewer."""

@@ -16,7 +16,7 @@ from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec
 from reviver.gan.run import GANRun
 from reviver.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
 
-MAX_MOMENTS, MAX_MOMENTS_LIGHT = 60, 12
+MAX_MOMENTS, MAX_MOMENTS_LIGHT = 60, 8
 """S of a page, and of a small one."""
 MAX_BYTES, MAX_BYTES_LIGHT = 8 << 20, 1 << 20
 """Size of all pictures; of large ones there are fewer moments, at least MIN_MOMENTS."""
