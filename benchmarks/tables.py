@@ -11,6 +11,8 @@ def render(result: Mapping[str, Any]) -> str:
     """Return one result as a heading, a table and its machine."""
     if "shapes" in result:
         return render_shapes(result)
+    if "milliseconds_per_call" in result:
+        return render_explorer(result)
     if "milliseconds" in result:
         return render_spin_counts(result)
     rows = ["| | median | range | n | target |", "|---|---|---|---|---|"]
@@ -65,6 +67,32 @@ def render_spin_counts(result: Mapping[str, Any]) -> str:
     n = next(iter(next(iter(result["milliseconds"].values()))["idle"].values()))["n"]
     note = f"Median (slowest) of {n} processes each; `default` is libgomp's own count, which Reviver leaves as it is."
     return "\n".join([*rows, "", note, "", describe(result["machine"]), ""])
+
+
+def render_explorer(result: Mapping[str, Any]) -> str:
+    """Return the result of `explorer` as Markdown: speed, precision, then sizes."""
+    rows = [f"### {result['title']}", "", "| | median | range | n | target |", "|---|---|---|---|---|"]
+    for name, values in result["milliseconds_per_call"].items():
+        rows.append(_row(f"{name}, ms", values, values["target"]))
+    rows += [_row(name, values, None) for name, values in result["ratios"].items()]
+    largest, target = result["differences"], result["target_difference"]
+    rows += ["", "| largest difference from float64 | SIMD | plain | target |", "|---|---|---|---|"]
+    rows += [
+        f"| {name} | {largest['SIMD'][name]:.1g} | {largest['plain'][name]:.1g} | ≤ {target:g} |"
+        for name in largest["SIMD"]
+    ]
+    rows += ["", "| rounding of the weights | format | largest | mean |", "|---|---|---|---|"]
+    for row in result["rounding"]:
+        rows.append(f"| {row['network']}, {row['unit']} | {row['format']} | {row['max']:.1g} | {row['mean']:.1g} |")
+    sizes = result["megabytes"]
+    rows += [
+        "",
+        "| | MB | target |",
+        "|---|---|---|",
+        f"| page | {sizes['page']:.2f} | ≤ {result['target_megabytes']:g} |",
+    ]
+    rows += [f"| {name} | {size:.2f} | |" for name, size in sizes.items() if name != "page"]
+    return "\n".join([*rows, "", f"{describe(result['machine'])} {result['machine']['browser']}.", ""])
 
 
 def render_fuzz(result: Mapping[str, Any]) -> str:

@@ -1,0 +1,283 @@
+"""Size, speed and precision of the explorer of a GAN run on MNIST, in headless Chromium.
+
+    reviver explore report/runs/gan-seed0 report/runs/lstm-seed0 --out explorer.html
+    EXPLORER=explorer.html python -m benchmarks explorer
+
+Each measurement is taken with SIMD and without. The baseline of the speed are plain loops in the same page, round by
+round. Processor time does not count the waits of a busy machine. The networks of the page are compared with the same
+rounded weights in float64, and its projections with those of `reviver gan project`.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.measure import machine, ratio, summary
+from reviver.explorer.networks import FoldedLayer, evaluate
+from reviver.gan.inversion import project
+
+DEFAULT = "report/explorer.html"
+SCRIPT = Path(__file__).with_suffix(".js")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+]
+FIRST_IMAGE = """{
+  const { putImageData } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.putImageData = function (...values) {
+    putImageData.apply(this, values);
+    globalThis.firstImage ??= new Promise((resolve) => requestAnimationFrame(() => resolve(performance.now())));
+  };
+}"""
+"""Notes when the first image is shown: in the frame after it was drawn."""
+LOADS, ROUNDS, WARMUP, BATCHES, BATCH, NUM_PROJECTED = 10, 100, 20, 20, 20, 20
+MEGABYTE = 2**20
+MAX_MEGABYTES, MAX_FIRST_IMAGE = 8.0, 1.0
+MAX_FRAME = {"SIMD": 0.0015, "plain": 0.008}
+MAX_PROJECTION = {"SIMD": 0.5, "plain": 2.0}
+MAX_DIFFERENCE = 1e-5
+QUERIES = {"SIMD": "", "plain": "?simd=off"}
+"""What turns SIMD on and off in the URL."""
+
+
+class Page:
+    """The data of a page: its manifest and tensors."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        html = path.read_text(encoding="utf-8")
+        self.blocks = dict(re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', html))
+        self.megabytes = path.stat().st_size / MEGABYTE
+        self.gan: Mapping[str, Any] = json.loads(self.inflate("manifest"))["gans"][0]
+
+    def inflate(self, name: str) -> bytes:
+        """Return the bytes of a block."""
+        return zlib.decompress(base64.b64decode(self.blocks[name]))
+
+    def tensors(self, block: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the tensors of a block in float64."""
+        data = self.inflate(block["block"])
+        return {name: decode(data, spec, block["tensors"]) for name, spec in block["tensors"].items()}
+
+    def network(self, spec: Mapping[str, Any]) -> list[FoldedLayer]:
+        """Return the layers of a network with the weights of the page."""
+        tensors = self.tensors(spec["weights"])
+        layers = [*spec.get("convolutions", []), *spec["layers"]]
+        return [FoldedLayer(tensors[layer["weight"]], tensors[layer["bias"]], layer["activation"]) for layer in layers]
+
+
+def decode(data: bytes, spec: Mapping[str, Any], specs: Mapping[str, Any]) -> Tensor:
+    """Return a tensor of a block in float64, see `TensorSpec` in web/src/types.js."""
+    count, offset = int(np.prod(spec["shape"])), spec["offset"]
+    if spec["dtype"] == "f16":
+        planes = np.frombuffer(data, np.uint8, 2 * count, offset).reshape(2, count)
+        values = np.ascontiguousarray(planes.T).view("<f2").astype(np.float64).ravel() * spec["scale"]
+    elif spec["dtype"] == "i8":
+        scales = decode(data, specs[spec["scales"]], specs).numpy().astype(np.float32)
+        rows = np.frombuffer(data, np.int8, count, offset).reshape(len(scales), -1).astype(np.float32)
+        values = (rows * scales[:, None]).astype(np.float64).ravel()
+    else:
+        dtype = "<f4" if spec["dtype"] == "f32" else np.uint8
+        values = np.frombuffer(data, dtype, count, offset).astype(np.float64)
+    return torch.from_numpy(values).view(spec["shape"])
+
+
+class PageGenerator(nn.Module):
+    """The generator of a page, as far as `reviver.gan.inversion.project` needs one."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__()
+        self.slope = page.gan["generator"]["negativeSlope"]
+        self.image_shape = tuple(page.gan["imageShape"])
+        self.latent_size = page.gan["latentSize"]
+        self.layers = [
+            FoldedLayer(layer.weight.float(), layer.bias.float(), layer.activation)
+            for layer in page.network(page.gan["generator"])
+        ]
+        self.first = nn.Parameter(self.layers[0].weight, requires_grad=False)
+
+    def sample_latents(self, count: int, rng: torch.Generator) -> Tensor:
+        """Sample latents as `Generator.sample_latents`."""
+        return torch.randn(count, self.latent_size, generator=rng)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the images of latents."""
+        for layer in self.layers:
+            z = layer(z, self.slope)
+        return z.view(-1, *self.image_shape)
+
+
+class Measured(NamedTuple):
+    """What one kernel did: seconds, wall-clock or of the processor, and results.
+
+    A frame is generator, discriminator and classifier of one latent.
+    """
+
+    outputs: list[list[float] | None]
+    frames: list[float]
+    frames_of_loops: list[float]
+    cpu_frames: list[float]
+    projections: list[float]
+    cpu_projections: list[float]
+    slices: list[float]
+    errors: list[float]
+
+
+def main() -> dict[str, object]:
+    """Measure the page that EXPLORER names."""
+    path = Path(os.environ.get("EXPLORER", DEFAULT)).resolve()
+    if not path.is_file():
+        raise SystemExit(f"there is no page {path}; write one with reviver explore, and name it in EXPLORER")
+    page = Page(path)
+    images = page.tensors(page.gan["test"])["images"][:NUM_PROJECTED] / 127.5 - 1
+    browser, first_images, measured = measure(path, images)
+    expected = python_outputs(page)
+    theirs = project(PageGenerator(page), images.float()).errors.tolist()  # type: ignore[arg-type]
+    times: dict[str, tuple[Sequence[float], float | None]] = {"first image after load": (first_images, MAX_FIRST_IMAGE)}
+    ratios: dict[str, dict[str, float]] = {}
+    for name, values in measured.items():
+        frame, projection = f"G, D and classifier of an image, {name}", f"projection, {name}"
+        times[frame] = (values.frames, MAX_FRAME[name])
+        times[f"{frame}, processor time"] = (values.cpu_frames, MAX_FRAME[name])
+        times[projection] = (values.projections, MAX_PROJECTION[name])
+        times[f"{projection}, processor time"] = (values.cpu_projections, MAX_PROJECTION[name])
+        times[f"slice of a projection, {name}"] = (values.slices, None)
+        ratios[f"G, D and classifier, {name}: ratio to plain loops"] = ratio(values.frames, values.frames_of_loops)
+    ratios["RMSE of a projection: ratio to `reviver gan project`"] = ratio(measured["SIMD"].errors, theirs)
+    return {
+        "title": "The explorer in headless Chromium",
+        "machine": machine() | {"browser": browser},
+        "milliseconds_per_call": {
+            name: {**summary([1000 * value for value in seconds]), "target": target and 1000 * target}
+            for name, (seconds, target) in times.items()
+        },
+        "ratios": ratios,
+        "differences": {name: compare(values.outputs, expected) for name, values in measured.items()},
+        "target_difference": MAX_DIFFERENCE,
+        "rounding": page.gan["facts"]["rounding"],
+        "megabytes": {"page": page.megabytes} | block_sizes(page),
+        "target_megabytes": MAX_MEGABYTES,
+    }
+
+
+def measure(path: Path, images: Tensor) -> tuple[str, list[float], dict[str, Measured]]:
+    """Measure the page in the browser.
+
+    Args:
+        path: file of the page.
+        images: images to project [N, C, H, W].
+
+    Returns:
+        The name of the browser, the seconds until the first image, and what each kernel did.
+    """
+    from playwright.sync_api import sync_playwright
+
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        raise SystemExit("there is no Chromium; install it with make setup")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        first_images = []
+        for _ in range(LOADS):
+            tab, seconds = load(browser, path)
+            first_images.append(seconds)
+            tab.context.close()
+        measured = {name: measure_kernel(browser, path, name, images) for name in QUERIES}
+        version = f"Chromium {browser.version}"
+        browser.close()
+    return version, first_images, measured
+
+
+def measure_kernel(browser: Any, path: Path, name: str, images: Tensor) -> Measured:
+    """Measure one kernel in a tab of its own, see `measure`."""
+    tab, _ = load(browser, path, QUERIES[name])
+    session = tab.context.new_cdp_session(tab)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def cpu_seconds() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+    def call(function: str, *arguments: object) -> tuple[Any, float]:
+        started = cpu_seconds()
+        result = tab.evaluate(f"(values) => bench.{function}(...values)", list(arguments))
+        return result, cpu_seconds() - started
+
+    outputs, _ = call("outputs")
+    times, _ = call("frames", ROUNDS, WARMUP)
+    assert times["simd"] == (name == "SIMD"), f"the kernel is not {name}"
+    cpu_frames = [call("repeat", BATCH)[1] / BATCH for _ in range(BATCHES)]
+    call("project", images[0].flatten().tolist())  # the compiler of the browser is still at work
+    projected = [call("project", image.flatten().tolist()) for image in images]
+    tab.context.close()
+    return Measured(
+        outputs=outputs,
+        frames=times["kernel"],
+        frames_of_loops=times["loops"],
+        cpu_frames=cpu_frames,
+        projections=[sum(result["slices"]) for result, _ in projected],
+        cpu_projections=[seconds for _, seconds in projected],
+        slices=[seconds for result, _ in projected for seconds in result["slices"]],
+        errors=[result["error"] for result, _ in projected],
+    )
+
+
+def load(browser: Any, path: Path, query: str = "") -> tuple[Any, float]:
+    """Open the page; return its tab and the seconds until the first image."""
+    tab = browser.new_context().new_page()
+    tab.add_init_script(FIRST_IMAGE)
+    tab.goto(f"{path.as_uri()}{query}")
+    tab.wait_for_function("() => globalThis.firstImage && globalThis.reviver")
+    tab.evaluate(f"() => {{ globalThis.bench = {SCRIPT.read_text(encoding='utf-8').rstrip().rstrip(';')}; }}")
+    return tab, tab.evaluate("() => firstImage") / 1000
+
+
+def block_sizes(page: Page) -> dict[str, float]:
+    """Return the size of each data block, and of the rest of the page, in megabytes."""
+    sizes = {name: len(text) / MEGABYTE for name, text in page.blocks.items()}
+    return sizes | {"code, style and static part": page.megabytes - sum(sizes.values())}
+
+
+def python_outputs(page: Page) -> dict[str, Tensor]:
+    """Return images, log-odds and class probabilities of the sample grid in float64."""
+    gan = page.gan
+    latents = page.tensors(gan["latents"])["grid"]
+    images = evaluate(page.network(gan["generator"]), latents, gan["generator"]["negativeSlope"])
+    inputs = images
+    if gan["numClasses"]:
+        classes = latents[:, gan["noiseSize"] :].argmax(1)
+        inputs = torch.cat([images, functional.one_hot(classes, gan["numClasses"]).double()], 1)
+    packed = torch.cat([inputs.roll(-k, 0) for k in range(gan["packing"])], 1)
+    outputs = {"images": images}
+    if gan["discriminator"] is not None:
+        slope = gan["discriminator"]["negativeSlope"]
+        outputs["log-odds, relative"] = evaluate(page.network(gan["discriminator"]), packed, slope)
+    if gan["classifier"] is not None:
+        shaped = images.view(-1, *gan["imageShape"])
+        outputs["class probabilities"] = evaluate(page.network(gan["classifier"]), shaped).softmax(1)
+    return outputs
+
+
+def compare(ours: Sequence[list[float] | None], expected: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the maximum differences of what the page computes; of log-odds, relative to the largest."""
+    differences = {}
+    for values, (name, theirs) in zip([v for v in ours if v is not None], expected.items(), strict=True):
+        difference = (torch.tensor(values).double().view_as(theirs) - theirs).abs().max()
+        scale = theirs.abs().max() if "relative" in name else torch.tensor(1.0)
+        differences[name] = float(difference / scale)
+    return differences
