@@ -52,6 +52,7 @@ from reviver.gan.run import GANRun
 from reviver.gan.snapshots import GANSnapshot
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
+from reviver.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 TYPES = (ROOT / "web" / "src" / "types.js").read_text(encoding="utf-8")
@@ -839,10 +840,22 @@ def test_runs_of_the_same_name(home: Path, tmp_path: Path) -> None:
 def test_a_run_that_is_still_training(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = shutil.copytree(home / "plain", tmp_path / "plain")
     edit_record(run, status="running")
+    with (
+        RunFolder.open(run).locked(),
+        pytest.raises(RunFolderError, match="plain: is still training; wait until it has"),
+    ):
+        explorer_page([load(run)])
     gan = only_gan(explorer_page([load(run)]))
-    assert fact(gan["facts"]["run"], "status")["value"].startswith("still training, or killed")
+    assert fact(gan["facts"]["run"], "status")["value"] == "killed while it trained"
     assert fact(gan["facts"]["run"], "epochs")["value"] == "2"
-    assert "is still training, or was killed; the page shows update 10" in caplog.text
+    assert "was killed while it trained; the page shows update 10" in caplog.text
+
+
+def test_a_page_without_data(home: Path) -> None:
+    whole, without = (only_gan(explorer_page([load(home / "plain")], with_data=value)) for value in (True, False))
+    assert "real" in whole["snapshots"]["data"]["tensors"]
+    assert "real" not in without["snapshots"]["data"]["tensors"]
+    assert without["training"] is without["test"] is None
 
 
 def test_weights_that_are_not_finite(home: Path) -> None:

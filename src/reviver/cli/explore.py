@@ -17,6 +17,7 @@ def explore(
     out: Text = "explorer.html",
     light: Annotated[bool, options.FLAG] = False,
     training_images: CountOrZero | None = None,
+    no_data: Annotated[bool, options.FLAG] = False,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Write runs as one HTML page, in which their networks run in the browser.
@@ -26,14 +27,16 @@ def explore(
 
     Examples:
       reviver explore runs/gan runs/lstm --out explorer.html
-      reviver explore runs/gan --light --training-images 0
+      reviver explore runs/gan --light
+      reviver explore runs/patients --no-data
 
     Args:
-        runs: Run folders of trained LSTMs and GANs; of one that is still training, the last checkpoint is shown.
+        runs: Run folders of trained LSTMs and GANs; not of one that is still training.
         out: Page to write, .html; it is replaced if it exists.
         light: Make the page small, as for a notebook: weights in 6 bits, fewer images.
         training_images: Training images to embed for each GAN, among which the page finds the nearest; 0 for none. By
             default 2000, and fewer if they are large or with --light.
+        no_data: Embed no real images, and no sequences of your own, since the page shows them to everybody who has it.
     """
     if not runs:
         raise ConfigError("RUN is missing; see reviver explore --help")
@@ -46,7 +49,8 @@ def explore(
     from reviver.loading import load
 
     check_writable(path)
-    page = write_explorer([load(run) for run in runs], path, light=light, num_training=training_images)
+    loaded = [load(run) for run in runs]
+    page = write_explorer(loaded, path, light=light, num_training=training_images, with_data=not no_data)
     sizes = dict(page.block_sizes)
     size = path.stat().st_size
     result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}

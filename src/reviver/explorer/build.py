@@ -46,7 +46,9 @@ class Page(NamedTuple):
     block_sizes: Mapping[str, int]
 
 
-def build_page(runs: Sequence[Run], *, light: bool = False, num_training: int | None = None) -> Page:
+def build_page(
+    runs: Sequence[Run], *, light: bool = False, num_training: int | None = None, with_data: bool = True
+) -> Page:
     """Build the explorer of some runs; the same runs give the same page.
 
     Args:
@@ -54,14 +56,20 @@ def build_page(runs: Sequence[Run], *, light: bool = False, num_training: int | 
         light: whether to make the page small: weights in 6 bits, and fewer images and moments of the training.
         num_training: training images to embed for each GAN, among which the page finds the nearest; 0 for none, None for
             a number that fits.
+        with_data: whether to embed real images of the GANs, and sequences of custom data of the LSTMs. False for
+            confidential data.
 
     Raises:
         ConfigError: if the page would be too large.
-        RunFolderError: if a file of a run is damaged, or its weights are not finite.
+        RunFolderError: if a file of a run is damaged, its weights are not finite, or it is still training.
         DataError: if an image of a run is damaged.
     """
     runs = _distinct(runs)
     for run in runs:
+        if run.folder.is_training:
+            raise RunFolderError(
+                f"{run.folder.path}: is still training; wait until it has finished, or stop it with Ctrl-C first"
+            )
         _check_weights(run, light=light)
     blocks = Blocks()
     gans: list[GanContent] = []
@@ -70,13 +78,17 @@ def build_page(runs: Sequence[Run], *, light: bool = False, num_training: int | 
     for run, name in zip(runs, run_names, strict=True):
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":
-            _log.warning("%s: is still training, or was killed; the page shows update %d", run.folder.path, run.step)
+            _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
         match run:
             case GANRun():
                 id_ = f"gan-{len(gans)}"
-                gans.append(collect_gan(run, blocks, id_, name=name, light=light, num_training=num_training))
+                gans.append(
+                    collect_gan(
+                        run, blocks, id_, name=name, light=light, num_training=num_training, with_data=with_data
+                    )
+                )
             case LSTMRun():
-                content = collect_lstm(run, blocks, f"lstm-{len(lstms)}", light=light)
+                content = collect_lstm(run, blocks, f"lstm-{len(lstms)}", light=light, with_data=with_data)
                 lstms.append(content.model_copy(update={"name": name.name, "run_argument": name.argument}))
             case _:
                 assert_never(run)
@@ -89,18 +101,22 @@ def build_page(runs: Sequence[Run], *, light: bool = False, num_training: int | 
     return page
 
 
-def explorer_page(runs: Sequence[Run], *, light: bool = False, num_training: int | None = None) -> str:
+def explorer_page(
+    runs: Sequence[Run], *, light: bool = False, num_training: int | None = None, with_data: bool = True
+) -> str:
     """Return the explorer of some runs as one HTML page, see `build_page`."""
-    return build_page(runs, light=light, num_training=num_training).html
+    return build_page(runs, light=light, num_training=num_training, with_data=with_data).html
 
 
-def write_explorer(runs: Sequence[Run], out: Path, *, light: bool = False, num_training: int | None = None) -> Page:
+def write_explorer(
+    runs: Sequence[Run], out: Path, *, light: bool = False, num_training: int | None = None, with_data: bool = True
+) -> Page:
     """Write the explorer of some runs to `out`, see `build_page`.
 
     Raises:
         RunFolderError: if the file cannot be written, too.
     """
-    page = build_page(runs, light=light, num_training=num_training)
+    page = build_page(runs, light=light, num_training=num_training, with_data=with_data)
     with atomic_write(out) as temporary:
         temporary.write_text(page.html, encoding="utf-8", newline="")
     return page

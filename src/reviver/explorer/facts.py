@@ -33,7 +33,7 @@ DATA_LICENCES = {
 VERSIONS = ("reviver", "python", "torch")
 """Versions that are facts, by name in run.json."""
 STATUS = {
-    "running": "still training, or killed, when this page was written",
+    "running": "killed while it trained",
     "finished": "finished",
     "interrupted": "interrupted; reviver ... --resume continues it",
     "failed": "failed",

@@ -34,7 +34,7 @@ from reviver.gan.run import GANRun
 
 
 def collect_gan(
-    run: GANRun, blocks: Blocks, id_: str, *, name: RunName, light: bool, num_training: int | None
+    run: GANRun, blocks: Blocks, id_: str, *, name: RunName, light: bool, num_training: int | None, with_data: bool
 ) -> GanContent:
     """Return what the explorer shows of a GAN run, and add its data blocks.
 
@@ -45,6 +45,7 @@ def collect_gan(
         name: of the run.
         light: whether to make the page small.
         num_training: training images to embed, 0 for none; None for a number that fits.
+        with_data: whether to embed real images.
     """
     kind: Format = "i8" if light else "f16"
     generator, discriminator = run.generator, run.discriminator
@@ -62,8 +63,8 @@ def collect_gan(
         rounding.append(classifier_rounding(run, classifier, classifier_rounded, kind))
     endpoints = choose_endpoints(run, classifier)
     count = default_num_training(run, light=light) if num_training is None else num_training
-    training = choose_images(images.train, count, run, "training")
-    test = choose_images(images.test, NUM_TEST, run, "test")
+    training = choose_images(images.train, count if with_data else 0, run, "training")
+    test = choose_images(images.test, NUM_TEST if with_data else 0, run, "test")
     return GanContent(
         id=id_,
         name=name.name,
@@ -81,7 +82,7 @@ def collect_gan(
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,
         logits=context_logits(run, images),
-        snapshots=embed_snapshots(run, f"{id_}-snapshots", blocks, light=light),
+        snapshots=embed_snapshots(run, f"{id_}-snapshots", blocks, light=light, with_real=with_data),
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),
         label_names=images.label_names,

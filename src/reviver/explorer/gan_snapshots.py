@@ -27,8 +27,18 @@ TOLERANCE = 1e-6
 Item = TypeVar("Item")
 
 
-def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, light: bool) -> SnapshotsSpec | None:
-    """Add the snapshots of a run up to its checkpoint; return where they are, or None if there are none."""
+def embed_snapshots(
+    run: GANRun, name: str, blocks: Blocks, *, light: bool, with_real: bool = True
+) -> SnapshotsSpec | None:
+    """Add the snapshots of a run up to its checkpoint; return where they are, or None if there are none.
+
+    Args:
+        run: the run.
+        name: of the block.
+        blocks: get the block.
+        light: whether to make the page small.
+        with_real: whether to embed the real images that D saw each time.
+    """
     found = [snapshot for snapshot in read_snapshots(run.folder) if snapshot.step <= run.step]
     if not found:
         return None
@@ -37,7 +47,7 @@ def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, light: bool) -> S
     count = max(MIN_MOMENTS, min(count, limit // size))
     chosen = thin(drop_repeated(found), count)
     tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
-    real = read_real_images(run.folder)
+    real = read_real_images(run.folder) if with_real else None
     if real is not None:
         tensors["real"] = encode_u8(real)
     return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=[_describe(snapshot) for snapshot in chosen])

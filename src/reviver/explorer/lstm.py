@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.columns import to_columns
-from reviver.explorer.lstm_examples import SYMBOLS, channel_names, collect_examples
+from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
 from reviver.explorer.lstm_facts import lstm_facts, stage_name
 from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
 from reviver.lstm.classifier import LSTMClassifier
@@ -69,7 +69,7 @@ class RoundedNetwork(NamedTuple):
     mean_error: float
 
 
-def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, light: bool = False) -> LstmContent:
+def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, light: bool = False, with_data: bool = True) -> LstmContent:
     """Return what the explorer shows of an LSTM run, and add its data blocks.
 
     Args:
@@ -77,13 +77,15 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, light: bool = False)
         blocks: get the weights.
         id_: id of the run in the page, the prefix of its blocks.
         light: whether to make the page small: without the middle of the training.
+        with_data: whether to embed sequences of custom data.
 
     Raises:
         RunFolderError: if a snapshot or the metrics of the run are damaged.
     """
     config, network, task = run.config, run.network, run.task
     data = SequenceData.of_task(config, task)
-    examples = collect_examples(run)
+    is_confidential = config.task == "custom" and not with_data
+    examples = Examples([], [], "none: the page was written without data") if is_confidential else collect_examples(run)
     x = examples.x or random_sequences(run)
     output = "predicted number" if task.target == "number" else "class probability"
     unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"

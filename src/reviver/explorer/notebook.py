@@ -61,6 +61,7 @@ def explore(
     *,
     light: bool = True,
     training_images: int | None = None,
+    with_data: bool = True,
     height: int = 720,
 ) -> ExplorerPage:
     """Return the explorer of trained runs, to show in a notebook or to save.
@@ -69,6 +70,7 @@ def explore(
         runs: A run folder or a loaded run, or several of them.
         light: Make the page small, so that the notebook stays small; `reviver explore` does not by default.
         training_images: Training images to embed for each GAN; 0 for none, by default as `reviver explore`.
+        with_data: Embed real images of the GANs, and sequences of custom data; False for confidential data.
         height: Height of the frame in a notebook, in pixels.
 
     Raises:
@@ -81,7 +83,6 @@ def explore(
     if not given:
         raise ConfigError("runs must hold at least one run, got none", field="runs")
     loaded = [load(run) if isinstance(run, str | Path) else run for run in given]
-    options = {} if training_images is None else {"num_training": training_images}
-    page = explorer_page(loaded, light=light, **options)
+    page = explorer_page(loaded, light=light, num_training=training_images, with_data=with_data)
     names = ", ".join(run.folder.path.resolve().name for run in loaded)
     return ExplorerPage(page, f"Explorer of {names}", height)

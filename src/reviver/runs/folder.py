@@ -159,6 +159,22 @@ class RunFolder:
         return str(self.record.get("status"))
 
     @property
+    def is_training(self) -> bool:
+        """Whether a process is training in the folder now."""
+        path = self.path / "run.lock"
+        if not path.exists():
+            return False
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:  # nobody can train in a folder that cannot be written
+            return False
+        lock.release()
+        return False
+
+    @property
     def rollbacks(self) -> list[dict[str, Any]]:
         """Rollbacks to a checkpoint, oldest first; see `reviver.runs.schema.Rollback`."""
         return list(self.record.get("rollbacks", []))
