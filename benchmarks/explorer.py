@@ -12,7 +12,6 @@ import base64
 import json
 import os
 import re
-import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,17 +25,10 @@ from torch.nn import functional
 from benchmarks.measure import machine, ratio, summary
 from reviver.explorer.networks import FoldedLayer, evaluate
 from reviver.gan.inversion import project
+from tools.chromium import open_browser
 
 DEFAULT = "report/explorer.html"
 SCRIPT = Path(__file__).with_suffix(".js")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-sync",
-]
 FIRST_IMAGE = """{
   const { putImageData } = CanvasRenderingContext2D.prototype;
   CanvasRenderingContext2D.prototype.putImageData = function (...values) {
@@ -185,21 +177,14 @@ def measure(path: Path, images: Tensor) -> tuple[str, list[float], dict[str, Mea
     Returns:
         The name of the browser, the seconds until the first image, and what each kernel did.
     """
-    from playwright.sync_api import sync_playwright
-
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if executable is None:
-        raise SystemExit("there is no Chromium; install it with make setup")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        first_images = []
+    first_images = []
+    with open_browser() as browser:
         for _ in range(LOADS):
             tab, seconds = load(browser, path)
             first_images.append(seconds)
             tab.context.close()
         measured = {name: measure_kernel(browser, path, name, images) for name in QUERIES}
         version = f"Chromium {browser.version}"
-        browser.close()
     return version, first_images, measured
 
 

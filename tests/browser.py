@@ -3,48 +3,22 @@
 The tests skip with one line where there is no Chromium: `make setup` installs it where it may.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from tools.chromium import find_chromium
+
 WIDTHS = {"desktop": 1280, "phone": 320}
-
-
-def find_chromium() -> str | None:
-    """Return the path of Chromium, or None."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 needs_chromium = pytest.mark.skipif(
     find_chromium() is None, reason="no Chromium; install it to test the explorer in a browser"
 )
-
-
-@contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Start Chromium with an empty profile."""
-    executable = find_chromium()
-    assert executable is not None
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Visit:

@@ -75,7 +75,7 @@ def explorer_page(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """Yield Chromium."""
-    from tests.browser import open_browser
+    from tools.chromium import open_browser
 
     with open_browser() as opened:
         yield opened

@@ -335,9 +335,9 @@ def embed_case(case: Case) -> Embedded:
     d_weights, d_specs, d_layers = embed(blocks, "discriminator", fold(list(discriminator.layers)), case.kind)
     c_spec, c_layers = None, None
     if classifier is not None:
-        c_spec = dump(embed_classifier(classifier, blocks, "gan", case.kind))
-        layers = fold([*classifier.features, classifier.head])
-        _, _, c_layers = embed(Blocks(), "classifier", layers, case.kind)
+        names = [str(index) for index in range(classifier.head.out_features)]
+        spec, c_layers = embed_classifier(classifier, names, blocks, "classifier", case.kind)
+        c_spec = dump(spec)
     rng = torch.Generator().manual_seed(1)
     classes = torch.arange(N) % case.num_classes if case.num_classes else None
     z = generator.sample_latents(N, rng, classes)

@@ -101,7 +101,7 @@ HOSTILE = {
 @pytest.mark.parametrize("fragment", HOSTILE.values(), ids=HOSTILE)
 def test_a_wrong_fragment_shows_a_panel_all_the_same(fragment: str, browser: Browser, explorer_page: Path) -> None:
     with visit(browser, explorer_page, fragment) as visited:
-        assert visited.page.locator(".panel-body [role=alert]").count() == 0
+        assert visited.page.locator(".panel-body > [role=alert]").count() == 0
         assert visited.page.locator("nav [aria-current='page']").count() == 1
 
 

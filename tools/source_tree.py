@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "reviver"
+WEB = ROOT / "web" / "src"
 PAGE = ROOT / "docs" / "reference" / "source-tree.md"
 INTRODUCTION = """\
 # The source tree
@@ -22,13 +23,20 @@ Begin with [`lstm/cell.py`](../../src/reviver/lstm/cell.py) for the LSTM and wit
 """
 
 
+WEB_INTRODUCTION = """\
+## The page of the explorer
+
+`web/` has the sources of `src/reviver/explorer/template.html`, plain JavaScript modules that `make explorer` bundles.
+"""
+
+
 def main() -> None:
     """Write the page."""
     PAGE.write_text(page(), encoding="utf-8")
 
 
 def page() -> str:
-    """Return the page as Markdown: a section per folder, a row per module."""
+    """Return the page as Markdown: a section per folder, a row per module of Python, and of the explorer's page."""
     lines = [INTRODUCTION]
     for folder in (PACKAGE, *_folders(PACKAGE)):
         modules = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
@@ -36,6 +44,10 @@ def page() -> str:
             name = folder.relative_to(PACKAGE).as_posix()
             lines += [f"## {'reviver' if name == '.' else name}/", "", summary(folder / "__init__.py") + ".", ""]
             lines += ["| module | contents |", "|---|---|", *map(_row, modules), ""]
+    lines.append(WEB_INTRODUCTION)
+    for folder in (WEB, *sorted(path for path in WEB.rglob("*") if path.is_dir())):
+        rows = [f"| `{path.name}` | {_escape(web_summary(path))} |" for path in sorted(folder.glob("*.js"))]
+        lines += [f"### {folder.relative_to(ROOT).as_posix()}/", "", "| module | contents |", "|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
@@ -48,8 +60,28 @@ def summary(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     if not docstring:
         raise ValueError(f"{path} has no docstring; say in its first line what it holds")
-    first = " ".join(docstring.split("\n\n")[0].split())
-    return re.split(r"\.\s(?=[A-Z])", first, maxsplit=1)[0].rstrip(".")
+    return _first_sentence(docstring)
+
+
+def web_summary(path: Path) -> str:
+    """Return the first sentence of the comment that a JavaScript module begins with, without the full stop.
+
+    Raises:
+        ValueError: if it begins with none.
+    """
+    comment = re.match(r"/\*\*\n(.*?)\*/", path.read_text(encoding="utf-8"), re.DOTALL)
+    if not comment:
+        raise ValueError(f"{path} begins with no comment; say in its first line what it holds")
+    return _first_sentence(re.sub(r"^ \* ?", "", comment[1], flags=re.MULTILINE))
+
+
+def _first_sentence(text: str) -> str:
+    first = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"\.\s(?=[A-Z])", first, maxsplit=1)[0].rstrip(".:")
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _folders(parent: Path) -> Iterator[Path]:
@@ -60,8 +92,7 @@ def _folders(parent: Path) -> Iterator[Path]:
 
 def _row(path: Path) -> str:
     name = path.relative_to(PACKAGE).as_posix()
-    text = summary(path).replace("|", "\\|")
-    return f"| [`{name}`](../../src/reviver/{name}) | {text} |"
+    return f"| [`{name}`](../../src/reviver/{name}) | {_escape(summary(path))} |"
 
 
 if __name__ == "__main__":

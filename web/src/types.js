@@ -131,6 +131,8 @@
  * @property {MlpSpec} generator
  * @property {MlpSpec | null} discriminator
  * @property {number} packing images that D sees at once
+ * @property {boolean} isLogOdds whether the output of D is a log-odds; other losses than the logistic one train D to give a
+ *   number without a unit
  * @property {ClassifierSpec | null} classifier null where no classifier knows these images
  * @property {TensorBlock} latents `grid` f32 [25, Z], of the sample grids; `endpoints` f32 [E, Z]; `directions` f32
  *   [2, Z], orthonormal, along which images change most: the first two eigenvectors of the mean of Jᵀ J, J = ∂image/∂z

@@ -78,6 +78,7 @@ def collect_gan(
         generator=weights,
         discriminator=d_weights,
         packing=discriminator.packing,
+        is_log_odds=run.config.loss == "non-saturating",
         classifier=classifier_spec,
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,

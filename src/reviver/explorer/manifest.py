@@ -147,6 +147,7 @@ class GanContent(Part):
     generator: MlpSpec
     discriminator: MlpSpec | None
     packing: int
+    is_log_odds: bool
     classifier: ClassifierSpec | None
     latents: TensorBlock
     endpoint_classes: Sequence[int | None]

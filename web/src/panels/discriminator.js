@@ -6,7 +6,6 @@ import { fill, h, uniqueId } from "../ui/dom.js";
 import { drawImage, imageCanvas } from "../ui/image.js";
 import { kind, output, results } from "./discriminator/results.js";
 import { deal, sourcesOf } from "./discriminator/round.js";
-import { isLogOdds } from "./latent/frames.js";
 
 /** @typedef {import("../explorer.js").Explorer} Explorer */
 /** @typedef {import("./discriminator/round.js").Card} Card */
@@ -69,7 +68,7 @@ export const discriminatorPanel = {
 
     const start = async () => {
       const turn = ++dealing;
-      const dealt = await deal(source, seed, isLogOdds(content));
+      const dealt = await deal(source, seed, content.isLogOdds);
       if (turn !== dealing) return; // another round was chosen meanwhile
       [round, answers] = [dealt, []];
       last.textContent = "";
@@ -90,7 +89,7 @@ export const discriminatorPanel = {
       const card = round[answers.length];
       if (!card) return;
       answers.push(guess);
-      const words = `Image ${answers.length} was ${kind(card.real)}. You: ${guess === card.real ? "right" : "wrong"}. D: ${output(card.logit, isLogOdds(content))}, ${card.answer === card.real ? "right" : "wrong"}.`;
+      const words = `Image ${answers.length} was ${kind(card.real)}. You: ${guess === card.real ? "right" : "wrong"}. D: ${output(card.logit, content.isLogOdds)}, ${card.answer === card.real ? "right" : "wrong"}.`;
       last.textContent = feedback ? words : "";
       if (answers.length === round.length) return finish();
       show();
@@ -103,7 +102,7 @@ export const discriminatorPanel = {
       explorer.announce(`Image ${answers.length + 1} of ${round.length} again.`);
     };
     const finish = () => {
-      const { element, summary } = results(round, answers, content.imageShape, isLogOdds(content), () => playAgain());
+      const { element, summary } = results(round, answers, content.imageShape, content.isLogOdds, () => playAgain());
       fill(outcome, element);
       table.hidden = true;
       /** @type {HTMLElement} */ (element.querySelector("h3")).focus();

@@ -9,7 +9,6 @@ import { drawImage } from "../ui/image.js";
 import { pictureButton } from "../ui/picture_button.js";
 import { Player } from "../ui/player.js";
 import { countInRow, rove } from "../ui/roving.js";
-import { isLogOdds } from "./latent/frames.js";
 import { AXES, trainingCurves } from "./training/curves.js";
 import { filmstrip } from "./training/filmstrip.js";
 import { verdictStrip } from "./training/verdicts.js";
@@ -118,7 +117,7 @@ async function mountRun(body, explorer, state, view) {
   const snapshots = await Snapshots.load(content);
   const { moments, shape } = snapshots;
   const last = moments.length - 1;
-  const isProbability = isLogOdds(content);
+  const isProbability = content.isLogOdds;
   state.moment = readIndex(view.get("moment"), moments.length) ?? last;
   state.latent = readIndex(view.get("image"), snapshots.count);
 

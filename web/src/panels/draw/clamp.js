@@ -1,4 +1,8 @@
 /**
+ * Limits of numbers.
+ */
+
+/**
  * Returns the number of an interval that is nearest to x.
  * @param {number} x
  * @param {number} low

@@ -2,8 +2,6 @@
  * Which curves a run has: its metrics and scores, in groups that share a chart.
  */
 
-import { isLogOdds } from "../latent/frames.js";
-
 /** @typedef {import("../../types.js").Columns} Columns */
 /** @typedef {import("../../types.js").GanContent} GanContent */
 /** @typedef {import("../../types.js").LstmContent} LstmContent */
@@ -132,7 +130,7 @@ function wordsFor(content, id) {
     if (id === "lstm-loss") return { yLabel: content.target === "number" ? "squared error" : "cross-entropy, nats" };
     return {};
   }
-  if (id !== "probability" || isLogOdds(content)) return {};
+  if (id !== "probability" || content.isLogOdds) return {};
   return {
     title: "Mean sigmoid of D's output",
     yLabel: "sigmoid",
@@ -213,7 +211,7 @@ function guessing({ target, outputSize }, id) {
  */
 function baselines(content, { id, title, source }) {
   if (source === "metrics") {
-    if (!isLogOdds(content)) return [];
+    if (!content.isLogOdds) return [];
     if (id === "probability") return [{ name: "D cannot tell", value: 0.5 }];
     return id === "gan-loss" ? [{ name: "D cannot tell", value: Math.LN2 }] : [];
   }

@@ -2,6 +2,7 @@
  * Images of latents with what D and the classifier make of them.
  */
 
+
 /** @typedef {import("../../models/gan.js").Gan} Gan */
 /** @typedef {import("../../types.js").GanContent} GanContent */
 
@@ -65,15 +66,6 @@ function discriminate(gan, images, latents) {
 export const noiseNorm = ({ noiseSize }, latent) => Math.hypot(...latent.subarray(0, noiseSize));
 
 /**
- * Returns whether D's output is a log-odds. Other losses than the logistic ones train D to give a number without a unit.
- * @param {GanContent} content
- */
-export function isLogOdds({ facts }) {
-  const loss = facts.config.find(({ label }) => label === "loss")?.value.replace(/['"]/g, "");
-  return loss === undefined || loss === "non-saturating";
-}
-
-/**
  * Returns what a reader must know about D's numbers in this run, as sentences.
  * @param {GanContent} content
  */
@@ -84,7 +76,7 @@ export function discriminatorNotes(content) {
     notes.push(
       `This D sees ${content.packing} images at once. It gets each image with ${content.packing - 1} of the sample grid.`,
     );
-  if (!isLogOdds(content)) notes.push("The loss of this run gives D a number without a unit, not a probability.");
+  if (!content.isLogOdds) notes.push("The loss of this run gives D a number without a unit, not a probability.");
   if (content.numClasses) notes.push("D is told the class with the larger part in z.");
   if (!content.logits.real.length) notes.push("This file has no log-odds of real images.");
   return notes;

@@ -4,7 +4,7 @@
 import { argmax, classBars, percent } from "../../ui/class_bars.js";
 import { distribution, scoreText } from "../../ui/distribution.js";
 import { h } from "../../ui/dom.js";
-import { discriminatorNotes, isLogOdds } from "./frames.js";
+import { discriminatorNotes } from "./frames.js";
 
 /** @typedef {import("../../types.js").GanContent} GanContent */
 /** @typedef {import("./frames.js").Frame} Frame */
@@ -16,7 +16,7 @@ import { discriminatorNotes, isLogOdds } from "./frames.js";
 export function readings(content) {
   const { discriminator, classifier, logits } = content;
   const bars = classifier && classBars(classifier.classNames);
-  const chart = discriminator && distribution(logits, { isProbability: isLogOdds(content) });
+  const chart = discriminator && distribution(logits, { isProbability: content.isLogOdds });
   const element = h(
     "div",
     { class: "readings" },
@@ -60,7 +60,7 @@ export function classText({ classifier }, { probabilities }) {
  * @param {GanContent} content
  * @param {Frame} frame
  */
-export const dText = (content, { logit }) => (logit === null ? "" : scoreText(logit, isLogOdds(content)));
+export const dText = (content, { logit }) => (logit === null ? "" : scoreText(logit, content.isLogOdds));
 
 /**
  * Class and D's output in one line.

@@ -8,7 +8,7 @@ import { fill, h } from "../../ui/dom.js";
 import { download, downloadCanvas, fileName } from "../../ui/download.js";
 import { strip } from "../../ui/strip.js";
 import { commandField, quote } from "./command.js";
-import { isLogOdds, makeFrames } from "./frames.js";
+import { makeFrames } from "./frames.js";
 import { classText, dText } from "./readings.js";
 import { stripCanvas, stripSvg } from "./strip_file.js";
 
@@ -43,7 +43,7 @@ export class StripSection {
       label: "Images on the path; choose one to show it",
       classNames: content.classifier && content.classifier.classNames,
       logits: content.discriminator && content.logits,
-      isProbability: isLogOdds(content),
+      isProbability: content.isLogOdds,
       onselect,
     });
     this.command = commandField("Command that makes this strip as a PDF", announce);
@@ -122,7 +122,7 @@ export class StripSection {
     const notes = [`From ${start} to ${end}. Path: ${this.state.path}. Updates: ${content.step}.`];
     const meanings = [
       content.classifier && "Class: by the classifier, with its probability.",
-      content.discriminator && (isLogOdds(content) ? "D: its probability that the image is real." : "D: its output, higher for real images."),
+      content.discriminator && (content.isLogOdds ? "D: its probability that the image is real." : "D: its output, higher for real images."),
     ].filter(Boolean);
     if (meanings.length) notes.push(meanings.join(" "));
     const frames = this.#frames.map((frame, n) => ({
