@@ -97,6 +97,7 @@ wheel: setup  ## build the source distribution and the wheels with prebuilt nati
 format: setup  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	if command -v npm >/dev/null; then npm run --silent --prefix web format; fi
 
 bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_report times make report)
 	$(PIP) install --editable '.[dev,bench]'

@@ -456,7 +456,14 @@ def in_new_process(folder, **environment):
     )
 
 
+@pytest.fixture
+def quick_compiler(monkeypatch):
+    """Compile without optimization: what is cached does not matter, and compiling takes a third of the time."""
+    monkeypatch.setenv("REVIVER_CXXFLAGS", "-O0")
+
+
 @needs_kernel
+@pytest.mark.usefixtures("quick_compiler")
 def test_cache_is_made_once_by_processes_that_start_at_once_and_mended_when_damaged(tmp_path):
     processes = [in_new_process(tmp_path / "cache") for _ in range(2)]
     outputs = [process.communicate() for process in processes]
@@ -506,6 +513,7 @@ def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, cap
 
 
 @needs_kernel
+@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
 def test_a_cache_that_others_may_write_to_is_refused(mode, tmp_path, monkeypatch, caplog):
     folder = tmp_path / "cache"
@@ -532,6 +540,7 @@ def test_a_cache_of_another_user_is_refused(tmp_path, monkeypatch):
 
 
 @needs_kernel
+@pytest.mark.usefixtures("quick_compiler")
 def test_a_library_that_others_may_have_written_is_recompiled(tmp_path):
     library.KERNEL.build(tmp_path)
     (compiled,) = tmp_path.glob("*.so")

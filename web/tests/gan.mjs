@@ -103,7 +103,9 @@ async function compute({ gans = [], paths = [], views = [], codes = [], halves =
       encodeView({ ...view, start: Float32Array.from(view.start), end: Float32Array.from(view.end) }),
     ),
     codes: codes.map(({ code, size }) => decodeView(code, size)),
-    halves: Array.from(toHalf(Float32Array.from(halves.map(Number))), (value) => (Object.is(value, -0) ? "-0" : String(value))),
+    halves: Array.from(toHalf(Float32Array.from(halves.map(Number))), (value) =>
+      Object.is(value, -0) ? "-0" : String(value),
+    ),
     normals: normals.map(({ seed, count }) => new Random(seed).normals(count)),
   };
 }

@@ -158,7 +158,8 @@ export class Kernel {
    */
   linear(x, rows, W, b, y, { firstRow = 0, slope = 1 } = {}) {
     const { stride } = x;
-    const layout = typeof rows === "number" ? { count: rows, start: 0, stride, length: stride, pieces: 1, gap: 0 } : rows;
+    const layout =
+      typeof rows === "number" ? { count: rows, start: 0, stride, length: stride, pieces: 1, gap: 0 } : rows;
     this.backend.linear(x, layout, W, b, y, firstRow, slope);
   }
 

@@ -29,7 +29,8 @@ export class SimdKernel {
    * @param {Uint8Array<ArrayBuffer>} bytes
    */
   static async create(bytes) {
-    if (typeof WebAssembly === "undefined" || !WebAssembly.validate(bytes)) throw new Error("this browser has no WebAssembly with SIMD");
+    if (typeof WebAssembly === "undefined" || !WebAssembly.validate(bytes))
+      throw new Error("this browser has no WebAssembly with SIMD");
     const { instance } = await WebAssembly.instantiate(bytes);
     return new SimdKernel(/** @type {Exports} */ (/** @type {unknown} */ (instance.exports)));
   }

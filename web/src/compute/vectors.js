@@ -49,8 +49,7 @@ export function addTransposedProduct(y, start, W, z, columns) {
   for (; r + 4 <= rows; r += 4) {
     const [k0, k1, k2, k3] = [r * columns, (r + 1) * columns, (r + 2) * columns, (r + 3) * columns];
     const [z0, z1, z2, z3] = [z[r], z[r + 1], z[r + 2], z[r + 3]];
-    for (let c = 0; c < columns; c++)
-      y[start + c] += W[k0 + c] * z0 + W[k1 + c] * z1 + W[k2 + c] * z2 + W[k3 + c] * z3;
+    for (let c = 0; c < columns; c++) y[start + c] += W[k0 + c] * z0 + W[k1 + c] * z1 + W[k2 + c] * z2 + W[k3 + c] * z3;
   }
   for (; r < rows; r++) for (let c = 0; c < columns; c++) y[start + c] += W[r * columns + c] * z[r];
 }

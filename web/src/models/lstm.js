@@ -240,8 +240,7 @@ export class Lstm {
       }),
       W_out: join("W_out"),
       b_out: join("b_out"),
-      attention:
-        this.content.pooling === "attention" ? { W: join("W_att"), b: join("b_att"), u: join("u_att") } : null,
+      attention: this.content.pooling === "attention" ? { W: join("W_att"), b: join("b_att"), u: join("u_att") } : null,
     };
     this.#weights.set(stage, weights);
     return weights;

@@ -32,7 +32,8 @@ export const discriminatorPanel = {
   title: "Be the discriminator",
   question: "Can you tell real images from generated ones better than D can?",
   observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",
-  limit: "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
+  limit:
+    "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
   unavailable: (explorer) =>
     runsOf(explorer).length ? null : "No GAN run in this file has D, or pictures of its training that D has judged.",
 
@@ -62,7 +63,14 @@ export const discriminatorPanel = {
       "div",
       { class: "game-table" },
       canvas,
-      h("div", {}, progress, h("p", {}, "Is this image real or generated? Each one is real with probability ½."), h("div", { class: "buttons" }, real, generated, back), last),
+      h(
+        "div",
+        {},
+        progress,
+        h("p", {}, "Is this image real or generated? Each one is real with probability ½."),
+        h("div", { class: "buttons" }, real, generated, back),
+        last,
+      ),
     );
     const outcome = h("div", {});
 
@@ -111,19 +119,29 @@ export const discriminatorPanel = {
 
     const moment = h("div", {});
     const offerMoments = () => {
-      const choice = select("Images from", sources.map(({ id, name }) => [id, name]), source.id, (id) => {
-        source = find(id);
-        void start();
-      });
+      const choice = select(
+        "Images from",
+        sources.map(({ id, name }) => [id, name]),
+        source.id,
+        (id) => {
+          source = find(id);
+          void start();
+        },
+      );
       fill(moment, choice.element);
     };
-    const run = select("Run", runs.map(({ id, name }) => [id, name]), content.id, (id) => {
-      content = runs.find((candidate) => candidate.id === id) ?? runs[0];
-      sources = sourcesOf(content, explorer);
-      source = find(source.id);
-      offerMoments();
-      void start();
-    });
+    const run = select(
+      "Run",
+      runs.map(({ id, name }) => [id, name]),
+      content.id,
+      (id) => {
+        content = runs.find((candidate) => candidate.id === id) ?? runs[0];
+        sources = sourcesOf(content, explorer);
+        source = find(source.id);
+        offerMoments();
+        void start();
+      },
+    );
     const seedId = uniqueId();
     const seedField = h("input", {
       id: seedId,
@@ -165,7 +183,8 @@ export const discriminatorPanel = {
 
     /** @param {KeyboardEvent} event */
     const onkeydown = (event) => {
-      const typing = event.target instanceof Element && event.target.closest("input:not([type=checkbox]), select, textarea");
+      const typing =
+        event.target instanceof Element && event.target.closest("input:not([type=checkbox]), select, textarea");
       if (!keys || typing || table.hidden || event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
       if (event.key === "r" || event.key === "R") answer(true);
       else if (event.key === "g" || event.key === "G") answer(false);

@@ -39,7 +39,8 @@ export const factsPanel = {
   title: "Curves and facts",
   question: "How did this run go, and can somebody repeat it?",
   observe: "Compare the last values of a curve with its baseline: how much better could it still become?",
-  limit: "One run is one random seed. Another seed gives other curves, so a small difference between two runs proves nothing.",
+  limit:
+    "One run is one random seed. Another seed gives other curves, so a small difference between two runs proves nothing.",
   needs: ["generator", "snapshots"],
   unavailable: (explorer) => (runsOf(explorer).length ? null : "There is no run in this file."),
 
@@ -64,15 +65,20 @@ export const factsPanel = {
     };
     const offerRuns = () => {
       const others = runs.filter((other) => sameKind(state.run, other));
-      const choice = select("Run", runs.map(({ id, name }) => [id, name]), state.run.id, (id) => {
-        state.run = runs.find((candidate) => candidate.id === id) ?? runs[0];
-        state.other = null;
-        state.pair = { left: "", right: "" };
-        offerRuns();
-        show();
-        chooser.querySelector("select")?.focus();
-        explorer.announce(`Facts of ${state.run.name}.`);
-      });
+      const choice = select(
+        "Run",
+        runs.map(({ id, name }) => [id, name]),
+        state.run.id,
+        (id) => {
+          state.run = runs.find((candidate) => candidate.id === id) ?? runs[0];
+          state.other = null;
+          state.pair = { left: "", right: "" };
+          offerRuns();
+          show();
+          chooser.querySelector("select")?.focus();
+          explorer.announce(`Facts of ${state.run.name}.`);
+        },
+      );
       const comparison = select(
         "Compare with",
         [[NONE, "no other run"], ...others.map((other) => /** @type {[string, string]} */ ([other.id, other.name]))],
@@ -151,22 +157,49 @@ function fillBody(body, explorer, state) {
       rounding &&
         section(
           "Rounding",
-          h("p", { class: "note" }, "This file has rounded weights, so that it stays small. The errors compare its networks with the trained ones."),
+          h(
+            "p",
+            { class: "note" },
+            "This file has rounded weights, so that it stays small. The errors compare its networks with the trained ones.",
+          ),
           rounding,
         ),
     ),
-    pair && section("Two generators on the same latents", h("p", { class: "note" }, "Images at the same place come from the same latent."), pair),
+    pair &&
+      section(
+        "Two generators on the same latents",
+        h("p", { class: "note" }, "Images at the same place come from the same latent."),
+        pair,
+      ),
     section(
       state.other ? "Commands that repeat the runs" : "Command that repeats the run",
       ...runs.map(({ facts, name }) =>
-        copyField(facts.command, runs.length > 1 ? `Copy the command of ${name}` : "Copy the command", explorer.announce),
+        copyField(
+          facts.command,
+          runs.length > 1 ? `Copy the command of ${name}` : "Copy the command",
+          explorer.announce,
+        ),
       ),
     ),
     beside(
-      section("Run", factTable("Facts about the run", runs, runs.map(({ facts }) => facts.run))),
+      section(
+        "Run",
+        factTable(
+          "Facts about the run",
+          runs,
+          runs.map(({ facts }) => facts.run),
+        ),
+      ),
       section("Settings", filter.element, settings),
     ),
-    section("Licences", factTable("Licences", runs, runs.map(({ facts }) => facts.licences))),
+    section(
+      "Licences",
+      factTable(
+        "Licences",
+        runs,
+        runs.map(({ facts }) => facts.licences),
+      ),
+    ),
   );
   return () => charts.destroy();
 }

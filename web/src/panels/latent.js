@@ -138,7 +138,12 @@ class LatentPanel {
       h(
         "div",
         { class: "latent-main" },
-        h("div", { class: "ends-column card" }, this.ends, button("Swap start and end", () => this.#swap())),
+        h(
+          "div",
+          { class: "ends-column card" },
+          this.ends,
+          button("Swap start and end", () => this.#swap()),
+        ),
         h(
           "section",
           { class: "current card", "aria-label": "Current image" },

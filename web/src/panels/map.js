@@ -137,7 +137,10 @@ class MapPanel {
     const { classes, examples, gridSize } = this.latents;
     const preferred = [3, 8, 0];
     if (classes.length > 2)
-      return choice({ kind: "class", classIndex: preferred.every((k) => classes.includes(k)) ? preferred[n] : classes[n] });
+      return choice({
+        kind: "class",
+        classIndex: preferred.every((k) => classes.includes(k)) ? preferred[n] : classes[n],
+      });
     if (examples.length > 2) return choice({ kind: "example", index: n });
     return choice({ index: Math.min(n, gridSize - 1) });
   }
@@ -146,8 +149,14 @@ class MapPanel {
     const { center, extent, count, regions, borders } = this.state;
     /** @type {Record<string, string>} */
     const values = { plane: this.kind, a: formatChoice(this.choices[0]) };
-    if (this.kind === "points") Object.assign(values, { b: formatChoice(this.choices[1]), c: formatChoice(this.choices[2]) });
-    Object.assign(values, { x: rounded(center.x), y: rounded(center.y), extent: rounded(extent), count: String(count) });
+    if (this.kind === "points")
+      Object.assign(values, { b: formatChoice(this.choices[1]), c: formatChoice(this.choices[2]) });
+    Object.assign(values, {
+      x: rounded(center.x),
+      y: rounded(center.y),
+      extent: rounded(extent),
+      count: String(count),
+    });
     if (this.gan.content.classifier) values.show = regions ? "regions" : borders ? "classes" : "plain";
     return values;
   }
@@ -208,7 +217,13 @@ class MapPanel {
         h(
           "div",
           { class: "map-detail card" },
-          h("section", { class: "current", "aria-label": "Enlarged image" }, this.canvas, this.caption, this.coordinates),
+          h(
+            "section",
+            { class: "current", "aria-label": "Enlarged image" },
+            this.canvas,
+            this.caption,
+            this.coordinates,
+          ),
           this.readings.element,
         ),
       ),
@@ -224,7 +239,10 @@ class MapPanel {
     ];
     const value = this.state.regions ? "regions" : this.state.borders ? "classes" : "plain";
     return select("Show", choices, value, (shown) =>
-      this.#restart({ regions: shown === "regions", borders: shown === "classes" }, choices.find(([one]) => one === shown)?.[1] ?? ""),
+      this.#restart(
+        { regions: shown === "regions", borders: shown === "classes" },
+        choices.find(([one]) => one === shown)?.[1] ?? "",
+      ),
     ).element;
   }
 

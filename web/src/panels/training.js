@@ -63,7 +63,8 @@ export const trainingPanel = {
   title: "Training time",
   question: "What does the generator learn first, and what last?",
   observe: "Choose one image and follow it. When does it look like a digit, and does it still become another one?",
-  limit: "25 images say little about quality or variety: that is what the scores are for. A falling loss does not mean better images, since each network trains against the other.",
+  limit:
+    "25 images say little about quality or variety: that is what the scores are for. A falling loss does not mean better images, since each network trains against the other.",
   unavailable: (explorer) => (runsOf(explorer).length ? null : "No GAN run in this file has pictures of its training."),
 
   async mount(root, explorer, view) {
@@ -84,11 +85,16 @@ export const trainingPanel = {
       destroy = await mountRun(body, explorer, state, view);
       explorer.viewChanged();
     };
-    const choice = select("Run", runs.map(({ id, name }) => [id, name]), state.content.id, (id) => {
-      state.content = runs.find((run) => run.id === id) ?? runs[0];
-      view = new URLSearchParams();
-      void open();
-    });
+    const choice = select(
+      "Run",
+      runs.map(({ id, name }) => [id, name]),
+      state.content.id,
+      (id) => {
+        state.content = runs.find((run) => run.id === id) ?? runs[0];
+        view = new URLSearchParams();
+        void open();
+      },
+    );
     fill(root, runs.length > 1 && h("div", { class: "controls" }, choice.element), body);
     await open();
     return {
@@ -183,7 +189,9 @@ async function mountRun(body, explorer, state, view) {
     strip.show(state.latent, state.moment);
     show();
     explorer.announce(
-      state.latent === null ? "Following no image." : `Following image ${latent + 1} through ${moments.length} moments.`,
+      state.latent === null
+        ? "Following no image."
+        : `Following image ${latent + 1} through ${moments.length} moments.`,
     );
     explorer.viewChanged();
   };
@@ -217,7 +225,11 @@ async function mountRun(body, explorer, state, view) {
         h("h3", {}, "What D says of each image"),
         verdicts.element,
         hasAverage(content) &&
-          h("p", { class: "note" }, "The pictures come from the moving average of G's weights. D trains against the latest weights."),
+          h(
+            "p",
+            { class: "note" },
+            "The pictures come from the moving average of G's weights. D trains against the latest weights.",
+          ),
       ),
       h("div", {}, curves.element, now),
     ),

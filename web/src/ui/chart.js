@@ -15,7 +15,16 @@ import { select } from "d3-selection";
 import { spread } from "./chart_labels.js";
 import { chartReader } from "./chart_reader.js";
 import { fitTicks, makeAxis } from "./chart_scale.js";
-import { formatNumber, hasSymbols, lineSample, nearest, pointsOf, styleOf, summarize, symbolPath } from "./chart_series.js";
+import {
+  formatNumber,
+  hasSymbols,
+  lineSample,
+  nearest,
+  pointsOf,
+  styleOf,
+  summarize,
+  symbolPath,
+} from "./chart_series.js";
 import { chartTable } from "./chart_table.js";
 import { fill, h } from "./dom.js";
 
@@ -223,12 +232,23 @@ export class LineChart {
       .append("g")
       .attr("class", "chart-axis")
       .attr("transform", `translate(0,${bottom})`)
-      .call(axisBottom(x.scale).tickValues(xTicks).tickFormat((tick) => this.#formatX(Number(tick))).tickSizeOuter(0));
+      .call(
+        axisBottom(x.scale)
+          .tickValues(xTicks)
+          .tickFormat((tick) => this.#formatX(Number(tick)))
+          .tickSizeOuter(0),
+      );
     svg
       .append("g")
       .attr("class", "chart-axis")
       .attr("transform", `translate(${left},0)`)
-      .call(axisLeft(y.scale).tickValues(yTicks).tickFormat((tick) => this.#formatY(Number(tick))).tickSize(0).tickPadding(0.5 * em))
+      .call(
+        axisLeft(y.scale)
+          .tickValues(yTicks)
+          .tickFormat((tick) => this.#formatY(Number(tick)))
+          .tickSize(0)
+          .tickPadding(0.5 * em),
+      )
       .call((axis) => axis.select(".domain").remove());
     this.reader.place(left, right);
   }

@@ -39,7 +39,12 @@ export function chartReader({ geometry, describe, read }) {
     if (!found) return;
     const { x, left, right, stops } = found;
     const position = left + control.valueAsNumber * (right - left);
-    go(stops.reduce((best, stop, k) => (Math.abs(x(stop) - position) < Math.abs(x(stops[best]) - position) ? k : best), 0));
+    go(
+      stops.reduce(
+        (best, stop, k) => (Math.abs(x(stop) - position) < Math.abs(x(stops[best]) - position) ? k : best),
+        0,
+      ),
+    );
   });
   control.addEventListener("keydown", (event) => {
     const count = geometry()?.stops.length ?? 0;

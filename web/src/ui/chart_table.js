@@ -48,7 +48,12 @@ function table(title, { xLabel, lines, formatX, formatY }) {
       rows.set(x, row);
     }
   });
-  const head = h("tr", {}, h("th", { scope: "col" }, xLabel), ...lines.map(({ name }) => h("th", { scope: "col" }, name)));
+  const head = h(
+    "tr",
+    {},
+    h("th", { scope: "col" }, xLabel),
+    ...lines.map(({ name }) => h("th", { scope: "col" }, name)),
+  );
   const body = [...rows.entries()]
     .sort(([a], [b]) => a - b)
     .map(([x, values]) =>
@@ -59,5 +64,11 @@ function table(title, { xLabel, lines, formatX, formatY }) {
         ...values.map((y) => h("td", {}, y === undefined || Number.isNaN(y) ? "–" : formatY(y))),
       ),
     );
-  return h("table", {}, h("caption", { class: "visually-hidden" }, title), h("thead", {}, head), h("tbody", {}, ...body));
+  return h(
+    "table",
+    {},
+    h("caption", { class: "visually-hidden" }, title),
+    h("thead", {}, head),
+    h("tbody", {}, ...body),
+  );
 }

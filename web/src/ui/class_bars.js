@@ -96,7 +96,10 @@ function compactBars(names) {
       });
       const told = names.map((name, k) => ({ name, p: probabilities[k] })).filter(({ p }) => p >= MIN_TOLD);
       told.sort((a, b) => b.p - a.p);
-      element.setAttribute("aria-label", `Class probabilities: ${told.map(({ name, p }) => `${name} ${percent(p)}`).join(", ")}`);
+      element.setAttribute(
+        "aria-label",
+        `Class probabilities: ${told.map(({ name, p }) => `${name} ${percent(p)}`).join(", ")}`,
+      );
     },
   };
 }

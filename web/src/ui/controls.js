@@ -9,7 +9,8 @@ import { h, uniqueId } from "./dom.js";
  * @param {() => void} onclick
  * @param {Record<string, unknown>} [properties]
  */
-export const button = (label, onclick, properties = {}) => h("button", { type: "button", onclick, ...properties }, label);
+export const button = (label, onclick, properties = {}) =>
+  h("button", { type: "button", onclick, ...properties }, label);
 
 /**
  * A choice among named values.
@@ -22,7 +23,8 @@ export const button = (label, onclick, properties = {}) => h("button", { type: "
 export function select(label, choices, value, onchange) {
   const id = uniqueId();
   const control = h("select", { id, onchange: () => onchange(/** @type {Value} */ (control.value)) });
-  for (const [choice, name] of choices) control.append(h("option", { value: choice, selected: choice === value }, name));
+  for (const [choice, name] of choices)
+    control.append(h("option", { value: choice, selected: choice === value }, name));
   return { element: h("div", { class: "field" }, h("label", { for: id }, label), control), control };
 }
 

@@ -27,5 +27,11 @@ export function copyField(text, label, announce) {
       report("Selected: press Ctrl+C or ⌘C to copy.");
     }
   };
-  return h("div", { class: "copy-field" }, h("pre", { tabIndex: 0, "data-scrolls": "" }, code), button(label, () => void copy()), status);
+  return h(
+    "div",
+    { class: "copy-field" },
+    h("pre", { tabIndex: 0, "data-scrolls": "" }, code),
+    button(label, () => void copy()),
+    status,
+  );
 }

@@ -118,7 +118,11 @@ function fractionBelow(sorted, x) {
  * @param {number} x
  * @param {number} [digits]
  */
-export const signed = (x, digits = 2) => x.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "\u2212");
+export const signed = (x, digits = 2) =>
+  x
+    .toFixed(digits)
+    .replace(/^-(0\.?0*)$/, "$1")
+    .replace("-", "\u2212");
 
 /**
  * D's output for an image in words.
@@ -150,7 +154,10 @@ export function distribution(context, { compact = false, isProbability = true } 
 function drawCurves(svg, { curves }, x, y) {
   /** @type {import("d3-shape").Area<[number, number]>} */
   const shape = area();
-  shape.x(([value]) => x(value)).y0(y(0)).y1(([, value]) => y(value));
+  shape
+    .x(([value]) => x(value))
+    .y0(y(0))
+    .y1(([, value]) => y(value));
   /** @type {import("d3-shape").Line<[number, number]>} */
   const outline = line();
   outline.x(([value]) => x(value)).y(([, value]) => y(value));
@@ -210,7 +217,9 @@ function fullChart(data, isProbability) {
   const legend = h(
     "ul",
     { class: "legend", role: "list" },
-    ...data.curves.map(({ kind, name }) => h("li", {}, h("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), name)),
+    ...data.curves.map(({ kind, name }) =>
+      h("li", {}, h("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), name),
+    ),
   );
   const element = h("div", { class: "distribution" }, legend, picture, rank);
   /** @type {number | null} */
@@ -231,7 +240,8 @@ function fullChart(data, isProbability) {
     mark(logit) {
       marked = logit;
       picture.setAttribute("aria-label", describe(data, logit, isProbability));
-      rank.textContent = logit === null ? "" : `${isProbability ? "Log-odds" : "Output"} ${signed(logit)}. ${rankText(data, logit)}`;
+      rank.textContent =
+        logit === null ? "" : `${isProbability ? "Log-odds" : "Output"} ${signed(logit)}. ${rankText(data, logit)}`;
       setMark?.(logit);
     },
   };
@@ -263,7 +273,13 @@ function drawChart(data, isProbability, width, em) {
   drawCurves(svg, data, x, (y) => top + inner - (inner - 1.7 * em) * y);
   const numTicks = Math.max(2, Math.floor(width / (5 * em)));
   /** @param {number} y @param {string} text */
-  const title = (y, text) => svg.append("text").attr("class", "axis-title").attr("x", width / 2).attr("y", y).text(text);
+  const title = (y, text) =>
+    svg
+      .append("text")
+      .attr("class", "axis-title")
+      .attr("x", width / 2)
+      .attr("y", y)
+      .text(text);
   if (isProbability) {
     const ticks = probabilityTicks(x, 3.4 * em);
     const bottomAxis = axisBottom(x).tickSizeOuter(0).tickValues(ticks.map(logOdds));
@@ -278,7 +294,11 @@ function drawChart(data, isProbability, width, em) {
     title(height - 0.4 * em, "D\u2019s probability that the image is real");
   } else {
     const axis = axisBottom(x).tickSizeOuter(0).ticks(numTicks);
-    svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top + inner})`).call(axis);
+    svg
+      .append("g")
+      .attr("class", "axis")
+      .attr("transform", `translate(0,${top + inner})`)
+      .call(axis);
     title(height - 0.4 * em, "output of D, higher for real images");
   }
   const group = svg.append("g");
@@ -305,7 +325,13 @@ function drawMark(group, x, logit, isProbability, { top, inner, em, width }) {
   const position = x(logit);
   const text = isProbability ? percent(sigmoid(logit)) : signed(logit);
   const label = logit > high ? `${text} \u2192` : logit < low ? `\u2190 ${text}` : text;
-  group.append("line").attr("class", "mark").attr("x1", position).attr("x2", position).attr("y1", top).attr("y2", top + inner);
+  group
+    .append("line")
+    .attr("class", "mark")
+    .attr("x1", position)
+    .attr("x2", position)
+    .attr("y1", top)
+    .attr("y2", top + inner);
   const isRight = position > width / 2;
   group
     .append("text")
@@ -329,12 +355,14 @@ function probabilityTicks(x, gap) {
   const [left, right] = x.range();
   // Labels are centered at their ticks: none at the edge, where it would be cut.
   const inside = PROBABILITIES.filter(
-    (p) => logOdds(p) >= low && logOdds(p) <= high && x(logOdds(p)) >= left + gap / 3 && x(logOdds(p)) <= right - gap / 3,
+    (p) =>
+      logOdds(p) >= low && logOdds(p) <= high && x(logOdds(p)) >= left + gap / 3 && x(logOdds(p)) <= right - gap / 3,
   );
   // From the middle outwards, so that 50 % stays where it is inside.
   inside.sort((a, b) => Math.abs(logOdds(a)) - Math.abs(logOdds(b)));
   /** @type {number[]} */
   const chosen = [];
-  for (const p of inside) if (chosen.every((other) => Math.abs(x(logOdds(other)) - x(logOdds(p))) >= gap)) chosen.push(p);
+  for (const p of inside)
+    if (chosen.every((other) => Math.abs(x(logOdds(other)) - x(logOdds(p))) >= gap)) chosen.push(p);
   return chosen;
 }

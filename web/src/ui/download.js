@@ -32,6 +32,9 @@ export async function downloadCanvas(name, canvas) {
  * @param {string} suffix with its dot
  */
 export function fileName(parts, suffix) {
-  const name = parts.join("-").replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[.-]+/, "");
+  const name = parts
+    .join("-")
+    .replace(/[^\p{L}\p{N}._-]+/gu, "-")
+    .replace(/^[.-]+/, "");
   return `${name.slice(0, 80) || "explorer"}${suffix}`;
 }

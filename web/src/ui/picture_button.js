@@ -18,6 +18,11 @@ export function pictureButton(pixels, shape, label, onclick, ...below) {
   canvas.removeAttribute("aria-label");
   canvas.setAttribute("aria-hidden", "true");
   const name = below.some(Boolean) ? null : label;
-  const element = h("button", { type: "button", class: "picture-button", "aria-label": name, onclick }, canvas, ...below);
+  const element = h(
+    "button",
+    { type: "button", class: "picture-button", "aria-label": name, onclick },
+    canvas,
+    ...below,
+  );
   return { element, canvas };
 }

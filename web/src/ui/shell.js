@@ -107,8 +107,7 @@ export class Shell {
   async open(fragment, { write = "push", focus = true } = {}) {
     const { id, query } = parseFragment(fragment);
     const panels = this.available;
-    const panel =
-      panels.find((candidate) => candidate.id === id) ?? panels.find(this.offers) ?? panels[0];
+    const panel = panels.find((candidate) => candidate.id === id) ?? panels.find(this.offers) ?? panels[0];
     if (!panel) return fill(this.main, h("p", { role: "alert" }, "There is no run in this file."));
     this.#writeView();
     if (write) writeFragment(query && panel.id === id ? `${id}?${query}` : panel.id, write);
@@ -123,9 +122,9 @@ export class Shell {
 
   /** @param {Explorer} explorer */
   #fillNavigation(explorer) {
-    const items = this.available.filter(this.offers).map((panel) =>
-      h("li", {}, h("a", { href: `#${panel.id}`, "data-panel": panel.id }, panel.title)),
-    );
+    const items = this.available
+      .filter(this.offers)
+      .map((panel) => h("li", {}, h("a", { href: `#${panel.id}`, "data-panel": panel.id }, panel.title)));
     const missing = this.lesson ? [] : this.#panels.filter((panel) => panel.unavailable(explorer));
     fill(
       this.navigation,
@@ -135,7 +134,11 @@ export class Shell {
           "details",
           { class: "missing" },
           h("summary", {}, "Not available"),
-          h("dl", {}, missing.flatMap((panel) => [h("dt", {}, panel.title), h("dd", {}, panel.unavailable(explorer))])),
+          h(
+            "dl",
+            {},
+            missing.flatMap((panel) => [h("dt", {}, panel.title), h("dd", {}, panel.unavailable(explorer))]),
+          ),
         ),
     );
   }

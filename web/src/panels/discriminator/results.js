@@ -104,7 +104,11 @@ export function results(round, answers, shape, isProbability, playAgain) {
       imageCanvas(pixels, shape, `image ${index + 1}`),
       h("strong", {}, kind(real)),
       h("span", { class: answer === real ? "right" : "wrong" }, `${mark(answer === real)} you: ${kind(answer)}`),
-      h("span", { class: byD === real ? "right" : "wrong" }, `${mark(byD === real)} D: ${output(logit, isProbability)}`),
+      h(
+        "span",
+        { class: byD === real ? "right" : "wrong" },
+        `${mark(byD === real)} D: ${output(logit, isProbability)}`,
+      ),
     );
   });
   const element = h(
@@ -116,7 +120,11 @@ export function results(round, answers, shape, isProbability, playAgain) {
       { class: "score-bars" },
       bar("you", player, n, band, "series-0"),
       bar("D", D, n, band, "series-1"),
-      h("p", { class: "note" }, `Hatched: whoever guesses has ${band[0]} to ${band[1]} right in 19 of 20 rounds, ${n / 2} on average.`),
+      h(
+        "p",
+        { class: "note" },
+        `Hatched: whoever guesses has ${band[0]} to ${band[1]} right in 19 of 20 rounds, ${n / 2} on average.`,
+      ),
     ),
     h("p", { class: "meaning" }, meaning(player > band[1], D > band[1])),
     h(

@@ -53,7 +53,9 @@ function shuffle(list, random) {
  */
 export function sourcesOf(content, explorer) {
   const moments = content.snapshots?.moments ?? [];
-  const judged = moments.map((_, index) => index).filter((index) => moments[index].fakeLogits && moments[index].realLogits);
+  const judged = moments
+    .map((_, index) => index)
+    .filter((index) => moments[index].fakeLogits && moments[index].realLogits);
   /** @type {Source[]} */
   const sources = [];
   /** @type {Set<number>} */
@@ -69,7 +71,11 @@ export function sourcesOf(content, explorer) {
   }
   const labelled = content.numClasses === 0 || realBlock(content)?.tensors.labels;
   if (content.discriminator && realBlock(content) && labelled)
-    sources.push({ id: "end", name: "end of training: new samples", load: (random) => fromNetworks(content, explorer, random) });
+    sources.push({
+      id: "end",
+      name: "end of training: new samples",
+      load: (random) => fromNetworks(content, explorer, random),
+    });
   return sources;
 }
 
@@ -98,9 +104,14 @@ async function fromMoment(content, moment) {
  */
 async function fromNetworks(content, explorer, random) {
   const gan = await explorer.gan(content.id);
-  const { images, labels } = await readTensors(/** @type {import("../../types.js").TensorBlock} */ (realBlock(content)));
+  const { images, labels } = await readTensors(
+    /** @type {import("../../types.js").TensorBlock} */ (realBlock(content)),
+  );
   const { pixels } = gan;
-  const chosen = shuffle(Array.from({ length: images.length / pixels }, (_, n) => n), random).slice(0, ROUND_SIZE);
+  const chosen = shuffle(
+    Array.from({ length: images.length / pixels }, (_, n) => n),
+    random,
+  ).slice(0, ROUND_SIZE);
   const real = new Float32Array(chosen.length * pixels);
   chosen.forEach((n, k) => real.set(toPixels(images.subarray(n * pixels, (n + 1) * pixels)), k * pixels));
 
@@ -117,7 +128,11 @@ async function fromNetworks(content, explorer, random) {
   const fakeLogits = gan.discriminate(fake, numClasses ? classes : null);
   /** @param {Float32Array} all @param {Float32Array | null} logits @param {boolean} isReal @returns {Judged[]} */
   const cards = (all, logits, isReal) =>
-    Array.from(logits ?? [], (logit, n) => ({ pixels: all.subarray(n * pixels, (n + 1) * pixels), real: isReal, logit }));
+    Array.from(logits ?? [], (logit, n) => ({
+      pixels: all.subarray(n * pixels, (n + 1) * pixels),
+      real: isReal,
+      logit,
+    }));
   return { real: cards(real, realLogits, true), fake: cards(fake, fakeLogits, false) };
 }
 

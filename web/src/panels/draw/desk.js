@@ -111,7 +111,15 @@ export class Desk {
         "div",
         { class: "draw-tools" },
         this.#testPicker(),
-        segmented("Tool", [["pen", "Pen"], ["eraser", "Eraser"]], this.#tool, (tool) => this.#chooseTool(tool)).element,
+        segmented(
+          "Tool",
+          [
+            ["pen", "Pen"],
+            ["eraser", "Eraser"],
+          ],
+          this.#tool,
+          (tool) => this.#chooseTool(tool),
+        ).element,
         slider("Width of the pen", BRUSH, (width) => (this.pad.width = width), brushText).element,
         imageShape[0] > 1 && this.#colorField(),
         h("div", { class: "controls" }, this.undo, this.clear),

@@ -147,7 +147,13 @@ export class ResultView {
         picture(imageCanvas(baseline.image, imageShape, name), name),
         picture(imageCanvas(baseline.found, imageShape, "Nearest image of G"), "Nearest image of G"),
       ),
-      h("p", {}, "For it, the search reaches an error of ", h("strong", {}, formatError(baseline.error)), `. ${verdict}`),
+      h(
+        "p",
+        {},
+        "For it, the search reaches an error of ",
+        h("strong", {}, formatError(baseline.error)),
+        `. ${verdict}`,
+      ),
     );
   }
 }

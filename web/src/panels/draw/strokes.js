@@ -59,7 +59,7 @@ export function decodeStrokes(text) {
   }
   const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
   const strokes = [];
-  for (let i = 0; i + HEADER <= bytes.length; ) {
+  for (let i = 0; i + HEADER <= bytes.length;) {
     const [count, width, red, green, blue] = bytes.subarray(i, i + HEADER);
     const end = i + HEADER + 2 * count;
     if (!count || !width || end > bytes.length) break;

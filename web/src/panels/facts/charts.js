@@ -66,7 +66,8 @@ export function makeCharts(runs, axis) {
           "div",
           { class: "facts-curves" },
           h("div", { class: "facts-charts" }, elements),
-          more.length > 0 && h("details", {}, h("summary", {}, `${more.length} more curves`), h("div", { class: "facts-charts" }, more)),
+          more.length > 0 &&
+            h("details", {}, h("summary", {}, `${more.length} more curves`), h("div", { class: "facts-charts" }, more)),
         )
       : h("p", {}, "This run has no records yet."),
     destroy: () => charts.forEach(({ chart }) => chart.destroy()),

@@ -77,12 +77,32 @@ const KNOWN = [
   score("fid", "FID", "distance of the features", "Lower is better. The best value is that of real images, not 0."),
   score("kid", "KID", "distance of the features", "Lower is better; the best value is 0."),
   score("precision", "Precision", "fraction of the samples", "Do the samples look real? Higher is better.", true),
-  score("recall", "Recall", "fraction of the test images", "Does G produce everything in the data? Higher is better.", true),
+  score(
+    "recall",
+    "Recall",
+    "fraction of the test images",
+    "Does G produce everything in the data? Higher is better.",
+    true,
+  ),
   score("density", "Density", "balls per sample", "A precision that is robust to outliers. Higher is better."),
-  score("coverage", "Coverage", "fraction of the test images", "A recall that is robust to outliers. Higher is better.", true),
+  score(
+    "coverage",
+    "Coverage",
+    "fraction of the test images",
+    "A recall that is robust to outliers. Higher is better.",
+    true,
+  ),
   score("class_kl", "Class KL", "nats", "Does G produce all classes equally often? Lower is better."),
-  score("spacing", "Spacing", "distance of the features", "Median distance of a sample to its 5th neighbor. Low values mean repeated images."),
-  { ...score("fid_ratio", "FID as a multiple of real images", "FID ratio", "1 is the FID of real images."), references: [{ name: "real images", value: 1 }] },
+  score(
+    "spacing",
+    "Spacing",
+    "distance of the features",
+    "Median distance of a sample to its 5th neighbor. Low values mean repeated images.",
+  ),
+  {
+    ...score("fid_ratio", "FID as a multiple of real images", "FID ratio", "1 is the FID of real images."),
+    references: [{ name: "real images", value: 1 }],
+  },
 ];
 
 /**
@@ -147,7 +167,13 @@ function wordsFor(content, id) {
 function other(key, source) {
   const name = key.replaceAll("_", " ");
   if (key === "seconds")
-    return { id: key, title: "Seconds of training", yLabel: "seconds, without evaluations", source, columns: [{ key, name: "training" }] };
+    return {
+      id: key,
+      title: "Seconds of training",
+      yLabel: "seconds, without evaluations",
+      source,
+      columns: [{ key, name: "training" }],
+    };
   return { id: key, title: name[0].toUpperCase() + name.slice(1), yLabel: name, source, columns: [{ key, name }] };
 }
 
@@ -156,7 +182,8 @@ function other(key, source) {
  * @param {"metrics" | "scores"} source
  * @returns {Columns}
  */
-export const columnsOf = (content, source) => (source === "metrics" ? content.metrics : "scores" in content ? content.scores : {});
+export const columnsOf = (content, source) =>
+  source === "metrics" ? content.metrics : "scores" in content ? content.scores : {};
 
 /** @param {(number | null)[] | undefined} values */
 const hasValues = (values) => Boolean(values?.some((value) => value !== null));

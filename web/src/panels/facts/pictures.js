@@ -81,14 +81,22 @@ export function pairOfGrids(explorer, content, state, changed) {
       const shown = source;
       const images = await imagesOf(shown, content, explorer);
       if (shown !== source) return; // another was chosen meanwhile
-      fill(grid, images.map((pixels, n) => imageCanvas(pixels, shown.content.imageShape, `${shown.name}: image ${n + 1}`)));
+      fill(
+        grid,
+        images.map((pixels, n) => imageCanvas(pixels, shown.content.imageShape, `${shown.name}: image ${n + 1}`)),
+      );
     };
-    const choice = select(label, sources.map(({ id, name }) => [id, name]), source.id, (id) => {
-      source = sources.find((candidate) => candidate.id === id) ?? fallback;
-      state[side] = source.id;
-      void show();
-      changed();
-    });
+    const choice = select(
+      label,
+      sources.map(({ id, name }) => [id, name]),
+      source.id,
+      (id) => {
+        source = sources.find((candidate) => candidate.id === id) ?? fallback;
+        state[side] = source.id;
+        void show();
+        changed();
+      },
+    );
     void show();
     return h("div", {}, choice.element, grid);
   };

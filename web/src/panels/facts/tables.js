@@ -24,12 +24,25 @@ export function scrollTable(name, columns, rows) {
       "table",
       {},
       h("caption", { class: "visually-hidden" }, name),
-      h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col" }, column)))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map((column) => h("th", { scope: "col" }, column)),
+        ),
+      ),
       h(
         "tbody",
         {},
         rows.map(({ head, cells, marked }) =>
-          h("tr", { class: marked ? "marked" : null }, h("th", { scope: "row" }, head), cells.map((cell) => h("td", {}, ...[cell].flat()))),
+          h(
+            "tr",
+            { class: marked ? "marked" : null },
+            h("th", { scope: "row" }, head),
+            cells.map((cell) => h("td", {}, ...[cell].flat())),
+          ),
         ),
       ),
     ),

@@ -23,7 +23,8 @@ const GRID_COLUMNS = 5;
 export function chooser(latents, chosen, gridImages, hasCode, onchange) {
   const details = h("div", { class: "chooser-details" });
   /** Controls of the kind, then those that follow a change. */
-  const show = () => fill(details, ...controlsOf(latents, chosen, gridImages, changed), conditionSelect(latents, chosen, onchange));
+  const show = () =>
+    fill(details, ...controlsOf(latents, chosen, gridImages, changed), conditionSelect(latents, chosen, onchange));
   /** A change that keeps the controls, so that the focus stays where it is. */
   const changed = () => onchange();
   /** @type {[Choice["kind"], string][]} */
@@ -103,7 +104,14 @@ function exampleControls(chosen, count, onchange) {
  */
 function seedControls(chosen, onchange) {
   const id = uniqueId();
-  const field = h("input", { id, type: "number", min: "0", max: String(MAX_SEED), step: "1", value: String(chosen.seed) });
+  const field = h("input", {
+    id,
+    type: "number",
+    min: "0",
+    max: String(MAX_SEED),
+    step: "1",
+    value: String(chosen.seed),
+  });
   /** @param {number} seed */
   const set = (seed) => {
     chosen.seed = seed;
@@ -137,7 +145,12 @@ function gridPicker(latents, chosen, gridImages, onchange) {
     ),
   );
   const group = h("div", { class: "grid-picker", role: "radiogroup", "aria-label": "Sample of the grid" }, ...buttons);
-  const setStop = rove(group, () => buttons, (n) => pick(n), () => GRID_COLUMNS);
+  const setStop = rove(
+    group,
+    () => buttons,
+    (n) => pick(n),
+    () => GRID_COLUMNS,
+  );
   const show = () => {
     buttons.forEach((one, n) => one.setAttribute("aria-checked", String(n === chosen.index)));
     setStop(chosen.index);
@@ -162,7 +175,10 @@ function conditionSelect(latents, chosen, onchange) {
   const { numClasses, classNames } = latents.gan.content;
   if (!numClasses || chosen.kind === "class") return null;
   /** @type {[string, string][]} */
-  const choices = [["", "its own"], ...Array.from({ length: numClasses }, (_, k) => /** @type {[string, string]} */ ([String(k), classNames[k]]))];
+  const choices = [
+    ["", "its own"],
+    ...Array.from({ length: numClasses }, (_, k) => /** @type {[string, string]} */ ([String(k), classNames[k]])),
+  ];
   return select("Class given to G", choices, chosen.condition === null ? "" : String(chosen.condition), (value) => {
     chosen.condition = value === "" ? null : Number(value);
     onchange();

@@ -63,7 +63,10 @@ export class Latents {
     const { classes, examples } = this;
     if (classes.length > 1) {
       // The classes of the report's Figure 5, if there are.
-      const [first, last] = [classes.includes(3) ? 3 : classes[0], classes.includes(8) ? 8 : classes[classes.length - 1]];
+      const [first, last] = [
+        classes.includes(3) ? 3 : classes[0],
+        classes.includes(8) ? 8 : classes[classes.length - 1],
+      ];
       return [choice({ kind: "class", classIndex: first }), choice({ kind: "class", classIndex: last })];
     }
     if (examples.length > 1) return [choice({ kind: "example" }), choice({ kind: "example", index: 1 })];
@@ -110,7 +113,8 @@ export class Latents {
     if (kind === "class") return row(latents.endpoints, (this.byClass.get(classIndex) ?? [0])[index]);
     if (kind === "example") return row(latents.endpoints, this.examples[index]);
     // Its own class differs from seed to seed.
-    if (kind === "random") return this.gan.sampleLatents(1, seed, content.numClasses ? seed % content.numClasses : null);
+    if (kind === "random")
+      return this.gan.sampleLatents(1, seed, content.numClasses ? seed % content.numClasses : null);
     if (kind === "code" && passed) return passed.slice();
     return row(latents.grid, index);
   }

@@ -2,7 +2,6 @@
  * Images of latents with what D and the classifier make of them.
  */
 
-
 /** @typedef {import("../../models/gan.js").Gan} Gan */
 /** @typedef {import("../../types.js").GanContent} GanContent */
 

@@ -63,17 +63,36 @@ function layout(title, notes, frames, shape) {
   /** @type {Placed[]} */
   const texts = [{ x: MARGIN, y: MARGIN + 16, size: 18, text: shorten(title, total / 9), anchor: "start", color: INK }];
   notes.forEach((note, n) =>
-    texts.push({ x: MARGIN, y: MARGIN + 20 + (n + 1) * LINE, size: 13, text: shorten(note, total / 6.4), anchor: "start", color: GRAY }),
+    texts.push({
+      x: MARGIN,
+      y: MARGIN + 20 + (n + 1) * LINE,
+      size: 13,
+      text: shorten(note, total / 6.4),
+      anchor: "start",
+      color: GRAY,
+    }),
   );
   const images = frames.map(({ pixels, lines }, n) => {
     const x = left + (n % columns) * (width + GAP);
     const y = top + Math.floor(n / columns) * rowHeight;
     lines.forEach((text, k) =>
-      texts.push({ x: x + width / 2, y: y + height + (k + 1) * LINE, size: 13, text: shorten(text, 15), anchor: "middle", color: INK }),
+      texts.push({
+        x: x + width / 2,
+        y: y + height + (k + 1) * LINE,
+        size: 13,
+        text: shorten(text, 15),
+        anchor: "middle",
+        color: INK,
+      }),
     );
     return { x, y, width, height, pixels };
   });
-  return { width: total, height: top + Math.ceil(frames.length / columns) * rowHeight + MARGIN - 2 * GAP, images, texts };
+  return {
+    width: total,
+    height: top + Math.ceil(frames.length / columns) * rowHeight + MARGIN - 2 * GAP,
+    images,
+    texts,
+  };
 }
 
 /**
@@ -143,7 +162,12 @@ export function stripSvg(title, notes, frames, shape) {
     add(svg, "rect", { ...place, fill: "none", stroke: GRAY, "stroke-width": 0.5 });
   }
   for (const { x, y, size, text, anchor, color } of texts)
-    add(svg, "text", { x, y, "font-size": size, "font-family": "sans-serif", "text-anchor": anchor, fill: color }, text);
+    add(
+      svg,
+      "text",
+      { x, y, "font-size": size, "font-family": "sans-serif", "text-anchor": anchor, fill: color },
+      text,
+    );
   return new XMLSerializer().serializeToString(root);
 }
 

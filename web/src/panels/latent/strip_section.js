@@ -56,10 +56,14 @@ export class StripSection {
       state.path = value;
       onchange(`${value} path`);
     });
-    const steps = slider("Images between the ends", { min: 0, max: MAX_STEPS, step: 1, value: state.steps }, (value) => {
-      state.steps = value;
-      onchange(`${value} images between the ends`);
-    });
+    const steps = slider(
+      "Images between the ends",
+      { min: 0, max: MAX_STEPS, step: 1, value: state.steps },
+      (value) => {
+        state.steps = value;
+        onchange(`${value} images between the ends`);
+      },
+    );
     this.element = h("section", { class: "strip-section card" });
     fill(
       this.element,
@@ -122,7 +126,8 @@ export class StripSection {
     const notes = [`From ${start} to ${end}. Path: ${this.state.path}. Updates: ${content.step}.`];
     const meanings = [
       content.classifier && "Class: by the classifier, with its probability.",
-      content.discriminator && (content.isLogOdds ? "D: its probability that the image is real." : "D: its output, higher for real images."),
+      content.discriminator &&
+        (content.isLogOdds ? "D: its probability that the image is real." : "D: its output, higher for real images."),
     ].filter(Boolean);
     if (meanings.length) notes.push(meanings.join(" "));
     const frames = this.#frames.map((frame, n) => ({

@@ -60,14 +60,19 @@ export class MapView {
     this.onmove = onmove;
     this.onlook = onlook;
     this.limits = limits;
-    this.cells = new Cells(gan, (place) => latentAt(this.plane, this.#pointOf(place)), () => this.#draw());
+    this.cells = new Cells(
+      gan,
+      (place) => latentAt(this.plane, this.#pointOf(place)),
+      () => this.#draw(),
+    );
     this.cells.withImages = !state.regions;
     this.canvas = h("canvas", { "aria-hidden": "true" });
     this.element = h("div", {
       class: "map-view",
       tabIndex: 0,
       role: "application",
-      "aria-label": "Map of generated images. Arrow keys move it, Shift and arrow keys select an image, plus and minus zoom.",
+      "aria-label":
+        "Map of generated images. Arrow keys move it, Shift and arrow keys select an image, plus and minus zoom.",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
     });
     this.element.append(this.canvas);
@@ -230,7 +235,8 @@ export class MapView {
     const end = (/** @type {PointerEvent} */ event) => {
       if (!drag) return;
       element.classList.remove("dragging");
-      if (drag.moved) this.state.center = this.#pointOf(this.#middle); // whole cells again
+      if (drag.moved)
+        this.state.center = this.#pointOf(this.#middle); // whole cells again
       else if (event.type === "pointerup") this.#select(this.#placeAt(event));
       drag = null;
       this.#moved();
@@ -438,7 +444,10 @@ export class MapView {
   #drawSelection(context) {
     const size = Math.max(this.#size, 10);
     const { x, y } = this.#onScreen(this.#pointOf(this.#hovered ?? this.#place));
-    for (const [color, width] of /** @type {[string, number][]} */ ([["#000000", 5], ["#ffffff", 2]])) {
+    for (const [color, width] of /** @type {[string, number][]} */ ([
+      ["#000000", 5],
+      ["#ffffff", 2],
+    ])) {
       context.strokeStyle = color;
       context.lineWidth = width;
       context.strokeRect(x - size / 2, y - size / 2, size, size);

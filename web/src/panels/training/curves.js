@@ -65,19 +65,31 @@ function nearestRecord(steps, step) {
 export function trainingCurves(content, moments, state, events) {
   const all = curvesOf(content).filter(({ id }) => id !== "seconds");
   /** @param {string} id @param {string} fallback */
-  const known = (id, fallback) => (all.find((curves) => curves.id === id) ?? all.find((curves) => curves.id === fallback) ?? all[0])?.id;
+  const known = (id, fallback) =>
+    (all.find((curves) => curves.id === id) ?? all.find((curves) => curves.id === fallback) ?? all[0])?.id;
   let current = 0;
 
   /** @param {"first" | "second"} place @param {string} label @param {string} fallback */
   const makeChart = (place, label, fallback) => {
     state[place] = known(state[place], fallback);
     const note = h("p", { class: "note" });
-    const chart = new LineChart({ title: "", xLabel: "", yLabel: "", series: [], onselect: (x) => events.selected(toMoment(x)) });
-    const choice = select(label, all.map(({ id, title }) => [id, title]), state[place], (id) => {
-      state[place] = id;
-      update();
-      events.changed();
+    const chart = new LineChart({
+      title: "",
+      xLabel: "",
+      yLabel: "",
+      series: [],
+      onselect: (x) => events.selected(toMoment(x)),
     });
+    const choice = select(
+      label,
+      all.map(({ id, title }) => [id, title]),
+      state[place],
+      (id) => {
+        state[place] = id;
+        update();
+        events.changed();
+      },
+    );
     const update = () => {
       const curves = /** @type {Curves} */ (all.find(({ id }) => id === state[place]));
       const { column, xSpacing, xDomain, xLabel } = axisSpec(state.axis, moments);

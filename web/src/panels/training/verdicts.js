@@ -43,8 +43,14 @@ function row(name, style, logits, { value, domain: [low, high] }) {
     .attr("class", `series-${style}`)
     .attr("role", "img")
     .attr("aria-label", `D for ${name}: ${values.map((one) => one.toFixed(2)).join(", ")}`);
-  svg.append("path").attr("class", "verdict-axis").attr("d", `M${x(low)},${HEIGHT / 2}H${x(high)}`);
-  svg.append("path").attr("class", "verdict-middle").attr("d", `M${WIDTH / 2},1V${HEIGHT - 1}`);
+  svg
+    .append("path")
+    .attr("class", "verdict-axis")
+    .attr("d", `M${x(low)},${HEIGHT / 2}H${x(high)}`);
+  svg
+    .append("path")
+    .attr("class", "verdict-middle")
+    .attr("d", `M${WIDTH / 2},1V${HEIGHT - 1}`);
   for (const one of values) {
     svg
       .append("path")
@@ -52,7 +58,10 @@ function row(name, style, logits, { value, domain: [low, high] }) {
       .attr("transform", `translate(${x(one)},${HEIGHT / 2})`)
       .attr("d", symbolPath(style, 70));
   }
-  svg.append("path").attr("class", "verdict-mean").attr("d", `M${x(mean)},2V${HEIGHT - 2}`);
+  svg
+    .append("path")
+    .attr("class", "verdict-mean")
+    .attr("d", `M${x(mean)},2V${HEIGHT - 2}`);
   return h(
     "div",
     { class: "verdict-row" },
@@ -94,7 +103,11 @@ export function verdictStrip(isProbability) {
       element,
       row("real images", 0, real, scale),
       row("these pictures", 1, fake, scale),
-      h("div", { class: "verdict-scale", "aria-hidden": "true" }, ends.map((end) => h("span", {}, end))),
+      h(
+        "div",
+        { class: "verdict-scale", "aria-hidden": "true" },
+        ends.map((end) => h("span", {}, end)),
+      ),
       h(
         "p",
         { class: "note" },
