@@ -76,7 +76,7 @@ def web_summary(path: Path) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    first = " ".join(text.split("\n\n")[0].split())
+    first = " ".join(text.split("\n\n", maxsplit=1)[0].split())
     return re.split(r"\.\s(?=[A-Z])", first, maxsplit=1)[0].rstrip(".:")
 
 
