@@ -573,7 +573,7 @@ def test_images_are_test_images_with_their_licence(runs: dict[str, LSTMRun]) -> 
     content, _ = collect(runs["row-mnist"])
     assert [example.target for example in content.examples[:5]] == [7, 2, 1, 0, 4]
     assert content.examples_text == "the first 20 MNIST test images"
-    assert {"MNIST images", "code of this page"} <= {fact.label for fact in content.facts.licences}
+    assert {"images: mnist", "code of this page"} <= {fact.label for fact in content.facts.licences}
 
 
 def test_custom_numbers_are_as_in_the_file(runs: dict[str, LSTMRun]) -> None:

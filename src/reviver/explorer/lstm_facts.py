@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-from reviver.explorer.facts import command_of, config_facts, licences, run_facts
+from reviver.explorer.facts import command_of, config_facts, data_licence, licences, run_facts
 from reviver.explorer.manifest import Fact, Facts, Rounding, ScoreRow
 from reviver.export.lstm_card import GOALS, MNIST_TASKS
 from reviver.lstm.describe import SequenceData
 from reviver.lstm.run import LSTMRun
 from reviver.lstm.tasks.custom.task import CustomTask
 from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
-
-MNIST_LICENCE = Fact(label="MNIST images", value="CC BY-SA 3.0", note="Yann LeCun and Corinna Cortes")
 
 
 def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -> Facts:
@@ -100,7 +98,7 @@ def score_rows(run: LSTMRun, data: SequenceData) -> tuple[list[ScoreRow], str]:
 def data_licences(run: LSTMRun) -> list[Fact]:
     """Return the licence of the embedded sequences, where it is not that of the page."""
     if run.config.task in MNIST_TASKS:
-        return [MNIST_LICENCE]
+        return [data_licence("images", "mnist", "mnist")]
     if isinstance(run.task, CustomTask):
         return [Fact(label="sequences", value="not known to Reviver", note=run.task.data.name)]
     return []

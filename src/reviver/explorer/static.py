@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.export.gan_card import SCORES
+from reviver.explorer.gan_facts import score_rows
 from reviver.figures import styled
 from reviver.gan.evaluation.monitor import find_collapses
 from reviver.gan.figures import loss_curves, score_curves
@@ -163,13 +163,10 @@ def _last_losses(metrics: Records) -> str:
 
 
 def _score_table(scores: Mapping[str, Any]) -> str:
-    noise = scores.get("noise_baseline")
-    header = ("Score", "Samples", "Real images", *(() if noise is None else ("Noise",)))
-    columns = [scores, scores["real_baseline"], *(() if noise is None else (noise,))]
     rows = [
-        (label, *("–" if column[key] is None else f"{column[key]:.4g}" for column in columns))
-        for key, label in SCORES.items()
+        [text for text in (row.name, row.value, row.real, row.noise) if text is not None] for row in score_rows(scores)
     ]
+    header = ("Score", "Samples", "Real images", "Noise")[: len(rows[0])]
     caption = f"After epoch {scores['epoch']}, of {scores['num_samples']:,} samples. Features: {scores['extractor']}."
     return _table(caption, header, rows)
 
