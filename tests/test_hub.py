@@ -504,7 +504,7 @@ def damage(folder: Path, **changes: Any) -> None:
         ({"architecture": "Generator"}, "architecture must be 'LSTMClassifier', got 'Generator'"),
         ({"dtype": "int8"}, "dtype must be float32, float64, float16 or bfloat16"),
         ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map is unknown"),
-        ({"network": {"hidden_size": 10**8}}, "must be [100000000"),
+        ({"network": {"hidden_size": 10**8}}, "W_out must be [3, 100000000], is [3, 4]"),
         ({"network": {"hidden_size": 2**62}}, "network does not describe one that can be built"),
         ({"network": {"num_layers": 10**9}}, "tensors for the num_layers of config.json"),
         ({"network": {"patch_size": 2**40}}, "is [4, 2]"),

@@ -238,7 +238,7 @@ def _build(build: Callable[[], Network], settings: Record, folder: Path) -> Netw
         except (RuntimeError, OverflowError, TypeError, ConfigError) as error:
             problem = f"network does not describe one that can be built ({one_line(error)})"
             raise damaged_data_file(folder / CONFIG, problem, REMEDY) from error
-        for key in expected.keys() | saved.keys():
+        for key in dict.fromkeys([*expected, *saved]):  # ordered: the same damage gives the same message
             shape = list(expected[key][0]) if key in expected else "absent"
             found = list(saved[key]) if key in saved else "absent"
             if shape != found:
