@@ -35,6 +35,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "data": ("", 3, ["a.csv"]),
         "sequence_column": ("", None, 3),
         "label_column": ("", None, 3),
+        "order": WORDS,
         "length": not_integers_from(2),
         "encoding": WORDS,
         "data_size": not_integers_from(2),
@@ -75,6 +76,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
     GANConfig: {
         "data": ("", None, 3, ["mnist"]),
         "image_size": not_integers_from(4, 1025),
+        "order": WORDS,
         "latent_size": not_integers_from(1),
         "conditional": FLAGS,
         "epochs": not_integers_from(1),
@@ -100,6 +102,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "precision": WORDS,
         "fused": FLAGS,
         "batch_norm_eps": not_numbers(0, -1e-5),
+        "sync_batch_norm": FLAGS,
         "sample_every": not_integers_from(1),
         "eval_every": tuple(value for value in not_integers_from(0) if value is not None),
         "eval_samples": not_integers_from(6),

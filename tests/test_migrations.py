@@ -156,7 +156,7 @@ def test_custom_data_and_scores_of_schema_3_get_current_keys() -> None:
     data = {"name": "a.csv", "sequences": 9, "longest": 3, "classes": ["a", "b"], "shares": [0.5, 0.5]}
     config = {"task": "own", "rollbacks": 3, "grow": False}
     record = migrate({"schema": 3, "kind": "lstm", "config": config, "data": data, "scoring_seconds": 1.5})
-    added = {"pooling": "last", "patch_size": 1, "patience": None}  # by schema 5
+    added = {"pooling": "last", "patch_size": 1, "patience": None, "order": "full"}  # by schemas 5 and 6
     assert record == {
         "schema": SCHEMA,
         "kind": "lstm",
@@ -172,7 +172,7 @@ def test_custom_data_and_scores_of_schema_3_get_current_keys() -> None:
     }
     images = migrate({"schema": 3, "kind": "gan", "config": {"size": 28}, "data": {"images": 60, "classes": 10}})
     assert images["data"] == {"num_images": 60, "num_classes": 10}
-    assert images["config"] == {"image_size": 28, "fused": True}
+    assert images["config"] == {"image_size": 28, "fused": True, "order": "full", "sync_batch_norm": True}
     line = {"step": 1, "fid": 2.0, "floor": {"fid": 1.0}, "n": 100, "classes": [0.5, 0.5]}
     renamed = {"step": 1, "fid": 2.0, "real_baseline": {"fid": 1.0}, "num_samples": 100, "class_fractions": [0.5, 0.5]}
     assert migrate_scores(line) == renamed == migrate_scores(renamed)

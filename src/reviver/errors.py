@@ -62,6 +62,10 @@ class OutOfMemory(ReviverError, MemoryError):
     """Memory ran out while training; the last good checkpoint is kept."""
 
 
+class ProcessLost(ReviverError):
+    """Another process of the same training died or did not answer in time; the last good checkpoint is kept."""
+
+
 class Interrupted(ReviverError):
     """A signal stopped the training, after the state was saved.
 

@@ -13,6 +13,7 @@ from reviver.config import (
     REGULARISATION,
     Count,
     CountOrZero,
+    DataOrder,
     NonNegative,
     OnNaN,
     Positive,
@@ -41,6 +42,8 @@ class GANConfig:
     `emnist-letters`, or the path of an IDX folder, an image folder, an .npz or an .npy."""
     image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE), DATA] = 28
     """Height and width of the images; others are resized."""
+    order: Annotated[DataOrder, DATA] = "full"
+    """Order of the images in an epoch: a full permutation, or blocks, which reads packed data nearly in sequence."""
     latent_size: Annotated[Count, MODEL] = 100
     """Dimensions Z of the latent vector z ~ N(0, I)."""
     conditional: Annotated[bool, MODEL] = False
@@ -91,6 +94,9 @@ class GANConfig:
     """Use the fused training step, the same update up to rounding; `--no-fused` runs the textbook step of gan/step.py."""
     batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
+    sync_batch_norm: Annotated[bool, MODEL] = True
+    """With several processes, take the statistics of BatchNorm over the whole batch, as one process does; off, each process
+    takes those of its own images, and the result depends on the number of processes."""
     sample_every: Annotated[Count, EVALUATION] = 5
     """Epochs between grids of samples from the same 25 latent vectors."""
     eval_every: Annotated[CountOrZero | None, EVALUATION] = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ENVIRONMENT_KEYS = {
-    "hardware": ("processor", "threads", "device", "system", "native"),
+    "hardware": ("processor", "threads", "device", "system", "native", "processes", "backend"),
     "versions": ("reviver", "torch", "numpy"),
 }
 """The keys of run.json that describe the environment, by the object that contains them."""

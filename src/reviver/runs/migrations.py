@@ -5,6 +5,7 @@
     schema 3    adds the setting ema_ramp of a GAN
     schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED; adds the setting fused of a GAN
     schema 5    adds the settings pooling, patch_size and patience of an LSTM
+    schema 6    adds the setting order, and sync_batch_norm of a GAN
 
 A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the run folder; incremented when an older reader could misread a newer folder."""
 
 RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -93,10 +94,23 @@ def _from_4(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "config": {**added, **record["config"]}} if record.get("kind") == "lstm" else record
 
 
+def _from_5(record: dict[str, Any]) -> dict[str, Any]:
+    added: dict[str, Any] = {"order": "full"}
+    if record.get("kind") == "gan":
+        added["sync_batch_norm"] = True
+    return {**record, "config": {**added, **record["config"]}}
+
+
 def _rename(values: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return `values` with the keys of schema 4. An unknown key stays, and validation refuses it."""
     return {RENAMED[part].get(key, key): value for key, value in values.items()}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+    5: _from_5,
+}
 """Migration from each older schema to the next."""

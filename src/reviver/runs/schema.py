@@ -49,6 +49,8 @@ class Machine(Record):
     device: Name  # `cpu`, `mps`, or the name of a GPU
     system: Name  # operating system and architecture
     native: Name = ABSENT  # build of the native code, such as `prebuilt x86-64-v3`; `none` if it is not used
+    processes: Annotated[int, Field(ge=1, le=MAX_INTEGER)] = ABSENT  # that train together; absent: one
+    backend: Name = ABSENT  # through which they communicate, gloo or nccl
 
 
 class Change(Record):
@@ -60,6 +62,8 @@ class Change(Record):
     device: Texts = ABSENT
     system: Texts = ABSENT
     native: Texts = ABSENT
+    processes: Counts = ABSENT
+    backend: Texts = ABSENT
     reviver: Texts = ABSENT
     torch: Texts = ABSENT
     numpy: Texts = ABSENT

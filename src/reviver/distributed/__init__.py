@@ -1,0 +1,1 @@
+"""Data-parallel training of one run by several processes that `torchrun` starts."""

@@ -1,0 +1,77 @@
+"""Rows of a global batch: which of them a process computes, and random numbers that do not depend on that.
+
+Every process draws the random numbers of the whole batch from the same stream, and takes those of its rows. So a
+checkpoint holds one state of each random number generator, and a run resumes with another number of processes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """The rows of a global batch that one process computes: rows `begin` to `end` - 1 of each of its blocks.
+
+    Attributes:
+        begin: First row.
+        end: Row after the last one; a process may have no row.
+        total: Rows of the global batch, or of each block.
+        blocks: Batches of `total` rows that follow one another, such as real images and then as many generated ones.
+    """
+
+    begin: int
+    end: int
+    total: int
+    blocks: int = 1
+
+    def __len__(self) -> int:
+        """Return the number of rows of this process, in all blocks."""
+        return self.blocks * (self.end - self.begin)
+
+    @property
+    def fraction(self) -> float:
+        """Fraction of the global batch: the mean over it is the sum over processes of fraction times local mean."""
+        return (self.end - self.begin) / self.total
+
+    def scaled(self, factor: int) -> "BatchRows":
+        """Return the rows of a batch that has `factor` rows for each row of this one, as images in packed inputs."""
+        return replace(self, begin=factor * self.begin, end=factor * self.end, total=factor * self.total)
+
+    def repeated(self, blocks: int) -> "BatchRows":
+        """Return the same rows of `blocks` batches that follow one another."""
+        return replace(self, blocks=blocks)
+
+    def take(self, tensor: Tensor, dim: int = 0) -> Tensor:
+        """Return the rows of this process of a tensor that has blocks · total rows along `dim`."""
+        parts = [part.narrow(dim, self.begin, self.end - self.begin) for part in tensor.chunk(self.blocks, dim)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+    def rand(
+        self,
+        shape: Sequence[int],
+        *,
+        dim: int = 0,
+        rng: torch.Generator | None = None,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """Return uniform random numbers in [0, 1) of the rows of this process.
+
+        Args:
+            shape: Shape of the result; its size along `dim` is that of this process.
+            dim: Dimension of the rows.
+            rng: Random number generator; by default torch's own.
+            device: Device of the result.
+            dtype: dtype of the result.
+        """
+        sizes = list(shape)
+        sizes[dim] = self.blocks * self.total
+        return self.take(torch.rand(sizes, generator=rng, device=device, dtype=dtype), dim)
+
+
+def all_rows(count: int) -> BatchRows:
+    """Return all rows of a batch: those of a run by one process."""
+    return BatchRows(0, count, count)
