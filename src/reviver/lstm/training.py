@@ -20,16 +20,15 @@ from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.options import auto_patch_size
 from reviver.lstm.parallel import NUM_SUMS, ParallelUpdate, check_batch_sizes
 from reviver.lstm.rnn import RNNClassifier
-from reviver.lstm.session_shim import open_run, refuse_existing, training_session
 from reviver.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
-from reviver.runs.folder import RunFolder
+from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
-from reviver.runs.session import Session, permutation
+from reviver.runs.session import Session, open_run, permutation, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 
 HISTORY = ("train loss", "correct", "sequences")
