@@ -26,7 +26,7 @@ from reviver.gan.config import GANConfig
 from reviver.io.atomic import atomic_folder, atomic_write, write_json, write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs import checkpoint
-from reviver.runs import session as session_module
+from reviver.runs import writer as writer_module
 from reviver.runs.checkpoint import (
     TrainingState,
     find_checkpoint,
@@ -947,7 +947,7 @@ def delay_writes(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
         return write_later
 
-    monkeypatch.setattr(session_module, "prepare_checkpoint", prepare)
+    monkeypatch.setattr(writer_module, "prepare_checkpoint", prepare)
     return writing
 
 
@@ -991,7 +991,7 @@ def test_failed_checkpoint_raises_at_the_next_call(
     def refuse() -> None:
         raise RunFolderError("the disk is full")
 
-    monkeypatch.setattr(session_module, "prepare_checkpoint", lambda *_: refuse)
+    monkeypatch.setattr(writer_module, "prepare_checkpoint", lambda *_: refuse)
 
     def run() -> None:
         with training_session(folder, small_state(), total=1, description="", progress=False) as session:

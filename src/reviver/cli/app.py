@@ -26,6 +26,7 @@ from reviver.cli.messages import explain
 from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.config import choose_preset
+from reviver.distributed.launch import launched_rank, launched_size
 from reviver.errors import ConfigError, ReviverError
 
 INTERRUPTED = 130
@@ -194,7 +195,33 @@ class StderrHandler(logging.Handler):
 
 
 def report_failure(error: BaseException) -> int:
-    """Print an error in one line on stderr, and return the exit code."""
+    """Print an error in one line on stderr, and return the exit code.
+
+    Of several processes that torchrun has started, only the first one to fail prints.
+    """
+    message, exit_code = describe_failure(error)
+    if message:
+        kind = "" if exit_code >= INTERRUPTED else "error: "
+        print_once(f"{kind}{' '.join(message.split())}")
+    return exit_code
+
+
+def print_once(line: str) -> None:
+    """Print a line on stderr; of several processes, only the one that reports the failure does so."""
+    if launched_size() == 1:
+        print(line, file=sys.stderr)
+        return
+    from reviver.distributed.failure import claim_report
+
+    report = claim_report()
+    if report.is_mine:
+        rank = launched_rank()
+        print(f"rank {rank}: {line}" if rank else line, file=sys.stderr, flush=True)
+    report.finish()
+
+
+def describe_failure(error: BaseException) -> tuple[str, int]:
+    """Return the message of an error, empty if there is nothing to print, and the exit code."""
     match error:
         case ConfigError(field=field) if field and str(error).startswith(field):
             option = "--" + field.replace("_", "-")
@@ -205,7 +232,7 @@ def report_failure(error: BaseException) -> int:
             message, exit_code = "stopped by Ctrl-C", INTERRUPTED
         case BrokenPipeError():  # the reader of stdout has closed the pipe
             discard_output()
-            return 0
+            return "", 0
         case OSError():  # not from a file that we write: io/files.py turns those into RunFolderError
             if error.filename is None:
                 discard_output()
@@ -216,9 +243,7 @@ def report_failure(error: BaseException) -> int:
             message, exit_code = "out of memory; use smaller sizes or batches", 1
         case _:
             message, exit_code = f"{type(error).__name__}: {error}; run again with --debug, and report this bug", 1
-    kind = "" if exit_code >= INTERRUPTED else "error: "
-    print(f"{kind}{' '.join(message.split())}", file=sys.stderr)
-    return exit_code
+    return message, exit_code
 
 
 def discard_output() -> None:

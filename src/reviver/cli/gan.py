@@ -11,6 +11,7 @@ from pydantic import Field
 from reviver.cli import options
 from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, CountOrZero, Text
+from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError
 from reviver.gan.config import MAX_IMAGE_SIZE, GANConfig
 from reviver.gan.presets import PRESETS
@@ -31,6 +32,7 @@ def train(
     config: options.ConfigPath = None,
     out: options.NewRunPath = None,
     resume: options.Resume = False,
+    timeout: options.Timeout = DEFAULT_TIMEOUT,
     print_config: options.PrintConfig = False,
     settings: Annotated[GANConfig, Parameter(name="*")] = PRESETS["report"],
     common: options.CommonOptions = options.DEFAULTS,
@@ -53,6 +55,8 @@ def train(
         return
     assert out is not None, "fill_settings chooses one"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
+    if not folder.world.is_main:
+        return
     seconds = folder.record["seconds"]
     metrics, scores = folder.read_metrics(), folder.read_scores()
     last_metrics, last_scores = metrics[-1] if metrics else None, scores[-1] if scores else None

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from reviver.cli import lstm_data, options
 from reviver.cli.settings import print_settings
 from reviver.config import RUN, Count, Text
+from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS
@@ -22,6 +23,7 @@ def train(
     config: options.ConfigPath = None,
     out: options.NewRunPath = None,
     resume: options.Resume = False,
+    timeout: options.Timeout = DEFAULT_TIMEOUT,
     print_config: options.PrintConfig = False,
     settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["report"],
     common: options.CommonOptions = options.DEFAULTS,
@@ -49,6 +51,8 @@ def train(
         raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
     assert out is not None, "fill_settings has set it"
     folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
+    if not folder.world.is_main:
+        return
     metrics = folder.read_metrics()
     last, best = metrics[-1], stopping.find_best(metrics, settings)
     result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}

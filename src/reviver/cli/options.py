@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reviver.config import COMMON, RUN, Seed, Text
+from reviver.config import COMMON, RUN, Positive, Seed, Text
 
 if TYPE_CHECKING:
     from reviver.gan.run import GANRun
@@ -43,6 +43,11 @@ GANRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained
 ConfigPath = Annotated[Text | None, RUN, Parameter(help="Settings file, .toml or .json.")]
 NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder to write; by default a new one in runs/.")]
 Resume = Annotated[bool, RUN, FLAG, Parameter(help="Resume the interrupted run in --out.")]
+Timeout = Annotated[
+    Positive,
+    RUN,
+    Parameter(help="Seconds that a process waits for the others, of several that torchrun has started."),
+]
 PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as TOML instead of training.")]
 FigurePath = Annotated[Text, Parameter(help="Figure to write, .pdf, .png or .svg.")]
 Checkpoint = Annotated[

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.config import Count, Probability
+from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, DataError
 from reviver.io.hub import DownloadKeywords
 from reviver.lstm import pretrained
@@ -128,6 +129,7 @@ class LSTMClassifier(nn.Module):
         *,
         every_step: bool = False,
         rng: torch.Generator | None = None,
+        rows: BatchRows | None = None,
     ) -> Tensor:
         """Return the logits of a batch of sequences.
 
@@ -137,6 +139,7 @@ class LSTMClassifier(nn.Module):
             every_step: return the logits after every step instead of the last one only; for pooling "last" and
                 patches of one step.
             rng: source of the dropout masks; torch's default generator if None.
+            rows: rows of a larger batch that x holds, see `LSTM.forward`; None if x is the whole batch.
 
         Returns:
             Logits, [B, C], or [B, T, C] with `every_step`.
@@ -153,7 +156,7 @@ class LSTMClassifier(nn.Module):
                 f"{self.pooling!r} and patch_size {self.patch_size}; give pooling 'last' and patch_size 1"
             )
         x, lengths = self.patch(x, lengths)
-        output, state = self.lstm(x, None, lengths, rng=rng)
+        output, state = self.lstm(x, None, lengths, rng=rng, rows=rows)
         if every_step:
             return self.output(output)
         if self.pooling == "last":

@@ -14,15 +14,34 @@ any order and any number of threads compute the same bits. The native kernel com
 import torch
 from torch import Tensor
 
+from reviver.distributed.rows import BatchRows
+from reviver.errors import DataError
 from reviver.lstm.options import DropoutKind, LSTMOptions
 
 _LOW_32 = 0xFFFFFFFF
+_LOW_64 = 0xFFFFFFFFFFFFFFFF
+_ROW_STEP = 0x9E3779B97F4A7C15
+"""Step of SplitMix64 from one row to the next: 2^64 divided by the golden ratio, rounded to an odd number."""
 
 
 def draw_seed(rng: torch.Generator | None = None) -> Tensor:
     """Return a random seed for the masks of a sequence, int64, []; `rng` is torch's default generator if None."""
     device = None if rng is None else rng.device
     return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=rng, device=device)
+
+
+def check_rows(rows: BatchRows, batch: int) -> None:
+    """Raise DataError unless `rows` are `batch` rows of one larger batch."""
+    if rows.blocks != 1 or len(rows) != batch:
+        raise DataError(f"rows must be the {batch} rows of x in one block, got {len(rows)} in {rows.blocks}")
+
+
+def skip_rows(seed: Tensor, count: int) -> Tensor:
+    """Return the seed whose masks of row b are those of row b + `count` of `seed`, for all steps and units.
+
+    A process that computes only the rows from `count` of a larger batch thus has the masks of one that computes all.
+    """
+    return seed + _signed(count * _ROW_STEP & _LOW_64)  # see `row_keys`, modulo 2^64
 
 
 def apply_dropout(h: Tensor, h_previous: Tensor, mask: Tensor, kind: DropoutKind) -> Tensor:
@@ -78,7 +97,7 @@ def dropout_masks(seed: Tensor, steps: int, batch: int, hidden_size: int, p: flo
 
 def row_keys(seed: Tensor, t: Tensor, b: Tensor) -> Tensor:
     """Return the 64-bit key of row b at step t: output (t·2³² + b) of SplitMix64 seeded with `seed`."""
-    z = seed + ((t << 32) + b + 1) * _signed(0x9E3779B97F4A7C15)
+    z = seed + ((t << 32) + b + 1) * _signed(_ROW_STEP)
     z = (z ^ _shift_right(z, 30)) * _signed(0xBF58476D1CE4E5B9)
     z = (z ^ _shift_right(z, 27)) * _signed(0x94D049BB133111EB)
     return z ^ _shift_right(z, 31)

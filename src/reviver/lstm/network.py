@@ -17,11 +17,12 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reviver.config import Count
+from reviver.distributed.rows import BatchRows
 from reviver.errors import DataError
 from reviver.io.hub import DownloadKeywords
 from reviver.lstm import convert, kernel, pretrained, scan
 from reviver.lstm.cell import LSTMCell, LSTMState
-from reviver.lstm.dropout import apply_dropout, draw_seed, hidden_masks
+from reviver.lstm.dropout import apply_dropout, check_rows, draw_seed, hidden_masks, skip_rows
 from reviver.lstm.options import LSTMKeywords, LSTMOptions, check_sizes
 from reviver.lstm.precision import bf16_linear
 from reviver.lstm.transforms import autocast_dtype, plain_values
@@ -71,6 +72,23 @@ def unroll(
             state = LSTMState(torch.where(active, new.h, state.h), torch.where(active, new.c, state.c))
             outputs[t] = torch.where(active, new.h, 0.0)
     return torch.stack(outputs), state
+
+
+def skip_sequence(
+    cell: LSTMCell,
+    x: Tensor,
+    state: LSTMState,
+    lengths: Tensor | None,
+    *,
+    reverse: bool,
+    options: LSTMOptions,
+    seed: Tensor | None,
+) -> tuple[Tensor, LSTMState]:
+    """Return the output and the state of a batch without rows, [T, 0, P], without running its steps.
+
+    Arguments and result are those of `unroll`. The result does not depend on the weights.
+    """
+    return x.new_zeros(len(x), 0, cell.output_size), state
 
 
 class LSTM(nn.Module):
@@ -192,6 +210,7 @@ class LSTM(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         *,
         rng: torch.Generator | None = None,
+        rows: BatchRows | None = None,
         hx: LSTMState | tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Batch, LSTMState]:
         """Run over a batch of sequences or over a single one.
@@ -204,6 +223,9 @@ class LSTM(nn.Module):
             lengths: number of steps of each sequence of the batch, from 1 to T, [B]; all T if None. The final state
                 is the one after the last step of each sequence; the output after it is 0.
             rng: source of the dropout masks; torch's default generator if None.
+            rows: rows of a larger batch that x holds. The masks are then those of these rows in a pass over the whole
+                batch, and `rng` advances as it does there. x may have no row; then nothing is computed, and the result
+                does not depend on the weights. None if x is the whole batch.
             hx: the state under torch's name, for calls with `hx=`.
 
         Returns:
@@ -218,7 +240,7 @@ class LSTM(nn.Module):
             if lengths is not None:
                 raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
             padded, lengths = pad_packed_sequence(x, self.batch_first)
-            padded, last = self.forward(padded, state, lengths, rng=rng)
+            padded, last = self.forward(padded, state, lengths, rng=rng, rows=rows)
             packed = pack_padded_sequence(padded, lengths, self.batch_first, enforce_sorted=False)
             return PackedSequence(packed.data, *x[1:]), last
 
@@ -226,6 +248,9 @@ class LSTM(nn.Module):
         x, h, c = self._as_time_first(x, state)  # [T, B, I], [D·L, B, P], [D·L, B, H]
         lengths = None if lengths is None else self._checked_lengths(lengths, x)
         drops_hidden = self.training and self.options.hidden_dropout > 0.0
+        if rows is not None:
+            check_rows(rows, x.shape[1])
+        is_skipped = rows is not None and len(rows) == 0
 
         finals: list[LSTMState] = []  # [B, P] and [B, H] each
         for layer, cells in enumerate(self.cells_by_layer()):
@@ -233,8 +258,11 @@ class LSTM(nn.Module):
             for direction, cell in enumerate(cells):
                 start = LSTMState(h[len(finals)], c[len(finals)])  # [B, P], [B, H]
                 seed = draw_seed(rng) if drops_hidden else None
+                if seed is not None and rows is not None:
+                    seed = skip_rows(seed, rows.begin)
                 native = not cell.proj_size and kernel.applies(x, *start, *cell.weights()) and x.shape[1] > 0
                 run = kernel.unroll if native else scan.unroll if torch.compiler.is_exporting() else unroll
+                run = skip_sequence if is_skipped else run
                 output, final = run(
                     cell, x, start, lengths, reverse=direction == 1, options=self.options, seed=seed
                 )  # [T, B, P], ([B, P], [B, H])
@@ -242,7 +270,10 @@ class LSTM(nn.Module):
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·P]
             if self.training and self.dropout > 0.0 and layer < self.num_layers - 1:
-                uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=rng)
+                if rows is None:
+                    uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=rng)
+                else:
+                    uniform = rows.rand(x.shape, dim=1, device=x.device, dtype=x.dtype, rng=rng)
                 x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
 
         last = LSTMState(*(torch.stack(states) for states in zip(*finals, strict=True)))  # [D·L, B, P], [D·L, B, H]

@@ -9,9 +9,11 @@ from typing import Self, Unpack
 import torch
 from torch import Tensor, nn
 
+from reviver.distributed.rows import BatchRows, all_rows
 from reviver.errors import DataError
 from reviver.io.hub import DownloadKeywords
 from reviver.lstm import pretrained
+from reviver.lstm.dropout import check_rows
 
 
 class RNNClassifier(nn.Module):
@@ -59,16 +61,22 @@ class RNNClassifier(nn.Module):
         *,
         every_step: bool = False,
         rng: torch.Generator | None = None,
+        rows: BatchRows | None = None,
     ) -> Tensor:
         """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
-        if x.dim() != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
+        if x.dim() != 3 or x.shape[-1] != self.input_size or 0 in x.shape[rows is not None :]:
             raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
         batch, steps, _ = x.shape
+        rows = all_rows(batch) if rows is None else rows
+        check_rows(rows, batch)
         masks = None
         if self.training and self.hidden_dropout > 0.0:
-            uniform = x.new_empty(steps, batch, self.hidden_size).uniform_(generator=rng)
+            shape = steps, batch, self.hidden_size
+            uniform = rows.rand(shape, dim=1, rng=rng, device=x.device, dtype=x.dtype)
             masks = (uniform >= self.hidden_dropout) / (1.0 - self.hidden_dropout)  # [T, B, H]
         h = x.new_zeros(batch, self.hidden_size)
+        if not batch:
+            return x.new_zeros(0, *([steps] if every_step else []), len(self.b_out))
         outputs = []
         for t, z in enumerate((x @ self.W.T + self.b).unbind(1)):  # T times [B, H]
             h = torch.tanh(torch.addmm(z, h, self.U.T))  # [B, H]

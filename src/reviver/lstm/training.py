@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.distributed.gradients import GradientBucket
+from reviver.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.classifier import LSTMClassifier
@@ -16,16 +18,18 @@ from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.options import auto_patch_size
+from reviver.lstm.parallel import NUM_SUMS, ParallelUpdate, check_batch_sizes
 from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.session_shim import open_run, refuse_existing, training_session
 from reviver.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
-from reviver.runs.folder import RunFolder, refuse_existing
+from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
-from reviver.runs.session import Session, open_run, permutation, training_session
+from reviver.runs.session import Session, permutation
 from reviver.runs.snapshots import remove_later_snapshots
 
 HISTORY = ("train loss", "correct", "sequences")
@@ -47,6 +51,8 @@ class StepResult(NamedTuple):
     """Mean loss of the batch, a scalar."""
     correct: Tensor
     """Number of correct sequences of the batch, a scalar."""
+    stop_flags: Tensor | None = None
+    """Number of processes that were asked to stop, a scalar; None without `ParallelUpdate`."""
 
 
 class Score(NamedTuple):
@@ -111,6 +117,7 @@ def train_step(
     max_norm: float,
     rng: torch.Generator | None = None,
     weights: Tensor | None = None,
+    parallel: ParallelUpdate | None = None,
 ) -> StepResult:
     """Update the weights of `network` once.
 
@@ -124,30 +131,43 @@ def train_step(
         max_norm: maximum norm of the gradient of all parameters; a larger gradient is scaled down to it.
         rng: source of the dropout masks; torch's default generator if None.
         weights: factor of the loss of each sequence, [B]; 1 if None.
+        parallel: part of this process, if several update the same weights together. B is then the number of its rows,
+            and may be 0; the result is that of the whole batch.
 
     Returns:
         Loss and number of correct sequences before the update.
     """
-    outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
+    rows = None if parallel is None else parallel.rows
+    outputs = network(x, lengths, every_step=target == "class at every step", rng=rng, rows=rows)
     loss = mean_loss(target, outputs, targets, weights)
     optimizer.zero_grad()
-    loss.backward()  # backpropagation through time
+    num_correct = correct(target, outputs.detach(), targets).sum()
+    if parallel is None:
+        loss.backward()  # backpropagation through time
+        result = StepResult(loss.detach(), num_correct)
+    else:
+        result = StepResult(*parallel.backward(loss, num_correct))
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
-    return StepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
+    return result
 
 
 @torch.no_grad()
-def score(network: Network, data: Sequences, target: TargetKind) -> Score:
+def score(network: Network, data: Sequences, target: TargetKind, world: World = ALONE) -> Score:
     """Return loss and accuracy of `network` on `data`.
 
-    The network computes in eval mode, in batches, and is in its former mode again afterwards.
+    The network computes in eval mode, in batches, and is in its former mode again afterwards. Several processes each
+    compute a part of the data, and all return the same score.
     """
+    size = len(data)
+    if world.size > 1:
+        rows = world.rows(size)
+        data = data[rows.begin : rows.end]
     was_training = network.training
     network.eval()
     every_step = target == "class at every step"
     chunked = carries_state(network) and not every_step and data.lengths is None
-    batch_size = min(MAX_EVALUATION_BATCH, len(data)) if chunked else evaluation_batch_size(data)
+    batch_size = min(MAX_EVALUATION_BATCH, max(1, len(data))) if chunked else evaluation_batch_size(data)
     total_loss, num_correct = 0.0, 0
     for start in range(0, len(data), batch_size):
         batch = data[start : start + batch_size]
@@ -159,7 +179,10 @@ def score(network: Network, data: Sequences, target: TargetKind) -> Score:
         total_loss += mean_loss(target, outputs, batch.targets).item() * len(batch)
         num_correct += int(correct(target, outputs, batch.targets).sum())
     network.train(was_training)
-    return Score(total_loss / len(data), num_correct / len(data), len(data))
+    if world.size > 1:
+        sums = torch.tensor([total_loss, num_correct], dtype=torch.float64, device=data.targets.device)
+        total_loss, num_correct = world.sum(sums).tolist()
+    return Score(total_loss / size, num_correct / size, size)
 
 
 def carries_state(network: Network) -> bool:
@@ -196,17 +219,27 @@ def forward_chunked(network: LSTMClassifier, data: Sequences, chunk_steps: int) 
 
 
 def train(
-    config: LSTMConfig, out: str | Path, *, device: str = "auto", resume: bool = False, progress: bool = False
+    config: LSTMConfig,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> RunFolder:
     """Train a network with the settings `config` and write the run folder `out`.
+
+    Several processes that torchrun has started train the network together, each with a part of every batch. The first
+    of them writes the folder.
 
     Args:
         config: settings of the run.
         out: run folder, which must not exist unless `resume`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         resume: continue the run in `out` from its last checkpoint. On the same machine and with the same number of
-            threads the result is bit for bit that of an uninterrupted run.
+            threads and processes the result is bit for bit that of an uninterrupted run.
         progress: show a progress bar.
+        timeout: seconds that a process waits for the others before it fails.
 
     Returns:
         The run folder.
@@ -215,24 +248,35 @@ def train(
         ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
         DivergenceError: if a loss is not finite.
         Interrupted: after SIGINT or SIGTERM, once the state is saved.
+        ProcessLost: if another process died or does not answer.
     """
     chosen_device = choose_device(device)
-    if not resume:
-        refuse_existing(out)
+    with join_world(chosen_device, timeout) as world:
+        check_batch_sizes(config, world)
+        if not resume:
+            refuse_existing(out, world=world)
+        return train_together(config, out, chosen_device, world, resume=resume, progress=progress)
+
+
+def train_together(
+    config: LSTMConfig, out: str | Path, device: torch.device, world: World, *, resume: bool, progress: bool
+) -> RunFolder:
+    """Train as `train` does, as one process of `world`."""
     task = build_task(config)
-    network = build_network(config, task).to(chosen_device)
+    network = build_network(config, task).to(device)
     optimizer = build_optimizer(config, network)
+    bucket = GradientBucket(network.parameters(), NUM_SUMS, world) if world.size > 1 else None
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
-        rngs={"dropout": make_rng(config.seed, "dropout", chosen_device)},
-        tensors={"history": torch.zeros(max_batches, len(HISTORY), device=chosen_device)},
+        rngs={"dropout": make_rng(config.seed, "dropout", device)},
+        tensors={"history": torch.zeros(max_batches, len(HISTORY), device=device)},
         extra={"stage": 0, "sequences": 0},
     )
-    uses_kernel = config.cell == "lstm" and chosen_device.type == "cpu" and kernel.available()
+    uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
     native = KERNEL.variant if uses_kernel else "none"
-    folder = open_run(out, "lstm", config, chosen_device, resume=resume, native=native)
+    folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
     if task.data_record is not None:
         folder.record_data("data", task.data_record, "data", "file")
     num_stages = len(config.lengths)
@@ -243,16 +287,18 @@ def train(
         unit="lengths" if config.curriculum else "epochs",
         description="LSTM" if config.task == "custom" else f"LSTM T={config.length}",
         progress=progress,
+        world=world,
     ) as session:
         while not is_finished(config, state):
-            remove_later_snapshots(folder, state.step)
+            if world.is_main:
+                remove_later_snapshots(folder, state.step)
             with session.rolling_back():
                 length = config.lengths[state.extra["stage"]]
-                train_epoch(session, network, optimizer, task, length, config)
-                validation = score(network, task.validation(length).to(chosen_device), task.target)
+                train_epoch(session, network, optimizer, task, length, config, world, bucket)
+                validation = score(network, task.validation(length).to(device), task.target, world)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 log_epoch(session, validation, length, config)
-                if is_snapshot_due(state.epoch, config):
+                if is_snapshot_due(state.epoch, config) and world.is_main:
                     save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
                 update_best(state, network, validation, length, config)
                 if config.curriculum and validation.accuracy >= config.threshold_at(length):
@@ -263,9 +309,26 @@ def train(
 
 
 def train_epoch(
-    session: Session, network: Network, optimizer: torch.optim.Optimizer, task: Task, length: int, config: LSTMConfig
+    session: Session,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    task: Task,
+    length: int,
+    config: LSTMConfig,
+    world: World = ALONE,
+    bucket: GradientBucket | None = None,
 ) -> None:
     """Train for one epoch at `length`, or for the rest of it after a resume.
+
+    Args:
+        session: the session of the run.
+        network: network in training mode.
+        optimizer: optimizer of its parameters.
+        task: source of the sequences.
+        length: T.
+        config: settings of the run.
+        world: the processes that train the network.
+        bucket: gradients of the network with `NUM_SUMS` sums; None for one process.
 
     Raises:
         DivergenceError: if a loss is not finite.
@@ -279,7 +342,10 @@ def train_epoch(
     order = permutation(len(data), make_rng(config.seed, f"order/{state.epoch}"), history.device)
     batches = order.split(config.batch_size_at(length))
     for indices in batches[state.batch :]:
-        batch = data[indices]
+        batch, parallel = data[indices], None
+        if bucket is not None:
+            rows = world.rows(len(indices))
+            batch, parallel = batch.take_rows(rows), ParallelUpdate(rows, bucket, session.stop_flag)
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
@@ -292,7 +358,10 @@ def train_epoch(
             target=task.target,
             max_norm=config.max_norm,
             rng=dropout_rng,
+            parallel=parallel,
         )
+        if result.stop_flags is not None:
+            session.agree(result.stop_flags.item())
         count = torch.tensor(len(indices), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1

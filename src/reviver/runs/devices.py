@@ -9,23 +9,25 @@ from typing import Any
 
 import torch
 
+from reviver.distributed.launch import launched_size, local_rank
+from reviver.distributed.world import ALONE, World
 from reviver.errors import DeviceError
 from reviver.system import memory_gb
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called `name`.
+    """Return the device called `name`. Of several processes on a machine, each has the GPU of its local rank.
 
     Args:
         name: `auto` (the first GPU, or the CPU if there is none), `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
-        DeviceError: if the name is unknown or this machine has no such device.
+        DeviceError: if the name is unknown or this machine has no such device, or not one for each process.
     """
     cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     counts = {"cuda": cuda_devices, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if name == "auto":
-        return torch.device(next(kind for kind, count in counts.items() if count))
+        name = next(kind for kind, count in counts.items() if count)
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -34,15 +36,32 @@ def choose_device(name: str) -> torch.device:
         raise DeviceError(f"device must be one of auto, cpu, cuda, cuda:0, mps, got {name!r}")
     if (device.index or 0) >= counts[device.type]:
         raise DeviceError(f"device {name!r} is not available on this machine; use --device auto or --device cpu")
-    return device
+    return _device_of_process(device, counts[device.type]) if launched_size() > 1 else device
 
 
-def describe_machine(device: torch.device, native: str | None = None) -> dict[str, Any]:
+def _device_of_process(device: torch.device, count: int) -> torch.device:
+    """Return the device of this process, one of several; `count` is the number of devices of its type."""
+    if device.type == "mps":
+        raise DeviceError("device must be cpu or cuda for several processes, got 'mps'; use --device cpu")
+    if device.type == "cpu":
+        return device
+    if device.index is not None:
+        raise DeviceError(f"device must be cuda for several processes, each has a GPU of its own, got {str(device)!r}")
+    if local_rank() >= count:
+        raise DeviceError(
+            f"device 'cuda' needs a GPU for each process, got {count} GPUs and local rank {local_rank()}; start fewer "
+            "processes with --nproc-per-node, or use --device cpu"
+        )
+    return torch.device("cuda", local_rank())
+
+
+def describe_machine(device: torch.device, native: str | None = None, world: World = ALONE) -> dict[str, Any]:
     """Return the hardware and system, as `reviver.runs.schema.Machine` defines them.
 
     Args:
         device: device that is computed on.
         native: `NativeLibrary.variant` of the native code that is used; None to leave it out.
+        world: the processes that train together.
     """
     machine = {
         "processor": _processor_name(),
@@ -52,6 +71,8 @@ def describe_machine(device: torch.device, native: str | None = None) -> dict[st
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "system": f"{platform.system()} {platform.machine()}",
         "native": native,
+        "processes": world.size if world.size > 1 else None,
+        "backend": world.backend,
     }
     return {name: value for name, value in machine.items() if value is not None or name == "cores"}
 

@@ -1,7 +1,7 @@
 """The environment of a run: a resumed run is bit-for-bit reproducible only if it is the same as before.
 
-Floating-point sums depend on the order of their terms. The processor, the number of threads, the version of torch and
-the build of the native code determine that order.
+Floating-point sums depend on the order of their terms. The processor, the number of threads and of processes, the
+version of torch and the build of the native code determine that order.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,10 @@ ENVIRONMENT_KEYS = {
     "versions": ("reviver", "torch", "numpy"),
 }
 """The keys of run.json that describe the environment, by the object that contains them."""
-OPTIONAL_KEYS = ("native",)
-"""Those that older versions did not record: where one is unknown, no change is reported."""
+OPTIONAL_KEYS = ("native", "backend")
+"""Those that not every run records: where one is unknown, no change is reported."""
+DEFAULTS = {"processes": 1}
+"""Values of those that are absent."""
 
 
 def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -26,7 +28,7 @@ def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[
     for part, names in ENVIRONMENT_KEYS.items():
         before, after = record.get(part, {}), current.get(part, {})
         for name in names:
-            pair = [before.get(name), after.get(name)]
+            pair = [values.get(name, DEFAULTS.get(name)) for values in (before, after)]
             is_unknown = name in OPTIONAL_KEYS and None in pair
             if pair[0] != pair[1] and not is_unknown:
                 changes[name] = pair

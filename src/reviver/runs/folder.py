@@ -8,6 +8,9 @@ samples/        images generated while training
 snapshots/      see snapshots.py
 tensorboard/    the same metrics and scores, for TensorBoard
 run.lock        locked by the process that is training
+run.job         name of the torchrun that is training, if one is, until the run has finished
+
+Of several processes that train together, only rank 0 writes.
 """
 
 import importlib.metadata
@@ -30,6 +33,8 @@ from filelock import FileLock, Timeout
 
 from reviver import __version__
 from reviver.config import from_mapping
+from reviver.distributed.launch import job_id
+from reviver.distributed.world import ALONE, World
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.io.atomic import make_folder, temporary_path, write_json, write_text
 from reviver.io.errors import damaged_run_file, explain_read_errors, explain_write_errors
@@ -43,6 +48,7 @@ from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model
 from reviver.text import one_line
 from reviver.validation import Record
 
+JOB_FILE = "run.job"
 VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
 """Packages whose versions run.json records, besides Python, Reviver and torch."""
 MAX_RECORD_BYTES = 1 << 20
@@ -66,20 +72,28 @@ class RunFolder:
         samples: folder of the images generated while training.
         snapshots: folder of the snapshots.
         native: `NativeLibrary.variant` of the native code that this process uses for the run; None if unknown.
+        world: the processes that train the run together.
     """
 
-    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+    def __init__(self, path: Path, record: dict[str, Any], native: str | None = None, world: World = ALONE) -> None:
         self.path = path
         self.record = record
         self.record_path = path / "run.json"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.snapshots = path / "snapshots"
-        self.native: str | None = None
+        self.native = native
+        self.world = world
 
     @classmethod
     def create(
-        cls, path: str | Path, kind: str, config: Any, device: torch.device, native: str | None = None
+        cls,
+        path: str | Path,
+        kind: str,
+        config: Any,
+        device: torch.device,
+        native: str | None = None,
+        world: World = ALONE,
     ) -> "RunFolder":
         """Create a new run folder.
 
@@ -89,6 +103,7 @@ class RunFolder:
             config: settings of the run, a dataclass.
             device: device that the run computes on.
             native: `NativeLibrary.variant` of the native code that the run uses; None if unknown.
+            world: the processes that train the run together; this is rank 0.
 
         Raises:
             RunFolderError: if `path` exists already or cannot be written.
@@ -102,13 +117,13 @@ class RunFolder:
             "config": asdict(config),
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:MAX_TEXT],
             "started": _now(),
-            "versions": _versions(),
-            "hardware": describe_machine(device, native),
+            "versions": versions(),
+            "hardware": describe_machine(device, native, world),
         }
         with explain_write_errors(path):
             make_folder(path)
-        folder = cls(path, record)
-        folder.native = native
+        folder = cls(path, record, native, world)
+        folder.record_job()
         folder.save_record()
         return folder
 
@@ -152,6 +167,11 @@ class RunFolder:
     def kind(self) -> str:
         """Kind of the run: `lstm` or `gan`."""
         return str(self.record["kind"])
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Path of the pointer to the last checkpoint, which is there if a checkpoint was saved."""
+        return self.checkpoints / "last.json"
 
     @property
     def status(self) -> str:
@@ -200,7 +220,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
 
     def save_record(self, **changes: Any) -> None:
-        """Update the record with `changes` and write run.json.
+        """Update the record with `changes` and write run.json; on ranks other than 0, only update it.
 
         Raises:
             ValidationError: (pydantic) if `open` could not read the result; nothing is written then.
@@ -208,7 +228,20 @@ class RunFolder:
         """
         record_model(self.record).model_validate(self.record | changes)
         self.record.update(changes)
-        write_json(self.record_path, self.record, create_parent=False)
+        if self.world.is_main:
+            write_json(self.record_path, self.record, create_parent=False)
+
+    def record_job(self) -> None:
+        """Write the name of the torchrun that trains, by which a restart knows the run that it goes on with."""
+        if self.world.is_main and (name := job_id()) is not None:
+            write_text(self.path / JOB_FILE, name + "\n", create_parent=False)
+
+    def remove_job(self) -> None:
+        """Remove what `record_job` has written."""
+        if not self.world.is_main:
+            return
+        with explain_write_errors(self.path / JOB_FILE):
+            (self.path / JOB_FILE).unlink(missing_ok=True)
 
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
         """Record a description of the training data in a new run, or check that a resumed run has the same data.
@@ -221,7 +254,9 @@ class RunFolder:
 
         Raises:
             DataError: if the data differs from the data that the run began with.
+            ConfigError: if it differs between the processes that train together.
         """
+        self.world.require_same(value if isinstance(value, Mapping) else {key: value}, f"{setting}: ")
         recorded = self.record.get(key)
         if recorded is None:
             self.save_record(**{key: value})
@@ -234,7 +269,7 @@ class RunFolder:
     def record_environment(self, device: torch.device) -> None:
         """Log a warning and record the changes if the environment of a resumed run differs from that of its beginning."""
         changes = find_changes(
-            self.record, {"hardware": describe_machine(device, self.native), "versions": _versions()}
+            self.record, {"hardware": describe_machine(device, self.native, self.world), "versions": versions()}
         )
         if not changes:
             return
@@ -383,20 +418,38 @@ class MetricsWriter:
             self._opened.close()
 
 
-def refuse_existing(path: str | Path) -> None:
+def is_restarted(path: str | Path, world: World) -> bool:
+    """Return whether torchrun has restarted the processes that began the run at `path`, so that they go on with it."""
+    job = Path(path) / JOB_FILE
+    if not world.restarts or not job.is_file() or not job.with_name("run.json").is_file():
+        return False
+    with explain_read_errors(job):
+        return read_file(job, MAX_RECORD_BYTES).decode("utf-8", "replace").strip() == job_id()
+
+
+def refuse_existing(path: str | Path, world: World = ALONE) -> None:
     """Raise `RunFolderError` if anything but an empty folder exists at `path`: a run folder is never overwritten.
 
-    A folder that contains only an unfinished run.json, left by a killed process, counts as empty.
+    A folder that contains only run.job or unfinished files, left by a killed process, counts as empty. The run that a restart
+    by torchrun goes on with is accepted. Of several processes, rank 0 looks; the error is raised by all.
     """
-    path = Path(path)
-    is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= {temporary_path(path / "run.json")}
+    world.call_on_main(lambda: _refuse_existing(Path(path), world))
+
+
+def _refuse_existing(path: Path, world: World) -> None:
+    if is_restarted(path, world):
+        return
+    job = path / JOB_FILE
+    leftovers = {job, temporary_path(job), temporary_path(path / "run.json")}
+    is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= leftovers
     if not is_empty and (path.exists() or path.is_symlink()):
         raise RunFolderError(
             f"{path}: exists already and is never overwritten; choose another --out, or go on with --resume"
         )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python, Reviver and the packages that a run depends on, as run.json records them."""
     return {
         "python": platform.python_version(),
         "reviver": __version__,

@@ -12,7 +12,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -24,12 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reviver.config import from_mapping
-from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ReviverError
-from reviver.io.atomic import recover_interrupted_writes
-from reviver.runs.checkpoint import TrainingState, prepare_checkpoint, recover_checkpoints, restore_checkpoint
-from reviver.runs.folder import MetricsWriter, RunFolder
+from reviver.distributed.failure import explaining_losses
+from reviver.distributed.world import ALONE, World
+from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ProcessLost, ReviverError
+from reviver.runs.checkpoint import TrainingState
+from reviver.runs.folder import RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
+from reviver.runs.writer import RunWriter, SilentWriter, Writer
 from reviver.system import STOP_SIGNALS
 
 ROLLBACK_LR_SCALE = 0.5
@@ -46,21 +47,31 @@ class Session:
     `save` copies the state at once, and a thread writes the copy while training continues. An error of the thread is
     raised by the next `log`, `save` or `finish`.
 
+    All processes that train together call the same methods; only rank 0 writes.
+
     Attributes:
         folder: the run folder.
         state: everything that the loop changes.
         progress: the progress bar.
+        world: the processes that train together.
     """
 
-    def __init__(self, folder: RunFolder, state: TrainingState, progress: ProgressBar, files: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        state: TrainingState,
+        progress: ProgressBar,
+        files: Sequence[str],
+        world: World = ALONE,
+    ) -> None:
         self.folder = folder
         self.state = state
         self.progress = progress
-        self._files = files
-        self._metrics = self._restore()
-        self._writer = ThreadPoolExecutor(1, "checkpoint")
-        self._pending: Future[None] | None = None
+        self.world = world
+        self._writer: Writer = RunWriter(folder, files) if world.is_main else SilentWriter(folder, files)
         self._stop_signal: int | None = None
+        self._stop_agreed = False
+        self._restore()
         self._seconds_before = state.seconds
         self._started = time.perf_counter()
 
@@ -70,9 +81,21 @@ class Session:
         return self._seconds_before + time.perf_counter() - self._started
 
     @property
+    def stop_flag(self) -> float:
+        """1 if a signal asked this process to stop, else 0; the loop adds the flags of all processes for `agree`."""
+        return float(self._stop_signal is not None)
+
+    def agree(self, total_of_flags: float) -> None:
+        """Take the sum of the `stop_flag`s of all processes at this step, so that all stop at the same one."""
+        self._stop_agreed = total_of_flags > 0
+
+    @property
     def stop_requested(self) -> bool:
-        """Whether a signal asked to stop; the loop then calls `stop` after the current step."""
-        return self._stop_signal is not None
+        """Whether a signal asked to stop; the loop then calls `stop` after the current step.
+
+        Of several processes, all see a signal at the same step, after `agree`.
+        """
+        return self._stop_agreed if self.world.size > 1 else self._stop_signal is not None
 
     @property
     def lr_scale(self) -> float:
@@ -81,17 +104,16 @@ class Session:
 
     def log(self, **values: Any) -> None:
         """Append a record to the metrics, with the step and the training time so far."""
-        if self._pending is not None and self._pending.done():
-            self.finish()
-        self._metrics.write("metrics", {"step": self.state.step, **values, "seconds": round(self.seconds, 3)})
+        self._writer.raise_errors()
+        self._writer.write("metrics", {"step": self.state.step, **values, "seconds": round(self.seconds, 3)})
 
     def log_scores(self, **values: Any) -> None:
         """Append a record to the scores, with the step."""
-        self._metrics.write("scores", {"step": self.state.step, **values})
+        self._writer.write("scores", {"step": self.state.step, **values})
 
     def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
         """Write an image to TensorBoard at the current step: uint8, [height, width] or [height, width, 3]."""
-        self._metrics.events.write_image(self.state.step, tag, pixels)
+        self._writer.write_image(self.state.step, tag, pixels)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -102,6 +124,13 @@ class Session:
         self._started += seconds
         before = self.folder.record.get("eval_seconds", 0.0)
         self.folder.save_record(eval_seconds=round(before + seconds, 3))
+
+    def call_on_main(self, function: Callable[[], object]) -> None:
+        """Call `function` on rank 0, while the others wait for as long as it takes, see `World.call_on_main`.
+
+        Use it for what may take longer than the timeout: evaluation, figures, files.
+        """
+        self.world.call_on_main(lambda: function() and None)
 
     def save(self) -> None:
         """Save the current state as a checkpoint; a thread writes it while training continues.
@@ -117,14 +146,7 @@ class Session:
         self.finish()
         self.folder.check_present()
         self.state.seconds = self.seconds
-        metrics, keep = self._metrics, self.folder.record["config"]["keep_checkpoints"]
-        write_checkpoint = prepare_checkpoint(self.folder.checkpoints, self.state, metrics.counts, keep)
-
-        def write() -> None:
-            metrics.sync()
-            write_checkpoint()
-
-        self._pending = self._writer.submit(write)
+        self._writer.save(self.state)
 
     def finish(self) -> None:
         """Wait until the pending checkpoint is written.
@@ -132,24 +154,22 @@ class Session:
         Raises:
             RunFolderError: if it could not be written.
         """
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        self._writer.finish()
 
     def close(self) -> None:
         """Wait until the pending checkpoint is written, and close the files."""
-        self._writer.shutdown()
-        self._metrics.close()
+        self._writer.close()
 
     def stop(self) -> None:
         """Save a checkpoint, then raise `Interrupted`."""
-        assert self._stop_signal is not None
+        received = [number for number in self.world.gather(self._stop_signal) if number is not None]
         self.save()
-        self.finish()
+        self.call_on_main(self.finish)  # nobody may exit before: torchrun ends the others when one does
+        number = max(received)
         raise Interrupted(
-            f"{self.folder.path}: stopped at step {self.state.step} by {signal.Signals(self._stop_signal).name} and saved; "
+            f"{self.folder.path}: stopped at step {self.state.step} by {signal.Signals(number).name} and saved; "
             "go on with the same command and --resume",
-            self._stop_signal,
+            number,
         )
 
     def check_finite(self, history: Tensor, first_step: int, names: tuple[str, ...]) -> None:
@@ -173,7 +193,7 @@ class Session:
             self.finish()  # a pending checkpoint counts as saved
         count = len(self.state.rollbacks)
         attempts = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
-        is_saved = (self.folder.checkpoints / "last.json").exists()
+        is_saved = self.folder.last_checkpoint.exists()
         kept = "the last good checkpoint is kept" if is_saved else "no checkpoint was saved yet"
         advice = f"try a --learning-rate lower than {self.folder.record['config'].get('learning_rate')} in a new --out"
         return DivergenceError(f"step {step}: {problem}; {attempts}{kept}; {advice}", step, quantity)
@@ -194,12 +214,12 @@ class Session:
             rollbacks = self.state.rollbacks
             if config["on_nan"] != "rollback" or len(rollbacks) >= config["max_rollbacks"]:
                 raise
-            self.finish()
-            self._metrics.close()
-            self._metrics = self._restore()
+            self._restore()
             rollbacks.append({"step": error.step, "quantity": error.quantity, "back_to": self.state.step})
             self.state.extra["rollbacks"] = rollbacks
             self.folder.save_record(rollbacks=rollbacks)
+            if not self.world.is_main:
+                return
             _log.warning(
                 "step %d: %s is not finite; went back to step %d, with %g times the learning rate (rollback %d of %d)",
                 error.step,
@@ -210,23 +230,19 @@ class Session:
                 config["max_rollbacks"],
             )
 
-    def _restore(self) -> MetricsWriter:
-        """Restore the state and the files to the last checkpoint, if there is one, and return a writer for the files."""
-        checkpoints, keep = self.folder.checkpoints, self.folder.record["config"]["keep_checkpoints"]
-        counts = restore_checkpoint(checkpoints, self.state, self._files)
-        for path in (self.folder.path, self.folder.samples, self.folder.snapshots):
-            recover_interrupted_writes(path)
-        recover_checkpoints(checkpoints, self.state.extra.get("best", {}).get("step"), keep)
-        for name, count in counts.items():
-            self.folder.truncate_records(name, count)
-        # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
-        return MetricsWriter(self.folder, self._files, self.state.step + 1 if self.state.step else 0)
+    def _restore(self) -> None:
+        """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes."""
+        self.world.main_first(lambda: self._writer.restore(self.state))
 
     def _handle_signal(self, number: int, _: FrameType | None) -> None:
-        """Remember the first signal, so that the loop can stop; a second one raises `KeyboardInterrupt` at once."""
-        if self._stop_signal is not None:
+        """Remember the first signal, so that the loop can stop; a second one raises `KeyboardInterrupt` at once.
+
+        Of several processes none may leave alone, and torchrun may send a second signal: there it is ignored.
+        """
+        if self._stop_signal is None:
+            self._stop_signal = number
+        elif self.world.size == 1:
             raise KeyboardInterrupt
-        self._stop_signal = number
 
 
 @contextmanager
@@ -253,6 +269,7 @@ def training_session(
     description: str,
     progress: bool,
     files: Sequence[str] = ("metrics",),
+    world: World = ALONE,
 ) -> Iterator[Session]:
     """Run a training session in `folder`, and record how it ended.
 
@@ -264,27 +281,31 @@ def training_session(
         description: label of the progress bar.
         progress: whether to show progress.
         files: names of the records files that the loop writes.
+        world: the processes that train together.
 
     Raises:
         RunFolderError: if the folder is locked or damaged, or cannot be written.
         OutOfMemory: if memory runs out inside.
+        ProcessLost: if another process dies or does not answer in time.
     """
+    if world.size > 1:
+        description += f", {world.description}"
     with ExitStack() as stack:
-        stack.enter_context(folder.locked())
+        world.call_on_main(lambda: stack.enter_context(folder.locked()))
         folder.record_environment(next(next(iter(state.networks.values())).parameters()).device)
-        bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress))
-        session = Session(folder, state, bar, files)
+        bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress and world.is_main))
+        session = Session(folder, state, bar, files, world)
         stack.callback(session.close)
         stack.enter_context(handling_signals(session._handle_signal))
         folder.record.pop("rollbacks", None)  # the checkpoint may be older than the last rollback
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
-            with _explain_memory_errors(state):
-                if folder.record["config"]["on_nan"] == "rollback" and not (folder.checkpoints / "last.json").exists():
+            with _explain_failures(folder, state):
+                if folder.record["config"]["on_nan"] == "rollback" and not folder.last_checkpoint.exists():
                     session.save()  # so that a rollback is always possible
                 yield session
                 session.finish()
-                session._metrics.events.write_end(state.step)
+                session._writer.write_end(state.step)
         except Interrupted:
             folder.set_status("interrupted")
             raise
@@ -296,6 +317,21 @@ def training_session(
             raise
         folder.record.pop("error", None)
         folder.set_status("finished", seconds=round(session.seconds, 3))
+        folder.remove_job()
+
+
+@contextmanager
+def _explain_failures(folder: RunFolder, state: TrainingState) -> Iterator[None]:
+    """Convert the errors inside that the environment causes: memory that ran out, and lost processes."""
+    try:
+        with _explain_memory_errors(state), explaining_losses():
+            yield
+    except ProcessLost as error:
+        kept = "the last checkpoint is kept" if folder.last_checkpoint.exists() else "no checkpoint was saved yet"
+        raise ProcessLost(
+            f"step {state.step + 1}: {error}; {kept}; go on with the same command and --resume, or let torchrun do so "
+            "with --max-restarts"
+        ) from error
 
 
 @contextmanager
@@ -315,9 +351,19 @@ def _explain_memory_errors(state: TrainingState) -> Iterator[None]:
 
 
 def open_run(
-    out: str | Path, kind: str, config: Any, device: torch.device, *, resume: bool, native: str | None = None
+    out: str | Path,
+    kind: str,
+    config: Any,
+    device: torch.device,
+    *,
+    resume: bool,
+    native: str | None = None,
+    world: World = ALONE,
 ) -> RunFolder:
     """Create a run folder, or with `resume` open an existing one.
+
+    Of several processes rank 0 does so, and its error is raised by all. If torchrun has restarted them, the run that they
+    had begun is opened.
 
     Args:
         out: path of the folder.
@@ -326,16 +372,26 @@ def open_run(
         device: device that the run computes on.
         resume: whether to open an existing folder.
         native: `NativeLibrary.variant` of the native code that the run uses; None if unknown.
+        world: the processes that train together.
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
         ConfigError: if the settings in the folder are damaged or differ from `config`. Only larger `epochs`, and the
-            settings in `CHANGEABLE`, may differ.
+            settings in `CHANGEABLE`, may differ. Also if the processes were started with different settings or versions.
     """
-    if not resume:
-        return RunFolder.create(out, kind, config, device, native)
+    world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
+
+    def create_or_open() -> dict[str, Any]:
+        if resume or is_restarted(out, world):
+            return _reopen(out, kind, config, world).record
+        return RunFolder.create(out, kind, config, device, native, world).record
+
+    return RunFolder(Path(out), world.call_on_main(create_or_open), native, world)
+
+
+def _reopen(out: str | Path, kind: str, config: Any, world: World) -> RunFolder:
+    """Open an existing run folder, and update its settings to `config`, see `open_run`."""
     folder = RunFolder.open(out, kind)
-    folder.native = native
     stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
     requested = dataclasses.asdict(config)
     for name, value in requested.items():
@@ -347,6 +403,8 @@ def open_run(
             )
     if requested != stored:
         folder.save_record(config=requested)
+    if world.size > 1:
+        folder.record_job()
     return folder
 
 

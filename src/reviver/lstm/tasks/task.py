@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reviver.distributed.rows import BatchRows
+
 
 class Sequences:
     """A set of N sequences with their targets.
@@ -57,6 +59,10 @@ class Sequences:
     def to(self, device: torch.device) -> Self:
         """Return the same sequences on `device`."""
         return self._map(lambda tensor: tensor.to(device))
+
+    def take_rows(self, rows: BatchRows) -> Self:
+        """Return some rows of a batch, padded to its longest sequence as the whole batch is."""
+        return self._map(rows.take)
 
     @property
     def _first(self) -> Tensor:

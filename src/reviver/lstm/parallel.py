@@ -1,0 +1,69 @@
+"""An update of the weights by several processes, each with a part of the batch.
+
+Each process runs forward and backward pass on its rows. The gradients are then added over the processes, so that all
+apply the same update to the same weights.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.distributed.gradients import GradientBucket
+from reviver.distributed.rows import BatchRows
+from reviver.distributed.world import World
+from reviver.lstm.config import LSTMConfig
+from reviver.validation import refuse
+
+NUM_SUMS = 3
+"""Numbers that are added with the gradients: the loss, the correct sequences and the stop flags."""
+
+
+class ParallelUpdate(NamedTuple):
+    """The part of one process in an update.
+
+    Attributes:
+        rows: Rows of the batch that this process computes.
+        bucket: Gradients of the network, with `NUM_SUMS` sums.
+        stop_flag: 1 if this process was asked to stop, else 0.
+    """
+
+    rows: BatchRows
+    bucket: GradientBucket
+    stop_flag: float
+
+    def backward(self, loss: Tensor, num_correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the gradients of these rows, and add them over the processes.
+
+        Args:
+            loss: mean loss of these rows, a scalar; not used without rows.
+            num_correct: number of correct sequences of these rows, a scalar.
+
+        Returns:
+            Mean loss and number of correct sequences of the batch, and the sum of the stop flags; scalars.
+        """
+        if len(self.rows):
+            loss = self.rows.fraction * loss
+            loss.backward()  # backpropagation through time
+        else:
+            loss = torch.zeros_like(loss)
+        self.bucket.start([loss.detach(), num_correct, self.stop_flag])
+        loss, num_correct, stop_flags = self.bucket.finish().unbind()
+        return loss, num_correct, stop_flags
+
+
+def check_batch_sizes(config: LSTMConfig, world: World) -> None:
+    """Check that every process has a row of a full batch, at each length of a curriculum.
+
+    Raises:
+        ConfigError: if a batch is smaller than the number of processes.
+    """
+    for length in config.lengths:
+        size = config.batch_size_at(length)
+        if size < world.size:
+            where = f" at length {length}" if config.curriculum else ""
+            refuse(
+                "batch_size",
+                f"must be at least {world.size}, the number of processes, got {size}{where}; give a larger one or start "
+                "fewer processes",
+            )
