@@ -38,12 +38,13 @@ def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool 
     """
     refuse_existing(out)
     streams = {"images": stream_images(source, image_size)}
+    problem = ""
     try:
         test = stream_images(source, image_size, "test")
         if test.shape[1:] == streams["images"].shape[1:]:
             streams["test_images"] = test
     except DataError as error:
-        _log.info("packing without test images (%s)", error)
+        problem = str(error)
     total = sum(np.prod(stream.shape, dtype=np.int64) for stream in streams.values())
     classes = class_folders(Path(source)) if streams["images"].labels is not None else None
     done = 0
@@ -57,6 +58,8 @@ def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool 
         ProgressBar(f"packing {streams['images'].name}", -(-int(total) // 10**6), "MB", visible=progress) as bar,
         new_packed_folder(out, "images", streams["images"].name, source, classes or None, report) as writer,
     ):
+        if problem:
+            _log.info("packing without test images (%s)", problem)
         _write_stream(writer, "images", "labels", streams["images"])
         if "test_images" in streams:
             _write_stream(writer, "test_images", "test_labels", streams["test_images"])
