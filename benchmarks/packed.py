@@ -5,8 +5,8 @@ memory may have. The memory limit is a tenth of that. A control group (version 1
 memory of the process, with the pages that the system keeps of the files that it reads, so that the data is read from the
 disk. The packed file is dropped from the page cache first.
 
-Each contender is a process that runs the real training loop, and pauses after a round of updates while the next contender
-runs. The rounds are in the first epoch, where the order `blocks` computes the checksums as well.
+Each contender is a process that runs the real training loop. After a round of updates it is stopped, with its reading
+ahead, while the next contender runs. The rounds are in the first epoch, where the order `blocks` computes the checksums as well.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ from reviver.gan.data.pack import pack_images
 from reviver.gan.data.resize import crop_and_resize
 
 SIZE, REPEATS = 64, 16
-UPDATES = 512
-"""Updates per round: two windows of the order `blocks`, and four times the batches that are read ahead in a pause."""
+UPDATES = 256
+"""Updates per round, which need as many images as a window of the order `blocks` has."""
 ROUNDS, WARMUP = 5, 1
 TARGET = 1.25
 """Maximum ratio of the times: 0.8 of the speed in memory."""
@@ -56,14 +56,13 @@ class Contender:
             (self.group / "memory.limit_in_bytes").write_text(str(limit))
         group = str(self.group / "cgroup.procs") if self.is_limited else ""
         command = [sys.executable, "-m", "benchmarks.packed", str(data), order, str(out), group]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def run(self) -> float:
         """Train for a round, and return its seconds."""
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
+        os.waitpid(self.process.pid, os.WUNTRACED)  # until it has stopped
+        self.process.send_signal(signal.SIGCONT)
         return float(self.process.stdout.readline())
 
     def peak_bytes(self) -> int:
@@ -87,7 +86,7 @@ class Contender:
 
 
 def train(data: str, order: str, out: str, group: str) -> None:
-    """Train in this process; wait for a line before each round, and write the seconds of the round after it."""
+    """Train in this process; stop before each round, and write the seconds of the round after it."""
     if group:
         Path(group).write_text(str(os.getpid()))
     step, count, started = training.fused_gan_step, 0, 0.0
@@ -97,8 +96,7 @@ def train(data: str, order: str, out: str, group: str) -> None:
         if count % UPDATES == 0:
             if count:
                 print(time.perf_counter() - started, flush=True)
-            if not sys.stdin.readline():
-                os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSTOP)
             started = time.perf_counter()
         count += 1
         return step(*arguments, **keywords)

@@ -96,11 +96,11 @@ class PackedRecord(Record):
     """Version of the format."""
     kind: Kind
     """Kind of the data."""
-    name: Text
+    name: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """Name of the data, as runs record it."""
     source: Text
     """Source that was packed."""
-    classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=1)] | None
+    classes: Annotated[tuple[Annotated[str, Field(max_length=255)], ...], JSON_LIST, Field(min_length=1)] | None
     """Names of the classes, in the order of their indices, or null."""
     max_length: Count | None
     """T of the sequences, to which batches of an evaluation are sized; null for images."""

@@ -67,6 +67,8 @@ class MappedArray:
         except (OSError, ValueError) as error:
             raise damaged_data_file(path, f"it cannot be mapped ({error})", REMEDY) from error
         weakref.finalize(self, self._file.close)
+        if hasattr(self._map, "madvise"):  # not on Windows
+            self._map.madvise(mmap.MADV_RANDOM)  # else each page that is used brings its neighbours
         size = prod(record.shape)
         array = np.frombuffer(self._map, dtype=record.dtype, count=size, offset=self._offset)
         self.rows: NDArray[Any] = array.reshape(record.shape)

@@ -1,6 +1,7 @@
 """Writer of a packed folder: atomic, and never over something that exists."""
 
 import hashlib
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -153,7 +154,7 @@ def new_packed_folder(
         record = {
             "format": FORMAT,
             "kind": kind,
-            "name": name,
+            "name": re.sub(r"[\x00-\x1f\x7f]", "?", name),
             "source": source,
             "classes": None if classes is None else list(classes),
             "max_length": max_length,

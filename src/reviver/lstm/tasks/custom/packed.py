@@ -72,7 +72,7 @@ class PackedTable:
         """Yield the steps of the sequences `rows`, [n, I], in the chunks in which a table in memory is standardised."""
         for chunk in rows.split(chunk_size(self.max_length, self.values.rows.shape[1])):
             steps = step_indices(self.offsets[chunk].numpy(), self.offsets[chunk + 1].numpy())
-            yield torch.from_numpy(self.values.take(steps))
+            yield torch.from_numpy(self.values.take(steps, in_blocks=True))
 
     def verify(self) -> None:
         """Verify all blocks of the sequences.
@@ -118,8 +118,9 @@ class PackedExamples(Sequences):
 
     def __getitem__(self, index: Tensor | slice) -> Examples:  # type: ignore[override]
         """Load some of the sequences, padded to the longest of them."""
+        in_sequence = isinstance(index, slice)
         rows = torch.arange(len(self))[index] if isinstance(index, slice) else index.cpu()
-        return self._examples(rows, self._take(rows))
+        return self._examples(rows, self._take(rows, in_blocks=in_sequence))
 
     def to(self, device: torch.device) -> Self:
         """Return the same sequences, which will be loaded to `device`."""
