@@ -21,6 +21,7 @@ from benchmarks.tables import (
     render_fuzz,
     render_goals,
     render_keys,
+    render_packed,
     render_recipes,
     render_series,
 )
@@ -115,6 +116,8 @@ def block(name: str) -> str:
         return render(read(MEASUREMENTS / "lstm_operator.json"))
     if name == "projection":
         return render(read(MEASUREMENTS / "projection.json"))
+    if name == "packed":
+        return render_packed(read(MEASUREMENTS / "packed.json"))
     if name == "explorer":
         return render(read(MEASUREMENTS / "explorer.json"))
     if name == "recall":

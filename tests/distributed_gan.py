@@ -49,7 +49,11 @@ _RECIPES: Mapping[str, GANConfig] = MappingProxyType(
     }
 )
 CASES: Mapping[str, GANConfig] = MappingProxyType(
-    {f"{name}, {step}": replace(config, fused=step == "fused") for name, config in _RECIPES.items() for step in ("fused", "textbook")}
+    {
+        f"{name}, {step}": replace(config, fused=step == "fused")
+        for name, config in _RECIPES.items()
+        for step in ("fused", "textbook")
+    }
 )
 """Settings by name; each case runs in both precisions."""
 LOCAL = MappingProxyType({"local BatchNorm": small(sync_batch_norm=False)})
@@ -125,7 +129,11 @@ def run_case(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, T
         "history": torch.cat(history),  # [updates, quantities]
         "images": generate(models.eval_generator, z),
         "rng": state.rngs["noise"].get_state(),
-        **{f"{name}.{key}": tensor for name, network in state.networks.items() for key, tensor in network.state_dict().items()},
+        **{
+            f"{name}.{key}": tensor
+            for name, network in state.networks.items()
+            for key, tensor in network.state_dict().items()
+        },
     }
 
 

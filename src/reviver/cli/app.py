@@ -18,7 +18,7 @@ from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Para
 from cyclopts.annotations import resolve_optional
 
 import reviver
-from reviver.cli import gan, lstm
+from reviver.cli import data, gan, lstm
 from reviver.cli.explore import explore
 from reviver.cli.export import export
 from reviver.cli.help import SettingsFormatter
@@ -44,6 +44,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "project"): gan.project,
     ("gan", "evaluate"): gan.evaluate,
     ("gan", "train-extractor"): gan.train_extractor,
+    ("data", "pack"): data.pack,
     ("explore",): explore,
     ("export",): export,
 }
@@ -88,6 +89,9 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         help_text = f"Train, evaluate and use {network}."
         groups[name,] = App(name=name, help=help_text, help_epilogue=examples, sort_key=1)
         app.command(groups[name,])
+    example = _examples("reviver data pack photos/ --image-size 64 --out packed")
+    groups["data",] = App(name="data", help="Prepare data for training.", help_epilogue=example, sort_key=1)
+    app.command(groups["data",])
     command_with_help = tuple(arguments[:2]) if {"--help", "-h"} & set(arguments) else ()
     for words, function in COMMANDS.items():
         description, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")

@@ -39,7 +39,7 @@ class GANConfig:
 
     data: Annotated[Text, DATA] = "mnist"
     """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
-    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz or an .npy."""
+    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a packed folder."""
     image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE), DATA] = 28
     """Height and width of the images; others are resized."""
     order: Annotated[DataOrder, DATA] = "full"

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from reviver.distributed.batch_norm import parallelize_batch_norm
+from reviver.distributed.rows import BatchRows
 from reviver.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.errors import ConfigError, DataError
 from reviver.gan.config import GANConfig, count_batches
@@ -34,12 +35,13 @@ from reviver.gan.snapshots import SnapshotWriter
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
 from reviver.lr_schedule import lr_scale
+from reviver.packed.order import epoch_order
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_CLASSES
-from reviver.runs.session import Session, open_run, permutation, training_session
+from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 
 GRID_SIZE = 25
@@ -150,13 +152,15 @@ def train_in_world(
     if not resume:
         refuse_existing(out, world)
     data = load_images(config.data, config.image_size)
+    if config.order == "full":
+        data.verify()
     num_classes = count_classes(data) if config.conditional else 0
     monitor = create_monitor(config, data)
     extractor = None
     if config.extractor is not None:  # recorded even if unused in training: later scores must use the same one
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
     models = build_models(config, data.image_shape, num_classes, device, world)
-    state = build_state(config, models, count_batches(len(data.images), config.batch_size, config.packing))
+    state = build_state(config, models, count_batches(len(data), config.batch_size, config.packing))
     native = UPDATE.variant if config.precision == "bf16" and device.type == "cpu" else "none"
     folder = open_run(out, "gan", config, device, resume=resume, native=native, world=world)
     record_data(folder, data, num_classes)
@@ -247,7 +251,7 @@ def record_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
     """
     record = {
         "name": data.name,
-        "num_images": len(data.images),
+        "num_images": len(data),
         "image_shape": list(data.image_shape),
         "sha256": data.sha256,
     }
@@ -279,32 +283,31 @@ def train_epoch(
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
     buckets = Buckets.create(*models[:4], session.world)
     history, rng = state.tensors["history"], state.rngs["noise"]
-    pixels, labels = data.images.to(history.device), None
-    if generator.num_classes and data.labels is not None:
-        labels = one_hot(data.labels, generator.num_classes).to(history.device)
-    order = permutation(len(pixels), make_rng(config.seed, f"order/{state.epoch}"), history.device)
-    batches = order.split(config.batch_size)[: count_batches(len(pixels), config.batch_size, config.packing)]
+    num_classes = generator.num_classes
+    labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
+    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    batches = order.to(history.device).split(config.batch_size)
+    batches = batches[: count_batches(len(data), config.batch_size, config.packing)]
     grid_updates = early_grid_updates(config, len(batches))
-    for batch in batches[state.batch :]:
-        indices = batch[: len(batch) // config.packing * config.packing]
+    remaining = [batch[: len(batch) // config.packing * config.packing] for batch in batches[state.batch :]]
+    own = [own_rows(session.world, batch, config.packing).take(batch) for batch in remaining]
+    for batch, indices, pixels in zip(remaining, own, data.read(own, history.device, config.order), strict=True):
         set_learning_rates(models, config, (state.epoch + state.batch / len(batches)) / config.epochs, session.lr_scale)
-        z = generator.sample_latents(len(indices), rng)
+        z = own_rows(session.world, batch, config.packing).take(generator.sample_latents(len(batch), rng))
         parallel = None
         if buckets is not None:
-            parallel = buckets.step(len(indices) // config.packing, session.stop_flag)
-            rows = parallel.rows.scaled(config.packing)
-            indices, z = rows.take(indices), rows.take(z)
+            parallel = buckets.step(len(batch) // config.packing, session.stop_flag)
         options = StepOptions.from_config(config, state.step)
         result = training_step(
             generator,
             discriminator,
             opt_generator,
             opt_discriminator,
-            from_pixels(pixels[indices]),
+            from_pixels(pixels),
             z,
             loss,
             options=options,
-            labels=None if labels is None else join_labels(labels[indices], generator, z),
+            labels=None if labels is None else join_labels(one_hot(labels[indices], num_classes), generator, z),
             rng=rng,
             parallel=parallel,
         )
@@ -335,6 +338,11 @@ def train_epoch(
     check_losses(session)
     state.epoch += 1
     state.batch = 0
+
+
+def own_rows(world: World, batch: Tensor, packing: int) -> BatchRows:
+    """Return the images of this process in a batch of image indices [N]; images of one discriminator input stay together."""
+    return world.rows(len(batch) // packing).scaled(packing)
 
 
 def join_labels(real_labels: Tensor, generator: Generator, z: Tensor) -> Tensor:

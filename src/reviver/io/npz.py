@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,32 @@ def read_npy(path: Path, *, remedy: str = DATA_REMEDY) -> np.ndarray[Any, Any]:
     """
     with _explain_errors(path, remedy), open_file(path) as file:
         return _read_array(file, os.fstat(file.fileno()).st_size)
+
+
+class NpyHeader(NamedTuple):
+    """Header of an .npy file."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    """Whether the first index varies fastest."""
+    dtype: np.dtype[Any]
+    offset: int
+    """Position of the data in the file."""
+    file_size: int
+
+
+def read_npy_header(path: Path, *, remedy: str = DATA_REMEDY) -> NpyHeader:
+    """Return the header of an .npy file, whose data can then be mapped.
+
+    Raises:
+        DataError: ending with `remedy`, if the file is damaged, is too short for its array, or contains Python objects.
+    """
+    with _explain_errors(path, remedy), open_file(path) as file:
+        header = _read_header(file, os.fstat(file.fileno()).st_size)
+        size = header.offset + prod(header.shape) * header.dtype.itemsize
+        if size > header.file_size:
+            raise _DamagedError(f"its header claims {size} bytes and it holds {header.file_size}")
+        return header
 
 
 def npz_names(path: Path, *, remedy: str = DATA_REMEDY) -> list[str]:
@@ -86,6 +112,18 @@ class _DamagedError(Exception):
 
 def _read_array(file: IO[bytes], file_size: int, max_bytes: int = MAX_ARRAY_BYTES) -> np.ndarray[Any, Any]:
     """Return the array in an .npy file of `file_size` bytes, after checking its header against that size."""
+    header = _read_header(file, file_size)
+    size = prod(header.shape) * header.dtype.itemsize
+    if size > max_bytes:
+        raise _DamagedError(f"it has {size} bytes, the limit is {max_bytes}")
+    data = file.read(size)
+    if len(data) != size:
+        raise _DamagedError(f"its header claims {size} bytes and it holds {len(data)}")
+    return np.frombuffer(data, dtype=header.dtype).reshape(header.shape, order="F" if header.is_fortran else "C")
+
+
+def _read_header(file: IO[bytes], file_size: int) -> NpyHeader:
+    """Return the header of an .npy file of `file_size` bytes, after checking it against that size."""
     is_first_version = np.lib.format.read_magic(file) == (1, 0)
     prefix = file.read(2 if is_first_version else 4)
     (length,) = struct.unpack("<H" if is_first_version else "<I", prefix)
@@ -98,12 +136,7 @@ def _read_array(file: IO[bytes], file_size: int, max_bytes: int = MAX_ARRAY_BYTE
     size = prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size > file_size:
         raise _DamagedError(f"its header claims {size} bytes and it holds {file_size}")
-    if size > max_bytes:
-        raise _DamagedError(f"it has {size} bytes, the limit is {max_bytes}")
-    data = file.read(size)
-    if len(data) != size:
-        raise _DamagedError(f"its header claims {size} bytes and it holds {len(data)}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
+    return NpyHeader(shape, is_fortran, dtype, np.lib.format.MAGIC_LEN + len(prefix) + length, file_size)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class LSTMConfig:
     task: Annotated[TaskName, DATA] = "palindrome"
     """Task: predict the last digit of a palindrome from all digits before it, or another task of docs/reference/lstm.md."""
     data: Annotated[Text | None, DATA] = None
-    """Custom data, labelled sequences: a .csv, .parquet or .npz file, see docs/how-to/train-on-your-sequences.md."""
+    """Custom data, labelled sequences: a .csv, .parquet or .npz file or a packed folder, see docs/how-to/train-on-your-sequences.md."""
     sequence_column: Annotated[Text, DATA] = "sequence"
     """Column of `data` with the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
     label_column: Annotated[Text, DATA] = "label"

@@ -24,11 +24,12 @@ from reviver.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
+from reviver.packed.order import epoch_order
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
-from reviver.runs.session import Session, open_run, permutation, training_session
+from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 
 HISTORY = ("train loss", "correct", "sequences")
@@ -338,13 +339,14 @@ def train_epoch(
     if state.batch == 0:
         history.zero_()
     data = task.training(state.epoch, length).to(history.device)
-    order = permutation(len(data), make_rng(config.seed, f"order/{state.epoch}"), history.device)
-    batches = order.split(config.batch_size_at(length))
-    for indices in batches[state.batch :]:
-        batch, parallel = data[indices], None
+    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    batches = order.to(history.device).split(config.batch_size_at(length))
+    remaining = batches[state.batch :]
+    for indices, whole_batch in zip(remaining, data.read(remaining, config.order), strict=True):
+        batch, parallel = whole_batch, None
         if bucket is not None:
             rows = world.rows(len(indices))
-            batch, parallel = batch.take_rows(rows), ParallelUpdate(rows, bucket, session.stop_flag)
+            batch, parallel = whole_batch.take_rows(rows), ParallelUpdate(rows, bucket, session.stop_flag)
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale

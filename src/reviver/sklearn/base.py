@@ -19,9 +19,9 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from torch import Tensor
 
 from reviver.errors import DataError
+from reviver.lstm.tasks.custom.examples import Examples
 from reviver.lstm.tasks.custom.labels import stratified_split
 from reviver.lstm.tasks.custom.standardisation import Standardisation
-from reviver.lstm.tasks.custom.task import Examples
 from reviver.runs.devices import choose_device
 from reviver.sklearn.inputs import SequenceInput, read_sequences
 from reviver.sklearn.network import Architecture, cpu_weights, trained_network

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from reviver.errors import DataError
 from reviver.io.errors import damaged_data_file
 from reviver.io.files import open_file
+from reviver.packed.format import is_packed, open_packed
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
@@ -30,6 +31,19 @@ GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 """Pillow's modes without color."""
 
 Result = TypeVar("Result")
+Mode = Literal["L", "RGB"]
+"""Pillow's mode of images that are read: gray or color."""
+
+
+class ImageFiles(NamedTuple):
+    """Image files of one split of a folder."""
+
+    paths: list[Path]
+    """Files, [N]."""
+    mode: Mode
+    """Gray if all training images are, else color."""
+    labels: Tensor | None
+    """Classes [N] int64, or None."""
 
 
 def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
@@ -46,7 +60,7 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
         DataError: if a file is missing or damaged.
     """
     channels, height, _ = image_shape
-    return _read_squares(paths, height, "L" if channels == 1 else "RGB")
+    return read_squares(paths, height, "L" if channels == 1 else "RGB")
 
 
 def read_image_folder(folder: Path, image_size: int, split: str = "train") -> tuple[Tensor, Tensor | None]:
@@ -68,6 +82,17 @@ def read_image_folder(folder: Path, image_size: int, split: str = "train") -> tu
         DataError: if there are no images in the split, one is damaged, or a test image has a class that the training
             images lack.
     """
+    files = find_image_files(folder, split)
+    return read_squares(files.paths, image_size, files.mode), files.labels
+
+
+def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
+    """Return the files that `read_image_folder` reads.
+
+    Raises:
+        DataError: if there are no images in the split, a training image is damaged, or a test image has a class that the
+            training images lack.
+    """
     has_splits = _has_splits(folder)
     if split == "test" and not has_splits:
         raise DataError(f"data: {folder} has no test images to compare with; put images into folders train and test")
@@ -77,12 +102,17 @@ def read_image_folder(folder: Path, image_size: int, split: str = "train") -> tu
         suffixes = ", ".join(IMAGE_SUFFIXES)
         raise DataError(f"data: {root} holds no IDX files and no images; put some into it ({suffixes})")
     modes = [_read_image(path, lambda image: image.mode) for path in train_paths]
-    mode = "L" if all(image_mode in GRAY_MODES for image_mode in modes) else "RGB"
-    return _read_squares(paths, image_size, mode), _read_labels(train_paths, train_root, paths, root)
+    mode: Mode = "L" if all(image_mode in GRAY_MODES for image_mode in modes) else "RGB"
+    return ImageFiles(paths, mode, _read_labels(train_paths, train_root, paths, root))
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the names of the classes of an image folder, in the order of their numbers; empty if it has none."""
+    """Return the names of the classes of an image folder, in the order of their numbers; empty if it has none.
+
+    Those of a packed folder are the names that the packed folder of images had.
+    """
+    if is_packed(folder):
+        return list(open_packed(folder, "images").record.classes or ())
     root = folder / "train" if _has_splits(folder) else folder
     return sorted({*_class_names(_find_images(root), root)} - {""}) if folder.is_dir() else []
 
@@ -124,7 +154,7 @@ def _class_names(paths: Sequence[Path], root: Path) -> list[str]:
     return ["".join(path.relative_to(root).parts[:-1][:1]) for path in paths]
 
 
-def _read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
+def read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
     """Read files as bytes [N, C, size, size] in Pillow's mode L (gray) or RGB."""
     channels = 1 if mode == "L" else 3
     pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)

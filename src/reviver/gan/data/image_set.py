@@ -6,25 +6,33 @@ Files are untrusted: claimed sizes are checked against the file before memory is
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from reviver.errors import DataError
+from reviver.config import DataOrder
+from reviver.errors import ConfigError, DataError
 from reviver.gan.data.image_files import read_image_folder
 from reviver.gan.data.named import DATA_SETS, read_data_set
+from reviver.gan.data.resize import check_count, crop_and_resize
 from reviver.io.errors import damaged_data_file
 from reviver.io.idx import read_idx_images
 from reviver.io.npz import npz_names, read_npy, read_npz
 from reviver.mnist import read_mnist
+from reviver.packed.ahead import read_ahead
+from reviver.packed.blocks import equal_blocks
+from reviver.packed.format import REMEDY, is_packed, open_packed
+from reviver.packed.load import load_side, map_images
+from reviver.packed.mapped import MappedArray
+from reviver.packed.verify import verify_all
 
-RESIZE_CHUNK = 4096
-"""Images that are resized at a time, which bounds the memory."""
 MAX_LABEL = 2**16 - 1
 
 SOURCES = f"mnist, {', '.join(DATA_SETS)}, an IDX folder, an image folder, an .npz or an .npy"
@@ -37,17 +45,23 @@ LABELED_SOURCES = (
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in memory.
+    """Images in memory, or mapped from a packed folder.
 
     Attributes:
-        images: Bytes [N, C, H, W].
+        images: Bytes [N, C, H, W]. Of packed images, a part is read when it is used; they must not be written to.
         labels: Classes [N] int64, or None.
         name: Name of the data set, file or folder.
+        mapped: File of packed images; None for images in memory.
     """
 
     images: Tensor
     labels: Tensor | None
     name: str
+    mapped: MappedArray | None = None
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.images)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -57,15 +71,51 @@ class ImageSet:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the images' bytes; a run records it to detect changed data."""
+        """SHA-256 of the images' bytes; a run records it to detect changed data. That of packed images is recorded."""
+        if self.mapped is not None:
+            return self.mapped.sha256
         return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
+
+    @property
+    def block_edges(self) -> Tensor:
+        """First image of each block of `BLOCK_BYTES`, and N, see `packed.blocks`."""
+        return equal_blocks(len(self), prod(self.image_shape))
+
+    def read(self, batches: Sequence[Tensor], device: torch.device, order: DataOrder = "full") -> Iterator[Tensor]:
+        """Yield the images of each batch, bytes [n, C, H, W] on `device`; a thread reads packed images ahead.
+
+        Args:
+            batches: Indices of the images of each batch, [n] int64.
+            device: Device of the result.
+            order: Order that the indices have; `blocks` reads packed images block by block.
+
+        Raises:
+            DataError: if a block of packed images has another checksum.
+        """
+        if self.mapped is None:
+            pixels = self.images.to(device)
+            return (pixels[indices] for indices in batches)
+        take = partial(self.mapped.take, in_blocks=order == "blocks")
+        item_bytes = max(map(len, batches), default=0) * prod(self.image_shape)
+        loaded = read_ahead([indices.cpu().numpy() for indices in batches], take, item_bytes)
+        return (torch.from_numpy(pixels).to(device) for pixels in loaded)
+
+    def verify(self) -> None:
+        """Verify the blocks of packed images that have not been read yet, and do nothing for images in memory.
+
+        Raises:
+            DataError: if a block has another checksum than when it was packed.
+        """
+        if self.mapped is not None:
+            verify_all(self.mapped, self.name)
 
 
 def load_images(source: str, image_size: int = 28) -> ImageSet:
     """Read the training images of a source.
 
     Args:
-        source: `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz or an .npy.
+        source: `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz, an .npy, or a
+            packed folder, whose images are mapped and must have the size.
         image_size: Height and width, pixels. Each image is cropped to its middle square and resized.
 
     Raises:
@@ -108,6 +158,8 @@ def from_pixels(pixels: Tensor) -> Tensor:
 
 def _load(source: str, image_size: int, split: str) -> ImageSet:
     path = Path(source)
+    if source != "mnist" and source not in DATA_SETS and is_packed(path):
+        return _map_packed(path, image_size, split)
     if source == "mnist":
         data = load_mnist(split)
     elif source in DATA_SETS:
@@ -120,7 +172,35 @@ def _load(source: str, image_size: int, split: str) -> ImageSet:
     else:
         problem = "is of an unknown kind" if path.exists() else "does not exist"
         raise DataError(f"data: {source} {problem}; give {SOURCES}")
-    return _crop_and_resize(data, image_size)
+    check_count(data.name, data.images.shape)
+    return replace(data, images=crop_and_resize(data.images, image_size))
+
+
+def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
+    """Map the images of a packed folder, and load their labels."""
+    folder = open_packed(path, "images")
+    name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
+    if name not in folder.record.arrays:
+        raise DataError(f"data: {path} has no test images to compare with; pack a source that has them")
+    check_count(str(path), folder.record.arrays[name].shape)
+    mapped = map_images(folder, name)
+    sides = mapped.rows.shape[2:]
+    if sides != (image_size, image_size):
+        height, width = sides
+        raise ConfigError(
+            f"image_size must be {height} for {path}, which was packed with images of {height} x {width}, got "
+            f"{image_size}; or pack it again with that size",
+            field="image_size",
+        )
+    labels = None
+    if labels_name in folder.record.arrays:
+        labels = torch.from_numpy(load_side(folder, labels_name))
+        if not 0 <= int(labels.min()) <= int(labels.max()) <= MAX_LABEL:
+            raise damaged_data_file(folder.file(labels_name), f"labels must be from 0 to {MAX_LABEL}", REMEDY)
+    data = ImageSet(mapped.tensor, labels, folder.record.name, mapped)
+    if split == "test":
+        data.verify()
+    return data
 
 
 def _read_idx_folder(folder: Path, split: str) -> ImageSet | None:
@@ -165,6 +245,16 @@ def _read_labels(path: Path, name: str, num_images: int) -> Tensor:
 
 def _to_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
     """Convert an array of images to bytes [N, C, H, W]."""
+    images = arrange_channels(path, array)
+    return convert_pixels(images, pixel_range(path, images))
+
+
+def arrange_channels(path: Path, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a view [N, C, H, W] of the array [N, H, W], [N, C, H, W] or [N, H, W, C] of a file.
+
+    Raises:
+        DataError: if it has another shape.
+    """
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
@@ -172,32 +262,29 @@ def _to_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
     if array.ndim != 4 or array.shape[1] not in (1, 3):
         allowed = "give [N, H, W], [N, C, H, W] or [N, H, W, C] with C 1 or 3"
         raise damaged_data_file(path, f"an array of shape {list(array.shape)} is not images; {allowed}")
+    return array
+
+
+def pixel_range(path: Path, array: np.ndarray[Any, Any]) -> tuple[float, float] | None:
+    """Return the smallest and the largest number of images that are floats; None for bytes.
+
+    Raises:
+        DataError: if the array is neither bytes nor floats in [-1, 1].
+    """
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.array(array, order="C"))  # a copy, because the loaded array may be read-only
+        return None
     problem = f"an array of {array.size} {array.dtype} is not images"
     if array.size and array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if -1 <= low <= high <= 1:
-            images = torch.from_numpy(array.astype(np.float32))
-            return to_pixels(images * 2 - 1 if low >= 0 else images)
+            return low, high
         problem = f"its numbers go from {low:g} to {high:g}"
     raise damaged_data_file(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
 
 
-def _crop_and_resize(data: ImageSet, size: int) -> ImageSet:
-    """Crop each image to its middle square and resize it to `size` pixels; refuse fewer than two images."""
-    images = data.images
-    if len(images) < 2 or 0 in images.shape:
-        raise DataError(f"data: {data.name} holds {len(images)} images of {list(images.shape[1:])}; give at least 2")
-    height, width = images.shape[2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    images = images[:, :, top : top + side, left : left + side]
-    if side != size:
-        images = torch.cat([_resize(chunk, size) for chunk in images.split(RESIZE_CHUNK)])
-    return replace(data, images=images.contiguous())
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
-    return resized.round().clamp(0, 255).to(torch.uint8)
+def convert_pixels(array: np.ndarray[Any, Any], number_range: tuple[float, float] | None) -> Tensor:
+    """Return bytes of the same shape, of bytes or of floats with the `pixel_range` of all images."""
+    if number_range is None:
+        return torch.from_numpy(np.array(array, order="C"))  # a copy, because the array may be read-only
+    images = torch.from_numpy(array.astype(np.float32))
+    return to_pixels(images * 2 - 1 if number_range[0] >= 0 else images)

@@ -7,6 +7,7 @@ C channels, H height, W width, D features, K classes.
 import logging
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, NamedTuple
@@ -36,6 +37,8 @@ K_NEAREST = 5
 """k of precision, recall, density, coverage and spacing, as in Naeem et al. (2020)."""
 NUM_SEARCHED = 1000
 """Maximum Q."""
+MAX_PACKED, MAX_PACKED_BYTES = 100_000, 1 << 28
+"""Maximum number and size of packed training images that are searched for the nearest; of more, some are chosen at random."""
 MAX_SUBSETS = 4
 """Maximum number of disjoint subsets of N training images that the real-data baseline is the mean of."""
 CACHE_VERSION = 4
@@ -175,7 +178,7 @@ def load_reference(
     train, test = train or load_mnist("train"), test or load_mnist("test")
     check_num_samples("num_samples", num_samples, train)
     fractions = class_fractions(train, extractor)
-    content = {"train": train.images, "classes": fractions, "test": test.images}
+    content = {"train": image_content(train), "classes": fractions, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
 
     def compute_stats() -> dict[str, Tensor]:
@@ -184,14 +187,14 @@ def load_reference(
         radii = metrics.squared_knn_radii(features.double(), K_NEAREST)
         return {"features": features, "kernel_mean": mean_kernel, "radii": radii}
 
+    order = torch.randperm(len(train), generator=make_rng(0, "floor"))
     note = f"extracting the features of {len(test.images)} test images, once for this and later scores"
     kept = cached(f"scores-{key}", compute_stats, note)
     features = kept["features"].double()
     stats = ReferenceStats(features, metrics.moments(features), float(kept["kernel_mean"]), kept["radii"], fractions)
 
     def compute_baselines() -> dict[str, Tensor]:
-        order = torch.randperm(len(train.images), generator=make_rng(0, "floor"))
-        subsets = order[: len(train.images) // num_samples * num_samples].split(num_samples)[:MAX_SUBSETS]
+        subsets = order[: len(train) // num_samples * num_samples].split(num_samples)[:MAX_SUBSETS]
         _log.info("computing the baselines of %d images once: %d subsets of real ones", num_samples, len(subsets))
         shape = (num_samples, *train.image_shape)
         noise = torch.randint(0, 256, shape, generator=make_rng(0, "ceiling"), dtype=torch.uint8)
@@ -211,12 +214,25 @@ def load_reference(
         num_samples=num_samples,
         key=key,
         stats=stats,
-        train_images=train.images,
+        train_images=_searched_images(train, order),
         test_images=test.images,
         real_baseline=Comparison(*mean_row, class_counts=sum_counts),
         real_baseline_fids=tuple(fid for fid, *_ in real_rows),
         noise_baseline=Comparison(*noise_row, class_counts=tuple(noise_counts)),
     )
+
+
+def image_content(images: ImageSet) -> Tensor:
+    """Return what identifies images in the cache: their bytes, or of packed images their SHA-256, as bytes."""
+    if images.mapped is None:
+        return images.images
+    return torch.tensor(list(bytes.fromhex(images.sha256)), dtype=torch.uint8)
+
+
+def _searched_images(train: ImageSet, order: Tensor) -> Tensor:
+    """Return the training images that are searched: all, or of many packed ones the first of a random order."""
+    limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
+    return train.images if train.mapped is None or len(train) <= limit else train.images[order[:limit]]
 
 
 def load_reference_images(
@@ -236,6 +252,7 @@ def load_reference_images(
     train = load_images(data, image_size)
     if sha256 not in (None, train.sha256):
         raise DataError(f"data: {data} has changed since this run was trained on it; restore the old images")
+    train.verify()
     class_fractions(train, extractor)
     return train, load_test_images(data, image_size)
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -76,24 +75,37 @@ def stratified_split(labels: Sequence[str], train_fraction: float, seed: int) ->
         ConfigError: if `train_fraction` is out of range.
         DataError: if no class has two rows, so that the validation set would be empty.
     """
+    numbers: dict[str, int] = {}
+    return split_classes(
+        torch.tensor([numbers.setdefault(label, len(numbers)) for label in labels]), train_fraction, seed
+    )
+
+
+def split_classes(classes: Tensor, train_fraction: float, seed: int) -> RowSplit:
+    """Split rows as `stratified_split` does, by the number of the class of each row, [N] int64.
+
+    Raises:
+        ConfigError, DataError: see `stratified_split`.
+    """
     check("train_fraction", train_fraction, Annotated[float, Field(gt=0, lt=1)])
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for index, label in enumerate(labels):
-        rows_of[label].append(index)
-    counts = [len(rows) for rows in rows_of.values()]
-    if max(counts, default=0) < 2:
+    by_class = classes.argsort(stable=True)
+    counts = torch.bincount(classes).tolist() if len(classes) else []
+    groups = [rows for rows in by_class.split(counts) if len(rows)] if counts else []
+    groups.sort(key=lambda rows: int(rows[0]))  # in the order in which the classes appear
+    sizes = [len(rows) for rows in groups]
+    if max(sizes, default=0) < 2:
         raise DataError(
-            f"labels: none of the {len(counts)} classes has a second row, so that none is left for validation; "
+            f"labels: none of the {len(sizes)} classes has a second row, so that none is left for validation; "
             "give at least 2 rows of a class, and check that the column of labels is the right one"
         )
     rng = make_rng(seed, "split")
-    train: list[int] = []
-    validation: list[int] = []
-    for rows, size in zip(rows_of.values(), _train_sizes(counts, train_fraction), strict=True):
-        order = torch.randperm(len(rows), generator=rng).tolist()
-        train += [rows[k] for k in order[:size]]
-        validation += [rows[k] for k in order[size:]]
-    return RowSplit(torch.tensor(sorted(train)), torch.tensor(sorted(validation)))
+    train: list[Tensor] = []
+    validation: list[Tensor] = []
+    for rows, size in zip(groups, _train_sizes(sizes, train_fraction), strict=True):
+        shuffled = rows[torch.randperm(len(rows), generator=rng)]
+        train.append(shuffled[:size])
+        validation.append(shuffled[size:])
+    return RowSplit(torch.cat(train).sort().values, torch.cat(validation).sort().values)
 
 
 def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:

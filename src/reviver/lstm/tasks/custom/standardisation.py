@@ -4,7 +4,7 @@ Shapes: N sequences, T steps of the longest, I channels per step.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Self
 
 import torch
@@ -42,19 +42,27 @@ class Standardisation(Record):
             x: training sequences, [N, T, I].
             lengths: number of steps of each, [N].
         """
-        channels = x.shape[2]
-        count = int(lengths.sum())
-        minimum = torch.full((channels,), math.inf, dtype=torch.float64)
-        maximum, total, squares = -minimum, torch.zeros_like(minimum), torch.zeros_like(minimum)
-        for chunk, is_inside in _chunks(x, lengths):
-            steps = chunk[is_inside].double()  # [steps, I]
+        return cls.fit_steps(lambda: (chunk[is_inside] for chunk, is_inside in _chunks(x, lengths)))
+
+    @classmethod
+    def fit_steps(cls, chunks: Callable[[], Iterable[Tensor]]) -> "Standardisation":
+        """Return the standardisation of steps that are read in chunks, [n, I] each.
+
+        Args:
+            chunks: function that reads all steps; it is called twice, and returns at least one chunk.
+        """
+        count, minimum, maximum, total = 0, torch.tensor(math.inf), torch.tensor(-math.inf), torch.tensor(0.0)
+        for chunk in chunks():
+            steps = chunk.double()
+            count += len(steps)
             minimum = torch.minimum(minimum, steps.amin(0))
             maximum = torch.maximum(maximum, steps.amax(0))
-            total += steps.sum(0)
+            total = total + steps.sum(0)
         is_constant = minimum == maximum  # by the values: rounding of the mean would give a tiny deviation
         mean = torch.where(is_constant, minimum, total / count)
-        for chunk, is_inside in _chunks(x, lengths):
-            squares += (chunk[is_inside].double() - mean).square().sum(0)
+        squares = torch.zeros_like(mean)
+        for chunk in chunks():
+            squares += (chunk.double() - mean).square().sum(0)
         scale = torch.where(is_constant, 1.0, (squares / count).sqrt())
         return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
@@ -86,9 +94,14 @@ class Standardisation(Record):
         return result
 
 
+def chunk_size(steps: int, channels: int) -> int:
+    """Return the number of sequences of T = `steps` steps and I = `channels` channels in a chunk."""
+    return max(1, CHUNK_NUMBERS // max(1, steps * channels))
+
+
 def _chunks(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield chunks of x, [n, T, I], each with a mask of the steps that are not padding, [n, T]."""
-    size = max(1, CHUNK_NUMBERS // max(1, x.shape[1] * x.shape[2]))
+    size = chunk_size(*x.shape[1:])
     steps = torch.arange(x.shape[1])
     for chunk, ends in zip(x.split(size), lengths.split(size), strict=True):
         yield chunk, steps < ends.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""The task `custom`: classification of labelled sequences from a file.
+"""The task `custom`: classification of labelled sequences from a file or a packed folder.
 
 Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 """
@@ -6,50 +6,27 @@ Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field, ValidationError, model_validator
-from torch import Tensor
 
 from reviver.config import Count
 from reviver.errors import ConfigError, DataError
 from reviver.io.files import open_file
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.custom.labels import class_indices, class_names, stratified_split
+from reviver.lstm.tasks.custom.examples import Examples
+from reviver.lstm.tasks.custom.labels import class_indices, class_names, split_classes, stratified_split
+from reviver.lstm.tasks.custom.packed import PackedExamples, PackedTable
 from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.lstm.tasks.custom.standardisation import Standardisation
 from reviver.lstm.tasks.custom.table import SequenceTable
 from reviver.lstm.tasks.task import Sequences, SplitName, Task
+from reviver.packed.format import is_packed
 from reviver.validation import JSON_LIST, Record, find_problem
-
-
-@dataclass(frozen=True)
-class Examples(Sequences):
-    """Standardised sequences with their classes.
-
-    Attributes:
-        x: [N, T, I] float32, padded with 0.
-        lengths: number of steps of each sequence, [N] int64.
-        targets: index of the class of each sequence, [N] int64.
-    """
-
-    x: Tensor
-    lengths: Tensor
-    targets: Tensor
-
-    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
-        """Return the values of the steps begin ≤ t < end, [N, end - begin, I]."""
-        return self.x[:, begin:end]
-
-    def __getitem__(self, index: Tensor | slice) -> "Examples":
-        """Return some of the sequences, padded to the longest of them."""
-        lengths = self.lengths[index]
-        longest = int(lengths.max()) if len(lengths) else self.steps
-        return Examples(self.x[index][:, :longest], lengths, self.targets[index])
 
 
 class DataRecord(Record):
@@ -105,7 +82,7 @@ class DataRecord(Record):
 
 
 class CustomTask(Task):
-    """Classification of the sequences in the file `config.data`, with a stratified random split.
+    """Classification of the sequences in the file or packed folder `config.data`, with a stratified random split.
 
     The standardisation is fitted on the training set alone.
 
@@ -124,7 +101,7 @@ class CustomTask(Task):
 
     def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
         self.config = config
-        self._splits: dict[SplitName, Examples] | None = None
+        self._splits: dict[SplitName, Sequences] | None = None
         if record is None:
             self.data, self._splits = _load(config)
         else:
@@ -139,32 +116,36 @@ class CustomTask(Task):
         """Return the loss of predicting the class frequencies: the entropy of the classes, in nats."""
         return -sum(fraction * math.log(fraction) for fraction in self.data.class_fractions)
 
-    def fixed_split(self, name: SplitName, length: int) -> Examples:
-        """Return a split of the file, see `Task`; `length` has no effect."""
+    def fixed_split(self, name: SplitName, length: int) -> Sequences:
+        """Return a split of the data, see `Task`; `length` has no effect."""
         if self._splits is None:
-            _, self._splits = _load(self.config, self.data.sha256)
+            _, self._splits = _load(self.config, self.data)
         return self._splits[name]
 
-    def evaluation(self, length: int, size: int) -> tuple[Examples, str]:
+    def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
         """Return the validation set, see `Task`; `length` and `size` have no effect."""
         return self.fixed_split("validation", length), "validation set of the run"
 
 
-def _load(config: LSTMConfig, sha256: str | None = None) -> tuple[DataRecord, dict[SplitName, Examples]]:
-    """Read the file of a run, whose digest must be `sha256` unless that is None; return its record and its splits."""
+def _load(config: LSTMConfig, record: DataRecord | None = None) -> tuple[DataRecord, dict[SplitName, Sequences]]:
+    """Read the data of a run, whose digest must be that of `record` if there is one; return its record and its splits."""
     assert config.data is not None, "LSTMConfig checks it"
     path = Path(config.data)
+    return _load_packed(config, path, record) if is_packed(path) else _load_file(config, path, record)
+
+
+def _load_file(
+    config: LSTMConfig, path: Path, known: DataRecord | None
+) -> tuple[DataRecord, dict[SplitName, Sequences]]:
     digest = _digest(path)
-    if sha256 is not None and digest not in (None, sha256):
-        raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train a new run")
+    if known is not None and digest is not None:
+        _check_digest(path, digest, known)
     table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
     assert digest is not None, "read_sequences would have raised"
     assert table.labels is not None, "read_sequences reads them by default"
-    try:
+    with _naming(path):
         classes = class_names(table.labels)
         split = stratified_split(table.labels, config.train_fraction, config.seed)
-    except (DataError, ConfigError) as error:
-        raise type(error)(f"{path}: {error}") from error
     train, validation = table[split.train], table[split.validation]
     counts = Counter(train.labels)
     record = DataRecord(
@@ -177,6 +158,48 @@ def _load(config: LSTMConfig, sha256: str | None = None) -> tuple[DataRecord, di
         standardisation=Standardisation.fit(train.x, train.lengths),
     )
     return record, {"train": record.examples(train), "validation": record.examples(validation)}
+
+
+def _load_packed(
+    config: LSTMConfig, path: Path, known: DataRecord | None
+) -> tuple[DataRecord, dict[SplitName, Sequences]]:
+    table = PackedTable.open(path)
+    if known is not None:
+        _check_digest(path, table.sha256, known)
+    elif config.order == "full":
+        table.verify()
+    with _naming(path):
+        split = split_classes(table.labels, config.train_fraction, config.seed)
+    counts = torch.bincount(table.labels[split.train], minlength=len(table.classes)).tolist()
+    record = known or DataRecord(
+        name=table.name,
+        sha256=table.sha256,
+        num_sequences=len(table.labels),
+        max_length=table.max_length,
+        classes=table.classes,
+        class_fractions=tuple(count / len(split.train) for count in counts),
+        standardisation=Standardisation.fit_steps(lambda: table.steps(split.train)),
+    )
+    parts: dict[SplitName, Sequences] = {
+        "train": PackedExamples.of(table, split.train, record.standardisation),
+        "validation": PackedExamples.of(table, split.validation, record.standardisation),
+    }
+    return record, parts
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the path before the errors raised inside."""
+    try:
+        yield
+    except (DataError, ConfigError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _check_digest(path: Path, digest: str, record: DataRecord) -> None:
+    """Raise `DataError` unless the digest of the data is that of the record."""
+    if digest != record.sha256:
+        raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train a new run")
 
 
 def _digest(path: Path) -> str | None:

@@ -1,0 +1,86 @@
+"""`reviver data`: pack data, so that training maps it instead of loading it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from reviver.cli import options
+from reviver.config import Text
+from reviver.errors import ConfigError
+from reviver.gan.config import MAX_IMAGE_SIZE
+from reviver.validation import check
+
+SEQUENCE_SUFFIXES = (".csv", ".parquet")
+"""Suffixes that only sequences have; an .npz may hold either."""
+
+
+def pack(
+    source: Annotated[Text, Parameter(name="SOURCE", help="Data as gan train or lstm train reads it with --data.")],
+    /,
+    *,
+    out: Text,
+    kind: Literal["images", "sequences"] | None = None,
+    image_size: int | None = None,
+    sequence_column: Text | None = None,
+    label_column: Text | None = None,
+    common: options.CommonOptions = options.DEFAULTS,
+) -> None:
+    """Pack images or sequences into a folder that training reads a little at a time, so that it may exceed the memory.
+
+    Examples:
+      reviver data pack photos/ --image-size 64 --out packed
+      reviver gan train --data packed --image-size 64 --order blocks
+      reviver data pack series.parquet --out packed-series
+      reviver lstm train --data packed-series --order blocks
+
+    Args:
+        out: Folder to write; it must not exist.
+        kind: Kind of the data; by default sequences for a .csv, a .parquet or an .npz with x and y, else images.
+        image_size: Height and width of the images, 28 by default; others are cropped and resized.
+        sequence_column: Column of the sequences, by default sequence.
+        label_column: Column of the labels, by default label.
+    """
+    kind = kind or find_kind(source)
+    if kind == "images":
+        for field, value in (("sequence_column", sequence_column), ("label_column", label_column)):
+            if value is not None:
+                raise ConfigError(
+                    f"{field} is only for sequences, and {source} holds images; leave it out", field=field
+                )
+        size = 28 if image_size is None else image_size
+        check("image_size", size, Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE)])
+        from reviver.gan.data.pack import pack_images
+
+        shapes = pack_images(source, Path(out), size, progress=not common.quiet)
+        text = f"{shapes['images'][0]} images of {list(shapes['images'][1:])}"
+    else:
+        if image_size is not None:
+            problem = f"image_size is only for images, and {source} holds sequences; leave it out"
+            raise ConfigError(problem, field="image_size")
+        from reviver.lstm.tasks.custom.pack import pack_sequences
+
+        columns = {"sequence_column": sequence_column or "sequence", "label_column": label_column or "label"}
+        shapes = pack_sequences(Path(source), Path(out), progress=not common.quiet, **columns)
+        steps, channels = shapes["sequences"]
+        text = f"{shapes['labels'][0]} sequences of {steps} steps in all, {channels} numbers each"
+    train = "gan train" if kind == "images" else "lstm train"
+    lines = [f"{out}: {text}", f"  train on it with reviver {train} --data {out}"]
+    common.show({"out": out, "kind": kind, "shapes": shapes}, *lines)
+
+
+def find_kind(source: str) -> Literal["images", "sequences"]:
+    """Return the kind of the data of a source by its suffix, or by the arrays of an .npz.
+
+    Raises:
+        DataError: if the .npz is damaged.
+    """
+    from reviver.io.npz import npz_names
+
+    path = Path(source)
+    if path.suffix.lower() in SEQUENCE_SUFFIXES:
+        return "sequences"
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return "sequences" if {"x", "y"} <= set(npz_names(path)) else "images"
+    return "images"
