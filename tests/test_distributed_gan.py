@@ -212,7 +212,7 @@ def test_rows_of_masks_and_penalties_are_those_of_the_batch(packing: int) -> Non
     ("settings", "match"),
     [
         ({"batch_size": 3}, "batch_size 3 is too small for 4 processes; give at least 4"),
-        ({"batch_size": 8, "packing": 4}, "batch_size 8 is 2 inputs of 4 images, .* give at least 16"),
+        ({"batch_size": 8, "packing": 4}, "batch_size 8 with packing 4 is too small for 4 processes; give at least 16"),
         ({"batch_size": 7, "sync_batch_norm": False}, "sync_batch_norm needs two; give at least 8"),
     ],
 )
