@@ -200,7 +200,7 @@ def check_world(config: GANConfig, world: World) -> None:
     """
     inputs = config.batch_size // config.packing
     if inputs < world.size:
-        packed = f" is {inputs} inputs of {config.packing} images, and" if config.packing > 1 else ""
+        packed = f" with packing {config.packing}" if config.packing > 1 else ""
         raise ConfigError(
             f"batch_size {config.batch_size}{packed} is too small for {world.size} processes; give at least "
             f"{world.size * config.packing}, or start fewer processes",
