@@ -5,6 +5,7 @@ the processes communicate through gloo, on CUDA through nccl. A second group, al
 tells who waits for rank 0 that it is alive.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from reviver.distributed.failure import claim_report, describe_loss, explaining_losses
 from reviver.distributed.launch import DEFAULT_TIMEOUT, launched_size, restart_count
@@ -28,6 +30,7 @@ MAX_PING_SECONDS = 5.0
 """Maximum time between two signs of life from rank 0, while the others wait for it."""
 
 T = TypeVar("T")
+_connections = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -235,14 +238,20 @@ def _shareable(error: BaseException | None) -> ReviverError | None:
 
 def _connect(device: torch.device, timeout: timedelta) -> None:
     """Initialize the process group from the variables of torchrun."""
+    backend = "gloo"
     if device.type == "cuda":
+        backend = "nccl"
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+        store, rank, size = next(rendezvous("env://", timeout=timeout))
+        store.set_timeout(timeout)
+        # torchrun keeps its store for restarts; the addresses there of the processes before must not be found again.
+        store = dist.PrefixStore(f"reviver/{restart_count()}/{next(_connections)}", store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except ValueError as error:  # a variable is missing
         raise ConfigError(f"{one_line(error)}; start with torchrun") from error
-    except (RuntimeError, dist.DistError) as error:
+    except RuntimeError as error:
         raise ProcessLost(
-            f"the other processes did not connect within {timeout.total_seconds():g} s ({describe_loss(error)}); start all "
-            f"{launched_size()} of them with torchrun, or raise --timeout"
+            f"could not connect with the other processes ({describe_loss(error)}); start all {launched_size()} of them with "
+            f"torchrun within --timeout, {timeout.total_seconds():g} s"
         ) from error

@@ -1,0 +1,81 @@
+"""Runs of `test_distributed_session.py` and `test_distributed_failure.py` that torchrun starts.
+
+python -m tests.distributed_session train ...        `reviver lstm train ...` with a failure that KILL_AT describes
+python -m tests.distributed_session scenario FOLDER  runs by a process group of the caller, one after another
+"""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch.distributed as dist
+
+from reviver.__main__ import main as reviver
+from reviver.errors import Interrupted, ReviverError
+from reviver.lstm.config import LSTMConfig
+from reviver.lstm.training import train
+from reviver.runs.session import Session
+
+CONFIG = LSTMConfig(hidden_size=2, data_size=20, batch_size=6, epochs=8, checkpoint_every=2)
+"""Settings of all runs: 3 updates per epoch, 24 in total."""
+OPTIONS = ["--hidden-size", "2", "--data-size", "20", "--batch-size", "6", "--epochs", "8", "--checkpoint-every", "2"]
+"""The same for the command line."""
+STEP = 16
+"""Update in which a process gets a signal; the checkpoint before it is that of update 12."""
+
+
+def signal_at(step: int, rank: int, number: signal.Signals) -> None:
+    """Let the process of `rank` send itself a signal in an update, after its all-reduce."""
+    agree = Session.agree
+
+    def agree_and_signal(session: Session, total: float) -> None:
+        agree(session, total)
+        if session.state.step + 1 == step and session.world.rank == rank:
+            session.finish()  # so that it is known which checkpoint is the last
+            os.kill(os.getpid(), number)
+
+    Session.agree = agree_and_signal  # type: ignore[method-assign]
+
+
+def attempt(folder: Path, config: LSTMConfig = CONFIG, *, resume: bool = False) -> str:
+    """Train, and return the error, if there is one."""
+    try:
+        train(config, folder, device="cpu", resume=resume, timeout=60)
+    except ReviverError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def scenario(folder: Path) -> None:
+    """Train and fail in several ways, and write the errors of each rank to FOLDER/errors-RANK.json."""
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    errors = {
+        "undisturbed": attempt(folder / "undisturbed"),
+        "existing": attempt(folder / "undisturbed"),
+        "settings": attempt(folder / "settings", replace(CONFIG, learning_rate=0.001 * (1 + rank))),
+    }
+    agree = Session.agree
+    signal_at(STEP, 1, signal.SIGTERM)
+    errors["stopped"] = attempt(folder / "stopped")
+    Session.agree = agree  # type: ignore[method-assign]
+    assert Interrupted.__name__ in errors["stopped"], errors
+    errors["resumed"] = attempt(folder / "stopped", resume=True)
+    errors["half"] = attempt(folder / "half", replace(CONFIG, epochs=4))
+    assert dist.is_initialized(), "the group of the caller stays"
+    (folder / f"errors-{rank}.json").write_text(json.dumps(errors))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    action, *arguments = sys.argv[1:]
+    if action == "scenario":
+        scenario(Path(arguments[0]))
+    else:
+        if "KILL_RANK" in os.environ and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            signal_at(STEP, int(os.environ["KILL_RANK"]), signal.SIGKILL)
+        sys.argv = ["reviver", "lstm", *sys.argv[1:]]
+        reviver()
