@@ -18,7 +18,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,7 @@ from reviver.errors import Interrupted, ReviverError, RunFolderError
 from reviver.io.atomic import make_folder, recover_interrupted_writes, write_json, write_text
 from reviver.io.errors import explain_read_errors, explain_write_errors
 from reviver.io.json import parse_json, read_json
+from reviver.runs.folder import RunFolder
 from reviver.runs.schema import MAX_TEXT, validate
 from reviver.runs.session import handling_signals
 from reviver.sweep.cell import Cell, Outcome
@@ -41,6 +42,10 @@ from reviver.validation import Record
 
 MAX_OUTCOME_BYTES = 1 << 24
 """Maximum size of outcome.json."""
+
+
+class Busy(ReviverError):
+    """Another process still works in the folder of a cell; the cell has not failed."""
 
 
 class OutcomeRecord(Record):
@@ -91,7 +96,7 @@ def execute(sweep_folder: str | Path, cell: Cell, threads: int | None = None, *,
         recover_interrupted_writes(folder)
         write_json(folder / "cell.json", asdict(cell))
         outcome = _call(cell, folder, threads, claim.holder.attempt)
-        return outcome if outcome.status == "stopped" else _record(claim, folder, outcome)
+        return outcome if outcome.status in ("stopped", "claimed") else _record(claim, folder, outcome)
 
 
 def give_up(sweep_folder: str | Path, cell: Cell, error: str) -> Outcome:
@@ -138,6 +143,13 @@ def read_outcome(folder: Path, cell: Cell) -> Outcome | None:
     return Outcome(**content)
 
 
+def check_not_training(path: Path) -> None:
+    """Raise `Busy` if a process is training in the run folder `path`: a worker that lost its claim while it was paused."""
+    with suppress(RunFolderError):  # of a damaged folder, which training reports
+        if (path / "run.json").exists() and RunFolder.open(path).is_training:
+            raise Busy(f"{path}: another process is training in this folder")
+
+
 def forget_failure(sweep_folder: Path, cell: Cell) -> None:
     """Remove the outcome of a failed cell, so that it runs again."""
     folder = cell_folder(sweep_folder, cell)
@@ -150,7 +162,7 @@ def forget_failure(sweep_folder: Path, cell: Cell) -> None:
 def _call(cell: Cell, folder: Path, threads: int | None, attempt: int) -> Outcome:
     """Call the function of a cell."""
     started = time.perf_counter()
-    status: Literal["done", "failed", "stopped"] = "done"
+    status: Literal["done", "failed", "stopped", "claimed"] = "done"
     result: dict[str, Any] | None = None
     error: str | None = None
     try:
@@ -158,6 +170,8 @@ def _call(cell: Cell, folder: Path, threads: int | None, attempt: int) -> Outcom
             result = _encode(_find_function(cell.function)(folder, **cell.arguments))
     except Interrupted:
         status = "stopped"
+    except Busy:
+        status = "claimed"
     except ReviverError as problem:
         status, error = "failed", one_line(problem, MAX_TEXT)
     except Exception as problem:
