@@ -83,7 +83,7 @@ def open_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         request.getfixturevalue("ray_cluster")
         return lambda folder: RayEngine(folder, jobs=2, threads=2)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    return lambda folder: SlurmEngine(folder, jobs=2, threads=2, cluster="local")
+    return lambda folder: SlurmEngine(folder, jobs=2, threads=2, options={"cluster": "local"})
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -260,11 +260,12 @@ def test_slurm_writes_options_into_the_batch_script(fake_slurm: Path, tmp_path: 
     ("options", "message"),
     [
         ({"partitio": "gpu"}, r"^slurm\.partitio is unknown; did you mean partition\?"),
+        ({"cluster": ["lsf"]}, r"^slurm\.cluster must be slurm or local, got \['lsf'\]"),
         ({"nodes": 2}, r"^slurm\.nodes is unknown"),
         ({"timeout_min": "an hour"}, r"^slurm\.timeout_min is invalid, got 'an hour'"),
     ],
 )
 def test_slurm_options_are_checked(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        SlurmEngine(tmp_path, options=options, cluster="local")
+        SlurmEngine(tmp_path, options={"cluster": "local", **options})
     assert caught.value.field == "slurm"

@@ -149,10 +149,10 @@ def test_axis_may_hold_texts_that_look_like_numbers_and_missing_values() -> None
 def test_unknown_measure() -> None:
     cells = make_cells({"layers": 1})
     with pytest.raises(
-        ConfigError, match=r"^measure 'best\.acuracy' is not in the results; did you mean best\.accuracy"
+        ConfigError, match=r"^measure 'best\.accurac' is not in the results; did you mean best\.accuracy"
     ):
-        summarise(cells, finish(cells, 0.5), "best.acuracy")
-    assert summarise(cells, {}, "best.acuracy").best is None
+        summarise(cells, finish(cells, 0.5), "best.accurac")
+    assert summarise(cells, {}, "best.accurac").best is None
 
 
 def test_cell_without_the_measure_is_listed() -> None:

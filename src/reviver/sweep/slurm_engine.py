@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reviver.errors import ConfigError, ReviverError
 from reviver.io.atomic import make_folder
@@ -65,8 +65,8 @@ class SlurmEngine:
         jobs: number of jobs that wait or run at the same time; `DEFAULT_JOBS` if None.
         threads: threads per cell, and `--cpus-per-task` of its job; 1 if None.
         options: options of the jobs: `COMMON_OPTIONS`, and those of `sbatch` with underscores, such as `partition`,
-            `account`, `qos`, `constraint` and `setup`, a list of shell commands to run first.
-        cluster: `slurm`, or `local` for jobs that are processes of this machine, without Slurm.
+            `account`, `qos`, `constraint` and `setup`, a list of shell commands to run first. `cluster` is `slurm`, or
+            `local` for jobs that are processes of this machine, to try a sweep without Slurm.
         max_age: see `execute`.
 
     Attributes:
@@ -84,10 +84,13 @@ class SlurmEngine:
         threads: int | None = None,
         options: Mapping[str, Any] | None = None,
         *,
-        cluster: Literal["slurm", "local"] = "slurm",
         max_age: float = MAX_AGE,
     ) -> None:
         self._submitit = import_library("submitit", "slurm")
+        others = dict(options or {})
+        cluster = others.pop("cluster", "slurm")
+        if cluster not in list(POLL_SECONDS):
+            raise ConfigError(f"slurm.cluster must be slurm or local, got {short_repr(cluster)}", "slurm")
         if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
             problem = "needs the commands sbatch and srun, which are not in PATH here"
             raise ConfigError(f"engine slurm {problem}; start the sweep on a login node of the cluster", "engine")
@@ -98,7 +101,7 @@ class SlurmEngine:
         self.slots = jobs or DEFAULT_JOBS
         self._cluster = cluster
         self._executor = self._submitit.AutoExecutor(folder, cluster=cluster)
-        self._set_options(threads or 1, options or {})
+        self._set_options(threads or 1, others)
         self._sweep_folder = sweep_folder
         self._arguments = (sweep_folder.absolute(), threads or 1, max_age, Path.cwd())
         self._lock = threading.Lock()
