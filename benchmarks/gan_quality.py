@@ -2,8 +2,8 @@
 
     python -m benchmarks.gan_quality [GOAL ...] [--seeds N] [--jobs N]
 
-Runs stay in runs/gan-quality. Finished runs are not repeated, so the same command resumes after Ctrl-C. Each run updates
-docs/measurements/gan_quality.json and the figure docs/pictures/gan-quality.png.
+They are a sweep in runs/gan-quality. Finished runs are not repeated, so the same command resumes after Ctrl-C. At the
+end docs/measurements/gan_quality.json, also after Ctrl-C, and the figure docs/pictures/gan-quality.png are updated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from benchmarks.measure import measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.evaluation.monitor import find_collapse
+from reviver.sweep.cell import Cell
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"
@@ -121,14 +122,19 @@ RECIPES = (
 )
 
 
-def run(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Train one seed of a recipe, resume it, or read its finished run; return its results."""
-    folder = RUNS / f"{recipe.name}-seed{seed}"
+def make_cell(recipe: Recipe, seed: int) -> Cell:
+    """Return the cell that trains one seed of a recipe."""
     command = ["reviver", "gan", "train", "--preset", recipe.preset, *recipe.changes, *EVALUATION, "--seed", str(seed)]
-    trained_run, peak_gb = trained(command, folder)
+    arguments = {"seed": seed, "command": command}
+    return Cell("benchmarks.gan_quality:measure", arguments, {"recipe": recipe.name, "seed": seed})
+
+
+def measure(folder: Path, *, seed: int, command: list[str]) -> dict[str, Any]:
+    """Train a run in `folder`, resume it, or read it if it is finished; return its results."""
+    trained_run, peak_gb = trained(command, folder / "run")
     record, scores = trained_run.record, trained_run.read_scores()
     last = scores[-1]
-    row = {
+    return {
         "seed": seed,
         "command": " ".join(command),
         "epochs": last["epoch"],
@@ -146,7 +152,11 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
         # [seconds, FID]; all epochs take the same time
         "fid_curve": [[score["epoch"] / last["epoch"] * record["seconds"], score["fid"]] for score in scores],
     }
-    return row if recipe.goal is None else {**row, "reached": is_reached(recipe.goal, row)}
+
+
+def to_row(recipe: Recipe, result: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the results; whether it reaches the target is not in the outcome, since targets change."""
+    return result if recipe.goal is None else {**result, "reached": is_reached(recipe.goal, result)}
 
 
 def is_reached(target: Target, row: Mapping[str, Any]) -> bool:
@@ -198,11 +208,12 @@ def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
 
 def main() -> None:
     """Measure the recipes that the command line names, and update the figure."""
-    for results in measure_goals("benchmarks.gan_quality", __doc__, "Scores of GAN recipes", RESULTS, RECIPES, run):
-        goals = results["goals"]
-        plotted = [goals[recipe.name] for recipe in RECIPES if recipe.is_plotted and recipe.name in goals]
-        if plotted:
-            save_figure(plot(plotted), FIGURE)
+    title = "Scores of GAN recipes"
+    results = measure_goals("benchmarks.gan_quality", __doc__, title, RUNS, RESULTS, RECIPES, make_cell, to_row)
+    goals = results["goals"]
+    plotted = [goals[recipe.name] for recipe in RECIPES if recipe.is_plotted and recipe.name in goals]
+    if plotted:
+        save_figure(plot(plotted), FIGURE)
 
 
 if __name__ == "__main__":

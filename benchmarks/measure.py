@@ -7,15 +7,21 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
+from reviver.sweep.driver import run_cells
 
+from reviver.errors import Interrupted, ReviverError
+from reviver.io.atomic import write_json
 from reviver.runs.devices import describe_machine
 from reviver.runs.folder import RunFolder
+from reviver.runs.session import handling_signals
+from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.execute import cell_folder, check_not_training, read_outcome
+from reviver.sweep.pool import Pool
 
 
 def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -48,19 +54,50 @@ def machine() -> dict[str, object]:
 def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
     """Run a training command into `folder`, resumed if it exists, unless the run is finished.
 
+    It is a process of its own, for its peak memory. A signal that stops this process is passed on, so that it saves.
+
     Returns:
         The run folder, and the peak memory of the process in GB.
+
+    Raises:
+        Busy: if the training still runs, whose worker died.
+        Interrupted: if a signal stopped the training.
+        ReviverError: if the training failed.
     """
+    check_not_training(folder)
     exists = (folder / "run.json").exists()
     peak = folder / "peak.json"
     if not exists or RunFolder.open(folder).status != "finished":
-        python = [sys.executable, "-m", *command, "--out", str(folder), *(["--resume"] if exists else [])]
-        process = subprocess.Popen(python, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        status, peak_gb = run_measured([*command, "--quiet", "--out", str(folder), *(["--resume"] if exists else [])])
         if status != 0:
-            raise SystemExit(f"{' '.join(command)} failed with status {status}")
-        peak.write_text(json.dumps(usage.ru_maxrss / 2**20))
+            raise ReviverError(f"{' '.join(command)} failed with status {status}")
+        peak.write_text(json.dumps(peak_gb))
     return RunFolder.open(folder), float(json.loads(peak.read_text()))
+
+
+def run_measured(command: Sequence[str]) -> tuple[int, float]:
+    """Run a module of Python with its arguments; return its exit status and its peak memory in GB.
+
+    Raises:
+        Interrupted: if a signal stopped this process, which passed it on.
+    """
+    signals: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _: object) -> None:
+        if not signals and process is not None:  # training ends without saving at the second signal
+            process.send_signal(number)
+        signals.append(number)
+
+    with handling_signals(pass_on):
+        process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
+        if signals:  # it arrived before there was a process
+            process.send_signal(signals[0])
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # otherwise it would wait for the process again
+    if signals:
+        raise Interrupted(f"{' '.join(command)}: stopped", signals[0])
+    return process.returncode, usage.ru_maxrss / 2**20
 
 
 class Goal(Protocol):
@@ -83,22 +120,26 @@ def measure_goals(
     module: str,
     description: str | None,
     title: str,
+    runs: Path,
     path: Path,
     goals: Sequence[AnyGoal],
-    run: Callable[[AnyGoal, int], Any],
-) -> Iterator[dict[str, Any]]:
-    """Measure the goals that the command line names, seed by seed, and save the results at `path`.
+    make_cell: Callable[[AnyGoal, int], Cell],
+    to_row: Callable[[AnyGoal, dict[str, Any]], dict[str, Any]] = lambda _, result: result,
+) -> dict[str, Any]:
+    """Measure the goals that the command line names, over seeds, as a sweep; save the results at `path`, also when stopped.
 
     Args:
         module: module of the command, for its help.
         description: description of the command.
         title: title of the results.
+        runs: folder of the sweep.
         path: JSON file of the results.
         goals: all goals.
-        run: function that measures a goal with a seed and returns a row.
+        make_cell: function that returns the cell of a goal and a seed.
+        to_row: function that returns a row of the results for a goal and the result of a cell.
 
-    Yields:
-        All results in the file, each time that a new row is added.
+    Returns:
+        All results in the file.
     """
     parser = ArgumentParser(prog=f"python -m {module}", description=description)
     known = [goal.name for goal in goals]
@@ -115,35 +156,44 @@ def measure_goals(
         parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
-    if options.jobs > 1:
-        os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // options.jobs))
-
-    def measure(goal: AnyGoal, seed: int) -> Any:
-        sys.stderr.write(f"{goal.name}, seed {seed} ...\n")  # one write, so that lines of several jobs do not mix
-        return run(goal, seed)
-
-    rows: dict[str, dict[int, Any]] = {name: {} for name in known}
-    pool = ThreadPoolExecutor(options.jobs)
+    cells = {
+        goal: [make_cell(goal, seed) for seed in range(min(goal.seeds, options.seeds or goal.seeds))]
+        for goal in goals
+        if goal.name in (options.names or known)
+    }
+    all_cells = [cell for of_goal in cells.values() for cell in of_goal]
     try:
-        measured = {
-            pool.submit(measure, goal, seed): (goal, seed)
-            for goal in goals
-            if goal.name in (options.names or known)
-            for seed in range(min(goal.seeds, options.seeds or goal.seeds))
-        }
-        for future in as_completed(measured):
-            goal, seed = measured[future]
-            rows[goal.name][seed] = future.result()
-            # another process may have added other goals
-            results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
-            results["machine"] = machine()
-            results["goals"][goal.name] = {
-                "what": goal.what,
-                "target": goal.target,
-                "rows": [row for _, row in sorted(rows[goal.name].items())],
-            }
-            results["goals"] = {name: results["goals"][name] for name in known if name in results["goals"]}
-            path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            yield results
+        run_cells(runs, all_cells, Pool(runs, options.jobs), retry_failed=True, title=title, progress=True)
+    except Interrupted as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        outcomes = {cell.key: read_outcome(cell_folder(runs, cell), cell) for cell in all_cells}
+        results = save_results(title, path, known, cells, outcomes, to_row)
+    failed = [outcome for outcome in outcomes.values() if outcome is not None and outcome.status == "failed"]
+    for outcome in failed:
+        sys.stderr.write(f"{runs / 'cells' / outcome.key}: {outcome.error}\n")
+    if failed:
+        raise SystemExit(1)
+    return results
+
+
+def save_results(
+    title: str,
+    path: Path,
+    known: Sequence[str],
+    cells: Mapping[AnyGoal, Sequence[Cell]],
+    outcomes: Mapping[str, Outcome | None],
+    to_row: Callable[[AnyGoal, dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Add the rows of goals of which at least one cell is done to the results at `path`, and return all results."""
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
+    results["machine"] = machine()
+    for goal, of_goal in cells.items():
+        found = [outcomes[cell.key] for cell in of_goal]
+        rows = [to_row(goal, dict(outcome.result)) for outcome in found if outcome is not None and outcome.result]
+        if rows:
+            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
+    results["goals"] = {name: results["goals"][name] for name in known if name in results["goals"]}
+    write_json(path, results)
+    return results

@@ -2,8 +2,8 @@
 
     python -m benchmarks.recall [GOAL ...] [--seeds N] [--jobs N]
 
-Runs are kept in runs/recall. Finished runs are skipped, so the same command continues after Ctrl-C. After each run the
-results are written to docs/measurements/recall.json.
+They are a sweep in runs/recall. Finished runs are skipped, so the same command continues after Ctrl-C. At the end, also
+after Ctrl-C, the results are written to docs/measurements/recall.json.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.measure import measure_goals, trained
 from reviver.lstm.stopping import rank
+from reviver.sweep.cell import Cell
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "recall"
@@ -88,15 +89,19 @@ GOALS = (
 )
 
 
-def run(goal: Goal, seed: int) -> dict[str, Any]:
-    """Train and evaluate one seed of a goal, unless its run is finished."""
-    folder = RUNS / f"{goal.name}-seed{seed}"
+def make_cell(goal: Goal, seed: int) -> Cell:
+    """Return the cell that trains and evaluates one seed of a goal."""
     command = ["reviver", "lstm", "train", "--preset", goal.preset or goal.name, *goal.changes, "--seed", str(seed)]
-    record, peak_gb = trained(command, folder)
+    arguments = {"seed": seed, "command": command, "lengths": list(goal.lengths)}
+    return Cell("benchmarks.recall:measure", arguments, {"goal": goal.name, "seed": seed})
+
+
+def measure(folder: Path, *, seed: int, command: list[str], lengths: list[int]) -> dict[str, Any]:
+    """Train a run in `folder`, unless it is finished, and evaluate it at some lengths, or at its own if there are none."""
+    record, peak_gb = trained(command, folder / "run")
     metrics = record.read_metrics()
-    evaluations = [evaluation for length in goal.lengths or (None,) for evaluation in evaluate(folder, length)]
     best = max(metrics, key=rank)
-    row = {
+    return {
         "seed": seed,
         "command": " ".join(command),
         "epochs": metrics[-1]["epoch"],
@@ -107,9 +112,8 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
         "train_accuracy": metrics[-1]["train_accuracy"],
         "validation_accuracy": metrics[-1]["validation_accuracy"],
         "best_validation_accuracy": best["validation_accuracy"],
-        "evaluations": evaluations,
+        "evaluations": [row for length in lengths or (None,) for row in evaluate(folder / "run", length)],
     }
-    return {**row, "reached": reached(goal, row)}
 
 
 def evaluate(folder: Path, length: int | None) -> list[dict[str, Any]]:
@@ -134,9 +138,14 @@ def reached(goal: Goal, row: dict[str, Any]) -> bool:
     )
 
 
+def to_row(goal: Goal, result: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the results; whether it reaches the target is not in the outcome, since targets change."""
+    return {**result, "reached": reached(goal, result)}
+
+
 def main() -> None:
-    for _ in measure_goals("benchmarks.recall", __doc__, "Results of the LSTM presets", RESULTS, GOALS, run):
-        pass
+    title = "Results of the LSTM presets"
+    measure_goals("benchmarks.recall", __doc__, title, RUNS, RESULTS, GOALS, make_cell, to_row)
 
 
 if __name__ == "__main__":

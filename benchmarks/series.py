@@ -2,9 +2,9 @@
 
     python -m benchmarks.series [GOAL ...] [--seeds N] [--jobs N]
 
-It reads the sets from the package aeon (pip install aeon) and uses their own test sets. Runs are kept in runs/series.
-Finished runs are skipped, so the same command continues after Ctrl-C. After each run the results are written to
-docs/measurements/series.json.
+It reads the sets from the package aeon (pip install aeon) and uses their own test sets. The runs are a sweep in
+runs/series. Finished runs are skipped, so the same command continues after Ctrl-C. At the end, also after Ctrl-C, the
+results are written to docs/measurements/series.json.
 """
 
 import importlib.util
@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from benchmarks.measure import measure_goals, trained
+from reviver.errors import ReviverError
+from reviver.io.atomic import atomic_write, write_text
+from reviver.sweep.cell import Cell
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "series"
@@ -83,13 +87,18 @@ GOALS = (
 )
 
 
-def run(goal: Goal, seed: int) -> dict[str, Any]:
-    """Train and evaluate one seed of a goal, unless its run is finished."""
-    train, test = (prepare(goal.data, part) for part in ("TRAIN", "TEST"))
-    folder = RUNS / f"{goal.name}-seed{seed}"
-    command = ["reviver", "lstm", "train", *goal.options, "--data", str(train.relative_to(ROOT)), "--seed", str(seed)]
-    record, _ = trained(command, folder)
-    evaluate = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder), "--data", str(test), "--json"]
+def make_cell(goal: Goal, seed: int) -> Cell:
+    """Return the cell that trains and evaluates one seed of a goal."""
+    arguments = {"seed": seed, "data": goal.data, "options": list(goal.options)}
+    return Cell("benchmarks.series:measure", arguments, {"goal": goal.name, "seed": seed})
+
+
+def measure(folder: Path, *, seed: int, data: str, options: list[str]) -> dict[str, Any]:
+    """Train a run in `folder`, unless it is finished, and evaluate it."""
+    train, test = (prepare(data, part) for part in ("TRAIN", "TEST"))
+    command = ["reviver", "lstm", "train", *options, "--data", str(train.relative_to(ROOT)), "--seed", str(seed)]
+    record, _ = trained(command, folder / "run")
+    evaluate = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder / "run"), "--data", str(test), "--json"]
     scores = json.loads(subprocess.run(evaluate, check=True, capture_output=True, text=True).stdout)
     return {
         "seed": seed,
@@ -109,13 +118,15 @@ def run(goal: Goal, seed: int) -> dict[str, Any]:
 def prepare(name: str, part: str) -> Path:
     """Return the path of a part of a data set as an .npz file, which is written if it does not exist."""
     path = RUNS / "data" / f"{name}_{part}.npz"
-    if not path.exists():
-        spec = importlib.util.find_spec("aeon")  # found, not imported, which would take seconds
-        if spec is None or not spec.submodule_search_locations:
-            raise SystemExit("aeon is missing; pip install aeon")
-        folder = Path(spec.submodule_search_locations[0], "datasets", "data", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **read_ts(folder / f"{name}_{part}.ts"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # other cells need the same file
+        if not path.exists():
+            spec = importlib.util.find_spec("aeon")  # found, not imported, which would take seconds
+            if spec is None or not spec.submodule_search_locations:
+                raise ReviverError("aeon is missing; pip install aeon")
+            folder = Path(spec.submodule_search_locations[0], "datasets", "data", name)
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **read_ts(folder / f"{name}_{part}.ts"))
     return path
 
 
@@ -150,13 +161,14 @@ def dtw_accuracy(train: Path, test: Path) -> float:
     The distance of two steps is the squared Euclidean one, of all channels.
     """
     path = train.with_name(f"{train.stem}-dtw.json")
-    if not path.exists():
-        with np.load(train) as first, np.load(test) as second:
-            nearest = [
-                np.argmin(dtw(x[:length], first["x"], first["lengths"]))
-                for x, length in zip(second["x"], second["lengths"], strict=True)
-            ]
-            path.write_text(json.dumps(float(np.mean(first["y"][nearest] == second["y"]))))
+    with FileLock(f"{path}.lock"):  # other cells need the same file
+        if not path.exists():
+            with np.load(train) as first, np.load(test) as second:
+                nearest = [
+                    np.argmin(dtw(x[:length], first["x"], first["lengths"]))
+                    for x, length in zip(second["x"], second["lengths"], strict=True)
+                ]
+                write_text(path, json.dumps(float(np.mean(first["y"][nearest] == second["y"]))))
     return float(json.loads(path.read_text()))
 
 
@@ -176,8 +188,8 @@ def dtw(x: NDArray[np.float32], others: NDArray[np.float32], lengths: NDArray[np
 
 
 def main() -> None:
-    for _ in measure_goals("benchmarks.series", __doc__, "Results on sets of UCR and UEA", RESULTS, GOALS, run):
-        pass
+    title = "Results on sets of UCR and UEA"
+    measure_goals("benchmarks.series", __doc__, title, RUNS, RESULTS, GOALS, make_cell)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("number.json").write_text("3")
         Path("twice.json").write_text('{"length": 4, "length": 5}')
         Path("deep.json").write_text('{"length": ' + "[" * 60_000)
+        Path("sweep.toml").write_text('command = "lstm train"\nseeds = 2\n')
+        Path("axis.toml").write_text('command = "lstm train"\n[grid]\nlength = []\n')
         Path("code.yaml").write_text('length: !!python/object/apply:os.system ["touch was-run"]\n')
         Path("bytes.toml").write_bytes(bytes(range(128, 256)))
         Path("folder.toml").mkdir()
@@ -665,6 +667,19 @@ WRONG = {
     "explore l --out empty": "^empty: cannot be written .Is a directory",
     "explore l --out notes.txt/e.html": "^notes.txt/e.html: cannot be written .*; a part of this path is a file",
     "explore l --training-images -1": "^--training-images must be at least 0, got -1",
+    # sweeps
+    "sweep": "^FILE is missing; see reviver sweep --help",
+    "sweep nothing.toml": "^nothing.toml: cannot be read .No such file",
+    "sweep empty": "^empty: cannot be read .",
+    "sweep pipe.toml": "^pipe.toml: cannot be read .it is not a regular file",
+    "sweep unknown.toml": "^unknown.toml: command is missing",
+    "sweep broken.toml": "^broken.toml: is not valid TOML",
+    "sweep axis.toml": "^axis.toml: grid.length must have at least 1 value, got an empty list",
+    "sweep sweep.toml --engine dask": "^--engine must be pool, ray or slurm, got 'dask'",
+    "sweep sweep.toml --jobs 0": "^--jobs must be at least 1, got 0",
+    "sweep sweep.toml --address 127.0.0.1:6379": "^--address is only for --engine ray; leave it out",
+    "sweep sweep.toml --out l": "^l: exists and is not the folder of a sweep; choose another --out",
+    "sweep sweep.toml --out notes.txt": "^notes.txt: exists and is not the folder of a sweep",
     # settings files
     "lstm train --config nothing.toml": "^--config nothing.toml cannot be read .No such file",
     "lstm train --config empty": "^--config must be a .toml or .json file, got 'empty'",

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from reviver.cli import main
 from reviver.errors import ConfigError, DataError
 from reviver.figures import save_figure
 from reviver.lstm import curve
@@ -36,6 +37,7 @@ from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, w
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
+from tests.sweep_cells import InlineEngine
 
 SEQUENCES = 6400
 
@@ -98,7 +100,9 @@ def test_every_network_has_the_same_maximum_of_training_sequences(network: str) 
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished curve, which the tests must not change."""
     out = tmp_path_factory.mktemp("curve") / "out"
-    run_curve(out, lengths=(4, 12), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES, jobs=2)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(curve, "Pool", InlineEngine)  # starts no processes, which would import torch
+        run_curve(out, lengths=(4, 12), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES, jobs=2)
     return out
 
 
@@ -116,7 +120,7 @@ def test_a_curve_has_an_outcome_for_every_run(folder: Path) -> None:
 
 
 def test_finished_runs_are_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curve, "train_and_evaluate", None)  # a call would fail
+    monkeypatch.setattr(curve.Pool, "submit", None)  # a call would fail
     outcomes = [
         run_curve(folder, lengths=(4,), seeds=range(2), networks=("fixed",), sequences=SEQUENCES) for _ in range(2)
     ]
@@ -180,7 +184,8 @@ def test_a_length_counts_only_when_all_seeds_are_finished() -> None:
     assert pending_runs(runs, done) == ([3], [4, 5])
 
 
-def test_a_curve_skips_longer_lengths_of_a_network_at_chance(tmp_path: Path) -> None:
+def test_a_curve_skips_longer_lengths_of_a_network_at_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve, "Pool", InlineEngine)
     outcomes = run_curve(
         tmp_path / "out", lengths=(40, 60, 80), seeds=range(1), networks=("fixed",), sequences=64, jobs=2
     )
@@ -218,7 +223,9 @@ def curve_command(out: Path, *options: str) -> list[str]:
     return [*command, "--jobs", "2", "--out", str(out), *options]
 
 
-def test_an_interrupted_curve_saves_its_runs_and_continues(tmp_path: Path) -> None:
+def test_an_interrupted_curve_saves_its_runs_and_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, log = tmp_path / "curve", tmp_path / "log"
     command = curve_command(out, "--length", "30", "--seeds", "5")
     runs = [out / "runs" / f"fixed-30-seed{seed}" for seed in (0, 1)]
@@ -230,8 +237,9 @@ def test_an_interrupted_curve_saves_its_runs_and_continues(tmp_path: Path) -> No
     stopped = [run for run in runs if (run / "run.json").exists() and RunFolder.open(run).status == "interrupted"]
     assert stopped
     assert len(list((out / "runs").iterdir())) <= 4, "no more runs start"
-    done = subprocess.run([*command, "--json", "--quiet"], capture_output=True, text=True, timeout=120, check=True)
-    rows = json.loads(done.stdout)["rows"]
+    monkeypatch.setattr(curve, "Pool", InlineEngine)
+    assert main([*command[3:], "--json", "--quiet"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows == json.loads((out / "curve.json").read_text())["rows"]
     assert {RunFolder.open(run).status for run in runs} == {"finished"}
     run = CurveRun("fixed", 30, 0)

@@ -25,6 +25,7 @@ from reviver.cli.help import SettingsFormatter
 from reviver.cli.messages import explain
 from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
+from reviver.cli.sweep import sweep
 from reviver.config import choose_preset
 from reviver.distributed.failure import claim_report
 from reviver.distributed.launch import is_launched
@@ -45,6 +46,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "evaluate"): gan.evaluate,
     ("gan", "train-extractor"): gan.train_extractor,
     ("data", "pack"): data.pack,
+    ("sweep",): sweep,
     ("explore",): explore,
     ("export",): export,
 }
@@ -147,6 +149,18 @@ def run(arguments: Sequence[str]) -> None:
         ConfigError: if an argument is wrong.
         ReviverError: from the command.
     """
+    command, bound = parse(arguments)
+    if "common" in bound.arguments and bound.arguments["common"].quiet:
+        logging.getLogger("reviver").setLevel(logging.WARNING)
+    command(*bound.args, **bound.kwargs)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """Return the function of a command line and its arguments.
+
+    Raises:
+        ConfigError: if an argument is wrong.
+    """
     app = build_app(arguments)
     try:
         command, bound, _ = app.parse_args(
@@ -158,9 +172,7 @@ def run(arguments: Sequence[str]) -> None:
         _, [*_, group], _ = app.parse_commands(arguments)
         choices = [name for name in group if not name.startswith("-")]
         raise ConfigError(f"{' '.join(['reviver', *arguments])} requires a command; choose from {', '.join(choices)}")
-    if "common" in bound.arguments and bound.arguments["common"].quiet:
-        logging.getLogger("reviver").setLevel(logging.WARNING)
-    command(*bound.args, **bound.kwargs)
+    return command, bound
 
 
 def join_flag_values(arguments: Sequence[str]) -> list[str]:

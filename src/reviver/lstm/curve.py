@@ -1,15 +1,11 @@
 """The recall curve: accuracy of several networks over the sequence length, with the same number of training sequences.
 
-Each run of the curve, for a network, a length T and a seed, is a run folder `runs/NETWORK-T-seedN`. Runs train in
-parallel, one per core. The same command resumes a curve: it skips finished runs and continues interrupted ones. A
-network at chance level at two consecutive lengths is not trained at longer ones.
+Each run of the curve, for a network, a length T and a seed, is a cell of a sweep, and has a run folder
+`runs/NETWORK-T-seedN`. Runs train in parallel, one per core. The same command resumes a curve: it skips finished runs and
+continues interrupted ones. A network at chance level at two consecutive lengths is not trained at longer ones.
 """
 
-import logging
-import multiprocessing
-import signal
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, replace
 from itertools import groupby, product
 from pathlib import Path
@@ -19,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from reviver.config import Count
-from reviver.errors import Interrupted, RunFolderError
+from reviver.errors import ReviverError, RunFolderError
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.presets import PRESETS
@@ -30,6 +26,11 @@ from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
 from reviver.runs.signals import handling_signals
 from reviver.system import blocking_stop_signals, detach_from_terminal, unblock_termination, usable_cores
+from reviver.sweep.cell import Cell
+from reviver.sweep.cell import Outcome as CellOutcome
+from reviver.sweep.driver import run_cells
+from reviver.sweep.execute import check_not_training
+from reviver.sweep.pool import Pool
 from reviver.validation import check
 
 LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
@@ -121,7 +122,7 @@ def run_curve(
         networks: keys of `NETWORKS`.
         sequences: maximum number of training sequences per run.
         jobs: number of parallel runs; the number of cores if None.
-        progress: show a progress bar.
+        progress: show progress.
 
     Returns:
         The outcomes of all finished runs, by length, seed and network.
@@ -130,6 +131,7 @@ def run_curve(
         ConfigError: if an argument is out of range, or a run in `out` has other settings.
         RunFolderError: if `out` exists and is not the folder of a curve.
         Interrupted: after SIGINT or SIGTERM, once the active runs are saved.
+        ReviverError: if a run failed; the others are finished.
     """
     for name in networks:
         check("network", name, Literal[tuple(NETWORKS)])
@@ -138,45 +140,28 @@ def run_curve(
     check("jobs", jobs, Count | None)
     order = product(sorted(set(lengths)), seeds, dict.fromkeys(networks))
     runs = [CurveRun(network, length, seed) for length, seed, network in order]
-    configs = [run.config(sequences) for run in runs]  # checks all of them before the first run starts
-    folder = Path(out) / "runs"
-    if Path(out).exists() and not folder.is_dir():
+    cells = [curve_cell(run, sequences) for run in runs]  # checks all of them before the first run starts
+    folder = Path(out)
+    if folder.exists() and not (folder / "runs").is_dir():
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
-    paths = [folder / run.name for run in runs]
-    outcomes = [read_outcome(path, run, config) for path, run, config in zip(paths, runs, configs, strict=True)]
-    jobs = jobs or usable_cores()
-    signals: list[int] = []
-    with (
-        handling_signals(lambda number, _: signals.append(number)),
-        ProgressBar("recall curve", 100, "%", visible=progress) as bar,
-        ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker) as pool,
-    ):
-        active: dict[Future[Outcome | None], int] = {}
-        while not signals:
-            ready, waiting = pending_runs(runs, outcomes)
-            if not ready:
-                break
-            startable = [index for index in ready if index not in active.values()]
-            # Block signals in this process, and in workers that start here until they have installed their handler.
-            with blocking_stop_signals():
-                for index in startable[: jobs - len(active)]:
-                    active[pool.submit(train_and_evaluate, paths[index], runs[index], configs[index])] = index
-            done, _ = wait(active, timeout=0.25, return_when=FIRST_COMPLETED)
-            for future in done:
-                index = active.pop(future)
-                outcomes[index] = None if signals and future.exception() else future.result()
-                if outcomes[index] is None and not signals:
-                    signals.append(signal.SIGTERM)  # another process has stopped the worker
-            finished = [outcome.length for outcome in outcomes if outcome is not None]
-            remaining = [runs[index].length for index in ready + waiting if outcomes[index] is None]
-            # The time of a run is about proportional to its length.
-            fraction = sum(finished) / sum(finished + remaining)
-            bar.update(100 * fraction, f"{len(finished)} runs, {len(remaining)} to go")
-        if signals:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise Interrupted(f"{out}: stopped, the runs are saved; go on with the same command", signals[0])
+
+    def select(found: Mapping[str, CellOutcome]) -> tuple[list[Cell], list[Cell]]:
+        ready, waiting = pending_runs(runs, [_to_outcome(found.get(cell.key)) for cell in cells])
+        return [cells[index] for index in ready if cells[index].key not in found], [cells[index] for index in waiting]
+
+    found = run_cells(
+        folder,
+        cells,
+        Pool(folder, jobs, threads=1),
+        select=select,
+        retry_failed=True,
+        title="recall curve",
+        progress=progress,
+    )
+    for run, cell in zip(runs, cells, strict=True):
+        if cell.key in found and (error := found[cell.key].error) is not None:
+            raise ReviverError(f"{out}: the run {run.name} failed: {error}")
+    outcomes = [_to_outcome(found.get(cell.key)) for cell in cells]
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -207,27 +192,58 @@ def pending_runs(runs: Sequence[CurveRun], outcomes: Sequence[Outcome | None]) -
     return sorted(ready), sorted(waiting)
 
 
-def train_and_evaluate(path: Path, run: CurveRun, config: LSTMConfig) -> Outcome | None:
-    """Train a run, or continue it, and measure its accuracy.
+def curve_cell(run: CurveRun, sequences: int) -> Cell:
+    """Return the cell of a sweep that trains and evaluates a run with at most `sequences` training sequences.
+
+    Raises:
+        ConfigError: if a setting of the run is out of range.
+    """
+    run.config(sequences)
+    # The time of a run is about proportional to its length.
+    return Cell(
+        "reviver.lstm.curve:run_cell", {**run._asdict(), "sequences": sequences}, run._asdict(), weight=run.length
+    )
+
+
+def run_cell(folder: Path, *, network: str, length: int, seed: int, sequences: int) -> dict[str, Any]:
+    """Train and evaluate a run of the curve, in a process of the sweep.
+
+    Args:
+        folder: folder of the cell; the run folder is `runs/NETWORK-T-seedN` in the folder of the curve.
+        network: key of `NETWORKS`.
+        length: T of the palindromes.
+        seed: seed of the run.
+        sequences: maximum number of training sequences.
 
     Returns:
-        The outcome, or None if a signal has stopped this worker.
+        The outcome.
     """
-    if _stop_signals:
-        return None
+    run = CurveRun(network, length, seed)
+    path = folder.parents[1] / "runs" / run.name
+    check_not_training(path)
+    torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     try:
-        folder = train(config, path, device="cpu", resume=(path / "run.json").exists())
-    except Interrupted:
-        _stop_signals.append(signal.SIGTERM)  # the queue of this worker may already have the next run
-        return None
+        return train_and_evaluate(path, run, run.config(sequences))._asdict()
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def train_and_evaluate(path: Path, run: CurveRun, config: LSTMConfig) -> Outcome:
+    """Train a run, or continue it, and measure its accuracy, unless that is done.
+
+    Raises:
+        Interrupted: after a signal, once the run is saved.
+        ConfigError: if the run at `path` has other settings.
+    """
+    if (outcome := read_outcome(path, run, config)) is not None:
+        return outcome
+    folder = train(config, path, device="cpu", resume=(path / "run.json").exists())
     loaded = load_lstm(folder)
     accuracy = evaluate(loaded.network, loaded.task, run.length, EVALUATION_SIZE).score.accuracy
     folder.save_record(measured={"sequences": EVALUATION_SIZE, "accuracy": accuracy})
-    return read_outcome(path, run, config)
-
-
-_stop_signals: list[int] = []
-"""Signals that have asked this worker to stop."""
+    outcome = read_outcome(path, run, config)
+    assert outcome is not None
+    return outcome
 
 
 def read_outcome(path: Path, run: CurveRun, config: LSTMConfig) -> Outcome | None:
@@ -278,15 +294,6 @@ def summarise(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return rows
 
 
-def _start_worker() -> None:
-    """Use one core, and stop only on SIGTERM from the parent.
-
-    SIGTERM must not kill a worker that waits for its next run: it would die with the lock of the queue that the others
-    read, and they would wait forever.
-    """
-    detach_from_terminal()
-    signal.signal(signal.SIGTERM, lambda number, _: _stop_signals.append(number))
-    unblock_termination()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
-    logging.getLogger("reviver").setLevel(logging.WARNING)
+def _to_outcome(outcome: CellOutcome | None) -> Outcome | None:
+    """Return the outcome of a run, given that of its cell; None if it is not finished, or failed."""
+    return Outcome(**outcome.result) if outcome is not None and outcome.result is not None else None

@@ -40,7 +40,8 @@ class Outcome:
 
     Attributes:
         key: key of the cell.
-        status: done; failed: the function raised an error; stopped: a signal stopped it, and it can go on.
+        status: done; failed: the function raised an error; stopped: a signal stopped it, and it can go on; claimed: another
+            worker runs the cell, so nothing was done here.
         result: what the function returned; None unless done.
         error: message of the error of a failed cell.
         seconds: time of the last call.
@@ -49,7 +50,7 @@ class Outcome:
     """
 
     key: str
-    status: Literal["done", "failed", "stopped"]
+    status: Literal["done", "failed", "stopped", "claimed"]
     result: Mapping[str, Any] | None = None
     error: str | None = None
     seconds: float = 0.0

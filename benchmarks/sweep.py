@@ -1,0 +1,138 @@
+"""Sweeps: time of short runs by the pool beside one after another, and a sweep whose workers are killed at random.
+
+One after another, a process trains the same runs in turn, with the default number of threads; the time of its start is not
+counted, that of the pool's processes is. A worker is killed in the middle of its cell.
+"""
+
+import json
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure import machine, ratio, summary
+from reviver.sweep.cell import Cell
+from reviver.sweep.driver import run_cells
+from reviver.sweep.execute import cell_folder, execute
+from reviver.sweep.pool import Pool
+from reviver.sweep.spec import SweepFile, build_sweep
+from reviver.system import usable_cores
+
+ROUNDS = 3
+RUNS, TARGET_RATIO = 20, 0.6
+CELLS, KILLS = 200, 20
+SHORT = {"encoding": "onehot", "length": 20, "data_size": 4000, "epochs": 20}
+"""Settings of a run of about four seconds on one core."""
+TINY = {"length": 4, "hidden_size": 16, "data_size": 2000, "epochs": 8, "checkpoint_every": 1}
+TIMES = ("seconds", "run")
+"""Keys of a result that differ between two equal runs."""
+
+
+def cells_of(settings: dict[str, Any], count: int) -> list[Cell]:
+    """Return the cells of a sweep over seeds."""
+    content = {"command": "lstm train", "settings": {**settings, "device": "cpu"}, "seeds": count}
+    return build_sweep(SweepFile.model_validate(content)).cells
+
+
+def time_pool(folder: Path) -> float:
+    """Return the seconds of `RUNS` short runs by a pool, with the start of its processes."""
+    started = time.perf_counter()
+    run_cells(folder, cells_of(SHORT, RUNS), Pool(folder))
+    return time.perf_counter() - started
+
+
+def time_sequence(folder: Path) -> float:
+    """Return the seconds of the same runs one after another in this process."""
+    started = time.perf_counter()
+    for cell in cells_of(SHORT, RUNS):
+        execute(folder, cell, usable_cores())
+    return time.perf_counter() - started
+
+
+def kill_workers(folder: Path, ended: threading.Event, killed: Counter[str]) -> None:
+    """Kill `KILLS` workers, each in a random cell that is training, about evenly over the sweep."""
+    rng = random.Random(0)
+    while sum(killed.values()) < KILLS and not ended.wait(0.05):
+        done = len(list(folder.glob("cells/*/outcome.json")))
+        if sum(killed.values()) * (CELLS - 10) > done * KILLS:
+            continue
+        running = [path for path in folder.glob("cells/*/claim.json") if (path.parent / "run" / "run.json").exists()]
+        if not running:
+            continue
+        time.sleep(rng.uniform(0, 0.5))
+        chosen = rng.choice(running)
+        try:
+            os.kill(json.loads(chosen.read_text())["pid"], signal.SIGKILL)
+        except (OSError, ValueError):  # the cell has just ended
+            continue
+        killed[chosen.parent.name] += 1
+
+
+def results_of(folder: Path, cells: list[Cell]) -> dict[str, Any]:
+    """Return the result of every cell without times and paths, and its training metrics."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: clean(item) for name, item in value.items() if name not in TIMES}
+        return value
+
+    return {
+        cell.key: (
+            clean(json.loads((cell_folder(folder, cell) / "outcome.json").read_text())["result"]),
+            [
+                clean(json.loads(line))
+                for line in (cell_folder(folder, cell) / "run" / "metrics.jsonl").read_text().splitlines()
+            ],
+        )
+        for cell in cells
+    }
+
+
+def measure_kills(folder: Path) -> dict[str, Any]:
+    """Return what happened to a sweep of `CELLS` cells whose workers were killed, beside an undisturbed one."""
+    cells = cells_of(TINY, CELLS)
+    run_cells(folder / "calm", cells, Pool(folder / "calm"))
+    ended, killed = threading.Event(), Counter[str]()
+    thread = threading.Thread(target=kill_workers, args=(folder / "killed", ended, killed))
+    thread.start()
+    started = time.perf_counter()
+    outcomes = run_cells(folder / "killed", cells, Pool(folder / "killed"))
+    seconds = time.perf_counter() - started
+    ended.set()
+    thread.join()
+    return {
+        "cells": CELLS,
+        "kills": sum(killed.values()),
+        "done": sum(outcome.status == "done" for outcome in outcomes.values()),
+        "calls": sum(outcome.attempts for outcome in outcomes.values()),
+        "equal results": results_of(folder / "killed", cells) == results_of(folder / "calm", cells),
+        "seconds": round(seconds, 1),
+    }
+
+
+def main() -> dict[str, object]:
+    """Run the benchmark, and return seconds per sweep, and the counts of the sweep with killed workers."""
+    torch.set_num_threads(usable_cores())
+    seconds: dict[str, list[float]] = {"pool": [], "one after another": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        time_sequence(folder / "warm-up")
+        for number in range(ROUNDS):
+            seconds["pool"].append(time_pool(folder / f"pool-{number}"))
+            seconds["one after another"].append(time_sequence(folder / f"sequence-{number}"))
+        killed = measure_kills(folder)
+    ratios = ratio(seconds["pool"], seconds["one after another"])
+    return {
+        "title": f"A sweep of {RUNS} short LSTM runs, by the pool of processes and one after another",
+        "machine": machine(),
+        "seconds_per_run": {name: summary(values) for name, values in seconds.items()},
+        "ratios": {"pool": {**ratios, "target": TARGET_RATIO}},
+        "killed": killed,
+    }

@@ -1,0 +1,124 @@
+"""Measurements of goals over seeds: sweeps whose results become rows of docs/measurements."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from benchmarks import gan_quality, measure, recall, series
+from reviver.errors import Interrupted
+from reviver.sweep.cell import Cell
+
+
+class Goal(NamedTuple):
+    name: str
+    what: str = "words"
+    seeds: int = 2
+    target: str = "≥ 1"
+    is_valid: bool = True
+
+
+GOALS = (Goal("first"), Goal("second", is_valid=False), Goal("third"))
+
+
+def count(folder: Path, *, seed: int, name: str, is_valid: bool) -> dict[str, Any]:
+    """Count the calls of a cell in a file of its own."""
+    with (folder / "calls.txt").open("a") as file:
+        file.write("x")
+    if not is_valid:
+        raise ValueError(f"seed {seed} is not valid")
+    return {"seed": seed, "value": seed + 0.5}
+
+
+def make_cell(goal: Goal, seed: int) -> Cell:
+    arguments = {"seed": seed, "name": goal.name, "is_valid": goal.is_valid}
+    return Cell("tests.test_goals:count", arguments, {"goal": goal.name, "seed": seed})
+
+
+def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs, path = tmp_path / "runs", tmp_path / "results.json"
+    path.write_text(json.dumps({"title": "title", "goals": {"third": {"rows": [1]}, "removed": {"rows": []}}}))
+
+    def call(*words: str) -> dict[str, Any]:
+        monkeypatch.setattr(sys, "argv", ["measure", *words])
+        return measure.measure_goals(
+            "measure", "", "title", runs, path, GOALS, make_cell, lambda goal, result: {**result, "goal": goal.name}
+        )
+
+    with pytest.raises(SystemExit) as caught:
+        call("first", "second", "--seeds", "1")
+    assert caught.value.code == 1
+    assert "ValueError: seed 0 is not valid" in capfd.readouterr().err
+    results = json.loads(path.read_text())
+    rows = [{"seed": 0, "value": 0.5, "goal": "first"}]
+    assert results["goals"] == {"first": {"what": "words", "target": "≥ 1", "rows": rows}, "third": {"rows": [1]}}
+    assert list(results) == ["title", "goals", "machine"]
+    results = call("first", "third")
+    assert [row["value"] for row in results["goals"]["first"]["rows"]] == [0.5, 1.5]
+    assert [row["goal"] for row in results["goals"]["third"]["rows"]] == ["third", "third"]
+    assert results == json.loads(path.read_text())
+    calls = [file.read_text() for file in runs.glob("cells/*/calls.txt")]
+    assert calls == ["x"] * 5  # a failed cell is repeated only if it is asked for
+
+
+@pytest.mark.parametrize("words", [["unknown"], ["--jobs", "0"]])
+def test_wrong_arguments(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["measure", *words])
+    with pytest.raises(SystemExit) as caught:
+        measure.measure_goals("measure", "", "title", tmp_path / "runs", tmp_path / "results.json", GOALS, make_cell)
+    assert caught.value.code == 2
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", [recall, gan_quality, series])
+def test_cells_name_functions_that_take_their_arguments(module: Any) -> None:
+    goals = module.RECIPES if module is gan_quality else module.GOALS
+    names = [goal.name for goal in goals]
+    assert len(set(names)) == len(names)
+    for goal in goals:
+        cell = module.make_cell(goal, 0)
+        assert cell.function == f"{module.__name__}:measure"
+        assert {*cell.arguments, "folder", "return"} == {*module.measure.__annotations__}
+        assert cell.key != module.make_cell(goal, 1).key
+
+
+def test_signal_is_passed_on_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training saves at the first signal, and would end without saving at the second."""
+    (tmp_path / "wait_for_signal.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "signals = []\n"
+        "signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))\n"
+        "folder = pathlib.Path(__file__).parent\n"
+        "(folder / 'ready').touch()\n"
+        "while not signals: time.sleep(0.01)\n"
+        "(folder / 'signals').write_text(str(signals))\n"
+        "sys.exit(143)\n"
+    )
+
+    def stop() -> None:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sender = threading.Thread(target=stop)
+    sender.start()
+    with pytest.raises(Interrupted) as caught:
+        measure.run_measured(["wait_for_signal"])
+    sender.join()
+    assert caught.value.exit_code == 143
+    assert (tmp_path / "signals").read_text() == f"[{int(signal.SIGTERM)}]"
+
+
+def test_status_and_peak_memory_of_a_process() -> None:
+    status, peak_gb = measure.run_measured(["this"])
+    assert status == 0
+    assert 0.001 < peak_gb < 1

@@ -1,0 +1,313 @@
+"""Sweep files and `reviver sweep`: axes, wrong files, results, failures, and sweeps that are interrupted or killed."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reviver.cli import main
+from reviver.errors import ConfigError
+from reviver.lstm.config import LSTMConfig
+from reviver.runs.folder import RunFolder
+from reviver.sweep import pool
+from reviver.sweep.axes import combine, random_axis
+from reviver.sweep.cell import Cell
+from reviver.sweep.command import to_words
+from reviver.sweep.driver import run_cells
+from reviver.sweep.execute import cell_folder
+from reviver.sweep.pool import Pool
+from reviver.sweep.spec import SweepFile, build_sweep, read_sweep
+from tests.contents import contents
+from tests.sweep_cells import InlineEngine
+
+TINY = 'command = "lstm train"\n[settings]\nlength = 3\nepochs = 2\nhidden_size = 4\ndata_size = 200\n'
+
+
+def axes_of(**content: Any) -> list[dict[str, Any]]:
+    sweep = build_sweep(SweepFile.model_validate({"command": "lstm train", **content}))
+    return [dict(cell.axes) for cell in sweep.cells]
+
+
+# The file
+
+
+def test_a_grid_has_all_combinations_and_seeds_change_fastest() -> None:
+    assert axes_of(seeds=2, grid={"learning_rate": [0.1, 0.2], "length": [3]}) == [
+        {"learning_rate": rate, "length": 3, "seed": seed} for rate in (0.1, 0.2) for seed in (0, 1)
+    ]
+
+
+def test_zipped_lists_are_one_axis() -> None:
+    assert axes_of(seeds=[3, 5], zip={"epochs": [5, 10], "batch_size": [64, 128]}) == [
+        {"epochs": epochs, "batch_size": size, "seed": seed} for epochs, size in ((5, 64), (10, 128)) for seed in (3, 5)
+    ]
+
+
+RANDOM = {
+    "samples": 30,
+    "learning_rate": {"min": 1e-4, "max": 1e-2, "log": True},
+    "hidden_size": {"min": 16, "max": 18},
+    "optimizer": ["adam", "rmsprop"],
+}
+
+
+def test_random_samples_are_within_their_bounds() -> None:
+    points = axes_of(random={**RANDOM, "samples": 300})
+    assert len(points) == 300
+    rates = sorted(point["learning_rate"] for point in points)
+    assert 1e-4 <= rates[0] < 1.2e-4
+    assert 9e-3 < rates[-1] <= 1e-2
+    assert 8e-4 < rates[150] < 1.2e-3, "the logarithm is uniform"
+    assert {point["hidden_size"] for point in points} == {16, 17, 18}
+    assert {type(point["hidden_size"]) for point in points} == {int}
+    assert {point["optimizer"] for point in points} == {"adam", "rmsprop"}
+
+
+def test_more_random_samples_or_options_keep_the_values() -> None:
+    points = axes_of(random=RANDOM)
+    assert axes_of(random=RANDOM) == points
+    assert axes_of(random={**RANDOM, "samples": 40})[:30] == points
+    assert [{**point, "max_norm": None} for point in points] == [
+        {**point, "max_norm": None} for point in axes_of(random={**RANDOM, "max_norm": {"min": 1.0, "max": 2.0}})
+    ]
+    assert axes_of(random={**RANDOM, "seed": 1}) != points
+
+
+@given(low=st.integers(-50, 50), width=st.integers(1, 50), seed=st.integers(0, 100), log=st.booleans())
+def test_random_integers_are_integers_within_their_bounds(low: int, width: int, seed: int, log: bool) -> None:
+    low = abs(low) + 1 if log else low
+    table = {"samples": 5, "seed": seed, "n": {"min": low, "max": low + width, "log": log}}
+    ((*points,),) = random_axis(table)
+    assert all(isinstance(point["n"], int) and low <= point["n"] <= low + width for point in points)
+
+
+def test_equal_points_are_one_cell() -> None:
+    assert combine([[{"a": 1}, {"a": 1}, {"a": 1.5}], [{"b": 2}]]) == [{"a": 1, "b": 2}, {"a": 1.5, "b": 2}]
+
+
+def test_the_key_of_a_cell_depends_on_its_settings_alone() -> None:
+    first = Cell("a:b", {"x": 1, "y": [2]}, {"x": 1}, weight=3)
+    assert first.key == Cell("a:b", {"y": [2], "x": 1}).key
+    assert len({first.key, Cell("a:c", {"x": 1, "y": [2]}).key, Cell("a:b", {"x": 1, "y": [3]}).key}) == 3
+
+
+def test_options_become_words_of_the_command_line(tmp_path: Path) -> None:
+    assert to_words(("lstm", "train"), {"curriculum": True, "learning_rate": 1e-3, "seed": 2}, tmp_path) == [
+        *("lstm", "train", "--curriculum=true", "--learning-rate=0.001", "--seed=2"),
+        *(f"--out={tmp_path / 'run'}", "--json", "--quiet"),
+    ]
+    assert to_words(("lstm", "evaluate"), {"length": [5, 9], "run": "runs/a"}, tmp_path) == [
+        *("lstm", "evaluate", "runs/a", "--length=5", "--length=9", "--json", "--quiet"),
+    ]
+    assert to_words(("gan", "sample"), {"run": "g", "class": 3}, tmp_path) == [
+        *("gan", "sample", "g", "--class=3", f"--out={tmp_path / 'grid.png'}", "--json", "--quiet"),
+    ]
+
+
+WRONG = {
+    "": "command is missing",
+    "command = 5": "command must be text, got 5",
+    'command = "lstm trian"': r"command 'lstm trian' is unknown; did you mean lstm train\?",
+    'command = "sweep"': "command 'sweep' is unknown; choose from report, lstm train",
+    'command = "lstm train"\ngird = 1': r"gird is unknown; did you mean grid\?",
+    'command = "lstm train"\npreset = "recall"': "preset is unknown; remove it",
+    'command = "lstm train"\ngoal = "best"': "goal must be max or min, got 'best'",
+    'command = "lstm train"\nseeds = 0': "seeds must be at least 1, got 0",
+    'command = "lstm train"\nseeds = []': "seeds must have at least 1 value, got an empty list",
+    'command = "lstm train"\nseeds = [1, "2"]': "seeds must be an integer, got '2'",
+    'command = "report"\nseeds = 3\n[grid]\nfull = [true]\nbatch = [1]': "grid.batch is unknown; see reviver report --help",
+    "[settings]\nlenght = 3\n": r"settings.lenght is unknown; did you mean length\?",
+    '[settings]\nlength = "5"\n': "length must be an integer, got '5'",
+    "[settings]\nout = 'x'\n": "settings.out must be left out, since the sweep sets it for each cell",
+    "[settings]\nlength = 1\n": "length must be at least 2, got 1",
+    "[settings]\npreset = 'foo'\n": "preset 'foo' is unknown; choose from report, onehot",
+    "[grid]\nlearning_rate = []\n": "grid.learning_rate must have at least 1 value, got an empty list",
+    "[grid]\nlearning_rate = 0.1\n": "grid.learning_rate must be a list, got 0.1",
+    "[grid]\nlearning_rate = [0.1, -1]\n": "learning_rate must be greater than 0, got -1",
+    "[grid]\nhidden-size = [1]\n": r"grid.hidden-size is unknown; did you mean hidden_size\?",
+    "[grid]\nlength = [3]\n[zip]\nlength = [4]\n": "zip.length is given twice, also by grid.length; keep one of them",
+    "seeds = 2\n[settings]\nseed = 3\n": "seeds is given twice, also by settings.seed; keep one of them",
+    "[zip]\nepochs = [1, 2]\nlength = [3]\n": "zip must have lists of one length, but epochs has 2, length has 1 values",
+    "[zip]\nepochs = []\n": "zip.epochs must have at least 1 value, got an empty list",
+    "[random]\nlength = [3]\n": "random.samples is missing; give the number of random points",
+    "[random]\nsamples = 0\nlength = [3]\n": "random.samples must be at least 1, got 0",
+    "[random]\nsamples = 2\n": "random must have an option besides samples and seed",
+    "[random]\nsamples = 2\nlength = 3\n": "random.length must be a list of choices, or have min and max, got 3",
+    "[random]\nsamples = 2\nlength = []\n": "random.length must have at least 1 value, got an empty list",
+    "[random]\nsamples = 2\nlength = {min = 3}\n": "random.length.max is missing",
+    "[random]\nsamples = 2\nlength = {min = 3, max = 2}\n": "random.length.max must be greater than min 3, got 2",
+    "[random]\nsamples = 2\nlength = {min = 3, mx = 5}\n": r"random.length.mx is unknown; did you mean max\?",
+    "[random]\nsamples = 2\nlength = {min = 0, max = 5, log = true}\n": "random.length.min must be greater than 0 with log",
+    "[random]\nsamples = 2\nlength = {min = 3.5, max = 5}\n": "length must be an integer, got ",
+    f"[grid]\nseed = {list(range(400))}\nlength = {list(range(2, 402))}\n": (
+        "a sweep must have at most 100000 cells, got 160000; shorten its axes"
+    ),
+    "[settings]\ncell = 'rnn'\n[grid]\nnum_layers = [2, 3]\n": "cell rnn supports one layer and one direction",
+    "[evaluate]\ncommand = 'gan evaluate'\n": "evaluate.command must be a command for a run, such as lstm evaluate",
+    "[evaluate]\ncommand = 'lstm train'\n": "evaluate.command must be a command for a run, such as lstm evaluate",
+    "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {lenght = 3}\n": r"evaluate.settings.lenght is unknown; did you mean length\?",
+    "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {run = 'a'}\n": "evaluate.settings.run is unknown",
+    "[1": "is not valid TOML",
+    "a = " + "[" * 60_000: "is not valid TOML",
+}
+
+
+@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
+def test_a_wrong_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    has_command = not text or text.startswith("command")
+    path.write_text(text if has_command else f'command = "lstm train"\n{text}')
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: {WRONG[text]}") as caught:
+        read_sweep(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing.toml"):
+        with pytest.raises(ConfigError, match=r": cannot be read \("):
+            read_sweep(path)
+
+
+def test_the_measure_is_that_of_the_command_that_evaluates() -> None:
+    content = {"command": "lstm train", "evaluate": {"command": "lstm evaluate", "settings": {"length": [9]}}}
+    assert build_sweep(SweepFile.model_validate(content))[1:4] == ("evaluate.results.0.accuracy", False, "max")
+    assert build_sweep(SweepFile.model_validate({"command": "gan train"}))[1:4] == ("scores.fid", False, "min")
+    content = {"command": "lstm train", "measure": "last.train_loss", "goal": "min"}
+    assert build_sweep(SweepFile.model_validate(content))[1:4] == ("last.train_loss", True, "min")
+
+
+# The command, in this process
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the cells of `reviver sweep` run in this process, in an empty folder."""
+    monkeypatch.setattr(pool, "Pool", InlineEngine)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_sweep_writes_a_table_a_summary_and_a_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    text = TINY.replace("[settings]", "seeds = 2\n[settings]") + "[grid]\nlearning_rate = [1e-3, 1e-2]\n"
+    Path("rates.toml").write_text(
+        text + '[evaluate]\ncommand = "lstm evaluate"\nsettings = {length = [3, 4], size = 50}\n'
+    )
+    assert main(["sweep", "rates.toml", "--json", "--quiet"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["cells"], result["done"], result["failed"]) == (4, 4, 0)
+    assert [row["learning_rate"] for row in result["summary"]["settings"]] == [1e-3, 1e-2]
+    assert result["summary"]["measure"] == "evaluate.results.0.accuracy"
+    for name in ("table.parquet", "summary.json", "summary.pdf", "summary.png"):
+        assert Path("runs/sweep-rates", name).stat().st_size > 0
+    assert main(["sweep", "rates.toml", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out) == result
+    run = RunFolder.open(next(Path("runs/sweep-rates/cells").glob("*/run")))
+    assert run.status == "finished"
+    assert run.read_config(LSTMConfig).hidden_size == 4
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_cell_with_invalid_settings_fails_and_the_others_run(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mixed.toml").write_text(TINY + 'cell = "rnn"\n[grid]\nnum_layers = [1, 2]\n')
+    assert main(["sweep", "mixed.toml", "--out", "s", "--quiet"]) == 1
+    captured = capsys.readouterr()
+    assert "cell rnn supports one layer and one direction" in captured.out
+    assert re.fullmatch(
+        r"error: 1 of 2 cells failed; see s/cells/\w+, and run them again with --retry-failed\n", captured.err
+    )
+    outcomes = [json.loads(path.read_text()) for path in Path("s/cells").glob("*/outcome.json")]
+    assert sorted(outcome["status"] for outcome in outcomes) == ["done", "failed"]
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_measure_that_is_not_in_the_results_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("sweep.toml").write_text('measure = "best.acuracy"\n' + TINY)
+    assert main(["sweep", "sweep.toml", "--quiet"]) == 2
+    assert "measure 'best.acuracy' is not in the results; " in capsys.readouterr().err
+    assert Path("runs/sweep-sweep/table.parquet").exists()
+
+
+def test_settings_of_the_command_line_reach_all_cells(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(TINY)
+    (cell,) = read_sweep(path, {"device": "cpu"}).cells
+    assert cell.arguments["options"]["device"] == "cpu"
+    path.write_text(TINY + 'device = "cpu"\n')
+    with pytest.raises(ConfigError, match=r"settings\.device is given twice, also by the command line\.device"):
+        read_sweep(path, {"device": "cpu"})
+
+
+# Sweeps that are interrupted or killed
+
+
+def command(file: Path, out: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "reviver", "sweep", str(file), "--out", str(out), "--jobs", "2", *options]
+
+
+def test_ctrl_c_saves_the_cells_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    file, out = tmp_path / "sweep.toml", tmp_path / "out"
+    long = TINY.replace("epochs = 2", "epochs = 100000\ncheckpoint_every = 100000")
+    file.write_text(long.replace("[settings]", "seeds = 3\n[settings]"))
+    with subprocess.Popen(command(file, out), stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while len([path for path in out.glob("cells/*/run/metrics.jsonl") if path.stat().st_size]) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.endswith(f"{out}: stopped, the runs are saved; go on with the same command\n")
+    runs = [RunFolder.open(path) for path in out.glob("cells/*/run")]
+    assert [run.status for run in runs] == ["interrupted"] * 2
+    assert not list(out.glob("cells/*/claim.json"))
+    assert not list(out.glob("cells/*/outcome.json"))
+
+
+def test_workers_that_are_killed_change_no_result(tmp_path: Path) -> None:
+    """A small version of benchmarks/sweep.py."""
+    content = {
+        "command": "lstm train",
+        "seeds": 4,
+        "settings": {"length": 3, "epochs": 12, "hidden_size": 4, "data_size": 500, "checkpoint_every": 1},
+    }
+    cells = build_sweep(SweepFile.model_validate(content)).cells
+    run_cells(tmp_path / "calm", cells, InlineEngine(tmp_path / "calm"))
+    workers = Pool(tmp_path / "killed", jobs=2, threads=1)
+    rng, ended, killed = random.Random(0), threading.Event(), Counter[str]()
+
+    def kill() -> None:
+        while sum(killed.values()) < 2 and not ended.wait(0.05):
+            for path in tmp_path.glob("killed/cells/*/claim.json"):
+                folder = path.parent
+                metrics = folder / "run" / "metrics.jsonl"
+                if not killed[folder.name] and metrics.exists() and metrics.stat().st_size and rng.random() < 0.5:
+                    killed[folder.name] += 1
+                    os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
+                    break
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    outcomes = run_cells(tmp_path / "killed", cells, workers)
+    ended.set()
+    thread.join()
+    assert {outcome.status for outcome in outcomes.values()} == {"done"}
+    assert {key: outcome.attempts for key, outcome in outcomes.items()} == {
+        cell.key: 1 + killed[cell.key] for cell in cells
+    }
+    assert sum(killed.values()) > 0
+    for cell in cells:
+        calm, disturbed = (cell_folder(tmp_path / name, cell) / "run" for name in ("calm", "killed"))
+        assert contents(disturbed) == contents(calm)
