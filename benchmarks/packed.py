@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import load_mnist
 from reviver.gan.data.pack import pack_images
 from reviver.gan.data.resize import crop_and_resize
+from reviver.system import usable_cores
 
 SIZE, REPEATS = 64, 16
 UPDATES = 256
@@ -141,30 +142,38 @@ def main() -> dict[str, object]:
         folder = Path(temporary)
         size = save_images(folder / "images.npy")
         pack_images(str(folder / "images.npy"), folder / "packed", SIZE)
-        drop_from_cache(folder / "packed" / "images.npy")
-        limit = size // 10
-        seconds: dict[str, list[float]] = {}
-        with running(
-            {
-                "in memory": Contender(folder / "images.npy", "full", folder / "memory"),
-                "packed, blocks": Contender(folder / "packed", "blocks", folder / "blocks", limit),
-                "packed, full": Contender(folder / "packed", "full", folder / "full", limit),
-            }
-        ) as contenders:
-            for number in range(WARMUP + ROUNDS):
-                for name, contender in contenders.items():
-                    elapsed = contender.run()
-                    print(f"round {number}, {name}: {elapsed:.1f} s", file=sys.stderr, flush=True)
-                    if number >= WARMUP:
-                        seconds.setdefault(name, []).append(elapsed)
-            limited = {name: contender for name, contender in contenders.items() if contender.is_limited}
-            peaks = {name: contender.peak_bytes() / 10**6 for name, contender in limited.items()}
-            read = {name: contender.read_bytes() / 10**6 for name, contender in limited.items()}
-    memory = seconds["in memory"]
-    ratios = {name: ratio(values, memory) for name, values in seconds.items() if name != "in memory"}
+        return measure(folder, size, ("blocks", "full"), ROUNDS)
+
+
+def measure(folder: Path, size: int, orders: Sequence[str], rounds: int) -> dict[str, object]:
+    """Return the times of training on images.npy in memory, and on the folder packed in some orders, in turn.
+
+    Args:
+        folder: folder with the images, plain and packed.
+        size: their bytes.
+        orders: orders to measure.
+        rounds: rounds after the warm-up.
+    """
+    drop_from_cache(folder / "packed" / "images.npy")
+    limit = size // 10
+    contenders = {"in memory": Contender(folder / "images.npy", "full", folder / "memory")}
+    for order in orders:
+        contenders[f"packed, {order}"] = Contender(folder / "packed", order, folder / order, limit)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    with running(contenders):
+        for number in range(WARMUP + rounds):
+            for name, contender in contenders.items():
+                elapsed = contender.run()
+                print(f"round {number}, {name}: {elapsed:.1f} s", file=sys.stderr, flush=True)
+                if number >= WARMUP:
+                    seconds[name].append(elapsed)
+        limited = {name: contender for name, contender in contenders.items() if contender.is_limited}
+        peaks = {name: contender.peak_bytes() / 10**6 for name, contender in limited.items()}
+        read = {name: contender.read_bytes() / 10**6 for name, contender in limited.items()}
+    ratios = {name: ratio(seconds[name], seconds["in memory"]) for name in limited}
     return {
         "title": f"Training on {size / 1e9:.1f} GB of packed images with {limit / 1e6:.0f} MB of memory",
-        "machine": machine(),
+        "machine": {**machine(), "threads": int(os.environ.get("OMP_NUM_THREADS", usable_cores()))},
         "updates_per_run": UPDATES,
         "seconds_per_run": {name: summary(values) for name, values in seconds.items()},
         "ratios": {name: {**values, "target": TARGET} for name, values in ratios.items()},

@@ -93,7 +93,6 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         app.command(groups[name,])
     example = _examples("reviver data pack photos/ --image-size 64 --out packed")
     groups["data",] = App(name="data", help="Prepare data for training.", help_epilogue=example, sort_key=1)
-    app.command(groups["data",])
     command_with_help = tuple(arguments[:2]) if {"--help", "-h"} & set(arguments) else ()
     for words, function in COMMANDS.items():
         description, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")
@@ -110,6 +109,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
             sort_key=0,
             **settings,
         )
+    app.command(groups["data",])
     return app
 
 

@@ -166,7 +166,8 @@ def _load(source: str, image_size: int, split: str) -> ImageSet:
         images, labels = read_data_set(source, split)
         data = ImageSet(images.unsqueeze(1), labels, source)
     elif path.is_dir():
-        data = _read_idx_folder(path, split) or ImageSet(*read_image_folder(path, image_size, split), path.name)
+        found = _read_idx_folder(path, split)
+        data = ImageSet(*read_image_folder(path, image_size, split), path.name) if found is None else found
     elif path.suffix in (".npz", ".npy") and path.exists():
         data = _read_arrays(path, split)
     else:
