@@ -23,9 +23,6 @@ from reviver.lstm.run import load_lstm
 from reviver.lstm.stopping import completes_curriculum
 from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
-from reviver.runs.progress import ProgressBar
-from reviver.runs.signals import handling_signals
-from reviver.system import blocking_stop_signals, detach_from_terminal, unblock_termination, usable_cores
 from reviver.sweep.cell import Cell
 from reviver.sweep.cell import Outcome as CellOutcome
 from reviver.sweep.driver import run_cells

@@ -9,7 +9,7 @@ from pathlib import Path
 from reviver.errors import Interrupted, RunFolderError
 from reviver.io.atomic import make_folder
 from reviver.io.errors import explain_write_errors
-from reviver.runs.session import handling_signals
+from reviver.runs.signals import handling_signals
 from reviver.sweep.cell import Cell, Engine, Outcome
 from reviver.sweep.claim import find_holder
 from reviver.sweep.display import Display

@@ -34,7 +34,7 @@ from reviver.io.errors import explain_read_errors, explain_write_errors
 from reviver.io.json import parse_json, read_json
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import MAX_TEXT, validate
-from reviver.runs.session import handling_signals
+from reviver.runs.signals import handling_signals
 from reviver.sweep.cell import Cell, Outcome
 from reviver.sweep.claim import MAX_AGE, Claim, acquire
 from reviver.text import one_line
