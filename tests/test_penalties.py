@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reviver.distributed.rows import BatchRows
 from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator
 from reviver.gan.penalties import discriminator_penalty, grad_norm_sq, gradient_penalty, zero_centered_penalty
@@ -27,7 +28,13 @@ def half_norm_sq(x: Tensor) -> Tensor:
 class HalfNormSq:
     """A discriminator with the logits ½ ‖x‖²."""
 
-    def logits(self, x: Tensor, labels: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
+    def logits(
+        self,
+        x: Tensor,
+        labels: Tensor | None = None,
+        rng: torch.Generator | None = None,
+        rows: BatchRows | None = None,
+    ) -> Tensor:
         return half_norm_sq(x)
 
 
@@ -57,7 +64,9 @@ def test_penalties_computed_by_hand() -> None:
 class LabelledHalfNormSq:
     """A conditional discriminator with the logits k/2 ‖x‖² of images of class k, whose gradient is k x."""
 
-    def logits(self, x: Tensor, labels: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def logits(
+        self, x: Tensor, labels: Tensor, rng: torch.Generator | None = None, rows: BatchRows | None = None
+    ) -> Tensor:
         return labels.argmax(1, keepdim=True) * half_norm_sq(x)
 
 

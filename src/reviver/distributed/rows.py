@@ -46,6 +46,8 @@ class BatchRows:
 
     def take(self, tensor: Tensor, dim: int = 0) -> Tensor:
         """Return the rows of this process of a tensor that has blocks · total rows along `dim`."""
+        if self.end - self.begin == self.total:
+            return tensor
         parts = [part.narrow(dim, self.begin, self.end - self.begin) for part in tensor.chunk(self.blocks, dim)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 

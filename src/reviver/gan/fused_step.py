@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from reviver.distributed.rows import BatchRows, all_rows
 from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.optim import compute_network
+from reviver.gan.parallel import ParallelStep
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
@@ -42,37 +44,46 @@ def fused_gan_step(
     options: StepOptions = DEFAULTS,
     labels: Tensor | None = None,
     rng: torch.Generator | None = None,
+    parallel: ParallelStep | None = None,
 ) -> StepResult:
     """Compute `step.gan_step`, up to rounding; the arguments and the result are the same.
 
     In bf16 it computes with the bfloat16 copies of `MasterWeightAdam`, see `training.build_optimizers`: `opt_G` must be
     one, and `opt_D` unless the discriminator has spectral normalization.
+
+    With several processes, the generator's gradients are exchanged while those of the discriminator are computed.
     """
+    rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
     dtype = torch.bfloat16 if options.precision == "bf16" else real.dtype
     compute_G, compute_D = compute_network(G, opt_G), compute_network(D, opt_D)
     with torch.set_grad_enabled(options.update_generator):
         fake = compute_G(z.to(dtype))  # [N, C, H, W]
-    forward = discriminator_forward(compute_D, real, fake.detach(), labels, dtype=dtype, rng=rng)
+    forward = discriminator_forward(compute_D, real, fake.detach(), labels, dtype=dtype, rng=rng, rows=rows)
     real_logits, fake_logits = forward.real_logits, forward.fake_logits  # [P, 1] each
     g_loss = loss.generator(real_logits, fake_logits)
     d_loss = loss.discriminator(real_logits, fake_logits)
 
     if options.update_generator:
-        (grad_logits,) = torch.autograd.grad(g_loss, fake_logits)
+        (grad_logits,) = torch.autograd.grad(rows.fraction * g_loss, fake_logits)
         parameters = list(compute_G.parameters())
         set_gradients(parameters, torch.autograd.grad(fake, parameters, forward.fake_gradient(grad_logits)))
-    grad_logits = torch.cat(torch.autograd.grad(d_loss, (real_logits, fake_logits)))
+        if parallel is not None:
+            parallel.start_generator()
+    grad_logits = torch.cat(torch.autograd.grad(rows.fraction * d_loss, (real_logits, fake_logits)))
     gradients = forward.parameter_gradients(grad_logits)
     if options.penalty is not None:
-        penalty = options.penalty(D, real, fake.detach(), labels, rng)  # at the master weights
-        penalty_gradients = torch.autograd.grad(penalty, list(D.parameters()), materialize_grads=True)
+        penalty = options.penalty(D, real, fake.detach(), labels, rng, rows)  # at the master weights
+        penalty_gradients = torch.autograd.grad(rows.fraction * penalty, list(D.parameters()), materialize_grads=True)
         gradients = tuple(total.add_(part) for total, part in zip(gradients, penalty_gradients, strict=True))
     set_gradients(compute_D.parameters(), gradients)
+    result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
+    if parallel is not None:
+        result = parallel.finish(result)
 
     if options.update_generator:
         opt_G.step()
     opt_D.step()
-    return StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
+    return result
 
 
 class DiscriminatorPass(NamedTuple):
@@ -117,6 +128,7 @@ def discriminator_forward(
     *,
     dtype: torch.dtype | None = None,
     rng: torch.Generator | None = None,
+    rows: BatchRows | None = None,
 ) -> DiscriminatorPass:
     """Compute the logits of real and generated images, and ∂l/∂a of every layer.
 
@@ -127,11 +139,13 @@ def discriminator_forward(
         labels: one-hot classes of the real and then of the generated images, [2N, K], for a conditional D.
         dtype: of the matmuls, by default that of the images.
         rng: generates the dropout masks; by default torch's own.
+        rows: rows of the logits of the real images among those of all processes; by default all of them.
 
     Raises:
         DataError: if the shape of images or labels is wrong.
     """
     layers = discriminator.linear_layers
+    rows = all_rows(len(real) // discriminator.packing) if rows is None else rows
     weights = [layer.weight for layer in layers]  # once: spectral normalization refines its estimate at each access
     real_labels, fake_labels = (None, None) if labels is None else labels.chunk(2)
     with torch.no_grad():
@@ -143,7 +157,7 @@ def discriminator_forward(
         for weight, layer in zip(operands[1:], layers[1:], strict=True):
             factor = a.sign().clamp(min=NEGATIVE_SLOPE)  # f
             if discriminator.is_dropout_active:
-                factor = factor * discriminator.dropout_mask(a, rng)
+                factor = factor * discriminator.dropout_mask(a, rng, rows.repeated(2))
             x = factor * a
             a = functional.linear(x, weight, layer.bias.to(x.dtype))
             inputs.append(x)

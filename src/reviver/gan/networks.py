@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm as apply_spectral_norm
 
 from reviver.config import Count
+from reviver.distributed.rows import BatchRows, all_rows
 from reviver.errors import DataError
 from reviver.gan import pretrained
 from reviver.io.hub import DownloadKeywords
@@ -151,13 +152,20 @@ class Discriminator(nn.Module):
             for layer in self.linear_layers:
                 apply_spectral_norm(layer)
 
-    def logits(self, images: Tensor, labels: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
+    def logits(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        rng: torch.Generator | None = None,
+        rows: BatchRows | None = None,
+    ) -> Tensor:
         """Return the log-odds that images are real, [N, 1]; losses are computed from them.
 
         Args:
             images: [N, C, H, W] in [-1, 1].
             labels: one-hot classes [N, K], for a conditional discriminator.
             rng: generates the dropout masks; by default torch's own.
+            rows: rows of the logits among those of all processes; by default all of them.
 
         Raises:
             DataError: if the shape of images or labels is wrong.
@@ -166,7 +174,7 @@ class Discriminator(nn.Module):
         for layer in self.layers:
             x = layer(x)
             if self.is_dropout_active and isinstance(layer, nn.LeakyReLU):
-                x = x * self.dropout_mask(x, rng)
+                x = x * self.dropout_mask(x, rng, rows)
         return x
 
     @property
@@ -179,9 +187,10 @@ class Discriminator(nn.Module):
         """Whether `logits` drops units: in training mode, if `dropout` is above 0."""
         return self.training and self.dropout > 0
 
-    def dropout_mask(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Return a random mask of the shape of x: 0 for dropped units, 1 / (1 - p) for the others."""
-        uniform = torch.rand(x.shape, device=x.device, generator=rng)
+    def dropout_mask(self, x: Tensor, rng: torch.Generator | None = None, rows: BatchRows | None = None) -> Tensor:
+        """Return a random mask of the shape of x: 0 for dropped units, 1 / (1 - p) for the others; see `logits`."""
+        rows = all_rows(len(x)) if rows is None else rows
+        uniform = rows.rand(x.shape, rng=rng, device=x.device)
         return (uniform >= self.dropout).to(x.dtype) / (1.0 - self.dropout)
 
     def pack(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -199,7 +208,7 @@ class Discriminator(nn.Module):
             shape = f"have shape [N, {self.num_classes}]" if self.num_classes else "be None"
             raise DataError(f"labels must {shape}, got {'None' if labels is None else list(labels.shape)}")
         x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
-        return x.reshape(len(images) // self.packing, -1)
+        return x.reshape(len(images) // self.packing, self.packing * x.shape[1])
 
     def unpack(self, x: Tensor) -> Tensor:
         """Return the images [N, C, H, W] in inputs x [N / m, m (C·H·W + K)] of the first layer; undoes `pack`."""

@@ -8,6 +8,8 @@ The discriminator adds them to its loss. They need gradients of gradients, so on
 several without. Lazy regularization (Karras et al. 2020, "Analyzing and improving StyleGAN", section 3.1) adds them
 every k updates only, times k.
 
+A process that computes some rows of a batch only takes the mean of those. Without rows the mean is NaN and its gradient 0.
+
 Shapes: N images, C channels, H height, W width. A `logits` function maps images [N, C, H, W] to logits [P, 1].
 """
 
@@ -17,6 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from reviver.distributed.rows import BatchRows, all_rows
 from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator
 
@@ -55,6 +58,7 @@ def discriminator_penalty(
     fake: Tensor,
     labels: Tensor | None = None,
     rng: torch.Generator | None = None,
+    rows: BatchRows | None = None,
 ) -> Tensor:
     """Return the sum of the penalties of `config`, times its `penalty_interval` (lazy regularization); a scalar.
 
@@ -66,10 +70,11 @@ def discriminator_penalty(
         labels: one-hot classes of the real and then of the generated images, [2N, K], for a conditional discriminator;
             an interpolated image has the class of the real one.
         rng: generates the dropout masks and α; by default torch's own.
+        rows: rows of the logits of the real images among those of all processes; by default all of them.
     """
     real_labels, fake_labels = (None, None) if labels is None else labels.chunk(2)
-    logits_real_class = partial(discriminator.logits, labels=real_labels, rng=rng)
-    logits_fake_class = partial(discriminator.logits, labels=fake_labels, rng=rng)
+    logits_real_class = partial(discriminator.logits, labels=real_labels, rng=rng, rows=rows)
+    logits_fake_class = partial(discriminator.logits, labels=fake_labels, rng=rng, rows=rows)
     fake = fake.to(real.dtype)
     penalty = real.new_zeros(())
     with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
@@ -78,6 +83,7 @@ def discriminator_penalty(
         if config.r2 > 0:
             penalty = penalty + zero_centered_penalty(logits_fake_class, fake, config.r2)
         if config.gradient_penalty > 0:
-            alpha = torch.rand(len(real), 1, 1, 1, device=real.device, generator=rng)
+            image_rows = all_rows(len(real)) if rows is None else rows.scaled(discriminator.packing)
+            alpha = image_rows.rand((len(real), 1, 1, 1), rng=rng, device=real.device)
             penalty = penalty + config.gradient_penalty * gradient_penalty(logits_real_class, real, fake, alpha)
     return config.penalty_interval * penalty

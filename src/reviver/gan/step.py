@@ -21,9 +21,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from reviver.distributed.rows import all_rows
 from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
+from reviver.gan.parallel import ParallelStep
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
@@ -40,6 +42,7 @@ def gan_step(
     options: StepOptions = DEFAULTS,
     labels: Tensor | None = None,
     rng: torch.Generator | None = None,
+    parallel: ParallelStep | None = None,
 ) -> StepResult:
     """Update both networks once, or the discriminator only, and return the losses before the update.
 
@@ -54,20 +57,29 @@ def gan_step(
         options: penalty, whether G is updated, and precision.
         labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
         rng: generates the dropout masks and what the penalties sample; by default torch's own.
+        parallel: the part of this process in a step by several; by default it computes the whole batch. Images, z and
+            labels are those of its rows, and the result is that of the batch.
     """
+    rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
     with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
         fake = G(z)  # [N, C, H, W]
-        logits = D.logits(torch.cat([real, fake]), labels, rng)  # in one pass, as D has no BatchNorm
+        logits = D.logits(torch.cat([real, fake]), labels, rng, rows.repeated(2))  # in one pass, as D has no BatchNorm
     real_logits, fake_logits = logits.to(real.dtype).chunk(2)  # [P, 1] each
     d_loss = loss.discriminator(real_logits, fake_logits)
     g_loss = loss.generator(real_logits, fake_logits)
 
-    penalty = options.penalty(D, real, fake.detach(), labels, rng) if options.penalty else 0.0
+    penalty = options.penalty(D, real, fake.detach(), labels, rng, rows) if options.penalty else 0.0
     opt_D.zero_grad()
-    (d_loss + penalty).backward(inputs=list(D.parameters()), retain_graph=True)  # ∇_θD L_D
+    (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()), retain_graph=True)  # ∇_θD L_D
     if options.update_generator:
         opt_G.zero_grad()
-        g_loss.backward(inputs=list(G.parameters()))  # ∇_θG L_G, before D changes
+        (rows.fraction * g_loss).backward(inputs=list(G.parameters()))  # ∇_θG L_G, before D changes
+        if parallel is not None:
+            parallel.start_generator()
+    result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
+    if parallel is not None:
+        result = parallel.finish(result)
+    if options.update_generator:
         opt_G.step()
     opt_D.step()
-    return StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
+    return result

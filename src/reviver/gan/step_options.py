@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from reviver.config import Precision
+from reviver.distributed.rows import BatchRows
 from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator
 from reviver.gan.penalties import discriminator_penalty
 
-Penalty = Callable[[Discriminator, Tensor, Tensor, Tensor | None, torch.Generator | None], Tensor]
-"""A function of (D, real images, generated images, labels, rng) that returns a scalar; see `discriminator_penalty`."""
+Penalty = Callable[[Discriminator, Tensor, Tensor, Tensor | None, torch.Generator | None, BatchRows | None], Tensor]
+"""A function of (D, real images, generated images, labels, rng, rows) that returns a scalar; see `discriminator_penalty`."""
 
 
 @dataclass(frozen=True, kw_only=True)

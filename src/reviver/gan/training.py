@@ -7,6 +7,7 @@ Shapes: N batch, Z latent size, C channels, H height, W width, K classes.
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from reviver.errors import DataError
+from reviver.distributed.batch_norm import parallelize_batch_norm
+from reviver.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
+from reviver.errors import ConfigError, DataError
 from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
 from reviver.gan.ema import update_ema
@@ -25,6 +28,7 @@ from reviver.gan.grids import grid_path, remove_later_grids, save_animation, sav
 from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.optim import UPDATE, MasterWeightAdam, NegativeMomentumAdam
+from reviver.gan.parallel import Buckets
 from reviver.gan.sampling import generate
 from reviver.gan.snapshots import SnapshotWriter
 from reviver.gan.step import gan_step
@@ -106,9 +110,15 @@ def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
 
 
 def train(
-    config: GANConfig, out: str | Path, *, device: str = "auto", resume: bool = False, progress: bool = False
+    config: GANConfig,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> RunFolder:
-    """Train both networks into a run folder.
+    """Train both networks into a run folder, by one process or by all that `torchrun` has started.
 
     Args:
         config: the settings of the run.
@@ -117,6 +127,7 @@ def train(
         resume: continue an interrupted run from its last checkpoint. It ends bit-for-bit as if it had not been
             interrupted, on the same machine with the same number of threads.
         progress: show a progress bar.
+        timeout: seconds that a process waits for the others before it fails.
 
     Returns:
         The run folder.
@@ -127,53 +138,87 @@ def train(
         Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
     chosen_device = choose_device(device)
+    with join_world(chosen_device, timeout) as world:
+        return train_in_world(config, out, world, chosen_device, resume=resume, progress=progress)
+
+
+def train_in_world(
+    config: GANConfig, out: str | Path, world: World, device: torch.device, *, resume: bool, progress: bool
+) -> RunFolder:
+    """Train as `train` does, as one of the processes of `world`; rank 0 writes, evaluates and shows progress."""
+    check_world(config, world)
     if not resume:
-        refuse_existing(out)
+        refuse_existing(out, world)
     data = load_images(config.data, config.image_size)
     num_classes = count_classes(data) if config.conditional else 0
     monitor = create_monitor(config, data)
     extractor = None
     if config.extractor is not None:  # recorded even if unused in training: later scores must use the same one
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
-    models = build_models(config, data.image_shape, num_classes, chosen_device)
+    models = build_models(config, data.image_shape, num_classes, device, world)
     state = build_state(config, models, count_batches(len(data.images), config.batch_size, config.packing))
-    native = UPDATE.variant if config.precision == "bf16" and chosen_device.type == "cpu" else "none"
-    folder = open_run(out, "gan", config, chosen_device, resume=resume, native=native)
+    native = UPDATE.variant if config.precision == "bf16" and device.type == "cpu" else "none"
+    folder = open_run(out, "gan", config, device, resume=resume, native=native, world=world)
     record_data(folder, data, num_classes)
     if extractor is not None:
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
-    grid_z = models.generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), grid_classes).to(chosen_device)
+    grid_z = models.generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), grid_classes).to(device)
     snapshots = SnapshotWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
     files = ("metrics",) if monitor is None else ("metrics", "scores")
     with training_session(
-        folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
+        folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files, world=world
     ) as session:
         session.progress.status = summarize(folder.read_scores())
         while state.epoch < config.epochs:
-            remove_later_grids(folder.samples, state.epoch, state.step)
-            remove_later_snapshots(folder, state.step)
+            session.call_on_main(partial(remove_later_grids, folder.samples, state.epoch, state.step))
+            session.call_on_main(partial(remove_later_snapshots, folder, state.step))
             with session.rolling_back():
                 if state.step == 0:
-                    save_sample_grid(session, models.eval_generator, grid_z, epoch=0)
-                    snapshots.write(step=0, epoch=0.0)
+                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, epoch=0))
+                    session.call_on_main(partial(snapshots.write, step=0, epoch=0.0))
                 train_epoch(session, models, grid_z, snapshots, data, config)
                 if is_grid_due(state.epoch, config):
-                    save_sample_grid(session, models.eval_generator, grid_z, state.epoch)
+                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, state.epoch))
                 if monitor is not None and monitor.is_due(state.epoch):
-                    monitor.score(session, models.eval_generator)
+                    session.call_on_main(partial(monitor.score, session, models.eval_generator))
                 if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
                     session.save()
-        save_animation(folder.samples, folder.samples / "training.gif")
+        session.call_on_main(partial(save_animation, folder.samples, folder.samples / "training.gif"))
     return folder
 
 
+def check_world(config: GANConfig, world: World) -> None:
+    """Check that each process has inputs of the discriminator to compute in a whole batch.
+
+    Raises:
+        ConfigError: if there are more processes than inputs, or with local BatchNorm fewer than two images for each.
+    """
+    inputs = config.batch_size // config.packing
+    if inputs < world.size:
+        packed = f" with packing {config.packing}" if config.packing > 1 else ""
+        raise ConfigError(
+            f"batch_size {config.batch_size}{packed} is too small for {world.size} processes; give at least "
+            f"{world.size * config.packing}, or start fewer processes",
+            field="batch_size",
+        )
+    fewest_images = inputs // world.size * config.packing
+    if world.size > 1 and fewest_images < 2 and not config.sync_batch_norm:
+        raise ConfigError(
+            f"batch_size {config.batch_size} is one image for some of {world.size} processes, and BatchNorm without "
+            f"sync_batch_norm needs two; give at least {2 * world.size}",
+            field="batch_size",
+        )
+
+
 def build_models(
-    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int, device: torch.device
+    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int, device: torch.device, world: World = ALONE
 ) -> Models:
     """Return the networks and optimizers of a run on `device`, before the first update."""
     generator, discriminator = build_networks(config, image_shape, num_classes)
     generator, discriminator = generator.to(device), discriminator.to(device)
+    if world.size > 1:
+        parallelize_batch_norm(generator, world, is_synced=config.sync_batch_norm)
     opt_generator, opt_discriminator = build_optimizers(config, generator, discriminator)
     eval_generator = copy.deepcopy(generator) if config.ema > 0 else generator
     return Models(generator, discriminator, opt_generator, opt_discriminator, eval_generator)
@@ -212,7 +257,12 @@ def record_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
 
 
 def train_epoch(
-    session: Session, models: Models, grid_z: Tensor, snapshots: SnapshotWriter, data: ImageSet, config: GANConfig
+    session: Session,
+    models: Models,
+    grid_z: Tensor,
+    snapshots: SnapshotWriter,
+    data: ImageSet,
+    config: GANConfig,
 ) -> None:
     """Train on all images once, or on the rest of the epoch after a resume.
 
@@ -227,6 +277,7 @@ def train_epoch(
     state, training_step = session.state, choose_step(config)
     loss = choose_losses(config.loss, config.label_smoothing)
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
+    buckets = Buckets.create(*models[:4], session.world)
     history, rng = state.tensors["history"], state.rngs["noise"]
     pixels, labels = data.images.to(history.device), None
     if generator.num_classes and data.labels is not None:
@@ -238,6 +289,11 @@ def train_epoch(
         indices = batch[: len(batch) // config.packing * config.packing]
         set_learning_rates(models, config, (state.epoch + state.batch / len(batches)) / config.epochs, session.lr_scale)
         z = generator.sample_latents(len(indices), rng)
+        parallel = None
+        if buckets is not None:
+            parallel = buckets.step(len(indices) // config.packing, session.stop_flag)
+            rows = parallel.rows.scaled(config.packing)
+            indices, z = rows.take(indices), rows.take(z)
         options = StepOptions.from_config(config, state.step)
         result = training_step(
             generator,
@@ -250,7 +306,10 @@ def train_epoch(
             options=options,
             labels=None if labels is None else join_labels(labels[indices], generator, z),
             rng=rng,
+            parallel=parallel,
         )
+        if parallel is not None:
+            session.agree(parallel.stop_flags)
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
@@ -260,10 +319,10 @@ def train_epoch(
             update_ema(eval_generator, generator, updates, decay=config.ema, rampup=config.ema_rampup)
         if state.step in grid_updates:
             check_losses(session)
-            save_sample_grid(session, eval_generator, grid_z, state.epoch, state.step)
+            session.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
         if state.step in snapshots.steps:
             check_losses(session)
-            snapshots.write(state.step, epoch)
+            session.call_on_main(partial(snapshots.write, state.step, epoch))
         if state.step % len(history) == 0:
             check_losses(session)
             session.log(epoch=epoch, **dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True)))
