@@ -21,8 +21,8 @@ from reviver.runs.session import Session
 
 CONFIG = LSTMConfig(hidden_size=2, data_size=20, batch_size=6, epochs=8, checkpoint_every=2)
 """Settings of all runs: 3 updates per epoch, 24 in total."""
-OPTIONS = ["--hidden-size", "2", "--data-size", "20", "--batch-size", "6", "--epochs", "8", "--checkpoint-every", "2"]
-"""The same for the command line."""
+OPTIONS = ["--hidden-size", "2", "--data-size", "20", "--batch-size", "6", "--checkpoint-every", "2"]
+"""The same for the command line, without --epochs."""
 STEP = 16
 """Update in which a process gets a signal; the checkpoint before it is that of update 12."""
 

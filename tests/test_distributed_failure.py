@@ -18,11 +18,23 @@ long = pytest.mark.skipif("REVIVER_LONG" not in os.environ, reason="REVIVER_LONG
 LOST = "another process was lost or does not answer"
 
 
-def train(out: Path, *options: str, processes: int = 2, restarts: int = 0, **variables: str) -> subprocess.Popen[str]:
+def train(out: Path, *options: str, epochs: int = 8, restarts: int = 0, **variables: str) -> subprocess.Popen[str]:
     """Start torchrun with a training into the folder `out`."""
-    launch = ["--standalone", "--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
+    launch = ["--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     return subprocess.Popen(
-        [*TORCHRUN, *launch, "-m", "tests.distributed_session", "train", *OPTIONS, "--out", out, *options],
+        [
+            *TORCHRUN,
+            *launch,
+            "-m",
+            "tests.distributed_session",
+            "train",
+            *OPTIONS,
+            "--epochs",
+            str(epochs),
+            "--out",
+            out,
+            *options,
+        ],
         env=ENVIRONMENT | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -98,7 +110,7 @@ def wait_for_checkpoint(job: subprocess.Popen[str], out: Path) -> None:
 @pytest.mark.parametrize("trial", range(10))
 def test_a_process_killed_at_a_random_moment(trial: int, tmp_path: Path, undisturbed: Path) -> None:
     rng, out = random.Random(trial), tmp_path / "run"
-    job = train(out, "--epochs", "300", "--timeout", "30", restarts=1)
+    job = train(out, "--timeout", "30", epochs=300, restarts=1)
     if trial % 5:  # every fifth: at any moment, also before the first checkpoint
         wait_for_checkpoint(job, out)
         time.sleep(rng.uniform(0, 1))
@@ -114,7 +126,7 @@ def test_a_process_killed_at_a_random_moment(trial: int, tmp_path: Path, undistu
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run that nobody disturbs."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    job = train(out, "--epochs", "300")
+    job = train(out, epochs=300)
     _, stderr = job.communicate(timeout=300)
     assert job.returncode == 0, stderr
     return out
@@ -124,7 +136,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_hangs_fails_the_others_after_the_timeout(rank: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    job = train(out, "--epochs", "100000", "--timeout", "4")
+    job = train(out, "--timeout", "4", epochs=100_000)
     wait_for_checkpoint(job, out)
     os.kill(workers(job)[rank], signal.SIGSTOP)  # torchrun kills it, once the other has failed
     _, stderr = job.communicate(timeout=120)

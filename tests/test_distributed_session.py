@@ -108,7 +108,7 @@ def test_two_machines_equal_two_processes_of_one(folder: Path, tmp_path: Path) -
     agents = [
         subprocess.Popen(
             [*TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(rank), "--rdzv-backend", "static",
-             "--rdzv-endpoint", endpoint, "-m", "tests.distributed_session", "train", *OPTIONS, "--out", tmp_path / "run"],
+             "--rdzv-endpoint", endpoint, "-m", "tests.distributed_session", "train", *OPTIONS, "--epochs", "8", "--out", tmp_path / "run"],
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

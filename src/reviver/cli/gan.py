@@ -54,7 +54,9 @@ def train(
         print_settings(settings)
         return
     assert out is not None, "fill_settings chooses one"
-    folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
+    folder = training.train(
+        settings, out, device=common.device, resume=resume, progress=not common.quiet, timeout=timeout
+    )
     if not folder.world.is_main:
         return
     seconds = folder.record["seconds"]

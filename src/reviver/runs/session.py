@@ -129,7 +129,11 @@ class Session:
 
         Use it for what may take longer than the timeout: evaluation, figures, files.
         """
-        self.world.call_on_main(lambda: function() and None)
+
+        def call() -> None:
+            function()  # its result stays on rank 0
+
+        self.world.call_on_main(call)
 
     def save(self) -> None:
         """Save the current state as a checkpoint; a thread writes it while training continues.
