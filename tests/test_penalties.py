@@ -64,7 +64,9 @@ def test_penalties_computed_by_hand() -> None:
 class LabelledHalfNormSq:
     """A conditional discriminator with the logits k/2 ‖x‖² of images of class k, whose gradient is k x."""
 
-    def logits(self, x: Tensor, labels: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def logits(
+        self, x: Tensor, labels: Tensor, rng: torch.Generator | None = None, rows: BatchRows | None = None
+    ) -> Tensor:
         return labels.argmax(1, keepdim=True) * half_norm_sq(x)
 
 

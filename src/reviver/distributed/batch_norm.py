@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from reviver.distributed.world import World
@@ -30,17 +30,19 @@ class SyncBatchNorm1d(nn.BatchNorm1d):
     def __init__(self, layer: nn.BatchNorm1d, world: World) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum, device="meta")
         _share_state(self, layer)
-        self._world = world
+        self._processes = world.size  # not the world: layers are copied, groups of processes cannot be
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x [n, F], normalised and scaled."""
         if not self.training:
             return super().forward(x)
         with torch.no_grad():
-            mean, variance, count = batch_statistics(x, self._world)
+            mean, variance, count = batch_statistics(x, self._processes)
             unbiased = variance * (count / (count - 1).clamp(min=1))
             _update_running(self, mean, unbiased)
-        return cast("Tensor", _Normalise.apply(x, self.weight, self.bias, mean, variance, count, self.eps, self._world))
+        return cast(
+            "Tensor", _Normalise.apply(x, self.weight, self.bias, mean, variance, count, self.eps, self._processes)
+        )
 
 
 class LocalBatchNorm1d(nn.BatchNorm1d):
@@ -79,7 +81,7 @@ def parallelize_batch_norm(network: nn.Module, world: World, *, is_synced: bool)
                 setattr(module, name, SyncBatchNorm1d(child, world) if is_synced else LocalBatchNorm1d(child))
 
 
-def batch_statistics(x: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
+def batch_statistics(x: Tensor, processes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean [F], biased variance [F] and number N of the rows of all processes, in float32 at least.
 
     One exchange serves both: each process sends its number of rows, sum and centred squares, and the squares around the
@@ -87,13 +89,13 @@ def batch_statistics(x: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
 
     Args:
         x: the rows of this process, [n, F].
-        world: the processes.
+        processes: number of processes.
     """
     x = x.to(torch.promote_types(torch.float32, x.dtype))
     total = x.sum(0)
     local_mean = total / max(1, len(x))
     squares = (x - local_mean).square().sum(0)
-    counts, totals, all_squares = _gather(torch.cat([x.new_tensor([len(x)]), total, squares]), world).split(
+    counts, totals, all_squares = _gather(torch.cat([x.new_tensor([len(x)]), total, squares]), processes).split(
         [1, x.shape[1], x.shape[1]], dim=1
     )  # [processes, 1], [processes, F], [processes, F]
     count = counts.sum()
@@ -118,33 +120,35 @@ class _Normalise(torch.autograd.Function):
         variance: Tensor,
         count: Tensor,
         eps: float,
-        world: World,
+        processes: int,
     ) -> Tensor:
-        """Return y [n, F]; the arguments are x [n, F], γ, β, μ and σ² [F], N, ε and the processes."""
+        """Return y [n, F]; the arguments are x [n, F], γ, β, μ and σ² [F], N, ε and the number of processes."""
         ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt(), count)
-        ctx.world = world
+        ctx.processes = processes
         return functional.batch_norm(x, mean, variance, weight, bias, eps=eps)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         """Return ∂L/∂x, and the part of the rows of this process in ∂L/∂γ and ∂L/∂β."""
-        x, weight, mean, inverse_std, count = ctx.saved_tensors  # type: ignore[attr-defined]
+        x, weight, mean, inverse_std, count = ctx.saved_tensors
         normalised = (x - mean) * inverse_std
         grad = grad_y.to(mean.dtype)
         grad_weight, grad_bias = (grad * normalised).sum(0), grad.sum(0)
-        sums = ctx.world.sum(torch.stack([grad_weight, grad_bias])) / count  # type: ignore[attr-defined]
+        sums = torch.stack([grad_weight, grad_bias])
+        if ctx.processes > 1:
+            dist.all_reduce(sums)
+        sums /= count
         grad_x = weight * inverse_std * (grad - sums[1] - normalised * sums[0])
         return grad_x.to(x.dtype), grad_weight, grad_bias, None, None, None, None, None
 
 
-def _gather(row: Tensor, world: World) -> Tensor:
+def _gather(row: Tensor, processes: int) -> Tensor:
     """Return the rows [F] of all processes, [processes, F]."""
-    rows = row.new_empty(world.size, len(row))
-    if world.size > 1:
-        dist.all_gather(list(rows.unbind()), row)
-    else:
-        rows[0] = row
+    if processes == 1:
+        return row[None]
+    rows = row.new_empty(processes, len(row))
+    dist.all_gather(list(rows.unbind()), row)
     return rows
 
 

@@ -41,6 +41,13 @@ class Buckets:
         self.generator = GradientBucket(compute_network(G, opt_G).parameters(), 0, world)
         self.discriminator = GradientBucket(compute_network(D, opt_D).parameters(), sum(self.sizes), world)
 
+    @classmethod
+    def create(
+        cls, G: Generator, D: Discriminator, opt_G: Optimizer, opt_D: Optimizer, world: World
+    ) -> "Buckets | None":
+        """Return the buckets of a run, None for one process, which exchanges nothing."""
+        return cls(G, D, opt_G, opt_D, world) if world.size > 1 else None
+
     def step(self, num_logits: int, stop_flag: float) -> "ParallelStep":
         """Return the part of this process in a step.
 

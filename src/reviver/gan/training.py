@@ -7,6 +7,7 @@ Shapes: N batch, Z latent size, C channels, H height, W width, K classes.
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,6 @@ from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.optim import UPDATE, MasterWeightAdam, NegativeMomentumAdam
 from reviver.gan.parallel import Buckets
 from reviver.gan.sampling import generate
-from reviver.gan.session_shim import open_run, training_session
 from reviver.gan.snapshots import SnapshotWriter
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
@@ -39,7 +39,7 @@ from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_CLASSES
-from reviver.runs.session import Session, permutation
+from reviver.runs.session import Session, open_run, permutation, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 
 GRID_SIZE = 25
@@ -147,11 +147,11 @@ def train_in_world(
 ) -> RunFolder:
     """Train as `train` does, as one of the processes of `world`; rank 0 writes, evaluates and shows progress."""
     check_world(config, world)
-    if world.is_main and not resume:
-        refuse_existing(out)
+    if not resume:
+        refuse_existing(out, world)
     data = load_images(config.data, config.image_size)
     num_classes = count_classes(data) if config.conditional else 0
-    monitor = create_monitor(config, data) if world.is_main else None
+    monitor = create_monitor(config, data)
     extractor = None
     if config.extractor is not None:  # recorded even if unused in training: later scores must use the same one
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
@@ -159,36 +159,32 @@ def train_in_world(
     state = build_state(config, models, count_batches(len(data.images), config.batch_size, config.packing))
     native = UPDATE.variant if config.precision == "bf16" and device.type == "cpu" else "none"
     folder = open_run(out, "gan", config, device, resume=resume, native=native, world=world)
-    if world.is_main:
-        record_data(folder, data, num_classes)
-    if world.is_main and extractor is not None:
+    record_data(folder, data, num_classes)
+    if extractor is not None:
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     grid_z = models.generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), grid_classes).to(device)
     snapshots = SnapshotWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
-    files = ("metrics", "scores") if config.eval_interval else ("metrics",)
+    files = ("metrics",) if monitor is None else ("metrics", "scores")
     with training_session(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files, world=world
     ) as session:
-        if world.is_main:
-            session.progress.status = summarize(folder.read_scores())
+        session.progress.status = summarize(folder.read_scores())
         while state.epoch < config.epochs:
-            if world.is_main:
-                remove_later_grids(folder.samples, state.epoch, state.step)
-                remove_later_snapshots(folder, state.step)
+            session.call_on_main(partial(remove_later_grids, folder.samples, state.epoch, state.step))
+            session.call_on_main(partial(remove_later_snapshots, folder, state.step))
             with session.rolling_back():
-                if world.is_main and state.step == 0:
-                    save_sample_grid(session, models.eval_generator, grid_z, epoch=0)
-                    snapshots.write(step=0, epoch=0.0)
-                train_epoch(session, models, grid_z, snapshots, data, config, world)
-                if world.is_main and is_grid_due(state.epoch, config):
-                    save_sample_grid(session, models.eval_generator, grid_z, state.epoch)
+                if state.step == 0:
+                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, epoch=0))
+                    session.call_on_main(partial(snapshots.write, step=0, epoch=0.0))
+                train_epoch(session, models, grid_z, snapshots, data, config)
+                if is_grid_due(state.epoch, config):
+                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, state.epoch))
                 if monitor is not None and monitor.is_due(state.epoch):
-                    monitor.score(session, models.eval_generator)
+                    session.call_on_main(partial(monitor.score, session, models.eval_generator))
                 if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
                     session.save()
-        if world.is_main:
-            save_animation(folder.samples, folder.samples / "training.gif")
+        session.call_on_main(partial(save_animation, folder.samples, folder.samples / "training.gif"))
     return folder
 
 
@@ -267,7 +263,6 @@ def train_epoch(
     snapshots: SnapshotWriter,
     data: ImageSet,
     config: GANConfig,
-    world: World = ALONE,
 ) -> None:
     """Train on all images once, or on the rest of the epoch after a resume.
 
@@ -278,12 +273,11 @@ def train_epoch(
         snapshots: writes the snapshots.
         data: the training images.
         config: the settings of the run.
-        world: the processes that train; each computes its rows of each batch.
     """
     state, training_step = session.state, choose_step(config)
     loss = choose_losses(config.loss, config.label_smoothing)
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
-    buckets = Buckets(generator, discriminator, opt_generator, opt_discriminator, world) if world.size > 1 else None
+    buckets = Buckets.create(*models[:4], session.world)
     history, rng = state.tensors["history"], state.rngs["noise"]
     pixels, labels = data.images.to(history.device), None
     if generator.num_classes and data.labels is not None:
@@ -325,12 +319,10 @@ def train_epoch(
             update_ema(eval_generator, generator, updates, decay=config.ema, rampup=config.ema_rampup)
         if state.step in grid_updates:
             check_losses(session)
-            if world.is_main:
-                save_sample_grid(session, eval_generator, grid_z, state.epoch, state.step)
+            session.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
         if state.step in snapshots.steps:
             check_losses(session)
-            if world.is_main:
-                snapshots.write(state.step, epoch)
+            session.call_on_main(partial(snapshots.write, state.step, epoch))
         if state.step % len(history) == 0:
             check_losses(session)
             session.log(epoch=epoch, **dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True)))

@@ -1,0 +1,163 @@
+"""Train small GANs by several processes: `torchrun -m tests.distributed_gan FOLDER` writes the results to FOLDER.
+
+`test_distributed_gan.py` starts it, and compares the results with those of one process.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from reviver.distributed.world import World, join_world
+from reviver.gan import networks, training
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet
+from reviver.gan.presets import PRESETS
+from reviver.gan.sampling import generate
+from reviver.gan.step_options import StepResult
+from reviver.gan.training import build_models, build_state, train_epoch
+
+NUM_BATCHES = 5
+"""Batches per epoch: four of 64 images and one of 23, in which with packing all processes but one have no row."""
+NUM_IMAGES, IMAGE_SIZE, NUM_CLASSES = 279, 4, 3
+EPOCHS = MappingProxyType({torch.float64: 10, torch.float32: 2})
+"""Epochs of a case by dtype: 50 and 10 updates."""
+
+
+def small(preset: str = "report", **settings: Any) -> GANConfig:
+    """Return a preset with batches of 64 images, in float32."""
+    return replace(PRESETS[preset], **{"batch_size": 64, "precision": "fp32", "epochs": 10} | settings)
+
+
+_RECIPES: Mapping[str, GANConfig] = MappingProxyType(
+    {
+        "report": small(),
+        "best": small("best", penalty_interval=4),
+        "conditional": small(conditional=True, loss="relativistic", lr_schedule="cosine"),
+        "packing": small(packing=16, r2=0.1, label_smoothing=0.1),
+        "spectral norm": small(spectral_norm=True, loss="hinge", discriminator_steps=2),
+        "dropout": small(discriminator_dropout=0.3, gradient_penalty=1.0, loss="wasserstein"),
+        "together": small(
+            conditional=True, packing=16, discriminator_dropout=0.3, gradient_penalty=1.0, r1=0.1, ema=0.9
+        ),
+    }
+)
+_TEXTBOOK = {f"textbook {name}": replace(_RECIPES[name], fused=False) for name in ("report", "best", "together")}
+CASES: Mapping[str, GANConfig] = MappingProxyType(_RECIPES | _TEXTBOOK)
+"""Settings by name; each case runs in both precisions."""
+WIDTHS = MappingProxyType({"GENERATOR_WIDTHS": (32, 48, 64, 80), "DISCRIMINATOR_WIDTHS": (48, 24)})
+"""Widths of the layers, smaller than the report's."""
+ADAM_EPS = MappingProxyType({torch.float64: 1e-8, torch.float32: 1e-4})
+"""Adam's ε by dtype. Adam divides a gradient by its size plus ε, so that with 1e-8 it moves weights whose gradient is only
+rounding errors as far as others: in float32 the losses then differ by some 1e-4 after few updates."""
+INEXACT = MappingProxyType({"local BatchNorm": small(sync_batch_norm=False), "bf16": small("best", precision="bf16")})
+"""Settings whose result depends on the number of processes; they run in float32."""
+
+
+@dataclass
+class LoopSession:
+    """What `train_epoch` needs of a session, without a run folder."""
+
+    state: Any
+    world: World
+    lr_scale: float = 1.0
+    stop_flag: float = 0.0
+    stop_requested: bool = False
+
+    @property
+    def progress(self) -> Any:
+        """A progress bar that shows nothing."""
+        return SimpleNamespace(due=False, update=lambda *_: None)
+
+    def agree(self, stop_flags: float) -> None:
+        """Check that nobody asked to stop."""
+        assert stop_flags == 0.0
+
+    def check_finite(self, history: Tensor, first_step: int, names: tuple[str, ...]) -> None:
+        """Check that all values are finite."""
+        assert history.isfinite().all(), (first_step, names)
+
+    def log(self, **values: Any) -> None:
+        """Write nothing."""
+
+    def call_on_main(self, function: Callable[[], object]) -> None:
+        """Save no images."""
+
+
+def small_images() -> ImageSet:
+    """Return random images with labels."""
+    rng = torch.Generator().manual_seed(3)
+    pixels = torch.randint(256, (NUM_IMAGES, 1, IMAGE_SIZE, IMAGE_SIZE), generator=rng).to(torch.uint8)
+    return ImageSet(pixels, torch.arange(NUM_IMAGES) % NUM_CLASSES, "random")
+
+
+def step_in(dtype: torch.dtype, config: GANConfig) -> Callable[..., StepResult]:
+    """Return the training step of a run with images and latent vectors in `dtype`."""
+    step = training.choose_step(config)
+
+    def converted(*arguments: Any, **keywords: Any) -> StepResult:
+        *models, real, z, loss = arguments
+        return step(*models, real.to(dtype), z.to(dtype), loss, **keywords)
+
+    return converted
+
+
+def run_case(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
+    """Train a GAN, and return what must not depend on the number of processes."""
+    data = small_images()
+    num_classes = NUM_CLASSES if config.conditional else 0
+    with patch.multiple(networks, **WIDTHS):
+        models = build_models(config, data.image_shape, num_classes, torch.device("cpu"), world)
+    for optimizer in (models.opt_generator, models.opt_discriminator):
+        optimizer.param_groups[0]["eps"] = ADAM_EPS[dtype]
+    for network in {models.generator, models.discriminator, models.eval_generator}:
+        network.to(dtype)
+    state = build_state(config, models, NUM_BATCHES)
+    state.tensors["history"] = torch.zeros(NUM_BATCHES, len(StepResult._fields), dtype=dtype)
+    snapshots = cast("Any", SimpleNamespace(steps=frozenset()))
+    step = step_in(dtype, config)
+    history = []
+    with patch.object(training, "choose_step", lambda _: step):
+        for _ in range(EPOCHS[dtype]):
+            train_epoch(cast("Any", LoopSession(state, world)), models, torch.empty(0), snapshots, data, config)
+            history.append(state.tensors["history"].clone())
+    z = models.generator.sample_latents(6, torch.Generator().manual_seed(1)).to(dtype)
+    return {
+        "history": torch.cat(history),  # [updates, quantities]
+        "images": generate(models.eval_generator, z),
+        "rng": state.rngs["noise"].get_state(),
+        **{
+            f"{name}.{key}": tensor
+            for name, network in state.networks.items()
+            for key, tensor in network.state_dict().items()
+        },
+    }
+
+
+def run_all(world: World) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Run every case in its precisions, and yield its name and result."""
+    runs = [(name, config, dtype) for name, config in CASES.items() for dtype in EPOCHS]
+    runs += [(name, config, torch.float32) for name, config in INEXACT.items()]
+    for name, config, dtype in runs:
+        yield result_name(name, dtype), run_case(config, dtype, world)
+
+
+def result_name(case: str, dtype: torch.dtype) -> str:
+    """Return the name of the result of a case in a precision."""
+    return f"{case} {str(dtype).removeprefix('torch.')}"
+
+
+def main(folder: Path) -> None:
+    """Write the results of this process to `folder`."""
+    with join_world(torch.device("cpu"), timeout=60) as world:
+        torch.save(dict(run_all(world)), folder / f"rank-{world.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
