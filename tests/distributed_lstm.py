@@ -18,8 +18,9 @@ from reviver.distributed.world import World, join_world
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.parallel import NUM_SUMS
+from reviver.lstm.scoring import score
 from reviver.lstm.tasks.build import build_task
-from reviver.lstm.training import HISTORY, build_network, build_optimizer, score, train_epoch
+from reviver.lstm.training import HISTORY, build_network, build_optimizer, train_epoch
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session

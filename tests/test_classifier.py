@@ -10,12 +10,12 @@ from torch import Tensor
 
 from reviver import LSTMClassifier
 from reviver.errors import ConfigError
-from reviver.lstm import training
+from reviver.lstm import scoring
 from reviver.lstm.options import AUTO_PATCHES, Pooling, auto_patch_size
+from reviver.lstm.scoring import forward_chunked, score
 from reviver.lstm.tasks.custom.task import Examples
 from reviver.lstm.tasks.task import Sequences
 from reviver.lstm.trace import trace
-from reviver.lstm.training import forward_chunked, score
 
 POOLINGS = get_args(Pooling)
 B, T, I, H, C = 4, 7, 3, 5, 2  # noqa: E741
@@ -134,7 +134,7 @@ def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int
 def test_the_score_is_that_of_the_forward_pass(
     pooling: str, patch_size: int, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "MAX_EVALUATION_STEPS", 2 * T)  # two sequences at a time
+    monkeypatch.setattr(scoring, "MAX_EVALUATION_STEPS", 2 * T)  # two sequences at a time
     network, x = make(pooling, bidirectional, patch_size), inputs()
     targets = torch.tensor([0, 1, 1, 0])
     for lengths in (LENGTHS, torch.full((B,), T)):

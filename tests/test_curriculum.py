@@ -17,10 +17,11 @@ from reviver.errors import Interrupted
 from reviver.lstm import training
 from reviver.lstm.config import MIN_BATCH_SIZE, LSTMConfig
 from reviver.lstm.presets import PRESETS
+from reviver.lstm.scoring import Score, score
 from reviver.lstm.stopping import completes_curriculum, rank
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import Palindromes, PalindromeTask
-from reviver.lstm.training import Score, build_network, score, train
+from reviver.lstm.training import build_network, train
 from reviver.runs.folder import RunFolder
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 
@@ -106,7 +107,7 @@ def test_the_score_does_not_depend_on_the_chunk_size(num_layers: int, monkeypatc
     network = build_network(config, task)
     data = task.validation(50)
     whole = score(network, data, task.target)
-    monkeypatch.setattr("reviver.lstm.training.MAX_EVALUATION_STEPS", 7 * len(data))
+    monkeypatch.setattr("reviver.lstm.scoring.MAX_EVALUATION_STEPS", 7 * len(data))
     chunked = score(network, data, task.target)
     assert chunked.loss == pytest.approx(whole.loss, rel=1e-6)
     assert chunked.accuracy == whole.accuracy

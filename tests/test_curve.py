@@ -34,7 +34,7 @@ from reviver.lstm.curve import (
 from reviver.lstm.evaluation import Evaluation
 from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson_interval
 from reviver.lstm.rnn import RNNClassifier
-from reviver.lstm.training import Score
+from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
 
 SEQUENCES = 6400

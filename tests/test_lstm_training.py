@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from reviver.config import override
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, OutOfMemory, RunFolderError
-from reviver.lstm import training
+from reviver.lstm import scoring, training
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS
+from reviver.lstm.scoring import score
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.tasks.palindromes import PalindromeTask, make_palindromes
-from reviver.lstm.training import build_network, score, train, train_step
+from reviver.lstm.training import build_network, train, train_step
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 
@@ -157,7 +158,7 @@ def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
 def test_score_is_the_mean_over_all_sequences_without_dropout(
     is_training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "MAX_EVALUATION_BATCH", 64)  # 1000 sequences: the last batch is a part of one
+    monkeypatch.setattr(scoring, "MAX_EVALUATION_BATCH", 64)  # 1000 sequences: the last batch is a part of one
     network = build_network(LSTMConfig(hidden_size=16), PalindromeTask(LSTMConfig())).train(is_training)
     data = make_palindromes(5, 1000, torch.Generator())
     measured = score(network, data, "class")

@@ -4,13 +4,23 @@ The OpenMP spin count is the default of libgomp: a waiting thread spins 300 000 
 there are more threads than cores. Set `GOMP_SPINCOUNT` to change it; docs/explanation/benchmarks.md has measurements.
 """
 
+import os
+import signal
 import sys
 
 from reviver.cli import main as run
+from reviver.distributed.failure import stop_outside_training
+from reviver.distributed.launch import is_launched
+from reviver.system import STOP_SIGNALS
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    if is_launched():
+        for number in STOP_SIGNALS:
+            signal.signal(number, stop_outside_training)
+        # Otherwise torch logs a C++ stack for every lost connection, besides the error that we print.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     sys.exit(run())
 
 

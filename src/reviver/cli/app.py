@@ -26,7 +26,8 @@ from reviver.cli.messages import explain
 from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.config import choose_preset
-from reviver.distributed.launch import launched_rank, launched_size
+from reviver.distributed.failure import claim_report
+from reviver.distributed.launch import is_launched
 from reviver.errors import ConfigError, ReviverError
 
 INTERRUPTED = 130
@@ -202,22 +203,20 @@ def report_failure(error: BaseException) -> int:
     message, exit_code = describe_failure(error)
     if message:
         kind = "" if exit_code >= INTERRUPTED else "error: "
-        print_once(f"{kind}{' '.join(message.split())}")
+        print_once(kind, " ".join(message.split()))
     return exit_code
 
 
-def print_once(line: str) -> None:
-    """Print a line on stderr; of several processes, only the one that reports the failure does so."""
-    if launched_size() == 1:
-        print(line, file=sys.stderr)
+def print_once(kind: str, message: str) -> None:
+    """Print a message on stderr; of several processes, only the one that reports the failure does so."""
+    if not is_launched():
+        print(f"{kind}{message}", file=sys.stderr)
         return
-    from reviver.distributed.failure import claim_report
-
     report = claim_report()
     if report.is_mine:
-        rank = launched_rank()
-        print(f"rank {rank}: {line}" if rank else line, file=sys.stderr, flush=True)
-    report.finish()
+        origin = f"rank {report.rank}: " if report.rank else ""
+        print(f"{kind}{origin}{message}", file=sys.stderr, flush=True)
+    report.finish(message)
 
 
 def describe_failure(error: BaseException) -> tuple[str, int]:

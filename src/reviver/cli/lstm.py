@@ -50,7 +50,9 @@ def train(
     if preset == "series" and settings.task == "palindrome":
         raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
     assert out is not None, "fill_settings has set it"
-    folder = training.train(settings, out, device=common.device, resume=resume, progress=not common.quiet)
+    folder = training.train(
+        settings, out, device=common.device, resume=resume, progress=not common.quiet, timeout=timeout
+    )
     if not folder.world.is_main:
         return
     metrics = folder.read_metrics()

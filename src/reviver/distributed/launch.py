@@ -21,12 +21,12 @@ def launched_size() -> int:
 
 def launched_rank() -> int:
     """Return the rank of this process among them."""
-    return _read_count("RANK", 0) if is_launched() else 0
+    return _read_count("RANK", 0)
 
 
 def local_rank() -> int:
     """Return the index of this process among those on the same machine."""
-    return _read_count("LOCAL_RANK", launched_rank()) if is_launched() else 0
+    return _read_count("LOCAL_RANK", launched_rank())
 
 
 def restart_count() -> int:

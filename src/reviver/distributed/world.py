@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from reviver.distributed.failure import claim_report, explaining_losses
+from reviver.distributed.failure import claim_report, describe_loss, explaining_losses
 from reviver.distributed.launch import DEFAULT_TIMEOUT, launched_size, restart_count
 from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, ProcessLost, ReviverError
@@ -243,6 +243,6 @@ def _connect(device: torch.device, timeout: timedelta) -> None:
         raise ConfigError(f"{one_line(error)}; start with torchrun") from error
     except (RuntimeError, dist.DistError) as error:
         raise ProcessLost(
-            f"the other processes did not connect within {timeout.total_seconds():g} s ({one_line(error)}); start all "
+            f"the other processes did not connect within {timeout.total_seconds():g} s ({describe_loss(error)}); start all "
             f"{launched_size()} of them with torchrun, or raise --timeout"
         ) from error

@@ -28,7 +28,7 @@ from reviver.lstm.stopping import completes_curriculum
 from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
 from reviver.runs.progress import ProgressBar
-from reviver.runs.session import handling_signals
+from reviver.runs.signals import handling_signals
 from reviver.system import blocking_stop_signals, detach_from_terminal, unblock_termination, usable_cores
 from reviver.validation import check
 

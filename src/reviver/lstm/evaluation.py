@@ -10,11 +10,12 @@ from reviver.config import Count
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.classification import ClassificationReport, classification_report
 from reviver.lstm.config import LSTMConfig
+from reviver.lstm.scoring import Score, evaluation_batch_size, score
 from reviver.lstm.tasks.custom.table import SequenceTable
 from reviver.lstm.tasks.custom.task import CustomTask
 from reviver.lstm.tasks.palindromes import NUM_DIGITS, encode_digits
 from reviver.lstm.tasks.task import Sequences, TargetKind, Task
-from reviver.lstm.training import Network, Score, evaluation_batch_size, score
+from reviver.lstm.training import Network
 from reviver.validation import check
 
 CHANCE = 1 / NUM_DIGITS

@@ -17,8 +17,8 @@ from reviver.io.hub import CONFIG, DownloadKeywords
 from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.describe import SequenceData
+from reviver.lstm.scoring import evaluation_batch_size
 from reviver.lstm.tasks.custom.task import Examples
-from reviver.lstm.training import evaluation_batch_size
 from reviver.text import one_line
 
 

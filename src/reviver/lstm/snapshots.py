@@ -32,7 +32,7 @@ class LSTMSnapshot(NamedTuple):
     Attributes:
         epoch: Epochs so far.
         step: Updates so far.
-        validation_accuracy: Accuracy on the validation data, see `reviver.lstm.training.Score`.
+        validation_accuracy: Accuracy on the validation data, see `reviver.lstm.scoring.Score`.
         network: The network of that moment, in eval mode.
     """
 

@@ -29,8 +29,8 @@ from reviver.gan.sampling import generate, generate_samples
 from reviver.gan.training import build_networks
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.run import LSTMRun, load_lstm
+from reviver.lstm.scoring import Score, score
 from reviver.lstm.tasks.palindromes import PalindromeTask, Split
-from reviver.lstm.training import Score, score
 from reviver.report.schema import DigitCounts, Recognition, Spread
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng

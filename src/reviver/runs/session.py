@@ -9,12 +9,10 @@ import dataclasses
 import logging
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -30,8 +28,8 @@ from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
+from reviver.runs.signals import StopSignal, handling_signals
 from reviver.runs.writer import RunWriter, SilentWriter, Writer
-from reviver.system import STOP_SIGNALS
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""
@@ -62,14 +60,15 @@ class Session:
         state: TrainingState,
         progress: ProgressBar,
         files: Sequence[str],
-        world: World = ALONE,
+        world: World,
+        stop_signal: StopSignal,
     ) -> None:
         self.folder = folder
         self.state = state
         self.progress = progress
         self.world = world
         self._writer: Writer = RunWriter(folder, files) if world.is_main else SilentWriter(folder, files)
-        self._stop_signal: int | None = None
+        self._signal = stop_signal
         self._stop_agreed = False
         self._restore()
         self._seconds_before = state.seconds
@@ -83,7 +82,7 @@ class Session:
     @property
     def stop_flag(self) -> float:
         """1 if a signal asked this process to stop, else 0; the loop adds the flags of all processes for `agree`."""
-        return float(self._stop_signal is not None)
+        return float(self._signal.number is not None)
 
     def agree(self, total_of_flags: float) -> None:
         """Take the sum of the `stop_flag`s of all processes at this step, so that all stop at the same one."""
@@ -95,7 +94,7 @@ class Session:
 
         Of several processes, all see a signal at the same step, after `agree`.
         """
-        return self._stop_agreed if self.world.size > 1 else self._stop_signal is not None
+        return self._stop_agreed if self.world.size > 1 else self._signal.number is not None
 
     @property
     def lr_scale(self) -> float:
@@ -162,7 +161,7 @@ class Session:
 
     def stop(self) -> None:
         """Save a checkpoint, then raise `Interrupted`."""
-        received = [number for number in self.world.gather(self._stop_signal) if number is not None]
+        received = [number for number in self.world.gather(self._signal.number) if number is not None]
         self.save()
         self.call_on_main(self.finish)  # nobody may exit before: torchrun ends the others when one does
         number = max(received)
@@ -234,30 +233,6 @@ class Session:
         """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes."""
         self.world.main_first(lambda: self._writer.restore(self.state))
 
-    def _handle_signal(self, number: int, _: FrameType | None) -> None:
-        """Remember the first signal, so that the loop can stop; a second one raises `KeyboardInterrupt` at once.
-
-        Of several processes none may leave alone, and torchrun may send a second signal: there it is ignored.
-        """
-        if self._stop_signal is None:
-            self._stop_signal = number
-        elif self.world.size == 1:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call `handler` at SIGINT and SIGTERM inside; outside the main thread, change nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, previous_handler in previous.items():
-            signal.signal(number, previous_handler)
-
 
 @contextmanager
 def training_session(
@@ -290,13 +265,15 @@ def training_session(
     """
     if world.size > 1:
         description += f", {world.description}"
+    # Of several processes none may leave alone, and torchrun may send a second signal.
+    stop_signal = StopSignal(ignores_others=world.size > 1)
     with ExitStack() as stack:
+        stack.enter_context(handling_signals(stop_signal.handle))
         world.call_on_main(lambda: stack.enter_context(folder.locked()))
         folder.record_environment(next(next(iter(state.networks.values())).parameters()).device)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress and world.is_main))
-        session = Session(folder, state, bar, files, world)
+        session = Session(folder, state, bar, files, world, stop_signal)
         stack.callback(session.close)
-        stack.enter_context(handling_signals(session._handle_signal))
         folder.record.pop("rollbacks", None)  # the checkpoint may be older than the last rollback
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
@@ -324,7 +301,7 @@ def training_session(
 def _explain_failures(folder: RunFolder, state: TrainingState) -> Iterator[None]:
     """Convert the errors inside that the environment causes: memory that ran out, and lost processes."""
     try:
-        with _explain_memory_errors(state), explaining_losses():
+        with _explain_memory_errors(state), explaining_losses(advice=""):
             yield
     except ProcessLost as error:
         kept = "the last checkpoint is kept" if folder.last_checkpoint.exists() else "no checkpoint was saved yet"

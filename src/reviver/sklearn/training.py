@@ -16,9 +16,10 @@ from reviver.config import Count, CountOrZero, Positive, Probability
 from reviver.lr_schedule import lr_scale
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.options import DropoutKind, Pooling, auto_patch_size
+from reviver.lstm.scoring import evaluation_batch_size
 from reviver.lstm.tasks.custom.task import Examples
 from reviver.lstm.tasks.task import TargetKind, mean_loss
-from reviver.lstm.training import evaluation_batch_size, train_step
+from reviver.lstm.training import train_step
 from reviver.runs.devices import choose_device
 from reviver.runs.rng import make_rng
 from reviver.runs.session import permutation

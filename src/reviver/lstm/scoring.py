@@ -1,0 +1,98 @@
+"""Loss and accuracy of a network on a set of sequences.
+
+Shapes: N sequences, B batch, T time, I input size, C classes.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.distributed.world import ALONE, World
+from reviver.lstm.cell import LSTMState
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.tasks.task import Sequences, TargetKind, correct, mean_loss
+
+MAX_EVALUATION_STEPS = 1 << 19
+"""Maximum time steps (batch × length) per forward pass of an evaluation. It bounds the memory at any length."""
+
+MAX_EVALUATION_BATCH = 1024
+"""Maximum number of sequences per forward pass of an evaluation."""
+
+
+class Score(NamedTuple):
+    """Loss and accuracy of a network on a set of sequences, without dropout."""
+
+    loss: float
+    """Mean loss, see `tasks.task.TargetKind`."""
+    accuracy: float
+    """Fraction of correct sequences, see `tasks.task.correct`."""
+    size: int
+    """Number of sequences."""
+
+
+@torch.no_grad()
+def score(network: LSTMClassifier | RNNClassifier, data: Sequences, target: TargetKind, world: World = ALONE) -> Score:
+    """Return loss and accuracy of `network` on `data`.
+
+    The network computes in eval mode, in batches, and is in its former mode again afterwards. Several processes each
+    compute a part of the data, and all return the same score.
+    """
+    size = len(data)
+    if world.size > 1:
+        rows = world.rows(size)
+        data = data[rows.begin : rows.end]
+    was_training = network.training
+    network.eval()
+    every_step = target == "class at every step"
+    chunked = carries_state(network) and not every_step and data.lengths is None
+    batch_size = min(MAX_EVALUATION_BATCH, max(1, len(data))) if chunked else evaluation_batch_size(data)
+    total_loss, num_correct = 0.0, 0
+    for start in range(0, len(data), batch_size):
+        batch = data[start : start + batch_size]
+        if chunked:
+            assert isinstance(network, LSTMClassifier)
+            outputs = forward_chunked(network, batch, max(1, MAX_EVALUATION_STEPS // batch_size))
+        else:
+            outputs = network(batch.encode(), batch.lengths, every_step=every_step)
+        total_loss += mean_loss(target, outputs, batch.targets).item() * len(batch)
+        num_correct += int(correct(target, outputs, batch.targets).sum())
+    network.train(was_training)
+    if world.size > 1:
+        sums = torch.tensor([total_loss, num_correct], dtype=torch.float64, device=data.targets.device)
+        total_loss, num_correct = world.sum(sums).tolist()
+    return Score(total_loss / size, num_correct / size, size)
+
+
+def carries_state(network: LSTMClassifier | RNNClassifier) -> bool:
+    """Return whether the final state of a network is enough for its class, so that it can read a sequence in chunks.
+
+    Pooling and the backward direction need all steps of a sequence at once.
+    """
+    return isinstance(network, LSTMClassifier) and not network.lstm.bidirectional and network.pooling == "last"
+
+
+def evaluation_batch_size(data: Sequences) -> int:
+    """Return the number of whole sequences per forward pass of an evaluation."""
+    return max(1, min(MAX_EVALUATION_BATCH, MAX_EVALUATION_STEPS // data.steps))
+
+
+def forward_chunked(network: LSTMClassifier, data: Sequences, chunk_steps: int) -> Tensor:
+    """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
+
+    Only one chunk is encoded at a time, so that long sequences need little memory. With patches, the chunks have as many
+    steps as fit, but at least one patch.
+
+    Args:
+        network: a network that `carries_state`.
+        data: sequences of equal length.
+        chunk_steps: steps per chunk.
+    """
+    state: LSTMState | None = None
+    chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size
+    for begin in range(0, data.steps, chunk_steps):
+        x, _ = network.patch(data.encode(begin, min(begin + chunk_steps, data.steps)), None)
+        _, state = network.lstm(x, state)
+    assert state is not None, "sequences have at least one step"
+    return network.classify(state)
