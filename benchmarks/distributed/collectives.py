@@ -38,10 +38,10 @@ def measure(world: World, device: torch.device) -> dict[int, list[dict[str, floa
                 dist.all_reduce(message)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            seconds, others = stopwatch.read(world)
-            seconds = max(world.gather(seconds)) / calls
+            reading = stopwatch.read(world)
+            seconds = max(world.gather(reading.seconds)) / calls
             if block > 0:
-                blocks.setdefault(size, []).append({"seconds": seconds, "others": others})
+                blocks.setdefault(size, []).append({"seconds": seconds, "others": reading.others})
     return blocks
 
 

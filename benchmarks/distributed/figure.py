@@ -72,7 +72,7 @@ def plot_compute(axes: Axes, result: Mapping[str, Any]) -> None:
 
 
 def plot_steps(axes: Axes, result: Mapping[str, Any], preset: str, *, is_weak: bool) -> None:
-    """Plot the milliseconds of a step over the number of processes.
+    """Plot the milliseconds of a step over the number of processes, or for weak scaling its efficiency t(1) / t(p).
 
     Args:
         axes: axes to plot into.
@@ -85,23 +85,32 @@ def plot_steps(axes: Axes, result: Mapping[str, Any], preset: str, *, is_weak: b
     model = Model(compute, result["seconds_per_copied_byte"])
     counts = np.unique(np.geomspace(1, MAX_WORKERS if is_weak else workload.batch, 40).astype(int))
     batches = counts * workload.batch if is_weak else np.full_like(counts, workload.batch)
+    alone = model.seconds(workload, workload.batch, 1, Network(0.0, np.inf))
     for name, (color, label) in NETWORK_STYLES.items():
         network = Network(**result["predictions"]["networks"][name])
-        seconds = [
-            1e3 * model.seconds(workload, int(batch), int(count), network)
-            for count, batch in zip(counts, batches, strict=True)
-        ]
-        axes.plot(counts, seconds, "--", color=color, linewidth=1.3, label=f"extrapolated: {label}")
+        seconds = np.array(
+            [
+                model.seconds(workload, int(batch), int(count), network)
+                for count, batch in zip(counts, batches, strict=True)
+            ]
+        )
+        values = alone / seconds if is_weak else 1e3 * seconds
+        axes.plot(counts, values, "--", color=color, linewidth=1.3, label=f"extrapolated: {label}")
     if not is_weak:
         rows = [row for row in result["model_steps"] if row["preset"] == preset]
         processes = [row["processes"] for row in rows]
         measured, predicted = ([1e3 * row[name] for row in rows] for name in ("measured", "predicted"))
         axes.plot(processes, predicted, color="black", linewidth=1.0, label="model, two cores")
         axes.plot(processes, measured, "D", color="black", markersize=4, label="measured, two cores")
-    rows_text = f"{workload.batch} rows {'each' if is_weak else 'in all'}"
-    axes.set(title=f"{preset}, {rows_text}", xlabel="processes", ylabel="ms a step", xscale="log", yscale="log")
+    axes.set(
+        title=f"{preset}, {workload.batch} rows {'each' if is_weak else 'in all'}", xlabel="processes", xscale="log"
+    )
     axes.set_xlim(0.9, 1.1 * MAX_WORKERS)
     ticks = (1, 2, 4, 10, 100, 1000)
     axes.set_xticks(ticks, [format_number(count) for count in ticks])
     axes.minorticks_off()
-    plain_log_ticks(axes.yaxis)
+    if is_weak:
+        axes.set(ylabel="efficiency", ylim=(0, 1.04))
+    else:
+        axes.set(ylabel="ms a step", yscale="log")
+        plain_log_ticks(axes.yaxis)

@@ -6,13 +6,15 @@ On a shared machine a time says little without it. Blocks of a measurement are c
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reviver.distributed.world import World
 from reviver.system import usable_cores
 
 QUIET = 0.1
 """Fraction of the cores that other programs may take of a block that counts as quiet."""
+BUSY = 0.3
+"""Fraction above which a time is shown, but not compared with another or with the model."""
 MIN_BLOCKS = 3
 """Blocks that are kept even if fewer are quiet: those with the least load."""
 STAT = Path("/proc/stat")
@@ -20,22 +22,30 @@ TICK = 0.01
 """Seconds of a unit in /proc/stat."""
 
 
+class Reading(NamedTuple):
+    """What a stopwatch shows."""
+
+    seconds: float
+    """Seconds since it was made."""
+    processor: float
+    """Processor time of this process in these seconds, all threads together."""
+    others: float
+    """Fraction of the cores that programs other than these processes took; 0 on systems that do not tell."""
+
+
 class Stopwatch:
-    """Seconds since it was made, and the fraction of the cores that other programs took in that time."""
+    """Measures time, processor time, and the load by other programs, from when it is made."""
 
     def __init__(self) -> None:
         self._busy, self._own = _busy_seconds(), time.process_time()
         self._started = time.monotonic()
 
-    def read(self, world: World) -> tuple[float, float]:
-        """Return the seconds, and the fraction of the cores that programs other than these processes took.
-
-        The fraction is 0 on systems that do not tell.
-        """
+    def read(self, world: World) -> "Reading":
+        """Return what it shows now; all processes must call it."""
         seconds = time.monotonic() - self._started
         busy, own = _busy_seconds() - self._busy, time.process_time() - self._own
-        own = sum(world.gather(own))
-        return seconds, max(0.0, busy - own) / seconds / usable_cores()
+        others = max(0.0, busy - sum(world.gather(own))) / seconds / usable_cores()
+        return Reading(seconds, own, others)
 
 
 def choose_quiet(blocks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

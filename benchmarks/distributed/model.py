@@ -89,7 +89,9 @@ def fit(terms: Sequence[Sequence[float]], seconds: Sequence[float]) -> tuple[flo
 
 
 def relative_errors(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, Any]:
-    """Return the median and the maximum of the absolute relative errors, and their number."""
+    """Return the median and the maximum of the absolute relative errors, and their number; None of no errors."""
+    if not measured:
+        return {"median": None, "max": None, "n": 0}
     errors = [abs(a / b - 1) for a, b in zip(predicted, measured, strict=True)]
     return {"median": median(errors), "max": max(errors), "n": len(errors)}
 

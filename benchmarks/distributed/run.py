@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.distributed.figure import scaling_figure
-from benchmarks.distributed.load import choose_quiet
+from benchmarks.distributed.load import BUSY, choose_quiet
 from benchmarks.distributed.model import (
     Compute,
     Network,
@@ -159,7 +159,11 @@ def evaluate(
     compute, compute_report = fit_compute({kind: points for kind, points in sizes.items() if kind in KINDS})
     model = Model(compute, sizes["seconds_per_copied_byte"])
     measured = {
-        preset: {SETTINGS[name][0]: settings[name]["median"] for name in ("1 × 1", "2 × 1", "4 × 1")}
+        preset: {
+            SETTINGS[name][0]: settings[name]["median"]
+            for name in ("1 × 1", "2 × 1", "4 × 1")
+            if settings[name]["others"] <= BUSY
+        }
         for preset, settings in presets.items()
     }
     comparison = compare_presets(model, networks, measured, CORES)

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.distributed.load import Stopwatch
-from benchmarks.distributed.recording import Collective, recorded, split
+from benchmarks.distributed.load import Reading, Stopwatch
+from benchmarks.distributed.recording import Collective, Split, recorded, split
 from benchmarks.distributed.workloads import PRESETS, Step
 from reviver.distributed.world import World, join_world
 
@@ -23,18 +23,22 @@ BLOCKS = 8
 
 
 def time_block(step: Step, first: int, count: int, world: World) -> dict[str, float]:
-    """Return the seconds of a step of `count` ones, their split, and the load by other programs."""
+    """Return the seconds of a step of `count` ones, their split, their processor time, and the load by others."""
     world.gather(None)  # all processes begin together
     with recorded() as log:
         stopwatch = Stopwatch()
         for number in range(first, first + count):
             step(number)
-        seconds, others = stopwatch.read(world)
-    everyone: list[tuple[float, list[Collective]]] = world.gather((seconds, log))
+        reading = stopwatch.read(world)
+    everyone: list[tuple[Reading, list[Collective]]] = world.gather((reading, log))
     logs = [collectives for _, collectives in everyone]
-    splits = [split(taken, own, logs) for taken, own in everyone]
-    means = {name: mean(getattr(part, name) for part in splits) / count for name in splits[0]._fields}
-    return {"seconds": mean(taken for taken, _ in everyone) / count, **means, "others": others}
+    splits = [split(taken.seconds, own, logs) for taken, own in everyone]
+    return {
+        "seconds": mean(taken.seconds for taken, _ in everyone) / count,
+        **{name: mean(getattr(part, name) for part in splits) / count for name in Split._fields},
+        "processor": mean(taken.processor for taken, _ in everyone) / count,
+        "others": reading.others,
+    }
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.distributed.load import BUSY
 from benchmarks.distributed.model import Network
 from benchmarks.distributed.predictions import WORKERS
 
@@ -39,15 +40,16 @@ def steps(result: Mapping[str, Any]) -> str:
     """Return the time of a step and its split, and the ratios to the targets."""
     parts = ("computing", "reducing", "waiting")
     heads = ["preset", "processes × threads", "step, ms (range)", *(f"{part}, ms" for part in parts)]
-    lines = table([*heads, "other programs"])
+    lines = table([*heads, "processor time, ms", "other programs"])
     for preset, settings in result["steps"].items():
         for setting, values in settings.items():
-            times = [milliseconds(values[part]) for part in parts]
+            times = [milliseconds(values[part]) for part in (*parts, "processor")]
             lines.append(row([preset, setting, format_summary(values), *times, percent(values["others"])]))
     lines += ["", *table(["steps a second, 2 × 1 to 1 × 2", "ratio of the medians", "other programs", "target"])]
     for preset, ratio in result["ratios"].items():
         target = "" if ratio["target"] is None else f"≥ {ratio['target']:g}"
-        lines.append(row([preset, f"{ratio['median']:.2f}", percent(ratio["others"]), target]))
+        text = f"{ratio['median']:.2f}" if ratio["others"] <= BUSY else "not measured: the machine was busy"
+        lines.append(row([preset, text, percent(ratio["others"]), target]))
     summaries = [values for settings in result["steps"].values() for values in settings.values()]
     note = f"Means over the processes, medians over blocks of steps; the settings alternate. {describe_load(summaries)}"
     return with_machine(lines, note, result)
@@ -78,16 +80,19 @@ def model(result: Mapping[str, Any]) -> str:
             error = fitted[name]
             cells += [str(error["n"]), percent(error["median"]), percent(error["max"])]
         lines.append(row(cells))
-    lines += ["", *table(["step", "processes", "measured, ms", "model, ms", "model to measured"])]
+    lines += ["", *table(["step", "p", "measured, ms", "processor time, ms", "model, ms", "model to measured"])]
     for values in result["model_steps"]:
         measured, predicted = values["measured"], values["predicted"]
-        times = [milliseconds(measured), milliseconds(predicted), f"{predicted / measured:.2f}"]
-        lines.append(row([values["preset"], str(values["processes"]), *times]))
+        processor = result["steps"][values["preset"]][f"{values['processes']} × 1"]["processor"]
+        times = [milliseconds(seconds) for seconds in (measured, processor, predicted)]
+        lines.append(row([values["preset"], str(values["processes"]), *times, f"{predicted / measured:.2f}"]))
     error = result["model_error"]
-    note = (
-        f"None of these steps was used for the fit. Relative error: median {percent(error['median'])}, "
-        f"maximum {percent(error['max'])}, n = {error['n']}."
-    )
+    note = f"Steps are not shown where other programs took more than {percent(BUSY)} of the cores."
+    if error["n"]:
+        note += (
+            f" None of the steps was used for the fit. Relative error: median {percent(error['median'])}, "
+            f"maximum {percent(error['max'])}, n = {error['n']}."
+        )
     return with_machine(lines, note, result)
 
 
