@@ -187,7 +187,7 @@ def evaluate(
 
 def main() -> dict[str, Any]:
     """Measure, draw the figure and return the results."""
-    result = evaluate(measure_all_reduce(ROUNDS), measure_steps(ROUNDS), measure_sizes(SIZE_ROUNDS))
-    result = json.loads(json.dumps(result))  # keys are text, as in the file
+    measured = evaluate(measure_all_reduce(ROUNDS), measure_steps(ROUNDS), measure_sizes(SIZE_ROUNDS))
+    result: dict[str, Any] = json.loads(json.dumps(measured))  # keys are text, as in the file
     save_figure(scaling_figure(result), PICTURES / "scaling.png")
     return result

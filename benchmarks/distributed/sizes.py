@@ -3,7 +3,8 @@
     python -m benchmarks.distributed.sizes
 
 Prints JSON: the seconds of a step by network and sizes, and the bytes of the LSTM's activations beside those expected.
-The seconds are processor time: with one thread that is the time on an idle core, also while other programs run.
+The seconds are processor time: with one thread nearly the time on an idle core. Other programs change it only through the
+caches that they fill.
 """
 
 import gc
