@@ -10,7 +10,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test random check docs pages wheel format bench recall quality series soak fuzz classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test random check docs pages wheel format bench recall quality series scale soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -115,6 +115,10 @@ quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/
 series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into docs/measurements (hours; resumes)
 	$(PIP) install --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks.series
+
+scale: setup  ## run the long tests of training by several processes, and measure what it costs, into docs/measurements (minutes)
+	REVIVER_LONG=1 $(BIN)/python -m pytest tests/test_distributed_*.py
+	$(BIN)/python -m benchmarks distributed
 
 soak: setup  ## train both networks for 10 000 updates and see that neither memory nor files grow (minutes)
 	SOAK_STEPS=10000 $(BIN)/python -m pytest tests/test_long_runs.py

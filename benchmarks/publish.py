@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from benchmarks.distributed import tables as scaling
 from benchmarks.tables import (
     describe,
     render,
@@ -130,6 +131,8 @@ def block(name: str) -> str:
         return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
     if name == "keys":
         return render_keys()
+    if name.startswith("scaling_"):
+        return scaling.PARTS[name.removeprefix("scaling_")](read(MEASUREMENTS / "distributed.json"))
     if name == "quality":
         return render_recipes(read(MEASUREMENTS / "gan_quality.json"))
     result = read(MEASUREMENTS / "report.json")
