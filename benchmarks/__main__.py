@@ -9,8 +9,7 @@ from pathlib import Path
 from benchmarks.tables import render
 
 QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
-SLOW = ("lstm_operator", "projection", "whole_report", "spin_count", "explorer", "packed")
-SLOW = ("lstm_operator", "projection", "whole_report", "spin_count", "explorer", "distributed")
+SLOW = ("lstm_operator", "projection", "whole_report", "spin_count", "explorer", "packed", "distributed")
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 
 
