@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-from reviver.sweep.driver import run_cells
 
 from reviver.errors import Interrupted, ReviverError
 from reviver.io.atomic import write_json
@@ -20,6 +19,7 @@ from reviver.runs.devices import describe_machine
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import handling_signals
 from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.driver import run_cells
 from reviver.sweep.execute import cell_folder, check_not_training, read_outcome
 from reviver.sweep.pool import Pool
 

@@ -115,6 +115,8 @@ def block(name: str) -> str:
         return render(read(MEASUREMENTS / "lstm_operator.json"))
     if name == "projection":
         return render(read(MEASUREMENTS / "projection.json"))
+    if name == "sweep":
+        return render(read(MEASUREMENTS / "sweep.json"))
     if name == "explorer":
         return render(read(MEASUREMENTS / "explorer.json"))
     if name == "recall":

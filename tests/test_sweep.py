@@ -121,7 +121,7 @@ WRONG = {
     "command = 5": "command must be text, got 5",
     'command = "lstm trian"': r"command 'lstm trian' is unknown; did you mean lstm train\?",
     'command = "sweep"': "command 'sweep' is unknown; choose from report, lstm train",
-    'command = "lstm train"\ngird = 1': r"gird is unknown; did you mean grid\?",
+    'command = "lstm train"\ngrids = 1': r"grids is unknown; did you mean grid\?",
     'command = "lstm train"\npreset = "recall"': "preset is unknown; remove it",
     'command = "lstm train"\ngoal = "best"': "goal must be max or min, got 'best'",
     'command = "lstm train"\nseeds = 0': "seeds must be at least 1, got 0",
@@ -233,9 +233,9 @@ def test_a_cell_with_invalid_settings_fails_and_the_others_run(capsys: pytest.Ca
 
 @pytest.mark.usefixtures("inline")
 def test_a_measure_that_is_not_in_the_results_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("sweep.toml").write_text('measure = "best.acuracy"\n' + TINY)
+    Path("sweep.toml").write_text('measure = "best.accurac"\n' + TINY)
     assert main(["sweep", "sweep.toml", "--quiet"]) == 2
-    assert "measure 'best.acuracy' is not in the results; " in capsys.readouterr().err
+    assert "measure 'best.accurac' is not in the results; " in capsys.readouterr().err
     assert Path("runs/sweep-sweep/table.parquet").exists()
 
 
