@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.tables import render
 
 QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
-SLOW = ("lstm_operator", "projection", "whole_report", "spin_count", "explorer", "packed", "distributed")
+SLOW = ("lstm_operator", "projection", "whole_report", "spin_count", "explorer", "packed", "sweep", "distributed")
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 
 

@@ -119,6 +119,8 @@ def block(name: str) -> str:
         return render(read(MEASUREMENTS / "projection.json"))
     if name == "packed":
         return render_packed(read(MEASUREMENTS / "packed.json"))
+    if name == "sweep":
+        return render(read(MEASUREMENTS / "sweep.json"))
     if name == "explorer":
         return render(read(MEASUREMENTS / "explorer.json"))
     if name == "recall":

@@ -28,8 +28,8 @@ from reviver.system import usable_cores
 ROUNDS = 3
 RUNS, TARGET_RATIO = 20, 0.6
 CELLS, KILLS = 200, 20
-SHORT = {"encoding": "onehot", "length": 20, "data_size": 4000, "epochs": 20}
-"""Settings of a run of about four seconds on one core."""
+SHORT = {"encoding": "onehot", "length": 10, "data_size": 4000, "epochs": 20}
+"""Settings of a run of a few seconds on one core."""
 TINY = {"length": 4, "hidden_size": 16, "data_size": 2000, "epochs": 8, "checkpoint_every": 1}
 TIMES = ("seconds", "run")
 """Keys of a result that differ between two equal runs."""

@@ -28,6 +28,14 @@ def render(result: Mapping[str, Any]) -> str:
         rows.append(_row(f"{name}: ratio to the peer, round by round", values, values.get("target")))
     if "peak_memory_gb" in result:
         rows.append(f"| peak memory, GB | {result['peak_memory_gb']:.2f} | | 1 | ≤ {result['target_gb']:g} |")
+    if "killed" in result:
+        killed = result["killed"]
+        equal = "equal" if killed["equal results"] else "different"
+        note = (
+            f"A sweep of {killed['cells']} cells while {killed['kills']} workers were killed at random: {killed['done']} cells "
+            f"done in {killed['calls']} calls; results {equal} to those of an undisturbed sweep."
+        )
+        rows += ["", note]
     return "\n".join([f"### {result['title']}", "", *rows, "", describe(result["machine"]), ""])
 
 

@@ -1,5 +1,6 @@
 """Sweep files and `reviver sweep`: axes, wrong files, results, failures, and sweeps that are interrupted or killed."""
 
+import io
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from reviver.cli import main
 from reviver.errors import ConfigError
@@ -23,8 +25,9 @@ from reviver.lstm.config import LSTMConfig
 from reviver.runs.folder import RunFolder
 from reviver.sweep import pool
 from reviver.sweep.axes import combine, random_axis
-from reviver.sweep.cell import Cell
+from reviver.sweep.cell import Cell, Outcome
 from reviver.sweep.command import to_words
+from reviver.sweep.display import Display
 from reviver.sweep.driver import run_cells
 from reviver.sweep.execute import cell_folder
 from reviver.sweep.pool import Pool
@@ -121,7 +124,7 @@ WRONG = {
     "command = 5": "command must be text, got 5",
     'command = "lstm trian"': r"command 'lstm trian' is unknown; did you mean lstm train\?",
     'command = "sweep"': "command 'sweep' is unknown; choose from report, lstm train",
-    'command = "lstm train"\ngird = 1': r"gird is unknown; did you mean grid\?",
+    'command = "lstm train"\ngrids = 1': r"grids is unknown; did you mean grid\?",
     'command = "lstm train"\npreset = "recall"': "preset is unknown; remove it",
     'command = "lstm train"\ngoal = "best"': "goal must be max or min, got 'best'",
     'command = "lstm train"\nseeds = 0': "seeds must be at least 1, got 0",
@@ -233,9 +236,9 @@ def test_a_cell_with_invalid_settings_fails_and_the_others_run(capsys: pytest.Ca
 
 @pytest.mark.usefixtures("inline")
 def test_a_measure_that_is_not_in_the_results_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("sweep.toml").write_text('measure = "best.acuracy"\n' + TINY)
+    Path("sweep.toml").write_text('measure = "best.accurac"\n' + TINY)
     assert main(["sweep", "sweep.toml", "--quiet"]) == 2
-    assert "measure 'best.acuracy' is not in the results; " in capsys.readouterr().err
+    assert "measure 'best.accurac' is not in the results; " in capsys.readouterr().err
     assert Path("runs/sweep-sweep/table.parquet").exists()
 
 
@@ -311,3 +314,29 @@ def test_workers_that_are_killed_change_no_result(tmp_path: Path) -> None:
     for cell in cells:
         calm, disturbed = (cell_folder(tmp_path / name, cell) / "run" for name in ("calm", "killed"))
         assert contents(disturbed) == contents(calm)
+
+
+# Progress
+
+
+def test_the_time_left_follows_the_weights_of_the_cells() -> None:
+    cells = [Cell("a:b", {"x": weight}, {"x": weight}, weight) for weight in (1.0, 3.0, 4.0)]
+    display = Display("sweep", cells, visible=True)
+    display.start({})
+    outcomes = {cells[0].key: Outcome(cells[0].key, "done"), cells[1].key: Outcome(cells[1].key, "failed")}
+    text = display.describe(outcomes, {cells[2].key: "host"}, cells[2:], display.started + 60)
+    # 4 of 8 units and half of the running cell, 2 units, took 60 s; 2 units are left.
+    assert text == "1 done, 1 running, 0 to go, 1 failed, 0 min 20 s left"
+    assert display.describe({}, {}, cells, display.started + 60) == "0 done, 0 running, 3 to go"
+
+
+def test_the_table_shows_the_running_cells() -> None:
+    cells = [Cell("a:b", {"x": x}, {"x": x, "lengths": [x]}) for x in (1, 2)]
+    console = Console(width=80, file=io.StringIO(), force_terminal=True)
+    display = Display("sweep", cells, visible=True, console=console)
+    with display:
+        display.start({})
+        display.update({}, {cells[1].key: "other"}, cells)
+    output = console.file.getvalue()  # type: ignore[attr-defined]
+    for text in ("sweep: 0 done, 1 running, 1 to go", "lengths", "[2]", "other"):
+        assert text in output

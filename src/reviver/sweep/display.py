@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -25,18 +25,22 @@ class Display:
         title: title, such as `sweep`.
         cells: all cells of the sweep.
         visible: whether to show anything.
+        console: terminal, or file, to write to; stderr if None.
+
+    Attributes:
+        started: time when the sweep began, by `time.monotonic`.
     """
 
-    def __init__(self, title: str, cells: Sequence[Cell], *, visible: bool) -> None:
+    def __init__(self, title: str, cells: Sequence[Cell], *, visible: bool, console: Console | None = None) -> None:
         self._title = title
         self._cells = {cell.key: cell for cell in cells}
         self._visible = visible
         self._due = 0.0
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self._weight_before = 0.0
         self._starts: dict[str, float] = {}
-        console = Console(stderr=True)
-        self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
+        console = console or Console(stderr=True)
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._visible and self._live is not None:
@@ -50,7 +54,7 @@ class Display:
     def start(self, outcomes: Mapping[str, Outcome]) -> None:
         """Begin to measure the time; `outcomes` were there before."""
         self._weight_before = self._weight(outcomes)
-        self._started = time.monotonic()
+        self.started = time.monotonic()
 
     def update(self, outcomes: Mapping[str, Outcome], running: Mapping[str, str], remaining: Sequence[Cell]) -> None:
         """Show the state of the sweep; skipped if the last update was a moment ago.
@@ -65,17 +69,21 @@ class Display:
             return
         self._due = now + (LINE_SECONDS if self._live is None else UPDATE_SECONDS)
         left = [cell for cell in remaining if cell.key not in outcomes]
-        counts = self._counts(outcomes, running, left, now)
+        counts = self.describe(outcomes, running, left, now)
         if self._live is None:
             logger.info("%s: %s", self._title, counts)
             return
         self._starts = {key: self._starts.get(key, now) for key in running}
         bar = ProgressBar(total=len(outcomes) + len(left), completed=len(outcomes), width=40)
-        self._live.update(Group(Text(f"{self._title}: {counts}"), bar, self._table(running, now)), refresh=True)
+        rows = Table.grid()
+        for row in (Text(f"{self._title}: {counts}"), bar, self._table(running, now)):
+            rows.add_row(row)
+        self._live.update(rows, refresh=True)
 
-    def _counts(
+    def describe(
         self, outcomes: Mapping[str, Outcome], running: Mapping[str, str], left: Sequence[Cell], now: float
     ) -> str:
+        """Return how many cells are done, running, to go and failed, and the time left at the time `now`."""
         failed = sum(outcome.status == "failed" for outcome in outcomes.values())
         text = f"{len(outcomes) - failed} done, {len(running)} running, {len(left) - len(running)} to go"
         text += f", {failed} failed" if failed else ""
@@ -85,7 +93,7 @@ class Display:
         # The running cells are half done on average.
         weight = sum(cell.weight * (0.5 if cell.key in running else 1.0) for cell in left)
         half = sum(self._cells[key].weight for key in running) / 2
-        seconds = (now - self._started) * weight / (done + half)
+        seconds = (now - self.started) * weight / (done + half)
         return f"{text}, {seconds // 60:.0f} min {seconds % 60:.0f} s left"
 
     def _table(self, running: Mapping[str, str], now: float) -> Table:

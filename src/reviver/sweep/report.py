@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.io.atomic import write_json
@@ -32,6 +34,11 @@ def report_sweep(folder: Path, sweep: Sweep, outcomes: Mapping[str, Outcome]) ->
         ConfigError: if cells are finished, but none has the measure; the table is written.
         RunFolderError: if a file cannot be written.
     """
+    with FileLock(folder / "report.lock"):  # workers on several machines finish the sweep at the same moment
+        return _write_report(folder, sweep, outcomes)
+
+
+def _write_report(folder: Path, sweep: Sweep, outcomes: Mapping[str, Outcome]) -> SweepReport:
     failed = [outcomes[cell.key] for cell in sweep.cells if outcomes[cell.key].status == "failed"]
     table = write_table(table_rows(sweep.cells, outcomes), folder / "table.parquet")
     counts = {"cells": len(sweep.cells), "done": len(sweep.cells) - len(failed), "failed": len(failed)}

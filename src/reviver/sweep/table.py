@@ -47,12 +47,18 @@ def table_rows(cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> list[d
 
 
 def numbers_in(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | bool]]:
-    """Yield the path and value of each number and truth value in a result; lists and texts are left out."""
+    """Yield the path and value of each number and truth value in a result, such as `results.0.accuracy`.
+
+    Texts and lists of numbers are left out.
+    """
     for name, value in result.items():
         if isinstance(value, (bool, int, float)):
             yield prefix + name, value
         elif isinstance(value, Mapping):
             yield from numbers_in(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            objects = {str(index): item for index, item in enumerate(value) if isinstance(item, Mapping)}
+            yield from numbers_in(objects, f"{prefix}{name}.")
 
 
 def check_table_path(path: Path) -> None:
