@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tools.chromium import find_chromium
 
@@ -45,6 +46,24 @@ class Visit:
             self.problems.append(f"request: {url}")
 
 
+_contexts: "WeakKeyDictionary[Browser, dict[str, BrowserContext]]" = WeakKeyDictionary()
+
+
+def find_context(browser: Browser, **options: Any) -> BrowserContext:
+    """Return the context of the browser with these options, which all visits with them share.
+
+    A new context, or the first page of one, costs Chromium as much time as the explorer itself, so a context lives as
+    long as the browser, with an empty page that stays open. The explorer stores nothing in the browser, so visits that
+    share a context share only its options.
+    """
+    contexts = _contexts.setdefault(browser, {})
+    key = repr(sorted(options.items()))
+    if key not in contexts:
+        contexts[key] = browser.new_context(**options)
+        contexts[key].new_page()
+    return contexts[key]
+
+
 @contextmanager
 def visit(
     browser: Browser,
@@ -67,16 +86,17 @@ def visit(
         wait: whether to wait for the explorer; False for a page without scripts.
         **options: of the browser context.
     """
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", **options
+    context = find_context(
+        browser, viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", **options
     )
     try:
         visited = Visit(context.new_page())
-        visited.page.set_default_timeout(20_000)
+        visited.page.set_default_timeout(60_000)
         visited.page.goto(file.as_uri() + fragment)
         if wait:
             visited.page.wait_for_selector("#app:not([hidden]) .panel-body > *")
         yield visited
         assert visited.problems == []
     finally:
-        context.close()
+        for page in context.pages[1:]:  # the first stays open
+            page.close()

@@ -23,6 +23,42 @@ settings.register_profile("reviver", deadline=None, derandomize=True, max_exampl
 settings.load_profile("reviver")
 
 
+LONG_FILES = (
+    "test_explorer_page",
+    "test_cli",
+    "test_docs",
+    "test_sklearn",
+    "test_wheel",
+    "test_curve",
+    "test_fuzz",
+    "test_lstm_kernel",
+    "test_explorer_shell",
+    "test_explorer_training",
+    "test_explorer_latent",
+    "test_explorer_draw",
+    "test_explorer",
+    "test_report",
+    "test_transforms",
+    "test_determinism",
+    "test_crashes",
+    "test_kills",
+    "test_arm",
+    "test_monitor",
+)
+"""Files of half a minute or more. They start first, so that no process is left with one of them at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # xdist would start the files of few tests last, which are the long ones
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Move the tests of long files to the front."""
+    if not config.pluginmanager.hasplugin("randomly"):
+        ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
+        items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG_FILES)))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden files instead of comparing with them")
 

@@ -89,7 +89,7 @@ def forward_passes() -> dict[str, Tensor]:
     task = build_task(LSTM)
     network = lstm.build_network(LSTM, task).eval()
     generator, _ = gan.build_networks(GAN, (1, 28, 28))
-    z = torch.linspace(-2, 2, 200_000).reshape(2000, 100)
+    z = torch.linspace(-2, 2, 51_200).reshape(512, 100)
     images = generate(generator, z)
     outputs = {"forward: lstm": network(task.training(0, LSTM.length).encode()), "forward: pixels": to_pixels(images)}
     return outputs | {"forward: recognised": DigitClassifier.pinned().probabilities(images).argmax(1)}

@@ -29,12 +29,19 @@ from tests.test_lstm_training import TINY, at_step, crash
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def gan(tmp_path: Path) -> GANConfig:
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory: pytest.TempPathFactory) -> GANConfig:
     """Return settings for 12 updates, 3 per epoch; a checkpoint after each epoch, grids after epochs 0, 2 and 4."""
-    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+    folder = tmp_path_factory.mktemp("images")
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
     settings = {"image_size": 8, "latent_size": 16, "epochs": 4, "batch_size": 16, "sample_every": 2, "log_every": 2}
-    return GANConfig(data=str(tmp_path / "images.npy"), **settings)
+    return GANConfig(data=str(folder / "images.npy"), **settings)
+
+
+@pytest.fixture(scope="module")
+def expected(gan: GANConfig, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """Return what TensorBoard shows of an undisturbed run."""
+    return tensorboard_values(train_gan(gan, tmp_path_factory.mktemp("undisturbed") / "run").path / "tensorboard")
 
 
 def decode(value: Any) -> Image.Image:
@@ -127,8 +134,7 @@ def test_hyperparameters_of_an_evaluated_gan_include_its_scores(gan: GANConfig, 
 
 
 @pytest.mark.parametrize("step", [1, 4, 7, 8, 12])
-def test_interrupted_gan_shows_every_grid_once(step: int, gan: GANConfig, tmp_path: Path) -> None:
-    expected = tensorboard_values(train_gan(gan, tmp_path / "expected").path / "tensorboard")
+def test_interrupted_gan_shows_every_grid_once(step: int, gan: GANConfig, expected: list[Any], tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         at_gan_step(patch, step, send(signal.SIGINT))
         with pytest.raises(Interrupted):
@@ -141,10 +147,11 @@ def test_interrupted_gan_shows_every_grid_once(step: int, gan: GANConfig, tmp_pa
 
 @pytest.mark.parametrize("rolls_back", [False, True])
 @pytest.mark.parametrize("step", [1, 2, 5, 8])
-def test_crashed_gan_shows_every_grid_once(step: int, rolls_back: bool, gan: GANConfig, tmp_path: Path) -> None:
+def test_crashed_gan_shows_every_grid_once(
+    step: int, rolls_back: bool, gan: GANConfig, expected: list[Any], tmp_path: Path
+) -> None:
     """With rollbacks there is a checkpoint at step 0, to which a run may return more than once."""
     config = override(gan, {"on_nan": "rollback"}) if rolls_back else gan
-    expected = tensorboard_values(train_gan(gan, tmp_path / "expected").path / "tensorboard")
     for resumes in (False, True):
         with pytest.MonkeyPatch.context() as patch:
             at_gan_step(patch, step if not resumes else 1, crash)

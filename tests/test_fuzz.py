@@ -30,7 +30,7 @@ def test_damaged_files_give_a_correct_result_or_reviver_error(name: str, tallies
 
 def test_supervisor_detects_and_saves_crashes_hangs_growth_and_other_errors(tmp_path: Path) -> None:
     spans = {"grows": range(2), "fails": range(2), "crashes": range(1), "hangs": range(1), "spins": range(1)}
-    tallies = supervise(spans, tmp_path, hang_seconds=5)
+    tallies = supervise(spans, tmp_path, hang_seconds=2)
     found = {name: (tally.inputs, tally.crashes, tally.hangs, tally.wrong) for name, tally in tallies.items()}
     assert found == {
         "grows": (2, 0, 0, 0),

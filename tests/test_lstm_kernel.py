@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -462,6 +463,22 @@ def quick_compiler(monkeypatch):
     monkeypatch.setenv("REVIVER_CXXFLAGS", "-O0")
 
 
+@pytest.fixture(scope="module")
+def compiled_cache(tmp_path_factory):
+    """Return a cache with the kernel, compiled once for the tests that copy it."""
+    folder = tmp_path_factory.mktemp("compiled") / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REVIVER_CXXFLAGS", "-O0")
+        library.KERNEL.build(folder)
+    return folder
+
+
+@pytest.fixture
+def cache(compiled_cache, quick_compiler, tmp_path):
+    """Return a private cache with the kernel."""
+    return shutil.copytree(compiled_cache, tmp_path / "cache")
+
+
 @needs_kernel
 @pytest.mark.usefixtures("quick_compiler")
 def test_cache_is_made_once_by_processes_that_start_at_once_and_mended_when_damaged(tmp_path):
@@ -513,18 +530,16 @@ def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, cap
 
 
 @needs_kernel
-@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
-def test_a_cache_that_others_may_write_to_is_refused(mode, tmp_path, monkeypatch, caplog):
-    folder = tmp_path / "cache"
-    library.KERNEL.build(folder)
-    folder.chmod(mode)
-    monkeypatch.setenv("REVIVER_CACHE", str(folder))
+def test_a_cache_that_others_may_write_to_is_refused(mode, cache, monkeypatch, caplog):
+    library.KERNEL.build(cache)
+    cache.chmod(mode)
+    monkeypatch.setenv("REVIVER_CACHE", str(cache))
     monkeypatch.setattr(library.KERNEL, "_load", None)
     with caplog.at_level(logging.WARNING):
         assert library.KERNEL.find() is None
     (record,) = caplog.records
-    assert f"{folder} belongs to another user, or others can write to it" in record.getMessage()
+    assert f"{cache} belongs to another user, or others can write to it" in record.getMessage()
 
 
 @needs_kernel
@@ -540,13 +555,13 @@ def test_a_cache_of_another_user_is_refused(tmp_path, monkeypatch):
 
 
 @needs_kernel
-@pytest.mark.usefixtures("quick_compiler")
-def test_a_library_that_others_may_have_written_is_recompiled(tmp_path):
-    library.KERNEL.build(tmp_path)
-    (compiled,) = tmp_path.glob("*.so")
-    assert compiled.stat().st_mode & 0o777 == 0o700
+def test_a_library_that_others_may_have_written_is_recompiled(cache):
+    (compiled,) = cache.glob("*.so")
     first = compiled.stat().st_ino
+    library.KERNEL.build(cache)
+    assert compiled.stat().st_ino == first, "an intact library is kept"
+    assert compiled.stat().st_mode & 0o777 == 0o700
     compiled.chmod(0o777)
-    library.KERNEL.build(tmp_path)
+    library.KERNEL.build(cache)
     assert compiled.stat().st_ino != first
     assert compiled.stat().st_mode & 0o777 == 0o700

@@ -175,7 +175,8 @@ def test_compiled_library_uses_the_one_runtime_of_torch() -> None:
 
 
 @needs_compiler
-def test_compiled_library_does_not_name_a_runtime(tmp_path: Path) -> None:
+def test_compiled_library_does_not_name_a_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVIVER_CXXFLAGS", "-O0")
     library = UPDATE.build(tmp_path / "cache")
     text = subprocess.run(["readelf", "--dynamic", library._name], capture_output=True, text=True, check=True).stdout
     assert "NEEDED" in text

@@ -566,8 +566,9 @@ def test_scores_are_plotted_and_mode_collapse_is_reported(built: Built, tmp_path
     (tmp_path / "run" / "scores.jsonl").write_text("".join(json.dumps(record) + "\n" for record in scores))
     gan = read_gan(tmp_path / "run")
     shutil.copytree(built.out / "figures", tmp_path / "figures")
+    figure = plot_figures(built.lstm, gan)["gan-scores"]
     for suffix in ("pdf", "svg", "png"):
-        save_figure(plot_figures(built.lstm, gan)["gan-scores"], tmp_path / "figures" / f"gan-scores.{suffix}")
+        save_figure(figure, tmp_path / "figures" / f"gan-scores.{suffix}")
     page = page_of(built._replace(out=tmp_path), json_of(built.lstm, gan), tmp_path)
     text = squeeze(page.text)
     for sentence in (

@@ -118,9 +118,10 @@ def environment(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Environ
     return make
 
 
-def python(folder: Path, script: str, *arguments: str, path: str = "") -> str:
+def python(folder: Path, script: str, *arguments: str, path: str = "", flags: str = "") -> str:
     """Return what a script prints in an environment whose only programs are its own and those in `path`."""
     settings = {"PATH": f"{folder / 'bin'}{os.pathsep}{path}", "HOME": str(folder), "OMP_DYNAMIC": "false"}
+    settings["REVIVER_CXXFLAGS"] = flags
     settings["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to other tests
     command = [str(folder / "bin" / "python"), "-W", "error", "-c", script, *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=settings, cwd=folder)
@@ -165,9 +166,9 @@ def test_source_distribution_compiles_at_first_use(environment: Environment) -> 
     folder = environment(SDIST)
     (metadata,) = folder.rglob("reviver_nn-*.dist-info/WHEEL")
     assert "Tag: py3-none-any" in metadata.read_text()
-    result = json.loads(python(folder, TRAIN, str(folder), path=os.environ["PATH"]))
+    result = json.loads(python(folder, TRAIN, str(folder), path=os.environ["PATH"], flags="-O1"))
     assert Path(result["package"]).is_relative_to(folder)
-    assert all(re.match(r"compiled -m(arch|cpu)=native by c\+\+ \d", native) for native in result["native"])
+    assert all(re.match(r"compiled -m(arch|cpu)=native -O1 by c\+\+ \d", native) for native in result["native"])
     assert len(openmp_runtimes(result["mapped"])) == 1
     compiled = [path for path in result["mapped"] if path.startswith(str(folder / ".cache" / "reviver"))]
     assert len(compiled) == 2
