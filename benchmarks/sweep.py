@@ -21,7 +21,7 @@ from benchmarks.measure import machine, ratio, summary
 from reviver.sweep.cell import Cell
 from reviver.sweep.driver import run_cells
 from reviver.sweep.execute import cell_folder, execute
-from reviver.sweep.pool import MAX_ATTEMPTS, Pool
+from reviver.sweep.pool import Pool
 from reviver.sweep.spec import SweepFile, build_sweep
 from reviver.system import usable_cores
 
@@ -57,20 +57,13 @@ def time_sequence(folder: Path) -> float:
 
 
 def kill_workers(folder: Path, ended: threading.Event, killed: Counter[str]) -> None:
-    """Kill `KILLS` workers, each in a random cell that is training, about evenly over the sweep.
-
-    A cell whose worker died `MAX_ATTEMPTS` times is recorded as failed, so no cell is hit as often.
-    """
+    """Kill `KILLS` workers, each in a random cell that is training, about evenly over the sweep."""
     rng = random.Random(0)
     while sum(killed.values()) < KILLS and not ended.wait(0.05):
         done = len(list(folder.glob("cells/*/outcome.json")))
         if sum(killed.values()) * (CELLS - 10) > done * KILLS:
             continue
-        running = [
-            path
-            for path in folder.glob("cells/*/claim.json")
-            if (path.parent / "run" / "run.json").exists() and killed[path.parent.name] < MAX_ATTEMPTS - 1
-        ]
+        running = [path for path in folder.glob("cells/*/claim.json") if (path.parent / "run" / "run.json").exists()]
         if not running:
             continue
         time.sleep(rng.uniform(0, 0.5))

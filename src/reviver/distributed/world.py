@@ -117,7 +117,7 @@ class World:
 
         Args:
             values: values by name, the same names on all processes.
-            subject: words before the names in the error, such as `data: `.
+            subject: words before the names in the error, such as "data: ".
 
         Raises:
             ConfigError: on all processes, if a value differs; it names the rank, the value, and that of rank 0.

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
+MAX_ATTEMPTS = 5
+"""Maximum number of workers that a cell gets, each after the last one died."""
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -13,14 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from reviver.errors import Interrupted, ReviverError
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cell import MAX_ATTEMPTS, Cell, Outcome
 from reviver.sweep.claim import MAX_AGE
 from reviver.sweep.execute import execute, give_up
 from reviver.system import blocking_stop_signals, detach_from_terminal, unblock_termination, usable_cores
 from reviver.text import one_line
-
-MAX_ATTEMPTS = 3
-"""Maximum number of workers that a cell gets, each after the last one died."""
 
 
 class Pool:

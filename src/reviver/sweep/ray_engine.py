@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from reviver.errors import ConfigError, ReviverError
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cell import MAX_ATTEMPTS, Cell, Outcome
 from reviver.sweep.claim import MAX_AGE
 from reviver.sweep.execute import give_up
-from reviver.sweep.remote import MAX_ATTEMPTS, import_library, run_cell
+from reviver.sweep.remote import import_library, run_cell
 from reviver.system import usable_cores
 from reviver.text import one_line
 

@@ -13,9 +13,6 @@ from types import FrameType, ModuleType
 from reviver.errors import ConfigError, Interrupted, ReviverError
 from reviver.sweep.cell import Cell, Outcome
 
-MAX_ATTEMPTS = 3
-"""Maximum number of workers that a cell gets, each after the last one died."""
-
 
 def import_library(name: str, engine: str) -> ModuleType:
     """Return the library of an engine.

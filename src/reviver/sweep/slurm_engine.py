@@ -24,10 +24,10 @@ from typing import Any
 from reviver.errors import ConfigError, ReviverError
 from reviver.io.atomic import make_folder
 from reviver.io.errors import explain_write_errors
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cell import MAX_ATTEMPTS, Cell, Outcome
 from reviver.sweep.claim import MAX_AGE
 from reviver.sweep.execute import give_up
-from reviver.sweep.remote import MAX_ATTEMPTS, import_library, run_job
+from reviver.sweep.remote import import_library, run_job
 from reviver.text import did_you_mean, one_line, short_repr
 
 DEFAULT_JOBS = 100
