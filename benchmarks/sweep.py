@@ -1,7 +1,7 @@
-"""Sweeps: time of short runs by the pool beside one after another, and a sweep whose workers are killed at random.
+"""Sweeps: time of short runs by the pool and by Ray beside one after another, and a sweep whose workers are killed at random.
 
 One after another, a process trains the same runs in turn, with the default number of threads; the time of its start is not
-counted, that of the pool's processes is. A worker is killed in the middle of its cell.
+counted, that of the processes of pool and Ray is. A worker is killed in the middle of its cell.
 """
 
 import json
@@ -12,16 +12,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.measure import machine, ratio, summary
-from reviver.sweep.cell import Cell
+from reviver.sweep.cell import Cell, Engine
 from reviver.sweep.driver import run_cells
 from reviver.sweep.execute import cell_folder, execute
 from reviver.sweep.pool import Pool
+from reviver.sweep.ray_engine import RayEngine
 from reviver.sweep.spec import SweepFile, build_sweep
 from reviver.system import usable_cores
 
@@ -41,10 +43,10 @@ def cells_of(settings: dict[str, Any], count: int) -> list[Cell]:
     return build_sweep(SweepFile.model_validate(content)).cells
 
 
-def time_pool(folder: Path) -> float:
-    """Return the seconds of `RUNS` short runs by a pool, with the start of its processes."""
+def time_engine(folder: Path, create: Callable[[Path], Engine]) -> float:
+    """Return the seconds of `RUNS` short runs by an engine, with the start of its processes."""
     started = time.perf_counter()
-    run_cells(folder, cells_of(SHORT, RUNS), Pool(folder))
+    run_cells(folder, cells_of(SHORT, RUNS), create(folder))
     return time.perf_counter() - started
 
 
@@ -121,19 +123,20 @@ def measure_kills(folder: Path) -> dict[str, Any]:
 def main() -> dict[str, object]:
     """Run the benchmark, and return seconds per sweep, and the counts of the sweep with killed workers."""
     torch.set_num_threads(usable_cores())
-    seconds: dict[str, list[float]] = {"pool": [], "one after another": []}
+    seconds: dict[str, list[float]] = {"pool": [], "Ray": [], "one after another": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         time_sequence(folder / "warm-up")
         for number in range(ROUNDS):
-            seconds["pool"].append(time_pool(folder / f"pool-{number}"))
+            seconds["pool"].append(time_engine(folder / f"pool-{number}", Pool))
+            seconds["Ray"].append(time_engine(folder / f"ray-{number}", RayEngine))
             seconds["one after another"].append(time_sequence(folder / f"sequence-{number}"))
         killed = measure_kills(folder)
-    ratios = ratio(seconds["pool"], seconds["one after another"])
+    ratios = {name: ratio(seconds[name], seconds["one after another"]) for name in ("pool", "Ray")}
     return {
-        "title": f"A sweep of {RUNS} short LSTM runs, by the pool of processes and one after another",
+        "title": f"A sweep of {RUNS} short LSTM runs, by the pool of processes, by Ray, and one after another",
         "machine": machine(),
         "seconds_per_run": {name: summary(values) for name, values in seconds.items()},
-        "ratios": {"pool": {**ratios, "target": TARGET_RATIO}},
+        "ratios": {name: {**values, "target": TARGET_RATIO} for name, values in ratios.items()},
         "killed": killed,
     }
