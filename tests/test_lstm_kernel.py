@@ -461,6 +461,7 @@ def in_new_process(folder, **environment):
 def quick_compiler(monkeypatch):
     """Compile without optimization: what is cached does not matter, and compiling takes a third of the time."""
     monkeypatch.setenv("REVIVER_CXXFLAGS", "-O0")
+    monkeypatch.setattr(library.KERNEL, "_variant", library.KERNEL._variant)  # later tests record it in their runs
 
 
 @pytest.fixture(scope="module")
@@ -469,6 +470,7 @@ def compiled_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled") / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REVIVER_CXXFLAGS", "-O0")
+        patch.setattr(library.KERNEL, "_variant", library.KERNEL._variant)  # later tests record it in their runs
         library.KERNEL.build(folder)
     return folder
 

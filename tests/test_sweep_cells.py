@@ -16,7 +16,7 @@ import torch
 
 from reviver.errors import Interrupted, RunFolderError
 from reviver.sweep import claim as claims
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cell import MAX_ATTEMPTS, Cell, Outcome
 from reviver.sweep.claim import CLAIM, acquire, find_holder, read_holder
 from reviver.sweep.driver import open_sweep, run_cells
 from reviver.sweep.execute import cell_folder, execute, give_up, read_outcome
@@ -267,9 +267,11 @@ def test_a_cell_whose_worker_always_dies_fails(tmp_path: Path) -> None:
     pool = Pool(tmp_path, jobs=1)
     outcome = pool.submit(cell).result()
     pool.close(stop=False)
-    assert (outcome.status, outcome.attempts) == ("failed", 3)
+    assert (outcome.status, outcome.attempts) == ("failed", MAX_ATTEMPTS)
     assert outcome.error is not None
-    assert outcome.error.startswith("its worker died 3 times (killed, or out of memory); use fewer --jobs")
+    assert outcome.error.startswith(
+        f"its worker died {MAX_ATTEMPTS} times (killed, or out of memory); use fewer --jobs"
+    )
     assert read_outcome(cell_folder(tmp_path, cell), cell) == outcome
 
 
