@@ -27,7 +27,7 @@ from reviver.sweep.ray_engine import RayEngine
 from reviver.sweep.spec import SweepFile, build_sweep
 from reviver.system import usable_cores
 
-ROUNDS = 3
+ROUNDS = 2
 RUNS, TARGET_RATIO = 20, 0.6
 CELLS, KILLS = 200, 20
 SHORT = {"encoding": "onehot", "length": 10, "data_size": 4000, "epochs": 20}
@@ -59,16 +59,16 @@ def time_sequence(folder: Path) -> float:
 
 
 def kill_workers(folder: Path, ended: threading.Event, killed: Counter[str]) -> None:
-    """Kill `KILLS` workers, each in a random cell that is training, about evenly over the sweep."""
+    """Kill `KILLS` workers at random, about evenly over the sweep, at whatever they do."""
     rng = random.Random(0)
     while sum(killed.values()) < KILLS and not ended.wait(0.05):
         done = len(list(folder.glob("cells/*/outcome.json")))
         if sum(killed.values()) * (CELLS - 10) > done * KILLS:
             continue
-        running = [path for path in folder.glob("cells/*/claim.json") if (path.parent / "run" / "run.json").exists()]
+        time.sleep(rng.uniform(0, 0.5))
+        running = list(folder.glob("cells/*/claim.json"))
         if not running:
             continue
-        time.sleep(rng.uniform(0, 0.5))
         chosen = rng.choice(running)
         try:
             os.kill(json.loads(chosen.read_text())["pid"], signal.SIGKILL)
@@ -126,7 +126,7 @@ def main() -> dict[str, object]:
     seconds: dict[str, list[float]] = {"pool": [], "Ray": [], "one after another": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        time_sequence(folder / "warm-up")
+        execute(folder / "warm-up", cells_of(SHORT, 1)[0], usable_cores())
         for number in range(ROUNDS):
             seconds["pool"].append(time_engine(folder / f"pool-{number}", Pool))
             seconds["Ray"].append(time_engine(folder / f"ray-{number}", RayEngine))

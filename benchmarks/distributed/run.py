@@ -30,8 +30,8 @@ from benchmarks.measure import machine, summary
 from benchmarks.publish import PICTURES
 from reviver.figures import save_figure
 
-ROUNDS = 5
-SIZE_ROUNDS = 5
+ROUNDS = 3
+SIZE_ROUNDS = 3
 PROCESSES = (2, 4)
 SETTINGS = {"1 × 1": (1, 1), "2 × 1": (2, 1), "4 × 1": (4, 1), "1 × 2": (1, 2)}
 """Processes × threads of each."""
