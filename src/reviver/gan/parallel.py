@@ -20,7 +20,7 @@ from reviver.gan.step_options import StepResult
 
 
 class Buckets:
-    """The gradient buckets of both networks, made once per run.
+    """The gradient buckets of both networks.
 
     The discriminator's carries the numbers as well, since it is exchanged in every step: the result of the step, the flag
     to stop, and the running statistics of BatchNorm where each process has its own. A NaN in the result of one process

@@ -290,13 +290,14 @@ def train_epoch(
     batches = batches[: count_batches(len(data), config.batch_size, config.packing)]
     grid_updates = early_grid_updates(config, len(batches))
     remaining = [batch[: len(batch) // config.packing * config.packing] for batch in batches[state.batch :]]
-    own = [own_rows(session.world, batch, config.packing).take(batch) for batch in remaining]
-    for batch, indices, pixels in zip(remaining, own, data.read(own, history.device, config.order), strict=True):
+    own_rows = [rows_of_images(session.world, batch, config.packing) for batch in remaining]
+    own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
+    for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device, config.order), strict=True):
         set_learning_rates(models, config, (state.epoch + state.batch / len(batches)) / config.epochs, session.lr_scale)
-        z = own_rows(session.world, batch, config.packing).take(generator.sample_latents(len(batch), rng))
+        z = rows.take(generator.sample_latents(rows.total, rng))
         parallel = None
         if buckets is not None:
-            parallel = buckets.step(len(batch) // config.packing, session.stop_flag)
+            parallel = buckets.step(rows.total // config.packing, session.stop_flag)
         options = StepOptions.from_config(config, state.step)
         result = training_step(
             generator,
@@ -340,7 +341,7 @@ def train_epoch(
     state.batch = 0
 
 
-def own_rows(world: World, batch: Tensor, packing: int) -> BatchRows:
+def rows_of_images(world: World, batch: Tensor, packing: int) -> BatchRows:
     """Return the images of this process in a batch of image indices [N]; images of one discriminator input stay together."""
     return world.rows(len(batch) // packing).scaled(packing)
 
