@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +120,16 @@ def test_one_of_many_processes_takes_the_claim_of_a_dead_one(
     assert holder is not None
     assert [token for token in tokens if token is not None] == [holder.token]
     assert holder.attempt == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_the_claim_of_a_dead_process_is_stale_before_its_parent_notices(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from reviver.sweep.claim import acquire; acquire(Path(sys.argv[1]))"
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # waits, and leaves the exit status
+        os.kill(process.pid, 0)  # the process exists, as a zombie
+        assert acquire(tmp_path) is not None
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"token": 5}', "\0"])

@@ -33,6 +33,8 @@ MAX_AGE = 60.0
 """Age of a heartbeat in seconds, from which a claim is stale."""
 INTERVAL = 5.0
 """Seconds between two heartbeats."""
+EXITING = 0x4
+"""PF_EXITING of Linux: the process is being taken down."""
 LOCK_TIMEOUT = 20.0
 """Seconds to wait for another worker that examines the same claim."""
 
@@ -200,7 +202,20 @@ def _is_running(pid: int) -> bool:
         return False
     except OSError:  # a process of another user
         return True
-    return True
+    return not _is_exiting(pid)
+
+
+def _is_exiting(pid: int) -> bool:
+    """Return whether a process has died or is about to, although its parent has not asked for its exit status yet.
+
+    Ray retries a cell as soon as it hears that the worker has gone, which may be earlier. Only Linux tells.
+    """
+    try:
+        _, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return False
+    state, _, _, _, _, _, flags, *_ = fields.split()  # proc_pid_stat(5), from its third field
+    return state in "ZX" or int(flags) & EXITING != 0
 
 
 @cache
