@@ -6,6 +6,7 @@
     schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED; adds the setting fused of a GAN
     schema 5    adds the settings pooling, patch_size and patience of an LSTM
     schema 6    adds the setting order, and sync_batch_norm of a GAN
+    schema 7    adds the settings in _from_6
 
 A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the run folder; incremented when an older reader could misread a newer folder."""
 
 RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -101,6 +102,11 @@ def _from_5(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "config": {**added, **record["config"]}}
 
 
+def _from_6(record: dict[str, Any]) -> dict[str, Any]:
+    added: dict[str, dict[str, Any]] = {"lstm": {}, "gan": {}}
+    return {**record, "config": {**added.get(record.get("kind", ""), {}), **record["config"]}}
+
+
 def _rename(values: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return `values` with the keys of schema 4. An unknown key stays, and validation refuses it."""
     return {RENAMED[part].get(key, key): value for key, value in values.items()}
@@ -112,5 +118,6 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     3: _from_3,
     4: _from_4,
     5: _from_5,
+    6: _from_6,
 }
 """Migration from each older schema to the next."""
