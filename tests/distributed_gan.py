@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reviver.distributed.world import World, join_world
 from reviver.gan import networks, training
+from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet
 from reviver.gan.presets import PRESETS
@@ -44,7 +45,14 @@ _RECIPES: Mapping[str, GANConfig] = MappingProxyType(
         "spectral norm": small(spectral_norm=True, loss="hinge", discriminator_steps=2),
         "dropout": small(discriminator_dropout=0.3, gradient_penalty=1.0, loss="wasserstein"),
         "together": small(
-            conditional=True, packing=16, discriminator_dropout=0.3, gradient_penalty=1.0, r1=0.1, ema=0.9
+            conditional=True,
+            packing=16,
+            discriminator_dropout=0.3,
+            gradient_penalty=1.0,
+            r1=0.1,
+            ema=0.9,
+            input_centering=1.5,
+            batch_norm_samples=100,
         ),
     }
 )
@@ -114,6 +122,8 @@ def run_case(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, T
     num_classes = NUM_CLASSES if config.conditional else 0
     with patch.multiple(networks, **WIDTHS):
         models = build_models(config, data.image_shape, num_classes, torch.device("cpu"), world)
+    if isinstance(models.discriminator, CenteredDiscriminator):
+        center_inputs(models.discriminator, config.input_centering, image_moments(data))
     for optimizer in (models.opt_generator, models.opt_discriminator):
         optimizer.param_groups[0]["eps"] = ADAM_EPS[dtype]
     for network in {models.generator, models.discriminator, models.eval_generator}:

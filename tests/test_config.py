@@ -96,6 +96,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "penalty_interval": not_integers_from(1),
         "discriminator_dropout": not_numbers(-0.1, 1, 1.5),
         "spectral_norm": FLAGS,
+        "input_centering": not_numbers(0, 0.0, -1.5, 1e7, "", "Auto"),
         "packing": not_integers_from(1),
         "ema": not_numbers(-0.1, 1, 1.5),
         "ema_rampup": not_numbers(-0.1),
@@ -103,6 +104,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "fused": FLAGS,
         "batch_norm_eps": not_numbers(0, -1e-5),
         "sync_batch_norm": FLAGS,
+        "batch_norm_samples": not_integers_from(0),
         "sample_every": not_integers_from(1),
         "eval_every": tuple(value for value in not_integers_from(0) if value is not None),
         "eval_samples": not_integers_from(6),
@@ -141,7 +143,9 @@ BOUNDARY_VALUES: dict[type, list[dict[str, Any]]] = {
             "batch_norm_eps": 1e-12,
             "data": "a/b",
             "eval_samples": 6,
+            "input_centering": "auto",
         },
+        {"input_centering": 1, "batch_norm_samples": 0},
     ],
 }
 

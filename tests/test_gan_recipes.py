@@ -36,6 +36,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16", "r1": 0.3, "lr_schedule": "cosine", "ema": 0.9},
     "textbook": {"fused": False, "discriminator_dropout": 0.3, "ema": 0.9},
     "textbook bf16": {"fused": False, "precision": "bf16", "r1": 0.3, "penalty_interval": 2},
+    "centered": {"input_centering": "auto", "r1": 0.3, "spectral_norm": True},
+    "centered bf16": {"input_centering": 1.5, "precision": "bf16", "r1": 0.3, "r2": 0.1, "batch_norm_samples": 50},
+    "centered textbook": {"input_centering": "auto", "fused": False, "r1": 0.3, "packing": 2},
+    "recomputed": {"ema": 0.9, "batch_norm_samples": 30},
     "negative bf16": {"precision": "bf16", "beta1": -0.3, "discriminator_steps": 2, "ema": 0.9, "ema_rampup": 0.3},
 }
 

@@ -1,8 +1,8 @@
 """Settings of a GAN training run."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from reviver.config import (
     CHECKPOINTS,
@@ -23,7 +23,8 @@ from reviver.config import (
     Text,
 )
 from reviver.io.json import MAX_INTEGER
-from reviver.validation import refuse, settings
+from reviver.text import short_repr
+from reviver.validation import MAX_VALUE, refuse, settings
 
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)
@@ -31,6 +32,23 @@ EVAL_EVERY = 5
 """Epochs between evaluations by default, where there is a feature extractor."""
 MAX_IMAGE_SIZE = 1024
 """Maximum height and width of an image, in pixels."""
+MAX_CENTERING_SCALE = 1e6
+"""Maximum scale of centered inputs."""
+
+
+def _check_input_centering(value: Any) -> str | float:
+    if isinstance(value, str) and value in ("none", "auto"):
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 < value <= MAX_CENTERING_SCALE:
+        return float(value)
+    raise ValueError(
+        f"must be none, auto or a number greater than 0 and at most {MAX_CENTERING_SCALE:.0f}, got {short_repr(value, MAX_VALUE)}"
+    )
+
+
+InputCentering = Annotated[Literal["none", "auto"] | float, PlainValidator(_check_input_centering)]
+"""none, or the scale s of the centered inputs of the discriminator; `auto` stands for the rule of gan/centering.py."""
 
 
 @settings
@@ -82,6 +100,10 @@ class GANConfig:
     """Probability of dropping a unit of the discriminator (Srivastava et al. 2014)."""
     spectral_norm: Annotated[bool, REGULARISATION] = False
     """Divide each weight of the discriminator by its largest singular value (Miyato et al. 2018)."""
+    input_centering: Annotated[InputCentering, OPTIMISATION] = "none"
+    """Show the discriminator s (x - m) instead of the image x, with m the mean training image: none, the number s, or auto
+    for s = √(E‖x‖² / E‖x - m‖²) (LeCun et al. 1998, "Efficient BackProp", section 4.3). What is saved for use is the
+    equivalent discriminator of x."""
     packing: Annotated[Count, REGULARISATION] = 1
     """Images per discriminator input (PacGAN; Lin et al. 2018)."""
     ema: Annotated[Probability, OPTIMISATION] = 0.0
@@ -97,6 +119,9 @@ class GANConfig:
     sync_batch_norm: Annotated[bool, MODEL] = True
     """With several processes, take the statistics of BatchNorm over the whole batch, as one process does; off, each process
     takes those of its own images, and the result depends on the number of processes."""
+    batch_norm_samples: Annotated[CountOrZero, OPTIMISATION] = 0
+    """Latent vectors from which the statistics of BatchNorm are recomputed at the end of the training, 0: keep the running
+    averages (Izmailov et al. 2018, section 3.2)."""
     sample_every: Annotated[Count, EVALUATION] = 5
     """Epochs between grids of samples from the same 25 latent vectors."""
     eval_every: Annotated[CountOrZero | None, EVALUATION] = None

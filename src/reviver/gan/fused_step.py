@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from reviver.distributed.rows import BatchRows, all_rows
+from reviver.gan.closed_form_penalty import LinearPieces, penalty_gradients
 from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
@@ -72,9 +73,8 @@ def fused_gan_step(
     grad_logits = torch.cat(torch.autograd.grad(rows.fraction * d_loss, (real_logits, fake_logits)))
     gradients = forward.parameter_gradients(grad_logits)
     if options.penalty is not None:
-        penalty = options.penalty(D, real, fake.detach(), labels, rng, rows)  # at the master weights
-        penalty_gradients = torch.autograd.grad(rows.fraction * penalty, list(D.parameters()), materialize_grads=True)
-        gradients = tuple(total.add_(part) for total, part in zip(gradients, penalty_gradients, strict=True))
+        for parts in penalty_gradients(options.penalty, D, forward, real, fake.detach(), labels, rng=rng, rows=rows):
+            gradients = tuple(total.add_(part) for total, part in zip(gradients, parts, strict=True))
     set_gradients(compute_D.parameters(), gradients)
     result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
     if parallel is not None:
@@ -94,6 +94,8 @@ class DiscriminatorPass(NamedTuple):
     """W of each layer, as a function of the discriminator's parameters."""
     inputs: list[Tensor]
     """x of each layer, [2P, inputs]: real images first, then generated ones."""
+    factors: list[Tensor]
+    """f of each hidden layer, [2P, outputs]."""
     logit_gradients: list[Tensor]
     """∂l/∂a of each layer, [2P, outputs]."""
     real_logits: Tensor
@@ -117,7 +119,13 @@ class DiscriminatorPass(NamedTuple):
         """Return ∂L/∂x of the generated images, [N, C, H, W], from `grad_logits` ∂L/∂l of their logits, [P, 1]."""
         logit_gradients = self.logit_gradients[0][len(grad_logits) :]
         grad_a = logit_gradients * grad_logits.to(logit_gradients.dtype)
-        return self.discriminator.unpack(grad_a @ self.weights[0].detach().to(grad_a.dtype))
+        return self.discriminator.image_gradient(grad_a @ self.weights[0].detach().to(grad_a.dtype))
+
+    def linear_pieces(self, block: int) -> LinearPieces:
+        """Return the linear pieces at the real images, `block` 0, or at the generated ones, `block` 1."""
+        factors = [factor.chunk(2)[block] for factor in self.factors]
+        logit_gradients = [gradient.chunk(2)[block] for gradient in self.logit_gradients]
+        return LinearPieces(self.discriminator, self.weights, factors, logit_gradients)
 
 
 def discriminator_forward(
@@ -167,7 +175,13 @@ def discriminator_forward(
             logit_gradients.insert(0, factor * (logit_gradients[0] @ weight))
     real_logits, fake_logits = a.to(real.dtype).chunk(2)
     return DiscriminatorPass(
-        discriminator, weights, inputs, logit_gradients, real_logits.requires_grad_(), fake_logits.requires_grad_()
+        discriminator,
+        weights,
+        inputs,
+        factors,
+        logit_gradients,
+        real_logits.requires_grad_(),
+        fake_logits.requires_grad_(),
     )
 
 

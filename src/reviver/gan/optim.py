@@ -147,8 +147,9 @@ def compute_network(network: Network, optimizer: Optimizer) -> Network:
 
 
 def bf16_copy(network: Network) -> Network:
-    """Return a copy of `network` with bfloat16 linear layers; BatchNorm layers, with their statistics, are shared."""
-    shared = {id(layer): layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)}
+    """Return a copy of `network` with bfloat16 linear layers; BatchNorm layers and buffers are shared."""
+    shared: dict[int, Any] = {id(layer): layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)}
+    shared |= {id(buffer): buffer for buffer in network.buffers()}
     result = copy.deepcopy(network, shared)
     for layer in result.modules():
         if isinstance(layer, nn.Linear):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reviver.gan.centering import fold
 from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.training import build_networks
@@ -21,7 +22,7 @@ class GANRun:
         folder: the run folder.
         config: the settings of the run.
         generator: in eval mode; the EMA, where the run has one.
-        discriminator: in eval mode.
+        discriminator: in eval mode; of images as they are, also where training centered them, see `centering.fold`.
         step: update at which the loaded checkpoint was saved.
     """
 
@@ -68,7 +69,7 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     path = find_checkpoint(folder.checkpoints, checkpoint)
     names = ("average" if config.ema > 0 else "generator", "discriminator")
     generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
-    networks = (generator.to(chosen_device).eval(), discriminator.to(chosen_device).eval())
+    networks = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())
     return GANRun(folder, config, *networks, checkpoint_step(path))
 
 

@@ -26,6 +26,7 @@ from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.parallel import ParallelStep
+from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
@@ -68,7 +69,8 @@ def gan_step(
     d_loss = loss.discriminator(real_logits, fake_logits)
     g_loss = loss.generator(real_logits, fake_logits)
 
-    penalty = options.penalty(D, real, fake.detach(), labels, rng, rows) if options.penalty else 0.0
+    config = options.penalty
+    penalty = discriminator_penalty(config, D, real, fake.detach(), labels, rng, rows) if config else 0.0
     opt_D.zero_grad()
     (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()), retain_graph=True)  # ∇_θD L_D
     if options.update_generator:

@@ -1,29 +1,21 @@
 """Options of a training step, and its result: the signature that `gan_step` and `fused_gan_step` share."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from reviver.config import Precision
-from reviver.distributed.rows import BatchRows
 from reviver.gan.config import GANConfig
-from reviver.gan.networks import Discriminator
-from reviver.gan.penalties import discriminator_penalty
-
-Penalty = Callable[[Discriminator, Tensor, Tensor, Tensor | None, torch.Generator | None, BatchRows | None], Tensor]
-"""A function of (D, real images, generated images, labels, rng, rows) that returns a scalar; see `discriminator_penalty`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
     """What a step does beyond minimizing the losses. The defaults are the report's."""
 
-    penalty: Penalty | None = None
-    """Added to the discriminator's loss; None: no penalty in this step."""
+    penalty: GANConfig | None = None
+    """Settings of the penalties that are added to the discriminator's loss, see penalties.py; None: none in this step."""
     update_generator: bool = True
     """Update both networks, or the discriminator only."""
     precision: Precision = "fp32"
@@ -38,7 +30,7 @@ class StepOptions:
         """
         is_penalty_due = config.has_penalty and step % config.penalty_interval == 0
         return cls(
-            penalty=partial(discriminator_penalty, config) if is_penalty_due else None,
+            penalty=config if is_penalty_due else None,
             update_generator=(step + 1) % config.discriminator_steps == 0,
             precision=config.precision,
         )

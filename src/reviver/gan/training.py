@@ -19,6 +19,8 @@ from reviver.distributed.batch_norm import parallelize_batch_norm
 from reviver.distributed.rows import BatchRows
 from reviver.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.errors import ConfigError, DataError
+from reviver.gan.batch_norm_statistics import recompute_batch_norm
+from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
 from reviver.gan.ema import update_ema
@@ -78,13 +80,7 @@ def build_networks(
         torch.random.set_rng_state(make_rng(config.seed, "weights").get_state())
         return (
             Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
-            Discriminator(
-                image_shape,
-                dropout=config.discriminator_dropout,
-                spectral_norm=config.spectral_norm,
-                packing=config.packing,
-                num_classes=num_classes,
-            ),
+            build_discriminator(config, image_shape, num_classes),
         )
 
 
@@ -164,6 +160,10 @@ def train_in_world(
     native = UPDATE.variant if config.precision == "bf16" and device.type == "cpu" else "none"
     folder = open_run(out, "gan", config, device, resume=resume, native=native, world=world)
     record_data(folder, data, num_classes)
+    if isinstance(models.discriminator, CenteredDiscriminator):
+        moments = world.call_on_main(partial(image_moments, data))
+        centering = center_inputs(models.discriminator, config.input_centering, moments)
+        folder.record_data("centering", centering, "data", "images")
     if extractor is not None:
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
@@ -318,9 +318,10 @@ def train_epoch(
         state.batch += 1
         state.step += 1
         epoch = state.epoch + state.batch / len(batches)
-        if options.update_generator and eval_generator is not generator:
-            updates = state.step // config.discriminator_steps
-            update_ema(eval_generator, generator, updates, decay=config.ema, rampup=config.ema_rampup)
+        if options.update_generator:
+            update_eval_generator(models, config, state.step)
+        if config.batch_norm_samples and (state.epoch + 1, state.batch) == (config.epochs, len(batches)):
+            recompute_batch_norm(eval_generator, config.batch_norm_samples, config.seed)
         if state.step in grid_updates:
             check_losses(session)
             session.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
@@ -339,6 +340,13 @@ def train_epoch(
     check_losses(session)
     state.epoch += 1
     state.batch = 0
+
+
+def update_eval_generator(models: Models, config: GANConfig, step: int) -> None:
+    """Update the EMA of the generator, if the run has one, after its update in step number `step`."""
+    if models.eval_generator is not models.generator:
+        updates = step // config.discriminator_steps
+        update_ema(models.eval_generator, models.generator, updates, decay=config.ema, rampup=config.ema_rampup)
 
 
 def rows_of_images(world: World, batch: Tensor, packing: int) -> BatchRows:

@@ -94,6 +94,15 @@ class ImageData(Record):
     sha256: Sha256  # of the pixels
 
 
+class Centering(Record):
+    """Centering of the inputs of a discriminator, see `reviver.gan.centering`."""
+
+    scale: Annotated[float, Field(gt=0)]  # s
+    mean_norm_sq: NonNegative  # ‖m‖², with the mean image m in [-1, 1]
+    variance: NonNegative  # E‖x - m‖² of the training images x
+    mean_sha256: Sha256  # of m, float64
+
+
 class RunRecord(Record):
     """Content of run.json. Keys that an interrupted or older run lacks are optional."""
 
@@ -131,6 +140,7 @@ class GANRecord(RunRecord):
     """Content of run.json of a GAN."""
 
     data: ImageData = ABSENT
+    centering: Centering = ABSENT  # of a run with the setting input_centering
 
 
 class LSTMMetrics(Record):

@@ -1,0 +1,64 @@
+"""Statistics of BatchNorm that belong to the final weights, instead of averages over the training.
+
+A generator in eval mode normalises with running averages of the statistics of past batches, and its EMA with an average of
+those. Both lag behind the weights, and neither are the statistics that the averaged weights have. So at the end they are
+recomputed from fresh latent vectors (Izmailov et al. 2018, "Averaging weights leads to wider optima", section 3.2; torch's
+`swa_utils.update_bn` averages over batches, here they are those of all vectors together).
+
+The layers are treated in order, since the inputs of one depend on the statistics of those before.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from reviver.gan.networks import Generator
+from reviver.gan.onednn import fast_matmul
+from reviver.runs.rng import make_rng
+
+CHUNK = 2048
+"""Latent vectors that are computed at a time, which bounds the memory."""
+
+
+@torch.no_grad()
+@fast_matmul()
+def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> None:
+    """Set the running statistics of each BatchNorm layer to mean and variance over `num_samples` latent vectors.
+
+    In eval mode the generator then maps these vectors to the images of one pass in training mode over all of them as one
+    batch. Sums are in float64.
+
+    Args:
+        generator: changed in place; its mode is restored.
+        num_samples: latent vectors z; with a single one, the variance stays.
+        seed: seed of the run.
+    """
+    was_training = generator.training
+    generator.eval()
+    z = generator.sample_latents(num_samples, make_rng(seed, "statistics")).to(next(generator.parameters()))
+    for index, layer in enumerate(generator.layers):
+        if isinstance(layer, nn.BatchNorm1d):
+            _set_statistics(layer, (generator.layers[:index](chunk) for chunk in z.split(CHUNK)))
+    generator.train(was_training)
+
+
+def _set_statistics(layer: nn.BatchNorm1d, inputs: Iterable[Tensor]) -> None:
+    """Set the running statistics of a layer to those of its inputs, chunks [n, features].
+
+    Means and sums of squared deviations of chunks are combined (Chan, Golub & LeVeque 1983, equation 2.1).
+    """
+    count = 0
+    mean = torch.zeros(layer.num_features, dtype=torch.float64, device=layer.weight.device)
+    deviations = torch.zeros_like(mean)
+    for chunk in inputs:
+        x, before = chunk.double(), count
+        count += len(x)
+        difference = x.mean(0) - mean
+        deviations += (x - x.mean(0)).square().sum(0) + difference.square() * (before * len(x) / count)
+        mean += difference * (len(x) / count)
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    layer.running_mean.copy_(mean)
+    if count > 1:
+        layer.running_var.copy_(deviations / count)

@@ -1,0 +1,193 @@
+r"""Centering of the discriminator's inputs: D sees s (x - m), where m is the mean of the training images.
+
+The first layer's gradient is a sum of outer products with its inputs, so the curvature of its loss follows the second
+moment E[x xᵀ] = Cov(x) + m mᵀ. Images in [-1, 1] that are mostly black have a large mean: of MNIST ‖m‖² = 515, while all
+variance together is 211 and its largest principal component 20. One direction, that of m, is then many times as steep as
+all others; it bounds the learning rate, and the rest is learned slowly. Subtracting m removes that direction (LeCun,
+Bottou, Orr & Müller 1998, "Efficient BackProp", section 4.3). The scale s keeps what else depends on the size of the
+inputs: the rule `auto` keeps the mean square of the input,
+
+    s² = E‖x‖² / E‖x - m‖²,
+
+so images whose mean is 0 are left as they are.
+
+Centering changes the coordinates in which D learns, not the functions that it can be: with W ← s W and b ← b - s W m in
+the first layer, D without centering gives the same logits. `fold` does that to each D that leaves the training. Penalties
+are of the gradient with respect to the image x itself, so they have the factor s.
+
+Shapes: N images, C channels, H height, W width, K classes, m images per input of D.
+"""
+
+import copy
+import hashlib
+from math import prod, sqrt
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet
+from reviver.gan.networks import Discriminator
+from reviver.validation import refuse
+
+CHUNK_PIXELS = 1 << 22
+"""Pixels that are read at a time to compute the moments of the images."""
+
+
+class ImageMoments(NamedTuple):
+    """Moments of training images in [-1, 1]."""
+
+    mean: Tensor
+    """m, [C, H, W] float64."""
+    variance: float
+    """E‖x - m‖², the variance of all pixels together."""
+
+    @property
+    def mean_norm_sq(self) -> float:
+        """‖m‖²."""
+        return self.mean.square().sum().item()
+
+
+def image_moments(data: ImageSet) -> ImageMoments:
+    """Return the moments of all images of `data`, computed from sums of integers, so without rounding in any order.
+
+    Raises:
+        DataError: if a block of packed images has another checksum.
+    """
+    chunk = max(1, CHUNK_PIXELS // prod(data.image_shape))
+    total = torch.zeros(data.image_shape, dtype=torch.int64)
+    squares = torch.zeros(data.image_shape, dtype=torch.int64)
+    batches = list(torch.arange(len(data)).split(chunk))
+    for pixels in data.read(batches, torch.device("cpu"), "blocks"):
+        total += pixels.sum(0, dtype=torch.int64)
+        squares += pixels.int().square().sum(0, dtype=torch.int64)
+    mean = total.double() / len(data)  # of the bytes
+    variance = squares.double() / len(data) - mean.square()
+    return ImageMoments(mean / 127.5 - 1, max(0.0, variance.sum().item()) / 127.5**2)
+
+
+def centering_scale(setting: str | float, moments: ImageMoments) -> float:
+    """Return s of the setting `input_centering`: the number, or by `auto` √(E‖x‖² / E‖x - m‖²).
+
+    Raises:
+        ConfigError: if all images are equal, for which `auto` is not defined.
+    """
+    if setting != "auto":
+        return float(setting)
+    mean_sq = moments.mean_norm_sq + moments.variance
+    if moments.variance <= 1e-12 * mean_sq:
+        refuse("input_centering", "must be none or a number if all images are equal, got auto")
+    return sqrt(mean_sq / moments.variance)
+
+
+class CenteredDiscriminator(Discriminator):
+    """A `Discriminator` that sees s (x - m) instead of the image x; class labels are not changed.
+
+    m and s are buffers, so a checkpoint holds them beside the weights. Before `set_centering`, m is 0 and s is 1.
+    """
+
+    input_mean: Tensor
+    """m at each input of the first layer, 0 at the labels; [m (C·H·W + K)]."""
+    input_scale: Tensor
+    """s at each input of the first layer, 1 at the labels; [m (C·H·W + K)]."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        size = self.packing * (prod(self.image_shape) + self.num_classes)
+        self.register_buffer("input_mean", torch.zeros(size))
+        self.register_buffer("input_scale", torch.ones(size))
+
+    @torch.no_grad()
+    def set_centering(self, mean: Tensor, scale: float) -> None:
+        """Set m [C, H, W] and s."""
+        device = self.input_mean.device
+        labels = torch.zeros(1, self.num_classes, device=device) if self.num_classes else None
+        images = mean.to(device, self.input_mean.dtype).expand(self.packing, *self.image_shape)
+        repeated = None if labels is None else labels.expand(self.packing, -1)
+        self.input_mean.copy_(super().pack(images, repeated)[0])
+        is_pixel = super().pack(torch.ones_like(images), repeated)[0]
+        self.input_scale.copy_(1 + (scale - 1) * is_pixel)
+
+    def pack(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the centered inputs of the first layer; see `Discriminator.pack`."""
+        return (super().pack(images, labels) - self.input_mean) * self.input_scale
+
+    def pack_direction(self, images: Tensor) -> Tensor:
+        """Return the linear part of `pack`; see `Discriminator.pack_direction`."""
+        return super().pack_direction(images) * self.input_scale
+
+    def image_gradient(self, gradient: Tensor) -> Tensor:
+        """Return the gradient with respect to the images; see `Discriminator.image_gradient`."""
+        return super().image_gradient((gradient * self.input_scale).to(gradient.dtype))
+
+    def save_pretrained(self, folder: Any) -> None:
+        """Write the network that `fold` returns."""
+        fold(self).save_pretrained(folder)
+
+    @classmethod
+    def from_pretrained(cls, source: Any, **download: Any) -> Self:
+        """Refuse: what `save_pretrained` writes is a `Discriminator`."""
+        raise TypeError("a saved discriminator is not centered; use Discriminator.from_pretrained")
+
+
+@torch.no_grad()
+def fold(discriminator: Discriminator) -> Discriminator:
+    """Return the discriminator of the report with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
+
+    With spectral normalization it has the normalized weights as its parameters: s W would be normalized again.
+
+    Args:
+        discriminator: any; one without centering is returned itself.
+    """
+    if not isinstance(discriminator, CenteredDiscriminator):
+        return discriminator
+    # A copy in eval mode: in training mode each use of a normalized weight refines its estimate.
+    source = copy.deepcopy(discriminator).eval()
+    with torch.device("meta"):  # its initial weights would use random numbers
+        result = Discriminator(
+            source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
+        )
+    result = result.to_empty(device=source.input_mean.device).to(source.linear_layers[0].bias.dtype)
+    for target, layer in zip(result.linear_layers, source.linear_layers, strict=True):
+        target.weight.copy_(layer.weight)
+        target.bias.copy_(layer.bias)
+    first = result.linear_layers[0]
+    weight = first.weight.double() * source.input_scale
+    first.weight.copy_(weight)
+    first.bias.copy_(first.bias.double() - weight @ source.input_mean.double())
+    return result.train(discriminator.training)
+
+
+def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0) -> Discriminator:
+    """Return the discriminator of a run, centered if `config` says so, with torch's default initialization.
+
+    Args:
+        config: the settings of the run.
+        image_shape: (C, H, W) of an image.
+        num_classes: K of a conditional GAN, else 0.
+    """
+    kind = Discriminator if config.input_centering == "none" else CenteredDiscriminator
+    return kind(
+        image_shape,
+        dropout=config.discriminator_dropout,
+        spectral_norm=config.spectral_norm,
+        packing=config.packing,
+        num_classes=num_classes,
+    )
+
+
+def center_inputs(discriminator: CenteredDiscriminator, setting: str | float, moments: ImageMoments) -> dict[str, Any]:
+    """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.runs.schema.Centering`.
+
+    Raises:
+        ConfigError: see `centering_scale`.
+    """
+    scale = centering_scale(setting, moments)
+    discriminator.set_centering(moments.mean, scale)
+    return {
+        "scale": scale,
+        "mean_norm_sq": moments.mean_norm_sq,
+        "variance": moments.variance,
+        "mean_sha256": hashlib.sha256(moments.mean.numpy().tobytes()).hexdigest(),
+    }

@@ -1,0 +1,217 @@
+"""Centered inputs of the discriminator: the moments of the images, the rule for the scale, and folding back."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from reviver import load
+from reviver.errors import ConfigError
+from reviver.gan.centering import (
+    CenteredDiscriminator,
+    ImageMoments,
+    center_inputs,
+    centering_scale,
+    fold,
+    image_moments,
+)
+from reviver.gan.config import GANConfig
+from reviver.gan.data.image_set import ImageSet, from_pixels, load_images, load_mnist
+from reviver.gan.data.pack import pack_images
+from reviver.gan.networks import Discriminator, one_hot
+from reviver.gan.optim import bf16_copy
+from reviver.gan.run import GANRun
+from reviver.gan.training import train
+from reviver.runs.checkpoint import find_checkpoint, load_networks
+
+# Moments and the rule
+
+
+def random_pixels(count: int = 50, shape: tuple[int, int, int] = (3, 5, 4), high: int = 256) -> Tensor:
+    return torch.randint(high, (count, *shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+def test_moments_are_those_of_numpy() -> None:
+    pixels = random_pixels(high=90)
+    moments = image_moments(ImageSet(pixels, None, "random"))
+    x = from_pixels(pixels).double().flatten(1).numpy()
+    np.testing.assert_allclose(moments.mean.flatten(), x.mean(0), rtol=0, atol=1e-7)  # from_pixels is float32
+    assert moments.variance == pytest.approx(x.var(0).sum(), rel=1e-6)
+    assert moments.mean_norm_sq == pytest.approx(float(x.mean(0) @ x.mean(0)), rel=1e-6)
+    mean_sq = (x**2).sum(1).mean()
+    assert centering_scale("auto", moments) == pytest.approx((mean_sq / x.var(0).sum()) ** 0.5, rel=1e-6)
+
+
+def test_moments_do_not_depend_on_the_order_or_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = random_pixels()
+    moments = image_moments(ImageSet(pixels, None, "random"))
+    monkeypatch.setattr("reviver.gan.centering.CHUNK_PIXELS", 7 * 60)
+    again = image_moments(ImageSet(pixels.flip(0), None, "random"))
+    assert torch.equal(again.mean, moments.mean)
+    assert again.variance == moments.variance
+
+
+def test_moments_of_packed_images_are_those_in_memory(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", random_pixels(shape=(1, 6, 6))[:, 0].numpy())
+    pack_images(str(tmp_path / "images.npy"), tmp_path / "packed", 6)
+    packed, loaded = (image_moments(load_images(str(tmp_path / name), 6)) for name in ("packed", "images.npy"))
+    assert torch.equal(packed.mean, loaded.mean)
+    assert packed.variance == loaded.variance
+
+
+def test_the_moments_of_mnist_are_those_in_the_docs() -> None:
+    moments = image_moments(load_mnist())
+    assert moments.mean_norm_sq == pytest.approx(515, abs=0.5)
+    assert moments.variance == pytest.approx(211, abs=0.5)
+    assert centering_scale("auto", moments) == pytest.approx(1.855, abs=1e-3)
+
+
+def test_the_rule_leaves_centered_images_alone() -> None:
+    assert centering_scale("auto", ImageMoments(torch.zeros(1, 2, 2), 3.0)) == 1.0
+    assert centering_scale(1.7, ImageMoments(torch.ones(1, 2, 2), 3.0)) == 1.7
+
+
+def test_the_rule_refuses_equal_images() -> None:
+    moments = image_moments(ImageSet(torch.full((5, 1, 4, 4), 7, dtype=torch.uint8), None, "equal"))
+    with pytest.raises(
+        ConfigError, match=r"^input_centering must be none or a number if all images are equal, got auto$"
+    ):
+        centering_scale("auto", moments)
+
+
+# The network
+
+CASES = st.fixed_dictionaries(
+    {
+        "packing": st.integers(1, 3),
+        "num_classes": st.sampled_from([0, 2, 5]),
+        "dropout": st.sampled_from([0.0, 0.4]),
+        "spectral_norm": st.booleans(),
+    }
+)
+SHAPES = st.tuples(st.sampled_from([1, 3]), st.integers(2, 5), st.integers(2, 5))
+
+
+def build_centered(shape: tuple[int, int, int], options: dict[str, Any]) -> tuple[CenteredDiscriminator, Tensor, Any]:
+    """A centered discriminator in float64 with arbitrary m and s, images and labels."""
+    torch.manual_seed(0)
+    discriminator = CenteredDiscriminator(shape, **options).double()
+    mean = torch.rand(shape, dtype=torch.float64) * 2 - 1
+    discriminator.set_centering(mean, 1.7)
+    images = torch.rand(6, *shape, dtype=torch.float64) * 2 - 1
+    count = discriminator.num_classes
+    return discriminator, images, one_hot(torch.arange(6) % count, count).double() if count else None
+
+
+@settings(deadline=None, max_examples=25)
+@given(shape=SHAPES, options=CASES)
+def test_the_folded_discriminator_has_the_same_logits_and_gradients(
+    shape: tuple[int, int, int], options: dict[str, Any]
+) -> None:
+    centered, images, labels = build_centered(shape, options)
+    folded = fold(centered)
+    assert type(folded) is Discriminator
+    assert (folded.dropout, folded.packing, folded.training) == (centered.dropout, centered.packing, True)
+    results = []
+    for network in (centered.eval(), folded.eval()):
+        leaf = images.clone().requires_grad_()
+        logits = network.logits(leaf, labels)
+        results.append((logits, *torch.autograd.grad(logits.square().sum(), leaf)))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-11, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(shape=SHAPES, options=CASES)
+def test_the_discriminator_sees_centered_images_and_the_labels_themselves(
+    shape: tuple[int, int, int], options: dict[str, Any]
+) -> None:
+    centered, images, labels = build_centered(shape, options)
+    plain = Discriminator(shape, **options).double()
+    plain.load_state_dict({key: value for key, value in centered.state_dict().items() if key.startswith("layers")})
+    mean = centered.image_gradient(centered.input_mean / centered.input_scale)[0]
+    expected = plain.eval().logits(1.7 * (images - mean), labels)
+    torch.testing.assert_close(centered.eval().logits(images, labels), expected, rtol=1e-11, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(shape=SHAPES, options=CASES, is_centered=st.booleans())
+def test_image_gradient_is_the_transpose_of_pack(
+    shape: tuple[int, int, int], options: dict[str, Any], is_centered: bool
+) -> None:
+    network, images, labels = build_centered(shape, options)
+    if not is_centered:
+        network = Discriminator(shape, **options).double()  # type: ignore[assignment]
+    leaf = images.clone().requires_grad_()
+    x = network.pack(leaf, labels)
+    gradient, direction = torch.randn_like(x), torch.randn_like(images)
+    (expected,) = torch.autograd.grad(x, leaf, gradient)
+    torch.testing.assert_close(network.image_gradient(gradient), expected)
+    moved = network.pack(images + direction, labels) - network.pack(images, labels)
+    torch.testing.assert_close(network.pack_direction(direction), moved)
+
+
+def test_a_fold_changes_nothing_else() -> None:
+    centered, *_ = build_centered((1, 4, 4), {"spectral_norm": True})
+    before, rng_state = copy.deepcopy(centered.state_dict()), torch.random.get_rng_state()
+    fold(centered)
+    torch.testing.assert_close(dict(centered.state_dict()), dict(before), rtol=0, atol=0)
+    assert torch.equal(torch.random.get_rng_state(), rng_state)
+    plain = Discriminator((1, 4, 4))
+    assert fold(plain) is plain
+
+
+def test_the_bf16_copy_shares_the_centering() -> None:
+    centered = CenteredDiscriminator((1, 4, 4))
+    copied = bf16_copy(centered)
+    center_inputs(centered, 1.5, ImageMoments(torch.full((1, 4, 4), -0.5, dtype=torch.float64), 2.0))
+    assert copied.input_mean.tolist() == [-0.5] * 16
+    assert copied.input_scale.tolist() == [1.5] * 16
+
+
+def test_what_is_saved_is_a_discriminator(tmp_path: Path) -> None:
+    centered, images, _ = build_centered((1, 4, 4), {})
+    centered.float().save_pretrained(tmp_path / "saved")
+    loaded = Discriminator.from_pretrained(tmp_path / "saved")
+    assert {key.split(".")[0] for key in loaded.state_dict()} == {"layers"}
+    torch.testing.assert_close(loaded.logits(images.float()), centered.eval().logits(images.float()))
+    with pytest.raises(TypeError, match=r"use Discriminator\.from_pretrained"):
+        CenteredDiscriminator.from_pretrained(tmp_path / "saved")
+
+
+# Runs
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path, spectral_norm: bool) -> None:
+    pixels = random_pixels(count=40, shape=(1, 4, 4), high=60)
+    np.save(tmp_path / "images.npy", pixels[:, 0].numpy())
+    config = GANConfig(
+        data=str(tmp_path / "images.npy"),
+        image_size=4,
+        epochs=1,
+        batch_size=10,
+        input_centering="auto",
+        spectral_norm=spectral_norm,
+    )
+    folder = train(config, tmp_path / "run", device="cpu")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["centering"]
+    moments = image_moments(load_images(config.data, 4))
+    assert record["scale"] == centering_scale("auto", moments) > 1.5
+    assert (record["mean_norm_sq"], record["variance"]) == (moments.mean_norm_sq, moments.variance)
+
+    centered = CenteredDiscriminator((1, 4, 4), spectral_norm=spectral_norm)
+    load_networks(find_checkpoint(folder.checkpoints, "last"), {"discriminator": centered})
+    assert centered.input_mean.equal(moments.mean.flatten().float())
+    run = load(tmp_path / "run")
+    assert isinstance(run, GANRun)
+    assert type(run.discriminator) is Discriminator
+    assert all(type(layer) in (nn.Linear, nn.LeakyReLU) for layer in run.discriminator.layers)
+    images = from_pixels(pixels)
+    torch.testing.assert_close(run.discriminator.logits(images), centered.eval().logits(images))
