@@ -18,7 +18,9 @@ from benchmarks.distributed import tables as scaling
 from benchmarks.tables import (
     describe,
     render,
+    render_conditioning,
     render_curve,
+    render_data_sets,
     render_fuzz,
     render_goals,
     render_keys,
@@ -135,6 +137,10 @@ def block(name: str) -> str:
         return render_keys()
     if name.startswith("scaling_"):
         return scaling.PARTS[name.removeprefix("scaling_")](read(MEASUREMENTS / "distributed.json"))
+    if name == "conditioning":
+        return render_conditioning(read(MEASUREMENTS / "conditioning.json"))
+    if name == "data":
+        return render_data_sets(read(MEASUREMENTS / "gan_data.json"))
     if name == "quality":
         return render_recipes(read(MEASUREMENTS / "gan_quality.json"))
     result = read(MEASUREMENTS / "report.json")

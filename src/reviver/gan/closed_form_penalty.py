@@ -14,7 +14,7 @@ gradient follows by the chain rule in the other direction:
     uₖ₊₁ = fₖ ⊙ (Wₖ uₖ),     ∂R/∂Wₖ₊₁ = Σ δₖ₊₁ uₖ₊₁ᵀ
 
 The biases only decide the factors, so their gradient is 0. The step has the factors and δ already, so that three matmuls as
-large as the first layer are all it takes. `penalties.py` has the same by autograd, which tests compare.
+large as the first layer are all it takes. `penalties.py` has the same by autograd, to which tests compare it.
 
 Shapes: N images, C channels, H height, W width, K classes; P logits, which are N, or N / m where the discriminator takes m
 images per input (packing).
