@@ -107,7 +107,7 @@ def test_the_score_does_not_depend_on_the_chunk_size(num_layers: int, monkeypatc
     network = build_network(config, task)
     data = task.validation(50)
     whole = score(network, data, task.target)
-    monkeypatch.setattr("reviver.lstm.scoring.MAX_EVALUATION_STEPS", 7 * len(data))
+    monkeypatch.setattr("reviver.lstm.scoring.CHUNK_STEPS", 7 * len(data))
     chunked = score(network, data, task.target)
     assert chunked.loss == pytest.approx(whole.loss, rel=1e-6)
     assert chunked.accuracy == whole.accuracy
