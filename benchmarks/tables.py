@@ -144,7 +144,11 @@ def render_goals(result: Mapping[str, Any]) -> str:
         "| | seeds | accuracy, mean (min) | loss (baseline) | sequences | seconds, median (max) | threads | peak GB | target | met |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lengths = ["| trained on | evaluated at T | sequences | accuracy, mean (min) |", "|---|---|---|---|"]
+    lengths = ["| run | evaluated at T | sequences | accuracy, mean (min) |", "|---|---|---|---|"]
+    validations = [
+        "| run | longest training at T | updates | validated in the run at T | sequences | accuracy, mean (min) |",
+        "|---|---|---|---|---|---|",
+    ]
     for goal in result["goals"].values():
         runs = goal["rows"]
         first = [run["evaluations"][0] for run in runs]
@@ -162,6 +166,16 @@ def render_goals(result: Mapping[str, Any]) -> str:
             f"{sum(run['reached'] for run in runs)}/{len(runs)}" if goal["target"] else "",
         ]
         rows.append(f"| {' | '.join(cells)} |")
+        if runs[0].get("validation_sequences") is not None:
+            cells = [
+                goal["what"],
+                _range([run["max_trained_length"] for run in runs]),
+                _range([run["updates"] for run in runs]),
+                _range([run["validation_length"] for run in runs]),
+                f"{len(runs)} × {runs[0]['validation_sequences']}",
+                _percent([run["validation_accuracy"] for run in runs]),
+            ]
+            validations.append(f"| {' | '.join(cells)} |")
         for index, evaluation in enumerate(runs[0]["evaluations"]):
             if len(runs[0]["evaluations"]) > 1:
                 values = [run["evaluations"][index]["accuracy"] for run in runs]
@@ -171,7 +185,14 @@ def render_goals(result: Mapping[str, Any]) -> str:
                     f"{len(runs)} × {evaluation['size']}",
                 ]
                 lengths.append(f"| {' | '.join([*cells, _percent(values)])} |")
+    if len(validations) > 2:
+        lengths += ["", *validations]
     return "\n".join([*rows, "", *lengths, "", describe(result["machine"]), ""])
+
+
+def _range(values: Sequence[int]) -> str:
+    """Return the smallest and the largest of some numbers, with spaces between thousands; one number if they are equal."""
+    return "–".join(f"{value:,}".replace(",", " ") for value in sorted({min(values), max(values)}))
 
 
 def render_curve(result: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ from reviver.runs.session import Session
 
 CONFIG = LSTMConfig(hidden_size=2, data_size=20, batch_size=6, epochs=8, checkpoint_every=2)
 """Settings of all runs: 3 updates per epoch, 24 in total."""
+CURRICULUM = replace(CONFIG, curriculum=True, length=40, start_length=4, jump_factor=4.0, threshold=0.01)
+"""A curriculum whose first epoch is followed by validations up to the last length."""
 OPTIONS = ["--hidden-size", "2", "--data-size", "20", "--batch-size", "6", "--checkpoint-every", "2"]
 """The same for the command line, without --epochs."""
 STEP = 16
@@ -64,6 +66,7 @@ def scenario(folder: Path) -> None:
     Session.agree = agree  # type: ignore[method-assign]
     assert Interrupted.__name__ in errors["stopped"], errors
     errors["resumed"] = attempt(folder / "stopped", resume=True)
+    errors["curriculum"] = attempt(folder / "curriculum", CURRICULUM)
     errors["half"] = attempt(folder / "half", replace(CONFIG, epochs=4))
     assert dist.is_initialized(), "the group of the caller stays"
     (folder / f"errors-{rank}.json").write_text(json.dumps(errors))

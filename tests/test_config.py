@@ -45,6 +45,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "start_length": not_integers_from(2),
         "min_length_fraction": not_numbers(0, 0.0, 1.1, -1),
         "length_factor": not_numbers(1, 1.0, 0, -2),
+        "jump_factor": tuple(value for value in not_numbers(1, 1.0, 0.5, -2) if value is not None),
         "threshold": not_numbers(0, 0.0, 1.1, -1),
         "last_threshold": tuple(value for value in not_numbers(0, 0.0, 1.1, -1) if value is not None),
         "lr_length_exponent": not_numbers(-0.1),

@@ -19,7 +19,7 @@ from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.folder import JOB_FILE, RunFolder, refuse_existing
-from tests.distributed_session import CONFIG, OPTIONS, STEP
+from tests.distributed_session import CONFIG, CURRICULUM, OPTIONS, STEP
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -83,6 +83,16 @@ def test_a_signal_to_one_process_stops_all_and_the_run_resumes(folder: Path, err
         f"stopped at step {STEP + 1} by SIGTERM and saved" in errors[0]["stopped"]
     )  # the next update carries the flag
     assert results(folder / "stopped") == results(folder / "undisturbed")
+
+
+def test_several_processes_validate_before_they_train_as_one_does(folder: Path, tmp_path: Path) -> None:
+    train(CURRICULUM, tmp_path / "run", device="cpu")
+    runs = [RunFolder.open(path).read_metrics() for path in (folder / "curriculum", tmp_path / "run")]
+    assert [row["length"] for row in runs[0]] == [4, 16, 40]
+    assert [row["train_loss"] is None for row in runs[0]] == [False, True, True]
+    for together, alone in zip(*runs, strict=True):
+        for name in alone.keys() - {"seconds"}:
+            assert together[name] == (alone[name] if alone[name] is None else pytest.approx(alone[name], rel=1e-5))
 
 
 def test_run_json_records_the_processes(folder: Path) -> None:

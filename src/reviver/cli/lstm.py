@@ -57,6 +57,7 @@ def train(
         return
     metrics = folder.read_metrics()
     last, best = metrics[-1], stopping.find_best(metrics, settings)
+    trained = next(row for row in reversed(metrics) if row["train_loss"] is not None)
     result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     meaning = "" if target == "class" else f" (accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]})"
@@ -65,9 +66,11 @@ def train(
     result["ended_by"] = stopping.end_reason(settings, metrics)
     if result["ended_by"] == "patience":
         lines.append(f"  stopped early, after {settings.patience} epochs without improvement")
-    notes = {"train": "with dropout", "validation": "", "best": f"epoch {best['epoch']}"}
+    at_length = f", length {trained['length']}" if trained is not last else ""
+    notes = {"train": f"with dropout{at_length}", "validation": "", "best": f"epoch {best['epoch']}"}
+    rows = {"train": (trained, "train"), "validation": (last, "validation"), "best": (best, "validation")}
     for name, note in notes.items():
-        row, split = (best, "validation") if name == "best" else (last, name)
+        row, split = rows[name]
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
     if settings.curriculum:

@@ -78,18 +78,22 @@ def score_rows(run: LSTMRun, data: SequenceData) -> tuple[list[ScoreRow], str]:
     rows = [
         ScoreRow(name=f"{split} {name}", value=value, real=None, noise=reference)
         for split in ("validation", "train")
+        if metrics[f"{split}_loss"] is not None
         for name, value, reference in (
             (accuracy, f"{100 * metrics[f'{split}_accuracy']:.2f} %", chance),
             (loss, f"{metrics[f'{split}_loss']:.4g}", baseline),
         )
     ]
+    trained = metrics["train_loss"] is not None
     note = (
-        f"Measured after epoch {metrics['epoch']}: on the validation set without dropout, on the training set with "
-        "dropout. The accuracy stands beside that of the best constant guess, the loss beside that of the best "
-        "prediction without memory."
+        f"Measured after epoch {metrics['epoch']}: on the validation set without dropout"
+        f"{', on the training set with dropout' if trained else ''}. The accuracy stands beside that of the best constant "
+        "guess, the loss beside that of the best prediction without memory."
     )
-    if run.config.curriculum:
+    if run.config.curriculum and trained:
         note += f" The sequences of this epoch have length {length:,}."
+    elif run.config.curriculum:
+        note += f" The sequences have length {length:,}, at which the network was validated, but not trained."
     if data.target == "number":
         note += f" A number counts as correct within {TOLERANCE}."
     return rows, note

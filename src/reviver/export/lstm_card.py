@@ -141,6 +141,7 @@ def _results(run: LSTMRun, data: SequenceData, results: dict[str, Any] | None) -
     if results is None:
         return "## Results\n\nThe run has no complete epoch, so that nothing was measured."
     length = results.get("length", run.config.length)
+    at_length = f" on sequences of length {length:,}" if run.config.curriculum else ""
     rows = [
         (
             "accuracy" if data.target == "class" else f"accuracy of {ACCURACY_NAMES[data.target]}",
@@ -153,7 +154,7 @@ def _results(run: LSTMRun, data: SequenceData, results: dict[str, Any] | None) -
         "## Results",
         table(("on the validation set", "this model", "baseline"), rows),
         "The baseline of the accuracy is the best constant guess (chance), that of the loss the best prediction without "
-        f"memory. Measured after epoch {results['epoch']}, in one run with seed {run.config.seed}: the spread over seeds is "
+        f"memory. Measured after epoch {results['epoch']}{at_length}, in one run with seed {run.config.seed}: the spread over seeds is "
         "unknown.",
     ).strip()
 

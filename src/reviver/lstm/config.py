@@ -103,6 +103,9 @@ class LSTMConfig:
     """Minimum sequence length as a fraction of the current length of the curriculum."""
     length_factor: Annotated[float, Field(gt=1), CURRICULUM] = 2.0
     """Factor between consecutive lengths of the curriculum."""
+    jump_factor: Annotated[Annotated[float, Field(gt=1)] | None, CURRICULUM] = None
+    """Validate before training: after a length passes, validate at lengths up to this factor longer, jump on while the
+    threshold holds, and train only where it breaks. By default the curriculum trains at every length."""
     threshold: Annotated[float, Field(gt=0, le=1), CURRICULUM] = 0.99
     """Validation accuracy that ends a length of the curriculum, and the training at `length`."""
     last_threshold: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CURRICULUM] = None

@@ -48,7 +48,8 @@ NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "chrono": ("LSTM, fixed length, chrono initialization", {"init": "chrono"}),
     "rnn": ("vanilla RNN, fixed length", {"cell": "rnn"}),
 }
-"""Networks to compare: the label in the figure, and the settings that differ from those of the preset `recall`."""
+"""Networks to compare: the label in the figure, and the settings that differ from those of the preset `recall`, without its
+jumps."""
 
 
 class CurveRun(NamedTuple):
@@ -74,6 +75,7 @@ class CurveRun(NamedTuple):
             "length": self.length,
             "seed": self.seed,
             "threshold": 0.99,
+            "jump_factor": None,  # every network is compared after training at its own length
             **({} if self.network == "curriculum" else one_length),
             **NETWORKS[self.network][1],
         }

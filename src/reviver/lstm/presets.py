@@ -16,6 +16,7 @@ _RECALL = LSTMConfig(
     max_norm=1.0,
     epochs=400,
 )
+_JUMPING = replace(_RECALL, jump_factor=10.0, threshold=0.998)
 _MEMORY = LSTMConfig(
     curriculum=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
 )
@@ -45,12 +46,22 @@ PRESETS = MappingProxyType(
     {
         "report": LSTMConfig(),
         "onehot": LSTMConfig(encoding="onehot", epochs=20),
-        "recall": _RECALL,
+        "recall": _JUMPING,
         "recall-scalar": replace(
             _RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995, length_factor=1.5, lr_length_exponent=0.0
         ),
-        "recall-10000": replace(_RECALL, length=10_000),
-        "recall-100000": replace(_RECALL, length=100_000, activation_checkpoint_steps=500),
+        "recall-10000": replace(_JUMPING, length=10_000),
+        "recall-100000": replace(
+            _JUMPING, length=100_000, last_threshold=0.99, data_size=2500, activation_checkpoint_steps=500
+        ),
+        "recall-1000000": replace(
+            _JUMPING,
+            length=1_000_000,
+            last_threshold=0.99,
+            data_size=2000,
+            train_fraction=0.9,
+            activation_checkpoint_steps=500,
+        ),
         "copy": replace(
             _MEMORY, task="copy", length=500, encoding="onehot", start_length=2, batch_size=32, learning_rate=5e-3
         ),
@@ -99,7 +110,8 @@ PRESETS = MappingProxyType(
 - `onehot`: the same with one-hot digits, which a few epochs solve.
 - `recall`: palindromes of 1000 digits with a length curriculum; `recall-scalar`: the same with scalar digits, as in the
   report.
-- `recall-10000`, `recall-100000`: the same for longer sequences.
+- `recall-10000`, `recall-100000`, `recall-1000000`: the same for longer sequences; the last two are validated on 500 and
+  200 of them.
 - `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature with a length curriculum.
 - `row-mnist`, `pixel-mnist`: MNIST digits, read row by row or pixel by pixel.
 - `series`: classification of the series in a file, which `data` names; for a few dozen to some thousand series of any length.

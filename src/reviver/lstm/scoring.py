@@ -3,6 +3,8 @@
 Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,6 +18,9 @@ from reviver.lstm.tasks.task import Sequences, TargetKind, correct, mean_loss
 
 MAX_EVALUATION_STEPS = 1 << 19
 """Maximum time steps (batch × length) per forward pass of an evaluation. It bounds the memory at any length."""
+
+CHUNK_STEPS = 1 << 15
+"""Maximum time steps (batch × length) per chunk of long sequences: few enough that their hidden states stay in the cache."""
 
 MAX_EVALUATION_BATCH = 1024
 """Maximum number of sequences per forward pass of an evaluation."""
@@ -33,11 +38,24 @@ class Score(NamedTuple):
 
 
 @torch.no_grad()
-def score(network: LSTMClassifier | RNNClassifier, data: Sequences, target: TargetKind, world: World = ALONE) -> Score:
+def score(
+    network: LSTMClassifier | RNNClassifier,
+    data: Sequences,
+    target: TargetKind,
+    world: World = ALONE,
+    report: Callable[[float], None] | None = None,
+) -> Score:
     """Return loss and accuracy of `network` on `data`.
 
     The network computes in eval mode, in batches, and is in its former mode again afterwards. Several processes each
     compute a part of the data, and all return the same score.
+
+    Args:
+        network: the network.
+        data: the sequences.
+        target: kind of the targets.
+        world: the processes that compute the score together.
+        report: function of the fraction of the work that is done, called before each part of it.
     """
     size = len(data)
     if world.size > 1:
@@ -51,10 +69,12 @@ def score(network: LSTMClassifier | RNNClassifier, data: Sequences, target: Targ
     total_loss, num_correct = 0.0, 0
     for start in range(0, len(data), batch_size):
         batch = data[start : start + batch_size]
+        report_chunk = partial(_report_part, report, start / len(data), len(batch) / len(data))
         if chunked:
             assert isinstance(network, LSTMClassifier)
-            outputs = forward_chunked(network, batch, max(1, MAX_EVALUATION_STEPS // batch_size))
+            outputs = forward_chunked(network, batch, max(1, CHUNK_STEPS // batch_size), report_chunk)
         else:
+            report_chunk(0.0)
             outputs = network(batch.encode(), batch.lengths, every_step=every_step)
         total_loss += mean_loss(target, outputs, batch.targets).item() * len(batch)
         num_correct += int(correct(target, outputs, batch.targets).sum())
@@ -63,6 +83,12 @@ def score(network: LSTMClassifier | RNNClassifier, data: Sequences, target: Targ
         sums = torch.tensor([total_loss, num_correct], dtype=torch.float64, device=data.targets.device)
         total_loss, num_correct = world.sum(sums).tolist()
     return Score(total_loss / size, num_correct / size, size)
+
+
+def _report_part(report: Callable[[float], None] | None, begin: float, size: float, done: float) -> None:
+    """Report that a fraction `done` of the part from `begin`, of relative size `size`, is done."""
+    if report is not None:
+        report(begin + size * done)
 
 
 def carries_state(network: LSTMClassifier | RNNClassifier) -> bool:
@@ -78,7 +104,9 @@ def evaluation_batch_size(data: Sequences) -> int:
     return max(1, min(MAX_EVALUATION_BATCH, MAX_EVALUATION_STEPS // data.steps))
 
 
-def forward_chunked(network: LSTMClassifier, data: Sequences, chunk_steps: int) -> Tensor:
+def forward_chunked(
+    network: LSTMClassifier, data: Sequences, chunk_steps: int, report: Callable[[float], None] | None = None
+) -> Tensor:
     """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
 
     Only one chunk is encoded at a time, so that long sequences need little memory. With patches, the chunks have as many
@@ -88,10 +116,13 @@ def forward_chunked(network: LSTMClassifier, data: Sequences, chunk_steps: int) 
         network: a network that `carries_state`.
         data: sequences of equal length.
         chunk_steps: steps per chunk.
+        report: function of the fraction of the steps that is done, called before each chunk.
     """
     state: LSTMState | None = None
     chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size
     for begin in range(0, data.steps, chunk_steps):
+        if report is not None:
+            report(begin / data.steps)
         x, _ = network.patch(data.encode(begin, min(begin + chunk_steps, data.steps)), None)
         _, state = network.lstm(x, state)
     assert state is not None, "sequences have at least one step"

@@ -27,8 +27,12 @@ def rank_checkpoint(metrics: Mapping[str, Any], config: LSTMConfig) -> tuple[flo
 
 
 def find_best(metrics: Sequence[Mapping[str, Any]], config: LSTMConfig) -> Mapping[str, Any]:
-    """Return the metrics of the epoch of the best checkpoint, see `rank_checkpoint`."""
-    return max(metrics, key=lambda row: rank_checkpoint(row, config))
+    """Return the metrics of the epoch of the best checkpoint, see `rank_checkpoint`.
+
+    A validation without training counts if it passed. Otherwise it only says where the network breaks.
+    """
+    counting = [row for row in metrics if row["train_loss"] is not None or passes(config, row)]
+    return max(counting, key=lambda row: rank_checkpoint(row, config))
 
 
 def stopped_early(config: LSTMConfig, epoch: int, improved: int) -> bool:
@@ -46,4 +50,9 @@ def end_reason(config: LSTMConfig, metrics: Sequence[Mapping[str, Any]]) -> Lite
 
 def completes_curriculum(config: LSTMConfig, last: Mapping[str, Any]) -> bool:
     """Return whether the metrics of the last epoch pass the threshold of the final length of a curriculum."""
-    return bool(last["length"] == config.length and last["validation_accuracy"] >= config.threshold_at(config.length))
+    return bool(last["length"] == config.length) and passes(config, last)
+
+
+def passes(config: LSTMConfig, metrics: Mapping[str, Any]) -> bool:
+    """Return whether the validation accuracy in `metrics` passes the threshold of their length of a curriculum."""
+    return bool(metrics["validation_accuracy"] >= config.threshold_at(metrics["length"]))

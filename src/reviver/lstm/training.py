@@ -4,14 +4,14 @@ Shapes: B batch, T time, I input size, C classes.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from reviver.distributed.gradients import GradientBucket
 from reviver.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
-from reviver.lstm import kernel
+from reviver.lstm import curriculum, kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
@@ -189,7 +189,7 @@ def train_together(
         optimizers={"network": optimizer},
         rngs={"dropout": make_rng(config.seed, "dropout", device)},
         tensors={"history": torch.zeros(max_batches, len(HISTORY), device=device)},
-        extra={"stage": 0, "sequences": 0},
+        extra={**curriculum.start(config), "sequences": 0},
     )
     uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
     native = KERNEL.variant if uses_kernel else "none"
@@ -210,17 +210,21 @@ def train_together(
             if world.is_main:
                 remove_later_snapshots(folder, state.step)
             with session.rolling_back():
-                length = config.lengths[state.extra["stage"]]
-                train_epoch(session, network, optimizer, task, length, config, world, bucket)
-                validation = score(network, task.validation(length).to(device), task.target, world)
+                stage = curriculum.next_stage(config, state.extra)
+                length = config.lengths[stage.number]
+                if stage.trains:
+                    train_epoch(session, network, optimizer, task, length, config, world, bucket)
+                validation = validate(session, network, task, length, stage.trains, world)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
-                log_epoch(session, validation, length, config)
-                if is_snapshot_due(state.epoch, config) and world.is_main:
+                passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
+                log_validation(session, validation, length, stage.trains, config)
+                if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
                     save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
-                update_best(state, network, validation, length, config)
-                if config.curriculum and validation.accuracy >= config.threshold_at(length):
-                    state.extra["stage"] += 1
-                if state.epoch % config.checkpoint_every == 0 or is_finished(config, state):
+                if stage.trains or passed:
+                    update_best(state, network, validation, length, config)
+                if config.curriculum:
+                    curriculum.advance(state.extra, stage, passed=passed)
+                if (stage.trains and state.epoch % config.checkpoint_every == 0) or is_finished(config, state):
                     session.save()
     return folder
 
@@ -294,28 +298,69 @@ def train_epoch(
     state.batch = 0
 
 
-def log_epoch(session: Session, validation: Score, length: int, config: LSTMConfig) -> None:
-    """Write the metrics of the epoch that has just ended and update the progress bar."""
+def validate(session: Session, network: Network, task: Task, length: int, trained: bool, world: World) -> Score:
+    """Return the score of the network on the validation sequences of a length.
+
+    A validation without training may take minutes at a long length. It shows how far it is, and a signal stops it: the
+    resumed run begins it again. Of several processes, all stop before it.
+
+    Args:
+        session: the session of the run.
+        network: the network.
+        task: source of the sequences.
+        length: T.
+        trained: whether the network was trained at this length just before.
+        world: the processes that train the network.
+
+    Raises:
+        Interrupted: after SIGINT or SIGTERM, once the state is saved.
+    """
+
+    def report(done: float) -> None:
+        if world.size == 1 and session.stop_requested:
+            session.stop()
+        session.progress.update(session.state.extra["stage"], f"validation at length {length:,}: {done:.0%}")
+
+    if not trained:
+        if world.size > 1:
+            session.agree(world.sum(torch.tensor([session.stop_flag], device=network.W_out.device)).item())
+        if session.stop_requested:
+            session.stop()
+    data = task.validation(length).to(network.W_out.device)
+    return score(network, data, task.target, world, None if trained else report)
+
+
+def log_validation(session: Session, validation: Score, length: int, trained: bool, config: LSTMConfig) -> None:
+    """Write the metrics of a validation and of the epoch before it, if there was one, and update the progress bar.
+
+    Args:
+        session: the session of the run.
+        validation: the score.
+        length: T.
+        trained: whether the network was trained at this length just before.
+        config: settings of the run.
+    """
     state = session.state
-    loss, num_correct, count = state.tensors["history"].sum(0).tolist()
-    session.log(
-        epoch=state.epoch,
-        **({"length": length} if config.curriculum else {}),
-        sequences=state.extra["sequences"],
-        train_loss=loss / count,
-        train_accuracy=num_correct / count,
-        validation_loss=validation.loss,
-        validation_accuracy=validation.accuracy,
-    )
-    done, prefix = (state.extra["stage"], f"length {length}, ") if config.curriculum else (state.epoch, "")
-    text = f"{prefix}train loss {loss / count:.3f}, validation accuracy {validation.accuracy:.1%}"
-    session.progress.update(done, text)
+    metrics: dict[str, Any] = {"epoch": state.epoch, "sequences": state.extra["sequences"]}
+    if config.curriculum:
+        metrics |= {"length": length, "validation_sequences": validation.size}
+    text = f"length {length:,}, " if config.curriculum else ""
+    metrics |= {"train_loss": None, "train_accuracy": None}
+    if trained:
+        loss, num_correct, count = state.tensors["history"].sum(0).tolist()
+        metrics |= {"train_loss": loss / count, "train_accuracy": num_correct / count}
+        text += f"train loss {loss / count:.3f}, "
+    session.log(**metrics, validation_loss=validation.loss, validation_accuracy=validation.accuracy)
+    done = state.extra["stage"] if config.curriculum else state.epoch
+    session.progress.update(done, f"{text}validation accuracy {validation.accuracy:.1%}")
 
 
 def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
-    """Return whether training ends: by the last epoch, the last length of a curriculum, or early stopping."""
+    """Return whether a run ends: by the last length of a curriculum, the last epoch, or early stopping."""
+    if state.extra["stage"] == len(config.lengths):
+        return True
     improved = state.extra.get("improved")
-    is_last = state.epoch >= config.epochs or state.extra["stage"] == len(config.lengths)
+    is_last = state.epoch >= config.epochs and curriculum.next_stage(config, state.extra).trains
     return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
 
 

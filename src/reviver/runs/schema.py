@@ -156,10 +156,19 @@ class LSTMMetrics(Record):
     seconds: Seconds
 
 
-class CurriculumMetrics(LSTMMetrics):
-    """Record of metrics.jsonl of an LSTM with a length curriculum."""
+class CurriculumMetrics(Record):
+    """Record of metrics.jsonl of an LSTM with a length curriculum: an epoch, or a validation without training."""
 
+    step: Step
+    epoch: Epoch
+    sequences: Sequences
     length: Length
+    validation_sequences: Count = ABSENT  # number of validation sequences
+    train_loss: Loss | None  # null for a validation without training
+    train_accuracy: Accuracy | None  # the same
+    validation_loss: Loss
+    validation_accuracy: Accuracy
+    seconds: Seconds
 
 
 class GANMetrics(Record):
@@ -217,7 +226,8 @@ class Best(Record):
 class Extra(Record):
     """State of a training loop beyond its tensors and counters; each loop uses some of the keys."""
 
-    stage: Count = ABSENT  # number of completed stages of the curriculum
+    stage: Count = ABSENT  # number of lengths of the curriculum that have passed
+    broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.lstm.curriculum`
     sequences: Sequences = ABSENT
     best: Best = ABSENT
     improved: Best = ABSENT  # last improvement, with early stopping
@@ -277,7 +287,11 @@ def line_model(record: Mapping[str, Any], name: str) -> type[Record]:
     return CurriculumMetrics if record["config"].get("curriculum") else LSTMMetrics
 
 
+NOT_COMPARED = ("step", "epoch", "sequences", "length", "validation_sequences", "seconds")
+"""Keys of records that do not compare runs: they say when, and on what, the others were measured."""
+
+
 def metric_names(record: Mapping[str, Any], names: Collection[str]) -> list[str]:
     """Return the keys in the records of `names` that compare runs, in the order of the models."""
     metrics = [*line_model(record, "metrics").model_fields, *(Comparison.model_fields if "scores" in names else ())]
-    return [name for name in metrics if name not in ("step", "epoch", "sequences", "length", "seconds")]
+    return [name for name in metrics if name not in NOT_COMPARED]

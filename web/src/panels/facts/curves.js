@@ -23,7 +23,7 @@
  */
 
 /** Columns that say when, not what. */
-const AXES = new Set(["step", "epoch", "sequences"]);
+const AXES = new Set(["step", "epoch", "sequences", "validation_sequences"]);
 
 /** @type {Curves[]} */
 const KNOWN = [
