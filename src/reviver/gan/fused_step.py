@@ -24,11 +24,13 @@ from torch.optim import Optimizer
 
 from reviver.distributed.rows import BatchRows, all_rows
 from reviver.gan.closed_form_penalty import LinearPieces, penalty_gradients
+from reviver.gan.generator_pass import can_pass, generator_forward
 from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.optim import compute_network
 from reviver.gan.parallel import ParallelStep
+from reviver.gan.pointwise import leaky_relu_, leaky_relu_backward_, scale_rows
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
@@ -57,8 +59,13 @@ def fused_gan_step(
     rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
     dtype = torch.bfloat16 if options.precision == "bf16" else real.dtype
     compute_G, compute_D = compute_network(G, opt_G), compute_network(D, opt_D)
-    with torch.set_grad_enabled(options.update_generator):
-        fake = compute_G(z.to(dtype))  # [N, C, H, W]
+    z = z.to(dtype)
+    generator_pass = generator_forward(compute_G, z) if can_pass(compute_G, z) else None
+    if generator_pass is not None:
+        fake = generator_pass.pixels.view(-1, *compute_G.image_shape)  # [N, C, H, W]
+    else:
+        with torch.set_grad_enabled(options.update_generator):
+            fake = compute_G(z)
     forward = discriminator_forward(compute_D, real, fake.detach(), labels, dtype=dtype, rng=rng, rows=rows)
     real_logits, fake_logits = forward.real_logits, forward.fake_logits  # [P, 1] each
     g_loss = loss.generator(real_logits, fake_logits)
@@ -66,8 +73,11 @@ def fused_gan_step(
 
     if options.update_generator:
         (grad_logits,) = torch.autograd.grad(rows.fraction * g_loss, fake_logits)
-        parameters = list(compute_G.parameters())
-        set_gradients(parameters, torch.autograd.grad(fake, parameters, forward.fake_gradient(grad_logits)))
+        parameters, grad_fake = list(compute_G.parameters()), forward.fake_gradient(grad_logits)
+        if generator_pass is not None:
+            set_gradients(parameters, generator_pass.parameter_gradients(grad_fake.flatten(1)))
+        else:
+            set_gradients(parameters, torch.autograd.grad(fake, parameters, grad_fake))
         if parallel is not None:
             parallel.start_generator()
     grad_logits = torch.cat(torch.autograd.grad(rows.fraction * d_loss, (real_logits, fake_logits)))
@@ -94,8 +104,6 @@ class DiscriminatorPass(NamedTuple):
     """W of each layer, as a function of the discriminator's parameters."""
     inputs: list[Tensor]
     """x of each layer, [2P, inputs]: real images first, then generated ones."""
-    factors: list[Tensor]
-    """f of each hidden layer, [2P, outputs]."""
     logit_gradients: list[Tensor]
     """∂l/∂a of each layer, [2P, outputs]."""
     real_logits: Tensor
@@ -105,25 +113,28 @@ class DiscriminatorPass(NamedTuple):
 
     def parameter_gradients(self, grad_logits: Tensor) -> tuple[Tensor, ...]:
         """Return ∂L/∂θ for each of the discriminator's parameters θ, from `grad_logits` ∂L/∂l, [2P, 1]."""
-        grad_a = [gradient * grad_logits.to(gradient.dtype) for gradient in self.logit_gradients]
-        grad_weights = [gradient.T @ x for gradient, x in zip(grad_a, self.inputs, strict=True)]
-        grad_biases = [gradient.sum(0) for gradient in grad_a]
-        # The weights are parameters, or with spectral normalization functions of them.
-        outputs = [*self.weights, *(layer.bias for layer in self.discriminator.linear_layers)]
-        gradients = [
-            gradient.to(output.dtype) for gradient, output in zip(grad_weights + grad_biases, outputs, strict=True)
-        ]
+        outputs, gradients = [], []
+        for layer, weight, x, of_logits in zip(
+            self.discriminator.linear_layers, self.weights, self.inputs, self.logit_gradients, strict=True
+        ):
+            grad_a, grad_bias = scale_rows(of_logits, grad_logits)
+            outputs += (weight, layer.bias)
+            gradients += ((grad_a.T @ x).to(weight.dtype), grad_bias.to(layer.bias.dtype))
+        if all(output.is_leaf for output in outputs):  # the parameters themselves, in their order
+            return tuple(gradients)
+        # With spectral normalization the weights are functions of parameters.
         return torch.autograd.grad(outputs, list(self.discriminator.parameters()), gradients)
 
     def fake_gradient(self, grad_logits: Tensor) -> Tensor:
         """Return ∂L/∂x of the generated images, [N, C, H, W], from `grad_logits` ∂L/∂l of their logits, [P, 1]."""
         logit_gradients = self.logit_gradients[0][len(grad_logits) :]
-        grad_a = logit_gradients * grad_logits.to(logit_gradients.dtype)
+        grad_a, _ = scale_rows(logit_gradients, grad_logits)
         return self.discriminator.image_gradient(grad_a @ self.weights[0].detach().to(grad_a.dtype))
 
     def linear_pieces(self, block: int) -> LinearPieces:
-        """Return the linear pieces at the real images, `block` 0, or at the generated ones, `block` 1."""
-        factors = [factor.chunk(2)[block] for factor in self.factors]
+        """Return the linear pieces at the real images, `block` 0, or at the generated ones, `block` 1, without dropout."""
+        outputs = [x.chunk(2)[block] for x in self.inputs[1:]]
+        factors = [x.sign().clamp(min=NEGATIVE_SLOPE) for x in outputs]  # LeakyReLU keeps the sign
         logit_gradients = [gradient.chunk(2)[block] for gradient in self.logit_gradients]
         return LinearPieces(self.discriminator, self.weights, factors, logit_gradients)
 
@@ -160,25 +171,28 @@ def discriminator_forward(
         packed = discriminator.pack(real, real_labels), discriminator.pack(fake, fake_labels)
         x = torch.cat([images.to(dtype or real.dtype) for images in packed])
         operands = [weight.to(x.dtype) for weight in weights]
-        inputs, factors = [x], []
+        inputs, masks = [x], []
         a = functional.linear(x, operands[0], layers[0].bias.to(x.dtype))
         for weight, layer in zip(operands[1:], layers[1:], strict=True):
-            factor = a.sign().clamp(min=NEGATIVE_SLOPE)  # f
-            if discriminator.is_dropout_active:
-                factor = factor * discriminator.dropout_mask(a, rng, rows.repeated(2))
-            x = factor * a
+            x = leaky_relu_(a)
+            mask = discriminator.dropout_mask(a, rng, rows.repeated(2)) if discriminator.is_dropout_active else None
+            if mask is not None:
+                x.mul_(mask)
             a = functional.linear(x, weight, layer.bias.to(x.dtype))
             inputs.append(x)
-            factors.append(factor)
+            masks.append(mask)
         logit_gradients = [torch.ones_like(a)]
-        for weight, factor in zip(reversed(operands[1:]), reversed(factors), strict=True):
-            logit_gradients.insert(0, factor * (logit_gradients[0] @ weight))
+        for weight, x, mask in zip(reversed(operands[1:]), reversed(inputs[1:]), reversed(masks), strict=True):
+            of_x = logit_gradients[0] @ weight
+            if mask is not None:
+                of_x.mul_(mask)
+            # x and a have the same sign, where x is not dropped.
+            logit_gradients.insert(0, leaky_relu_backward_(of_x, x))
     real_logits, fake_logits = a.to(real.dtype).chunk(2)
     return DiscriminatorPass(
         discriminator,
         weights,
         inputs,
-        factors,
         logit_gradients,
         real_logits.requires_grad_(),
         fake_logits.requires_grad_(),

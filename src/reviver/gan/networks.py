@@ -73,12 +73,20 @@ class Generator(nn.Module):
         Raises:
             DataError: if the shape of z is wrong.
         """
+        self.check_latents(z)
+        pixels: Tensor = self.layers(z)  # [N, C·H·W]
+        return pixels.view(-1, *self.image_shape)
+
+    def check_latents(self, z: Tensor) -> None:
+        """Check the shape of latent vectors, [N, Z].
+
+        Raises:
+            DataError: if it is another.
+        """
         if z.dim() != 2 or z.shape[1] != self.latent_size:
             raise DataError(
                 f"z must have shape [N, {self.latent_size}], got {list(z.shape)}; sample it with sample_latents"
             )
-        pixels: Tensor = self.layers(z)  # [N, C·H·W]
-        return pixels.view(-1, *self.image_shape)
 
     def sample_latents(self, count: int, rng: torch.Generator, classes: Tensor | None = None) -> Tensor:
         """Sample latent vectors z ~ N(0, I), [N, Z], on the device of `rng`.
