@@ -39,17 +39,17 @@ def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> N
     z = generator.sample_latents(num_samples, make_rng(seed, "statistics")).to(next(generator.parameters()))
     for index, layer in enumerate(generator.layers):
         if isinstance(layer, nn.BatchNorm1d):
-            _set_statistics(layer, (generator.layers[:index](chunk) for chunk in z.split(CHUNK)))
+            _set_statistics(layer, (generator.layers[:index](chunk).cpu() for chunk in z.split(CHUNK)))
     generator.train(was_training)
 
 
 def _set_statistics(layer: nn.BatchNorm1d, inputs: Iterable[Tensor]) -> None:
-    """Set the running statistics of a layer to those of its inputs, chunks [n, features].
+    """Set the running statistics of a layer to those of its inputs, chunks [n, features] on the CPU.
 
     Means and sums of squared deviations of chunks are combined (Chan, Golub & LeVeque 1983, equation 2.1).
     """
     count = 0
-    mean = torch.zeros(layer.num_features, dtype=torch.float64, device=layer.weight.device)
+    mean = torch.zeros(layer.num_features, dtype=torch.float64)
     deviations = torch.zeros_like(mean)
     for chunk in inputs:
         x, before = chunk.double(), count

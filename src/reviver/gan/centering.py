@@ -103,7 +103,7 @@ class CenteredDiscriminator(Discriminator):
         """Set m [C, H, W] and s."""
         device = self.input_mean.device
         labels = torch.zeros(1, self.num_classes, device=device) if self.num_classes else None
-        images = mean.to(device, self.input_mean.dtype).expand(self.packing, *self.image_shape)
+        images = mean.to(self.input_mean.dtype).to(device).expand(self.packing, *self.image_shape)
         repeated = None if labels is None else labels.expand(self.packing, -1)
         self.input_mean.copy_(super().pack(images, repeated)[0])
         is_pixel = super().pack(torch.ones_like(images), repeated)[0]
@@ -142,13 +142,14 @@ def fold(discriminator: Discriminator) -> Discriminator:
     """
     if not isinstance(discriminator, CenteredDiscriminator):
         return discriminator
-    # A copy in eval mode: in training mode each use of a normalized weight refines its estimate.
-    source = copy.deepcopy(discriminator).eval()
+    # A copy in eval mode, since in training mode each use of a normalized weight refines its estimate; on the CPU, since
+    # not every device has float64.
+    source = copy.deepcopy(discriminator).cpu().eval()
     with torch.device("meta"):  # its initial weights would use random numbers
         result = Discriminator(
             source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
         )
-    result = result.to_empty(device=source.input_mean.device).to(source.linear_layers[0].bias.dtype)
+    result = result.to_empty(device="cpu").to(source.linear_layers[0].bias.dtype)
     for target, layer in zip(result.linear_layers, source.linear_layers, strict=True):
         target.weight.copy_(layer.weight)
         target.bias.copy_(layer.bias)
@@ -156,7 +157,7 @@ def fold(discriminator: Discriminator) -> Discriminator:
     weight = first.weight.double() * source.input_scale
     first.weight.copy_(weight)
     first.bias.copy_(first.bias.double() - weight @ source.input_mean.double())
-    return result.train(discriminator.training)
+    return result.to(discriminator.input_mean.device).train(discriminator.training)
 
 
 def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0) -> Discriminator:
