@@ -49,6 +49,18 @@ PRESETS = MappingProxyType(
         "recall-scalar": replace(
             _RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995, length_factor=1.5, lr_length_exponent=0.0
         ),
+        "recall-scalar-10000": replace(
+            _RECALL,
+            encoding="scalar",
+            length=10_000,
+            bptt_steps=200,
+            hidden_dropout=0.2,
+            threshold=0.99,
+            last_threshold=0.995,
+            lr_length_exponent=0.3,
+            data_size=8000,
+            train_fraction=0.975,
+        ),
         "recall-10000": replace(_RECALL, length=10_000),
         "recall-100000": replace(_RECALL, length=100_000, activation_checkpoint_steps=500),
         "copy": replace(

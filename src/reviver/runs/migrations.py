@@ -103,7 +103,7 @@ def _from_5(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_6(record: dict[str, Any]) -> dict[str, Any]:
-    added: dict[str, dict[str, Any]] = {"lstm": {}, "gan": {}}
+    added: dict[str, dict[str, Any]] = {"lstm": {"bptt_steps": None}, "gan": {}}
     return {**record, "config": {**added.get(record.get("kind", ""), {}), **record["config"]}}
 
 
