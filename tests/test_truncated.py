@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reviver.config import override
+from reviver.distributed.world import World
 from reviver.errors import ConfigError, Interrupted
 from reviver.lstm import training
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
+from reviver.lstm.parallel import check_batch_sizes
 from reviver.lstm.tasks.palindromes import Palindromes, half_length
 from reviver.lstm.training import train, train_step, truncated_step
 from reviver.lstm.truncated import LOST, CarriedBatch, Segment, truncated_loss
@@ -135,7 +137,6 @@ def test_a_lost_digit_and_an_ended_palindrome_are_replaced() -> None:
     probabilities = torch.full((4, 10), 0.01)
     probabilities[torch.arange(4), segment.targets] = torch.tensor([0.9, LOST - 0.01, 0.9, LOST + 0.01])
     state = LSTMState(torch.ones_like(batch.h), torch.ones_like(batch.c))
-    probabilities[:, :] *= 1.0
     others = (1 - probabilities[torch.arange(4), segment.targets]) / 9
     for row, target in enumerate(segment.targets):
         probabilities[row, torch.arange(10) != target] = others[row]
@@ -197,3 +198,8 @@ def test_an_interrupted_run_resumes_bit_for_bit(
 def test_settings_without_a_state_to_carry_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="bptt_steps must be none"):
         dataclasses.replace(CONFIG, **changes)
+
+
+def test_several_processes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="bptt_steps must be none with 2 processes, got 8"):
+        check_batch_sizes(CONFIG, World(0, 2))

@@ -110,7 +110,7 @@ PRESETS = MappingProxyType(
 - `report`: palindromes of 5 digits, as in the report.
 - `onehot`: the same with one-hot digits, which a few epochs solve.
 - `recall`: palindromes of 1000 digits with a length curriculum; `recall-scalar`: the same with scalar digits, as in the
-  report.
+  report; `recall-scalar-10000`: scalar digits over 10 000 steps, with truncated backpropagation through time.
 - `recall-10000`, `recall-100000`: the same for longer sequences.
 - `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature with a length curriculum.
 - `row-mnist`, `pixel-mnist`: MNIST digits, read row by row or pixel by pixel.
