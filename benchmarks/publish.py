@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from benchmarks import scalar_tables
 from benchmarks.distributed import tables as scaling
 from benchmarks.tables import (
     describe,
@@ -133,6 +134,10 @@ def block(name: str) -> str:
         return render_series(read(MEASUREMENTS / "series.json"))
     if name == "fuzz":
         return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
+    if name == "scalar_recipes":
+        return scalar_tables.render_recipes(read(MEASUREMENTS / "scalar_recall.json"))
+    if name == "scalar_digits":
+        return scalar_tables.render_digits(read(MEASUREMENTS / "scalar_recall.json"))
     if name == "keys":
         return render_keys()
     if name.startswith("scaling_"):

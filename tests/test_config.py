@@ -50,6 +50,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "last_threshold": tuple(value for value in not_numbers(0, 0.0, 1.1, -1) if value is not None),
         "lr_length_exponent": not_numbers(-0.1),
         "batch_steps": not_integers_from(1),
+        "bptt_steps": tuple(value for value in not_integers_from(1) if value is not None),
         "hidden_size": not_integers_from(1),
         "num_layers": not_integers_from(1),
         "bidirectional": FLAGS,

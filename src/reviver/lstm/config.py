@@ -115,6 +115,9 @@ class LSTMConfig:
     batch_steps: Annotated[Count, CURRICULUM] = 200_000
     """Maximum time steps per batch of the curriculum: longer sequences have smaller batches (at least 16) and fewer sequences
     per epoch."""
+    bptt_steps: Annotated[Count | None, CURRICULUM] = None
+    """Truncated backpropagation through time (Williams & Peng 1990): maximum number of steps per update, after which the state
+    is carried on to the next update. By default an update reads whole sequences."""
     hidden_size: Annotated[Count, MODEL] = 128
     """Hidden units H per layer."""
     num_layers: Annotated[Count, MODEL] = 1
@@ -188,6 +191,18 @@ class LSTMConfig:
             refuse("encoding", f"must be scalar for the task {self.task}, whose input is real-valued, got 'onehot'")
         if self.curriculum:
             self._check_curriculum()
+        if self.bptt_steps is not None:
+            self._check_bptt()
+
+    def _check_bptt(self) -> None:
+        problem = f"must be none {{}}, got {self.bptt_steps}"
+        if self.task != "palindrome" or not self.curriculum:
+            refuse("bptt_steps", problem.format("except for the task palindrome with curriculum"))
+        if self.cell == "rnn" or self.bidirectional or (self.pooling, self.patch_size) != ("last", 1):
+            refuse(
+                "bptt_steps",
+                problem.format("with cell rnn, bidirectional, pooling or patch_size, which carry no state"),
+            )
 
     def _check_curriculum(self) -> None:
         if self.patience is not None:
@@ -235,7 +250,7 @@ class LSTMConfig:
 
     def batch_size_at(self, length: int) -> int:
         """Return the batch size B for sequences of up to `length` steps."""
-        if not self.curriculum:
+        if not self.curriculum or self.bptt_steps is not None:
             return self.batch_size
         return min(self.batch_size, max(MIN_BATCH_SIZE, self.batch_steps // length))
 

@@ -56,8 +56,10 @@ def check_batch_sizes(config: LSTMConfig, world: World) -> None:
     """Check that every process has a row of a full batch, at each length of a curriculum.
 
     Raises:
-        ConfigError: if a batch is smaller than the number of processes.
+        ConfigError: if a batch is smaller than the number of processes, or several would have to share carried states.
     """
+    if config.bptt_steps is not None and world.size > 1:
+        refuse("bptt_steps", f"must be none with {world.size} processes, got {config.bptt_steps}; start one")
     for length in config.lengths:
         size = config.batch_size_at(length)
         if size < world.size:

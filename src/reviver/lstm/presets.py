@@ -50,6 +50,18 @@ PRESETS = MappingProxyType(
         "recall-scalar": replace(
             _RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995, length_factor=1.5, lr_length_exponent=0.0
         ),
+        "recall-scalar-10000": replace(
+            _RECALL,
+            encoding="scalar",
+            length=10_000,
+            bptt_steps=200,
+            hidden_dropout=0.2,
+            threshold=0.99,
+            last_threshold=0.995,
+            lr_length_exponent=0.3,
+            data_size=8000,
+            train_fraction=0.975,
+        ),
         "recall-10000": replace(_JUMPING, length=10_000),
         "recall-100000": replace(
             _JUMPING, length=100_000, last_threshold=0.99, data_size=2500, activation_checkpoint_steps=500
@@ -109,7 +121,7 @@ PRESETS = MappingProxyType(
 - `report`: palindromes of 5 digits, as in the report.
 - `onehot`: the same with one-hot digits, which a few epochs solve.
 - `recall`: palindromes of 1000 digits with a length curriculum; `recall-scalar`: the same with scalar digits, as in the
-  report.
+  report; `recall-scalar-10000`: scalar digits over 10 000 steps, with truncated backpropagation through time.
 - `recall-10000`, `recall-100000`, `recall-1000000`: the same for longer sequences; the last two are validated on 500 and
   200 of them.
 - `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature with a length curriculum.

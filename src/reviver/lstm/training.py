@@ -23,7 +23,9 @@ from reviver.lstm.scoring import Score, score
 from reviver.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.lstm.tasks.build import build_task
+from reviver.lstm.tasks.palindromes import Palindromes
 from reviver.lstm.tasks.task import TargetKind, Task, correct, mean_loss
+from reviver.lstm.truncated import CarriedBatch, truncated_loss
 from reviver.packed.order import epoch_order
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
@@ -135,6 +137,41 @@ def train_step(
     return result
 
 
+def truncated_step(
+    network: LSTMClassifier,
+    optimizer: torch.optim.Optimizer,
+    carried: CarriedBatch,
+    fresh: Palindromes,
+    *,
+    max_norm: float,
+    segment_rng: torch.Generator,
+    rng: torch.Generator | None = None,
+) -> StepResult:
+    """Update the weights of `network` once, after the next segment of every palindrome of `carried`.
+
+    Args:
+        network: network in training mode.
+        optimizer: optimizer of its parameters.
+        carried: palindromes and states that stay from update to update; changed in place.
+        fresh: palindromes that take the place of those that have ended.
+        max_norm: maximum norm of the gradient, see `train_step`.
+        segment_rng: source of the lengths of the segments.
+        rng: source of the dropout masks; torch's default generator if None.
+
+    Returns:
+        Loss and number of correct palindromes before the update.
+    """
+    carried.start(fresh)
+    segment = carried.segment(segment_rng)
+    loss, logits, state = truncated_loss(network, segment, rng)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
+    carried.carry(segment, state, logits)
+    return StepResult(loss.detach(), correct("class", logits, segment.targets).sum())
+
+
 def train(
     config: LSTMConfig,
     out: str | Path,
@@ -183,12 +220,16 @@ def train_together(
     network = build_network(config, task).to(device)
     optimizer = build_optimizer(config, network)
     bucket = GradientBucket(network.parameters(), NUM_SUMS, world) if world.size > 1 else None
+    carried = None if config.bptt_steps is None else CarriedBatch(config, device)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
         rngs={"dropout": make_rng(config.seed, "dropout", device)},
-        tensors={"history": torch.zeros(max_batches, len(HISTORY), device=device)},
+        tensors={
+            "history": torch.zeros(max_batches, len(HISTORY), device=device),
+            **({} if carried is None else carried.tensors),
+        },
         extra={**curriculum.start(config), "sequences": 0},
     )
     uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
@@ -213,7 +254,7 @@ def train_together(
                 stage = curriculum.next_stage(config, state.extra)
                 length = config.lengths[stage.number]
                 if stage.trains:
-                    train_epoch(session, network, optimizer, task, length, config, world, bucket)
+                    train_epoch(session, network, optimizer, task, length, config, world, bucket, carried)
                 validation = validate(session, network, task, length, stage.trains, world)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
@@ -238,6 +279,7 @@ def train_epoch(
     config: LSTMConfig,
     world: World = ALONE,
     bucket: GradientBucket | None = None,
+    carried: CarriedBatch | None = None,
 ) -> None:
     """Train for one epoch at `length`, or for the rest of it after a resume.
 
@@ -250,6 +292,7 @@ def train_epoch(
         config: settings of the run.
         world: the processes that train the network.
         bucket: gradients of the network with `NUM_SUMS` sums; None for one process.
+        carried: palindromes and states that stay from update to update; None to read whole sequences.
 
     Raises:
         DivergenceError: if a loss is not finite.
@@ -271,20 +314,28 @@ def train_epoch(
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
-        result = train_step(
-            network,
-            optimizer,
-            batch.encode(),
-            batch.targets,
-            batch.lengths,
-            target=task.target,
-            max_norm=config.max_norm,
-            rng=dropout_rng,
-            parallel=parallel,
-        )
+        if carried is not None:
+            assert isinstance(network, LSTMClassifier)
+            assert isinstance(batch, Palindromes)
+            segment_rng = make_rng(config.seed, f"segments/{state.step}")
+            result = truncated_step(
+                network, optimizer, carried, batch, max_norm=config.max_norm, segment_rng=segment_rng, rng=dropout_rng
+            )
+        else:
+            result = train_step(
+                network,
+                optimizer,
+                batch.encode(),
+                batch.targets,
+                batch.lengths,
+                target=task.target,
+                max_norm=config.max_norm,
+                rng=dropout_rng,
+                parallel=parallel,
+            )
         if result.stop_flags is not None:
             session.agree(result.stop_flags.item())
-        count = torch.tensor(len(indices), device=history.device)
+        count = torch.tensor(len(indices) if carried is None else config.batch_size, device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
         state.step += 1
@@ -293,7 +344,7 @@ def train_epoch(
     session.check_finite(history[: state.batch], state.step - state.batch + 1, HISTORY)
     if session.stop_requested:
         session.stop()
-    state.extra["sequences"] += len(data)
+    state.extra["sequences"] += len(data) if carried is None else carried.take_started()
     state.epoch += 1
     state.batch = 0
 

@@ -104,7 +104,7 @@ def _from_5(record: dict[str, Any]) -> dict[str, Any]:
 
 def _from_6(record: dict[str, Any]) -> dict[str, Any]:
     added: dict[str, dict[str, Any]] = {
-        "lstm": {"jump_factor": None},
+        "lstm": {"jump_factor": None, "bptt_steps": None},
         "gan": {"input_centering": "none", "batch_norm_samples": 0},
     }
     return {**record, "config": {**added.get(record.get("kind", ""), {}), **record["config"]}}
