@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
 from benchmarks.tables import (
     describe,
@@ -131,6 +132,8 @@ def block(name: str) -> str:
         return render_series(read(MEASUREMENTS / "series.json"))
     if name == "fuzz":
         return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
+    if name in dips.PARTS:
+        return dips.PARTS[name](read(MEASUREMENTS / "dips.json"))
     if name == "keys":
         return render_keys()
     if name.startswith("scaling_"):
