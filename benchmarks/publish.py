@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import scalar_tables
+from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
 from benchmarks.tables import (
     describe,
@@ -138,6 +139,8 @@ def block(name: str) -> str:
         return scalar_tables.render_recipes(read(MEASUREMENTS / "scalar_recall.json"))
     if name == "scalar_digits":
         return scalar_tables.render_digits(read(MEASUREMENTS / "scalar_recall.json"))
+    if name in dips.PARTS:
+        return dips.PARTS[name](read(MEASUREMENTS / "dips.json"))
     if name == "keys":
         return render_keys()
     if name.startswith("scaling_"):

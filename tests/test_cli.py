@@ -420,7 +420,9 @@ def test_json_of_training(run: Run, tmp_path: Path) -> None:
     metrics = RunFolder.open(tmp_path / "l").read_metrics()
     assert result["run"] == str(tmp_path / "l")
     assert result["last"] == metrics[-1]
-    assert result["best"]["validation_accuracy"] == max(record["validation_accuracy"] for record in metrics)
+    accuracies = [record["validation_accuracy"] for record in metrics]
+    assert result["best"]["validation_accuracy"] == max(accuracies)
+    assert result["mean_of_last"]["validation_accuracy"] == pytest.approx(sum(accuracies) / len(accuracies))
     result = json.loads(run(f"gan train {TINY_GAN} --out {tmp_path / 'g'} --json").out)
     assert result["last"] == RunFolder.open(tmp_path / "g").read_metrics()[-1]
     assert result["seconds"] > 0

@@ -30,6 +30,7 @@ from reviver.gan.grids import grid_path, save_grid
 from reviver.gan.presets import PRESETS
 from reviver.gan.training import train as train_gan
 from reviver.lstm.config import LSTMConfig
+from reviver.lstm.summary import NUM_LAST_EPOCHS, best, last_records, mean_of_last
 from reviver.lstm.tasks.palindromes import Palindromes, Split
 from reviver.lstm.training import train as train_lstm
 from reviver.report import build, results, write
@@ -258,6 +259,12 @@ def test_the_results_are_those_of_the_runs(built: Built) -> None:
     assert values["lstm"]["final"]["validation_accuracy"]["values"] == last
     assert values["comparison"]["lstm"]["validation_accuracy"]["ours"]["mean"] == pytest.approx(np.mean(last))
     assert values["comparison"]["lstm"]["validation_accuracy"]["ours"]["std"] == pytest.approx(np.std(last, ddof=1))
+    for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+        runs = [[record[name] for record in metrics] for metrics in built.lstm.metrics]
+        find_best = min if name.endswith("loss") else max
+        assert values["lstm"]["best"][name]["values"] == [find_best(run) for run in runs]
+        assert values["lstm"]["mean_of_last"][name]["values"] == pytest.approx([np.mean(run) for run in runs])
+    assert values["lstm"]["num_last_epochs"] == LSTM.epochs, "all, since they are fewer than ten"
     assert [run["seed"] for run in values["lstm"]["runs"]] == values["lstm"]["settings"]["seed"] == [0, 1]
     compared = [
         row for part in ("lstm", "gan") for row in values["comparison"][part].values() if row["agrees"] is not None
@@ -422,6 +429,27 @@ def test_report_has_figures_one_to_five_and_all_files(built: Built) -> None:
             assert (built.out / "figures" / f"{name}.{suffix}").stat().st_size > 500
     assert (built.out / "figures" / "training.gif").stat().st_size > 500
     assert (built.out / "figures" / "interpolation.pdf").exists()
+
+
+def test_last_mean_and_best_are_beside_each_other(built: Built) -> None:
+    values = built.json["lstm"]
+    _, header, *lines = Page(built.html).tables["lstm-metrics"]
+    assert header == ["Metric", "Last epoch", "Mean of the last 3 epochs", "Best epoch"]
+    names = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss")
+    for name, (_, *cells) in zip(names, lines, strict=True):
+        factor, digits = (100, 2) if name.endswith("accuracy") else (1, 4)
+        for key, cell in zip(("final", "mean_of_last", "best"), cells, strict=True):
+            shown = [float(part.strip("\u00a0%")) for part in cell.split("±")]
+            expected = [factor * values[key][name][part] for part in ("mean", "std")]
+            assert shown == pytest.approx(expected, abs=0.51 * 10**-digits)
+
+
+@needs_poppler
+def test_the_pdf_has_last_mean_and_best(built: Built) -> None:
+    text = squeeze(text_of_pdf(built.files.pdf))
+    for line in Page(built.html).tables["lstm-metrics"][1:]:
+        for cell in line:
+            assert squeeze(cell) in text
 
 
 @pytest.mark.parametrize("name", ["comparison-lstm", "comparison-gan"])
@@ -775,6 +803,15 @@ def test_epochs_of_a_metric() -> None:
     assert fraction is not None
     assert fraction.mean == pytest.approx(2 / 3)
     assert lstm.fraction_after(5, "a", 0.9) is None
+
+
+def test_mean_and_best_of_a_metric() -> None:
+    """A loss is best where it is lowest, and the mean is taken over the last ten epochs alone."""
+    records = [{"epoch": epoch, "loss": abs(epoch - 5), "accuracy": epoch / 12} for epoch in range(1, 13)]
+    assert (best(records, "loss"), best(records, "accuracy")) == (0, 1)
+    assert mean_of_last(records, "accuracy") == pytest.approx(np.mean(np.arange(3, 13) / 12))
+    assert mean_of_last(records[:2], "loss") == 3.5
+    assert len(last_records(records)) == NUM_LAST_EPOCHS == 10
 
 
 def test_recognition_of_one_digit_is_chance() -> None:

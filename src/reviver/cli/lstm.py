@@ -40,7 +40,7 @@ def train(
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
-    from reviver.lstm import stopping, training
+    from reviver.lstm import stopping, summary, training
     from reviver.lstm.tasks.build import build_task
     from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES
 
@@ -68,9 +68,13 @@ def train(
         lines.append(f"  stopped early, after {settings.patience} epochs without improvement")
     at_length = f", length {trained['length']}" if trained is not last else ""
     notes = {"train": f"with dropout{at_length}", "validation": "", "best": f"epoch {best['epoch']}"}
-    rows = {"train": (trained, "train"), "validation": (last, "validation"), "best": (best, "validation")}
+    rows = {"train": trained, "validation": last, "best": best}
+    if not settings.curriculum:  # the epochs of a curriculum have different lengths
+        count = len(summary.last_records(metrics))
+        rows["mean"] = result["mean_of_last"] = {name: summary.mean_of_last(metrics, name) for name in summary.METRICS}
+        notes["mean"] = f"validation, last {count} epochs"
     for name, note in notes.items():
-        row, split = rows[name]
+        row, split = rows[name], name if name == "train" else "validation"
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
     if settings.curriculum:

@@ -16,6 +16,7 @@ from reviver.gan.run import GANRun
 from reviver.lstm.evaluation import CHANCE
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.run import LSTMRun
+from reviver.lstm.summary import METRICS, last_records
 from reviver.lstm.tasks.palindromes import PalindromeTask
 from reviver.lstm.training import build_network
 from reviver.report import schema
@@ -27,7 +28,6 @@ from reviver.runs.environment import describe_changes
 from reviver.runs.schema import Rollback
 from reviver.validation import describe_fields, show_value
 
-LSTM_METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 GAN_METRICS = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
 
 
@@ -58,7 +58,10 @@ def collect_lstm(results: LSTMResults) -> schema.LSTM:
         forget_bias=untrained["lstm.layers.0.b_f"][0].item(),
         parameters=group_parameters(results.network),
         num_parameters=sum(parameter.numel() for parameter in results.network.parameters()),
-        final={name: results.final(name) for name in LSTM_METRICS},
+        final={name: results.final(name) for name in METRICS},
+        best={name: results.best(name) for name in METRICS},
+        mean_of_last={name: results.mean_of_last(name) for name in METRICS},
+        num_last_epochs=min(len(last_records(records)) for records in results.metrics),
         best_validation_accuracy=results.best("validation_accuracy"),
         train_accuracy_without_dropout=schema.Spread.from_values(
             [score.accuracy for score in results.train_scores_without_dropout]

@@ -30,6 +30,7 @@ from reviver.gan.training import build_networks
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.run import LSTMRun, load_lstm
 from reviver.lstm.scoring import Score, score
+from reviver.lstm.summary import best, mean_of_last
 from reviver.lstm.tasks.palindromes import PalindromeTask, Split
 from reviver.report.schema import DigitCounts, Recognition, Spread
 from reviver.runs.folder import RunFolder
@@ -77,8 +78,12 @@ class LSTMResults:
         return Spread.from_values([records[-1][name] for records in self.metrics])
 
     def best(self, name: str) -> Spread:
-        """Return the maximum of a metric over the epochs of each run."""
-        return Spread.from_values([max(record[name] for record in records) for records in self.metrics])
+        """Return the lowest loss or highest accuracy over the epochs of each run."""
+        return Spread.from_values([best(records, name) for records in self.metrics])
+
+    def mean_of_last(self, name: str) -> Spread:
+        """Return the mean of a metric over the last epochs of each run."""
+        return Spread.from_values([mean_of_last(records, name) for records in self.metrics])
 
     def first_epoch_at(self, name: str, threshold: float) -> list[int | None]:
         """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""

@@ -86,6 +86,13 @@ class LSTM(Record):
     final: dict[str, Spread] = Field(
         description="Metrics at the last epoch: train_loss, train_accuracy, validation_loss, validation_accuracy."
     )
+    best: dict[str, Spread] = Field(
+        description="Lowest loss and highest accuracy of each run, each at its own epoch; the same metrics."
+    )
+    mean_of_last: dict[str, Spread] = Field(
+        description="Mean over the last `num_last_epochs` epochs of each run; the same metrics."
+    )
+    num_last_epochs: int = Field(description="Number of epochs that this mean is taken over: 10, or all if fewer.")
     best_validation_accuracy: Spread = Field(description="Highest validation accuracy of each run.")
     train_accuracy_without_dropout: Spread = Field(
         description="Training accuracy of the final weights with dropout off."
