@@ -81,6 +81,8 @@ VARIANTS = (
     Variant(name="noise", what="noise on the images before D", ideas={"noise": 0.5}),
     Variant(name="whole-start", what="centring alone", is_whole=True, seeds=2),
 )
+START_NAMES = ("start", "whole-start")
+"""What branches and whole runs are compared with."""
 
 
 def make_cell(variant: Variant, seed: int) -> Cell:
