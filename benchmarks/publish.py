@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks import scalar_tables
 from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
+from benchmarks.gan_search.table import render_branches, render_whole
 from benchmarks.tables import (
     describe,
     render,
@@ -149,6 +150,10 @@ def block(name: str) -> str:
         return render_conditioning(read(MEASUREMENTS / "conditioning.json"))
     if name == "data":
         return render_data_sets(read(MEASUREMENTS / "gan_data.json"))
+    if name == "search_branches":
+        return render_branches(read(MEASUREMENTS / "gan_search.json"))
+    if name == "search_whole":
+        return render_whole(read(MEASUREMENTS / "gan_search.json"))
     if name == "quality":
         return render_recipes(read(MEASUREMENTS / "gan_quality.json"))
     result = read(MEASUREMENTS / "report.json")

@@ -289,7 +289,7 @@ def render_recipes(result: Mapping[str, Any]) -> str:
             goal["what"],
             str(len(runs)),
             str(runs[0]["epochs"]),
-            *(_spread([run[name] for run in runs], digits) for _, name, digits in columns),
+            *(spread([run[name] for run in runs], digits) for _, name, digits in columns),
             _seconds(runs),
             f"{sum(run['collapsed'] for run in runs)}/{len(runs)}",
             f"{sum(run['reached'] for run in runs)}/{len(runs)}" if goal["target"] else "",
@@ -387,7 +387,7 @@ def _seconds(runs: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(words)
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
+def spread(values: Sequence[float], digits: int) -> str:
     """Return the mean ± sample standard deviation."""
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}{spread}"
