@@ -121,7 +121,7 @@ def test_no_library_and_no_compiler_is_one_warning_with_both_reasons(
         assert UPDATE.find() is None
     (record,) = caplog.records
     assert re.fullmatch(
-        r"the native update of a GAN in bf16 is not available, torch's slower one is used: \S+: .+; "
+        r"the native update of a GAN is not available, torch's slower one is used: \S+: .+; "
         r"no C\+\+ compiler found \(c\+\+\); install one, or set CXX to its name",
         record.getMessage(),
     )

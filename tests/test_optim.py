@@ -74,6 +74,45 @@ def test_updates_are_those_of_torch(backend: str, beta1: float) -> None:
             torch.testing.assert_close(state["exp_avg"], expected_state["exp_avg"])
 
 
+@pytest.mark.parametrize("beta1", [0.0, 0.5, -0.3])
+def test_in_float32_updates_are_those_of_torch_also_after_a_resume(backend: str, beta1: float) -> None:
+    network, expected = build_network(), build_network()
+    optimizer, oracle = (
+        NegativeMomentumAdam(one, lr=0.01, betas=(beta1, 0.999), native=native)
+        for one, native in ((network, True), (expected, False))
+    )
+    for number, gradients in enumerate(random_gradients(network, 6)):
+        for one in (network, expected):
+            for parameter, gradient in zip(one.parameters(), gradients, strict=True):
+                parameter.grad = gradient.clone()
+        optimizer.step()
+        oracle.step()
+        if number == 2:
+            saved = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+            network = build_network()
+            optimizer = NegativeMomentumAdam(network, lr=0.01, betas=(beta1, 0.999))
+            network.load_state_dict(saved[0])
+            optimizer.load_state_dict(saved[1])
+    torch.testing.assert_close(list(network.parameters()), list(expected.parameters()), rtol=1e-6, atol=1e-7)
+    assert {state["step"].item() for state in optimizer.state.values()} == {6}
+
+
+def test_a_state_that_is_loaded_later_is_used(backend: str) -> None:
+    network = build_network()
+    optimizer = NegativeMomentumAdam(network, lr=0.01, betas=(0.5, 0.999))
+    results = []
+    before = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+    for _ in range(2):  # as a rollback does
+        network.load_state_dict(before[0])
+        optimizer.load_state_dict(copy.deepcopy(before[1]))
+        for gradients in random_gradients(network, 3):
+            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+        results.append([weight.detach().clone() for weight in network.parameters()])
+    assert all(map(torch.equal, *results))
+
+
 def test_negative_momentum_reverses_a_part_of_the_last_step() -> None:
     layer = nn.Linear(1, 1, bias=False)
     optimizer = NegativeMomentumAdam(layer, lr=0.1, betas=(-0.25, 0.0))  # β₂ = 0: a step is lr m / |g|, bias-corrected

@@ -151,7 +151,7 @@ def test_platform_wheel_trains_without_a_compiler(environment: Environment) -> N
     assert result["native"] == [f"prebuilt {expected_variant()}"] * 2
     assert len(openmp_runtimes(result["mapped"])) == 1
     loaded = [Path(path).name for path in result["mapped"] if "/prebuilt/" in path]
-    assert [name.split("-")[0] for name in loaded] == ["adam", "cpu", "lstm"]
+    assert [name.split("-")[0] for name in loaded] == ["adam", "cpu", "lstm", "pointwise"]
     assert not (folder / ".cache").exists()
 
     errors = json.loads(python(folder, COMPARE))
@@ -193,8 +193,8 @@ def test_record_lists_every_file(name: str, dist: Path) -> None:
     assert f"Tag: {tag}\n" in text
     assert f"Root-Is-Purelib: {'true' if name == PURE else 'false'}\n" in text
     libraries = [entry for entry in contents if entry.endswith(".so")]
-    assert len(libraries) == (0 if name == PURE else 9)
-    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "gan/adam.cpp", "native/cpu.cpp"}
+    assert len(libraries) == (0 if name == PURE else 13)
+    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "gan/adam.cpp", "gan/pointwise.cpp", "native/cpu.cpp"}
     assert {f"reviver/{source}" for source in sources} <= set(contents), "the sources are there to compile and to read"
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from reviver.gan.optim import UPDATE
+from reviver.gan.pointwise import PASSES
 from reviver.lstm.kernel.library import KERNEL
 from reviver.native.prebuilt import CPU_SOURCE, VARIANTS, library_name
 from reviver.system import usable_cores
@@ -116,7 +117,7 @@ def compile_all(machine: str, compiler: str, folder: Path) -> dict[str, bytes]:
     variants = {name: variant for name, variant in VARIANTS.items() if variant.machine == machine}
     jobs = [
         (library_name(library.name, name, library.source), library.source, (*library.flags, *variant.flags))
-        for library in (KERNEL, UPDATE)
+        for library in (KERNEL, UPDATE, PASSES)
         for name, variant in variants.items()
     ]
     if machine == "x86_64":

@@ -1,6 +1,7 @@
-// Adam (Kingma & Ba 2015, algorithm 1) on float32 master weights with bfloat16 gradients; it also writes the bfloat16 copy
-// of the weights. An update of these networks is bound by memory, not by arithmetic: one pass reads and writes each number
-// once, where torch needs three passes (convert the gradients, update the weights, round them).
+// Adam (Kingma & Ba 2015, algorithm 1) on float32 weights. In bf16 they are master weights: the gradients are bfloat16, and
+// it also writes the bfloat16 copy of the weights. An update of these networks is bound by memory, not by arithmetic: one
+// pass reads and writes each number once, where torch needs three passes (convert the gradients, update the weights, round
+// them).
 
 #include <algorithm>
 #include <cmath>
@@ -66,6 +67,21 @@ void update(const Call& call, int64_t tensor, int64_t begin, int64_t end) {
     }
 }
 
+// Update block number `index` of all blocks of all tensors.
+void update_block(const Call& call, int64_t index) {
+    int64_t tensor = 0, blocks_of_tensor;
+    while (index >= (blocks_of_tensor = (call.sizes[tensor] + block - 1) / block)) {  // find the tensor of this block
+        index -= blocks_of_tensor;
+        ++tensor;
+    }
+    const int64_t begin = index * block, end = std::min(begin + block, call.sizes[tensor]);
+    const bool has_mean = call.beta1 != 0;
+    if (call.copies[tensor])
+        (has_mean ? update<true, true> : update<true, false>)(call, tensor, begin, end);
+    else
+        (has_mean ? update<false, true> : update<false, false>)(call, tensor, begin, end);
+}
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) int64_t reviver_adam_call_size() { return sizeof(Call); }
@@ -73,21 +89,11 @@ extern "C" __attribute__((visibility("default"))) int64_t reviver_adam_call_size
 extern "C" __attribute__((visibility("default"))) void reviver_adam_update(const Call* call) {
     int64_t blocks = 0;
     for (int64_t tensor = 0; tensor < call->tensors; ++tensor) blocks += (call->sizes[tensor] + block - 1) / block;
+    // From the last block to the first in every other update: what the last one left in the cache is read from there.
+    const bool is_reversed = std::fmod(call->step, 2) != 0;
 #pragma omp parallel for schedule(static) num_threads(int(call->threads))
-    for (int64_t index = 0; index < blocks; ++index) {
-        int64_t tensor = 0, block_of_tensor = index;
-        while (true) {  // find the tensor of this block
-            const int64_t blocks_of_tensor = (call->sizes[tensor] + block - 1) / block;
-            if (block_of_tensor < blocks_of_tensor) break;
-            block_of_tensor -= blocks_of_tensor;
-            ++tensor;
-        }
-        const int64_t begin = block_of_tensor * block;
-        const int64_t end = std::min(begin + block, call->sizes[tensor]);
-        const bool has_mean = call->beta1 != 0;
-        if (call->copies[tensor])
-            (has_mean ? update<true, true> : update<true, false>)(*call, tensor, begin, end);
-        else
-            (has_mean ? update<false, true> : update<false, false>)(*call, tensor, begin, end);
+    for (int64_t part = 0; part < call->threads; ++part) {
+        const int64_t first = blocks * part / call->threads, last = blocks * (part + 1) / call->threads - 1;
+        for (int64_t index = first; index <= last; ++index) update_block(*call, is_reversed ? first + last - index : index);
     }
 }

@@ -28,7 +28,7 @@ from reviver.gan.generator_pass import can_pass, generator_forward
 from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
-from reviver.gan.optim import compute_network
+from reviver.gan.optim import compute_network, compute_parameters
 from reviver.gan.parallel import ParallelStep
 from reviver.gan.pointwise import leaky_relu_, leaky_relu_backward_, scale_rows
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
@@ -73,9 +73,9 @@ def fused_gan_step(
 
     if options.update_generator:
         (grad_logits,) = torch.autograd.grad(rows.fraction * g_loss, fake_logits)
-        parameters, grad_fake = list(compute_G.parameters()), forward.fake_gradient(grad_logits)
+        parameters, grad_fake = compute_parameters(G, opt_G), forward.fake_gradient(grad_logits)
         if generator_pass is not None:
-            set_gradients(parameters, generator_pass.parameter_gradients(grad_fake.flatten(1)))
+            set_gradients(parameters, generator_pass.parameter_gradients(grad_fake.flatten(1).contiguous()))
         else:
             set_gradients(parameters, torch.autograd.grad(fake, parameters, grad_fake))
         if parallel is not None:
@@ -85,7 +85,7 @@ def fused_gan_step(
     if options.penalty is not None:
         for parts in penalty_gradients(options.penalty, D, forward, real, fake.detach(), labels, rng=rng, rows=rows):
             gradients = tuple(total.add_(part) for total, part in zip(gradients, parts, strict=True))
-    set_gradients(compute_D.parameters(), gradients)
+    set_gradients(compute_parameters(D, opt_D), gradients)
     result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
     if parallel is not None:
         result = parallel.finish(result)
@@ -113,7 +113,8 @@ class DiscriminatorPass(NamedTuple):
 
     def parameter_gradients(self, grad_logits: Tensor) -> tuple[Tensor, ...]:
         """Return ∂L/∂θ for each of the discriminator's parameters θ, from `grad_logits` ∂L/∂l, [2P, 1]."""
-        outputs, gradients = [], []
+        outputs: list[Tensor] = []
+        gradients: list[Tensor] = []
         for layer, weight, x, of_logits in zip(
             self.discriminator.linear_layers, self.weights, self.inputs, self.logit_gradients, strict=True
         ):

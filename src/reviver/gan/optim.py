@@ -1,15 +1,15 @@
 """Adam for GANs: with momentum that may be negative, and for networks that compute in bfloat16.
 
 A network in bf16 has float32 master weights, which Adam updates, and a bfloat16 copy, which computes (Micikevicius et al.
-2018). On a CPU `adam.cpp` updates and rounds the weights in one pass over memory. Without a compiler, or on another
-device, torch's Adam and two more passes do the same.
+2018). On a CPU `adam.cpp` updates the weights, and rounds them, in one pass over memory. Without a compiler, or on another
+device, torch's Adam, and in bf16 two more passes, do the same.
 """
 
 import copy
 import ctypes
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ UPDATE = NativeLibrary(
     Path(__file__).with_name("adam.cpp"),
     Call,
     ("update",),
-    fallback="the native update of a GAN in bf16 is not available, torch's slower one is used",
+    fallback="the native update of a GAN is not available, torch's slower one is used",
     flags=(*FLAGS, "-fno-math-errno"),
 )
 
@@ -51,12 +51,84 @@ class NegativeMomentumAdam(Adam):
         network: the network whose parameters are updated.
         lr: learning rate.
         betas: β₁ in (-1, 1) and β₂ in [0, 1).
+        native: use `adam.cpp` where it is available, or always torch's update.
     """
 
-    def __init__(self, network: nn.Module, *, lr: float, betas: tuple[float, float]) -> None:
+    def __init__(self, network: nn.Module, *, lr: float, betas: tuple[float, float], native: bool = True) -> None:
         super().__init__(network.parameters(), lr=lr, betas=(max(0.0, betas[0]), betas[1]), fused=True)
         # torch's update is right for β₁ < 0, but its constructor refuses it.
         self.param_groups[0]["betas"] = betas
+        self._pairs: list[tuple[nn.Parameter, nn.Parameter]] = [(weight, weight) for weight in network.parameters()]
+        self._plan: _Plan | None = None
+        self._native = native
+
+    @property
+    def compute_parameters(self) -> list[nn.Parameter]:
+        """The parameters that compute, and have the gradients."""
+        return [parameter for _, parameter in self._pairs]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Update the parameters that have a gradient."""
+        is_native = closure is None and all(
+            weight.is_cpu and weight.dtype == torch.float32 for weight, _ in self._pairs
+        )
+        native = UPDATE.library() if is_native else None
+        if native is not None:
+            self._native_step(native)
+        else:
+            super().step(closure)
+
+    def _native_step(self, native: ctypes.CDLL) -> None:
+        pairs = [pair for pair in self._pairs if pair[1].grad is not None]
+        if not pairs:
+            return
+        addresses = [parameter.data_ptr() for pair in pairs for parameter in pair]
+        plan = self._plan
+        if plan is None or plan.state is not self.state or plan.addresses != addresses:
+            plan = self._plan = self._make_plan(pairs, addresses)
+        plan.steps.add_(1)
+        # A list of its own: it keeps contiguous copies alive during the call.
+        gradients = [parameter.grad.contiguous() for _, parameter in pairs if parameter.grad is not None]
+        group, call = self.param_groups[0], plan.call
+        call.threads = torch.get_num_threads()
+        call.learning_rate, call.eps = group["lr"], group["eps"]
+        call.beta1, call.beta2 = group["betas"]
+        call.step = plan.steps[0].item()
+        call.gradients = _pointers(gradients)
+        native.reviver_adam_update(call)
+
+    def _make_plan(self, pairs: list[tuple[nn.Parameter, nn.Parameter]], addresses: list[int]) -> "_Plan":
+        """Return the arguments that stay the same from update to update; creates the state of a first update."""
+        for weight, _ in pairs:
+            if not self.state[weight]:
+                moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[weight] = {"step": torch.zeros(()), **moments}
+        states = [self.state[weight] for weight, _ in pairs]
+        steps = torch.stack([state["step"] for state in states])
+        for state, step in zip(states, steps, strict=True):
+            state["step"] = step  # parts of one tensor, counted in one call
+        call = Call(
+            tensors=len(pairs),
+            sizes=(ctypes.c_int64 * len(pairs))(*(weight.numel() for weight, _ in pairs)),
+            weights=_pointers([weight for weight, _ in pairs]),
+            means=_pointers([state["exp_avg"] for state in states]),
+            squares=_pointers([state["exp_avg_sq"] for state in states]),
+            copies=_pointers([None if parameter is weight else parameter for weight, parameter in pairs]),
+        )
+        return _Plan(self.state, addresses, steps, call)
+
+
+class _Plan(NamedTuple):
+    """What stays the same from update to update."""
+
+    state: Any
+    """The optimizer's state when the plan was made; a loaded checkpoint brings another."""
+    addresses: list[int]
+    """Of the weights and of the parameters that compute."""
+    steps: Tensor
+    """Number of updates of each parameter."""
+    call: Call
 
 
 class MasterWeightAdam(NegativeMomentumAdam, Generic[Network]):
@@ -97,36 +169,8 @@ class MasterWeightAdam(NegativeMomentumAdam, Generic[Network]):
         for weight, parameter in self._pairs:
             if weight is not parameter:
                 weight.grad = None if parameter.grad is None else parameter.grad.to(weight.dtype)
-        super().step(closure)
+        Adam.step(self, closure)
         self._copy_weights()
-
-    def _native_step(self, native: ctypes.CDLL) -> None:
-        pairs = [pair for pair in self._pairs if pair[1].grad is not None]
-        for weight, _ in pairs:
-            if not self.state[weight]:
-                moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
-                self.state[weight] = {"step": torch.zeros(()), **moments}
-        states = [self.state[weight] for weight, _ in pairs]
-        torch._foreach_add_([state["step"] for state in states], 1)
-        # A list of its own: it keeps contiguous copies alive during the call.
-        gradients = [parameter.grad.contiguous() for _, parameter in pairs if parameter.grad is not None]
-        group = self.param_groups[0]
-        call = Call(
-            tensors=len(pairs),
-            threads=torch.get_num_threads(),
-            learning_rate=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            eps=group["eps"],
-            step=states[0]["step"].item(),
-            sizes=(ctypes.c_int64 * len(pairs))(*(weight.numel() for weight, _ in pairs)),
-            weights=_pointers([weight for weight, _ in pairs]),
-            gradients=_pointers(gradients),
-            means=_pointers([state["exp_avg"] for state in states]),
-            squares=_pointers([state["exp_avg_sq"] for state in states]),
-            copies=_pointers([None if parameter is weight else parameter for weight, parameter in pairs]),
-        )
-        native.reviver_adam_update(call)
 
     def _copy_weights(self) -> None:
         """Round the master weights into the bfloat16 copy."""
@@ -144,6 +188,11 @@ class MasterWeightAdam(NegativeMomentumAdam, Generic[Network]):
 def compute_network(network: Network, optimizer: Optimizer) -> Network:
     """Return the network that computes: the bfloat16 copy of a `MasterWeightAdam`, or else `network` itself."""
     return optimizer.compute_network if isinstance(optimizer, MasterWeightAdam) else network
+
+
+def compute_parameters(network: nn.Module, optimizer: Optimizer) -> list[nn.Parameter]:
+    """Return the parameters of `compute_network`, in their order."""
+    return optimizer.compute_parameters if isinstance(optimizer, NegativeMomentumAdam) else list(network.parameters())
 
 
 def bf16_copy(network: Network) -> Network:

@@ -88,11 +88,17 @@ def build_optimizers(config: GANConfig, generator: Generator, discriminator: Dis
     """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator.
 
     In bf16 the fused step computes with the bfloat16 copies that `MasterWeightAdam` keeps. With spectral normalization
-    the discriminator has none, since its weights are normalized in float32 first. The textbook step uses autocast.
+    the discriminator has none, since its weights are normalized in float32 first. The textbook step uses autocast, and
+    torch's Adam.
     """
     betas = (config.beta1, config.beta2)
     lr_generator, lr_discriminator = learning_rates(config, 0.0)
-    has_copies = config.precision == "bf16" and config.fused
+    if not config.fused:
+        return (
+            NegativeMomentumAdam(generator, lr=lr_generator, betas=betas, native=False),
+            NegativeMomentumAdam(discriminator, lr=lr_discriminator, betas=betas, native=False),
+        )
+    has_copies = config.precision == "bf16"
     generator_class = MasterWeightAdam if has_copies else NegativeMomentumAdam
     discriminator_class = MasterWeightAdam if has_copies and not config.spectral_norm else NegativeMomentumAdam
     return (
@@ -157,7 +163,7 @@ def train_in_world(
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
     models = build_models(config, data.image_shape, num_classes, device, world)
     state = build_state(config, models, count_batches(len(data), config.batch_size, config.packing))
-    native = UPDATE.variant if config.precision == "bf16" and device.type == "cpu" else "none"
+    native = UPDATE.variant if config.fused and device.type == "cpu" else "none"
     folder = open_run(out, "gan", config, device, resume=resume, native=native, world=world)
     record_data(folder, data, num_classes)
     if isinstance(models.discriminator, CenteredDiscriminator):
