@@ -3,7 +3,8 @@
 Shapes: N sequences, 10 or more per digit, B of them; H hidden size; C = 10 digits.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ RETURN_STEPS = 2000
 """Steps after which the rest of a displacement is measured."""
 WINDOW = 50
 """Steps over which the distance of two hidden states is averaged."""
+STATE_RANGE = (0.2, 5.0)
+"""Absolute cell state at `START` of a unit that `drifting_units` finds: neither undecided nor a mere step counter."""
 NUM_UNITS = 16
 """Number of units, those whose mean hidden state differs most between the digits, that carry the digit."""
 QUANTILES = (0.1, 0.5, 0.9)
@@ -79,24 +82,93 @@ def hold(network: LSTMClassifier, encoding: str, *, size: int, steps: int, seed:
     }
 
 
+class Gates(NamedTuple):
+    """Gates after `START` steps, averaged over the sequences of each digit and some steps, [C, H] each."""
+
+    rates: Tensor
+    """-mean(log f), the inverse of the time constant in steps."""
+    added: Tensor
+    """Mean of i ⊙ g, what a step adds to the cell state."""
+    hidden: Tensor
+    """Mean hidden state."""
+
+
 @torch.no_grad()
-def time_constants(network: LSTMClassifier, encoding: str, *, size: int, seed: int, steps: int = 200) -> list[float]:
-    """Return for each digit the longest time constant in steps, -1 / mean(log f), of the units that carry the digit."""
+def mean_gates(network: LSTMClassifier, encoding: str, *, size: int, seed: int, steps: int = 200) -> Gates:
+    """Return the mean gates of the only cell of `network` while it holds each digit."""
     rng = torch.Generator().manual_seed(seed)
     digits = digits_of(size)
     _, state = network.lstm(read_random(size, START, rng, encoding, digits))
     (cell,) = network.lstm.cells
-    state, forget, hidden = LSTMState(state.h[0], state.c[0]), [], []
+    state = LSTMState(state.h[0], state.c[0])
+    values = []
     for x in read_random(size, steps, rng, encoding).unbind(1):
         state, gates = cell(x, state)
-        forget.append(gates.f.log())
-        hidden.append(state.h)
-    means = torch.stack(hidden).mean(0)  # [N, H]
-    of_digit = torch.stack([means[digits == digit].mean(0) for digit in range(NUM_DIGITS)])  # [C, H]
-    carriers = of_digit.var(0).argsort(descending=True)[:NUM_UNITS]
-    rates = -torch.stack(forget).mean(0)[:, carriers]  # [N, units]
-    rates = torch.stack([rates[digits == digit].mean(0) for digit in range(NUM_DIGITS)])  # [C, units]
-    return [1 / rate for rate in rates.amin(1).clamp(min=1e-9).tolist()]
+        values.append(torch.stack([-gates.f.log(), gates.i * gates.g, state.h]))
+    means = torch.stack(values).mean(0)  # [3, N, H]
+    return Gates(*torch.stack([means[:, digits == digit].mean(1) for digit in range(NUM_DIGITS)], 1))
+
+
+def time_constants(network: LSTMClassifier, encoding: str, *, size: int, seed: int) -> list[float]:
+    """Return for each digit the longest time constant in steps of the units that carry the digit."""
+    gates = mean_gates(network, encoding, size=size, seed=seed)
+    carriers = gates.hidden.var(0).argsort(descending=True)[:NUM_UNITS]
+    return [1 / rate for rate in gates.rates[:, carriers].amin(1).clamp(min=1e-9).tolist()]
+
+
+@torch.no_grad()
+def drifting_units(
+    network: LSTMClassifier, encoding: str, lost: Sequence[int | None], *, size: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return for each digit that is lost the unit with the longest time constant whose cell state changes its sign by then.
+
+    Args:
+        network: network with one cell.
+        encoding: encoding of the digits.
+        lost: step by which each digit is lost; None if it is held.
+        size: N.
+        seed: seed of the distractors.
+
+    Returns:
+        digit, unit, tau: its time constant; added: mean of i ⊙ g per step; steps, c_mean and c_std: its cell state over
+        time; crossed: step after which its mean has the other sign; lost. Digits that are lost before 2 · `START`
+        steps, or by no such unit, are left out.
+    """
+    gates = mean_gates(network, encoding, size=size, seed=seed)
+    rng = torch.Generator().manual_seed(seed)
+    digits = digits_of(size)
+    state: LSTMState | None = None
+    means, deviations = [], []
+    for index in range((max((step or 0 for step in lost), default=0) + START) // CHUNK):
+        _, state = network.lstm(read_random(size, CHUNK, rng, encoding, digits if index == 0 else None), state)
+        c = [state.c[0, digits == digit] for digit in range(NUM_DIGITS)]
+        means.append(torch.stack([part.mean(0) for part in c]))
+        deviations.append(torch.stack([part.std(0) for part in c]))
+    moments = CHUNK * torch.arange(1, len(means) + 1)
+    found = []
+    for digit, end in enumerate(lost):
+        if end is None or end < 2 * START:
+            continue
+        of_digit = torch.stack(means)[:, digit]  # [moments, H]
+        first, last = of_digit[START // CHUNK - 1], of_digit[end // CHUNK - 1]
+        flipped = (first * last < 0) & (first.abs() > STATE_RANGE[0]) & (first.abs() < STATE_RANGE[1])
+        if not flipped.any():
+            continue
+        unit = int(torch.where(flipped, gates.rates[digit], torch.inf).argmin())
+        found.append(
+            {
+                "digit": digit,
+                "unit": unit,
+                "tau": 1 / gates.rates[digit, unit].clamp(min=1e-9).item(),
+                "added": gates.added[digit, unit].item(),
+                "crossed": CHUNK * int(((of_digit[:, unit] * first[unit] < 0) & (moments > START)).int().argmax() + 1),
+                "lost": end,
+                "steps": moments.tolist(),
+                "c_mean": of_digit[:, unit].tolist(),
+                "c_std": torch.stack(deviations)[:, digit, unit].tolist(),
+            }
+        )
+    return found
 
 
 @torch.no_grad()

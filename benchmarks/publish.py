@@ -138,6 +138,8 @@ def block(name: str) -> str:
         return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
     if name == "scalar_recipes":
         return scalar_tables.render_recipes(read(MEASUREMENTS / "scalar_recall.json"))
+    if name == "scalar_drift":
+        return scalar_tables.render_drift(read(MEASUREMENTS / "scalar_recall.json"))
     if name == "scalar_digits":
         return scalar_tables.render_digits(read(MEASUREMENTS / "scalar_recall.json"))
     if name in dips.PARTS:

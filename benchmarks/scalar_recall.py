@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from benchmarks.measure import measure_goals, trained
-from benchmarks.memory_dynamics import displacement_left, hold, time_constants
+from benchmarks.memory_dynamics import displacement_left, drifting_units, hold, time_constants
 from benchmarks.scalar_figure import draw
+from reviver.io.atomic import write_json
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.run import load_lstm
+from reviver.runs.folder import RunFolder
 from reviver.sweep.cell import Cell
+from reviver.sweep.execute import cell_folder
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "scalar-recall"
@@ -85,13 +88,28 @@ def measure(folder: Path, *, seed: int, command: list[str]) -> dict[str, Any]:
     }
 
 
+def add_drift(results: dict[str, Any]) -> None:
+    """Add the units that drift in the first network that loses digits."""
+    goal = next(goal for goal in GOALS if goal.name == "recall-scalar")
+    if goal.name not in results["goals"]:
+        return
+    row = results["goals"][goal.name]["rows"][0]
+    run = load_lstm(RunFolder.open(cell_folder(RUNS, make_cell(goal, row["seed"])) / "run"))
+    lost = [middle for _, middle, _ in row["hold"]["lost"]]
+    network = cast("LSTMClassifier", run.network)
+    results["drift"] = drifting_units(network, run.config.encoding, lost, size=HOLD_SIZE, seed=row["seed"])
+
+
 def main() -> None:
     title = "Recall of scalar digits"
     try:
         measure_goals("benchmarks.scalar_recall", __doc__, title, RUNS, RESULTS, GOALS, make_cell)
     finally:
         if RESULTS.exists():
-            draw(json.loads(RESULTS.read_text(encoding="utf-8")), FIGURE)
+            results = json.loads(RESULTS.read_text(encoding="utf-8"))
+            add_drift(results)
+            write_json(RESULTS, results)
+            draw(results, FIGURE)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from benchmarks.memory_dynamics import START
 from benchmarks.tables import describe
 
 LENGTHS = (1000, 3000, 10_000, 20_000)
@@ -63,6 +64,24 @@ def render_digits(result: Mapping[str, Any]) -> str:
         f"{_number(steps)}; — if the digit is held to the end."
     )
     return "\n".join([*lines, "", note, ""])
+
+
+def render_drift(result: Mapping[str, Any]) -> str:
+    """Return the units that drift."""
+    lines = ["| digit | unit | τ | i·g per step | c at {} | c changes its sign at | digit lost at |", "|---" * 7 + "|"]
+    lines[0] = lines[0].format(START)
+    for unit in result["drift"]:
+        cells = [
+            str(unit["digit"]),
+            str(unit["unit"]),
+            _number(float(f"{unit['tau']:.2g}")),
+            f"{unit['added']:.5f}",
+            f"{unit['c_mean'][unit['steps'].index(START)]:.2f}",
+            _number(unit["crossed"]),
+            _number(unit["lost"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def _lost(quantiles: Sequence[int | None]) -> str:
