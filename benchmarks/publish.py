@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.distributed import tables as scaling
-from benchmarks.gan_search.table import render_branches, render_whole
+from benchmarks.gan_search.table import render_search
 from benchmarks.tables import (
     describe,
     render,
@@ -136,10 +136,8 @@ def block(name: str) -> str:
         return render_keys()
     if name.startswith("scaling_"):
         return scaling.PARTS[name.removeprefix("scaling_")](read(MEASUREMENTS / "distributed.json"))
-    if name == "search_branches":
-        return render_branches(read(MEASUREMENTS / "gan_search.json"))
-    if name == "search_whole":
-        return render_whole(read(MEASUREMENTS / "gan_search.json"))
+    if name == "search":
+        return render_search(read(MEASUREMENTS / "gan_search.json"))
     if name == "quality":
         return render_recipes(read(MEASUREMENTS / "gan_quality.json"))
     result = read(MEASUREMENTS / "report.json")
