@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import scalar_tables
 from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
-from benchmarks.gan_search.table import render_branches, render_whole
+from benchmarks.gan_search.table import render_search
 from benchmarks.tables import (
     describe,
     render,
@@ -46,6 +46,27 @@ PICTURE_NAMES = {
     "interpolation": "interpolation",
 }
 """Pictures of the report that README shows, by their names here and there."""
+PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "spin": ("spin_count", render),
+    "operator": ("lstm_operator", render),
+    "projection": ("projection", render),
+    "packed": ("packed", render_packed),
+    "sweep": ("sweep", render),
+    "explorer": ("explorer", render),
+    "recall": ("recall", render_goals),
+    "curve": ("recall_curve", render_curve),
+    "series": ("series", render_series),
+    "fuzz": ("fuzz", render_fuzz),
+    "scalar_recipes": ("scalar_recall", scalar_tables.render_recipes),
+    "scalar_digits": ("scalar_recall", scalar_tables.render_digits),
+    "conditioning": ("conditioning", render_conditioning),
+    "data": ("gan_data", render_data_sets),
+    "search": ("gan_search", render_search),
+    "quality": ("gan_quality", render_recipes),
+    **{name: ("dips", part) for name, part in dips.PARTS.items()},
+    **{f"scaling_{name}": ("distributed", part) for name, part in scaling.PARTS.items()},
+}
+"""Parts of a page by their name: the measurement, and the function that writes it as Markdown."""
 
 
 class Comparison(HTMLParser):
@@ -116,48 +137,11 @@ def block(name: str) -> str:
     if name == "speed":
         paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
         return "\n".join(render(read(path)) for path in paths if path.exists())
-    if name == "spin":
-        return render(read(MEASUREMENTS / "spin_count.json"))
-    if name == "operator":
-        return render(read(MEASUREMENTS / "lstm_operator.json"))
-    if name == "projection":
-        return render(read(MEASUREMENTS / "projection.json"))
-    if name == "packed":
-        return render_packed(read(MEASUREMENTS / "packed.json"))
-    if name == "sweep":
-        return render(read(MEASUREMENTS / "sweep.json"))
-    if name == "explorer":
-        return render(read(MEASUREMENTS / "explorer.json"))
-    if name == "recall":
-        return render_goals(read(MEASUREMENTS / "recall.json"))
-    if name == "curve":
-        return render_curve(read(MEASUREMENTS / "recall_curve.json"))
-    if name == "series":
-        return render_series(read(MEASUREMENTS / "series.json"))
-    if name == "fuzz":
-        return render_fuzz(read(MEASUREMENTS / "fuzz.json"))
-    if name == "scalar_recipes":
-        return scalar_tables.render_recipes(read(MEASUREMENTS / "scalar_recall.json"))
-    if name == "scalar_drift":
-        return scalar_tables.render_drift(read(MEASUREMENTS / "scalar_recall.json"))
-    if name == "scalar_digits":
-        return scalar_tables.render_digits(read(MEASUREMENTS / "scalar_recall.json"))
-    if name in dips.PARTS:
-        return dips.PARTS[name](read(MEASUREMENTS / "dips.json"))
     if name == "keys":
         return render_keys()
-    if name.startswith("scaling_"):
-        return scaling.PARTS[name.removeprefix("scaling_")](read(MEASUREMENTS / "distributed.json"))
-    if name == "conditioning":
-        return render_conditioning(read(MEASUREMENTS / "conditioning.json"))
-    if name == "data":
-        return render_data_sets(read(MEASUREMENTS / "gan_data.json"))
-    if name == "search_branches":
-        return render_branches(read(MEASUREMENTS / "gan_search.json"))
-    if name == "search_whole":
-        return render_whole(read(MEASUREMENTS / "gan_search.json"))
-    if name == "quality":
-        return render_recipes(read(MEASUREMENTS / "gan_quality.json"))
+    if name in PARTS:
+        file, render_part = PARTS[name]
+        return render_part(read(MEASUREMENTS / f"{file}.json"))
     result = read(MEASUREMENTS / "report.json")
     rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
     columns = ("quantity", "reported", "ours") if name == "summary" else ("quantity", "reported", "ours", "explanation")

@@ -319,7 +319,7 @@ def render_conditioning(result: Mapping[str, Any]) -> str:
         rows.append(f"| {what} | {value('plain')} | {value('centered')} |")
 
     def last_losses(kind: str, optimizer: str) -> str:
-        return _spread([curve[-1] for curve in curves[kind][optimizer]], 3)
+        return spread([curve[-1] for curve in curves[kind][optimizer]], 3)
 
     add("largest eigenvalue of the second moment", lambda kind: f"{spectra[kind][0]:.0f}")
     add("second largest", lambda kind: f"{spectra[kind][1]:.0f}")
@@ -357,7 +357,7 @@ def render_data_sets(result: Mapping[str, Any]) -> str:
             "not centered" if scale is None else "centered",
             "" if scale is None else f"{scale:.2f}",
             str(len(runs)),
-            *(_spread([run[name] for run in runs], digits) for _, name, digits in columns),
+            *(spread([run[name] for run in runs], digits) for _, name, digits in columns),
             f"{sum(run['collapsed'] for run in runs)}/{len(runs)}",
         ]
         rows.append(f"| {' | '.join(cells)} |")

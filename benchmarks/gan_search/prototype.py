@@ -8,7 +8,6 @@ Shapes: N real images and as many generated ones, X = 784 pixels, Z latent size.
 
 import copy
 from dataclasses import dataclass
-from math import log2
 from time import process_time
 from typing import Any
 
@@ -269,7 +268,7 @@ class Prototype:
 
     def _r1(self, progress: float) -> float:
         first, final = self.config.r1, self.ideas.final_r1
-        return first if final is None else float(first * 2 ** (progress * log2(final / first)))
+        return first if final is None else float(first * (final / first) ** progress)
 
     def _random_moves(self, count: int) -> Tensor:
         return torch.randint(len(SHIFTS), (count,), generator=self.idea_rng)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.gan_search.run [VARIANT ...] [--seeds N] [--jobs N]
 
-A *branch* is a run whose last epochs alone have the idea: all branches of a seed go on from the same state. So they differ
-by the idea alone, late in training, and cost little. A *whole* run has the idea from the first epoch on.
+A *branch* is a run whose last epochs alone have the idea: all branches go on from the same state. So they differ by the
+idea alone, late in training, and cost little. Their seeds change the order of the images and the noise after that state.
+A *whole* run has the idea from the first epoch on.
 
 The runs are a sweep in runs/gan-search, one thread each. Finished runs are not repeated, so the same command resumes after
 Ctrl-C. At the end docs/measurements/gan_search.json is updated, also after Ctrl-C.
@@ -73,13 +74,29 @@ VARIANTS = (
     Variant(name="less-r1", what="γ of R1 0.05 at the end", settings={"r1": 0.05}),
     Variant(name="more-r1", what="γ of R1 0.8 at the end", settings={"r1": 0.8}),
     Variant(name="lower-rate", what="learning rate falling to 0.2", settings={"final_lr_ratio": 0.2}),
-    Variant(name="matching", what="feature matching", ideas={"feature_matching": 1.0}),
+    Variant(name="matching", what="feature matching, weight 1", ideas={"feature_matching": 1.0}),
+    Variant(name="weak-matching", what="feature matching, weight 0.02", ideas={"feature_matching": 0.02}),
+    Variant(
+        name="relativistic",
+        what="relativistic loss, γ of R1 and R2 0.1",
+        settings={"loss": "relativistic", "r1": 0.1, "r2": 0.1},
+    ),
     Variant(name="shifts", what="half of the images moved by up to a pixel before D", ideas={"shifts": 0.5}),
     Variant(name="decay", what="weight decay 0.1 on D", ideas={"weight_decay": 0.1}),
     Variant(name="replay", what="a quarter of the loss of D on earlier samples", ideas={"replay": 0.25}),
     Variant(name="consistency", what="consistency under moves by a pixel (bCR)", ideas={"consistency": 1.0}),
-    Variant(name="noise", what="noise on the images before D", ideas={"noise": 0.5}),
     Variant(name="whole-start", what="centring alone", is_whole=True, seeds=2),
+    Variant(name="whole-whitening", what="whitened to the power 0.3", ideas={"whitening": 0.3}, is_whole=True, seeds=2),
+    Variant(name="whole-scaling", what="pixels scaled", ideas={"pixel_scaling": 0.5}, is_whole=True, seeds=2),
+    Variant(name="whole-noise", what="decaying noise before D", ideas={"noise": 0.3}, is_whole=True, seeds=2),
+    Variant(
+        name="whole-annealing",
+        what="γ of R1 from 0.4 to 0.05",
+        settings={"r1": 0.4},
+        ideas={"final_r1": 0.05},
+        is_whole=True,
+        seeds=2,
+    ),
 )
 START_NAMES = ("start", "whole-start")
 """What branches and whole runs are compared with."""
@@ -108,9 +125,11 @@ def measure(
         trained.train()
         first = 0
     else:
-        state = load_trunk(shared, seed)
+        state = load_trunk(shared)
         config = make_config(seed, settings, TRUNK_EPOCHS + BRANCH_EPOCHS)
         trained = Prototype(config, Ideas(**ideas), load_mnist("train"), RAMPUPS)
+        if seed:
+            state["rng"] = trained.rng.get_state()  # otherwise the noise is the same for every seed
         trained.load_state({**state, "cpu_seconds": 0.0})
         trained.train(first := TRUNK_EPOCHS)
     judge = Judge(shared)
@@ -140,12 +159,12 @@ def make_config(seed: int, settings: dict[str, Any], epochs: int) -> GANConfig:
     return replace(PRESETS["best"], **settings, seed=seed, epochs=epochs)
 
 
-def load_trunk(folder: Path, seed: int) -> dict[str, Any]:
-    """Return the state after the epochs that all branches of a seed share; train them first if need be."""
-    path = folder / f"trunk-{seed}.pt"
+def load_trunk(folder: Path) -> dict[str, Any]:
+    """Return the state after the epochs that all branches share; train them first if need be."""
+    path = folder / "trunk-0.pt"
     with FileLock(f"{path}.lock"):
         if not path.exists():
-            config = make_config(seed, START, TRUNK_EPOCHS + BRANCH_EPOCHS)
+            config = make_config(0, START, TRUNK_EPOCHS + BRANCH_EPOCHS)
             trunk = Prototype(config, Ideas(), load_mnist("train"), RAMPUPS)
             trunk.train(last=TRUNK_EPOCHS)
             with atomic_write(path) as temporary:

@@ -16,14 +16,12 @@ COLUMNS = (
 WHOLE_COLUMNS = (*COLUMNS, ("recall", "recall_own", 3), ("coverage", "coverage_own", 3))
 
 
-def render_branches(result: Mapping[str, Any]) -> str:
-    """Write the branches as Markdown: scores of each idea, relative to the start of the same seed."""
-    return _render(result, is_whole=False, columns=COLUMNS)
-
-
-def render_whole(result: Mapping[str, Any]) -> str:
-    """Write the whole runs as Markdown."""
-    return _render(result, is_whole=True, columns=WHOLE_COLUMNS)
+def render_search(result: Mapping[str, Any]) -> str:
+    """Write the search as Markdown: the branches, and then the whole runs if there are any."""
+    parts = [_render(result, is_whole=False, columns=COLUMNS)]
+    if START_NAMES[True] in result["goals"]:
+        parts.append(_render(result, is_whole=True, columns=WHOLE_COLUMNS))
+    return "\n".join([*parts, describe(result["machine"]), ""])
 
 
 def _render(result: Mapping[str, Any], *, is_whole: bool, columns: Sequence[tuple[str, str, int]]) -> str:
@@ -41,17 +39,13 @@ def _render(result: Mapping[str, Any], *, is_whole: bool, columns: Sequence[tupl
             lines.append(_line(what, rows, starts, str(rampup), columns))
     first = next(iter(starts.values()))
     real = ", ".join(f"{value:.1%}" for value in first["confident_real"].values())
-    kind = (
-        "whole runs"
-        if is_whole
-        else f"branches: {TRUNK_EPOCHS} epochs in common and {BRANCH_EPOCHS} with the idea, or as many as stated"
-    )
+    kind = "whole runs" if is_whole else f"branches: {TRUNK_EPOCHS} epochs in common and {BRANCH_EPOCHS} with the idea"
     note = (
         f"Mean ± standard deviation over the seeds, {kind}. {first['num_samples']} samples, mean of {len(first['draws'])} "
         "draws of noise, against the training images. Ratios are means over the seeds that the start has too. Recognised: "
         f"with a probability of at least 95 %; of the training images {real}. Time: processor time of one thread."
     )
-    return "\n".join([*lines, "", note, "", describe(result["machine"]), ""])
+    return "\n".join([*lines, "", note, ""])
 
 
 def _line(
