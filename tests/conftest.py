@@ -1,6 +1,8 @@
 """Options, fixtures and settings of all tests."""
 
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,8 +50,25 @@ LONG_FILES = (
 """Files of half a minute or more. They start first, so that no process is left with one of them at the end."""
 
 
+MEMORY = Path("/dev/shm")
+MIN_MEMORY = 4 << 30
+"""Bytes that must be free in memory for the temporary folders of the tests."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # xdist would start the files of few tests last, which are the long ones
+    if can_use_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def can_use_memory() -> bool:
+    """Return whether the temporary folders of the tests can be in memory: a training run waits for the disk dozens of times.
+
+    They hold programs and libraries, which a file system may refuse to execute.
+    """
+    if not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return False
+    return os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MIN_MEMORY
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -94,18 +113,23 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
 @pytest.fixture
 def memory_path() -> Iterator[Path]:
     """Yield an empty folder, in memory if the system supports it, since some tests mostly wait for the disk."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
         yield Path(name)
 
 
 @pytest.fixture(scope="session")
-def explorer_page(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the folder that all test processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder if worker_id == "master" else folder.parent  # a worker's folder is inside that of all
+
+
+@pytest.fixture(scope="session")
+def explorer_page(shared_folder: Path) -> Path:
     """Return the page of the explorer that most of its tests open."""
     from tests.explorer_pages import find_page
 
-    folder = tmp_path_factory.getbasetemp()
-    return find_page(folder if worker_id == "master" else folder.parent)  # a worker's folder is inside that of all
+    return find_page(shared_folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from reviver.distributed.launch import job_id
 from reviver.distributed.world import ALONE, World
@@ -37,23 +39,28 @@ def results(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the runs of `tests.distributed_session.scenario` by two processes."""
-    folder = tmp_path_factory.mktemp("runs")
-    command = [
-        *TORCHRUN,
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "tests.distributed_session",
-        "scenario",
-        folder,
-    ]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+def find_scenario(shared: Path) -> Path:
+    """Return the folder of the runs of `tests.distributed_session.scenario` by two processes.
+
+    Args:
+        shared: folder that all test processes share; the first one trains the runs.
+    """
+    folder, done = shared / "distributed-session", shared / "distributed-session.done"
+    with FileLock(shared / "distributed-session.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "tests.distributed_session"]
+            command += ["scenario", str(folder)]
+            ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+            assert ended.returncode == 0, ended.stderr
+            done.touch()
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(shared_folder: Path) -> Path:
+    return find_scenario(shared_folder)
 
 
 @pytest.fixture

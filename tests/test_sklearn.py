@@ -44,6 +44,8 @@ SMALL: dict[str, Any] = {
     "early_stopping": False,
 }
 """Parameters with which a fit takes little time."""
+CHECKED = {**SMALL, "max_epochs": 8}
+"""The same for scikit-learn's checks of the classifier, which fit hundreds of it and expect little of each."""
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
@@ -60,7 +62,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [SequenceClassifier(**SMALL), SequenceRegressor(**SMALL)], expected_failed_checks=expected_failures
+    [SequenceClassifier(**CHECKED), SequenceRegressor(**SMALL)], expected_failed_checks=expected_failures
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_checks(estimator: Any, check: Callable[[Any], None]) -> None:

@@ -90,15 +90,15 @@ def plot_replays(axes: Axes, result: Mapping[str, Any]) -> None:
         axes.text(value + 0.02, place, f"{value:.0%}", va="center", fontsize=8)
     axes.set_yticks(places, [SHOWN[name] for name in names], fontsize=7.5)
     axes.invert_yaxis()
-    axes.set(title="Dips that remain", xlabel="fraction", xlim=(0, 1.2), xticks=(0, 0.5, 1))
+    axes.set(title="Dips that remain", xlabel="fraction", xlim=(0, 1.3), xticks=(0, 0.5, 1))
     axes.grid(visible=False, axis="y")
 
 
 SHOWN = {
     "none": "as trained",
     "√v at its maximum of the last 100 updates": "√v at its recent maximum",
-    "the whole step shortened as much": "step shortened (see text)",
     "every weight moves by at most the learning rate": "each weight by ≤ lr",
+    "the whole step shortened as much": "step shortened as much",
     "learning rate × 1/2": "learning rate × 1/2",
     "gradient clipped at norm 1": "clipped at norm 1",
     "other dropout masks": "other dropout masks",
