@@ -11,6 +11,7 @@ best learning rate of a grid, for each of the two kinds of inputs; Adam has that
 
 import json
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -34,10 +35,10 @@ from reviver.runs.rng import make_rng
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "measurements" / "conditioning.json"
 FIGURE = ROOT / "docs" / "pictures" / "conditioning.png"
-UPDATES, BATCH, SEEDS = 300, 128, 3
+UPDATES, BATCH, SEEDS = 200, 128, 3
 RECORD_EVERY = 10
 """Updates per point of a curve, the mean of their losses."""
-LEARNING_RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+LEARNING_RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Grid of gradient descent."""
 KINDS = {"plain": "images x", "centered": "centered, s (x − m)"}
 
@@ -84,6 +85,8 @@ def train_alone(
         loss.backward()
         chosen.step()
         losses.append(loss.item())
+        if not isfinite(losses[-1]):
+            return [losses[-1]]
     return [mean(losses[start : start + RECORD_EVERY]) for start in range(0, UPDATES, RECORD_EVERY)]
 
 
@@ -106,13 +109,16 @@ def measure() -> dict[str, Any]:
     fake = gaussian_images(x, 20_000, make_rng(0, "conditioning/images"))
     curves: dict[str, Any] = {}
     for kind in KINDS:
-        grid = {rate: train_alone(0, kind, descent(rate), x, fake, scale)[-1] for rate in LEARNING_RATES}
-        finite = {rate: loss for rate, loss in grid.items() if loss == loss}
-        best = min(finite, key=finite.__getitem__)
+        grid = {rate: train_alone(0, kind, descent(rate), x, fake, scale) for rate in LEARNING_RATES}
+        finals = {rate: losses[-1] for rate, losses in grid.items() if isfinite(losses[-1])}
+        best = min(finals, key=finals.__getitem__)
         curves[kind] = {
             "learning_rate": best,
-            "grid": grid,
-            "descent": [train_alone(seed, kind, descent(best), x, fake, scale) for seed in range(SEEDS)],
+            "grid": {str(rate): finals.get(rate) for rate in LEARNING_RATES},  # None: diverged
+            "descent": [
+                grid[best],
+                *(train_alone(seed, kind, descent(best), x, fake, scale) for seed in range(1, SEEDS)),
+            ],
             "adam": [train_alone(seed, kind, adam, x, fake, scale) for seed in range(SEEDS)],
         }
     return {
@@ -131,34 +137,27 @@ def measure() -> dict[str, Any]:
 
 
 def plot(result: dict[str, Any]) -> Figure:
-    """Plot the spectra, and the losses of the discriminator over its updates."""
+    """Plot the spectra, and the losses of the discriminator over its updates, means over the seeds."""
     with styled():
-        figure = Figure(figsize=(6.3, 3.4))
+        figure = Figure(figsize=(6.3, 3.7))
         left, right = figure.subplots(1, 2)
-        styles = {"plain": ("C0", "o"), "centered": ("C1", "s")}
-        for kind, label in KINDS.items():
-            color, marker = styles[kind]
+        for (kind, label), color, marker in zip(KINDS.items(), ("C0", "C1"), ("o", "s"), strict=True):
             values = result["spectra"][kind][:100]
             left.plot(range(1, len(values) + 1), values, color=color, marker=marker, markersize=3, label=label)
-        left.set(xlabel="eigenvalue number", ylabel="eigenvalue of the second moment", xscale="log", yscale="log")
-        updates = [(number + 1) * result["record_every"] for number in range(len(result["curves"]["plain"]["adam"][0]))]
-        for optimizer, line in (("descent", "-"), ("adam", "--")):
-            for kind in KINDS:
-                curves = result["curves"][kind][optimizer]
-                means = [mean(values) for values in zip(*curves, strict=True)]
-                label = "gradient descent" if optimizer == "descent" else "Adam"
+            for optimizer, line in (("descent", "-"), ("adam", "--")):
+                losses = [mean(values) for values in zip(*result["curves"][kind][optimizer], strict=True)]
+                updates = [(number + 1) * result["record_every"] for number in range(len(losses))]
+                name = {"descent": "gradient descent", "adam": "Adam"}[optimizer]
+                input_name = {"plain": "x", "centered": "s (x − m)"}[kind]
                 right.plot(
-                    updates,
-                    means,
-                    color=styles[kind][0],
-                    linestyle=line,
-                    label=f"{label}, {'x' if kind == 'plain' else 's (x − m)'}",
+                    updates, losses, line, color=color, marker=marker, markersize=3, label=f"{name}, {input_name}"
                 )
+        left.set(xlabel="eigenvalue number", ylabel="eigenvalue of the second moment", xscale="log", yscale="log")
         right.set(xlabel="updates of D alone", ylabel="loss of D", yscale="log")
         for axis in (left.xaxis, left.yaxis, right.yaxis):
             plain_log_ticks(axis)
-        left.legend(loc="upper right")
-        right.legend(loc="best")
+        for axes in (left, right):
+            axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=1)
     return figure
 
 

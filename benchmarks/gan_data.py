@@ -95,7 +95,7 @@ class DataSet(NamedTuple):
         what: The set in words.
         build: Function that returns its images.
         image_size: Height and width.
-        epochs: Epochs of a GAN, for some 1800 updates.
+        epochs: Epochs of a GAN, for 720 to 960 updates.
         extractor_epochs: Epochs of the feature extractor.
         num_samples: Samples per evaluation, at most as many as test images.
         is_packed: Whether the GAN trains on a packed folder, block by block.
@@ -111,9 +111,9 @@ class DataSet(NamedTuple):
 
 
 DATA_SETS = {
-    "digits": DataSet("digits of scikit-learn, 8 × 8", digits, 8, 150, 60, 360),
-    "colored": DataSet("MNIST in colors, 14 × 14, packed", colored_digits, 14, 24, 10, 2000, is_packed=True),
-    "patches": DataSet("patches of photographs, 16 × 16, in colors", photo_patches, 16, 46, 10, 1000),
+    "digits": DataSet("digits of scikit-learn, 8 × 8", digits, 8, 60, 60, 360),
+    "colored": DataSet("MNIST in colors, 14 × 14, packed", colored_digits, 14, 12, 10, 2000, is_packed=True),
+    "patches": DataSet("patches of photographs, 16 × 16, in colors", photo_patches, 16, 24, 10, 1000),
 }
 
 
