@@ -16,7 +16,8 @@ _BEST = GANConfig(
     penalty_interval=2,
     input_centering="auto",
     ema=0.9998,
-    ema_rampup=0.1,
+    ema_rampup=0.05,
+    batch_norm_samples=20_000,
     precision="bf16",
 )
 
