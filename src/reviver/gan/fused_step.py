@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 from reviver.distributed.rows import BatchRows, all_rows
 from reviver.gan.generator_pass import can_pass, generator_forward
 from reviver.gan.losses import LOSSES, Losses
-from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.optim import compute_network, compute_parameters
 from reviver.gan.parallel import ParallelStep
@@ -104,12 +104,20 @@ class DiscriminatorPass(NamedTuple):
     """W of each layer, as a function of the discriminator's parameters."""
     inputs: list[Tensor]
     """x of each layer, [2P, inputs]: real images first, then generated ones."""
+    masks: list[Tensor | None]
+    """Of dropout after each hidden layer, [2P, outputs]."""
     logit_gradients: list[Tensor]
     """∂l/∂a of each layer, [2P, outputs]."""
     real_logits: Tensor
     """[P, 1]; a leaf that requires a gradient, as `fake_logits` is."""
     fake_logits: Tensor
     """[P, 1]."""
+
+    @property
+    def factors(self) -> list[Tensor]:
+        """Derivative f of each hidden layer, [2P, outputs]; the step itself takes it from the signs of x."""
+        sides = [torch.where(x > 0, 1.0, NEGATIVE_SLOPE).to(x.dtype) for x in self.inputs[1:]]
+        return [side if mask is None else side * mask for side, mask in zip(sides, self.masks, strict=True)]
 
     def parameter_gradients(self, grad_logits: Tensor) -> tuple[Tensor, ...]:
         """Return ∂L/∂θ for each of the discriminator's parameters θ, from `grad_logits` ∂L/∂l, [2P, 1]."""
@@ -185,7 +193,13 @@ def discriminator_forward(
             )  # x and a have the same sign, where x is not dropped
     real_logits, fake_logits = a.to(real.dtype).chunk(2)
     return DiscriminatorPass(
-        discriminator, weights, inputs, logit_gradients, real_logits.requires_grad_(), fake_logits.requires_grad_()
+        discriminator,
+        weights,
+        inputs,
+        masks,
+        logit_gradients,
+        real_logits.requires_grad_(),
+        fake_logits.requires_grad_(),
     )
 
 
