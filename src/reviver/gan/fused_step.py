@@ -116,7 +116,7 @@ class DiscriminatorPass(NamedTuple):
     @property
     def factors(self) -> list[Tensor]:
         """Derivative f of each hidden layer, [2P, outputs]; the step itself takes it from the signs of x."""
-        sides = [torch.where(x > 0, 1.0, NEGATIVE_SLOPE).to(x.dtype) for x in self.inputs[1:]]
+        sides = [x.sign().clamp(min=NEGATIVE_SLOPE) for x in self.inputs[1:]]
         return [side if mask is None else side * mask for side, mask in zip(sides, self.masks, strict=True)]
 
     def parameter_gradients(self, grad_logits: Tensor) -> tuple[Tensor, ...]:
