@@ -205,6 +205,10 @@ def test_gradients_are_those_of_autograd(options: dict[str, Any], mode: str) -> 
     *expected, of_images = torch.autograd.grad(logits, [*other.parameters(), images], grad_logits)
     torch.testing.assert_close(forward.parameter_gradients(grad_logits), tuple(expected))
     torch.testing.assert_close(forward.fake_gradient(grad_logits[len(grad_logits) // 2 :]), of_images[6:])
+    operands = [weight.detach() for weight in forward.weights]
+    for k, factor in enumerate(forward.factors):
+        expected_gradient = factor * (forward.logit_gradients[k + 1] @ operands[k + 1])
+        torch.testing.assert_close(forward.logit_gradients[k], expected_gradient)
 
 
 def test_one_pass_refines_the_estimate_of_spectral_normalization_once() -> None:

@@ -13,7 +13,7 @@
 struct Call {
     int64_t rows, columns, threads;
     int64_t bf16;          // whether matrices are bfloat16
-    double slope;          // of the LeakyReLU below 0
+    double leak;           // factor of the LeakyReLU below 0
     double eps, momentum;  // of BatchNorm
     const void* x;         // input of a forward pass, or of BatchNorm in a backward pass
     void* y;               // output of a forward pass; in a backward pass too, where the activation's gradient needs it
@@ -82,13 +82,13 @@ template <class T>
 struct Work {
     const Call& call;
     const int64_t rows = call.rows, columns = call.columns;
-    const float slope = float(call.slope);
+    const float leak = float(call.leak);
 
     const T* x(int64_t row, int64_t column) const { return static_cast<const T*>(call.x) + row * columns + column; }
     T* y(int64_t row, int64_t column) const { return static_cast<T*>(call.y) + row * columns + column; }
     T* grad(int64_t row, int64_t column) const { return static_cast<T*>(call.grad) + row * columns + column; }
-    INLINE vec activate(vec value) const { return value > 0 ? value : value * slope; }
-    INLINE vec activate_gradient(vec grad, vec value) const { return value > 0 ? grad : grad * slope; }
+    INLINE vec activate(vec value) const { return value > 0 ? value : value * leak; }
+    INLINE vec activate_gradient(vec grad, vec value) const { return value > 0 ? grad : grad * leak; }
     template <int N>
     INLINE void store_sum(const vec (&sum)[N], int64_t column, int count) const {
         if (call.sum) EACH store(static_cast<T*>(call.sum) + column + n * V, sum[n], count);

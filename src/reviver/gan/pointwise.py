@@ -23,7 +23,7 @@ class Call(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("rows", "columns", "threads", "bf16")),
-        *((name, ctypes.c_double) for name in ("slope", "eps", "momentum")),
+        *((name, ctypes.c_double) for name in ("leak", "eps", "momentum")),
         *((name, ctypes.c_void_p) for name in ("x", "y", "grad", "weight", "bias", "mean", "inverse_std")),
         *((name, ctypes.c_void_p) for name in ("running_mean", "running_var", "grad_weight", "grad_bias")),
         *((name, ctypes.c_void_p) for name in ("sum", "scale")),
@@ -209,7 +209,7 @@ def _call(matrix: Tensor, *, eps: float = 0.0, momentum: float = 0.0, **tensors:
         columns=columns,
         threads=torch.get_num_threads(),
         bf16=matrix.dtype == torch.bfloat16,
-        slope=NEGATIVE_SLOPE,
+        leak=NEGATIVE_SLOPE,
         eps=eps,
         momentum=momentum,
         **{name: tensor.data_ptr() for name, tensor in tensors.items()},
