@@ -104,12 +104,20 @@ class DiscriminatorPass(NamedTuple):
     """W of each layer, as a function of the discriminator's parameters."""
     inputs: list[Tensor]
     """x of each layer, [2P, inputs]: real images first, then generated ones."""
+    masks: list[Tensor | None]
+    """Of dropout after each hidden layer, [2P, outputs]."""
     logit_gradients: list[Tensor]
     """∂l/∂a of each layer, [2P, outputs]."""
     real_logits: Tensor
     """[P, 1]; a leaf that requires a gradient, as `fake_logits` is."""
     fake_logits: Tensor
     """[P, 1]."""
+
+    @property
+    def factors(self) -> list[Tensor]:
+        """Derivative f of each hidden layer, [2P, outputs]; the step itself takes it from the signs of x."""
+        sides = [x.sign().clamp(min=NEGATIVE_SLOPE) for x in self.inputs[1:]]
+        return [side if mask is None else side * mask for side, mask in zip(sides, self.masks, strict=True)]
 
     def parameter_gradients(self, grad_logits: Tensor) -> tuple[Tensor, ...]:
         """Return ∂L/∂θ for each of the discriminator's parameters θ, from `grad_logits` ∂L/∂l, [2P, 1]."""
@@ -133,9 +141,8 @@ class DiscriminatorPass(NamedTuple):
         return self.discriminator.image_gradient(grad_a @ self.weights[0].detach().to(grad_a.dtype))
 
     def linear_pieces(self, block: int) -> LinearPieces:
-        """Return the linear pieces at the real images, `block` 0, or at the generated ones, `block` 1, without dropout."""
-        outputs = [x.chunk(2)[block] for x in self.inputs[1:]]
-        factors = [x.sign().clamp(min=NEGATIVE_SLOPE) for x in outputs]  # LeakyReLU keeps the sign
+        """Return the linear pieces at the real images, `block` 0, or at the generated ones, `block` 1."""
+        factors = [factor.chunk(2)[block] for factor in self.factors]
         logit_gradients = [gradient.chunk(2)[block] for gradient in self.logit_gradients]
         return LinearPieces(self.discriminator, self.weights, factors, logit_gradients)
 
@@ -194,6 +201,7 @@ def discriminator_forward(
         discriminator,
         weights,
         inputs,
+        masks,
         logit_gradients,
         real_logits.requires_grad_(),
         fake_logits.requires_grad_(),
