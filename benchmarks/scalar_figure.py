@@ -57,6 +57,7 @@ def plot_drift(axes: Axes, units: Sequence[Mapping[str, Any]]) -> None:
         low, high = ([a + sign * b for a, b in zip(mean, spread, strict=True)] for sign in (-1, 1))
         axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
     axes.axhline(0.0, color="0.5", linewidth=0.8)
+    axes.set_xlim(START, max((unit["crossed"] for unit in units), default=START) + 3 * START)
     axes.set_ylim(-1.5, 2.0)
     axes.set_xlabel("Steps since the digit")
     axes.set_ylabel(f"Cell state / that at {START} steps")

@@ -58,9 +58,8 @@ def render_digits(result: Mapping[str, Any]) -> str:
             ]
         lines.append(f"| {' | '.join(cells)} |")
     steps = rows[0]["hold"]["steps"][-1]
-    seeds = ", ".join(str(row["seed"]) for row in rows)
     note = (
-        f"Seed {seeds}. Lost after: median number of steps, and those of the first and the last tenth of the sequences, of "
+        f"Seed {rows[0]['seed']}. Lost after: median number of steps, and those of the first and the last tenth of the sequences, of "
         f"{_number(steps)}; — if the digit is held to the end."
     )
     return "\n".join([*lines, "", note, ""])

@@ -335,7 +335,7 @@ def train_epoch(
             )
         if result.stop_flags is not None:
             session.agree(result.stop_flags.item())
-        count = torch.tensor(len(indices) if carried is None else config.batch_size, device=history.device)
+        count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
         state.step += 1

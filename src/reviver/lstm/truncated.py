@@ -53,7 +53,7 @@ class CarriedBatch:
         assert config.bptt_steps is not None
         self.config = config
         self.bptt_steps = config.bptt_steps
-        size = config.batch_size
+        size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
         self.h = torch.zeros(config.num_layers, size, config.hidden_size, device=device)
         self.c = torch.zeros_like(self.h)
         self.halves = torch.zeros(size, half_length(config.length), dtype=torch.uint8, device=device)
@@ -63,6 +63,9 @@ class CarriedBatch:
         self.tensors = {
             f"carried/{name}": getattr(self, name) for name in ("h", "c", "halves", "remaining", "lengths", "started")
         }
+
+    def __len__(self) -> int:
+        return len(self.remaining)
 
     def start(self, fresh: Palindromes) -> None:
         """Replace the palindromes that have ended by fresh ones, those of the same rows of `fresh`.
