@@ -59,6 +59,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "fuzz": ("fuzz", render_fuzz),
     "scalar_recipes": ("scalar_recall", scalar_tables.render_recipes),
     "scalar_digits": ("scalar_recall", scalar_tables.render_digits),
+    "scalar_drift": ("scalar_recall", scalar_tables.render_drift),
     "conditioning": ("conditioning", render_conditioning),
     "data": ("gan_data", render_data_sets),
     "search": ("gan_search", render_search),
