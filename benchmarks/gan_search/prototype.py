@@ -99,8 +99,8 @@ class InputMap:
             variance = images.var(0)
             self.scale = self.scale * _flattening(variance, ideas.pixel_scaling)
         if ideas.whitening:
-            centred = images - self.mean
-            values, vectors = torch.linalg.eigh((centred.T @ centred / len(images)).double())
+            centered = images - self.mean
+            values, vectors = torch.linalg.eigh((centered.T @ centered / len(images)).double())
             factors = _flattening(values.clamp(min=0), ideas.whitening)
             self.mixing = ((vectors * factors) @ vectors.T).float()
 

@@ -66,7 +66,7 @@ class Variant:
 
 
 VARIANTS = (
-    Variant(name="start", what="centring alone", seeds=3),
+    Variant(name="start", what="centering alone", seeds=3),
     Variant(name="two-steps", what="two updates of D per update of G", settings={"discriminator_steps": 2}),
     Variant(name="batch-64", what="batches of 64", settings={"batch_size": 64}),
     Variant(name="batch-256", what="batches of 256 at the end", settings={"batch_size": 256}),
@@ -91,7 +91,7 @@ VARIANTS = (
     Variant(name="decay", what="weight decay 0.1 on D", ideas={"weight_decay": 0.1}),
     Variant(name="replay", what="a quarter of the loss of D on earlier samples", ideas={"replay": 0.25}),
     Variant(name="consistency", what="consistency under moves by a pixel (bCR)", ideas={"consistency": 1.0}),
-    Variant(name="whole-start", what="centring alone", is_whole=True, seeds=2),
+    Variant(name="whole-start", what="centering alone", is_whole=True, seeds=2),
     Variant(name="whole-shifts", what="moved images", ideas={"shifts": 0.5}, is_whole=True, seeds=2),
     Variant(name="whole-whitening", what="whitened to the power 0.3", ideas={"whitening": 0.3}, is_whole=True, seeds=2),
     Variant(name="whole-scaling", what="pixels scaled", ideas={"pixel_scaling": 0.5}, is_whole=True, seeds=2),
