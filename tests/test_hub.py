@@ -325,7 +325,8 @@ def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, home: Path, tmp_p
     baseline = run.task.baseline(last.get("length", run.config.length))
     assert f"| {accuracy} | {100 * run.task.chance:.3g} % |" in text
     assert f"| {loss} | {baseline:.4g} |" in text
-    assert f"Measured after epoch {last['epoch']}, in one run with seed 0" in text
+    at_length = f" on sequences of length {last['length']}" if "length" in last else ""
+    assert f"Measured after epoch {last['epoch']}{at_length}, in one run with seed 0" in text
     assert run.folder.record["hardware"]["processor"].replace("(", "").split()[0] in text
     assert f"{run.folder.record['command']}\n```" in text
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}

@@ -297,6 +297,11 @@ class Prototype:
         return loss
 
 
+def _leaky_relu_backward(grad: Tensor, y: Tensor) -> Tensor:
+    """Return ∂l/∂x for y = LeakyReLU(x); its slope is rounded less than in a product with bfloat16 factors."""
+    return torch.where(y > 0, grad, NEGATIVE_SLOPE * grad)
+
+
 class Forward:
     """A forward pass of the discriminator, with the gradient of each logit; see `reviver.gan.fused_step` for the letters.
 
@@ -313,10 +318,10 @@ class Forward:
         for weight, bias in zip(self.weights[:-1], biases[:-1], strict=True):
             a = functional.linear(self.inputs[-1], weight, bias)
             self.factors.append(a.sign().clamp(min=NEGATIVE_SLOPE))
-            self.inputs.append(self.factors[-1] * a)
+            self.inputs.append(functional.leaky_relu(a, NEGATIVE_SLOPE))
         self.logits = functional.linear(self.inputs[-1], self.weights[-1], biases[-1])
-        self.grad_a2 = self.factors[1] * self.weights[2]
-        self.grad_a1 = self.factors[0] * (self.grad_a2 @ self.weights[1])
+        self.grad_a2 = _leaky_relu_backward(self.weights[2], self.inputs[2])
+        self.grad_a1 = _leaky_relu_backward(self.grad_a2 @ self.weights[1], self.inputs[1])
 
     def parameter_gradients(self, grad_logits: Tensor) -> list[Tensor]:
         """Return the gradients of W and b of each layer, in order, from those of the logits, [rows, 1]."""

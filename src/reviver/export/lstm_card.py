@@ -197,7 +197,11 @@ def _limits(run: LSTMRun, data: SequenceData) -> str:
         )
     else:
         lines.append("It was trained for an exercise: it is of use for this task, for teaching and for comparison.")
-    lines.append(f"It was trained on sequences of T up to {data.length}; longer ones were not measured here.")
+    trained = [row["length"] for row in run.metrics if "length" in row and row["train_loss"] is not None]
+    if run.config.jump_factor is not None and trained:
+        lines.append(f"It was trained on sequences of T up to {max(trained)}; the results are at the length they name.")
+    else:
+        lines.append(f"It was trained on sequences of T up to {data.length}; longer ones were not measured here.")
     if data.target == "number":
         lines.append(f"A number counts as correct within {TOLERANCE}.")
     lines.append(

@@ -90,7 +90,7 @@ extern "C" __attribute__((visibility("default"))) void reviver_adam_update(const
     int64_t blocks = 0;
     for (int64_t tensor = 0; tensor < call->tensors; ++tensor) blocks += (call->sizes[tensor] + block - 1) / block;
     // From the last block to the first in every other update: what the last one left in the cache is read from there.
-    const bool is_reversed = std::fmod(call->step, 2) != 0;
+    const bool is_reversed = static_cast<int64_t>(call->step) % 2 != 0;
 #pragma omp parallel for schedule(static) num_threads(int(call->threads))
     for (int64_t part = 0; part < call->threads; ++part) {
         const int64_t first = blocks * part / call->threads, last = blocks * (part + 1) / call->threads - 1;
