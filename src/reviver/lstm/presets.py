@@ -16,7 +16,7 @@ _RECALL = LSTMConfig(
     max_norm=1.0,
     epochs=400,
 )
-_JUMPING = replace(_RECALL, jump_factor=10.0, threshold=0.998)
+_JUMPING = replace(_RECALL, jump_factor=10.0, threshold=0.998, last_threshold=0.997)
 _MEMORY = LSTMConfig(
     curriculum=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
 )
