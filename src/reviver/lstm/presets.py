@@ -64,11 +64,17 @@ PRESETS = MappingProxyType(
         ),
         "recall-10000": replace(_JUMPING, length=10_000),
         "recall-100000": replace(
-            _JUMPING, length=100_000, last_threshold=0.99, data_size=2500, activation_checkpoint_steps=500
+            _JUMPING,
+            length=100_000,
+            threshold=0.995,
+            last_threshold=0.99,
+            data_size=2500,
+            activation_checkpoint_steps=500,
         ),
         "recall-1000000": replace(
             _JUMPING,
             length=1_000_000,
+            threshold=0.995,
             last_threshold=0.99,
             data_size=2000,
             train_fraction=0.9,
