@@ -57,7 +57,8 @@ def train(
         return
     metrics = folder.read_metrics()
     last, best = metrics[-1], stopping.find_best(metrics, settings)
-    trained = next(row for row in reversed(metrics) if row["train_loss"] is not None)
+    trained = summary.last_trained(metrics)
+    assert trained is not None, "a run trains before it validates alone"
     result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     meaning = "" if target == "class" else f" (accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]})"

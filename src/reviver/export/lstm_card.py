@@ -11,6 +11,7 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.describe import SequenceData
 from reviver.lstm.pretrained import TAGS, usage_of
 from reviver.lstm.run import LSTMRun
+from reviver.lstm.summary import last_trained
 from reviver.lstm.tasks.custom.task import CustomTask
 from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
 
@@ -197,11 +198,11 @@ def _limits(run: LSTMRun, data: SequenceData) -> str:
         )
     else:
         lines.append("It was trained for an exercise: it is of use for this task, for teaching and for comparison.")
-    trained = [row["length"] for row in run.metrics if "length" in row and row["train_loss"] is not None]
-    if run.config.jump_factor is not None and trained:
-        lines.append(f"It was trained on sequences of T up to {max(trained)}; the results are at the length they name.")
-    else:
-        lines.append(f"It was trained on sequences of T up to {data.length}; longer ones were not measured here.")
+    trained, last = last_trained(run.metrics), run.metrics[-1] if run.metrics else {}
+    length = data.length if trained is None else trained.get("length", data.length)
+    validated = last.get("length", length)
+    further = f", and validated at T = {validated}" if validated > length else ""
+    lines.append(f"It was trained on sequences of T up to {length}{further}; longer ones were not measured here.")
     if data.target == "number":
         lines.append(f"A number counts as correct within {TOLERANCE}.")
     lines.append(

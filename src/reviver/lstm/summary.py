@@ -27,3 +27,11 @@ def best(records: Sequence[Mapping[str, Any]], name: str) -> float:
     """Return the best value of a metric over the epochs: the lowest loss, or the highest accuracy."""
     values = [record[name] for record in records]
     return float(min(values) if name.endswith("loss") else max(values))
+
+
+def last_trained(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the last record of an epoch of training, at the longest length of a curriculum that was trained; None if none is.
+
+    A curriculum with jumps also has records of validations without training.
+    """
+    return next((record for record in reversed(records) if record["train_loss"] is not None), None)

@@ -6,7 +6,7 @@
     schema 4    renames settings and keys to the terms of papers and PyTorch, see RENAMED; adds the setting fused of a GAN
     schema 5    adds the settings pooling, patch_size and patience of an LSTM
     schema 6    adds the setting order, and sync_batch_norm of a GAN
-    schema 7    adds the settings in _from_6
+    schema 7    adds the settings jump_factor and bptt_steps of an LSTM, input_centering and batch_norm_samples of a GAN
 
 A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
