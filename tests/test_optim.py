@@ -211,3 +211,15 @@ def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(map(torch.equal, other, results[0]))
+
+
+def test_without_native_torch_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(optim.UPDATE, "library", refuse)
+    network = nn.Linear(3, 2)
+    before = network.weight.detach().clone()
+    network.weight.grad = torch.ones_like(network.weight)
+    NegativeMomentumAdam(network, lr=0.5, betas=(0.5, 0.9), native=False).step()
+    torch.testing.assert_close(network.weight.detach(), before - 0.5)  # the first step of Adam is the learning rate

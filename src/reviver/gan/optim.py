@@ -70,14 +70,19 @@ class NegativeMomentumAdam(Adam):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Update the parameters that have a gradient."""
-        is_native = closure is None and all(
-            weight.is_cpu and weight.dtype == torch.float32 for weight, _ in self._pairs
+        is_native = (
+            self._native
+            and closure is None
+            and all(weight.is_cpu and weight.dtype == torch.float32 for weight, _ in self._pairs)
         )
         native = UPDATE.library() if is_native else None
         if native is not None:
             self._native_step(native)
         else:
-            super().step(closure)
+            self._torch_step(closure)
+
+    def _torch_step(self, closure: Callable[[], Any] | None) -> None:
+        super().step(closure)
 
     def _native_step(self, native: ctypes.CDLL) -> None:
         pairs = [pair for pair in self._pairs if pair[1].grad is not None]
@@ -162,14 +167,13 @@ class MasterWeightAdam(NegativeMomentumAdam, Generic[Network]):
         """
         if all(parameter.grad is None for _, parameter in self._pairs):
             raise ValueError("a parameter of compute_network must have a gradient, got none; use fused_gan_step")
-        native = UPDATE.library() if all(weight.is_cpu for weight, _ in self._pairs) else None
-        if native is not None:
-            self._native_step(native)
-            return
+        super().step(closure)
+
+    def _torch_step(self, closure: Callable[[], Any] | None) -> None:
         for weight, parameter in self._pairs:
             if weight is not parameter:
                 weight.grad = None if parameter.grad is None else parameter.grad.to(weight.dtype)
-        Adam.step(self, closure)
+        super()._torch_step(closure)
         self._copy_weights()
 
     def _copy_weights(self) -> None:
