@@ -48,6 +48,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "jump_factor": tuple(value for value in not_numbers(1, 1.0, 0.5, -2) if value is not None),
         "threshold": not_numbers(0, 0.0, 1.1, -1),
         "last_threshold": tuple(value for value in not_numbers(0, 0.0, 1.1, -1) if value is not None),
+        "threshold_max_length": tuple(value for value in not_integers_from(1) if value is not None),
         "lr_length_exponent": not_numbers(-0.1),
         "batch_steps": not_integers_from(1),
         "bptt_steps": tuple(value for value in not_integers_from(1) if value is not None),

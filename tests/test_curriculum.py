@@ -197,6 +197,28 @@ def test_a_curriculum_is_complete_at_the_threshold_of_the_last_length(
     assert completes_curriculum(config, {"length": length, "validation_accuracy": accuracy}) == expected
 
 
+@pytest.mark.parametrize(
+    ("last_threshold", "threshold_max_length", "thresholds"),
+    [
+        # By hand, for lengths 3, 4, 7 and 9 and threshold 0.5.
+        (None, 4, [0.5, 0.5, 0.5, 0.5]),
+        (0.25, None, [0.5, 0.5, 0.5, 0.25]),
+        (0.25, 2, [0.25, 0.25, 0.25, 0.25]),
+        (0.25, 4, [0.5, 0.5, 0.25, 0.25]),
+        (0.25, 5, [0.5, 0.5, 0.25, 0.25]),
+        (0.75, 9, [0.5, 0.5, 0.5, 0.75]),
+    ],
+)
+def test_lengths_beyond_a_maximum_have_the_last_threshold(
+    last_threshold: float | None, threshold_max_length: int | None, thresholds: list[float]
+) -> None:
+    config = override(
+        CONFIG, {"threshold": 0.5, "last_threshold": last_threshold, "threshold_max_length": threshold_max_length}
+    )
+    assert config.lengths == (3, 4, 7, 9)
+    assert [config.threshold_at(length) for length in config.lengths] == thresholds
+
+
 @pytest.mark.parametrize("step", [1, 7, 12, 25, 40])
 def test_an_interrupted_run_resumes_at_its_length_bit_for_bit(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]

@@ -158,7 +158,7 @@ def test_custom_data_and_scores_of_schema_3_get_current_keys() -> None:
     config = {"task": "own", "rollbacks": 3, "grow": False}
     record = migrate({"schema": 3, "kind": "lstm", "config": config, "data": data, "scoring_seconds": 1.5})
     added = {"pooling": "last", "patch_size": 1, "patience": None, "order": "full"}  # by schemas 5 and 6
-    added |= {"jump_factor": None, "bptt_steps": None}  # by schema 7
+    added |= {"jump_factor": None, "bptt_steps": None, "threshold_max_length": None}  # by schemas 7 and 8
     assert record == {
         "schema": SCHEMA,
         "kind": "lstm",

@@ -3,8 +3,8 @@
     python -m tests.golden.make
 
 The folders of schema 1 come from commit c342f4d, those of schema 2 from e357450, those of schema 3 from ffc9748, with the
-additional settings RENAMED_LSTM and RENAMED_GAN, those of schema 4 from 4d4076d, those of schema 5 from b47bf14, and those of
-schema 6 from 606f3a0.
+additional settings RENAMED_LSTM and RENAMED_GAN, those of schema 4 from 4d4076d, those of schema 5 from b47bf14, those of
+schema 6 from 606f3a0, and those of schema 7 from 0da473c.
 
 Each run is interrupted and copied, and then completed: a resume of the copy must give the same metrics.
 """

@@ -110,6 +110,9 @@ class LSTMConfig:
     """Validation accuracy that ends a length of the curriculum, and the training at `length`."""
     last_threshold: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CURRICULUM] = None
     """Validation accuracy that ends the training at `length`; by default `threshold`."""
+    threshold_max_length: Annotated[Count | None, CURRICULUM] = None
+    """Maximum length at which `threshold` holds: longer ones end at `last_threshold`, as `length` does. By default `threshold`
+    holds at all lengths but `length`."""
     lr_length_exponent: Annotated[NonNegative, CURRICULUM] = 0.0
     """Exponent p: the learning rate at length T of the curriculum is scaled by (start_length / T)^p."""
     batch_steps: Annotated[Count, CURRICULUM] = 200_000
@@ -237,9 +240,10 @@ class LSTMConfig:
 
     def threshold_at(self, length: int) -> float:
         """Return the validation accuracy that ends the training at `length` of a curriculum."""
-        if self.last_threshold is not None and length == self.length:
-            return self.last_threshold
-        return self.threshold
+        if self.last_threshold is None:
+            return self.threshold
+        is_beyond = self.threshold_max_length is not None and length > self.threshold_max_length
+        return self.last_threshold if is_beyond or length == self.length else self.threshold
 
     def learning_rate_at(self, progress: float, length: int) -> float:
         """Return the learning rate at `length` after the fraction `progress` of the epochs, from 0 to 1."""

@@ -7,6 +7,7 @@
     schema 5    adds the settings pooling, patch_size and patience of an LSTM
     schema 6    adds the setting order, and sync_batch_norm of a GAN
     schema 7    adds the settings jump_factor and bptt_steps of an LSTM, input_centering and batch_norm_samples of a GAN
+    schema 8    adds the setting threshold_max_length of an LSTM
 
 A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-SCHEMA = 7
+SCHEMA = 8
 """Version of the run folder; incremented when an older reader could misread a newer folder."""
 
 RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -110,6 +111,11 @@ def _from_6(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "config": {**added.get(record.get("kind", ""), {}), **record["config"]}}
 
 
+def _from_7(record: dict[str, Any]) -> dict[str, Any]:
+    is_lstm = record.get("kind") == "lstm"
+    return {**record, "config": {"threshold_max_length": None, **record["config"]}} if is_lstm else record
+
+
 def _rename(values: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return `values` with the keys of schema 4. An unknown key stays, and validation refuses it."""
     return {RENAMED[part].get(key, key): value for key, value in values.items()}
@@ -122,5 +128,6 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     4: _from_4,
     5: _from_5,
     6: _from_6,
+    7: _from_7,
 }
 """Migration from each older schema to the next."""
