@@ -4,7 +4,7 @@
 
 A *branch* is a run whose last epochs alone have the idea: all branches go on from the same state. So they differ by the
 idea alone, late in training, and cost little. Their seeds change the order of the images and the noise after that state.
-A *whole* run has the idea from the first epoch on.
+A *whole* run has the idea from the first epoch on; a *short* one too, with fewer epochs, for the settings that matter early.
 
 The runs are a sweep in runs/gan-search, one thread each. Finished runs are not repeated, so the same command resumes after
 Ctrl-C. At the end docs/measurements/gan_search.json is updated, also after Ctrl-C.
@@ -43,7 +43,7 @@ START = {
 """The settings that the search starts from, those of `best` of November 2026 with R1 every second update."""
 RAMPUPS = (0.1, 0.05)
 """Averages of the generator that each run keeps; the first one is the start's."""
-TRUNK_EPOCHS, BRANCH_EPOCHS, WHOLE_EPOCHS = 14, 4, 34
+TRUNK_EPOCHS, BRANCH_EPOCHS, SHORT_EPOCHS, WHOLE_EPOCHS = 14, 4, 16, 34
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,17 @@ class Variant:
     """Settings that differ from START."""
     ideas: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `Ideas` that differ from the defaults."""
-    is_whole: bool = False
+    epochs: int | None = None
+    """Epochs of a run that has the idea from the first one on; None: a branch."""
     seeds: int = 1
     target: str = ""
+
+    @property
+    def kind(self) -> str:
+        """One of branch, short and whole."""
+        if self.epochs is None:
+            return "branch"
+        return "whole" if self.epochs == WHOLE_EPOCHS else "short"
 
     def __hash__(self) -> int:
         """Hash the name, which is unique."""
@@ -91,22 +99,85 @@ VARIANTS = (
     Variant(name="decay", what="weight decay 0.1 on D", ideas={"weight_decay": 0.1}),
     Variant(name="replay", what="a quarter of the loss of D on earlier samples", ideas={"replay": 0.25}),
     Variant(name="consistency", what="consistency under moves by a pixel (bCR)", ideas={"consistency": 1.0}),
-    Variant(name="whole-start", what="centering alone", is_whole=True, seeds=2),
-    Variant(name="whole-shifts", what="moved images", ideas={"shifts": 0.5}, is_whole=True, seeds=2),
-    Variant(name="whole-whitening", what="whitened to the power 0.3", ideas={"whitening": 0.3}, is_whole=True, seeds=2),
-    Variant(name="whole-scaling", what="pixels scaled", ideas={"pixel_scaling": 0.5}, is_whole=True, seeds=2),
-    Variant(name="whole-noise", what="decaying noise before D", ideas={"noise": 0.3}, is_whole=True, seeds=2),
+    Variant(name="short-start", what="centering alone", epochs=SHORT_EPOCHS, seeds=2),
+    Variant(
+        name="short-lower-rate",
+        what="learning rate falling to 0.3",
+        settings={"final_lr_ratio": 0.3},
+        epochs=SHORT_EPOCHS,
+    ),
+    Variant(
+        name="short-slow-discriminator",
+        what="learning rate of D 5.5e-4",
+        settings={"discriminator_learning_rate": 5.5e-4},
+        epochs=SHORT_EPOCHS,
+    ),
+    Variant(
+        name="short-fast-generator",
+        what="learning rate of G 1.2e-3",
+        settings={"learning_rate": 1.2e-3, "discriminator_learning_rate": 8e-4},
+        epochs=SHORT_EPOCHS,
+    ),
+    Variant(
+        name="short-fast",
+        what="learning rate 1.2e-3, falling to 0.2",
+        settings={"learning_rate": 1.2e-3, "final_lr_ratio": 0.2},
+        epochs=SHORT_EPOCHS,
+        seeds=2,
+    ),
+    Variant(name="short-scale", what="s = 2.2", ideas={"scale": 2.2}, epochs=SHORT_EPOCHS),
+    Variant(name="short-less-scale", what="s = 1.3", ideas={"scale": 1.3}, epochs=SHORT_EPOCHS),
+    Variant(name="short-beta1", what="β₁ = -0.5", settings={"beta1": -0.5}, epochs=SHORT_EPOCHS),
+    Variant(name="short-beta2", what="β₂ = 0.99", settings={"beta2": 0.99}, epochs=SHORT_EPOCHS),
+    Variant(name="short-less-r1", what="γ of R1 0.1", settings={"r1": 0.1}, epochs=SHORT_EPOCHS),
+    Variant(name="short-more-r1", what="γ of R1 0.4", settings={"r1": 0.4}, epochs=SHORT_EPOCHS),
+    Variant(name="short-interval", what="R1 every 4th update", settings={"penalty_interval": 4}, epochs=SHORT_EPOCHS),
+    Variant(name="short-shifts", what="moved images", ideas={"shifts": 0.5}, epochs=SHORT_EPOCHS),
+    Variant(name="short-decay", what="weight decay 0.1 on D", ideas={"weight_decay": 0.1}, epochs=SHORT_EPOCHS),
+    Variant(name="short-whitening", what="whitened to the power 0.3", ideas={"whitening": 0.3}, epochs=SHORT_EPOCHS),
+    Variant(name="short-scaling", what="pixels scaled", ideas={"pixel_scaling": 0.5}, epochs=SHORT_EPOCHS),
+    Variant(
+        name="short-faster",
+        what="learning rate 1.6e-3, falling to 0.2",
+        settings={"learning_rate": 1.6e-3, "final_lr_ratio": 0.2},
+        epochs=SHORT_EPOCHS,
+    ),
+    Variant(
+        name="short-fast-both",
+        what="learning rates 1.2e-3 of D and 1.8e-3 of G, falling to 0.2",
+        settings={"learning_rate": 1.8e-3, "discriminator_learning_rate": 1.2e-3, "final_lr_ratio": 0.2},
+        epochs=SHORT_EPOCHS,
+    ),
+    Variant(
+        name="short-batch-256",
+        what="batches of 256, 20 epochs, learning rate 1.6e-3, falling to 0.2",
+        settings={"batch_size": 256, "learning_rate": 1.6e-3, "final_lr_ratio": 0.2},
+        epochs=20,
+    ),
+    Variant(
+        name="short-batch-192",
+        what="batches of 192, 18 epochs, learning rate 1.4e-3, falling to 0.2",
+        settings={"batch_size": 192, "learning_rate": 1.4e-3, "final_lr_ratio": 0.2},
+        epochs=18,
+    ),
+    Variant(name="whole-start", what="centering alone", epochs=WHOLE_EPOCHS, seeds=2),
+    Variant(name="whole-shifts", what="moved images", ideas={"shifts": 0.5}, epochs=WHOLE_EPOCHS, seeds=2),
+    Variant(
+        name="whole-whitening", what="whitened to the power 0.3", ideas={"whitening": 0.3}, epochs=WHOLE_EPOCHS, seeds=2
+    ),
+    Variant(name="whole-scaling", what="pixels scaled", ideas={"pixel_scaling": 0.5}, epochs=WHOLE_EPOCHS, seeds=2),
+    Variant(name="whole-noise", what="decaying noise before D", ideas={"noise": 0.3}, epochs=WHOLE_EPOCHS, seeds=2),
     Variant(
         name="whole-annealing",
         what="γ of R1 from 0.4 to 0.05",
         settings={"r1": 0.4},
         ideas={"final_r1": 0.05},
-        is_whole=True,
+        epochs=WHOLE_EPOCHS,
         seeds=2,
     ),
 )
-START_NAMES = ("start", "whole-start")
-"""What branches and whole runs are compared with."""
+START_NAMES = {"branch": "start", "short": "short-start", "whole": "whole-start"}
+"""What branches, short runs and whole runs are compared with, by `Variant.kind`."""
 
 
 def make_cell(variant: Variant, seed: int) -> Cell:
@@ -115,20 +186,20 @@ def make_cell(variant: Variant, seed: int) -> Cell:
         "seed": seed,
         "settings": {**START, **variant.settings},
         "ideas": dict(variant.ideas),
-        "is_whole": variant.is_whole,
+        "epochs": variant.epochs,
     }
     return Cell("benchmarks.gan_search.run:measure", arguments, {"variant": variant.name, "seed": seed})
 
 
 def measure(
-    folder: Path, *, seed: int, settings: dict[str, Any], ideas: dict[str, Any], is_whole: bool
+    folder: Path, *, seed: int, settings: dict[str, Any], ideas: dict[str, Any], epochs: int | None
 ) -> dict[str, Any]:
     """Train a variant and score it; keep its averages in `folder`."""
     torch.set_num_threads(1)
     shared = folder.parents[1] / "shared"
     shared.mkdir(exist_ok=True)
-    if is_whole:
-        trained = Prototype(make_config(seed, settings, WHOLE_EPOCHS), Ideas(**ideas), load_mnist("train"), RAMPUPS)
+    if epochs is not None:
+        trained = Prototype(make_config(seed, settings, epochs), Ideas(**ideas), load_mnist("train"), RAMPUPS)
         trained.train()
         first = 0
     else:
@@ -144,7 +215,7 @@ def measure(
     for rampup, average in trained.averages.items():
         with atomic_write(folder / f"average-{rampup}.pt") as temporary:
             torch.save(average.state_dict(), temporary)
-        scores[str(rampup)] = judge.score(average, neighbors=is_whole)
+        scores[str(rampup)] = judge.score(average, neighbors=epochs is not None)
     real = {name: judge.reference(name, "train").confident for name in judge.extractors}
     return {
         "seed": seed,

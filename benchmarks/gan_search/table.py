@@ -17,31 +17,34 @@ WHOLE_COLUMNS = (*COLUMNS, ("recall", "recall_own", 3), ("coverage", "coverage_o
 
 
 def render_search(result: Mapping[str, Any]) -> str:
-    """Write the search as Markdown: the branches, and then the whole runs if there are any."""
-    parts = [_render(result, is_whole=False, columns=COLUMNS)]
-    if START_NAMES[True] in result["goals"]:
-        parts.append(_render(result, is_whole=True, columns=WHOLE_COLUMNS))
+    """Write the search as Markdown: the branches, the short runs and the whole runs, those that there are."""
+    parts = [_render(result, kind) for kind, start in START_NAMES.items() if start in result["goals"]]
     return "\n".join([*parts, describe(result["machine"]), ""])
 
 
-def _render(result: Mapping[str, Any], *, is_whole: bool, columns: Sequence[tuple[str, str, int]]) -> str:
+def _render(result: Mapping[str, Any], kind: str) -> str:
     goals = result["goals"]
-    variants = [variant for variant in VARIANTS if variant.is_whole == is_whole and variant.name in goals]
-    starts = {row["seed"]: row for row in goals[START_NAMES[is_whole]]["rows"]}
+    columns = COLUMNS if kind == "branch" else WHOLE_COLUMNS
+    variants = [variant for variant in VARIANTS if variant.kind == kind and variant.name in goals]
+    starts = {row["seed"]: row for row in goals[START_NAMES[kind]]["rows"]}
     lines = [
         f"| | seeds | epochs | {' | '.join(title for title, _, _ in columns)} | FID / start | of the second | time / start |",
         "|---" * (len(columns) + 6) + "|",
     ]
     for variant in variants:
         rows = goals[variant.name]["rows"]
-        for rampup in RAMPUPS if variant.name in START_NAMES else RAMPUPS[:1]:
+        for rampup in RAMPUPS if variant.name in START_NAMES.values() else RAMPUPS[:1]:
             what = variant.what if rampup == RAMPUPS[0] else f"{variant.what}, average over a {_word(rampup)}"
             lines.append(_line(what, rows, starts, str(rampup), columns))
     first = next(iter(starts.values()))
     real = ", ".join(f"{value:.1%}" for value in first["confident_real"].values())
-    kind = "whole runs" if is_whole else f"branches: {TRUNK_EPOCHS} epochs in common and {BRANCH_EPOCHS} with the idea"
+    kinds = {
+        "branch": f"branches: {TRUNK_EPOCHS} epochs in common and {BRANCH_EPOCHS} with the idea",
+        "short": "short runs with the idea from the start",
+        "whole": "whole runs",
+    }
     note = (
-        f"Mean ± standard deviation over the seeds, {kind}. {first['num_samples']} samples, mean of {len(first['draws'])} "
+        f"Mean ± standard deviation over the seeds, {kinds[kind]}. {first['num_samples']} samples, mean of {len(first['draws'])} "
         "draws of noise, against the training images. Ratios are means over the seeds that the start has too. Recognised: "
         f"with a probability of at least 95 %; of the training images {real}. Time: processor time of one thread."
     )

@@ -66,7 +66,8 @@ PRESETS = MappingProxyType(
         "recall-100000": replace(
             _JUMPING,
             length=100_000,
-            threshold_max_length=1000,
+            threshold=0.995,
+            threshold_max_length=10_000,
             last_threshold=0.99,
             data_size=2500,
             activation_checkpoint_steps=500,
@@ -74,7 +75,8 @@ PRESETS = MappingProxyType(
         "recall-1000000": replace(
             _JUMPING,
             length=1_000_000,
-            threshold_max_length=1000,
+            threshold=0.995,
+            threshold_max_length=10_000,
             last_threshold=0.99,
             data_size=2000,
             train_fraction=0.9,
