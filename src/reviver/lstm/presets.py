@@ -91,6 +91,7 @@ PRESETS = MappingProxyType(
             length=750,
             length_factor=3.0,
             threshold=0.4,
+            last_threshold=0.3,
             data_size=2000,
             init="chrono",
             epochs=80,
