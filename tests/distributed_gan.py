@@ -52,6 +52,7 @@ _RECIPES: Mapping[str, GANConfig] = MappingProxyType(
             r1=0.1,
             ema=0.9,
             input_centering=1.5,
+            shift_probability=0.5,
             batch_norm_samples=100,
         ),
     }

@@ -100,6 +100,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "discriminator_dropout": not_numbers(-0.1, 1, 1.5),
         "spectral_norm": FLAGS,
         "input_centering": not_numbers(0, 0.0, -1.5, 1e7, "", "Auto"),
+        "shift_probability": not_numbers(-0.1, 1.5),
         "packing": not_integers_from(1),
         "ema": not_numbers(-0.1, 1, 1.5),
         "ema_rampup": not_numbers(-0.1),

@@ -38,6 +38,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "spectral norm and penalties": {"spectral_norm": True, "r1": 0.1, "r2": 0.2, "discriminator_dropout": 0.3},
     "centered": {"input_centering": "auto", "r1": 0.3, "r2": 0.2, "seed": 1},  # with 0, rounding to bf16 flips a unit
     "centered packs": {"input_centering": 1.7, "conditional": True, "packing": 2, "r1": 0.3, "gradient_penalty": 0.5},
+    "shifts": {"shift_probability": 0.5},
+    "shifts of packs": {"shift_probability": 1.0, "packing": 2, "r1": 0.3, "r2": 0.2, "gradient_penalty": 0.5},
     "conditional": {"conditional": True},
     "conditional penalties": {"conditional": True, "packing": 2, "r1": 0.3, "r2": 0.2, "gradient_penalty": 0.5},
     "discriminator steps": {"discriminator_steps": 2, "discriminator_learning_rate": 3e-3},

@@ -175,6 +175,7 @@ def test_custom_data_and_scores_of_schema_3_get_current_keys() -> None:
     images = migrate({"schema": 3, "kind": "gan", "config": {"size": 28}, "data": {"images": 60, "classes": 10}})
     assert images["data"] == {"num_images": 60, "num_classes": 10}
     added = {"order": "full", "sync_batch_norm": True, "input_centering": "none", "batch_norm_samples": 0}
+    added["shift_probability"] = 0.0
     assert images["config"] == {"image_size": 28, "fused": True, **added}
     line = {"step": 1, "fid": 2.0, "floor": {"fid": 1.0}, "n": 100, "classes": [0.5, 0.5]}
     renamed = {"step": 1, "fid": 2.0, "real_baseline": {"fid": 1.0}, "num_samples": 100, "class_fractions": [0.5, 0.5]}

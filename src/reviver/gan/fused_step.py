@@ -31,6 +31,7 @@ from reviver.gan.onednn import fast_matmul
 from reviver.gan.optim import compute_network, compute_parameters
 from reviver.gan.parallel import ParallelStep
 from reviver.gan.pointwise import leaky_relu_, leaky_relu_backward_, scale_rows
+from reviver.gan.shifts import Shifts
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
@@ -66,7 +67,13 @@ def fused_gan_step(
     else:
         with torch.set_grad_enabled(options.update_generator):
             fake = compute_G(z)
-    forward = discriminator_forward(compute_D, real, fake.detach(), labels, dtype=dtype, rng=rng, rows=rows)
+    seen, shifts = fake.detach(), None
+    if options.shift_probability:
+        image_rows = rows.scaled(D.packing)
+        real = Shifts(real, options.shift_probability, rng, image_rows).apply(real)
+        shifts = Shifts(seen, options.shift_probability, rng, image_rows)
+        seen = shifts.apply(seen)
+    forward = discriminator_forward(compute_D, real, seen, labels, dtype=dtype, rng=rng, rows=rows)
     real_logits, fake_logits = forward.real_logits, forward.fake_logits  # [P, 1] each
     g_loss = loss.generator(real_logits, fake_logits)
     d_loss = loss.discriminator(real_logits, fake_logits)
@@ -74,6 +81,8 @@ def fused_gan_step(
     if options.update_generator:
         (grad_logits,) = torch.autograd.grad(rows.fraction * g_loss, fake_logits)
         parameters, grad_fake = compute_parameters(G, opt_G), forward.fake_gradient(grad_logits)
+        if shifts is not None:
+            grad_fake = shifts.pull_back(grad_fake)
         if generator_pass is not None:
             set_gradients(parameters, generator_pass.parameter_gradients(grad_fake.flatten(1).contiguous()))
         else:
@@ -83,7 +92,7 @@ def fused_gan_step(
     grad_logits = torch.cat(torch.autograd.grad(rows.fraction * d_loss, (real_logits, fake_logits)))
     gradients = forward.parameter_gradients(grad_logits)
     if options.penalty is not None:
-        for parts in penalty_gradients(options.penalty, D, forward, real, fake.detach(), labels, rng=rng, rows=rows):
+        for parts in penalty_gradients(options.penalty, D, forward, real, seen, labels, rng=rng, rows=rows):
             gradients = tuple(total.add_(part) for total, part in zip(gradients, parts, strict=True))
     set_gradients(compute_parameters(D, opt_D), gradients)
     result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)

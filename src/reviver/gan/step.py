@@ -27,6 +27,7 @@ from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
 from reviver.gan.parallel import ParallelStep
 from reviver.gan.penalties import discriminator_penalty
+from reviver.gan.shifts import Shifts
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
@@ -57,13 +58,17 @@ def gan_step(
         loss: losses of both networks, see `losses.py`; by default the report's.
         options: penalty, whether G is updated, and precision.
         labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
-        rng: generates the dropout masks and what the penalties sample; by default torch's own.
+        rng: generates the shifts, the dropout masks and what the penalties sample; by default torch's own.
         parallel: the part of this process in a step by several; by default it computes the whole batch. Images, z and
             labels are those of its rows, and the result is that of the batch.
     """
     rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
     with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
         fake = G(z)  # [N, C, H, W]
+        if options.shift_probability:
+            image_rows = rows.scaled(D.packing)
+            real = Shifts(real, options.shift_probability, rng, image_rows).apply(real)
+            fake = Shifts(fake, options.shift_probability, rng, image_rows).apply(fake)
         logits = D.logits(torch.cat([real, fake]), labels, rng, rows.repeated(2))  # in one pass, as D has no BatchNorm
     real_logits, fake_logits = logits.to(real.dtype).chunk(2)  # [P, 1] each
     d_loss = loss.discriminator(real_logits, fake_logits)

@@ -18,6 +18,8 @@ class StepOptions:
     """Settings of the penalties that are added to the discriminator's loss, see penalties.py; None: none in this step."""
     update_generator: bool = True
     """Update both networks, or the discriminator only."""
+    shift_probability: float = 0.0
+    """Probability of a shift of each image that the discriminator sees, see shifts.py."""
     precision: Precision = "fp32"
     """bf16: bfloat16 matmuls with float32 master weights."""
 
@@ -32,6 +34,7 @@ class StepOptions:
         return cls(
             penalty=config if is_penalty_due else None,
             update_generator=(step + 1) % config.discriminator_steps == 0,
+            shift_probability=config.shift_probability,
             precision=config.precision,
         )
 

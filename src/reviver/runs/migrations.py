@@ -7,7 +7,7 @@
     schema 5    adds the settings pooling, patch_size and patience of an LSTM
     schema 6    adds the setting order, and sync_batch_norm of a GAN
     schema 7    adds the settings jump_factor and bptt_steps of an LSTM, input_centering and batch_norm_samples of a GAN
-    schema 8    adds the setting threshold_max_length of an LSTM
+    schema 8    adds the settings threshold_max_length of an LSTM, and shift_probability of a GAN
 
 A setting that an older schema lacks gets the value that keeps the behavior of that schema.
 """
@@ -112,8 +112,8 @@ def _from_6(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_7(record: dict[str, Any]) -> dict[str, Any]:
-    is_lstm = record.get("kind") == "lstm"
-    return {**record, "config": {"threshold_max_length": None, **record["config"]}} if is_lstm else record
+    added: dict[str, dict[str, Any]] = {"lstm": {"threshold_max_length": None}, "gan": {"shift_probability": 0.0}}
+    return {**record, "config": {**added.get(record.get("kind", ""), {}), **record["config"]}}
 
 
 def _rename(values: Mapping[str, Any], part: str) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""Random shifts of the images that the discriminator sees, real and generated alike.
+
+The discriminator learns to tell real from generated images, and with enough updates it learns the training images by heart.
+If it sees every image now here, now a pixel further, it has more to learn by heart (Zhao et al. 2020, "Differentiable
+augmentation for data-efficient GAN training"). Generated images are shifted in the same way, and the gradient goes back
+through the shift, so the generator does not learn to shift: a part of the images stays in place, so that the distribution of
+the shifted images determines that of the images (Karras et al. 2020, "Training generative adversarial networks with limited
+data", section 2.2).
+
+Shapes: N images, C channels, H height, W width.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from reviver.distributed.rows import BatchRows
+
+
+class Shifts:
+    """A shift for each image of a batch: by -1, 0 or 1 pixel in each direction. Pixels from outside repeat those at the edge.
+
+    Args:
+        images: the batch, [N, C, H, W]; its shape and device count.
+        probability: of a shift; one of the nine, of which one leaves the image in place.
+        rng: source of the shifts; by default torch's own.
+        rows: rows of the images among those of all processes.
+    """
+
+    def __init__(self, images: Tensor, probability: float, rng: torch.Generator | None, rows: BatchRows) -> None:
+        table = source_table(*images.shape[2:]).to(images.device)
+        stay = len(table) // 2
+        drawn = rows.rand((len(images),), rng=rng, device=images.device) / probability  # below 1: shifted
+        numbers = torch.where(drawn < 1, (drawn * len(table)).long().clamp(max=len(table) - 1), stay)
+        self.sources = table[numbers][:, None]  # [N, 1, H·W]
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Return the shifted images, [N, C, H, W]; differentiable in the images."""
+        return images.flatten(2).gather(2, self.sources.expand(-1, images.shape[1], -1)).view_as(images)
+
+    def pull_back(self, gradients: Tensor) -> Tensor:
+        """Return ∂L/∂x of the images from ∂L/∂x of the shifted ones, [N, C, H, W] each."""
+        flat = gradients.flatten(2)
+        return torch.zeros_like(flat).scatter_add_(2, self.sources.expand_as(flat), flat).view_as(gradients)
+
+
+@cache
+def source_table(height: int, width: int) -> Tensor:
+    """Return for each of the nine shifts the pixel that each pixel comes from, [9, H·W]; the one in the middle changes none."""
+    y, x = torch.arange(height)[:, None], torch.arange(width)[None]
+    shifts = [
+        (y - dy).clamp(0, height - 1) * width + (x - dx).clamp(0, width - 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
+    ]
+    return torch.stack(shifts).flatten(1)
