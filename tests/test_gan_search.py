@@ -21,7 +21,7 @@ from reviver.gan.step_options import StepOptions
 from reviver.gan.training import build_models
 
 COUNT = 24
-CONFIG = replace(PRESETS["best"], batch_size=COUNT, r1=0.0, precision="fp32", epochs=1)
+CONFIG = replace(PRESETS["best"], batch_size=COUNT, r1=0.0, shift_probability=0.0, precision="fp32", epochs=1)
 
 
 def make_images() -> ImageSet:

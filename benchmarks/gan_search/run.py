@@ -160,6 +160,14 @@ VARIANTS = (
         settings={"batch_size": 192, "learning_rate": 1.4e-3, "final_lr_ratio": 0.2},
         epochs=18,
     ),
+    Variant(
+        name="short-fast-shifts",
+        what="learning rate 1.2e-3, falling to 0.2, and moved images",
+        settings={"learning_rate": 1.2e-3, "final_lr_ratio": 0.2},
+        ideas={"shifts": 0.5},
+        epochs=SHORT_EPOCHS,
+        seeds=2,
+    ),
     Variant(name="whole-start", what="centering alone", epochs=WHOLE_EPOCHS, seeds=2),
     Variant(name="whole-shifts", what="moved images", ideas={"shifts": 0.5}, epochs=WHOLE_EPOCHS, seeds=2),
     Variant(
@@ -234,7 +242,7 @@ def measure(
 
 def make_config(seed: int, settings: dict[str, Any], epochs: int) -> GANConfig:
     """Return the settings of a run."""
-    return replace(PRESETS["best"], **settings, seed=seed, epochs=epochs)
+    return replace(PRESETS["best"], **settings, shift_probability=0.0, seed=seed, epochs=epochs)
 
 
 def load_trunk(folder: Path) -> dict[str, Any]:
