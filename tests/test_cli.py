@@ -622,7 +622,7 @@ WRONG = {
     "gan train --out ''": "^--out must not be empty, got ''",
     # presets and fields
     "lstm train --preset foo": "^--preset 'foo' is unknown; choose from report, onehot",
-    "gan train --preset=foo --print-config": "^--preset 'foo' is unknown; choose from report, best, best-long, best-longest, short, public-script",
+    "gan train --preset=foo --print-config": "^--preset 'foo' is unknown; choose from report, best, best-long, best-longest, short,",
     "lstm train --length 1": "^--length must be at least 2, got 1",
     "lstm train --length abc": "^--length must be an integer, got 'abc'",
     "lstm train --length 2.5": "^--length must be an integer, got '2.5'",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.gan import networks, pointwise
+from reviver.gan import networks, pointwise, shifts
 from reviver.gan.centering import CenteredDiscriminator
 from reviver.gan.config import LOSSES, GANConfig
 from reviver.gan.fused_step import discriminator_forward, fused_gan_step
@@ -53,6 +53,7 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use small networks, for speed."""
     monkeypatch.setattr(networks, "GENERATOR_WIDTHS", (16, 24, 20, 28))
     monkeypatch.setattr(networks, "DISCRIMINATOR_WIDTHS", (24, 16))
+    monkeypatch.setattr(shifts, "SIDE", 6)  # the size of the images, which are shifted like those of MNIST
 
 
 class Trained(NamedTuple):

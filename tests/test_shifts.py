@@ -6,7 +6,14 @@ import torch
 from scipy.stats import chisquare
 
 from reviver.distributed.rows import BatchRows, all_rows
+from reviver.gan import shifts
 from reviver.gan.shifts import Shifts, source_table
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shift images of a few pixels."""
+    monkeypatch.setattr(shifts, "SIDE", 3)
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -19,17 +26,26 @@ def make_shifts(batch: torch.Tensor, probability: float = 1.0, seed: int = 0) ->
     return Shifts(batch, probability, torch.Generator().manual_seed(seed), all_rows(len(batch)))
 
 
-def test_the_shifts_are_those_of_an_image_padded_with_its_edge() -> None:
+@pytest.mark.parametrize("reach", [0, 1, 2])
+def test_the_shifts_are_those_of_an_image_padded_with_its_edge(reach: int) -> None:
     image = images(4, 5).numpy()
-    padded = np.pad(image, 1, mode="edge")
-    expected = [padded[1 - dy : 5 - dy, 1 - dx : 6 - dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    found = image.reshape(-1)[source_table(4, 5).numpy()].reshape(9, 4, 5)
+    padded = np.pad(image, reach, mode="edge")
+    steps = range(-reach, reach + 1)
+    expected = [padded[reach - dy :, reach - dx :][:4, :5] for dy in steps for dx in steps]
+    found = image.reshape(-1)[source_table(4, 5, reach).numpy()].reshape(-1, 4, 5)
     np.testing.assert_array_equal(found, np.stack(expected))
-    np.testing.assert_array_equal(found[4], image)
+    np.testing.assert_array_equal(found[len(found) // 2], image)
+
+
+@pytest.mark.parametrize(("side", "shifts_seen"), [(27, 1), (28, 9), (55, 9), (56, 25)])
+def test_the_reach_grows_with_the_image(side: int, shifts_seen: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    batch = images(1, 1, 20, side).expand(1000, 1, 20, side)
+    assert len(make_shifts(batch).apply(batch).unique(dim=0)) == shifts_seen
 
 
 def test_the_channels_of_an_image_are_shifted_together_and_images_apart() -> None:
-    batch = images(1, 1, 6, 7).expand(60, 3, 6, 7)
+    batch = images(1, 1, 4, 5).expand(60, 3, 4, 5)
     shifted = make_shifts(batch).apply(batch)
     assert torch.equal(shifted[:, 0], shifted[:, 1])
     assert torch.equal(shifted[:, 0], shifted[:, 2])

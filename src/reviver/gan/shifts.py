@@ -7,6 +7,9 @@ through the shift, so the generator does not learn to shift: a part of the image
 the shifted images determines that of the images (Karras et al. 2020, "Training generative adversarial networks with limited
 data", section 2.2).
 
+A shift of one pixel moves the strokes of a digit of MNIST by a third of their width. In images of 8 x 8 pixels it moves them
+by far more, and cuts them off at the edge: the GANs of scikit-learn's digits get worse. So the reach depends on the size.
+
 Shapes: N images, C channels, H height, W width.
 """
 
@@ -17,19 +20,25 @@ from torch import Tensor
 
 from reviver.distributed.rows import BatchRows
 
+SIDE = 28
+"""Pixels of the longer side per pixel of reach: smaller images are not shifted at all."""
+
 
 class Shifts:
-    """A shift for each image of a batch: by -1, 0 or 1 pixel in each direction. Pixels from outside repeat those at the edge.
+    """A shift for each image of a batch, in each direction by at most a 28th of the longer side.
+
+    Pixels from outside repeat those at the edge.
 
     Args:
         images: the batch, [N, C, H, W]; its shape and device count.
-        probability: of a shift; one of the nine, of which one leaves the image in place.
+        probability: of a random shift; one of them leaves the image in place.
         rng: source of the shifts; by default torch's own.
         rows: rows of the images among those of all processes.
     """
 
     def __init__(self, images: Tensor, probability: float, rng: torch.Generator | None, rows: BatchRows) -> None:
-        table = source_table(*images.shape[2:]).to(images.device)
+        height, width = images.shape[2:]
+        table = source_table(height, width, max(height, width) // SIDE).to(images.device)
         stay = len(table) // 2
         drawn = rows.rand((len(images),), rng=rng, device=images.device) / probability  # below 1: shifted
         numbers = torch.where(drawn < 1, (drawn * len(table)).long().clamp(max=len(table) - 1), stay)
@@ -46,10 +55,12 @@ class Shifts:
 
 
 @cache
-def source_table(height: int, width: int) -> Tensor:
-    """Return for each of the nine shifts the pixel that each pixel comes from, [9, H·W]; the one in the middle changes none."""
+def source_table(height: int, width: int, reach: int) -> Tensor:
+    """Return for each shift by up to `reach` pixels the pixel that each pixel comes from, [(2 reach + 1)², H·W].
+
+    The shift in the middle leaves the image in place.
+    """
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
-    shifts = [
-        (y - dy).clamp(0, height - 1) * width + (x - dx).clamp(0, width - 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    ]
+    steps = range(-reach, reach + 1)
+    shifts = [(y - dy).clamp(0, height - 1) * width + (x - dx).clamp(0, width - 1) for dy in steps for dx in steps]
     return torch.stack(shifts).flatten(1)

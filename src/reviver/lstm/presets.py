@@ -83,7 +83,16 @@ PRESETS = MappingProxyType(
             activation_checkpoint_steps=500,
         ),
         "copy": replace(
-            _MEMORY, task="copy", length=500, encoding="onehot", start_length=2, batch_size=32, learning_rate=5e-3
+            _MEMORY,
+            task="copy",
+            length=500,
+            encoding="onehot",
+            start_length=2,
+            length_factor=1.5,
+            threshold=0.98,
+            last_threshold=0.99,
+            batch_size=32,
+            learning_rate=5e-3,
         ),
         "adding": replace(
             _MEMORY,
