@@ -306,7 +306,7 @@ def render_recipes(result: Mapping[str, Any]) -> str:
         f"{first['extractor']}, sha256 {first['extractor_sha256'][:12]}…. Seconds: median, of training alone. "
         f"Targets: {'. '.join(targets)}."
     )
-    notes = [note, *_compare_fids(result["goals"], "public-script-200", "report-200")]
+    notes = [note, *_draws(result["goals"]), *_compare_fids(result["goals"], "public-script-200", "report-200")]
     return "\n".join([*rows, "", *notes, "", describe(result["machine"]), ""])
 
 
@@ -363,6 +363,16 @@ def render_data_sets(result: Mapping[str, Any]) -> str:
         rows.append(f"| {' | '.join(cells)} |")
     note = "Mean ± standard deviation over the seeds, at the same number of epochs. " + describe(result["machine"])
     return "\n".join([*rows, "", note, ""])
+
+
+def _draws(goals: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line with the mean FID over further draws of noise, of the recipes that have some."""
+    means = {
+        goal["what"]: [mean(row["fid_draws"]) for row in goal["rows"] if "fid_draws" in row] for goal in goals.values()
+    }
+    parts = [f"{what} {spread(fids, 2)}" for what, fids in means.items() if fids]
+    if parts:
+        yield f"FID as a mean over three other draws of noise, by which targets are judged: {'; '.join(parts)}."
 
 
 def _compare_fids(goals: Mapping[str, Any], name: str, other: str) -> Iterator[str]:
