@@ -12,7 +12,7 @@ from torch.nn import functional
 from benchmarks.gan_search.prototype import SHIFTS, Forward, Ideas, InputMap, Prototype, shift
 from benchmarks.gan_search.run import VARIANTS, WHOLE_EPOCHS, Variant, make_cell, make_config
 from reviver.config import Precision
-from reviver.gan import fused_step, pointwise
+from reviver.gan import generator_pass, pointwise
 from reviver.gan.config import GANConfig, LossName
 from reviver.gan.data.image_set import ImageSet, from_pixels
 from reviver.gan.fused_step import fused_gan_step
@@ -50,7 +50,7 @@ def test_without_ideas_it_is_the_fused_step(
     precision: Precision, loss: LossName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pointwise.PASSES, "_loaded", [None])  # the prototype computes with torch alone
-    monkeypatch.setattr(fused_step, "can_pass", lambda *_: False)
+    monkeypatch.setattr(generator_pass, "can_pass", lambda *_: False)
     config = replace(CONFIG, precision=precision, loss=loss, discriminator_steps=2)
     prototype = Prototype(config, Ideas(scale=0), make_images(), ())
     generator, discriminator, opt_g, opt_d, _ = build_models(config, (1, 28, 28), 0, torch.device("cpu"))

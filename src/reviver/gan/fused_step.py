@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 from reviver.distributed.rows import BatchRows, all_rows
 from reviver.gan.closed_form_penalty import LinearPieces, penalty_gradients
-from reviver.gan.generator_pass import can_pass, generator_forward
+from reviver.gan.generator_pass import pass_through
 from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
 from reviver.gan.onednn import fast_matmul
@@ -60,41 +60,33 @@ def fused_gan_step(
     rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
     dtype = torch.bfloat16 if options.precision == "bf16" else real.dtype
     compute_G, compute_D = compute_network(G, opt_G), compute_network(D, opt_D)
-    z = z.to(dtype)
-    generator_pass = generator_forward(compute_G, z) if can_pass(compute_G, z) else None
-    if generator_pass is not None:
-        fake = generator_pass.pixels.view(-1, *compute_G.image_shape)  # [N, C, H, W]
-    else:
-        with torch.set_grad_enabled(options.update_generator):
-            fake = compute_G(z)
-    seen, shifts = fake.detach(), None
+    generated = pass_through(compute_G, z.to(dtype), needs_gradients=options.update_generator)
+    fake, shifts = generated.pixels.detach().view(-1, *compute_G.image_shape), None  # [N, C, H, W]
     if options.shift_probability:
         image_rows = rows.scaled(D.packing)
         real = Shifts(real, options.shift_probability, rng, image_rows).apply(real)
-        shifts = Shifts(seen, options.shift_probability, rng, image_rows)
-        seen = shifts.apply(seen)
-    forward = discriminator_forward(compute_D, real, seen, labels, dtype=dtype, rng=rng, rows=rows)
+        shifts = Shifts(fake, options.shift_probability, rng, image_rows)
+        fake = shifts.apply(fake)
+    forward = discriminator_forward(compute_D, real, fake, labels, dtype=dtype, rng=rng, rows=rows)
     real_logits, fake_logits = forward.real_logits, forward.fake_logits  # [P, 1] each
     g_loss = loss.generator(real_logits, fake_logits)
     d_loss = loss.discriminator(real_logits, fake_logits)
 
     if options.update_generator:
         (grad_logits,) = torch.autograd.grad(rows.fraction * g_loss, fake_logits)
-        parameters, grad_fake = compute_parameters(G, opt_G), forward.fake_gradient(grad_logits)
+        grad_fake = forward.fake_gradient(grad_logits)
         if shifts is not None:
             grad_fake = shifts.pull_back(grad_fake)
-        if generator_pass is not None:
-            set_gradients(parameters, generator_pass.parameter_gradients(grad_fake.flatten(1).contiguous()))
-        else:
-            set_gradients(parameters, torch.autograd.grad(fake, parameters, grad_fake))
+        of_generator = generated.parameter_gradients(grad_fake.flatten(1).contiguous())
+        set_gradients(compute_parameters(G, opt_G), of_generator)
         if parallel is not None:
             parallel.start_generator()
     grad_logits = torch.cat(torch.autograd.grad(rows.fraction * d_loss, (real_logits, fake_logits)))
-    gradients = forward.parameter_gradients(grad_logits)
+    of_discriminator = forward.parameter_gradients(grad_logits)
     if options.penalty is not None:
-        for parts in penalty_gradients(options.penalty, D, forward, real, seen, labels, rng=rng, rows=rows):
-            gradients = tuple(total.add_(part) for total, part in zip(gradients, parts, strict=True))
-    set_gradients(compute_parameters(D, opt_D), gradients)
+        for parts in penalty_gradients(options.penalty, D, forward, real, fake, labels, rng=rng, rows=rows):
+            of_discriminator = tuple(total.add_(part) for total, part in zip(of_discriminator, parts, strict=True))
+    set_gradients(compute_parameters(D, opt_D), of_discriminator)
     result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
     if parallel is not None:
         result = parallel.finish(result)

@@ -1,11 +1,10 @@
 """Random shifts of the images that the discriminator sees, real and generated alike.
 
-The discriminator learns to tell real from generated images, and with enough updates it learns the training images by heart.
-If it sees every image now here, now a pixel further, it has more to learn by heart (Zhao et al. 2020, "Differentiable
-augmentation for data-efficient GAN training"). Generated images are shifted in the same way, and the gradient goes back
-through the shift, so the generator does not learn to shift: a part of the images stays in place, so that the distribution of
-the shifted images determines that of the images (Karras et al. 2020, "Training generative adversarial networks with limited
-data", section 2.2).
+A discriminator that is updated often learns the training images by heart, which is harder if it sees each now here, now a pixel
+further (Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training"). The gradient goes back through the
+shift to the generated image in place. The generator does not learn to shift as long as a part of the images stays in place:
+then the distribution of the shifted images determines that of the images (Karras et al. 2020, "Training generative adversarial
+networks with limited data", section 2.2).
 
 A shift of one pixel moves the strokes of a digit of MNIST by a third of their width. In images of 8 x 8 pixels it moves them
 by far more, and cuts them off at the edge: the GANs of scikit-learn's digits get worse. So the reach depends on the size.
