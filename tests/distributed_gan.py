@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from reviver.distributed.world import World, join_world
-from reviver.gan import networks, training
+from reviver.gan import networks, shifts, training
 from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
 from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import ImageSet
@@ -39,7 +39,8 @@ def small(preset: str = "report", **settings: Any) -> GANConfig:
 _RECIPES: Mapping[str, GANConfig] = MappingProxyType(
     {
         "report": small(),
-        "best": small("best", penalty_interval=4),
+        # Rounding grows with the learning rate: the 1.2e-3 of `best` would need a wider tolerance.
+        "best": small("best", penalty_interval=4, learning_rate=8e-4),
         "conditional": small(conditional=True, loss="relativistic", lr_schedule="cosine"),
         "packing": small(packing=16, r2=0.1, label_smoothing=0.1),
         "spectral norm": small(spectral_norm=True, loss="hinge", discriminator_steps=2),
@@ -117,6 +118,7 @@ def step_in(dtype: torch.dtype, config: GANConfig) -> Callable[..., StepResult]:
     return converted
 
 
+@patch.object(shifts, "SIDE", IMAGE_SIZE)  # shift the small images, too
 def run_case(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
     """Train a GAN, and return what must not depend on the number of processes."""
     data = small_images()
