@@ -62,7 +62,7 @@ PRESETS = MappingProxyType(
             data_size=8000,
             train_fraction=0.975,
         ),
-        "recall-10000": replace(_JUMPING, length=10_000),
+        "recall-10000": replace(_JUMPING, length=10_000, threshold_max_length=1000, last_threshold=0.99),
         "recall-100000": replace(
             _JUMPING,
             length=100_000,
