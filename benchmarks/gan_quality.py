@@ -6,9 +6,6 @@ They are a sweep in runs/gan-quality. Finished runs are not repeated, so the sam
 end docs/measurements/gan_quality.json, also after Ctrl-C, and the figure docs/pictures/gan-quality.png are updated.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -16,7 +13,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import measure_goals, trained
+from benchmarks.measure import json_of, measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.evaluation.monitor import find_collapse
 from reviver.sweep.cell import Cell
@@ -206,17 +203,15 @@ def measure(folder: Path, *, seed: int, command: list[str]) -> dict[str, Any]:
         "num_samples": last["num_samples"],
         "extractor": last["extractor"],
         "extractor_sha256": last["extractor_sha256"],
-        "fid_draws": [evaluate(folder / "run", seed) for seed in DRAWS],
+        "fid_draws": [evaluate(folder / "run", draw) for draw in DRAWS],
         # [seconds, FID]; all epochs take the same time
         "fid_curve": [[score["epoch"] / last["epoch"] * record["seconds"], score["fid"]] for score in scores],
     }
 
 
-def evaluate(folder: Path, seed: int) -> float:
-    """Return the FID of a finished run for the noise of a seed."""
-    options = ["--num-samples", str(NUM_SAMPLES), "--seed", str(seed), "--json", "--quiet"]
-    command = [sys.executable, "-m", "reviver", "gan", "evaluate", str(folder), *options]
-    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def evaluate(folder: Path, draw: int) -> float:
+    """Return the FID of a finished run for a draw of noise, the seed `draw`."""
+    result = json_of("gan", "evaluate", str(folder), "--num-samples", str(NUM_SAMPLES), "--seed", str(draw))
     return float(result["samples"]["fid"])
 
 

@@ -75,6 +75,13 @@ def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
     return RunFolder.open(folder), float(json.loads(peak.read_text()))
 
 
+def json_of(*words: str) -> dict[str, Any]:
+    """Run a command of `reviver` with `--json`, and return its result."""
+    command = [sys.executable, "-m", "reviver", *words, "--json", "--quiet"]
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return result
+
+
 def run_measured(command: Sequence[str]) -> tuple[int, float]:
     """Run a module of Python with its arguments; return its exit status and its peak memory in GB.
 

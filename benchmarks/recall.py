@@ -6,13 +6,10 @@ They are a sweep in runs/recall. Finished runs are skipped, so the same command 
 after Ctrl-C, the results are written to docs/measurements/recall.json.
 """
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.measure import measure_goals, trained
+from benchmarks.measure import json_of, measure_goals, trained
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.stopping import find_best
 from reviver.sweep.cell import Cell
@@ -140,12 +137,10 @@ def measure(
 
 def evaluate(folder: Path, length: int | None, min_size: int) -> list[dict[str, Any]]:
     """Evaluate a run at a length, or at its own if None, on at least `min_size` sequences, on more if they are short."""
-    command = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder), "--json"]
+    options: tuple[str, ...] = ()
     if length is not None:
-        command += ["--length", str(length), "--size", str(max(min_size, min(5000, 10_000_000 // length)))]
-    results: list[dict[str, Any]] = json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    )["results"]
+        options = ("--length", str(length), "--size", str(max(min_size, min(5000, 10_000_000 // length))))
+    results: list[dict[str, Any]] = json_of("lstm", "evaluate", str(folder), *options)["results"]
     return results
 
 

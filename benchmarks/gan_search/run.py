@@ -4,7 +4,7 @@
 
 A *branch* is a run whose last epochs alone have the idea: all branches go on from the same state. So they differ by the
 idea alone, late in training, and cost little. Their seeds change the order of the images and the noise after that state.
-A *whole* run has the idea from the first epoch on; a *short* one too, with fewer epochs, for the settings that matter early.
+A *whole* run and a *short* run have the idea from the first epoch on. A short one has fewer epochs and costs less.
 
 The runs are a sweep in runs/gan-search, one thread each. Finished runs are not repeated, so the same command resumes after
 Ctrl-C. At the end docs/measurements/gan_search.json is updated, also after Ctrl-C.

@@ -104,7 +104,7 @@ class GANConfig:
     """Show the discriminator s (x - m) instead of the image x, with m the mean training image: none, the number s, or auto
     for s = √(E‖x‖² / E‖x - m‖²) (LeCun et al. 1998, "Efficient BackProp", section 4.3). What is saved for use is the
     equivalent discriminator of x."""
-    shift_probability: Annotated[Annotated[float, Field(ge=0, le=1)], REGULARISATION] = 0.0
+    shift_probability: Annotated[float, Field(ge=0, le=1), REGULARISATION] = 0.0
     """Probability of shifting an image, real or generated, by up to a 28th of its side, a pixel of MNIST, before the
     discriminator sees it (Zhao et al. 2020, "Differentiable augmentation")."""
     packing: Annotated[Count, REGULARISATION] = 1

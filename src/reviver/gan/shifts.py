@@ -1,13 +1,12 @@
 """Random shifts of the images that the discriminator sees, real and generated alike.
 
-A discriminator that is updated often learns the training images by heart, which is harder if it sees each now here, now a pixel
-further (Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training"). The gradient goes back through the
-shift to the generated image in place. The generator does not learn to shift as long as a part of the images stays in place:
-then the distribution of the shifted images determines that of the images (Karras et al. 2020, "Training generative adversarial
-networks with limited data", section 2.2).
+The discriminator can learn the training images by heart. Shifted images make that harder (Zhao et al. 2020, "Differentiable
+augmentation for data-efficient GAN training"). The gradient goes back through the shift to the generated image in place. If a
+part of the images stays in place, the distribution of the shifted images determines that of the images, so the generator does
+not learn to shift (Karras et al. 2020, "Training generative adversarial networks with limited data", section 2.2).
 
-A shift of one pixel moves the strokes of a digit of MNIST by a third of their width. In images of 8 x 8 pixels it moves them
-by far more, and cuts them off at the edge: the GANs of scikit-learn's digits get worse. So the reach depends on the size.
+The reach depends on the size of the images. A pixel is little in images of 28 x 28 pixels. In images of 8 x 8 it cuts strokes off
+at the edge, and makes the samples worse.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -20,7 +19,7 @@ from torch import Tensor
 from reviver.distributed.rows import BatchRows
 
 SIDE = 28
-"""Pixels of the longer side per pixel of reach: smaller images are not shifted at all."""
+"""Longer side of an image, in pixels, for each pixel of reach: smaller images are not shifted."""
 
 
 class Shifts:
@@ -29,8 +28,8 @@ class Shifts:
     Pixels from outside repeat those at the edge.
 
     Args:
-        images: the batch, [N, C, H, W]; its shape and device count.
-        probability: of a random shift; one of them leaves the image in place.
+        images: the batch, [N, C, H, W], for its shape and device.
+        probability: probability that an image gets a random shift, which may also be none.
         rng: source of the shifts; by default torch's own.
         rows: rows of the images among those of all processes.
     """
