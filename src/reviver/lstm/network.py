@@ -239,11 +239,34 @@ class LSTM(nn.Module):
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
-            padded, lengths = pad_packed_sequence(x, self.batch_first)
-            padded, last = self.forward(padded, state, lengths, rng=rng, rows=rows)
-            packed = pack_padded_sequence(padded, lengths, self.batch_first, enforce_sorted=False)
-            return PackedSequence(packed.data, *x[1:]), last
+            return self._run_packed(x, state, rng, rows)
+        return self._run(x, state, lengths, rng, rows)
 
+    def _run_packed(
+        self,
+        x: PackedSequence,
+        state: LSTMState | tuple[Tensor, Tensor] | None,
+        rng: torch.Generator | None,
+        rows: BatchRows | None,
+    ) -> tuple[PackedSequence, LSTMState]:
+        """Run over a `PackedSequence`; the output has its order of rows, which nothing sorts again."""
+        padded, lengths = pad_packed_sequence(x, self.batch_first)
+        output, last = self._run(padded, state, lengths, rng, rows)
+        if x.sorted_indices is not None:
+            output = output.index_select(0 if self.batch_first else 1, x.sorted_indices)
+            lengths = lengths[x.sorted_indices.cpu()]
+        packed = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True)
+        return PackedSequence(packed.data, *x[1:]), last
+
+    def _run(
+        self,
+        x: Tensor,
+        state: LSTMState | tuple[Tensor, Tensor] | None,
+        lengths: Tensor | Sequence[int] | None,
+        rng: torch.Generator | None,
+        rows: BatchRows | None,
+    ) -> tuple[Tensor, LSTMState]:
+        """Compute `forward` for a tensor."""
         batched, dtype = x.dim() == 3, autocast_dtype(x)
         x, h, c = self._as_time_first(x, state)  # [T, B, I], [D·L, B, P], [D·L, B, H]
         lengths = None if lengths is None else self._checked_lengths(lengths, x)
