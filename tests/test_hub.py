@@ -35,7 +35,7 @@ from reviver.gan import training as gan_training
 from reviver.gan.config import GANConfig
 from reviver.gan.run import GANRun
 from reviver.io.hub import Download, DownloadKeywords
-from reviver.io.model_card import front_matter, table
+from reviver.io.model_card import escape, front_matter, table
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.describe import CLASSES, INPUTS
@@ -327,7 +327,7 @@ def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, home: Path, tmp_p
     assert f"| {loss} | {baseline:.4g} |" in text
     at_length = f" on sequences of length {last['length']}" if "length" in last else ""
     assert f"Measured after epoch {last['epoch']}{at_length}, in one run with seed 0" in text
-    assert run.folder.record["hardware"]["processor"].replace("(", "").split()[0] in text
+    assert escape(run.folder.record["hardware"]["processor"]) in text
     assert f"{run.folder.record['command']}\n```" in text
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values == {"accuracy": last["validation_accuracy"], "loss": last["validation_loss"]}
