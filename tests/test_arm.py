@@ -16,7 +16,7 @@ from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.kernel import library
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.native.prebuilt import VARIANTS
 from tools.wheel import compile_library
 
@@ -109,7 +109,7 @@ def recorded(monkeypatch):
             steps = torch.randint(1, T + 1, (B,)) if lengths else None
             x, seed = torch.randn(T, B, I), draw_seed() if p > 0.0 else None
             output, state = kernel.unroll(
-                lstm.layers[0], x, LSTMState(h, c), steps, reverse=reverse, options=lstm.options, seed=seed
+                lstm.stacked_weights(), x, LSTMState(h, c), steps, reverse=reverse, options=lstm.options, seed=seed
             )
             (output.square().sum() + state.h.sum() + state.c.sum()).backward()
     finally:

@@ -73,7 +73,8 @@ def saved(name: str, folder: Path) -> Path:
 def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
     network: Any = NETWORKS[name]()
     with torch.no_grad():
-        for tensor in network.state_dict().values():
+        zeros = {name for name, _ in network.named_buffers() if "bias_hh" in name}  # of a single bias they stay 0
+        for tensor in (tensor for name, tensor in network.state_dict().items() if name not in zeros):
             tensor.copy_(torch.randn(tensor.shape) if tensor.is_floating_point() else torch.tensor(7))
     network.save_pretrained(tmp_path / "deep" / "model")
     assert sorted(path.name for path in (tmp_path / "deep" / "model").iterdir()) == FILES
@@ -508,7 +509,7 @@ def damage(folder: Path, **changes: Any) -> None:
         ({"network": {"hidden_size": 10**8}}, "W_out must be [3, 100000000], is [3, 4]"),
         ({"network": {"hidden_size": 2**62}}, "network does not describe one that can be built"),
         ({"network": {"num_layers": 10**9}}, "tensors for the num_layers of config.json"),
-        ({"network": {"patch_size": 2**40}}, "is [4, 2]"),
+        ({"network": {"patch_size": 2**40}}, "is [16, 2]"),
         ({"network": {"hidden_size": -1}}, "network.hidden_size must be at least 1, got -1"),
         ({"network": {"hidden_size": 4.0}}, "network.hidden_size must be an integer, got 4.0"),
         ({"network": {"bidirectional": "yes"}}, "network.bidirectional must be true or false, got 'yes'"),

@@ -5,6 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size.
 
 import ctypes
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,53 @@ from reviver.native import NativeLibrary
 
 KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
 """Kinds of dropout, in the order of `Kind` in `dropout.h`: those of `DropoutKind`, and two for eval mode."""
+
+
+class Inputs(NamedTuple):
+    """The tensors of a call.
+
+    Attributes:
+        x: input, [T, B, I].
+        h: hidden state before the first step, [B, H].
+        c: cell state before the first step, [B, H].
+        W: input weights of the gates, [4H, I].
+        U: recurrent weights, [4H, H].
+        b_ih: first bias, [4H], or None for 0; the kernel adds the two.
+        b_hh: second bias, [4H], or None for 0.
+        lengths: number of steps of each sequence, [B] int64; all T if None.
+        seed: seed of the dropout masks, [] int64 (see `dropout.draw_seed`); None for "none" and "zoneout_mean".
+    """
+
+    x: Tensor
+    h: Tensor
+    c: Tensor
+    W: Tensor
+    U: Tensor
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    lengths: Tensor | None
+    seed: Tensor | None
+
+
+class Mode(NamedTuple):
+    """How a call computes.
+
+    Attributes:
+        dropout: probability p of hidden dropout.
+        kind: kind of dropout, one of `KINDS`.
+        reverse: run from the last step to the first.
+        save: activations saved for the backward pass: `SAVE_ALL`, `SAVE_NOTHING`, or the state before every k > 0 steps.
+        precision: "fp32" or "bf16".
+    """
+
+    dropout: float
+    kind: str
+    reverse: bool
+    save: int
+    precision: str
+
+
+SAVE_ALL, SAVE_NOTHING = -1, 0
 
 
 class Call(ctypes.Structure):
@@ -53,48 +101,15 @@ def load() -> ctypes.CDLL:
     return library
 
 
-def make_call(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    W: Tensor,
-    U: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    *,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    precision: str,
-) -> Call:
-    """Return a call over all steps of x. It holds addresses, so the caller must keep the tensors alive.
-
-    Args:
-        x: input, [T, B, I]; this and the other tensors are contiguous.
-        h: hidden state before the first step, [B, H].
-        c: cell state before the first step, [B, H].
-        W: input weights of the four gates in the order of the equations, [4H, I]: torch's `weight_ih`.
-        U: recurrent weights, [4H, H]: `weight_hh`.
-        b_ih: first bias, [4H], or None for 0; the kernel adds the two.
-        b_hh: second bias, [4H], or None for 0.
-        lengths: number of steps of each sequence, [B] int64; all T if None.
-        seed: seed of the dropout masks, [] int64, or None.
-        dropout: p.
-        kind: kind of dropout, one of `KINDS`.
-        reverse: run from the last step to the first.
-        precision: fp32 or bf16.
-    """
-    call = Call(dropout=dropout, kind=KINDS.index(kind), reverse=reverse, bf16=precision == "bf16")
+def make_call(inputs: Inputs, mode: Mode) -> Call:
+    """Return a call over all steps of contiguous tensors. It holds addresses, so the caller must keep the tensors alive."""
+    x, h, c, W, U, *optional = inputs
+    call = Call(dropout=mode.dropout, kind=KINDS.index(mode.kind), reverse=mode.reverse, bf16=mode.precision == "bf16")
     call.T, call.B, call.I = x.shape
     call.H, call.end, call.saved_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
-    call.x, call.h, call.c = x.data_ptr(), h.data_ptr(), c.data_ptr()
-    call.W, call.U = W.data_ptr(), U.data_ptr()
-    call.b_ih = None if b_ih is None else b_ih.data_ptr()
-    call.b_hh = None if b_hh is None else b_hh.data_ptr()
-    call.seed = None if seed is None else seed.data_ptr()
-    call.lengths = None if lengths is None else lengths.data_ptr()
+    call.x, call.h, call.c, call.W, call.U = x.data_ptr(), h.data_ptr(), c.data_ptr(), W.data_ptr(), U.data_ptr()
+    for name, tensor in zip(("b_ih", "b_hh", "lengths", "seed"), optional, strict=True):
+        setattr(call, name, None if tensor is None else tensor.data_ptr())
     return call
 
 
