@@ -142,16 +142,16 @@ class Session:
             DivergenceError: if a weight is not finite; nothing is saved then.
             RunFolderError: if the folder was removed, or the checkpoint cannot be written.
         """
+        self.state.seconds = self.seconds
+        self.world.call_on_main(self._save)
+        self.state.best_networks = None
+
+    def _save(self) -> None:
+        assert self._metrics is not None, "rank 0 writes"
         for name, network in self.state.networks.items():
             if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
                 problem = f"a weight of the {name} is not finite"
                 raise self._diverged(self.state.step, f"weight of the {name}", problem)
-        self.state.seconds = self.seconds
-        self.world.call_on_main(self._write_checkpoint)
-        self.state.best_networks = None
-
-    def _write_checkpoint(self) -> None:
-        assert self._metrics is not None
         self.folder.check_present()
         self._metrics.sync()
         keep = self.folder.record["config"]["keep_checkpoints"]
@@ -302,7 +302,8 @@ def training_session(
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
             with _explain_failures(folder, state):
-                if folder.record["config"]["on_nan"] == "rollback" and not folder.last_checkpoint.exists():
+                rolls_back = folder.record["config"]["on_nan"] == "rollback"
+                if rolls_back and not world.call_on_main(folder.last_checkpoint.exists):
                     session.save()  # so that a rollback is always possible
                 yield session
                 session.finish()
