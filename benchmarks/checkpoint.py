@@ -93,7 +93,7 @@ def main() -> dict[str, object]:
             "saving the LSTM": time_saving(lstm, LSTMConfig(epochs=EPOCHS, checkpoint_every=1), folder / "lstm"),
             "saving the GAN with its average": time_saving(gan, small, folder / "gan"),
             "resuming the LSTM": time_resuming(lstm, "train_step", LSTMConfig(), folder / "lstm-resumed"),
-            "resuming the GAN on MNIST": time_resuming(gan, "fused_gan_step", best, folder / "gan-resumed"),
+            "resuming the GAN on MNIST": time_resuming(gan, "gan_step", best, folder / "gan-resumed"),
         }
     targets = {"saving": TARGET_SAVING, "resuming": TARGET_RESUMING}
     return {

@@ -105,7 +105,6 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "ema": not_numbers(-0.1, 1, 1.5),
         "ema_rampup": not_numbers(-0.1),
         "precision": WORDS,
-        "fused": FLAGS,
         "batch_norm_eps": not_numbers(0, -1e-5),
         "sync_batch_norm": FLAGS,
         "batch_norm_samples": not_integers_from(0),

@@ -17,11 +17,11 @@ from reviver.gan.data.image_set import ImageSet, load_mnist
 from reviver.gan.evaluation import reference_stats
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
+from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
 from reviver.gan.training import (
     build_networks,
     build_optimizers,
-    choose_step,
     count_classes,
     join_labels,
     train,
@@ -91,9 +91,7 @@ def test_every_penalty_takes_labels(penalties: dict[str, object], packing: int) 
     real = data.images.float() / 127.5 - 1
     labels = join_labels(torch.eye(3)[data.labels], networks[0], z)
     options = StepOptions.from_config(config, 0)
-    result = choose_step(config)(
-        *networks, *build_optimizers(config, *networks), real, z, options=options, labels=labels
-    )
+    result = gan_step(*networks, *build_optimizers(config, *networks), real, z, options=options, labels=labels)
     assert torch.stack(result).isfinite().all()
 
 

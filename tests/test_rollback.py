@@ -187,7 +187,7 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
         ema=0.9,
         on_nan="rollback",
     )
-    gan_step, rates = gan_training.fused_gan_step, []
+    gan_step, rates = gan_training.gan_step, []
 
     def step(generator: Any, discriminator: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
         result = gan_step(generator, discriminator, optimizer, *arguments, **keywords)
@@ -197,7 +197,7 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
                 generator.layers[-2].bias[0] = math.nan
         return result
 
-    monkeypatch.setattr(gan_training, "fused_gan_step", step)
+    monkeypatch.setattr(gan_training, "gan_step", step)
     folder = train_gan(config, tmp_path / "run")
     last_good = (at - 1) // 3 * 3
     (rollback,) = folder.record["rollbacks"]

@@ -113,14 +113,6 @@ class CenteredDiscriminator(Discriminator):
         """Return the centered inputs of the first layer; see `Discriminator.pack`."""
         return (super().pack(images, labels) - self.input_mean) * self.input_scale
 
-    def pack_direction(self, images: Tensor) -> Tensor:
-        """Return the linear part of `pack`; see `Discriminator.pack_direction`."""
-        return super().pack_direction(images) * self.input_scale
-
-    def image_gradient(self, gradient: Tensor) -> Tensor:
-        """Return the gradient with respect to the images; see `Discriminator.image_gradient`."""
-        return super().image_gradient((gradient * self.input_scale).to(gradient.dtype))
-
     def save_pretrained(self, folder: Any) -> None:
         """Write the network that `fold` returns."""
         fold(self).save_pretrained(folder)

@@ -72,8 +72,8 @@ class GANConfig:
     """Real and generated images N per update."""
     learning_rate: Annotated[Positive, OPTIMISATION] = 2e-4
     """Learning rate of Adam, for both networks."""
-    beta1: Annotated[float, Field(gt=-1, lt=1), OPTIMISATION] = 0.5
-    """Adam's decay of the gradient mean; below 0 for negative momentum (Gidel et al. 2019)."""
+    beta1: Annotated[float, Field(ge=0, lt=1), OPTIMISATION] = 0.5
+    """Adam's decay of the gradient mean."""
     beta2: Annotated[float, Field(ge=0, lt=1), OPTIMISATION] = 0.999
     """Adam's decay of the mean squared gradient."""
     discriminator_learning_rate: Annotated[Positive | None, OPTIMISATION] = None
@@ -114,9 +114,7 @@ class GANConfig:
     ema_rampup: Annotated[NonNegative, OPTIMISATION] = 0.0
     """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
     precision: Annotated[Precision, OPTIMISATION] = "fp32"
-    """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""
-    fused: Annotated[bool, OPTIMISATION] = True
-    """Use the fused training step, the same update up to rounding; `--no-fused` runs the textbook step of gan/step.py."""
+    """Matmul precision: bf16 is bfloat16 operands with float32 weights, EMA and Adam state."""
     batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
     sync_batch_norm: Annotated[bool, MODEL] = True

@@ -218,22 +218,6 @@ class Discriminator(nn.Module):
         x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
         return x.reshape(len(images) // self.packing, self.packing * x.shape[1])
 
-    def pack_direction(self, images: Tensor) -> Tensor:
-        """Return the change of the inputs of the first layer, [N / m, m (C·H·W + K)], when `images` [N, C, H, W] are added.
-
-        It is the linear part A of `pack`, which is 0 at the labels.
-        """
-        labels = images.new_zeros(len(images), self.num_classes) if self.num_classes else None
-        return Discriminator.pack(self, images, labels)
-
-    def image_gradient(self, gradient: Tensor) -> Tensor:
-        """Return ∂L/∂images [N, C, H, W] from ∂L/∂x [N / m, m (C·H·W + K)] of the inputs x of the first layer.
-
-        It is the transpose of `pack_direction`.
-        """
-        pixels = prod(self.image_shape)
-        return gradient.reshape(-1, pixels + self.num_classes)[:, :pixels].reshape(-1, *self.image_shape)
-
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the probability that each of the images [N, C, H, W] is real, [N, 1]; `labels` as in `logits`."""
         return torch.sigmoid(self.logits(images, labels))

@@ -52,7 +52,7 @@ def gradient_penalty(logits: Logits, real: Tensor, fake: Tensor, alpha: Tensor) 
 
 
 def discriminator_penalty(
-    config: GANConfig,
+    config: GANConfig | None,
     discriminator: Discriminator,
     real: Tensor,
     fake: Tensor,
@@ -63,7 +63,7 @@ def discriminator_penalty(
     """Return the sum of the penalties of `config`, times its `penalty_interval` (lazy regularization); a scalar.
 
     Args:
-        config: has the weights r1, r2 and gradient_penalty, the penalty_interval and the precision.
+        config: has the weights r1, r2 and gradient_penalty, and the penalty_interval; None: no penalties.
         discriminator: computes the logits.
         real: real images, [N, C, H, W].
         fake: generated images, [N, C, H, W], detached from the generator.
@@ -72,18 +72,19 @@ def discriminator_penalty(
         rng: generates the dropout masks and α; by default torch's own.
         rows: rows of the logits of the real images among those of all processes; by default all of them.
     """
+    penalty = real.new_zeros(())
+    if config is None:
+        return penalty
     real_labels, fake_labels = (None, None) if labels is None else labels.chunk(2)
     logits_real_class = partial(discriminator.logits, labels=real_labels, rng=rng, rows=rows)
     logits_fake_class = partial(discriminator.logits, labels=fake_labels, rng=rng, rows=rows)
     fake = fake.to(real.dtype)
-    penalty = real.new_zeros(())
-    with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        if config.r1 > 0:
-            penalty = penalty + zero_centered_penalty(logits_real_class, real, config.r1)
-        if config.r2 > 0:
-            penalty = penalty + zero_centered_penalty(logits_fake_class, fake, config.r2)
-        if config.gradient_penalty > 0:
-            image_rows = all_rows(len(real)) if rows is None else rows.scaled(discriminator.packing)
-            alpha = image_rows.rand((len(real), 1, 1, 1), rng=rng, device=real.device)
-            penalty = penalty + config.gradient_penalty * gradient_penalty(logits_real_class, real, fake, alpha)
+    if config.r1 > 0:
+        penalty = penalty + zero_centered_penalty(logits_real_class, real, config.r1)
+    if config.r2 > 0:
+        penalty = penalty + zero_centered_penalty(logits_fake_class, fake, config.r2)
+    if config.gradient_penalty > 0:
+        image_rows = all_rows(len(real)) if rows is None else rows.scaled(discriminator.packing)
+        alpha = image_rows.rand((len(real), 1, 1, 1), rng=rng, device=real.device)
+        penalty = penalty + config.gradient_penalty * gradient_penalty(logits_real_class, real, fake, alpha)
     return config.penalty_interval * penalty
