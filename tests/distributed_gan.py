@@ -43,8 +43,8 @@ CASES: Mapping[str, GANConfig] = MappingProxyType(
         # Rounding grows with the learning rate: the 1.2e-3 of `best` would need a wider tolerance.
         "best": small("best", learning_rate=8e-4),
         "conditional": small(conditional=True, loss="relativistic", lr_schedule="cosine"),
-        "packing": small(packing=16, r2=0.1, label_smoothing=0.1),
-        "spectral norm": small(spectral_norm=True, loss="hinge", discriminator_steps=2),
+        "packing": small(packing=16, r1=0.1, label_smoothing=0.1),
+        "steps": small(loss="hinge", discriminator_steps=2),
         "dropout": small(discriminator_dropout=0.3, gradient_penalty=1.0, loss="wasserstein"),
         "together": small(
             conditional=True,

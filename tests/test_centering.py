@@ -92,7 +92,6 @@ CASES = st.fixed_dictionaries(
         "packing": st.integers(1, 3),
         "num_classes": st.sampled_from([0, 2, 5]),
         "dropout": st.sampled_from([0.0, 0.4]),
-        "spectral_norm": st.booleans(),
     }
 )
 SHAPES = st.tuples(st.sampled_from([1, 3]), st.integers(2, 5), st.integers(2, 5))
@@ -140,7 +139,7 @@ def test_the_discriminator_sees_centered_images_and_the_labels_themselves(
 
 
 def test_a_fold_changes_nothing_else() -> None:
-    centered, *_ = build_centered((1, 4, 4), {"spectral_norm": True})
+    centered, *_ = build_centered((1, 4, 4), {})
     before, rng_state = copy.deepcopy(centered.state_dict()), torch.random.get_rng_state()
     fold(centered)
     torch.testing.assert_close(dict(centered.state_dict()), dict(before), rtol=0, atol=0)
@@ -162,8 +161,7 @@ def test_what_is_saved_is_a_discriminator(tmp_path: Path) -> None:
 # Runs
 
 
-@pytest.mark.parametrize("spectral_norm", [False, True])
-def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path, spectral_norm: bool) -> None:
+def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path) -> None:
     pixels = random_pixels(count=40, shape=(1, 4, 4), high=60)
     np.save(tmp_path / "images.npy", pixels[:, 0].numpy())
     config = GANConfig(
@@ -172,7 +170,6 @@ def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path, spectral_norm
         epochs=1,
         batch_size=10,
         input_centering="auto",
-        spectral_norm=spectral_norm,
     )
     folder = train(config, tmp_path / "run", device="cpu")
     record = json.loads((tmp_path / "run" / "run.json").read_text())["centering"]
@@ -180,7 +177,7 @@ def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path, spectral_norm
     assert record["scale"] == centering_scale("auto", moments) > 1.5
     assert (record["mean_norm_sq"], record["variance"]) == (moments.mean_norm_sq, moments.variance)
 
-    centered = CenteredDiscriminator((1, 4, 4), spectral_norm=spectral_norm)
+    centered = CenteredDiscriminator((1, 4, 4))
     load_networks(find_checkpoint(folder.checkpoints, "last"), {"discriminator": centered})
     assert centered.input_mean.equal(moments.mean.flatten().float())
     run = load(tmp_path / "run")

@@ -127,16 +127,12 @@ class CenteredDiscriminator(Discriminator):
 def fold(discriminator: Discriminator) -> Discriminator:
     """Return the discriminator of the report with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
 
-    With spectral normalization it has the normalized weights as its parameters: s W would be normalized again.
-
     Args:
         discriminator: any; one without centering is returned itself.
     """
     if not isinstance(discriminator, CenteredDiscriminator):
         return discriminator
-    # A copy in eval mode, since in training mode each use of a normalized weight refines its estimate; on the CPU, since
-    # not every device has float64.
-    source = copy.deepcopy(discriminator).cpu().eval()
+    source = copy.deepcopy(discriminator).cpu()  # not every device has float64
     with torch.device("meta"):  # its initial weights would use random numbers
         result = Discriminator(
             source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
@@ -164,7 +160,6 @@ def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], nu
     return kind(
         image_shape,
         dropout=config.discriminator_dropout,
-        spectral_norm=config.spectral_norm,
         packing=config.packing,
         num_classes=num_classes,
     )

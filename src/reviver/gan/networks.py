@@ -13,7 +13,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm as apply_spectral_norm
 
 from reviver.config import Count
 from reviver.distributed.rows import BatchRows, all_rows
@@ -125,7 +124,6 @@ class Discriminator(nn.Module):
     Args:
         image_shape: (C, H, W) of an image.
         dropout: probability of dropping a unit after each LeakyReLU, in training (Srivastava et al. 2014).
-        spectral_norm: divide each weight by its largest singular value (Miyato et al. 2018).
         packing: images m per input, all real or all generated, so that low diversity shows (PacGAN; Lin et al. 2018).
             N is then a multiple of m, and logits and probabilities are [N / m, 1].
         num_classes: K > 0 for a conditional discriminator, whose input is an image and its one-hot class (Mirza &
@@ -140,7 +138,6 @@ class Discriminator(nn.Module):
         image_shape: Sequence[int] = (1, 28, 28),
         *,
         dropout: float = 0.0,
-        spectral_norm: bool = False,
         packing: int = 1,
         num_classes: int = 0,
     ) -> None:
@@ -156,9 +153,6 @@ class Discriminator(nn.Module):
         for width, next_width in pairwise((inputs, *DISCRIMINATOR_WIDTHS)):
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR_WIDTHS[-1], 1))
-        if spectral_norm:
-            for layer in self.linear_layers:
-                apply_spectral_norm(layer)
 
     def logits(
         self,

@@ -77,18 +77,16 @@ def build_networks(
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
     """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator."""
-    betas = (config.beta1, config.beta2)
-    lr_generator, lr_discriminator = learning_rates(config, 0.0)
+    betas, rate = (config.beta1, config.beta2), learning_rate(config, 0.0)
     return (
-        Adam(generator.parameters(), lr=lr_generator, betas=betas, fused=True),
-        Adam(discriminator.parameters(), lr=lr_discriminator, betas=betas, fused=True),
+        Adam(generator.parameters(), lr=rate, betas=betas, fused=True),
+        Adam(discriminator.parameters(), lr=rate, betas=betas, fused=True),
     )
 
 
-def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
-    """Return the learning rates of generator and discriminator after a fraction `progress` of the epochs."""
-    scale = lr_scale(config.lr_schedule, progress, config.final_lr_ratio)
-    return scale * config.learning_rate, scale * (config.discriminator_learning_rate or config.learning_rate)
+def learning_rate(config: GANConfig, progress: float) -> float:
+    """Return the learning rate of both networks after a fraction `progress` of the epochs."""
+    return lr_scale(config.lr_schedule, progress, config.final_lr_ratio) * config.learning_rate
 
 
 def train(
@@ -275,7 +273,9 @@ def train_epoch(
     own_rows = [rows_of_images(session.world, batch, config.packing) for batch in remaining]
     own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
     for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device, config.order), strict=True):
-        set_learning_rates(models, config, (state.epoch + state.batch / len(batches)) / config.epochs, session.lr_scale)
+        rate = learning_rate(config, (state.epoch + state.batch / len(batches)) / config.epochs)
+        for optimizer in (opt_generator, opt_discriminator):
+            optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
         parallel = None
         if buckets is not None:
@@ -340,13 +340,6 @@ def join_labels(real_labels: Tensor, generator: Generator, z: Tensor) -> Tensor:
     fake_labels = generator.class_labels(z)
     assert fake_labels is not None
     return torch.cat([real_labels, fake_labels])
-
-
-def set_learning_rates(models: Models, config: GANConfig, progress: float, scale: float) -> None:
-    """Set the optimizers' learning rates to those of the schedule, times `scale`."""
-    rates = learning_rates(config, progress)
-    for optimizer, rate in zip((models.opt_generator, models.opt_discriminator), rates, strict=True):
-        optimizer.param_groups[0]["lr"] = rate * scale
 
 
 def check_losses(session: Session) -> None:
