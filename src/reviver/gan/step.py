@@ -21,14 +21,12 @@ from torch.optim import Optimizer
 
 from reviver.distributed.rows import all_rows
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.onednn import fast_matmul
 from reviver.gan.parallel import ParallelStep
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
-@fast_matmul()
 def gan_step(
     G: Generator,
     D: Discriminator,
