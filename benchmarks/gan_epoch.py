@@ -24,8 +24,9 @@ from reviver.gan.data.image_set import from_pixels, load_mnist
 from reviver.gan.evaluation.reference_stats import load_reference
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
+from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import build_networks, build_optimizers, choose_step
+from reviver.gan.training import build_networks, build_optimizers
 
 BLOCK, ROUNDS, BATCH = 40, 12, 64
 UPDATES = math.ceil(60_000 / BATCH)
@@ -83,17 +84,17 @@ def public_updates() -> Iterator[None]:
             yield
 
 
-def our_updates(precision: Precision, *, fused: bool = True) -> Iterator[None]:
+def our_updates(precision: Precision) -> Iterator[None]:
     """Run our loop on the same images; each `next` makes one update."""
-    config = GANConfig(precision=precision, fused=fused)
-    step, options = choose_step(config), StepOptions.from_config(config, 0)
+    config = GANConfig(precision=precision)
+    options = StepOptions.from_config(config, 0)
     generator, discriminator = build_networks(config, (1, 28, 28))
     optimizers = build_optimizers(config, generator, discriminator)
     pixels = load_mnist("train").images
     while True:
         for indices in torch.randperm(len(pixels)).split(BATCH):
             z = torch.randn(len(indices), config.latent_size)
-            step(generator, discriminator, *optimizers, from_pixels(pixels[indices]), z, options=options)
+            gan_step(generator, discriminator, *optimizers, from_pixels(pixels[indices]), z, options=options)
             yield
 
 
@@ -114,7 +115,6 @@ def main() -> dict[str, object]:
     loops = {
         "ours": our_updates("fp32"),
         "ours, bf16": our_updates("bf16"),
-        "ours, textbook step": our_updates("fp32", fused=False),
         "public": public_updates(),
     }
 

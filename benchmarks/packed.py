@@ -90,7 +90,7 @@ def train(data: str, order: str, out: str, group: str) -> None:
     """Train in this process; stop before each round, and write the seconds of the round after it."""
     if group:
         Path(group).write_text(str(os.getpid()))
-    step, count, started = training.fused_gan_step, 0, 0.0
+    step, count, started = training.gan_step, 0, 0.0
 
     def timed(*arguments: Any, **keywords: Any) -> Any:
         nonlocal count, started
@@ -102,7 +102,7 @@ def train(data: str, order: str, out: str, group: str) -> None:
         count += 1
         return step(*arguments, **keywords)
 
-    training.fused_gan_step = timed
+    training.gan_step = timed
     config = GANConfig(data=data, image_size=SIZE, epochs=1, order=order, eval_every=0)  # type: ignore[arg-type]
     training.train(config, out, device="cpu")
 

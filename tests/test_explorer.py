@@ -134,7 +134,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         gray = {"data": "gray.npz", "image_size": 8, "latent_size": 5}
         training.train(override(GANConfig(), small | gray), "plain")
-        options: dict[str, Any] = {"conditional": True, "packing": 2, "spectral_norm": True, "ema": 0.5}
+        options: dict[str, Any] = {"conditional": True, "packing": 2, "ema": 0.5}
         options |= {"data": str(folder / "photos"), "extractor": str(folder / "shapes.safetensors")}
         options |= {"image_size": 8, "latent_size": 6, "precision": "bf16", "discriminator_dropout": 0.3}
         training.train(override(GANConfig(), small | options), "shapes")
@@ -339,12 +339,11 @@ def test_the_folded_generator_is_the_generator(num_classes: int) -> None:
     torch.testing.assert_close(found, generator(z).flatten(1), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("spectral_norm", [False, True])
 @pytest.mark.parametrize(("packing", "num_classes"), [(1, 0), (3, 0), (1, 4), (2, 4)])
 @torch.no_grad()
-def test_the_folded_discriminator_is_the_discriminator(spectral_norm: bool, packing: int, num_classes: int) -> None:
+def test_the_folded_discriminator_is_the_discriminator(packing: int, num_classes: int) -> None:
     options: dict[str, Any] = {"packing": packing, "num_classes": num_classes, "dropout": 0.5}
-    discriminator = Discriminator((1, 4, 4), spectral_norm=spectral_norm, **options)
+    discriminator = Discriminator((1, 4, 4), **options)
     randomize(discriminator)
     images = torch.randn(2 * packing, 1, 4, 4).double()
     labels = one_hot(torch.arange(2 * packing) % num_classes, num_classes).double() if num_classes else None

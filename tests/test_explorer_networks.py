@@ -48,7 +48,6 @@ class Case:
     latent_size: int = 100
     num_classes: int = 0
     packing: int = 1
-    spectral_norm: bool = False
     classifier: str | None = "pinned"
     kind: Format = "f16"
 
@@ -56,7 +55,6 @@ class Case:
         generator = Generator(self.latent_size, self.image_shape, num_classes=self.num_classes)
         discriminator = Discriminator(
             self.image_shape,
-            spectral_norm=self.spectral_norm,
             packing=self.packing,
             num_classes=self.num_classes,
             dropout=0.3,
@@ -84,7 +82,7 @@ class Case:
 CASES = {
     "MNIST": Case(),
     "MNIST, 8 bits": Case(kind="i8"),
-    "conditional, color, packed, spectral norm": Case((3, 8, 8), 6, 3, 2, True, "random"),
+    "conditional, color, packed": Case((3, 8, 8), 6, 3, 2, "random"),
     "odd sizes": Case((1, 9, 11), 7, packing=3, classifier="random"),
     "small": Case((2, 3, 1), 1, classifier=None),
 }
@@ -135,7 +133,7 @@ def test_the_gradient_of_the_latents(embedded: Embedded, simd: bool) -> None:
 @SIMD
 def test_a_projection_makes_the_steps_of_python(simd: bool) -> None:
     """From the best of the samples, with the same Adam, and with the class as it is."""
-    case, steps, starts = CASES["conditional, color, packed, spectral norm"], 25, 3
+    case, steps, starts = CASES["conditional, color, packed"], 25, 3
     embedded = embed_case(case)
     target = evaluate(embedded.generator, tensor(embedded.request["latents"])[:9].view(1, -1) / 2, NEGATIVE_SLOPE)
     options = {"seed": 3, "samples": 21, "starts": starts, "steps": steps}
@@ -170,7 +168,7 @@ def test_a_projection_makes_the_steps_of_python(simd: bool) -> None:
 
 @SIMD
 def test_a_projection_of_one_class(simd: bool) -> None:
-    embedded = embed_case(CASES["conditional, color, packed, spectral norm"])
+    embedded = embed_case(CASES["conditional, color, packed"])
     options = {"samples": 10, "steps": 2, "class": 1}
     target = [0.0] * 192
     ours = compute_gan(embedded, simd=simd, target=target, options=options)["projection"]

@@ -273,7 +273,7 @@ def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
     config = gan_config(packed, order=order)
     gan.train(config, tmp_path / "one", device="cpu")
     with monkeypatch.context() as patch:
-        patch.setattr(gan, "fused_gan_step", Stopped(gan.fused_gan_step))
+        patch.setattr(gan, "gan_step", Stopped(gan.gan_step))
         with pytest.raises(Interrupted):
             gan.train(config, tmp_path / "other", device="cpu")
     gan.train(config, tmp_path / "other", device="cpu", resume=True)

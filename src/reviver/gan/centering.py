@@ -113,14 +113,6 @@ class CenteredDiscriminator(Discriminator):
         """Return the centered inputs of the first layer; see `Discriminator.pack`."""
         return (super().pack(images, labels) - self.input_mean) * self.input_scale
 
-    def pack_direction(self, images: Tensor) -> Tensor:
-        """Return the linear part of `pack`; see `Discriminator.pack_direction`."""
-        return super().pack_direction(images) * self.input_scale
-
-    def image_gradient(self, gradient: Tensor) -> Tensor:
-        """Return the gradient with respect to the images; see `Discriminator.image_gradient`."""
-        return super().image_gradient((gradient * self.input_scale).to(gradient.dtype))
-
     def save_pretrained(self, folder: Any) -> None:
         """Write the network that `fold` returns."""
         fold(self).save_pretrained(folder)
@@ -135,16 +127,12 @@ class CenteredDiscriminator(Discriminator):
 def fold(discriminator: Discriminator) -> Discriminator:
     """Return the discriminator of the report with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
 
-    With spectral normalization it has the normalized weights as its parameters: s W would be normalized again.
-
     Args:
         discriminator: any; one without centering is returned itself.
     """
     if not isinstance(discriminator, CenteredDiscriminator):
         return discriminator
-    # A copy in eval mode, since in training mode each use of a normalized weight refines its estimate; on the CPU, since
-    # not every device has float64.
-    source = copy.deepcopy(discriminator).cpu().eval()
+    source = copy.deepcopy(discriminator).cpu()  # not every device has float64
     with torch.device("meta"):  # its initial weights would use random numbers
         result = Discriminator(
             source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
@@ -172,7 +160,6 @@ def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], nu
     return kind(
         image_shape,
         dropout=config.discriminator_dropout,
-        spectral_norm=config.spectral_norm,
         packing=config.packing,
         num_classes=num_classes,
     )
