@@ -14,16 +14,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from benchmarks import scalar_tables
-from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
-from benchmarks.gan_search.table import render_search
 from benchmarks.tables import (
     describe,
     render,
-    render_conditioning,
     render_curve,
-    render_data_sets,
     render_fuzz,
     render_goals,
     render_keys,
@@ -47,9 +42,7 @@ PICTURE_NAMES = {
 }
 """Pictures of the report that README shows, by their names here and there."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "spin": ("spin_count", render),
     "operator": ("lstm_operator", render),
-    "projection": ("projection", render),
     "packed": ("packed", render_packed),
     "sweep": ("sweep", render),
     "explorer": ("explorer", render),
@@ -57,14 +50,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "curve": ("recall_curve", render_curve),
     "series": ("series", render_series),
     "fuzz": ("fuzz", render_fuzz),
-    "scalar_recipes": ("scalar_recall", scalar_tables.render_recipes),
-    "scalar_digits": ("scalar_recall", scalar_tables.render_digits),
-    "scalar_drift": ("scalar_recall", scalar_tables.render_drift),
-    "conditioning": ("conditioning", render_conditioning),
-    "data": ("gan_data", render_data_sets),
-    "search": ("gan_search", render_search),
     "quality": ("gan_quality", render_recipes),
-    **{name: ("dips", part) for name, part in dips.PARTS.items()},
     **{f"scaling_{name}": ("distributed", part) for name, part in scaling.PARTS.items()},
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""

@@ -1,27 +1,22 @@
 """Benchmark results as Markdown."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean, median, stdev
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
 
 
 def render(result: Mapping[str, Any]) -> str:
     """Return one result as a heading, a table and its machine."""
-    if "variants" in result:
-        return dips.render(result)
     if "all_reduce" in result:
         return scaling.render(result)
     if "shapes" in result:
         return render_shapes(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
-    if "milliseconds" in result:
-        return render_spin_counts(result)
     rows = ["| | median | range | n | target |", "|---|---|---|---|---|"]
     for key, unit in (("seconds_per_epoch", "s/epoch"), ("seconds_per_run", "s/run"), ("seconds_per_call", "s/call")):
         for name, values in result.get(key, {}).items():
@@ -69,19 +64,6 @@ def render_shapes(result: Mapping[str, Any]) -> str:
         ours, torch_lstm = values["ours"], values["nn.LSTM"]
         rows.append(f"| {name} | {ours:.0f} | {torch_lstm:.0f} | {ours / torch_lstm:.2f} |")
     return "\n".join([*rows, "", describe(result["machine"]), ""])
-
-
-def render_spin_counts(result: Mapping[str, Any]) -> str:
-    """Write the result of `spin_count` as Markdown: milliseconds an update by workload, load and spin count."""
-    values = list(next(iter(result["milliseconds"].values()))["idle"])
-    rows = [f"### {result['title']}", "", f"| | {' | '.join(values)} |", "|---" * (len(values) + 1) + "|"]
-    for workload, loads in result["milliseconds"].items():
-        for load, times in loads.items():
-            cells = [f"{times[value]['median']:.3g} ({times[value]['max']:.3g})" for value in values]
-            rows.append(f"| {workload}, {load} | {' | '.join(cells)} |")
-    n = next(iter(next(iter(result["milliseconds"].values()))["idle"].values()))["n"]
-    note = f"Median (slowest) of {n} processes each; `default` is libgomp's own count, which Reviver leaves as it is."
-    return "\n".join([*rows, "", note, "", describe(result["machine"]), ""])
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
@@ -308,61 +290,6 @@ def render_recipes(result: Mapping[str, Any]) -> str:
     )
     notes = [note, *_draws(result["goals"]), *_compare_fids(result["goals"], "public-script-200", "report-200")]
     return "\n".join([*rows, "", *notes, "", describe(result["machine"]), ""])
-
-
-def render_conditioning(result: Mapping[str, Any]) -> str:
-    """Write the result of `conditioning` as Markdown: the sizes of mean and variance, eigenvalues, and losses."""
-    spectra, curves = result["spectra"], result["curves"]
-    rows = ["| | images x | centered, s (x − m) |", "|---|---|---|"]
-
-    def add(what: str, value: Callable[[str], str]) -> None:
-        rows.append(f"| {what} | {value('plain')} | {value('centered')} |")
-
-    def last_losses(kind: str, optimizer: str) -> str:
-        return spread([curve[-1] for curve in curves[kind][optimizer]], 3)
-
-    add("largest eigenvalue of the second moment", lambda kind: f"{spectra[kind][0]:.0f}")
-    add("second largest", lambda kind: f"{spectra[kind][1]:.0f}")
-    add("largest / tenth largest", lambda kind: f"{spectra[kind][0] / spectra[kind][9]:.0f}")
-    add("best learning rate of gradient descent", lambda kind: f"{curves[kind]['learning_rate']:g}")
-    add(f"loss of D after {result['updates']} updates of it", lambda kind: last_losses(kind, "descent"))
-    add(f"loss of D after {result['updates']} updates of Adam", lambda kind: last_losses(kind, "adam"))
-    sizes = (
-        f"On MNIST in [−1, 1], ‖m‖² = {result['mean_norm_sq']:.0f}, and the variance of all pixels together is "
-        f"{result['variance']:.0f}, of which the largest principal component has {result['largest_component']:.0f}. "
-        f"The rule `auto` gives s = {result['scale']:.2f}."
-    )
-    note = (
-        "Left: the hundred largest eigenvalues. Right: the discriminator alone learns to tell MNIST from images of a normal "
-        "distribution with the same mean and covariance; means over "
-        f"{len(curves['plain']['adam'])} seeds. Gradient descent has the best learning rate of a grid for each kind of "
-        f"inputs, Adam that of `best`. `{result['command']}`. {describe(result['machine'])}"
-    )
-    return "\n".join([sizes, "", *rows, "", note, ""])
-
-
-def render_data_sets(result: Mapping[str, Any]) -> str:
-    """Write the result of `gan_data` as Markdown: the scores on each set of images without and with centered inputs."""
-    columns = (("FID", "fid", 1), ("recall", "recall", 3), ("precision", "precision", 3), ("coverage", "coverage", 3))
-    rows = [f"| images | s | seeds | {' | '.join(title for title, _, _ in columns)} | collapsed |", "|---" * 8 + "|"]
-    last = ""
-    for goal in result["goals"].values():
-        runs = goal["rows"]
-        if goal["what"] != last:
-            last, baseline = goal["what"], runs[0]["real_baseline"]
-            real = [f"{baseline[name]:.{digits}f}" for _, name, digits in columns]
-            rows.append(f"| {last}: real images | | | {' | '.join(real)} | |")
-        scale = runs[0]["scale"]
-        cells = [
-            "not centered" if scale is None else "centered",
-            "" if scale is None else f"{scale:.2f}",
-            str(len(runs)),
-            *(spread([run[name] for run in runs], digits) for _, name, digits in columns),
-            f"{sum(run['collapsed'] for run in runs)}/{len(runs)}",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    note = "Mean ± standard deviation over the seeds, at the same number of epochs. " + describe(result["machine"])
-    return "\n".join([*rows, "", note, ""])
 
 
 def _draws(goals: Mapping[str, Any]) -> Iterator[str]:
