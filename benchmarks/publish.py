@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from benchmarks.tables import (
     render_packed,
     render_recipes,
     render_series,
+    table,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -133,8 +134,7 @@ def block(name: str) -> str:
     rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
     columns = ("quantity", "reported", "ours") if name == "summary" else ("quantity", "reported", "ours", "explanation")
     titles = {"quantity": "", "reported": "report", "ours": "ours", "explanation": "explanation"}
-    lines = [_line([titles[column] for column in columns]), _line(["---"] * len(columns))]
-    lines += [_line([row[column] for column in columns]) for row in rows]
+    lines = table([titles[column] for column in columns], [[row[column] for column in columns] for row in rows])
     seeds = result["seeds"]
     note = (
         f"LSTM: mean ± sample standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), chance is 10 %. "
@@ -147,10 +147,6 @@ def read(path: Path) -> Mapping[str, Any]:
     """Read a measurement."""
     result: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return result
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def main() -> None:
