@@ -11,14 +11,11 @@ from benchmarks.tables import render
 QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
 SLOW = (
     "lstm_operator",
-    "projection",
     "whole_report",
-    "spin_count",
     "explorer",
     "packed",
     "sweep",
     "distributed",
-    "dips",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

@@ -21,7 +21,7 @@ from reviver.errors import ConfigError
 from reviver.explorer.blocks import Blocks, encode_f32
 from reviver.explorer.gan import embed_classifier
 from reviver.explorer.manifest import MlpSpec
-from reviver.explorer.networks import FoldedLayer, Format, embed, evaluate, fold
+from reviver.explorer.networks import FoldedLayer, embed, evaluate, fold
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.interpolation import interpolate, interpolate_at
 from reviver.gan.inversion import LEARNING_RATE, PRIOR_WEIGHT, project
@@ -49,7 +49,6 @@ class Case:
     num_classes: int = 0
     packing: int = 1
     classifier: str | None = "pinned"
-    kind: Format = "f16"
 
     def networks(self) -> tuple[Generator, Discriminator, DigitClassifier | None]:
         generator = Generator(self.latent_size, self.image_shape, num_classes=self.num_classes)
@@ -81,7 +80,6 @@ class Case:
 
 CASES = {
     "MNIST": Case(),
-    "MNIST, 8 bits": Case(kind="i8"),
     "conditional, color, packed": Case((3, 8, 8), 6, 3, 2, "random"),
     "odd sizes": Case((1, 9, 11), 7, packing=3, classifier="random"),
     "small": Case((2, 3, 1), 1, classifier=None),
@@ -329,12 +327,12 @@ def embed_case(case: Case) -> Embedded:
     torch.manual_seed(0)
     generator, discriminator, classifier = case.networks()
     blocks = Blocks()
-    g_weights, g_specs, g_layers = embed(blocks, "generator", fold(list(generator.layers)), case.kind)
-    d_weights, d_specs, d_layers = embed(blocks, "discriminator", fold(list(discriminator.layers)), case.kind)
+    g_weights, g_specs, g_layers = embed(blocks, "generator", fold(list(generator.layers)))
+    d_weights, d_specs, d_layers = embed(blocks, "discriminator", fold(list(discriminator.layers)))
     c_spec, c_layers = None, None
     if classifier is not None:
         names = [str(index) for index in range(classifier.head.out_features)]
-        spec, c_layers = embed_classifier(classifier, names, blocks, "classifier", case.kind)
+        spec, c_layers = embed_classifier(classifier, names, blocks, "classifier")
         c_spec = dump(spec)
     rng = torch.Generator().manual_seed(1)
     classes = torch.arange(N) % case.num_classes if case.num_classes else None
