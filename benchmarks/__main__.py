@@ -15,7 +15,6 @@ SLOW = (
     "whole_report",
     "spin_count",
     "explorer",
-    "packed",
     "sweep",
     "distributed",
     "dips",

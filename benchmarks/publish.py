@@ -27,7 +27,6 @@ from benchmarks.tables import (
     render_fuzz,
     render_goals,
     render_keys,
-    render_packed,
     render_recipes,
     render_series,
 )
@@ -50,7 +49,6 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "spin": ("spin_count", render),
     "operator": ("lstm_operator", render),
     "projection": ("projection", render),
-    "packed": ("packed", render_packed),
     "sweep": ("sweep", render),
     "explorer": ("explorer", render),
     "recall": ("recall", render_goals),
