@@ -13,7 +13,6 @@ SLOW = (
     "lstm_operator",
     "whole_report",
     "explorer",
-    "packed",
     "sweep",
     "distributed",
 )

@@ -22,7 +22,6 @@ from benchmarks.tables import (
     render_fuzz,
     render_goals,
     render_keys,
-    render_packed,
     render_recipes,
     render_series,
     table,
@@ -44,7 +43,6 @@ PICTURE_NAMES = {
 """Pictures of the report that README shows, by their names here and there."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", render),
-    "packed": ("packed", render_packed),
     "sweep": ("sweep", render),
     "explorer": ("explorer", render),
     "recall": ("recall", render_goals),

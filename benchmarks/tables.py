@@ -93,22 +93,6 @@ def render_explorer(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"{describe(result['machine'])} {result['machine']['browser']}.", ""])
 
 
-def render_packed(result: Mapping[str, Any]) -> str:
-    """Return the result of `packed` as Markdown: times, ratios, then speed and memory."""
-    rows = [
-        "| | speed relative to memory | peak memory, MB | read from the disk, MB |",
-        "|---|---|---|---|",
-    ]
-    for name, speed in result["speed"].items():
-        peak, read = result["peak_megabytes"][name], result["read_from_disk_megabytes"][name]
-        rows.append(f"| {name} | {speed:.2f} | {peak:.0f} | {read:.0f} |")
-    note = (
-        f"Images: {result['data_megabytes']:.0f} MB. Memory limit: {result['limit_megabytes']:.0f} MB. A run is a round of "
-        f"{result['updates_per_run']} updates; a full verification is not in it."
-    )
-    return "\n".join([render(result), *rows, "", note, ""])
-
-
 def render_fuzz(result: Mapping[str, Any]) -> str:
     """Write the result of `make fuzz` as Markdown: what came of the damaged files of each reader."""
     titles = {

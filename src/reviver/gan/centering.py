@@ -50,16 +50,12 @@ class ImageMoments(NamedTuple):
 
 
 def image_moments(data: ImageSet) -> ImageMoments:
-    """Return the moments of all images of `data`, computed from sums of integers, so without rounding in any order.
-
-    Raises:
-        DataError: if a block of packed images has another checksum.
-    """
+    """Return the moments of all images of `data`, computed from sums of integers, so without rounding in any order."""
     chunk = max(1, CHUNK_PIXELS // prod(data.image_shape))
     total = torch.zeros(data.image_shape, dtype=torch.int64)
     squares = torch.zeros(data.image_shape, dtype=torch.int64)
     batches = list(torch.arange(len(data)).split(chunk))
-    for pixels in data.read(batches, torch.device("cpu"), "blocks"):
+    for pixels in data.read(batches, torch.device("cpu")):
         total += pixels.sum(0, dtype=torch.int64)
         squares += pixels.int().square().sum(0, dtype=torch.int64)
     mean = total.double() / len(data)  # of the bytes

@@ -130,8 +130,6 @@ def train_in_world(
     if not resume:
         refuse_existing(out, world)
     data = load_images(config.data, config.image_size)
-    if config.order == "full":
-        data.verify()
     num_classes = count_classes(data) if config.conditional else 0
     monitor = create_monitor(config, data)
     extractor = None
@@ -272,7 +270,7 @@ def train_epoch(
     remaining = [batch[: len(batch) // config.packing * config.packing] for batch in batches[state.batch :]]
     own_rows = [rows_of_images(session.world, batch, config.packing) for batch in remaining]
     own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
-    for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device, config.order), strict=True):
+    for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device), strict=True):
         rate = learning_rate(config, (state.epoch + state.batch / len(batches)) / config.epochs)
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
