@@ -12,6 +12,7 @@ QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
 SLOW = (
     "lstm_operator",
     "projection",
+    "hidden_dropout",
     "whole_report",
     "spin_count",
     "explorer",

@@ -22,6 +22,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_explorer(result)
     if "milliseconds" in result:
         return render_spin_counts(result)
+    if "dropout" in result:
+        return render_dropout(result)
     rows = ["| | median | range | n | target |", "|---|---|---|---|---|"]
     for key, unit in (("seconds_per_epoch", "s/epoch"), ("seconds_per_run", "s/run"), ("seconds_per_call", "s/call")):
         for name, values in result.get(key, {}).items():
@@ -124,6 +126,23 @@ def render_packed(result: Mapping[str, Any]) -> str:
         f"{result['updates_per_run']} updates; a full verification is not in it."
     )
     return "\n".join([render(result), *rows, "", note, ""])
+
+
+def render_dropout(result: Mapping[str, Any]) -> str:
+    """Return the result of `hidden_dropout` as Markdown: accuracy and loss by kind and p, over seeds."""
+    rows = ["| kind | p | test accuracy, % | test loss | training loss |", "|---|---|---|---|---|"]
+    for row in result["dropout"]:
+        runs = row["runs"]
+        accuracy = [100 * run["accuracy"] for run in runs]
+        losses = [f"{mean(run[name] for run in runs):.3f}" for name in ("loss", "training_loss")]
+        kind = row["kind"] if row["kind"] == "none" else f"`{row['kind']}`"
+        rows.append(f"| {kind} | {row['p']:g} | {mean(accuracy):.1f} ± {stdev(accuracy):.1f} | {' | '.join(losses)} |")
+    note = (
+        f"Mean ± sample standard deviation over {len(result['dropout'][0]['runs'])} seeds: {result['training_images']} training "
+        f"images, all test images, {result['epochs']} epochs, batches of {result['batch_size']}, {result['hidden_size']} hidden "
+        f"units. Losses in eval mode. {describe(result['machine'])}"
+    )
+    return "\n".join([*rows, "", note, ""])
 
 
 def render_fuzz(result: Mapping[str, Any]) -> str:
