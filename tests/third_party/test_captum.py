@@ -18,8 +18,6 @@ from captum.attr import (
 from scripts import Build, Classifier, compare, make_data
 from torch import Tensor, nn
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 class OutputClassifier(Classifier):
     """The same by the output of the last step."""

@@ -1,6 +1,5 @@
 """Lightning: a module that its Trainer fits, and loads from a checkpoint."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,7 @@ def fit(build: Build, folder: Path, count: int = 64) -> tuple[Module, Path]:
         enable_progress_bar=False,
         enable_model_summary=True,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice on workers and on deprecated parts of torch
-        trainer.fit(module, DataLoader(TensorDataset(*make_data(count)), batch_size=16, shuffle=True))
+    trainer.fit(module, DataLoader(TensorDataset(*make_data(count)), batch_size=16, shuffle=True))
     return module, Path(trainer.checkpoint_callback.best_model_path)
 
 

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from reviver import LSTM
 
-pytestmark = pytest.mark.filterwarnings("ignore")
 modes = pytest.mark.parametrize("mode", ["hooks", "functorch"])
 
 
