@@ -1,7 +1,7 @@
 """Time forward and backward of one batch by the native LSTM kernel with hidden dropout 0.5, against its peers.
 
 The peers, in the same process and in alternation: `torch.nn.LSTM` without dropout (it has none inside), and a loop
-over `LSTMCell` that samples masks with torch. The limit is the time of the floating-point operations of all matmuls at
+over `lstm_step` that samples masks with torch. The limit is the time of the floating-point operations of all matmuls at
 the rate at which the faster of torch's and NumPy's BLAS libraries multiplies large matrices. Memory is the peak of a
 separate process. The bf16 mode is timed against the kernel's own fp32.
 
@@ -21,8 +21,8 @@ import torch
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver.config import Precision
 from reviver.lstm import kernel
-from reviver.lstm.cell import LSTMCell, LSTMState
-from reviver.lstm.network import LSTM
+from reviver.lstm.cell import LSTMState, lstm_step
+from reviver.lstm.layer import LSTM
 
 DROPOUT = 0.5
 
@@ -59,12 +59,13 @@ BF16_SHAPES = (
 """Shapes, and the ratio of bf16's time to fp32's that is to be beaten."""
 
 
-def loop(cell: LSTMCell, x: torch.Tensor) -> torch.Tensor:
-    """Run a cell step by step; return the last h."""
-    h = c = x.new_zeros(x.shape[1], cell.hidden_size)
+def loop(lstm: LSTM, x: torch.Tensor) -> torch.Tensor:
+    """Run the equations step by step; return the last h."""
+    w = lstm.gate_weights()
+    h = c = x.new_zeros(x.shape[1], lstm.hidden_size)
     for x_t in x:
-        (h, c), _ = cell(x_t, LSTMState(h, c))
-        if cell.training:
+        (h, c), _ = lstm_step(x_t, LSTMState(h, c), w)
+        if lstm.training:
             h = (torch.rand_like(h) >= DROPOUT) / (1.0 - DROPOUT) * h
     return h
 
@@ -91,9 +92,9 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     ours, x = network(shape)
     theirs = ours.to_torch()
     return {
-        "ours": lambda: step(ours, lambda: ours(x)[1].h),
+        "ours": lambda: step(ours, lambda: ours(x)[1][0]),
         "nn.LSTM": lambda: step(theirs, lambda: theirs(x)[1][0]),
-        "loop": lambda: step(ours, lambda: loop(ours.layers[0], x)),
+        "loop": lambda: step(ours, lambda: loop(ours, x)),
     }
 
 
@@ -111,7 +112,7 @@ def measure_bf16(shape: Shape, target: float | None) -> dict[str, object]:
 
     def run(precision: Precision) -> Callable[[], object]:
         ours, x = network(shape, precision)
-        return lambda: step(ours, lambda: ours(x)[1].h)
+        return lambda: step(ours, lambda: ours(x)[1][0])
 
     seconds = time_each({"bf16": run("bf16"), "fp32": run("fp32")}, shape.rounds)
     return {

@@ -1,16 +1,16 @@
-"""Child processes that are killed, or whose system calls fail, at a chosen call.
+"""Actions just before chosen calls of C functions, and child processes.
 
-Calls of C functions are counted in all threads by Python's profiling hook: either all calls, or only those that change
-files. The processes are forked from a server that has completed a run of each kind already.
+Python's profiling hook counts the calls: all, or only those that change files. The processes are forked from a server
+that has completed a run of each kind already.
 """
 
 import io
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -30,23 +30,23 @@ def changes_files(frame: FrameType, function: Any) -> bool:
 
 
 class CallCounter:
-    """Counter of C calls that runs `action` just before call number `at`, of all calls or of those that change files."""
+    """Counter of C calls that runs `action` just before some: by their number among all, or among those that change files."""
 
-    def __init__(self, at: int = 0, action: Callable[[], None] = lambda: None, *, changes_only: bool = False) -> None:
+    def __init__(
+        self, action: Callable[[], None] = lambda: None, *, calls: Container[int] = (), changes: Container[int] = ()
+    ) -> None:
         self.calls = 0
         self.changes = 0
-        self._at = at
         self._action = action
-        self._changes_only = changes_only
+        self._chosen_calls = calls
+        self._chosen_changes = changes
 
     def __enter__(self) -> "CallCounter":
-        threading.setprofile(self._count)
         sys.setprofile(self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
-        threading.setprofile(None)
 
     def _count(self, frame: FrameType, event: str, argument: Any) -> None:
         if event != "c_call":
@@ -54,8 +54,22 @@ class CallCounter:
         is_change = changes_files(frame, argument)
         self.calls += 1
         self.changes += is_change
-        if self._at == (self.changes if self._changes_only else self.calls) and (is_change or not self._changes_only):
+        if self.calls in self._chosen_calls or (is_change and self.changes in self._chosen_changes):
             self._action()
+
+
+class Copier:
+    """Action that copies a folder, if it is there: the copies are what SIGKILL at these moments would leave on the disk."""
+
+    def __init__(self, folder: Path, copies: Path) -> None:
+        self.paths: list[Path] = []
+        self._folder = folder
+        self._copies = copies
+
+    def __call__(self) -> None:
+        self.paths.append(self._copies / f"{self._folder.name}-{len(self.paths)}")
+        if self._folder.exists():
+            shutil.copytree(self._folder, self.paths[-1])
 
 
 def die() -> None:
@@ -77,14 +91,3 @@ def run_child(server: ForkServerContext, function: Callable[..., None], *argumen
     child.join()
     assert child.exitcode is not None
     return child.exitcode
-
-
-def write_counts(path: Path, counter: CallCounter) -> None:
-    """Write the counts of a child for its parent."""
-    path.write_text(f"{counter.calls} {counter.changes}")
-
-
-def read_counts(path: Path) -> tuple[int, int]:
-    """Return the number of all calls, and of those that change files."""
-    calls, changes = path.read_text().split()
-    return int(calls), int(changes)

@@ -21,8 +21,10 @@ from reviver.runs.session import Session
 
 CONFIG = LSTMConfig(hidden_size=2, data_size=20, batch_size=6, epochs=8, checkpoint_every=2)
 """Settings of all runs: 3 updates per epoch, 24 in total."""
-CURRICULUM = replace(CONFIG, curriculum=True, length=40, start_length=4, jump_factor=4.0, threshold=0.01)
-"""A curriculum whose first epoch is followed by validations up to the last length."""
+CURRICULUM = replace(
+    CONFIG, curriculum=True, length=40, start_length=4, jump_factor=4.0, threshold=0.01, on_nan="rollback"
+)
+"""A curriculum whose first epoch is followed by validations up to the last length; it also saves before the first epoch."""
 OPTIONS = ["--hidden-size", "2", "--data-size", "20", "--batch-size", "6", "--checkpoint-every", "2"]
 """The same for the command line, without --epochs."""
 STEP = 16
@@ -36,7 +38,6 @@ def signal_at(step: int, rank: int, number: signal.Signals) -> None:
     def agree_and_signal(session: Session, total: float) -> None:
         agree(session, total)
         if session.state.step + 1 == step and session.world.rank == rank:
-            session.finish()  # so that it is known which checkpoint is the last
             os.kill(os.getpid(), number)
 
     Session.agree = agree_and_signal  # type: ignore[method-assign]

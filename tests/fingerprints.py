@@ -92,21 +92,21 @@ def forward_passes() -> dict[str, Tensor]:
     z = torch.linspace(-2, 2, 51_200).reshape(512, 100)
     images = generate(generator, z)
     outputs = {"forward: lstm": network(task.training(0, LSTM.length).encode()), "forward: pixels": to_pixels(images)}
-    return outputs | {"forward: recognised": DigitClassifier.pinned().probabilities(images).argmax(1)}
+    return outputs | {"forward: recognized": DigitClassifier.pinned().probabilities(images).argmax(1)}
 
 
 def scores() -> dict[str, Tensor]:
     """Return distances between two sets of random feature vectors."""
     x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=make_rng(0, name))) for name in "xy")
-    neighbours = prdc(x, squared_knn_radii(x, 5), y, squared_knn_radii(y, 5), 5)
+    neighbors = prdc(x, squared_knn_radii(x, 5), y, squared_knn_radii(y, 5), 5)
     return {
-        "score: kid, precision, recall, density, coverage": torch.tensor([polynomial_mmd(x, y), *neighbours]),
+        "score: kid, precision, recall, density, coverage": torch.tensor([polynomial_mmd(x, y), *neighbors]),
         "floats: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
     }
 
 
 def digest(folder: RunFolder) -> Tensor:
-    """The SHA-256 of all that a run learned: weights, the optimisers' state, metrics, samples."""
+    """Return the SHA-256 of all that a run learned: weights, state of the optimizers, metrics, samples."""
     last = find_checkpoint(folder.checkpoints, "last")
     sha256 = hashlib.sha256()
     for path in (*sorted(last.glob("*.safetensors")), *sorted(folder.samples.glob("*.png"))):

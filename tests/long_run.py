@@ -13,7 +13,6 @@ from reviver.gan import training as gan
 from reviver.gan.config import GANConfig
 from reviver.lstm import training as lstm
 from reviver.lstm.presets import PRESETS
-from reviver.runs.session import Session
 
 NUM_SAMPLES = 40
 """Number of memory measurements."""
@@ -60,18 +59,8 @@ class ProcessObserver:
         return sorted(path.name for path, content in self._contents.items() if content)
 
 
-def save_and_wait(session: Session) -> None:
-    """Save, and wait until the checkpoint is written, so that the memory of its thread is not measured."""
-    save(session)
-    session.finish()
-
-
-save = Session.save
-
-
 def main() -> None:
     """Train, and print the observations."""
-    Session.save = save_and_wait  # type: ignore[method-assign]
     kind, steps, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     observer = ProcessObserver(folder / "run", steps)
     if kind == "gan":

@@ -16,7 +16,7 @@ from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.kernel import library
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.native.prebuilt import VARIANTS
 from tools.wheel import compile_library
 
@@ -71,9 +71,10 @@ def pointers_of(call):
     sizes = {
         "seed": 2,
         "lengths": 2 * B,
-        "W": H * I,
-        "U": H * H,
-        "b": H,
+        "W": 4 * H * I,
+        "U": 4 * H * H,
+        "b_ih": 4 * H,
+        "b_hh": 4 * H,
         "x": T * B * I,
         "h": B * H,
         "c": B * H,
@@ -91,9 +92,7 @@ def pointers_of(call):
         "grad_b": 4 * H,
     }
     for name, size in sizes.items():
-        value = getattr(call, name)
-        for pointer in value if name in "WUb" else [value]:
-            yield name, pointer, 4 * size
+        yield name, getattr(call, name), 4 * size
 
 
 def recorded(monkeypatch):
@@ -110,7 +109,7 @@ def recorded(monkeypatch):
             steps = torch.randint(1, T + 1, (B,)) if lengths else None
             x, seed = torch.randn(T, B, I), draw_seed() if p > 0.0 else None
             output, state = kernel.unroll(
-                lstm.layers[0], x, LSTMState(h, c), steps, reverse=reverse, options=lstm.options, seed=seed
+                lstm.stacked_weights(), x, LSTMState(h, c), steps, reverse=reverse, options=lstm.options, seed=seed
             )
             (output.square().sum() + state.h.sum() + state.c.sum()).backward()
     finally:

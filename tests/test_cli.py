@@ -739,7 +739,7 @@ WRONG = {
     "gan train --resume --out g --epochs 1": r"^--epochs is 2 in this run, got 1",
     "gan sample nothing": "^nothing: does not exist; give the folder that a train command wrote",
     "gan interpolate l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
-    "lstm predict newer '1 2'": "^newer: was written by a newer Reviver .*; upgrade Reviver",
+    "lstm predict newer '1 2'": r"^newer/run\.json: has schema 2, and this Reviver reads only schema 1; use the version",
     "lstm evaluate odd": "^odd/run.json: .* is missing; the run folder was damaged or written by another version",
     "gan sample cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
     "lstm predict l '1 2' --checkpoint first": "^--checkpoint must be last or best, got 'first'",

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.runs.session import open_run, training_session
 from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
-from tests.children import CallCounter, die, open_server, run_child
+from tests.children import CallCounter, Copier
 from tests.contents import contents
 from tests.test_runs import best_at
 
@@ -73,12 +72,6 @@ def check_loads(path: Path) -> None:
             load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)
 
 
-def count_changes(path: Path) -> int:
-    with CallCounter(changes_only=True) as counter:
-        run(path)
-    return counter.changes
-
-
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("uninterrupted") / "run"
@@ -86,28 +79,21 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return contents(path)
 
 
-def run_and_die(path: Path, at: int) -> None:
-    """Run in a child process, and kill it just before a change of files."""
-    with CallCounter(at, die, changes_only=True):
+def count_changes(path: Path) -> int:
+    with CallCounter() as counter:
         run(path)
+    return counter.changes
 
 
-@pytest.fixture(scope="module")
-def server() -> ForkServerContext:
-    return open_server("tests.test_crashes")
-
-
-def test_crash_before_any_system_call_loses_nothing(
-    server: ForkServerContext, expected: dict[str, Any], memory_path: Path
-) -> None:
-    changes = count_changes(memory_path / "counted")
-    assert changes > 100
-    for at in range(1, changes + 1):
-        path = memory_path / f"run-{at}"
-        run_child(server, run_and_die, path, at)
+def test_crash_before_any_system_call_loses_nothing(expected: dict[str, Any], memory_path: Path) -> None:
+    copier = Copier(memory_path / "run", memory_path)
+    with CallCounter(copier, changes=range(1, 10_000)):
+        run(memory_path / "run")
+    assert len(copier.paths) > 100
+    for number, path in enumerate(copier.paths):
         check_loads(path)
         run(path)
-        assert contents(path) == expected, at
+        assert contents(path) == expected, number
 
 
 def fail() -> None:
@@ -120,7 +106,7 @@ def test_failure_of_any_system_call_loses_nothing(expected: dict[str, Any], memo
     for at in range(1, changes + 1):
         path = memory_path / f"run-{at}"
         try:
-            with CallCounter(at, fail, changes_only=True):
+            with CallCounter(fail, changes=(at,)):
                 run(path)
         except RunFolderError as error:
             errors.append(str(error))

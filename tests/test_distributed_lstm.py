@@ -18,7 +18,7 @@ from reviver.lstm import kernel, training
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.dropout import dropout_masks, skip_rows
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.lstm.options import DropoutKind
 from reviver.lstm.parallel import check_batch_sizes
 from reviver.lstm.rnn import RNNClassifier
@@ -128,7 +128,7 @@ def kernel_or_reference(uses_kernel: bool) -> Iterator[None]:
 
 def test_nothing_is_computed_without_rows() -> None:
     output, state = LSTM(3, 6)(torch.randn(5, 0, 3), rows=NO_ROWS)
-    assert (output.shape, state.h.shape, output.requires_grad) == ((5, 0, 6), (1, 0, 6), False)
+    assert (output.shape, state[0].shape, output.requires_grad) == ((5, 0, 6), (1, 0, 6), False)
 
 
 def test_an_rnn_without_rows_has_outputs_at_every_step() -> None:

@@ -21,10 +21,19 @@ from torch.nn import functional
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.lstm import MAX_ERROR, MAX_MEAN_ERROR, cell_seed, choose_format, collect_lstm, round_weights
+from reviver.explorer.lstm import (
+    MAX_ERROR,
+    MAX_MEAN_ERROR,
+    cell_seed,
+    choose_format,
+    collect_lstm,
+    round_weights,
+    weights_by_name,
+)
 from reviver.explorer.lstm_examples import MAX_EXAMPLES, choose, collect_examples
 from reviver.explorer.manifest import LstmContent, TensorBlock
 from reviver.loading import load
+from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import TASKS, LSTMConfig
 from reviver.lstm.dropout import apply_dropout, dropout_masks, hidden_masks
@@ -120,7 +129,7 @@ class Case:
         x, target = self.sequence()
         return {
             "content": self.content(),
-            "weights": {name: value.flatten().tolist() for name, value in self.network().state_dict().items()},
+            "weights": {name: value.flatten().tolist() for name, value in weights_by_name(self.network()).items()},
             "values": x.flatten().tolist(),
             "target": target[0].tolist() if self.with_target else None,
             "seed": None if self.seed is None else str(self.seed),
@@ -168,7 +177,8 @@ def trace_cell(case: Case, network: LSTMClassifier | RNNClassifier, index: int, 
         if isinstance(network, RNNClassifier):
             h = torch.tanh(x[t] @ network.W.T + h @ network.U.T + network.b)
         else:
-            (h, c), gates = network.lstm.cells[index](x[t], (h, c))  # type: ignore[arg-type]
+            w = network.lstm.all_stacked_weights()[index].by_gate()
+            (h, c), gates = lstm_step(x[t], LSTMState(h, c), w)
             for name in GATES:
                 steps[name].append(getattr(gates, name))
             steps["c"].append(c)
@@ -355,8 +365,8 @@ def test_the_terms_of_a_unit_add_up(name: str, tmp_path: Path) -> None:
                 U, b = network.U, network.b
             else:
                 letter = "c" if gate == "g" else gate
-                cell_module = network.lstm.cells[cell]
-                U, b = getattr(cell_module, f"U_{letter}"), getattr(cell_module, f"b_{letter}")
+                w = network.lstm.all_stacked_weights()[cell].by_gate()
+                U, b = getattr(w, f"U_{letter}"), getattr(w, f"b_{letter}")
                 assert numbers["value"] == pytest.approx(values[gate][t, 0, unit].item())
             assert numbers["Uh"] == pytest.approx((U[unit] @ h).item(), abs=1e-12)
             assert numbers["b"] == b[unit].item()

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,6 @@ from reviver.runs.folder import RunFolder
 from tests.contents import contents, tensorboard_values
 from tests.test_gan_training import at_step as at_gan_step
 from tests.test_lstm_training import TINY, at_step, crash
-
-
-def after_first_checkpoint(run: Path, action: Callable[[], None]) -> Callable[[Any], None]:
-    """Return a function that waits until a thread has written the first checkpoint, and then runs `action`."""
-
-    def act(_: Any) -> None:
-        while not (run / "checkpoints" / "last.json").exists():
-            time.sleep(0.01)
-        action()
-
-    return act
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +46,7 @@ def test_disk_that_becomes_full_or_read_only(
         raise OSError(number, os.strerror(number))
 
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, 13, after_first_checkpoint(tmp_path / "run", lambda: patch.setattr(os, "fsync", refuse)))
+        at_step(patch, 13, lambda _: patch.setattr(os, "fsync", refuse))
         with pytest.raises(RunFolderError, match=f"cannot be written .{remedy}"):
             train(TINY, tmp_path / "run")
     run = RunFolder.open(tmp_path / "run")
@@ -67,28 +55,19 @@ def test_disk_that_becomes_full_or_read_only(
     assert contents(train(TINY, run.path, resume=True).path) == expected
 
 
-MISSING_FOLDER = (
-    "(run: was removed or moved while it was in use; start again in a new --out|"
-    "the folder no longer exists; choose another one)$"
-)
-"""Errors of the two that may notice it first: the training loop, or the thread that writes a checkpoint."""
-
-
-def remove(path: Path) -> None:
-    while path.exists():  # the thread may be removing an old checkpoint itself
-        shutil.rmtree(path, ignore_errors=True)
+MISSING_FOLDER = "run: was removed or moved while it was in use; start again in a new --out$"
 
 
 def move(path: Path) -> None:
     path.rename(path.with_name("moved"))
 
 
-@pytest.mark.parametrize("lose", [remove, move])
+@pytest.mark.parametrize("lose", [shutil.rmtree, move])
 def test_folder_removed_or_moved_while_training_is_not_recreated(
     lose: Callable[[Path], None], expected: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, 13, after_first_checkpoint(tmp_path / "run", lambda: lose(tmp_path / "run")))
+        at_step(patch, 13, lambda _: lose(tmp_path / "run"))
         with pytest.raises(RunFolderError, match=MISSING_FOLDER):
             train(TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -100,7 +79,7 @@ def test_gan_folder_removed_while_training_is_not_recreated(tmp_path: Path) -> N
     np.save(tmp_path / "images.npy", np.zeros((8, 4, 4), dtype=np.uint8))
     config = GANConfig(data=str(tmp_path / "images.npy"), image_size=4, latent_size=2, epochs=2, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
-        at_gan_step(patch, 3, after_first_checkpoint(tmp_path / "run", lambda: remove(tmp_path / "run")))
+        at_gan_step(patch, 3, lambda _: shutil.rmtree(tmp_path / "run"))
         with pytest.raises(RunFolderError, match=MISSING_FOLDER):
             train_gan(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -283,7 +283,7 @@ SIZES = {
     "no data": ("gan", {"data": None}, "data must be an object, got None"),
     "data is a list": ("gan", {"data": [1]}, r"data must be an object, got \[1\]"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
-    "channels": ("custom", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "W_i has the shape"),
+    "channels": ("custom", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from reviver.gan import training as gan_training
 from reviver.gan.config import GANConfig
 from reviver.gan.run import GANRun
 from reviver.io.hub import Download, DownloadKeywords
-from reviver.io.model_card import front_matter, table
+from reviver.io.model_card import escape, front_matter, table
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.describe import CLASSES, INPUTS
@@ -73,7 +73,8 @@ def saved(name: str, folder: Path) -> Path:
 def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
     network: Any = NETWORKS[name]()
     with torch.no_grad():
-        for tensor in network.state_dict().values():
+        zeros = {name for name, _ in network.named_buffers() if "bias_hh" in name}  # of a single bias they stay 0
+        for tensor in (tensor for name, tensor in network.state_dict().items() if name not in zeros):
             tensor.copy_(torch.randn(tensor.shape) if tensor.is_floating_point() else torch.tensor(7))
     network.save_pretrained(tmp_path / "deep" / "model")
     assert sorted(path.name for path in (tmp_path / "deep" / "model").iterdir()) == FILES
@@ -327,7 +328,7 @@ def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, home: Path, tmp_p
     assert f"| {loss} | {baseline:.4g} |" in text
     at_length = f" on sequences of length {last['length']}" if "length" in last else ""
     assert f"Measured after epoch {last['epoch']}{at_length}, in one run with seed 0" in text
-    assert run.folder.record["hardware"]["processor"].replace("(", "").split()[0] in text
+    assert escape(run.folder.record["hardware"]["processor"]) in text
     assert f"{run.folder.record['command']}\n```" in text
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values == {"accuracy": last["validation_accuracy"], "loss": last["validation_loss"]}
@@ -508,7 +509,7 @@ def damage(folder: Path, **changes: Any) -> None:
         ({"network": {"hidden_size": 10**8}}, "W_out must be [3, 100000000], is [3, 4]"),
         ({"network": {"hidden_size": 2**62}}, "network does not describe one that can be built"),
         ({"network": {"num_layers": 10**9}}, "tensors for the num_layers of config.json"),
-        ({"network": {"patch_size": 2**40}}, "is [4, 2]"),
+        ({"network": {"patch_size": 2**40}}, "is [16, 2]"),
         ({"network": {"hidden_size": -1}}, "network.hidden_size must be at least 1, got -1"),
         ({"network": {"hidden_size": 4.0}}, "network.hidden_size must be an integer, got 4.0"),
         ({"network": {"bidirectional": "yes"}}, "network.bidirectional must be true or false, got 'yes'"),

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -20,15 +19,13 @@ from reviver.gan.training import train as train_gan
 from reviver.loading import load
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.training import train as train_lstm
-from tests.children import CallCounter, die, open_server, read_counts, run_child, write_counts
+from tests.children import CallCounter, Copier, die, open_server, run_child
 from tests.contents import contents
-from tests.test_migrations import NARROW
+from tests.golden.make import NARROW
 from tests.test_scores import write_idx
 
-KILLS = {"LSTM": 15, "LSTM with curriculum": 15, "GAN": 15, "GAN with all stateful options": 8}
-"""Number of kills per run, half of them just before a system call that changes a file."""
-MAX_KILLS_PER_RUN = 3
-"""Maximum kills of one run before it is completed; the second and third hit a resumed run."""
+KILLS = {"LSTM": 9, "LSTM with curriculum": 9, "GAN": 9, "GAN with all stateful options": 6}
+"""Number of random moments per run; every third of the resumed runs has two more."""
 
 LSTMS = {
     "LSTM": LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=3, batch_size=32, checkpoint_every=1),
@@ -72,15 +69,18 @@ GAN_WITH_ALL = GANConfig(
 )
 
 
-def train_until(config: Any, out: Path, at: int, changes_only: bool, cache: Path, counts: Path) -> None:
-    """Start or resume a run in a child process, and kill it at a call."""
+def start_or_resume(config: Any, out: Path) -> None:
+    train: Any = train_lstm if isinstance(config, LSTMConfig) else train_gan
+    train(config, out, device="cpu", resume=(out / "run.json").exists())
+
+
+def train_until(config: Any, out: Path, cache: Path, call: int) -> None:
+    """Start a run in a child process, and kill it just before a call."""
     os.environ["REVIVER_CACHE"] = str(cache)
     for name, widths in NARROW.items():
         setattr(networks, name, widths)
-    train = train_lstm if isinstance(config, LSTMConfig) else train_gan
-    with CallCounter(at, die, changes_only=changes_only) as counter:
-        train(config, out, device="cpu", resume=(out / "run.json").exists())  # type: ignore[arg-type, operator]
-    write_counts(counts, counter)
+    with CallCounter(die, calls=(call,)):
+        start_or_resume(config, out)
 
 
 @pytest.fixture(scope="module")
@@ -106,36 +106,37 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_and_resumed_runs_equal_an_uninterrupted_run(
     name: str, server: ForkServerContext, data: Path, memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A process is killed once. Copies of the folder at other moments are what is left of processes killed then."""
     for constant, widths in NARROW.items():
         monkeypatch.setattr(networks, constant, widths)
-    configs = {
+    monkeypatch.setenv("REVIVER_CACHE", str(memory_path / "cache"))
+    config = {
         **LSTMS,
         "GAN": override(GAN, {"data": str(data / "images.npz")}),
         "GAN with all stateful options": override(GAN_WITH_ALL, {"data": str(data / "digits")}),
-    }
-    rng = random.Random(name)
-    counts = memory_path / "counts"
-
-    def advance(out: Path, at: int = 0, changes_only: bool = False) -> int:
-        return run_child(server, train_until, configs[name], out, at, changes_only, memory_path / "cache", counts)
-
-    assert advance(memory_path / "uninterrupted") == 0
-    calls, changes = read_counts(counts)
+    }[name]
+    start_or_resume(config, memory_path / "warm-up")  # fills caches, so that the next runs make the same calls
+    with CallCounter() as counter:
+        start_or_resume(config, memory_path / "uninterrupted")
     expected = contents(memory_path / "uninterrupted")
-    kills = 0
-    while kills < KILLS[name]:
-        out, killed_at = memory_path / f"run-{kills}", []
-        while len(killed_at) < MAX_KILLS_PER_RUN and kills < KILLS[name]:
-            changes_only = kills % 2 == 0
-            at = rng.randint(1, changes if changes_only else calls)
-            code = advance(out, at, changes_only)
-            if code == 0:
-                break  # a resumed run finished before that call
-            assert code == -signal.SIGKILL
-            kills += 1
-            killed_at.append((at, changes_only))
-            if (out / "checkpoints" / "last.json").exists():
-                load(out)
-        assert advance(out) == 0, killed_at
-        assert contents(out) == expected, killed_at
-        shutil.rmtree(out)
+
+    rng = random.Random(name)
+
+    def complete(out: Path, num_copies: int) -> list[Path]:
+        """Complete a run, and return copies of its folder at random moments, half of them before a change of a file."""
+        copier = Copier(out, memory_path)
+        calls = {rng.randint(1, counter.calls) for _ in range(num_copies // 2)}
+        changes = {rng.randint(1, counter.changes) for _ in range(num_copies - len(calls))}
+        with CallCounter(copier, calls=calls, changes=changes):
+            start_or_resume(config, out)
+        assert contents(out) == expected, out
+        return copier.paths
+
+    killed = complete(memory_path / "run", KILLS[name])
+    code = run_child(server, train_until, config, memory_path / "killed", memory_path / "cache", counter.calls // 2)
+    assert code == -signal.SIGKILL
+    for number, path in enumerate([*killed, memory_path / "killed"]):
+        if (path / "checkpoints" / "last.json").exists():
+            load(path)
+        for killed_again in complete(path, 2 if number % 3 == 0 else 0):
+            complete(killed_again, 0)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.figures import FORMATS, check_figure_path, save_figure
 from reviver.lstm import kernel
-from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.evaluation import predict
@@ -59,8 +59,8 @@ def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind:
     torch.testing.assert_close(top.transpose(0, 1), output, rtol=0, atol=0)
     for index, layer in enumerate(traced.layers):
         last = 0 if traced.locate(index)[1] == "backward" else -1
-        torch.testing.assert_close(layer.h[last], state.h[index], rtol=0, atol=0)
-        torch.testing.assert_close(layer.c[last], state.c[index], rtol=0, atol=0)
+        torch.testing.assert_close(layer.h[last], state[0][index], rtol=0, atol=0)
+        torch.testing.assert_close(layer.c[last], state[1][index], rtol=0, atol=0)
     torch.testing.assert_close(traced.probabilities[-1], logits.softmax(1))
     torch.testing.assert_close(traced.loss, functional.cross_entropy(logits, targets, reduction="none"))
 
@@ -73,8 +73,7 @@ def test_gates_and_states_satisfy_the_equations(num_layers: int, bidirectional: 
     directions = network.lstm.num_directions
     inputs = x.transpose(0, 1)
     for index, (i, f, g, o, c, h) in enumerate(traced.layers):
-        layer = network.lstm.layers[index]
-        assert isinstance(layer, LSTMCell)
+        layer = network.lstm.all_stacked_weights()[index].by_gate()
         if index >= directions:
             below = index // directions * directions - directions
             inputs = torch.cat([lower.h for lower in traced.layers[below : below + directions]], dim=-1)
@@ -145,13 +144,12 @@ def loss_after(network: LSTMClassifier, x: Tensor, target: int, at: tuple[int, i
         outputs = []
         for direction in range(directions):
             index = level * directions + direction
-            layer = lstm.layers[index]
-            assert isinstance(layer, LSTMCell)
+            w = lstm.all_stacked_weights()[index].by_gate()
             h = c = x.new_zeros(1, lstm.hidden_size)
             states: dict[int, Tensor] = {}
             for t in reversed(range(len(x))) if direction else range(len(x)):
                 h_old, c_old = h, c
-                (h, c), (i, f, g, o) = layer(x[t : t + 1], LSTMState(h_old, c_old))
+                (h, c), (i, f, g, o) = lstm_step(x[t : t + 1], LSTMState(h_old, c_old), w)
                 if (index, t) == at:
                     c = f * c_old + i * g + dc
                     h = o * c.tanh() + dh
@@ -193,9 +191,7 @@ def test_small_gradients_have_norms_too() -> None:
     """In float32 the square of 1e-25 is 0, and so would be the norm."""
     network = make_network(dtype=torch.float32)
     with torch.no_grad():
-        for layer in network.lstm.layers:
-            assert isinstance(layer, LSTMCell)
-            layer.b_f.fill_(-9.0)
+        network.lstm.b_f.fill_(-9.0)
     x, targets = make_batch(steps=40, dtype=torch.float32)
     norms = trace(network, x, targets).gradient_c[0, :, 0]
     assert bool((norms > 0).all())

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,15 +25,15 @@ from reviver.gan.config import GANConfig
 from reviver.io.atomic import atomic_folder, atomic_write, write_json, write_text
 from reviver.lstm.config import LSTMConfig
 from reviver.runs import checkpoint
-from reviver.runs import writer as writer_module
+from reviver.runs import session as session_module
 from reviver.runs.checkpoint import (
     TrainingState,
     find_checkpoint,
     load_networks,
-    prepare_checkpoint,
     prune_checkpoints,
     restore_checkpoint,
     save_best,
+    save_checkpoint,
 )
 from reviver.runs.devices import choose_device, describe_machine
 from reviver.runs.folder import SCHEMA, MetricsWriter, RunFolder, refuse_existing
@@ -137,10 +136,12 @@ def test_run_of_another_kind_is_refused(folder: RunFolder) -> None:
         RunFolder.open(folder.path, "gan")
 
 
-def test_newer_schema_is_refused(folder: RunFolder) -> None:
-    change_record(folder, schema=SCHEMA + 1)
+@pytest.mark.parametrize("schema", [0, SCHEMA + 1])
+def test_other_schema_is_refused(schema: int, folder: RunFolder) -> None:
+    change_record(folder, schema=schema)
     with pytest.raises(
-        RunFolderError, match=f"newer Reviver .schema {SCHEMA + 1}, this one reads up to {SCHEMA}.; upgrade"
+        RunFolderError,
+        match=rf"run\.json: has schema {schema}, and this Reviver reads only schema {SCHEMA}; use the version .* wrote it",
     ):
         RunFolder.open(folder.path)
 
@@ -161,7 +162,6 @@ DAMAGED_RECORDS = {
     "no schema": b'{"kind": "lstm", "config": {}}',
     "schema is text": b'{"schema": "1", "kind": "lstm", "config": {}}',
     "schema is a flag": b'{"schema": true, "kind": "lstm", "config": {}}',
-    "schema is 0": b'{"schema": 0, "kind": "lstm", "config": {}}',
     "no kind": b'{"schema": 1, "config": {}}',
     "odd kind": b'{"schema": 1, "kind": "rnn", "config": {}}',
     "no config": b'{"schema": 1, "kind": "lstm"}',
@@ -566,16 +566,16 @@ from pathlib import Path
 
 import torch
 from reviver.errors import RunFolderError
-from reviver.runs.checkpoint import TrainingState, prepare_checkpoint
+from reviver.runs.checkpoint import TrainingState, save_checkpoint
 
 network = torch.nn.Linear(30, 30)
 state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())}, step=1)
-prepare_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)()
+save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 state.step = 2
 try:
-    prepare_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)()
+    save_checkpoint(Path(sys.argv[1]), state, {"metrics": 0}, 2)
 except RunFolderError as error:
     print(error)
 """
@@ -611,10 +611,6 @@ def small_state(seed: int = 0) -> TrainingState:
     for _ in range(2):
         update(state)
     return state
-
-
-def save_checkpoint(folder: Path, state: TrainingState, counts: dict[str, int], keep: int = 2) -> None:
-    prepare_checkpoint(folder, state, counts, keep)()
 
 
 def best_at(step: int) -> dict[str, Any]:
@@ -657,7 +653,7 @@ def assert_same_state(first: TrainingState, second: TrainingState) -> None:
 def test_checkpoint_restores_the_whole_state(tmp_path: Path) -> None:
     state = small_state()
     state.epoch, state.seconds = 7, 12.5
-    save_checkpoint(tmp_path, state, {"metrics": 42})
+    save_checkpoint(tmp_path, state, {"metrics": 42}, 2)
     fresh = small_state(seed=1)
     assert restore_checkpoint(tmp_path, fresh) == {"metrics": 42}
     assert_same_state(state, fresh)
@@ -670,7 +666,7 @@ def test_checkpoint_restores_the_whole_state(tmp_path: Path) -> None:
 def test_state_before_the_first_update_can_be_saved(tmp_path: Path) -> None:
     network = nn.Linear(2, 2)
     state = TrainingState({"network": network}, {"network": torch.optim.Adam(network.parameters())})
-    save_checkpoint(tmp_path, state, {"metrics": 0})
+    save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
     assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
 
 
@@ -716,7 +712,7 @@ DAMAGES.remove(("last.json", remove))  # without a pointer there is no checkpoin
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_damaged_checkpoint_raises(name: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     damage(tmp_path / name)
     with pytest.raises(RunFolderError, match=f"{Path(name).name}: .* damaged, restore it or train again") as caught:
         restore_checkpoint(tmp_path, small_state())
@@ -725,7 +721,7 @@ def test_damaged_checkpoint_raises(name: str, damage: Callable[[Path], None], tm
 
 @pytest.mark.parametrize("name", [*CHECKPOINT_FILES[:3], "step-000002/checksums.json"])
 def test_any_flipped_bit_is_detected(name: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     path = tmp_path / name
     content = path.read_bytes()
     for bit in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
@@ -750,14 +746,14 @@ def test_flipped_bit_in_the_best_weights_is_detected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
 def test_invalid_pointer_raises(pointer: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     (tmp_path / "last.json").write_text(pointer)
     with pytest.raises(RunFolderError, match=r"last\.json: step (must be|is missing).*; the file is damaged"):
         restore_checkpoint(tmp_path, small_state())
 
 
 def test_pointer_to_a_missing_checkpoint_raises(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     shutil.rmtree(tmp_path / "step-000002")
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
         restore_checkpoint(tmp_path, small_state())
@@ -783,7 +779,7 @@ def test_pointer_to_a_missing_checkpoint_raises(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_state_json_raises(change: dict[str, Any], tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     path = tmp_path / "step-000002" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     path.with_name("checksums.json").unlink()
@@ -794,7 +790,7 @@ def test_invalid_state_json_raises(change: dict[str, Any], tmp_path: Path) -> No
 
 
 def test_state_of_another_training_loop_raises(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     other = small_state()
     other.extra["stage"] = 0
     with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run \('stage'\)"):
@@ -803,7 +799,7 @@ def test_state_of_another_training_loop_raises(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["epoch", "batch", "step", "seconds", "metrics_count", "extra"])
 def test_missing_key_in_state_json_raises(key: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     path = tmp_path / "step-000002" / "state.json"
     position = json.loads(path.read_text())
     del position[key]
@@ -814,7 +810,7 @@ def test_missing_key_in_state_json_raises(key: str, tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_raise(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     with pytest.raises(RunFolderError, match=r"step-000002: its weights do not fit the network of run\.json") as caught:
         load_networks(tmp_path / "step-000002", {"network": nn.Linear(3, 5)})
     assert "\n" not in str(caught.value)
@@ -823,7 +819,7 @@ def test_weights_of_another_network_raise(tmp_path: Path) -> None:
 
 
 def test_pickle_is_never_loaded(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0})
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
     torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
     (tmp_path / "step-000002" / "checksums.json").unlink()
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
@@ -841,7 +837,7 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
         state.step = step
         if step == 10:
             save_best(tmp_path, 7, weights)
-        save_checkpoint(tmp_path, state, {"metrics": 0})
+        save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
     assert steps_on_disk(tmp_path) == [7, 30, 40]
     assert find_checkpoint(tmp_path, "best").name == "step-000007"
     assert find_checkpoint(tmp_path, "last").name == "step-000040"
@@ -851,7 +847,7 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
     for step in (50, 60, 70):
         state.step = step
-        save_checkpoint(tmp_path, state, {"metrics": 0})
+        save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
     assert steps_on_disk(tmp_path) == [40, 60, 70]
 
 
@@ -859,7 +855,7 @@ def test_newest_checkpoints_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> 
     state = small_state()
     for step in (999_998, 999_999, 1_000_000, 1_000_001):
         state.step = step
-        save_checkpoint(tmp_path, state, {"metrics": 0})
+        save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
     assert steps_on_disk(tmp_path) == [1_000_000, 1_000_001]
 
 
@@ -876,7 +872,7 @@ def test_session_recovers_interrupted_writes(folder: RunFolder) -> None:
     """Test every leftover in one folder; tests/test_crashes.py makes them by real crashes."""
     state = small_state()
     state.extra.clear()
-    save_checkpoint(folder.checkpoints, state, {"metrics": 0})
+    save_checkpoint(folder.checkpoints, state, {"metrics": 0}, 2)
     (folder.checkpoints / "step-000002").rename(folder.checkpoints / ".step-000002.old")
     shutil.copytree(
         folder.checkpoints / ".step-000002.old", folder.checkpoints / "step-000003"
@@ -897,7 +893,7 @@ def test_crash_before_the_pointer_is_written_keeps_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = small_state()
-    save_checkpoint(tmp_path, state, {"metrics": 5})
+    save_checkpoint(tmp_path, state, {"metrics": 5}, 2)
     saved = small_state()
     update(state)
 
@@ -906,7 +902,7 @@ def test_crash_before_the_pointer_is_written_keeps_the_old_checkpoint(
 
     monkeypatch.setattr(checkpoint, "write_json", fail)
     with pytest.raises(Failure):
-        save_checkpoint(tmp_path, state, {"metrics": 6})
+        save_checkpoint(tmp_path, state, {"metrics": 6}, 2)
     monkeypatch.undo()
     fresh = small_state(seed=1)
     assert restore_checkpoint(tmp_path, fresh) == {"metrics": 5}
@@ -934,75 +930,16 @@ def test_non_finite_weight_is_never_saved(folder: RunFolder) -> None:
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
 
 
-def delay_writes(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Let checkpoints wait with writing until the returned event is set."""
-    writing = threading.Event()
-
-    def prepare(*arguments: Any) -> Callable[[], None]:
-        write = prepare_checkpoint(*arguments)
-
-        def write_later() -> None:
-            assert writing.wait(60)
-            write()
-
-        return write_later
-
-    monkeypatch.setattr(writer_module, "prepare_checkpoint", prepare)
-    return writing
-
-
-def test_training_continues_while_a_checkpoint_is_written(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    state, writing = small_state(), delay_writes(monkeypatch)
-    with training_session(folder, state, total=1, description="", progress=False) as session:
-        session.save()
-        for _ in range(3):
-            update(state)
-            session.log(loss=0.5)
-        assert not (folder.checkpoints / "last.json").exists()
-        writing.set()
-        session.finish()
-        fresh = small_state(seed=1)
-        assert restore_checkpoint(folder.checkpoints, fresh) == {"metrics": 0}
-        fresh.seconds = 0.0
-        assert_same_state(small_state(), fresh)
-
-
-def test_divergence_counts_a_pending_checkpoint_as_saved(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error waits for the checkpoint that a thread is writing: whether one was saved must not depend on timing."""
-    state, writing = small_state(), delay_writes(monkeypatch)
-
-    def run() -> None:
-        with training_session(folder, state, total=1, description="", progress=False) as session:
-            session.save()
-            assert not (folder.checkpoints / "last.json").exists()
-            threading.Timer(0.3, writing.set).start()
-            session.check_finite(torch.tensor([[0.5], [float("nan")]]), 3, ("train_loss",))
-
-    message = "^step 4: train_loss is nan; the last good checkpoint is kept; try a --learning-rate lower than 0.001 "
-    with pytest.raises(DivergenceError, match=message):
-        run()
-    assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
-
-
-@pytest.mark.parametrize("next_call", ["log", "save", "finish", "the end"])
-def test_failed_checkpoint_raises_at_the_next_call(
-    next_call: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse() -> None:
+def test_failed_checkpoint_ends_the_run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
         raise RunFolderError("the disk is full")
 
-    monkeypatch.setattr(writer_module, "prepare_checkpoint", lambda *_: refuse)
-
-    def run() -> None:
-        with training_session(folder, small_state(), total=1, description="", progress=False) as session:
-            session.save()
-            while next_call == "log":
-                session.log(loss=0.5)
-            if next_call in ("save", "finish"):
-                getattr(session, next_call)()
-
-    with pytest.raises(RunFolderError, match="the disk is full"):
-        run()
+    monkeypatch.setattr(session_module, "save_checkpoint", refuse)
+    with (
+        pytest.raises(RunFolderError, match="the disk is full"),
+        training_session(folder, small_state(), total=1, description="", progress=False) as session,
+    ):
+        session.save()
     record = RunFolder.open(folder.path).record
     assert (record["status"], record["error"]) == ("failed", "the disk is full")
 
@@ -1039,7 +976,7 @@ def test_session_records_the_final_status(folder: RunFolder) -> None:
 def test_seconds_accumulate_over_sessions(folder: RunFolder) -> None:
     state = small_state()
     state.seconds = 1000.0
-    save_checkpoint(folder.checkpoints, state, {"metrics": 0})
+    save_checkpoint(folder.checkpoints, state, {"metrics": 0}, 2)
     with training_session(folder, small_state(), total=1, description="", progress=False) as session:
         assert session.seconds >= 1000.0
         session.save()

@@ -49,9 +49,9 @@ from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.runs.snapshots import find_snapshots, remove_later_snapshots, write_snapshot
 from tests.contents import contents
+from tests.golden.make import NARROW
 from tests.test_gan_training import at_step
 from tests.test_lstm_training import TINY
-from tests.test_migrations import NARROW
 
 GANS: dict[str, dict[str, Any]] = {
     "plain": {},

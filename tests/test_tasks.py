@@ -17,7 +17,7 @@ from reviver.errors import ConfigError
 from reviver.lstm.config import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, min_length
 from reviver.lstm.evaluation import evaluate, predict
 from reviver.lstm.initialisation import chrono
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.lstm.presets import PRESETS
 from reviver.lstm.tasks.build import BUILDERS, build_task
 from reviver.lstm.tasks.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
@@ -389,14 +389,13 @@ def test_validation_images_are_a_fixed_subset_of_the_training_images() -> None:
 
 def test_chrono_spreads_the_time_scales_uniformly() -> None:
     lstm = LSTM(3, 4000, num_layers=1)
-    weights = {name: value.clone() for name, value in lstm.state_dict().items()}
+    weights = {name: value.clone() for name, value in lstm.gate_weights()._asdict().items() if value is not None}
     chrono(lstm, 1000, rng())
-    after = lstm.state_dict()
+    after = lstm.gate_weights()._asdict()
     changed = [name for name in weights if not torch.equal(weights[name], after[name])]
-    assert sorted(changed) == ["layers.0.b_f", "layers.0.b_i"]
-    b_f = after["layers.0.b_f"]
-    assert torch.equal(after["layers.0.b_i"], -b_f)
-    time_scales = b_f.exp()
+    assert sorted(changed) == ["b_f", "b_i"]
+    assert torch.equal(after["b_i"], -after["b_f"])
+    time_scales = after["b_f"].detach().exp()
     assert time_scales.min() >= 1
     assert time_scales.max() <= 999.01
     quarters = torch.histc(time_scales, 4, 1, 999) / 4000
@@ -406,7 +405,8 @@ def test_chrono_spreads_the_time_scales_uniformly() -> None:
 def test_chrono_sets_every_layer_and_direction_and_allows_the_minimum_length() -> None:
     lstm = LSTM(3, 5, num_layers=2, bidirectional=True)
     chrono(lstm, 2, rng())
-    biases = [value for name, value in lstm.state_dict().items() if name.endswith(("b_f", "b_i"))]
+    weights = [stacked.by_gate() for stacked in lstm.all_stacked_weights()]
+    biases = [bias for w in weights for bias in (w.b_f, w.b_i)]
     assert len(biases) == 8
     assert not any(bias.any() for bias in biases), "log U(1, 1) is 0"
 
@@ -414,9 +414,9 @@ def test_chrono_sets_every_layer_and_direction_and_allows_the_minimum_length() -
 def test_a_run_samples_chrono_biases_after_the_weights() -> None:
     config = tiny("copy", encoding="onehot")
     task = build_task(config)
-    plain = build_network(config, task).state_dict()
-    changed = build_network(override(config, {"init": "chrono"}), task).state_dict()
-    again = build_network(override(config, {"init": "chrono"}), task).state_dict()
+    plain = build_network(config, task).weights_by_name()
+    changed = build_network(override(config, {"init": "chrono"}), task).weights_by_name()
+    again = build_network(override(config, {"init": "chrono"}), task).weights_by_name()
     assert all(torch.equal(changed[name], again[name]) for name in changed)
     different = {name for name in plain if not torch.equal(plain[name], changed[name])}
     assert different == {"lstm.layers.0.b_f", "lstm.layers.0.b_i"}

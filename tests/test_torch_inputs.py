@@ -6,6 +6,7 @@ torch keeps the inputs in `torch.testing._internal.common_modules`: 32 for each 
 import copy
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -19,7 +20,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reviver import LSTM, LSTMState
+from reviver import LSTM
 from reviver.lstm import kernel
 
 # torch.nn.LSTM says so of itself.
@@ -84,21 +85,10 @@ def run(lstm: nn.Module, arguments: Any, options: dict[str, Any], requires_grad:
     return found
 
 
-def gradients(lstm: LSTM | nn.LSTM) -> dict[str, Tensor]:
-    """Return the gradients of all parameters in our names; torch's two biases have the same gradient."""
-    if isinstance(lstm, LSTM):
-        return {name: parameter.grad for name, parameter in lstm.named_parameters()}
-    found = {}
-    suffixes = ["", "_reverse"][: 1 + lstm.bidirectional]
-    names = [f"l{layer}{suffix}" for layer in range(lstm.num_layers) for suffix in suffixes]
-    for index, name in enumerate(names):
-        for letter, kind in (("W", "weight_ih"), ("U", "weight_hh"), ("b", "bias_ih"), ("b", "bias_hh")):
-            if hasattr(lstm, f"{kind}_{name}"):
-                parts = getattr(lstm, f"{kind}_{name}").grad.chunk(4)
-                found |= {f"layers.{index}.{letter}_{g}": part for g, part in zip("ifco", parts, strict=True)}
-        if lstm.proj_size:
-            found[f"layers.{index}.W_proj"] = getattr(lstm, f"weight_hr_{name}").grad
-    return found
+def gradients(lstm: nn.LSTM) -> dict[str, Tensor]:
+    """Return the gradients of all parameters, and their norm."""
+    found = {name: parameter.grad for name, parameter in lstm.named_parameters()}
+    return found | {"norm": torch.stack([gradient.norm() for gradient in found.values()]).norm()}
 
 
 def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor], dtype: torch.dtype) -> None:
@@ -216,14 +206,12 @@ def test_pickle_deepcopy_and_repr(index: int) -> None:
         found = run(other, given, call, True)
         assert all(map(torch.equal, found.values(), expected.values()))
         assert all(a is not b and torch.equal(a, b) for a, b in zip(other.parameters(), lstm.parameters(), strict=True))
-    arguments = repr(nn.LSTM(*arguments, **options)).removeprefix("LSTM(").removesuffix(")")
-    assert repr(lstm).splitlines()[1].strip() == arguments
+    assert repr(lstm) == repr(nn.LSTM(*arguments, **options))
 
 
 def test_repr_shows_what_is_not_the_default() -> None:
     lstm = LSTM(2, 3, hidden_dropout=0.5, precision="bf16", bias=False, proj_size=1)
-    assert repr(lstm).splitlines()[1].strip() == "2, 3, proj_size=1, bias=False, hidden_dropout=0.5, precision=bf16"
-    assert repr(lstm.layers[0]) == "LSTMCell(2, 3, bias=False, proj_size=1)"
+    assert repr(lstm) == "LSTM(2, 3, proj_size=1, bias=False, hidden_dropout=0.5, precision=bf16)"
 
 
 @every_shape
@@ -270,7 +258,7 @@ def test_second_derivatives_in_float32_by_the_equations() -> None:
     exact = copy.deepcopy(lstm).double()
     x, found = torch.randn(4, 2, 2), []
     for module in (lstm, exact):
-        inputs = x.detach().to(module.layers[0].W_i.dtype).requires_grad_()
+        inputs = x.detach().to(module.weight_ih_l0.dtype).requires_grad_()
         with kernel.reference():
             (gradient,) = torch.autograd.grad(module(inputs)[0].square().sum(), inputs, create_graph=True)
         gradient.square().sum().backward()
@@ -339,8 +327,7 @@ def test_empty_batch(proj_size: int, batch_first: bool, with_state: bool) -> Non
         results.append([output.shape, h.shape, c.shape, x.grad.shape])
         assert not any(parameter.grad.any() for parameter in lstm.parameters())
     assert results[0] == results[1]
-    lengths = ours(x, state, lengths=[])
-    assert isinstance(lengths[1], LSTMState)
+    assert ours(x, state, lengths=[])[0].shape == results[1][0]
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -352,10 +339,7 @@ def test_all_weights(bias: bool, proj_size: int, bidirectional: bool) -> None:
     ours.flatten_parameters()
     assert len(ours.all_weights) == len(theirs.all_weights)
     for our_cell, their_cell in zip(ours.all_weights, theirs.all_weights, strict=True):
-        expected = list(their_cell)
-        if bias:
-            expected[2:4] = [expected[2] + expected[3], torch.zeros(16)]
-        for ours_, theirs_ in zip(our_cell, expected, strict=True):
+        for ours_, theirs_ in zip(our_cell, their_cell, strict=True):
             torch.testing.assert_close(ours_, theirs_, rtol=0, atol=0)
     sum(weight.square().sum() for weights in ours.all_weights for weight in weights).backward()
     for parameter in ours.parameters():
@@ -393,9 +377,8 @@ def test_dropout_1_drops_everything_between_layers() -> None:
 
 def test_dropout_with_one_layer_warns_as_torch_does() -> None:
     for make in (nn.LSTM, LSTM):
-        with pytest.warns(UserWarning, match=r"dropout.*num_layers") as caught:
+        with pytest.warns(UserWarning, match=r"dropout.*num_layers"):
             make(2, 3, dropout=0.5)
-        assert caught[0].filename == __file__ or make is nn.LSTM
     lstm = nn.LSTM(2, 3)
     lstm.dropout = 0.5
     with warnings.catch_warnings():
@@ -424,8 +407,7 @@ def test_dropout_with_one_layer_warns_as_torch_does() -> None:
 )
 def test_what_torch_refuses_is_refused(options: dict[str, Any]) -> None:
     arguments = {"input_size": 3, "hidden_size": 4} | options
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, TypeError)) as theirs:
         nn.LSTM(**arguments)
-    ((name, value),) = options.items()
-    with pytest.raises(ValueError, match=rf"^{name} must be .*, got {value!r}"):
+    with pytest.raises(type(theirs.value), match=f"^{re.escape(str(theirs.value))}$"):
         LSTM(**arguments)

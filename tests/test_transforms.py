@@ -28,7 +28,7 @@ from reviver.errors import DataError
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel import ops
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.lstm.precision import bf16_linear
 
 # torch warns of its own deprecated parts where its transforms and its compiler use them.
@@ -76,7 +76,7 @@ def gradient_penalty(lstm, x, h, c, lengths=None):
     weights = list(lstm.parameters())
     # Both states depend on x, too, which the gradient of the kernel's own x must leave out.
     output, state = lstm(x, (h + x.mean(), c * x.amax()), lengths, rng=rng())
-    loss = output.square().sum() + state.h.sum() + (state.c * output[0].mean()).sum()
+    loss = output.square().sum() + state[0].sum() + (state[1] * output[0].mean()).sum()
     first = torch.autograd.grad(loss, [*inputs, *weights], create_graph=True)
     second = torch.autograd.grad(sum(gradient.square().sum() for gradient in first), [*inputs, *weights])
     return [loss.detach(), *(gradient.detach() for gradient in first), *second]
@@ -113,12 +113,12 @@ def test_second_derivatives_where_not_everything_takes_part():
     lstm, nothing = LSTM(3, 6), LSTM(3, 6).requires_grad_(requires_grad=False)
     for network in (lstm, nothing):
         x = torch.randn(4, 2, 3, requires_grad=True)
-        (first,) = torch.autograd.grad(network(x)[1].c.square().sum(), x, create_graph=True)
+        (first,) = torch.autograd.grad(network(x)[1][1].square().sum(), x, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), x)
         exact = doubled(network)
         with torch.enable_grad():
             y = x.detach().double().requires_grad_()
-            (expected,) = torch.autograd.grad(exact(y)[1].c.square().sum(), y, create_graph=True)
+            (expected,) = torch.autograd.grad(exact(y)[1][1].square().sum(), y, create_graph=True)
         close(second, torch.autograd.grad(expected.square().sum(), y)[0])
 
 
@@ -128,7 +128,7 @@ def test_third_derivatives():
     x = torch.randn(3, 2, 2)
     results = []
     for network in (lstm, doubled(lstm)):
-        y = x.to(network.layers[0].W_i.dtype).requires_grad_()
+        y = x.to(network.weight_ih_l0.dtype).requires_grad_()
         value = network(y)[0].sin().sum()
         for _ in range(3):
             (gradient,) = torch.autograd.grad(value, y, create_graph=True)
@@ -139,7 +139,7 @@ def test_third_derivatives():
 
 @needs_kernel
 def test_a_first_gradient_without_create_graph_stays_in_the_kernel(monkeypatch):
-    monkeypatch.setattr(ops, "differentiable_gradients", None)
+    monkeypatch.setattr(ops, "_differentiable_gradients", None)
     LSTM(2, 4)(torch.randn(3, 2, 2))[0].sum().backward()
 
 
@@ -164,7 +164,8 @@ def test_grad_equals_backward_and_torch():
         close(gradients[name], parameter.grad)
     reference = lstm.to_torch()
     expected = grad(loss_of(reference))(parameters(reference), x)
-    close(torch.cat([gradients[f"layers.3.U_{gate}"] for gate in "ifco"]), expected["weight_hh_l1_reverse"])
+    for name, gradient in gradients.items():
+        close(gradient, expected[name])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -189,8 +190,8 @@ def test_gradients_of_each_sample_equal_those_of_torch():
     ours, theirs = (
         vmap(grad(loss_of(module)), in_dims=(None, 0))(parameters(module), x) for module in (lstm, lstm.to_torch())
     )
-    for kind, name in (("W", "weight_ih_l0"), ("U", "weight_hh_l0"), ("b", "bias_ih_l0")):
-        close(torch.cat([ours[f"layers.0.{kind}_{gate}"] for gate in "ifco"], dim=1), theirs[name])
+    for name, gradients in theirs.items():
+        close(ours[name], gradients)
 
 
 def test_jacobians_and_hessian():
@@ -241,7 +242,7 @@ def test_vmap_over_lengths():
     for index in range(3):
         expected, state = lstm(x[index], lengths=lengths[index])
         torch.testing.assert_close(output[index], expected)
-        torch.testing.assert_close(last.c[index], state.c)
+        torch.testing.assert_close(last[1][index], state[1])
     lengths[1, 1] = 6
     with pytest.raises(DataError, match="from 1 to T = 5"):
         vmap(lambda x, n: lstm(x, lengths=n))(x, lengths)
@@ -304,13 +305,13 @@ def test_autocast_gives_the_dtypes_and_values_of_torch(lengths):
     with torch.autocast("cpu", torch.bfloat16):
         output, state = lstm(x, None, lengths)
         expected, (h, c) = reference(x)
-    for ours, theirs in ((output, expected), (state.h, h), (state.c, c)):
+    for ours, theirs in ((output, expected), (state[0], h), (state[1], c)):
         assert ours.dtype == theirs.dtype == torch.bfloat16
         if lengths is None:
             close(ours, theirs, 2e-2)
     exact, exact_state = doubled(lstm)(x.double(), None, lengths)
     close(output, exact, 1e-2)
-    close(state.c, exact_state.c, 1e-2)
+    close(state[1], exact_state[1], 1e-2)
 
 
 @needs_kernel
@@ -397,7 +398,7 @@ def test_export_with_dynamic_batch_and_time(options):
             x = torch.randn(shape, dtype=dtype)
             (output, (h, c)), (expected, state) = loaded(x), lstm(x)
             tolerance = {"rtol": 1e-2, "atol": 1e-2} if "precision" in options else {}
-            for ours, theirs in ((output, expected), (h, state.h), (c, state.c)):
+            for ours, theirs in ((output, expected), (h, state[0]), (c, state[1])):
                 torch.testing.assert_close(ours, theirs, **tolerance)
 
 
@@ -452,7 +453,7 @@ def train_and_compare(network, compiled, x, *rest):
 
 @pytest.fixture
 def graphs():
-    """Collect the graphs that torch.compile makes; random numbers are those of eager mode."""
+    """Collect the graphs that torch.compile makes, of LSTMs too; random numbers are those of eager mode."""
     torch._dynamo.reset()
     found = []
 
@@ -461,7 +462,7 @@ def graphs():
         return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
 
     found.append(backend)
-    with torch._inductor.config.patch(fallback_random=True):
+    with torch._inductor.config.patch(fallback_random=True), torch._dynamo.config.patch(allow_rnn=True):
         yield found
     torch._dynamo.reset()
 
@@ -522,6 +523,18 @@ def test_compilation_of_transforms_and_of_the_equations(graphs):
 
 
 @needs_kernel
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # Dynamo itself looks at it
+def test_compilation_leaves_the_layer_between_two_graphs_as_it_does_torchs(graphs):
+    network = LSTMClassifier(3, 6, 2)
+    with torch._dynamo.config.patch(allow_rnn=False):
+        train_and_compare(network, torch.compile(network, backend=graphs[0]), torch.randn(4, 5, 3))
+        for module in (network, nn.Sequential(nn.LSTM(3, 6))):
+            torch._dynamo.reset()
+            with pytest.raises(torch._dynamo.exc.Unsupported, match="allow_rnn"):
+                torch.compile(module, fullgraph=True, backend=graphs[0])(torch.randn(4, 5, 3))
+
+
+@needs_kernel
 def test_compilation_refuses_a_second_derivative(graphs):
     lstm = LSTM(3, 6)
     x = torch.randn(4, 2, 3, requires_grad=True)
@@ -549,17 +562,17 @@ def test_unknown_subclasses_take_the_equations(kernel_calls):
 def test_parametrized_weights_train(kernel_calls):
     lstm, x = LSTM(3, 6), torch.randn(4, 2, 3)
     expected = lstm(x)[0]
-    nn.utils.parametrizations.weight_norm(lstm.layers[0], "W_i")
-    nn.utils.parametrizations.orthogonal(lstm.layers[0], "U_f")
-    nn.utils.parametrize.remove_parametrizations(lstm.layers[0], "U_f")
+    nn.utils.parametrizations.weight_norm(lstm, "weight_ih_l0")
+    nn.utils.parametrizations.orthogonal(lstm, "weight_hh_l0")
+    nn.utils.parametrize.remove_parametrizations(lstm, "weight_hh_l0")
     output, _ = lstm(x)
     assert output.shape == expected.shape
     output.square().sum().backward()
-    ours = lstm.layers[0].parametrizations.W_i.original1.grad
+    ours = lstm.parametrizations.weight_ih_l0.original1.grad
     exact = doubled(lstm)
     exact.zero_grad()
     exact(x.double())[0].square().sum().backward()
-    close(ours, exact.layers[0].parametrizations.W_i.original1.grad)
+    close(ours, exact.parametrizations.weight_ih_l0.original1.grad)
 
 
 @needs_kernel
@@ -581,13 +594,13 @@ def test_dispatch_modes_see_the_operator():
     assert "reviver.lstm_forward.default" in seen
 
 
-def test_trace_takes_the_equations():
+def test_trace_takes_torchs_operator():
     lstm, x = LSTM(3, 6, bidirectional=True).eval(), torch.randn(4, 2, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated
         traced = torch.jit.trace(lstm, x)
     assert "reviver::" not in str(traced.inlined_graph)
-    x = torch.randn(4, 5, 3)
+    x = torch.randn(9, 5, 3)  # another number of steps and of rows
     torch.testing.assert_close(traced(x)[0], lstm(x)[0])
 
 

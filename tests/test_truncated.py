@@ -14,7 +14,6 @@ from reviver.config import override
 from reviver.distributed.world import World
 from reviver.errors import ConfigError, Interrupted
 from reviver.lstm import training
-from reviver.lstm.cell import LSTMState
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.parallel import check_batch_sizes
@@ -83,18 +82,17 @@ def test_the_states_after_the_segments_are_those_of_whole_palindromes() -> None:
     batch, rng = carried_batch(50, 7, 6), torch.Generator().manual_seed(0)
     batch = CarriedBatch(override(batch.config, {"hidden_size": 16}), CPU)
     batch.start(data)
-    final = LSTMState(torch.zeros(1, 6, 16), torch.zeros(1, 6, 16))
+    h, c = torch.zeros(1, 6, 16), torch.zeros(1, 6, 16)
     while batch.remaining.any():
         active = batch.remaining > 0
         segment = batch.segment(rng)
         # a palindrome that has ended waits here, with one padded step that does not count
         lengths = segment.lengths.clamp(min=1)
         _, _, state = truncated_loss(network, segment._replace(lengths=lengths))
-        final.h[:, active], final.c[:, active] = state.h[:, active], state.c[:, active]
+        h[:, active], c[:, active] = state[0][:, active], state[1][:, active]
         batch.carry(segment, state, certain(segment))
     _, expected = network.lstm(data.encode())
-    torch.testing.assert_close(final.h, expected.h)
-    torch.testing.assert_close(final.c, expected.c)
+    torch.testing.assert_close((h, c), expected)
 
 
 def test_without_truncation_an_update_is_that_of_whole_sequences_bit_for_bit() -> None:
@@ -136,7 +134,7 @@ def test_a_lost_digit_and_an_ended_palindrome_are_replaced() -> None:
     before = batch.halves.clone()
     probabilities = torch.full((4, 10), 0.01)
     probabilities[torch.arange(4), segment.targets] = torch.tensor([0.9, LOST - 0.01, 0.9, LOST + 0.01])
-    state = LSTMState(torch.ones_like(batch.h), torch.ones_like(batch.c))
+    state = torch.ones_like(batch.h), torch.ones_like(batch.c)
     others = (1 - probabilities[torch.arange(4), segment.targets]) / 9
     for row, target in enumerate(segment.targets):
         probabilities[row, torch.arange(10) != target] = others[row]

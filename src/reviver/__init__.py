@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator
     from reviver.gan.run import GANRun
     from reviver.loading import load
-    from reviver.lstm.cell import LSTMCell, LSTMState
+    from reviver.lstm.cell import LSTMState, LSTMWeights, lstm_step
     from reviver.lstm.classifier import LSTMClassifier
-    from reviver.lstm.network import LSTM
+    from reviver.lstm.layer import LSTM
     from reviver.lstm.pretrained_classifier import PretrainedClassifier
     from reviver.lstm.run import LSTMRun
 
@@ -24,20 +24,21 @@ __all__ = [
     "Discriminator",
     "GANRun",
     "Generator",
-    "LSTMCell",
     "LSTMClassifier",
     "LSTMRun",
     "LSTMState",
+    "LSTMWeights",
     "PretrainedClassifier",
     "explore",
     "load",
+    "lstm_step",
 ]
 
 _MODULES = {
-    "LSTM": "reviver.lstm.network",
-    "LSTMCell": "reviver.lstm.cell",
+    "LSTM": "reviver.lstm.layer",
     "LSTMClassifier": "reviver.lstm.classifier",
     "LSTMState": "reviver.lstm.cell",
+    "LSTMWeights": "reviver.lstm.cell",
     "PretrainedClassifier": "reviver.lstm.pretrained_classifier",
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
@@ -45,6 +46,7 @@ _MODULES = {
     "load": "reviver.loading",
     "LSTMRun": "reviver.lstm.run",
     "GANRun": "reviver.gan.run",
+    "lstm_step": "reviver.lstm.cell",
 }
 
 

@@ -39,7 +39,7 @@ class DeviceError(ReviverError, ValueError):
 
 
 class RunFolderError(ReviverError):
-    """A run folder exists already, is missing, is of another kind or a newer version, is damaged, or cannot be written."""
+    """A run folder exists already, is missing, is of another kind or schema, is damaged, or cannot be written."""
 
     exit_code = 2
 

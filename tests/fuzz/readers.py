@@ -346,7 +346,7 @@ def prepare_checkpoint(folder: Path) -> Seeds:
     best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
     rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
     state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
-    checkpoint.prepare_checkpoint(folder, state, {"metrics": 1}, 2)()
+    checkpoint.save_checkpoint(folder, state, {"metrics": 1}, 2)
     remove_checksums(folder)
     return {
         str(path.relative_to(folder)): path.read_bytes()

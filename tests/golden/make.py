@@ -1,24 +1,21 @@
-"""Create the golden run folders of the current schema, which tests/test_migrations.py reads once it is an older one.
+"""Create the golden run folders, which tests/test_golden_runs.py reads:
 
     python -m tests.golden.make
 
-The folders of schema 1 come from commit c342f4d, those of schema 2 from e357450, those of schema 3 from ffc9748, with the
-additional settings RENAMED_LSTM and RENAMED_GAN, those of schema 4 from 4d4076d, those of schema 5 from b47bf14, those of
-schema 6 from 606f3a0, and those of schema 7 from 0da473c.
-
-Each run is interrupted and copied, and then completed: a resume of the copy must give the same metrics.
+Each run is interrupted and copied, and then completed: a resume of the copy must give the same metrics. Until the first
+release there is one schema. After a change of the format or of what a run learns, make the folders again.
 """
 
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from reviver.errors import Interrupted
 from reviver.gan import networks
@@ -26,50 +23,85 @@ from reviver.gan import training as gan
 from reviver.gan.config import GANConfig
 from reviver.lstm import training as lstm
 from reviver.lstm.config import LSTMConfig
-from reviver.runs.folder import SCHEMA
-from tests.test_migrations import GAN, LSTM, NARROW, STOPPED_AT
 
-FOLDER = Path(__file__).parent / f"schema-{SCHEMA}"
+FOLDER = Path(__file__).parent / "runs"
+LSTM = LSTMConfig(
+    length=4,
+    encoding="onehot",
+    hidden_size=4,
+    num_layers=2,
+    dropout=0.2,
+    data_size=60,
+    batch_size=16,
+    epochs=4,
+    checkpoint_every=1,
+    curriculum=True,
+    start_length=2,
+    min_length_fraction=0.9,
+    length_factor=1.5,
+    lr_length_exponent=0.1,
+    lr_schedule="cosine",
+    threshold=0.2,
+    seed=3,
+)
+GAN = GANConfig(
+    data="images.npy",
+    image_size=4,
+    latent_size=4,
+    batch_size=16,
+    epochs=4,
+    ema=0.9,
+    ema_rampup=0.5,
+    r1=0.2,
+    penalty_interval=2,
+    lr_schedule="linear",
+    final_lr_ratio=0.5,
+    sample_every=2,
+    log_every=2,
+    seed=3,
+)
+NARROW = {"GENERATOR_WIDTHS": (4, 6, 5, 7), "DISCRIMINATOR_WIDTHS": (6, 5)}
+"""Widths of the GAN: narrow, so that the files are small."""
+STOPPED_AT = 7
+"""Update during which the runs, of 12 updates, receive a signal; they stop after it."""
 
 
-def stop_at(module: Any, name: str, step: int) -> None:
-    """Replace the step function `name` of `module` by one that sends SIGINT before update `step`."""
-    train_step: Callable[..., Any] = getattr(module, name)
+def train_and_interrupt(module: Any, config: LSTMConfig | GANConfig, kind: str, steps_per_update: int) -> None:
+    """Train until a signal arrives in update `STOPPED_AT`, which takes `steps_per_update` steps of an optimizer."""
     calls = 0
 
-    def counting(*arguments: Any, **keywords: Any) -> Any:
+    def count(*_: Any) -> None:
         nonlocal calls
         calls += 1
-        if calls == step:
+        if calls == steps_per_update * STOPPED_AT:
             os.kill(os.getpid(), signal.SIGINT)
-        return train_step(*arguments, **keywords)
 
-    setattr(module, name, counting)
+    sys.argv = ["reviver", kind, "train"]
+    hook = register_optimizer_step_pre_hook(count)
+    try:
+        module.train(config, kind, device="cpu")
+    except Interrupted:
+        shutil.copytree(kind, f"{kind}-finished")
+    hook.remove()
+    module.train(config, f"{kind}-finished", device="cpu", resume=True)
 
 
 def main() -> None:
     """Create the folders."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     os.chdir(FOLDER)
     torch.set_num_threads(1)
     for name, widths in NARROW.items():
         setattr(networks, name, widths)
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 4, 4), dtype=np.uint8))
-    for kind, module, step, config in (
-        ("lstm", lstm, "train_step", LSTMConfig(**LSTM)),
-        ("gan", gan, "fused_gan_step", GANConfig(**GAN)),
-    ):
-        sys.argv = ["reviver", kind, "train"]
-        stop_at(module, step, STOPPED_AT)
-        try:
-            module.train(config, kind, device="cpu")
-        except Interrupted:
-            shutil.copytree(kind, f"{kind}-finished")
-        module.train(config, f"{kind}-finished", device="cpu", resume=True)
+    train_and_interrupt(lstm, LSTM, "lstm", steps_per_update=1)
+    train_and_interrupt(gan, GAN, "gan", steps_per_update=2)
+    for kind in ("lstm", "gan"):
         shutil.copyfile(f"{kind}-finished/metrics.jsonl", f"{kind}-metrics.jsonl")
         shutil.rmtree(f"{kind}-finished")
         for number, path in enumerate(sorted(Path(kind, "tensorboard").iterdir())):
-            path.rename(path.with_name(f"events.out.tfevents.{1700000000 + number}.host"))
+            path.rename(path.with_name(f"events.out.tfevents.{1700000000 + number}.reviver"))
 
 
 if __name__ == "__main__":

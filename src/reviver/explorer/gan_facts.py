@@ -39,7 +39,7 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], images: RealImages, tra
 
 
 def score_rows(scores: Mapping[str, Any]) -> list[ScoreRow]:
-    """Return the scores beside those of real images and of noise; runs of older versions did not record noise."""
+    """Return the scores beside those of real images and of noise, if it was recorded."""
     real, noise = scores["real_baseline"], scores.get("noise_baseline")
     return [
         ScoreRow(

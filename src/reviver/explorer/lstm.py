@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.columns import to_columns
@@ -172,25 +171,30 @@ def choose_format(network: Network, x: Sequence[Tensor], target: TargetKind) -> 
     return chosen
 
 
+def weights_by_name(network: Network) -> dict[str, Tensor]:
+    """Return the weights of a network by the names of its equations."""
+    return network.weights_by_name() if isinstance(network, LSTMClassifier) else dict(network.named_parameters())
+
+
+@torch.no_grad()
 def round_weights(network: Network, format_: str) -> tuple[dict[str, Encoded], Network]:
-    """Return the weights of a network under the names of its state dict: matrices in `format_`, the rest exact.
+    """Return the weights of a network under the names of its equations: matrices in `format_`, the rest exact.
 
     Returns:
         The encoded weights, and the network that the page computes: with the rounded weights, in float64.
     """
     tensors: dict[str, Encoded] = {}
     rounded: dict[str, Tensor] = {}
-    for name, value in network.state_dict().items():
+    for name, value in weights_by_name(network).items():
         if value.dim() > 1 and format_ == "fp16":
             tensors[name], rounded[name] = encode_f16(value)
         else:
             tensors[name], rounded[name] = encode_f32(value), value.double()
     computed = copy.deepcopy(network).double()
-    computed.load_state_dict(rounded)
+    for name, weight in weights_by_name(computed).items():
+        weight.copy_(rounded[name])
     if isinstance(computed, LSTMClassifier):  # the page does not round to bfloat16
         computed.lstm.options = dataclasses.replace(computed.lstm.options, precision="fp32")
-        for cell in computed.lstm.cells:
-            cell.linear = functional.linear
     return tensors, computed
 
 
@@ -210,7 +214,7 @@ def output_errors(network: Network, computed: Network, x: Sequence[Tensor], targ
 def cell_seed(seed: int, cell: int) -> Tensor:
     """Return the seed of the dropout masks of a cell in the page, as `dropout_masks` takes it, int64, [].
 
-    The cells of a network, in the order of `LSTM.layers`, have the seeds s, s + 1, s + 2, ... modulo 2⁶⁴.
+    The cells of a network, in the order of the state, have the seeds s, s + 1, s + 2, ... modulo 2⁶⁴.
     `dropout_masks(cell_seed(s, 0), T, 1, H, p, kind)` is what the page shows of a single layer for the seed s. A vanilla
     RNN has its masks in the page from the same function, though its training takes them from a generator.
     """

@@ -15,8 +15,7 @@ from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, DataError
 from reviver.io.hub import DownloadKeywords
 from reviver.lstm import pretrained
-from reviver.lstm.cell import LSTMState
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.lstm.options import LSTMKeywords, Pooling
 from reviver.validation import check
 
@@ -48,7 +47,7 @@ class LSTMClassifier(nn.Module):
             The LSTM takes ceil(T / k) steps; the last patch is padded with 0.
         device: device of the parameters.
         dtype: dtype of the parameters.
-        **options: fields of `LSTMOptions`.
+        **options: fields of `LSTMOptions`; `single_bias` is True by default.
 
     Parameters: those of `lstm`, `W_out` [C, D·H], `b_out` [C]; with attention `W_att` [D·H, D·H], `b_att` [D·H] and
     `u_att` [D·H].
@@ -75,10 +74,13 @@ class LSTMClassifier(nn.Module):
     ) -> None:
         super().__init__()
         check("input_size", input_size, Count)
+        check("hidden_size", hidden_size, Count)
         check("num_classes", num_classes, Count)
+        check("num_layers", num_layers, Count)
         check("dropout", dropout, Probability)
         check("pooling", pooling, Pooling)
         check("patch_size", patch_size, Count)
+        options.setdefault("single_bias", True)  # as in the equations
         self.input_size = input_size
         self.pooling = pooling
         self.patch_size = patch_size
@@ -156,11 +158,11 @@ class LSTMClassifier(nn.Module):
                 f"{self.pooling!r} and patch_size {self.patch_size}; give pooling 'last' and patch_size 1"
             )
         x, lengths = self.patch(x, lengths)
-        output, state = self.lstm(x, None, lengths, rng=rng, rows=rows)
+        output, (h, _) = self.lstm(x, None, lengths, rng=rng, rows=rows)
         if every_step:
             return self.output(output)
         if self.pooling == "last":
-            return self.classify(state)
+            return self.classify(h)
         return self.output(self.pool(output, lengths))
 
     def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -194,13 +196,24 @@ class LSTMClassifier(nn.Module):
             scores = scores.masked_fill(~inside, -torch.inf)
         return (scores.softmax(1) * output).sum(1)
 
-    def classify(self, state: LSTMState) -> Tensor:
-        """Return the logits [B, C] of a final state, for pooling "last"."""
-        return self.output(torch.cat(tuple(state.h[-self.lstm.num_directions :]), dim=-1))
+    def classify(self, h: Tensor) -> Tensor:
+        """Return the logits [B, C] of the final hidden states [D·L, B, H], for pooling "last"."""
+        return self.output(torch.cat(tuple(h[-self.lstm.num_directions :]), dim=-1))
 
     def output(self, h: Tensor) -> Tensor:
         """Return the logits [..., C] of hidden states of the top layer, [..., D·H]."""
         return h @ self.W_out.T + self.b_out
+
+    def weights_by_name(self) -> dict[str, Tensor]:
+        """Return views of all weights by the names of the equations, such as `lstm.layers.0.W_i` and `W_out`.
+
+        The layers count the cells of `lstm` in the order of the state: layer 0 forward, layer 0 backward, layer 1 ...
+        """
+        weights: dict[str, Tensor] = {}
+        for index, stacked in enumerate(self.lstm.all_stacked_weights()):
+            views = stacked.by_gate()._asdict()
+            weights |= {f"lstm.layers.{index}.{name}": view for name, view in views.items() if view is not None}
+        return weights | {name: weight for name, weight in self.named_parameters() if "." not in name}
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""

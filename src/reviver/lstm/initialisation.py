@@ -1,8 +1,8 @@
-"""Initial weights other than those of `LSTMCell.reset_parameters`."""
+"""Initial weights other than those of `cell.reset_weights`."""
 
 import torch
 
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.validation import refuse
 
 
@@ -26,8 +26,13 @@ def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> N
     Raises:
         ConfigError: if the network has no biases.
     """
-    for cell in lstm.cells:
-        if cell.b_i is None or cell.b_f is None:
-            refuse("bias", "must be True for chrono initialization, which sets the biases of the gates, got False")
-        cell.b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
-        cell.b_i.copy_(-cell.b_f)
+    if not lstm.bias:
+        refuse("bias", "must be True for chrono initialization, which sets the biases of the gates, got False")
+    for stacked in lstm.all_stacked_weights():
+        w = stacked._replace(b_hh=None).by_gate()  # views
+        assert w.b_i is not None, "there are biases"
+        assert w.b_f is not None, "there are biases"
+        w.b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
+        w.b_i.copy_(-w.b_f)
+        if stacked.b_hh is not None:
+            stacked.b_hh.zero_()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reviver.errors import ConfigError
 from reviver.io.onnx import Graph, Port
-from reviver.lstm.cell import LSTMCell
+from reviver.lstm.cell import LSTMWeights
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.custom.standardisation import Standardisation
@@ -168,8 +168,9 @@ def _lstm(graph: Graph, network: LSTMClassifier, batch: Batch) -> Layer:
     """Add an `LSTM` node per layer; return the result of the top layer."""
     sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
     x, lstm = batch.x, network.lstm
-    for index, cells in enumerate(lstm.cells_by_layer()):
-        W, R, B = (np.stack(arrays) for arrays in zip(*map(_cell_arrays, cells), strict=True))
+    for index in range(lstm.num_layers):
+        directions = [lstm.gate_weights(index, reverse) for reverse in (False, True)[: lstm.num_directions]]
+        W, R, B = (np.stack(arrays) for arrays in zip(*map(_cell_arrays, directions), strict=True))
         inputs = [x, graph.constant(W), graph.constant(R), graph.constant(B), sequence_lens]
         Y, Y_h = graph.add_many(
             "LSTM",
@@ -194,12 +195,12 @@ def _rnn(graph: Graph, network: RNNClassifier, batch: Batch) -> Layer:
     return _join(graph, Y, Y_h)
 
 
-def _cell_arrays(cell: LSTMCell) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cell_arrays(w: LSTMWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return W [4H, I], R [4H, H] and the two biases B [8H] of a cell in the order of ONNX: i, o, f, c."""
-    W = torch.cat([cell.W_i, cell.W_o, cell.W_f, cell.W_c])
-    R = torch.cat([cell.U_i, cell.U_o, cell.U_f, cell.U_c])
-    biases: list[Tensor] = [bias for bias in (cell.b_i, cell.b_o, cell.b_f, cell.b_c) if bias is not None]
-    zeros = W.new_zeros(4 * cell.hidden_size)  # the second bias, and the first of a cell without
+    W = torch.cat([w.W_i, w.W_o, w.W_f, w.W_c])
+    R = torch.cat([w.U_i, w.U_o, w.U_f, w.U_c])
+    biases = [bias for bias in (w.b_i, w.b_o, w.b_f, w.b_c) if bias is not None]
+    zeros = W.new_zeros(len(W))  # the second bias, and the first of a cell without
     b = torch.cat(biases) if biases else zeros
     return W.cpu().numpy(), R.cpu().numpy(), torch.cat([b, zeros]).cpu().numpy()
 

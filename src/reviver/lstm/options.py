@@ -1,14 +1,14 @@
 """The options that all cells of a network share. This module does not import torch, which the help of a command must not load."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypedDict, get_type_hints
+from typing import Annotated, Literal, Self, TypedDict, get_type_hints
 
 from pydantic import PlainValidator
 
-from reviver.config import Count, CountOrZero, Precision, Probability
+from reviver.config import Count, Precision, Probability
 from reviver.io.json import MAX_INTEGER
 from reviver.text import short_repr
-from reviver.validation import check, refuse
+from reviver.validation import check
 
 DropoutKind = Literal["step", "variational", "zoneout"]
 """Dropout of the hidden state.
@@ -21,20 +21,6 @@ DropoutKind = Literal["step", "variational", "zoneout"]
 
 Pooling = Literal["last", "mean", "max", "attention"]
 """Pooling of the hidden states of a classifier over time, see `classifier.LSTMClassifier`."""
-
-
-def check_sizes(input_size: int, hidden_size: int, bias: bool, proj_size: int) -> None:
-    """Validate the arguments of a cell.
-
-    Raises:
-        ConfigError: if one is out of range or of another type.
-    """
-    check("input_size", input_size, Count)
-    check("hidden_size", hidden_size, Count)
-    check("bias", bias, bool)
-    check("proj_size", proj_size, CountOrZero)
-    if proj_size >= hidden_size:
-        refuse("proj_size", f"must be less than hidden_size {hidden_size}, got {proj_size}; 0 is no projection")
 
 
 def _check_patch_size(value: object) -> object:
@@ -60,7 +46,6 @@ class LSTMOptions:
 
     Raises:
         ConfigError: if a value is out of range.
-        TypeError: if there is no option of a name.
     """
 
     hidden_dropout: Probability = 0.0
@@ -73,9 +58,31 @@ class LSTMOptions:
     """Operands of matrix multiplications: `fp32` uses the dtype of the parameters, `bf16` rounds to bfloat16, which is
     faster on CPUs with bfloat16 instructions (see `reviver.lstm.precision`)."""
 
+    single_bias: bool = False
+    """Have one bias per gate, as the equations do: `bias_hh` stays 0 and is a buffer, not a parameter."""
+
     activation_checkpoint_steps: Count | None = None
     """Save the state for the backward pass only every k steps and recompute the steps between: less memory for very
     long sequences, about a third more time. None saves every step. Only the native kernel uses it."""
+
+    @classmethod
+    def from_keywords(cls, keywords: "LSTMKeywords") -> Self:
+        """Return the options that a constructor got.
+
+        Raises:
+            ConfigError: if a value is out of range.
+            TypeError: if there is no option of a name.
+        """
+        unknown = sorted(set(keywords) - set(LSTMKeywords.__annotations__))
+        if unknown:
+            known = ", ".join(LSTMKeywords.__annotations__)
+            hint = (
+                "for dropout of the hidden state give hidden_dropout"
+                if "dropout" in unknown[0]
+                else f"it takes {known}"
+            )
+            raise TypeError(f"LSTM got an unexpected argument {unknown[0]!r}; besides those of torch.nn.LSTM {hint}")
+        return cls(**keywords)
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self), include_extras=True).items():
@@ -88,4 +95,5 @@ class LSTMKeywords(TypedDict, total=False):
     hidden_dropout: float
     hidden_dropout_kind: DropoutKind
     precision: Precision
+    single_bias: bool
     activation_checkpoint_steps: int | None

@@ -15,7 +15,7 @@ from reviver.validation import Record
 
 if TYPE_CHECKING:
     from reviver.lstm.classifier import LSTMClassifier
-    from reviver.lstm.network import LSTM
+    from reviver.lstm.layer import LSTM
     from reviver.lstm.rnn import RNNClassifier
 
 
@@ -34,6 +34,7 @@ class _LSTMOptions(Record):
     hidden_dropout: Probability
     hidden_dropout_kind: DropoutKind
     precision: Precision
+    single_bias: bool
     activation_checkpoint_steps: Count | None
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from reviver.distributed.world import ALONE, World
-from reviver.lstm.cell import LSTMState
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.layer import State
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.task import Sequences, TargetKind, correct, mean_loss
 
@@ -118,7 +118,7 @@ def forward_chunked(
         chunk_steps: steps per chunk.
         report: function of the fraction of the steps that is done, called before each chunk.
     """
-    state: LSTMState | None = None
+    state: State | None = None
     chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size
     for begin in range(0, data.steps, chunk_steps):
         if report is not None:
@@ -126,4 +126,4 @@ def forward_chunked(
         x, _ = network.patch(data.encode(begin, min(begin + chunk_steps, data.steps)), None)
         _, state = network.lstm(x, state)
     assert state is not None, "sequences have at least one step"
-    return network.classify(state)
+    return network.classify(state[0])

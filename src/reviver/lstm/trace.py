@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm.cell import LSTMState, LSTMWeights, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.dropout import apply_dropout, hidden_masks
 from reviver.lstm.evaluation import encode_input
-from reviver.lstm.network import LSTM
+from reviver.lstm.layer import LSTM
 from reviver.lstm.options import LSTMOptions
+from reviver.lstm.precision import bf16_linear
 from reviver.validation import check
 
 DIRECTIONS = ("forward", "backward")
@@ -46,7 +47,7 @@ class ClassifierTrace(NamedTuple):
     """Intermediate values of an `LSTMClassifier`, and the gradients of its loss."""
 
     layers: list[LSTMTrace]
-    """Trace of each cell, in the order of `LSTM.layers`: layer 0 forward, layer 0 backward, layer 1 forward, ..."""
+    """Trace of each cell, in the order of the state: layer 0 forward, layer 0 backward, layer 1 forward, ..."""
     num_directions: int
     """D."""
     probabilities: Tensor
@@ -90,10 +91,10 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
     inputs = x.transpose(0, 1)  # [T, B, I]
     layers: list[list[LSTMTrace]] = []
     with torch.enable_grad():
-        for cells in lstm.cells_by_layer():
+        for layer in range(lstm.num_layers):
             layers += [
-                _trace_cell(cell, inputs, start, reverse=direction == 1, options=lstm.options)
-                for direction, cell in enumerate(cells)
+                _trace_cell(lstm.gate_weights(layer, reverse), inputs, start, reverse=reverse, options=lstm.options)
+                for reverse in (False, True)[: lstm.num_directions]
             ]
             outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
             inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
@@ -124,7 +125,7 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
 
 
 def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:
-    """Return the index in `LSTM.layers` of a layer and a direction.
+    """Return the index in `ClassifierTrace.layers` of a layer and a direction.
 
     Args:
         lstm: network.
@@ -156,13 +157,14 @@ def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:
     return {"digit": digit, "loss": trace.loss[0].item(), "probabilities": probabilities, "layers": layers}
 
 
-def _trace_cell(cell: LSTMCell, x: Tensor, state: LSTMState, *, reverse: bool, options: LSTMOptions) -> list[LSTMTrace]:
-    """Compute what `network.unroll` does in eval mode; return every step in the order of x."""
-    masks = hidden_masks(x, cell.output_size, options, None)  # [T, B, P] or None
+def _trace_cell(w: LSTMWeights, x: Tensor, state: LSTMState, *, reverse: bool, options: LSTMOptions) -> list[LSTMTrace]:
+    """Compute what `equations.unroll` does in eval mode; return every step in the order of x."""
+    masks = hidden_masks(x, state.h.shape[1], options, None)  # [T, B, P] or None
+    linear = bf16_linear if options.precision == "bf16" else functional.linear
     steps: list[LSTMTrace] = []
     x_t = x.unbind()  # T times [B, I]; the gradient of x[t] would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        new, gates = cell(x_t[t], state)
+        new, gates = lstm_step(x_t[t], state, w, linear)
         if masks is not None:
             new = LSTMState(apply_dropout(new.h, state.h, masks[t], options.hidden_dropout_kind), new.c)
         state = new

@@ -1,5 +1,7 @@
 """What torch does around a call of the LSTM: transforms of `torch.func`, forward-mode AD, autocast."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,11 @@ def is_transformed() -> bool:
 
 # torch.compile evaluates the function when it traces, and recompiles where the transforms differ.
 is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def is_batched(tensors: Iterable[object]) -> bool:
+    """Return whether `vmap` runs this code over one of the tensors, as for `is_grads_batched` of `torch.autograd.grad`."""
+    return any(isinstance(tensor, Tensor) and torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors)
 
 
 def plain_values(tensor: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.lstm.cell import LSTMState
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
+from reviver.lstm.layer import State
 from reviver.lstm.tasks.palindromes import Palindromes, encode_digits, half_length
 
 LOST = 0.2
@@ -29,7 +29,7 @@ class Segment(NamedTuple):
     """Next steps of each palindrome, [B, S, I], padded with 0."""
     lengths: Tensor
     """Number of these steps, [B] int64."""
-    state: LSTMState
+    state: State
     """State of the network before them, [D·L, B, H] each."""
     targets: Tensor
     """First digit of each palindrome, [B] int64."""
@@ -101,12 +101,12 @@ class CarriedBatch:
         digits = self.halves.gather(1, torch.minimum(t, self.lengths[:, None] - 1 - t).clamp(min=0))
         digits = torch.where(t < (position + lengths)[:, None], digits, 0)
         x = encode_digits(digits, self.config.encoding)
-        return Segment(x, lengths, LSTMState(self.h.clone(), self.c.clone()), self.halves[:, 0].long())
+        return Segment(x, lengths, (self.h.clone(), self.c.clone()), self.halves[:, 0].long())
 
-    def carry(self, segment: Segment, state: LSTMState, logits: Tensor) -> None:
+    def carry(self, segment: Segment, state: State, logits: Tensor) -> None:
         """Keep the state after a segment, [D·L, B, H] each, and end the palindromes whose digit the logits [B, C] lost."""
-        self.h.copy_(state.h)
-        self.c.copy_(state.c)
+        self.h.copy_(state[0])
+        self.c.copy_(state[1])
         confidence = logits.softmax(1).gather(1, segment.targets[:, None])[:, 0]  # [B]
         self.remaining -= segment.lengths
         self.remaining[confidence < LOST] = 0
@@ -120,7 +120,7 @@ class CarriedBatch:
 
 def truncated_loss(
     network: LSTMClassifier, segment: Segment, rng: torch.Generator | None = None
-) -> tuple[Tensor, Tensor, LSTMState]:
+) -> tuple[Tensor, Tensor, State]:
     """Return the loss after a segment, a scalar, its logits [B, C] and the state after it, without a gradient.
 
     The target after every segment is the first digit of the palindrome, which the network holds.
@@ -131,6 +131,6 @@ def truncated_loss(
         rng: source of the dropout masks; torch's default generator if None.
     """
     _, state = network.lstm(segment.x, segment.state, segment.lengths, rng=rng)
-    logits = network.classify(state)
+    logits = network.classify(state[0])
     loss = functional.cross_entropy(logits, segment.targets)
-    return loss, logits.detach(), LSTMState(state.h.detach(), state.c.detach())
+    return loss, logits.detach(), (state[0].detach(), state[1].detach())

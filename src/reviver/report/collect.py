@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from reviver import __version__
 from reviver.gan.evaluation.digit_classifier import NUM_FEATURES
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import PRESETS as GAN_PRESETS
 from reviver.gan.run import GANRun
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.evaluation import CHANCE
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.lstm.run import LSTMRun
@@ -45,7 +46,8 @@ def collect(lstm: LSTMResults, gan: GANResults) -> schema.Report:
 def collect_lstm(results: LSTMResults) -> schema.LSTM:
     """Return the results of the LSTM."""
     config = results.runs[0].config
-    untrained = dict(build_network(config, PalindromeTask(config)).named_parameters())
+    untrained = build_network(config, PalindromeTask(config))
+    assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
     return schema.LSTM(
         runs=tuple(map(collect_run, results.runs)),
         settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
@@ -55,7 +57,7 @@ def collect_lstm(results: LSTMResults) -> schema.LSTM:
         chance_accuracy=CHANCE,
         chance_loss=-math.log(CHANCE),
         example=results.example,
-        forget_bias=untrained["lstm.layers.0.b_f"][0].item(),
+        forget_bias=untrained.lstm.b_f[0].item(),
         parameters=group_parameters(results.network),
         num_parameters=sum(parameter.numel() for parameter in results.network.parameters()),
         final={name: results.final(name) for name in METRICS},
@@ -147,24 +149,20 @@ def collect_network(network: Generator | Discriminator) -> schema.Network:
     )
 
 
-def group_parameters(network: nn.Module) -> tuple[schema.Parameters, ...]:
-    """Group the parameters of each module by first letter and shape, such as W_i, W_f, W_c, W_o.
-
-    The network's own parameters, those of the output layer, come last.
-    """
-    groups: dict[tuple[str, str, tuple[int, ...]], dict[str, nn.Parameter]] = {}
-    for full_name, parameter in network.named_parameters():
+def group_parameters(network: LSTMClassifier) -> tuple[schema.Parameters, ...]:
+    """Group the weights of each cell by first letter and shape, such as W_i, W_f, W_c, W_o; the output layer comes last."""
+    groups: dict[tuple[str, str, tuple[int, ...]], dict[str, Tensor]] = {}
+    for full_name, weight in network.weights_by_name().items():
         module, _, name = full_name.rpartition(".")
         letter = name if name.endswith("out") else name.split("_")[0]
-        groups.setdefault((module, letter, tuple(parameter.shape)), {})[name] = parameter
-    own_last = sorted(groups.items(), key=lambda group: not group[0][0])
+        groups.setdefault((module, letter, tuple(weight.shape)), {})[name] = weight
     return tuple(
-        describe_parameters(module, network.get_submodule(module), parameters)
-        for (module, _, _), parameters in own_last
+        describe_parameters(module, network.lstm if module else network, weights)
+        for (module, _, _), weights in groups.items()
     )
 
 
-def describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> schema.Parameters:
+def describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, Tensor]) -> schema.Parameters:
     """Return names, shapes and sizes of parameters of the module called `name`."""
     return schema.Parameters(
         module=name,

@@ -3,7 +3,7 @@
     checkpoints/step-000700/networks.safetensors   weights and buffers, named NETWORK/PARAMETER
     checkpoints/step-000700/training.safetensors   states of optimizers and random number generators, recent losses
     checkpoints/step-000700/state.json             epoch, batch, step and other state that is not a tensor
-    checkpoints/step-000700/checksums.json         SHA-256 of the files above; checkpoints of schema 1 have none
+    checkpoints/step-000700/checksums.json         SHA-256 of the files above
     checkpoints/last.json, best.json               {"step": 700}: pointers to the last and the best checkpoint
 
 A folder without state.json contains only the best weights: it can be loaded, but not resumed.
@@ -73,17 +73,17 @@ class TrainingState:
         return [dict(rollback) for rollback in self.extra.get("rollbacks", ())]
 
 
-def prepare_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int], keep: int) -> Callable[[], None]:
-    """Copy `state`, and return a function that writes the copy under `folder`, so that training can continue meanwhile.
+def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int], keep: int) -> None:
+    """Save `state` as a checkpoint.
 
     Args:
         folder: the `checkpoints` folder.
-        state: the state; its `best_networks` are taken out, since the returned function saves them.
+        state: the state; its `best_networks` are saved and dropped.
         counts: number of lines of each records file, such as `{"metrics": 12}`.
         keep: number of checkpoints to keep; older ones are removed.
 
-    Returns:
-        The function that writes. It raises `RunFolderError` if a file cannot be written.
+    Raises:
+        RunFolderError: if a file cannot be written.
     """
     position = {
         "epoch": state.epoch,
@@ -94,31 +94,22 @@ def prepare_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, 
         "extra": state.extra,
     }
     Position.model_validate(position)  # never write what could not be read
-    text, step, best = json.dumps(position, allow_nan=False), state.step, state.extra.get("best")
-    networks = _copy_tensors({name: network.state_dict() for name, network in state.networks.items()})
-    training = _copy_tensors(
-        {
-            "optimizer": {name: optimizer.state_dict()["state"] for name, optimizer in state.optimizers.items()},
-            "generator": {name: rng.get_state() for name, rng in state.rngs.items()},
-            "tensor": state.tensors,
-        }
-    )
-    best_networks, state.best_networks = state.best_networks, None
-
-    def write() -> None:
-        if best_networks is not None:
-            assert best is not None
-            save_best(folder, best["step"], best_networks)
-        content = {
-            "networks.safetensors": to_bytes(networks),
-            "training.safetensors": to_bytes(training),
-            "state.json": text.encode(),
-        }
-        _write_files(_step_folder(folder, step), content)
-        write_json(folder / "last.json", {"step": step}, create_parent=False)
-        prune_checkpoints(folder, keep)
-
-    return write
+    training = {
+        "optimizer": {name: optimizer.state_dict()["state"] for name, optimizer in state.optimizers.items()},
+        "generator": {name: rng.get_state() for name, rng in state.rngs.items()},
+        "tensor": state.tensors,
+    }
+    if state.best_networks is not None:
+        save_best(folder, state.extra["best"]["step"], state.best_networks)
+        state.best_networks = None
+    content = {
+        "networks.safetensors": _to_bytes({name: network.state_dict() for name, network in state.networks.items()}),
+        "training.safetensors": _to_bytes(training),
+        "state.json": json.dumps(position, allow_nan=False).encode(),
+    }
+    _write_files(_step_folder(folder, state.step), content)
+    write_json(folder / "last.json", {"step": state.step}, create_parent=False)
+    prune_checkpoints(folder, keep)
 
 
 def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)) -> dict[str, int]:
@@ -173,7 +164,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
 def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Save the best weights, those of `step`, and point `best.json` to them; `networks` are state dicts by name."""
     if not _step_folder(folder, step).exists():
-        _write_files(_step_folder(folder, step), {"networks.safetensors": to_bytes(_copy_tensors(networks))})
+        _write_files(_step_folder(folder, step), {"networks.safetensors": _to_bytes(networks)})
     write_json(folder / "best.json", {"step": step}, create_parent=False)
 
 
@@ -359,15 +350,19 @@ def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
         (temporary / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
 
 
-def _copy_tensors(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Return copies on the CPU of the tensors in nested mappings, named by their keys: a/b/c."""
-    copies: dict[str, Tensor] = {}
+def _to_bytes(tree: Mapping[Any, Any]) -> bytes:
+    """Return the tensors in nested mappings as safetensors, named by their keys: a/b/c."""
+    return to_bytes(_flatten(tree))
+
+
+def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            copies |= _copy_tensors(value, f"{prefix}{key}/")
+            tensors |= _flatten(value, f"{prefix}{key}/")
         else:
-            copies[f"{prefix}{key}"] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-    return copies
+            tensors[f"{prefix}{key}"] = value.detach().cpu().contiguous()
+    return tensors
 
 
 def _remove_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
 """Event files for TensorBoard: metrics, scores, sample grids of a GAN, and hyperparameters.
 
-tensorboardX makes the summaries, as its SummaryWriter does. The file is written here, because SummaryWriter writes from
-a background thread, which loses errors, and names files by the clock, so that a file may be overwritten.
+tensorboardX makes the summaries, as its SummaryWriter does, and a resumed session begins as with its `purge_step`. The
+file is written here, because SummaryWriter writes from a thread: once the disk is full, the thread ends and training
+waits for it forever; and its `flush` does not wait for the thread, so that SIGKILL loses points that a checkpoint counts
+as written.
 
 A record of the file is the length of an event, the checksum of the length, the event (a protocol buffer), and the
 checksum of the event.

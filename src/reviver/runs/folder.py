@@ -21,7 +21,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -43,8 +43,7 @@ from reviver.io.json import parse_json, read_json
 from reviver.runs.devices import describe_machine
 from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.events import EventFile
-from reviver.runs.migrations import SCHEMA, migrate, migrate_scores
-from reviver.runs.schema import MAX_TEXT, line_model, metric_names, record_model, validate
+from reviver.runs.schema import MAX_TEXT, SCHEMA, line_model, metric_names, record_model, validate
 from reviver.text import one_line
 from reviver.validation import Record
 
@@ -129,14 +128,14 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> "RunFolder":
-        """Open an existing run folder, and migrate its record to the current schema in memory.
+        """Open an existing run folder.
 
         Args:
             path: the folder.
             kind: required kind, `lstm` or `gan`; None for either.
 
         Raises:
-            RunFolderError: if it is missing, damaged, of another kind, or written by a newer version.
+            RunFolderError: if it is missing, damaged, of another kind or another schema.
         """
         path = Path(path)
         record_path = path / "run.json"
@@ -151,11 +150,11 @@ class RunFolder:
         with explain_read_errors(record_path):
             record = read_json(record_path, MAX_RECORD_BYTES)
         schema = record.get("schema")
-        if isinstance(schema, int) and schema > SCHEMA:
+        if type(schema) is int and schema != SCHEMA:
             raise RunFolderError(
-                f"{path}: was written by a newer Reviver (schema {schema}, this one reads up to {SCHEMA}); upgrade Reviver"
+                f"{record_path}: has schema {schema}, and this Reviver reads only schema {SCHEMA}; use the version of "
+                "Reviver that wrote it, or train again in a new --out"
             )
-        record = migrate(record)
         validate(record_model(record), record, record_path)
         if kind is not None and record["kind"] != kind:
             raise RunFolderError(
@@ -292,20 +291,14 @@ class RunFolder:
 
     def read_scores(self) -> list[dict[str, Any]]:
         """Return the validated lines of scores.jsonl, see `read_records`."""
-        return self.read_records("scores", line_model(self.record, "scores"), migrate_scores)
+        return self.read_records("scores", line_model(self.record, "scores"))
 
-    def read_records(
-        self,
-        name: str,
-        model: type[Record] | None = None,
-        migrate: Callable[[dict[str, Any]], dict[str, Any]] = dict,
-    ) -> list[dict[str, Any]]:
+    def read_records(self, name: str, model: type[Record] | None = None) -> list[dict[str, Any]]:
         """Return the records in NAME.jsonl; a last line that a crash truncated is skipped.
 
         Args:
             name: `metrics` or `scores`.
             model: model that validates each record; None for no validation.
-            migrate: function that converts a record of an older schema.
 
         Raises:
             RunFolderError: naming the first invalid line and its key.
@@ -318,7 +311,7 @@ class RunFolder:
             for line in read_lines(path, MAX_RECORD_BYTES, MAX_RECORDS_BYTES):
                 if not line.endswith(b"\n"):
                     break
-                records.append(migrate(parse_json(line)))
+                records.append(parse_json(line))
                 if model is not None:
                     validate(model, records[-1], f"{path}: line {len(records)}")
         except (OSError, ValueError) as error:

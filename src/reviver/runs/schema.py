@@ -12,6 +12,8 @@ from reviver.io.errors import damaged_run_file
 from reviver.io.json import MAX_INTEGER
 from reviver.validation import Record, find_problem
 
+SCHEMA = 1
+"""Version of the run folder, in run.json; it stays 1 until the first release."""
 MAX_TEXT = 100_000
 """Maximum length of a text such as an error or a command line, in characters."""
 MAX_CLASSES = 1000
@@ -104,9 +106,9 @@ class Centering(Record):
 
 
 class RunRecord(Record):
-    """Content of run.json. Keys that an interrupted or older run lacks are optional."""
+    """Content of run.json. Keys that an interrupted run lacks are optional."""
 
-    schema_version: Annotated[int, Field(ge=1)] = Field(alias="schema")  # version of the run folder, see migrations.py
+    schema_version: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)] = Field(alias="schema")  # version of the run folder
     kind: Literal["lstm", "gan"]
     status: Literal["running", "finished", "interrupted", "failed"] = "running"  # a killed run stays `running`
     config: dict[str, Any]  # every setting

@@ -24,12 +24,12 @@ from reviver.config import from_mapping
 from reviver.distributed.failure import explaining_losses
 from reviver.distributed.world import ALONE, World
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ProcessLost, ReviverError
-from reviver.runs.checkpoint import TrainingState
-from reviver.runs.folder import RunFolder, is_restarted, versions
+from reviver.io.atomic import recover_interrupted_writes
+from reviver.runs.checkpoint import TrainingState, recover_checkpoints, restore_checkpoint, save_checkpoint
+from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 from reviver.runs.signals import StopSignal, handling_signals
-from reviver.runs.writer import RunWriter, SilentWriter, Writer
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""
@@ -41,9 +41,6 @@ _log = logging.getLogger(__name__)
 
 class Session:
     """One session of a run; `training_session` creates it.
-
-    `save` copies the state at once, and a thread writes the copy while training continues. An error of the thread is
-    raised by the next `log`, `save` or `finish`.
 
     All processes that train together call the same methods; only rank 0 writes.
 
@@ -67,7 +64,8 @@ class Session:
         self.state = state
         self.progress = progress
         self.world = world
-        self._writer: Writer = RunWriter(folder, files) if world.is_main else SilentWriter(folder, files)
+        self._files = files
+        self._metrics: MetricsWriter | None = None  # only on rank 0
         self._signal = stop_signal
         self._stop_agreed = False
         self._restore()
@@ -103,16 +101,18 @@ class Session:
 
     def log(self, **values: Any) -> None:
         """Append a record to the metrics, with the step and the training time so far."""
-        self._writer.raise_errors()
-        self._writer.write("metrics", {"step": self.state.step, **values, "seconds": round(self.seconds, 3)})
+        if self._metrics is not None:
+            self._metrics.write("metrics", {"step": self.state.step, **values, "seconds": round(self.seconds, 3)})
 
     def log_scores(self, **values: Any) -> None:
         """Append a record to the scores, with the step."""
-        self._writer.write("scores", {"step": self.state.step, **values})
+        if self._metrics is not None:
+            self._metrics.write("scores", {"step": self.state.step, **values})
 
     def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
         """Write an image to TensorBoard at the current step: uint8, [height, width] or [height, width, 3]."""
-        self._writer.write_image(self.state.step, tag, pixels)
+        if self._metrics is not None:
+            self._metrics.events.write_image(self.state.step, tag, pixels)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -136,38 +136,41 @@ class Session:
         self.world.call_on_main(call)
 
     def save(self) -> None:
-        """Save the current state as a checkpoint; a thread writes it while training continues.
+        """Save the current state as a checkpoint. All processes wait until it is written.
 
         Raises:
             DivergenceError: if a weight is not finite; nothing is saved then.
-            RunFolderError: if the folder was removed, or the previous checkpoint could not be written.
+            RunFolderError: if the folder was removed, or the checkpoint cannot be written.
         """
+        self.state.seconds = self.seconds
+        self.world.call_on_main(self._save)
+        self.state.best_networks = None
+
+    def _save(self) -> None:
+        assert self._metrics is not None, "rank 0 writes"
         for name, network in self.state.networks.items():
             if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
                 problem = f"a weight of the {name} is not finite"
                 raise self._diverged(self.state.step, f"weight of the {name}", problem)
-        self.finish()
         self.folder.check_present()
-        self.state.seconds = self.seconds
-        self._writer.save(self.state)
+        self._metrics.sync()
+        keep = self.folder.record["config"]["keep_checkpoints"]
+        save_checkpoint(self.folder.checkpoints, self.state, self._metrics.counts, keep)
 
     def finish(self) -> None:
-        """Wait until the pending checkpoint is written.
-
-        Raises:
-            RunFolderError: if it could not be written.
-        """
-        self._writer.finish()
+        """Write to TensorBoard that the run has ended."""
+        if self._metrics is not None:
+            self._metrics.events.write_end(self.state.step)
 
     def close(self) -> None:
-        """Wait until the pending checkpoint is written, and close the files."""
-        self._writer.close()
+        """Close the files."""
+        if self._metrics is not None:
+            self._metrics.close()
 
     def stop(self) -> None:
         """Save a checkpoint, then raise `Interrupted`."""
         received = [number for number in self.world.gather(self._signal.number) if number is not None]
-        self.save()
-        self.call_on_main(self.finish)  # nobody may exit before: torchrun ends the others when one does
+        self.save()  # nobody may exit before: torchrun ends the others when one does
         number = max(received)
         raise Interrupted(
             f"{self.folder.path}: stopped at step {self.state.step} by {signal.Signals(number).name} and saved; "
@@ -192,8 +195,6 @@ class Session:
 
     def _diverged(self, step: int, quantity: str, problem: str) -> DivergenceError:
         """Return the error for a `quantity` that is not finite, with advice."""
-        with suppress(ReviverError):
-            self.finish()  # a pending checkpoint counts as saved
         count = len(self.state.rollbacks)
         attempts = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
         is_saved = self.folder.last_checkpoint.exists()
@@ -234,8 +235,27 @@ class Session:
             )
 
     def _restore(self) -> None:
-        """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes."""
-        self.world.main_first(lambda: self._writer.restore(self.state))
+        """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes.
+
+        Raises:
+            RunFolderError: if the checkpoint is damaged, or the folder cannot be written.
+        """
+        self.close()
+        self.world.main_first(self._restore_one)
+
+    def _restore_one(self) -> None:
+        folder, state = self.folder, self.state
+        counts = restore_checkpoint(folder.checkpoints, state, self._files)
+        if not self.world.is_main:
+            return
+        for path in (folder.path, folder.samples, folder.snapshots):
+            recover_interrupted_writes(path)
+        best_step = state.extra.get("best", {}).get("step")
+        recover_checkpoints(folder.checkpoints, best_step, folder.record["config"]["keep_checkpoints"])
+        for name, count in counts.items():
+            folder.truncate_records(name, count)
+        # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
+        self._metrics = MetricsWriter(folder, self._files, state.step + 1 if state.step else 0)
 
 
 @contextmanager
@@ -282,17 +302,15 @@ def training_session(
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
             with _explain_failures(folder, state):
-                if folder.record["config"]["on_nan"] == "rollback" and not folder.last_checkpoint.exists():
+                rolls_back = folder.record["config"]["on_nan"] == "rollback"
+                if rolls_back and not world.call_on_main(folder.last_checkpoint.exists):
                     session.save()  # so that a rollback is always possible
                 yield session
                 session.finish()
-                session._writer.write_end(state.step)
         except Interrupted:
             folder.set_status("interrupted")
             raise
         except BaseException as error:
-            with suppress(Exception):
-                session.finish()
             with suppress(ReviverError):
                 folder.set_status("failed", error=(str(error) or type(error).__name__)[:MAX_TEXT])
             raise

@@ -6,20 +6,20 @@ Shapes: B batch, T time, I input size, H hidden size.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
 from reviver.config import Precision
-from reviver.lstm.cell import LSTMCell, LSTMState
+from reviver.lstm import equations
+from reviver.lstm.cell import LSTMState, StackedWeights
 from reviver.lstm.kernel import library, ops
-from reviver.lstm.kernel.second_derivatives import recompute
 from reviver.lstm.options import LSTMOptions
 from reviver.lstm.transforms import is_transformed
 
-_KNOWN_TYPES = (Tensor, nn.Parameter, FakeTensor)
+_KNOWN_TYPES = (Tensor, nn.Parameter, nn.Buffer, FakeTensor)
 """Classes of tensors that the kernel can compute with. Others have a meaning of their own, which the equations keep."""
 
 _switched_off: ContextVar[bool] = ContextVar("_switched_off", default=False)
@@ -27,12 +27,17 @@ _switched_off: ContextVar[bool] = ContextVar("_switched_off", default=False)
 
 @contextmanager
 def reference() -> Iterator[None]:
-    """Switch the kernel off in this context, so that LSTMs compute step by step with `LSTMCell`."""
+    """Switch the kernel off in this context, so that LSTMs compute step by step with `lstm_step`."""
     token = _switched_off.set(True)
     try:
         yield
     finally:
         _switched_off.reset(token)
+
+
+def is_switched_off() -> bool:
+    """Return whether this runs inside `reference()`."""
+    return _switched_off.get()
 
 
 def available() -> bool:
@@ -41,17 +46,18 @@ def available() -> bool:
 
 
 # The effect of torch.compiler.assume_constant_result, which would import the whole compiler and take seconds.
+is_switched_off._dynamo_marked_constant = True  # type: ignore[attr-defined]
 available._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def applies(x: Tensor, *others: Tensor) -> bool:
+def applies(x: Tensor, *others: Tensor | None) -> bool:
     """Return whether the kernel can compute with these tensors.
 
     They must be float32 on a CPU and of no subclass that it does not know. It computes neither inside transforms of
     `torch.func` or forward-mode AD nor while a graph for other machines is recorded (`torch.export`, `torch.jit`).
     Under autocast it computes in bfloat16 only.
     """
-    for tensor in (x, *others):
+    for tensor in (x, *(other for other in others if other is not None)):
         if tensor.dtype != torch.float32 or not tensor.is_cpu or type(tensor) not in _KNOWN_TYPES:
             return False
     if is_transformed() or torch.compiler.is_exporting() or torch._C._get_tracing_state():
@@ -62,7 +68,7 @@ def applies(x: Tensor, *others: Tensor) -> bool:
 
 
 def unroll(
-    cell: LSTMCell,
+    weights: StackedWeights,
     x: Tensor,
     state: LSTMState,
     lengths: Tensor | None,
@@ -71,35 +77,25 @@ def unroll(
     options: LSTMOptions,
     seed: Tensor | None,
 ) -> tuple[Tensor, LSTMState]:
-    """Run a cell over a sequence with the kernel; arguments and result are those of `network.unroll`."""
-    weights = cell.weights()
-    if not cell.bias:
-        weights += [x.new_zeros(cell.hidden_size)] * 4
+    """Run a cell over a sequence with the kernel; arguments and result are those of `equations.unroll`."""
     precision: Precision = "bf16" if torch.is_autocast_enabled("cpu") else options.precision
-    save, equations = ops.SAVE_NOTHING, None
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *state, *weights)):
-        k = options.activation_checkpoint_steps
-        save = ops.SAVE_ALL if k is None else k
-        equations = partial(recompute, cell, options, reverse, precision)
-    output, h, c = ops.run(
-        x,
-        state.h,
-        state.c,
-        weights,
-        lengths,
-        None if seed is None else seed.cpu(),
-        dropout=options.hidden_dropout,
-        kind=_kernel_kind(options, seed),
-        reverse=reverse,
-        save=save,
-        precision=precision,
-        equations=equations,
+    inputs = library.Inputs(
+        x, *state, weights.W, weights.U, weights.b_ih, weights.b_hh, lengths, None if seed is None else seed.cpu()
     )
+    save = library.SAVE_NOTHING
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+        save = options.activation_checkpoint_steps or library.SAVE_ALL
+    p = options.hidden_dropout
+    kind: str = options.hidden_dropout_kind
+    if seed is None:
+        kind = "zoneout_mean" if kind == "zoneout" and p > 0.0 else "none"
+
+    def recompute(inputs: library.Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        weights = StackedWeights(*inputs[3:7])
+        start = LSTMState(inputs.h, inputs.c)
+        same = replace(options, precision=precision)
+        output, end = equations.unroll(weights, inputs.x, start, lengths, reverse=reverse, options=same, seed=seed)
+        return output, *end
+
+    output, h, c = ops.run(inputs, library.Mode(p, kind, reverse, save, precision), recompute)
     return output, LSTMState(h, c)
-
-
-def _kernel_kind(options: LSTMOptions, seed: Tensor | None) -> str:
-    """Return the element of `library.KINDS` for dropout in training (with a seed) or in eval mode."""
-    if seed is not None:
-        return options.hidden_dropout_kind
-    return "zoneout_mean" if options.hidden_dropout_kind == "zoneout" and options.hidden_dropout > 0.0 else "none"

@@ -4,8 +4,8 @@ Shapes: B batch, T time, I input size, H hidden size.
 """
 
 import ctypes
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,53 @@ KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
 """Kinds of dropout, in the order of `Kind` in `dropout.h`: those of `DropoutKind`, and two for eval mode."""
 
 
+class Inputs(NamedTuple):
+    """The tensors of a call.
+
+    Attributes:
+        x: input, [T, B, I].
+        h: hidden state before the first step, [B, H].
+        c: cell state before the first step, [B, H].
+        W: input weights of the gates, [4H, I].
+        U: recurrent weights, [4H, H].
+        b_ih: first bias, [4H], or None for 0; the kernel adds the two.
+        b_hh: second bias, [4H], or None for 0.
+        lengths: number of steps of each sequence, [B] int64; all T if None.
+        seed: seed of the dropout masks, [] int64 (see `dropout.draw_seed`); None for "none" and "zoneout_mean".
+    """
+
+    x: Tensor
+    h: Tensor
+    c: Tensor
+    W: Tensor
+    U: Tensor
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    lengths: Tensor | None
+    seed: Tensor | None
+
+
+class Mode(NamedTuple):
+    """How a call computes.
+
+    Attributes:
+        dropout: probability p of hidden dropout.
+        kind: kind of dropout, one of `KINDS`.
+        reverse: run from the last step to the first.
+        save: activations saved for the backward pass: `SAVE_ALL`, `SAVE_NOTHING`, or the state before every k > 0 steps.
+        precision: "fp32" or "bf16".
+    """
+
+    dropout: float
+    kind: str
+    reverse: bool
+    save: int
+    precision: str
+
+
+SAVE_ALL, SAVE_NOTHING = -1, 0
+
+
 class Call(ctypes.Structure):
     """The arguments of a call: the fields of `Call` in `call.h`, which documents them, in the same order."""
 
@@ -23,8 +70,7 @@ class Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("T", "B", "I", "H", "begin", "end", "saved_begin", "saved_end")),
         *((name, ctypes.c_int64) for name in ("reverse", "threads", "kind", "bf16")),
         ("dropout", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("seed", "lengths")),
-        *((name, ctypes.c_void_p * 4) for name in ("W", "U", "b")),
+        *((name, ctypes.c_void_p) for name in ("seed", "lengths", "W", "U", "b_ih", "b_hh")),
         *((name, ctypes.c_void_p) for name in ("x", "h", "c", "output", "gates", "cells", "h_last", "c_last")),
         *((name, ctypes.c_void_p) for name in ("grad_output", "grad_h", "grad_c", "grad_gates")),
         *((name, ctypes.c_void_p) for name in ("grad_W", "grad_U", "grad_b")),
@@ -55,43 +101,15 @@ def load() -> ctypes.CDLL:
     return library
 
 
-def make_call(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    *,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    precision: str,
-) -> Call:
-    """Return a call over all steps of x. It holds addresses, so the caller must keep the tensors alive.
-
-    Args:
-        x: input, [T, B, I]; this and the other tensors are contiguous.
-        h: hidden state before the first step, [B, H].
-        c: cell state before the first step, [B, H].
-        weights: W, U and b of the gates as `LSTMCell.weights` returns them.
-        lengths: number of steps of each sequence, [B] int64; all T if None.
-        seed: seed of the dropout masks, [] int64, or None.
-        dropout: p.
-        kind: kind of dropout, one of `KINDS`.
-        reverse: run from the last step to the first.
-        precision: fp32 or bf16.
-    """
-    call = Call(dropout=dropout, kind=KINDS.index(kind), reverse=reverse, bf16=precision == "bf16")
+def make_call(inputs: Inputs, mode: Mode) -> Call:
+    """Return a call over all steps of contiguous tensors. It holds addresses, so the caller must keep the tensors alive."""
+    x, h, c, W, U, *optional = inputs
+    call = Call(dropout=mode.dropout, kind=KINDS.index(mode.kind), reverse=mode.reverse, bf16=mode.precision == "bf16")
     call.T, call.B, call.I = x.shape
     call.H, call.end, call.saved_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
-    call.x, call.h, call.c = x.data_ptr(), h.data_ptr(), c.data_ptr()
-    pointers = [weight.data_ptr() for weight in weights]
-    call.W = _FourPointers(*pointers[:4])
-    call.U = _FourPointers(*pointers[4:8])
-    call.b = _FourPointers(*pointers[8:])
-    call.seed = None if seed is None else seed.data_ptr()
-    call.lengths = None if lengths is None else lengths.data_ptr()
+    call.x, call.h, call.c, call.W, call.U = x.data_ptr(), h.data_ptr(), c.data_ptr(), W.data_ptr(), U.data_ptr()
+    for name, tensor in zip(("b_ih", "b_hh", "lengths", "seed"), optional, strict=True):
+        setattr(call, name, None if tensor is None else tensor.data_ptr())
     return call
 
 
@@ -99,6 +117,3 @@ def select_steps(call: Call, begin: int, end: int, h: Tensor, c: Tensor) -> None
     """Restrict a call to the steps begin <= t < end; h and c [B, H] are the state before them."""
     call.begin, call.end = call.saved_begin, call.saved_end = begin, end
     call.h, call.c = h.data_ptr(), c.data_ptr()
-
-
-_FourPointers = ctypes.c_void_p * 4

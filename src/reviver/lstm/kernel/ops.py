@@ -5,7 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, S steps of a chunk.
 Each operator has a fake implementation, which gives torch.compile the shapes, and the forward one its gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,46 +13,24 @@ from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.lstm.kernel import library, memory
-from reviver.lstm.kernel.second_derivatives import Equations, differentiable_gradients
+from reviver.lstm.kernel.library import SAVE_ALL, SAVE_NOTHING, Inputs, Mode
 from reviver.lstm.precision import round_to_bf16
-
-SAVE_ALL, SAVE_NOTHING = -1, 0
-"""Values of `save`, the activations saved for the backward pass; k > 0 saves the state before every k steps."""
+from reviver.lstm.transforms import is_batched
 
 _BACKWARD_ROWS = 2048
 """Rows (steps × batch) per chunk of the backward pass: enough for efficient matmuls, few enough for the cache."""
 
+Equations = Callable[..., tuple[Tensor, Tensor, Tensor]]
+"""Function that computes from `Inputs` what the kernel does, with operators that autograd can differentiate again."""
 
-def run(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    *,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    save: int,
-    precision: str,
-    equations: Equations | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+
+def run(inputs: Inputs, mode: Mode, equations: Equations) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM cell over a sequence, with a gradient.
 
     Args:
-        x: input, [T, B, I].
-        h: hidden state before the first step, [B, H].
-        c: cell state before the first step, [B, H].
-        weights: W [H, I], U [H, H] and b [H] of the gates as `LSTMCell.weights` returns them.
-        lengths: number of steps of each sequence, [B] int64; all T if None.
-        seed: seed of the dropout masks, [] int64 (see `dropout.draw_seed`); None for "none" and "zoneout_mean".
-        dropout: probability p of hidden dropout.
-        kind: kind of dropout, one of `library.KINDS`.
-        reverse: run from the last step to the first.
-        save: `SAVE_ALL`, `SAVE_NOTHING` or k > 0.
-        precision: "fp32" or "bf16".
-        equations: function that computes the same, for second derivatives; they raise an error if None.
+        inputs: tensors of float32 on the CPU.
+        mode: how to compute.
+        equations: function of `inputs` that computes the same, for second derivatives and batches of gradients.
 
     Returns:
         The hidden state after each step, [T, B, H], and h and c after the last one, [B, H].
@@ -61,58 +39,38 @@ def run(
         DataError: if shapes or dtypes do not fit.
     """
     # An operator is what the compiler, dispatch modes and subclasses such as fake tensors can see.
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or type(x) is not Tensor:
-        output, h, c, _, _ = lstm_forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
-    elif save == SAVE_NOTHING:
-        output, h, c, _, _ = _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
-    else:
-        output, h, c = _LSTMFunction.apply(
-            x, h, c, equations, lengths, seed, dropout, kind, reverse, save, precision, *weights
-        )
-    return output, h, c
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or type(inputs.x) is not Tensor:
+        return lstm_forward(*inputs, *mode)[:3]  # type: ignore[no-any-return]
+    if mode.save == SAVE_NOTHING:
+        return _forward(inputs, mode)[:3]
+    return _LSTMFunction.apply(equations, mode, *inputs)  # type: ignore[no-any-return]
 
 
 # Forward and backward pass ------------------------------------------------------------------------------------------
 
 
-def _forward(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    save: int,
-    precision: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _forward(inputs: Inputs, mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the output, h and c after the last step, and two tensors of saved activations.
 
     For `SAVE_ALL` these are the gates [T, B, 4, H] and the cell states [T, B, H]; for `SAVE_NOTHING` both are empty;
     for `save` = k > 0 the first is empty and the second holds h and c before every k steps, [chunks, 2, B, H].
     """
-    x, h, c, weights = x.contiguous(), h.contiguous(), c.contiguous(), [weight.contiguous() for weight in weights]
-    T, B, _ = x.shape
-    _check(x, h, c, weights, lengths, seed)
-    lengths = None if lengths is None else lengths.contiguous()
-    output, h_last, c_last = x.new_empty(T, B, h.shape[1]), torch.empty_like(h), torch.empty_like(c)
+    inputs = _checked(inputs)
+    x, h, save = inputs.x, inputs.h, mode.save
+    output, h_last, c_last = x.new_empty(*x.shape[:2], h.shape[1]), torch.empty_like(h), torch.empty_like(h)
     gates, cells = (memory.empty(*shape) for shape in _shapes_of_saved(x, h, save))
-    if lengths is not None:  # the kernel does not write beyond the end of a sequence
+    if inputs.lengths is not None:  # the kernel does not write beyond the end of a sequence
         gates.zero_()
         cells.zero_()
-    call = library.make_call(
-        x, h, c, weights, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
-    )
+    call = library.make_call(inputs, mode)
     call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if save == SAVE_ALL:
         call.gates, call.cells = gates.data_ptr(), cells.data_ptr()
     if save <= 0:
         library.load().reviver_lstm_forward(call)
     else:
-        state = h, c
-        for begin, end in _chunks(T, save, last_first=reverse):
+        state = h, inputs.c
+        for begin, end in _chunks(len(x), save, last_first=mode.reverse):
             before = cells[begin // save]  # [2, B, H]
             before[0], before[1] = state
             state = h_last, c_last
@@ -122,149 +80,153 @@ def _forward(
 
 
 def _backward(
-    grad_output: Tensor | None,
-    grad_h: Tensor | None,
-    grad_c: Tensor | None,
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    output: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    save: int,
-    precision: str,
+    grads: Sequence[Tensor | None],
+    saved: Sequence[Tensor],
     needs_x: bool,
     needs_state: bool,
+    inputs: Inputs,
+    mode: Mode,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x (empty unless needed), h, c, and of W [4, H, I], U [4, H, H], b [4, H] of all gates."""
-    x, h, c, weights = x.contiguous(), h.contiguous(), c.contiguous(), [weight.contiguous() for weight in weights]
-    T, B, I = x.shape  # noqa: E741
-    H = h.shape[1]
-    lengths = None if lengths is None else lengths.contiguous()
+    """Return the gradients of x (empty unless needed), h, c, W, U and of either bias, [4H].
+
+    Args:
+        grads: gradients of the output, h and c of `_forward`; None for 0.
+        saved: the output, and the saved activations.
+        needs_x: whether the gradient of x is needed.
+        needs_state: whether those of h and c are needed.
+        inputs: those of `_forward`.
+        mode: that of `_forward`.
+    """
+    inputs, (grad_output, grad_h, grad_c), (output, gates, cells) = _contiguous(inputs), grads, saved
+    x, h, W, save = inputs.x, inputs.h, inputs.W, mode.save
+    (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
     grad_x = x.new_empty(x.shape if needs_x else (0,))
-    grad_W, grad_U, grad_b = x.new_zeros(4, H, I), x.new_zeros(4, H, H), x.new_zeros(4, H)
+    grad_W, grad_U, grad_b = torch.zeros_like(W), torch.zeros_like(inputs.U), x.new_zeros(4 * H)
     grad_h = torch.zeros_like(h) if grad_h is None else grad_h.clone(memory_format=torch.contiguous_format)
-    grad_c = torch.zeros_like(c) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
+    grad_c = torch.zeros_like(h) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
     grad_output = None if grad_output is None else grad_output.contiguous()
-    to_operand = round_to_bf16 if precision == "bf16" else torch.Tensor.detach
-    W = to_operand(torch.cat(list(weights[:4]))) if needs_x else None  # [4H, I]
+    to_operand = round_to_bf16 if mode.precision == "bf16" else torch.Tensor.detach
 
     S = min(T, max(1, _BACKWARD_ROWS // B) if save == SAVE_ALL else save)  # steps per chunk
     grad_gates = x.new_empty(S, B, 4 * H)
-    call = library.make_call(
-        x, h, c, weights, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
-    )
+    call = library.make_call(inputs, mode)
     call.grad_output = None if grad_output is None else grad_output.data_ptr()
     call.grad_h, call.grad_c, call.grad_gates = grad_h.data_ptr(), grad_c.data_ptr(), grad_gates.data_ptr()
     call.grad_W, call.grad_U, call.grad_b = grad_W.data_ptr(), grad_U.data_ptr(), grad_b.data_ptr()
     if save == SAVE_ALL:
         call.gates, call.cells, call.output = gates.data_ptr(), cells.data_ptr(), output.data_ptr()
     else:  # buffers for the recomputed activations of a chunk
-        buffers = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), torch.empty_like(h), torch.empty_like(c)
+        buffers = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), torch.empty_like(h), torch.empty_like(h)
         call.gates, call.cells, call.h_last, call.c_last = (buffer.data_ptr() for buffer in buffers)
         chunk_output = x.new_empty(S, B, H)
 
-    chunks = _chunks(T, S, last_first=not reverse)
+    chunks = _chunks(T, S, last_first=not mode.reverse)
     for begin, end in chunks:
         if save == SAVE_ALL:
             call.begin, call.end = begin, end
         else:
             before = cells[begin // save]  # [2, B, H]
             library.select_steps(call, begin, end, before[0], before[1])
-            call.output = (
-                chunk_output.data_ptr() - begin * B * H * 4
-            )  # address of step 0; only begin to end is accessed
+            # The address of step 0, of which only the steps from begin to end are accessed.
+            call.output = chunk_output.data_ptr() - begin * B * H * 4
             library.load().reviver_lstm_forward(call)
         call.stop_at_first = not needs_state and (begin, end) == chunks[-1]
         library.load().reviver_lstm_backward(call)
 
-        if W is not None:
+        if needs_x:
             operand = to_operand(grad_gates[: end - begin].view(-1, 4 * H))  # [S·B, 4H]
-            torch.mm(operand, W, out=grad_x[begin:end].view(-1, I))
+            torch.mm(operand, to_operand(W), out=grad_x[begin:end].view(-1, I))
     return grad_x, grad_h, grad_c, grad_W, grad_U, grad_b
 
 
 # Registration -------------------------------------------------------------------------------------------------------
 
-lstm_forward = torch.library.custom_op("reviver::lstm_forward", _forward, mutates_args=())
-lstm_backward = torch.library.custom_op("reviver::lstm_backward", _backward, mutates_args=())
+# An operator takes its arguments one by one.
+_ARGUMENTS = (
+    "Tensor x, Tensor h, Tensor c, Tensor W, Tensor U, Tensor? b_ih, Tensor? b_hh, Tensor? lengths, Tensor? seed, "
+    "float dropout, str kind, bool reverse, int save, str precision"
+)
+_GRADIENTS = "Tensor? grad_output, Tensor? grad_h, Tensor? grad_c, Tensor output, Tensor gates, Tensor cells"
+
+
+def _run_forward(*arguments: Any) -> tuple[Tensor, ...]:
+    return _forward(Inputs(*arguments[:9]), Mode(*arguments[9:]))
+
+
+def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
+    grads, saved, (needs_x, needs_state), rest = arguments[:3], arguments[3:6], arguments[6:8], arguments[8:]
+    return _backward(grads, saved, needs_x, needs_state, Inputs(*rest[:9]), Mode(*rest[9:]))
+
+
+lstm_forward = torch.library.custom_op(
+    "reviver::lstm_forward",
+    _run_forward,
+    mutates_args=(),
+    schema=f"({_ARGUMENTS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+lstm_backward = torch.library.custom_op(
+    "reviver::lstm_backward",
+    _run_backward,
+    mutates_args=(),
+    schema=f"({_GRADIENTS}, bool needs_x, bool needs_state, {_ARGUMENTS}) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
 
 
 @lstm_forward.register_fake
 def _(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     *_, save, _ = rest
-    return (
-        x.new_empty(*x.shape[:2], h.shape[1]),
-        h.new_empty(h.shape),
-        c.new_empty(c.shape),
-        *map(x.new_empty, _shapes_of_saved(x, h, save)),
-    )
+    output = x.new_empty(*x.shape[:2], h.shape[1])
+    return output, h.new_empty(h.shape), c.new_empty(c.shape), *map(x.new_empty, _shapes_of_saved(x, h, save))
 
 
 @lstm_backward.register_fake
-def _(grad_output: Any, grad_h: Any, grad_c: Any, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    *_, needs_x, _ = rest
-    H, I = h.shape[1], x.shape[2]  # noqa: E741
-    grad_x = x.new_empty(x.shape if needs_x else (0,))
-    weights = x.new_empty(4, H, I), x.new_empty(4, H, H), x.new_empty(4, H)
-    return grad_x, h.new_empty(h.shape), c.new_empty(c.shape), *weights
+def _(*arguments: Any) -> tuple[Tensor, ...]:
+    needs_x, (x, h, c, W, U) = arguments[6], arguments[8:13]
+    grad_x, grad_b = x.new_empty(x.shape if needs_x else (0,)), W.new_empty(len(W))
+    return grad_x, *(tensor.new_empty(tensor.shape) for tensor in (h, c, W, U)), grad_b
 
 
-def _setup_context(
-    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], backward: Any = lstm_backward
-) -> None:
-    """Save for the gradient what the backward pass needs; `backward` computes it."""
-    x, h, c, weights, lengths, seed, *ctx.options = inputs
-    outputs, _, _, gates, cells = output
-    ctx.save_for_backward(x, h, c, *weights, lengths, seed, outputs, gates, cells)
+def _save_for_backward(ctx: Any, inputs: Sequence[Any], output: Sequence[Tensor]) -> None:
+    """Save what `_gradient` needs; `inputs` are the arguments of an operator."""
+    tensors = Inputs(*inputs[:9])
+    outputs, _, _, *saved = output
+    ctx.save_for_backward(*tensors, outputs, *saved)
     ctx.set_materialize_grads(False)
-    ctx.needs_x, ctx.needs_state = x.requires_grad, h.requires_grad or c.requires_grad
-    ctx.backward = backward
+    ctx.mode, ctx.needs_x = Mode(*inputs[9:]), tensors.x.requires_grad
+    ctx.needs_state = tensors.h.requires_grad or tensors.c.requires_grad
+    ctx.biases = tuple(bias is not None for bias in (tensors.b_ih, tensors.b_hh))
 
 
-def _gradient(ctx: Any, grad_output: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, *_: None) -> Any:
-    """Return the gradients of the arguments of `_forward`: x, h, c, the list of weights, and None for the others."""
-    x, h, c, *weights, lengths, seed, output, gates, cells = ctx.saved_tensors
-    dropout, kind, reverse, save, precision = ctx.options
-    grad_x, grad_h, grad_c, *grads = ctx.backward(
-        grad_output,
-        grad_h,
-        grad_c,
-        x,
-        h,
-        c,
-        weights,
-        lengths,
-        seed,
-        output,
-        gates,
-        cells,
-        dropout,
-        kind,
-        reverse,
-        save,
-        precision,
-        ctx.needs_x,
-        ctx.needs_state,
+def _gradient(backward: Any, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Return the gradients of `Inputs` from those of the output, h and c, by `_run_backward` or its operator."""
+    *inputs, output, gates, cells = ctx.saved_tensors
+    grad_x, grad_h, grad_c, grad_W, grad_U, grad_b = backward(
+        *grads[:3], output, gates, cells, ctx.needs_x, ctx.needs_state, *inputs, *ctx.mode
     )
-    grad_weights = [grad for grads_of_gates in grads for grad in grads_of_gates.unbind()]
-    grad_state = (grad_h, grad_c) if ctx.needs_state else (None, None)
-    return grad_x if ctx.needs_x else None, *grad_state, grad_weights, *([None] * 7)
+    has_ih, has_hh = ctx.biases
+    grad_hh = grad_b.clone() if has_ih and has_hh else grad_b  # two parameters must not share a gradient
+    return (
+        grad_x if ctx.needs_x else None,
+        *((grad_h, grad_c) if ctx.needs_state else (None, None)),
+        *(grad_W, grad_U, grad_b if has_ih else None, grad_hh if has_hh else None),
+        *(None, None),
+    )
+
+
+lstm_forward.register_autograd(
+    lambda ctx, *grads: (*_gradient(lstm_backward, ctx, *grads), *[None] * len(Mode._fields)),
+    setup_context=_save_for_backward,
+)
 
 
 def _refuse_second_derivative(ctx: Any, *_: Any) -> Any:
     raise RuntimeError(
-        "the native LSTM kernel has no second derivatives; compute inside `with reviver.lstm.kernel.reference():`"
+        "the native LSTM kernel has no second derivatives in a compiled graph; compute inside "
+        "`with reviver.lstm.kernel.reference():`"
     )
 
 
-lstm_forward.register_autograd(_gradient, setup_context=_setup_context)
 lstm_backward.register_autograd(_refuse_second_derivative)
 
 
@@ -272,37 +234,53 @@ class _LSTMFunction(torch.autograd.Function):
     """`lstm_forward` with its gradient, without torch's dispatch of Python operators (0.3 ms per call)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.equations, lengths, seed, dropout, kind, reverse, save, precision, *weights = rest
-        inputs = (x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
-        result = _forward(x, h, c, weights, lengths, seed, dropout, kind, reverse, save, precision)
-        _setup_context(ctx, inputs, result, _backward)
+    def forward(ctx: Any, equations: Equations, mode: Mode, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.equations = equations
+        result = _forward(Inputs(*inputs), mode)
+        _save_for_backward(ctx, (*inputs, *mode), result)
         return result[:3]
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        if torch.is_grad_enabled():  # create_graph=True
-            if ctx.equations is None:
-                _refuse_second_derivative(ctx)
-            *inputs, lengths, seed, _, _, _ = ctx.saved_tensors
-            found = differentiable_gradients(ctx.equations, inputs, lengths, seed, grads)
-            return *found[:3], *([None] * 8), *found[3:]
-        grad_x, grad_h, grad_c, grad_weights, *rest = _gradient(ctx, *grads)
-        return grad_x, grad_h, grad_c, None, *rest, *grad_weights
+        if torch.is_grad_enabled() or is_batched(grads):  # create_graph=True, is_grads_batched=True
+            return None, None, *_differentiable_gradients(ctx.equations, Inputs(*ctx.saved_tensors[:9]), grads)
+        return None, None, *_gradient(_run_backward, ctx, *grads)
+
+
+def _differentiable_gradients(
+    equations: Equations, inputs: Inputs, grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """Return the gradients of `inputs` by autograd, connected to `inputs` and to the gradients of the outputs."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        # Views, so that the gradient of x leaves out what x contributes through an h that depends on it.
+        views = Inputs(*(None if tensor is None else tensor.view_as(tensor) for tensor in inputs))  # type: ignore[arg-type]
+        outputs = equations(views)
+        used = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None]
+        wanted = [tensor for tensor in views if tensor is not None and tensor.requires_grad]
+        found = iter(
+            torch.autograd.grad(
+                *([pair[0] for pair in used], wanted, [pair[1] for pair in used]),
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        )
+    return [next(found) if tensor is not None and tensor.requires_grad else None for tensor in views]
 
 
 # Helpers ------------------------------------------------------------------------------------------------------------
 
 
-def _check(
-    x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], lengths: Tensor | None, seed: Tensor | None
-) -> None:
-    """Raise DataError for arguments that would make the native code read beyond the end of a tensor."""
-    T, B, I = x.shape  # noqa: E741
-    H = h.shape[1]
-    shapes = [(H, I)] * 4 + [(H, H)] * 4 + [(H,)] * 4
-    fits = h.shape == (B, H) == c.shape and [weight.shape for weight in weights] == shapes
-    if not fits or 0 in x.shape:
+def _contiguous(inputs: Inputs) -> Inputs:
+    return Inputs(*(None if tensor is None else tensor.contiguous() for tensor in inputs))  # type: ignore[arg-type]
+
+
+def _checked(inputs: Inputs) -> Inputs:
+    """Return contiguous tensors. Raise DataError if the native code would read beyond the end of one."""
+    x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
+    (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
+    fits = h.shape == (B, H) == c.shape and W.shape == (4 * H, I) and U.shape == (4 * H, H)
+    if not fits or any(b is not None and b.shape != (4 * H,) for b in (b_ih, b_hh)) or 0 in x.shape:
         raise DataError(f"x {list(x.shape)}, h {list(h.shape)}, c {list(c.shape)} and the weights do not fit together")
     for name, tensor, n in (("lengths", lengths, B), ("seed", seed, 1)):
         if tensor is not None and (tensor.dtype != torch.int64 or tensor.numel() != n or not tensor.is_cpu):
@@ -311,6 +289,7 @@ def _check(
         low, high = torch.aminmax(lengths)
         if low < 1 or high > T:
             raise DataError(f"lengths must be from 1 to T = {T}, got {lengths.tolist()}")
+    return _contiguous(inputs)
 
 
 def _shapes_of_saved(x: Tensor, h: Tensor, save: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

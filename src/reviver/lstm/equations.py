@@ -1,0 +1,86 @@
+"""The equations over a sequence: a loop over `cell.lstm_step`, which every faster path is tested against.
+
+Shapes: B batch, T time, I input size, H hidden size, P size of the hidden state.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.lstm.cell import LSTMState, StackedWeights, lstm_step
+from reviver.lstm.dropout import apply_dropout, hidden_masks
+from reviver.lstm.options import LSTMOptions
+from reviver.lstm.precision import bf16_linear
+
+
+def unroll(
+    weights: StackedWeights,
+    x: Tensor,
+    state: LSTMState,
+    lengths: Tensor | None,
+    *,
+    reverse: bool,
+    options: LSTMOptions,
+    seed: Tensor | None,
+) -> tuple[Tensor, LSTMState]:
+    """Run a cell over a sequence, step by step.
+
+    Args:
+        weights: weights of the cell.
+        x: input, [T, B, I].
+        state: state before the first step, h [B, P] and c [B, H].
+        lengths: number of steps of each sequence of the batch, [B] int64; all T if None. After its last step a
+            sequence keeps its state, and its output is 0.
+        reverse: run from the last step to the first.
+        options: dropout of the hidden state, and precision.
+        seed: seed of the dropout masks in training, [] int64; None in eval mode.
+
+    Returns:
+        The hidden state after each step, [T, B, P] in the order of x, and the state after the last step.
+    """
+    linear = bf16_linear if options.precision == "bf16" else functional.linear
+    masks = hidden_masks(x, state.h.shape[1], options, seed)  # [T, B, P] or None
+
+    is_exporting = torch.compiler.is_exporting()
+    by_gate = None if is_exporting else weights.by_gate()  # `scan` refuses several views of a tensor from outside
+
+    def step(before: LSTMState, x_t: Tensor, mask: Tensor | None, t: Tensor | int) -> tuple[LSTMState, Tensor]:
+        new, _ = lstm_step(x_t, before, by_gate or weights.by_gate(), linear)
+        if mask is not None:
+            new = LSTMState(apply_dropout(new.h, before.h, mask, options.hidden_dropout_kind), new.c)
+        if lengths is None:
+            return new, new.h
+        active = (t < lengths).unsqueeze(1)  # [B, 1]
+        after = LSTMState(torch.where(active, new.h, before.h), torch.where(active, new.c, before.c))
+        return after, torch.where(active, new.h, 0.0)
+
+    if is_exporting:
+        return _scan(step, x, state, masks, reverse=reverse)
+    outputs = [state.h] * len(x)
+    for t in reversed(range(len(x))) if reverse else range(len(x)):
+        state, outputs[t] = step(state, x[t], None if masks is None else masks[t], t)
+    return torch.stack(outputs), state
+
+
+def _scan(
+    step: Callable[..., tuple[LSTMState, Tensor]], x: Tensor, state: LSTMState, masks: Tensor | None, *, reverse: bool
+) -> tuple[Tensor, LSTMState]:
+    """Run the steps by `scan`, a loop inside an exported program, so that the number of steps can be dynamic.
+
+    A loop in Python becomes T copies of a step in the program. The program consists of torch's own operators: whoever
+    loads it needs neither Reviver nor a compiler.
+    """
+    from torch._higher_order_ops.scan import scan  # imports much of the compiler
+
+    inputs = {"x": x, "t": torch.arange(x.shape[0], device=x.device)}  # [T, ...] each
+    if masks is not None:
+        inputs["mask"] = masks
+
+    def combine(before: tuple[Tensor, Tensor], now: dict[str, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        after, output = step(LSTMState(*before), now["x"], now.get("mask"), now["t"])
+        return (after.h, after.c), output.clone()  # scan wants results that share no memory
+
+    (h, c), output = scan(combine, (state.h.clone(), state.c.clone()), inputs, reverse=reverse)
+    return output, LSTMState(h, c)

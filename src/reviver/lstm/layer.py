@@ -1,0 +1,356 @@
+"""The LSTM layer: `torch.nn.LSTM` with dropout of the hidden state at every step, and a faster kernel.
+
+Shapes: B batch, T time, I input size, H hidden size, P projection size (H if there is no projection), L layers,
+D directions (1 or 2).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Self, Unpack
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from reviver.distributed.rows import BatchRows
+from reviver.errors import ConfigError, DataError
+from reviver.io.hub import DownloadKeywords
+from reviver.lstm import dispatch, equations, kernel, pretrained
+from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
+from reviver.lstm.dropout import check_rows, draw_seed, skip_rows
+from reviver.lstm.options import LSTMKeywords, LSTMOptions
+from reviver.lstm.transforms import autocast_dtype, plain_values
+
+State = tuple[Tensor, Tensor]
+"""h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""
+
+
+class LSTM(nn.LSTM):
+    """A `torch.nn.LSTM` with dropout of the hidden state at every step.
+
+    It has torch's arguments, parameters, state dict, errors and results; `cell.lstm_step` has its equations. New weights
+    are not torch's but those of `cell.reset_weights`: Xavier-uniform matrices and a forget bias of 1.
+
+    The weights by the names of the equations are views of the parameters: `layer.W_i`, `layer.U_f`, `layer.b_o` and so on
+    of the first layer, forward; `layer.gate_weights(layer=1, reverse=True).W_i` of any other.
+
+    Args:
+        input_size: I.
+        hidden_size: H, the units per layer and direction.
+        num_layers: L; each layer reads the output of the layer below.
+        bias: whether the cells have biases.
+        batch_first: x and output are [B, T, ...] instead of [T, B, ...]; states are [D·L, B, ...] either way.
+        dropout: probability to drop a unit between two layers in training, in [0, 1].
+        bidirectional: add a cell per layer that reads the sequence backward, and concatenate the outputs.
+        proj_size: P, the size of the hidden state after a projection, less than H; 0 for no projection. The native kernel
+            does not compute projections: with hidden dropout such a layer runs step by step in Python.
+        device: device of the parameters.
+        dtype: dtype of the parameters.
+        **options: fields of `LSTMOptions`: `hidden_dropout`, `hidden_dropout_kind`, `precision`,
+            `activation_checkpoint_steps` and `single_bias`. Hidden dropout acts on h, after the projection.
+
+    Attributes:
+        options: the `LSTMOptions` of all cells.
+
+    Raises:
+        ConfigError: if an option is out of range.
+        TypeError: if an option is unknown.
+        Exception: torch's own, if another argument is wrong.
+    """
+
+    options: LSTMOptions
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Unpack[LSTMKeywords],
+    ) -> None:
+        self.options = LSTMOptions.from_keywords(options)  # before torch calls reset_parameters
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+            device=device,
+            dtype=dtype,
+        )
+        if self.options.single_bias and bias:
+            for layer, suffix in self._directions():
+                name = f"bias_hh_l{layer}{suffix}"
+                zeros = getattr(self, name).detach()
+                delattr(self, name)
+                self.register_buffer(name, zeros)
+            self._init_flat_weights()
+
+    # Weights --------------------------------------------------------------------------------------------------------
+
+    @property
+    def num_directions(self) -> int:
+        """D: 2 if bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """Size of the hidden state h of a cell: P with a projection, else H."""
+        return self.proj_size or self.hidden_size
+
+    def _directions(self) -> Iterator[tuple[int, str]]:
+        """Yield layer and suffix of the parameters of each cell: in the order of the state, layer 0 forward first."""
+        return (
+            (layer, suffix) for layer in range(self.num_layers) for suffix in ("", "_reverse")[: self.num_directions]
+        )
+
+    def stacked_weights(self, layer: int = 0, reverse: bool = False) -> StackedWeights:
+        """Return the parameters of a layer and direction as they are stored, without `bias_hh` if there is a single bias."""
+        suffix = f"_l{layer}{'_reverse' if reverse else ''}"
+
+        def weight(kind: str) -> Any:
+            return getattr(self, kind + suffix)
+
+        return StackedWeights(
+            weight("weight_ih"),
+            weight("weight_hh"),
+            weight("bias_ih") if self.bias else None,
+            weight("bias_hh") if self.bias and not self.options.single_bias else None,
+            weight("weight_hr") if self.proj_size else None,
+        )
+
+    def all_stacked_weights(self) -> list[StackedWeights]:
+        """Return the parameters of each cell, in the order of the state: layer 0 forward, layer 0 backward, layer 1 ..."""
+        return [self.stacked_weights(layer, suffix != "") for layer, suffix in self._directions()]
+
+    def gate_weights(self, layer: int = 0, reverse: bool = False) -> LSTMWeights:
+        """Return the weights of a layer and direction by the names of the equations, `W_i` to `b_o`.
+
+        They are views: a change in place changes the parameters. Only the biases of a layer with two of them per gate are
+        sums of both, and so copies.
+        """
+        return self.stacked_weights(layer, reverse).by_gate()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a weight of the first layer, forward, by its name in the equations."""
+        if name in LSTMWeights._fields:
+            return getattr(self.gate_weights(), name)
+        return super().__getattr__(name)
+
+    @torch.no_grad()
+    def reset_parameters(self, rng: torch.Generator | None = None) -> None:
+        """Sample new weights for every cell, see `cell.reset_weights`. Of two biases the second becomes 0."""
+        for layer, suffix in self._directions():
+            reset_weights(self.stacked_weights(layer, suffix != "")._replace(b_hh=None).by_gate(), rng)
+            if self.bias:
+                getattr(self, f"bias_hh_l{layer}{suffix}").zero_()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """Load weights; if the layer has a single bias, it gets the sum of two. Called by `load_state_dict`."""
+        if self.bias and self.options.single_bias:
+            for layer, suffix in self._directions():
+                ih, hh = (f"{prefix}bias_{kind}_l{layer}{suffix}" for kind in ("ih", "hh"))
+                first, second = state_dict.get(ih), state_dict.get(hh)
+                if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:
+                    state_dict[ih], state_dict[hh] = first + second, torch.zeros_like(second)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    # Forward pass ---------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,  # noqa: A002
+        hx: State | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        *,
+        rng: torch.Generator | None = None,
+        rows: BatchRows | None = None,
+    ) -> tuple[Any, State]:
+        """Run over a batch of sequences or over a single one.
+
+        Args:
+            input: [T, B, I], or [B, T, I] with `batch_first`, or [T, I] for a single sequence, with T at least 1; or a
+                `PackedSequence`, then the output is one, too.
+            hx: (h, c) before the first step, [D·L, B, P] and [D·L, B, H], without B for a single sequence; zeros if None.
+            lengths: number of steps of each sequence of the batch, from 1 to T, [B]; all T if None. The final state
+                is the one after the last step of each sequence; the output after it is 0.
+            rng: source of the dropout masks; torch's default generator if None.
+            rows: rows of a larger batch that the input holds. The masks are then those of these rows in a pass over the
+                whole batch, and `rng` advances as it does there. There may be no row; then nothing is computed, and the
+                result does not depend on the weights. None if the input is the whole batch.
+
+        Returns:
+            The hidden state of the top layer after each step, [T, B, D·P] in the layout of the input, and the final state
+            of all cells, [D·L, B, P] and [D·L, B, H]. In training with hidden dropout, h is the state after dropout.
+
+        Raises:
+            DataError: if a length does not fit.
+            Exception: torch's own, if a shape or a dtype does not fit.
+        """
+        if isinstance(input, PackedSequence) and lengths is not None:
+            raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
+        has_random = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1
+        if lengths is None and rows is None and not has_random and dispatch.torch_runs(self, input):
+            return super().forward(input, hx)
+        if isinstance(input, PackedSequence):
+            return self._run_packed(input, hx, rng, rows)
+
+        x, batched, dtype = input, input.dim() == 3, autocast_dtype(input)
+        if not self._fits(x, hx):
+            super().forward(x, hx)
+            raise AssertionError("torch must refuse what does not fit")
+        depth, time = self.num_layers * self.num_directions, 1 if self.batch_first and batched else 0
+        x = x if batched else x.unsqueeze(1)
+        x = x.transpose(0, 1) if time else x  # [T, B, I]
+        if hx is None:
+            h = x.new_zeros(depth, x.shape[1], self.output_size)
+            hx = h, (x.new_zeros(depth, x.shape[1], self.hidden_size) if self.proj_size else h)
+        elif not batched:
+            hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
+        lengths = None if lengths is None else _checked_lengths(lengths, x)
+        output, state = self._run(x, hx, lengths, rng, rows)
+        if output.dtype != dtype:
+            output, state = output.to(dtype), (state[0].to(dtype), state[1].to(dtype))
+        if not batched:
+            return output.squeeze(1), (state[0].squeeze(1), state[1].squeeze(1))
+        return output.transpose(0, 1) if time else output, state
+
+    def _fits(self, x: Tensor, hx: State | None) -> bool:
+        """Return whether an input and a state have the shapes and dtypes that `forward` takes."""
+        time = 1 if self.batch_first and x.dim() == 3 else 0
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
+            return False
+        if x.dtype != self.weight_ih_l0.dtype and not torch._C._is_any_autocast_enabled():
+            return False
+        depth, batch = self.num_layers * self.num_directions, x.shape[:-1][:time] + x.shape[:-1][time + 1 :]
+        sizes = (depth, *batch, self.output_size), (depth, *batch, self.hidden_size)
+        return hx is None or (hx[0].shape, hx[1].shape) == sizes
+
+    def _run_packed(
+        self, packed: PackedSequence, hx: State | None, rng: torch.Generator | None, rows: BatchRows | None
+    ) -> tuple[PackedSequence, State]:
+        """Run over a `PackedSequence`; the output has its order of rows, which nothing sorts again."""
+        padded, lengths = pad_packed_sequence(packed, self.batch_first)
+        output, state = LSTM.forward(self, padded, hx, lengths, rng=rng, rows=rows)
+        if packed.sorted_indices is not None:
+            output = output.index_select(0 if self.batch_first else 1, packed.sorted_indices)
+            lengths = lengths[packed.sorted_indices.cpu()]
+        data = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True).data
+        return PackedSequence(data, *packed[1:]), state
+
+    def _run(
+        self, x: Tensor, hx: State, lengths: Tensor | None, rng: torch.Generator | None, rows: BatchRows | None
+    ) -> tuple[Tensor, State]:
+        """Run all cells over x [T, B, I]; return the output [T, B, D·P] and the final state."""
+        drops_hidden = self.training and self.options.hidden_dropout > 0.0
+        if rows is not None:
+            check_rows(rows, x.shape[1])
+        finals: list[LSTMState] = []  # [B, P] and [B, H] each
+        for layer in range(self.num_layers):
+            outputs = []
+            for reverse in (False, True)[: self.num_directions]:
+                weights = self.stacked_weights(layer, reverse)
+                start = LSTMState(hx[0][len(finals)], hx[1][len(finals)])  # [B, P], [B, H]
+                seed = draw_seed(rng) if drops_hidden else None
+                if seed is not None and rows is not None:
+                    seed = skip_rows(seed, rows.begin)
+                keywords: Any = {"reverse": reverse, "options": self.options, "seed": seed}
+                if rows is not None and len(rows) == 0:
+                    output, final = x.new_zeros(len(x), 0, self.output_size), start
+                elif not self.proj_size and x.shape[1] > 0 and kernel.applies(x, *start, *weights):
+                    output, final = kernel.unroll(weights, x, start, lengths, **keywords)
+                else:
+                    output, final = equations.unroll(weights, x, start, lengths, **keywords)
+                outputs.append(output)  # [T, B, P]
+                finals.append(final)
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·P]
+            if self.training and self.dropout > 0.0 and layer < self.num_layers - 1:
+                if rows is None:
+                    uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=rng)
+                else:
+                    uniform = rows.rand(x.shape, dim=1, device=x.device, dtype=x.dtype, rng=rng)
+                x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
+        return x, (torch.stack([final.h for final in finals]), torch.stack([final.c for final in finals]))
+
+    # Conversion and saving ------------------------------------------------------------------------------------------
+
+    def _arguments(self: nn.LSTM) -> dict[str, Any]:
+        """Return the arguments of torch's constructor but `dropout`, which warns if a single layer makes it ineffective."""
+        names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional", "proj_size")
+        weight = self.weight_ih_l0
+        return {name: getattr(self, name) for name in names} | {"device": weight.device, "dtype": weight.dtype}
+
+    @classmethod
+    def from_torch(cls, lstm: nn.LSTM, **options: Unpack[LSTMKeywords]) -> Self:
+        """Return an LSTM with copies of the weights of a `torch.nn.LSTM`, its arguments, dtype, device and mode.
+
+        Args:
+            lstm: layer to copy.
+            **options: fields of `LSTMOptions`. With `single_bias` the two biases of a gate are added.
+        """
+        result = cls(**LSTM._arguments(lstm), **options)
+        result.dropout = lstm.dropout
+        result.load_state_dict({name: getattr(lstm, name) for name in lstm._flat_weights_names})
+        return result.train(lstm.training)
+
+    def to_torch(self) -> nn.LSTM:
+        """Return a plain `torch.nn.LSTM` with copies of these weights, for tools that know only its own class.
+
+        It has no dropout of the hidden state and no bf16 operands. The outputs are equal in eval mode with `precision`
+        "fp32". In training with `hidden_dropout` they differ by the masks, and with "bf16" by rounding.
+
+        Raises:
+            ConfigError: if this layer uses zoneout, which changes the outputs in eval mode, too.
+        """
+        p = self.options.hidden_dropout
+        if self.options.hidden_dropout_kind == "zoneout" and p > 0.0:
+            raise ConfigError(
+                f"hidden_dropout_kind must be step or variational for a torch.nn.LSTM, got 'zoneout' with hidden_dropout {p}, "
+                "which torch.nn.LSTM cannot compute even in eval mode; keep the reviver LSTM, or train without zoneout",
+                field="hidden_dropout_kind",
+            )
+        result = nn.LSTM(**self._arguments())
+        result.dropout = self.dropout
+        result.load_state_dict({name: getattr(self, name) for name in self._flat_weights_names})
+        return result.train(self.training)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
+        pretrained.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
+        return pretrained.load(cls, source, **download)
+
+    def extra_repr(self) -> str:
+        """Return the arguments that `print` shows: torch's, and the options that are not the defaults."""
+        options = ((f.name, getattr(self.options, f.name), f.default) for f in fields(self.options))
+        return ", ".join(
+            [super().extra_repr(), *(f"{name}={value}" for name, value, default in options if value != default)]
+        )
+
+
+def _checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+    """Validate the lengths of a batch x [T, B, I]; return them as int64 [B] on the device of x."""
+    steps, batch, _ = x.shape
+    checked = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
+    if checked.shape != (batch,):
+        raise DataError(f"lengths must have the shape [B] = [{batch}], got {list(checked.shape)}")
+    values = checked if torch.compiler.is_compiling() else plain_values(checked)
+    outside = ((values < 1) | (values > steps)).any()
+    if torch.compiler.is_compiling():  # the graph checks them when it runs
+        torch._assert_async(~outside, "lengths must be from 1 to T, the number of steps of x")
+    elif bool(outside):
+        raise DataError(f"lengths must be from 1 to T = {steps}, got {values.tolist()}")
+    return checked
