@@ -10,7 +10,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test random check docs pages wheel format bench recall quality series scale soak fuzz classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,17 @@ report: $(STAMP)  ## train both networks and write report/report.html and report
 
 test: setup  ## run the tests, on a process per core, at most four
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# An environment of its own: these libraries bring a hundred others, of which the project needs none.
+THIRD := build/third-party
+test-third-party: $(THIRD)/.installed  ## run skorch, Lightning, captum, opacus and fastai with LSTM in the place of torch.nn.LSTM
+	$(THIRD)/bin/python -m pytest -c tests/third_party/pytest.ini --confcutdir tests/third_party tests/third_party
+
+$(THIRD)/.installed: tests/third_party/requirements.txt requirements-torch.lock pyproject.toml
+	rm -rf $(THIRD)
+	$(PYTHON) -m venv $(THIRD)
+	$(THIRD)/bin/python -m pip --quiet --disable-pip-version-check install --editable . --requirement requirements-torch.lock --requirement $<
+	touch $@
 
 random: setup  ## run the tests in random order
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -p randomly

@@ -19,6 +19,7 @@ from benchmarks.tables import (
     describe,
     render,
     render_curve,
+    render_dropout,
     render_fuzz,
     render_goals,
     render_keys,
@@ -43,6 +44,7 @@ PICTURE_NAMES = {
 """Pictures of the report that README shows, by their names here and there."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", render),
+    "hidden_dropout": ("hidden_dropout", render_dropout),
     "sweep": ("sweep", render),
     "explorer": ("explorer", render),
     "recall": ("recall", render_goals),

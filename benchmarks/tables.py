@@ -27,6 +27,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_shapes(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
+    if "dropout" in result:
+        return render_dropout(result)
     rows = []
     for key, unit in (("seconds_per_epoch", "s/epoch"), ("seconds_per_run", "s/run"), ("seconds_per_call", "s/call")):
         for name, values in result.get(key, {}).items():
@@ -91,6 +93,23 @@ def render_explorer(result: Mapping[str, Any]) -> str:
     rows[0].append(f"≤ {result['target_megabytes']:g}")  # of the page
     lines += [*table(("", "MB", "target"), rows), ""]
     return "\n".join([*lines, f"{describe(result['machine'])} {result['machine']['browser']}.", ""])
+
+
+def render_dropout(result: Mapping[str, Any]) -> str:
+    """Return the result of `hidden_dropout` as Markdown: accuracy and loss by kind and p, over seeds."""
+    rows = ["| kind | p | test accuracy, % | test loss | training loss |", "|---|---|---|---|---|"]
+    for row in result["dropout"]:
+        runs = row["runs"]
+        accuracy = [100 * run["accuracy"] for run in runs]
+        losses = [f"{mean(run[name] for run in runs):.3f}" for name in ("loss", "training_loss")]
+        kind = row["kind"] if row["kind"] == "none" else f"`{row['kind']}`"
+        rows.append(f"| {kind} | {row['p']:g} | {mean(accuracy):.1f} ± {stdev(accuracy):.1f} | {' | '.join(losses)} |")
+    note = (
+        f"Mean ± sample standard deviation over {len(result['dropout'][0]['runs'])} seeds: {result['training_images']} training "
+        f"images, all test images, {result['epochs']} epochs, batches of {result['batch_size']}, {result['hidden_size']} hidden "
+        f"units. Losses in eval mode. {describe(result['machine'])}"
+    )
+    return "\n".join([*rows, "", note, ""])
 
 
 def render_fuzz(result: Mapping[str, Any]) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 
+# `make test-third-party` runs these in an environment of their own.
+collect_ignore = ["third_party"]
+
 # The networks are tiny, so a second thread would only wait.
 torch.set_num_threads(1)
 
