@@ -11,6 +11,7 @@ from benchmarks.tables import render
 QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
 SLOW = (
     "lstm_operator",
+    "lstm_dispatch",
     "hidden_dropout",
     "whole_report",
     "explorer",

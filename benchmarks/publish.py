@@ -44,6 +44,7 @@ PICTURE_NAMES = {
 """Pictures of the report that README shows, by their names here and there."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", render),
+    "dispatch": ("lstm_dispatch", render),
     "hidden_dropout": ("hidden_dropout", render_dropout),
     "sweep": ("sweep", render),
     "explorer": ("explorer", render),

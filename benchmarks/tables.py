@@ -27,6 +27,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_shapes(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
+    if "rows" in result:
+        return render_dispatch(result)
     if "dropout" in result:
         return render_dropout(result)
     rows = []
@@ -75,6 +77,18 @@ def render_shapes(result: Mapping[str, Any]) -> str:
     ]
     lines += table(("B,T,I,H", "ours, peak MB", "nn.LSTM, peak MB", "ratio"), rows)
     return "\n".join([*lines, "", describe(result["machine"]), ""])
+
+
+def render_dispatch(result: Mapping[str, Any]) -> str:
+    """Return the result of `lstm_dispatch` as Markdown: times, and ratios to torch's layer."""
+    titles = ("B,T,I,H,layers", "", "", "kernel, ms", "nn.LSTM, ms", "kernel to nn.LSTM", "`LSTM` to nn.LSTM")
+    rows = []
+    for row in result["rows"]:
+        times = [f"{row['milliseconds'][name]['median']:.3g}" for name in ("kernel", "nn.LSTM")]
+        ratios = [f"{row['ratios'][name]['median']:.2f}" for name in ("kernel", "LSTM")]
+        rows.append([",".join(map(str, row["shape"])), row["precision"], row["pass"], *times, *ratios])
+    lines = [f"### {result['title']}", "", *table(titles, rows), "", f"Medians. {describe(result['machine'])}"]
+    return "\n".join([*lines, ""])
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
