@@ -333,6 +333,20 @@ class LSTM(nn.LSTM):
         result.load_state_dict({name: getattr(self, name) for name in self._flat_weights_names})
         return result.train(self.training)
 
+    def __prepare_scriptable__(self) -> nn.LSTM:
+        """Return the layer that `torch.jit.script` compiles in the place of this one.
+
+        Raises:
+            ConfigError: if this layer has hidden dropout.
+        """
+        if self.options.hidden_dropout > 0.0:
+            raise ConfigError(
+                f"hidden_dropout must be 0 for torch.jit.script, got {self.options.hidden_dropout}; script "
+                "lstm.to_torch(), which has none, or use torch.export",
+                field="hidden_dropout",
+            )
+        return self.to_torch()
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
         pretrained.save(self, folder)
