@@ -71,9 +71,10 @@ def pointers_of(call):
     sizes = {
         "seed": 2,
         "lengths": 2 * B,
-        "W": H * I,
-        "U": H * H,
-        "b": H,
+        "W": 4 * H * I,
+        "U": 4 * H * H,
+        "b_ih": 4 * H,
+        "b_hh": 4 * H,
         "x": T * B * I,
         "h": B * H,
         "c": B * H,
@@ -91,9 +92,7 @@ def pointers_of(call):
         "grad_b": 4 * H,
     }
     for name, size in sizes.items():
-        value = getattr(call, name)
-        for pointer in value if name in "WUb" else [value]:
-            yield name, pointer, 4 * size
+        yield name, getattr(call, name), 4 * size
 
 
 def recorded(monkeypatch):

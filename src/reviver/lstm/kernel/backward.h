@@ -21,7 +21,7 @@ void pack_backward(const Call& call, int64_t j, float* panel) {
     const int64_t n = std::min(width, call.H - j);
     for (int64_t k = 0; k < 4 * call.H; k += Format::depth, panel += width) {  // depth divides 4
         const float* rows[Format::depth];
-        for (int d = 0; d < Format::depth; ++d) rows[d] = call.U[(k + d) / call.H] + (k + d) % call.H * call.H + j;
+        for (int d = 0; d < Format::depth; ++d) rows[d] = call.U + (k + d) * call.H + j;
         Format::across(rows, n, panel);
         std::fill(panel + n, panel + width, 0.0f);
     }

@@ -15,9 +15,10 @@ struct Call {
     double dropout;             // p
     const int64_t* seed;        // [1], or null for none and zoneout_mean
     const int64_t* lengths;     // [B], or null if all are T: row b is active in steps t < lengths[b]
-    const float* W[4];          // [H, I]
-    const float* U[4];          // [H, H]
-    const float* b[4];          // [H]
+    const float* W;             // [4, H, I], gates in the order of the equations: torch's weight_ih
+    const float* U;             // [4, H, H]: weight_hh
+    const float* b_ih;          // [4, H], or null for 0; b of the equations is b_ih + b_hh
+    const float* b_hh;          // [4, H], or null for 0
     const float* x;             // [T, B, I]
     const float* h;             // [B, H], before the first of the saved steps
     const float* c;             // [B, H]

@@ -23,14 +23,14 @@ void transpose(const float* const* rows, int64_t length, float* to) {  // V rows
         for (int64_t k = 0; k < length; ++k) to[k * 4 * V + v] = rows[v] ? rows[v][k] : 0.0f;
 }
 
-// W or U of each gate, for units j to j + V - 1, in words [columns, 4, V].
+// W or U, [4, H, columns], for units j to j + V - 1, in words [columns, 4, V].
 template <class Format>
-void pack_transposed(const Call& call, const float* const* matrices, int64_t columns, int64_t j, float* to) {
+void pack_transposed(const Call& call, const float* matrix, int64_t columns, int64_t j, float* to) {
     Converted<Format> converted(V, columns);
     for (int gate = 0; gate < 4; ++gate) {
         const float* rows[V];
         for (int64_t v = 0; v < V; ++v)
-            rows[v] = j + v < call.H ? converted.row(v, matrices[gate] + (j + v) * columns, columns) : nullptr;
+            rows[v] = j + v < call.H ? converted.row(v, matrix + (gate * call.H + j + v) * columns, columns) : nullptr;
         transpose(rows, words<Format>(columns), to + gate * V);
     }
 }
@@ -38,7 +38,10 @@ void pack_transposed(const Call& call, const float* const* matrices, int64_t col
 template <class Format>
 void pack_forward(const Call& call, int64_t j, float* panel) {
     const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
-    for (int gate = 0; gate < 4; ++gate) store(panel + gate * V, load(call.b[gate] + j, n));
+    for (int gate = 0; gate < 4; ++gate) {
+        const auto bias = [&](const float* b) { return b ? load(b + gate * call.H + j, n) : vec{}; };
+        store(panel + gate * V, bias(call.b_ih) + bias(call.b_hh));
+    }
     pack_transposed<Format>(call, call.W, call.I, j, panel + 4 * V);
     pack_transposed<Format>(call, call.U, call.H, j, panel + 4 * V * (1 + words<Format>(call.I)));
 }

@@ -4,7 +4,6 @@ Shapes: B batch, T time, I input size, H hidden size.
 """
 
 import ctypes
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,8 +22,7 @@ class Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("T", "B", "I", "H", "begin", "end", "saved_begin", "saved_end")),
         *((name, ctypes.c_int64) for name in ("reverse", "threads", "kind", "bf16")),
         ("dropout", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("seed", "lengths")),
-        *((name, ctypes.c_void_p * 4) for name in ("W", "U", "b")),
+        *((name, ctypes.c_void_p) for name in ("seed", "lengths", "W", "U", "b_ih", "b_hh")),
         *((name, ctypes.c_void_p) for name in ("x", "h", "c", "output", "gates", "cells", "h_last", "c_last")),
         *((name, ctypes.c_void_p) for name in ("grad_output", "grad_h", "grad_c", "grad_gates")),
         *((name, ctypes.c_void_p) for name in ("grad_W", "grad_U", "grad_b")),
@@ -59,7 +57,10 @@ def make_call(
     x: Tensor,
     h: Tensor,
     c: Tensor,
-    weights: Sequence[Tensor],
+    W: Tensor,
+    U: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
     lengths: Tensor | None,
     seed: Tensor | None,
     *,
@@ -74,7 +75,10 @@ def make_call(
         x: input, [T, B, I]; this and the other tensors are contiguous.
         h: hidden state before the first step, [B, H].
         c: cell state before the first step, [B, H].
-        weights: W, U and b of the gates as `LSTMCell.weights` returns them.
+        W: input weights of the four gates in the order of the equations, [4H, I]: torch's `weight_ih`.
+        U: recurrent weights, [4H, H]: `weight_hh`.
+        b_ih: first bias, [4H], or None for 0; the kernel adds the two.
+        b_hh: second bias, [4H], or None for 0.
         lengths: number of steps of each sequence, [B] int64; all T if None.
         seed: seed of the dropout masks, [] int64, or None.
         dropout: p.
@@ -86,10 +90,9 @@ def make_call(
     call.T, call.B, call.I = x.shape
     call.H, call.end, call.saved_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
     call.x, call.h, call.c = x.data_ptr(), h.data_ptr(), c.data_ptr()
-    pointers = [weight.data_ptr() for weight in weights]
-    call.W = _FourPointers(*pointers[:4])
-    call.U = _FourPointers(*pointers[4:8])
-    call.b = _FourPointers(*pointers[8:])
+    call.W, call.U = W.data_ptr(), U.data_ptr()
+    call.b_ih = None if b_ih is None else b_ih.data_ptr()
+    call.b_hh = None if b_hh is None else b_hh.data_ptr()
     call.seed = None if seed is None else seed.data_ptr()
     call.lengths = None if lengths is None else lengths.data_ptr()
     return call
@@ -99,6 +102,3 @@ def select_steps(call: Call, begin: int, end: int, h: Tensor, c: Tensor) -> None
     """Restrict a call to the steps begin <= t < end; h and c [B, H] are the state before them."""
     call.begin, call.end = call.saved_begin, call.saved_end = begin, end
     call.h, call.c = h.data_ptr(), c.data_ptr()
-
-
-_FourPointers = ctypes.c_void_p * 4

@@ -93,9 +93,10 @@ def _forward(
     For `SAVE_ALL` these are the gates [T, B, 4, H] and the cell states [T, B, H]; for `SAVE_NOTHING` both are empty;
     for `save` = k > 0 the first is empty and the second holds h and c before every k steps, [chunks, 2, B, H].
     """
-    x, h, c, weights = x.contiguous(), h.contiguous(), c.contiguous(), [weight.contiguous() for weight in weights]
+    x, h, c = x.contiguous(), h.contiguous(), c.contiguous()
     T, B, _ = x.shape
     _check(x, h, c, weights, lengths, seed)
+    W, U, b = _stacked(weights)
     lengths = None if lengths is None else lengths.contiguous()
     output, h_last, c_last = x.new_empty(T, B, h.shape[1]), torch.empty_like(h), torch.empty_like(c)
     gates, cells = (memory.empty(*shape) for shape in _shapes_of_saved(x, h, save))
@@ -103,7 +104,7 @@ def _forward(
         gates.zero_()
         cells.zero_()
     call = library.make_call(
-        x, h, c, weights, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
+        x, h, c, W, U, b, None, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
     )
     call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if save == SAVE_ALL:
@@ -143,7 +144,8 @@ def _backward(
     needs_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x (empty unless needed), h, c, and of W [4, H, I], U [4, H, H], b [4, H] of all gates."""
-    x, h, c, weights = x.contiguous(), h.contiguous(), c.contiguous(), [weight.contiguous() for weight in weights]
+    x, h, c = x.contiguous(), h.contiguous(), c.contiguous()
+    W, U, b = _stacked(weights)
     T, B, I = x.shape  # noqa: E741
     H = h.shape[1]
     lengths = None if lengths is None else lengths.contiguous()
@@ -153,12 +155,12 @@ def _backward(
     grad_c = torch.zeros_like(c) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
     grad_output = None if grad_output is None else grad_output.contiguous()
     to_operand = round_to_bf16 if precision == "bf16" else torch.Tensor.detach
-    W = to_operand(torch.cat(list(weights[:4]))) if needs_x else None  # [4H, I]
+    operand_W = to_operand(W) if needs_x else None  # [4H, I]
 
     S = min(T, max(1, _BACKWARD_ROWS // B) if save == SAVE_ALL else save)  # steps per chunk
     grad_gates = x.new_empty(S, B, 4 * H)
     call = library.make_call(
-        x, h, c, weights, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
+        x, h, c, W, U, b, None, lengths, seed, dropout=dropout, kind=kind, reverse=reverse, precision=precision
     )
     call.grad_output = None if grad_output is None else grad_output.data_ptr()
     call.grad_h, call.grad_c, call.grad_gates = grad_h.data_ptr(), grad_c.data_ptr(), grad_gates.data_ptr()
@@ -184,9 +186,9 @@ def _backward(
         call.stop_at_first = not needs_state and (begin, end) == chunks[-1]
         library.load().reviver_lstm_backward(call)
 
-        if W is not None:
+        if operand_W is not None:
             operand = to_operand(grad_gates[: end - begin].view(-1, 4 * H))  # [S·B, 4H]
-            torch.mm(operand, W, out=grad_x[begin:end].view(-1, I))
+            torch.mm(operand, operand_W, out=grad_x[begin:end].view(-1, I))
     return grad_x, grad_h, grad_c, grad_W, grad_U, grad_b
 
 
@@ -292,6 +294,11 @@ class _LSTMFunction(torch.autograd.Function):
 
 
 # Helpers ------------------------------------------------------------------------------------------------------------
+
+
+def _stacked(weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return the weights of the four gates as W [4H, I], U [4H, H] and b [4H]."""
+    return [torch.cat(list(weights[first : first + 4])) for first in (0, 4, 8)]
 
 
 def _check(
