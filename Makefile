@@ -146,10 +146,11 @@ sanitize: setup  ## run the tests of what is native under the address and undefi
 	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py
 
 # A later -march takes the place of the -march=native that native/compiler.py asks for.
-portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16
+portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16, and with AMX emulated
 	for march in x86-64 x86-64-v3 x86-64-v4; do \
 		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py || exit 1; \
 	done
+	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/test_lstm_kernel.py
 
 clean:  ## remove what setup and report made
 	rm -rf $(VENV) web/node_modules report build dist docs/reference/api docs/reference/changelog.md docs/reference/security.md
