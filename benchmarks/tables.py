@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
+from benchmarks.gpu import SHARED_KB
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -69,6 +70,30 @@ def render_shapes(result: Mapping[str, Any]) -> str:
         ours, torch_lstm = values["ours"], values["nn.LSTM"]
         rows.append(f"| {name} | {ours:.0f} | {torch_lstm:.0f} | {ours / torch_lstm:.2f} |")
     return "\n".join([*rows, "", describe(result["machine"]), ""])
+
+
+def render_gpu(result: Mapping[str, Any]) -> str:
+    """Return what `benchmarks.gpu --compile` found as Markdown: a row for each kernel, product and GPU, over all H."""
+    rows = [
+        "| kernel | matmul | compute capability | shared memory, KB | registers | spilled bytes |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
+    for row in result["compiled"]:
+        groups.setdefault((row["kernel"], row["product"], row["capability"]), []).append(row)
+    for (kernel, product, capability), group in groups.items():
+        most = {name: max(row[name] for row in group) for name in ("shared_kb", "registers", "spills")}
+        cells = [
+            f"{most['shared_kb']:g} of {SHARED_KB[capability]}",
+            f"{most['registers']} of 255",
+            str(most["spills"]),
+        ]
+        rows.append(f"| {kernel} | {product} | {capability / 10} | {' | '.join(cells)} |")
+    sizes = ", ".join(str(H) for H in dict.fromkeys(row["H"] for row in result["compiled"]))
+    note = (
+        f"The largest values over H = {sizes} and kinds of dropout, by Triton {result['triton']}. `make gpu-compile`."
+    )
+    return "\n".join([*rows, "", note, ""])
 
 
 def render_spin_counts(result: Mapping[str, Any]) -> str:
