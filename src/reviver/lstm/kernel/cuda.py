@@ -62,7 +62,8 @@ class Options(NamedTuple):
 @cache
 def available() -> bool:
     """Return whether the kernels can run: Triton is installed, and there is a GPU for it or its interpreter is on."""
-    if find_spec("triton") is None:
+    triton = find_spec("triton")
+    if triton is None or triton.origin is None:  # a folder of that name is found, too
         return False
     if os.environ.get("TRITON_INTERPRET") == "1":
         return True
