@@ -10,7 +10,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -136,6 +136,12 @@ soak: setup  ## train both networks for 10 000 updates and see that neither memo
 
 fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (an hour of processor time; resumes; FUZZ=png reads but these)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+gpu: setup  ## measure the LSTM's Triton kernels on a CUDA GPU, into docs/measurements (minutes)
+	$(BIN)/python -m benchmarks.gpu
+
+gpu-compile: setup  ## compile the LSTM's Triton kernels for two GPUs without one, into docs/measurements (minutes)
+	$(BIN)/python -m benchmarks.gpu --compile
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.evaluation.train_classifier

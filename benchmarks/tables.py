@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from benchmarks.distributed import tables as scaling
+from benchmarks.gpu import SHARED_KB
 
 RANGES = ("", "median", "range", "n", "target")
 """Titles of a table of `_row`."""
@@ -89,6 +90,30 @@ def render_dispatch(result: Mapping[str, Any]) -> str:
         rows.append([",".join(map(str, row["shape"])), row["precision"], row["pass"], *times, *ratios])
     lines = [f"### {result['title']}", "", *table(titles, rows), "", f"Medians. {describe(result['machine'])}"]
     return "\n".join([*lines, ""])
+
+
+def render_gpu(result: Mapping[str, Any]) -> str:
+    """Return what `benchmarks.gpu --compile` found as Markdown: a row for each kernel, product and GPU, over all H."""
+    rows = [
+        "| kernel | matmul | compute capability | shared memory, KB | registers | spilled bytes |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
+    for row in result["compiled"]:
+        groups.setdefault((row["kernel"], row["product"], row["capability"]), []).append(row)
+    for (kernel, product, capability), group in groups.items():
+        most = {name: max(row[name] for row in group) for name in ("shared_kb", "registers", "spills")}
+        cells = [
+            f"{most['shared_kb']:g} of {SHARED_KB[capability]}",
+            f"{most['registers']} of 255",
+            str(most["spills"]),
+        ]
+        rows.append(f"| {kernel} | {product} | {capability / 10} | {' | '.join(cells)} |")
+    sizes = ", ".join(str(H) for H in dict.fromkeys(row["H"] for row in result["compiled"]))
+    note = (
+        f"The largest values over H = {sizes} and kinds of dropout, by Triton {result['triton']}. `make gpu-compile`."
+    )
+    return "\n".join([*rows, "", note, ""])
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
