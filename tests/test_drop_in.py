@@ -16,8 +16,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -225,95 +223,6 @@ def test_a_wrapper_that_packs_what_is_padded(options: dict[str, Any]) -> None:
     (output.square().sum() + last[1].sum()).backward()
     (expected.square().sum() + their_last[1].sum()).backward()
     assert_same_gradients(one, other)
-
-
-LENGTHS: dict[str, Callable[[int], Tensor]] = {
-    "all equal": lambda B: torch.full((B,), 5),
-    "many ties": lambda B: torch.randint(1, 4, (B,)),
-    "few ties": lambda B: torch.randperm(3 * B)[:B] // 2 + 1,
-}
-
-
-def pack(x: Tensor, lengths: Tensor, order: str, *, batch_first: bool) -> PackedSequence:
-    """Pack a batch: sorted before, sorted by torch, or in an order of ties that the caller chose.
-
-    The last is what a caller makes who sorts by another key as well: torch keeps the given indices.
-    """
-    rows = 0 if batch_first else 1
-    if order == "by torch":
-        return pack_padded_sequence(x, lengths, batch_first, enforce_sorted=False)
-    chosen = torch.randperm(len(lengths))
-    chosen = chosen[lengths[chosen].argsort(descending=True, stable=True)]
-    packed = pack_padded_sequence(x.index_select(rows, chosen), lengths[chosen], batch_first)
-    if order == "before":
-        return packed
-    return PackedSequence(packed.data, packed.batch_sizes, chosen, chosen.argsort())
-
-
-def run_packed(lstm: Network, packed: PackedSequence, state: tuple[Tensor, Tensor] | None) -> list[Any]:
-    """Output, final state and gradients of all that takes part in a call."""
-    lstm.zero_grad()
-    data = packed.data.detach().requires_grad_()
-    state = None if state is None else tuple(part.detach().requires_grad_() for part in state)
-    output, last = lstm(PackedSequence(data, *packed[1:]), state)
-    weight = torch.linspace(-1, 1, output.data.numel(), dtype=data.dtype).view_as(output.data)
-    ((output.data * weight).sum() + last[0].sum() - last[1].sin().sum()).backward()
-    parts = [data.grad, *(() if state is None else [part.grad for part in state]), *(p.grad for p in lstm.parameters())]
-    assert all(given is kept or torch.equal(given, kept) for given, kept in zip(packed[2:], output[2:], strict=True))
-    return [output.data.detach(), output.batch_sizes, last, *parts]
-
-
-@pytest.mark.parametrize("order", ["before", "by torch", "own order of ties"])
-@pytest.mark.parametrize("kind", LENGTHS)
-@given(
-    B=st.integers(1, 300) | st.sampled_from([1, 15, 16, 17, 32, 300]),
-    num_layers=st.integers(1, 2),
-    bidirectional=st.booleans(),
-    batch_first=st.booleans(),
-    with_state=st.booleans(),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-    seed=st.integers(0, 1000),
-)
-def test_packed_batches_equal_torchs(
-    kind: str,
-    order: str,
-    B: int,
-    num_layers: int,
-    bidirectional: bool,
-    batch_first: bool,
-    with_state: bool,
-    dtype: torch.dtype,
-    seed: int,
-) -> None:
-    torch.manual_seed(seed)
-    B = min(B, 40) if kind == "few ties" else B  # as many steps as rows
-    ours, theirs = twins(2, 3, num_layers, batch_first=batch_first, bidirectional=bidirectional, dtype=dtype)
-    lengths = LENGTHS[kind](B)
-    T = int(lengths.max())
-    x = torch.randn((B, T, 2) if batch_first else (T, B, 2), dtype=dtype)
-    packed = pack(x, lengths, order, batch_first=batch_first)
-    depth = num_layers * (1 + bidirectional)
-    state = (torch.randn(depth, B, 3, dtype=dtype), torch.randn(depth, B, 3, dtype=dtype)) if with_state else None
-    assert_equal(run_packed(ours, packed, state), run_packed(theirs, packed, state), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("order", ["before", "by torch", "own order of ties"])
-@pytest.mark.parametrize("kind", LENGTHS)
-@every_shape
-def test_packed_batches_in_training_equal_padded_ones_with_lengths(
-    kind: str, order: str, options: dict[str, Any]
-) -> None:
-    """With the same dropout masks: those of a row of the padded batch."""
-    lstm = LSTM(2, 8, hidden_dropout=0.5, **options)
-    lengths = LENGTHS[kind](33)
-    packed = pack(torch.randn(int(lengths.max()), 33, 2), lengths, order, batch_first=False)
-    x, lengths = pad_packed_sequence(packed)
-    torch.manual_seed(1)
-    output, last = lstm(packed)
-    torch.manual_seed(1)
-    expected, their_last = lstm(x, lengths=lengths)
-    assert_equal((pad_packed_sequence(output)[0], last), (expected, their_last))
-    assert not torch.allclose(expected, lstm.eval()(x, lengths=lengths)[0])
 
 
 class Tagger(nn.Module):
