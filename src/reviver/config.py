@@ -1,4 +1,4 @@
-"""Common parts of the settings of all runs: types, groups in the help, presets, and loading.
+"""Common parts of the settings of all runs: types, presets, and loading.
 
 The settings of each kind of run are one frozen dataclass, made by `reviver.validation.settings`. A field declares the
 type, bounds, choices, group and default of a setting, and its docstring is the help. The same declaration serves the
@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from cyclopts import Group, Parameter
 from pydantic import Field
 
 from reviver.errors import ConfigError
@@ -17,16 +16,6 @@ from reviver.io.json import MAX_INTEGER
 from reviver.text import did_you_mean, short_repr
 
 Config = TypeVar("Config")
-
-RUN = Parameter(group=Group("Run", sort_key=0))
-DATA = Parameter(group=Group("Data", sort_key=1))
-MODEL = Parameter(group=Group("Model", sort_key=2))
-OPTIMISATION = Parameter(group=Group("Optimisation", sort_key=3))
-CURRICULUM = Parameter(group=Group("Curriculum", sort_key=4))
-REGULARISATION = Parameter(group=Group("Regularisation", sort_key=5))
-EVALUATION = Parameter(group=Group("Evaluation", sort_key=6))
-CHECKPOINTS = Parameter(group=Group("Checkpoints", sort_key=7))
-COMMON = Parameter(group=Group("Common", sort_key=8))
 
 Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Count = Annotated[int, Field(ge=1, le=MAX_INTEGER)]

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from reviver.cli import options
 from reviver.cli.settings import print_settings
-from reviver.config import RUN, Count, CountOrZero, Text
+from reviver.config import Count, CountOrZero, Text
 from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError
 from reviver.gan.config import MAX_IMAGE_SIZE, GANConfig
 from reviver.gan.presets import PRESETS
+from reviver.groups import RUN
 from reviver.validation import check
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from cyclopts import Parameter
 
 from reviver.cli import lstm_data, options
 from reviver.cli.settings import print_settings
-from reviver.config import RUN, Count, Text
+from reviver.config import Count, Text
 from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError
+from reviver.groups import RUN
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS
 

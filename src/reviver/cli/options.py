@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reviver.config import COMMON, RUN, Positive, Seed, Text
+from reviver.config import Positive, Seed, Text
+from reviver.groups import COMMON, RUN
 
 if TYPE_CHECKING:
     from reviver.gan.run import GANRun

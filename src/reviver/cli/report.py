@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
-from reviver.config import RUN, Seed, Text
+from reviver.config import Seed, Text
+from reviver.groups import RUN
 
 
 def report(

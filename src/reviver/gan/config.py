@@ -5,12 +5,6 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, PlainValidator
 
 from reviver.config import (
-    CHECKPOINTS,
-    DATA,
-    EVALUATION,
-    MODEL,
-    OPTIMISATION,
-    REGULARISATION,
     Count,
     CountOrZero,
     DataOrder,
@@ -22,6 +16,7 @@ from reviver.config import (
     Seed,
     Text,
 )
+from reviver.groups import CHECKPOINTS, DATA, EVALUATION, MODEL, OPTIMISATION, REGULARISATION
 from reviver.io.json import MAX_INTEGER
 from reviver.text import short_repr
 from reviver.validation import MAX_VALUE, refuse, settings

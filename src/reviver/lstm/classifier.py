@@ -14,7 +14,6 @@ from reviver.config import Count, Probability
 from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, DataError
 from reviver.io.hub import DownloadKeywords
-from reviver.lstm import pretrained
 from reviver.lstm.layer import LSTM
 from reviver.lstm.options import LSTMKeywords, Pooling
 from reviver.validation import check
@@ -217,9 +216,13 @@ class LSTMClassifier(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
+        from reviver.lstm import pretrained
+
         pretrained.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
         """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
+        from reviver.lstm import pretrained
+
         return pretrained.load(cls, source, **download)

@@ -7,12 +7,6 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from reviver.config import (
-    CHECKPOINTS,
-    CURRICULUM,
-    DATA,
-    MODEL,
-    OPTIMISATION,
-    REGULARISATION,
     Count,
     CountOrZero,
     DataOrder,
@@ -24,6 +18,7 @@ from reviver.config import (
     Seed,
     Text,
 )
+from reviver.groups import CHECKPOINTS, CURRICULUM, DATA, MODEL, OPTIMISATION, REGULARISATION
 from reviver.io.json import MAX_INTEGER
 from reviver.lr_schedule import lr_scale
 from reviver.lstm.options import DropoutKind, PatchSize, Pooling

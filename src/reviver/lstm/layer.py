@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, DataError
 from reviver.io.hub import DownloadKeywords
-from reviver.lstm import dispatch, equations, kernel, pretrained
+from reviver.lstm import dispatch, equations, kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
 from reviver.lstm.dropout import check_rows, draw_seed, skip_rows
 from reviver.lstm.options import LSTMKeywords, LSTMOptions
@@ -349,11 +349,15 @@ class LSTM(nn.LSTM):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
+        from reviver.lstm import pretrained
+
         pretrained.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
         """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
+        from reviver.lstm import pretrained
+
         return pretrained.load(cls, source, **download)
 
     def extra_repr(self) -> str:

@@ -17,8 +17,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from reviver.native import openmp
 from reviver.native.errors import NativeError
 from reviver.native.prebuilt import source_digest
@@ -61,6 +59,8 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
             "folder, or set REVIVER_CACHE to one"
         )
     if not _is_intact(path):
+        from filelock import FileLock
+
         with FileLock(folder / "lock"):
             if not _is_intact(path):  # another process may have compiled it meanwhile
                 _compile(command, source, path)
