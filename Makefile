@@ -10,7 +10,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -137,19 +137,26 @@ soak: setup  ## train both networks for 10 000 updates and see that neither memo
 fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (an hour of processor time; resumes; FUZZ=png reads but these)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+gpu: setup  ## measure the LSTM's Triton kernels on a CUDA GPU, into docs/measurements (minutes)
+	$(BIN)/python -m benchmarks.gpu
+
+gpu-compile: setup  ## compile the LSTM's Triton kernels for two GPUs without one, into docs/measurements (minutes)
+	$(BIN)/python -m benchmarks.gpu --compile
+
 classifier: setup  ## make the pinned digit classifier anew (minutes)
 	$(BIN)/python -m reviver.gan.evaluation.train_classifier
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_optim.py tests/test_pointwise.py
+	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py
 
 # A later -march takes the place of the -march=native that native/compiler.py asks for.
-portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16
+portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16, and with AMX emulated
 	for march in x86-64 x86-64-v3 x86-64-v4; do \
-		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py tests/test_optim.py tests/test_pointwise.py || exit 1; \
+		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py || exit 1; \
 	done
+	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/test_lstm_kernel.py
 
 clean:  ## remove what setup and report made
 	rm -rf $(VENV) web/node_modules report build dist docs/reference/api docs/reference/changelog.md docs/reference/security.md

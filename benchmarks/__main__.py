@@ -11,15 +11,12 @@ from benchmarks.tables import render
 QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
 SLOW = (
     "lstm_operator",
-    "projection",
+    "lstm_dispatch",
     "hidden_dropout",
     "whole_report",
-    "spin_count",
     "explorer",
-    "packed",
     "sweep",
     "distributed",
-    "dips",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

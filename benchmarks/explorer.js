@@ -25,39 +25,17 @@
     for (let k = 0; k < count; k++) frame();
   },
 
-  /** Returns the seconds of frames by the kernel, and by loops. */
+  /** Returns the seconds of frames, and whether SIMD computes them. */
   async frames(rounds, warmup) {
     const frame = await this.frame();
-    const { kernel } = reviver;
-    const { backend } = kernel;
-    const results = { simd: kernel.simd, kernel: [], loops: [] };
+    const seconds = [];
     for (let round = -warmup; round < rounds; round++) {
-      kernel.backend = { linear: this.loops };
-      const loops = this.seconds(frame);
-      kernel.backend = backend;
-      const ours = this.seconds(frame);
+      const taken = this.seconds(frame);
       if (round < 0) continue; // the compiler of the browser is still at work
-      results.loops.push(loops);
-      results.kernel.push(ours);
+      seconds.push(taken);
       if (round % 10 === 0) await new Promise((resolve) => setTimeout(resolve));
     }
-    return results;
-  },
-
-  /** y = x W^T + b and LeakyReLU as three loops. */
-  loops(x, rows, W, b, y, firstRow, slope) {
-    const [from, weights, bias, to] = [x.values, W.values, b.values, y.values];
-    for (let n = 0; n < rows.count; n++) {
-      for (let o = 0; o < W.rows; o++) {
-        let sum = bias[o];
-        let w = o * W.stride;
-        for (let piece = 0; piece < rows.pieces; piece++) {
-          const start = rows.start + n * rows.stride + piece * (rows.length + rows.gap);
-          for (let i = 0; i < rows.length; i++, w++) sum += from[start + i] * weights[w];
-        }
-        to[(firstRow + n) * y.stride + o] = sum < 0 ? slope * sum : sum;
-      }
-    }
+    return { simd: reviver.kernel.simd, seconds };
   },
 
   /** Projects an image; returns the RMSE and the seconds of each slice. */

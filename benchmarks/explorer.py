@@ -3,9 +3,8 @@
     reviver explore report/runs/gan-seed0 report/runs/lstm-seed0 --out explorer.html
     EXPLORER=explorer.html python -m benchmarks explorer
 
-Each measurement is taken with SIMD and without. The baseline of the speed are plain loops in the same page, round by
-round. Processor time does not count the waits of a busy machine. The networks of the page are compared with the same
-rounded weights in float64, and its projections with those of `reviver gan project`.
+Each measurement is taken with SIMD and without. Processor time does not count the waits of a busy machine. The networks of
+the page are compared with the same rounded weights in float64, and its projections with those of `reviver gan project`.
 """
 
 import base64
@@ -64,7 +63,7 @@ class Page:
     def tensors(self, block: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the tensors of a block in float64."""
         data = self.inflate(block["block"])
-        return {name: decode(data, spec, block["tensors"]) for name, spec in block["tensors"].items()}
+        return {name: decode(data, spec) for name, spec in block["tensors"].items()}
 
     def network(self, spec: Mapping[str, Any]) -> list[FoldedLayer]:
         """Return the layers of a network with the weights of the page."""
@@ -73,16 +72,12 @@ class Page:
         return [FoldedLayer(tensors[layer["weight"]], tensors[layer["bias"]], layer["activation"]) for layer in layers]
 
 
-def decode(data: bytes, spec: Mapping[str, Any], specs: Mapping[str, Any]) -> Tensor:
+def decode(data: bytes, spec: Mapping[str, Any]) -> Tensor:
     """Return a tensor of a block in float64, see `TensorSpec` in web/src/types.js."""
     count, offset = int(np.prod(spec["shape"])), spec["offset"]
     if spec["dtype"] == "f16":
         planes = np.frombuffer(data, np.uint8, 2 * count, offset).reshape(2, count)
         values = np.ascontiguousarray(planes.T).view("<f2").astype(np.float64).ravel() * spec["scale"]
-    elif spec["dtype"] == "i8":
-        scales = decode(data, specs[spec["scales"]], specs).numpy().astype(np.float32)
-        rows = np.frombuffer(data, np.int8, count, offset).reshape(len(scales), -1).astype(np.float32)
-        values = (rows * scales[:, None]).astype(np.float64).ravel()
     else:
         dtype = "<f4" if spec["dtype"] == "f32" else np.uint8
         values = np.frombuffer(data, dtype, count, offset).astype(np.float64)
@@ -122,7 +117,6 @@ class Measured(NamedTuple):
 
     outputs: list[list[float] | None]
     frames: list[float]
-    frames_of_loops: list[float]
     cpu_frames: list[float]
     projections: list[float]
     cpu_projections: list[float]
@@ -141,7 +135,6 @@ def main() -> dict[str, object]:
     expected = python_outputs(page)
     theirs = project(PageGenerator(page), images.float()).errors.tolist()  # type: ignore[arg-type]
     times: dict[str, tuple[Sequence[float], float | None]] = {"first image after load": (first_images, MAX_FIRST_IMAGE)}
-    ratios: dict[str, dict[str, float]] = {}
     for name, values in measured.items():
         frame, projection = f"G, D and classifier of an image, {name}", f"projection, {name}"
         times[frame] = (values.frames, MAX_FRAME[name])
@@ -149,8 +142,6 @@ def main() -> dict[str, object]:
         times[projection] = (values.projections, MAX_PROJECTION[name])
         times[f"{projection}, processor time"] = (values.cpu_projections, MAX_PROJECTION[name])
         times[f"slice of a projection, {name}"] = (values.slices, None)
-        ratios[f"G, D and classifier, {name}: ratio to plain loops"] = ratio(values.frames, values.frames_of_loops)
-    ratios["RMSE of a projection: ratio to `reviver gan project`"] = ratio(measured["SIMD"].errors, theirs)
     return {
         "title": "The explorer in headless Chromium",
         "machine": machine() | {"browser": browser},
@@ -158,7 +149,7 @@ def main() -> dict[str, object]:
             name: {**summary([1000 * value for value in seconds]), "target": target and 1000 * target}
             for name, (seconds, target) in times.items()
         },
-        "ratios": ratios,
+        "ratios": {"RMSE of a projection: ratio to `reviver gan project`": ratio(measured["SIMD"].errors, theirs)},
         "differences": {name: compare(values.outputs, expected) for name, values in measured.items()},
         "target_difference": MAX_DIFFERENCE,
         "rounding": page.gan["facts"]["rounding"],
@@ -212,8 +203,7 @@ def measure_kernel(browser: Any, path: Path, name: str, images: Tensor) -> Measu
     tab.context.close()
     return Measured(
         outputs=outputs,
-        frames=times["kernel"],
-        frames_of_loops=times["loops"],
+        frames=times["seconds"],
         cpu_frames=cpu_frames,
         projections=[sum(result["slices"]) for result, _ in projected],
         cpu_projections=[seconds for _, seconds in projected],
@@ -235,7 +225,7 @@ def load(browser: Any, path: Path, query: str = "") -> tuple[Any, float]:
 def block_sizes(page: Page) -> dict[str, float]:
     """Return the size of each data block, and of the rest of the page, in megabytes."""
     sizes = {name: len(text) / MEGABYTE for name, text in page.blocks.items()}
-    return sizes | {"code, style and static part": page.megabytes - sum(sizes.values())}
+    return sizes | {"code and style": page.megabytes - sum(sizes.values())}
 
 
 def python_outputs(page: Page) -> dict[str, Tensor]:

@@ -130,7 +130,6 @@ RECIPES = (
         "best",
         _uncentered("--ema", "0.998", "--ema-rampup", "0"),
     ),
-    Recipe("no-momentum", "uncentered best with Adam's β₁ = 0", "best", _uncentered("--beta1", "0")),
     Recipe("momentum", "uncentered best with Adam's β₁ = 0.5", "best", _uncentered("--beta1", "0.5")),
     Recipe(
         "falling",
@@ -150,9 +149,9 @@ RECIPES = (
     Recipe("hinge", "uncentered best, hinge", "best", _uncentered("--loss", "hinge")),
     Recipe(
         "relativistic",
-        "uncentered best, relativistic with R1 and R2",
+        "uncentered best, relativistic",
         "best",
-        _uncentered("--loss", "relativistic", "--r2", "0.2"),
+        _uncentered("--loss", "relativistic"),
     ),
     Recipe(
         "wasserstein",
@@ -160,14 +159,7 @@ RECIPES = (
         "best",
         _uncentered("--loss", "wasserstein", "--r1", "0", "--gradient-penalty", "10"),
     ),
-    Recipe(
-        "two-time-scales",
-        "uncentered best, learning rate of D doubled",
-        "best",
-        _uncentered("--discriminator-learning-rate", "1.6e-3"),
-    ),
     Recipe("dropout", "report with dropout 0.3 in D", "report", ("--epochs", "20", "--discriminator-dropout", "0.3")),
-    Recipe("spectral-norm", "report with spectral norm in D", "report", ("--epochs", "20", "--spectral-norm")),
     Recipe("smoothing", "report with labels smoothed by 0.1", "report", ("--epochs", "20", "--label-smoothing", "0.1")),
     Recipe("packing", "report with packing of 2 (PacGAN)", "report", ("--epochs", "20", "--packing", "2")),
     Recipe("public-script-200", "public script, 200 epochs", "public-script", seeds=1),

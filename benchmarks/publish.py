@@ -9,28 +9,24 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from benchmarks import scalar_tables
-from benchmarks.dips import tables as dips
 from benchmarks.distributed import tables as scaling
-from benchmarks.gan_search.table import render_search
 from benchmarks.tables import (
     describe,
     render,
-    render_conditioning,
     render_curve,
-    render_data_sets,
     render_dropout,
     render_fuzz,
     render_goals,
+    render_gpu,
     render_keys,
-    render_packed,
     render_recipes,
     render_series,
+    table,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -48,25 +44,17 @@ PICTURE_NAMES = {
 }
 """Pictures of the report that README shows, by their names here and there."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "spin": ("spin_count", render),
     "operator": ("lstm_operator", render),
-    "projection": ("projection", render),
+    "dispatch": ("lstm_dispatch", render),
     "hidden_dropout": ("hidden_dropout", render_dropout),
-    "packed": ("packed", render_packed),
+    "gpu": ("gpu", render_gpu),
     "sweep": ("sweep", render),
     "explorer": ("explorer", render),
     "recall": ("recall", render_goals),
     "curve": ("recall_curve", render_curve),
     "series": ("series", render_series),
     "fuzz": ("fuzz", render_fuzz),
-    "scalar_recipes": ("scalar_recall", scalar_tables.render_recipes),
-    "scalar_digits": ("scalar_recall", scalar_tables.render_digits),
-    "scalar_drift": ("scalar_recall", scalar_tables.render_drift),
-    "conditioning": ("conditioning", render_conditioning),
-    "data": ("gan_data", render_data_sets),
-    "search": ("gan_search", render_search),
     "quality": ("gan_quality", render_recipes),
-    **{name: ("dips", part) for name, part in dips.PARTS.items()},
     **{f"scaling_{name}": ("distributed", part) for name, part in scaling.PARTS.items()},
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""
@@ -149,8 +137,7 @@ def block(name: str) -> str:
     rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
     columns = ("quantity", "reported", "ours") if name == "summary" else ("quantity", "reported", "ours", "explanation")
     titles = {"quantity": "", "reported": "report", "ours": "ours", "explanation": "explanation"}
-    lines = [_line([titles[column] for column in columns]), _line(["---"] * len(columns))]
-    lines += [_line([row[column] for column in columns]) for row in rows]
+    lines = table([titles[column] for column in columns], [[row[column] for column in columns] for row in rows])
     seeds = result["seeds"]
     note = (
         f"LSTM: mean ± sample standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), chance is 10 %. "
@@ -163,10 +150,6 @@ def read(path: Path) -> Mapping[str, Any]:
     """Read a measurement."""
     result: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return result
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def main() -> None:

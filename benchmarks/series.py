@@ -9,8 +9,6 @@ results are written to docs/measurements/series.json.
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from benchmarks.measure import measure_goals, trained
+from benchmarks.measure import json_of, measure_goals, trained
 from reviver.errors import ReviverError
 from reviver.io.atomic import atomic_write, write_text
 from reviver.sweep.cell import Cell
@@ -98,8 +96,7 @@ def measure(folder: Path, *, seed: int, data: str, options: list[str]) -> dict[s
     train, test = (prepare(data, part) for part in ("TRAIN", "TEST"))
     command = ["reviver", "lstm", "train", *options, "--data", str(train.relative_to(ROOT)), "--seed", str(seed)]
     record, _ = trained(command, folder / "run")
-    evaluate = [sys.executable, "-m", "reviver", "lstm", "evaluate", str(folder / "run"), "--data", str(test), "--json"]
-    scores = json.loads(subprocess.run(evaluate, check=True, capture_output=True, text=True).stdout)
+    scores = json_of("lstm", "evaluate", str(folder / "run"), "--data", str(test))
     return {
         "seed": seed,
         "command": " ".join(command),

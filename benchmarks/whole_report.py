@@ -1,12 +1,9 @@
 """Time and peak memory of `reviver report` without finished runs, as a process of its own. Takes minutes."""
 
-import os
-import subprocess
-import sys
 import tempfile
 import time
 
-from benchmarks.measure import machine, summary
+from benchmarks.measure import machine, run_measured, summary
 
 TARGET_SECONDS = 360.0
 TARGET_GB = 2.0
@@ -15,10 +12,8 @@ TARGET_GB = 2.0
 def main() -> dict[str, object]:
     """Run the command once; return its seconds and peak memory in GB."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "reviver", "report", "--out", f"{folder}/report"]
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        status, peak_gb = run_measured(["reviver", "report", "--out", f"{folder}/report"])
         seconds = time.perf_counter() - started
     if status != 0:
         raise SystemExit(f"reviver report failed with status {status}")
@@ -27,6 +22,6 @@ def main() -> dict[str, object]:
         "machine": machine(),
         "seconds_per_run": {"ours": summary([seconds])},
         "target_seconds": TARGET_SECONDS,
-        "peak_memory_gb": usage.ru_maxrss / 2**20,
+        "peak_memory_gb": peak_gb,
         "target_gb": TARGET_GB,
     }

@@ -37,6 +37,7 @@ LONG_FILES = (
     "test_curve",
     "test_fuzz",
     "test_lstm_kernel",
+    "test_triton",
     "test_explorer_shell",
     "test_explorer_training",
     "test_explorer_latent",

@@ -66,7 +66,7 @@ def main() -> None:
     if kind == "gan":
         images = np.random.default_rng(0).integers(0, 256, (16 * GAN_BATCHES, 8, 8), dtype=np.uint8)
         np.savez(folder / "images.npz", images=images)
-        gan.fused_gan_step = observer.wrap(gan.fused_gan_step)
+        gan.gan_step = observer.wrap(gan.gan_step)
         config = GANConfig(
             data=str(folder / "images.npz"),
             image_size=8,

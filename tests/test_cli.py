@@ -630,7 +630,7 @@ WRONG = {
     "lstm train --encoding words": "^--encoding must be scalar or onehot, got 'words'",
     "lstm train --hidden-dropout 1": "^--hidden-dropout must be less than 1, got 1.0",
     "lstm train --activation-checkpoint-steps many": "^--activation-checkpoint-steps must be an integer, got 'many'",
-    "gan train --discriminator-learning-rate slow": "^--discriminator-learning-rate must be a number, got 'slow'",
+    "gan train --gradient-penalty slow": "^--gradient-penalty must be a number, got 'slow'",
     "gan train --packing 3": "^--packing must divide the batch_size 64, got 3",
     "gan train --loss hinge --label-smoothing 0.1": "^--label-smoothing must be 0 for the loss hinge, which has no labels, got 0.1",
     "lstm train --bidirectional perhaps": "^'perhaps' is an unexpected argument .quote text",

@@ -188,7 +188,7 @@ def test_not_finite_losses_stay_not_finite() -> None:
 def test_rows_of_masks_and_penalties_are_those_of_the_batch(packing: int) -> None:
     network = Discriminator((1, 4, 4), dropout=0.4, packing=packing).double()
     real, fake = torch.randn(2, 12, 1, 4, 4, dtype=torch.float64)
-    config = GANConfig(gradient_penalty=1.0, r1=0.5, r2=0.2, packing=packing, batch_size=12)
+    config = GANConfig(gradient_penalty=1.0, r1=0.5, packing=packing, batch_size=12)
     inputs = 12 // packing
 
     def compute(rows: BatchRows) -> Tensor:

@@ -32,7 +32,7 @@ from reviver.cli import main
 from reviver.config import override
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import build, gan_images, manifest
-from reviver.explorer.blocks import I8_MAX, Blocks, deflate, encode_f16, encode_f32, encode_i8, encode_u8
+from reviver.explorer.blocks import Blocks, deflate, encode_f16, encode_f32, encode_u8
 from reviver.explorer.build import Page, build_page, explorer_page
 from reviver.explorer.columns import MAX_ROWS, to_columns
 from reviver.explorer.facts import command_of, format_seconds, name_of_path
@@ -75,7 +75,7 @@ def read_page(page: str) -> Content:
     return Content(json.loads(blocks["manifest"]), blocks)
 
 
-def read_tensor(data: bytes, spec: Mapping[str, Any], specs: Mapping[str, Any]) -> NDArray[np.float64]:
+def read_tensor(data: bytes, spec: Mapping[str, Any]) -> NDArray[np.float64]:
     """Decode a tensor as types.js describes it."""
     count, offset, shape = math.prod(spec["shape"]), spec["offset"], spec["shape"]
     if spec["dtype"] == "f16":
@@ -83,11 +83,6 @@ def read_tensor(data: bytes, spec: Mapping[str, Any], specs: Mapping[str, Any]) 
         halves = np.stack([low, high], 1).reshape(-1).view("<f2")
         numbers: NDArray[np.float64] = halves.astype(np.float64) * float(spec["scale"])
         return numbers.reshape(shape)
-    if spec["dtype"] == "i8":
-        scales = read_tensor(data, specs[spec["scales"]], specs).astype(np.float32)
-        rows = np.frombuffer(data, np.int8, count, offset).astype(np.float32).reshape(shape)
-        products: NDArray[np.float32] = rows * scales.reshape(-1, *[1] * (len(shape) - 1))
-        return products.astype(np.float64)
     kind = {"f32": "<f4", "u8": "u1"}[spec["dtype"]]
     assert spec["dtype"] == "u8" or offset % 4 == 0
     return np.frombuffer(data, kind, count, offset).astype(np.float64).reshape(shape)
@@ -95,8 +90,8 @@ def read_tensor(data: bytes, spec: Mapping[str, Any], specs: Mapping[str, Any]) 
 
 def read_tensors(content: Content, block: Mapping[str, Any]) -> dict[str, Tensor]:
     """Decode all tensors of a block."""
-    data, specs = content.blocks[block["block"]], block["tensors"]
-    return {name: torch.from_numpy(read_tensor(data, spec, specs)) for name, spec in specs.items()}
+    data = content.blocks[block["block"]]
+    return {name: torch.from_numpy(read_tensor(data, spec)) for name, spec in block["tensors"].items()}
 
 
 def run_mlp(content: Content, spec: Mapping[str, Any], x: Tensor) -> Tensor:
@@ -134,7 +129,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         gray = {"data": "gray.npz", "image_size": 8, "latent_size": 5}
         training.train(override(GANConfig(), small | gray), "plain")
-        options: dict[str, Any] = {"conditional": True, "packing": 2, "spectral_norm": True, "ema": 0.5}
+        options: dict[str, Any] = {"conditional": True, "packing": 2, "ema": 0.5}
         options |= {"data": str(folder / "photos"), "extractor": str(folder / "shapes.safetensors")}
         options |= {"image_size": 8, "latent_size": 6, "precision": "bf16", "discriminator_dropout": 0.3}
         training.train(override(GANConfig(), small | options), "shapes")
@@ -145,10 +140,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def pages(home: Path) -> Mapping[bool, Page]:
-    """The page of `digits` and `lstm`: the full one, and with True the light one."""
-    runs = [load(home / "digits"), load(home / "lstm")]
-    return {light: build_page(runs, light=light, num_training=50) for light in (False, True)}
+def whole_page(home: Path) -> Page:
+    """The page of `digits` and `lstm`."""
+    return build_page([load(home / "digits"), load(home / "lstm")], num_training=50)
 
 
 def few_digits(source: str, image_size: int = 28) -> ImageSet:
@@ -286,16 +280,6 @@ def test_half_precision_round_trip(values: Tensor) -> None:
     assert math.frexp(encoded.scale)[0] == 0.5  # a power of two
 
 
-@given(tensors().filter(lambda values: values.dim() > 1))
-def test_byte_round_trip(values: Tensor) -> None:
-    encoded, scales, rounded = encode_i8(values, "s")
-    assert torch.equal(round_trip(x=encoded, s=scales)["x"], rounded)
-    rows = values.double().flatten(1)
-    if rows.numel():
-        bound = rows.abs().amax(1) * (0.5001 / I8_MAX) + 2**-126  # of float32, numbers below round more coarsely
-        assert ((rounded.flatten(1) - rows).abs() <= bound[:, None]).all()
-
-
 @given(tensors())
 def test_exact_round_trips(values: Tensor) -> None:
     pixels = (values.nan_to_num() % 256).to(torch.uint8)
@@ -339,12 +323,11 @@ def test_the_folded_generator_is_the_generator(num_classes: int) -> None:
     torch.testing.assert_close(found, generator(z).flatten(1), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("spectral_norm", [False, True])
 @pytest.mark.parametrize(("packing", "num_classes"), [(1, 0), (3, 0), (1, 4), (2, 4)])
 @torch.no_grad()
-def test_the_folded_discriminator_is_the_discriminator(spectral_norm: bool, packing: int, num_classes: int) -> None:
+def test_the_folded_discriminator_is_the_discriminator(packing: int, num_classes: int) -> None:
     options: dict[str, Any] = {"packing": packing, "num_classes": num_classes, "dropout": 0.5}
-    discriminator = Discriminator((1, 4, 4), spectral_norm=spectral_norm, **options)
+    discriminator = Discriminator((1, 4, 4), **options)
     randomize(discriminator)
     images = torch.randn(2 * packing, 1, 4, 4).double()
     labels = one_hot(torch.arange(2 * packing) % num_classes, num_classes).double() if num_classes else None
@@ -365,13 +348,10 @@ def test_the_folded_classifier_is_the_classifier() -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "plain", "shapes"])
-@pytest.mark.parametrize("light", [False, True], ids=["full", "light"])
 @torch.no_grad()
-def test_the_page_states_the_rounding_of_its_weights(
-    home: Path, name: str, light: bool, pages: Mapping[bool, Page]
-) -> None:
+def test_the_page_states_the_rounding_of_its_weights(home: Path, name: str, whole_page: Page) -> None:
     run = load_run(home / name)
-    content = read_page(pages[light].html if name == "digits" else explorer_page([run], light=light))
+    content = read_page(whole_page.html if name == "digits" else explorer_page([run]))
     (gan,) = content.manifest["gans"]
     rounding = {entry["network"]: entry for entry in gan["facts"]["rounding"]}
     assert list(rounding) == ["generator", "discriminator", *(["classifier"] if name != "plain" else [])]
@@ -385,11 +365,10 @@ def test_the_page_states_the_rounding_of_its_weights(
     }
     for network, error in errors.items():
         stated = rounding[network]
-        assert stated["format"] == (f"int8, from -{I8_MAX} to {I8_MAX}" if light else "fp16")
         assert float(error.abs().mean()) <= 1.2 * stated["mean"]
         assert stated["max"] / 3 <= float(error.abs().max()) <= 3 * stated["max"]
-    assert light or rounding["generator"]["max"] <= 1e-2
-    assert light or rounding["generator"]["mean"] <= 1e-4
+    assert rounding["generator"]["max"] <= 1e-2
+    assert rounding["generator"]["mean"] <= 1e-4
 
 
 @torch.no_grad()
@@ -425,8 +404,8 @@ def test_a_conditional_run_with_every_option(home: Path) -> None:
 
 
 @torch.no_grad()
-def test_a_run_on_digits(pages: Mapping[bool, Page]) -> None:
-    content = read_page(pages[False].html)
+def test_a_run_on_digits(whole_page: Page) -> None:
+    content = read_page(whole_page.html)
     (gan,) = content.manifest["gans"]
     assert gan["classifier"]["classNames"] == gan["labelNames"] == list("0123456789")
     assert gan["classNames"] == []
@@ -603,9 +582,8 @@ def test_spread_over_classes() -> None:
 def test_large_images_take_little_room(home: Path) -> None:
     run = load_run(home / "digits")
     large = dataclasses.replace(run, generator=Generator(4, (3, 256, 256)))
-    assert gan_images.default_num_training(run, light=False) == 2000
-    assert gan_images.default_num_training(large, light=False) == (8 << 20) // (3 << 16)
-    assert gan_images.default_num_training(run, light=True) == 150
+    assert gan_images.default_num_training(run) == 2000
+    assert gan_images.default_num_training(large) == (8 << 20) // (3 << 16)
 
 
 # Moments of the training
@@ -639,8 +617,8 @@ def test_repeated_pictures_are_left_out() -> None:
     assert [snapshot.step for snapshot in drop_repeated([smaller, *snapshots])] == [3, 5]
 
 
-def test_snapshots_are_in_the_page(pages: Mapping[bool, Page]) -> None:
-    content = read_page(pages[False].html)
+def test_snapshots_are_in_the_page(whole_page: Page) -> None:
+    content = read_page(whole_page.html)
     snapshots = content.manifest["gans"][0]["snapshots"]
     labels = [moment["label"] for moment in snapshots["moments"]]
     assert (labels[0], labels[-1]) == ("start", "epoch 2")
@@ -809,15 +787,9 @@ def test_the_same_runs_give_the_same_page(home: Path, tmp_path: Path, monkeypatc
     assert out.read_text(encoding="utf-8") == relative
 
 
-def test_sizes(pages: Mapping[bool, Page]) -> None:
-    full, light = pages[False], pages[True]
-    assert len(light.html) < 0.6 * len(full.html)
-    assert read_page(light.html).manifest["light"] is True
-    for page in (full, light):
-        content = read_page(page.html)
-        assert set(page.block_sizes) == set(content.blocks)
-        assert 0 < len(page.html) - sum(page.block_sizes.values()) < 1_000_000
-    assert light.block_sizes["gan-0-generator"] < 0.55 * full.block_sizes["gan-0-generator"]
+def test_sizes(whole_page: Page) -> None:
+    assert set(whole_page.block_sizes) == set(read_page(whole_page.html).blocks)
+    assert 0 < len(whole_page.html) - sum(whole_page.block_sizes.values()) < 500_000
 
 
 def test_runs_that_are_given_twice(home: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -874,7 +846,7 @@ def test_pages_that_are_too_large(home: Path, monkeypatch: pytest.MonkeyPatch) -
     size = len(explorer_page([run, load(home / "lstm")]))
     monkeypatch.setattr(build, "MAX_BYTES", size - 1)
     with pytest.raises(
-        ConfigError, match=r"^the page would have about \d MB, .*; --light makes it smaller, or give fewer"
+        ConfigError, match=r"^the page would have about \d MB, .*; give fewer runs, or --training-images 0$"
     ):
         explorer_page([run, load(home / "lstm")])
 
@@ -902,7 +874,7 @@ def test_the_command(home: Path, call: Call) -> None:
     assert result["out"] == "pages/a.html"
     assert result["bytes"] == len(page) == sum(result["blocks"].values())
     assert set(result["blocks"]) == {"page", *read_page(page.decode()).blocks}
-    code, out, err = call("plain --light --training-images 0 --quiet")
+    code, out, err = call("plain --training-images 0 --quiet")
     assert (code, err) == (0, "")
     assert re.fullmatch(r"explorer.html: \d\.\d MB\n", out)
 

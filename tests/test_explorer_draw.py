@@ -1,5 +1,6 @@
 """The panel that projects a drawing into latent space: every control, by mouse and by keyboard."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,17 +76,15 @@ def test_a_search_shows_starts_result_baseline_and_neighbor(browser: Browser, ex
         wait_for_result(page)
         assert page.locator(".starts li").count() == 4
         assert page.locator(".starts .chosen .mark").inner_text() == "chosen"
-        assert page.locator(".error-chart polyline").count() == 4
+        assert page.locator(".draw-search [class^=series] .chart-line").count() == 4
         errors = [float(text) for text in page.locator(".starts .number").all_inner_texts()]
         reached = float(page.locator(".result-summary strong").inner_text())
         assert reached == min(errors)
         assert 0 < reached < 1
         expect(page.locator(".draw-result")).to_contain_text("Nearest of 2,000 training images")
         expect(page.locator(".draw-result")).to_contain_text("For it, the search reaches an error of")
-        expect(page.locator(".error-legend")).to_contain_text("reached for a real image")
-        chart = page.locator(".error-chart > svg").get_attribute("aria-label")
-        assert chart is not None
-        assert "falls from" in chart
+        chart = page.locator(".draw-search .chart-plot > svg")
+        expect(chart).to_have_attribute("aria-label", re.compile(r"start 4: .*lowest.*\. a real image: 0\.\d+\.$"))
         expect(page.locator("[role='status']")).to_contain_text("Found an image of G")
         assert page.locator(".opinions dd").count() == 2
 
@@ -142,11 +141,11 @@ def test_the_keyboard_draws_and_searches(browser: Browser, explorer_page: Path) 
         page.keyboard.press("Enter")
         wait_for_result(page)
         expect(page.locator(".draw-result")).to_contain_text("The test image")
-        before_text = page.locator(".error-chart polyline").first.get_attribute("points")
+        before_path = page.locator(".draw-search .chart-line").first.get_attribute("d")
         page.locator("text=Search from other starts").focus()
         page.keyboard.press("Enter")
         wait_for_result(page)
-        assert page.locator(".error-chart polyline").first.get_attribute("points") != before_text
+        assert page.locator(".draw-search .chart-line").first.get_attribute("d") != before_path
         page.wait_for_function("() => location.hash.includes('seed=1')")
 
 

@@ -120,9 +120,7 @@ def test_a_damaged_block_disables_only_its_panels(browser: Browser, explorer_pag
         visited.problems.clear()
 
 
-def test_a_page_without_its_manifest_shows_the_static_part(
-    browser: Browser, explorer_page: Path, tmp_path: Path
-) -> None:
+def test_a_page_without_its_manifest_says_why(browser: Browser, explorer_page: Path, tmp_path: Path) -> None:
     broken = {
         "damaged": write_block(explorer_page, tmp_path / "damaged.html", "manifest", b"{"),
         "of another version": edit_manifest(
@@ -132,19 +130,17 @@ def test_a_page_without_its_manifest_shows_the_static_part(
     for name, page_file in broken.items():
         with visit(browser, page_file, wait=False) as visited:
             alert = visited.page.locator("body > [role='alert']")
-            expect(alert, name).to_contain_text("The interactive part could not start")
-            expect(alert).to_contain_text("The results below are complete.")
-            expect(visited.page.locator("#static")).to_be_visible()
+            expect(alert, name).to_contain_text("The explorer could not start")
+            expect(visited.page.locator("#app")).to_be_hidden()
             visited.problems.clear()
 
 
-def test_an_old_browser_shows_the_static_part(browser: Browser, explorer_page: Path) -> None:
+def test_an_old_browser_is_told_what_it_lacks(browser: Browser, explorer_page: Path) -> None:
     with visit(browser, explorer_page, wait=False) as visited:
         page = visited.page
         page.add_init_script("delete globalThis.DecompressionStream")
         page.reload()
         expect(page.locator("body > [role='alert']")).to_contain_text("this browser lacks DecompressionStream")
-        expect(page.locator("#static")).to_be_visible()
         visited.problems.clear()
 
 
@@ -255,9 +251,6 @@ def test_a_lesson_has_chosen_panels_start_view_and_question(
     with visit(browser, second) as visited:
         assert visited.page.locator("nav a").all_inner_texts() == ["Latent interpolation"]
         expect(visited.page.locator("#app > .lesson-question p")).to_have_text("And now?")
-        assert visited.page.locator("#static-lesson").count() == 1
-    with visit(browser, second, wait=False, java_script_enabled=False) as visited:
-        expect(visited.page.locator("#static-lesson")).to_contain_text("And now?")
 
 
 def test_a_lesson_changes_nothing_else(browser: Browser, explorer_page: Path, tmp_path: Path) -> None:
@@ -286,16 +279,14 @@ def test_hostile_texts_of_a_lesson_are_harmless(browser: Browser, explorer_page:
         with visit(browser, explorer_page, "#lesson") as visited:
             path = save_lesson(visited.page, tmp_path, title, question)
         shown = json.loads(read_block(path, "lesson"))
-        for scripts in (True, False):
-            with visit(browser, path, wait=scripts, java_script_enabled=scripts) as visited:
-                page = visited.page
-                section = page.locator("#app > .lesson-question" if scripts else "#static-lesson")
-                assert section.locator("*").count() == 2  # heading and text, no markup of the texts
-                assert " ".join(section.locator("p").inner_text().split()) == " ".join(shown["question"].split())
-                assert section.is_visible()
-                assert page.locator("img[src='x']").count() == 0
-                if scripts:
-                    assert shown["title"].split()[0] in page.title()
+        with visit(browser, path) as visited:
+            page = visited.page
+            section = page.locator("#app > .lesson-question")
+            assert section.locator("*").count() == 2  # heading and text, no markup of the texts
+            assert " ".join(section.locator("p").inner_text().split()) == " ".join(shown["question"].split())
+            assert section.is_visible()
+            assert page.locator("img[src='x']").count() == 0
+            assert shown["title"].split()[0] in page.title()
 
 
 def test_a_lesson_needs_a_panel(browser: Browser, explorer_page: Path) -> None:

@@ -14,8 +14,9 @@ from reviver.errors import ConfigError, DataError, Interrupted
 from reviver.gan.config import LOSSES as LOSS_NAMES
 from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.networks import Discriminator
+from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import build_networks, build_optimizers, choose_step, train
+from reviver.gan.training import build_networks, build_optimizers, train
 from tests.test_gan_training import at_step, fingerprint, send, tiny  # noqa: F401
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -23,24 +24,23 @@ RECIPES: dict[str, dict[str, Any]] = {
     "wasserstein": {"loss": "wasserstein", "gradient_penalty": 10.0},
     "smoothed": {"label_smoothing": 0.1},
     "r1": {"r1": 1.0, "penalty_interval": 2},
-    "r1 and r2": {"loss": "relativistic", "r1": 0.5, "r2": 0.5},
+    "relativistic r1": {"loss": "relativistic", "r1": 0.5},
     "dropout": {"discriminator_dropout": 0.3},
-    "spectral norm": {"spectral_norm": True, "loss": "hinge"},
     "packing": {"packing": 2},
     "average": {"ema": 0.9},
     "ramp": {"ema": 0.99, "ema_rampup": 0.3},
-    "negative momentum": {"beta1": -0.3},
+    "no momentum": {"beta1": 0.0},
     "steps": {"discriminator_steps": 2, "r1": 0.3, "penalty_interval": 2, "ema": 0.9},
-    "linear": {"lr_schedule": "linear", "discriminator_learning_rate": 1e-4},
-    "normalised bf16": {"precision": "bf16", "spectral_norm": True, "loss": "hinge"},
+    "linear": {"lr_schedule": "linear"},
+    "bf16 hinge": {"precision": "bf16", "loss": "hinge"},
     "bf16": {"precision": "bf16", "r1": 0.3, "lr_schedule": "cosine", "ema": 0.9},
-    "textbook": {"fused": False, "discriminator_dropout": 0.3, "ema": 0.9},
-    "textbook bf16": {"fused": False, "precision": "bf16", "r1": 0.3, "penalty_interval": 2},
-    "centered": {"input_centering": "auto", "r1": 0.3, "spectral_norm": True},
-    "centered bf16": {"input_centering": 1.5, "precision": "bf16", "r1": 0.3, "r2": 0.1, "batch_norm_samples": 50},
-    "centered textbook": {"input_centering": "auto", "fused": False, "r1": 0.3, "packing": 2},
+    "dropout and average": {"discriminator_dropout": 0.3, "ema": 0.9},
+    "bf16 and lazy": {"precision": "bf16", "r1": 0.3, "penalty_interval": 2},
+    "centered": {"input_centering": "auto", "r1": 0.3},
+    "centered bf16": {"input_centering": 1.5, "precision": "bf16", "r1": 0.3, "batch_norm_samples": 50},
+    "centered packs": {"input_centering": "auto", "r1": 0.3, "packing": 2},
     "recomputed": {"ema": 0.9, "batch_norm_samples": 30},
-    "negative bf16": {"precision": "bf16", "beta1": -0.3, "discriminator_steps": 2, "ema": 0.9, "ema_rampup": 0.3},
+    "bf16 and steps": {"precision": "bf16", "beta1": 0.0, "discriminator_steps": 2, "ema": 0.9, "ema_rampup": 0.3},
 }
 
 
@@ -56,17 +56,6 @@ def test_images_of_a_pack_are_one_input() -> None:
     torch.testing.assert_close(logits, discriminator.layers(images.reshape(2, 48)))
     with pytest.raises(DataError, match=r"^images must have .* with N a multiple of 3, got"):
         discriminator.logits(images[:4])
-
-
-def test_spectral_norm_bounds_the_largest_singular_value_by_1() -> None:
-    torch.manual_seed(0)
-    discriminator = Discriminator((1, 6, 6), spectral_norm=True)
-    for _ in range(50):  # each pass refines the estimate
-        discriminator.logits(torch.randn(4, 1, 6, 6))
-    discriminator.eval()
-    for layer in discriminator.layers:
-        if isinstance(layer, nn.Linear):
-            assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, abs=1e-2)
 
 
 def test_dropout_masks_depend_on_the_rng_only() -> None:
@@ -123,18 +112,16 @@ def test_every_recipe_trains_and_resumes_to_the_same_bits(
     assert fingerprint(train(tiny, tmp_path / "plain")) != whole, "the setting does something"
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_bf16_computes_nearly_the_same(fused: bool) -> None:
+def test_bf16_computes_nearly_the_same() -> None:
     results = []
     for precision in ("fp32", "bf16"):
-        config = GANConfig(precision=precision, fused=fused)  # type: ignore[arg-type]
+        config = GANConfig(precision=precision)
         networks = build_networks(config, (1, 28, 28))
         optimizers = build_optimizers(config, *networks)
         rng = torch.Generator().manual_seed(0)
         real, z = torch.rand(64, 1, 28, 28, generator=rng), torch.randn(64, 100, generator=rng)
-        step = choose_step(config)
         options = StepOptions.from_config(config, 0)
-        results.append(torch.stack(step(*networks, *optimizers, real, z, options=options)))
+        results.append(torch.stack(gan_step(*networks, *optimizers, real, z, options=options)))
         assert all(parameter.dtype == torch.float32 for network in networks for parameter in network.parameters())
     torch.testing.assert_close(results[0], results[1], rtol=1e-2, atol=1e-2)
     assert not torch.equal(results[0], results[1])

@@ -26,16 +26,14 @@ from reviver.errors import ConfigError, DataError, DeviceError, DivergenceError,
 from reviver.gan import training
 from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist, to_pixels
-from reviver.gan.fused_step import fused_gan_step
 from reviver.gan.grids import find_grids, remove_later_grids, save_grid
 from reviver.gan.grids import read_images as read_grid_images
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.onednn import fast_matmul
 from reviver.gan.presets import PRESETS
 from reviver.gan.sampling import generate
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
-from reviver.gan.training import build_networks, build_optimizers, choose_step, train
+from reviver.gan.training import build_networks, build_optimizers, train
 from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
@@ -74,7 +72,7 @@ Step = Callable[..., StepResult]
 
 def wrap_step(monkeypatch: pytest.MonkeyPatch, wrapper: Callable[..., StepResult]) -> None:
     """Replace every step of `train` by `wrapper(step, generator, discriminator, ...)`."""
-    monkeypatch.setattr(training, "choose_step", lambda config: partial(wrapper, choose_step(config)))
+    monkeypatch.setattr(training, "gan_step", partial(wrapper, gan_step))
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[Generator], None]) -> None:
@@ -119,13 +117,6 @@ def networks_and_optimizers(seed: int = 0) -> tuple[Any, ...]:
     return generator, discriminator, *build_optimizers(config, generator, discriminator)
 
 
-@pytest.fixture(params=[gan_step, fused_gan_step])
-def step(request: pytest.FixtureRequest) -> Step:
-    """Both training steps."""
-    function: Step = request.param
-    return function
-
-
 def usual_step(
     generator: Generator,
     discriminator: Discriminator,
@@ -149,7 +140,7 @@ def usual_step(
     return g_loss.detach(), d_loss.detach()
 
 
-def test_updates_equal_those_of_the_usual_loop(step: Step) -> None:
+def test_updates_equal_those_of_the_usual_loop() -> None:
     models = networks_and_optimizers()
     generator, discriminator, _, _ = usual = networks_and_optimizers()
     plain = (
@@ -160,7 +151,7 @@ def test_updates_equal_those_of_the_usual_loop(step: Step) -> None:
     for count in (16, 16, 7, 16, 2, 16):
         real = torch.rand(count, 1, 8, 8, dtype=torch.float64, generator=rng) * 2 - 1
         z = torch.randn(count, 100, dtype=torch.float64, generator=rng)
-        result = step(*models, real, z)
+        result = gan_step(*models, real, z)
         g_loss, d_loss = usual_step(*plain, real, z)
         torch.testing.assert_close((result.generator_loss, result.discriminator_loss), (g_loss, d_loss))
     for network, usual_network in zip(models[:2], usual[:2], strict=True):
@@ -171,17 +162,17 @@ def test_updates_equal_those_of_the_usual_loop(step: Step) -> None:
             torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_probabilities_are_those_before_the_update(step: Step) -> None:
+def test_probabilities_are_those_before_the_update() -> None:
     generator, discriminator, *optimizers = networks_and_optimizers()
     real, z = random_batch()
     before = (discriminator(real).mean(), discriminator(generator(z)).mean())
-    result = step(generator, discriminator, *optimizers, real, z)
+    result = gan_step(generator, discriminator, *optimizers, real, z)
     torch.testing.assert_close((result.probability_real, result.probability_fake), before)
     assert not any(value.requires_grad or value.dim() for value in result)
 
 
 @pytest.mark.parametrize("frozen", ["generator", "discriminator"])
-def test_no_gradient_leaks_from_one_network_into_the_other(frozen: str, step: Step) -> None:
+def test_no_gradient_leaks_from_one_network_into_the_other(frozen: str) -> None:
     """With plain gradient descent and a learning rate of 1, weights change by the gradient of the network's own loss."""
     generator, discriminator, *_ = networks_and_optimizers()
     rates = {"generator": 1.0, "discriminator": 1.0, frozen: 0.0}
@@ -201,17 +192,17 @@ def test_no_gradient_leaks_from_one_network_into_the_other(frozen: str, step: St
         network.expected = [p.detach() - rates[name] * g for p, g in zip(network.parameters(), gradients, strict=True)]
         for parameter in network.parameters():
             parameter.grad = torch.full_like(parameter, 100.0)  # what an earlier backward pass left behind
-    step(generator, discriminator, *optimizers, real, z)
+    gan_step(generator, discriminator, *optimizers, real, z)
     for network in (generator, discriminator):
         for parameter, expected in zip(network.parameters(), network.expected, strict=True):
             torch.testing.assert_close(parameter.detach(), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_an_update_of_the_discriminator_alone_is_the_same_for_it(step: Step) -> None:
+def test_an_update_of_the_discriminator_alone_is_the_same_for_it() -> None:
     real, z = random_batch()
     both, alone = networks_and_optimizers(), networks_and_optimizers()
     before = copy.deepcopy(list(alone[0].parameters()))
-    results = [step(*both, real, z), step(*alone, real, z, options=StepOptions(update_generator=False))]
+    results = [gan_step(*both, real, z), gan_step(*alone, real, z, options=StepOptions(update_generator=False))]
     assert results[0] == results[1]
     assert all(map(torch.equal, both[1].parameters(), alone[1].parameters()))
     assert all(map(torch.equal, alone[0].parameters(), before))
@@ -246,8 +237,7 @@ def test_generate_uses_eval_mode_and_restores_the_mode(is_training: bool) -> Non
     assert generator.training == is_training
     assert all(layer.training == is_training for layer in generator.modules())
     assert not images.requires_grad
-    with fast_matmul():
-        torch.testing.assert_close(images, generator.eval()(z), rtol=0, atol=0)
+    torch.testing.assert_close(images, generator.eval()(z), rtol=0, atol=0)
     torch.testing.assert_close(dict(generator.named_buffers()), statistics, rtol=0, atol=0)
 
 
@@ -595,14 +585,14 @@ INTERRUPTING = """
 import os, signal, sys
 from reviver.cli import main
 from reviver.gan import training
-number, step, calls = int(sys.argv[1]), training.fused_gan_step, 0
+number, step, calls = int(sys.argv[1]), training.gan_step, 0
 def counting(*arguments, **keywords):
     global calls
     calls += 1
     if calls == number:
         os.kill(os.getpid(), signal.SIGKILL if sys.argv[2] == "SIGKILL" else signal.SIGINT)
     return step(*arguments, **keywords)
-training.fused_gan_step = counting
+training.gan_step = counting
 sys.exit(main(sys.argv[3:]))
 """
 
@@ -642,36 +632,6 @@ def test_a_finished_run_goes_on_for_more_epochs(tiny: GANConfig, uninterrupted: 
 def test_resuming_a_finished_run_changes_nothing(tiny: GANConfig, tmp_path: Path) -> None:
     before = fingerprint(train(tiny, tmp_path / "run"))
     assert fingerprint(train(tiny, tmp_path / "run", resume=True)) == before
-
-
-# The textbook's step
-
-
-def test_without_fused_a_run_gives_the_same_losses_up_to_rounding(
-    tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path
-) -> None:
-    textbook = train(override(tiny, {"fused": False}), tmp_path / "run")
-    for record, expected in zip(textbook.read_metrics(), uninterrupted.read_metrics(), strict=True):
-        assert {**record, "seconds": 0} == pytest.approx({**expected, "seconds": 0}, rel=1e-3)
-    assert fingerprint(textbook)["files"] != fingerprint(uninterrupted)["files"], "it is another step"
-
-
-def test_the_option_no_fused_runs_the_textbooks_step(
-    tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from reviver.cli import main
-
-    calls = []
-
-    def counting(*arguments: Any, **keywords: Any) -> StepResult:
-        calls.append(1)
-        return gan_step(*arguments, **keywords)
-
-    monkeypatch.setattr(training, "gan_step", counting)
-    options = f"--no-fused --data {tiny.data} --image-size 8 --epochs 1 --batch-size 16 --out {tmp_path / 'run'}"
-    assert main(["gan", "train", *options.split()]) == 0
-    assert len(calls) == BATCHES
-    assert RunFolder.open(tmp_path / "run").record["config"]["fused"] is False
 
 
 # Refusals

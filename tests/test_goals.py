@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from benchmarks import gan_data, gan_quality, measure, recall, series
+from benchmarks import gan_quality, measure, recall, series
 from reviver.errors import Interrupted
 from reviver.sweep.cell import Cell
 
@@ -79,7 +79,7 @@ def test_wrong_arguments(words: list[str], tmp_path: Path, monkeypatch: pytest.M
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("module", [recall, gan_data, gan_quality, series])
+@pytest.mark.parametrize("module", [recall, gan_quality, series])
 def test_cells_name_functions_that_take_their_arguments(module: Any) -> None:
     goals = module.RECIPES if module is gan_quality else module.GOALS
     names = [goal.name for goal in goals]

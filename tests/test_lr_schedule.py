@@ -4,7 +4,7 @@ import pytest
 
 from reviver.config import override
 from reviver.gan.config import GANConfig
-from reviver.gan.training import learning_rates
+from reviver.gan.training import learning_rate
 from reviver.lr_schedule import lr_scale
 
 
@@ -25,13 +25,13 @@ def test_scale_at_the_start_a_quarter_the_middle_and_the_end(
     assert scales == pytest.approx(expected, abs=1e-15)
 
 
-def test_learning_rates_of_a_gan_follow_the_schedule() -> None:
-    config = GANConfig(learning_rate=1e-3, discriminator_learning_rate=4e-3)
-    assert learning_rates(config, 0.7) == (1e-3, 4e-3)
+def test_the_learning_rate_of_a_gan_follows_the_schedule() -> None:
+    config = GANConfig(learning_rate=1e-3)
+    assert learning_rate(config, 0.7) == 1e-3
     linear = override(config, {"lr_schedule": "linear"})
-    assert learning_rates(linear, 0.75) == pytest.approx((0.25e-3, 1e-3))
+    assert learning_rate(linear, 0.75) == pytest.approx(0.25e-3)
     half = override(linear, {"final_lr_ratio": 0.5})
-    assert learning_rates(half, 0.75) == pytest.approx((0.625e-3, 2.5e-3))
+    assert learning_rate(half, 0.75) == pytest.approx(0.625e-3)
     cosine = override(config, {"lr_schedule": "cosine"})
-    assert learning_rates(cosine, 0.5) == pytest.approx((0.5e-3, 2e-3))
-    assert learning_rates(cosine, 1.0) == pytest.approx((0.0, 0.0), abs=1e-12)
+    assert learning_rate(cosine, 0.5) == pytest.approx(0.5e-3)
+    assert learning_rate(cosine, 1.0) == pytest.approx(0.0, abs=1e-12)

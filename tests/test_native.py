@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from reviver.gan.optim import UPDATE
 from reviver.lstm.kernel.library import KERNEL
 from reviver.native import NativeError, openmp, prebuilt
 from reviver.runs.devices import describe_machine
@@ -36,7 +35,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(prebuilt, "FOLDER", tmp_path)
     monkeypatch.setattr(prebuilt.platform, "machine", lambda: "x86_64")
     for variant in prebuilt.VARIANTS:
-        (tmp_path / prebuilt.library_name("adam", variant, UPDATE.source)).write_bytes(b"not a library")
+        (tmp_path / prebuilt.library_name("lstm", variant, KERNEL.source)).write_bytes(b"not a library")
     return tmp_path
 
 
@@ -50,32 +49,32 @@ def test_best_variant_that_the_processor_supports(
     features: int, best: str, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prebuilt, "_cpu_features", lambda: features)
-    path, variant = prebuilt.find_library("adam", UPDATE.source)
+    path, variant = prebuilt.find_library("lstm", KERNEL.source)
     assert variant == best
-    assert path == package / prebuilt.library_name("adam", best, UPDATE.source)
+    assert path == package / prebuilt.library_name("lstm", best, KERNEL.source)
 
 
 def test_variant_that_the_processor_does_not_support_is_refused(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prebuilt, "_cpu_features", lambda: 0b001)
-    assert prebuilt.find_library("adam", UPDATE.source, "x86-64-v3")[1] == "x86-64-v3"
+    assert prebuilt.find_library("lstm", KERNEL.source, "x86-64-v3")[1] == "x86-64-v3"
     with pytest.raises(NativeError, match=r"the processor supports none of the prebuilt variants x86-64-v4$"):
-        prebuilt.find_library("adam", UPDATE.source, "x86-64-v4")
+        prebuilt.find_library("lstm", KERNEL.source, "x86-64-v4")
     with pytest.raises(NativeError, match="no prebuilt library of the variant aarch64 for this machine"):
-        prebuilt.find_library("adam", UPDATE.source, "aarch64")
+        prebuilt.find_library("lstm", KERNEL.source, "aarch64")
 
 
 def test_arm_has_its_own_variant(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prebuilt.platform, "machine", lambda: "aarch64")
-    assert prebuilt.find_library("adam", UPDATE.source)[1] == "aarch64"
+    assert prebuilt.find_library("lstm", KERNEL.source)[1] == "aarch64"
     assert prebuilt._cpu_features.__wrapped__() == 0
 
 
 def test_changed_sources_are_never_run_from_a_prebuilt_library(package: Path, tmp_path: Path) -> None:
-    assert prebuilt.is_available("adam", UPDATE.source)
-    changed = tmp_path / "sources" / "adam.cpp"
+    assert prebuilt.is_available("lstm", KERNEL.source)
+    changed = tmp_path / "sources" / "lstm.cpp"
     changed.parent.mkdir()
-    changed.write_bytes(UPDATE.source.read_bytes() + b"\n")
-    assert not prebuilt.is_available("adam", changed)
+    changed.write_bytes(KERNEL.source.read_bytes() + b"\n")
+    assert not prebuilt.is_available("lstm", changed)
     digest = prebuilt.source_digest(changed)
     (changed.parent / "header.h").write_text("")
     assert prebuilt.source_digest(changed) != digest
@@ -94,8 +93,8 @@ def test_every_flag_of_a_variant_is_known_to_the_compiler() -> None:
 
 @needs_compiler
 def test_damaged_prebuilt_library_is_compiled_instead(package: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert UPDATE.find() is not None
-    assert UPDATE._variant.startswith("compiled ")
+    assert KERNEL.find() is not None
+    assert KERNEL._variant.startswith("compiled ")
     assert not caplog.records
 
 
@@ -110,7 +109,7 @@ def test_without_openmp_of_gcc_the_library_is_compiled_with_threads_of_c(
     symbols = subprocess.run(["nm", "-D", library._name], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"GOMP_|omp_", symbols)
     with pytest.raises(NativeError, match="torch has loaded no OpenMP runtime that prebuilt libraries can use"):
-        UPDATE.load_prebuilt()
+        KERNEL.load_prebuilt()
 
 
 def test_no_library_and_no_compiler_is_one_warning_with_both_reasons(
@@ -118,10 +117,10 @@ def test_no_library_and_no_compiler_is_one_warning_with_both_reasons(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     with caplog.at_level(logging.WARNING):
-        assert UPDATE.find() is None
+        assert KERNEL.find() is None
     (record,) = caplog.records
     assert re.fullmatch(
-        r"the native update of a GAN is not available, torch's slower one is used: \S+: .+; "
+        r"the native LSTM kernel is not available, using the slower equations: \S+: .+; "
         r"no C\+\+ compiler found \(c\+\+\); install one, or set CXX to its name",
         record.getMessage(),
     )
@@ -134,25 +133,25 @@ def test_no_library_and_no_compiler_is_one_warning_with_both_reasons(
 def test_user_may_ask_for_a_compiled_library(
     name: str, value: str, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(UPDATE, "load_prebuilt", None)
+    monkeypatch.setattr(KERNEL, "load_prebuilt", None)
     monkeypatch.setenv(name, value)
-    assert UPDATE.find() is not None
-    assert (" -DNOTHING " in UPDATE._variant) == (name == "REVIVER_CXXFLAGS")
+    assert KERNEL.find() is not None
+    assert (" -DNOTHING " in KERNEL._variant) == (name == "REVIVER_CXXFLAGS")
 
 
 @pytest.mark.parametrize("value", ["prebuilt", "x86-64"])
 def test_user_may_ask_for_a_prebuilt_library_only(
     value: str, package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(UPDATE, "build", None)
+    monkeypatch.setattr(KERNEL, "build", None)
     monkeypatch.setenv("REVIVER_NATIVE", value)
-    assert UPDATE.find() is None
+    assert KERNEL.find() is None
     assert len(caplog.records) == 1
 
 
 def test_unknown_choice_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("REVIVER_NATIVE", "yes")
-    assert UPDATE.find() is None
+    assert KERNEL.find() is None
     assert "REVIVER_NATIVE must be one of 0, 1, prebuilt, compile, x86-64-v4+bf16, " in caplog.text
     assert caplog.text.rstrip().endswith("got 'yes'")
 
@@ -178,8 +177,8 @@ def test_compiled_library_uses_the_one_runtime_of_torch() -> None:
 @needs_compiler
 def test_compiled_library_does_not_name_a_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVIVER_CXXFLAGS", "-O0")
-    monkeypatch.setattr(UPDATE, "_variant", UPDATE._variant)
-    library = UPDATE.build(tmp_path / "cache")
+    monkeypatch.setattr(KERNEL, "_variant", KERNEL._variant)
+    library = KERNEL.build(tmp_path / "cache")
     text = subprocess.run(["readelf", "--dynamic", library._name], capture_output=True, text=True, check=True).stdout
     assert "NEEDED" in text
     assert "omp" not in text

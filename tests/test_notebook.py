@@ -66,10 +66,9 @@ def test_save(run: LSTMRun, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({}, {"light": True, "num_training": None, "with_data": True}),
-        ({"light": False}, {"light": False, "num_training": None, "with_data": True}),
-        ({"training_images": 0}, {"light": True, "num_training": 0, "with_data": True}),
-        ({"with_data": False}, {"light": True, "num_training": None, "with_data": False}),
+        ({}, {"num_training": None, "with_data": True}),
+        ({"training_images": 0}, {"num_training": 0, "with_data": True}),
+        ({"with_data": False}, {"num_training": None, "with_data": False}),
     ],
 )
 def test_options(

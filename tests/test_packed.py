@@ -1,5 +1,6 @@
 """Packed data: the format, the round trip against the unpacked loaders, training on it, and damaged folders."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -28,16 +29,12 @@ from reviver.gan.evaluation.reference_stats import image_content
 from reviver.gan.step_options import StepResult
 from reviver.lstm import training as lstm
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.custom.pack import pack_sequences
-from reviver.lstm.tasks.custom.packed import PackedExamples, PackedTable
+from reviver.lstm.tasks.custom.packed import PackedExamples, PackedTable, pack_sequences
 from reviver.lstm.tasks.custom.task import CustomTask
-from reviver.packed import blocks, mapped, write
-from reviver.packed import format as packed_format
-from reviver.packed.ahead import read_ahead
-from reviver.packed.blocks import equal_blocks, unequal_blocks
-from reviver.packed.format import checksum_of, is_packed, open_packed
-from reviver.packed.load import map_images
-from reviver.packed.order import WINDOW_BLOCKS, epoch_order
+from reviver.packed import folder as packed_folder
+from reviver.packed import order as packed_order
+from reviver.packed.folder import checksum_of, is_packed
+from reviver.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
@@ -53,9 +50,8 @@ BLOCK = 5 * SIZE * SIZE
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make blocks small, so that small data has many."""
-    for function in (blocks.equal_blocks, blocks.unequal_blocks):
+    for function in (packed_order.equal_blocks, packed_order.unequal_blocks):
         monkeypatch.setattr(function, "__defaults__", (BLOCK,))
-    monkeypatch.setattr(write, "BLOCK_BYTES", BLOCK)
 
 
 @pytest.fixture
@@ -118,7 +114,7 @@ SOURCES: dict[str, Callable[[Path], None]] = {
 def test_packed_images_are_those_of_the_source(
     name: str, chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reviver.gan.data.stream.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("reviver.gan.data.pack.CHUNK_BYTES", chunk_bytes)
     SOURCES[name](tmp_path / name)
     out = tmp_path / "packed"
     assert main(["data", "pack", str(tmp_path / name), "--image-size", str(SIZE), "--out", str(out), "--quiet"]) == 0
@@ -134,7 +130,6 @@ def test_packed_images_are_those_of_the_source(
         assert (found.name, found.sha256, len(found)) == (expected.name, expected.sha256, len(expected))
         assert (found.labels is None) == (expected.labels is None)
         assert found.labels is None or torch.equal(found.labels, expected.labels)
-    found.verify()
     assert class_folders(out) == class_folders(tmp_path / name)
 
 
@@ -273,67 +268,11 @@ def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
     config = gan_config(packed, order=order)
     gan.train(config, tmp_path / "one", device="cpu")
     with monkeypatch.context() as patch:
-        patch.setattr(gan, "fused_gan_step", Stopped(gan.fused_gan_step))
+        patch.setattr(gan, "gan_step", Stopped(gan.gan_step))
         with pytest.raises(Interrupted):
             gan.train(config, tmp_path / "other", device="cpu")
     gan.train(config, tmp_path / "other", device="cpu", resume=True)
     assert_same_run(tmp_path / "one", tmp_path / "other")
-
-
-# Reading
-
-
-def test_only_some_pages_and_rows_are_held(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dropped: list[int] = []
-    monkeypatch.setattr(mapped, "KEPT_BYTES", 10 * mapped.mmap.PAGESIZE)
-    drop = mapped.MappedArray.drop_pages
-
-    def count(array: mapped.MappedArray) -> None:
-        dropped.append(array._taken_bytes)
-        drop(array)
-
-    monkeypatch.setattr(mapped.MappedArray, "drop_pages", count)
-    data = load_images(str(packed), SIZE)
-    batches = epoch_order("blocks", data.block_edges, make_rng(0, "order")).split(4)
-    images = torch.cat(list(data.read(batches, torch.device("cpu"), "blocks")))
-    assert torch.equal(images, data.images[torch.cat(batches)])
-    assert dropped, "pages are dropped"
-    assert max(dropped) <= 14 * mapped.mmap.PAGESIZE, "as soon as a batch exceeds the limit"
-
-
-def test_a_block_is_verified_once_when_its_first_row_is_taken(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    verified: list[int] = []
-    verify = mapped.MappedArray.verify
-    monkeypatch.setattr(
-        mapped.MappedArray, "verify", lambda array, block: (verified.append(block), verify(array, block))
-    )
-    array = map_images(open_packed(packed, "images"))
-    assert len(array.edges) == 9
-    for index in ([7, 6], [0, 9], [39], [7]):
-        array.take(np.array(index), in_blocks=True)
-    assert verified == [1, 0, 7]
-    assert sum(array.verify_all()) == 25 * SIZE * SIZE
-    assert (sorted(verified), array.unverified_bytes) == (list(range(8)), 0)
-
-
-def test_reading_ahead_keeps_the_order_and_a_bounded_distance() -> None:
-    loaded: list[int] = []
-    reader = read_ahead(range(2000), lambda item: loaded.append(item) or item, item_bytes=8 << 20)
-    assert next(reader) == 0
-    assert next(reader) == 1
-    reader.close()
-    assert loaded in ([*range(5)], [*range(6)]), "four items ahead"
-    assert list(read_ahead(range(5), str, 1)) == list("01234")
-
-    def fail(item: int) -> int:
-        if item == 3:
-            raise DataError("damaged")
-        return item
-
-    reader = read_ahead(range(9), fail, 1)
-    assert [next(reader) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(DataError, match="damaged"):
-        next(reader)
 
 
 def test_the_cache_of_scores_knows_packed_images_by_their_checksum(packed: Path) -> None:
@@ -349,6 +288,20 @@ def flip_byte(path: Path, position: int) -> None:
     path.write_bytes(content)
 
 
+def replace_text(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def save_array(folder: Path, name: str, array: np.ndarray) -> None:
+    """Replace an array, with a valid checksum."""
+    np.save(folder / f"{name}.npy", array)
+    arrays = json.loads((folder / "packed.json").read_text())["arrays"]
+    described = {"shape": list(array.shape), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
+    edit_record(folder, arrays={**arrays, name: described})
+
+
 def edit_record(folder: Path, **changes: Any) -> None:
     """Change packed.json, with a valid checksum."""
     record = json.loads((folder / "packed.json").read_text())
@@ -356,24 +309,14 @@ def edit_record(folder: Path, **changes: Any) -> None:
     (folder / "packed.json").write_text(json.dumps({**record, "checksum": checksum_of(record)}))
 
 
-@pytest.mark.parametrize("order", ["full", "blocks"])
-@pytest.mark.parametrize("kind", ["images", "sequences"])
-def test_a_changed_byte_ends_training_and_keeps_what_is_saved(
-    order: Any, kind: str, packed: Path, packed_series: Path, tmp_path: Path
-) -> None:
-    folder = packed if kind == "images" else packed_series
-    flip_byte(folder / f"{kind}.npy", -200)
-    module, config = (gan, gan_config) if kind == "images" else (lstm, lstm_config)
-    with pytest.raises(DataError, match=rf"{kind}\.npy: block \d+ \(rows \d+ to \d+\) has another checksum than when"):
-        module.train(config(folder, order=order), tmp_path / "run", device="cpu")
-    assert (tmp_path / "run").exists() == (order == "blocks" and kind == "images"), "the others verify all data first"
-
-
-@pytest.mark.parametrize("name", ["labels.npy", "offsets.npy"])
-def test_a_changed_byte_of_a_small_array_is_found_at_once(name: str, packed_series: Path) -> None:
-    flip_byte(packed_series / name, -3)
-    with pytest.raises(DataError, match=rf"{name}: block \d+ .* has another checksum"):
-        PackedTable.open(packed_series)
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "sequences.npy", "offsets.npy"])
+def test_a_changed_byte_is_found_before_training(name: str, packed: Path, packed_series: Path, tmp_path: Path) -> None:
+    folder = packed if (packed / name).exists() else packed_series
+    flip_byte(folder / name, -3)
+    module, config = (gan, gan_config) if folder == packed else (lstm, lstm_config)
+    with pytest.raises(DataError, match=rf"{name}: it has another checksum than when packed; restore the folder, or"):
+        module.train(config(folder), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -390,15 +333,24 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "json": (lambda p: (p / "packed.json").write_text("{"), "packed: it cannot be read"),
     "json checksum": (
-        lambda p: flip_byte(p / "packed.json", 70),
-        "packed.json: .*; restore the folder, or pack the data again",
+        lambda p: replace_text(p / "packed.json", '"gray"', '"grey"'),
+        "packed.json: its checksum differs; restore the folder, or pack the data again",
     ),
-    "newer": (lambda p: edit_record(p, format=2), "packed.json: format 2 is newer than 1; install a newer Reviver"),
-    "odd format": (lambda p: edit_record(p, format="x"), "packed.json: format must be an integer, got 'x'"),
+    "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads; rest"),
+    "odd format": (lambda p: edit_record(p, format="x"), "packed.json: its format is not 1"),
     "unknown key": (lambda p: edit_record(p, extra=1), "packed.json: extra is unknown"),
-    "kind": (lambda p: edit_record(p, kind="sequences"), "packed.json: must have the array"),
-    "huge": (lambda p: edit_record(p, block_bytes=0), "packed.json: block_bytes must be at least 1, got 0"),
-    "blocks": (lambda p: edit_record(p, block_bytes=7), "images.npy: it has 40 blocks and checksums of 8"),
+    "kind": (lambda p: edit_record(p, kind="sequences"), "holds sequences; give it to reviver lstm train"),
+    "no array": (lambda p: edit_record(p, arrays={}), "packed.json: must have the array images"),
+    "shape": (
+        lambda p: np.save(p / "images.npy", PIXELS),
+        "images.npy: it holds uint8 of shape .*, not what packed.js",
+    ),
+    "order": (
+        lambda p: np.save(p / "images.npy", np.asfortranarray(load_images(str(p), SIZE).images.numpy())),
+        "images.npy: it holds uint8 of shape .*, not what packed.json describes",
+    ),
+    "pickle": (lambda p: np.save(p / "labels.npy", np.array([print])), "labels.npy: it holds Python objects"),
+    "labels": (lambda p: save_array(p, "labels", LABELS[:39]), "labels.npy: its labels must be 40 integers from 0 to"),
     "link": (lambda p: link_away(p / "labels.npy"), "packed: it cannot be read .labels.npy is a link that leads out"),
 }
 
@@ -434,12 +386,7 @@ def test_a_damaged_folder_is_one_clear_line(name: str, packed: Path, capsys: pyt
 def test_wrong_offsets_are_refused(offsets: list[int], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", x=np.zeros((2, 3)), y=[0, 1])
     pack_sequences(tmp_path / "two.npz", tmp_path / "packed")
-    array = np.array(offsets)
-    np.save(tmp_path / "packed" / "offsets.npy", array)
-    record = json.loads((tmp_path / "packed" / "packed.json").read_text())
-    sha256 = write.hashlib.sha256(array.tobytes()).hexdigest()
-    record["arrays"]["offsets"].update(sha256=sha256, blocks=[sha256])
-    edit_record(tmp_path / "packed", arrays=record["arrays"])
+    save_array(tmp_path / "packed", "offsets", np.array(offsets))
     with pytest.raises(DataError, match=message):
         PackedTable.open(tmp_path / "packed")
 
@@ -494,7 +441,7 @@ def test_a_signal_leaves_nothing_behind(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "some.npy", PIXELS)
-    monkeypatch.setattr(write._ArrayFile, "write", lambda file, content: os.kill(os.getpid(), number))
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", lambda *_: os.kill(os.getpid(), number))
     out = tmp_path / "packed"
     assert main(["data", "pack", str(tmp_path / "some.npy"), "--out", str(out)]) == 128 + number
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"stopped by {number.name}; nothing was written")
@@ -502,7 +449,7 @@ def test_a_signal_leaves_nothing_behind(
 
 
 def test_a_damaged_source_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.gan.data.stream.CHUNK_BYTES", 1)
+    monkeypatch.setattr("reviver.gan.data.pack.CHUNK_BYTES", 1)
     save_folder(tmp_path / "folder")
     (tmp_path / "folder" / "test" / "dogs" / "6.png").write_bytes(b"\x89PNG no")
     with pytest.raises(DataError, match=r"6\.png: it cannot be read"):
@@ -512,4 +459,4 @@ def test_a_damaged_source_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_format_is_documented() -> None:
-    assert all(f"{name}.npy" in str(packed_format.__doc__) for name in packed_format.LAYOUTS)
+    assert all(f"{name}.npy" in str(packed_folder.__doc__) for name in packed_folder.LAYOUTS)

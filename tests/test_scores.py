@@ -42,7 +42,8 @@ from reviver.gan.evaluation.reference_stats import (
 )
 from reviver.gan.evaluation.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.evaluation.train_classifier import save_classifier
-from reviver.gan.training import build_networks, build_optimizers, choose_step, train
+from reviver.gan.step import gan_step
+from reviver.gan.training import build_networks, build_optimizers, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 
@@ -298,7 +299,7 @@ def test_scoring_does_not_change_training(small: Reference) -> None:
         np.random.seed(0)  # noqa: NPY002
         random.seed(0)
         for _ in range(3):
-            choose_step(config)(*networks, *optimizers, noisy(0)[:32], torch.randn(32, 100))
+            gan_step(*networks, *optimizers, noisy(0)[:32], torch.randn(32, 100))
             if scored:
                 score_generator(networks[0], N, reference=small)
             assert networks[0].training

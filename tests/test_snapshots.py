@@ -56,11 +56,10 @@ from tests.test_lstm_training import TINY
 GANS: dict[str, dict[str, Any]] = {
     "plain": {},
     "ema": {"ema": 0.9, "precision": "bf16"},
-    "spectral norm": {"spectral_norm": True, "discriminator_dropout": 0.3},
+    "dropout": {"discriminator_dropout": 0.3},
     "packing": {"packing": 3, "batch_size": 12},
     "conditional": {"conditional": True},
     "color": {"data": "color.npz"},
-    "textbook step": {"fused": False, "spectral_norm": True},
 }
 GAN = GANConfig(data="gray.npz", image_size=8, latent_size=8, epochs=3, batch_size=16, log_every=2, sample_every=3)
 
@@ -187,8 +186,8 @@ def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:
                 torch.testing.assert_close(logits[index], expected[0, 0], rtol=1e-4, atol=1e-5)
 
 
-def test_logits_restore_the_mode_and_the_vectors_of_the_spectral_norm() -> None:
-    discriminator = Discriminator((1, 8, 8), dropout=0.5, spectral_norm=True, packing=2).train()
+def test_logits_restore_the_mode() -> None:
+    discriminator = Discriminator((1, 8, 8), dropout=0.5, packing=2).train()
     before = {name: tensor.clone() for name, tensor in discriminator.state_dict().items()}
     images, state = torch.rand(5, 1, 8, 8), torch.get_rng_state()
     logits = image_logits(discriminator, images)
@@ -335,7 +334,7 @@ def test_a_resumed_lstm_has_the_same_snapshots(lstm: LSTMRun, number: int, tmp_p
 def test_a_rollback_removes_later_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight becomes NaN in the second epoch; the snapshots of the second attempt are of a lower learning rate."""
     config = override(GAN, {"on_nan": "rollback", "data": "gray.npz"})
-    step, seen = gan_training.fused_gan_step, []
+    step, seen = gan_training.gan_step, []
 
     def diverging(generator: Any, *arguments: Any, **keywords: Any) -> Any:
         result = step(generator, *arguments, **keywords)
@@ -345,7 +344,7 @@ def test_a_rollback_removes_later_snapshots(tmp_path: Path, monkeypatch: pytest.
                 generator.layers[-2].bias[0] = math.nan
         return result
 
-    monkeypatch.setattr(gan_training, "fused_gan_step", diverging)
+    monkeypatch.setattr(gan_training, "gan_step", diverging)
     folder = train_gan(config, tmp_path / "run")
     assert folder.rollbacks[0]["back_to"] == 3
     assert seen[4:8] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3], [0, 1, 2, 3, 4]], "none of NaN"

@@ -24,7 +24,7 @@ from torch.func import (
 )
 from torch.utils.checkpoint import checkpoint
 
-from reviver.errors import DataError
+from reviver.errors import ConfigError, DataError
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel import ops
@@ -602,6 +602,17 @@ def test_trace_takes_torchs_operator():
     assert "reviver::" not in str(traced.inlined_graph)
     x = torch.randn(9, 5, 3)  # another number of steps and of rows
     torch.testing.assert_close(traced(x)[0], lstm(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated
+def test_script_compiles_torchs_layer_or_names_the_way():
+    lstm, x = LSTM(3, 6, 2, bidirectional=True), torch.randn(4, 2, 3)
+    scripted = torch.jit.script(nn.Sequential(lstm))
+    torch.testing.assert_close(scripted(x)[0], lstm(x)[0])
+    with pytest.raises(
+        ConfigError, match=r"^hidden_dropout must be 0 for torch\.jit\.script, got 0\.5; .*to_torch\(\)"
+    ):
+        torch.jit.script(nn.Sequential(LSTM(3, 6, hidden_dropout=0.5)))
 
 
 @needs_kernel

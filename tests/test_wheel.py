@@ -148,10 +148,10 @@ def test_platform_wheel_trains_without_a_compiler(environment: Environment) -> N
     assert shutil.which("c++", path=str(folder / "bin")) is None
     result = json.loads(python(folder, TRAIN, str(folder)))
     assert Path(result["package"]).is_relative_to(folder)
-    assert result["native"] == [f"prebuilt {expected_variant()}"] * 2
+    assert result["native"] == [f"prebuilt {expected_variant()}", "none"]
     assert len(openmp_runtimes(result["mapped"])) == 1
     loaded = [Path(path).name for path in result["mapped"] if "/prebuilt/" in path]
-    assert [name.split("-")[0] for name in loaded] == ["adam", "cpu", "lstm", "pointwise"]
+    assert [name.split("-")[0] for name in loaded] == ["cpu", "lstm"]
     assert not (folder / ".cache").exists()
 
     errors = json.loads(python(folder, COMPARE))
@@ -168,10 +168,12 @@ def test_source_distribution_compiles_at_first_use(environment: Environment) -> 
     assert "Tag: py3-none-any" in metadata.read_text()
     result = json.loads(python(folder, TRAIN, str(folder), path=os.environ["PATH"], flags="-O1"))
     assert Path(result["package"]).is_relative_to(folder)
-    assert all(re.match(r"compiled -m(arch|cpu)=native -O1 by c\+\+ \d", native) for native in result["native"])
+    lstm, gan = result["native"]
+    assert re.match(r"compiled -m(arch|cpu)=native -O1 by c\+\+ \d", lstm)
+    assert gan == "none"
     assert len(openmp_runtimes(result["mapped"])) == 1
     compiled = [path for path in result["mapped"] if path.startswith(str(folder / ".cache" / "reviver"))]
-    assert len(compiled) == 3  # the LSTM, and Adam and the activations of the GAN
+    assert len(compiled) == 1
 
 
 # What the distributions contain
@@ -193,8 +195,8 @@ def test_record_lists_every_file(name: str, dist: Path) -> None:
     assert f"Tag: {tag}\n" in text
     assert f"Root-Is-Purelib: {'true' if name == PURE else 'false'}\n" in text
     libraries = [entry for entry in contents if entry.endswith(".so")]
-    assert len(libraries) == (0 if name == PURE else 13)
-    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "gan/adam.cpp", "gan/pointwise.cpp", "native/cpu.cpp"}
+    assert len(libraries) == (0 if name == PURE else 5)
+    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "native/cpu.cpp"}
     assert {f"reviver/{source}" for source in sources} <= set(contents), "the sources are there to compile and to read"
 
 
@@ -223,10 +225,10 @@ def test_the_same_sources_give_the_same_bytes(dist: Path, tmp_path: Path) -> Non
     )
     pure = wheel.read_wheel(wheel.build_with_setuptools("wheel", tmp_path))
     assert wheel.write_wheel(pure, tmp_path / "out" / PURE).read_bytes() == (dist / PURE).read_bytes()
-    name = prebuilt.library_name(wheel.UPDATE.name, "x86-64-v3", wheel.UPDATE.source)
+    name = prebuilt.library_name(wheel.KERNEL.name, "x86-64-v3", wheel.KERNEL.source)
     compiler, flags = wheel.find_compiler("x86_64"), prebuilt.VARIANTS["x86-64-v3"].flags
     assert compiler is not None
-    again = wheel.compile_library(compiler, tmp_path / name, wheel.UPDATE.source, (*wheel.UPDATE.flags, *flags))
+    again = wheel.compile_library(compiler, tmp_path / name, wheel.KERNEL.source, (*wheel.KERNEL.flags, *flags))
     with ZipFile(dist / PLATFORM) as archive:
         assert archive.read(f"reviver/native/prebuilt/{name}") == again
 

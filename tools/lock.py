@@ -26,7 +26,7 @@ EXTRAS = ("dev", "docs")
 ENVIRONMENT = ("3.11", "Linux", "x86_64")
 """Python version, system and processor of the lock; the Makefile checks the same."""
 
-UNHASHED = re.compile(r"torch|triton|(nvidia|cuda)-.*")
+UNHASHED = re.compile(r"torch|(nvidia|cuda)-.*")
 """Packages without a hash: torch, and the dependencies of its CUDA builds."""
 
 HEADER = """\

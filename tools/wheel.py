@@ -28,8 +28,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from reviver.gan.optim import UPDATE
-from reviver.gan.pointwise import PASSES
 from reviver.lstm.kernel.library import KERNEL
 from reviver.native.prebuilt import CPU_SOURCE, VARIANTS, library_name
 from reviver.system import usable_cores
@@ -112,13 +110,12 @@ def find_compiler(machine: str) -> str | None:
 
 
 def compile_all(machine: str, compiler: str, folder: Path) -> dict[str, bytes]:
-    """Compile each library in each variant of an architecture, and return the files by name."""
+    """Compile the kernel in each variant of an architecture, and return the files by name."""
     folder.mkdir()
-    variants = {name: variant for name, variant in VARIANTS.items() if variant.machine == machine}
     jobs = [
-        (library_name(library.name, name, library.source), library.source, (*library.flags, *variant.flags))
-        for library in (KERNEL, UPDATE, PASSES)
-        for name, variant in variants.items()
+        (library_name(KERNEL.name, name, KERNEL.source), KERNEL.source, (*KERNEL.flags, *variant.flags))
+        for name, variant in VARIANTS.items()
+        if variant.machine == machine
     ]
     if machine == "x86_64":
         jobs.append((library_name("cpu", "x86-64", CPU_SOURCE), CPU_SOURCE, ("-O2", "-fPIC", "-march=x86-64")))

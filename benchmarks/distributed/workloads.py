@@ -16,8 +16,9 @@ from reviver.gan.config import GANConfig
 from reviver.gan.data.image_set import from_pixels, load_mnist
 from reviver.gan.parallel import Buckets, ParallelStep
 from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.gan.step import gan_step as training_step
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import build_networks, build_optimizers, choose_step
+from reviver.gan.training import build_networks, build_optimizers
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.parallel import NUM_SUMS, ParallelUpdate
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
@@ -74,7 +75,7 @@ def gan_step(config: GANConfig, images: Tensor, world: World = ALONE) -> Step:
         parallelize_batch_norm(generator, world, is_synced=config.sync_batch_norm)
     optimizers = build_optimizers(config, generator, discriminator)
     buckets = Buckets(generator, discriminator, *optimizers, world) if world.size > 1 else None
-    training_step, rng = choose_step(config), make_rng(0, "noise")
+    rng = make_rng(0, "noise")
     num_batches = max(1, len(images) // config.batch_size)
 
     def step(number: int) -> None:

@@ -30,6 +30,8 @@ ROUND = 5000
 """Inputs of a reader per round."""
 HANG_SECONDS = 20.0
 """Seconds without output after which a worker hangs: more than an input may take, since the machine may be busy."""
+MAX_INPUTS = {"parquet": 1000}
+"""Most inputs of readers that start a process for each, which takes half a second of processor time."""
 COUNTS = ("inputs", "values", "errors", "crashes", "hangs", "slow", "large", "wrong")
 VERSIONS = {
     "torch": torch.__version__,
@@ -72,7 +74,7 @@ def _rounds(counts: dict[str, int], total: int, workers: int) -> Iterator[tuple[
 
     def submit(name: str) -> None:
         """Queue the next round of a reader."""
-        span = range(counts[name], min(counts[name] + ROUND, total))
+        span = range(counts[name], min(counts[name] + ROUND, total, MAX_INPUTS.get(name, total)))
         if span:
             running[pool.submit(lambda: supervise({name: span}, KEPT, hang_seconds=HANG_SECONDS)[name])] = name
 

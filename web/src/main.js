@@ -1,8 +1,6 @@
 /**
  * Start of the page: reads the manifest, shows the navigation and the panel that the URL fragment names.
  *
- * Without scripts, or if this fails, a reader sees the static part, which Python has written.
- *
  * For experiments in the console of the browser, `reviver` gives what the panels use:
  *
  *     const gan = await reviver.gan();                      // or reviver.gan(1), reviver.gan("gan-1")
@@ -61,7 +59,6 @@ async function start() {
   const explorer = new Explorer(manifest, kernel, shell);
   defineConsole(explorer);
   app.hidden = false; // panels may measure their width
-  /** @type {HTMLElement} */ (document.getElementById("static")).hidden = true;
   await shell.start(explorer, [...PANELS, lessonPanel(shell, source)]);
 }
 
@@ -69,9 +66,8 @@ start().catch((error) => {
   const message = document.createElement("p");
   message.setAttribute("role", "alert");
   message.className = "alert";
-  message.textContent = `The interactive part could not start: ${error.message}. The results below are complete.`;
+  message.textContent = `The explorer could not start: ${error.message}.`;
   document.body.prepend(message);
   /** @type {HTMLElement} */ (document.getElementById("app")).hidden = true;
-  /** @type {HTMLElement} */ (document.getElementById("static")).hidden = false;
   console.error(error);
 });

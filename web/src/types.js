@@ -11,15 +11,13 @@
  * A tensor inside a data block.
  *
  * - `f16`: n half-precision numbers, first their n low bytes, then their n high bytes; the value is number × `scale`.
- * - `i8`: n signed bytes; the value is byte × scales[row], where `scales` names an f32 tensor with one number per row.
  * - `f32`: n little-endian single-precision numbers.
  * - `u8`: n bytes; for images the value is byte / 127.5 - 1.
  * @typedef {object} TensorSpec
- * @property {"f16" | "i8" | "f32" | "u8"} dtype
+ * @property {"f16" | "f32" | "u8"} dtype
  * @property {number} offset first byte in the inflated block
  * @property {number[]} shape
  * @property {number} [scale] a power of two
- * @property {string} [scales]
  */
 
 /**
@@ -100,7 +98,6 @@
  * @typedef {object} Rounding
  * @property {string} network
  * @property {string} unit what is compared, such as "pixel, from -1 to 1"
- * @property {string} format of the weights, such as "fp16"
  * @property {number} max
  * @property {number} mean
  */
@@ -208,7 +205,6 @@
  * @property {1} schemaVersion
  * @property {string} version of Reviver
  * @property {string} title
- * @property {boolean} light whether this is the small file for notebooks
  * @property {GanContent[]} gans
  * @property {LstmContent[]} lstms
  */

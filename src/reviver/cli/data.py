@@ -59,7 +59,7 @@ def pack(
         if image_size is not None:
             problem = f"image_size is only for images, and {source} holds sequences; leave it out"
             raise ConfigError(problem, field="image_size")
-        from reviver.lstm.tasks.custom.pack import pack_sequences
+        from reviver.lstm.tasks.custom.packed import pack_sequences
 
         columns = {"sequence_column": sequence_column or "sequence", "label_column": label_column or "label"}
         shapes = pack_sequences(Path(source), Path(out), progress=not common.quiet, **columns)

@@ -15,7 +15,6 @@ SUFFIXES = (".html", ".htm")
 def explore(
     *runs: Annotated[str, Parameter(name="RUN")],
     out: Text = "explorer.html",
-    light: Annotated[bool, options.FLAG] = False,
     training_images: CountOrZero | None = None,
     no_data: Annotated[bool, options.FLAG] = False,
     common: options.CommonOptions = options.DEFAULTS,
@@ -27,15 +26,14 @@ def explore(
 
     Examples:
       reviver explore runs/gan runs/lstm --out explorer.html
-      reviver explore runs/gan --light
+      reviver explore runs/gan --training-images 0
       reviver explore runs/patients --no-data
 
     Args:
         runs: Run folders of trained LSTMs and GANs; not of one that is still training.
         out: Page to write, .html; it is replaced if it exists.
-        light: Make the page small, as for a notebook: weights in 6 bits, fewer images.
         training_images: Training images to embed for each GAN, among which the page finds the nearest; 0 for none. By
-            default 2000, and fewer if they are large or with --light.
+            default 2000, and fewer if they are large.
         no_data: Embed no real images, and no sequences of your own, since the page shows them to everybody who has it.
     """
     if not runs:
@@ -50,7 +48,7 @@ def explore(
 
     check_writable(path)
     loaded = [load(run) for run in runs]
-    page = write_explorer(loaded, path, light=light, num_training=training_images, with_data=not no_data)
+    page = write_explorer(loaded, path, num_training=training_images, with_data=not no_data)
     sizes = dict(page.block_sizes)
     size = path.stat().st_size
     result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}

@@ -19,9 +19,6 @@ LEVEL, MEMORY_LEVEL = 9, 9
 """Of zlib: the smallest file."""
 STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
 """Of zlib, the smaller result counts. Trained weights repeat nothing, so that Huffman codes alone are 1 to 5 % smaller."""
-I8_MAX = 31
-"""Largest number in signed bytes, so that a notebook stays small. With 127 the weights of a generator deflate to 1.4 times
-the size, and the mean error of its pixels falls from 0.008 to 0.002."""
 ALIGNMENT = 4
 """Bytes. Each tensor begins at a multiple, so that single-precision numbers can be read in place."""
 
@@ -34,14 +31,12 @@ class Encoded(NamedTuple):
         shape: of the tensor.
         data: its bytes.
         scale: a power of two that all numbers are multiplied by.
-        scales: name of the tensor with one scale per row.
     """
 
     dtype: Dtype
     shape: tuple[int, ...]
     data: bytes
     scale: float | None = None
-    scales: str | None = None
 
 
 class Blocks:
@@ -65,9 +60,7 @@ class Blocks:
         data, specs = bytearray(), {}
         for key, tensor in tensors.items():
             data += bytes(-len(data) % ALIGNMENT)
-            specs[key] = TensorSpec(
-                dtype=tensor.dtype, offset=len(data), shape=tensor.shape, scale=tensor.scale, scales=tensor.scales
-            )
+            specs[key] = TensorSpec(dtype=tensor.dtype, offset=len(data), shape=tensor.shape, scale=tensor.scale)
             data += tensor.data
         self.add(name, bytes(data))
         return TensorBlock(block=name, tensors=specs)
@@ -110,24 +103,3 @@ def encode_f16(values: Tensor) -> tuple[Encoded, Tensor]:
     planes = np.frombuffer(halves.tobytes(), dtype=np.uint8).reshape(-1, 2).T
     rounded = torch.from_numpy(halves.astype(np.float64)) * scale
     return Encoded("f16", halves.shape, planes.tobytes(), scale=scale), rounded
-
-
-def encode_i8(values: Tensor, scales: str) -> tuple[Encoded, Encoded, Tensor]:
-    """Encode a matrix, or a convolution, in signed bytes from -I8_MAX to I8_MAX with one scale per row.
-
-    Args:
-        values: [rows, ...].
-        scales: name that the tensor of the scales gets.
-
-    Returns:
-        The encoded tensor, the encoded scales [rows], and the float64 values that a reader gets.
-    """
-    exact = values.detach().cpu().double()
-    rows = exact.flatten(1)
-    largest = rows.abs().amax(1) if rows.numel() else torch.zeros(len(rows))
-    steps = (largest / I8_MAX).float()  # [rows], rounded as the reader gets them
-    steps = torch.where(steps > 0, steps, torch.ones_like(steps))
-    quantized = (rows / steps.double().unsqueeze(1)).round().clamp(-I8_MAX, I8_MAX)
-    rounded = (quantized.float() * steps.unsqueeze(1)).double().view_as(exact)  # the reader computes in float32
-    data = quantized.to(torch.int8).numpy()
-    return Encoded("i8", tuple(exact.shape), data.tobytes(), scales=scales), encode_f32(steps), rounded

@@ -16,15 +16,14 @@ from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest
 from reviver.explorer.naming import name_runs
 from reviver.explorer.page import render_page
-from reviver.explorer.static import static_part
 from reviver.gan.run import GANRun
 from reviver.io.atomic import atomic_write
 from reviver.lstm.run import LSTMRun
 
 MAX_BYTES = 64 << 20
 """Size of a page; a browser on a phone opens no larger one."""
-BYTES_PER_WEIGHT, BYTES_PER_WEIGHT_LIGHT = 2.0, 0.7
-"""Of the page, at least: half precision, or 6 bits, deflated and in base64."""
+BYTES_PER_WEIGHT = 2.0
+"""Of the page, at least: half precision, deflated and in base64."""
 
 MAX_WEIGHT = 1e15
 """Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
@@ -46,14 +45,11 @@ class Page(NamedTuple):
     block_sizes: Mapping[str, int]
 
 
-def build_page(
-    runs: Sequence[Run], *, light: bool = False, num_training: int | None = None, with_data: bool = True
-) -> Page:
+def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_data: bool = True) -> Page:
     """Build the explorer of some runs; the same runs give the same page.
 
     Args:
         runs: the runs, in the order in which the page offers them; of one that is given twice, the second is left out.
-        light: whether to make the page small: weights in 6 bits, and fewer images and moments of the training.
         num_training: training images to embed for each GAN, among which the page finds the nearest; 0 for none, None for
             a number that fits.
         with_data: whether to embed real images of the GANs, and sequences of custom data of the LSTMs. False for
@@ -70,7 +66,7 @@ def build_page(
             raise RunFolderError(
                 f"{run.folder.path}: is still training; wait until it has finished, or stop it with Ctrl-C first"
             )
-        _check_weights(run, light=light)
+        _check_weights(run)
     blocks = Blocks()
     gans: list[GanContent] = []
     lstms: list[LstmContent] = []
@@ -82,41 +78,31 @@ def build_page(
         match run:
             case GANRun():
                 id_ = f"gan-{len(gans)}"
-                gans.append(
-                    collect_gan(
-                        run, blocks, id_, name=name, light=light, num_training=num_training, with_data=with_data
-                    )
-                )
+                gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
             case LSTMRun():
-                content = collect_lstm(run, blocks, f"lstm-{len(lstms)}", light=light, with_data=with_data)
-                lstms.append(content.model_copy(update={"name": name.name, "run_argument": name.argument}))
+                lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
             case _:
                 assert_never(run)
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
-    manifest = Manifest(version=reviver.__version__, title=f"Explorer of {names}", light=light, gans=gans, lstms=lstms)
-    static = static_part(runs, [name.name for name in run_names])
-    page = Page(render_page(manifest, blocks, static), blocks.sizes)
+    manifest = Manifest(version=reviver.__version__, title=f"Explorer of {names}", gans=gans, lstms=lstms)
+    page = Page(render_page(manifest, blocks), blocks.sizes)
     if len(page.html) > MAX_BYTES:
-        raise _too_large(len(page.html), light=light)
+        raise _too_large(len(page.html))
     return page
 
 
-def explorer_page(
-    runs: Sequence[Run], *, light: bool = False, num_training: int | None = None, with_data: bool = True
-) -> str:
+def explorer_page(runs: Sequence[Run], *, num_training: int | None = None, with_data: bool = True) -> str:
     """Return the explorer of some runs as one HTML page, see `build_page`."""
-    return build_page(runs, light=light, num_training=num_training, with_data=with_data).html
+    return build_page(runs, num_training=num_training, with_data=with_data).html
 
 
-def write_explorer(
-    runs: Sequence[Run], out: Path, *, light: bool = False, num_training: int | None = None, with_data: bool = True
-) -> Page:
+def write_explorer(runs: Sequence[Run], out: Path, *, num_training: int | None = None, with_data: bool = True) -> Page:
     """Write the explorer of some runs to `out`, see `build_page`.
 
     Raises:
         RunFolderError: if the file cannot be written, too.
     """
-    page = build_page(runs, light=light, num_training=num_training, with_data=with_data)
+    page = build_page(runs, num_training=num_training, with_data=with_data)
     with atomic_write(out) as temporary:
         temporary.write_text(page.html, encoding="utf-8", newline="")
     return page
@@ -137,7 +123,7 @@ def _networks(run: Run) -> Sequence[nn.Module]:
     return (run.generator, run.discriminator) if isinstance(run, GANRun) else (run.network,)
 
 
-def _check_weights(run: Run, *, light: bool) -> None:
+def _check_weights(run: Run) -> None:
     """Check, before anything is computed, that the weights of a run are finite, not huge, and fit into a page.
 
     Raises:
@@ -145,20 +131,18 @@ def _check_weights(run: Run, *, light: bool) -> None:
         RunFolderError: if one is not finite.
     """
     tensors = [tensor for network in _networks(run) for tensor in network.state_dict().values()]
-    size = sum(math.prod(tensor.shape) for tensor in tensors)
-    size = round(size * (BYTES_PER_WEIGHT_LIGHT if light else BYTES_PER_WEIGHT))
+    size = round(BYTES_PER_WEIGHT * sum(math.prod(tensor.shape) for tensor in tensors))
     if size > MAX_BYTES:
-        raise _too_large(size, light=light, path=run.folder.path)
+        raise _too_large(size, path=run.folder.path)
     if not all(bool((tensor.abs() <= MAX_WEIGHT).all()) for tensor in tensors):  # also if one is NaN
         raise RunFolderError(
             f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
         )
 
 
-def _too_large(size: int, *, light: bool, path: Path | None = None) -> ConfigError:
+def _too_large(size: int, *, path: Path | None = None) -> ConfigError:
     begin = "the page" if path is None else f"{path}: its networks are so large that the page"
     remedy = "give fewer runs, or --training-images 0" if path is None else "train with a smaller --image-size"
     return ConfigError(
-        f"{begin} would have about {size / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB; "
-        f"{'' if light else '--light makes it smaller, or '}{remedy}"
+        f"{begin} would have about {size / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB; {remedy}"
     )

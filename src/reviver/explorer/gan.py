@@ -25,7 +25,7 @@ from reviver.explorer.gan_rounding import classifier_rounding, discriminator_rou
 from reviver.explorer.gan_snapshots import embed_snapshots
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec
 from reviver.explorer.naming import RunName
-from reviver.explorer.networks import FoldedLayer, Format, embed, fold
+from reviver.explorer.networks import FoldedLayer, embed, fold
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.reference_stats import load_extractor
@@ -34,7 +34,7 @@ from reviver.gan.run import GANRun
 
 
 def collect_gan(
-    run: GANRun, blocks: Blocks, id_: str, *, name: RunName, light: bool, num_training: int | None, with_data: bool
+    run: GANRun, blocks: Blocks, id_: str, *, name: RunName, num_training: int | None, with_data: bool
 ) -> GanContent:
     """Return what the explorer shows of a GAN run, and add its data blocks.
 
@@ -43,26 +43,24 @@ def collect_gan(
         blocks: get the weights and images.
         id_: id of the run in the page, the prefix of its blocks.
         name: of the run.
-        light: whether to make the page small.
         num_training: training images to embed, 0 for none; None for a number that fits.
         with_data: whether to embed real images.
     """
-    kind: Format = "i8" if light else "f16"
     generator, discriminator = run.generator, run.discriminator
     channels, height, width = generator.image_shape
     images = load_real_images(run)
     classifier = find_classifier(run)
     layers = fold(list(generator.layers))
-    weights, rounded = embed_mlp(blocks, f"{id_}-generator", layers, kind)
-    d_weights, d_rounded = embed_mlp(blocks, f"{id_}-discriminator", fold(list(discriminator.layers)), kind)
-    rounding = [generator_rounding(run, rounded, kind), discriminator_rounding(run, d_rounded, kind)]
+    weights, rounded = embed_mlp(blocks, f"{id_}-generator", layers)
+    d_weights, d_rounded = embed_mlp(blocks, f"{id_}-discriminator", fold(list(discriminator.layers)))
+    rounding = [generator_rounding(run, rounded), discriminator_rounding(run, d_rounded)]
     classifier_spec = None
     if classifier is not None:
         names = images.label_names or class_names(run.config.data, classifier.head.out_features)
-        classifier_spec, classifier_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier", kind)
-        rounding.append(classifier_rounding(run, classifier, classifier_rounded, kind))
+        classifier_spec, classifier_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier")
+        rounding.append(classifier_rounding(run, classifier, classifier_rounded))
     endpoints = choose_endpoints(run, classifier)
-    count = default_num_training(run, light=light) if num_training is None else num_training
+    count = default_num_training(run) if num_training is None else num_training
     training = choose_images(images.train, count if with_data else 0, run, "training")
     test = choose_images(images.test, NUM_TEST if with_data else 0, run, "test")
     return GanContent(
@@ -83,7 +81,7 @@ def collect_gan(
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,
         logits=context_logits(run, images),
-        snapshots=embed_snapshots(run, f"{id_}-snapshots", blocks, light=light, with_real=with_data),
+        snapshots=embed_snapshots(run, f"{id_}-snapshots", blocks, with_real=with_data),
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),
         label_names=images.label_names,
@@ -108,22 +106,20 @@ def find_classifier(run: GANRun) -> DigitClassifier | None:
     return FeatureExtractor.pinned().classifier if run.is_digits else None
 
 
-def embed_mlp(
-    blocks: Blocks, name: str, layers: Sequence[FoldedLayer], kind: Format
-) -> tuple[MlpSpec, list[FoldedLayer]]:
+def embed_mlp(blocks: Blocks, name: str, layers: Sequence[FoldedLayer]) -> tuple[MlpSpec, list[FoldedLayer]]:
     """Add the weights of a network of linear layers; return its description and the rounded layers."""
-    weights, specs, rounded = embed(blocks, name, layers, kind)
+    weights, specs, rounded = embed(blocks, name, layers)
     return MlpSpec(weights=weights, layers=specs, negative_slope=NEGATIVE_SLOPE), rounded
 
 
 def embed_classifier(
-    classifier: DigitClassifier, names: Sequence[str], blocks: Blocks, name: str, kind: Format
+    classifier: DigitClassifier, names: Sequence[str], blocks: Blocks, name: str
 ) -> tuple[ClassifierSpec, list[FoldedLayer]]:
     """Add the weights of the classifier; return its description and the rounded layers."""
     num_classes = classifier.head.out_features
     modules: list[nn.Module] = [*classifier.features, classifier.head]
     layers = fold(modules)
-    weights, specs, rounded = embed(blocks, name, layers, kind)
+    weights, specs, rounded = embed(blocks, name, layers)
     num_convolutions = sum(layer.is_convolution for layer in layers)
     spec = ClassifierSpec(
         weights=weights,

@@ -20,8 +20,8 @@ from reviver.gan.run import GANRun
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_CLASSES
 
-NUM_TRAINING, NUM_TRAINING_LIGHT = 2000, 150
-"""Training images of a page by default, and of a small one."""
+NUM_TRAINING = 2000
+"""Training images of a page by default."""
 MAX_TRAINING_BYTES = 8 << 20
 """Size of the training images of a page by default; of large images there are fewer."""
 NUM_TEST = 20
@@ -144,11 +144,9 @@ def choose_images(images: ImageSet | None, count: int, run: GANRun, purpose: str
     return ImageSet(images.images[chosen], None if images.labels is None else images.labels[chosen], images.name)
 
 
-def default_num_training(run: GANRun, *, light: bool) -> int:
+def default_num_training(run: GANRun) -> int:
     """Return the number of training images of a page, fewer if they are large."""
-    number = NUM_TRAINING_LIGHT if light else NUM_TRAINING
-    limit = MAX_TRAINING_BYTES // (8 if light else 1) // math.prod(run.generator.image_shape)
-    return max(1, min(number, limit))
+    return max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(run.generator.image_shape)))
 
 
 def embed_images(images: ImageSet | None, name: str, blocks: Blocks) -> TensorBlock | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reviver.explorer.gan_discriminator import sample_inputs
 from reviver.explorer.manifest import Rounding
-from reviver.explorer.networks import FORMAT_NAMES, FoldedLayer, Format, evaluate
+from reviver.explorer.networks import FoldedLayer, evaluate
 from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.networks import NEGATIVE_SLOPE
 from reviver.gan.run import GANRun
@@ -21,37 +21,35 @@ NUM_LATENTS = 500
 
 
 @torch.no_grad()
-def generator_rounding(run: GANRun, rounded: Sequence[FoldedLayer], kind: Format) -> Rounding:
+def generator_rounding(run: GANRun, rounded: Sequence[FoldedLayer]) -> Rounding:
     """Compare the pixels of random images with those of the trained generator in single precision."""
     z = run.generator.sample_latents(NUM_LATENTS, make_rng(run.config.seed, "explorer/rounding"))
     exact = generate_chunked(run.generator, z).flatten(1)
-    return _compare("generator", "pixel, from -1 to 1", kind, evaluate(rounded, z, NEGATIVE_SLOPE), exact)
+    return _compare("generator", "pixel, from -1 to 1", evaluate(rounded, z, NEGATIVE_SLOPE), exact)
 
 
 @torch.no_grad()
-def discriminator_rounding(run: GANRun, rounded: Sequence[FoldedLayer], kind: Format) -> Rounding:
+def discriminator_rounding(run: GANRun, rounded: Sequence[FoldedLayer]) -> Rounding:
     """Compare the probabilities that D gives to samples."""
     images, classes = sample_inputs(run, NUM_LATENTS)
     exact = run.discriminator(images, classes)
     inputs = run.discriminator.pack(images, classes)
     found = evaluate(rounded, inputs, NEGATIVE_SLOPE).sigmoid()
-    return _compare("discriminator", "probability that an image is real", kind, found, exact)
+    return _compare("discriminator", "probability that an image is real", found, exact)
 
 
 @torch.no_grad()
-def classifier_rounding(
-    run: GANRun, classifier: DigitClassifier, rounded: Sequence[FoldedLayer], kind: Format
-) -> Rounding:
+def classifier_rounding(run: GANRun, classifier: DigitClassifier, rounded: Sequence[FoldedLayer]) -> Rounding:
     """Compare the class probabilities of samples."""
     images = sample_inputs(run, 1 + (NUM_LATENTS - 1) // run.discriminator.packing)[0][:NUM_LATENTS]
     found = evaluate(rounded, images).softmax(1)
-    return _compare("classifier", "class probability", kind, found, classifier.probabilities(images))
+    return _compare("classifier", "class probability", found, classifier.probabilities(images))
 
 
-def _compare(network: str, unit: str, kind: Format, rounded: Tensor, exact: Tensor) -> Rounding:
+def _compare(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
     errors = (rounded - exact.double()).abs()
     largest, mean = float(errors.max()), float(errors.mean())
-    return Rounding(network=network, unit=unit, format=FORMAT_NAMES[kind], max=_short(largest), mean=_short(mean))
+    return Rounding(network=network, unit=unit, max=_short(largest), mean=_short(mean))
 
 
 def _short(value: float) -> float:

@@ -16,9 +16,9 @@ from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec
 from reviver.gan.run import GANRun
 from reviver.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
 
-MAX_MOMENTS, MAX_MOMENTS_LIGHT = 60, 8
-"""S of a page, and of a small one."""
-MAX_BYTES, MAX_BYTES_LIGHT = 8 << 20, 1 << 20
+MAX_MOMENTS = 60
+"""S of a page."""
+MAX_BYTES = 8 << 20
 """Size of all pictures; of large ones there are fewer moments, at least MIN_MOMENTS."""
 MIN_MOMENTS = 4
 TOLERANCE = 1e-6
@@ -27,24 +27,20 @@ TOLERANCE = 1e-6
 Item = TypeVar("Item")
 
 
-def embed_snapshots(
-    run: GANRun, name: str, blocks: Blocks, *, light: bool, with_real: bool = True
-) -> SnapshotsSpec | None:
+def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
     """Add the snapshots of a run up to its checkpoint; return where they are, or None if there are none.
 
     Args:
         run: the run.
         name: of the block.
         blocks: get the block.
-        light: whether to make the page small.
         with_real: whether to embed the real images that D saw each time.
     """
     found = [snapshot for snapshot in read_snapshots(run.folder) if snapshot.step <= run.step]
     if not found:
         return None
     size = len(found[-1].images) * math.prod(run.generator.image_shape)
-    count, limit = (MAX_MOMENTS_LIGHT, MAX_BYTES_LIGHT) if light else (MAX_MOMENTS, MAX_BYTES)
-    count = max(MIN_MOMENTS, min(count, limit // size))
+    count = max(MIN_MOMENTS, min(MAX_MOMENTS, MAX_BYTES // size))
     chosen = thin(drop_repeated(found), count)
     tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
     real = read_real_images(run.folder) if with_real else None

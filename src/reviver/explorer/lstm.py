@@ -16,6 +16,7 @@ from reviver.explorer.columns import to_columns
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
 from reviver.explorer.lstm_facts import lstm_facts, stage_name
 from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
+from reviver.explorer.naming import RunName
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.describe import SequenceData
 from reviver.lstm.run import LSTMRun
@@ -26,12 +27,6 @@ from reviver.runs.rng import make_rng
 
 NUM_RANDOM, RANDOM_STEPS = 20, 100
 """Number and steps of the random sequences that measure the rounding where there are no examples."""
-
-
-FORMATS = ("fp16", "fp32")
-"""Formats of the matrices, the smallest first."""
-MAX_ERROR, MAX_MEAN_ERROR = 1e-2, 1e-4
-"""Largest and mean change of a probability, or of a number, with which a format is good enough."""
 
 
 class Stage(NamedTuple):
@@ -52,30 +47,14 @@ class Stage(NamedTuple):
     network: Network
 
 
-class RoundedNetwork(NamedTuple):
-    """The weights of a network as the page embeds them.
-
-    Attributes:
-        format: of the matrices, see `FORMATS`.
-        tensors: weights by name.
-        max_error: largest difference of an output to the network's own.
-        mean_error: mean difference.
-    """
-
-    format: str
-    tensors: dict[str, Encoded]
-    max_error: float
-    mean_error: float
-
-
-def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, light: bool = False, with_data: bool = True) -> LstmContent:
+def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
     """Return what the explorer shows of an LSTM run, and add its data blocks.
 
     Args:
         run: the run.
         blocks: get the weights.
         id_: id of the run in the page, the prefix of its blocks.
-        light: whether to make the page small: without the middle of the training.
+        name: of the run.
         with_data: whether to embed sequences of custom data.
 
     Raises:
@@ -89,22 +68,18 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, light: bool = False,
     output = "predicted number" if task.target == "number" else "class probability"
     unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"
     stages, rounding = [], []
-    chosen_stages = choose_stages(run)
-    if light and len(chosen_stages) > 2:
-        chosen_stages = [chosen_stages[0], chosen_stages[-1]]
-    for index, stage in enumerate(chosen_stages):
-        chosen = choose_format(stage.network, x, task.target)
-        weights = blocks.add_tensors(f"{id_}-stage-{index}", chosen.tensors)
-        moment = {name: value for name, value in stage._asdict().items() if name != "network"}
+    for index, stage in enumerate(choose_stages(run)):
+        tensors, rounded = round_weights(stage.network)
+        weights = blocks.add_tensors(f"{id_}-stage-{index}", tensors)
+        moment = {key: value for key, value in stage._asdict().items() if key != "network"}
         stages.append(LstmStage(**moment, weights=weights))
-        rounding.append(
-            Rounding(network=stage.label, unit=unit, format=chosen.format, max=chosen.max_error, mean=chosen.mean_error)
-        )
+        errors = output_errors(stage.network, rounded, x, task.target)
+        rounding.append(Rounding(network=stage.label, unit=unit, max=float(errors.max()), mean=float(errors.mean())))
     scale = data.standardisation
     return LstmContent(
         id=id_,
-        name=run.folder.path.resolve().name,
-        run_argument=str(run.folder.path),
+        name=name.name,
+        run_argument=name.argument,
         cell=config.cell,
         task=config.task,
         target=task.target,
@@ -153,32 +128,14 @@ def random_sequences(run: LSTMRun) -> list[Tensor]:
     return list(torch.randn(size, generator=make_rng(run.config.seed, "rounding")))
 
 
-def choose_format(network: Network, x: Sequence[Tensor], target: TargetKind) -> RoundedNetwork:
-    """Return the weights of a network in half precision, or in single precision if its outputs would change too much.
-
-    Args:
-        network: in eval mode.
-        x: sequences to measure the change on, [T, I] each.
-        target: kind of the outputs.
-    """
-    for name in FORMATS:
-        tensors, computed = round_weights(network, name)
-        errors = output_errors(network, computed, x, target)
-        chosen = RoundedNetwork(name, tensors, float(errors.max()), float(errors.mean()))
-        is_bf16 = isinstance(network, LSTMClassifier) and network.lstm.options.precision == "bf16"
-        if is_bf16 or (chosen.max_error <= MAX_ERROR and chosen.mean_error <= MAX_MEAN_ERROR):
-            break  # of a bf16 network most of the difference comes from its own rounding
-    return chosen
-
-
 def weights_by_name(network: Network) -> dict[str, Tensor]:
     """Return the weights of a network by the names of its equations."""
     return network.weights_by_name() if isinstance(network, LSTMClassifier) else dict(network.named_parameters())
 
 
 @torch.no_grad()
-def round_weights(network: Network, format_: str) -> tuple[dict[str, Encoded], Network]:
-    """Return the weights of a network under the names of its equations: matrices in `format_`, the rest exact.
+def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
+    """Return the weights of a network under the names of its equations: matrices in half precision, the rest exact.
 
     Returns:
         The encoded weights, and the network that the page computes: with the rounded weights, in float64.
@@ -186,7 +143,7 @@ def round_weights(network: Network, format_: str) -> tuple[dict[str, Encoded], N
     tensors: dict[str, Encoded] = {}
     rounded: dict[str, Tensor] = {}
     for name, value in weights_by_name(network).items():
-        if value.dim() > 1 and format_ == "fp16":
+        if value.dim() > 1:
             tensors[name], rounded[name] = encode_f16(value)
         else:
             tensors[name], rounded[name] = encode_f32(value), value.double()

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 SCHEMA = 1
 
-Dtype = Literal["f16", "i8", "f32", "u8"]
+Dtype = Literal["f16", "f32", "u8"]
 """Format of the numbers of a tensor, see `TensorSpec` in types.js."""
 Columns = Mapping[str, Sequence[float | None]]
 """Columns of numbers by name, of equal length: the records of a run."""
@@ -32,7 +32,6 @@ class TensorSpec(Part):
     offset: int
     shape: Sequence[int]
     scale: float | None = None
-    scales: str | None = None
 
 
 class TensorBlock(Part):
@@ -107,7 +106,6 @@ class Rounding(Part):
 
     network: str
     unit: str
-    format: str
     max: float
     mean: float
 
@@ -226,6 +224,5 @@ class Manifest(Part):
     schema_version: int = SCHEMA
     version: str
     title: str
-    light: bool
     gans: Sequence[GanContent]
     lstms: Sequence[LstmContent]

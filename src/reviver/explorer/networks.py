@@ -11,13 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.explorer.blocks import I8_MAX, Blocks, Encoded, encode_f16, encode_f32, encode_i8
+from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.manifest import LayerSpec, TensorBlock
-
-Format = Literal["f16", "i8"]
-"""Format of the embedded weights: half precision, or signed bytes for the light build."""
-FORMAT_NAMES: Mapping[Format, str] = {"f16": "fp16", "i8": f"int8, from -{I8_MAX} to {I8_MAX}"}
-"""What the page calls them."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +77,14 @@ def _fold_batch_norm(layer: FoldedLayer, norm: nn.BatchNorm1d | nn.BatchNorm2d) 
 
 
 def embed(
-    blocks: Blocks, name: str, layers: Sequence[FoldedLayer], kind: Format
+    blocks: Blocks, name: str, layers: Sequence[FoldedLayer]
 ) -> tuple[TensorBlock, list[LayerSpec], list[FoldedLayer]]:
-    """Add the weights of a network to the data blocks.
+    """Add the weights of a network to the data blocks: matrices in half precision, biases in single precision.
 
     Args:
         blocks: gets the block `name`.
         name: of the block.
         layers: of the network.
-        kind: format of the weights; biases are in single precision.
 
     Returns:
         Where the weights are, the layers, and the layers with the rounded weights that a reader gets.
@@ -99,10 +93,7 @@ def embed(
     specs, rounded_layers = [], []
     for index, layer in enumerate(layers):
         weight, bias = f"W{index}", f"b{index}"
-        if kind == "f16":
-            tensors[weight], rounded = encode_f16(layer.weight)
-        else:
-            tensors[weight], tensors[f"s{index}"], rounded = encode_i8(layer.weight, f"s{index}")
+        tensors[weight], rounded = encode_f16(layer.weight)
         tensors[bias] = encode_f32(layer.bias)
         specs.append(LayerSpec(weight=weight, bias=bias, activation=layer.activation))
         rounded_layers.append(FoldedLayer(rounded, layer.bias.float().double(), layer.activation))

@@ -59,7 +59,6 @@ class ExplorerPage:
 def explore(
     runs: RunOrPath | Sequence[RunOrPath],
     *,
-    light: bool = True,
     training_images: int | None = None,
     with_data: bool = True,
     height: int = 720,
@@ -68,7 +67,6 @@ def explore(
 
     Args:
         runs: A run folder or a loaded run, or several of them.
-        light: Make the page small, so that the notebook stays small; `reviver explore` does not by default.
         training_images: Training images to embed for each GAN; 0 for none, by default as `reviver explore`.
         with_data: Embed real images of the GANs, and sequences of custom data; False for confidential data.
         height: Height of the frame in a notebook, in pixels.
@@ -83,6 +81,6 @@ def explore(
     if not given:
         raise ConfigError("runs must hold at least one run, got none", field="runs")
     loaded = [load(run) if isinstance(run, str | Path) else run for run in given]
-    page = explorer_page(loaded, light=light, num_training=training_images, with_data=with_data)
+    page = explorer_page(loaded, num_training=training_images, with_data=with_data)
     names = ", ".join(run.folder.path.resolve().name for run in loaded)
     return ExplorerPage(page, f"Explorer of {names}", height)

@@ -1,4 +1,4 @@
-"""The page: the built template, filled with the title, the static part and the data blocks.
+"""The page: the built template, filled with the title and the data blocks.
 
 `web/build.mjs` builds template.html. Its content security policy allows one script and one style, by their hashes; so
 nothing that comes from a run may become either.
@@ -10,23 +10,22 @@ from importlib.resources import files
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.manifest import Manifest
 
-TITLE, STATIC, DATA = "<!--title-->", "<!--static-->", "<!--data-->"
+TITLE, DATA = "<!--title-->", "<!--data-->"
 MANIFEST = "manifest"
 """Id of the data block with the manifest."""
 
 
-def render_page(manifest: Manifest, blocks: Blocks, static: str) -> str:
+def render_page(manifest: Manifest, blocks: Blocks) -> str:
     """Return the page.
 
     Args:
         manifest: what is in the data blocks.
         blocks: the data blocks; the manifest is added to them.
-        static: HTML that a reader sees without scripts, safe already.
     """
     blocks.add(MANIFEST, manifest.model_dump_json(by_alias=True, exclude_none=False).encode())
     data = "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in blocks.texts.items())
     page = (files("reviver.explorer") / "template.html").read_text(encoding="utf-8")
-    for place, content in ((TITLE, html.escape(manifest.title)), (STATIC, static), (DATA, data)):
+    for place, content in ((TITLE, html.escape(manifest.title)), (DATA, data)):
         before, found, after = page.partition(place)
         assert found, f"the template has no {place}"
         page = before + content + after

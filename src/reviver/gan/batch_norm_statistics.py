@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from reviver.gan.networks import Generator
-from reviver.gan.onednn import fast_matmul
 from reviver.runs.rng import make_rng
 
 CHUNK = 2048
@@ -22,7 +21,6 @@ CHUNK = 2048
 
 
 @torch.no_grad()
-@fast_matmul()
 def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> None:
     """Set the running statistics of each BatchNorm layer to mean and variance over `num_samples` latent vectors.
 

@@ -50,16 +50,12 @@ class ImageMoments(NamedTuple):
 
 
 def image_moments(data: ImageSet) -> ImageMoments:
-    """Return the moments of all images of `data`, computed from sums of integers, so without rounding in any order.
-
-    Raises:
-        DataError: if a block of packed images has another checksum.
-    """
+    """Return the moments of all images of `data`, computed from sums of integers, so without rounding in any order."""
     chunk = max(1, CHUNK_PIXELS // prod(data.image_shape))
     total = torch.zeros(data.image_shape, dtype=torch.int64)
     squares = torch.zeros(data.image_shape, dtype=torch.int64)
     batches = list(torch.arange(len(data)).split(chunk))
-    for pixels in data.read(batches, torch.device("cpu"), "blocks"):
+    for pixels in data.read(batches, torch.device("cpu")):
         total += pixels.sum(0, dtype=torch.int64)
         squares += pixels.int().square().sum(0, dtype=torch.int64)
     mean = total.double() / len(data)  # of the bytes
@@ -113,14 +109,6 @@ class CenteredDiscriminator(Discriminator):
         """Return the centered inputs of the first layer; see `Discriminator.pack`."""
         return (super().pack(images, labels) - self.input_mean) * self.input_scale
 
-    def pack_direction(self, images: Tensor) -> Tensor:
-        """Return the linear part of `pack`; see `Discriminator.pack_direction`."""
-        return super().pack_direction(images) * self.input_scale
-
-    def image_gradient(self, gradient: Tensor) -> Tensor:
-        """Return the gradient with respect to the images; see `Discriminator.image_gradient`."""
-        return super().image_gradient((gradient * self.input_scale).to(gradient.dtype))
-
     def save_pretrained(self, folder: Any) -> None:
         """Write the network that `fold` returns."""
         fold(self).save_pretrained(folder)
@@ -135,16 +123,12 @@ class CenteredDiscriminator(Discriminator):
 def fold(discriminator: Discriminator) -> Discriminator:
     """Return the discriminator of the report with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
 
-    With spectral normalization it has the normalized weights as its parameters: s W would be normalized again.
-
     Args:
         discriminator: any; one without centering is returned itself.
     """
     if not isinstance(discriminator, CenteredDiscriminator):
         return discriminator
-    # A copy in eval mode, since in training mode each use of a normalized weight refines its estimate; on the CPU, since
-    # not every device has float64.
-    source = copy.deepcopy(discriminator).cpu().eval()
+    source = copy.deepcopy(discriminator).cpu()  # not every device has float64
     with torch.device("meta"):  # its initial weights would use random numbers
         result = Discriminator(
             source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
@@ -172,7 +156,6 @@ def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], nu
     return kind(
         image_shape,
         dropout=config.discriminator_dropout,
-        spectral_norm=config.spectral_norm,
         packing=config.packing,
         num_classes=num_classes,
     )

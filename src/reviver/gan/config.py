@@ -72,12 +72,10 @@ class GANConfig:
     """Real and generated images N per update."""
     learning_rate: Annotated[Positive, OPTIMISATION] = 2e-4
     """Learning rate of Adam, for both networks."""
-    beta1: Annotated[float, Field(gt=-1, lt=1), OPTIMISATION] = 0.5
-    """Adam's decay of the gradient mean; below 0 for negative momentum (Gidel et al. 2019)."""
+    beta1: Annotated[float, Field(ge=0, lt=1), OPTIMISATION] = 0.5
+    """Adam's decay of the gradient mean."""
     beta2: Annotated[float, Field(ge=0, lt=1), OPTIMISATION] = 0.999
     """Adam's decay of the mean squared gradient."""
-    discriminator_learning_rate: Annotated[Positive | None, OPTIMISATION] = None
-    """Learning rate of the discriminator; by default `learning_rate` (two time scales; Heusel et al. 2017)."""
     discriminator_steps: Annotated[Count, OPTIMISATION] = 1
     """Discriminator updates per generator update (k of Goodfellow et al. 2014, algorithm 1)."""
     lr_schedule: Annotated[Literal["constant", "linear", "cosine"], OPTIMISATION] = "constant"
@@ -90,16 +88,12 @@ class GANConfig:
     """One-sided label smoothing: subtracted from the target 1 of real images, with the non-saturating loss (Salimans et al. 2016)."""
     r1: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight γ of the gradient penalty γ/2 ‖∂l/∂x‖² at real images (Mescheder, Geiger & Nowozin 2018)."""
-    r2: Annotated[NonNegative, REGULARISATION] = 0.0
-    """Weight γ of the same penalty at generated images."""
     gradient_penalty: Annotated[NonNegative, REGULARISATION] = 0.0
     """Weight λ of the penalty λ (‖∂l/∂x‖ - 1)² between real and generated images (Gulrajani et al. 2017), for the Wasserstein loss."""
     penalty_interval: Annotated[Count, REGULARISATION] = 1
     """Apply penalties every k updates, scaled by k (lazy regularization; Karras et al. 2020)."""
     discriminator_dropout: Annotated[Probability, REGULARISATION] = 0.0
     """Probability of dropping a unit of the discriminator (Srivastava et al. 2014)."""
-    spectral_norm: Annotated[bool, REGULARISATION] = False
-    """Divide each weight of the discriminator by its largest singular value (Miyato et al. 2018)."""
     input_centering: Annotated[InputCentering, OPTIMISATION] = "none"
     """Show the discriminator s (x - m) instead of the image x, with m the mean training image: none, the number s, or auto
     for s = √(E‖x‖² / E‖x - m‖²) (LeCun et al. 1998, "Efficient BackProp", section 4.3). What is saved for use is the
@@ -114,9 +108,7 @@ class GANConfig:
     ema_rampup: Annotated[NonNegative, OPTIMISATION] = 0.0
     """EMA horizon as a fraction of the updates so far, capped by `ema`; 0: `ema` throughout (Karras et al. 2020, limited data)."""
     precision: Annotated[Precision, OPTIMISATION] = "fp32"
-    """Matmul precision: bf16 is bfloat16 operands with float32 master weights, EMA and Adam state."""
-    fused: Annotated[bool, OPTIMISATION] = True
-    """Use the fused training step, the same update up to rounding; `--no-fused` runs the textbook step of gan/step.py."""
+    """Matmul precision: bf16 is bfloat16 operands with float32 weights, EMA and Adam state."""
     batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
     sync_batch_norm: Annotated[bool, MODEL] = True
@@ -169,7 +161,7 @@ class GANConfig:
     @property
     def has_penalty(self) -> bool:
         """Whether the discriminator has a gradient penalty."""
-        return self.r1 > 0 or self.r2 > 0 or self.gradient_penalty > 0
+        return self.r1 > 0 or self.gradient_penalty > 0
 
 
 def count_batches(num_images: int, batch_size: int, packing: int = 1) -> int:

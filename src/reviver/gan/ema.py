@@ -3,9 +3,14 @@
     ā ← d ā + (1 - d) a
 
 It averages out the oscillation of the two networks around the equilibrium (Yazıcı et al. 2019; Karras et al. 2018).
+
+The average is torch's. Its `AveragedModel` wraps the network, which would rename the weights in checkpoints, keeps one decay
+for all updates, and averages BatchNorm's count of batches; so only its average function is used.
 """
 
-import torch
+from itertools import chain
+
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from reviver.gan.networks import Generator
 
@@ -33,7 +38,8 @@ def ema_decay(max_decay: float, rampup: float, updates: int) -> float:
 def update_ema(average: Generator, generator: Generator, updates: int, *, decay: float, rampup: float = 0.0) -> None:
     """Update the EMA after the generator update number `updates`, every EMA_INTERVAL updates.
 
-    One EMA update with dᵏ stands for k with d: it costs one pass over the weights instead of k.
+    One EMA update with dᵏ stands for k with d: it costs one pass over the weights instead of k. BatchNorm's statistics are
+    averaged with the weights: a generator in eval mode uses them, and the latest ones do not fit averaged weights.
 
     Args:
         average: the EMA, changed in place.
@@ -43,19 +49,8 @@ def update_ema(average: Generator, generator: Generator, updates: int, *, decay:
         rampup: see `ema_decay`.
     """
     if updates % EMA_INTERVAL == 0:
-        lerp_state(average, generator, 1 - ema_decay(decay, rampup, updates) ** EMA_INTERVAL)
-
-
-@torch.no_grad()
-def lerp_state(average: Generator, generator: Generator, weight: float) -> None:
-    """Set `average` to (1 - weight) average + weight generator, for parameters and BatchNorm's statistics.
-
-    Statistics are averaged with the weights: a generator in eval mode uses them, and the latest statistics do not fit
-    averaged weights.
-    """
-    pairs = list(zip(average.state_dict().values(), generator.state_dict().values(), strict=True))
-    averaged = [(target, source) for target, source in pairs if target.is_floating_point()]
-    torch._foreach_lerp_([target for target, _ in averaged], [source for _, source in averaged], weight)
-    for target, source in pairs:
-        if not target.is_floating_point():  # BatchNorm's count of batches
-            target.copy_(source)
+        averaged, latest = (
+            [value for value in chain(one.parameters(), one.buffers()) if value.is_floating_point()]
+            for one in (average, generator)
+        )
+        get_ema_multi_avg_fn(ema_decay(decay, rampup, updates) ** EMA_INTERVAL)(averaged, latest, updates)

@@ -16,7 +16,6 @@ from reviver.errors import ConfigError
 from reviver.gan.data.image_files import read_images
 from reviver.gan.data.image_set import from_pixels
 from reviver.gan.networks import Generator
-from reviver.gan.onednn import fast_matmul
 from reviver.runs.rng import make_rng
 from reviver.validation import check
 
@@ -39,7 +38,6 @@ class Projection(NamedTuple):
     """Root-mean-square difference of the pixels, from 0 to 2, [N]."""
 
 
-@fast_matmul()
 def project(
     generator: Generator, targets: Tensor, *, seed: int = 0, steps: int = STEPS, starts: int = STARTS
 ) -> Projection:

@@ -13,7 +13,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm as apply_spectral_norm
 
 from reviver.config import Count
 from reviver.distributed.rows import BatchRows, all_rows
@@ -125,7 +124,6 @@ class Discriminator(nn.Module):
     Args:
         image_shape: (C, H, W) of an image.
         dropout: probability of dropping a unit after each LeakyReLU, in training (Srivastava et al. 2014).
-        spectral_norm: divide each weight by its largest singular value (Miyato et al. 2018).
         packing: images m per input, all real or all generated, so that low diversity shows (PacGAN; Lin et al. 2018).
             N is then a multiple of m, and logits and probabilities are [N / m, 1].
         num_classes: K > 0 for a conditional discriminator, whose input is an image and its one-hot class (Mirza &
@@ -140,7 +138,6 @@ class Discriminator(nn.Module):
         image_shape: Sequence[int] = (1, 28, 28),
         *,
         dropout: float = 0.0,
-        spectral_norm: bool = False,
         packing: int = 1,
         num_classes: int = 0,
     ) -> None:
@@ -156,9 +153,6 @@ class Discriminator(nn.Module):
         for width, next_width in pairwise((inputs, *DISCRIMINATOR_WIDTHS)):
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR_WIDTHS[-1], 1))
-        if spectral_norm:
-            for layer in self.linear_layers:
-                apply_spectral_norm(layer)
 
     def logits(
         self,
@@ -217,22 +211,6 @@ class Discriminator(nn.Module):
             raise DataError(f"labels must {shape}, got {'None' if labels is None else list(labels.shape)}")
         x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
         return x.reshape(len(images) // self.packing, self.packing * x.shape[1])
-
-    def pack_direction(self, images: Tensor) -> Tensor:
-        """Return the change of the inputs of the first layer, [N / m, m (C·H·W + K)], when `images` [N, C, H, W] are added.
-
-        It is the linear part A of `pack`, which is 0 at the labels.
-        """
-        labels = images.new_zeros(len(images), self.num_classes) if self.num_classes else None
-        return Discriminator.pack(self, images, labels)
-
-    def image_gradient(self, gradient: Tensor) -> Tensor:
-        """Return ∂L/∂images [N, C, H, W] from ∂L/∂x [N / m, m (C·H·W + K)] of the inputs x of the first layer.
-
-        It is the transpose of `pack_direction`.
-        """
-        pixels = prod(self.image_shape)
-        return gradient.reshape(-1, pixels + self.num_classes)[:, :pixels].reshape(-1, *self.image_shape)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the probability that each of the images [N, C, H, W] is real, [N, 1]; `labels` as in `logits`."""

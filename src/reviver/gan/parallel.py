@@ -15,7 +15,6 @@ from reviver.distributed.gradients import GradientBucket
 from reviver.distributed.rows import BatchRows
 from reviver.distributed.world import World
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.optim import compute_network
 from reviver.gan.step_options import StepResult
 
 
@@ -29,8 +28,8 @@ class Buckets:
     Args:
         G: the generator.
         D: the discriminator.
-        opt_G: the optimizer of G; in bf16 the gradients are those of its bfloat16 copy.
-        opt_D: the optimizer of D, likewise.
+        opt_G: the optimizer of G.
+        opt_D: the optimizer of D.
         world: the processes.
     """
 
@@ -38,8 +37,8 @@ class Buckets:
         self.world = world
         self.statistics = _local_statistics(G)
         self.sizes = [len(StepResult._fields), 1, *(len(statistic) for statistic in self.statistics)]
-        self.generator = GradientBucket(compute_network(G, opt_G).parameters(), 0, world)
-        self.discriminator = GradientBucket(compute_network(D, opt_D).parameters(), sum(self.sizes), world)
+        self.generator = GradientBucket(G.parameters(), 0, world)
+        self.discriminator = GradientBucket(D.parameters(), sum(self.sizes), world)
 
     @classmethod
     def create(

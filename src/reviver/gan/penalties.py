@@ -1,8 +1,7 @@
 """Penalties on the gradient of the discriminator's logits with respect to its input images.
 
-    R1                 γ/2 E_x[‖∂l/∂x‖²]                   (Mescheder et al. 2018)
-    R2                 γ/2 E_z[‖∂l/∂x‖²] at x = G(z)       (Mescheder et al. 2018)
-    gradient penalty   λ E[(‖∂l/∂x̂‖ - 1)²]                 (WGAN-GP; Gulrajani et al. 2017)
+    R1                 γ/2 E_x[‖∂l/∂x‖²]         (Mescheder et al. 2018)
+    gradient penalty   λ E[(‖∂l/∂x̂‖ - 1)²]       (WGAN-GP; Gulrajani et al. 2017)
 
 The discriminator adds them to its loss. They need gradients of gradients, so one update with penalties costs as much as
 several without. Lazy regularization (Karras et al. 2020, "Analyzing and improving StyleGAN", section 3.1) adds them
@@ -33,9 +32,9 @@ def grad_norm_sq(logits: Logits, images: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1)
 
 
-def zero_centered_penalty(logits: Logits, images: Tensor, gamma: float) -> Tensor:
-    """Return γ/2 E[‖∂l/∂x‖²], a scalar: R1 at real images, R2 at generated images (Mescheder et al. 2018, section 4.1)."""
-    return gamma / 2 * grad_norm_sq(logits, images).mean()
+def r1_penalty(logits: Logits, real: Tensor, gamma: float) -> Tensor:
+    """Return γ/2 E[‖∂l/∂x‖²] at the real images x, a scalar (Mescheder et al. 2018, section 4.1)."""
+    return gamma / 2 * grad_norm_sq(logits, real).mean()
 
 
 def gradient_penalty(logits: Logits, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
@@ -52,7 +51,7 @@ def gradient_penalty(logits: Logits, real: Tensor, fake: Tensor, alpha: Tensor) 
 
 
 def discriminator_penalty(
-    config: GANConfig,
+    config: GANConfig | None,
     discriminator: Discriminator,
     real: Tensor,
     fake: Tensor,
@@ -63,7 +62,7 @@ def discriminator_penalty(
     """Return the sum of the penalties of `config`, times its `penalty_interval` (lazy regularization); a scalar.
 
     Args:
-        config: has the weights r1, r2 and gradient_penalty, the penalty_interval and the precision.
+        config: has the weights r1 and gradient_penalty, and the penalty_interval; None: no penalties.
         discriminator: computes the logits.
         real: real images, [N, C, H, W].
         fake: generated images, [N, C, H, W], detached from the generator.
@@ -72,18 +71,15 @@ def discriminator_penalty(
         rng: generates the dropout masks and α; by default torch's own.
         rows: rows of the logits of the real images among those of all processes; by default all of them.
     """
-    real_labels, fake_labels = (None, None) if labels is None else labels.chunk(2)
-    logits_real_class = partial(discriminator.logits, labels=real_labels, rng=rng, rows=rows)
-    logits_fake_class = partial(discriminator.logits, labels=fake_labels, rng=rng, rows=rows)
-    fake = fake.to(real.dtype)
     penalty = real.new_zeros(())
-    with torch.autocast(real.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        if config.r1 > 0:
-            penalty = penalty + zero_centered_penalty(logits_real_class, real, config.r1)
-        if config.r2 > 0:
-            penalty = penalty + zero_centered_penalty(logits_fake_class, fake, config.r2)
-        if config.gradient_penalty > 0:
-            image_rows = all_rows(len(real)) if rows is None else rows.scaled(discriminator.packing)
-            alpha = image_rows.rand((len(real), 1, 1, 1), rng=rng, device=real.device)
-            penalty = penalty + config.gradient_penalty * gradient_penalty(logits_real_class, real, fake, alpha)
+    if config is None:
+        return penalty
+    real_labels = None if labels is None else labels.chunk(2)[0]
+    logits = partial(discriminator.logits, labels=real_labels, rng=rng, rows=rows)
+    if config.r1 > 0:
+        penalty = penalty + r1_penalty(logits, real, config.r1)
+    if config.gradient_penalty > 0:
+        image_rows = all_rows(len(real)) if rows is None else rows.scaled(discriminator.packing)
+        alpha = image_rows.rand((len(real), 1, 1, 1), rng=rng, device=real.device)
+        penalty = penalty + config.gradient_penalty * gradient_penalty(logits, real, fake.to(real.dtype), alpha)
     return config.penalty_interval * penalty

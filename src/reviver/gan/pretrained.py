@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Unpack
 
 from torch import nn
-from torch.nn.utils import parametrize
 
 from reviver.config import Count, CountOrZero, Positive, Probability
 from reviver.io.hub import Download, DownloadKeywords
@@ -36,7 +35,6 @@ class DiscriminatorSettings(Record):
 
     image_shape: ImageShape
     dropout: Probability
-    spectral_norm: bool
     packing: Count
     num_classes: CountOrZero
 
@@ -97,8 +95,7 @@ def settings_of(network: "Generator | Discriminator") -> Record:
     if architecture_of(type(network), SETTINGS) == "Generator":
         epsilon = next(layer.eps for layer in found.layers if isinstance(layer, nn.BatchNorm1d))
         return GeneratorSettings(**values, latent_size=found.noise_size, batch_norm_eps=epsilon)
-    is_normalised = any(parametrize.is_parametrized(layer) for layer in found.layers)
-    return DiscriminatorSettings(**values, dropout=found.dropout, packing=found.packing, spectral_norm=is_normalised)
+    return DiscriminatorSettings(**values, dropout=found.dropout, packing=found.packing)
 
 
 def usage_of(name: str, settings: Record) -> str:

@@ -13,7 +13,6 @@ from torch import Tensor
 from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
-from reviver.gan.onednn import fast_matmul
 from reviver.runs.rng import make_rng
 from reviver.validation import check
 
@@ -24,7 +23,6 @@ MAX_SAMPLE_BYTES = 8 << 30
 
 
 @torch.no_grad()
-@fast_matmul()
 def generate(generator: Generator, z: Tensor) -> Tensor:
     """Generate images in eval mode, with BatchNorm's running statistics; restore the generator's mode afterwards.
 

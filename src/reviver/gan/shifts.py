@@ -22,34 +22,26 @@ SIDE = 28
 """Longer side of an image, in pixels, for each pixel of reach: smaller images are not shifted."""
 
 
-class Shifts:
-    """A shift for each image of a batch, in each direction by at most a 28th of the longer side.
+def shift(images: Tensor, probability: float, rng: torch.Generator | None, rows: BatchRows) -> Tensor:
+    """Return the images, each with some probability shifted in each direction by at most a 28th of the longer side.
 
-    Pixels from outside repeat those at the edge.
+    Pixels from outside repeat those at the edge. The result is differentiable in the images.
 
     Args:
-        images: the batch, [N, C, H, W], for its shape and device.
+        images: the batch, [N, C, H, W].
         probability: probability that an image gets a random shift, which may also be none.
         rng: source of the shifts; by default torch's own.
         rows: rows of the images among those of all processes.
     """
-
-    def __init__(self, images: Tensor, probability: float, rng: torch.Generator | None, rows: BatchRows) -> None:
-        height, width = images.shape[2:]
-        table = source_table(height, width, max(height, width) // SIDE).to(images.device)
-        stay = len(table) // 2
-        drawn = rows.rand((len(images),), rng=rng, device=images.device) / probability  # below 1: shifted
-        numbers = torch.where(drawn < 1, (drawn * len(table)).long().clamp(max=len(table) - 1), stay)
-        self.sources = table[numbers][:, None]  # [N, 1, H·W]
-
-    def apply(self, images: Tensor) -> Tensor:
-        """Return the shifted images, [N, C, H, W]; differentiable in the images."""
-        return images.flatten(2).gather(2, self.sources.expand(-1, images.shape[1], -1)).view_as(images)
-
-    def pull_back(self, gradients: Tensor) -> Tensor:
-        """Return ∂L/∂x of the images from ∂L/∂x of the shifted ones, [N, C, H, W] each."""
-        flat = gradients.flatten(2)
-        return torch.zeros_like(flat).scatter_add_(2, self.sources.expand_as(flat), flat).view_as(gradients)
+    if probability == 0:
+        return images
+    height, width = images.shape[2:]
+    table = source_table(height, width, max(height, width) // SIDE).to(images.device)
+    stay = len(table) // 2
+    drawn = rows.rand((len(images),), rng=rng, device=images.device) / probability  # below 1: shifted
+    numbers = torch.where(drawn < 1, (drawn * len(table)).long().clamp(max=len(table) - 1), stay)
+    sources = table[numbers][:, None].expand(-1, images.shape[1], -1)  # [N, C, H·W]
+    return images.flatten(2).gather(2, sources).view_as(images)
 
 
 @cache

@@ -6,8 +6,8 @@
     real          uint8 [N, C, H, W], these real images; only in the first snapshot of a run
     epoch         float64 [], epochs so far, with fraction
 
-Nothing of the training depends on them: they use no random numbers of it, and D computes in eval mode, where it neither
-drops units nor updates the vectors of its spectral norm.
+Nothing of the training depends on them: they use no random numbers of it, and D computes in eval mode, where it
+drops no units.
 
 Shapes: N images, C channels, H height, W width, Z latent size, K classes, m images per input of D.
 """

@@ -11,8 +11,6 @@ The updates are simultaneous: both gradients are taken at the weights before the
 report follows, gan.py of PyTorch-GAN, computes the same: it updates G first, but gives D the images from before that
 update. Algorithm 1 alternates: it updates D k times, and then G, on fresh z and against the updated D.
 
-`fused_step.py` computes the same step with less work; `training.choose_step` chooses one of the two.
-
 Shapes: N images, C channels, H height, W width, Z latent size, K classes; P logits, which are N, or N / m where the
 discriminator takes m images per input (packing).
 """
@@ -22,16 +20,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from reviver.distributed.rows import all_rows
-from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.onednn import fast_matmul
 from reviver.gan.parallel import ParallelStep
 from reviver.gan.penalties import discriminator_penalty
-from reviver.gan.shifts import Shifts
+from reviver.gan.shifts import shift
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 
 
-@fast_matmul()
 def gan_step(
     G: Generator,
     D: Discriminator,
@@ -39,7 +34,6 @@ def gan_step(
     opt_D: Optimizer,
     real: Tensor,
     z: Tensor,
-    loss: Losses = LOSSES["non-saturating"],
     *,
     options: StepOptions = DEFAULTS,
     labels: Tensor | None = None,
@@ -51,12 +45,11 @@ def gan_step(
     Args:
         G: the generator, in training mode.
         D: the discriminator, in training mode.
-        opt_G: the optimizer of G's parameters; also in bf16 a plain one, no `MasterWeightAdam`.
-        opt_D: the optimizer of D's parameters, likewise.
+        opt_G: the optimizer of G's parameters.
+        opt_D: the optimizer of D's parameters.
         real: real images x, [N, C, H, W] in [-1, 1].
         z: latent vectors, [N, Z].
-        loss: losses of both networks, see `losses.py`; by default the report's.
-        options: penalty, whether G is updated, and precision.
+        options: losses, penalty, shifts, precision, and whether G is updated.
         labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
         rng: generates the shifts, the dropout masks and what the penalties sample; by default torch's own.
         parallel: the part of this process in a step by several; by default it computes the whole batch. Images, z and
@@ -64,29 +57,21 @@ def gan_step(
     """
     rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
     with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        fake = G(z)  # [N, C, H, W]
-        if options.shift_probability:
-            image_rows = rows.scaled(D.packing)
-            real = Shifts(real, options.shift_probability, rng, image_rows).apply(real)
-            fake = Shifts(fake, options.shift_probability, rng, image_rows).apply(fake)
-        logits = D.logits(torch.cat([real, fake]), labels, rng, rows.repeated(2))  # in one pass, as D has no BatchNorm
-    real_logits, fake_logits = logits.to(real.dtype).chunk(2)  # [P, 1] each
-    d_loss = loss.discriminator(real_logits, fake_logits)
-    g_loss = loss.generator(real_logits, fake_logits)
-
-    config = options.penalty
-    penalty = discriminator_penalty(config, D, real, fake.detach(), labels, rng, rows) if config else 0.0
+        real, fake = (shift(x, options.shift_probability, rng, rows.scaled(D.packing)) for x in (real, G(z)))
+        # In one pass, as D has no BatchNorm.
+        real_logits, fake_logits = D.logits(torch.cat([real, fake]), labels, rng, rows.repeated(2)).to(z.dtype).chunk(2)
+        penalty = discriminator_penalty(options.penalty, D, real, fake.detach(), labels, rng, rows)
+    g_loss = options.loss.generator(real_logits, fake_logits)
+    d_loss = options.loss.discriminator(real_logits, fake_logits)
+    opt_G.zero_grad()
     opt_D.zero_grad()
-    (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()), retain_graph=True)  # ∇_θD L_D
     if options.update_generator:
-        opt_G.zero_grad()
-        (rows.fraction * g_loss).backward(inputs=list(G.parameters()))  # ∇_θG L_G, before D changes
+        (rows.fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
         if parallel is not None:
             parallel.start_generator()
+    (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
     result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
-    if parallel is not None:
-        result = parallel.finish(result)
-    if options.update_generator:
-        opt_G.step()
+    result = result if parallel is None else parallel.finish(result)
+    opt_G.step()  # changes nothing where G has no gradients
     opt_D.step()
     return result

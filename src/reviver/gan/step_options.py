@@ -1,4 +1,4 @@
-"""Options of a training step, and its result: the signature that `gan_step` and `fused_gan_step` share."""
+"""Options of a training step, and its result."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -8,12 +8,15 @@ from torch import Tensor
 
 from reviver.config import Precision
 from reviver.gan.config import GANConfig
+from reviver.gan.losses import LOSSES, Losses, choose_losses
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """What a step does beyond minimizing the losses. The defaults are the report's."""
+    """What a step minimizes, and how. The defaults are the report's."""
 
+    loss: Losses = LOSSES["non-saturating"]
+    """Losses of both networks, see losses.py."""
     penalty: GANConfig | None = None
     """Settings of the penalties that are added to the discriminator's loss, see penalties.py; None: none in this step."""
     update_generator: bool = True
@@ -21,7 +24,7 @@ class StepOptions:
     shift_probability: float = 0.0
     """Probability of a shift of each image that the discriminator sees, see shifts.py."""
     precision: Precision = "fp32"
-    """bf16: bfloat16 matmuls with float32 master weights."""
+    """bf16: bfloat16 matmuls with float32 weights, by autocast."""
 
     @classmethod
     def from_config(cls, config: GANConfig, step: int) -> Self:
@@ -32,6 +35,7 @@ class StepOptions:
         """
         is_penalty_due = config.has_penalty and step % config.penalty_interval == 0
         return cls(
+            loss=choose_losses(config.loss, config.label_smoothing),
             penalty=config if is_penalty_due else None,
             update_generator=(step + 1) % config.discriminator_steps == 0,
             shift_probability=config.shift_probability,

@@ -1,12 +1,11 @@
 """The training loop of the GAN: step, sometimes evaluate, sometimes save.
 
-The step itself is in `step.py` (textbook) and `fused_step.py` (fast); `choose_step` chooses between the two.
+The step itself is in `step.py`.
 
 Shapes: N batch, Z latent size, C channels, H height, W width, K classes.
 """
 
 import copy
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,11 +25,8 @@ from reviver.gan.data.image_set import ImageSet, from_pixels, load_images
 from reviver.gan.ema import update_ema
 from reviver.gan.evaluation.feature_extractor import FeatureExtractor
 from reviver.gan.evaluation.monitor import create_monitor, summarize
-from reviver.gan.fused_step import fused_gan_step
 from reviver.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
-from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.optim import UPDATE, MasterWeightAdam, NegativeMomentumAdam
 from reviver.gan.parallel import Buckets
 from reviver.gan.sampling import generate
 from reviver.gan.snapshots import SnapshotWriter
@@ -61,11 +57,6 @@ class Models(NamedTuple):
     """The network that samples come from: the EMA of the generator, or the generator itself."""
 
 
-def choose_step(config: GANConfig) -> Callable[..., StepResult]:
-    """Return the training step of a run: `fused_gan_step`, or the textbook's `gan_step` where `fused` is off."""
-    return fused_gan_step if config.fused else gan_step
-
-
 def build_networks(
     config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0
 ) -> tuple[Generator, Discriminator]:
@@ -85,32 +76,17 @@ def build_networks(
 
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
-    """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator.
-
-    In bf16 the fused step computes with the bfloat16 copies that `MasterWeightAdam` keeps. With spectral normalization
-    the discriminator has none, since its weights are normalized in float32 first. The textbook step uses autocast, and
-    torch's Adam.
-    """
-    betas = (config.beta1, config.beta2)
-    lr_generator, lr_discriminator = learning_rates(config, 0.0)
-    if not config.fused:
-        return (
-            NegativeMomentumAdam(generator, lr=lr_generator, betas=betas, native=False),
-            NegativeMomentumAdam(discriminator, lr=lr_discriminator, betas=betas, native=False),
-        )
-    has_copies = config.precision == "bf16"
-    generator_class = MasterWeightAdam if has_copies else NegativeMomentumAdam
-    discriminator_class = MasterWeightAdam if has_copies and not config.spectral_norm else NegativeMomentumAdam
+    """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator."""
+    betas, rate = (config.beta1, config.beta2), learning_rate(config, 0.0)
     return (
-        generator_class(generator, lr=lr_generator, betas=betas),
-        discriminator_class(discriminator, lr=lr_discriminator, betas=betas),
+        Adam(generator.parameters(), lr=rate, betas=betas, fused=True),
+        Adam(discriminator.parameters(), lr=rate, betas=betas, fused=True),
     )
 
 
-def learning_rates(config: GANConfig, progress: float) -> tuple[float, float]:
-    """Return the learning rates of generator and discriminator after a fraction `progress` of the epochs."""
-    scale = lr_scale(config.lr_schedule, progress, config.final_lr_ratio)
-    return scale * config.learning_rate, scale * (config.discriminator_learning_rate or config.learning_rate)
+def learning_rate(config: GANConfig, progress: float) -> float:
+    """Return the learning rate of both networks after a fraction `progress` of the epochs."""
+    return lr_scale(config.lr_schedule, progress, config.final_lr_ratio) * config.learning_rate
 
 
 def train(
@@ -154,8 +130,6 @@ def train_in_world(
     if not resume:
         refuse_existing(out, world)
     data = load_images(config.data, config.image_size)
-    if config.order == "full":
-        data.verify()
     num_classes = count_classes(data) if config.conditional else 0
     monitor = create_monitor(config, data)
     extractor = None
@@ -163,8 +137,7 @@ def train_in_world(
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
     models = build_models(config, data.image_shape, num_classes, device, world)
     state = build_state(config, models, count_batches(len(data), config.batch_size, config.packing))
-    native = UPDATE.variant if config.fused and device.type == "cpu" else "none"
-    folder = open_run(out, "gan", config, device, resume=resume, native=native, world=world)
+    folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
     record_data(folder, data, num_classes)
     if isinstance(models.discriminator, CenteredDiscriminator):
         moments = world.call_on_main(partial(image_moments, data))
@@ -284,8 +257,7 @@ def train_epoch(
         data: the training images.
         config: the settings of the run.
     """
-    state, training_step = session.state, choose_step(config)
-    loss = choose_losses(config.loss, config.label_smoothing)
+    state = session.state
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
     buckets = Buckets.create(*models[:4], session.world)
     history, rng = state.tensors["history"], state.rngs["noise"]
@@ -298,21 +270,22 @@ def train_epoch(
     remaining = [batch[: len(batch) // config.packing * config.packing] for batch in batches[state.batch :]]
     own_rows = [rows_of_images(session.world, batch, config.packing) for batch in remaining]
     own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
-    for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device, config.order), strict=True):
-        set_learning_rates(models, config, (state.epoch + state.batch / len(batches)) / config.epochs, session.lr_scale)
+    for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device), strict=True):
+        rate = learning_rate(config, (state.epoch + state.batch / len(batches)) / config.epochs)
+        for optimizer in (opt_generator, opt_discriminator):
+            optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
         parallel = None
         if buckets is not None:
             parallel = buckets.step(rows.total // config.packing, session.stop_flag)
         options = StepOptions.from_config(config, state.step)
-        result = training_step(
+        result = gan_step(
             generator,
             discriminator,
             opt_generator,
             opt_discriminator,
             from_pixels(pixels),
             z,
-            loss,
             options=options,
             labels=None if labels is None else join_labels(one_hot(labels[indices], num_classes), generator, z),
             rng=rng,
@@ -365,13 +338,6 @@ def join_labels(real_labels: Tensor, generator: Generator, z: Tensor) -> Tensor:
     fake_labels = generator.class_labels(z)
     assert fake_labels is not None
     return torch.cat([real_labels, fake_labels])
-
-
-def set_learning_rates(models: Models, config: GANConfig, progress: float, scale: float) -> None:
-    """Set the optimizers' learning rates to those of the schedule, times `scale`."""
-    rates = learning_rates(config, progress)
-    for optimizer, rate in zip((models.opt_generator, models.opt_discriminator), rates, strict=True):
-        optimizer.param_groups[0]["lr"] = rate * scale
 
 
 def check_losses(session: Session) -> None:

@@ -59,18 +59,22 @@ class NpyHeader(NamedTuple):
     file_size: int
 
 
-def read_npy_header(path: Path, *, remedy: str = DATA_REMEDY) -> NpyHeader:
-    """Return the header of an .npy file, whose data can then be mapped.
+def map_npy(path: Path, *, remedy: str = DATA_REMEDY) -> np.memmap[Any, Any]:
+    """Map the array in an .npy file into memory, so that the operating system reads a page of it when it is used.
 
     Raises:
-        DataError: ending with `remedy`, if the file is damaged, is too short for its array, or contains Python objects.
+        DataError: ending with `remedy`, if the file is damaged, is not an array with numbers, or contains Python objects.
     """
-    with _explain_errors(path, remedy), open_file(path) as file:
-        header = _read_header(file, os.fstat(file.fileno()).st_size)
+    with _explain_errors(path, remedy):
+        with open_file(path) as file:
+            header = _read_header(file, os.fstat(file.fileno()).st_size)
         size = header.offset + prod(header.shape) * header.dtype.itemsize
         if size > header.file_size:
             raise _DamagedError(f"its header claims {size} bytes and it holds {header.file_size}")
-        return header
+        if size == header.offset:
+            raise _DamagedError(f"it holds an array of shape {list(header.shape)}, without numbers")
+        mapped: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
 
 
 def npz_names(path: Path, *, remedy: str = DATA_REMEDY) -> list[str]:

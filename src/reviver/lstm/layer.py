@@ -199,8 +199,9 @@ class LSTM(nn.LSTM):
         """
         if isinstance(input, PackedSequence) and lengths is not None:
             raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
-        has_random = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1
-        if lengths is None and rows is None and not has_random and dispatch.torch_runs(self, input):
+        has_masks = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1  # between layers
+        torch_runs = rows is None and not has_masks and dispatch.torch_runs(self, input)
+        if torch_runs and lengths is None:
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
             return self._run_packed(input, hx, rng, rows)
@@ -218,7 +219,10 @@ class LSTM(nn.LSTM):
         elif not batched:
             hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
         lengths = None if lengths is None else _checked_lengths(lengths, x)
-        output, state = self._run(x, hx, lengths, rng, rows)
+        if torch_runs and lengths is not None and not x.is_meta and x.shape[1] > 0:
+            output, state = self._run_in_torch(x, hx, lengths)
+        else:
+            output, state = self._run(x, hx, lengths, rng, rows)
         if output.dtype != dtype:
             output, state = output.to(dtype), (state[0].to(dtype), state[1].to(dtype))
         if not batched:
@@ -247,6 +251,11 @@ class LSTM(nn.LSTM):
             lengths = lengths[packed.sorted_indices.cpu()]
         data = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True).data
         return PackedSequence(data, *packed[1:]), state
+
+    def _run_in_torch(self, x: Tensor, hx: State, lengths: Tensor) -> tuple[Tensor, State]:
+        """Run torch's own layer over x [T, B, I] of these lengths, which it takes as a `PackedSequence`."""
+        packed, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
+        return pad_packed_sequence(packed, total_length=len(x))[0], state
 
     def _run(
         self, x: Tensor, hx: State, lengths: Tensor | None, rng: torch.Generator | None, rows: BatchRows | None
@@ -323,6 +332,20 @@ class LSTM(nn.LSTM):
         result.dropout = self.dropout
         result.load_state_dict({name: getattr(self, name) for name in self._flat_weights_names})
         return result.train(self.training)
+
+    def __prepare_scriptable__(self) -> nn.LSTM:
+        """Return the layer that `torch.jit.script` compiles in the place of this one.
+
+        Raises:
+            ConfigError: if this layer has hidden dropout.
+        """
+        if self.options.hidden_dropout > 0.0:
+            raise ConfigError(
+                f"hidden_dropout must be 0 for torch.jit.script, got {self.options.hidden_dropout}; script "
+                "lstm.to_torch(), which has none, or use torch.export",
+                field="hidden_dropout",
+            )
+        return self.to_torch()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""

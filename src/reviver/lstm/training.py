@@ -306,7 +306,8 @@ def train_epoch(
     order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
     remaining = batches[state.batch :]
-    for indices, whole_batch in zip(remaining, data.read(remaining, config.order), strict=True):
+    for indices in remaining:
+        whole_batch = data[indices]
         batch, parallel = whole_batch, None
         if bucket is not None:
             rows = world.rows(len(indices))

@@ -18,7 +18,8 @@ is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 def is_batched(tensors: Iterable[object]) -> bool:
     """Return whether `vmap` runs this code over one of the tensors, as for `is_grads_batched` of `torch.autograd.grad`."""
-    return any(isinstance(tensor, Tensor) and torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors)
+    kinds = torch._C._functorch.is_batchedtensor, torch._C._functorch.is_legacy_batchedtensor
+    return any(isinstance(tensor, Tensor) and any(kind(tensor) for kind in kinds) for tensor in tensors)
 
 
 def plain_values(tensor: Tensor) -> Tensor:

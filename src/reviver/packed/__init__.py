@@ -1,1 +1,1 @@
-"""Packed data: arrays in .npy files with a checksum per block, which training maps instead of loading."""
+"""Packed data: .npy files beside a record with their checksums, which training maps instead of loading."""

@@ -30,10 +30,9 @@ const HALVES = (() => {
  * Returns the numbers of one tensor in an inflated block.
  * @param {Uint8Array<ArrayBuffer>} bytes
  * @param {TensorSpec} spec
- * @param {Record<string, TensorSpec>} tensors all tensors of the block
  * @returns {Float32Array}
  */
-function decode(bytes, spec, tensors) {
+function decode(bytes, spec) {
   const count = size(spec.shape);
   const { offset } = spec;
   if (spec.dtype === "f32") return new Float32Array(bytes.buffer, bytes.byteOffset + offset, count);
@@ -41,10 +40,6 @@ function decode(bytes, spec, tensors) {
   if (spec.dtype === "f16") {
     const scale = spec.scale ?? 1;
     for (let i = 0; i < count; i++) values[i] = scale * HALVES[bytes[offset + i] | (bytes[offset + count + i] << 8)];
-  } else if (spec.dtype === "i8") {
-    const scales = decode(bytes, tensors[spec.scales ?? ""], tensors);
-    const columns = count / spec.shape[0];
-    for (let i = 0; i < count; i++) values[i] = ((bytes[offset + i] << 24) >> 24) * scales[Math.floor(i / columns)];
   } else {
     for (let i = 0; i < count; i++) values[i] = bytes[offset + i];
   }
@@ -58,9 +53,7 @@ function decode(bytes, spec, tensors) {
  */
 export async function readTensors(block) {
   const bytes = await readBlock(block.block);
-  return Object.fromEntries(
-    Object.entries(block.tensors).map(([name, spec]) => [name, decode(bytes, spec, block.tensors)]),
-  );
+  return Object.fromEntries(Object.entries(block.tensors).map(([name, spec]) => [name, decode(bytes, spec)]));
 }
 
 /**

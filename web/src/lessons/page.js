@@ -1,9 +1,9 @@
 /**
  * A lesson: the same page with chosen panels, a start view and a teacher's question.
  *
- * The new file is the old one but for the title, the data blocks `lesson` and `manifest`, blocks that no chosen panel
- * needs, and the question in the static part. Script, style and content security policy stay, so that the hashes hold.
- * Title and question are text: the serialiser of the browser escapes them.
+ * The new file is the old one but for the title, the data blocks `lesson` and `manifest`, and blocks that no chosen panel
+ * needs. Script, style and content security policy stay, so that the hashes hold. The title is text: the serialiser of the
+ * browser escapes it.
  */
 import { readBlock } from "../data/blocks.js";
 import { reduceManifest } from "./manifest.js";
@@ -71,7 +71,6 @@ export async function renderLesson(source, manifest, lesson, panels) {
   lessonBlock.textContent = await encodeBlock(JSON.stringify(lesson));
   manifestBlock.before(lessonBlock, "\n");
   /** @type {Element} */ (page.querySelector("title")).textContent = lesson.title;
-  addStaticQuestion(/** @type {Element} */ (page.querySelector("#static")), lesson);
   return `<!doctype html>\n${page.outerHTML}\n`;
 }
 
@@ -82,22 +81,4 @@ export async function renderLesson(source, manifest, lesson, panels) {
 function removeLine(block) {
   if (block.nextSibling?.nodeType === Node.TEXT_NODE) block.nextSibling.remove();
   block.remove();
-}
-
-/**
- * Puts title and question before the static part, for readers without scripts.
- * @param {Element} part
- * @param {Lesson} lesson
- */
-function addStaticQuestion(part, lesson) {
-  part.querySelector("#static-lesson")?.remove();
-  const section = document.createElement("section");
-  section.id = "static-lesson";
-  section.className = "lesson-question";
-  const title = document.createElement("h2");
-  title.textContent = lesson.title;
-  const question = document.createElement("p");
-  question.textContent = lesson.question;
-  section.append(title, question);
-  part.prepend(section);
 }

@@ -10,10 +10,10 @@ import { button, slider } from "../ui/controls.js";
 import { fill, h } from "../ui/dom.js";
 import { downloadCanvas, fileName } from "../ui/download.js";
 import { drawImage, enlarge, imageCanvas, scaleTo } from "../ui/image.js";
+import { Player } from "../ui/player.js";
 import { chooser } from "./latent/chooser.js";
 import { choice, formatChoice, Latents, parseChoice } from "./latent/endpoints.js";
 import { makeFrames, noiseNorm } from "./latent/frames.js";
-import { Player } from "./latent/player.js";
 import { frameText, readings } from "./latent/readings.js";
 import { mountRun, numberIn, whenQuiet } from "./latent/runs.js";
 import { shortNumber, StripSection } from "./latent/strip_section.js";
@@ -24,6 +24,10 @@ import { shortNumber, StripSection } from "./latent/strip_section.js";
 
 /** Images between the ends, as in the report's Figure 5. */
 const DEFAULT_STEPS = 7;
+/** Milliseconds from one end to the other. */
+const DURATION = 6000;
+/** A longer gap between two frames, as after a change of the tab, counts as this many milliseconds. */
+const MAX_GAP = 100;
 /** Width of the saved current image in pixels, about. */
 const SAVED_WIDTH = 560;
 
@@ -50,6 +54,7 @@ class LatentPanel {
   /** @type {Float32Array[]} */
   #ends = [];
   #redraw = 0;
+  #direction = 1;
 
   /**
    * @param {HTMLElement} root
@@ -74,9 +79,9 @@ class LatentPanel {
     this.#t = numberIn(view.get("t"), { min: 0, max: 1 }, 0.5);
     this.choices = this.#restoreChoices(view);
     this.player = new Player(
-      () => this.#t,
-      (t) => this.#moveTo(t),
-      () => this.state.steps + 1,
+      0,
+      (elapsed, still) => this.#advance(still ? 1 / (this.state.steps + 1) : Math.min(elapsed, MAX_GAP) / DURATION),
+      () => this.#showPlay(),
     );
     this.canvas = imageCanvas(null, imageShape, "Current image");
     this.caption = h("p", { class: "current-caption" });
@@ -238,7 +243,6 @@ class LatentPanel {
    */
   #jumpTo(t) {
     this.player.pause();
-    this.#showPlay();
     this.#moveTo(t);
     this.quiet.tell(`t = ${shortNumber(t)}. ${this.caption.textContent}`);
   }
@@ -246,7 +250,18 @@ class LatentPanel {
   #togglePlay() {
     if (this.player.playing) return this.#jumpTo(this.#t);
     this.player.play();
-    this.#showPlay();
+  }
+
+  /**
+   * Moves forth and back between the ends.
+   * @param {number} distance
+   */
+  #advance(distance) {
+    const t = this.#t + this.#direction * distance;
+    if (t >= 1) this.#direction = -1;
+    else if (t <= 0) this.#direction = 1;
+    this.#moveTo(Math.min(Math.max(t, 0), 1));
+    return true;
   }
 
   #showPlay() {

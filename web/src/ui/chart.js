@@ -10,12 +10,13 @@
  * keyboard; without it, whoever calls `setCursor` shows the values elsewhere.
  */
 import { axisBottom, axisLeft } from "d3-axis";
-import { line } from "d3-shape";
 import { select } from "d3-selection";
 import { spread } from "./chart_labels.js";
 import { chartReader } from "./chart_reader.js";
 import { fitTicks, makeAxis } from "./chart_scale.js";
 import {
+  appendSymbol,
+  drawLine,
   formatNumber,
   hasSymbols,
   lineSample,
@@ -23,7 +24,6 @@ import {
   pointsOf,
   styleOf,
   summarize,
-  symbolPath,
 } from "./chart_series.js";
 import { chartTable } from "./chart_table.js";
 import { fill, h } from "./dom.js";
@@ -144,7 +144,7 @@ export class LineChart {
     this.element.classList.toggle("selects", Boolean(onselect));
     const lines = series.map((one, index) => ({
       name: one.name,
-      style: styleOf(index),
+      style: `${styleOf(index)}${one.strong ? " strong" : ""}`,
       symbol: index,
       points: pointsOf(one, this.#spec.xSpacing === "log", this.#spec.ySpacing === "log"),
     }));
@@ -274,20 +274,9 @@ export class LineChart {
   #drawLines() {
     const { x, y } = /** @type {Geometry} */ (this.#geometry);
     const svg = select(this.svg);
-    const path = line()
-      .defined((point) => !Number.isNaN(point[1]))
-      .x((point) => x(point[0]))
-      .y((point) => y(point[1]));
     for (const { points, style, symbol } of this.#lines) {
-      const group = svg.append("g").attr("class", style);
-      group
-        .append("path")
-        .attr("class", "chart-line")
-        .attr("d", path(points.map((point) => [point.x, point.y])));
-      if (symbol === null || !hasSymbols(points)) continue;
-      for (const point of points) {
-        if (!Number.isNaN(point.y)) appendSymbol(group, symbol, x(point.x), y(point.y), 0.28 * this.#em ** 2);
-      }
+      const placed = points.map((point) => ({ x: x(point.x), y: y(point.y) }));
+      drawLine(svg, style, hasSymbols(points) ? symbol : null, placed, 0.28 * this.#em ** 2);
     }
     if (this.legend.hidden && this.#lines.length > 1) this.#drawNames();
   }
@@ -412,18 +401,3 @@ export class LineChart {
 
 /** @param {string} text */
 const textWidth = (text) => measuring.measureText(text).width;
-
-/**
- * @param {import("d3-selection").Selection<SVGGElement, unknown, null, undefined>} group
- * @param {number} index of the series
- * @param {number} x
- * @param {number} y
- * @param {number} area square pixels
- */
-function appendSymbol(group, index, x, y, area) {
-  group
-    .append("path")
-    .attr("class", "chart-symbol")
-    .attr("transform", `translate(${x},${y})`)
-    .attr("d", symbolPath(index, area));
-}

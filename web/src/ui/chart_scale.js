@@ -26,7 +26,7 @@ function logTicks(low, high) {
   const first = Math.floor(Math.log10(low));
   const decades = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, k) => first + k);
   const lists = MANTISSAS.map((mantissas) => decades.flatMap((k) => mantissas.map((m) => Number(`${m}e${k}`))));
-  for (const stride of [2, 3]) lists.push(decades.filter((_, k) => k % stride === 0).map((k) => 10 ** k));
+  for (const stride of [2, 3, 5, 8]) lists.push(decades.filter((_, k) => k % stride === 0).map((k) => 10 ** k));
   return lists.map((list) => list.filter((tick) => tick >= low && tick <= high));
 }
 

@@ -3,7 +3,7 @@
  *
  * A series has a color, a dash pattern and a symbol, so that nobody needs the color to tell it from another.
  */
-import { symbol, symbolCircle, symbolDiamond, symbolSquare, symbolTriangle } from "d3-shape";
+import { line, symbol, symbolCircle, symbolDiamond, symbolSquare, symbolTriangle } from "d3-shape";
 import { select } from "d3-selection";
 
 /**
@@ -12,6 +12,7 @@ import { select } from "d3-selection";
  * @property {string} name
  * @property {(number | null)[]} x ascending
  * @property {(number | null)[]} y null where there is no value
+ * @property {boolean} [strong] whether the line is thick, as the one to look at
  */
 
 /**
@@ -85,6 +86,43 @@ export const symbolPath = (index, size) => symbol(SYMBOLS[index % SYMBOLS.length
  * @param {Point[]} points
  */
 export const hasSymbols = (points) => points.filter(({ y }) => !Number.isNaN(y)).length <= MAX_SYMBOLS;
+
+/**
+ * Draws a line, with a gap where a point has no y.
+ * @param {import("d3-selection").Selection<SVGSVGElement, unknown, null, undefined>} svg
+ * @param {string} style class
+ * @param {number | null} symbolIndex of the symbols; null for none
+ * @param {Point[]} points in pixels
+ * @param {number} area of a symbol, square pixels
+ */
+export function drawLine(svg, style, symbolIndex, points, area) {
+  const path = line()
+    .defined(([, y]) => Number.isFinite(y)) // a scale makes undefined of NaN
+    .x(([x]) => x)
+    .y(([, y]) => y);
+  const group = svg.append("g").attr("class", style);
+  group
+    .append("path")
+    .attr("class", "chart-line")
+    .attr("d", path(points.map(({ x, y }) => [x, y])));
+  if (symbolIndex === null) return;
+  for (const { x, y } of points) if (Number.isFinite(y)) appendSymbol(group, symbolIndex, x, y, area);
+}
+
+/**
+ * @param {import("d3-selection").Selection<SVGGElement, unknown, null, undefined>} group
+ * @param {number} index of the series
+ * @param {number} x
+ * @param {number} y
+ * @param {number} area square pixels
+ */
+export function appendSymbol(group, index, x, y, area) {
+  group
+    .append("path")
+    .attr("class", "chart-symbol")
+    .attr("transform", `translate(${x},${y})`)
+    .attr("d", symbolPath(index, area));
+}
 
 /**
  * A short piece of a line with its symbol, for legends.

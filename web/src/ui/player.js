@@ -10,14 +10,16 @@ export class Player {
   #frame = 0;
 
   /**
-   * @param {number} interval milliseconds per step
-   * @param {() => boolean} advance takes a step; false if there is none
+   * @param {number} interval milliseconds per step; 0 for one with every frame
+   * @param {(elapsed: number, still: boolean) => boolean} advance takes a step after so many milliseconds, or with `still`
+   *   one from still to still; false if there is none
    * @param {(playing: boolean) => void} changed
    */
   constructor(interval, advance, changed) {
     this.interval = interval;
     this.advance = advance;
     this.changed = changed;
+    this.reduced = matchMedia(REDUCED_MOTION);
   }
 
   get playing() {
@@ -26,14 +28,15 @@ export class Player {
 
   play() {
     if (this.playing) return;
-    const interval = matchMedia(REDUCED_MOTION).matches ? Math.max(SLOW, this.interval) : this.interval;
     let last = performance.now();
     /** @param {number} now */
     const tick = (now) => {
       this.#frame = requestAnimationFrame(tick);
-      if (now - last < interval) return;
+      const still = this.reduced.matches;
+      if (now - last < (still ? Math.max(SLOW, this.interval) : this.interval)) return;
+      const elapsed = Math.max(now - last, 0);
       last = now;
-      if (!this.advance()) this.pause();
+      if (!this.advance(elapsed, still)) this.pause();
     };
     this.#frame = requestAnimationFrame(tick);
     this.changed(true);

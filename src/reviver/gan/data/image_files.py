@@ -17,7 +17,7 @@ from torch import Tensor
 from reviver.errors import DataError
 from reviver.io.errors import damaged_data_file
 from reviver.io.files import open_file
-from reviver.packed.format import is_packed, open_packed
+from reviver.packed.folder import is_packed, open_packed
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
@@ -112,7 +112,7 @@ def class_folders(folder: Path) -> list[str]:
     Those of a packed folder are the names that the packed folder of images had.
     """
     if is_packed(folder):
-        return list(open_packed(folder, "images").record.classes or ())
+        return list(open_packed(folder, "images").classes)
     root = folder / "train" if _has_splits(folder) else folder
     return sorted({*_class_names(_find_images(root), root)} - {""}) if folder.is_dir() else []
 

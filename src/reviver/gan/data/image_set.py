@@ -6,9 +6,8 @@ Files are untrusted: claimed sizes are checked against the file before memory is
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reviver.config import DataOrder
 from reviver.errors import ConfigError, DataError
 from reviver.gan.data.image_files import read_image_folder
 from reviver.gan.data.named import DATA_SETS, read_data_set
@@ -26,12 +24,8 @@ from reviver.io.errors import damaged_data_file
 from reviver.io.idx import read_idx_images
 from reviver.io.npz import npz_names, read_npy, read_npz
 from reviver.mnist import read_mnist
-from reviver.packed.ahead import read_ahead
-from reviver.packed.blocks import equal_blocks
-from reviver.packed.format import REMEDY, is_packed, open_packed
-from reviver.packed.load import load_side, map_images
-from reviver.packed.mapped import MappedArray
-from reviver.packed.verify import verify_all
+from reviver.packed.folder import REMEDY, is_packed, map_array, open_packed
+from reviver.packed.order import equal_blocks
 
 MAX_LABEL = 2**16 - 1
 
@@ -51,13 +45,13 @@ class ImageSet:
         images: Bytes [N, C, H, W]. Of packed images, a part is read when it is used; they must not be written to.
         labels: Classes [N] int64, or None.
         name: Name of the data set, file or folder.
-        mapped: File of packed images; None for images in memory.
+        packed_sha256: SHA-256 of packed images; None for images in memory.
     """
 
     images: Tensor
     labels: Tensor | None
     name: str
-    mapped: MappedArray | None = None
+    packed_sha256: str | None = None
 
     def __len__(self) -> int:
         """Return N."""
@@ -72,42 +66,22 @@ class ImageSet:
     @property
     def sha256(self) -> str:
         """SHA-256 of the images' bytes; a run records it to detect changed data. That of packed images is recorded."""
-        if self.mapped is not None:
-            return self.mapped.sha256
-        return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
+        return self.packed_sha256 or hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
 
     @property
     def block_edges(self) -> Tensor:
-        """First image of each block of `BLOCK_BYTES`, and N, see `packed.blocks`."""
+        """First image of each block of `BLOCK_BYTES`, and N, see `packed.order`."""
         return equal_blocks(len(self), prod(self.image_shape))
 
-    def read(self, batches: Sequence[Tensor], device: torch.device, order: DataOrder = "full") -> Iterator[Tensor]:
-        """Yield the images of each batch, bytes [n, C, H, W] on `device`; a thread reads packed images ahead.
+    def read(self, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+        """Yield the images of each batch, bytes [n, C, H, W] on `device`.
 
         Args:
             batches: Indices of the images of each batch, [n] int64.
-            device: Device of the result.
-            order: Order that the indices have; `blocks` reads packed images block by block.
-
-        Raises:
-            DataError: if a block of packed images has another checksum.
+            device: Device of the result. Images in memory are moved there once, packed images batch by batch.
         """
-        if self.mapped is None:
-            pixels = self.images.to(device)
-            return (pixels[indices] for indices in batches)
-        take = partial(self.mapped.take, in_blocks=order == "blocks")
-        item_bytes = max(map(len, batches), default=0) * prod(self.image_shape)
-        loaded = read_ahead([indices.cpu().numpy() for indices in batches], take, item_bytes)
-        return (torch.from_numpy(pixels).to(device) for pixels in loaded)
-
-    def verify(self) -> None:
-        """Verify the blocks of packed images that have not been read yet, and do nothing for images in memory.
-
-        Raises:
-            DataError: if a block has another checksum than when it was packed.
-        """
-        if self.mapped is not None:
-            verify_all(self.mapped, self.name)
+        pixels = self.images.to(device) if self.packed_sha256 is None else self.images
+        return (pixels[indices.to(pixels.device)].to(device) for indices in batches)
 
 
 def load_images(source: str, image_size: int = 28) -> ImageSet:
@@ -179,29 +153,24 @@ def _load(source: str, image_size: int, split: str) -> ImageSet:
 
 def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
     """Map the images of a packed folder, and load their labels."""
-    folder = open_packed(path, "images")
+    record = open_packed(path, "images")
     name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
-    if name not in folder.record.arrays:
+    if split == "test" and name not in record.arrays:
         raise DataError(f"data: {path} has no test images to compare with; pack a source that has them")
-    check_count(str(path), folder.record.arrays[name].shape)
-    mapped = map_images(folder, name)
-    sides = mapped.rows.shape[2:]
-    if sides != (image_size, image_size):
-        height, width = sides
+    images = map_array(path, record, name)
+    check_count(str(path), images.shape)
+    height, width = images.shape[2:]
+    if (height, width) != (image_size, image_size):
         raise ConfigError(
             f"image_size must be {height} for {path}, which was packed with images of {height} x {width}, got "
             f"{image_size}; or pack it again with that size",
             field="image_size",
         )
-    labels = None
-    if labels_name in folder.record.arrays:
-        labels = torch.from_numpy(load_side(folder, labels_name))
-        if not 0 <= int(labels.min()) <= int(labels.max()) <= MAX_LABEL:
-            raise damaged_data_file(folder.file(labels_name), f"labels must be from 0 to {MAX_LABEL}", REMEDY)
-    data = ImageSet(mapped.tensor, labels, folder.record.name, mapped)
-    if split == "test":
-        data.verify()
-    return data
+    labels = map_array(path, record, labels_name) if labels_name in record.arrays else None
+    if labels is not None and (len(labels) != len(images) or not 0 <= labels.min() <= labels.max() <= MAX_LABEL):
+        problem = f"its labels must be {len(images)} integers from 0 to {MAX_LABEL}, one per image"
+        raise damaged_data_file(path / f"{labels_name}.npy", problem, REMEDY)
+    return ImageSet(images, labels, record.name, record.arrays[name].sha256)
 
 
 def _read_idx_folder(folder: Path, split: str) -> ImageSet | None:

@@ -1,20 +1,25 @@
-"""Packing of images: `reviver data pack` for everything that `gan train --data` reads."""
+"""Packing of images: `reviver data pack` for everything that `gan train --data` reads.
+
+An image folder or an .npy is read some images at a time, since it may be larger than the memory.
+
+Shapes: N images, C channels, H height, W width; pixels are bytes.
+"""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from reviver.errors import DataError
-from reviver.gan.data.image_files import class_folders
-from reviver.gan.data.stream import ImageStream, stream_images
-from reviver.packed.blocks import equal_blocks
-from reviver.packed.format import ArrayName
-from reviver.packed.write import PackedWriter, new_packed_folder, refuse_existing
-from reviver.runs.progress import ProgressBar
+from reviver.gan.data.image_files import class_folders, find_image_files, read_squares
+from reviver.gan.data.image_set import arrange_channels, convert_pixels, load_images, load_test_images, pixel_range
+from reviver.gan.data.named import DATA_SETS
+from reviver.gan.data.resize import check_count, crop_and_resize
+from reviver.io.npz import map_npy
+from reviver.packed.folder import Chunks, is_packed, refuse_existing, write_packed
+
+CHUNK_BYTES = 1 << 25
+"""Size of the images that are read at a time."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,44 +38,51 @@ def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool 
 
     Raises:
         DataError: see `load_images`.
-        RunFolderError: if `out` exists or cannot be written.
-        Interrupted: at SIGINT or SIGTERM; nothing is left then.
+        RunFolderError, Interrupted: see `write_packed`.
     """
     refuse_existing(out)
-    streams = {"images": stream_images(source, image_size)}
-    problem = ""
+    name, arrays = _read(source, image_size, "train")
+    classes = class_folders(Path(source)) if "labels" in arrays else []
     try:
-        test = stream_images(source, image_size, "test")
-        if test.shape[1:] == streams["images"].shape[1:]:
-            streams["test_images"] = test
+        _, test = _read(source, image_size, "test")
+        if test["images"][0][1:] == arrays["images"][0][1:]:
+            arrays |= {f"test_{array}": chunks for array, chunks in test.items()}
     except DataError as error:
-        problem = str(error)
-    total = sum(np.prod(stream.shape, dtype=np.int64) for stream in streams.values())
-    classes = class_folders(Path(source)) if streams["images"].labels is not None else None
-    done = 0
-
-    def report(size: int) -> None:
-        nonlocal done
-        done += size
-        bar.update(done / 10**6)
-
-    with (
-        ProgressBar(f"packing {streams['images'].name}", -(-int(total) // 10**6), "MB", visible=progress) as bar,
-        new_packed_folder(out, "images", streams["images"].name, source, classes or None, report) as writer,
-    ):
-        if problem:
-            _log.info("packing without test images (%s)", problem)
-        _write_stream(writer, "images", "labels", streams["images"])
-        if "test_images" in streams:
-            _write_stream(writer, "test_images", "test_labels", streams["test_images"])
-    return {name: array["shape"] for name, array in writer.arrays.items()}
+        _log.info("packing without test images (%s)", error)
+    return write_packed(out, "images", name, arrays, classes=classes, progress=progress)
 
 
-def _write_stream(writer: PackedWriter, name: ArrayName, labels_name: ArrayName, stream: ImageStream) -> None:
-    """Write images and their labels."""
-    count = stream.shape[0]
-    edges = equal_blocks(count, int(np.prod(stream.shape[1:])))
-    chunks: Iterator[NDArray[Any]] = (chunk.numpy() for chunk in stream.chunks)
-    writer.write(name, "uint8", stream.shape, edges, chunks)
-    if stream.labels is not None:
-        writer.write(labels_name, "int64", (count,), equal_blocks(count, 8), iter([stream.labels.numpy()]))
+def _read(source: str, size: int, split: str) -> tuple[str, dict[str, Chunks]]:
+    """Return the name, the images and the labels that `load_images`, or for the split `test` `load_test_images`, reads."""
+    path = Path(source)
+    is_path = source != "mnist" and source not in DATA_SETS
+    if is_path and path.is_dir() and not is_packed(path) and not any(path.glob("*images*idx3-ubyte*")):
+        files = find_image_files(path, split)
+        name, labels = path.name, files.labels
+        shape = [len(files.paths), 1 if files.mode == "L" else 3, size, size]
+        check_count(name, shape)
+        chunks = (read_squares(files.paths[part], size, files.mode) for part in _slices(len(files.paths), shape[1:]))
+    elif is_path and path.suffix == ".npy" and path.exists() and split == "train":
+        array = arrange_channels(path, map_npy(path))
+        name, labels = path.stem, None
+        check_count(name, array.shape)
+        values = pixel_range(path, array)
+        shape = [*array.shape[:2], size, size]
+        chunks = (
+            crop_and_resize(convert_pixels(array[part], values), size)
+            for part in _slices(len(array), [*array.shape[1:], array.itemsize])
+        )
+    else:
+        data = (load_images if split == "train" else load_test_images)(source, size)
+        name, labels, shape = data.name, data.labels, list(data.images.shape)
+        chunks = (data.images[part] for part in _slices(len(data), data.image_shape))
+    arrays: dict[str, Chunks] = {"images": (shape, chunks)}
+    if labels is not None:
+        arrays["labels"] = (labels.shape, [labels])
+    return name, arrays
+
+
+def _slices(count: int, factors: Sequence[int]) -> Iterator[slice]:
+    """Return slices of `count` images whose size in bytes is the product of `factors`."""
+    size = max(1, CHUNK_BYTES // max(1, prod(factors)))
+    return (slice(start, start + size) for start in range(0, count, size))

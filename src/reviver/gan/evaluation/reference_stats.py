@@ -224,7 +224,7 @@ def load_reference(
 
 def image_content(images: ImageSet) -> Tensor:
     """Return what identifies images in the cache: their bytes, or of packed images their SHA-256, as bytes."""
-    if images.mapped is None:
+    if images.packed_sha256 is None:
         return images.images
     return torch.tensor(list(bytes.fromhex(images.sha256)), dtype=torch.uint8)
 
@@ -232,7 +232,7 @@ def image_content(images: ImageSet) -> Tensor:
 def _searched_images(train: ImageSet, order: Tensor) -> Tensor:
     """Return the training images that are searched: all, or of many packed ones the first of a random order."""
     limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
-    return train.images if train.mapped is None or len(train) <= limit else train.images[order[:limit]]
+    return train.images if train.packed_sha256 is None or len(train) <= limit else train.images[order[:limit]]
 
 
 def load_reference_images(
@@ -252,7 +252,6 @@ def load_reference_images(
     train = load_images(data, image_size)
     if sha256 not in (None, train.sha256):
         raise DataError(f"data: {data} has changed since this run was trained on it; restore the old images")
-    train.verify()
     class_fractions(train, extractor)
     return train, load_test_images(data, image_size)
 

@@ -19,12 +19,14 @@ template <class Format>
 void pack_backward(const Call& call, int64_t j, float* panel) {
     const int64_t width = std::min<int64_t>(4, ceil_div(call.H - j, V)) * V;
     const int64_t n = std::min(width, call.H - j);
+    float* const end = panel + padded<Format>(4 * call.H) * width;
     for (int64_t k = 0; k < 4 * call.H; k += Format::depth, panel += width) {  // depth divides 4
         const float* rows[Format::depth];
         for (int d = 0; d < Format::depth; ++d) rows[d] = call.U + (k + d) * call.H + j;
         Format::across(rows, n, panel);
         std::fill(panel + n, panel + width, 0.0f);
     }
+    std::fill(panel, end, 0.0f);
 }
 
 struct BackwardRow {
@@ -105,11 +107,23 @@ __attribute__((noinline)) void backward_tile(const Call& call, const BackwardRow
         }
 }
 
+// The same with 64 or fewer columns, which N vectors hold, for up to `Amx::max_rows` rows.
+template <class Format>
+void backward_with_amx(const Call& call, const Amx& amx, const BackwardRow* rows, int64_t count, const float* panel, int64_t j, int64_t N) {
+    alignas(64) float sums[Amx::max_rows * 4 * V];
+    const int64_t length = padded<Format>(4 * call.H), width = std::min<int64_t>(N * V, call.H - j);
+    for (int64_t r = 0; r < count; ++r) prefetch(call, rows[r], j, width);
+    amx.multiply({{rows->grad_words, length, amx_words, length, panel}}, N, sums);
+    for (int64_t r = 0; r < count; ++r)
+        for (int64_t k = 0; k < width; ++k) rows[r].grad_h[j + k] += sums[r * N * V + k];
+}
+
 template <class Format>
 void backward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const float* panels, float* grad_b) {
     const int64_t B = call.B, H = call.H, steps = call.end - call.begin;
     std::vector<BackwardRow> rows(thread_rows.size());
     Converted<Format> gradients(thread_rows.size(), 4 * H);
+    Amx amx;
     for (int64_t s = 0; s < steps; ++s) {
         const int64_t t = call.reverse ? call.begin + s : call.end - 1 - s;
         const int64_t active = thread_rows.active(t);
@@ -132,13 +146,16 @@ void backward_rows(const Call& call, const Dropout& dropout, const Rows& thread_
         if (call.stop_at_first && s == steps - 1) return;
 
         for (int64_t j = 0; j < H; j += 4 * V) {
-            const float* panel = panels + j * words<Format>(4 * H);
+            const float* panel = panels + j * padded<Format>(4 * H);
             const int64_t N = std::min<int64_t>(4, ceil_div(H - j, V));
-            in_blocks(active, tile_rows, [&](int64_t first, int count) {
-                with_constant<tile_rows>(count, [&](auto M) {
-                    with_constant<4>(N, [&](auto N) { backward_tile<Format, decltype(M)::value, decltype(N)::value>(call, &rows[first], panel, j); });
+            if (prefers_amx<Format>(active))
+                in_amx_blocks(amx, active, [&](int64_t first, int64_t count) { backward_with_amx<Format>(call, amx, &rows[first], count, panel, j, N); });
+            else
+                in_blocks(active, tile_rows, [&](int64_t first, int count) {
+                    with_constant<tile_rows>(count, [&](auto M) {
+                        with_constant<4>(N, [&](auto N) { backward_tile<Format, decltype(M)::value, decltype(N)::value>(call, &rows[first], panel, j); });
+                    });
                 });
-            });
         }
     }
 }

@@ -16,23 +16,19 @@ namespace {
 
 // The panel of units j to j + V - 1: b [4, V], and in words W [I, 4, V], U [H, 4, V], zero beyond H.
 template <class Format>
-int64_t forward_panel_size(const Call& call) { return (1 + words<Format>(call.I) + words<Format>(call.H)) * 4 * V; }
+int64_t forward_panel_size(const Call& call) { return (1 + padded<Format>(call.I) + padded<Format>(call.H)) * 4 * V; }
 
-void transpose(const float* const* rows, int64_t length, float* to) {  // V rows [length], or null for 0, to [length, 4, V]
-    for (int v = 0; v < V; ++v)
-        for (int64_t k = 0; k < length; ++k) to[k * 4 * V + v] = rows[v] ? rows[v][k] : 0.0f;
-}
-
-// W or U, [4, H, columns], for units j to j + V - 1, in words [columns, 4, V].
+// W or U, [4, H, columns], for units j to j + V - 1, in words [columns, 4, V]. Returns the end of these.
 template <class Format>
-void pack_transposed(const Call& call, const float* matrix, int64_t columns, int64_t j, float* to) {
+float* pack_transposed(const Call& call, const float* matrix, int64_t columns, int64_t j, float* to) {
     Converted<Format> converted(V, columns);
     for (int gate = 0; gate < 4; ++gate) {
         const float* rows[V];
         for (int64_t v = 0; v < V; ++v)
             rows[v] = j + v < call.H ? converted.row(v, matrix + (gate * call.H + j + v) * columns, columns) : nullptr;
-        transpose(rows, words<Format>(columns), to + gate * V);
+        transpose(rows, padded<Format>(columns), to + gate * V, 4 * V);
     }
+    return to + padded<Format>(columns) * 4 * V;
 }
 
 template <class Format>
@@ -42,8 +38,8 @@ void pack_forward(const Call& call, int64_t j, float* panel) {
         const auto bias = [&](const float* b) { return b ? load(b + gate * call.H + j, n) : vec{}; };
         store(panel + gate * V, bias(call.b_ih) + bias(call.b_hh));
     }
-    pack_transposed<Format>(call, call.W, call.I, j, panel + 4 * V);
-    pack_transposed<Format>(call, call.U, call.H, j, panel + 4 * V * (1 + words<Format>(call.I)));
+    float* U = pack_transposed<Format>(call, call.W, call.I, j, panel + 4 * V);
+    pack_transposed<Format>(call, call.U, call.H, j, U);
 }
 
 struct ForwardRow {  // one row at one step
@@ -62,30 +58,9 @@ INLINE void prefetch(const Call& call, const ForwardRow& row, int64_t j) {
         for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(row.gates + gate * call.H + j, 1);
 }
 
-template <class Format, int M>
-__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j, bool from_last) {
-    const float *x[M], *h[M];
-    bool recurrent = false;
-    vec z[M][4];
-    for (int m = 0; m < M; ++m) {
-        x[m] = rows[m].x;
-        h[m] = rows[m].h;
-        recurrent |= h[m] != nullptr;
-        for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V);
-    }
-    const int64_t inputs = words<Format>(call.I), states = recurrent ? words<Format>(call.H) : 0;
-    const float *W = panel + 4 * V, *U = W + inputs * 4 * V;
-    if (M == 1 && from_last) {
-        multiply<Format, M, 4>(h, states, U, z, true);
-        multiply<Format, M, 4>(x, inputs, W, z, true);
-    } else {
-        multiply<Format, M, 4>(x, inputs, W, z);
-        for (int m = 0; m < M; ++m) {
-            prefetch(call, rows[m], j);
-            multiply<Format, M, 4>(h, states * (m + 1) / M, U, z, false, states * m / M);
-        }
-    }
-
+// From the sums inside the gates of units j to j + V - 1 to the state after the step, for M rows.
+template <int M>
+INLINE void forward_gates(const Call& call, const Dropout& dropout, const ForwardRow* rows, int64_t j, vec (&z)[M][4]) {
     const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
     vec tanh_c[M];
     for (int m = 0; m < M; ++m) {
@@ -118,6 +93,50 @@ __attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dro
     }
 }
 
+template <class Format, int M>
+__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j, bool from_last) {
+    const float *x[M], *h[M];
+    bool recurrent = false;
+    vec z[M][4];
+    for (int m = 0; m < M; ++m) {
+        x[m] = rows[m].x;
+        h[m] = rows[m].h;
+        recurrent |= h[m] != nullptr;
+        for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V);
+    }
+    const int64_t inputs = words<Format>(call.I), states = recurrent ? words<Format>(call.H) : 0;
+    const float *W = panel + 4 * V, *U = W + padded<Format>(call.I) * 4 * V;
+    if (M == 1 && from_last) {
+        multiply<Format, M, 4>(h, states, U, z, true);
+        multiply<Format, M, 4>(x, inputs, W, z, true);
+    } else {
+        multiply<Format, M, 4>(x, inputs, W, z);
+        for (int m = 0; m < M; ++m) {
+            prefetch(call, rows[m], j);
+            multiply<Format, M, 4>(h, states * (m + 1) / M, U, z, false, states * m / M);
+        }
+    }
+    forward_gates<M>(call, dropout, rows, j, z);
+}
+
+// The same for up to `Amx::max_rows` rows.
+template <class Format>
+void forward_with_amx(const Call& call, const Dropout& dropout, const Amx& amx, const ForwardRow* rows, int64_t count, const float* panel, int64_t j) {
+    alignas(64) float sums[Amx::max_rows * 4 * V];
+    const int64_t inputs = padded<Format>(call.I), states = padded<Format>(call.H);
+    const float *W = panel + 4 * V, *U = W + inputs * 4 * V;
+    for (int64_t r = 0; r < count; ++r) prefetch(call, rows[r], j);
+    amx.multiply({{rows->x, inputs, amx_words, inputs, W}, {rows->h, states, amx_words, rows->h ? states : 0, U}}, 4, sums);
+    in_blocks(count, tile_rows, [&](int64_t first, int rows_here) {
+        with_constant<tile_rows>(rows_here, [&](auto M) {
+            vec z[M][4];
+            for (int m = 0; m < M; ++m)
+                for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V) + load(sums + ((first + m) * 4 + gate) * V);
+            forward_gates<M>(call, dropout, rows + first, j, z);
+        });
+    });
+}
+
 template <class Format>
 void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const Units& units, const float* panels, bool h_is_zero, const float* zeros) {
     const int64_t B = call.B, H = call.H, first_unit = units.first * V, unit_count = std::min(units.last * V, H) - first_unit;
@@ -126,6 +145,7 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_r
 
     std::vector<ForwardRow> rows(thread_rows.size());
     Converted<Format> inputs(thread_rows.size(), call.I), states(thread_rows.size(), H);
+    Amx amx;
     for (int64_t s = 0; s < call.end - call.begin; ++s) {
         const int64_t t = call.reverse ? call.end - 1 - s : call.begin + s;
         const int64_t active = thread_rows.active(t);
@@ -142,7 +162,7 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_r
         }
         if (any_h)
             for (int64_t r = 0; r < active; ++r)
-                if (!rows[r].h) rows[r].h = zeros;
+                if (!rows[r].h) rows[r].h = states.row(r, zeros, H);
         for (int64_t r = active; r < thread_rows.size(); ++r)
             std::memset(call.output + (t * B + thread_rows.rows[r]) * H + first_unit, 0, unit_count * sizeof(float));
 
@@ -152,9 +172,12 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_r
         for (int64_t k = units.first; k < units.last; ++k) {
             const int64_t p = from_last ? units.first + units.last - 1 - k : k;
             const float* panel = panels + p * forward_panel_size<Format>(call);
-            in_blocks(active, tile_rows, [&](int64_t first, int count) {
-                with_constant<tile_rows>(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
-            });
+            if (prefers_amx<Format>(active))
+                in_amx_blocks(amx, active, [&](int64_t first, int64_t count) { forward_with_amx<Format>(call, dropout, amx, &rows[first], count, panel, p * V); });
+            else
+                in_blocks(active, tile_rows, [&](int64_t first, int count) {
+                    with_constant<tile_rows>(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
+                });
         }
         if (units.barrier) units.barrier->wait(units.threads * (s + 1));
     }

@@ -15,7 +15,7 @@
 //     every multiplication up to eightfold.
 //   - Dropout masks are functions of (seed, t, b, unit); the backward pass recomputes them.
 //
-// Files: call.h arguments, vectors.h registers, matmul.h, dropout.h, threads.h, rows.h, then the three passes:
+// Files: call.h arguments, vectors.h registers, amx.h, matmul.h, dropout.h, threads.h, rows.h, then the three passes:
 // forward.h, backward.h, weight_gradients.h.
 
 #include <atomic>
@@ -66,7 +66,7 @@ void forward(const Call& call) {
 template <class Format>
 void backward(const Call& call) {
     const Dropout dropout = dropout_of(call);
-    const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, 4 * V), length = words<Format>(4 * call.H);
+    const int64_t parts = parts_of(call), panel_count = ceil_div(call.H, 4 * V), length = padded<Format>(4 * call.H);
     const Buffer panels(length * ceil_div(call.H, V) * V);
     const std::vector<WeightRow> rows = weight_rows(call, is_zero(call.h, call.B * call.H));
     std::atomic<int64_t> next{0};

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #endif
 
+#include "amx.h"
 #include "vectors.h"
 
 namespace {
@@ -79,6 +80,15 @@ struct BFloat16 {  // without such instructions: rounded numbers, stored and mul
 
 template <class Format>
 int64_t words(int64_t n) { return (n + Format::depth - 1) / Format::depth; }
+// The length of the same in memory, where AMX may use it: words beyond the last are 0.
+template <class Format>
+int64_t padded(int64_t n) {
+    constexpr int64_t multiple = Format::depth == 2 ? amx_words : 1;
+    return (words<Format>(n) + multiple - 1) / multiple * multiple;
+}
+// Whether to multiply this number of rows by AMX: it takes as long for few rows as the vector instructions do.
+template <class Format>
+bool prefers_amx(int64_t rows) { return Format::depth == 2 && rows >= 8 && has_amx(); }
 
 // sums[m][n] += sum over k of rows[m][stride * k] * panel[k][n], for begin <= k < end, in words; panel is [end, N, V].
 // With from_last it adds from the last k to the first.

@@ -112,11 +112,13 @@ struct Buffer {  // floats aligned to a cache line
 // Rows of numbers as rows of words, in a buffer if they need a conversion.
 template <class Format>
 class Converted {
-    const int64_t length;  // of a row, in words
+    const int64_t length, size;  // of a row and of all, in words
     Buffer data;
 
 public:
-    Converted(int64_t rows, int64_t numbers) : length(words<Format>(numbers)), data(Format::converts ? rows * length : 0) {}
+    Converted(int64_t rows, int64_t numbers) : length(padded<Format>(numbers)), size(Format::converts ? (rows + Amx::max_rows - 1) * length : 0), data(size) {
+        std::fill(data.data, data.data + size, 0.0f);
+    }
     const float* row(int64_t r, const float* from, int64_t n) {
         if (!Format::converts) return from;
         Format::along(from, n, data.data + r * length);

@@ -46,6 +46,34 @@ INLINE void store(float* to, vec value, int n) {
     std::memcpy(to, &value, n * sizeof(float));
 }
 
+// The first or second half of a_0 b_0 a_1 b_1 ...
+INLINE vec interleave(vec a, vec b, int half) {
+#if defined(__clang__)
+    vec result;
+    for (int v = 0; v < V; ++v) result[v] = (v % 2 ? b : a)[(half * V + v) / 2];
+    return result;
+#else
+    uvec indices;
+    for (int v = 0; v < V; ++v) indices[v] = (half * V + v) / 2 + v % 2 * V;
+    return __builtin_shuffle(a, b, indices);
+#endif
+}
+// Writes V rows [length], or null for 0, as columns: to[k * stride + v] = rows[v][k].
+inline void transpose(const float* const* rows, int64_t length, float* to, int64_t stride) {
+    for (int64_t k = 0; k < length; k += V) {
+        const int n = static_cast<int>(length - k < V ? length - k : V);
+        vec block[V], shuffled[V];
+        for (int v = 0; v < V; ++v) block[v] = rows[v] ? load(rows[v] + k, n) : vec{};
+        for (int round = 1; round < V; round *= 2) {
+#pragma GCC unroll 16
+            for (int v = 0; v < V; ++v) shuffled[v] = interleave(block[v / 2], block[(v + V) / 2], v % 2);
+#pragma GCC unroll 16
+            for (int v = 0; v < V; ++v) block[v] = shuffled[v];
+        }
+        for (int v = 0; v < n; ++v) store(to + (k + v) * stride, block[v]);
+    }
+}
+
 INLINE vec broadcast(float value) { return value - vec{}; }
 // x within [low, high]; NaN stays NaN.
 INLINE vec clamp(vec x, float low, float high) {

@@ -86,11 +86,23 @@ INLINE void words_across(const Row& row, int64_t k, int64_t end, int64_t n, floa
     Format::across(rows, n, to);
 }
 
+// The same with AMX: left is [K / 16, 16, 16].
+void weight_tile_with_amx(const Amx& amx, const float* left, const float* right, int64_t K, const Columns* columns, int N, const Tile& tile) {
+    alignas(64) float sums[Amx::max_rows * weight_tile_vectors * V];
+    amx.multiply({{left, amx_words, amx_words * amx_words, K, right}}, N, sums);
+    for (int m = 0; m < tile.M; ++m)
+        for (int n = 0; n < N; ++n) {
+            float* sum = columns[n].to + (tile.first + m) * columns[n].width + columns[n].first;
+            for (int v = 0; v < columns[n].count; ++v) sum[v] += sums[(m * N + n) * V + v];
+        }
+}
+
 // Adds the sums over K rows to the rows of the tiles in N groups of columns. left is packed in words, one tile [K, 8]
-// after another.
+// after another, or for AMX [K / 16, 16, 16].
 template <class Format, int N>
-void add_matmul(const float* left, const std::vector<Tile>& tiles, int64_t K, const WeightRow* rows, const Columns* columns, float* panel) {
-    const int64_t length = words<Format>(K);
+void add_matmul(const Amx* amx, const float* left, const std::vector<Tile>& tiles, int64_t K, const WeightRow* rows, const Columns* columns, float* panel) {
+    const int64_t length = words<Format>(K), in_memory = padded<Format>(K);
+    std::fill(panel + length * N * V, panel + in_memory * N * V, 0.0f);
     for (int64_t k = 0; k < length; ++k)
         for (int n = 0; n < N; ++n) {
             const auto numbers = [&](int64_t row) { return rows[row].*columns[n].from + columns[n].first; };
@@ -98,22 +110,32 @@ void add_matmul(const float* left, const std::vector<Tile>& tiles, int64_t K, co
             store(words, vec{});
             words_across<Format>(numbers, k * Format::depth, K, columns[n].count, words);
         }
-    for (const Tile& tile : tiles) {
-        with_constant<weight_tile_rows>(tile.M, [&](auto M) { weight_tile<Format, decltype(M)::value, N>(left, panel, length, columns, tile.first); });
-        left += tile_size(length);
-    }
+    for (const Tile& tile : tiles)
+        if (amx) {
+            weight_tile_with_amx(*amx, left, panel, in_memory, columns, N, tile);
+            left += in_memory * Amx::max_rows;
+        } else {
+            with_constant<weight_tile_rows>(tile.M, [&](auto M) { weight_tile<Format, decltype(M)::value, N>(left, panel, length, columns, tile.first); });
+            left += tile_size(length);
+        }
 }
 
 // The part of grad_U and grad_W of one thread: some of their 4H rows, summed over all steps and the whole batch.
 template <class Format>
 void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
+    Amx tile_registers;
+    const Amx* const amx = prefers_amx<Format>(static_cast<int64_t>(rows.size())) ? &tile_registers : nullptr;
+    if (amx) tile_registers.set_rows(Amx::max_rows);
+    const int64_t height = amx ? Amx::max_rows : weight_tile_rows;
     const int64_t first = 4 * call.H * part / parts, last = 4 * call.H * (part + 1) / parts;
     constexpr int64_t block = 256;  // words at a time, so that a panel and the tiles stay in the cache
-    constexpr int64_t lines = 8;    // words of a tile that are packed one after another: it is written line by line
+    constexpr int64_t max_lines = 16;
+    const int64_t lines = amx ? max_lines : 8;  // words of a tile that are packed one after another: it is written line by line
+    const int64_t line_width = last - first + Amx::max_rows;
     std::vector<Tile> tiles;
-    in_blocks(last - first, weight_tile_rows, [&](int64_t row, int count) { tiles.push_back({first + row, count}); });
+    in_blocks(last - first, height, [&](int64_t row, int count) { tiles.push_back({first + row, count}); });
     const auto tile_count = static_cast<int64_t>(tiles.size());
-    const Buffer left(tile_count * tile_size(block)), panel(block * weight_tile_vectors * V), converted(Format::converts ? lines * (last - first + packed_width) : 0);
+    const Buffer left(tile_count * (amx ? block * Amx::max_rows : tile_size(block))), panel(block * weight_tile_vectors * V), converted(Format::converts ? lines * line_width : 0);
     const auto with_h = std::partition_point(rows.begin(), rows.end(), [](const WeightRow& row) { return row.h; }) - rows.begin();
     const auto n = static_cast<int64_t>(rows.size());
     for (int64_t begin = 0, end; begin < n; begin = end) {
@@ -122,18 +144,25 @@ void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int6
         const int64_t K = end - begin, length = words<Format>(K);
         for (int64_t k = 0; k < length; k += lines) {
             const int64_t count = std::min(lines, length - k);
-            const float* from[lines];  // grad_gates in words, from the first tile on
+            const float* from[max_lines] = {};  // grad_gates in words, from the first tile on
             for (int64_t r = 0; r < count; ++r) {
                 from[r] = block_rows[k + r].grad_gates + first;
                 if (Format::converts) {
-                    float* line = converted.data + r * (last - first + packed_width);
+                    float* line = converted.data + r * line_width;
                     words_across<Format>([&](int64_t row) { return block_rows[row].grad_gates + first; }, (k + r) * Format::depth, K, last - first, line);
                     from[r] = line;
                 }
             }
-            float* packed = left.data + k * packed_width;
+            float* packed = left.data + k * (amx ? Amx::max_rows : packed_width);
             for (const Tile& tile : tiles) {
                 const int64_t offset = tile.first - first;
+                if (amx) {
+                    const float* columns[max_lines];
+                    for (int r = 0; r < max_lines; ++r) columns[r] = from[r] ? from[r] + offset : nullptr;
+                    transpose(columns, Amx::max_rows, packed, max_lines);
+                    packed += padded<Format>(K) * Amx::max_rows;
+                    continue;
+                }
                 for (int64_t r = 0; r < count; ++r) {
                     if (tile.first + packed_width <= 4 * call.H)
                         std::memcpy(packed + r * packed_width, from[r] + offset, packed_width * sizeof(float));
@@ -146,7 +175,7 @@ void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int6
         }
         const std::vector<Columns> columns = columns_of(call, begin < with_h);
         in_blocks(static_cast<int64_t>(columns.size()), weight_tile_vectors, [&](int64_t j, int count) {
-            with_constant<weight_tile_vectors>(count, [&](auto N) { add_matmul<Format, decltype(N)::value>(left.data, tiles, K, block_rows, &columns[j], panel.data); });
+            with_constant<weight_tile_vectors>(count, [&](auto N) { add_matmul<Format, decltype(N)::value>(amx, left.data, tiles, K, block_rows, &columns[j], panel.data); });
         });
     }
 }

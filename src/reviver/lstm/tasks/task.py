@@ -3,7 +3,7 @@
 Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.config import DataOrder
 from reviver.distributed.rows import BatchRows
-from reviver.packed.blocks import equal_blocks
+from reviver.packed.order import equal_blocks
 
 
 class Sequences:
@@ -68,18 +67,9 @@ class Sequences:
 
     @property
     def block_edges(self) -> Tensor:
-        """First sequence of each block of neighbours, and N, for the order `blocks`; see `packed.blocks`."""
+        """First sequence of each block of neighbours, and N, for the order `blocks`; see `packed.order`."""
         row_bytes = self._first[:1].numel() * self._first.element_size()
         return equal_blocks(len(self), row_bytes)
-
-    def read(self, batches: Sequence[Tensor], order: DataOrder = "full") -> Iterator[Self]:
-        """Yield the sequences of each batch; packed sequences are read ahead.
-
-        Args:
-            batches: indices of the sequences of each batch, [n] int64.
-            order: order that the indices have; `blocks` reads packed sequences block by block.
-        """
-        return (self[indices] for indices in batches)
 
     @property
     def _first(self) -> Tensor:

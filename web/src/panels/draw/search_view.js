@@ -1,9 +1,9 @@
 /**
  * The search as it goes on: the error of every start, and the images that they have reached.
  */
+import { LineChart } from "../../ui/chart.js";
 import { fill, h } from "../../ui/dom.js";
 import { drawImage, imageCanvas } from "../../ui/image.js";
-import { ErrorChart } from "./error_chart.js";
 
 /** @typedef {import("../../compute/projection.js").Projection} Projection */
 /** @typedef {import("../../types.js").GanContent} GanContent */
@@ -15,7 +15,14 @@ export class SearchView {
   /** @param {GanContent} content */
   constructor({ imageShape }) {
     this.shape = imageShape;
-    this.chart = new ErrorChart();
+    this.chart = new LineChart({
+      title: "Error of every start: root-mean-square difference of the pixels",
+      xLabel: "step of gradient descent",
+      yLabel: "",
+      series: [],
+      yDomain: [0, null],
+      formatY: (error) => String(Number(error.toPrecision(2))),
+    });
     this.status = h("p", { class: "muted number" });
     this.list = h("ol", { class: "starts" });
     this.element = h(
@@ -33,7 +40,7 @@ export class SearchView {
    */
   reset({ errors, steps, candidateErrors }) {
     this.element.hidden = false;
-    this.chart.reset(errors, steps);
+    this.chart.update({ series: [], references: [], xDomain: [0, steps] });
     this.status.textContent = `Trying ${candidateErrors.length} random latents.`;
     this.#starts = errors.map((_, start) => {
       const canvas = imageCanvas(null, this.shape, `Image of start ${start + 1}`);
@@ -62,9 +69,15 @@ export class SearchView {
       element.classList.toggle("chosen", start === best);
       mark.textContent = start !== best ? "" : done ? "chosen" : "best so far";
     });
-    this.chart.setBest(best);
-    this.chart.draw();
-    if (done) this.chart.describe();
+    const order = [best, ...errors.keys()].filter((start, index, all) => all.indexOf(start) === index);
+    this.chart.update({
+      series: order.map((start) => ({
+        name: `start ${start + 1}`,
+        x: [...errors[start].keys()],
+        y: errors[start],
+        strong: start === best,
+      })),
+    });
   }
 
   /**
@@ -72,8 +85,6 @@ export class SearchView {
    * @param {number} error
    */
   setBaseline(error) {
-    this.chart.setBaseline(error);
-    this.chart.draw();
-    this.chart.describe();
+    this.chart.update({ references: [{ name: "a real image", value: error }] });
   }
 }

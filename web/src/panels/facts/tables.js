@@ -142,9 +142,9 @@ const small = (value) => (value === 0 ? "0" : Math.abs(value) < 1e-3 ? value.toE
  */
 export function roundingTable(runs) {
   const rows = runs.flatMap((run) =>
-    run.facts.rounding.map(({ network, unit, format, max, mean }) => ({
+    run.facts.rounding.map(({ network, unit, max, mean }) => ({
       head: runs.length > 1 ? `${network} of ${run.name}` : network,
-      cells: [format, small(max), small(mean), unit],
+      cells: ["fp16", small(max), small(mean), unit],
     })),
   );
   if (!rows.length) return null;

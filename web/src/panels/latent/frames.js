@@ -69,7 +69,7 @@ export const noiseNorm = ({ noiseSize }, latent) => Math.hypot(...latent.subarra
  * @param {GanContent} content
  */
 export function discriminatorNotes(content) {
-  if (!content.discriminator) return ["This light file has no discriminator."];
+  if (!content.discriminator) return ["This file has no discriminator."];
   const notes = [];
   if (content.packing > 1)
     notes.push(

@@ -1,21 +1,27 @@
 /**
- * Line chart over the steps, aligned with the heat maps: gradient norms on a logarithmic axis, a number, or the input.
+ * Line chart over the steps in a frame, aligned with the heat maps: gradient norms on a logarithmic axis, a number, or the
+ * input.
  */
-import { scaleLinear, scaleLog } from "d3-scale";
+import { select } from "d3-selection";
+import { fitTicks, makeAxis } from "../../ui/chart_scale.js";
+import { drawLine, lineSample, styleOf } from "../../ui/chart_series.js";
 import { fill, h } from "../../ui/dom.js";
 import { formatLimit, superscript } from "./format.js";
 import { Frame } from "./frame.js";
 
-const SVG = "http://www.w3.org/2000/svg";
+/** Most steps with a dot each. */
 const MAX_DOTS = 60;
 /** Orders of magnitude that a logarithmic axis shows at most. */
 const MAX_DECADES = 30;
+/** Least distance of two ticks, and the margin above and below, in CSS pixels. */
+const TICK = 30;
+const MARGIN = 6;
 
 /**
  * @typedef {object} Line
  * @property {string} name
  * @property {ArrayLike<number>} values one per step
- * @property {number} color 1 to 4, the CSS class `line-N`
+ * @property {number} color index
  * @property {boolean} [dashed]
  */
 
@@ -29,18 +35,8 @@ const MAX_DECADES = 30;
  * @property {number} [slots] width of the axis in steps, if it is longer than the lines
  */
 
-/**
- * Creates an SVG element.
- * @template {keyof SVGElementTagNameMap} Tag
- * @param {Tag} tag
- * @param {Record<string, string | number>} attributes
- * @returns {SVGElementTagNameMap[Tag]}
- */
-function svg(tag, attributes) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
-  return element;
-}
+/** @param {Line} line */
+const lineStyle = ({ color, dashed }) => `${styleOf(color)}${dashed ? " dashed" : ""}`;
 
 export class Chart {
   /** @type {ChartContent | null} */
@@ -55,7 +51,9 @@ export class Chart {
     this.isLog = isLog;
     this.legend = h("span", { class: "lstm-chart-legend" });
     this.frame = new Frame(title, { legend: this.legend, height: "11rem", onresize: () => this.#draw() });
-    this.svg = svg("svg", { role: "img", class: "lstm-chart" });
+    this.svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    this.svg.setAttribute("role", "img");
+    this.svg.setAttribute("class", "lstm-chart");
     this.mark = h("div", { class: "heatmap-column", "aria-hidden": "true" });
     this.frame.plot.append(this.svg, this.mark);
     this.frame.plot.addEventListener("click", (event) => {
@@ -73,12 +71,12 @@ export class Chart {
   /** @param {ChartContent} content */
   show(content) {
     this.#content = content;
+    /** @param {string} style @param {string | undefined} name */
+    const key = (style, name) => h("span", { class: "lstm-chart-key" }, lineSample(style, null), name);
     fill(
       this.legend,
-      content.lines.map((line) =>
-        h("span", { class: `lstm-chart-key line-${line.color}${line.dashed ? " dashed" : ""}` }, line.name),
-      ),
-      content.level === undefined ? null : h("span", { class: "lstm-chart-key level" }, content.levelName),
+      content.lines.map((line) => key(lineStyle(line), line.name)),
+      content.level === undefined ? null : key("level", content.levelName),
     );
     this.#draw();
   }
@@ -98,96 +96,82 @@ export class Chart {
 
   #draw() {
     if (!this.#content) return;
-    const { lines, level, label } = this.#content;
+    const { lines, level, label, steps } = this.#content;
     const { width, height } = this.frame;
     if (!width || !height) return; // before the first layout
-    this.frame.showSteps(this.#content.steps);
-    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.svg.setAttribute("aria-label", label);
-    this.svg.replaceChildren();
-    const y = this.#axis(height);
-    for (const tick of y.ticks) {
-      this.svg.append(svg("line", { class: "rule", x1: 0, x2: width, y1: y.at(tick), y2: y.at(tick) }));
-    }
-    this.frame.showRows(y.ticks.map((tick) => ({ place: y.at(tick) / height, name: y.name(tick) })));
+    this.frame.showSteps(steps);
+    const svg = select(this.svg).attr("viewBox", `0 0 ${width} ${height}`).attr("aria-label", label);
+    svg.selectAll("*").remove();
+    const { y, ticks } = this.#axis(height);
+    const grid = svg.append("g").attr("class", "chart-grid");
+    for (const tick of ticks) grid.append("path").attr("d", `M0,${y(tick)}H${width}`);
+    const name = this.isLog ? nameOfPower : formatLimit;
+    this.frame.showRows(ticks.map((tick) => ({ place: y(tick) / height, name: name(tick) })));
     if (level !== undefined)
-      this.svg.append(svg("line", { class: "level", x1: 0, x2: width, y1: y.at(level), y2: y.at(level) }));
-    for (const line of lines) this.#line(line, width, y.at);
+      drawLine(
+        svg,
+        "level",
+        null,
+        [0, width].map((x) => ({ x, y: y(level) })),
+        0,
+      );
+    for (const line of lines) {
+      const points = this.#points(line.values, width).map((point) => ({ x: point.x, y: y(point.y) }));
+      drawLine(svg, lineStyle(line), line.values.length > MAX_DOTS ? null : 0, points, 28);
+    }
     this.select(this.#step, this.frame.readout.textContent ?? "");
   }
 
   /**
+   * Returns the scale of the values, and its ticks.
    * @param {number} height
-   * @returns {{at: (value: number) => number, ticks: number[], name: (tick: number) => string}}
    */
   #axis(height) {
     const { lines, level } = /** @type {ChartContent} */ (this.#content);
-    let [low, high] = [Infinity, -Infinity];
+    let [low, high] = level === undefined ? [Infinity, -Infinity] : [level, level];
     for (const { values } of lines)
       for (let k = 0; k < values.length; k++) {
-        if (!Number.isFinite(values[k]) || (this.isLog && values[k] <= 0)) continue;
+        if (!this.#isShown(values[k])) continue;
         low = Math.min(low, values[k]);
         high = Math.max(high, values[k]);
       }
-    if (level !== undefined) [low, high] = [Math.min(low, level), Math.max(high, level)];
-    if (low > high) [low, high] = this.isLog ? [0.1, 1] : [0, 1];
-    const range = [height - 6, 6];
+    if (low > high) [low, high] = [this.isLog ? 0.1 : 0, 1];
     if (this.isLog) {
       const top = Math.ceil(Math.log10(high) - 1e-9);
       const bottom = Math.max(Math.min(Math.floor(Math.log10(low) + 1e-9), top - 1), top - MAX_DECADES);
-      const scale = scaleLog([10 ** bottom, 10 ** top], range).clamp(true);
-      const every = Math.ceil((top - bottom) / 5);
-      const powers = Array.from({ length: top - bottom + 1 }, (_, k) => bottom + k).filter(
-        (p) => (top - p) % every === 0,
-      );
-      return {
-        at: (value) => scale(value),
-        ticks: powers.map((power) => 10 ** power),
-        name: (tick) => `10${superscript(Math.round(Math.log10(tick)))}`,
-      };
+      [low, high] = [10 ** bottom, 10 ** top];
     }
-    if (low === high) [low, high] = [low - 1, high + 1];
-    const scale = scaleLinear([low, high], range).nice(4);
-    return { at: (value) => scale(value), ticks: scale.ticks(4), name: formatLimit };
+    const axis = makeAxis(this.isLog ? "log" : "linear", [low, high], [height - MARGIN, MARGIN], true);
+    if (this.isLog) axis.ticks = axis.ticks.filter((list) => list.every((tick) => Number.isInteger(Math.log10(tick))));
+    return { y: axis.scale.clamp(true), ticks: fitTicks(axis, () => TICK, 6) };
+  }
+
+  /** @param {number} value */
+  #isShown(value) {
+    return Number.isFinite(value) && !(this.isLog && value <= 0); // a logarithmic axis has no 0
   }
 
   /**
-   * Draws a line. With more steps than pixels each pixel has the smallest and the largest value of its steps.
-   * @param {Line} line
+   * Returns the points of a line. With more steps than pixels each pixel has the smallest and the largest of its values.
+   * @param {ArrayLike<number>} values
    * @param {number} width
-   * @param {(value: number) => number} y
    */
-  #line({ values, color, dashed }, width, y) {
-    const count = values.length;
-    const slots = this.#slots;
-    /** @param {number} t */
-    const x = (t) => ((t + 0.5) / slots) * width;
-    const per = Math.max(1, Math.floor(count / width));
-    let path = "";
-    let isOpen = false;
-    for (let begin = 0; begin < count; begin += per) {
-      const bin = Array.from({ length: Math.min(per, count - begin) }, (_, k) => values[begin + k]);
-      const shown = bin.filter((value) => Number.isFinite(value) && !(this.isLog && value <= 0));
-      if (!shown.length) {
-        isOpen = false; // a gap: a logarithmic axis has no 0
-        continue;
-      }
-      const ends = per > 1 ? [Math.min(...shown), Math.max(...shown)] : shown;
-      for (const value of ends) {
-        path += `${isOpen ? "L" : "M"}${x(begin + (per - 1) / 2).toFixed(1)} ${y(value).toFixed(1)}`;
-        isOpen = true;
-      }
+  #points(values, width) {
+    const per = Math.max(1, Math.floor(values.length / width));
+    const points = [];
+    for (let begin = 0; begin < values.length; begin += per) {
+      const bin = Array.from({ length: Math.min(per, values.length - begin) }, (_, k) => values[begin + k]);
+      const shown = bin.filter((value) => this.#isShown(value));
+      const ends = !shown.length ? [NaN] : per > 1 ? [Math.min(...shown), Math.max(...shown)] : shown;
+      for (const y of ends) points.push({ x: ((begin + per / 2) / this.#slots) * width, y });
     }
-    const name = `line-${color}${dashed ? " dashed" : ""}`;
-    this.svg.append(svg("path", { class: name, d: path }));
-    if (count > MAX_DOTS) return;
-    for (let t = 0; t < count; t++) {
-      if (!Number.isFinite(values[t]) || (this.isLog && values[t] <= 0)) continue;
-      this.svg.append(svg("circle", { class: name, cx: x(t), cy: y(values[t]), r: 3 }));
-    }
+    return points;
   }
 
   destroy() {
     this.frame.destroy();
   }
 }
+
+/** @param {number} tick a power of ten */
+const nameOfPower = (tick) => `10${superscript(Math.round(Math.log10(tick)))}`;

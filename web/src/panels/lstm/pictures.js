@@ -163,8 +163,8 @@ export class Pictures {
     if (!first.outputs || !hasOutputs) return;
     const target = singleTarget(state.target);
     if (this.outputs instanceof Chart) {
-      const lines = [{ name: second ? "first" : "output", values: first.outputs, color: 1 }];
-      if (second?.outputs) lines.push({ name: "second", values: second.outputs, color: 2 });
+      const lines = [{ name: second ? "first" : "output", values: first.outputs, color: 0 }];
+      if (second?.outputs) lines.push({ name: "second", values: second.outputs, color: 1 });
       const level = typeof target === "number" ? { level: target, levelName: `target ${formatNumber(target)}` } : {};
       this.outputs.show({
         lines,
@@ -216,11 +216,11 @@ export class Pictures {
     const names = second ? { c: "‖∂loss/∂c‖, first", h: "‖∂loss/∂h‖, first" } : { c: "‖∂loss/∂c‖", h: "‖∂loss/∂h‖" };
     /** @type {import("./chart.js").Line[]} */
     const lines = [];
-    if (gradC.length) lines.push({ name: names.c, values: gradC.subarray(0, steps), color: 1 });
-    lines.push({ name: names.h, values: gradH.subarray(0, steps), color: 2 });
+    if (gradC.length) lines.push({ name: names.c, values: gradC.subarray(0, steps), color: 0 });
+    lines.push({ name: names.h, values: gradH.subarray(0, steps), color: 1 });
     const other = second?.cells[state.cell];
     if (other?.gradC.length)
-      lines.push({ name: "‖∂loss/∂c‖, second", values: other.gradC.subarray(0, steps), color: 1, dashed: true });
+      lines.push({ name: "‖∂loss/∂c‖, second", values: other.gradC.subarray(0, steps), color: 0, dashed: true });
     const main = gradC.length ? gradC : gradH;
     this.gradients.show({
       lines,
@@ -236,8 +236,8 @@ export class Pictures {
     const attention = scene.first.attention;
     this.attention.element.hidden = !attention;
     if (attention) {
-      const lines = [{ name: scene.second ? "first" : "weight", values: attention, color: 1 }];
-      if (scene.second?.attention) lines.push({ name: "second", values: scene.second.attention, color: 2 });
+      const lines = [{ name: scene.second ? "first" : "weight", values: attention, color: 0 }];
+      if (scene.second?.attention) lines.push({ name: "second", values: scene.second.attention, color: 1 });
       this.attention.show({ lines, label: "Weight of each step in the pooled state", steps: stepAxis(scene) });
     }
     if (!this.input) return;
@@ -253,7 +253,7 @@ export class Pictures {
       const lines = content.channelNames.map((name, channel) => ({
         name,
         values: everyNth(values, width, channel),
-        color: channel + 1,
+        color: channel,
       }));
       const other = scene.state.second;
       if (other && scene.state.show !== "second")
@@ -261,7 +261,7 @@ export class Pictures {
           lines.push({
             name: `${name}, second`,
             values: everyNth(other, width, channel),
-            color: channel + 1,
+            color: channel,
             dashed: true,
           }),
         );

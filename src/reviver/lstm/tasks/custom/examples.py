@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reviver.lstm.tasks.task import Sequences
-from reviver.packed.blocks import unequal_blocks
+from reviver.packed.order import unequal_blocks
 
 
 @dataclass(frozen=True)

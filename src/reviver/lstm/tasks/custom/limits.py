@@ -16,14 +16,3 @@ MAX_COLUMNS = 10_000
 
 MAX_NPZ_SIDE = 1 << 30
 """Maximum size of the arrays `y` and `lengths` of an .npz file, in bytes."""
-
-PARQUET_BATCH_ROWS = 4096
-"""Maximum number of rows of a Parquet file that are read at a time."""
-PARQUET_BATCH_BYTES = 1 << 25
-"""Approximate number of bytes of a Parquet file that are read at a time."""
-PARQUET_FREE_BYTES = 1 << 22
-"""Size that the pages of a Parquet file may claim regardless of the size of the file."""
-PARQUET_MAX_RATIO = 1032
-"""Maximum ratio of the claimed size of the pages to the size of the file, beyond `PARQUET_FREE_BYTES`: that of deflate."""
-PARQUET_THRIFT_LIMITS = {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
-"""Limits of pyarrow for strings and lists in the metadata of a Parquet file."""

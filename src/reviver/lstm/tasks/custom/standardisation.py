@@ -42,7 +42,7 @@ class Standardisation(Record):
             x: training sequences, [N, T, I].
             lengths: number of steps of each, [N].
         """
-        return cls.fit_steps(lambda: (chunk[is_inside] for chunk, is_inside in _chunks(x, lengths)))
+        return cls.fit_steps(lambda: unpadded_chunks(x, lengths))
 
     @classmethod
     def fit_steps(cls, chunks: Callable[[], Iterable[Tensor]]) -> "Standardisation":
@@ -97,6 +97,11 @@ class Standardisation(Record):
 def chunk_size(steps: int, channels: int) -> int:
     """Return the number of sequences of T = `steps` steps and I = `channels` channels in a chunk."""
     return max(1, CHUNK_NUMBERS // max(1, steps * channels))
+
+
+def unpadded_chunks(x: Tensor, lengths: Tensor) -> Iterator[Tensor]:
+    """Yield the steps of x [N, T, I] that are not padding, in chunks [n, I]."""
+    return (chunk[is_inside] for chunk, is_inside in _chunks(x, lengths))
 
 
 def _chunks(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -25,7 +25,7 @@ from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.lstm.tasks.custom.standardisation import Standardisation
 from reviver.lstm.tasks.custom.table import SequenceTable
 from reviver.lstm.tasks.task import Sequences, SplitName, Task
-from reviver.packed.format import is_packed
+from reviver.packed.folder import is_packed
 from reviver.validation import JSON_LIST, Record, find_problem
 
 
@@ -165,24 +165,22 @@ def _load_packed(
 ) -> tuple[DataRecord, dict[SplitName, Sequences]]:
     table = PackedTable.open(path)
     if known is not None:
-        _check_digest(path, table.sha256, known)
-    elif config.order == "full":
-        table.verify()
+        _check_digest(path, table.record.checksum, known)
     with _naming(path):
         split = split_classes(table.labels, config.train_fraction, config.seed)
-    counts = torch.bincount(table.labels[split.train], minlength=len(table.classes)).tolist()
+    counts = torch.bincount(table.labels[split.train], minlength=len(table.record.classes)).tolist()
     record = known or DataRecord(
-        name=table.name,
-        sha256=table.sha256,
+        name=table.record.name,
+        sha256=table.record.checksum,
         num_sequences=len(table.labels),
         max_length=table.max_length,
-        classes=table.classes,
+        classes=table.record.classes,
         class_fractions=tuple(count / len(split.train) for count in counts),
-        standardisation=Standardisation.fit_steps(lambda: table.steps(split.train)),
+        standardisation=Standardisation.fit_steps(lambda: table.chunks(split.train)),
     )
     parts: dict[SplitName, Sequences] = {
-        "train": PackedExamples.of(table, split.train, record.standardisation),
-        "validation": PackedExamples.of(table, split.validation, record.standardisation),
+        "train": PackedExamples(split.train, table, record.standardisation),
+        "validation": PackedExamples(split.validation, table, record.standardisation),
     }
     return record, parts
 

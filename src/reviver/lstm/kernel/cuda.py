@@ -1,0 +1,324 @@
+"""The LSTM with hidden dropout on CUDA: runs the Triton kernels over a sequence, and is their gradient.
+
+Shapes: B batch, T time, I input size, H hidden size.
+
+W x of all steps is one matmul before the kernel, and the gradients of W and U are two after it. The backward pass
+computes the masks anew from the seed. Triton is imported by the first computation.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from reviver.errors import DataError
+from reviver.lstm.dropout import skip_rows
+from reviver.lstm.kernel.library import KINDS
+
+SEQUENCE_UNITS = 256
+"""Largest H for which one launch runs all steps. There a multiprocessor reads U once a step from the L2 cache, 1 MB at
+most. Beyond this, each step is a launch of programs that share the units. An estimate, not measured on a GPU."""
+
+GRAPH_STEPS = 32
+"""Steps per CUDA graph where each step is a launch."""
+
+ROWS = 16
+"""Rows of the batch per program: the least that tensor cores multiply."""
+
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]
+"""x, h, c, W, U and b of `unroll`."""
+
+Tensors = Mapping[str, Tensor | None]
+"""Tensors of a kernel by the names of its parameters."""
+
+_SLOTS, _STEPS = ("states", "cells", "grad_gates"), ("gates", "grad_output")
+"""Tensors with a slot before each step and one after the last, and those with an element for each step."""
+
+_READ_ONLY = ("U", "U_transposed", "grad_output", "lengths", "seed")
+
+
+class Options(NamedTuple):
+    """What is the same for all steps of a call.
+
+    Attributes:
+        kind: kind of dropout, one of `library.KINDS`.
+        dropout: probability p.
+        reverse: run from the last step to the first.
+        product: how the kernel multiplies: `ieee`, `tf32x3` (three products of TF32, about as exact) or `bf16`.
+    """
+
+    kind: str
+    dropout: float
+    reverse: bool
+    product: str
+
+
+@cache
+def available() -> bool:
+    """Return whether the kernels can run: Triton is installed, and there is a GPU for it or its interpreter is on."""
+    triton = find_spec("triton")
+    if triton is None or triton.origin is None:  # a folder of that name is found, too
+        return False
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return True
+    return torch.version.cuda is not None and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+
+
+def unroll(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    W: Tensor,
+    U: Tensor,
+    b: Tensor | None,
+    lengths: Tensor | None,
+    seed: Tensor | None,
+    *,
+    dropout: float,
+    kind: str,
+    reverse: bool,
+    precision: str,
+    fp32_product: str = "tf32x3",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run an LSTM cell over a sequence on a GPU, with a gradient.
+
+    Args:
+        x: input, [T, B, I]; it and the next five are float32.
+        h: hidden state before the first step, [B, H].
+        c: cell state before the first step, [B, H].
+        W: weights of the input, [4H, I], in the order i, f, c, o.
+        U: weights of the hidden state, [4H, H].
+        b: biases, [4H]; 0 if None.
+        lengths: number of steps of each sequence, from 1 to T, [B] int64; all T if None. After its last step a
+            sequence keeps its state, and its output is 0.
+        seed: seed of the dropout masks, [] int64; None for "none" and "zoneout_mean".
+        dropout: probability p of hidden dropout, less than 1.
+        kind: kind of dropout, one of `library.KINDS`.
+        reverse: run from the last step to the first.
+        precision: "fp32", or "bf16" to round the operands of matmuls to bfloat16.
+        fp32_product: how the kernel multiplies for "fp32": "ieee" or "tf32x3". The matmuls outside follow torch's setting.
+
+    Returns:
+        The hidden state after each step, [T, B, H], and h and c after the last one, [B, H].
+
+    Raises:
+        DataError: if a shape, a dtype or the kind does not fit.
+    """
+    inputs = x, h, c, W, U, b
+    _check(inputs, lengths, seed, kind)
+    options = Options(kind, dropout, reverse, "bf16" if precision == "bf16" else fp32_product)
+    if lengths is not None:  # what is beyond the end of a sequence must not matter, not even a NaN
+        active = torch.arange(len(x), device=x.device)[:, None] < lengths  # [T, B]
+        inputs = torch.where(active[:, :, None], x, 0.0), *inputs[1:]
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+        output, h, c = cast("tuple[Tensor, Tensor, Tensor]", _LSTMFunction.apply(*inputs, lengths, seed, options))
+    else:
+        output, h, c, *_ = _forward(inputs, lengths, seed, options, save=False)
+    return output if lengths is None else torch.where(active[:, :, None], output, 0.0), h, c
+
+
+class _LSTMFunction(torch.autograd.Function):
+    """The output and the last state, with their gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        x, h, c, W, U, b, lengths, seed, ctx.options = arguments
+        *outputs, states, cells, gates = _forward((x, h, c, W, U, b), lengths, seed, ctx.options, save=True)
+        ctx.save_for_backward(x, W, U, lengths, seed, states, cells, gates)
+        ctx.set_materialize_grads(False)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None) -> Any:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                "the CUDA LSTM kernel has no second derivatives; compute inside `with reviver.lstm.kernel.reference():`"
+            )
+        x, W, U, lengths, seed, states, cells, gates = ctx.saved_tensors
+        options: Options = ctx.options
+        T, (_, B, H) = len(gates), states.shape
+        grad_gates = states.new_empty(T + 1, B, 4 * H)
+        first, last = (T, 0) if options.reverse else (0, T)
+        grad_gates[last] = 0.0
+        bypass, grad_c = (
+            states.new_zeros(B, H) if g is None else states.new_empty(B, H).copy_(g) for g in (grad_h, grad_c)
+        )
+        tensors = {"grad_gates": grad_gates, "U_transposed": _operand(U.T, options), "gates": gates, "cells": cells}
+        tensors["grad_output"] = None if grad_output is None else grad_output.contiguous()
+        _run("backward", tensors | {"bypass": bypass, "grad_c": grad_c, "lengths": lengths, "seed": seed}, options)
+
+        steps = slice(1, None) if options.reverse else slice(T)  # slots before the steps
+        grad_z, h_before = grad_gates[steps].view(T * B, 4 * H), states[steps].view(T * B, H)
+        needs_x, needs_h, needs_c, needs_W, needs_U, needs_b, *_ = ctx.needs_input_grad
+        return (
+            _matmul(grad_z, W, options).view(x.shape) if needs_x else None,
+            bypass + _matmul(grad_gates[first], U, options) if needs_h else None,
+            grad_c if needs_c else None,
+            _matmul(grad_z.T, x.reshape(T * B, -1), options) if needs_W else None,
+            _matmul(grad_z.T, h_before, options) if needs_U else None,
+            grad_z.sum(0) if needs_b else None,
+            *[None] * 3,
+        )
+
+
+def _forward(
+    inputs: Inputs, lengths: Tensor | None, seed: Tensor | None, options: Options, *, save: bool
+) -> tuple[Tensor, ...]:
+    """Return the output and the last h and c, then h and c of all slots and the gates [T, B, 4H] for the backward pass.
+
+    Unless `save`, there is only one slot of c, and the last tensor does not hold the gates.
+    """
+    x, h, c, W, U, b = inputs
+    (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
+    gates = _matmul(x.reshape(T * B, I), W.T, options).view(T, B, 4 * H)  # of all steps
+    if b is not None:
+        gates += b
+    states, cells = x.new_empty(T + 1, B, H), x.new_empty(T + 1 if save else 1, B, H)
+    first, last = (T, 0) if options.reverse else (0, T)
+    states[first], cells[first if save else 0] = h, c
+    tensors = {"gates": gates, "U": _operand(U, options), "states": states, "cells": cells}
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _run("forward", tensors | {"lengths": lengths, "seed": seed}, options, SAVE=save)
+    output = states[:T] if options.reverse else states[1:]
+    return output, states[last].clone(), cells[last if save else 0].clone(), states, cells, gates
+
+
+def _operand(matrix: Tensor, options: Options) -> Tensor:
+    """Return a matrix as the kernel reads it."""
+    return matrix.to(torch.bfloat16 if options.product == "bf16" else torch.float32).contiguous()
+
+
+def _matmul(a: Tensor, b: Tensor, options: Options) -> Tensor:
+    """Return a @ b in float32; for bf16 the operands are rounded, and the sums are not."""
+    with torch.autocast(a.device.type, enabled=False):
+        if options.product != "bf16":
+            return a @ b
+        a, b = a.bfloat16(), b.bfloat16()
+        return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.float()
+
+
+# Launches -----------------------------------------------------------------------------------------------------------
+
+
+def compilation(kernel: str, H: int, options: Options) -> tuple[dict[str, int | bool], dict[str, Any], int]:
+    """Return how a kernel is compiled, its constants, and the number of programs that share the units.
+
+    With these tiles nothing spills, which `benchmarks/gpu.py` checks. Programs of a launch are fewer than
+    multiprocessors in most batches, so a thread may have 255 registers.
+    """
+    power = max(16, 1 << (H - 1).bit_length())  # holds all units
+    units, depth, stages = min(32, power), min(32, power), 4
+    if kernel == "backward" and options.product == "bf16":
+        depth, stages = min(128, 4 * power), 3  # ptxas unrolls shorter loops until registers spill
+    blocks = -(-H // units)
+    programs = 1 if H <= SEQUENCE_UNITS else blocks
+    constants = {"H": H, "KIND": options.kind, "REVERSE": options.reverse, "PRODUCT": options.product}
+    constants |= {"ROWS": ROWS, "UNITS": units, "DEPTH": depth, "PROGRAM_UNITS": units * blocks // programs}
+    # Without overflow checks: masks compute modulo 2³² and 2⁶⁴.
+    how = {"num_warps": 4, "num_stages": stages, "maxnreg": 255, "enable_fp_fusion": True, "sanitize_overflow": False}
+    return how, constants, programs
+
+
+def launch(kernel: str, tensors: Tensors, options: Options, **flags: bool) -> None:
+    """Run a kernel over all steps: in one launch, or in one for each step where programs share the units."""
+    (T, B, H), p = _sizes(tensors), options.dropout
+    how, constants, programs = compilation(kernel, H, options)
+    function = getattr(import_module("reviver.lstm.kernel.triton_kernels"), kernel)
+    threshold = min(int(p * 2**32 + 0.5), 2**32 - 1) - 2**31
+    scale = {"zoneout": 1.0, "zoneout_mean": 1.0 - p}.get(options.kind, 1.0 / (1.0 - p))
+    sizes = {"threshold": threshold, "scale": scale, "B": B, "T": T} | constants | flags | how
+    steps = T if programs == 1 else 1
+    for begin in range(0, T, steps):
+        function[-(-B // ROWS), programs](**tensors, begin=begin, end=begin + steps, **sizes)
+
+
+def _sizes(tensors: Tensors) -> tuple[int, int, int]:
+    """Return T, B and H."""
+    gates = cast("Tensor", tensors["gates"])
+    return gates.shape[0], gates.shape[1], gates.shape[2] // 4
+
+
+def _run(kernel: str, tensors: Tensors, options: Options, **flags: bool) -> None:
+    """Run a kernel over all steps; where each is a launch, in CUDA graphs of `GRAPH_STEPS` steps."""
+    T, _, H = _sizes(tensors)
+    device = cast("Tensor", tensors["gates"]).device
+    if H <= SEQUENCE_UNITS or (device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
+        launch(kernel, tensors, options, **flags)
+        return
+    chunks = [(begin, min(begin + GRAPH_STEPS, T)) for begin in range(0, T, GRAPH_STEPS)]
+    for begin, end in chunks if options.reverse == (kernel == "backward") else chunks[::-1]:
+        chunk = {name: _steps_of(name, tensor, begin, end, options) for name, tensor in tensors.items()}
+        if end - begin < GRAPH_STEPS:
+            launch(kernel, chunk, options, **flags)
+            continue
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+        shapes = tuple((name, tensor.shape, tensor.dtype) for name, tensor in chunk.items() if tensor is not None)
+        with _graph_lock:  # copies and replay of one call must not mix with those of another thread
+            replay, buffers = _graph(kernel, tuple(chunk), shapes, device, stream, options, tuple(flags.items()))
+            for name, buffer in buffers.items():
+                buffer.copy_(cast("Tensor", chunk[name]))
+            replay()
+            for name, buffer in buffers.items():
+                if name not in _READ_ONLY:
+                    cast("Tensor", chunk[name]).copy_(buffer)
+
+
+def _steps_of(name: str, tensor: Tensor | None, begin: int, end: int, options: Options) -> Tensor | None:
+    """Return the part of a tensor for the steps from `begin` to `end`, as if these were all."""
+    if tensor is not None and (name in _STEPS or (name in _SLOTS and len(tensor) > 1)):
+        return tensor[begin : end + (name in _SLOTS)]
+    if tensor is not None and name == "lengths":
+        return tensor - begin
+    if tensor is not None and name == "seed" and options.kind != "variational":
+        return skip_rows(tensor, begin << 32)  # row t·2³² + b of the masks
+    return tensor
+
+
+_graph_lock = threading.Lock()
+
+
+@lru_cache(maxsize=16)
+def _graph(
+    kernel: str,
+    names: tuple[str, ...],
+    shapes: tuple[tuple[str, torch.Size, torch.dtype], ...],
+    device: torch.device,
+    stream: int,  # only part of the key: a replay on another stream could overwrite buffers in use
+    options: Options,
+    flags: tuple[tuple[str, bool], ...],
+) -> tuple[Callable[[], object], dict[str, Tensor]]:
+    """Return a function that runs a kernel over `GRAPH_STEPS` steps, and the buffers that it reads and writes."""
+    buffers = {name: torch.zeros(shape, dtype=dtype, device=device) for name, shape, dtype in shapes}
+
+    def run() -> None:
+        launch(kernel, {name: buffers.get(name) for name in names}, options, **dict(flags))
+
+    if device.type != "cuda":  # the interpreter
+        return run, buffers
+    run()  # compiles and loads the kernel, which must not happen while a graph is captured
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        run()
+    return graph.replay, buffers
+
+
+def _check(inputs: Inputs, lengths: Tensor | None, seed: Tensor | None, kind: str) -> None:
+    """Raise DataError for arguments with which the kernels would compute nonsense or leave a tensor."""
+    x, h, c, W, U, b = inputs
+    (_, B, I), H = x.shape, h.shape[1]  # noqa: E741
+    shapes = {"h": (h, (B, H)), "c": (c, (B, H)), "W": (W, (4 * H, I)), "U": (U, (4 * H, H)), "b": (b, (4 * H,))}
+    for name, (tensor, shape) in (
+        {"x": (x, x.shape)} | shapes | {"lengths": (lengths, (B,)), "seed": (seed, ())}
+    ).items():
+        dtype = torch.int64 if name in {"lengths", "seed"} else torch.float32
+        if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or tensor.device != x.device):
+            got = f"{list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
+            raise DataError(f"{name} must be {list(shape)} of {dtype} on {x.device}, got {got}")
+    if kind not in KINDS or (seed is None) != (kind in {"none", "zoneout_mean"}):
+        raise DataError(f"kind must be one of {', '.join(KINDS)}, with a seed only if it is random, got {kind}")
