@@ -1,6 +1,8 @@
-"""Pages of docs name tests that exist, and the sources name pages that exist."""
+"""Pages of docs name tests that exist, the sources name pages that exist, and the layer alone is light."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,14 @@ def test_every_page_that_a_source_names_exists() -> None:
 def test_the_page_of_promises_names_tests() -> None:
     text = (ROOT / "docs" / "explanation" / "robustness.md").read_text(encoding="utf-8")
     assert len(re.findall(r"\btest_\w+\.py\b", text)) >= 20
+
+
+def test_the_layer_imports_only_pydantic_and_safetensors_beside_torch() -> None:
+    script = (
+        "import sys, torch, numpy; before = set(sys.modules); from reviver import LSTM; LSTM(3, 4, hidden_dropout=0.5);"
+        "found = {name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names);"
+        "print(*sorted(name for name in found if not name.startswith('_')))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    of_pydantic = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions"}
+    assert set(found) - of_pydantic == {"reviver", "safetensors"}

@@ -172,8 +172,7 @@ class LSTM(nn.LSTM):
         input: Tensor | PackedSequence,  # noqa: A002
         hx: State | None = None,
         lengths: Tensor | Sequence[int] | None = None,
-        *,
-        rng: torch.Generator | None = None,
+        rng: torch.Generator | None = None,  # not keyword-only: torch's ONNX exporter by tracing passes all by position
         rows: BatchRows | None = None,
     ) -> tuple[Any, State]:
         """Run over a batch of sequences or over a single one.
