@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+READY  := $(VENV)/.installed-for-report
 STAMP  := $(VENV)/.installed
 WEB    := web/node_modules/.installed
 
@@ -17,16 +18,27 @@ help:  ## list the targets
 
 setup: $(STAMP) $(WEB) browser  ## install Reviver with its tools: into .venv, web/node_modules, and Chromium where it may
 
-$(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/python
+# install(LOCK, EXTRAS): the package with what LOCK names, or elsewhere with its extras.
+define install
+	@echo "installing into $(VENV) what $(1) names"
 	if $(BIN)/python -c '$(IS_LOCKED)'; then \
-		$(PIP) install --require-hashes --no-deps --requirement requirements.lock && \
+		$(PIP) install --require-hashes --no-deps --requirement $(1) && \
 		$(PIP) install --requirement requirements-torch.lock && \
 		$(PIP) install --no-deps --no-build-isolation --editable . && \
 		$(BIN)/python -m pip check; \
 	else \
-		$(PIP) install --editable '.[dev,docs]'; \
+		$(PIP) install --editable '.[$(2)]'; \
 	fi
+endef
+ALL_EXTRAS := train,dev,docs
+
+$(READY): pyproject.toml requirements-report.lock requirements-torch.lock | $(BIN)/python
+	$(call install,requirements-report.lock,train)
 	touch $@
+
+$(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/python
+	$(call install,requirements.lock,$(ALL_EXTRAS))
+	touch $(READY) $@
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Reviver needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2]) if sys.version_info < (3, 11) else None'
@@ -52,7 +64,7 @@ browser:  # Chromium for the tests of the explorer; installed only by root on De
 lock: $(BIN)/python  ## choose the newest releases for requirements.lock (on Linux x86-64 with Python 3.11)
 	$(BIN)/python -m tools.lock
 
-report: $(STAMP)  ## train both networks and write report/report.html and report/report.pdf
+report: $(READY)  ## train both networks and write report/report.html and report/report.pdf
 	$(BIN)/reviver report --out report
 
 test: setup  ## run the tests, on a process per core, at most four
@@ -111,7 +123,7 @@ format: setup  ## format the code
 	if command -v npm >/dev/null; then npm run --silent --prefix web format; fi
 
 bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_report times make report)
-	$(PIP) install --editable '.[dev,bench]'
+	$(PIP) install --editable '.[train,dev,bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
 
 recall: setup  ## measure what the LSTM reaches on every task, over seeds, into docs/measurements (hours; resumes)
@@ -124,7 +136,7 @@ quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/
 	$(BIN)/python -m benchmarks.gan_quality
 
 series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into docs/measurements (hours; resumes)
-	$(PIP) install --editable '.[dev,bench]'
+	$(PIP) install --editable '.[train,dev,bench]'
 	$(BIN)/python -m benchmarks.series
 
 scale: setup  ## run the long tests of training by several processes, and measure what it costs, into docs/measurements (minutes)

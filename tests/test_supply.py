@@ -51,6 +51,17 @@ def test_lock_satisfies_the_version_ranges(text: str) -> None:
     assert version in requirement.specifier, f"{requirement.name} {version} is locked; run make lock"
 
 
+def test_the_report_installs_only_what_it_needs() -> None:
+    """Each line is one of the whole lock; it satisfies the ranges of the extra train, and nothing is for tests or docs."""
+    found = lines(lock.REPORT_LOCK)
+    assert set(found) < set(lines(lock.LOCK))
+    names = {line.split("==")[0] for line in found}
+    needed = {canonicalize_name(Requirement(text).name) for text in lock.requirements(PROJECT, ["train"])}
+    assert needed - {"torch"} <= names
+    assert len(names) < 45
+    assert not names & {"pytest", "ray", "playwright", "sphinx", "onnx", "onnxruntime", "scikit-learn", "pyarrow"}
+
+
 def test_makefile_uses_the_lock_only_in_its_environment() -> None:
     version, system, processor = lock.ENVIRONMENT
     condition = re.search(r"^IS_LOCKED := (.*)$", (lock.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

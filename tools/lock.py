@@ -1,4 +1,4 @@
-"""Lock of the dependencies for continuous integration: writes requirements.lock and requirements-torch.lock.
+"""Lock of the dependencies: writes requirements.lock, requirements-report.lock and requirements-torch.lock.
 
 pip resolves the newest releases within the ranges of pyproject.toml, and reports the file of each with its SHA-256.
 `pip install --require-hashes` accepts only these files. So the lock is valid only for the Python version and platform
@@ -14,14 +14,18 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
 TORCH_LOCK = ROOT / "requirements-torch.lock"
-EXTRAS = ("dev", "docs")
+REPORT_LOCK = ROOT / "requirements-report.lock"
+EXTRAS = ("train", "dev", "docs")
 
 ENVIRONMENT = ("3.11", "Linux", "x86_64")
 """Python version, system and processor of the lock; the Makefile checks the same."""
@@ -30,7 +34,7 @@ UNHASHED = re.compile(r"torch|(nvidia|cuda)-.*")
 """Packages without a hash: torch, and the dependencies of its CUDA builds."""
 
 HEADER = """\
-# What `make setup` installs on Python {}, {} {}: one file of each package, by its SHA-256.
+# What `make {}` installs on Python {}, {} {}: one file of each package, by its SHA-256.
 # Made by `make lock`; torch is in requirements-torch.lock.
 """
 TORCH_HEADER = """\
@@ -45,19 +49,39 @@ def main() -> None:
     if found != ENVIRONMENT:
         sys.exit(f"Python version and platform must be {' '.join(ENVIRONMENT)}, got {' '.join(found)}")
     packages = resolve(requirements(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))))
-    LOCK.write_text(HEADER.format(*ENVIRONMENT) + "".join(map(pinned, packages)), encoding="utf-8")
+    LOCK.write_text(HEADER.format("setup", *ENVIRONMENT) + "".join(map(pinned, packages)), encoding="utf-8")
+    needed = closure({name_of(package): package["metadata"].get("requires_dist", []) for package in packages})
+    report = [package for package in packages if name_of(package) in needed]
+    REPORT_LOCK.write_text(HEADER.format("report", *ENVIRONMENT) + "".join(map(pinned, report)), encoding="utf-8")
     torch = next(package for package in packages if name_of(package) == "torch")
     TORCH_LOCK.write_text(f"{TORCH_HEADER}torch=={public_version(torch)}\n", encoding="utf-8")
 
 
-def requirements(project: Mapping[str, Any]) -> list[str]:
-    """Return the requirements in pyproject.toml: to run, develop and build."""
-    extras = project["project"]["optional-dependencies"]
+def requirements(project: Mapping[str, Any], extras: Sequence[str] = EXTRAS) -> list[str]:
+    """Return the requirements in pyproject.toml: to run with some extras, and to build."""
+    optional = project["project"]["optional-dependencies"]
     return [
         *project["project"]["dependencies"],
-        *(requirement for extra in EXTRAS for requirement in extras[extra]),
+        *(requirement for extra in extras for requirement in optional[extra]),
         *project["build-system"]["requires"],
     ]
+
+
+def closure(dependencies: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the packages that `make report` needs, out of all with the requirements of each."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: set[str] = set()
+    waiting = [Requirement(text) for text in requirements(project, ["train"])]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found or name not in dependencies:
+            continue
+        found.add(name)
+        wanted = [{"extra": extra} for extra in ("", *requirement.extras)]
+        needed = map(Requirement, dependencies[name])
+        waiting += [r for r in needed if r.marker is None or any(map(r.marker.evaluate, wanted))]
+    return found
 
 
 def resolve(requirements: Iterable[str]) -> list[dict[str, Any]]:
