@@ -16,7 +16,6 @@ SLOW = (
     "spin_count",
     "explorer",
     "sweep",
-    "distributed",
     "dips",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"

@@ -16,7 +16,6 @@ from typing import Any
 
 from benchmarks import scalar_tables
 from benchmarks.dips import tables as dips
-from benchmarks.distributed import tables as scaling
 from benchmarks.gan_search.table import render_search
 from benchmarks.tables import (
     describe,
@@ -63,7 +62,6 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "search": ("gan_search", render_search),
     "quality": ("gan_quality", render_recipes),
     **{name: ("dips", part) for name, part in dips.PARTS.items()},
-    **{f"scaling_{name}": ("distributed", part) for name, part in scaling.PARTS.items()},
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""
 

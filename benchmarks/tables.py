@@ -7,15 +7,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from benchmarks.dips import tables as dips
-from benchmarks.distributed import tables as scaling
 
 
 def render(result: Mapping[str, Any]) -> str:
     """Return one result as a heading, a table and its machine."""
     if "variants" in result:
         return dips.render(result)
-    if "all_reduce" in result:
-        return scaling.render(result)
     if "shapes" in result:
         return render_shapes(result)
     if "milliseconds_per_call" in result:
