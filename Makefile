@@ -139,9 +139,8 @@ series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into
 	$(PIP) install --editable '.[train,dev,bench]'
 	$(BIN)/python -m benchmarks.series
 
-scale: setup  ## run the long tests of training by several processes, and measure what it costs, into docs/measurements (minutes)
+scale: setup  ## run the long tests of training by several processes (minutes)
 	REVIVER_LONG=1 $(BIN)/python -m pytest tests/test_distributed_*.py
-	$(BIN)/python -m benchmarks distributed
 
 soak: setup  ## train both networks for 10 000 updates and see that neither memory nor files grow (minutes)
 	SOAK_STEPS=10000 $(BIN)/python -m pytest tests/test_long_runs.py

@@ -16,7 +16,6 @@ SLOW = (
     "whole_report",
     "explorer",
     "sweep",
-    "distributed",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

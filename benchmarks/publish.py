@@ -14,7 +14,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from benchmarks.distributed import tables as scaling
 from benchmarks.tables import (
     describe,
     render,
@@ -55,7 +54,6 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "series": ("series", render_series),
     "fuzz": ("fuzz", render_fuzz),
     "quality": ("gan_quality", render_recipes),
-    **{f"scaling_{name}": ("distributed", part) for name, part in scaling.PARTS.items()},
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""
 

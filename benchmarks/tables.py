@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from benchmarks.distributed import tables as scaling
 from benchmarks.gpu import SHARED_KB
 
 RANGES = ("", "median", "range", "n", "target")
@@ -22,8 +21,6 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def render(result: Mapping[str, Any]) -> str:
     """Return one result as a heading, a table and its machine."""
-    if "all_reduce" in result:
-        return scaling.render(result)
     if "shapes" in result:
         return render_shapes(result)
     if "milliseconds_per_call" in result:

@@ -13,11 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from reviver.distributed.gradients import GradientBucket
 from reviver.distributed.world import World, join_world
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.parallel import NUM_SUMS
 from reviver.lstm.scoring import score
 from reviver.lstm.tasks.build import build_task
 from reviver.lstm.training import HISTORY, build_network, build_optimizer, train_epoch
@@ -84,12 +82,11 @@ def run_case(config: LSTMConfig, dtype: torch.dtype, world: World) -> dict[str, 
         tensors={"history": torch.zeros(NUM_BATCHES, len(HISTORY), dtype=dtype)},
         extra={"stage": 0, "sequences": 0},
     )
-    bucket = GradientBucket(network.parameters(), NUM_SUMS, world) if world.size > 1 else None
     history, scores = [], []
     for epoch in range(EPOCHS[dtype]):
         length = config.lengths[min(epoch, len(config.lengths) - 1)]
         session = cast("Session", LoopSession(state))
-        train_epoch(session, network, optimizer, task, length, config, world, bucket)
+        train_epoch(session, network, optimizer, task, length, config, world)
         history.append(state.tensors["history"].clone())
         scores.append(score(network, task.validation(length), task.target, world))
     return {

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reviver.distributed.failure import describe_loss, is_loss
+from reviver.distributed.failure import describe_loss, explaining_losses
+from reviver.errors import ProcessLost
 from reviver.runs.folder import RunFolder
 from tests.distributed_session import OPTIONS, STEP
 from tests.test_distributed_session import ENVIRONMENT, TORCHRUN, find_scenario, results
@@ -73,13 +74,15 @@ def test_torchrun_goes_on_after_rank_0_is_killed(tmp_path: Path, shared_folder: 
     ],
 )  # fmt: skip
 def test_losses_are_recognized_and_described(message: str, described: str) -> None:
-    assert is_loss(RuntimeError(message))
     assert describe_loss(RuntimeError(message)) == described
+    with pytest.raises(ProcessLost, match=LOST), explaining_losses():
+        raise RuntimeError(message)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("connection")])
 def test_other_errors_are_no_losses(error: Exception) -> None:
-    assert not is_loss(error)
+    with pytest.raises(type(error), match=str(error)), explaining_losses():
+        raise error
 
 
 # Long tests, by hand

@@ -2,17 +2,13 @@
 
 import copy
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from reviver.distributed.batch_norm import LocalBatchNorm1d, SyncBatchNorm1d, parallelize_batch_norm
-from reviver.distributed.gradients import GradientBucket
+from reviver.distributed.batch_norm import ParallelBatchNorm1d, parallelize_batch_norm
 from reviver.distributed.rows import BatchRows
 from reviver.distributed.world import ALONE, World
 from reviver.errors import ConfigError
@@ -23,6 +19,7 @@ from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.step_options import StepResult
 from reviver.gan.training import build_models, check_world
 from tests.distributed_gan import CASES, EPOCHS, INEXACT, NUM_BATCHES, result_name, run_case
+from tests.distributed_session import run_processes
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
 WEIGHT_TOLERANCES = {torch.float64: 1e-11, torch.float32: 1e-5}
@@ -31,27 +28,12 @@ long = pytest.mark.skipif("REVIVER_LONG" not in os.environ, reason="REVIVER_LONG
 Results = list[dict[str, Any]]
 
 
-def run_processes(count: int, folder: Path) -> Results:
-    """Run all cases by `count` processes, and return the results of each by rank."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    done = subprocess.run(
-        [*command, "-m", "tests.distributed_gan", folder],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"rank-{rank}.pt") for rank in range(count)]
-
-
 # Equality
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=long)])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return run_processes(request.param, tmp_path_factory.mktemp("results"))
+    return run_processes("tests.distributed_gan", request.param, tmp_path_factory.mktemp("results"))
 
 
 def compare(together: dict[str, Tensor], alone: dict[str, Tensor], tolerance: float, weights: float) -> None:
@@ -105,7 +87,7 @@ def batch_norm(dtype: torch.dtype = torch.float64) -> nn.BatchNorm1d:
 )
 def test_batch_norm_of_one_process_equals_torch(dtype: torch.dtype, input_dtype: torch.dtype, tolerance: float) -> None:
     expected = batch_norm(dtype)
-    layer = SyncBatchNorm1d(copy.deepcopy(expected), ALONE)
+    layer = ParallelBatchNorm1d(copy.deepcopy(expected), 1, is_synced=True)
     x, weight = (2 * torch.randn(7, 5) + 1).to(input_dtype), torch.randn(7, 5)
     for _ in range(3):
         outcomes = []
@@ -126,12 +108,12 @@ def test_batch_norm_keeps_the_parameters_and_the_state_of_a_network() -> None:
     parallelize_batch_norm(network, World(0, 2), is_synced=True)
     assert all(a is b for a, b in zip(parameters, network.parameters(), strict=True))
     assert list(network.state_dict()) == list(state)
-    assert sum(isinstance(layer, SyncBatchNorm1d) for layer in copy.deepcopy(network).modules()) == 3
+    assert sum(isinstance(layer, ParallelBatchNorm1d) for layer in copy.deepcopy(network).modules()) == 3
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_local_batch_norm_of_fewer_than_two_rows_leaves_the_statistics(rows: int) -> None:
-    layer = LocalBatchNorm1d(batch_norm())
+    layer = ParallelBatchNorm1d(batch_norm(), 2, is_synced=False)
     before = layer.state_dict()["running_var"].clone()
     x = torch.randn(rows, 5, dtype=torch.float64, requires_grad=True)
     y = layer(x)
@@ -144,7 +126,7 @@ def test_local_batch_norm_of_fewer_than_two_rows_leaves_the_statistics(rows: int
 
 def test_local_batch_norm_equals_torch() -> None:
     expected = batch_norm()
-    layer = LocalBatchNorm1d(copy.deepcopy(expected))
+    layer = ParallelBatchNorm1d(copy.deepcopy(expected), 2, is_synced=False)
     x = torch.randn(6, 5, dtype=torch.float64)
     assert layer(x).equal(expected(x))
 
@@ -152,14 +134,16 @@ def test_local_batch_norm_equals_torch() -> None:
 # Parts of a step
 
 
-def test_bucket_keeps_the_dtypes_and_counts_a_missing_gradient_as_zero() -> None:
+def test_sums_keep_the_dtypes_and_count_a_missing_gradient_as_zero() -> None:
     weights = [nn.Parameter(torch.zeros(3, 2, dtype=torch.bfloat16)), nn.Parameter(torch.zeros(4))]
-    bucket = GradientBucket([*weights, nn.Parameter(torch.zeros(2))], 2, ALONE)
+    without = nn.Parameter(torch.zeros(2))
     gradients = [torch.randn(3, 2).bfloat16(), torch.randn(4)]
     for weight, gradient in zip(weights, gradients, strict=True):
         weight.grad = gradient.clone()
-    bucket.start(torch.tensor([1.5, 1e-30]))
-    assert bucket.finish().tolist() == pytest.approx([1.5, 1e-30])
+    numbers = ALONE.sum_gradients([*weights, without], torch.tensor([1.5, 1e-30]))
+    assert numbers.tolist() == pytest.approx([1.5, 1e-30])
+    assert without.grad is not None
+    assert without.grad.eq(0).all()
     for weight, gradient in zip(weights, gradients, strict=True):
         assert weight.grad is not None
         assert weight.grad.equal(gradient)
@@ -167,7 +151,7 @@ def test_bucket_keeps_the_dtypes_and_counts_a_missing_gradient_as_zero() -> None
 
 def test_a_process_without_rows_contributes_nothing() -> None:
     models = build_models(GANConfig(sync_batch_norm=False), (1, 4, 4), 0, torch.device("cpu"), World(0, 2))
-    buckets = Buckets(*models[:4], ALONE)
+    buckets = Buckets(*models[:2], ALONE)
     step = buckets.step(4, 1.0)
     step.rows = BatchRows(2, 2, 4)
     mean_of_nothing = torch.zeros(0).mean()
@@ -179,7 +163,7 @@ def test_a_process_without_rows_contributes_nothing() -> None:
 
 def test_not_finite_losses_stay_not_finite() -> None:
     models = build_models(GANConfig(), (1, 4, 4), 0, torch.device("cpu"))
-    step = Buckets(*models[:4], ALONE).step(4, 0.0)
+    step = Buckets(*models[:2], ALONE).step(4, 0.0)
     result = step.finish(StepResult(*torch.tensor([1.0, float("nan"), 0.5, float("inf")])))
     assert [value.isfinite().item() for value in result] == [True, False, True, False]
 

@@ -1,8 +1,6 @@
 """Training of an LSTM by several processes: it equals training by one process at the same batch size."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +23,7 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.tasks.custom.task import Examples
 from reviver.lstm.training import train
 from tests.distributed_lstm import CASES, EPOCHS, NUM_BATCHES, result_name, run_case
+from tests.distributed_session import run_processes
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
 ROWS = BatchRows(2, 5, 7)
@@ -33,28 +32,12 @@ NO_ROWS = BatchRows(2, 2, 7)
 long = pytest.mark.skipif("REVIVER_LONG" not in os.environ, reason="REVIVER_LONG=1 trains with four processes, too")
 
 
-def run_processes(count: int, folder: Path) -> list[dict[str, Any]]:
-    """Run all cases by `count` processes, and return the results of each by rank."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "-m", "tests.distributed_lstm", folder],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"rank-{rank}.pt") for rank in range(count)]
-
-
 # Equality
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=long)])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return run_processes(request.param, tmp_path_factory.mktemp("results"))
+    return run_processes("tests.distributed_lstm", request.param, tmp_path_factory.mktemp("results"))
 
 
 @pytest.mark.parametrize("dtype", EPOCHS, ids=str)

@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
 from reviver.config import choose_preset
-from reviver.distributed.failure import claim_report
+from reviver.distributed.failure import record_failure
 from reviver.distributed.launch import is_launched
 from reviver.errors import ConfigError, ReviverError
 
@@ -214,25 +215,17 @@ class StderrHandler(logging.Handler):
 def report_failure(error: BaseException) -> int:
     """Print an error in one line on stderr, and return the exit code.
 
-    Of several processes that torchrun has started, only the first one to fail prints.
+    Of several processes that torchrun has started, only rank 0 prints.
     """
     message, exit_code = describe_failure(error)
-    if message:
+    if is_launched():  # torchrun sends SIGTERM to all once one has failed
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if message and os.environ.get("RANK", "0") == "0":
         kind = "" if exit_code >= INTERRUPTED else "error: "
-        print_once(kind, " ".join(message.split()))
+        print(f"{kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
+    if message and is_launched():
+        record_failure(error)
     return exit_code
-
-
-def print_once(kind: str, message: str) -> None:
-    """Print a message on stderr; of several processes, only the one that reports the failure does so."""
-    if not is_launched():
-        print(f"{kind}{message}", file=sys.stderr)
-        return
-    report = claim_report()
-    if report.is_mine:
-        origin = f"rank {report.rank}: " if report.rank else ""
-        print(f"{kind}{origin}{message}", file=sys.stderr, flush=True)
-    report.finish(message)
 
 
 def describe_failure(error: BaseException) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reviver.errors import ConfigError
 
-DEFAULT_TIMEOUT = 600.0
+DEFAULT_TIMEOUT = 1800.0
 """Default of the seconds that a process waits for the others."""
 
 

@@ -1,33 +1,28 @@
 """The processes that train one run together, as `torchrun` starts them.
 
-`torchrun` tells each process its rank and their number in environment variables. Rank 0 writes the run folder. On CPUs
-the processes communicate through gloo, on CUDA through nccl. A second group, always gloo, carries Python objects and
-tells who waits for rank 0 that it is alive.
+`torchrun` tells each process its rank and their number in environment variables. Rank 0 writes the run folder. Tensors on
+CPUs and Python objects go through gloo, tensors on CUDA through nccl.
 """
 
 import itertools
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from reviver.distributed.failure import claim_report, describe_loss, explaining_losses
+from reviver.distributed.failure import describe_loss, explaining_losses
 from reviver.distributed.launch import DEFAULT_TIMEOUT, launched_size, restart_count
 from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, ProcessLost, ReviverError
 from reviver.text import one_line, short_repr
 
 __all__ = ["ALONE", "DEFAULT_TIMEOUT", "World", "join_world"]
-
-MAX_PING_SECONDS = 5.0
-"""Maximum time between two signs of life from rank 0, while the others wait for it."""
 
 T = TypeVar("T")
 _connections = itertools.count()
@@ -42,16 +37,12 @@ class World:
         size: Number of processes.
         backend: gloo or nccl; None for one process.
         restarts: Number of times that torchrun has restarted the processes.
-        timeout: Seconds that a process waits for the others before it fails.
-        control: Process group of gloo for Python objects; None for one process.
     """
 
     rank: int = 0
     size: int = 1
     backend: str | None = None
     restarts: int = 0
-    timeout: float = DEFAULT_TIMEOUT
-    control: Any = field(default=None, repr=False, compare=False)
 
     @property
     def is_main(self) -> bool:
@@ -69,31 +60,40 @@ class World:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over the processes."""
-        if self.size == 1:
-            return tensor
         total = tensor.clone()
-        dist.all_reduce(total)
+        if self.size > 1:
+            dist.all_reduce(total)
         return total
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
+        """Add the gradients of `parameters` and some numbers over the processes, by one all-reduce.
+
+        The gradient of each process is that of its share of the global loss: its local mean times `BatchRows.fraction`. A
+        missing gradient counts as 0. `DistributedDataParallel` does not fit: a step of the GAN has several backward passes.
+
+        Returns:
+            The sums of the numbers.
+        """
+        chosen = list(parameters)
+        parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in chosen]
+        total = self.sum(
+            torch.cat([numbers, *(part.flatten() for part in parts)])
+        )  # in float32 at least, as the numbers
+        numbers, *sums = total.split([len(numbers), *(part.numel() for part in parts)])
+        for each, part in zip(chosen, sums, strict=True):
+            each.grad = part.view_as(each).to(each.dtype)
+        return numbers
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, by rank; they are Python objects of this program, never of a file."""
         values: list[Any] = [value]
         if self.size > 1:
             values = [None] * self.size
-            dist.all_gather_object(values, value, group=self.control)
+            dist.all_gather_object(values, value)
         return values
 
-    def broadcast(self, value: Any) -> Any:
-        """Return the value of rank 0."""
-        values = [value]
-        if self.size > 1:
-            dist.broadcast_object_list(values, group=self.control)
-        return values[0]
-
     def call_on_main(self, function: Callable[[], T]) -> T:
-        """Call `function` on rank 0 and return its result on all processes.
-
-        The others wait as long as rank 0 gives signs of life, also beyond the timeout.
+        """Call `function` on rank 0 and return its result on all processes; the others wait.
 
         Raises:
             ReviverError: the error of `function`, on all processes.
@@ -101,9 +101,19 @@ class World:
         """
         if self.size == 1:
             return function()
+        outcome: list[Any] = [None, None]
+        failure: BaseException | None = None
         if self.is_main:
-            return self._call_and_tell(function)
-        result: T = self._wait_for_main()
+            try:
+                outcome[0] = function()
+            except BaseException as error:
+                failure = error
+                lost = ProcessLost(f"rank 0 failed ({type(error).__name__}: {one_line(error)})")
+                outcome[1] = error if isinstance(error, ReviverError) else lost
+        dist.broadcast_object_list(outcome)
+        if (raised := failure or outcome[1]) is not None:
+            raise raised
+        result: T = outcome[0]
         return result
 
     def main_first(self, function: Callable[[], T]) -> T:
@@ -131,60 +141,6 @@ class World:
                         f"{short_repr(other.get(name))} on rank {rank}; start all with the same command, data and versions"
                     )
 
-    def _call_and_tell(self, function: Callable[[], T]) -> T:
-        """Return the result of `function`, and send it, or its error, to the others."""
-        results: list[T] = []
-        failure: BaseException | None = None
-        with self._signs_of_life():
-            try:
-                results.append(function())
-            except BaseException as error:
-                failure = error
-        self._ping(is_busy=False)
-        self.broadcast((results, _shareable(failure)))
-        if failure is not None:
-            raise failure
-        return results[0]
-
-    def _wait_for_main(self) -> Any:
-        """Return the result that rank 0 sends by `_call_and_tell`, or raise its error."""
-        while self._ping(is_busy=True):
-            pass
-        results, failure = self.broadcast(None)
-        if failure is not None:
-            raise failure
-        return results[0]
-
-    @contextmanager
-    def _signs_of_life(self) -> Iterator[None]:
-        """Tell the others every few seconds that rank 0 is busy inside; a thread does so."""
-        done = threading.Event()
-        seconds = min(MAX_PING_SECONDS, self.timeout / 4)
-        failures: list[Exception] = []
-
-        def send() -> None:
-            try:
-                while not done.wait(seconds):
-                    self._ping(is_busy=True)
-            except Exception as error:  # raised below, in the thread that can handle it
-                failures.append(error)
-
-        thread = threading.Thread(target=send, name="signs of life", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-        if failures:
-            raise failures[0]
-
-    def _ping(self, *, is_busy: bool) -> bool:
-        """Send whether rank 0 is busy; on other ranks, wait for that and return it."""
-        flag = torch.tensor([int(is_busy)])
-        dist.broadcast(flag, 0, group=self.control)
-        return bool(flag.item())
-
 
 ALONE = World()
 """A run by one process."""
@@ -197,7 +153,7 @@ def join_world(device: torch.device, timeout: float = DEFAULT_TIMEOUT) -> Iterat
     A process group that the caller has initialized is used, and left as it is.
 
     Args:
-        device: Device of this process; CUDA communicates through nccl, others through gloo.
+        device: Device of this process.
         timeout: Seconds that a process waits for the others before it fails.
 
     Raises:
@@ -209,44 +165,25 @@ def join_world(device: torch.device, timeout: float = DEFAULT_TIMEOUT) -> Iterat
     if size == 1:
         yield World(restarts=restart_count())
         return
-    limit = timedelta(seconds=timeout)
     if is_ours:
-        _connect(device, limit)
+        _connect(device, timedelta(seconds=timeout))
     try:
         with explaining_losses():
-            control = dist.new_group(backend="gloo", timeout=limit)
-            try:
-                yield World(dist.get_rank(), size, dist.get_backend(), restart_count(), timeout, control)
-            finally:
-                if not is_ours:
-                    dist.destroy_process_group(control)
-    except BaseException:
-        if is_ours:
-            claim_report()  # before the connections close, from which the others learn that this process failed
-        raise
+            yield World(dist.get_rank(), size, "nccl" if device.type == "cuda" else "gloo", restart_count())
     finally:
         if is_ours:
             dist.destroy_process_group()
 
 
-def _shareable(error: BaseException | None) -> ReviverError | None:
-    """Return what the other processes raise for an error of rank 0."""
-    if error is None or isinstance(error, ReviverError):
-        return error
-    return ProcessLost(f"rank 0 failed ({type(error).__name__}: {one_line(error)})")
-
-
 def _connect(device: torch.device, timeout: timedelta) -> None:
     """Initialize the process group from the variables of torchrun."""
-    backend = "gloo"
     if device.type == "cuda":
-        backend = "nccl"
         torch.cuda.set_device(device)
     try:
         store, rank, size = next(rendezvous("env://", timeout=timeout))
-        store.set_timeout(timeout)
         # torchrun keeps its store for restarts; the addresses there of the processes before must not be found again.
         store = dist.PrefixStore(f"reviver/{restart_count()}/{next(_connections)}", store)  # type: ignore[attr-defined]
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except ValueError as error:  # a variable is missing
         raise ConfigError(f"{one_line(error)}; start with torchrun") from error

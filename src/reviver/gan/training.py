@@ -259,7 +259,7 @@ def train_epoch(
     """
     state = session.state
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
-    buckets = Buckets.create(*models[:4], session.world)
+    buckets = Buckets.create(*models[:2], session.world)
     history, rng = state.tensors["history"], state.rngs["noise"]
     num_classes = generator.num_classes
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None

@@ -7,16 +7,12 @@ apply the same update to the same weights.
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from reviver.distributed.gradients import GradientBucket
 from reviver.distributed.rows import BatchRows
 from reviver.distributed.world import World
 from reviver.lstm.config import LSTMConfig
 from reviver.validation import refuse
-
-NUM_SUMS = 3
-"""Numbers that are added with the gradients: the loss, the correct sequences and the stop flags."""
 
 
 class ParallelUpdate(NamedTuple):
@@ -24,12 +20,14 @@ class ParallelUpdate(NamedTuple):
 
     Attributes:
         rows: Rows of the batch that this process computes.
-        bucket: Gradients of the network, with `NUM_SUMS` sums.
+        network: The network.
+        world: The processes.
         stop_flag: 1 if this process was asked to stop, else 0.
     """
 
     rows: BatchRows
-    bucket: GradientBucket
+    network: nn.Module
+    world: World
     stop_flag: float
 
     def backward(self, loss: Tensor, num_correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,13 +40,11 @@ class ParallelUpdate(NamedTuple):
         Returns:
             Mean loss and number of correct sequences of the batch, and the sum of the stop flags; scalars.
         """
+        loss = self.rows.fraction * loss if len(self.rows) else torch.zeros_like(loss)
         if len(self.rows):
-            loss = self.rows.fraction * loss
             loss.backward()  # backpropagation through time
-        else:
-            loss = torch.zeros_like(loss)
-        self.bucket.start([loss.detach(), num_correct, self.stop_flag])
-        loss, num_correct, stop_flags = self.bucket.finish().unbind()
+        numbers = torch.stack([loss.detach(), num_correct.to(loss.dtype), loss.new_tensor(self.stop_flag)])
+        loss, num_correct, stop_flags = self.world.sum_gradients(self.network.parameters(), numbers).unbind()
         return loss, num_correct, stop_flags
 
 

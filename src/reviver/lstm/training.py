@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reviver.distributed.gradients import GradientBucket
 from reviver.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.lstm import curriculum, kernel
 from reviver.lstm.classifier import LSTMClassifier
@@ -17,7 +16,7 @@ from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.options import auto_patch_size
-from reviver.lstm.parallel import NUM_SUMS, ParallelUpdate, check_batch_sizes
+from reviver.lstm.parallel import ParallelUpdate, check_batch_sizes
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.lstm.snapshots import is_snapshot_due, save_snapshot
@@ -219,7 +218,6 @@ def train_together(
     task = build_task(config)
     network = build_network(config, task).to(device)
     optimizer = build_optimizer(config, network)
-    bucket = GradientBucket(network.parameters(), NUM_SUMS, world) if world.size > 1 else None
     carried = None if config.bptt_steps is None else CarriedBatch(config, device)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     state = TrainingState(
@@ -254,7 +252,7 @@ def train_together(
                 stage = curriculum.next_stage(config, state.extra)
                 length = config.lengths[stage.number]
                 if stage.trains:
-                    train_epoch(session, network, optimizer, task, length, config, world, bucket, carried)
+                    train_epoch(session, network, optimizer, task, length, config, world, carried)
                 validation = validate(session, network, task, length, stage.trains, world)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
@@ -278,7 +276,6 @@ def train_epoch(
     length: int,
     config: LSTMConfig,
     world: World = ALONE,
-    bucket: GradientBucket | None = None,
     carried: CarriedBatch | None = None,
 ) -> None:
     """Train for one epoch at `length`, or for the rest of it after a resume.
@@ -291,7 +288,6 @@ def train_epoch(
         length: T.
         config: settings of the run.
         world: the processes that train the network.
-        bucket: gradients of the network with `NUM_SUMS` sums; None for one process.
         carried: palindromes and states that stay from update to update; None to read whole sequences.
 
     Raises:
@@ -309,9 +305,9 @@ def train_epoch(
     for indices in remaining:
         whole_batch = data[indices]
         batch, parallel = whole_batch, None
-        if bucket is not None:
+        if world.size > 1:
             rows = world.rows(len(indices))
-            batch, parallel = whole_batch.take_rows(rows), ParallelUpdate(rows, bucket, session.stop_flag)
+            batch, parallel = whole_batch.take_rows(rows), ParallelUpdate(rows, network, world, session.stop_flag)
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
