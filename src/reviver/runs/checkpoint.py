@@ -8,7 +8,7 @@
 
 A folder without state.json contains only the best weights: it can be loaded, but not resumed.
 
-A checkpoint is saved in this order: the best weights, `best.json`, the state, `last.json`; then old checkpoints are
+A checkpoint is saved in this order: the state, the best weights, `best.json`, `last.json`; then old checkpoints are
 removed. Each write is atomic and on disk before the next begins. So after a crash at any moment `last.json` points to a
 complete checkpoint, and `recover_checkpoints` removes what was written after it.
 """
@@ -99,15 +99,15 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
         "generator": {name: rng.get_state() for name, rng in state.rngs.items()},
         "tensor": state.tensors,
     }
-    if state.best_networks is not None:
-        save_best(folder, state.extra["best"]["step"], state.best_networks)
-        state.best_networks = None
     content = {
         "networks.safetensors": _to_bytes({name: network.state_dict() for name, network in state.networks.items()}),
         "training.safetensors": _to_bytes(training),
         "state.json": json.dumps(position, allow_nan=False).encode(),
     }
     _write_files(_step_folder(folder, state.step), content)
+    if state.best_networks is not None:
+        save_best(folder, state.extra["best"]["step"], state.best_networks)  # writes only the pointer if it is this step
+        state.best_networks = None
     write_json(folder / "last.json", {"step": state.step}, create_parent=False)
     prune_checkpoints(folder, keep)
 

@@ -13,6 +13,7 @@ run.job         name of the torchrun that is training, if one is, until the run 
 Of several processes that train together, only rank 0 writes.
 """
 
+import functools
 import importlib.metadata
 import json
 import logging
@@ -447,8 +448,11 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "reviver": __version__,
         "torch": torch.__version__,  # with the build, such as +cpu
-        **{name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES},
+        **{name: _version(name) for name in VERSIONED_PACKAGES},
     }
+
+
+_version = functools.cache(importlib.metadata.version)  # which parses a file
 
 
 def _now() -> str:
