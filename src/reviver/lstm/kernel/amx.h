@@ -72,6 +72,7 @@ public:
             config.row_bytes[tile] = 64;
             config.rows[tile] = static_cast<uint8_t>(tile < 5 ? rows : 16);
         }
+        asm volatile("" ::"r"(&config) : "memory");  // GCC knows of the first 8 bytes only that the next line reads them
         _tile_loadconfig(&config);
     }
     // sums [rows, N, 16] = the sum of the products of all operands, for N <= 4.

@@ -144,7 +144,7 @@ void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int6
         const int64_t K = end - begin, length = words<Format>(K);
         for (int64_t k = 0; k < length; k += lines) {
             const int64_t count = std::min(lines, length - k);
-            const float* from[max_lines] = {};  // grad_gates in words, from the first tile on
+            const float* from[max_lines];  // grad_gates in words, from the first tile on
             for (int64_t r = 0; r < count; ++r) {
                 from[r] = block_rows[k + r].grad_gates + first;
                 if (Format::converts) {
@@ -153,6 +153,7 @@ void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int6
                     from[r] = line;
                 }
             }
+            std::fill(from + count, from + lines, nullptr);
             float* packed = left.data + k * (amx ? Amx::max_rows : packed_width);
             for (const Tile& tile : tiles) {
                 const int64_t offset = tile.first - first;
