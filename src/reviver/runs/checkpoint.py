@@ -106,7 +106,9 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
     }
     _write_files(_step_folder(folder, state.step), content)
     if state.best_networks is not None:
-        save_best(folder, state.extra["best"]["step"], state.best_networks)  # writes only the pointer if it is this step
+        save_best(
+            folder, state.extra["best"]["step"], state.best_networks
+        )  # writes only the pointer if it is this step
         state.best_networks = None
     write_json(folder / "last.json", {"step": state.step}, create_parent=False)
     prune_checkpoints(folder, keep)
