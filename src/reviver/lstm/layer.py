@@ -119,7 +119,8 @@ class LSTM(nn.LSTM):
         suffix = f"_l{layer}{'_reverse' if reverse else ''}"
 
         def weight(kind: str) -> Any:
-            return getattr(self, kind + suffix)
+            parameter = self._parameters.get(kind + suffix)  # quick; a computed weight is an attribute
+            return getattr(self, kind + suffix) if parameter is None else parameter
 
         return StackedWeights(
             weight("weight_ih"),
@@ -288,6 +289,8 @@ class LSTM(nn.LSTM):
                 else:
                     uniform = rows.rand(x.shape, dim=1, device=x.device, dtype=x.dtype, rng=rng)
                 x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
+        if len(finals) == 1:
+            return x, (finals[0].h.unsqueeze(0), finals[0].c.unsqueeze(0))  # without copies
         return x, (torch.stack([final.h for final in finals]), torch.stack([final.c for final in finals]))
 
     # Conversion and saving ------------------------------------------------------------------------------------------

@@ -106,6 +106,7 @@ def _backward(
     grad_c = torch.zeros_like(h) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
     grad_output = None if grad_output is None else grad_output.contiguous()
     to_operand = round_to_bf16 if mode.precision == "bf16" else torch.Tensor.detach
+    W = to_operand(W) if needs_x else W
 
     S = min(T, max(1, _BACKWARD_ROWS // B) if save == SAVE_ALL else save)  # steps per chunk
     grad_gates = x.new_empty(S, B, 4 * H)
@@ -135,7 +136,7 @@ def _backward(
 
         if needs_x:
             operand = to_operand(grad_gates[: end - begin].view(-1, 4 * H))  # [S·B, 4H]
-            torch.mm(operand, to_operand(W), out=grad_x[begin:end].view(-1, I))
+            torch.mm(operand, W, out=grad_x[begin:end].view(-1, I))
     return grad_x, grad_h, grad_c, grad_W, grad_U, grad_b
 
 
