@@ -19,8 +19,7 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.evaluation import evaluate
 from reviver.lstm.run import load_lstm
 from reviver.runs.folder import RunFolder
-from reviver.sweep.cell import Cell
-from reviver.sweep.execute import cell_folder
+from reviver.sweep.cell import Cell, cell_folder
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "scalar-recall"
