@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,13 @@ class InlineEngine:
 
     def close(self, running: Any) -> None:
         assert not running
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def cell_of(function: str, **arguments: Any) -> Cell:

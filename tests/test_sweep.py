@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from reviver.sweep.driver import run_cells
 from reviver.sweep.engines import Pool
 from reviver.sweep.spec import Random, SweepFile, points_of, random_points, read_sweep
 from tests.contents import contents
-from tests.sweep_cells import InlineEngine
+from tests.sweep_cells import InlineEngine, wait_until
 
 TINY = 'command = "lstm train"\n[settings]\nlength = 3\nepochs = 2\nhidden_size = 4\ndata_size = 200\n'
 
@@ -244,13 +243,13 @@ def test_ctrl_c_saves_the_cells_and_the_same_command_goes_on(tmp_path: Path) -> 
     file.write_text(long.replace("[settings]", "seeds = 3\n[settings]"))
     command = [sys.executable, "-m", "reviver", "sweep", str(file), "--out", str(out), "--jobs", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        deadline = time.monotonic() + 120
-        while len([path for path in out.glob("cells/*/run/metrics.jsonl") if path.stat().st_size]) < 2:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        _, errors = process.communicate(timeout=120)
+        try:
+            wait_until(
+                lambda: len([path for path in out.glob("cells/*/run/metrics.jsonl") if path.stat().st_size]) == 2
+            )
+        finally:
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.endswith(f"{out}: stopped, the runs are saved; go on with the same command\n")
     assert "Traceback" not in errors
@@ -264,26 +263,28 @@ def test_workers_that_are_killed_change_no_result(tmp_path: Path) -> None:
     content = {
         "command": "lstm train",
         "seeds": 4,
-        "settings": {"length": 3, "epochs": 12, "hidden_size": 4, "data_size": 500, "checkpoint_every": 1},
+        "settings": {"length": 3, "epochs": 40, "hidden_size": 4, "data_size": 500, "checkpoint_every": 1},
     }
     cells = build_cells(SweepFile.model_validate(content), {})
     run_cells(tmp_path / "calm", cells, InlineEngine())
     rng, ended, killed = random.Random(0), threading.Event(), set[str]()
 
     def kill() -> None:
-        while len(killed) < 2 and not ended.wait(0.05):
-            for process in multiprocessing.active_children():
-                folders = [path.parent.parent for path in tmp_path.glob("killed/cells/*/run/metrics.jsonl")]
-                running = [one for one in folders if one.name not in killed and not (one / "outcome.json").exists()]
-                if len(running) == 1 and rng.random() < 0.5:
-                    killed.add(running[0].name)
-                    os.kill(process.pid or 0, signal.SIGKILL)
+        while len(killed) < 2 and not ended.wait(0.02):
+            for path in tmp_path.glob("killed/cells/*/run/metrics.jsonl"):
+                name = path.parents[1].name
+                if name not in killed and 0 < path.read_text().count("\n") < 10 and rng.random() < 0.5:
+                    killed.add(name)
+                    for process in multiprocessing.active_children():
+                        process.kill()
 
     thread = threading.Thread(target=kill)
     thread.start()
-    outcomes = run_cells(tmp_path / "killed", cells, Pool(jobs=1, threads=1))
-    ended.set()
-    thread.join()
+    try:
+        outcomes = run_cells(tmp_path / "killed", cells, Pool(jobs=1, threads=1))
+    finally:
+        ended.set()
+        thread.join()
     assert {outcome.status for outcome in outcomes.values()} == {"done"}
     assert {key: outcome.attempts for key, outcome in outcomes.items()} == {
         cell.key: 1 + (cell.key in killed) for cell in cells

@@ -4,8 +4,7 @@ import json
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from reviver.errors import RunFolderError
 from reviver.sweep import driver
 from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, execute, read_outcome
 from reviver.sweep.driver import open_sweep, run_cells
-from tests.sweep_cells import InlineEngine, cell_of
+from tests.sweep_cells import InlineEngine, cell_of, wait_until
 
 NINE = cell_of("square", x=3.0)
 
@@ -24,13 +23,6 @@ def run(folder: Path, cell: Cell) -> Outcome:
     ended = execute(folder, cell)
     assert isinstance(ended, Outcome)
     return ended
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_the_key_of_a_cell_depends_on_its_settings_alone() -> None:

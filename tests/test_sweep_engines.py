@@ -18,8 +18,7 @@ from reviver.sweep import driver, engines
 from reviver.sweep.cell import Outcome, cell_folder, execute
 from reviver.sweep.driver import run_cells
 from reviver.sweep.engines import Engine, Pool, RayEngine, SlurmEngine, check_address
-from tests.sweep_cells import cell_of
-from tests.test_sweep_cells import wait_until
+from tests.sweep_cells import cell_of, wait_until
 
 OPENERS: dict[str, Callable[[Path], Engine]] = {
     "pool": lambda _: Pool(jobs=2, threads=2),

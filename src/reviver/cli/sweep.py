@@ -235,6 +235,8 @@ def report_sweep(
     from reviver.sweep.summary import summarise, summary_lines, table_rows, write_table
 
     failed = [outcomes[cell.key] for cell in cells if outcomes[cell.key].status == "failed"]
+    measure: str | None
+    goal: Literal["max", "min"]
     measure, goal = MEASURES.get(file.evaluate.command if file.evaluate else file.command, (None, "max"))
     if measure is not None and file.evaluate:
         measure = f"evaluate.{measure}"

@@ -65,7 +65,8 @@ class Pool:
         threads: threads per cell; the cores divided by `jobs` if None.
     """
 
-    poll, died = 0.05, (BrokenProcessPool,)
+    poll = 0.05
+    died: tuple[type[Exception], ...] = (BrokenProcessPool,)
 
     def __init__(self, jobs: int | None = None, threads: int | None = None) -> None:
         self.slots = jobs or usable_cores()
@@ -74,16 +75,17 @@ class Pool:
 
     def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
         """Start a cell in an idle process, or a new one."""
-        with blocking_interrupt():
-            for executor in [executor for executor, future in self._last.items() if future.done()]:
-                with suppress(BrokenProcessPool):  # it has died
-                    future = executor.submit(_execute_for_parent, sweep_folder, cell, self._threads, attempts)
-                    self._last[executor] = future
-                    return future
-                del self._last[executor]
-            self._last[ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process)] = idle = Future()
-            idle.set_result("stopped")
-        return self.submit(sweep_folder, cell, attempts)
+        call = sweep_folder, cell, self._threads, attempts
+        for executor in [executor for executor, last in self._last.items() if last.done()]:
+            with suppress(BrokenProcessPool):  # it has died
+                return self._start(executor, *call)
+            del self._last[executor]
+        return self._start(ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process), *call)
+
+    def _start(self, executor: ProcessPoolExecutor, *call: Any) -> Future[Ended]:
+        with blocking_interrupt():  # in the process, too
+            self._last[executor] = executor.submit(_execute_for_parent, *call)
+        return self._last[executor]
 
     def close(self, running: Sequence[Future[Ended]]) -> None:
         """Let these cells save and stop, and end all processes."""
@@ -130,7 +132,7 @@ class RayEngine:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at the import and by the processes that Ray starts
         self._ray = ray = import_library("ray", "ray")
         found = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "TaskCancelledError")
-        self.died = tuple(getattr(ray.exceptions, name) for name in found)
+        self.died: tuple[type[Exception], ...] = tuple(getattr(ray.exceptions, name) for name in found)
         if address is None:
             jobs = jobs or usable_cores()
             threads = threads or max(1, usable_cores() // jobs)
@@ -146,8 +148,10 @@ class RayEngine:
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, TimeoutError) as error:
-            problem = f"there is no Ray on {place} ({one_line(error)}); start a cluster with ray start --head"
-            raise ConfigError(f"address: {problem}", "address") from error
+            if address is None:
+                raise ReviverError(f"Ray could not be started: {one_line(error)}") from error
+            problem = f"address {address!r} has no Ray cluster ({one_line(error)}); start one with ray start --head"
+            raise ConfigError(problem, "address") from error
         with suppress(AttributeError):  # no setting turns off what Ray prints to stdout about every worker that dies
             ray._private.worker._worker_logs_enabled = False
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
@@ -222,7 +226,7 @@ class SlurmEngine:
         self, sweep_folder: Path, jobs: int | None = None, threads: int | None = None, options: Mapping[str, Any] = {}
     ) -> None:
         submitit = import_library("submitit", "slurm")
-        self.died = (submitit.core.utils.UncompletedJobError,)
+        self.died: tuple[type[Exception], ...] = (submitit.core.utils.UncompletedJobError,)
         self._refused = (submitit.core.utils.FailedJobError, OSError)
         options = {"cluster": "slurm", "name": "reviver", "timeout_min": 60} | dict(options)
         cluster = options.pop("cluster")

@@ -66,7 +66,12 @@ def summary_figure(summary: Row) -> Figure:
             panel.errorbar(x, means, yerr, capsize=2.5, elinewidth=0.9, markersize=4.5, label=label, **style)
             for place, setting in placed:
                 if setting is summary["best"] and len(settings) > 1:
-                    ring = {"markersize": 11, "fillstyle": "none", "color": "black", "markeredgewidth": 0.8}
+                    ring: dict[str, Any] = {
+                        "markersize": 11,
+                        "fillstyle": "none",
+                        "color": "black",
+                        "markeredgewidth": 0.8,
+                    }
                     panel.plot(place, setting["mean"], "o", **ring)
         values = sorted({setting[horizontal] for setting in settings}) if numeric else []
         if values and values[0] > 0 and values[-1] / values[0] > MIN_LOG_RATIO:

@@ -107,7 +107,8 @@ def summarise(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
     """
     axes = [name for name in dict.fromkeys(name for cell in cells for name in cell.axes) if name != SEED]
     groups: dict[str, tuple[Row, list[float | None]]] = {}
-    failures, known = [], {}
+    known: dict[str, float] = {}
+    failures = []
     for cell in cells:
         outcome = outcomes[cell.key]
         numbers = dict(numbers_in(outcome.result or {}))
