@@ -31,6 +31,7 @@ OPENERS: dict[str, Callable[[Path], Engine]] = {
 def open_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Engine]:
     """Return a function that opens an engine for two cells at a time, of two threads each."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15, which starves its workers on a busy machine
     return OPENERS[request.param]
 
 
