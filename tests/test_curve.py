@@ -219,8 +219,8 @@ def test_an_interrupted_curve_saves_its_runs_and_continues(
     assert stopped
     assert len(list((out / "runs").iterdir())) <= 4, "no more runs start"
     monkeypatch.setattr(engines, "Pool", InlineEngine)
-    monkeypatch.chdir(tmp_path)
-    draw_curve(capsys, *command[5:], sequences=6400)
+    assert main([*command[3:], "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == json.loads((out / "curve.json").read_text())["rows"]
     assert {RunFolder.open(run).status for run in runs} == {"finished"}
     train_cell(tmp_path / "calm", CurveRun("fixed", 30, 0), 6400)
     interrupted, calm = contents(runs[0]), contents(tmp_path / "calm" / "runs" / runs[0].name)
