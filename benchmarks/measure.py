@@ -18,10 +18,9 @@ from reviver.io.atomic import write_json
 from reviver.runs.devices import describe_machine
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import handling_signals
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cell import Cell, Outcome, cell_folder, read_outcome
 from reviver.sweep.driver import run_cells
-from reviver.sweep.execute import cell_folder, check_not_training, read_outcome
-from reviver.sweep.pool import Pool
+from reviver.sweep.engines import Pool
 
 
 def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -60,12 +59,12 @@ def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
         The run folder, and the peak memory of the process in GB.
 
     Raises:
-        Busy: if the training still runs, whose worker died.
         Interrupted: if a signal stopped the training.
         ReviverError: if the training failed.
     """
-    check_not_training(folder)
     exists = (folder / "run.json").exists()
+    while exists and RunFolder.open(folder).is_training:  # the training of a worker that died
+        time.sleep(1.0)
     peak = folder / "peak.json"
     if not exists or RunFolder.open(folder).status != "finished":
         status, peak_gb = run_measured([*command, "--quiet", "--out", str(folder), *(["--resume"] if exists else [])])
@@ -170,7 +169,7 @@ def measure_goals(
     }
     all_cells = [cell for of_goal in cells.values() for cell in of_goal]
     try:
-        run_cells(runs, all_cells, Pool(runs, options.jobs), retry_failed=True, title=title, progress=True)
+        run_cells(runs, all_cells, Pool(options.jobs), retry_failed=True, title=title, progress=True)
     except Interrupted as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from error

@@ -1,30 +1,28 @@
 """Sweeps: time of short runs by the pool and by Ray beside one after another, and a sweep whose workers are killed at random.
 
 One after another, a process trains the same runs in turn, with the default number of threads; the time of its start is not
-counted, that of the processes of pool and Ray is. A worker is killed in the middle of its cell.
+counted, that of the processes of pool and Ray is.
 """
 
 import json
-import os
+import multiprocessing
 import random
-import signal
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.measure import machine, ratio, summary
-from reviver.sweep.cell import Cell, Engine
+from reviver.cli.sweep import build_cells
+from reviver.sweep.cell import Cell, cell_folder, execute
 from reviver.sweep.driver import run_cells
-from reviver.sweep.execute import cell_folder, execute
-from reviver.sweep.pool import Pool
-from reviver.sweep.ray_engine import RayEngine
-from reviver.sweep.spec import SweepFile, build_sweep
+from reviver.sweep.engines import Engine, Pool, RayEngine
+from reviver.sweep.spec import SweepFile
 from reviver.system import usable_cores
 
 ROUNDS = 2
@@ -40,13 +38,13 @@ TIMES = ("seconds", "run")
 def cells_of(settings: dict[str, Any], count: int) -> list[Cell]:
     """Return the cells of a sweep over seeds."""
     content = {"command": "lstm train", "settings": {**settings, "device": "cpu"}, "seeds": count}
-    return build_sweep(SweepFile.model_validate(content)).cells
+    return build_cells(SweepFile.model_validate(content), {})
 
 
-def time_engine(folder: Path, create: Callable[[Path], Engine]) -> float:
+def time_engine(folder: Path, create: Callable[[], Engine]) -> float:
     """Return the seconds of `RUNS` short runs by an engine, with the start of its processes."""
     started = time.perf_counter()
-    run_cells(folder, cells_of(SHORT, RUNS), create(folder))
+    run_cells(folder, cells_of(SHORT, RUNS), create())
     return time.perf_counter() - started
 
 
@@ -54,27 +52,22 @@ def time_sequence(folder: Path) -> float:
     """Return the seconds of the same runs one after another in this process."""
     started = time.perf_counter()
     for cell in cells_of(SHORT, RUNS):
-        execute(folder, cell, usable_cores())
+        execute(folder, cell)
     return time.perf_counter() - started
 
 
-def kill_workers(folder: Path, ended: threading.Event, killed: Counter[str]) -> None:
-    """Kill `KILLS` workers at random, about evenly over the sweep, at whatever they do."""
+def kill_workers(folder: Path, ended: threading.Event) -> int:
+    """Kill `KILLS` workers at random, about evenly over the sweep, at whatever they do; return how many."""
     rng = random.Random(0)
-    while sum(killed.values()) < KILLS and not ended.wait(0.05):
+    killed = 0
+    while killed < KILLS and not ended.wait(0.05):
         done = len(list(folder.glob("cells/*/outcome.json")))
-        if sum(killed.values()) * (CELLS - 10) > done * KILLS:
-            continue
-        time.sleep(rng.uniform(0, 0.5))
-        running = list(folder.glob("cells/*/claim.json"))
-        if not running:
-            continue
-        chosen = rng.choice(running)
-        try:
-            os.kill(json.loads(chosen.read_text())["pid"], signal.SIGKILL)
-        except (OSError, ValueError):  # the cell has just ended
-            continue
-        killed[chosen.parent.name] += 1
+        workers = multiprocessing.active_children()
+        if workers and killed * (CELLS - 10) <= done * KILLS:
+            time.sleep(rng.uniform(0, 0.5))
+            rng.choice(workers).kill()
+            killed += 1
+    return killed
 
 
 def results_of(folder: Path, cells: list[Cell]) -> dict[str, Any]:
@@ -100,18 +93,17 @@ def results_of(folder: Path, cells: list[Cell]) -> dict[str, Any]:
 def measure_kills(folder: Path) -> dict[str, Any]:
     """Return what happened to a sweep of `CELLS` cells whose workers were killed, beside an undisturbed one."""
     cells = cells_of(TINY, CELLS)
-    run_cells(folder / "calm", cells, Pool(folder / "calm"))
-    ended, killed = threading.Event(), Counter[str]()
-    thread = threading.Thread(target=kill_workers, args=(folder / "killed", ended, killed))
-    thread.start()
-    started = time.perf_counter()
-    outcomes = run_cells(folder / "killed", cells, Pool(folder / "killed"))
-    seconds = time.perf_counter() - started
-    ended.set()
-    thread.join()
+    run_cells(folder / "calm", cells, Pool())
+    ended = threading.Event()
+    with ThreadPoolExecutor(1) as killer:
+        killed = killer.submit(kill_workers, folder / "killed", ended)
+        started = time.perf_counter()
+        outcomes = run_cells(folder / "killed", cells, Pool())
+        seconds = time.perf_counter() - started
+        ended.set()
     return {
         "cells": CELLS,
-        "kills": sum(killed.values()),
+        "kills": killed.result(),
         "done": sum(outcome.status == "done" for outcome in outcomes.values()),
         "errors": [outcome.error for outcome in outcomes.values() if outcome.error is not None],
         "calls": sum(outcome.attempts for outcome in outcomes.values()),
@@ -126,7 +118,7 @@ def main() -> dict[str, object]:
     seconds: dict[str, list[float]] = {"pool": [], "Ray": [], "one after another": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        execute(folder / "warm-up", cells_of(SHORT, 1)[0], usable_cores())
+        execute(folder / "warm-up", cells_of(SHORT, 1)[0])
         for number in range(ROUNDS):
             seconds["pool"].append(time_engine(folder / f"pool-{number}", Pool))
             seconds["Ray"].append(time_engine(folder / f"ray-{number}", RayEngine))

@@ -3,44 +3,53 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from reviver.errors import DataError
-from reviver.sweep.cell import Cell, Outcome
-from reviver.sweep.execute import execute
+from reviver.errors import DataError, Interrupted
+from reviver.runs.signals import handling_signals
+from reviver.sweep.cell import Cell, Ended, execute
 
 
 class InlineEngine:
     """Engine that runs each cell in this process at once."""
 
-    slots = 1
+    slots, poll = 1, 0.0
+    died: tuple[type[Exception], ...] = ()
 
-    def __init__(self, sweep_folder: Path, *_: Any, **__: Any) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         self.cells: list[Cell] = []
-        self._sweep_folder = sweep_folder
 
-    def submit(self, cell: Cell) -> Future[Outcome]:
+    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
         self.cells.append(cell)
-        future: Future[Outcome] = Future()
-        future.set_result(execute(self._sweep_folder, cell))
+        future: Future[Ended] = Future()
+        future.set_result(execute(sweep_folder, cell, attempts=attempts))
         return future
 
-    def close(self, *, stop: bool) -> None:
-        pass
+    def close(self, running: Any) -> None:
+        assert not running
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def cell_of(function: str, **arguments: Any) -> Cell:
     return Cell(f"tests.sweep_cells:{function}", arguments)
 
 
-def add(folder: Path, a: int, b: int) -> dict[str, Any]:
+def square(folder: Path, x: float) -> dict[str, Any]:
+    import torch
+
     with (folder / "calls").open("a") as file:
         file.write("x")
-    return {"sum": a + b, "pid": os.getpid(), "threads": torch.get_num_threads()}
+    threads = [torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")]
+    return {"square": x * x, "pid": os.getpid(), "directory": str(Path.cwd()), "threads": threads}
 
 
 def refuse(folder: Path, value: int) -> dict[str, Any]:
@@ -56,7 +65,7 @@ def return_nan(folder: Path) -> dict[str, Any]:
 
 
 def die(folder: Path, times: int) -> dict[str, Any]:
-    """Kill this process, in the first calls."""
+    """Kill this process as `kill -9` does, in the first calls."""
     count = len(list(folder.glob("death-*")))
     if count < times:
         (folder / f"death-{count}").touch()
@@ -64,11 +73,20 @@ def die(folder: Path, times: int) -> dict[str, Any]:
     return {"deaths": count}
 
 
-def wait_for(folder: Path, path: str, seconds: float = 100.0) -> dict[str, Any]:
+def wait_for_signal(folder: Path) -> dict[str, Any]:
+    """Wait for a signal, save, and stop, as training does."""
+    received: list[int] = []
+    with handling_signals(lambda number, _: received.append(number)):
+        (folder / "begun").touch()
+        while not received:
+            time.sleep(0.01)
+    (folder / "saved").touch()
+    raise Interrupted("stopped", received[0])
+
+
+def wait_for(folder: Path, path: str) -> dict[str, Any]:
     """Wait until the file at `path` exists."""
-    (folder / "started").touch()
-    deadline = time.monotonic() + seconds
+    (folder / "begun").touch()
     while not Path(path).exists():
-        assert time.monotonic() < deadline
         time.sleep(0.01)
-    return {"waited": True}
+    return {"pid": os.getpid()}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -20,23 +21,15 @@ from torch import nn
 from reviver.cli import main
 from reviver.errors import ConfigError, DataError
 from reviver.figures import save_figure
-from reviver.lstm import curve
 from reviver.lstm.config import LSTMConfig
-from reviver.lstm.curve import (
-    NETWORKS,
-    CurveRun,
-    Outcome,
-    pending_runs,
-    read_outcome,
-    run_curve,
-    summarise,
-    train_and_evaluate,
-)
+from reviver.lstm.curve import NETWORKS, CurveRun, Outcome, pending_runs, run_cell, summarise
 from reviver.lstm.evaluation import Evaluation
 from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson_interval
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
+from reviver.sweep import engines
+from tests.contents import contents
 from tests.sweep_cells import InlineEngine
 
 SEQUENCES = 6400
@@ -96,101 +89,89 @@ def test_every_network_has_the_same_maximum_of_training_sequences(network: str) 
     assert network in NETWORK_STYLES, "the figure has a style for it"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a finished curve, which the tests must not change."""
-    out = tmp_path_factory.mktemp("curve") / "out"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(curve, "Pool", InlineEngine)  # starts no processes, which would import torch
-        run_curve(out, lengths=(4, 12), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES, jobs=2)
-    return out
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the runs of `reviver lstm curve` train in this process, in an empty folder."""
+    monkeypatch.setattr(engines, "Pool", InlineEngine)
+    monkeypatch.chdir(tmp_path)
 
 
-def test_a_curve_has_an_outcome_for_every_run(folder: Path) -> None:
-    outcomes = run_curve(folder, lengths=(12, 4), seeds=range(2), networks=("curriculum", "fixed"), sequences=SEQUENCES)
-    assert [outcome[:3] for outcome in outcomes] == [
-        (network, length, seed) for length in (4, 12) for seed in (0, 1) for network in ("curriculum", "fixed")
+def draw_curve(capsys: pytest.CaptureFixture[str], *options: str, sequences: int = SEQUENCES) -> list[dict[str, Any]]:
+    command = ["lstm", "curve", "--sequences", str(sequences), "--out", "curve", "--json", "--quiet"]
+    assert main([*command, *options]) == 0
+    rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["rows"]
+    assert rows == json.loads(Path("curve/curve.json").read_text())["rows"]
+    return rows
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_curve_has_a_row_for_every_network_and_length(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--length", "12", "--length", "4", "--seeds", "2", "--network", "curriculum", "--network", "fixed")
+    rows = draw_curve(capsys, *options)
+    assert [(row["network"], row["length"], row["seeds"]) for row in rows] == [
+        (network, length, 2) for length in (4, 12) for network in ("curriculum", "fixed")
     ]
-    assert all(0 < outcome.sequences <= SEQUENCES and 0 <= outcome.accuracy <= 1 for outcome in outcomes)
-    for outcome in outcomes:
-        if outcome.reached:
-            assert outcome.accuracy > 0.95
-    short = [outcome for outcome in outcomes if outcome.length == 4]
-    assert all(outcome.reached for outcome in short)
+    assert all(row["sequences_mean"] is None or 0 < row["sequences_mean"] <= SEQUENCES for row in rows)
+    assert all(row["reached"] == 2 and row["accuracy_mean"] > 0.95 for row in rows[:2])
+    assert Path("curve/curve.pdf").read_bytes().startswith(b"%PDF")
+    monkeypatch.setattr(InlineEngine, "submit", None)  # a call would fail
+    assert draw_curve(capsys, *options) == rows, "finished runs are skipped"
 
 
-def test_finished_runs_are_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curve.Pool, "submit", None)  # a call would fail
-    outcomes = [
-        run_curve(folder, lengths=(4,), seeds=range(2), networks=("fixed",), sequences=SEQUENCES) for _ in range(2)
-    ]
-    assert outcomes[0] == outcomes[1]
+def train_cell(folder: Path, run: CurveRun, sequences: int) -> dict[str, Any]:
+    return run_cell(folder / "cells" / "key", **run._asdict(), sequences=sequences)
 
 
-def test_a_finished_run_continues_for_more_sequences(folder: Path, tmp_path: Path) -> None:
+def test_a_finished_run_continues_for_more_sequences(tmp_path: Path) -> None:
     run = CurveRun("fixed", 12, 0)
-    path = shutil.copytree(folder / "runs" / run.name, tmp_path / run.name)
-    before = train_and_evaluate(path, run, run.config(SEQUENCES))
-    assert before is not None
-    assert not before.reached
-    after = train_and_evaluate(path, run, run.config(2 * SEQUENCES))
-    assert after is not None
-    assert before.sequences < after.sequences <= 2 * SEQUENCES
+    before = train_cell(tmp_path, run, SEQUENCES)
+    assert not before["reached"]
+    assert train_cell(tmp_path, run, SEQUENCES) == {**before, "seconds": ANY}
+    after = train_cell(tmp_path, run, 2 * SEQUENCES)
+    assert before["sequences"] < after["sequences"] <= 2 * SEQUENCES
     with pytest.raises(ConfigError, match=r"^epochs is 4 in this run, got 2"):
-        train_and_evaluate(path, run, run.config(SEQUENCES))
-
-
-def outcomes_of(runs: list[CurveRun], accuracies: dict[tuple[str, int], float]) -> list[Outcome | None]:
-    return [
-        Outcome(run.network, run.length, run.seed, accuracies[run.network, run.length], 1, False, 1.0)
-        if (run.network, run.length) in accuracies
-        else None
-        for run in runs
-    ]
+        train_cell(tmp_path, run, SEQUENCES)
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "ready", "waiting"),
+    ("accuracies", "ready"),
     [
-        ({}, {5, 10}, {20, 50, 100}),
-        ({5: 1.0}, {10, 20}, {50, 100}),
-        ({5: 0.1}, {10}, {20, 50, 100}),
-        ({10: 1.0}, {5, 20, 50}, {100}),
-        ({5: 1.0, 10: 0.1}, {20}, {50, 100}),
-        ({5: 1.0, 10: 0.15, 20: 0.15}, set(), set()),
-        ({5: 1.0, 10: 0.1, 20: 0.16}, {50, 100}, set()),
-        ({5: 0.1, 10: 0.9, 20: 0.1}, {50}, {100}),
-        ({5: 1.0, 10: 1.0, 20: 1.0, 50: 1.0, 100: 1.0}, set(), set()),
+        ({}, {5, 10}),
+        ({5: 1.0}, {10, 20}),
+        ({5: 0.1}, {10}),
+        ({10: 1.0}, {5, 20, 50}),
+        ({5: 1.0, 10: 0.1}, {20}),
+        ({5: 1.0, 10: 0.15, 20: 0.15}, set()),
+        ({5: 1.0, 10: 0.1, 20: 0.16}, {50, 100}),
+        ({5: 0.1, 10: 0.9, 20: 0.1}, {50}),
+        ({5: 1.0, 10: 1.0, 20: 1.0, 50: 1.0, 100: 1.0}, set()),
     ],
 )
 def test_a_network_at_chance_at_two_lengths_is_not_trained_at_longer_ones(
-    accuracies: dict[int, float], ready: set[int], waiting: set[int]
+    accuracies: dict[int, float], ready: set[int]
 ) -> None:
     runs = [CurveRun(name, length, seed) for length in (5, 10, 20, 50, 100) for seed in (0, 1) for name in ("a", "b")]
-    known = {("a", length): accuracy for length, accuracy in accuracies.items()}
-    done = outcomes_of(runs, known | {("b", length): 1.0 for length in (5, 10, 20, 50, 100)})
-    pending = pending_runs(runs, done)
-    assert [[runs[index].length for index in indices] for indices in pending] == [
-        sorted([*lengths, *lengths]) for lengths in (ready, waiting)
-    ]
-    assert {runs[index].network for indices in pending for index in indices} <= {"a"}
+    known = {run: accuracies.get(run.length) if run.network == "a" else 1.0 for run in runs}
+    outcomes = {run: Outcome(*run, found, 1, False, 1.0) for run, found in known.items() if found is not None}
+    assert pending_runs(runs, outcomes) == [run for run in runs if run.network == "a" and run.length in ready]
 
 
 def test_a_length_counts_only_when_all_seeds_are_finished() -> None:
     runs = [CurveRun("a", length, seed) for length in (5, 10, 20) for seed in (0, 1)]
-    done = outcomes_of(runs, {("a", 5): 0.1, ("a", 10): 0.1})
-    assert pending_runs(runs, done) == ([], [])
-    done[3] = None
-    assert pending_runs(runs, done) == ([3], [4, 5])
+    done = {run: Outcome(*run, 0.1, 1, False, 1.0) for run in runs[:4]}
+    assert pending_runs(runs, done) == []
+    del done[runs[3]]
+    assert pending_runs(runs, done) == [runs[3]]
 
 
-def test_a_curve_skips_longer_lengths_of_a_network_at_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curve, "Pool", InlineEngine)
-    outcomes = run_curve(
-        tmp_path / "out", lengths=(40, 60, 80), seeds=range(1), networks=("fixed",), sequences=64, jobs=2
-    )
-    assert [outcome.length for outcome in outcomes] == [40, 60]
-    assert not (tmp_path / "out" / "runs" / "fixed-80-seed0").exists()
+@pytest.mark.usefixtures("inline")
+def test_a_curve_skips_longer_lengths_of_a_network_at_chance(capsys: pytest.CaptureFixture[str]) -> None:
+    lengths = ("--length", "40", "--length", "60", "--length", "80")
+    rows = draw_curve(capsys, *lengths, "--seeds", "1", "--network", "fixed", sequences=64)
+    assert [row["length"] for row in rows] == [40, 60]
+    assert not Path("curve/runs/fixed-80-seed0").exists()
 
 
 @contextmanager
@@ -237,15 +218,13 @@ def test_an_interrupted_curve_saves_its_runs_and_continues(
     stopped = [run for run in runs if (run / "run.json").exists() and RunFolder.open(run).status == "interrupted"]
     assert stopped
     assert len(list((out / "runs").iterdir())) <= 4, "no more runs start"
-    monkeypatch.setattr(curve, "Pool", InlineEngine)
+    monkeypatch.setattr(engines, "Pool", InlineEngine)
     assert main([*command[3:], "--json", "--quiet"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert rows == json.loads((out / "curve.json").read_text())["rows"]
+    assert json.loads(capsys.readouterr().out)["rows"] == json.loads((out / "curve.json").read_text())["rows"]
     assert {RunFolder.open(run).status for run in runs} == {"finished"}
-    run = CurveRun("fixed", 30, 0)
-    uninterrupted = train_and_evaluate(tmp_path / run.name, run, run.config(6400))
-    assert read_outcome(runs[0], run, run.config(6400))[:-1] == uninterrupted[:-1], "except the seconds"
-    assert (out / "curve.pdf").read_bytes().startswith(b"%PDF")
+    train_cell(tmp_path / "calm", CurveRun("fixed", 30, 0), 6400)
+    interrupted, calm = contents(runs[0]), contents(tmp_path / "calm" / "runs" / runs[0].name)
+    assert interrupted["metrics.jsonl"] == calm["metrics.jsonl"]
 
 
 def test_a_curve_stops_while_a_worker_is_idle(tmp_path: Path) -> None:
@@ -264,20 +243,20 @@ def test_a_curve_stops_while_a_worker_is_idle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("words", "message"),
     [
-        ({"networks": ["lstm"]}, "^network must be fixed, curriculum, chrono or rnn, got 'lstm'"),
-        ({"lengths": [1]}, "^length must be at least 2, got 1"),
-        ({"seeds": []}, "^seeds must be at least 1, got 0"),
-        ({"sequences": 0}, "^sequences must be at least 1, got 0"),
-        ({"jobs": 0}, "^jobs must be at least 1, got 0"),
+        ("--network lstm", "--network must be fixed, curriculum, chrono or rnn, got 'lstm'"),
+        ("--length 1", "--length must be at least 2, got 1"),
+        ("--seeds 0", "--seeds must be at least 1, got 0"),
+        ("--sequences 0", "--sequences must be at least 1, got 0"),
+        ("--jobs 0", "--jobs must be at least 1, got 0"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_written(
-    changes: dict[str, object], message: str, tmp_path: Path
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError, match=message):
-        run_curve(tmp_path / "curve", **changes)
+    assert main(["lstm", "curve", "--out", str(tmp_path / "curve"), *words.split()]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
     assert not (tmp_path / "curve").exists()
 
 

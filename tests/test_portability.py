@@ -116,8 +116,8 @@ def test_both_networks_train_and_a_second_process_is_refused(lacking: str, tmp_p
 
 def test_the_workers_of_a_sweep_start_without_posix(tmp_path: Path) -> None:
     script = (
-        "from multiprocessing import Pipe; from pathlib import Path; from reviver.sweep.pool import _work;"
-        "ours, theirs = Pipe(); ours.close(); _work(theirs, Path('.'), 1, 60.0); print('started')"
+        "from reviver.sweep.engines import _prepare_process, blocking_interrupt\n"
+        "with blocking_interrupt(): _prepare_process(); print('started')"
     )
     result = run("Windows", script, str(tmp_path))
     assert (result.stdout, result.stderr) == ("started\n", "")

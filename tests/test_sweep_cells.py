@@ -1,165 +1,45 @@
-"""Cells of a sweep: claims, execution, the pool, and the driver."""
+"""Cells of a sweep, and the driver."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.context import ForkServerContext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
+from filelock import FileLock
 
-from reviver.errors import Interrupted, RunFolderError
-from reviver.sweep import claim as claims
-from reviver.sweep.cell import MAX_ATTEMPTS, Cell, Outcome
-from reviver.sweep.claim import CLAIM, acquire, find_holder, read_holder
+from reviver.errors import RunFolderError
+from reviver.sweep import driver
+from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, execute, read_outcome
 from reviver.sweep.driver import open_sweep, run_cells
-from reviver.sweep.execute import cell_folder, execute, give_up, read_outcome
-from reviver.sweep.pool import Pool
-from tests.children import open_server
-from tests.sweep_cells import InlineEngine, cell_of
+from tests.sweep_cells import InlineEngine, cell_of, wait_until
 
-ADD = cell_of("add", a=1, b=2)
+NINE = cell_of("square", x=3.0)
 
 
-@pytest.fixture(scope="module")
-def server() -> ForkServerContext:
-    return open_server("tests.sweep_cells")
+def run(folder: Path, cell: Cell) -> Outcome:
+    ended = execute(folder, cell)
+    assert isinstance(ended, Outcome)
+    return ended
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 100.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def age(folder: Path, seconds: float) -> None:
-    """Let the heartbeat of a claim be that old."""
-    status = (folder / CLAIM).stat()
-    os.utime(folder / CLAIM, (status.st_atime, time.time() - seconds))
-
-
-# Claims
-
-
-def test_a_claim_is_held_by_one_worker(tmp_path: Path) -> None:
-    claim = acquire(tmp_path)
-    assert claim is not None
-    with claim:
-        assert acquire(tmp_path) is None
-        holder = find_holder(tmp_path)
-        assert holder == claim.holder
-        assert (holder.pid, holder.attempt) == (os.getpid(), 1)
-    assert find_holder(tmp_path) is None
-    assert acquire(tmp_path) is not None, "a claim that was given up can be taken"
-
-
-def test_the_heartbeat_of_a_claim_is_renewed(tmp_path: Path) -> None:
-    claim = acquire(tmp_path, interval=0.01)
-    assert claim is not None
-    with claim:
-        age(tmp_path, 1000)
-        wait_until(lambda: time.time() - (tmp_path / CLAIM).stat().st_mtime < 500)
-        assert acquire(tmp_path) is None
-
-
-def test_a_stale_claim_is_taken_over_and_its_worker_notices(tmp_path: Path) -> None:
-    paused = acquire(tmp_path)
-    assert paused is not None
-    age(tmp_path, claims.MAX_AGE + 1)
-    assert find_holder(tmp_path) is None
-    claim = acquire(tmp_path)
-    assert claim is not None
-    assert claim.holder.attempt == 2
-    recorded: list[str] = []
-    assert not paused.end(lambda: recorded.append("paused"))
-    assert claim.end(lambda: recorded.append("claim"))
-    assert recorded == ["claim"]
-
-
-def test_the_claim_of_another_machine_is_stale_only_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(claims, "_process_space", lambda: "another machine")
-        patched.setattr(os, "getpid", lambda: 2**22 + 1)  # no process has this id
-        assert acquire(tmp_path) is not None
-    assert acquire(tmp_path) is None
-    assert acquire(tmp_path, max_age=-1) is not None
-
-
-def take(folder: Path, start: Any, results: Any) -> None:
-    start.wait()
-    claim = acquire(folder)
-    results.put(None if claim is None else claim.holder.token)
-    start.wait()  # no process ends, so that no claim becomes stale, until all have tried
-
-
-@pytest.mark.parametrize("round_number", range(3))
-def test_one_of_many_processes_takes_the_claim_of_a_dead_one(
-    round_number: int, tmp_path: Path, server: ForkServerContext
-) -> None:
-    died = server.Process(target=acquire, args=(tmp_path,))
-    died.start()
-    died.join()
-    assert read_holder(tmp_path) is not None
-    start, results = server.Barrier(8), server.Queue()
-    processes = [server.Process(target=take, args=(tmp_path, start, results)) for _ in range(8)]
-    for process in processes:
-        process.start()
-    tokens = [results.get(timeout=100) for _ in processes]
-    for process in processes:
-        process.join()
-    holder = read_holder(tmp_path)
-    assert holder is not None
-    assert [token for token in tokens if token is not None] == [holder.token]
-    assert holder.attempt == 2
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
-def test_the_claim_of_a_dead_process_is_stale_before_its_parent_notices(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from reviver.sweep.claim import acquire; acquire(Path(sys.argv[1]))"
-    with subprocess.Popen([sys.executable, "-c", code, tmp_path]) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # waits, and leaves the exit status
-        os.kill(process.pid, 0)  # the process exists, as a zombie
-        assert acquire(tmp_path) is not None
-    assert process.returncode == 0
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"token": 5}', "\0"])
-def test_a_damaged_claim_is_an_error(content: str, tmp_path: Path) -> None:
-    (tmp_path / CLAIM).write_text(content)
-    with pytest.raises(RunFolderError, match=r"claim\.json: .*; the file is damaged"):
-        acquire(tmp_path)
-
-
-# Execution
+def test_the_key_of_a_cell_depends_on_its_settings_alone() -> None:
+    first = Cell("a:b", {"x": 1, "y": [2]}, {"x": 1})
+    assert first.key == Cell("a:b", {"y": [2], "x": 1}).key
+    assert len({first.key, Cell("a:c", {"x": 1, "y": [2]}).key, Cell("a:b", {"x": 1, "y": [3]}).key}) == 3
 
 
 def test_a_cell_is_executed_once(tmp_path: Path) -> None:
-    first, second = execute(tmp_path, ADD), execute(tmp_path, ADD)
+    first, second = run(tmp_path, NINE), run(tmp_path, NINE)
     assert first == second
     assert first.status == "done"
     assert first.result is not None
-    assert first.result["sum"] == 3
-    folder = cell_folder(tmp_path, ADD)
+    assert first.result["square"] == 9
+    folder = cell_folder(tmp_path, NINE)
     assert (folder / "calls").read_text() == "x"
-    assert json.loads((folder / "cell.json").read_text())["arguments"] == {"a": 1, "b": 2}
-    assert not (folder / CLAIM).exists()
-
-
-def test_threads_are_those_of_the_cell(tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    result = execute(tmp_path, ADD, threads=2).result
-    assert result is not None
-    assert result["threads"] == 2
-    assert torch.get_num_threads() == before
+    assert json.loads((folder / "cell.json").read_text())["arguments"] == {"x": 3.0}
 
 
 @pytest.mark.parametrize(
@@ -167,16 +47,13 @@ def test_threads_are_those_of_the_cell(tmp_path: Path) -> None:
     [
         (cell_of("refuse", value=3), "value must be 1, got 3"),
         (cell_of("crash"), "ZeroDivisionError: by zero"),
-        (cell_of("add", a=1), "TypeError: add() missing 1 required positional argument: 'b'"),
+        (cell_of("square"), "TypeError: square() missing 1 required positional argument: 'x'"),
         (cell_of("return_nan"), "ValueError: Out of range float values are not JSON compliant"),
-        (
-            Cell("tests.sweep_cells:nothing", {}),
-            "AttributeError: module 'tests.sweep_cells' has no attribute 'nothing'",
-        ),
+        (cell_of("nothing"), "AttributeError: module 'tests.sweep_cells' has no attribute 'nothing'"),
     ],
 )
 def test_an_error_of_the_function_is_an_outcome(cell: Cell, error: str, tmp_path: Path) -> None:
-    outcome = execute(tmp_path, cell)
+    outcome = run(tmp_path, cell)
     assert outcome.status == "failed"
     assert outcome.error is not None
     assert outcome.error.startswith(error)
@@ -187,45 +64,17 @@ def test_an_error_of_the_function_is_an_outcome(cell: Cell, error: str, tmp_path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_a_cell_which_can_go_on(number: int, tmp_path: Path) -> None:
     cell = cell_of("wait_for", path=str(tmp_path / "go"))
-    folder = cell_folder(tmp_path, cell)
 
     def interrupt() -> None:
-        wait_until((folder / "started").exists)
+        wait_until((cell_folder(tmp_path, cell) / "begun").exists)
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    assert execute(tmp_path, cell).status == "stopped"
+    assert execute(tmp_path, cell) == "stopped"
     thread.join()
-    assert not (folder / CLAIM).exists()
     (tmp_path / "go").touch()
-    assert execute(tmp_path, cell).status == "done"
-
-
-def test_a_cell_that_another_worker_runs_is_left_alone(tmp_path: Path) -> None:
-    folder = cell_folder(tmp_path, ADD)
-    folder.mkdir(parents=True)
-    assert acquire(folder) is not None
-    assert execute(tmp_path, ADD).status == "claimed"
-    assert give_up(tmp_path, ADD, "its worker died").status == "claimed"
-    age(folder, claims.MAX_AGE + 1)
-    outcome = execute(tmp_path, ADD)
-    assert (outcome.status, outcome.attempts) == ("done", 2)
-
-
-def test_a_paused_worker_records_nothing(tmp_path: Path) -> None:
-    """Two workers run the cell: the first was paused for longer than the maximum age."""
-    cell = cell_of("wait_for", path=str(tmp_path / "go"))
-    folder = cell_folder(tmp_path, cell)
-    with ThreadPoolExecutor(2) as pool:
-        paused = pool.submit(execute, tmp_path, cell)
-        wait_until((folder / "started").exists)
-        age(folder, claims.MAX_AGE + 1)
-        other = pool.submit(execute, tmp_path, cell)
-        wait_until(lambda: (holder := read_holder(folder)) is not None and holder.attempt == 2)
-        (tmp_path / "go").touch()
-        assert (paused.result().status, other.result().status) == ("claimed", "done")
-    assert read_outcome(folder, cell) == other.result()
+    assert run(tmp_path, cell).status == "done"
 
 
 @pytest.mark.parametrize(
@@ -236,117 +85,100 @@ def test_a_paused_worker_records_nothing(tmp_path: Path) -> None:
         ({"seconds": -1.0}, "seconds must be at least 0, got -1.0"),
         ({"schema": 2}, "schema must be 1, got 2"),
         ({"key": "other"}, "is the outcome of the cell 'other'; remove it"),
+        (None, r"cannot be read .*; the file is damaged"),
     ],
 )
-def test_a_damaged_or_foreign_outcome_is_an_error(change: dict[str, object], problem: str, tmp_path: Path) -> None:
-    execute(tmp_path, ADD)
-    path = cell_folder(tmp_path, ADD) / "outcome.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(RunFolderError, match=f"outcome.json: {problem}"):
-        execute(tmp_path, ADD)
-    path.write_text(path.read_text()[:-5])
-    with pytest.raises(RunFolderError, match=r"outcome\.json: cannot be read .*; the file is damaged"):
-        execute(tmp_path, ADD)
-
-
-# The pool
-
-
-def test_the_pool_survives_dead_workers(tmp_path: Path) -> None:
-    """One pool for all, since each process takes seconds to start."""
-    pool = Pool(tmp_path, jobs=2, threads=1)
-    cells = [cell_of("add", a=index, b=0) for index in range(6)]
-    futures = [pool.submit(cell) for cell in (cell_of("die", times=1), *cells, cell_of("crash"))]
-    first, *added, crashed = (future.result() for future in futures)
-    assert first.result == {"deaths": 1}
-    assert first.attempts == 2
-    assert [outcome.result["sum"] for outcome in added if outcome.result] == list(range(6))
-    pids = {outcome.result["pid"] for outcome in added if outcome.result}
-    assert len(pids) <= 2, "workers stay for the next cell"
-    assert os.getpid() not in pids
-    assert crashed.status == "failed"
-    idle = {*pool.pids()}
-    for pid in idle:
-        os.kill(pid, signal.SIGKILL)
-    running = pool.submit(cell_of("wait_for", path="nothing"))
-    wait_until((cell_folder(tmp_path, cell_of("wait_for", path="nothing")) / "started").exists)
-    pool.close(stop=True)
-    assert running.result().status == "stopped"
-
-
-def test_a_cell_whose_worker_always_dies_fails(tmp_path: Path) -> None:
-    cell = cell_of("die", times=100)
-    pool = Pool(tmp_path, jobs=1)
-    outcome = pool.submit(cell).result()
-    pool.close(stop=False)
-    assert (outcome.status, outcome.attempts) == ("failed", MAX_ATTEMPTS)
-    assert outcome.error is not None
-    assert outcome.error.startswith(
-        f"its worker died {MAX_ATTEMPTS} times (killed, or out of memory); use fewer --jobs"
-    )
-    assert read_outcome(cell_folder(tmp_path, cell), cell) == outcome
+def test_a_damaged_or_foreign_outcome_ends_the_sweep(
+    change: dict[str, object] | None, problem: str, tmp_path: Path
+) -> None:
+    run(tmp_path, NINE)
+    path = cell_folder(tmp_path, NINE) / "outcome.json"
+    path.write_text("{" if change is None else json.dumps(json.loads(path.read_text()) | change))
+    assert isinstance(execute(tmp_path, NINE), RunFolderError)
+    with pytest.raises(RunFolderError, match=rf"outcome\.json: {problem}"):
+        run_cells(tmp_path, [NINE], InlineEngine())
 
 
 # The driver
 
 
 def test_the_driver_runs_each_cell_once_and_failures_on_demand(tmp_path: Path) -> None:
-    cells = [ADD, cell_of("refuse", value=3), cell_of("add", a=4, b=4)]
-    engine = InlineEngine(tmp_path)
+    cells = [NINE, cell_of("refuse", value=3), cell_of("square", x=4.0)]
+    engine = InlineEngine()
     outcomes = run_cells(tmp_path, cells, engine)
     assert [outcomes[cell.key].status for cell in cells] == ["done", "failed", "done"]
     assert engine.cells == cells
-    again = InlineEngine(tmp_path)
+    again = InlineEngine()
     assert run_cells(tmp_path, cells, again) == outcomes
     assert again.cells == []
     run_cells(tmp_path, cells, again, retry_failed=True)
     assert again.cells == [cells[1]]
 
 
-def test_the_driver_waits_for_the_cells_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.sweep.driver.POLL_OTHERS", 0.0)
-    cells = [cell_of("add", a=index, b=0) for index in range(3)]
+def test_machines_that_share_a_sweep_run_each_cell_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine runs the first two cells: it finishes the first, and dies in the second."""
+    monkeypatch.setattr(driver, "BUSY_POLLS", 1)
+    monkeypatch.setattr(InlineEngine, "poll", 0.01)
+    cells = [cell_of("square", x=x) for x in (1.0, 2.0, 3.0)]
     folders = [cell_folder(tmp_path, cell) for cell in cells]
-    for folder in folders[:2]:
-        folder.mkdir(parents=True)
-        assert acquire(folder) is not None
+    locks = [FileLock(folder / "cell.lock", thread_local=False) for folder in folders[:2]]
+    for lock in locks:
+        Path(lock.lock_file).parent.mkdir(parents=True)
+        lock.acquire()
+    engine = InlineEngine()
 
     def finish_first_and_die() -> None:
         wait_until((folders[2] / "outcome.json").exists)
-        (folders[0] / CLAIM).unlink()
+        locks[0].release()
         execute(tmp_path, cells[0])
-        age(folders[1], claims.MAX_AGE + 1)
+        locks[1].release()
 
-    thread = threading.Thread(target=finish_first_and_die)
-    thread.start()
-    engine = InlineEngine(tmp_path)
+    other = threading.Thread(target=finish_first_and_die)
+    other.start()
     outcomes = run_cells(tmp_path, cells, engine)
-    thread.join()
-    assert [outcome.status for outcome in outcomes.values()] == ["done"] * 3
-    assert set(outcomes) == {cell.key for cell in cells}
-    assert engine.cells[0] == cells[2], "first what nobody runs"
+    other.join()
+    assert {key: outcome.status for key, outcome in outcomes.items()} == {cell.key: "done" for cell in cells}
+    assert engine.cells[:3] == cells
     assert all((folder / "calls").read_text() == "x" for folder in folders)
 
 
 def test_cells_can_wait_for_the_outcomes_of_others(tmp_path: Path) -> None:
-    first, second = cell_of("add", a=1, b=0), cell_of("add", a=2, b=0)
+    first, second, never = (cell_of("square", x=x) for x in (1.0, 2.0, 3.0))
 
-    def select(outcomes: Mapping[str, Outcome]) -> tuple[Sequence[Cell], Sequence[Cell]]:
-        if first.key not in outcomes:
-            return [first], [second]
-        return [cell for cell in (second,) if cell.key not in outcomes], []
+    def select(outcomes: Mapping[str, Outcome]) -> Sequence[Cell]:
+        return [second] if first.key in outcomes else [first]
 
-    engine = InlineEngine(tmp_path)
+    engine = InlineEngine()
     engine.slots = 2
-    run_cells(tmp_path, [second, first], engine, select=select)
+    outcomes = run_cells(tmp_path, [never, second, first], engine, select=select)
     assert engine.cells == [first, second]
+    assert [*outcomes] == [first.key, second.key]
 
 
-def test_a_cell_that_somebody_stops_ends_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.sweep_cells.execute", lambda _, cell: Outcome(cell.key, "stopped"))
-    with pytest.raises(Interrupted, match="stopped, the runs are saved; go on with the same command") as caught:
-        run_cells(tmp_path, [ADD], InlineEngine(tmp_path))
-    assert caught.value.exit_code == 143
+@pytest.mark.parametrize(
+    ("ended", "error"), [("stopped", "its job was stopped 100 times"), ("died", "its worker died 5 ")]
+)
+def test_a_cell_without_an_outcome_is_run_again_but_not_forever(
+    ended: Ended, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object, **__: object) -> Ended:
+        if ended == "died":
+            raise EOFError
+        return ended
+
+    class Engine(InlineEngine):
+        died = (EOFError,)
+
+        def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> object:  # type: ignore[override]
+            future = super().submit(sweep_folder, cell, attempts)
+            monkeypatch.setattr(future, "result", end)
+            return future
+
+    monkeypatch.setattr("tests.sweep_cells.execute", lambda *_, **__: None)
+    (outcome,) = run_cells(tmp_path, [NINE], Engine()).values()
+    assert outcome.status == "failed"
+    assert str(outcome.error).startswith(error)
+    assert read_outcome(cell_folder(tmp_path, NINE), NINE) == outcome
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "run.json"])

@@ -13,9 +13,8 @@ import pytest
 from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.sweep.cell import Cell, Outcome
-from reviver.sweep.figures import MAX_LINES, summary_figure
-from reviver.sweep.summary import Summary, summarise, summary_lines, summary_to_json
-from reviver.sweep.table import table_rows, write_table
+from reviver.sweep.figures import STYLES, summary_figure
+from reviver.sweep.summary import summarise, summary_lines, table_rows, write_table
 
 
 def make_cells(*points: dict[str, Any]) -> list[Cell]:
@@ -25,20 +24,25 @@ def make_cells(*points: dict[str, Any]) -> list[Cell]:
 def finish(cells: list[Cell], *accuracies: float) -> dict[str, Outcome]:
     """Return outcomes with these accuracies."""
     return {
-        cell.key: Outcome(cell.key, "done", {"best": {"accuracy": accuracy}}, seconds=2.5, host="node")
+        cell.key: Outcome(
+            key=cell.key, status="done", result={"best": {"accuracy": accuracy}}, seconds=2.5, host="node"
+        )
         for cell, accuracy in zip(cells, accuracies, strict=False)
     }
 
 
 @pytest.fixture
 def sweep() -> tuple[list[Cell], dict[str, Outcome]]:
-    """Return four cells: two done, one failed, one without an outcome."""
+    """Return four cells: two done, two failed."""
     cells = make_cells(*({"rate": rate, "seed": seed} for rate in (0.1, 0.2) for seed in (0, 1)))
     outcomes = finish(cells, 0.5, 0.75)
     result = {"best": {"accuracy": 0.5, "is_last": True}, "seconds": 9, "curve": [1, 2], "run": "runs/a", "loss": None}
-    first, failed = cells[0].key, cells[2].key
-    outcomes[first] = Outcome(first, "done", result, seconds=1.5, host="node", attempts=2)
-    outcomes[failed] = Outcome(failed, "failed", error="rate must be\nat most 0.1, got 0.2", seconds=0.0, host="other")
+    first = cells[0].key
+    outcomes[first] = Outcome(key=first, status="done", result=result, seconds=1.5, host="node", attempts=2)
+    for cell in cells[2:]:
+        outcomes[cell.key] = Outcome(
+            key=cell.key, status="failed", error="rate must be\nat most 0.1, got 0.2", host="other"
+        )
     return cells, outcomes
 
 
@@ -60,7 +64,7 @@ def test_rows_have_axes_outcomes_and_numbers(sweep: tuple[list[Cell], dict[str, 
     }
     assert (second["best.accuracy"], second["best.is_last"], second["seconds"]) == (0.75, None, 2.5)
     assert (third["status"], third["error"], third["best.accuracy"]) == ("failed", outcomes[cells[2].key].error, None)
-    assert (last["status"], last["seconds"], last["rate"]) == ("waiting", None, 0.2)
+    assert (last["status"], last["seconds"], last["rate"]) == ("failed", 0.0, 0.2)
     assert list(first) == list(second) == list(third) == list(last)
 
 
@@ -75,17 +79,9 @@ def test_parquet_keeps_types(sweep: tuple[list[Cell], dict[str, Outcome]], tmp_p
 
 def test_mixed_and_nested_values_are_text_in_parquet(tmp_path: Path) -> None:
     cells = make_cells({"patch": 4, "sizes": [1, 2]}, {"patch": "auto", "sizes": [3]}, {"patch": None, "sizes": None})
-    path = write_table(table_rows(cells, {}), tmp_path / "table.parquet")
+    path = write_table(table_rows(cells, finish(cells, 0.1, 0.2, 0.3)), tmp_path / "table.parquet")
     table = pyarrow.parquet.read_table(path, columns=["patch", "sizes"]).to_pydict()
     assert table == {"patch": ["4", "auto", None], "sizes": ["[1, 2]", "[3]", None]}
-
-
-def test_csv(sweep: tuple[list[Cell], dict[str, Outcome]], tmp_path: Path) -> None:
-    rows = table_rows(*sweep)
-    path = write_table(rows, tmp_path / "folder" / "table.csv")
-    with path.open(newline="", encoding="utf-8") as file:
-        read = list(csv.DictReader(file))
-    assert read == [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
 
 
 def test_without_pyarrow_parquet_becomes_csv(
@@ -96,54 +92,50 @@ def test_without_pyarrow_parquet_becomes_csv(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
+    rows = table_rows(*sweep)
     with caplog.at_level(logging.WARNING):
-        path = write_table(table_rows(*sweep), tmp_path / "table.parquet")
+        path = write_table(rows, tmp_path / "table.parquet")
     assert path == tmp_path / "table.csv"
     assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
     assert f"the extra data); wrote {path}" in caplog.text
-
-
-def test_table_of_no_cells(tmp_path: Path) -> None:
-    assert write_table([], tmp_path / "table.csv").read_text() == "key,status,error,seconds,attempts,host\n"
-    with pytest.raises(ConfigError, match=r"^table must end in one of \.parquet, \.csv, got .*\.xlsx"):
-        write_table([], tmp_path / "table.xlsx")
+    with path.open(newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    assert read == [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
 
 
 def test_summary_by_hand(sweep: tuple[list[Cell], dict[str, Outcome]]) -> None:
     cells, outcomes = sweep
-    summary = summarise(cells, outcomes, "best.accuracy")
-    low, high = summary.settings
-    assert (low.values, low.measured, low.cells, low.mean) == ({"rate": 0.1}, [0.5, 0.75], 2, 0.625)
-    assert low.std == pytest.approx(math.sqrt(2 * 0.125**2))  # squared deviations over n - 1
-    assert (high.measured, high.cells, high.std) == ([], 2, None)
-    assert summary.best is low
-    assert [(failure.key, failure.values) for failure in summary.failures] == [(cells[2].key, {"rate": 0.2, "seed": 0})]
+    summary = summarise(cells, outcomes, "best.accuracy", "max")
+    low, high = summary["settings"]
+    assert low["std"] == pytest.approx(math.sqrt(2 * 0.125**2))  # squared deviations over n - 1
+    assert low == {"rate": 0.1, "mean": 0.625, "n": 2, "cells": 2, "std": low["std"]}
+    assert high == {"rate": 0.2, "mean": None, "n": 0, "cells": 2, "std": None}
+    assert summary["best"] is low
+    error = "rate must be\nat most 0.1, got 0.2"
+    failures = [{"key": cell.key, "values": dict(cell.axes), "error": error} for cell in cells[2:]]
+    assert summary["failures"] == failures
     assert summary_lines(summary) == [
         "rate  best.accuracy    n",
         " 0.1   0.625 ± 0.18    2",
         " 0.2              -  0/2",
         "best: rate = 0.1: best.accuracy 0.625 ± 0.18 with n = 2",
-        "1 failed:",
+        "2 failed:",
         f"  {cells[2].key}  rate = 0.2, seed = 0: rate must be at most 0.1, got 0.2",
+        f"  {cells[3].key}  rate = 0.2, seed = 1: rate must be at most 0.1, got 0.2",
     ]
-    encoded = summary_to_json(summary)
-    assert encoded["settings"][1] == {"rate": 0.2, "mean": None, "n": 0, "cells": 2, "std": None}
-    assert encoded["best"] == {"rate": 0.1, "mean": 0.625, "n": 2, "cells": 2, "std": low.std}
 
 
 @pytest.mark.parametrize(("goal", "best"), [("max", 3), ("min", 1)])
 def test_best_setting_follows_the_goal(goal: Any, best: int) -> None:
     cells = make_cells(*({"layers": layers} for layers in (2, 1, 3)))
     summary = summarise(cells, finish(cells, 0.6, 0.5, 0.9), "best.accuracy", goal)
-    assert summary.best is not None
-    assert summary.best.values == {"layers": best}
-    assert summary.best.std is None
+    assert (summary["best"]["layers"], summary["best"]["std"]) == (best, None)
 
 
 def test_axis_may_hold_texts_that_look_like_numbers_and_missing_values() -> None:
     cells = make_cells({"patch": "4"}, {"patch": 4}, {"rate": 1.0})
-    summary = summarise(cells, finish(cells, 0.1, 0.2, 0.3), "best.accuracy")
-    assert [setting.measured for setting in summary.settings] == [[0.1], [0.2], [0.3]]
+    summary = summarise(cells, finish(cells, 0.1, 0.2, 0.3), "best.accuracy", "max")
+    assert [setting["mean"] for setting in summary["settings"]] == [0.1, 0.2, 0.3]
 
 
 def test_unknown_measure() -> None:
@@ -151,23 +143,23 @@ def test_unknown_measure() -> None:
     with pytest.raises(
         ConfigError, match=r"^measure 'best\.accurac' is not in the results; did you mean best\.accuracy"
     ):
-        summarise(cells, finish(cells, 0.5), "best.accurac")
-    assert summarise(cells, {}, "best.accurac").best is None
+        summarise(cells, finish(cells, 0.5), "best.accurac", "max")
 
 
 def test_cell_without_the_measure_is_listed() -> None:
     cells = make_cells({"layers": 1}, {"layers": 2})
-    outcomes = finish(cells, 0.5) | {cells[1].key: Outcome(cells[1].key, "done", {"best": {"accuracy": None}})}
-    (failure,) = summarise(cells, outcomes, "best.accuracy").failures
-    assert failure.error == "its result has no best.accuracy"
+    outcomes = finish(cells, 0.5) | {cells[1].key: Outcome(key=cells[1].key, status="done", result={"best": {}})}
+    (failure,) = summarise(cells, outcomes, "best.accuracy", "max")["failures"]
+    assert failure["error"] == "its result has no best.accuracy"
 
 
-def plot(axes: dict[str, list[Any]], seeds: int = 2) -> tuple[Summary, Any]:
+def plot(axes: dict[str, list[Any]], seeds: int = 2) -> tuple[dict[str, Any], Any]:
     points = [{}]
     for name, values in {**axes, "seed": list(range(seeds))}.items():
         points = [{**point, name: value} for point in points for value in values]
     cells = make_cells(*points)
-    summary = summarise(cells, finish(cells, *(index / 10 for index in range(len(cells)))), "best.accuracy")
+    outcomes = finish(cells, *(index / 10 for index in range(len(cells))))
+    summary = summarise(cells, outcomes, "best.accuracy", "max")
     return summary, summary_figure(summary)
 
 
@@ -182,7 +174,7 @@ def plot(axes: dict[str, list[Any]], seeds: int = 2) -> tuple[Summary, Any]:
         ({"rate": [0.1, 0.2], "size": [8, 16, 32]}, 3, "linear", ["0.1", "0.2"]),
         ({"loss": ["hinge", "wasserstein"], "size": [8, 16, 32]}, 2, "linear", ["8", "16", "32"]),
         ({"one": [1], "size": [8, 16]}, 1, "linear", ["8", "16"]),
-        ({"size": [8, 16], "layers": [1, 2, 3], "rate": [1, 2, 3, 4]}, MAX_LINES, "linear", ["8", "16"]),
+        ({"size": [8, 16], "layers": [1, 2, 3], "rate": [1, 2, 3, 4]}, len(STYLES), "linear", ["8", "16"]),
     ],
 )
 def test_figure(axes: dict[str, list[Any]], lines: int, scale: str, ticks: list[str] | None, tmp_path: Path) -> None:
@@ -195,18 +187,19 @@ def test_figure(axes: dict[str, list[Any]], lines: int, scale: str, ticks: list[
         assert [label.get_text() for label in panel.get_xticklabels()] == ticks
     if lines == 1:
         (line,) = panel.containers
-        assert list(line.lines[0].get_ydata()) == [setting.mean for setting in summary.settings]
+        assert list(line.lines[0].get_ydata()) == [setting["mean"] for setting in summary["settings"]]
         assert line.lines[0].get_linestyle() == ("None" if {"loss", "bias"} & {*axes} or not axes else "-")
 
 
 def test_figure_of_one_seed_has_no_error_bars() -> None:
     _, figure = plot({"size": [8, 16]}, seeds=1)
     (panel,) = figure.axes
-    assert not panel.containers
+    assert not panel.containers[0].has_yerr
     assert "One seed" in panel.get_title(loc="left")
 
 
 def test_figure_without_results() -> None:
     cells = make_cells({"size": 8}, {"size": 16})
-    (panel,) = summary_figure(summarise(cells, {}, "best.accuracy")).axes
+    outcomes = {cell.key: Outcome(key=cell.key, status="failed", error="x") for cell in cells}
+    (panel,) = summary_figure(summarise(cells, outcomes, "best.accuracy", "max")).axes
     assert not panel.containers

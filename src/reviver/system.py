@@ -28,30 +28,16 @@ def memory_gb() -> float | None:
 
 
 @contextmanager
-def blocking_stop_signals() -> Iterator[None]:
-    """Block `STOP_SIGNALS` inside, also in processes that start there. On Windows, which cannot, change nothing."""
+def blocking_interrupt() -> Iterator[None]:
+    """Keep Ctrl-C from processes that start inside. On Windows, which cannot block signals, change nothing."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def unblock_termination() -> None:
-    """Unblock SIGTERM in a process that started in `blocking_stop_signals`."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
-def detach_from_terminal() -> None:
-    """Let Ctrl-C reach only the parent of this process."""
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
-    else:  # on Windows
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def open_without_blocking(name: str, flags: int) -> int:

@@ -1,5 +1,7 @@
 """`reviver lstm`: train and use the LSTM."""
 
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,10 +11,11 @@ from reviver.cli import lstm_data, options
 from reviver.cli.settings import print_settings
 from reviver.config import Count, Text
 from reviver.distributed.launch import DEFAULT_TIMEOUT
-from reviver.errors import ConfigError
+from reviver.errors import ConfigError, ReviverError, RunFolderError
 from reviver.groups import RUN
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS
+from reviver.validation import check
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
@@ -237,17 +240,39 @@ def curve(
     from reviver.io.atomic import write_json
     from reviver.lstm import curve, figures
     from reviver.runs.devices import describe_machine
+    from reviver.sweep.cell import Cell, Outcome
+    from reviver.sweep.driver import run_cells
+    from reviver.sweep.engines import Pool
 
+    for name in network or ():
+        check("network", name, Literal[tuple(curve.NETWORKS)])
+    order = product(sorted(set(length or curve.LENGTHS)), range(seeds), dict.fromkeys(network or curve.NETWORKS))
+    cells = {}
+    for steps, seed, name in order:
+        run = curve.CurveRun(name, steps, seed)
+        run.config(sequences)  # checks all settings before the first run starts
+        cells[run] = Cell("reviver.lstm.curve:run_cell", {**run._asdict(), "sequences": sequences}, run._asdict())
     folder = Path(out)
-    outcomes = curve.run_curve(
+    if folder.exists() and not (folder / "runs").is_dir():
+        raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
+
+    def outcomes_of(found: Mapping[str, Outcome]) -> dict[curve.CurveRun, curve.Outcome]:
+        results = {run: found[cell.key].result for run, cell in cells.items() if cell.key in found}
+        return {run: curve.Outcome(**result) for run, result in results.items() if result is not None}
+
+    found = run_cells(
         folder,
-        lengths=length or curve.LENGTHS,
-        seeds=range(seeds),
-        networks=network or tuple(curve.NETWORKS),
-        sequences=sequences,
-        jobs=jobs,
+        list(cells.values()),
+        Pool(jobs, threads=1),
+        select=lambda found: [cells[run] for run in curve.pending_runs([*cells], outcomes_of(found))],
+        retry_failed=True,
+        title="recall curve",
         progress=not common.quiet,
     )
+    for run, cell in cells.items():
+        if cell.key in found and (error := found[cell.key].error) is not None:
+            raise ReviverError(f"{out}: the run {run.name} failed: {error}")
+    outcomes = list(outcomes_of(found).values())
     rows = curve.summarise(outcomes)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})

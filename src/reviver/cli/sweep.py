@@ -1,16 +1,42 @@
-"""`reviver sweep`: run a command over many settings and seeds."""
+"""`reviver sweep`: run a command over many settings and seeds.
 
+A cell calls `run_command` here, since the command line alone knows its commands, their options and their results.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 from cyclopts import Parameter
+from cyclopts.annotations import resolve_optional
+from cyclopts.argument import Argument
 
 from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
+from reviver.cli.settings import PRESETS, options_of
 from reviver.config import Count, Text
 from reviver.errors import ConfigError, ReviverError
+from reviver.text import did_you_mean, one_line
+from reviver.validation import check
 
 if TYPE_CHECKING:
-    from reviver.sweep.cell import Engine
+    from reviver.sweep.cell import Cell, Outcome
+    from reviver.sweep.engines import Engine
+    from reviver.sweep.spec import Command, Point, SweepFile
+
+MEASURES: Mapping[str, tuple[str, Literal["max", "min"]]] = {
+    "lstm train": ("best.validation_accuracy", "max"),
+    "lstm evaluate": ("results.0.accuracy", "max"),
+    "gan train": ("scores.fid", "min"),
+    "gan evaluate": ("fid", "min"),
+}
+"""The value of the result by which cells are compared, and whether it should be large or small."""
+NOT_IN_SWEEPS = ("out", "resume", "print_config", "json", "quiet", "debug")
+"""Options that the sweep itself sets, or that suppress the result."""
+LOG = "log.txt"
+"""File for the warnings of a command, in the folder of its cell."""
 
 
 def sweep(
@@ -45,49 +71,259 @@ def sweep(
         out: Folder of the sweep; by default runs/sweep-NAME, after the name of the file.
         retry_failed: Run cells again that failed.
     """
-    from reviver.sweep.driver import open_sweep, run_cells
-    from reviver.sweep.report import report_sweep
-    from reviver.sweep.spec import read_sweep
+    from reviver.sweep import driver, engines, spec
 
     if address is not None and engine != "ray":
         raise ConfigError("address is only for --engine ray; leave it out", field="address")
     path = Path(file)
-    spec = read_sweep(path, {"device": common.device} if common.device != DEFAULTS.device else {})
+    content = spec.read_sweep(path)
+    try:
+        cells = build_cells(content, {"device": common.device} if common.device != DEFAULTS.device else {})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     folder = Path(out) if out is not None else Path("runs") / f"sweep-{path.stem}"
-    open_sweep(folder)
-    outcomes = run_cells(
-        folder,
-        spec.cells,
-        _open_engine(engine, folder.resolve(), jobs, threads, address, spec.slurm),
-        retry_failed=retry_failed,
-        title=path.stem,
-        progress=not common.quiet,
-    )
-    report = report_sweep(folder, spec, outcomes)
-    common.show(report.result, *report.lines)
-    if report.failed:
-        log = folder / "cells" / report.failed[0].key
-        raise ReviverError(
-            f"{len(report.failed)} of {len(spec.cells)} cells failed; see {log}, and run them again with --retry-failed"
-        )
+    driver.open_sweep(folder)
+    workers: Engine
+    if engine == "ray":
+        workers = engines.RayEngine(jobs, threads, address)
+    elif engine == "slurm":
+        workers = engines.SlurmEngine(folder, jobs, threads, content.slurm)
+    else:
+        workers = engines.Pool(jobs, threads)
+    progress = not common.quiet
+    outcomes = driver.run_cells(folder, cells, workers, retry_failed=retry_failed, title=path.stem, progress=progress)
+    result, lines = report_sweep(folder, content, cells, outcomes)
+    common.show(result, *lines)
+    if result["failed"]:
+        key = next(cell.key for cell in cells if outcomes[cell.key].status == "failed")
+        problem = f"{result['failed']} of {len(cells)} cells failed; see {folder / 'cells' / key}"
+        raise ReviverError(f"{problem}, and run them again with --retry-failed")
 
 
-def _open_engine(
-    name: str, folder: Path, jobs: int | None, threads: int | None, address: str | None, slurm: dict[str, Any]
-) -> "Engine":
-    """Return an engine.
+def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
+    """Return the cells of a sweep, seeds last.
+
+    Args:
+        file: content of the file.
+        common: options of the command line for all cells, which the file may not set.
 
     Raises:
-        ConfigError: if its library is not installed, or it is not available here.
+        ConfigError: if an option is unknown, a value is not allowed, an axis is wrong, or no cell has valid settings. If only
+            some cells are invalid, they fail when they run.
     """
-    if name == "ray":
-        from reviver.sweep.ray_engine import RayEngine
+    from reviver.sweep.cell import Cell
+    from reviver.sweep.spec import points_of
 
-        return RayEngine(folder, jobs, threads, address)
-    if name == "slurm":
-        from reviver.sweep.slurm_engine import SlurmEngine
+    options = find_options(file.command)
+    tables = {
+        "the command line": common,
+        "settings": file.settings,
+        "grid": file.grid,
+        "zip": file.zip,
+        "random": (file.random.model_extra if file.random else None) or {},
+        "seeds": {} if file.seeds is None else {"seed": file.seeds},
+    }
+    _check_names(tables, options, file.command)
+    points = points_of(file)
+    for point in (file.settings, *points):
+        _check_values(point, options)
+    arguments: dict[str, Any] = {"command": file.command}
+    if file.evaluate is not None:
+        _check_evaluation(file.command, file.evaluate)
+        arguments["evaluate"] = file.evaluate.model_dump()
+    function = f"{__name__}:{run_command.__name__}"
+    cells = [Cell(function, arguments | {"settings": {**common, **file.settings, **point}}, point) for point in points]
+    _check_first_valid(cells)
+    return cells
 
-        return SlurmEngine(folder, jobs, threads, slurm)
-    from reviver.sweep.pool import Pool
 
-    return Pool(folder, jobs, threads)
+def run_command(
+    folder: Path, *, command: str, settings: Mapping[str, Any], evaluate: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Run a command of `reviver` in the folder of a cell; a training resumes.
+
+    Args:
+        folder: folder of the cell, for the files that the command writes.
+        command: the command, such as `lstm train`.
+        settings: its options by their names in a sweep file.
+        evaluate: `command` and `settings` of another command, which gets the run folder of the first.
+
+    Returns:
+        The result of the command; that of the other command is its value `evaluate`.
+
+    Raises:
+        ReviverError: from the command.
+    """
+    from reviver.cli.app import run
+
+    def call(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        output = io.StringIO()
+        with (
+            (folder / LOG).open("a", encoding="utf-8") as log,
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(log),
+        ):
+            run(to_words(command, settings, folder))
+        result: dict[str, Any] = json.loads(output.getvalue())
+        return result
+
+    result = call(command, settings)
+    if evaluate is not None:
+        result["evaluate"] = call(evaluate["command"], {"run": result["run"], **evaluate["settings"]})
+    return result
+
+
+def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return the command line of a cell, which writes into its folder.
+
+    Raises:
+        ConfigError: if an option is unknown.
+    """
+    known = find_options(command)
+    positional, named = [], []
+    for name, value in settings.items():
+        if name not in known:
+            raise ConfigError(f"{name} is unknown; {did_you_mean(name, known) or 'see --help of the command'}")
+        words = [str(word).lower() if isinstance(word, bool) else str(word) for word in _as_list(value)]
+        option = known[name].name
+        if option.startswith("-"):
+            named += [f"{option}={word}" for word in words]
+        else:
+            positional += words
+    default = known["out"].field_info.default if "out" in known else None
+    if tuple(command.split()) in PRESETS:
+        path = folder / "run"
+        named += [f"--out={path}", *(["--resume"] if (path / "run.json").exists() else [])]
+    elif isinstance(default, str):
+        named.append(f"--out={folder / Path(default).name}")
+    return [*command.split(), *positional, *named, "--json", "--quiet"]
+
+
+def find_options(command: str) -> dict[str, Argument]:
+    """Return the options of a command by their names in a sweep file: `hidden_size`, or `run` for RUN.
+
+    Raises:
+        ConfigError: if the command is unknown, or has no result.
+    """
+    from reviver.cli.app import COMMANDS, build_app
+
+    names = [" ".join(words) for words in COMMANDS if words != ("sweep",)]
+    if command not in names:
+        advice = did_you_mean(command, names) or f"choose from {', '.join(names)}"
+        raise ConfigError(f"command {one_line(command, 60)!r} is unknown; {advice}")
+    group = build_app()
+    for word in command.split():
+        group = group[word]
+    arguments = options_of(group.assemble_argument_collection()).values()
+    return {argument.name.removeprefix("--").replace("-", "_").lower(): argument for argument in arguments}
+
+
+def report_sweep(
+    folder: Path, file: "SweepFile", cells: "Sequence[Cell]", outcomes: "Mapping[str, Outcome]"
+) -> tuple[dict[str, Any], list[str]]:
+    """Write table.parquet (or table.csv), summary.json, summary.pdf and summary.png; return the result and its lines.
+
+    Raises:
+        ConfigError: if cells are finished, but none has the measure that the file names; the table is written.
+        RunFolderError: if a file cannot be written.
+    """
+    from filelock import FileLock
+
+    from reviver.figures import save_figure
+    from reviver.io.atomic import write_json
+    from reviver.sweep.figures import summary_figure
+    from reviver.sweep.summary import summarise, summary_lines, table_rows, write_table
+
+    failed = [outcomes[cell.key] for cell in cells if outcomes[cell.key].status == "failed"]
+    measure: str | None
+    goal: Literal["max", "min"]
+    measure, goal = MEASURES.get(file.evaluate.command if file.evaluate else file.command, (None, "max"))
+    if measure is not None and file.evaluate:
+        measure = f"evaluate.{measure}"
+    with FileLock(folder / "report.lock"):  # workers on several machines finish the sweep at the same moment
+        table = write_table(table_rows(cells, outcomes), folder / "table.parquet")
+        counts = {"cells": len(cells), "done": len(cells) - len(failed), "failed": len(failed)}
+        result: dict[str, Any] = {"out": str(folder), **counts, "table": str(table)}
+        lines = [f"{folder}: {counts['done']} of {counts['cells']} cells done"]
+        summary = None
+        try:
+            if file.measure or measure:
+                summary = summarise(cells, outcomes, file.measure or str(measure), file.goal or goal)
+        except ConfigError as error:  # the usual measure is not in the results with all settings
+            if file.measure:
+                raise ConfigError(f"{error}; change it in the file and run the same command again") from error
+        if summary is None:
+            return result, [*lines, *(f"failed: {one.key}: {one.error}" for one in failed), str(table)]
+        result["summary"] = summary
+        write_json(folder / "summary.json", result)
+        lines += summary_lines(summary)
+        if summary["best"] is not None:
+            for suffix in (".png", ".pdf"):
+                save_figure(summary_figure(summary), folder / f"summary{suffix}")
+            result["figure"] = str(folder / "summary.pdf")
+            lines.append(result["figure"])
+    return result, [*lines, str(table)]
+
+
+def _check_names(tables: Mapping[str, Mapping[str, Any]], options: Mapping[str, Argument], command: str) -> None:
+    """Check that every option exists, may be set in a sweep, and is given once."""
+    found: dict[str, str] = {}
+    for table, values in tables.items():
+        for name in values:
+            place = table if table == "seeds" else f"{table}.{name}"
+            if name in NOT_IN_SWEEPS:
+                raise ConfigError(f"{place} must be left out, since the sweep sets it for each cell")
+            if name not in options:
+                known = [option for option in options if option not in NOT_IN_SWEEPS]
+                advice = did_you_mean(name, known) or f"see reviver {command} --help for the options"
+                raise ConfigError(f"{place} is unknown; {advice}")
+            if name in found:
+                raise ConfigError(f"{place} is given twice, also by {found[name]}; keep one of them")
+            found[name] = place
+
+
+def _check_values(point: "Point", options: Mapping[str, Argument]) -> None:
+    """Check each value by itself, as in a settings file."""
+    for name, value in point.items():
+        kind = options[name].field_info.annotation
+        if get_origin(resolve_optional(kind)) is list:
+            check(name, _as_list(value), kind)
+        elif options[name].name.startswith("-"):
+            check(name, value, kind)
+
+
+def _check_evaluation(command: str, evaluation: "Command") -> None:
+    """Check the table `evaluate` of a sweep file."""
+    if tuple(command.split()) not in PRESETS:
+        trainings = " or ".join(" ".join(words) for words in PRESETS)
+        raise ConfigError(f"evaluate must be left out for the command {command}; it is for {trainings}")
+    options = find_options(evaluation.command)
+    network, other = (words.split(maxsplit=1)[0] for words in (command, evaluation.command))
+    if "run" not in options or other not in (network, "export"):
+        raise ConfigError(f"evaluate.command must be a command for a run, such as {network} evaluate")
+    try:
+        others = {name: option for name, option in options.items() if name != "run"}
+        _check_names({"settings": evaluation.settings}, others, evaluation.command)
+        _check_values(evaluation.settings, options)
+    except ConfigError as error:
+        raise ConfigError(f"evaluate.{error}") from error
+
+
+def _check_first_valid(cells: "Sequence[Cell]") -> None:
+    """Raise the error of the first cell if the settings of no cell are valid together."""
+    from reviver.cli.app import parse
+
+    first: ReviverError | None = None
+    for cell in cells:
+        try:
+            parse(to_words(cell.arguments["command"], cell.arguments["settings"], Path("cell")))
+        except ReviverError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise ConfigError(str(first))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

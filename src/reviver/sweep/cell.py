@@ -1,34 +1,58 @@
-"""A cell of a sweep: one call of a function, and its outcome. Both are JSON, so that any process can read them."""
+"""A cell of a sweep: one call of a function in a folder of its own, and its outcome.
+
+cells/KEY/cell.json       function, arguments and axes
+cells/KEY/cell.lock       locked by the worker that runs the cell; the system releases the lock of one that dies
+cells/KEY/outcome.json    the outcome of a finished or failed cell
+cells/KEY/traceback.txt   where an unexpected error of a failed cell was raised
+cells/KEY/...             what the function writes
+"""
 
 import hashlib
+import importlib
 import json
+import os
+import socket
+import time
+import traceback
 from collections.abc import Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
 
-MAX_ATTEMPTS = 5
-"""Maximum number of workers that a cell gets, each after the last one died."""
+from filelock import FileLock, Timeout
+from pydantic import Field
+
+from reviver.config import Count, NonNegative
+from reviver.errors import Interrupted, ReviverError, RunFolderError
+from reviver.io.atomic import make_folder, recover_interrupted_writes, write_json, write_text
+from reviver.io.errors import explain_read_errors, explain_write_errors
+from reviver.io.json import parse_json, read_json
+from reviver.runs.schema import MAX_TEXT, validate
+from reviver.runs.signals import handling_signals
+from reviver.text import one_line
+from reviver.validation import Record
+
+MAX_OUTCOME_BYTES = 1 << 26
+"""Maximum size of outcome.json."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One call of a function, `function(folder, **arguments)`, which returns a JSON object.
 
-    The folder belongs to the cell, and what an interrupted call left there is found by the next call, which goes on.
+    The folder belongs to the cell. The next call finds there what an interrupted one has left, and goes on.
 
     Attributes:
         function: `package.module:name`.
         arguments: its arguments, JSON.
         axes: the values on the axes of the sweep, for tables and figures.
-        weight: expected time relative to other cells, for the time left.
     """
 
     function: str
     arguments: Mapping[str, Any]
     axes: Mapping[str, Any] = field(default_factory=dict)
-    weight: float = 1.0
 
     @cached_property
     def key(self) -> str:
@@ -37,40 +61,106 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a cell.
+class Outcome(Record):
+    """The outcome of a cell, as outcome.json records it."""
 
-    Attributes:
-        key: key of the cell.
-        status: done; failed: the function raised an error; stopped: a signal stopped it, and it can go on; claimed: another
-            worker runs the cell, so nothing was done here.
-        result: what the function returned; None unless done.
-        error: message of the error of a failed cell.
-        seconds: time of the last call.
-        host: name of the machine.
-        attempts: number of calls, also of those whose worker died.
-    """
-
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     key: str
-    status: Literal["done", "failed", "stopped", "claimed"]
-    result: Mapping[str, Any] | None = None
+    """Key of the cell."""
+    status: Literal["done", "failed"]
+    """Whether the function returned a result or raised an error."""
+    result: dict[str, Any] | None = None
+    """What the function returned; None if it failed."""
     error: str | None = None
-    seconds: float = 0.0
-    host: str = ""
-    attempts: int = 1
+    """Message of its error."""
+    seconds: NonNegative = 0.0
+    """Time of the last call."""
+    host: str = Field(default_factory=socket.gethostname)
+    """Name of the machine."""
+    attempts: Count = 1
+    """Number of workers that the cell has had: 1, and those that died."""
 
 
-class Engine(Protocol):
-    """Runs cells somewhere, each with `reviver.sweep.execute.execute(sweep_folder, cell, threads)`."""
+Ended = Outcome | ReviverError | Literal["stopped", "busy"]
+"""How a call ended. `stopped`: by a signal; it can go on. `busy`: another worker runs the cell. An error: its folder is
+damaged or cannot be written."""
 
-    slots: int
-    """Number of cells that run at the same time."""
 
-    def submit(self, cell: Cell) -> "Future[Outcome]":
-        """Start a cell. A dead worker is retried; the future has an exception only if the engine itself fails."""
-        ...
+def cell_folder(sweep_folder: Path, cell: Cell) -> Path:
+    """Return the folder of a cell."""
+    return sweep_folder / "cells" / cell.key
 
-    def close(self, *, stop: bool) -> None:
-        """Release the workers; with `stop` ask running cells to save and stop first."""
-        ...
+
+def execute(sweep_folder: Path, cell: Cell, threads: int | None = None, attempts: int = 1) -> Ended:
+    """Run a cell, unless it has an outcome or another worker runs it.
+
+    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder.
+
+    Args:
+        sweep_folder: folder of the sweep.
+        cell: the cell.
+        threads: threads to compute with, unless this process has imported torch; None to leave them as they are.
+        attempts: number of workers that the cell has had, with this one.
+    """
+    folder = cell_folder(sweep_folder, cell)
+    try:
+        with explain_write_errors(folder), handling_signals(_interrupt):
+            make_folder(folder)
+            with FileLock(folder / "cell.lock", timeout=0):
+                return read_outcome(folder, cell) or _call(folder, cell, threads, attempts)
+    except Interrupted:
+        return "stopped"
+    except RunFolderError as error:
+        return "busy" if isinstance(error.__cause__, Timeout) else error
+
+
+def read_outcome(folder: Path, cell: Cell) -> Outcome | None:
+    """Return the recorded outcome of a cell, or None if it has none.
+
+    Raises:
+        RunFolderError: if outcome.json is damaged or that of another cell.
+    """
+    path = folder / "outcome.json"
+    if not path.exists():
+        return None
+    with explain_read_errors(path):
+        content = read_json(path, MAX_OUTCOME_BYTES)
+    validate(Outcome, content, path)
+    outcome = Outcome.model_validate(content)
+    if outcome.key != cell.key:
+        raise RunFolderError(f"{path}: is the outcome of the cell {outcome.key[:16]!r}; remove it")
+    return outcome
+
+
+def record_outcome(folder: Path, outcome: Outcome) -> Outcome:
+    """Write outcome.json, and return the outcome."""
+    write_json(folder / "outcome.json", outcome.model_dump(by_alias=True))
+    return outcome
+
+
+def _call(folder: Path, cell: Cell, threads: int | None, attempts: int) -> Outcome:
+    """Call the function of a cell, and record the outcome."""
+    recover_interrupted_writes(folder)
+    write_json(folder / "cell.json", asdict(cell))
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when the function imports it
+    started = time.perf_counter()
+    found: dict[str, Any] = {"status": "failed"}
+    try:
+        module, _, name = cell.function.partition(":")
+        result = getattr(importlib.import_module(module), name)(folder, **cell.arguments)
+        found = {"status": "done", "result": parse_json(json.dumps(result, allow_nan=False).encode())}
+    except Interrupted:
+        raise
+    except ReviverError as error:
+        found["error"] = one_line(error, MAX_TEXT)
+    except Exception as error:
+        found["error"] = one_line(f"{type(error).__name__}: {error}", MAX_TEXT)
+        write_text(folder / "traceback.txt", traceback.format_exc())
+    seconds = round(time.perf_counter() - started, 3)
+    return record_outcome(folder, Outcome(key=cell.key, seconds=seconds, attempts=attempts, **found))
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """Stop a function that does not handle the signal itself, as training does."""
+    raise Interrupted("stopped", number)

@@ -1,27 +1,31 @@
-"""Driver of a sweep: submits cells while slots are free, and waits for those that other workers have claimed."""
+"""Driver of a sweep: submits cells to an engine while it has room, until all have an outcome."""
 
-import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Literal
 
 from reviver.errors import Interrupted, RunFolderError
 from reviver.io.atomic import make_folder
 from reviver.io.errors import explain_write_errors
+from reviver.runs.progress import ProgressBar
 from reviver.runs.signals import handling_signals
-from reviver.sweep.cell import Cell, Engine, Outcome
-from reviver.sweep.claim import find_holder
-from reviver.sweep.display import Display
-from reviver.sweep.execute import cell_folder, forget_failure, read_outcome
+from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, read_outcome, record_outcome
+from reviver.sweep.engines import Engine
 
-POLL = 0.25
-"""Seconds between two looks at the running cells."""
-POLL_OTHERS = 2.0
-"""Seconds between two looks at the cells that other workers have claimed."""
+LIMITS = {"died": 5, "stopped": 100}
+"""Number of workers without an outcome after which a cell fails: those that died, and those that were stopped."""
+PROBLEMS = {
+    "died": "its worker died 5 times (killed, or out of memory); use fewer --jobs or more memory",
+    "stopped": "its job was stopped 100 times; raise timeout_min in [slurm]",
+}
+BUSY_POLLS = 40
+"""Looks at the running cells after which a cell that another machine runs is submitted again."""
 
-Select = Callable[[Mapping[str, Outcome]], tuple[Sequence[Cell], Sequence[Cell]]]
-"""Function that returns, given the outcomes by key, the cells that may start and those that wait for other outcomes."""
+Select = Callable[[Mapping[str, Outcome]], Sequence[Cell]]
+"""Function that returns, given the outcomes by key, the cells that may start."""
 
 
 def open_sweep(folder: Path) -> None:
@@ -47,133 +51,99 @@ def run_cells(
     title: str = "sweep",
     progress: bool = False,
 ) -> dict[str, Outcome]:
-    """Run the cells of a sweep that have no outcome.
+    """Run the cells of a sweep that have no outcome, and return the outcomes by the keys of the cells.
 
     Args:
         folder: folder of the sweep.
         cells: all cells.
         engine: where the cells run; it is closed at the end.
-        select: function that chooses the cells that may start; by default all that have no outcome.
+        select: function that chooses the cells that may start; by default all.
         retry_failed: run cells again that failed before.
         title: title for the progress.
         progress: show progress.
 
-    Returns:
-        The outcomes by the keys of the cells.
-
     Raises:
         Interrupted: after SIGINT or SIGTERM, once the running cells are saved.
-        RunFolderError: if a cell is damaged or cannot be written.
+        ReviverError: if a cell is damaged or cannot be written, or the engine fails.
     """
     signals: list[int] = []
-    driver = _Driver(folder, cells, engine, select)
+    driver = _Driver(folder.absolute(), engine)
     with (
         handling_signals(lambda number, _: signals.append(number)),
-        Display(title, cells, visible=progress) as display,
+        ProgressBar(title, len(cells), "cells", visible=progress) as bar,
     ):
         try:
-            driver.read_outcomes(retry_failed=retry_failed)
-            display.start(driver.outcomes)
-            while not signals and driver.step():
-                display.update(driver.outcomes, driver.running, driver.remaining)
-        except BaseException:
-            engine.close(stop=True)
-            raise
-        engine.close(stop=bool(signals))
+            for cell in cells:
+                driver.read_outcome(cell, retry_failed=retry_failed)
+            while not signals and driver.step(cells if select is None else select(driver.outcomes)):
+                failed = sum(outcome.status == "failed" for outcome in driver.outcomes.values())
+                text = f"{len(driver.running)} running" + (f", {failed} failed" if failed else "")
+                bar.update(len(driver.outcomes), text)
+        finally:
+            engine.close([future for _, future in driver.running.values()])
     if signals:
-        raise _interrupted(folder, signals[0])
+        raise Interrupted(f"{folder}: stopped, the runs are saved; go on with the same command", signals[0])
     return driver.outcomes
 
 
 class _Driver:
-    """State of a sweep that runs.
+    """State of a sweep: by key, the outcomes, the running cells with their futures, and the workers without an outcome."""
 
-    Attributes:
-        outcomes: outcomes by the keys of the cells.
-        running: names of the machines where cells run, by key; those of this driver have none.
-        remaining: cells without an outcome that will run.
-    """
-
-    def __init__(self, folder: Path, cells: Sequence[Cell], engine: Engine, select: Select | None) -> None:
+    def __init__(self, folder: Path, engine: Engine) -> None:
         self.outcomes: dict[str, Outcome] = {}
-        self.remaining: list[Cell] = []
-        self._folder = folder
-        self._cells = cells
-        self._engine = engine
-        self._select = select or self._select_all
-        self._active: dict[Future[Outcome], Cell] = {}
-        self._claimed: dict[str, str] = {}
-        self._next_poll = 0.0
+        self.running: dict[str, tuple[Cell, Future[Ended]]] = {}
+        self._folder, self._engine = folder, engine
+        self._lost: Counter[tuple[str, str]] = Counter()
+        self._busy_until: dict[str, float] = {}
 
-    @property
-    def running(self) -> dict[str, str]:
-        return {**{cell.key: "" for cell in self._active.values()}, **self._claimed}
+    def read_outcome(self, cell: Cell, *, retry_failed: bool = False) -> bool:
+        """Read the outcome of a cell, which may be that of another machine; return whether it has one."""
+        folder = cell_folder(self._folder, cell)
+        outcome = read_outcome(folder, cell)
+        if outcome is not None and outcome.status == "failed" and retry_failed:
+            with explain_write_errors(folder):
+                (folder / "outcome.json").unlink()
+        elif outcome is not None:
+            self.outcomes[cell.key] = outcome
+        return cell.key in self.outcomes
 
-    def read_outcomes(self, *, retry_failed: bool) -> None:
-        """Read the outcomes of all cells; with `retry_failed` remove those of failed cells."""
-        for cell in self._cells:
-            if retry_failed:
-                forget_failure(self._folder, cell)
-            self._read_outcome(cell)
-
-    def step(self) -> bool:
-        """Submit cells, and wait a moment for outcomes; return whether cells remain.
-
-        Raises:
-            Interrupted: if a cell was stopped by somebody else.
-        """
-        ready, waiting = self._select(self.outcomes)
-        self.remaining = [*ready, *waiting]
-        if not ready:
+    def step(self, cells: Sequence[Cell]) -> bool:
+        """Submit cells, and wait a moment for outcomes; return whether cells remain."""
+        remains, room = False, len(self.running) < self._engine.slots
+        # Last those that another machine has been running.
+        for cell in sorted(cells, key=lambda cell: self._busy_until.get(cell.key, 0.0)) if room else ():
+            if len(self.running) == self._engine.slots:
+                break
+            if cell.key in self.outcomes or cell.key in self.running or self.read_outcome(cell):
+                continue
+            remains = True
+            if time.monotonic() >= self._busy_until.get(cell.key, 0.0):
+                attempts = 1 + self._lost[cell.key, "died"]
+                self.running[cell.key] = cell, self._engine.submit(self._folder, cell, attempts)
+        if not self.running and not remains:
             return False
-        self._poll_claimed()
-        active = {cell.key for cell in self._active.values()}
-        startable = (cell for cell in ready if cell.key not in active and cell.key not in self._claimed)
-        while len(self._active) < self._engine.slots and (cell := next(startable, None)) is not None:
-            if not self._is_taken(cell):
-                self._active[self._engine.submit(cell)] = cell
-        if not self._active:
-            time.sleep(POLL)
-        done, _ = wait(self._active, timeout=POLL, return_when=FIRST_COMPLETED)
-        for future in done:
-            cell, outcome = self._active.pop(future), future.result()
-            if outcome.status == "stopped":
-                raise _interrupted(self._folder, signal.SIGTERM)
-            if outcome.status == "claimed":
-                self._claimed[cell.key] = "another machine"
-            else:
-                self.outcomes[cell.key] = outcome
+        time.sleep(self._engine.poll)
+        for cell, future in list(self.running.values()):
+            if future.done():
+                del self.running[cell.key]
+                try:
+                    self._settle(cell, future.result())
+                except self._engine.died:
+                    self._settle(cell, "died")
         return True
 
-    def _is_taken(self, cell: Cell) -> bool:
-        """Return whether a cell has got an outcome from another worker, or is claimed by one; a job can cost minutes."""
-        if self._read_outcome(cell):
-            return True
-        holder = find_holder(cell_folder(self._folder, cell))
-        if holder is not None:
-            self._claimed[cell.key] = holder.host
-        return holder is not None
-
-    def _poll_claimed(self) -> None:
-        """Look whether other workers have finished the cells that they had claimed, or have died."""
-        if time.monotonic() < self._next_poll:
-            return
-        self._next_poll = time.monotonic() + POLL_OTHERS
-        for cell in self._cells:
-            if cell.key in self._claimed:
-                del self._claimed[cell.key]
-                self._is_taken(cell)
-
-    def _read_outcome(self, cell: Cell) -> bool:
-        """Read the outcome of a cell; return whether it has one."""
-        outcome = read_outcome(cell_folder(self._folder, cell), cell)
-        if outcome is not None:
-            self.outcomes[cell.key] = outcome
-        return outcome is not None
-
-    def _select_all(self, outcomes: Mapping[str, Outcome]) -> tuple[Sequence[Cell], Sequence[Cell]]:
-        return [cell for cell in self._cells if cell.key not in outcomes], ()
-
-
-def _interrupted(folder: Path, number: int) -> Interrupted:
-    return Interrupted(f"{folder}: stopped, the runs are saved; go on with the same command", number)
+    def _settle(self, cell: Cell, ended: Ended | Literal["died"]) -> None:
+        """Keep the outcome of a cell. A cell without one runs again, but not forever."""
+        if isinstance(ended, Exception):
+            raise ended
+        if ended == "busy":
+            self._busy_until[cell.key] = time.monotonic() + BUSY_POLLS * self._engine.poll
+        elif isinstance(ended, str):
+            self._lost[cell.key, ended] += 1
+            if self._lost[cell.key, ended] == LIMITS[ended]:
+                attempts = max(1, self._lost[cell.key, "died"])
+                error = f"{PROBLEMS[ended]}, and use --retry-failed"
+                outcome = Outcome(key=cell.key, status="failed", error=error, attempts=attempts)
+                self.outcomes[cell.key] = record_outcome(cell_folder(self._folder, cell), outcome)
+        else:
+            self.outcomes[cell.key] = ended

@@ -1,71 +1,64 @@
-"""The file of a sweep, TOML: a command of `reviver`, the options that all cells share, and the axes.
+"""The file of a sweep, TOML: a command, the options that all cells share, and the axes, whose combinations are the cells."""
 
-command = "lstm train"
-seeds = 5
-
-[settings]
-encoding = "onehot"
-
-[grid]
-learning_rate = [1e-3, 3e-3]
-"""
-
+import math
+import random
 import tomllib
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_origin
+from typing import Annotated, Any, Literal
 
-from cyclopts.annotations import resolve_optional
-from cyclopts.argument import Argument
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
-from reviver.cli.app import parse
-from reviver.cli.settings import PRESETS
-from reviver.config import Text
-from reviver.errors import ConfigError, ReviverError
+from reviver.config import Seed, Text
+from reviver.errors import ConfigError
 from reviver.io.files import read_file
-from reviver.sweep.axes import Point, combine, grid_axes, random_axis, seed_axis, zip_axis
-from reviver.sweep.cell import Cell
-from reviver.sweep.command import NOT_IN_SWEEPS, Words, find_options, to_words
-from reviver.text import did_you_mean, one_line
+from reviver.text import one_line, short_repr
 from reviver.validation import Record, check, find_problem
 
 MAX_BYTES = 1 << 20
 """Maximum size of the file."""
-FUNCTION = "reviver.sweep.command:run"
-MEASURES: Mapping[Words, tuple[str, Literal["max", "min"]]] = {
-    ("lstm", "train"): ("best.validation_accuracy", "max"),
-    ("lstm", "evaluate"): ("results.0.accuracy", "max"),
-    ("gan", "train"): ("scores.fid", "min"),
-    ("gan", "evaluate"): ("fid", "min"),
-}
-"""The value of the result by which cells are compared, and whether it should be large or small."""
-TIME_OPTIONS = ("epochs", "length", "data_size", "num_samples")
-"""Options that the time of a cell is about proportional to."""
+MAX_CELLS = 100_000
+"""Maximum number of cells of a sweep."""
+DIGITS = 6
+"""Significant digits of a random number."""
+
+Point = dict[str, Any]
+"""Values of some options."""
 
 
-class Sweep(NamedTuple):
-    """A sweep."""
+def _require_value(values: list[Any]) -> list[Any]:
+    if not values:
+        raise ValueError("must have at least 1 value, got an empty list")
+    return values
 
-    cells: list[Cell]
-    """The cells, seeds last."""
-    measure: str | None
-    """Path of the value in the results by which settings are compared, such as `best.validation_accuracy`; None if the command
-    has no usual one."""
-    is_measure_given: bool
-    """Whether the file names the measure."""
-    goal: Literal["max", "min"]
-    """Whether the best setting has the largest or the smallest mean."""
-    slurm: dict[str, Any]
-    """Options of the jobs of Slurm."""
+
+CellCount = Annotated[int, Field(ge=1, le=MAX_CELLS)]
+Values = Annotated[list[Any], AfterValidator(_require_value)]
+Seeds = Annotated[list[Seed], AfterValidator(_require_value)]
+
+
+class Range(Record):
+    """Range of a random number."""
+
+    min: float
+    max: float
+    log: bool = False
+
+
+class Random(Record):
+    """Random points: their number, a seed, and for each option a list of choices or a `Range`."""
+
+    model_config = ConfigDict(extra="allow")
+    samples: CellCount
+    seed: Seed = 0
 
 
 class Command(Record):
     """Another command, which evaluates the trained run."""
 
     command: Text
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: Point = Field(default_factory=dict)
 
 
 class SweepFile(Record):
@@ -75,148 +68,91 @@ class SweepFile(Record):
     seeds: Any = None
     measure: Text | None = None
     goal: Literal["max", "min"] | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-    grid: dict[str, list[Any]] = Field(default_factory=dict)
-    zip: dict[str, list[Any]] = Field(default_factory=dict)
-    random: dict[str, Any] = Field(default_factory=dict)
+    settings: Point = Field(default_factory=dict)
+    grid: dict[str, Values] = Field(default_factory=dict)
+    zip: dict[str, Values] = Field(default_factory=dict)
+    random: Random | None = None
     evaluate: Command | None = None
-    slurm: dict[str, Any] = Field(default_factory=dict)
+    slurm: Point = Field(default_factory=dict)
 
 
-def read_sweep(path: Path, common: Mapping[str, Any] = MappingProxyType({})) -> Sweep:
+def read_sweep(path: Path) -> SweepFile:
     """Read the file of a sweep.
 
-    Args:
-        path: the file.
-        common: options of the command line for all cells, which the file may not set.
-
     Raises:
-        ConfigError: if the file cannot be read, an option is unknown, a value is not allowed, an axis is wrong, or no cell
-            has valid settings. If only some cells are invalid, they fail when they run.
+        ConfigError: if the file cannot be read, or has an unknown key or a value that is not allowed.
     """
     try:
-        content = tomllib.loads(read_file(path, MAX_BYTES).decode())
+        return SweepFile.model_validate(tomllib.loads(read_file(path, MAX_BYTES).decode()))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {find_problem(error, tuple(SweepFile.model_fields))}") from error
     except (ValueError, RecursionError) as error:
         problem = "it is too deep" if isinstance(error, RecursionError) else one_line(error)
         raise ConfigError(f"{path}: is not valid TOML ({problem}); correct the file") from error
-    try:
-        return build_sweep(SweepFile.model_validate(content), common)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {find_problem(error, tuple(SweepFile.model_fields))}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
 
 
-def build_sweep(file: SweepFile, common: Mapping[str, Any] = MappingProxyType({})) -> Sweep:
-    """Return the sweep that a file describes.
-
-    Args:
-        file: content of the file.
-        common: options of the command line for all cells.
+def points_of(file: SweepFile) -> list[Point]:
+    """Return all combinations of the axes of a sweep, without repetitions; seeds change fastest.
 
     Raises:
-        ConfigError: see `read_sweep`.
+        ConfigError: if an axis is wrong, or there are more than `MAX_CELLS`.
     """
-    command: Words = tuple(file.command.split())
-    options = find_options(command)
-    names = {
-        "the command line": list(common),
-        "settings": list(file.settings),
-        "grid": list(file.grid),
-        "zip": list(file.zip),
-        "random": [name for name in file.random if name not in ("samples", "seed")],
-        "seeds": [] if file.seeds is None else ["seed"],
-    }
-    _check_names(names, options, file.command)
-    axes = [
-        *grid_axes(file.grid),
-        *zip_axis(file.zip),
-        *random_axis(file.random),
-        *seed_axis(file.seeds),
-    ]
-    _check_values([file.settings, *(point for axis in axes for point in axis)], options)
-    evaluate, measured_command = None, command
-    if file.evaluate is not None:
-        measured_command = tuple(file.evaluate.command.split())
-        evaluate = {"command": list(measured_command), "options": dict(file.evaluate.settings)}
-        _check_evaluation(command, measured_command, file.evaluate.settings)
-    points = combine(axes)
-    cells = [_build_cell(command, {**common, **file.settings, **point}, point, evaluate) for point in points]
-    _check_first_valid(cells)
-    goal: Literal["max", "min"]
-    measure, goal = MEASURES.get(measured_command, (None, "max"))
-    if measure is not None and evaluate is not None:
-        measure = f"evaluate.{measure}"
-    return Sweep(cells, file.measure or measure, file.measure is not None, file.goal or goal, file.slurm)
+    axes = [[{name: value} for value in values] for name, values in file.grid.items()]
+    if len({len(values) for values in file.zip.values()}) > 1:
+        found = ", ".join(f"{name} has {len(values)}" for name, values in file.zip.items())
+        raise ConfigError(f"zip must have lists of one length, but {found} values")
+    axes += [_transpose(file.zip)] if file.zip else []
+    axes += [random_points(file.random)] if file.random else []
+    if file.seeds is not None:
+        check("seeds", file.seeds, Seeds if isinstance(file.seeds, list) else CellCount)
+        seeds = file.seeds if isinstance(file.seeds, list) else range(file.seeds)
+        axes.append([{"seed": seed} for seed in seeds])
+    count = math.prod(map(len, axes))
+    if count > MAX_CELLS:
+        raise ConfigError(f"a sweep must have at most {MAX_CELLS} cells, got {count}; shorten its axes")
+    points = [{name: value for part in parts for name, value in part.items()} for parts in product(*axes)]
+    return list({repr(point): point for point in points}.values())
 
 
-def _build_cell(command: Words, options: Point, point: Point, evaluate: Mapping[str, Any] | None) -> Cell:
-    arguments = {"command": list(command), "options": options}
-    if evaluate is not None:
-        arguments["evaluate"] = evaluate
-    weight = 1.0
-    for name in TIME_OPTIONS:
-        value = point.get(name)
-        weight *= value if isinstance(value, int) and value > 0 else 1
-    return Cell(FUNCTION, arguments, point, weight)
+def random_points(table: Random) -> list[Point]:
+    """Return random points. Each option has its own random numbers, so more samples or options keep those of the others.
+
+    Raises:
+        ConfigError: if there is no option, or a range is wrong.
+    """
+    if not table.model_extra:
+        raise ConfigError("random must have an option besides samples and seed; add one, such as learning_rate")
+    options = table.model_extra
+    return _transpose({name: _sample(f"random.{name}", options[name], table, name) for name in options})
 
 
-def _check_names(tables: Mapping[str, list[str]], options: Mapping[str, Argument], command: str) -> None:
-    """Check that every option exists, may be set in a sweep, and is given once."""
-    found: dict[str, str] = {}
-    for table, names in tables.items():
-        for name in names:
-            place = table if table == "seeds" else f"{table}.{name}"
-            if name in NOT_IN_SWEEPS:
-                raise ConfigError(f"{place} must be left out, since the sweep sets it for each cell")
-            if name not in options:
-                known = [option for option in options if option not in NOT_IN_SWEEPS]
-                advice = did_you_mean(name, known) or f"see reviver {command} --help for the options"
-                raise ConfigError(f"{place} is unknown; {advice}")
-            if name in found:
-                raise ConfigError(f"{place} is given twice, also by {found[name]}; keep one of them")
-            found[name] = place
-
-
-def _check_values(points: list[Point], options: Mapping[str, Argument]) -> None:
-    """Check each value by itself, as in a settings file."""
-    for point in points:
-        for name, value in point.items():
-            kind = options[name].field_info.annotation
-            if get_origin(resolve_optional(kind)) is list and not isinstance(value, list):
-                check(name, [value], kind)
-            elif options[name].name.startswith("-"):
-                check(name, value, kind)
-
-
-def _check_evaluation(command: Words, evaluation: Words, settings: Mapping[str, Any]) -> None:
-    """Check the table `evaluate` of a sweep file."""
-    if command not in PRESETS:
-        trainings = " or ".join(" ".join(words) for words in PRESETS)
-        raise ConfigError(f"evaluate must be left out for the command {' '.join(command)}; it is for {trainings}")
-    options = find_options(evaluation)
-    if "run" not in options or evaluation[0] not in (command[0], "export"):
-        raise ConfigError(f"evaluate.command must be a command for a run, such as {command[0]} evaluate")
+def _sample(place: str, domain: Any, table: Random, name: str) -> list[Any]:
+    """Return random values of an option; integers between two integers."""
+    rng = random.Random(f"{table.seed} {name}")  # noqa: S311
+    uniform = [rng.random() for _ in range(table.samples)]
+    if isinstance(domain, list):
+        check(place, domain, Values)
+        return [domain[math.floor(u * len(domain))] for u in uniform]
+    if not isinstance(domain, dict):
+        raise ConfigError(f"{place} must be a list of choices, or have min and max, got {short_repr(domain)}")
     try:
-        _check_names(
-            {"settings": [*settings]}, {name: options[name] for name in options if name != "run"}, " ".join(evaluation)
-        )
-        _check_values([dict(settings)], options)
-    except ConfigError as error:
-        raise ConfigError(f"evaluate.{error}") from error
+        log = Range.model_validate(domain).log
+    except ValidationError as error:
+        raise ConfigError(f"{place}.{find_problem(error, tuple(Range.model_fields))}") from None
+    low, high = domain["min"], domain["max"]
+    if low >= high:
+        raise ConfigError(f"{place}.max must be greater than min {low}, got {high}")
+    if log and low <= 0:
+        raise ConfigError(f"{place}.min must be greater than 0 with log, got {low}")
+    is_integer = isinstance(low, int) and isinstance(high, int)
+    end = high + 1 if is_integer else high  # the last integer is as likely as the others
+    values = [low * (end / low) ** u if log else low + (end - low) * u for u in uniform]
+    exact = [math.floor(value) if is_integer else float(f"{value:.{DIGITS}g}") for value in values]
+    return [min(max(value, low), high) for value in exact]
 
 
-def _check_first_valid(cells: list[Cell]) -> None:
-    """Raise the error of the first cell if the settings of no cell are valid together."""
-    first: ReviverError | None = None
-    for cell in cells:
-        try:
-            parse(to_words(tuple(cell.arguments["command"]), cell.arguments["options"], Path("cell")))
-        except ReviverError as error:
-            first = first or error
-        else:
-            return
-    if first is not None:
-        raise ConfigError(str(first))
+def _transpose(lists: Mapping[str, list[Any]]) -> list[Point]:
+    """Return points, of which number i has value i of every list."""
+    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]

@@ -1,83 +1,100 @@
-"""Summary of a sweep over its seeds: mean and standard deviation of each setting, the best one, and the failures."""
+"""Results of a sweep: a table of its cells, and mean and standard deviation of each setting over the seeds."""
 
+import csv
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO, StringIO
+from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from reviver.errors import ConfigError
+from reviver.io.atomic import atomic_write
 from reviver.sweep.cell import Cell, Outcome
-from reviver.sweep.table import numbers_in
 from reviver.text import MAX_PROBLEM, did_you_mean, one_line
 
 SEED = "seed"
 """Axis over which results are averaged."""
+STATISTICS = ("mean", "n", "cells", "std")
+"""Keys of a setting in a summary that are not its values on the axes."""
+FIXED_COLUMNS = ("key", "status", "error", "seconds", "attempts", "host")
+"""Columns of the table that are neither axes nor results."""
+
+Row = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
-class Setting(NamedTuple):
-    """Values on the axes, without the seed, and the measure over the seeds."""
+def table_rows(cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> list[Row]:
+    """Return a row for each cell: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths.
 
-    values: dict[str, Any]
-    """Value on each axis."""
-    measured: list[float]
-    """Measure of each finished cell."""
-    cells: int
-    """Number of cells, also of those that failed or have no outcome."""
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds; nan if no cell is finished."""
-        return mean(self.measured) if self.measured else math.nan
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation of a sample (n - 1) over the seeds; None for fewer than two."""
-        return stdev(self.measured) if len(self.measured) > 1 else None
-
-
-class Failure(NamedTuple):
-    """A cell without a result."""
-
-    key: str
-    """Key of the cell, the name of its folder."""
-    values: dict[str, Any]
-    """Value on each axis, also the seed."""
-    error: str
-    """Message of its error."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Summary of a sweep.
-
-    Attributes:
-        measure: path of the measure in the results.
-        goal: whether large or small values are good.
-        axes: names of the axes, without the seed.
-        settings: settings in the order of the sweep.
-        failures: cells that failed.
+    A result with the name of another column has `result.` before its name. What a cell does not have is None.
     """
-
-    measure: str
-    goal: Literal["max", "min"]
-    axes: list[str]
-    settings: list[Setting]
-    failures: list[Failure]
-
-    @property
-    def best(self) -> Setting | None:
-        """Setting with the best mean; the first of equal ones, None if no cell is finished."""
-        measured = [setting for setting in self.settings if setting.measured]
-        choose = max if self.goal == "max" else min
-        return choose(measured, key=lambda setting: setting.mean) if measured else None
+    axes = list(dict.fromkeys(name for cell in cells for name in cell.axes))
+    rows = []
+    for cell in cells:
+        outcome = outcomes[cell.key]
+        row = {name: cell.axes.get(name) for name in axes} | {name: getattr(outcome, name) for name in FIXED_COLUMNS}
+        numbers = dict(numbers_in(outcome.result or {}))
+        rows.append(row | {f"result.{name}" if name in row else name: number for name, number in numbers.items()})
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in columns} for row in rows]
 
 
-def summarise(
-    cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: str, goal: Literal["max", "min"] = "max"
-) -> Summary:
-    """Return the summary of a sweep over its seeds.
+def numbers_in(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the path and value of each number and truth value in a result, such as `results.0.accuracy`."""
+    for name, value in result.items():
+        if isinstance(value, (bool, int, float)):
+            yield prefix + name, value
+        elif isinstance(value, Mapping):
+            yield from numbers_in(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            objects = {str(index): item for index, item in enumerate(value) if isinstance(item, Mapping)}
+            yield from numbers_in(objects, f"{prefix}{name}.")
+
+
+def write_table(rows: Sequence[Row], path: Path) -> Path:
+    """Write rows as Parquet, or as CSV if the library pyarrow is not installed; return the path of the file.
+
+    Lists, and columns of mixed types such as numbers and `auto`, are text.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    values = [
+        {name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows
+    ]
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        path = path.with_suffix(".csv")
+        _log.warning("Parquet needs the library pyarrow (pip install pyarrow, the extra data); wrote %s", path)
+        text = StringIO()
+        writer = csv.DictWriter(text, [*values[0]], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(values)
+        content = text.getvalue().encode()
+    else:
+        arrays = {}
+        for name in values[0]:
+            column = [row[name] for row in values]
+            try:
+                arrays[name] = pa.array(column)
+            except (pa.ArrowInvalid, pa.ArrowTypeError):
+                arrays[name] = pa.array([None if value is None else show(value) for value in column])
+        buffer = BytesIO()
+        parquet.write_table(pa.table(arrays), buffer)
+        content = buffer.getvalue()
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def summarise(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: str, goal: Literal["max", "min"]) -> Row:
+    """Return the summary of a sweep: each setting with the measure over its seeds, the best one, and the failures.
+
+    The standard deviation is that of a sample (n - 1). The best of equal settings is the first.
 
     Args:
         cells: the cells of the sweep.
@@ -89,61 +106,53 @@ def summarise(
         ConfigError: if cells are finished, but none has the measure.
     """
     axes = [name for name in dict.fromkeys(name for cell in cells for name in cell.axes) if name != SEED]
-    groups: dict[str, Setting] = {}
+    groups: dict[str, tuple[Row, list[float | None]]] = {}
+    known: dict[str, float] = {}
     failures = []
-    known: dict[str, None] = {}
     for cell in cells:
+        outcome = outcomes[cell.key]
+        numbers = dict(numbers_in(outcome.result or {}))
+        known |= numbers
         values = {name: cell.axes.get(name) for name in axes}
-        setting = groups.setdefault(json.dumps(values), Setting(values, [], 0))
-        outcome = outcomes.get(cell.key)
-        numbers = dict(numbers_in((outcome.result if outcome else None) or {}))
-        known |= dict.fromkeys(numbers)
-        if measure in numbers:
-            setting.measured.append(float(numbers[measure]))
-        elif outcome is not None and outcome.status in ("done", "failed"):
-            failures.append(Failure(cell.key, dict(cell.axes), outcome.error or f"its result has no {measure}"))
-        groups[json.dumps(values)] = setting._replace(cells=setting.cells + 1)
+        groups.setdefault(json.dumps(values), (values, []))[1].append(numbers.get(measure))
+        if measure not in numbers:
+            error = outcome.error or f"its result has no {measure}"
+            failures.append({"key": cell.key, "values": dict(cell.axes), "error": error})
     if measure not in known and any(outcome.status == "done" for outcome in outcomes.values()):
         choice = did_you_mean(measure, known) or f"choose from {', '.join(known) or 'nothing: there are no numbers'}"
         raise ConfigError(f"measure {measure!r} is not in the results; {choice}", field="measure")
-    return Summary(measure, goal, axes, list(groups.values()), failures)
+    settings = [values | _statistics(measured) for values, measured in groups.values()]
+    done = [setting for setting in settings if setting["n"]]
+    choose = max if goal == "max" else min
+    best = choose(done, key=lambda setting: setting["mean"]) if done else None
+    return {"measure": measure, "goal": goal, "settings": settings, "best": best, "failures": failures}
 
 
-def summary_to_json(summary: Summary) -> dict[str, Any]:
-    """Return a summary as JSON."""
-
-    def encode(setting: Setting) -> dict[str, Any]:
-        result = {"n": len(setting.measured), "cells": setting.cells, "std": setting.std}
-        return {**setting.values, "mean": setting.mean if setting.measured else None, **result}
-
-    best = summary.best
+def _statistics(measured: Sequence[float | None]) -> Row:
+    found = [value for value in measured if value is not None]
     return {
-        "measure": summary.measure,
-        "goal": summary.goal,
-        "settings": [encode(setting) for setting in summary.settings],
-        "best": None if best is None else encode(best),
-        "failures": [failure._asdict() for failure in summary.failures],
+        "mean": mean(found) if found else None,
+        "n": len(found),
+        "cells": len(measured),
+        "std": stdev(found) if len(found) > 1 else None,
     }
 
 
-def summary_lines(summary: Summary) -> list[str]:
+def summary_lines(summary: Row) -> list[str]:
     """Return a summary as lines of text: a table of the settings, the best one, the failures."""
-    header = [*summary.axes, summary.measure, "n"]
-    rows = [
-        [*(show(setting.values[name]) for name in summary.axes), *_measured(setting)] for setting in summary.settings
+    settings, best, failures = summary["settings"], summary["best"], summary["failures"]
+    axes = [name for name in settings[0] if name not in STATISTICS]
+    rows = [[*axes, summary["measure"], "n"]]
+    rows += [[*(show(setting[name]) for name in axes), *_measured(setting)] for setting in settings]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    if best is not None and len(settings) > 1:
+        lines.append(f"best: {_name(best)}: {summary['measure']} {' with n = '.join(_measured(best))}")
+    if failures:
+        lines.append(f"{len(failures)} failed:")
+    return lines + [
+        f"  {row['key']}  {_name(row['values'])}: {one_line(row['error'], MAX_PROBLEM)}" for row in failures
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in (header, *rows)]
-    best = summary.best
-    if best is not None and len(summary.settings) > 1:
-        lines.append(f"best: {_name(best.values)}: {summary.measure} {' with n = '.join(_measured(best))}")
-    if summary.failures:
-        lines.append(f"{len(summary.failures)} failed:")
-        lines += [
-            f"  {failure.key}  {_name(failure.values)}: {one_line(failure.error, MAX_PROBLEM)}"
-            for failure in summary.failures
-        ]
-    return lines
 
 
 def show(value: Any) -> str:
@@ -151,13 +160,13 @@ def show(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _measured(setting: Setting) -> tuple[str, str]:
+def _measured(setting: Row) -> tuple[str, str]:
     """Return mean ± standard deviation, and the number of finished cells, with that of all if some are not."""
-    spread = "" if setting.std is None else f" ± {setting.std:.2g}"
-    count = len(setting.measured)
-    of = "" if count == setting.cells else f"/{setting.cells}"
-    return f"{setting.mean:.4g}{spread}" if setting.measured else "-", f"{count}{of}"
+    spread = "" if setting["std"] is None else f" ± {setting['std']:.2g}"
+    of = "" if setting["n"] == setting["cells"] else f"/{setting['cells']}"
+    return "-" if setting["mean"] is None else f"{setting['mean']:.4g}{spread}", f"{setting['n']}{of}"
 
 
-def _name(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {show(value)}" for name, value in values.items()) or "the only setting"
+def _name(values: Row) -> str:
+    named = [f"{name} = {show(value)}" for name, value in values.items() if name not in STATISTICS]
+    return ", ".join(named) or "the only setting"

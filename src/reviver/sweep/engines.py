@@ -1,0 +1,294 @@
+"""Engines of a sweep: processes of this machine, Ray Core (https://arxiv.org/abs/1712.05889), and Slurm by submitit.
+
+An engine starts calls of `execute` elsewhere. Machines of a cluster need Reviver, and the sweep folder at the same path.
+"""
+
+import importlib
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from reviver.errors import ConfigError, ReviverError
+from reviver.io.atomic import make_folder
+from reviver.io.errors import explain_write_errors
+from reviver.sweep.cell import Cell, Ended, execute
+from reviver.system import blocking_interrupt, usable_cores
+from reviver.text import one_line, short_repr
+
+CONNECT_SECONDS = 5.0
+"""Seconds to wait for the answer of a Ray cluster's head node. Ray itself would wait for minutes."""
+OBJECT_STORE_BYTES = 80 << 20
+"""Shared memory of a local Ray: cells and outcomes are small. Ray would take 30 % of the memory; it asks for at least 75 MB."""
+COMMON_OPTIONS = ("gpus_per_node", "mem_gb", "name", "timeout_min")
+"""Options that submitit names alike for all its executors; all others are those of `sbatch`, such as `partition`."""
+
+
+class Engine(Protocol):
+    """Executor of cells: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs.
+
+    Attributes:
+        slots: number of cells that run at the same time.
+        poll: seconds between two looks at the running cells.
+        died: errors of a future whose worker died.
+    """
+
+    slots: int
+    poll: float
+    died: tuple[type[Exception], ...]
+
+    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
+        """Start `execute`."""
+        ...
+
+    def close(self, running: Sequence[Any]) -> None:
+        """Let these cells save and stop, and release all workers."""
+        ...
+
+
+class Pool:
+    """Engine of processes of this machine, which stay for the next cell: they import torch once.
+
+    Each process is an executor of its own, so that one that dies takes no other with it.
+
+    Args:
+        jobs: number of cells that run at the same time; the number of cores if None.
+        threads: threads per cell; the cores divided by `jobs` if None.
+    """
+
+    poll = 0.05
+    died: tuple[type[Exception], ...] = (BrokenProcessPool,)
+
+    def __init__(self, jobs: int | None = None, threads: int | None = None) -> None:
+        self.slots = jobs or usable_cores()
+        self._threads = threads or max(1, usable_cores() // self.slots)
+        self._last: dict[ProcessPoolExecutor, Future[Ended]] = {}
+
+    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
+        """Start a cell in an idle process, or a new one."""
+        call = sweep_folder, cell, self._threads, attempts
+        for executor in [executor for executor, last in self._last.items() if last.done()]:
+            with suppress(BrokenProcessPool):  # it has died
+                return self._start(executor, *call)
+            del self._last[executor]
+        return self._start(ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process), *call)
+
+    def _start(self, executor: ProcessPoolExecutor, *call: Any) -> Future[Ended]:
+        with blocking_interrupt():  # in the process, too
+            self._last[executor] = executor.submit(_execute_for_parent, *call)
+        return self._last[executor]
+
+    def close(self, running: Sequence[Future[Ended]]) -> None:
+        """Let these cells save and stop, and end all processes."""
+        for process in multiprocessing.active_children() if running else ():
+            process.terminate()
+        for executor in self._last:
+            executor.shutdown()
+
+
+def _prepare_process() -> None:
+    """Prepare a process of the pool: Ctrl-C reaches only the parent, and the process ends with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # lets a run save, and ends an idle process
+
+
+def _execute_for_parent(*arguments: Any) -> Ended:
+    ended = execute(*arguments)
+    if (parent := multiprocessing.parent_process()) is not None and not parent.is_alive():
+        os._exit(0)
+    return ended
+
+
+class RayEngine:
+    """Engine of tasks of Ray, which is started on this machine or joined at `address`.
+
+    Args:
+        jobs: number of cells that run at the same time; as many as there are CPUs for if None.
+        threads: threads per cell, the CPUs of its task; None is 1 on a cluster, and the cores divided by `jobs` here.
+        address: `host:port` of the head node of a cluster, or `auto` for the cluster that runs on this machine.
+
+    Raises:
+        ConfigError: if Ray is not installed, there is no cluster at `address`, or no machine of it has `threads` CPUs.
+    """
+
+    poll = 0.05
+
+    def __init__(self, jobs: int | None = None, threads: int | None = None, address: str | None = None) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at the import and by the processes that Ray starts
+        self._ray = ray = import_library("ray", "ray")
+        found = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "TaskCancelledError")
+        self.died: tuple[type[Exception], ...] = tuple(getattr(ray.exceptions, name) for name in found)
+        if address is None:
+            jobs = jobs or usable_cores()
+            threads = threads or max(1, usable_cores() // jobs)
+        self._threads = threads = threads or 1
+        place = "this machine" if address is None else f"a machine of the cluster at {address}"
+        # Without an address Ray would join whatever cluster it finds.
+        options: dict[str, Any] = {"address": address or "local", "log_to_driver": False, "logging_level": "error"}
+        if address is None:
+            options |= {"num_cpus": threads * (jobs or 1), "include_dashboard": False}
+            options["object_store_memory"] = OBJECT_STORE_BYTES
+        elif address != "auto":
+            check_address(address)
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            if address is None:
+                raise ReviverError(f"Ray could not be started: {one_line(error)}") from error
+            problem = f"address {address!r} has no Ray cluster ({one_line(error)}); start one with ray start --head"
+            raise ConfigError(problem, "address") from error
+        with suppress(AttributeError):  # no setting turns off what Ray prints to stdout about every worker that dies
+            ray._private.worker._worker_logs_enabled = False
+        cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        self.slots = jobs or sum(count // threads for count in cpus)
+        if threads > max(cpus):  # Ray would wait for such a machine forever
+            ray.shutdown()
+            raise ConfigError(f"threads must be at most {max(cpus)}, the CPUs of {place}, got {threads}", "threads")
+        self._task = ray.remote(num_cpus=threads, max_retries=0)(_execute_in)  # the driver counts the attempts
+
+    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
+        """Submit the task of a cell."""
+        future = self._task.remote(Path.cwd(), sweep_folder, cell, self._threads, attempts).future()
+        return cast("Future[Ended]", future)
+
+    def close(self, running: Sequence[Any]) -> None:
+        """Let these tasks save and stop, and leave Ray."""
+        for future in running:
+            self._ray.cancel(future.object_ref)  # SIGINT in the main thread of its worker
+        wait(running)
+        self._ray.shutdown()
+
+
+def _execute_in(directory: Path, *arguments: Any) -> Ended:
+    """Run a cell in the working directory of the sweep, which relative paths in its settings start from."""
+    with suppress(OSError):  # the paths of a cell may all be absolute
+        os.chdir(directory)
+    return execute(*arguments)
+
+
+def check_address(address: str) -> None:
+    """Check that a gRPC server, such as the head node of Ray, answers the preface of HTTP/2 (RFC 9113, section 3.4).
+
+    Raises:
+        ConfigError: if it does not within `CONNECT_SECONDS`.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in host:
+        problem = f"address must be HOST:PORT of the head node of a Ray cluster, or auto, got {address!r}"
+        raise ConfigError(problem, "address")
+    answer, problem = b"", "what answers there is not Ray"
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "1":
+                return
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            answer = connection.recv(9)  # the header of a frame: length (3 bytes), type, flags, stream (4 bytes)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name with an empty or overlong label
+        problem = one_line(error)
+    if answer[3:4] != b"\x04":
+        problem = f"address {address!r} has no Ray cluster ({problem}); see ray status on its head node"
+        raise ConfigError(problem, "address")
+
+
+class SlurmEngine:
+    """Engine of jobs of Slurm. A job that reaches its time limit or is preempted saves its run, and another one goes on.
+
+    submitit's files are pickles, which can run code when they are read, so only the owner may enter their folder.
+
+    Args:
+        sweep_folder: folder of the sweep.
+        jobs: number of jobs that wait or run at the same time; 100 if None.
+        threads: threads per cell, and `--cpus-per-task` of its job; 1 if None.
+        options: `COMMON_OPTIONS` and those of `sbatch` with underscores, such as `partition` and `setup`, a list of shell
+            commands to run first. `cluster` is `slurm`, or `local` to try a sweep without Slurm.
+
+    Raises:
+        ConfigError: if submitit or the commands of Slurm are not installed, or an option is unknown or invalid.
+        RunFolderError: if the folder of the jobs cannot be written.
+    """
+
+    def __init__(
+        self, sweep_folder: Path, jobs: int | None = None, threads: int | None = None, options: Mapping[str, Any] = {}
+    ) -> None:
+        submitit = import_library("submitit", "slurm")
+        self.died: tuple[type[Exception], ...] = (submitit.core.utils.UncompletedJobError,)
+        self._refused = (submitit.core.utils.FailedJobError, OSError)
+        options = {"cluster": "slurm", "name": "reviver", "timeout_min": 60} | dict(options)
+        cluster = options.pop("cluster")
+        if cluster not in ("slurm", "local"):
+            raise ConfigError(f"slurm.cluster must be slurm or local, got {short_repr(cluster)}", "slurm")
+        if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+            problem = "needs the commands sbatch and srun, which are not in PATH here"
+            raise ConfigError(f"engine slurm {problem}; start the sweep on a login node of the cluster", "engine")
+        folder = sweep_folder.absolute() / "slurm"
+        with explain_write_errors(folder):
+            make_folder(folder)
+            folder.chmod(0o700)
+        self._is_local = cluster == "local"
+        self.slots, self.poll, self._threads = jobs or 100, 0.05 if self._is_local else 1.0, threads or 1
+        self._executor = submitit.AutoExecutor(folder, cluster=cluster)
+        for name, value in options.items():
+            try:
+                self._executor.update_parameters(**{name if name in COMMON_OPTIONS else f"slurm_{name}": value})
+            except (AssertionError, NameError, TypeError, ValueError) as error:  # as submitit raises them
+                problem = f"slurm.{short_repr(name)[1:-1]} is unknown or invalid, got {short_repr(value)}"
+                raise ConfigError(f"{problem}: {one_line(error)}", "slurm") from error
+        self._executor.update_parameters(cpus_per_task=self._threads, nodes=1, tasks_per_node=1)
+
+    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Any:
+        """Submit the job of a cell."""
+        try:
+            with blocking_interrupt():
+                job = self._executor.submit(_execute_in_job, sweep_folder, cell, self._threads, attempts)
+        except self._refused as error:
+            raise ReviverError(f"Slurm did not take the job: {one_line(error)}") from error
+        if self._is_local:
+            job._results_timeout_s = 0  # only a network file system shows the result of a job late
+        return job
+
+    def close(self, running: Sequence[Any]) -> None:
+        """Remove the jobs that wait, and let those that run save and stop."""
+        for job in running:
+            if not self._is_local:
+                job.cancel(check=False)  # SIGTERM, and SIGKILL after KillWait seconds, 30 by default
+            else:
+                with suppress(ProcessLookupError):
+                    os.kill(int(job.job_id), signal.SIGTERM)  # job.cancel would kill the run after a second
+        while not all(job.done(force_check=job is running[0]) for job in running):
+            time.sleep(self.poll)  # one forced look asks Slurm for all jobs
+
+
+def _execute_in_job(*arguments: Any) -> Ended:
+    """Run a cell in a job. The signal that Slurm sends before the time of a job is over lets the cell save and stop."""
+    number = signal.Signals[f"SIG{import_library('submitit', 'slurm').JobEnvironment.USR_SIG}"]
+    signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))  # submitit would end the process
+    return execute(*arguments)
+
+
+def import_library(name: str, extra: str) -> Any:
+    """Return the library of an engine, whose name is also that of its extra.
+
+    Raises:
+        ConfigError: if the library is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        remedy = f"pip install {name}, or in a clone pip install '.[{extra}]'"
+        problem = f"engine {extra} needs the library {name}, the extra {extra} of reviver-nn: {remedy}"
+        raise ConfigError(problem, field="engine") from error
