@@ -70,7 +70,7 @@ from reviver.native import prebuilt
 def run(lstm, x, seed=3):
     lstm.zero_grad()
     output, state = lstm(x, rng=torch.Generator().manual_seed(seed))
-    ((output * torch.linspace(-1, 1, output.numel()).view(output.shape)).sum() + state.c.square().sum()).backward()
+    ((output * torch.linspace(-1, 1, output.numel()).view(output.shape)).sum() + state[1].square().sum()).backward()
     return [output.detach(), *(parameter.grad.clone() for parameter in lstm.parameters())]
 
 torch.manual_seed(0)
