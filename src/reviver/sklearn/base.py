@@ -1,11 +1,10 @@
-"""What the estimators share: parameters, `fit` up to the training, outputs, pickling and files.
+"""What the estimators share: parameters, `fit` up to the training, outputs and pickling.
 
 Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 """
 
 import dataclasses
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,14 +17,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 from torch import Tensor
 
-from reviver.errors import DataError
 from reviver.lstm.tasks.custom.examples import Examples
 from reviver.lstm.tasks.custom.labels import stratified_split
 from reviver.lstm.tasks.custom.standardisation import Standardisation
 from reviver.runs.devices import choose_device
 from reviver.sklearn.inputs import SequenceInput, read_sequences
 from reviver.sklearn.network import Architecture, cpu_weights, trained_network
-from reviver.sklearn.saved import LoadedEstimator, SavedEstimator, encode_parameters, read_estimator, write_estimator
 from reviver.sklearn.training import FitSettings, Part, predict_outputs, train_network
 
 
@@ -78,62 +75,6 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to one safetensors file, with its parameters and results as JSON in the header.
-
-        A `random_state` that is no integer is not saved.
-
-        Args:
-            path: the file; an existing one is replaced.
-
-        Raises:
-            NotFittedError: if the estimator is not fitted.
-            ValueError: if a class label or a parameter is neither text nor a number.
-            RunFolderError: if the file cannot be written.
-        """
-        check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", None)
-        record = SavedEstimator(
-            target=self._target,
-            parameters=encode_parameters(self.get_params(deep=False)),
-            architecture=self.architecture_,
-            standardisation=self.standardisation_,
-            history=self.history_,
-            best_epoch=self.best_epoch_,
-            n_channels_in=self.n_channels_in_,
-            n_steps_in=self.n_steps_in_,
-            n_features_in=self.n_features_in_,
-            feature_names_in=None if names is None else names.tolist(),
-            **self._target_record(),
-        )
-        write_estimator(Path(path), record, cpu_weights(self.network_))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Return the fitted estimator that `save` wrote to `path`. Nothing is unpickled, so the file need not be trusted.
-
-        Raises:
-            OSError: if the file does not exist, or is not a regular file.
-            DataError: if it is damaged, or holds another kind of estimator; it is a ValueError.
-        """
-        loaded = read_estimator(Path(path), cls._target, tuple(cls._get_param_names()))
-        record = loaded.record
-        estimator = cls(**loaded.parameters)
-        try:
-            estimator._settings()
-        except ValueError as error:
-            raise DataError(f"{path}: its parameters: {error}; restore the file or save the estimator again") from error
-        estimator.architecture_, estimator.standardisation_ = record.architecture, record.standardisation
-        estimator.network_ = loaded.network
-        estimator.history_, estimator.best_epoch_ = record.history, record.best_epoch
-        estimator.n_iter_ = len(record.history)
-        estimator.n_channels_in_, estimator.n_steps_in_ = record.n_channels_in, record.n_steps_in
-        estimator.n_features_in_ = record.n_features_in
-        if record.feature_names_in is not None:
-            estimator.feature_names_in_ = np.array(record.feature_names_in, dtype=object)
-        estimator._set_target(loaded)
-        return estimator
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -238,14 +179,6 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
         """Return the targets as the network is trained on them."""
-        raise NotImplementedError
-
-    def _target_record(self) -> dict[str, Any]:
-        """Return the entries of `SavedEstimator` about the targets."""
-        raise NotImplementedError
-
-    def _set_target(self, loaded: LoadedEstimator) -> None:
-        """Set the attributes about the targets from a file."""
         raise NotImplementedError
 
     def _score_outputs(self, outputs: Tensor, part: Part) -> float:

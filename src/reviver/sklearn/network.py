@@ -1,6 +1,6 @@
 """The network of an estimator: its architecture as a record, and its weights as bytes.
 
-A fitted estimator is pickled, and written to a file, as this record and the bytes of a safetensors file.
+A fitted estimator is pickled as this record and the bytes of a safetensors file.
 """
 
 import torch
