@@ -221,7 +221,7 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any) -> None:
 def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[Part] = []
 
-    def record(architecture: Any, train: Part, validation: Part, **options: Any) -> None:
+    def record(spec: Any, train: Part, validation: Part, **options: Any) -> None:
         parts.extend([train, validation])
         raise InterruptedError
 
@@ -404,6 +404,23 @@ def test_a_saved_estimator_keeps_the_column_names() -> None:
     assert loaded.predict(frame).shape == (40,)
     with pytest.raises(ValueError, match="feature names"):
         loaded.predict(frame.rename(columns={"step 0": "start"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"num_layers": 10**9}, "tensors for the num_layers of architecture_"),
+        ({"hidden_size": 2**62}, "does not describe one that can be built"),
+        ({"hidden_size": 9}, "architecture_ describes another network"),
+        ({"pooling": "attention"}, "is absent; architecture_ describes another network"),
+        ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change: Any, match: str, fitted: SequenceClassifier) -> None:
+    state = fitted.__getstate__()
+    state["architecture_"] |= change
+    with pytest.raises(ValueError, match=match):
+        SequenceClassifier().__setstate__(state)
 
 
 # malformed input

@@ -9,7 +9,8 @@ with the header of the weights before any memory is allocated, and nothing is un
 """
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -36,7 +37,7 @@ MAX_LAYERS = 10_000
 """Maximum number of layers: each has tensors in the header of the weights, which is limited, too."""
 
 Network = TypeVar("Network", bound=nn.Module)
-Settings = TypeVar("Settings", bound=Record)
+Model = TypeVar("Model", bound=Record)
 Data = TypeVar("Data", bound=Record)
 DType = Literal["float32", "float64", "float16", "bfloat16"]
 Name = Annotated[str, Field(max_length=1000)]
@@ -94,7 +95,7 @@ class Pretrained(NamedTuple, Generic[Network, Data]):
 def save_network(
     network: nn.Module,
     architecture: str,
-    settings: Record,
+    spec: Any,
     folder: str | Path,
     *,
     card: str,
@@ -108,7 +109,7 @@ def save_network(
     Args:
         network: the network.
         architecture: name of its class.
-        settings: arguments of its constructor.
+        spec: arguments of its constructor.
         folder: where.
         card: text of README.md.
         data: what the network reads and predicts.
@@ -126,7 +127,7 @@ def save_network(
         "reviver_version": __version__,
         "architecture": architecture,
         "dtype": _find_dtype(tensors),
-        "network": settings.model_dump(mode="json"),
+        "network": asdict(spec),
         "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
         "run": None if run is None else run.model_dump(mode="json"),
     }
@@ -146,7 +147,7 @@ def save_network(
 def load_network(
     cls: Callable[..., Network],
     architecture: str,
-    settings_model: type[Settings],
+    spec_type: type[Any],
     data_model: type[Data] | None,
     source: str | Path,
     download: Download,
@@ -156,7 +157,7 @@ def load_network(
     Args:
         cls: class of the network, or a function with the arguments of its constructor.
         architecture: name that config.json must have.
-        settings_model: model of the arguments.
+        spec_type: spec of the arguments.
         data_model: model of the description of its data; None if it must have none.
         source: a local folder, or the id of a repository.
         download: options for a repository.
@@ -168,12 +169,66 @@ def load_network(
     folder = find_folder(source, download)
     config = _read_config(folder, architecture)
     path = folder / CONFIG
-    settings = _validate(settings_model, config.network, path, "network")
+    spec = _read_spec(spec_type, config.network, path)
     data = None if config.data is None or data_model is None else _validate(data_model, config.data, path, "data")
     if config.data is not None and data_model is None:
         raise damaged_data_file(path, f"data must be null for {architecture}", REMEDY)
-    network = _build(lambda: cls(**settings.model_dump()).to(getattr(torch, config.dtype)), settings, folder)
+    weights = folder / WEIGHTS
+    try:
+        network = build_with_weights(
+            lambda: cls(**asdict(spec)).to(getattr(torch, config.dtype)),
+            read_header(weights).shapes,
+            lambda: read_tensors(weights),
+            num_layers=getattr(spec, "num_layers", 1),
+            origin=CONFIG,
+        )
+    except ConfigError as error:
+        raise damaged_data_file(path, f"network {error}", REMEDY) from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise damaged_data_file(weights, f"cannot be read ({one_line(error)})", REMEDY) from error
     return Pretrained(network.eval(), data, config.run)
+
+
+def build_with_weights(
+    build: Callable[[], Network],
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[], Mapping[str, torch.Tensor]],
+    *,
+    num_layers: int = 1,
+    origin: str,
+) -> Network:
+    """Build a network and load its weights, which are not trusted; memory is taken after their shapes are compared.
+
+    Args:
+        build: function that builds the network from its spec.
+        shapes: shapes of the weights by name.
+        read: function that reads the weights.
+        num_layers: number of layers in the spec; each has tensors.
+        origin: what the spec is from, for errors.
+
+    Raises:
+        ConfigError: if the spec does not describe a network that can be built.
+        ValueError: if the weights have other names, shapes or dtypes.
+    """
+    if num_layers > min(len(shapes), MAX_LAYERS):  # each is a module, even without memory
+        raise ValueError(f"it has {len(shapes)} tensors for the num_layers of {origin}")
+    try:
+        with torch.device("meta"):  # allocates nothing
+            expected = {key: (tuple(t.shape), t.dtype) for key, t in build().state_dict().items()}
+    except (RuntimeError, OverflowError, TypeError, ConfigError) as error:
+        raise ConfigError(f"does not describe one that can be built ({one_line(error)})") from error
+    for key in dict.fromkeys([*expected, *shapes]):  # ordered: the same damage gives the same message
+        shape = list(expected[key][0]) if key in expected else "absent"
+        found = list(shapes[key]) if key in shapes else "absent"
+        if shape != found:
+            raise ValueError(f"{short_repr(key)[1:-1]} must be {shape}, is {found}; {origin} describes another network")
+    tensors = read()
+    for key, (_, dtype) in expected.items():
+        if tensors[key].dtype != dtype:
+            raise ValueError(f"{key} must be {dtype}, is {tensors[key].dtype}")
+    network = build()
+    network.load_state_dict(tensors)
+    return network
 
 
 def architecture_of(cls: type[nn.Module], known: Collection[str]) -> str:
@@ -216,43 +271,21 @@ def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
     return config
 
 
-def _validate(model: type[Settings], value: object, path: Path, prefix: str = "") -> Settings:
+def _read_spec(spec_type: type[Any], values: dict[str, Any], path: Path) -> Any:
+    """Return the spec in config.json, which has every argument."""
+    missing = [field.name for field in fields(spec_type) if field.name not in values]
+    if missing:
+        raise damaged_data_file(path, f"network.{missing[0]} is missing", REMEDY)
+    try:
+        return spec_type(**values)
+    except ConfigError as error:
+        raise damaged_data_file(path, f"network.{error}", REMEDY) from error
+
+
+def _validate(model: type[Model], value: object, path: Path, prefix: str = "") -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
         problem = find_problem(error, tuple(model.model_fields))
         field = ".".join(filter(None, (prefix, problem.field)))
         raise damaged_data_file(path, f"{field} {problem.text}".lstrip(), REMEDY) from error
-
-
-def _build(build: Callable[[], Network], settings: Record, folder: Path) -> Network:
-    """Build the network and load its weights, after comparing the shapes with the header of the weights."""
-    path = folder / WEIGHTS
-    try:
-        saved = read_header(path).shapes
-        if getattr(settings, "num_layers", 1) > min(len(saved), MAX_LAYERS):  # each is a module, even without memory
-            raise ValueError(f"it has {len(saved)} tensors for the num_layers of {CONFIG}")
-        try:
-            with torch.device("meta"):  # allocates nothing
-                expected = {key: (tuple(t.shape), t.dtype) for key, t in build().state_dict().items()}
-        except (RuntimeError, OverflowError, TypeError, ConfigError) as error:
-            problem = f"network does not describe one that can be built ({one_line(error)})"
-            raise damaged_data_file(folder / CONFIG, problem, REMEDY) from error
-        for key in dict.fromkeys([*expected, *saved]):  # ordered: the same damage gives the same message
-            shape = list(expected[key][0]) if key in expected else "absent"
-            found = list(saved[key]) if key in saved else "absent"
-            if shape != found:
-                raise ValueError(
-                    f"{short_repr(key)[1:-1]} must be {shape}, is {found}; {CONFIG} describes another network"
-                )
-        tensors = read_tensors(path)
-        for key, (_, dtype) in expected.items():
-            if tensors[key].dtype != dtype:
-                raise ValueError(f"{key} must be {dtype}, is {tensors[key].dtype}")
-        network = build()
-        network.load_state_dict(tensors)
-    except DataError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise damaged_data_file(path, f"cannot be read ({one_line(error)})", REMEDY) from error
-    return network

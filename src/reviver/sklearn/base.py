@@ -3,7 +3,9 @@
 Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 """
 
-import dataclasses
+from dataclasses import asdict, replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +19,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 from torch import Tensor
 
+from reviver.config import select
+from reviver.io.pretrained import build_with_weights
+from reviver.lstm.options import LSTMClassifierSpec
 from reviver.lstm.tasks.custom.examples import Examples
 from reviver.lstm.tasks.custom.labels import stratified_split
 from reviver.lstm.tasks.custom.standardisation import Standardisation
 from reviver.runs.devices import choose_device
 from reviver.sklearn.inputs import SequenceInput, read_sequences
-from reviver.sklearn.network import Architecture, cpu_weights, trained_network
-from reviver.sklearn.training import FitSettings, Part, predict_outputs, train_network
+from reviver.sklearn.training import FitSettings, Part, new_network, predict_outputs, train_network
 
 
 class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
@@ -79,26 +83,33 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "network_" in state:
-            state["network_"] = tensors_to_bytes(cpu_weights(self.network_))
-            state["architecture_"] = self.architecture_.model_dump()
+            weights = self.network_.state_dict()
+            state["network_"] = tensors_to_bytes({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
+            state["architecture_"] = asdict(self.architecture_)
             state["standardisation_"] = self.standardisation_.model_dump()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         if "network_" in state:
-            architecture = Architecture.model_validate(state["architecture_"])
-            state["architecture_"] = architecture
+            state["architecture_"] = spec = LSTMClassifierSpec(**state["architecture_"])
             state["standardisation_"] = Standardisation.model_validate(state["standardisation_"])
-            state["network_"] = trained_network(architecture, tensors_from_bytes(state["network_"]))
+            weights = tensors_from_bytes(state["network_"])
+            shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+            build = partial(new_network, spec)
+            state["network_"] = build_with_weights(
+                build, shapes, lambda: weights, num_layers=spec.num_layers, origin="architecture_"
+            ).eval()
         super().__setstate__(state)
 
     def _settings(self) -> FitSettings:
         """Return the checked parameters; numbers of numpy become those of Python."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(FitSettings)}
-        return FitSettings(
-            **{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        values = self.get_params(deep=False).items()
+        parameters = SimpleNamespace(
+            **{name: value.item() if isinstance(value, np.generic) else value for name, value in values}
         )
+        network = select(LSTMClassifierSpec, parameters, input_size=1, num_classes=1, patch_size=1)
+        return select(FitSettings, parameters, network=network)
 
     def _read_fit_input(self, X: Any, y: Any, settings: FitSettings) -> SequenceInput:
         """Return the sequences X, one for each entry of y."""
@@ -150,17 +161,11 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             is_equal = bool((chosen == chosen[0]).all())
             return Part(examples[rows], None if is_equal else (chosen / chosen.mean()).float())
 
-        self.architecture_ = Architecture(
+        self.architecture_ = replace(
+            settings.network,
             input_size=data.x.shape[2],
-            hidden_size=settings.hidden_size,
             num_classes=num_outputs,
-            num_layers=settings.num_layers,
-            dropout=settings.dropout,
-            bidirectional=settings.bidirectional,
-            pooling=settings.pooling,
             patch_size=settings.patch_size_for(int(data.lengths.max())),
-            hidden_dropout=settings.hidden_dropout,
-            hidden_dropout_kind=settings.hidden_dropout_kind,
         )
         fitted = train_network(
             self.architecture_,
