@@ -10,9 +10,9 @@ with the header of the weights before any memory is allocated, and nothing is un
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack
 
 import torch
 from pydantic import Field, ValidationError
@@ -24,7 +24,7 @@ from reviver.config import CountOrZero
 from reviver.errors import ConfigError, DataError
 from reviver.io.atomic import atomic_write, write_text
 from reviver.io.errors import damaged_data_file
-from reviver.io.hub import CARD, CONFIG, WEIGHTS, Download, find_folder
+from reviver.io.hub import CARD, CONFIG, WEIGHTS, Download, DownloadKeywords, find_folder
 from reviver.io.json import MAX_JSON_BYTES, read_json
 from reviver.io.tensors import read_header, read_tensors
 from reviver.text import one_line, short_repr
@@ -92,101 +92,106 @@ class Pretrained(NamedTuple, Generic[Network, Data]):
     """The run that it comes from; None if it was saved from Python."""
 
 
-def save_network(
-    network: nn.Module,
-    architecture: str,
-    spec: Any,
-    folder: str | Path,
-    *,
-    card: str,
-    data: Record | None = None,
-    run: Source | None = None,
-) -> None:
-    """Write the three files of a network into `folder`, which is created if it does not exist.
+@dataclass(frozen=True)
+class Family(Generic[Data]):
+    """Networks that are saved in the same way."""
 
-    Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited.
+    specs: Mapping[str, type[Any]]
+    """Spec of each class by its name: the arguments of its constructor."""
+    data_model: type[Data]
+    """Model of what a network reads and predicts."""
+    spec_of: Callable[[Any], Any]
+    """Function that returns the spec of a network."""
+    card_of: Callable[[str, Any], str]
+    """Function of the name of a class and a spec that returns a model card without results."""
 
-    Args:
-        network: the network.
-        architecture: name of its class.
-        spec: arguments of its constructor.
-        folder: where.
-        card: text of README.md.
-        data: what the network reads and predicts.
-        run: the run that it comes from.
+    def save(
+        self,
+        network: nn.Module,
+        folder: str | Path,
+        *,
+        card: str | None = None,
+        data: Data | None = None,
+        run: Source | None = None,
+    ) -> None:
+        """Write config.json, model.safetensors and README.md of a network into `folder`.
 
-    Raises:
-        ConfigError: if the weights have several dtypes, or one that cannot be saved.
-        RunFolderError: if a file cannot be written.
-    """
-    folder = Path(folder)
-    tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
-    config = {
-        "format": FORMAT,
-        "library_name": "reviver",
-        "reviver_version": __version__,
-        "architecture": architecture,
-        "dtype": _find_dtype(tensors),
-        "network": asdict(spec),
-        "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
-        "run": None if run is None else run.model_dump(mode="json"),
-    }
-    PretrainedConfig.model_validate(config)  # never write what could not be read
-    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if len(text.encode()) > MAX_JSON_BYTES:
-        raise ConfigError(
-            f"{CONFIG} must have at most {MAX_JSON_BYTES} bytes, got {len(text.encode())}; use fewer classes"
-        )
-    with atomic_write(folder / WEIGHTS) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
-    if not (folder / CARD).exists():
-        write_text(folder / CARD, card)
-    write_text(folder / CONFIG, text)
+        Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited.
 
+        Args:
+            network: the network. A subclass is saved as the class that it extends.
+            folder: where; it is created if it does not exist.
+            card: text of README.md; by default one without results.
+            data: what the network reads and predicts.
+            run: the run that it comes from.
 
-def load_network(
-    cls: Callable[..., Network],
-    architecture: str,
-    spec_type: type[Any],
-    data_model: type[Data] | None,
-    source: str | Path,
-    download: Download,
-) -> Pretrained[Network, Data]:
-    """Read a network that `save_network` wrote.
+        Raises:
+            ConfigError: if the weights have several dtypes, or one that cannot be saved.
+            RunFolderError: if a file cannot be written.
+        """
+        folder, name, spec = Path(folder), architecture_of(type(network), self.specs), self.spec_of(network)
+        tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
+        config = {
+            "format": FORMAT,
+            "library_name": "reviver",
+            "reviver_version": __version__,
+            "architecture": name,
+            "dtype": _find_dtype(tensors),
+            "network": asdict(spec),
+            "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
+            "run": None if run is None else run.model_dump(mode="json"),
+        }
+        PretrainedConfig.model_validate(config)  # never write what could not be read
+        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        if len(text.encode()) > MAX_JSON_BYTES:
+            raise ConfigError(
+                f"{CONFIG} must have at most {MAX_JSON_BYTES} bytes, got {len(text.encode())}; use fewer classes"
+            )
+        with atomic_write(folder / WEIGHTS) as temporary:
+            temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
+        if not (folder / CARD).exists():
+            write_text(folder / CARD, self.card_of(name, spec) if card is None else card)
+        write_text(folder / CONFIG, text)
 
-    Args:
-        cls: class of the network, or a function with the arguments of its constructor.
-        architecture: name that config.json must have.
-        spec_type: spec of the arguments.
-        data_model: model of the description of its data; None if it must have none.
-        source: a local folder, or the id of a repository.
-        download: options for a repository.
+    def load(self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]) -> Network:
+        """Return a network that `save` wrote, in eval mode.
 
-    Raises:
-        DataError: if a file is missing or damaged, or holds another architecture.
-        ConfigError: if `huggingface_hub` is needed and missing.
-    """
-    folder = find_folder(source, download)
-    config = _read_config(folder, architecture)
-    path = folder / CONFIG
-    spec = _read_spec(spec_type, config.network, path)
-    data = None if config.data is None or data_model is None else _validate(data_model, config.data, path, "data")
-    if config.data is not None and data_model is None:
-        raise damaged_data_file(path, f"data must be null for {architecture}", REMEDY)
-    weights = folder / WEIGHTS
-    try:
-        network = build_with_weights(
-            lambda: cls(**asdict(spec)).to(getattr(torch, config.dtype)),
-            read_header(weights).shapes,
-            lambda: read_tensors(weights),
-            num_layers=getattr(spec, "num_layers", 1),
-            origin=CONFIG,
-        )
-    except ConfigError as error:
-        raise damaged_data_file(path, f"network {error}", REMEDY) from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise damaged_data_file(weights, f"cannot be read ({one_line(error)})", REMEDY) from error
-    return Pretrained(network.eval(), data, config.run)
+        Args:
+            cls: its class.
+            source: a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
+                `user/name`.
+            **download: fields of `Download`, for a repository.
+
+        Raises:
+            DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
+            ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+            TypeError: if an option is unknown.
+        """
+        return self.load_with_data(cls, source, **download).network
+
+    def load_with_data(
+        self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]
+    ) -> Pretrained[Network, Data]:
+        """Return a network with the description of its data; arguments and errors are those of `load`."""
+        architecture = architecture_of(cls, self.specs)
+        folder = find_folder(source, Download(**download))
+        config = _read_config(folder, architecture)
+        path, weights = folder / CONFIG, folder / WEIGHTS
+        spec = _read_spec(self.specs[architecture], config.network, path)
+        data = None if config.data is None else _validate(self.data_model, config.data, path, "data")
+        try:
+            network = build_with_weights(
+                lambda: cls(**asdict(spec)).to(getattr(torch, config.dtype)),
+                read_header(weights).shapes,
+                lambda: read_tensors(weights),
+                num_layers=getattr(spec, "num_layers", 1),
+                origin=CONFIG,
+            )
+        except ConfigError as error:
+            raise damaged_data_file(path, f"network {error}", REMEDY) from error
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise damaged_data_file(weights, f"cannot be read ({one_line(error)})", REMEDY) from error
+        return Pretrained(network.eval(), data, config.run)
 
 
 def build_with_weights(
