@@ -97,11 +97,11 @@ def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cls", [LSTM, LSTMClassifier, RNNClassifier, Generator, Discriminator])
 def test_every_argument_of_the_constructor_is_saved(cls: type[nn.Module]) -> None:
-    settings = {**lstm_pretrained.SETTINGS, **gan_pretrained.SETTINGS}[cls.__name__]
+    spec = {**lstm_pretrained.SPECS, **gan_pretrained.SPECS}[cls.__name__]
     parameters = inspect.signature(cls).parameters
     names = set(parameters) - {"device", "dtype", "options"}
     names |= set(get_type_hints(LSTMKeywords)) if "options" in parameters else set()
-    assert set(settings.model_fields) == names
+    assert {field.name for field in dataclasses.fields(spec)} == names
 
 
 def test_options_of_a_download() -> None:
@@ -531,6 +531,15 @@ def test_damaged_config(changes: dict[str, Any], problem: str, tmp_path: Path) -
         LSTMClassifier.from_pretrained(tmp_path)
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_config_without_an_argument(tmp_path: Path) -> None:
+    path = saved("LSTM", tmp_path) / "config.json"
+    config = json.loads(path.read_text())
+    del config["network"]["precision"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"config.json: network.precision is missing; download or export"):
+        LSTM.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("shape", [[1, 2**40, 2**40], [1, 10**6, 10**6], [1, 2], [0, 1, 1], "1x2x3"])

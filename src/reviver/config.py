@@ -53,6 +53,16 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
+def select(cls: type[Config], source: object, **values: Any) -> Config:
+    """Return an instance of `cls` with `values` and, for its other fields, the attributes of `source` of these names.
+
+    Raises:
+        ConfigError: if a value is not allowed, or a field without a default gets none.
+    """
+    names = [field.name for field in dataclasses.fields(cls) if field.name not in values]  # type: ignore[arg-type]
+    return cls(**{name: getattr(source, name) for name in names if hasattr(source, name)}, **values)
+
+
 def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """Return an instance of `cls` from a mapping that has every field and nothing else, as the settings in run.json.
 

@@ -150,7 +150,7 @@ def refuse(field: str, problem: str) -> NoReturn:
 def settings(cls: type[Config]) -> type[Config]:
     """Return `cls` as a frozen, keyword-only dataclass that validates its fields when an instance is created.
 
-    A class decorator. All fields must have defaults.
+    A class decorator.
 
     Raises:
         ConfigError: from the constructor, naming the first invalid field, its value and its requirement.
@@ -162,7 +162,10 @@ def settings(cls: type[Config]) -> type[Config]:
     @functools.cache
     def model() -> type[BaseModel]:
         hints = get_type_hints(dataclass, include_extras=True)
-        definitions: Any = {field.name: (hints[field.name], field.default) for field in fields}
+        definitions: Any = {
+            field.name: (hints[field.name], ... if field.default is dataclasses.MISSING else field.default)
+            for field in fields
+        }
         return create_model(dataclass.__name__, __config__=STRICT, **definitions)
 
     @functools.wraps(initialise)

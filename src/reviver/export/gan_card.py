@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from reviver.export.card_parts import training_section, usage_section
 from reviver.export.source import run_name
 from reviver.gan.data.named import DATA_SETS
-from reviver.gan.pretrained import PIPELINE_TAG, TAGS, settings_of, usage_of
+from reviver.gan.pretrained import PIPELINE_TAG, TAGS, spec_of, usage_of
 from reviver.gan.run import GANRun
 from reviver.io.model_card import escape, front_matter, inline_code, join_sections, table
 from reviver.runs.schema import ImageData
@@ -93,7 +93,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
         f"# {escape(name)}",
         f"The generator of a fully connected GAN: {generator.noise_size} random numbers become an image of {shape} (channels "
         f"× height × width){classes}.{average}",
-        usage_section(usage_of("Generator", settings_of(generator)), noise),
+        usage_section(usage_of("Generator", spec_of(generator)), noise),
         _results(run, scores),
         _data(images, known),
         training_section(run),

@@ -1,14 +1,16 @@
-"""The options that all cells of a network share. This module does not import torch, which the help of a command must not load."""
+"""What describes a recurrent network: its options, and the arguments of each class as a frozen spec.
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypedDict, get_type_hints
+This module does not import torch, which the help of a command must not load.
+"""
+
+from typing import Annotated, Literal, Self, TypedDict
 
 from pydantic import PlainValidator
 
-from reviver.config import Count, Precision, Probability
+from reviver.config import Count, CountOrZero, Precision, Probability
 from reviver.io.json import MAX_INTEGER
 from reviver.text import short_repr
-from reviver.validation import check
+from reviver.validation import settings
 
 DropoutKind = Literal["step", "variational", "zoneout"]
 """Dropout of the hidden state.
@@ -40,7 +42,7 @@ def auto_patch_size(max_length: int) -> int:
     return -(-max_length // AUTO_PATCHES)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LSTMOptions:
     """Options that `LSTM` and `LSTMClassifier` take as keyword arguments.
 
@@ -84,10 +86,6 @@ class LSTMOptions:
             raise TypeError(f"LSTM got an unexpected argument {unknown[0]!r}; besides those of torch.nn.LSTM {hint}")
         return cls(**keywords)
 
-    def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self), include_extras=True).items():
-            check(name, getattr(self, name), kind)
-
 
 class LSTMKeywords(TypedDict, total=False):
     """Types of the keyword arguments that become `LSTMOptions`, for type checkers; a test compares the two."""
@@ -97,3 +95,55 @@ class LSTMKeywords(TypedDict, total=False):
     precision: Precision
     single_bias: bool
     activation_checkpoint_steps: int | None
+
+
+@settings
+class _Stack:
+    """Arguments of `LSTM` and `LSTMClassifier` alike, besides `LSTMOptions`."""
+
+    input_size: Count
+    hidden_size: Count
+    num_layers: Count = 1
+    dropout: Probability = 0.0
+    bidirectional: bool = False
+
+
+@settings
+class LSTMSpec(LSTMOptions, _Stack):
+    """Arguments of `LSTM`.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    bias: bool = True
+    batch_first: bool = False
+    proj_size: CountOrZero = 0
+
+
+@settings
+class LSTMClassifierSpec(LSTMOptions, _Stack):
+    """Arguments of `LSTMClassifier`.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    single_bias: bool = True
+    num_classes: Count
+    pooling: Pooling = "last"
+    patch_size: Count = 1
+
+
+@settings
+class RNNClassifierSpec:
+    """Arguments of `RNNClassifier`.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    input_size: Count
+    hidden_size: Count
+    num_classes: Count
+    hidden_dropout: Probability = 0.0

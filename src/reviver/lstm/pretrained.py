@@ -1,130 +1,30 @@
 """LSTMs as folders in the layout of the Hugging Face Hub, see `reviver.io.pretrained`."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from reviver.config import Count, CountOrZero, Precision, Probability
-from reviver.io.hub import Download, DownloadKeywords
 from reviver.io.model_card import PLACEHOLDER, plain_card
-from reviver.io.pretrained import Pretrained, Source, architecture_of, load_network, save_network
+from reviver.io.pretrained import Family, architecture_of
 from reviver.lstm.describe import SequenceData
-from reviver.lstm.options import DropoutKind, Pooling
-from reviver.validation import Record
+from reviver.lstm.options import LSTMClassifierSpec, LSTMSpec, RNNClassifierSpec
 
 if TYPE_CHECKING:
     from reviver.lstm.classifier import LSTMClassifier
     from reviver.lstm.layer import LSTM
     from reviver.lstm.rnn import RNNClassifier
 
-
-Network = TypeVar("Network", bound=nn.Module)
 TAGS = ("reviver", "recurrent-neural-network")
-
-
-class _LSTMOptions(Record):
-    """Arguments of `LSTM` and `LSTMClassifier` alike."""
-
-    input_size: Count
-    hidden_size: Count
-    num_layers: Count
-    dropout: Probability
-    bidirectional: bool
-    hidden_dropout: Probability
-    hidden_dropout_kind: DropoutKind
-    precision: Precision
-    single_bias: bool
-    activation_checkpoint_steps: Count | None
-
-
-class LSTMSettings(_LSTMOptions):
-    """Arguments of `LSTM`."""
-
-    bias: bool
-    batch_first: bool
-    proj_size: CountOrZero
-
-
-class LSTMClassifierSettings(_LSTMOptions):
-    """Arguments of `LSTMClassifier`."""
-
-    num_classes: Count
-    pooling: Pooling
-    patch_size: Count
-
-
-class RNNClassifierSettings(Record):
-    """Arguments of `RNNClassifier`."""
-
-    input_size: Count
-    hidden_size: Count
-    num_classes: Count
-    hidden_dropout: Probability
-
-
-SETTINGS: dict[str, type[Record]] = {
-    "LSTM": LSTMSettings,
-    "LSTMClassifier": LSTMClassifierSettings,
-    "RNNClassifier": RNNClassifierSettings,
+SPECS: dict[str, type[Any]] = {
+    "LSTM": LSTMSpec,
+    "LSTMClassifier": LSTMClassifierSpec,
+    "RNNClassifier": RNNClassifierSpec,
 }
-"""Arguments of each class."""
+"""Spec of each class: the arguments of its constructor."""
 
 
-def save(
-    network: "LSTM | LSTMClassifier | RNNClassifier",
-    folder: str | Path,
-    *,
-    card: str | None = None,
-    data: SequenceData | None = None,
-    run: Source | None = None,
-) -> None:
-    """Write config.json, model.safetensors and README.md of a network into `folder`.
-
-    Args:
-        network: the network. A subclass is saved as the class that it extends.
-        folder: where; it is created if it does not exist. A README.md that exists is kept.
-        card: text of README.md; by default one without results.
-        data: what the network reads and predicts.
-        run: the run that it comes from.
-
-    Raises:
-        ConfigError: if the weights cannot be saved, see `save_network`.
-        RunFolderError: if a file cannot be written.
-    """
-    name, settings = architecture_of(type(network), SETTINGS), settings_of(network)
-    if card is None:
-        card = plain_card(name, TAGS, None, usage_of(name), settings.model_dump(mode="json"))
-    save_network(network, name, settings, folder, card=card, data=data, run=run)
-
-
-def load(cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]) -> Network:
-    """Return a network that `save` wrote, in eval mode.
-
-    Args:
-        cls: its class.
-        source: a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as `user/name`.
-        **download: fields of `Download`, for a repository.
-
-    Raises:
-        DataError: if the files are missing or damaged, or the repository cannot be downloaded.
-        ConfigError: if a repository is needed and `huggingface_hub` is not installed.
-        TypeError: if an option is unknown.
-    """
-    return load_with_data(cls, source, **download).network
-
-
-def load_with_data(
-    cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]
-) -> Pretrained[Network, SequenceData]:
-    """Return a network with the description of its data; arguments and errors are those of `load`."""
-    name = architecture_of(cls, SETTINGS)
-    return load_network(cls, name, SETTINGS[name], SequenceData, source, Download(**download))
-
-
-def settings_of(network: "LSTM | LSTMClassifier | RNNClassifier") -> Record:
+def spec_of(network: "LSTM | LSTMClassifier | RNNClassifier") -> Any:
     """Return the arguments that construct a network of the same architecture and options."""
-    model, lstm = SETTINGS[architecture_of(type(network), SETTINGS)], getattr(network, "lstm", network)
+    spec, lstm = SPECS[architecture_of(type(network), SPECS)], getattr(network, "lstm", network)
     owners: tuple[Any, ...] = (network, lstm, getattr(lstm, "options", lstm))
 
     def find(name: str) -> Any:
@@ -132,7 +32,7 @@ def settings_of(network: "LSTM | LSTMClassifier | RNNClassifier") -> Record:
             return len(owners[0].W_out)
         return next(getattr(owner, name) for owner in owners if hasattr(owner, name))
 
-    return model(**{name: find(name) for name in model.model_fields})
+    return spec(**{field.name: find(field.name) for field in fields(spec)})
 
 
 def usage_of(name: str) -> str:
@@ -142,3 +42,12 @@ def usage_of(name: str) -> str:
     return "\n".join(
         [f"from {module} import {name}", f'network = {name}.from_pretrained("{PLACEHOLDER}")', f"{call}  # x [B, T, I]"]
     )
+
+
+def card_of(name: str, spec: Any) -> str:
+    """Return the model card of a network that was saved from Python."""
+    return plain_card(name, TAGS, None, usage_of(name), asdict(spec))
+
+
+FAMILY = Family(SPECS, SequenceData, spec_of, card_of)
+save, load, load_with_data = FAMILY.save, FAMILY.load, FAMILY.load_with_data

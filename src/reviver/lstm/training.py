@@ -3,19 +3,21 @@
 Shapes: B batch, T time, I input size, C classes.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from reviver.config import select
 from reviver.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.lstm import curriculum, kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.initialisation import chrono
 from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.options import auto_patch_size
+from reviver.lstm.options import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
 from reviver.lstm.parallel import ParallelUpdate, check_batch_sizes
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
@@ -53,24 +55,13 @@ class StepResult(NamedTuple):
 def build_network(config: LSTMConfig, task: Task) -> Network:
     """Return the network of a run with its initial weights."""
     rng = make_rng(config.seed, "weights")
+    sizes = {"input_size": task.input_size, "num_classes": task.output_size}
     if config.cell == "rnn":
-        rnn = RNNClassifier(task.input_size, config.hidden_size, task.output_size, hidden_dropout=config.hidden_dropout)
+        rnn = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes)))
         rnn.reset_parameters(rng)
         return rnn
-    network = LSTMClassifier(
-        task.input_size,
-        config.hidden_size,
-        task.output_size,
-        num_layers=config.num_layers,
-        dropout=config.dropout,
-        bidirectional=config.bidirectional,
-        pooling=config.pooling,
-        patch_size=find_patch_size(config, task),
-        hidden_dropout=config.hidden_dropout,
-        hidden_dropout_kind=config.hidden_dropout_kind,
-        precision=config.precision,
-        activation_checkpoint_steps=config.activation_checkpoint_steps,
-    )
+    spec = select(LSTMClassifierSpec, config, **sizes, patch_size=find_patch_size(config, task))
+    network = LSTMClassifier(**asdict(spec))
     network.reset_parameters(rng)
     if config.init == "chrono":
         chrono(network.lstm, config.length, rng)

@@ -1,11 +1,12 @@
-"""What the estimators share: parameters, `fit` up to the training, outputs, pickling and files.
+"""What the estimators share: parameters, `fit` up to the training, outputs and pickling.
 
 Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 """
 
-import dataclasses
-from pathlib import Path
-from typing import Any, Literal, Self
+from dataclasses import asdict, replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,15 +19,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 from torch import Tensor
 
-from reviver.errors import DataError
+from reviver.config import select
+from reviver.io.pretrained import build_with_weights
+from reviver.lstm.options import LSTMClassifierSpec
 from reviver.lstm.tasks.custom.examples import Examples
 from reviver.lstm.tasks.custom.labels import stratified_split
 from reviver.lstm.tasks.custom.standardisation import Standardisation
 from reviver.runs.devices import choose_device
 from reviver.sklearn.inputs import SequenceInput, read_sequences
-from reviver.sklearn.network import Architecture, cpu_weights, trained_network
-from reviver.sklearn.saved import LoadedEstimator, SavedEstimator, encode_parameters, read_estimator, write_estimator
-from reviver.sklearn.training import FitSettings, Part, predict_outputs, train_network
+from reviver.sklearn.training import FitSettings, Part, new_network, predict_outputs, train_network
 
 
 class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
@@ -79,85 +80,36 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.verbose = verbose
 
-    def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to one safetensors file, with its parameters and results as JSON in the header.
-
-        A `random_state` that is no integer is not saved.
-
-        Args:
-            path: the file; an existing one is replaced.
-
-        Raises:
-            NotFittedError: if the estimator is not fitted.
-            ValueError: if a class label or a parameter is neither text nor a number.
-            RunFolderError: if the file cannot be written.
-        """
-        check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", None)
-        record = SavedEstimator(
-            target=self._target,
-            parameters=encode_parameters(self.get_params(deep=False)),
-            architecture=self.architecture_,
-            standardisation=self.standardisation_,
-            history=self.history_,
-            best_epoch=self.best_epoch_,
-            n_channels_in=self.n_channels_in_,
-            n_steps_in=self.n_steps_in_,
-            n_features_in=self.n_features_in_,
-            feature_names_in=None if names is None else names.tolist(),
-            **self._target_record(),
-        )
-        write_estimator(Path(path), record, cpu_weights(self.network_))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Return the fitted estimator that `save` wrote to `path`. Nothing is unpickled, so the file need not be trusted.
-
-        Raises:
-            OSError: if the file does not exist, or is not a regular file.
-            DataError: if it is damaged, or holds another kind of estimator; it is a ValueError.
-        """
-        loaded = read_estimator(Path(path), cls._target, tuple(cls._get_param_names()))
-        record = loaded.record
-        estimator = cls(**loaded.parameters)
-        try:
-            estimator._settings()
-        except ValueError as error:
-            raise DataError(f"{path}: its parameters: {error}; restore the file or save the estimator again") from error
-        estimator.architecture_, estimator.standardisation_ = record.architecture, record.standardisation
-        estimator.network_ = loaded.network
-        estimator.history_, estimator.best_epoch_ = record.history, record.best_epoch
-        estimator.n_iter_ = len(record.history)
-        estimator.n_channels_in_, estimator.n_steps_in_ = record.n_channels_in, record.n_steps_in
-        estimator.n_features_in_ = record.n_features_in
-        if record.feature_names_in is not None:
-            estimator.feature_names_in_ = np.array(record.feature_names_in, dtype=object)
-        estimator._set_target(loaded)
-        return estimator
-
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "network_" in state:
-            state["network_"] = tensors_to_bytes(cpu_weights(self.network_))
-            state["architecture_"] = self.architecture_.model_dump()
+            weights = self.network_.state_dict()
+            state["network_"] = tensors_to_bytes({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
+            state["architecture_"] = asdict(self.architecture_)
             state["standardisation_"] = self.standardisation_.model_dump()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         if "network_" in state:
-            architecture = Architecture.model_validate(state["architecture_"])
-            state["architecture_"] = architecture
+            state["architecture_"] = spec = LSTMClassifierSpec(**state["architecture_"])
             state["standardisation_"] = Standardisation.model_validate(state["standardisation_"])
-            state["network_"] = trained_network(architecture, tensors_from_bytes(state["network_"]))
+            weights = tensors_from_bytes(state["network_"])
+            shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+            build = partial(new_network, spec)
+            state["network_"] = build_with_weights(
+                build, shapes, lambda: weights, num_layers=spec.num_layers, origin="architecture_"
+            ).eval()
         super().__setstate__(state)
 
     def _settings(self) -> FitSettings:
         """Return the checked parameters; numbers of numpy become those of Python."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(FitSettings)}
-        return FitSettings(
-            **{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        values = self.get_params(deep=False).items()
+        parameters = SimpleNamespace(
+            **{name: value.item() if isinstance(value, np.generic) else value for name, value in values}
         )
+        network = select(LSTMClassifierSpec, parameters, input_size=1, num_classes=1, patch_size=1)
+        return select(FitSettings, parameters, network=network)
 
     def _read_fit_input(self, X: Any, y: Any, settings: FitSettings) -> SequenceInput:
         """Return the sequences X, one for each entry of y."""
@@ -209,17 +161,11 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             is_equal = bool((chosen == chosen[0]).all())
             return Part(examples[rows], None if is_equal else (chosen / chosen.mean()).float())
 
-        self.architecture_ = Architecture(
+        self.architecture_ = replace(
+            settings.network,
             input_size=data.x.shape[2],
-            hidden_size=settings.hidden_size,
             num_classes=num_outputs,
-            num_layers=settings.num_layers,
-            dropout=settings.dropout,
-            bidirectional=settings.bidirectional,
-            pooling=settings.pooling,
             patch_size=settings.patch_size_for(int(data.lengths.max())),
-            hidden_dropout=settings.hidden_dropout,
-            hidden_dropout_kind=settings.hidden_dropout_kind,
         )
         fitted = train_network(
             self.architecture_,
@@ -238,14 +184,6 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
         """Return the targets as the network is trained on them."""
-        raise NotImplementedError
-
-    def _target_record(self) -> dict[str, Any]:
-        """Return the entries of `SavedEstimator` about the targets."""
-        raise NotImplementedError
-
-    def _set_target(self, loaded: LoadedEstimator) -> None:
-        """Set the attributes about the targets from a file."""
         raise NotImplementedError
 
     def _score_outputs(self, outputs: Tensor, part: Part) -> float:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from reviver.lstm.tasks.custom.table import join_listed
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.saved import Labels, LoadedEstimator
 from reviver.sklearn.training import Part
 from reviver.text import short_repr
 
@@ -223,13 +222,6 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
         return torch.from_numpy(targets)
-
-    def _target_record(self) -> dict[str, Any]:
-        return {"classes": Labels.from_array(self.classes_)}
-
-    def _set_target(self, loaded: LoadedEstimator) -> None:
-        assert loaded.classes is not None, "the record of a classifier has them"
-        self.classes_ = loaded.classes
 
     def _score_outputs(self, outputs: Tensor, part: Part) -> float:
         is_correct = (outputs.argmax(1) == part.examples.targets).double()

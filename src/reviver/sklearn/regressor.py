@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_array, column_or_1d
 from torch import Tensor
 
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.saved import LoadedEstimator
 from reviver.sklearn.training import Part
 
 
@@ -87,12 +86,6 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         self.target_mean_ = float(train[0] if is_constant else train.mean())
         self.target_scale_ = 1.0 if is_constant else float(train.std())
         return torch.from_numpy((targets - self.target_mean_) / self.target_scale_).float()
-
-    def _target_record(self) -> dict[str, Any]:
-        return {"target_mean": self.target_mean_, "target_scale": self.target_scale_}
-
-    def _set_target(self, loaded: LoadedEstimator) -> None:
-        self.target_mean_, self.target_scale_ = loaded.record.target_mean, loaded.record.target_scale
 
     def _score_outputs(self, outputs: Tensor, part: Part) -> float:
         """Return R² of the outputs; 0 if the targets are constant."""

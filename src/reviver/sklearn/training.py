@@ -5,17 +5,17 @@ Shapes: N sequences, B batch, T time, I channels per step, C outputs: classes, o
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.config import Count, CountOrZero, Positive, Probability
+from reviver.config import Count, CountOrZero, Positive
 from reviver.lr_schedule import lr_scale
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.options import DropoutKind, Pooling, auto_patch_size
+from reviver.lstm.options import LSTMClassifierSpec, PatchSize, auto_patch_size
 from reviver.lstm.scoring import evaluation_batch_size
 from reviver.lstm.tasks.custom.examples import Examples
 from reviver.lstm.tasks.task import TargetKind, mean_loss
@@ -23,11 +23,10 @@ from reviver.lstm.training import train_step
 from reviver.runs.devices import choose_device
 from reviver.runs.rng import make_rng
 from reviver.runs.session import permutation
-from reviver.sklearn.network import Architecture, new_network
-from reviver.validation import check
+from reviver.validation import settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class FitSettings:
     """Parameters of an estimator that `fit` checks; `SequenceClassifier` documents them.
 
@@ -35,14 +34,9 @@ class FitSettings:
         ConfigError: if a value is out of range.
     """
 
-    hidden_size: Count
-    num_layers: Count
-    bidirectional: bool
-    pooling: Pooling
-    patch_size: Count | Literal["auto"]
-    dropout: Probability
-    hidden_dropout: Probability
-    hidden_dropout_kind: DropoutKind
+    network: LSTMClassifierSpec
+    """Spec of the network; what depends on the data is still 1."""
+    patch_size: PatchSize
     max_epochs: Count
     batch_size: Count
     learning_rate: Positive
@@ -56,8 +50,6 @@ class FitSettings:
     verbose: CountOrZero | bool
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self), include_extras=True).items():
-            check(name, getattr(self, name), kind)
         choose_device(self.device)
 
     def patch_size_for(self, steps: int) -> int:
@@ -86,8 +78,17 @@ class FittedNetwork(NamedTuple):
     """Epoch that `network` is from, counted from 1."""
 
 
+def new_network(spec: LSTMClassifierSpec, rng: torch.Generator | None = None) -> LSTMClassifier:
+    """Return a network with weights sampled from `rng`, or with any; torch's default generator is left as it is."""
+    with torch.random.fork_rng(devices=[]):
+        network = LSTMClassifier(**asdict(spec), dtype=torch.float32)
+    if rng is not None:
+        network.reset_parameters(rng)
+    return network
+
+
 def train_network(
-    architecture: Architecture,
+    spec: LSTMClassifierSpec,
     train: Part,
     validation: Part | None,
     *,
@@ -102,7 +103,7 @@ def train_network(
     Torch's default random number generator is neither read nor changed.
 
     Args:
-        architecture: sizes and options of the network.
+        spec: arguments of the network.
         train: training part.
         validation: validation part for early stopping, or None.
         target: "class" or "number".
@@ -115,7 +116,7 @@ def train_network(
         ValueError: if a loss is not finite.
     """
     device = choose_device(settings.device)
-    network = new_network(architecture, make_rng(seed, "weights")).to(device).train()
+    network = new_network(spec, make_rng(seed, "weights")).to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, foreach=True)
     dropout_rng = make_rng(seed, "dropout", device)
     data = train.examples.to(device)
