@@ -6,9 +6,8 @@ from typing import Annotated, Literal, Self, TypedDict, get_type_hints
 from pydantic import PlainValidator
 
 from reviver.config import Count, Precision, Probability
-from reviver.io.json import MAX_INTEGER
 from reviver.text import short_repr
-from reviver.validation import check
+from reviver.validation import MAX_INTEGER, check
 
 DropoutKind = Literal["step", "variational", "zoneout"]
 """Dropout of the hidden state.
