@@ -287,6 +287,17 @@ def settings_of(arguments: str) -> Any:
     return bound.arguments["settings"]
 
 
+@pytest.mark.parametrize(("kind", "name"), EVERY_PRESET)
+def test_a_command_receives_the_settings_that_python_has(kind: str, name: str) -> None:
+    assert settings_of(f"{kind} train --preset {name} --out run") == PRESETS[kind][name]
+
+
+def test_the_help_has_the_groups_of_the_settings_in_order(run: Run) -> None:
+    titles = ["Run", "Data", "Model", "Optimisation", "Curriculum", "Regularisation", "Checkpoints", "Common"]
+    text = run("lstm train --help").out
+    assert [title for title in re.findall(r"^╭─ (\w+) ─", text, re.MULTILINE) if title in titles] == titles
+
+
 @pytest.mark.parametrize(
     ("words", "value"),
     [("--curriculum", True), ("--curriculum false", False), ("--curriculum=true", True), ("--no-curriculum", False)],

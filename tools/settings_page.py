@@ -6,9 +6,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from cyclopts import Parameter
-
 from reviver.gan.presets import PRESETS as GAN_PRESETS
+from reviver.groups import Group
 from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.validation import describe_bounds, describe_fields, show_value
 
@@ -55,11 +54,10 @@ def _settings(cls: type) -> Iterator[str]:
     hints, meanings = get_type_hints(cls, include_extras=True), describe_fields(cls)
     groups: dict[str, list[str]] = {}
     for field in dataclasses.fields(cls):
-        (parameter,) = (item for item in get_args(hints[field.name]) if isinstance(item, Parameter))
-        (group,) = parameter.group
+        (group,) = (item for item in get_args(hints[field.name]) if isinstance(item, Group))
         allowed = ", ".join(filter(None, [_kind(hints[field.name]), describe_bounds(cls, field.name)]))
         cells = (f"`{field.name}`", f"`{show_value(field.default)}`", allowed, _escaped(meanings[field.name]))
-        groups.setdefault(str(group.name), []).append(f"| {' | '.join(cells)} |")
+        groups.setdefault(group.name, []).append(f"| {' | '.join(cells)} |")
     for name, rows in groups.items():
         yield from (f"### {name}", "", "| setting | default | allowed | meaning |", "|---|---|---|---|", *rows, "")
 

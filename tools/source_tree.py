@@ -15,8 +15,9 @@ INTRODUCTION = """\
 <!-- Written by python -m tools.source_tree; edit the first lines of the modules instead. -->
 
 Data flows one way: preset and settings → data → network → training → **run folder** → figures, evaluation, report.
-What comes after the run folder reads only the run folder. `lstm/` and `gan/` do not import each other, and nothing
-imports the command line.
+What comes after the run folder reads only the run folder. `lstm/` and `gan/` do not import each other, `runs/` imports
+neither, and nothing imports the command line. The layers of `[tool.importlinter]` in `pyproject.toml` list which room
+may import which, and `make check` holds them.
 
 Begin with [`lstm/cell.py`](../../src/reviver/lstm/cell.py) for the LSTM and with
 [`gan/step.py`](../../src/reviver/gan/step.py) for the GAN.

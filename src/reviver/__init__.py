@@ -6,6 +6,8 @@ The names below are imported at first use, so that `import reviver` does not imp
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from reviver.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from reviver.explorer.notebook import explore
     from reviver.gan.networks import Discriminator, Generator
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from reviver.lstm.layer import LSTM
     from reviver.lstm.pretrained_classifier import PretrainedClassifier
     from reviver.lstm.run import LSTMRun
-
-__version__ = "0.1.0"
 
 __all__ = [
     "LSTM",

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from reviver.errors import ConfigError
-from reviver.io.json import MAX_INTEGER
 from reviver.text import did_you_mean, short_repr
+from reviver.validation import MAX_INTEGER
 
 Config = TypeVar("Config")
 

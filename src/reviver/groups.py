@@ -1,13 +1,27 @@
-"""Groups of the settings in the help of a command."""
+"""Groups of the settings: sections of the help of a command and of the settings page."""
 
-from cyclopts import Group, Parameter
+from dataclasses import dataclass
 
-RUN = Parameter(group=Group("Run", sort_key=0))
-DATA = Parameter(group=Group("Data", sort_key=1))
-MODEL = Parameter(group=Group("Model", sort_key=2))
-OPTIMISATION = Parameter(group=Group("Optimisation", sort_key=3))
-CURRICULUM = Parameter(group=Group("Curriculum", sort_key=4))
-REGULARISATION = Parameter(group=Group("Regularisation", sort_key=5))
-EVALUATION = Parameter(group=Group("Evaluation", sort_key=6))
-CHECKPOINTS = Parameter(group=Group("Checkpoints", sort_key=7))
-COMMON = Parameter(group=Group("Common", sort_key=8))
+
+@dataclass(frozen=True)
+class Group:
+    """A group of settings, the metadata of their annotations.
+
+    Attributes:
+        name: its title.
+        order: its place among the groups.
+    """
+
+    name: str
+    order: int
+
+
+RUN = Group("Run", 0)
+DATA = Group("Data", 1)
+MODEL = Group("Model", 2)
+OPTIMISATION = Group("Optimisation", 3)
+CURRICULUM = Group("Curriculum", 4)
+REGULARISATION = Group("Regularisation", 5)
+EVALUATION = Group("Evaluation", 6)
+CHECKPOINTS = Group("Checkpoints", 7)
+COMMON = Group("Common", 8)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform, get_
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from reviver.errors import ConfigError
-from reviver.io.json import MAX_INTEGER
 from reviver.text import did_you_mean, short_repr
 
+MAX_INTEGER = 2**63 - 1
+"""Maximum absolute value of an integer in settings and in JSON."""
 MAX_VALUE = 500
 """Maximum length of a value in an error, in characters."""
 

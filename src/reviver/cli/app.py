@@ -18,7 +18,6 @@ from typing import Any, get_args
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter
 from cyclopts.annotations import resolve_optional
 
-import reviver
 from reviver.cli import data, gan, lstm
 from reviver.cli.explore import explore
 from reviver.cli.export import export
@@ -31,6 +30,7 @@ from reviver.config import choose_preset
 from reviver.distributed.failure import record_failure
 from reviver.distributed.launch import is_launched
 from reviver.errors import ConfigError, ReviverError
+from reviver.version import __version__
 
 INTERRUPTED = 130
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
@@ -77,7 +77,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
             "reviver --install-completion            complete with Tab: bash, zsh, fish",
         ),
         help_format="plaintext",
-        version=f"reviver {reviver.__version__}",
+        version=f"reviver {__version__}",
         config=(fill_settings, check_integers),
         default_parameter=Parameter(negative_iterable=""),
     )

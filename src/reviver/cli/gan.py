@@ -9,13 +9,13 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from reviver.cli import options
+from reviver.cli.grouping import RUN, with_groups
 from reviver.cli.settings import print_settings
 from reviver.config import Count, CountOrZero, Text
 from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError
 from reviver.gan.config import MAX_IMAGE_SIZE, GANConfig
 from reviver.gan.presets import PRESETS
-from reviver.groups import RUN
 from reviver.validation import check
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ DEFAULT_STEPS = 7
 """Images between the two ends of an interpolation."""
 
 
+@with_groups
 def train(
     *,
     preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help="Settings to start from.")] = "report",

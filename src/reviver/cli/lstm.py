@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reviver.cli import lstm_data, options
+from reviver.cli.grouping import RUN, with_groups
 from reviver.cli.settings import print_settings
 from reviver.config import Count, Text
 from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError, ReviverError, RunFolderError
-from reviver.groups import RUN
 from reviver.lstm.config import LSTMConfig
 from reviver.lstm.presets import PRESETS
 from reviver.validation import check
@@ -21,6 +21,7 @@ SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences;
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
 
 
+@with_groups
 def train(
     *,
     preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help="Settings to start from.")] = "report",

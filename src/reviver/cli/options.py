@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from reviver.cli.grouping import COMMON, RUN
 from reviver.config import Positive, Seed, Text
-from reviver.groups import COMMON, RUN
 
 if TYPE_CHECKING:
     from reviver.gan.run import GANRun

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
+from reviver.cli.grouping import RUN
 from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
 from reviver.config import Seed, Text
-from reviver.groups import RUN
 
 
 def report(

@@ -8,7 +8,6 @@ from typing import NamedTuple, assert_never
 
 from torch import nn
 
-import reviver
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.gan import collect_gan
@@ -19,6 +18,7 @@ from reviver.explorer.page import render_page
 from reviver.gan.run import GANRun
 from reviver.io.atomic import atomic_write
 from reviver.lstm.run import LSTMRun
+from reviver.version import __version__
 
 MAX_BYTES = 64 << 20
 """Size of a page; a browser on a phone opens no larger one."""
@@ -84,7 +84,7 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
             case _:
                 assert_never(run)
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
-    manifest = Manifest(version=reviver.__version__, title=f"Explorer of {names}", gans=gans, lstms=lstms)
+    manifest = Manifest(version=__version__, title=f"Explorer of {names}", gans=gans, lstms=lstms)
     page = Page(render_page(manifest, blocks), blocks.sizes)
     if len(page.html) > MAX_BYTES:
         raise _too_large(len(page.html))

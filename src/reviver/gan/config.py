@@ -17,9 +17,8 @@ from reviver.config import (
     Text,
 )
 from reviver.groups import CHECKPOINTS, DATA, EVALUATION, MODEL, OPTIMISATION, REGULARISATION
-from reviver.io.json import MAX_INTEGER
 from reviver.text import short_repr
-from reviver.validation import MAX_VALUE, refuse, settings
+from reviver.validation import MAX_INTEGER, MAX_VALUE, refuse, settings
 
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 from reviver.io.files import read_file
 from reviver.text import short_repr
+from reviver.validation import MAX_INTEGER
 
 MAX_JSON_DEPTH = 20
 """Maximum nesting of objects and lists."""
 MAX_JSON_BYTES = 1 << 20
-MAX_INTEGER = 2**63 - 1
-"""Maximum absolute value of an integer."""
 
 
 def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from reviver import __version__
 from reviver.errors import ConfigError
 from reviver.io.atomic import atomic_write
 from reviver.validation import check
+from reviver.version import __version__
 
 MIN_OPSET = 13
 """Minimum opset of our graphs: the first in which Squeeze takes its axes as input and Softmax works along one axis."""

@@ -19,7 +19,6 @@ from pydantic import Field, ValidationError
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from reviver import __version__
 from reviver.config import CountOrZero
 from reviver.errors import ConfigError, DataError
 from reviver.io.atomic import atomic_write, write_text
@@ -29,6 +28,7 @@ from reviver.io.json import MAX_JSON_BYTES, read_json
 from reviver.io.tensors import read_header, read_tensors
 from reviver.text import one_line, short_repr
 from reviver.validation import Record, find_problem
+from reviver.version import __version__
 
 FORMAT = 1
 """Version of config.json; incremented when an older reader could misread a newer file."""

@@ -19,11 +19,10 @@ from reviver.config import (
     Text,
 )
 from reviver.groups import CHECKPOINTS, CURRICULUM, DATA, MODEL, OPTIMISATION, REGULARISATION
-from reviver.io.json import MAX_INTEGER
 from reviver.lr_schedule import lr_scale
 from reviver.lstm.options import DropoutKind, PatchSize, Pooling
 from reviver.text import short_repr
-from reviver.validation import MAX_VALUE, check, refuse, settings
+from reviver.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings
 
 TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "custom"]
 TASKS: tuple[str, ...] = get_args(TaskName)

@@ -8,9 +8,8 @@ from typing import Annotated, Literal, Self, TypedDict
 from pydantic import PlainValidator
 
 from reviver.config import Count, CountOrZero, Precision, Probability
-from reviver.io.json import MAX_INTEGER
 from reviver.text import short_repr
-from reviver.validation import settings
+from reviver.validation import MAX_INTEGER, settings
 
 DropoutKind = Literal["step", "variational", "zoneout"]
 """Dropout of the hidden state.

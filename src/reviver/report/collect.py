@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reviver import __version__
 from reviver.gan.evaluation.digit_classifier import NUM_FEATURES
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.presets import PRESETS as GAN_PRESETS
@@ -28,6 +27,7 @@ from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.environment import describe_changes
 from reviver.runs.schema import Rollback
 from reviver.validation import describe_fields, show_value
+from reviver.version import __version__
 
 GAN_METRICS = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
 

@@ -32,7 +32,6 @@ from typing import Any, TypeVar
 import torch
 from filelock import FileLock, Timeout
 
-from reviver import __version__
 from reviver.config import from_mapping
 from reviver.distributed.launch import job_id
 from reviver.distributed.world import ALONE, World
@@ -47,6 +46,7 @@ from reviver.runs.events import EventFile
 from reviver.runs.schema import MAX_TEXT, SCHEMA, line_model, metric_names, record_model, validate
 from reviver.text import one_line
 from reviver.validation import Record
+from reviver.version import __version__
 
 JOB_FILE = "run.job"
 VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")

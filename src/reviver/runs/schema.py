@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from reviver.io.errors import damaged_run_file
-from reviver.io.json import MAX_INTEGER
-from reviver.validation import Record, find_problem
+from reviver.validation import MAX_INTEGER, Record, find_problem
 
 SCHEMA = 1
 """Version of the run folder, in run.json; it stays 1 until the first release."""

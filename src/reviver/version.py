@@ -1,0 +1,3 @@
+"""The version of Reviver, apart from `reviver` itself, which knows every other module."""
+
+__version__ = "0.1.0"
