@@ -153,7 +153,7 @@ def group_parameters(network: LSTMClassifier) -> tuple[schema.Parameters, ...]:
     """Group the weights of each cell by first letter and shape, such as W_i, W_f, W_c, W_o; the output layer comes last."""
     groups: dict[tuple[str, str, tuple[int, ...]], dict[str, Tensor]] = {}
     for full_name, weight in network.weights_by_name().items():
-        module, _, name = full_name.rpartition(".")
+        module, _, name = full_name.replace("lstm.layers.0.", "lstm.").rpartition(".")  # the report's has one cell
         letter = name if name.endswith("out") else name.split("_")[0]
         groups.setdefault((module, letter, tuple(weight.shape)), {})[name] = weight
     return tuple(
