@@ -48,6 +48,6 @@ def _is_faster(hidden_size: int) -> bool:
     """Return whether torch is faster than the kernel in float32 on a CPU."""
     has_amx = torch.cpu._is_amx_tile_supported()
     if torch.is_autocast_enabled("cpu"):
-        return has_amx
+        return has_amx and torch.get_autocast_dtype("cpu") == torch.bfloat16
     is_large = has_amx and hidden_size >= AMX_HIDDEN_SIZE
     return not torch.is_grad_enabled() and (is_large or not kernel.available())
