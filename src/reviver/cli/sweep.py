@@ -120,7 +120,7 @@ def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
         "settings": file.settings,
         "grid": file.grid,
         "zip": file.zip,
-        "random": (file.random.model_extra if file.random else None) or {},
+        "random": file.random.options if file.random else {},
         "seeds": {} if file.seeds is None else {"seed": file.seeds},
     }
     _check_names(tables, options, file.command)

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from reviver.config import Seed, Text
 from reviver.errors import ConfigError
@@ -49,9 +49,18 @@ class Range(Record):
 class Random(Record):
     """Random points: their number, a seed, and for each option a list of choices or a `Range`."""
 
-    model_config = ConfigDict(extra="allow")
     samples: CellCount
     seed: Seed = 0
+    options: Point = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_options(cls, values: Any) -> Any:
+        """Move what is neither the number nor the seed into `options`."""
+        if not isinstance(values, dict):
+            return values
+        own = {name: values[name] for name in ("samples", "seed") if name in values}
+        return own | {"options": {name: value for name, value in values.items() if name not in own}}
 
 
 class Command(Record):
@@ -122,9 +131,9 @@ def random_points(table: Random) -> list[Point]:
     Raises:
         ConfigError: if there is no option, or a range is wrong.
     """
-    if not table.model_extra:
+    if not table.options:
         raise ConfigError("random must have an option besides samples and seed; add one, such as learning_rate")
-    options = table.model_extra
+    options = table.options
     return _transpose({name: _sample(f"random.{name}", options[name], table, name) for name in options})
 
 
