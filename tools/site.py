@@ -40,6 +40,10 @@ HIDDEN_COLON = "\ue000"
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
+WITHOUT_SOURCE = ("triton_kernels.py", "version.py")
+"""Modules that define neither functions nor classes that Sphinx knows, so that it makes no page of their source."""
+
+
 def setup(app: "Sphinx") -> dict[str, Any]:
     """Register the extension."""
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
@@ -106,7 +110,10 @@ def _site_link(match: re.Match[str], docname: str) -> str:
     if target.is_relative_to(PACKAGE) and target.suffix == ".py" and not target.name.startswith("__"):
         module = target.relative_to(PACKAGE.parent).with_suffix(".html").as_posix()
         text = re.sub(r"`([^`]+)`", r'<code class="docutils literal">\1</code>', match["text"])
-        return f'<a href="{"../" * docname.count("/")}_modules/{module}">{text}</a>'
+        page = f"_modules/{module}"
+        if target.name in WITHOUT_SOURCE:
+            page = f"reference/api/{module.removesuffix('.html').replace('/', '.')}.html"
+        return f'<a href="{"../" * docname.count("/")}{page}">{text}</a>'
     copy = COPIES.get(os.path.relpath(target, ROOT))
     if copy:
         return f"[{match['text']}]({os.path.relpath(ROOT / 'docs' / copy, folder)}{match['anchor'] or ''})"
