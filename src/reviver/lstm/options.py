@@ -77,12 +77,10 @@ class LSTMOptions:
         unknown = sorted(set(keywords) - set(LSTMKeywords.__annotations__))
         if unknown:
             known = ", ".join(LSTMKeywords.__annotations__)
-            hint = (
-                "for dropout of the hidden state give hidden_dropout"
-                if "dropout" in unknown[0]
-                else f"it takes {known}"
-            )
-            raise TypeError(f"LSTM got an unexpected argument {unknown[0]!r}; besides those of torch.nn.LSTM {hint}")
+            advice = f"besides those of torch.nn.LSTM it takes {known}"
+            if "dropout" in unknown[0]:
+                advice = "for dropout of the hidden state give hidden_dropout"
+            raise TypeError(f"LSTM got an unexpected argument {unknown[0]!r}; {advice}")
         return cls(**keywords)
 
 
