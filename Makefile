@@ -156,14 +156,14 @@ gpu-compile: setup  ## compile the LSTM's Triton kernels for two GPUs without on
 	$(BIN)/python -m benchmarks.gpu --compile
 
 classifier: setup  ## make the pinned digit classifier anew (minutes)
-	$(BIN)/python -m reviver.gan.evaluation.train_classifier
+	$(BIN)/python -m reviver.gan.scores.train_classifier
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py
 
-# A later -march takes the place of the -march=native that native/compiler.py asks for.
+# A later -march takes the place of the -march=native that lstm/native/compiler.py asks for.
 portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16, and with AMX emulated
 	for march in x86-64 x86-64-v3 x86-64-v4; do \
 		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py || exit 1; \

@@ -17,13 +17,13 @@ import numpy as np
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.measure import machine, summary
+from reviver.data.images.image_set import load_mnist
 from reviver.errors import Interrupted
-from reviver.gan import training as gan
-from reviver.gan.data.image_set import load_mnist
-from reviver.gan.presets import PRESETS
-from reviver.lstm import training as lstm
-from reviver.lstm.config import LSTMConfig
 from reviver.runs.session import Session
+from reviver.settings.gan_presets import PRESETS
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan
+from reviver.train.lstm import training as lstm
 
 EPOCHS = 10
 """Epochs of a run with one timed checkpoint each."""

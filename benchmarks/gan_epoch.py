@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.config import Precision
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import from_pixels, load_mnist
-from reviver.gan.evaluation.reference_stats import load_reference
+from reviver.data.images.image_set import from_pixels, load_mnist
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
+from reviver.gan.scores.reference_stats import load_reference
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import build_networks, build_optimizers
+from reviver.settings.fields import Precision
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import build_networks, build_optimizers
 
 BLOCK, ROUNDS, BATCH = 40, 12, 64
 UPDATES = math.ceil(60_000 / BATCH)

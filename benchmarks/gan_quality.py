@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.measure import json_of, measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
-from reviver.gan.evaluation.monitor import find_collapse
+from reviver.gan.scores.monitor import find_collapse
 from reviver.sweep.cell import Cell
 
 ROOT = Path(__file__).parents[1]

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import alternate, ratio, summary
-from reviver.io.atomic import write_json
+from reviver.files.atomic import write_json
 from reviver.lstm.kernel import cuda
 from reviver.runs.devices import describe_machine
 

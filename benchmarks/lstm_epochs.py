@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.palindromes import PalindromeTask
-from reviver.lstm.training import train
+from reviver.data.tasks.palindromes import PalindromeTask
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import train
 
 ROUNDS = 5
 TARGET_SECONDS = 4.0

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.config import Precision
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.layer import LSTM
+from reviver.settings.fields import Precision
 
 DROPOUT = 0.5
 

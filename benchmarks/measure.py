@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from reviver.errors import Interrupted, ReviverError
-from reviver.io.atomic import write_json
+from reviver.files.atomic import write_json
 from reviver.runs.devices import describe_machine
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import handling_signals

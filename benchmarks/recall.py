@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.measure import json_of, measure_goals, trained
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.stopping import find_best
+from reviver.settings.lstm import LSTMConfig
 from reviver.sweep.cell import Cell
+from reviver.train.lstm.stopping import find_best
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "recall"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import json_of, measure_goals, trained
 from reviver.errors import ReviverError
-from reviver.io.atomic import atomic_write, write_text
+from reviver.files.atomic import atomic_write, write_text
 from reviver.sweep.cell import Cell
 
 ROOT = Path(__file__).parents[1]

@@ -385,7 +385,7 @@ def _row(name: str, values: Mapping[str, float], target: float | None) -> list[s
 
 def render_keys() -> str:
     """Return the schema of report.json as Markdown, one table per kind of object."""
-    from reviver.report.schema import Report
+    from reviver.show.report.schema import Report
 
     lines: list[str] = []
     kinds: list[type[BaseModel]] = [Report]

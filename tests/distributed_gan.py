@@ -14,16 +14,17 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from reviver.distributed.world import World, join_world
-from reviver.gan import networks, shifts, training
+from reviver.data.images.image_set import ImageSet
+from reviver.gan import networks, shifts
 from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import ImageSet
-from reviver.gan.presets import PRESETS
 from reviver.gan.sampling import generate
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepResult
-from reviver.gan.training import build_models, build_state, train_epoch
+from reviver.runs.distributed.world import World, join_world
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS
+from reviver.train.gan import training
+from reviver.train.gan.training import build_models, build_state, train_epoch
 
 NUM_BATCHES = 5
 """Batches per epoch: four of 64 images and one of 23, in which with packing all processes but one have no row."""

@@ -13,15 +13,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from reviver.distributed.world import World, join_world
+from reviver.data.tasks.build import build_task
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.config import LSTMConfig
 from reviver.lstm.scoring import score
-from reviver.lstm.tasks.build import build_task
-from reviver.lstm.training import HISTORY, build_network, build_optimizer, train_epoch
 from reviver.runs.checkpoint import TrainingState
+from reviver.runs.distributed.world import World, join_world
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import HISTORY, build_network, build_optimizer, train_epoch
 
 NUM_BATCHES = 5
 """Batches per epoch: four of 8 sequences and one of 1, in which all processes but one have no row."""

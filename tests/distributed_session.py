@@ -18,9 +18,9 @@ import torch.distributed as dist
 
 from reviver.__main__ import main as reviver
 from reviver.errors import Interrupted, ReviverError
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.training import train
 from reviver.runs.session import Session
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import train
 
 CONFIG = LSTMConfig(hidden_size=2, data_size=20, batch_size=6, epochs=8, checkpoint_every=2)
 """Settings of all runs: 3 updates per epoch, 24 in total."""

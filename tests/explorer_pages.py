@@ -9,11 +9,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from reviver.explorer.build import write_explorer
-from reviver.gan import training as gan
-from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.loading import load
-from reviver.lstm import training as lstm
-from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.train.gan import training as gan
+from reviver.train.loading import load
+from reviver.train.lstm import training as lstm
 
 
 def build_page(folder: Path) -> Path:

@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reviver.gan import training as gan
-from reviver.gan.data.image_set import load_mnist, to_pixels
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.metrics import (
+from reviver.data.images.image_set import load_mnist, to_pixels
+from reviver.data.tasks.build import build_task
+from reviver.gan.sampling import generate
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.metrics import (
     frechet_distance,
     moments,
     polynomial_mmd,
@@ -27,16 +28,15 @@ from reviver.gan.evaluation.metrics import (
     snap,
     squared_knn_radii,
 )
-from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.gan.sampling import generate
-from reviver.lstm import training as lstm
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.kernel import reference
-from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.lstm.tasks.build import build_task
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.train.gan import training as gan
+from reviver.train.lstm import training as lstm
 
 LSTM = replace(LSTM_PRESETS["report"], epochs=2, checkpoint_every=1)
 GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)

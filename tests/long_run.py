@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from reviver.gan import training as gan
-from reviver.gan.config import GANConfig
-from reviver.lstm import training as lstm
-from reviver.lstm.presets import PRESETS
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm_presets import PRESETS
+from reviver.train.gan import training as gan
+from reviver.train.lstm import training as lstm
 
 NUM_SAMPLES = 40
 """Number of memory measurements."""

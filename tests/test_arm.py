@@ -17,7 +17,7 @@ from reviver.lstm.cell import LSTMState
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.kernel import library
 from reviver.lstm.layer import LSTM
-from reviver.native.prebuilt import VARIANTS
+from reviver.lstm.native.prebuilt import VARIANTS
 from tools.wheel import compile_library
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"

@@ -12,13 +12,13 @@ from torch import nn
 from reviver import load
 from reviver.gan import batch_norm_statistics
 from reviver.gan.batch_norm_statistics import recompute_batch_norm
-from reviver.gan.config import GANConfig
 from reviver.gan.networks import Generator
-from reviver.gan.run import GANRun
 from reviver.gan.sampling import generate
-from reviver.gan.training import train
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.rng import make_rng
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.training import train
 from tests.test_gan_training import tiny  # noqa: F401
 
 
@@ -43,7 +43,7 @@ def test_they_are_those_of_one_batch(num_classes: int, chunk: int, monkeypatch: 
     recompute_batch_norm(generator, 70, seed=3)
     torch.testing.assert_close(generate(generator, z), images.detach(), rtol=1e-10, atol=1e-12)
     for key, value in statistics(expected).items():
-        scale = 69 / 70 if "var" in key else 1.0  # torch keeps the unbiased variance, and normalises with the other
+        scale = 69 / 70 if "var" in key else 1.0  # torch keeps the unbiased variance, and normalizes with the other
         torch.testing.assert_close(statistics(generator)[key], scale * value, rtol=1e-10, atol=1e-12)
     assert all(torch.equal(old, new) for old, new in zip(before, generator.parameters(), strict=True))
     assert generator.training

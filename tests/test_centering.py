@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from reviver import load
+from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_mnist
+from reviver.data.images.pack import pack_images
 from reviver.errors import ConfigError
 from reviver.gan.centering import (
     CenteredDiscriminator,
@@ -22,13 +24,11 @@ from reviver.gan.centering import (
     fold,
     image_moments,
 )
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import ImageSet, from_pixels, load_images, load_mnist
-from reviver.gan.data.pack import pack_images
 from reviver.gan.networks import Discriminator, one_hot
-from reviver.gan.run import GANRun
-from reviver.gan.training import train
 from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.training import train
 
 # Moments and the rule
 

@@ -1,4 +1,4 @@
-"""Scores of a run on a labelled file: against scikit-learn, on the terminal, as JSON and as a figure."""
+"""Scores of a run on a labeled file: against scikit-learn, on the terminal, as JSON and as a figure."""
 
 import csv
 import itertools
@@ -18,16 +18,16 @@ from torch import Tensor
 from reviver import load
 from reviver.cli import main
 from reviver.cli.lstm_data import describe_confusion, describe_scores
-from reviver.config import override
+from reviver.data.sequences.reader import read_if_labelled, read_sequences
 from reviver.errors import DataError
 from reviver.figures import save_figure
-from reviver.lstm.classification import ClassificationReport, classification_report
-from reviver.lstm.classification_figures import confusion_figure
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.presets import PRESETS
-from reviver.lstm.tasks.custom.reader import read_if_labelled, read_sequences
-from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS
+from reviver.show.classification_figures import confusion_figure
+from reviver.train.lstm.classification import ClassificationReport, classification_report
+from reviver.train.lstm.training import train
 from tests.test_custom_data import ramps, write_csv
 
 CONFIG = LSTMConfig(
@@ -160,7 +160,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("classification")
     write_csv(folder / "train.csv", ramps(120, 0))
     write_csv(folder / "test.csv", ramps(41, 1))
-    write_csv(folder / "new.csv", ramps(41, 1), labelled=False)
+    write_csv(folder / "new.csv", ramps(41, 1), labeled=False)
     write_csv(folder / "one.csv", [row for row in ramps(20, 1) if row[1] == "rising"])
     write_csv(folder / "unknown.csv", [*ramps(4, 1), ([1.0, 2.0], "level")])
     write_csv(folder / "unlabelled.csv", [*ramps(4, 1), ([1.0, 2.0], "")])
@@ -182,8 +182,8 @@ def command(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int
 
 def predictions(run: RunFolder, path: Path) -> Tensor:
     """Return the logits of a run for each sequence of a file, one by one."""
-    loaded, table = load(run.path), read_sequences(path, labelled=False)
-    inputs = loaded.task.data.standardisation.apply(table.x, table.lengths)
+    loaded, table = load(run.path), read_sequences(path, labeled=False)
+    inputs = loaded.task.data.standardization.apply(table.x, table.lengths)
     with torch.no_grad():
         return torch.cat(
             [loaded.network(x[None, :length]) for x, length in zip(inputs, table.lengths.tolist(), strict=True)]
@@ -238,9 +238,9 @@ def test_other_columns(run: RunFolder, files: Path, tmp_path: Path, capsys: pyte
 def test_predict_counts_the_correct_predictions(
     run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labelled, plain = tmp_path / "labelled.csv", tmp_path / "plain.csv"
-    status, text, _ = command(capsys, "predict", run.path, files / "test.csv", "--out", labelled)
-    with labelled.open(newline="") as file:
+    labeled, plain = tmp_path / "labeled.csv", tmp_path / "plain.csv"
+    status, text, _ = command(capsys, "predict", run.path, files / "test.csv", "--out", labeled)
+    with labeled.open(newline="") as file:
         classes = [row["class"] for row in csv.DictReader(file)]
     correct = sum(name == label for name, (_, label) in zip(classes, ramps(41, 1), strict=True))
     assert status == 0
@@ -249,7 +249,7 @@ def test_predict_counts_the_correct_predictions(
     assert status == 0
     assert "correct" not in text
     assert "labels" not in text
-    assert labelled.read_bytes() == plain.read_bytes(), "labels do not change the predictions"
+    assert labeled.read_bytes() == plain.read_bytes(), "labels do not change the predictions"
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from reviver import LSTMClassifier
+from reviver.data.sequences.task import Examples
+from reviver.data.tasks.task import Sequences
 from reviver.errors import ConfigError
 from reviver.lstm import scoring
-from reviver.lstm.options import AUTO_PATCHES, Pooling, auto_patch_size
 from reviver.lstm.scoring import forward_chunked, score
-from reviver.lstm.tasks.custom.task import Examples
-from reviver.lstm.tasks.task import Sequences
-from reviver.lstm.trace import trace
+from reviver.settings.lstm_network import AUTO_PATCHES, Pooling, auto_patch_size
+from reviver.show.trace import trace
 
 POOLINGS = get_args(Pooling)
 B, T, I, H, C = 4, 7, 3, 5, 2  # noqa: E741

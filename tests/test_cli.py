@@ -27,13 +27,13 @@ import reviver
 from reviver.cli import app as cli
 from reviver.cli import main
 from reviver.cli.app import COMMANDS, build_app, join_flag_values
-from reviver.gan.config import GANConfig
-from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.presets import PRESETS as LSTM_PRESETS
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import SCHEMA, RunFolder
-from reviver.validation import show_value
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.validation import show_value
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PRESETS = {"lstm": LSTM_PRESETS, "gan": GAN_PRESETS}
@@ -181,7 +181,7 @@ def test_help_explains_every_setting(words: tuple[str, ...], config: type, capsy
             option
         )
     assert "The defaults are the report's" in text
-    for group in ("Model", "Data", "Optimisation", "Regularisation", "Checkpoints"):
+    for group in ("Model", "Data", "Optimization", "Regularization", "Checkpoints"):
         assert f" {group} " in text
 
 
@@ -293,7 +293,7 @@ def test_a_command_receives_the_settings_that_python_has(kind: str, name: str) -
 
 
 def test_the_help_has_the_groups_of_the_settings_in_order(run: Run) -> None:
-    titles = ["Run", "Data", "Model", "Optimisation", "Curriculum", "Regularisation", "Checkpoints", "Common"]
+    titles = ["Run", "Data", "Model", "Optimization", "Curriculum", "Regularization", "Checkpoints", "Common"]
     text = run("lstm train --help").out
     assert [title for title in re.findall(r"^╭─ (\w+) ─", text, re.MULTILINE) if title in titles] == titles
 
@@ -989,7 +989,7 @@ def on_terminal(arguments: str, folder: Path, **variables: str) -> str:
 def test_a_terminal_shows_a_progress_bar_to_its_end(train: str, workspace: Path, tmp_path: Path) -> None:
     output = on_terminal(f"{train} --out {tmp_path / 'run'}", workspace)
     assert re.search(r"2(\.0)?/2", output)
-    assert re.search(r"\x1b\[[0-9;]*3[0-9]", output), "in colour"
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", output), "in color"
     assert "\x1b[?25h" in output, "the cursor is visible again"
 
 

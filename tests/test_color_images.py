@@ -11,11 +11,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from reviver.cli import main
-from reviver.gan.data.image_set import ImageSet, load_images
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.train_classifier import accuracy, save_classifier, train_classifier
-from reviver.report.results import read_gan
+from reviver.data.images.image_set import ImageSet, load_images
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.train_classifier import accuracy, save_classifier, train_classifier
+from reviver.show.report.results import read_gan
 
 SIZE = 16
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from reviver.config import choose_preset, from_mapping, override
 from reviver.errors import ConfigError
-from reviver.gan.config import GANConfig
-from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.settings.fields import choose_preset, from_mapping, override
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 
 WORDS = ("", "abc", None, 3, True, ["scalar"])
 FLAGS = (0, 1, "true", None)

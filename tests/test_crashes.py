@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from reviver.errors import RunFolderError
-from reviver.io.atomic import write_text
-from reviver.lstm.config import LSTMConfig
+from reviver.files.atomic import write_text
 from reviver.runs.checkpoint import TrainingState, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.runs.session import open_run, training_session
 from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
+from reviver.settings.lstm import LSTMConfig
 from tests.children import CallCounter, Copier
 from tests.contents import contents
 from tests.test_runs import best_at

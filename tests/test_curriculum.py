@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reviver.cli import main
-from reviver.config import override
+from reviver.data.tasks.build import build_task
+from reviver.data.tasks.palindromes import Palindromes, PalindromeTask
 from reviver.errors import Interrupted
-from reviver.lstm import training
-from reviver.lstm.config import MIN_BATCH_SIZE, LSTMConfig
-from reviver.lstm.presets import PRESETS
 from reviver.lstm.scoring import Score, score
-from reviver.lstm.stopping import completes_curriculum, rank
-from reviver.lstm.tasks.build import build_task
-from reviver.lstm.tasks.palindromes import Palindromes, PalindromeTask
-from reviver.lstm.training import build_network, train
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
+from reviver.settings.lstm_presets import PRESETS
+from reviver.train.lstm import training
+from reviver.train.lstm.stopping import completes_curriculum, rank
+from reviver.train.lstm.training import build_network, train
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 
 CONFIG = LSTMConfig(

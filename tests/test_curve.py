@@ -21,14 +21,14 @@ from torch import nn
 from reviver.cli import main
 from reviver.errors import ConfigError, DataError
 from reviver.figures import save_figure
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.curve import NETWORKS, CurveRun, Outcome, pending_runs, run_cell, summarise
-from reviver.lstm.evaluation import Evaluation
-from reviver.lstm.figures import NETWORK_STYLES, generalisation, recall_curve, wilson_interval
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
+from reviver.settings.lstm import LSTMConfig
+from reviver.show.lstm_figures import NETWORK_STYLES, generalization, recall_curve, wilson_interval
 from reviver.sweep import engines
+from reviver.sweep.curve import NETWORKS, CurveRun, Outcome, pending_runs, run_cell, summarize
+from reviver.train.lstm.evaluation import Evaluation
 from tests.contents import contents
 from tests.sweep_cells import InlineEngine
 
@@ -272,7 +272,7 @@ OUTCOMES = [
 
 
 def test_rows_are_means_and_standard_deviations() -> None:
-    rows = {(row["network"], row["length"]): row for row in summarise(OUTCOMES)}
+    rows = {(row["network"], row["length"]): row for row in summarize(OUTCOMES)}
     assert rows["fixed", 10]["accuracy_mean"] == pytest.approx(0.95)
     assert rows["fixed", 10]["accuracy_std"] == pytest.approx(0.0707, abs=1e-4)
     assert (rows["fixed", 10]["reached"], rows["fixed", 10]["sequences_mean"]) == (2, 4800)
@@ -298,7 +298,7 @@ def test_generalisation_marks_the_trained_length() -> None:
     evaluations = [
         Evaluation(length, Score(0.1, 0.9, 100), "fresh", "class", 0.1, 2.3) for length in (10, 1000, 100_000)
     ]
-    (axes,) = generalisation(evaluations, 1000, 0.1).axes
+    (axes,) = generalization(evaluations, 1000, 0.1).axes
     assert [text.get_text().strip() for text in axes.texts] == ["training length", "chance"]
 
 

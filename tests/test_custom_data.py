@@ -13,13 +13,13 @@ import torch
 
 from reviver import load
 from reviver.cli import main
-from reviver.config import override
+from reviver.data.sequences.reader import read_sequences
+from reviver.data.sequences.task import CustomTask, DataRecord
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.custom.reader import read_sequences
-from reviver.lstm.tasks.custom.task import CustomTask, DataRecord
-from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import train
 
 CLASSES = ("falling", "rising")
 CONFIG = LSTMConfig(task="custom", data="x", hidden_size=16, epochs=12, batch_size=16, learning_rate=1e-2)
@@ -37,13 +37,13 @@ def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
     return rows
 
 
-def write_csv(path: Path, rows: list[tuple[list[float], str]], *, labelled: bool = True) -> Path:
+def write_csv(path: Path, rows: list[tuple[list[float], str]], *, labeled: bool = True) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["sequence", "label"] if labelled else ["sequence"])
+        writer.writerow(["sequence", "label"] if labeled else ["sequence"])
         for values, label in rows:
             text = " ".join(map(str, values))
-            writer.writerow([text, label] if labelled else [text])
+            writer.writerow([text, label] if labeled else [text])
     return path
 
 
@@ -51,7 +51,7 @@ def write_csv(path: Path, rows: list[tuple[list[float], str]], *, labelled: bool
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("custom")
     write_csv(folder / "train.csv", ramps(200, 0))
-    write_csv(folder / "new.csv", ramps(20, 1), labelled=False)
+    write_csv(folder / "new.csv", ramps(20, 1), labeled=False)
     return folder
 
 
@@ -67,10 +67,10 @@ def test_it_learns_and_records_the_data(run: RunFolder) -> None:
     assert record["class_fractions"] == [0.5, 0.5]
     assert record["num_sequences"] == 200
     assert 3 <= record["max_length"] <= 12
-    assert record["standardisation"]["mean"][0] == pytest.approx(1000, abs=0.5)
+    assert record["standardization"]["mean"][0] == pytest.approx(1000, abs=0.5)
 
 
-def test_standardisation_uses_the_training_set_alone(files: Path) -> None:
+def test_standardization_uses_the_training_set_alone(files: Path) -> None:
     config = override(CONFIG, {"data": str(files / "train.csv")})
     task = CustomTask(config)
     train_part, validation = task.training(0, 0), task.validation(0)
@@ -114,10 +114,10 @@ def test_a_run_predicts_without_its_file(run: RunFolder, files: Path, tmp_path: 
 
 
 def test_predictions_do_not_depend_on_the_other_rows(run: RunFolder, files: Path) -> None:
-    from reviver.lstm.evaluation import predict_table
+    from reviver.train.lstm.evaluation import predict_table
 
     loaded = load(run.path)
-    table = read_sequences(files / "new.csv", labelled=False)
+    table = read_sequences(files / "new.csv", labeled=False)
     together = predict_table(loaded.network, loaded.task, table)
     alone = torch.cat([predict_table(loaded.network, loaded.task, table[torch.tensor([k])]) for k in range(len(table))])
     torch.testing.assert_close(together, alone)
@@ -220,23 +220,23 @@ def test_wrong_use_of_commands_is_refused(
         ("name", 3, "data.name must be text, got 3"),
         ("more", 1, "data.more is unknown; remove it"),
         ("class_fraction", 1, "data.class_fraction is unknown; did you mean class_fractions?"),
-        ("standardisation", None, "data.standardisation must be an object, got None"),
-        ("standardisation", {"mean": [1.0]}, "data.standardisation.scale is missing"),
-        ("standardisation", {"mean": [1.0], "scale": [1.0], "more": 1}, "data.standardisation.more is unknown"),
-        ("standardisation", {"mean": 1.0, "scale": [1.0]}, "data.standardisation.mean must be a list, got 1.0"),
-        ("standardisation", {"mean": [], "scale": []}, "data.standardisation.mean must have at least 1 entries"),
-        ("standardisation", {"mean": [0.0], "scale": [0.0]}, "scale.0 must be greater than 0, got 0.0"),
-        ("standardisation", {"mean": [1.0, 1.0], "scale": [1.0, -1]}, "scale.1 must be greater than 0, got -1"),
-        ("standardisation", {"mean": [math.nan], "scale": [1.0]}, "mean.0 must be a finite number, got nan"),
-        ("standardisation", {"mean": [1.0], "scale": [math.inf]}, "scale.0 must be a finite number, got inf"),
-        ("standardisation", {"mean": [10**400], "scale": [1.0]}, "mean.0 must be a number, got 1000"),
-        ("standardisation", {"mean": [10**5000], "scale": [1.0]}, "mean.0 must be a number, got of type int"),
-        ("standardisation", {"mean": ["1"], "scale": [1.0]}, "mean.0 must be a number, got '1'"),
-        ("standardisation", {"mean": [True], "scale": [1.0]}, "mean.0 must be a number, got True"),
+        ("standardization", None, "data.standardization must be an object, got None"),
+        ("standardization", {"mean": [1.0]}, "data.standardization.scale is missing"),
+        ("standardization", {"mean": [1.0], "scale": [1.0], "more": 1}, "data.standardization.more is unknown"),
+        ("standardization", {"mean": 1.0, "scale": [1.0]}, "data.standardization.mean must be a list, got 1.0"),
+        ("standardization", {"mean": [], "scale": []}, "data.standardization.mean must have at least 1 entries"),
+        ("standardization", {"mean": [0.0], "scale": [0.0]}, "scale.0 must be greater than 0, got 0.0"),
+        ("standardization", {"mean": [1.0, 1.0], "scale": [1.0, -1]}, "scale.1 must be greater than 0, got -1"),
+        ("standardization", {"mean": [math.nan], "scale": [1.0]}, "mean.0 must be a finite number, got nan"),
+        ("standardization", {"mean": [1.0], "scale": [math.inf]}, "scale.0 must be a finite number, got inf"),
+        ("standardization", {"mean": [10**400], "scale": [1.0]}, "mean.0 must be a number, got 1000"),
+        ("standardization", {"mean": [10**5000], "scale": [1.0]}, "mean.0 must be a number, got of type int"),
+        ("standardization", {"mean": ["1"], "scale": [1.0]}, "mean.0 must be a number, got '1'"),
+        ("standardization", {"mean": [True], "scale": [1.0]}, "mean.0 must be a number, got True"),
         (
-            "standardisation",
+            "standardization",
             {"mean": [1.0, 2.0], "scale": [1.0]},
-            "data.standardisation must have as many means as scales, got 2 and 1",
+            "data.standardization must have as many means as scales, got 2 and 1",
         ),
     ],
 )

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reviver.lstm.presets import PRESETS
-from reviver.lstm.training import train
 from reviver.runs.folder import RunFolder
+from reviver.settings.lstm_presets import PRESETS
+from reviver.train.lstm.training import train
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT = 1000

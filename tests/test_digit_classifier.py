@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
+from reviver.data.images.image_set import from_pixels, load_mnist
 from reviver.errors import DataError
-from reviver.gan.data.image_set import from_pixels, load_mnist
-from reviver.gan.evaluation.digit_classifier import DigitClassifier, weights_path
+from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def pinned() -> DigitClassifier:
 def test_the_pinned_weights_match_their_description() -> None:
     description = json.loads(weights_path().with_suffix(".json").read_text())
     assert hashlib.sha256(weights_path().read_bytes()).hexdigest() == description["sha256"]
-    assert description["command"] == "python -m reviver.gan.evaluation.train_classifier"
+    assert description["command"] == "python -m reviver.gan.scores.train_classifier"
 
 
 def test_the_pinned_classifier_classifies_digits(pinned: DigitClassifier) -> None:

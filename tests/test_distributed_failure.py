@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reviver.distributed.failure import describe_loss, explaining_losses
 from reviver.errors import ProcessLost
+from reviver.runs.distributed.failure import describe_loss, explaining_losses
 from reviver.runs.folder import RunFolder
 from tests.distributed_session import OPTIONS, STEP
 from tests.test_distributed_session import ENVIRONMENT, TORCHRUN, find_scenario, results

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reviver.distributed.batch_norm import ParallelBatchNorm1d, parallelize_batch_norm
-from reviver.distributed.rows import BatchRows
-from reviver.distributed.world import ALONE, World
 from reviver.errors import ConfigError
-from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.parallel import Buckets
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.step_options import StepResult
-from reviver.gan.training import build_models, check_world
+from reviver.runs.distributed.batch_norm import ParallelBatchNorm1d, parallelize_batch_norm
+from reviver.runs.distributed.rows import BatchRows
+from reviver.runs.distributed.world import ALONE, World
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import build_models, check_world
 from tests.distributed_gan import CASES, EPOCHS, INEXACT, NUM_BATCHES, result_name, run_case
 from tests.distributed_session import run_processes
 

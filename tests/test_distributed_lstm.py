@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 import torch
 
-from reviver.distributed.rows import BatchRows
-from reviver.distributed.world import ALONE, World
+from reviver.data.sequences.task import Examples
 from reviver.errors import ConfigError, DataError
-from reviver.lstm import kernel, training
+from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.config import LSTMConfig
 from reviver.lstm.dropout import dropout_masks, skip_rows
 from reviver.lstm.layer import LSTM
-from reviver.lstm.options import DropoutKind
-from reviver.lstm.parallel import check_batch_sizes
 from reviver.lstm.rnn import RNNClassifier
-from reviver.lstm.tasks.custom.task import Examples
-from reviver.lstm.training import train
+from reviver.runs.distributed.rows import BatchRows
+from reviver.runs.distributed.world import ALONE, World
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_network import DropoutKind
+from reviver.train.lstm import training
+from reviver.train.lstm.parallel import check_batch_sizes
+from reviver.train.lstm.training import train
 from tests.distributed_lstm import CASES, EPOCHS, NUM_BATCHES, result_name, run_case
 from tests.distributed_session import run_processes
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from filelock import FileLock
 
-from reviver.distributed.launch import job_id
-from reviver.distributed.world import ALONE, World
 from reviver.errors import ConfigError, DeviceError, RunFolderError
-from reviver.lstm.training import train
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.devices import choose_device, describe_machine
+from reviver.runs.distributed.launch import job_id
+from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.folder import JOB_FILE, RunFolder, refuse_existing
+from reviver.train.lstm.training import train
 from tests.distributed_session import CONFIG, CURRICULUM, OPTIONS, STEP
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

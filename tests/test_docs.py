@@ -219,7 +219,7 @@ def check_learning(name: str, names: dict[str, Any]) -> None:
         assert names["difference"] < 1e-4
     else:
         first, *_, last = names["grids"].values()
-        assert first.std() < 0.3 < last.std()  # grey noise has little contrast, ink on black has much
+        assert first.std() < 0.3 < last.std()  # gray noise has little contrast, ink on black has much
         assert 0.2 < names["losses"][-1][1] < 1.0
         assert names["step_difference"] < 1e-4
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reviver.lstm.dropout import draw_seed, dropout_masks, row_keys, unit_bits
-from reviver.lstm.options import DropoutKind
+from reviver.settings.lstm_network import DropoutKind
 
 SEED = torch.tensor(1234567)
 

@@ -8,12 +8,12 @@ import pytest
 
 from reviver import load
 from reviver.cli import main
-from reviver.config import override
 from reviver.errors import ConfigError, Interrupted, OutOfMemory
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.stopping import end_reason, rank
-from reviver.lstm.training import build_network, train
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.stopping import end_reason, rank
+from reviver.train.lstm.training import build_network, train
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 
 CONFIG = LSTMConfig(
@@ -141,7 +141,7 @@ def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> No
 
 
 def test_auto_patches_of_a_generated_task() -> None:
-    from reviver.lstm.tasks.build import build_task
+    from reviver.data.tasks.build import build_task
 
     config = LSTMConfig(task="adding", length=100, patch_size="auto", hidden_size=4)
     network = build_network(config, build_task(config))

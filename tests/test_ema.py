@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from reviver import load
-from reviver.config import override
-from reviver.gan.config import GANConfig
 from reviver.gan.ema import EMA_INTERVAL, ema_decay, update_ema
 from reviver.gan.networks import Generator
-from reviver.gan.training import train
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train
 from tests.test_gan_training import tiny  # noqa: F401
 
 

@@ -13,21 +13,22 @@ from hypothesis import strategies as st
 
 from reviver import load
 from reviver.cli import main
-from reviver.config import override
+from reviver.data.describe import SequenceData
+from reviver.data.tasks.build import build_task
 from reviver.errors import Interrupted
 from reviver.explorer.lstm_facts import score_rows
-from reviver.export.lstm_card import lstm_card
-from reviver.lstm import curriculum, scoring, training
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.curriculum import Stage
-from reviver.lstm.describe import SequenceData
-from reviver.lstm.run import LSTMRun
+from reviver.lstm import scoring
 from reviver.lstm.scoring import Score, score
-from reviver.lstm.stopping import end_reason, find_best
-from reviver.lstm.tasks.build import build_task
-from reviver.lstm.training import build_network, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import CurriculumMetrics, metric_names
+from reviver.settings.fields import override
+from reviver.settings.lstm import LSTMConfig
+from reviver.show.export.lstm_card import lstm_card
+from reviver.train.lstm import curriculum, training
+from reviver.train.lstm.curriculum import Stage
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.stopping import end_reason, find_best
+from reviver.train.lstm.training import build_network, train
 from tests.test_curriculum import CONFIG
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
 

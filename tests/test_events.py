@@ -11,16 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from reviver.config import override
 from reviver.errors import Interrupted, OutOfMemory, RunFolderError
-from reviver.gan.config import GANConfig
-from reviver.gan.grids import tile
-from reviver.gan.training import train as train_gan
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.training import train as train_lstm
 from reviver.runs import events as events_module
 from reviver.runs.events import MAX_PIXELS, EventFile
 from reviver.runs.folder import MetricsWriter, RunFolder
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan.grids import tile
+from reviver.train.gan.training import train as train_gan
+from reviver.train.lstm.training import train as train_lstm
 from tests.contents import events, tensorboard_hparams, tensorboard_values
 from tests.test_gan_training import at_step as at_gan_step
 from tests.test_gan_training import send

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from reviver import load
 from reviver.cli import main
-from reviver.config import override
+from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_mnist
+from reviver.data.images.named import DATA_SETS
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import build, gan_images, manifest
 from reviver.explorer.blocks import Blocks, deflate, encode_f16, encode_f32, encode_u8
@@ -41,18 +42,17 @@ from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.gan_snapshots import drop_repeated, moment_label, thin
 from reviver.explorer.naming import name_runs
 from reviver.explorer.networks import evaluate, fold
-from reviver.gan import training
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import ImageSet, from_pixels, load_images, load_mnist
-from reviver.gan.data.named import DATA_SETS
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.train_classifier import save_classifier
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator, one_hot
-from reviver.gan.run import GANRun
-from reviver.gan.snapshots import GANSnapshot
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.training import train as train_lstm
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.train_classifier import save_classifier
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.snapshots import GANSnapshot
+from reviver.train.lstm.training import train as train_lstm
 
 ROOT = Path(__file__).parents[1]
 TYPES = (ROOT / "web" / "src" / "types.js").read_text(encoding="utf-8")
@@ -209,7 +209,7 @@ def parts() -> list[type[manifest.Part]]:
 
 @pytest.mark.parametrize("part", parts(), ids=lambda part: part.__name__)
 def test_the_types_of_the_scripts_have_the_keys_of_the_manifest(part: type[manifest.Part]) -> None:
-    inline = {"LogitContext": ("GanContent", "logits"), "ChannelScale": ("LstmContent", "standardisation")}
+    inline = {"LogitContext": ("GanContent", "logits"), "ChannelScale": ("LstmContent", "standardization")}
     if part.__name__ in inline:
         owner, name = inline[part.__name__]
         assert re.findall(r"(\w+):", typedefs()[owner][name]) == keys(part)
@@ -399,7 +399,7 @@ def test_a_conditional_run_with_every_option(home: Path) -> None:
     assert fact(facts["config"], "data") == {"label": "data", "value": "photos", "note": "changed"}
     assert fact(facts["config"], "extractor")["value"] == "shapes.safetensors"
     assert fact(facts["config"], "beta1")["note"] is None
-    assert fact(facts["licences"], "images: photos")["value"] == "your own data"
+    assert fact(facts["licenses"], "images: photos")["value"] == "your own data"
     assert str(home) not in json.dumps(content.manifest)
 
 
@@ -419,7 +419,7 @@ def test_a_run_on_digits(whole_page: Page) -> None:
     first = from_pixels(test["images"].to(torch.uint8))
     predicted = DigitClassifier.pinned().probabilities(first).argmax(1)
     assert (predicted == test["labels"]).sum() >= 18  # the labels belong to their images
-    assert "MNIST database by Yann LeCun" in fact(gan["facts"]["licences"], "images: mnist")["note"]
+    assert "MNIST database by Yann LeCun" in fact(gan["facts"]["licenses"], "images: mnist")["note"]
     assert "50 of 200" in fact(gan["facts"]["run"], "training images in this page")["value"]
     assert fact(gan["facts"]["run"], "updates")["value"] == "8"
     assert fact(gan["facts"]["run"], "epochs")["value"] == "2"
@@ -537,7 +537,7 @@ def test_images_that_are_missing_or_changed(home: Path, tmp_path: Path, monkeypa
 
 def test_a_named_data_set_is_not_downloaded(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVIVER_DATA", str(tmp_path / "none"))
-    monkeypatch.setattr("reviver.gan.data.named._download", lambda *arguments: pytest.fail("it downloads"))
+    monkeypatch.setattr("reviver.data.images.named._download", lambda *arguments: pytest.fail("it downloads"))
     run = shutil.copytree(home / "digits", tmp_path / "run")
     record = json.loads((run / "run.json").read_text())
     edit_record(
@@ -546,7 +546,7 @@ def test_a_named_data_set_is_not_downloaded(home: Path, tmp_path: Path, monkeypa
     gan = only_gan(explorer_page([load(run)]))
     assert gan["training"] is None
     assert gan["classifier"] is None  # that of digits does not know shoes
-    assert fact(gan["facts"]["licences"], "images: fashion-mnist")["value"] == "MIT"
+    assert fact(gan["facts"]["licenses"], "images: fashion-mnist")["value"] == "MIT"
 
 
 def test_an_extractor_that_is_missing_or_changed(home: Path, tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from reviver.explorer.build import write_explorer
-from reviver.gan.config import GANConfig
 from reviver.gan.interpolation import interpolate
-from reviver.gan.run import GANRun
 from reviver.gan.sampling import generate
-from reviver.gan.training import train
-from reviver.loading import load
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.training import train
+from reviver.train.loading import load
 from tests.browser import WIDTHS, needs_chromium, visit
 
 pytestmark = needs_chromium

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reviver.data.tasks.task import mean_loss
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
 from reviver.explorer.blocks import Blocks
@@ -25,17 +26,16 @@ from reviver.explorer.lstm import cell_seed, collect_lstm, round_weights, weight
 from reviver.explorer.lstm_examples import MAX_EXAMPLES, choose, collect_examples
 from reviver.explorer.manifest import LstmContent, TensorBlock
 from reviver.explorer.naming import name_runs
-from reviver.loading import load
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.config import TASKS, LSTMConfig
 from reviver.lstm.dropout import apply_dropout, dropout_masks, hidden_masks
-from reviver.lstm.options import LSTMOptions
 from reviver.lstm.rnn import RNNClassifier
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.tasks.task import mean_loss
-from reviver.lstm.trace import trace
-from reviver.lstm.training import train
+from reviver.settings.lstm import TASKS, LSTMConfig
+from reviver.settings.lstm_network import LSTMOptions
+from reviver.show.trace import trace
+from reviver.train.loading import load
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.training import train
 
 NODE = shutil.which("node")
 SCRIPT = Path(__file__).parents[1] / "web" / "tests" / "lstm.mjs"
@@ -115,7 +115,7 @@ class Case:
             "patchSize": self.patch_size,
             "hiddenDropout": self.p,
             "hiddenDropoutKind": self.kind,
-            "standardisation": None,
+            "standardization": None,
         }
 
     def to_json(self, gate: tuple[int, int, int] | None = None) -> dict[str, Any]:
@@ -378,7 +378,7 @@ def test_the_terms_of_a_unit_add_up(name: str, tmp_path: Path) -> None:
 def test_the_page_encodes_symbols_and_numbers(tmp_path: Path) -> None:
     case = Case(steps=4)
     one_hot = {**case.content(), "inputKind": "symbols", "encoding": "onehot"}
-    scaled = {**case.content(), "standardisation": {"mean": [1.0, -2.0, 0.5], "scale": [2.0, 0.25, 1.0]}}
+    scaled = {**case.content(), "standardization": {"mean": [1.0, -2.0, 0.5], "scale": [2.0, 0.25, 1.0]}}
     inputs = [
         {**case.to_json(), "content": one_hot, "values": [2, 0, 1]},
         {**case.to_json(), "content": scaled, "values": [3.0, -2.0, 0.0, -1.0, 1.0, 2.0]},
@@ -572,11 +572,11 @@ def test_the_target_of_the_adding_problem_is_the_sum_of_the_marked_numbers(runs:
         assert example.target == pytest.approx(pairs.prod(1).sum().item(), abs=2e-6)
 
 
-def test_images_are_test_images_with_their_licence(runs: dict[str, LSTMRun]) -> None:
+def test_images_are_test_images_with_their_license(runs: dict[str, LSTMRun]) -> None:
     content, _ = collect(runs["row-mnist"])
     assert [example.target for example in content.examples[:5]] == [7, 2, 1, 0, 4]
     assert content.examples_text == "the first 20 MNIST test images"
-    assert {"images: mnist", "code of this page"} <= {fact.label for fact in content.facts.licences}
+    assert {"images: mnist", "code of this page"} <= {fact.label for fact in content.facts.licenses}
 
 
 def test_custom_numbers_are_as_in_the_file(runs: dict[str, LSTMRun]) -> None:
@@ -588,7 +588,7 @@ def test_custom_numbers_are_as_in_the_file(runs: dict[str, LSTMRun]) -> None:
         values = np.array(example.values).reshape(example.steps, 2)
         assert any(row.shape == values.shape and np.allclose(row, values, rtol=1e-5) for row in rows)
     assert {example.target for example in content.examples} == {0, 1}  # though the file is sorted
-    assert content.standardisation is not None
+    assert content.standardization is not None
     assert content.length == 5
     assert content.patch_size == 1
     assert next(fact for fact in content.facts.run if fact.label == "data").value == "table.npz"
@@ -603,7 +603,7 @@ def test_a_missing_file_leaves_a_run_without_examples(tmp_path: Path) -> None:
     content, _ = collect(run)
     assert content.examples == []
     assert content.examples_text == "none: table.npz is missing, or has changed since the training"
-    assert content.standardisation is not None
+    assert content.standardization is not None
     assert content.facts.rounding[0].unit == "class probability, of random numbers"
     assert str(tmp_path) not in content.model_dump_json(exclude={"run_argument"})
 

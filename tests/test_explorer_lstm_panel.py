@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from reviver.explorer.build import write_explorer
-from reviver.loading import load
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.trace import trace_digits
-from reviver.lstm.training import train
+from reviver.settings.lstm import LSTMConfig
+from reviver.show.trace import trace_digits
+from reviver.train.loading import load
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.training import train
 from tests.browser import WIDTHS, needs_chromium, visit
 from tests.test_explorer_page import find_violations, needs_axe
 

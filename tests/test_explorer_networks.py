@@ -22,10 +22,10 @@ from reviver.explorer.blocks import Blocks, encode_f32
 from reviver.explorer.gan import embed_classifier
 from reviver.explorer.manifest import MlpSpec
 from reviver.explorer.networks import FoldedLayer, embed, evaluate, fold
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.interpolation import interpolate, interpolate_at
 from reviver.gan.inversion import LEARNING_RATE, PRIOR_WEIGHT, project
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator
+from reviver.gan.scores.digit_classifier import DigitClassifier
 
 WEB = Path(__file__).parents[1] / "web"
 pytestmark = pytest.mark.skipif(

@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from reviver.explorer.build import write_explorer
-from reviver.gan.config import GANConfig
-from reviver.gan.training import train as train_gan
-from reviver.loading import load
-from reviver.lstm.training import train as train_lstm
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train as train_gan
+from reviver.train.loading import load
+from reviver.train.lstm.training import train as train_lstm
 from tests.browser import needs_chromium, visit
 from tests.test_explorer_page import find_violations, needs_axe
 from tests.test_lstm_training import TINY

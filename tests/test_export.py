@@ -15,21 +15,21 @@ from torch import Tensor, nn
 
 from reviver import Generator, LSTMClassifier, load
 from reviver.cli.app import main
+from reviver.data.sequences.reader import read_sequences
+from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError, RunFolderError
-from reviver.export import to_onnx
+from reviver.files.onnx import MIN_OPSET, REDUCE_OPSET, Graph
 from reviver.gan import onnx as gan_onnx
-from reviver.gan import training as gan_training
-from reviver.gan.config import GANConfig
-from reviver.io.onnx import MIN_OPSET, REDUCE_OPSET, Graph
 from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.evaluation import predict_table
-from reviver.lstm.options import Pooling
 from reviver.lstm.rnn import RNNClassifier
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.tasks.custom.reader import read_sequences
-from reviver.lstm.tasks.custom.standardisation import Standardisation
-from reviver.lstm.training import train
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_network import Pooling
+from reviver.show.export import to_onnx
+from reviver.train.gan import training as gan_training
+from reviver.train.lstm.evaluation import predict_table
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.training import train
 
 TOLERANCE = 2e-6
 """Maximum difference from torch; measured: 4e-7."""
@@ -137,15 +137,15 @@ def test_number() -> None:
 
 
 @pytest.mark.parametrize("patch_size", [1, 4])
-def test_standardisation_keeps_the_digits_of_a_large_mean(patch_size: int) -> None:
+def test_standardization_keeps_the_digits_of_a_large_mean(patch_size: int) -> None:
     network = randomize(LSTMClassifier(2, H, C, pooling="attention", patch_size=patch_size))
-    standardisation = Standardisation(mean=(1_234_567.3, -0.25), scale=(0.5, 300.0))
-    x = torch.tensor(standardisation.mean) + torch.randn(3, 7, 2) * torch.tensor(standardisation.scale)
+    standardization = Standardization(mean=(1_234_567.3, -0.25), scale=(0.5, 300.0))
+    x = torch.tensor(standardization.mean) + torch.randn(3, 7, 2) * torch.tensor(standardization.scale)
     lengths = torch.tensor([7, 2, 5])
     x[torch.arange(7) >= lengths.unsqueeze(1)] = 0  # padding of raw numbers
-    graph = lstm_onnx.build_graph(network, standardisation=standardisation)
+    graph = lstm_onnx.build_graph(network, standardization=standardization)
     with torch.no_grad():
-        close(run_graph(graph, x=x, lengths=lengths)[0], network(standardisation.apply(x, lengths), lengths))
+        close(run_graph(graph, x=x, lengths=lengths)[0], network(standardization.apply(x, lengths), lengths))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_generator_of_another_dtype_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_beyond_the_size_of_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.io.onnx.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("reviver.files.onnx.MAX_FILE_BYTES", 100)
     with pytest.raises(ConfigError, match="at most 100 bytes of weights to fit into one ONNX file, got 2806320"):
         to_onnx(Generator(2, (1, 2, 2)), tmp_path / "model.onnx")
 
@@ -253,13 +253,13 @@ def test_run_on_custom_data_takes_raw_numbers(home: Path, tmp_path: Path, capsys
     result = exported(f"{home / 'custom'} --format onnx --out {path} --checkpoint best", capsys)
     run = load(home / "custom", checkpoint="best")
     assert isinstance(run, LSTMRun)
-    table = read_sequences(home / "mine.csv", labelled=False)
+    table = read_sequences(home / "mine.csv", labeled=False)
     runtime = session(str(path))
     (probabilities,) = runtime.run(["probabilities"], {"x": table.x.numpy(), "lengths": table.lengths.numpy()})
     close(torch.from_numpy(probabilities), predict_table(run.network, run.task, table))
     metadata = runtime.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == ["hi", "lo"]
-    assert json.loads(metadata["standardisation"]) == run.task.data.standardisation.model_dump(mode="json")
+    assert json.loads(metadata["standardization"]) == run.task.data.standardization.model_dump(mode="json")
     assert (metadata["task"], metadata["run"], metadata["seed"]) == ("custom", "custom", "0")
     assert int(metadata["step"]) == run.step == result["step"]
     assert json.loads(metadata["versions"]) == run.folder.record["versions"]

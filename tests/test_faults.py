@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from reviver.errors import OutOfMemory, RunFolderError
-from reviver.gan.config import GANConfig
-from reviver.gan.training import train as train_gan
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.training import train
 from reviver.runs import events, folder
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train as train_gan
+from reviver.train.lstm.training import train
 from tests.contents import contents, tensorboard_values
 from tests.test_gan_training import at_step as at_gan_step
 from tests.test_lstm_training import TINY, at_step, crash

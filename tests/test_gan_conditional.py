@@ -9,24 +9,24 @@ import torch
 
 from reviver import load
 from reviver.cli import main
-from reviver.config import override
+from reviver.data.images.image_set import ImageSet, load_mnist
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.gan import training
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import ImageSet, load_mnist
-from reviver.gan.evaluation import reference_stats
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
+from reviver.gan.scores import reference_stats
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import (
+from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.train.gan import training
+from reviver.train.gan.training import (
     build_networks,
     build_optimizers,
     count_classes,
     join_labels,
     train,
 )
-from reviver.runs.folder import RunFolder
 
 CONFIG = GANConfig(conditional=True, latent_size=8, image_size=8, epochs=8, batch_size=32, learning_rate=1e-3, ema=0.9)
 
@@ -132,7 +132,7 @@ def test_a_run_without_its_classes_or_shape_opens_and_does_not_load(key: str, ru
 
 
 def test_scores_have_the_class_accuracy() -> None:
-    from reviver.gan.evaluation.metrics import class_accuracy
+    from reviver.gan.scores.metrics import class_accuracy
 
     classes, labels = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 2, 0])
     assert class_accuracy(classes, labels) == pytest.approx((0.5, 1.0, 2 / 3))

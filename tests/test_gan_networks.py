@@ -9,8 +9,8 @@ from torch import nn
 
 from reviver.errors import ConfigError, DataError
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import PRESETS
-from reviver.gan.training import build_networks
+from reviver.settings.gan_presets import PRESETS
+from reviver.train.gan.training import build_networks
 
 IMAGE_SHAPES = [(1, 28, 28), (3, 28, 28), (1, 8, 8), (3, 16, 12)]
 

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from reviver import load
-from reviver.config import override
 from reviver.errors import ConfigError, DataError, Interrupted
-from reviver.gan.config import LOSSES as LOSS_NAMES
-from reviver.gan.config import GANConfig, count_batches
 from reviver.gan.networks import Discriminator
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import build_networks, build_optimizers, train
+from reviver.settings.fields import override
+from reviver.settings.gan import LOSSES as LOSS_NAMES
+from reviver.settings.gan import GANConfig, count_batches
+from reviver.train.gan.training import build_networks, build_optimizers, train
 from tests.test_gan_training import at_step, fingerprint, send, tiny  # noqa: F401
 
 RECIPES: dict[str, dict[str, Any]] = {

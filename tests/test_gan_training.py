@@ -21,23 +21,23 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reviver.config import override
+from reviver.data.images.image_set import ImageSet, from_pixels, load_mnist, to_pixels
 from reviver.errors import ConfigError, DataError, DeviceError, DivergenceError, Interrupted, RunFolderError
-from reviver.gan import training
-from reviver.gan.config import GANConfig, count_batches
-from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist, to_pixels
-from reviver.gan.grids import find_grids, remove_later_grids, save_grid
-from reviver.gan.grids import read_images as read_grid_images
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.presets import PRESETS
 from reviver.gan.sampling import generate
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
-from reviver.gan.training import build_networks, build_optimizers, train
-from reviver.loading import load
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig, count_batches
+from reviver.settings.gan_presets import PRESETS
+from reviver.train.gan import training
+from reviver.train.gan.grids import find_grids, remove_later_grids, save_grid
+from reviver.train.gan.grids import read_images as read_grid_images
+from reviver.train.gan.training import build_networks, build_optimizers, train
+from reviver.train.loading import load
 
 EPOCHS, BATCHES = 4, 3
 
@@ -354,8 +354,8 @@ def test_the_report_saves_grids_at_the_start_the_middle_and_the_end() -> None:
 
 def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, uninterrupted: RunFolder) -> None:
     """The last grid has the images of the last checkpoint and the run's fixed latent vectors, pixel for pixel."""
-    from reviver.gan.data.image_files import read_pixels
-    from reviver.gan.grids import tile
+    from reviver.data.images.image_files import read_pixels
+    from reviver.train.gan.grids import tile
 
     z = torch.randn(25, tiny.latent_size, generator=make_rng(tiny.seed, "grid"))
     untrained, _ = build_networks(tiny, (1, 8, 8))
@@ -508,8 +508,8 @@ def test_every_preset_trains(name: str, tiny: GANConfig, tmp_path: Path) -> None
 
 def test_a_colour_run(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (10, 3, 9, 9), dtype=np.uint8)
-    np.save(tmp_path / "colour.npy", images)
-    config = GANConfig(data=str(tmp_path / "colour.npy"), image_size=9, epochs=1, batch_size=4)
+    np.save(tmp_path / "color.npy", images)
+    config = GANConfig(data=str(tmp_path / "color.npy"), image_size=9, epochs=1, batch_size=4)
     folder = train(config, tmp_path / "run")
     run = load(folder.path)
     assert run.generator.image_shape == (3, 9, 9)

@@ -9,10 +9,10 @@ import pytest
 
 from reviver.errors import ReviverError, RunFolderError
 from reviver.gan import networks
-from reviver.gan.training import train as train_gan
-from reviver.loading import load
-from reviver.lstm.training import train as train_lstm
 from reviver.runs.checkpoint import find_checkpoint
+from reviver.train.gan.training import train as train_gan
+from reviver.train.loading import load
+from reviver.train.lstm.training import train as train_lstm
 from tests.golden.make import FOLDER, GAN, LSTM, NARROW
 
 CONFIGS = {"lstm": LSTM, "gan": GAN}

@@ -23,26 +23,26 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from reviver.cache import cached
 from reviver.cli.app import build_app, main
 from reviver.cli.settings import options_of, read_settings
+from reviver.data.images import image_files
+from reviver.data.images.image_set import load_images
+from reviver.data.sequences import limits
+from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
-from reviver.gan import training
-from reviver.gan.config import GANConfig
-from reviver.gan.data import image_files
-from reviver.gan.data.image_set import load_images
-from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.io import parquet
-from reviver.io.files import open_file, read_file, reject_external_links
-from reviver.io.idx import read_idx
-from reviver.io.tensors import read_header, read_tensors
-from reviver.loading import load
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.custom import limits
-from reviver.lstm.tasks.custom.reader import read_sequences
-from reviver.lstm.training import train
+from reviver.files import parquet
+from reviver.files.cache import cached
+from reviver.files.idx import read_idx
+from reviver.files.read import open_file, read_file, reject_external_links
+from reviver.files.tensors import read_header, read_tensors
+from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.runs.checkpoint import load_networks
 from reviver.runs.folder import RunFolder
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training
+from reviver.train.loading import load
+from reviver.train.lstm.training import train
 
 CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
 
@@ -283,7 +283,7 @@ SIZES = {
     "no data": ("gan", {"data": None}, "data must be an object, got None"),
     "data is a list": ("gan", {"data": [1]}, r"data must be an object, got \[1\]"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
-    "channels": ("custom", {"data": {"standardisation": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
+    "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
 }  # fmt: skip
 
 

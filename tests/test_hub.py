@@ -27,25 +27,25 @@ from torch import nn
 
 from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
 from reviver.cli.app import main
+from reviver.data.describe import CLASSES, INPUTS
+from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.export import to_hub, to_onnx
-from reviver.export.gan_card import gan_card
+from reviver.files.hub import Download, DownloadKeywords
+from reviver.files.model_card import escape, front_matter, table
 from reviver.gan import pretrained as gan_pretrained
-from reviver.gan import training as gan_training
-from reviver.gan.config import GANConfig
-from reviver.gan.run import GANRun
-from reviver.io.hub import Download, DownloadKeywords
-from reviver.io.model_card import escape, front_matter, table
 from reviver.lstm import pretrained as lstm_pretrained
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.describe import CLASSES, INPUTS
-from reviver.lstm.evaluation import predict_table
-from reviver.lstm.options import LSTMKeywords
 from reviver.lstm.rnn import RNNClassifier
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.tasks.custom.reader import read_sequences
-from reviver.lstm.training import train
 from reviver.runs.schema import Comparison, ImageData
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_network import LSTMKeywords
+from reviver.show.export import to_hub, to_onnx
+from reviver.show.export.gan_card import gan_card
+from reviver.train.gan import training as gan_training
+from reviver.train.gan.run import GANRun
+from reviver.train.lstm.evaluation import predict_table
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.training import train
 from tests.test_hostile_files import memory_limit
 
 FILES = ["README.md", "config.json", "model.safetensors"]
@@ -281,7 +281,7 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
     run = load(home / "custom", checkpoint="best")
     assert isinstance(run, LSTMRun)
     model = PretrainedClassifier.from_pretrained(tmp_path / "model")
-    table_ = read_sequences(home / "mine.csv", labelled=False)
+    table_ = read_sequences(home / "mine.csv", labeled=False)
     expected = predict_table(run.network, run.task, table_)
     sequences = [x[:length, 0].tolist() for x, length in zip(table_.x, table_.lengths.tolist(), strict=True)]
     assert torch.equal(model.predict_probabilities(sequences), expected)
@@ -458,8 +458,8 @@ def test_front_matter_is_yaml() -> None:
 
 
 def test_descriptions_are_complete() -> None:
-    from reviver.export.lstm_card import GOALS
-    from reviver.lstm.config import TASKS
+    from reviver.data.describe import GOALS
+    from reviver.settings.lstm import TASKS
 
     assert set(INPUTS) == set(GOALS) == set(TASKS)
     assert set(CLASSES) == set(TASKS) - {"custom", "adding"}
@@ -615,10 +615,10 @@ def test_run_folder_is_not_a_pretrained_model(home: Path) -> None:
         ({"classes": ["a", "a"]}, "must have distinct classes"),
         ({"classes": None}, "must have classes, or the target number"),
         (
-            {"standardisation": {"mean": [0, 1], "scale": [1, 1]}},
+            {"standardization": {"mean": [0, 1], "scale": [1, 1]}},
             "config.json must have 1 means for its network, got 2",
         ),
-        ({"standardisation": {"mean": [0], "scale": [0]}}, "data.standardisation.scale.0 must be greater than 0"),
+        ({"standardization": {"mean": [0], "scale": [0]}}, "data.standardization.scale.0 must be greater than 0"),
         ({"task": "evil"}, "data.task must be"),
         ({"target": "number", "classes": None}, "names no classes of sequences"),
     ],

@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from reviver.data.images.image_set import from_pixels, load_images, load_mnist, load_test_images, to_pixels
 from reviver.errors import DataError
-from reviver.gan.data.image_set import from_pixels, load_images, load_mnist, load_test_images, to_pixels
-from reviver.gan.grids import save_samples
+from reviver.files.idx import read_idx
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_samples
-from reviver.io.idx import read_idx
+from reviver.train.gan.grids import save_samples
 
 MD5 = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",

@@ -9,12 +9,9 @@ import torch
 from scipy.spatial import geometric_slerp
 from torch import Tensor, nn
 
+from reviver.data.images.image_set import from_pixels, load_mnist
 from reviver.errors import ConfigError, DataError
 from reviver.figures import save_figure
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import from_pixels, load_mnist
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.figures import interpolation_figure, strip_figure
 from reviver.gan.interpolation import (
     CONFIDENCE,
     MAX_STEPS,
@@ -29,9 +26,12 @@ from reviver.gan.interpolation import (
     slerp,
 )
 from reviver.gan.networks import Generator
-from reviver.gan.run import GANRun
+from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
+from reviver.settings.gan import GANConfig
+from reviver.show.gan_figures import interpolation_figure, strip_figure
+from reviver.train.gan.run import GANRun
 
 
 def pair(size: int = 100, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from reviver.cli import main
+from reviver.data.images.image_files import read_images
+from reviver.data.images.image_set import to_pixels
 from reviver.errors import DataError
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_files import read_images
-from reviver.gan.data.image_set import to_pixels
-from reviver.gan.figures import projection_figure
 from reviver.gan.inversion import project
 from reviver.gan.networks import Generator
-from reviver.gan.training import train
+from reviver.settings.gan import GANConfig
+from reviver.show.gan_figures import projection_figure
+from reviver.train.gan.training import train
 
 
 def small_generator() -> Generator:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reviver.config import override
+from reviver.data.images.image_set import load_mnist
 from reviver.gan import networks
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import load_mnist
-from reviver.gan.evaluation.digit_classifier import weights_path
-from reviver.gan.training import train as train_gan
-from reviver.loading import load
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.training import train as train_lstm
+from reviver.gan.scores.digit_classifier import weights_path
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan.training import train as train_gan
+from reviver.train.loading import load
+from reviver.train.lstm.training import train as train_lstm
 from tests.children import CallCounter, Copier, die, open_server, run_child
 from tests.contents import contents
 from tests.golden.make import NARROW

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.gan.config import LOSSES as LOSS_NAMES
 from reviver.gan.losses import (
     LOSSES,
     choose_losses,
@@ -18,6 +17,7 @@ from reviver.gan.losses import (
     non_saturating_generator,
     smoothed_discriminator,
 )
+from reviver.settings.gan import LOSSES as LOSS_NAMES
 
 
 def column(*values: float) -> Tensor:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from reviver.config import override
-from reviver.gan.config import GANConfig
-from reviver.gan.training import learning_rate
-from reviver.lr_schedule import lr_scale
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.settings.lr_schedule import lr_scale
+from reviver.train.gan.training import learning_rate
 
 
 @pytest.mark.parametrize(

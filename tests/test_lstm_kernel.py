@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from reviver.cache import cache_folder
 from reviver.errors import ConfigError, DataError
+from reviver.files.cache import cache_folder
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, StackedWeights
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.equations import unroll
 from reviver.lstm.kernel import library, ops
 from reviver.lstm.layer import LSTM
-from reviver.lstm.options import LSTMOptions
+from reviver.lstm.native import NativeError, is_private
 from reviver.lstm.precision import bf16_linear, round_to_bf16
-from reviver.native import NativeError, is_private
+from reviver.settings.lstm_network import LSTMOptions
 
 needs_kernel = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
 

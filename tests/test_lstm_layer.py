@@ -18,9 +18,9 @@ from reviver import LSTM, LSTMClassifier, LSTMState, lstm_step
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import kernel
 from reviver.lstm.equations import unroll
-from reviver.lstm.initialisation import chrono
-from reviver.lstm.options import LSTMKeywords, LSTMOptions
-from reviver.lstm.trace import trace
+from reviver.lstm.initialization import chrono
+from reviver.settings.lstm_network import LSTMKeywords, LSTMOptions
+from reviver.show.trace import trace
 
 GATES = "ifco"
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -412,7 +412,7 @@ def test_a_classifier_loads_torchs_weights() -> None:
     torch.testing.assert_close(classifier.lstm(x)[0], theirs(x)[0])
 
 
-# Initialisation
+# Initialization
 
 
 @given(input_size=st.integers(1, 40), hidden_size=st.integers(1, 40), seed=st.integers(0, 1000))
@@ -507,12 +507,12 @@ def test_hidden_dropout_drops_independently_with_its_probability(p: float) -> No
     for axes in ((0, 1), (0, 2), (1, 2)):  # no unit, sequence or step is special
         means = kept.mean(axes)
         assert (means - (1 - p)).abs().max() < bound(kept.numel() // len(means))
-    centred = kept - (1 - p)
+    centered = kept - (1 - p)
     pairs = {
-        "steps": centred[1:] * centred[:-1],
-        "sequences": centred[:, 1:] * centred[:, :-1],
-        "units": centred[..., 1:] * centred[..., :-1],
-        "directions": centred[..., :hidden] * centred[..., hidden:],
+        "steps": centered[1:] * centered[:-1],
+        "sequences": centered[:, 1:] * centered[:, :-1],
+        "units": centered[..., 1:] * centered[..., :-1],
+        "directions": centered[..., :hidden] * centered[..., hidden:],
     }
     for name, product in pairs.items():
         assert abs(product.mean()) < 5 * spread**2 / math.sqrt(product.numel()), f"masks of {name} depend on each other"

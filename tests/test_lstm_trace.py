@@ -18,10 +18,10 @@ from reviver.figures import FORMATS, check_figure_path, save_figure
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.evaluation import predict
-from reviver.lstm.trace import MAX_STEPS, PREFIX_CHUNK, ClassifierTrace, find_layer, trace, trace_digits, trace_to_json
-from reviver.lstm.trace_figures import MAX_LABELLED_STEPS, PANELS, trace_figure
+from reviver.settings.lstm import LSTMConfig
+from reviver.show.trace import MAX_STEPS, PREFIX_CHUNK, ClassifierTrace, find_layer, trace, trace_digits, trace_to_json
+from reviver.show.trace_figures import MAX_LABELLED_STEPS, PANELS, trace_figure
+from reviver.train.lstm.evaluation import predict
 
 KINDS = pytest.mark.parametrize(
     ("num_layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)], ids=["one", "two", "bi", "two-bi"]

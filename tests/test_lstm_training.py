@@ -17,18 +17,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reviver.config import override
+from reviver.data.tasks.build import build_task
+from reviver.data.tasks.palindromes import PalindromeTask, make_palindromes
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, OutOfMemory, RunFolderError
-from reviver.lstm import scoring, training
+from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.presets import PRESETS
 from reviver.lstm.scoring import score
-from reviver.lstm.tasks.build import build_task
-from reviver.lstm.tasks.palindromes import PalindromeTask, make_palindromes
-from reviver.lstm.training import build_network, train, train_step
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS
+from reviver.train.lstm import training
+from reviver.train.lstm.training import build_network, train, train_step
 
 TINY = LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
 """20 updates, 5 an epoch; checkpoints after 10 and 20."""
@@ -358,7 +359,7 @@ KILLED_RUN = """
 import os, signal, sys
 import torch
 from reviver.lstm import training
-from reviver.lstm.config import LSTMConfig
+from reviver.settings.lstm import LSTMConfig
 
 torch.set_num_threads(1)
 calls, train_step = 0, training.train_step

@@ -14,12 +14,10 @@ import pytest
 import torch
 
 from reviver.cli import main
-from reviver.config import override
+from reviver.data.images.image_set import ImageSet, load_images, load_mnist, load_test_images
 from reviver.errors import ConfigError, Interrupted
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import ImageSet, load_images, load_mnist, load_test_images
-from reviver.gan.evaluation.digit_classifier import weights_path
-from reviver.gan.evaluation.monitor import (
+from reviver.gan.scores.digit_classifier import weights_path
+from reviver.gan.scores.monitor import (
     TrainingMonitor,
     create_monitor,
     describe_record,
@@ -27,14 +25,16 @@ from reviver.gan.evaluation.monitor import (
     find_collapses,
     summarize,
 )
-from reviver.gan.evaluation.reference_stats import Comparison, Reference, load_reference
-from reviver.gan.evaluation.scores import score_generator
-from reviver.gan.presets import PRESETS
-from reviver.gan.training import train
-from reviver.loading import load
+from reviver.gan.scores.reference_stats import Comparison, Reference, load_reference
+from reviver.gan.scores.scores import score_generator
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS
+from reviver.train.gan.training import train
+from reviver.train.loading import load
 from tests.test_gan_training import at_step, send
 from tests.test_scores import write_idx
 
@@ -55,7 +55,7 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REVIVER_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("reviver.gan.data.image_set.load_mnist", load_few)
+        patch.setattr("reviver.data.images.image_set.load_mnist", load_few)
         yield
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from reviver.config import ConfigError
+from reviver.data.images.image_set import load_images, load_test_images
+from reviver.data.images.named import DATA_SETS, data_folder, read_data_set
 from reviver.errors import DataError
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import load_images, load_test_images
-from reviver.gan.data.named import DATA_SETS, data_folder, read_data_set
-from reviver.gan.training import train
+from reviver.settings.fields import ConfigError
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train
 
 SIZES = {"train": 40, "test": 20}
 

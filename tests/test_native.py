@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reviver.lstm.kernel.library import KERNEL
-from reviver.native import NativeError, openmp, prebuilt
+from reviver.lstm.native import NativeError, openmp, prebuilt
 from reviver.runs.devices import describe_machine
 from reviver.runs.environment import find_changes
 from reviver.runs.folder import RunFolder

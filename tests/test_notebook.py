@@ -10,8 +10,8 @@ import reviver
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import notebook
 from reviver.explorer.notebook import explore
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.training import train
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.training import train
 from tests.test_lstm_training import TINY
 
 

@@ -19,25 +19,25 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from reviver.cli import main
+from reviver.data.images.image_files import class_folders
+from reviver.data.images.image_set import ImageSet, load_images, load_test_images
+from reviver.data.images.pack import pack_images
+from reviver.data.packed import folder as packed_folder
+from reviver.data.packed import order as packed_order
+from reviver.data.packed.folder import checksum_of, is_packed
+from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
+from reviver.data.sequences.packed import PackedExamples, PackedTable, pack_sequences
+from reviver.data.sequences.task import CustomTask
 from reviver.errors import ConfigError, DataError, Interrupted, RunFolderError
-from reviver.gan import training as gan
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_files import class_folders
-from reviver.gan.data.image_set import ImageSet, load_images, load_test_images
-from reviver.gan.data.pack import pack_images
-from reviver.gan.evaluation.reference_stats import image_content
+from reviver.gan.scores.reference_stats import image_content
 from reviver.gan.step_options import StepResult
-from reviver.lstm import training as lstm
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks.custom.packed import PackedExamples, PackedTable, pack_sequences
-from reviver.lstm.tasks.custom.task import CustomTask
-from reviver.packed import folder as packed_folder
-from reviver.packed import order as packed_order
-from reviver.packed.folder import checksum_of, is_packed
-from reviver.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan
+from reviver.train.lstm import training as lstm
 
 SIZE = 6
 RNG = np.random.default_rng(0)
@@ -114,7 +114,7 @@ SOURCES: dict[str, Callable[[Path], None]] = {
 def test_packed_images_are_those_of_the_source(
     name: str, chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reviver.gan.data.pack.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("reviver.data.images.pack.CHUNK_BYTES", chunk_bytes)
     SOURCES[name](tmp_path / name)
     out = tmp_path / "packed"
     assert main(["data", "pack", str(tmp_path / name), "--image-size", str(SIZE), "--out", str(out), "--quiet"]) == 0
@@ -333,7 +333,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "json": (lambda p: (p / "packed.json").write_text("{"), "packed: it cannot be read"),
     "json checksum": (
-        lambda p: replace_text(p / "packed.json", '"gray"', '"grey"'),
+        lambda p: replace_text(p / "packed.json", '"gray"', '"gray"'),
         "packed.json: its checksum differs; restore the folder, or pack the data again",
     ),
     "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads; rest"),
@@ -449,7 +449,7 @@ def test_a_signal_leaves_nothing_behind(
 
 
 def test_a_damaged_source_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.gan.data.pack.CHUNK_BYTES", 1)
+    monkeypatch.setattr("reviver.data.images.pack.CHUNK_BYTES", 1)
     save_folder(tmp_path / "folder")
     (tmp_path / "folder" / "test" / "dogs" / "6.png").write_bytes(b"\x89PNG no")
     with pytest.raises(DataError, match=r"6\.png: it cannot be read"):

@@ -6,10 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reviver.errors import ConfigError
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.tasks import palindromes as module
-from reviver.lstm.tasks.palindromes import (
+from reviver.data.tasks import palindromes as module
+from reviver.data.tasks.palindromes import (
     Palindromes,
     PalindromeTask,
     count_palindromes,
@@ -17,6 +15,8 @@ from reviver.lstm.tasks.palindromes import (
     make_palindromes,
     split_palindromes,
 )
+from reviver.errors import ConfigError
+from reviver.settings.lstm import LSTMConfig
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from reviver.cli import main
+from reviver.data.images.image_set import load_mnist
 from reviver.errors import ConfigError
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import load_mnist
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.path_metrics import (
+from reviver.gan.interpolation import PATHS, interpolate_at
+from reviver.gan.inversion import Projection, project
+from reviver.gan.networks import Generator
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.path_metrics import (
     METRICS,
     NUM_PAIR_POINTS,
     NUM_POINTS,
@@ -33,12 +35,10 @@ from reviver.gan.evaluation.path_metrics import (
     perceptual_path_length,
     summarize,
 )
-from reviver.gan.figures import path_metrics_figure
-from reviver.gan.interpolation import PATHS, interpolate_at
-from reviver.gan.inversion import Projection, project
-from reviver.gan.networks import Generator
-from reviver.gan.training import train
 from reviver.runs.rng import make_rng
+from reviver.settings.gan import GANConfig
+from reviver.show.gan_figures import path_metrics_figure
+from reviver.train.gan.training import train
 
 
 class LinearGenerator(Generator):
@@ -294,7 +294,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mnist = load_mnist("train")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "reviver.gan.data.image_set.load_mnist",
+            "reviver.data.images.image_set.load_mnist",
             lambda split: type(mnist)(mnist.images[:200], mnist.labels[:200], "mnist"),
         )
         train(GANConfig(epochs=1), folder / "run", device="cpu")
@@ -337,7 +337,7 @@ def test_metrics_are_printed_and_plotted_for_both_paths(call: Any, tmp_path: Pat
 
 
 def test_metrics_as_json_equal_those_of_the_functions(call: Any, tmp_path: Path) -> None:
-    from reviver.loading import load
+    from reviver.train.loading import load
 
     out = tmp_path / "interpolation.pdf"
     result = json.loads(call(f"{COMMAND} --num-pairs 2 --seed 5 --path spherical --out {out} --json"))

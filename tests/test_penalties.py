@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.distributed.rows import BatchRows
-from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator
 from reviver.gan.penalties import discriminator_penalty, grad_norm_sq, gradient_penalty, r1_penalty
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.gan.training import build_networks, build_optimizers
+from reviver.runs.distributed.rows import BatchRows
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import build_networks, build_optimizers
 
 
 def images(*pixels: tuple[float, float]) -> Tensor:

@@ -62,10 +62,10 @@ import numpy as np
 import torch
 from reviver import load
 from reviver.errors import RunFolderError
-from reviver.gan.config import GANConfig
-from reviver.gan.training import train as train_gan
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.training import train as train_lstm
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train as train_gan
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import train as train_lstm
 
 torch.set_num_threads(1)
 out = Path(sys.argv[2])

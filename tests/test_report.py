@@ -20,32 +20,32 @@ import typst
 from PIL import Image
 
 from benchmarks.publish import Comparison
+from reviver.data.images import image_set
+from reviver.data.images.image_set import from_pixels
+from reviver.data.tasks.palindromes import Palindromes, Split
 from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
 from reviver.gan import interpolation
-from reviver.gan import training as gan_training
-from reviver.gan.config import GANConfig
-from reviver.gan.data import image_set
-from reviver.gan.data.image_set import from_pixels
-from reviver.gan.grids import grid_path, save_grid
-from reviver.gan.presets import PRESETS
-from reviver.gan.training import train as train_gan
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.summary import NUM_LAST_EPOCHS, best, last_records, mean_of_last
-from reviver.lstm.tasks.palindromes import Palindromes, Split
-from reviver.lstm.training import train as train_lstm
-from reviver.report import build, results, write
-from reviver.report.build import NUM_SEEDS, build_report, check_run, make_report
-from reviver.report.collect import collect, find_command, replace_unprintable
-from reviver.report.comparison import Reported, compare_number
-from reviver.report.diagrams import read_layers
-from reviver.report.results import GANResults, LSTMResults, read_gan, read_lstm
-from reviver.report.schema import GAN as GANSchema
-from reviver.report.schema import LSTM as LSTMSchema
-from reviver.report.schema import DigitCounts, Report, Spread
-from reviver.report.write import SOURCES, ReportFiles, compile_report, plot_figures, write_report
 from reviver.runs.folder import RunFolder
-from reviver.validation import describe_fields
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import describe_fields
+from reviver.show.report import build, results, write
+from reviver.show.report.build import NUM_SEEDS, build_report, check_run, make_report
+from reviver.show.report.collect import collect, find_command, replace_unprintable
+from reviver.show.report.comparison import Reported, compare_number
+from reviver.show.report.diagrams import read_layers
+from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
+from reviver.show.report.schema import GAN as GANSchema
+from reviver.show.report.schema import LSTM as LSTMSchema
+from reviver.show.report.schema import DigitCounts, Report, Spread
+from reviver.show.report.write import SOURCES, ReportFiles, compile_report, plot_figures, write_report
+from reviver.train.gan import training as gan_training
+from reviver.train.gan.grids import grid_path, save_grid
+from reviver.train.gan.training import train as train_gan
+from reviver.train.lstm.summary import NUM_LAST_EPOCHS, best, last_records, mean_of_last
+from reviver.train.lstm.training import train as train_lstm
 from tests.explorer_edits import read_block
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
@@ -319,7 +319,7 @@ def test_typst_compiles_without_warnings(built: Built, monkeypatch: pytest.Monke
         messages.extend(warning.message for warning in warnings)
         return content
 
-    monkeypatch.setattr("reviver.report.write.typst.compile", compile_and_record)
+    monkeypatch.setattr("reviver.show.report.write.typst.compile", compile_and_record)
     page_of(built, built.json, tmp_path, pdf=True)
     assert messages == ["html export is under active development and incomplete"]
 
@@ -932,7 +932,7 @@ def test_the_description_of_a_setting_is_one_paragraph(config: LSTMConfig | GANC
 
 
 def save_grids(samples: Path, *grids: tuple[int, int | None, np.ndarray[Any, Any]]) -> None:
-    """Save grids of 25 grey images [25, 28, 28], each given as (epoch, update, images)."""
+    """Save grids of 25 gray images [25, 28, 28], each given as (epoch, update, images)."""
     for epoch, update, pixels in grids:
         save_grid(from_pixels(torch.from_numpy(pixels))[:, None], grid_path(samples, epoch, update))
 
@@ -947,20 +947,20 @@ def test_the_middle_is_halfway_in_recognised_digits(built: Built, tmp_path: Path
     test = image_set.load_mnist("test")
     assert test.labels is not None
     digits = torch.cat([test.images[test.labels == digit][:3, 0] for digit in range(10)])[:25].numpy()
-    grey = np.full_like(digits, 128)
-    half = np.where(np.arange(25)[:, None, None] < 13, digits, grey)
-    nearly = np.where(np.arange(25)[:, None, None] < 24, digits, grey)
+    gray = np.full_like(digits, 128)
+    half = np.where(np.arange(25)[:, None, None] < 13, digits, gray)
+    nearly = np.where(np.arange(25)[:, None, None] < 24, digits, gray)
     samples = tmp_path / "samples"
-    save_grids(samples, (0, None, grey), (0, 20, grey), (0, 500, half), (17, None, nearly), (34, None, digits))
+    save_grids(samples, (0, None, gray), (0, 20, gray), (0, 500, half), (17, None, nearly), (34, None, digits))
     assert choose_grids(built, tmp_path) == [(0, None), (0, 500), (34, None)]
 
 
 def test_the_middle_of_other_images_is_equally_far_from_first_and_last(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reviver.loading.GANRun.is_digits", False)
+    monkeypatch.setattr("reviver.train.loading.GANRun.is_digits", False)
     shades = [(0, None, 0), (0, 10, 10), (0, 100, 90), (1, None, 190), (2, None, 200)]
-    grids = [(epoch, update, np.full((25, 28, 28), grey, np.uint8)) for epoch, update, grey in shades]
+    grids = [(epoch, update, np.full((25, 28, 28), gray, np.uint8)) for epoch, update, gray in shades]
     save_grids(tmp_path / "samples", *grids)
     assert choose_grids(built, tmp_path) == [(0, None), (0, 100), (2, None)]
 

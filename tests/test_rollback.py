@@ -14,14 +14,14 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.cli import main
-from reviver.config import override
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory
-from reviver.gan.config import GANConfig
-from reviver.gan.training import train as train_gan
-from reviver.lstm import training as lstm_training
-from reviver.lstm.training import train as train_lstm
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train as train_gan
+from reviver.train.lstm import training as lstm_training
+from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.test_lstm_training import TINY
 

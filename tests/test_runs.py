@@ -21,9 +21,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
-from reviver.gan.config import GANConfig
-from reviver.io.atomic import atomic_folder, atomic_write, write_json, write_text
-from reviver.lstm.config import LSTMConfig
+from reviver.files.atomic import atomic_folder, atomic_write, write_json, write_text
 from reviver.runs import checkpoint
 from reviver.runs import session as session_module
 from reviver.runs.checkpoint import (
@@ -40,6 +38,8 @@ from reviver.runs.folder import SCHEMA, MetricsWriter, RunFolder, refuse_existin
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_TEXT
 from reviver.runs.session import open_run, training_session
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
 
 CPU = torch.device("cpu")
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from reviver.errors import ConfigError
-from reviver.gan.grids import save_samples
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_samples
+from reviver.train.gan.grids import save_samples
 
 
 def test_samples_are_the_images_of_their_latents() -> None:

@@ -24,15 +24,14 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from reviver import cache
 from reviver.cli import main
+from reviver.data.images.image_set import ImageSet, from_pixels, load_mnist
 from reviver.errors import ConfigError, DataError
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import ImageSet, from_pixels, load_mnist
-from reviver.gan.evaluation import metrics, reference_stats
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.reference_stats import (
+from reviver.files import cache
+from reviver.gan.scores import metrics, reference_stats
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.reference_stats import (
     Comparison,
     Reference,
     class_fractions,
@@ -40,12 +39,13 @@ from reviver.gan.evaluation.reference_stats import (
     load_reference,
     load_reference_images,
 )
-from reviver.gan.evaluation.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
-from reviver.gan.evaluation.train_classifier import save_classifier
+from reviver.gan.scores.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
+from reviver.gan.scores.train_classifier import save_classifier
 from reviver.gan.step import gan_step
-from reviver.gan.training import build_networks, build_optimizers, train
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import build_networks, build_optimizers, train
 
 N = 150
 
@@ -413,7 +413,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("precious")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("reviver.gan.data.image_set.load_mnist", lambda split: small_mnist(split, 600))
+        patch.setattr("reviver.data.images.image_set.load_mnist", lambda split: small_mnist(split, 600))
         for name, data in (("digits", "mnist"), ("custom", "idx"), ("plain", "unlabeled")):
             train(GANConfig(data=data, epochs=1, batch_size=100, eval_every=0), name, device="cpu")
         train(GANConfig(data="color.npz", image_size=8, epochs=1), "color", device="cpu")
@@ -437,7 +437,7 @@ def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_evaluate_as_json_equals_score_generator(run: Any, small: Reference) -> None:
-    from reviver.loading import load
+    from reviver.train.loading import load
 
     code, out, err = run(f"gan evaluate digits --num-samples {N} --seed 2 --json")
     assert (code, err) == (0, "")

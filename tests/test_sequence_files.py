@@ -23,13 +23,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reviver.data.sequences import limits, numbers
+from reviver.data.sequences.labels import class_indices, class_names, stratified_split
+from reviver.data.sequences.predictions import write_predictions
+from reviver.data.sequences.reader import read_sequences
+from reviver.data.sequences.standardization import Standardization
+from reviver.data.sequences.table import SequenceTable
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.lstm.tasks.custom import limits, numbers
-from reviver.lstm.tasks.custom.labels import class_indices, class_names, stratified_split
-from reviver.lstm.tasks.custom.predictions import write_predictions
-from reviver.lstm.tasks.custom.reader import read_sequences
-from reviver.lstm.tasks.custom.standardisation import Standardisation
-from reviver.lstm.tasks.custom.table import SequenceTable
 from tests.fuzz.readers import READERS, outcome
 
 SEQUENCES = [[1.0, 2.5, -3.0], [4.0], [0.1, 1e-7, 1e7, 6.0], [7.0, 8.0]]
@@ -106,9 +106,9 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
 
 
 def test_labels_are_not_needed_for_prediction(tmp_path: Path) -> None:
-    assert_is(read_sequences(csv_file(tmp_path, "sequence\n1 2\n"), labelled=False), [[1, 2]], None)
-    assert_is(read_sequences(parquet_file(tmp_path, sequence=["1 2"]), labelled=False), [[1, 2]], None)
-    assert_is(read_sequences(npz_file(tmp_path, x=np.array([[1, 2]])), labelled=False), [[1, 2]], None)
+    assert_is(read_sequences(csv_file(tmp_path, "sequence\n1 2\n"), labeled=False), [[1, 2]], None)
+    assert_is(read_sequences(parquet_file(tmp_path, sequence=["1 2"]), labeled=False), [[1, 2]], None)
+    assert_is(read_sequences(npz_file(tmp_path, x=np.array([[1, 2]])), labeled=False), [[1, 2]], None)
 
 
 def test_labels_are_text_without_spaces_around(tmp_path: Path) -> None:
@@ -467,7 +467,7 @@ def test_hostile_arrays_are_refused(content: bytes, method: int, problem: str, t
     with zipfile.ZipFile(tmp_path / "set.npz", "w", method) as archive:
         archive.writestr("x.npy", content)
     with pytest.raises(DataError, match=problem):
-        read_sequences(tmp_path / "set.npz", labelled=False)
+        read_sequences(tmp_path / "set.npz", labeled=False)
 
 
 @pytest.mark.parametrize(("offset", "claim"), [(24, "file_size"), (20, "compress_size")])
@@ -491,7 +491,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch
     monkeypatch.setattr(limits, "MAX_BYTES", 200_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DataError, match=r"x.npy: it has 300000000 bytes, the limit is 200000000"):
-        read_sequences(path, labelled=False)
+        read_sequences(path, labeled=False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
@@ -705,7 +705,7 @@ def test_a_fraction_out_of_range_is_refused(fraction: Any) -> None:
         stratified_split(["a", "a"], fraction, 0)
 
 
-# Standardisation
+# Standardization
 
 
 def random_sequences(count: int = 50, steps: int = 7, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -717,12 +717,12 @@ def random_sequences(count: int = 50, steps: int = 7, channels: int = 3) -> tupl
 
 
 @pytest.mark.parametrize("chunk", [1, 50, 1 << 22])
-def test_standardisation(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.lstm.tasks.custom.standardisation.CHUNK_NUMBERS", chunk)
+def test_standardization(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reviver.data.sequences.standardization.CHUNK_NUMBERS", chunk)
     x, lengths = random_sequences()
     inside = torch.arange(7) < lengths.unsqueeze(1)
     steps = x[inside].double().numpy()
-    standard = Standardisation.fit(x, lengths)
+    standard = Standardization.fit(x, lengths)
     np.testing.assert_allclose(standard.mean, steps.mean(0), rtol=1e-12)
     np.testing.assert_allclose(standard.scale, steps.std(0), rtol=1e-12)
     before = x.clone()
@@ -737,14 +737,14 @@ def test_standardisation(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_constant_channel_keeps_its_scale(constant: float) -> None:
     x = torch.full((1001, 3, 1), constant)
     lengths = torch.full((1001,), 3)
-    standard = Standardisation.fit(x, lengths)
-    assert standard == Standardisation(mean=(x[0, 0, 0].item(),), scale=(1.0,))
+    standard = Standardization.fit(x, lengths)
+    assert standard == Standardization(mean=(x[0, 0, 0].item(),), scale=(1.0,))
     assert (standard.apply(x, lengths) == 0).all()
 
 
 def test_a_large_offset_costs_no_precision() -> None:
     x = (1e6 + torch.arange(1000.0) % 2).reshape(1000, 1, 1)
-    assert Standardisation.fit(x, torch.ones(1000, dtype=torch.int64)) == Standardisation(
+    assert Standardization.fit(x, torch.ones(1000, dtype=torch.int64)) == Standardization(
         mean=(1e6 + 0.5,), scale=(0.5,)
     )
 
@@ -752,15 +752,15 @@ def test_a_large_offset_costs_no_precision() -> None:
 def test_data_of_another_kind_are_refused() -> None:
     x, lengths = random_sequences()
     with pytest.raises(DataError, match="data: it has 3 channels a step and the training data had 1; give data of the"):
-        Standardisation(mean=(0.0,), scale=(1.0,)).apply(x, lengths)
+        Standardization(mean=(0.0,), scale=(1.0,)).apply(x, lengths)
     with pytest.raises(DataError, match="data: its numbers are too far from those of the training data"):
-        Standardisation(mean=(0.0,) * 3, scale=(1e-300,) * 3).apply(x, lengths)
+        Standardization(mean=(0.0,) * 3, scale=(1e-300,) * 3).apply(x, lengths)
 
 
-def test_standardisation_survives_json() -> None:
-    standard = Standardisation.fit(*random_sequences())
-    assert Standardisation.model_validate(json.loads(standard.model_dump_json())) == standard
-    assert Standardisation.model_validate({"mean": [1], "scale": [2]}) == Standardisation(mean=(1.0,), scale=(2.0,))
+def test_standardization_survives_json() -> None:
+    standard = Standardization.fit(*random_sequences())
+    assert Standardization.model_validate(json.loads(standard.model_dump_json())) == standard
+    assert Standardization.model_validate({"mean": [1], "scale": [2]}) == Standardization(mean=(1.0,), scale=(2.0,))
 
 
 # Predictions

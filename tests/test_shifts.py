@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from reviver.distributed.rows import BatchRows, all_rows
 from reviver.gan import shifts
 from reviver.gan.shifts import shift, source_table
+from reviver.runs.distributed.rows import BatchRows, all_rows
 
 
 @pytest.fixture(autouse=True)

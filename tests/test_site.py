@@ -39,9 +39,11 @@ def test_markup_of_the_other_language_is_escaped(text: str, expected: str) -> No
 
 
 def test_links_out_of_docs_lead_to_pages_of_the_site() -> None:
-    page = ["[`m.py`](../../src/reviver/mnist.py), [log](../log.md#a), [changes](../../CHANGELOG.md), [x](https://y.z)"]
+    page = [
+        "[`m.py`](../../src/reviver/data/images/mnist.py), [log](../log.md#a), [changes](../../CHANGELOG.md), [x](https://y.z)"
+    ]
     site.rewrite_links(None, "tutorials/lstm", page)  # type: ignore[arg-type]
-    source = '<a href="../_modules/reviver/mnist.html"><code class="docutils literal">m.py</code></a>'
+    source = '<a href="../_modules/reviver/data/images/mnist.html"><code class="docutils literal">m.py</code></a>'
     assert page == [f"{source}, [log](../log.md#a), [changes](../reference/changelog.md), [x](https://y.z)"]
 
 

@@ -26,8 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from reviver.lstm.presets import PRESETS
-from reviver.lstm.tasks.task import mean_loss
+from reviver.data.tasks.task import mean_loss
+from reviver.settings.lstm_presets import PRESETS
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
 from reviver.sklearn.training import Part
 
@@ -141,13 +141,13 @@ def test_predictions_do_not_depend_on_the_number_of_sequences(fitted: SequenceCl
         np.testing.assert_allclose(np.concatenate(parts), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_outputs_are_those_of_torch_on_standardised_sequences() -> None:
+def test_outputs_are_those_of_torch_on_standardized_sequences() -> None:
     X, y = classes_of()
     estimator = SequenceClassifier(**SMALL, random_state=0, pooling="last", bidirectional=False).fit(X, y)
-    standardised = StandardScaler().fit_transform(X.reshape(-1, 2)).reshape(X.shape)
+    standardized = StandardScaler().fit_transform(X.reshape(-1, 2)).reshape(X.shape)
     network = estimator.network_
     with torch.no_grad():
-        _, (h, _) = network.lstm.to_torch()(torch.tensor(standardised, dtype=torch.float32))
+        _, (h, _) = network.lstm.to_torch()(torch.tensor(standardized, dtype=torch.float32))
         probabilities = (h[-1] @ network.W_out.T + network.b_out).softmax(1)
     np.testing.assert_allclose(estimator.predict_proba(X), probabilities.numpy(), atol=1e-5)
     np.testing.assert_allclose(np.exp(estimator.predict_log_proba(X)), estimator.predict_proba(X))
@@ -623,8 +623,8 @@ def test_diverging_training_stops() -> None:
         SequenceClassifier(**{**SMALL, "learning_rate": 1e36, "max_norm": 1e30}).fit(GOOD, GOOD_Y)
 
 
-def test_numbers_too_small_to_standardise_are_refused() -> None:
-    with pytest.raises(ValueError, match="too small to be standardised"):
+def test_numbers_too_small_to_standardize_are_refused() -> None:
+    with pytest.raises(ValueError, match="too small to be standardized"):
         SequenceClassifier(**SMALL).fit(GOOD * 1e-200, GOOD_Y)
 
 
@@ -641,7 +641,7 @@ def test_a_missing_scikit_learn_is_named() -> None:
 
 
 def test_reviver_does_not_import_scikit_learn() -> None:
-    code = "import sys, reviver, reviver.lstm.training; assert 'sklearn' not in sys.modules, 'imported'"
+    code = "import sys, reviver, reviver.train.lstm.training; assert 'sklearn' not in sys.modules, 'imported'"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

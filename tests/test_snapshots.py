@@ -16,17 +16,22 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reviver.config import override
+from reviver.data.images.image_set import from_pixels, load_images, to_pixels
 from reviver.errors import DataError, Interrupted, RunFolderError
 from reviver.gan import networks
-from reviver.gan import training as gan_training
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import from_pixels, load_images, to_pixels
 from reviver.gan.networks import Discriminator, one_hot
-from reviver.gan.presets import PRESETS
-from reviver.gan.run import GANRun
 from reviver.gan.sampling import generate
-from reviver.gan.snapshots import (
+from reviver.runs import snapshots
+from reviver.runs.folder import RunFolder
+from reviver.runs.rng import make_rng
+from reviver.runs.snapshots import find_snapshots, remove_later_snapshots, write_snapshot
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan_training
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.snapshots import (
     MAX_BYTES,
     MAX_IMAGES,
     NUM_MOMENTS,
@@ -37,17 +42,12 @@ from reviver.gan.snapshots import (
     read_snapshots,
     snapshot_steps,
 )
-from reviver.gan.training import train as train_gan
-from reviver.loading import load
-from reviver.lstm import snapshots as lstm_snapshots
-from reviver.lstm import training as lstm_training
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.training import train as train_lstm
-from reviver.runs import snapshots
-from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
-from reviver.runs.snapshots import find_snapshots, remove_later_snapshots, write_snapshot
+from reviver.train.gan.training import train as train_gan
+from reviver.train.loading import load
+from reviver.train.lstm import snapshots as lstm_snapshots
+from reviver.train.lstm import training as lstm_training
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.golden.make import NARROW
 from tests.test_gan_training import at_step

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from reviver.gan.config import GANConfig
 from reviver.gan.losses import LOSSES, choose_losses
 from reviver.gan.step_options import StepOptions
+from reviver.settings.gan import GANConfig
 
 
 def test_the_defaults_are_the_reports() -> None:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from reviver.cli import main
 from reviver.cli.sweep import build_cells, sweep, to_words
 from reviver.errors import ConfigError
-from reviver.lstm.config import LSTMConfig
 from reviver.runs.folder import RunFolder
+from reviver.settings.lstm import LSTMConfig
 from reviver.sweep import engines
 from reviver.sweep.cell import cell_folder
 from reviver.sweep.driver import run_cells

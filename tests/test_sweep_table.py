@@ -14,7 +14,7 @@ from reviver.errors import ConfigError
 from reviver.figures import save_figure
 from reviver.sweep.cell import Cell, Outcome
 from reviver.sweep.figures import STYLES, summary_figure
-from reviver.sweep.summary import summarise, summary_lines, table_rows, write_table
+from reviver.sweep.summary import summarize, summary_lines, table_rows, write_table
 
 
 def make_cells(*points: dict[str, Any]) -> list[Cell]:
@@ -105,7 +105,7 @@ def test_without_pyarrow_parquet_becomes_csv(
 
 def test_summary_by_hand(sweep: tuple[list[Cell], dict[str, Outcome]]) -> None:
     cells, outcomes = sweep
-    summary = summarise(cells, outcomes, "best.accuracy", "max")
+    summary = summarize(cells, outcomes, "best.accuracy", "max")
     low, high = summary["settings"]
     assert low["std"] == pytest.approx(math.sqrt(2 * 0.125**2))  # squared deviations over n - 1
     assert low == {"rate": 0.1, "mean": 0.625, "n": 2, "cells": 2, "std": low["std"]}
@@ -128,13 +128,13 @@ def test_summary_by_hand(sweep: tuple[list[Cell], dict[str, Outcome]]) -> None:
 @pytest.mark.parametrize(("goal", "best"), [("max", 3), ("min", 1)])
 def test_best_setting_follows_the_goal(goal: Any, best: int) -> None:
     cells = make_cells(*({"layers": layers} for layers in (2, 1, 3)))
-    summary = summarise(cells, finish(cells, 0.6, 0.5, 0.9), "best.accuracy", goal)
+    summary = summarize(cells, finish(cells, 0.6, 0.5, 0.9), "best.accuracy", goal)
     assert (summary["best"]["layers"], summary["best"]["std"]) == (best, None)
 
 
 def test_axis_may_hold_texts_that_look_like_numbers_and_missing_values() -> None:
     cells = make_cells({"patch": "4"}, {"patch": 4}, {"rate": 1.0})
-    summary = summarise(cells, finish(cells, 0.1, 0.2, 0.3), "best.accuracy", "max")
+    summary = summarize(cells, finish(cells, 0.1, 0.2, 0.3), "best.accuracy", "max")
     assert [setting["mean"] for setting in summary["settings"]] == [0.1, 0.2, 0.3]
 
 
@@ -143,13 +143,13 @@ def test_unknown_measure() -> None:
     with pytest.raises(
         ConfigError, match=r"^measure 'best\.accurac' is not in the results; did you mean best\.accuracy"
     ):
-        summarise(cells, finish(cells, 0.5), "best.accurac", "max")
+        summarize(cells, finish(cells, 0.5), "best.accurac", "max")
 
 
 def test_cell_without_the_measure_is_listed() -> None:
     cells = make_cells({"layers": 1}, {"layers": 2})
     outcomes = finish(cells, 0.5) | {cells[1].key: Outcome(key=cells[1].key, status="done", result={"best": {}})}
-    (failure,) = summarise(cells, outcomes, "best.accuracy", "max")["failures"]
+    (failure,) = summarize(cells, outcomes, "best.accuracy", "max")["failures"]
     assert failure["error"] == "its result has no best.accuracy"
 
 
@@ -159,7 +159,7 @@ def plot(axes: dict[str, list[Any]], seeds: int = 2) -> tuple[dict[str, Any], An
         points = [{**point, name: value} for point in points for value in values]
     cells = make_cells(*points)
     outcomes = finish(cells, *(index / 10 for index in range(len(cells))))
-    summary = summarise(cells, outcomes, "best.accuracy", "max")
+    summary = summarize(cells, outcomes, "best.accuracy", "max")
     return summary, summary_figure(summary)
 
 
@@ -201,5 +201,5 @@ def test_figure_of_one_seed_has_no_error_bars() -> None:
 def test_figure_without_results() -> None:
     cells = make_cells({"size": 8}, {"size": 16})
     outcomes = {cell.key: Outcome(key=cell.key, status="failed", error="x") for cell in cells}
-    (panel,) = summary_figure(summarise(cells, outcomes, "best.accuracy", "max")).axes
+    (panel,) = summary_figure(summarize(cells, outcomes, "best.accuracy", "max")).axes
     assert not panel.containers

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from reviver.config import override
+from reviver.data.images.mnist import read_mnist
+from reviver.data.tasks.build import BUILDERS, build_task
+from reviver.data.tasks.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
+from reviver.data.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order
+from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, Task, correct, mean_loss
 from reviver.errors import ConfigError
-from reviver.lstm.config import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, min_length
-from reviver.lstm.evaluation import evaluate, predict
-from reviver.lstm.initialisation import chrono
+from reviver.lstm.initialization import chrono
 from reviver.lstm.layer import LSTM
-from reviver.lstm.presets import PRESETS
-from reviver.lstm.tasks.build import BUILDERS, build_task
-from reviver.lstm.tasks.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
-from reviver.lstm.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order
-from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES, Task, correct, mean_loss
-from reviver.lstm.training import build_network, build_optimizer, train
-from reviver.mnist import read_mnist
+from reviver.settings.fields import override
+from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, min_length
+from reviver.settings.lstm_presets import PRESETS
+from reviver.train.lstm.evaluation import evaluate, predict
+from reviver.train.lstm.training import build_network, build_optimizer, train
 from tests.test_lstm_training import at_step, fingerprint, interrupt
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
@@ -431,7 +431,7 @@ def test_the_optimizer_is_that_of_the_settings(name: str, kind: type) -> None:
 
 
 def test_the_learning_rate_decays_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reviver.lstm import training
+    from reviver.train.lstm import training
 
     rates: list[float] = []
     real = training.train_step

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reviver.config import override
-from reviver.distributed.world import World
+from reviver.data.tasks.palindromes import Palindromes, half_length
 from reviver.errors import ConfigError, Interrupted
-from reviver.lstm import training
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.parallel import check_batch_sizes
-from reviver.lstm.tasks.palindromes import Palindromes, half_length
-from reviver.lstm.training import train, train_step, truncated_step
-from reviver.lstm.truncated import LOST, CarriedBatch, Segment, truncated_loss
+from reviver.runs.distributed.world import World
+from reviver.settings.fields import override
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm import training
+from reviver.train.lstm.parallel import check_batch_sizes
+from reviver.train.lstm.training import train, train_step, truncated_step
+from reviver.train.lstm.truncated import LOST, CarriedBatch, Segment, truncated_loss
 from tests.test_lstm_training import fingerprint, interrupt
 
 CONFIG = LSTMConfig(

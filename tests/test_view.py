@@ -16,12 +16,12 @@ from torch import Tensor
 
 from reviver.cli import main
 from reviver.errors import ConfigError
-from reviver.gan import training
-from reviver.gan.config import GANConfig
 from reviver.gan.interpolation import MAX_STEPS, PATHS, generate_interpolation
-from reviver.gan.run import GANRun
 from reviver.gan.view import View, make_view, parse_view
-from reviver.loading import load
+from reviver.settings.gan import GANConfig
+from reviver.train.gan import training
+from reviver.train.gan.run import GANRun
+from reviver.train.loading import load
 
 
 def encode(data: bytes) -> str:

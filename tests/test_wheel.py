@@ -18,7 +18,7 @@ from zipfile import ZipFile
 import pytest
 
 from reviver import __version__
-from reviver.native import prebuilt
+from reviver.lstm.native import prebuilt
 from tools import wheel
 
 pytestmark = [
@@ -39,10 +39,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import reviver
-from reviver.gan.config import GANConfig
-from reviver.gan.training import train as train_gan
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.training import train as train_lstm
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train as train_gan
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import train as train_lstm
 
 torch.set_num_threads(2)
 out = Path(sys.argv[1])
@@ -65,7 +65,7 @@ import torch
 from reviver import LSTM
 from reviver.lstm.kernel import reference
 from reviver.lstm.kernel.library import KERNEL
-from reviver.native import prebuilt
+from reviver.lstm.native import prebuilt
 
 def run(lstm, x, seed=3):
     lstm.zero_grad()
@@ -196,7 +196,7 @@ def test_record_lists_every_file(name: str, dist: Path) -> None:
     assert f"Root-Is-Purelib: {'true' if name == PURE else 'false'}\n" in text
     libraries = [entry for entry in contents if entry.endswith(".so")]
     assert len(libraries) == (0 if name == PURE else 5)
-    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "native/cpu.cpp"}
+    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "lstm/native/cpu.cpp"}
     assert {f"reviver/{source}" for source in sources} <= set(contents), "the sources are there to compile and to read"
 
 
@@ -230,7 +230,7 @@ def test_the_same_sources_give_the_same_bytes(dist: Path, tmp_path: Path) -> Non
     assert compiler is not None
     again = wheel.compile_library(compiler, tmp_path / name, wheel.KERNEL.source, (*wheel.KERNEL.flags, *flags))
     with ZipFile(dist / PLATFORM) as archive:
-        assert archive.read(f"reviver/native/prebuilt/{name}") == again
+        assert archive.read(f"reviver/lstm/native/prebuilt/{name}") == again
 
 
 @pytest.mark.parametrize(

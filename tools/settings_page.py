@@ -6,16 +6,16 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.groups import Group
-from reviver.lstm.presets import PRESETS as LSTM_PRESETS
-from reviver.validation import describe_bounds, describe_fields, show_value
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.groups import Group
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.validation import describe_bounds, describe_fields, show_value
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 INTRODUCTION = """\
 # Settings
 
-<!-- Written by python -m tools.settings_page; edit the docstrings of lstm/config.py and gan/config.py instead. -->
+<!-- Written by python -m tools.settings_page; edit the docstrings of settings/lstm.py and settings/gan.py instead. -->
 
 Each setting of a run is an option of `reviver lstm train` or `reviver gan train` (`hidden_dropout` is
 `--hidden-dropout`), a line of a config file, a field of `LSTMConfig` or `GANConfig`, and a key of `config` in a

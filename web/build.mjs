@@ -16,7 +16,7 @@ import wabt from "wabt";
 const root = dirname(fileURLToPath(import.meta.url));
 const out = argv[2] ?? join(root, "../src/reviver/explorer/template.html");
 
-/** Notice of the bundled libraries, which their licence asks for. */
+/** Notice of the bundled libraries, which their license asks for. */
 const NOTICE =
   "/* d3-scale, d3-shape, d3-axis, d3-selection and their dependencies: ISC, copyright Mike Bostock, d3js.org */";
 

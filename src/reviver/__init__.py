@@ -11,13 +11,13 @@ from reviver.version import __version__ as __version__
 if TYPE_CHECKING:
     from reviver.explorer.notebook import explore
     from reviver.gan.networks import Discriminator, Generator
-    from reviver.gan.run import GANRun
-    from reviver.loading import load
     from reviver.lstm.cell import LSTMState, LSTMWeights, lstm_step
     from reviver.lstm.classifier import LSTMClassifier
     from reviver.lstm.layer import LSTM
     from reviver.lstm.pretrained_classifier import PretrainedClassifier
-    from reviver.lstm.run import LSTMRun
+    from reviver.train.gan.run import GANRun
+    from reviver.train.loading import load
+    from reviver.train.lstm.run import LSTMRun
 
 __all__ = [
     "LSTM",
@@ -43,9 +43,9 @@ _MODULES = {
     "Generator": "reviver.gan.networks",
     "Discriminator": "reviver.gan.networks",
     "explore": "reviver.explorer.notebook",
-    "load": "reviver.loading",
-    "LSTMRun": "reviver.lstm.run",
-    "GANRun": "reviver.gan.run",
+    "load": "reviver.train.loading",
+    "LSTMRun": "reviver.train.lstm.run",
+    "GANRun": "reviver.train.gan.run",
     "lstm_step": "reviver.lstm.cell",
 }
 

@@ -12,13 +12,16 @@ from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from reviver.errors import ConfigError
-from reviver.io.atomic import atomic_write
-from reviver.io.errors import explain_write_errors
+from reviver.files.atomic import atomic_write
+from reviver.files.errors import explain_write_errors
 
 FORMATS = ("pdf", "svg", "png")
 TRAIN_COLOR, VALIDATION_COLOR, CHANCE_COLOR = "#0b6fa4", "#d1600a", "#6b6b6b"
@@ -92,3 +95,18 @@ def _format_of(path: Path) -> str:
     if kind not in FORMATS:
         raise ConfigError(f"out must end in one of .{', .'.join(FORMATS)} for a figure, got {path}", field="out")
     return kind
+
+
+@styled()
+def grid_figure(grid: NDArray[np.uint8], width: float = 4.0) -> Figure:
+    """Return a figure, `width` inches wide, with the pixels of a grid (see `train.gan.grids.tile`) and nothing else."""
+    figure = Figure(figsize=(width, width * grid.shape[0] / grid.shape[1]))
+    figure.set_layout_engine("none")
+    show_pixels(figure.add_axes((0, 0, 1, 1)), grid)
+    return figure
+
+
+def show_pixels(axes: Axes, pixels: NDArray[np.uint8]) -> None:
+    """Show pixels as they are, gray [H, W] or in color [H, W, 3], without the frame of the axes."""
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="none")
+    axes.set_axis_off()

@@ -20,7 +20,7 @@ import safetensors
 import torch
 
 from benchmarks.measure import machine
-from reviver.io.atomic import write_text
+from reviver.files.atomic import write_text
 from tests.fuzz.readers import READERS
 from tests.fuzz.supervisor import ROOT, Tally, supervise
 

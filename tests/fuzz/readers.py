@@ -22,38 +22,38 @@ import torch
 from PIL import Image
 from torch import nn
 
-from reviver import cache
 from reviver.cli.app import build_app
 from reviver.cli.settings import options_of, read_settings
-from reviver.config import override
+from reviver.data.describe import SequenceData
+from reviver.data.images.image_files import read_pixels
+from reviver.data.images.image_set import load_images, load_test_images
+from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ReviverError
+from reviver.files import cache
 from reviver.gan import networks
-from reviver.gan import training as gan_training
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_files import read_pixels
-from reviver.gan.data.image_set import load_images, load_test_images
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.monitor import describe_record, find_collapses, summarize
-from reviver.gan.evaluation.train_classifier import save_classifier
-from reviver.gan.run import GANRun
-from reviver.gan.snapshots import read_real_images
-from reviver.gan.snapshots import read_snapshots as read_gan_snapshots
-from reviver.loading import load
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.monitor import describe_record, find_collapses, summarize
+from reviver.gan.scores.train_classifier import save_classifier
 from reviver.lstm import pretrained
-from reviver.lstm import stopping as lstm_stopping
-from reviver.lstm import training as lstm_training
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.describe import SequenceData
 from reviver.lstm.pretrained_classifier import PretrainedClassifier
-from reviver.lstm.snapshots import read_snapshots as read_lstm_snapshots
-from reviver.lstm.tasks.custom.reader import read_sequences
 from reviver.runs import checkpoint
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import Comparison
+from reviver.settings.fields import override
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan_training
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.snapshots import read_real_images
+from reviver.train.gan.snapshots import read_snapshots as read_gan_snapshots
+from reviver.train.loading import load
+from reviver.train.lstm import stopping as lstm_stopping
+from reviver.train.lstm import training as lstm_training
+from reviver.train.lstm.snapshots import read_snapshots as read_lstm_snapshots
 from tests.fuzz import formats
 from tests.fuzz.mutations import mutated
 
@@ -110,7 +110,7 @@ def outcome(reader: Reader, path: Path) -> str:
 
 SIZE = 6
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
-GREY = PIXELS[..., 0]
+GRAY = PIXELS[..., 0]
 
 
 def read_images(path: Path) -> None:
@@ -140,7 +140,7 @@ def prepare_idx(folder: Path, pack: Callable[[bytes], bytes] = bytes, ending: st
     return _written(
         folder,
         {
-            f"train-images-idx3-ubyte{ending}": pack(idx(GREY)),
+            f"train-images-idx3-ubyte{ending}": pack(idx(GRAY)),
             f"train-labels-idx1-ubyte{ending}": pack(idx(np.arange(3, dtype=np.uint8))),
         },
     )
@@ -151,7 +151,7 @@ def prepare_packed_idx(folder: Path) -> Seeds:
 
 
 def prepare_npy(folder: Path) -> Seeds:
-    return _written(folder, {"grey.npy": _npy(GREY), "floats.npy": _npy(PIXELS.astype(">f4") / 255)})
+    return _written(folder, {"gray.npy": _npy(GRAY), "floats.npy": _npy(PIXELS.astype(">f4") / 255)})
 
 
 def prepare_image_npz(folder: Path) -> Seeds:
@@ -241,7 +241,7 @@ def prepare_runs(name: str, folder: Path) -> Seeds:
     The widths of the GAN are reduced for the whole process, since large weights are slow to damage.
     """
     networks.GENERATOR_WIDTHS, networks.DISCRIMINATOR_WIDTHS = (4, 4, 4, 4), (4, 4)
-    _written(folder, {"own.csv": b"sequence,label\n" + b"1 2,a\n2 1 3,b\n" * 10, "images.npy": _npy(GREY)})
+    _written(folder, {"own.csv": b"sequence,label\n" + b"1 2,a\n2 1 3,b\n" * 10, "images.npy": _npy(GRAY)})
     lstm_training.train(LSTM, folder / "lstm", device="cpu")
     gan_training.train(replace(GAN, data=str(folder / "images.npy")), folder / "gan", device="cpu")
     lstm_training.train(replace(CUSTOM, data=str(folder / "own.csv")), folder / "custom", device="cpu")
@@ -256,7 +256,7 @@ def remove_checksums(folder: Path) -> None:
 
 
 def prepare_points(folder: Path) -> Seeds:
-    """Create the metrics of each run, and scores in the form of gan/evaluation/monitor.py."""
+    """Create the metrics of each run, and scores in the form of gan/scores/monitor.py."""
     seeds = prepare_runs("*.jsonl", folder)
     scores = dict.fromkeys(Comparison.model_fields, 0.5)
     details = {"class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
@@ -410,7 +410,7 @@ def prepare_pretrained(name: str, folder: Path) -> Seeds:
     """Save a network of each kind; the files to damage are those called `name`."""
     networks.GENERATOR_WIDTHS = (4, 4, 4, 4)
     data = SequenceData(
-        task="custom", target="class", encoding="scalar", length=3, classes=("a", "b"), standardisation=None
+        task="custom", target="class", encoding="scalar", length=3, classes=("a", "b"), standardization=None
     )
     pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), folder / "classifier", data=data)
     networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(folder / "generator")

@@ -19,10 +19,10 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from reviver.errors import Interrupted
 from reviver.gan import networks
-from reviver.gan import training as gan
-from reviver.gan.config import GANConfig
-from reviver.lstm import training as lstm
-from reviver.lstm.config import LSTMConfig
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan
+from reviver.train.lstm import training as lstm
 
 FOLDER = Path(__file__).parent / "runs"
 LSTM = LSTMConfig(

@@ -110,7 +110,7 @@
  * @property {ScoreRow[]} scores
  * @property {string} scoresNote extractor and number of samples
  * @property {Rounding[]} rounding
- * @property {Fact[]} licences
+ * @property {Fact[]} licenses
  */
 
 /**
@@ -162,7 +162,7 @@
 /**
  * A sequence to look at.
  * @typedef {object} Example
- * @property {number[]} values symbols [T], or numbers [T · I], row by row, as a user would type them (not standardised)
+ * @property {number[]} values symbols [T], or numbers [T · I], row by row, as a user would type them (not standardized)
  * @property {number} steps T
  * @property {number | number[]} target class, class at every step, or number
  */
@@ -192,7 +192,7 @@
  * @property {number} hiddenDropout p
  * @property {"step" | "variational" | "zoneout"} hiddenDropoutKind
  * @property {number} length T of the training
- * @property {{mean: number[], scale: number[]} | null} standardisation per channel
+ * @property {{mean: number[], scale: number[]} | null} standardization per channel
  * @property {LstmStage[]} stages first, middle and last, or fewer
  * @property {Example[]} examples
  * @property {string} examplesText origin of the examples, such as "fresh sequences", or why there are none

@@ -26,10 +26,10 @@ from reviver.cli.messages import explain
 from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
-from reviver.config import choose_preset
-from reviver.distributed.failure import record_failure
-from reviver.distributed.launch import is_launched
 from reviver.errors import ConfigError, ReviverError
+from reviver.runs.distributed.failure import record_failure
+from reviver.runs.distributed.launch import is_launched
+from reviver.settings.fields import choose_preset
 from reviver.version import __version__
 
 INTERRUPTED = 130
@@ -241,7 +241,7 @@ def describe_failure(error: BaseException) -> tuple[str, int]:
         case BrokenPipeError():  # the reader of stdout has closed the pipe
             discard_output()
             return "", 0
-        case OSError():  # not from a file that we write: io/files.py turns those into RunFolderError
+        case OSError():  # not from a file that we write: files/read.py turns those into RunFolderError
             if error.filename is None:
                 discard_output()
             reason = error.strerror or error

@@ -7,10 +7,10 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from reviver.cli import options
-from reviver.config import Text
 from reviver.errors import ConfigError
-from reviver.gan.config import MAX_IMAGE_SIZE
-from reviver.validation import check
+from reviver.settings.fields import Text
+from reviver.settings.gan import MAX_IMAGE_SIZE
+from reviver.settings.validation import check
 
 SEQUENCE_SUFFIXES = (".csv", ".parquet")
 """Suffixes that only sequences have; an .npz may hold either."""
@@ -51,7 +51,7 @@ def pack(
                 )
         size = 28 if image_size is None else image_size
         check("image_size", size, Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE)])
-        from reviver.gan.data.pack import pack_images
+        from reviver.data.images.pack import pack_images
 
         shapes = pack_images(source, Path(out), size, progress=not common.quiet)
         text = f"{shapes['images'][0]} images of {list(shapes['images'][1:])}"
@@ -59,7 +59,7 @@ def pack(
         if image_size is not None:
             problem = f"image_size is only for images, and {source} holds sequences; leave it out"
             raise ConfigError(problem, field="image_size")
-        from reviver.lstm.tasks.custom.packed import pack_sequences
+        from reviver.data.sequences.packed import pack_sequences
 
         columns = {"sequence_column": sequence_column or "sequence", "label_column": label_column or "label"}
         shapes = pack_sequences(Path(source), Path(out), progress=not common.quiet, **columns)
@@ -76,7 +76,7 @@ def find_kind(source: str) -> Literal["images", "sequences"]:
     Raises:
         DataError: if the .npz is damaged.
     """
-    from reviver.io.npz import npz_names
+    from reviver.files.npz import npz_names
 
     path = Path(source)
     if path.suffix.lower() in SEQUENCE_SUFFIXES:

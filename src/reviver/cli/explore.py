@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reviver.cli import options
-from reviver.config import CountOrZero, Text
 from reviver.errors import ConfigError
+from reviver.settings.fields import CountOrZero, Text
 
 SUFFIXES = (".html", ".htm")
 
@@ -44,7 +44,7 @@ def explore(
 
     from reviver.explorer.build import write_explorer
     from reviver.figures import check_writable
-    from reviver.loading import load
+    from reviver.train.loading import load
 
     check_writable(path)
     loaded = [load(run) for run in runs]

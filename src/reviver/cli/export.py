@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reviver.cli import options
-from reviver.config import Text
 from reviver.errors import ConfigError
+from reviver.settings.fields import Text
 
 DEFAULT_OUT = {"onnx": "model.onnx", "hub": "model"}
 """Where each format is written by default."""
@@ -31,7 +31,7 @@ def export(
             -> logits, probabilities [batch, classes]; raw numbers go in
       GAN:  z [batch, Z], of a conditional one also classes [batch]
             -> images [batch, C, H, W] in [-1, 1]
-      Metadata name the classes, the standardisation and the run.
+      Metadata name the classes, the standardization and the run.
 
     hub: a folder with config.json, model.safetensors and a model card
       (README.md) with results, data and limits. from_pretrained of
@@ -55,10 +55,10 @@ def export(
     if license_ is not None and format_ != "hub":
         raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
 
-    from reviver.export.hub import to_hub
-    from reviver.export.onnx import to_onnx
-    from reviver.loading import load
-    from reviver.lstm.run import LSTMRun
+    from reviver.show.export.hub import to_hub
+    from reviver.show.export.onnx import to_onnx
+    from reviver.train.loading import load
+    from reviver.train.lstm.run import LSTMRun
 
     path = Path(DEFAULT_OUT[format_] if out is None else out)
     loaded = load(run, checkpoint=checkpoint, device="cpu" if common.device == "auto" else common.device)

@@ -11,15 +11,15 @@ from pydantic import Field
 from reviver.cli import options
 from reviver.cli.grouping import RUN, with_groups
 from reviver.cli.settings import print_settings
-from reviver.config import Count, CountOrZero, Text
-from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError
-from reviver.gan.config import MAX_IMAGE_SIZE, GANConfig
-from reviver.gan.presets import PRESETS
-from reviver.validation import check
+from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
+from reviver.settings.fields import Count, CountOrZero, Text
+from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
+from reviver.settings.gan_presets import PRESETS
+from reviver.settings.validation import check
 
 if TYPE_CHECKING:
-    from reviver.gan.run import GANRun
+    from reviver.train.gan.run import GANRun
 
 DEFAULT_PAIRS = 100
 """Pairs of random latents that path metrics are averaged over."""
@@ -49,8 +49,8 @@ def train(
       reviver gan train --data photos/ --image-size 32 --epochs 50 --out runs/photos
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
     """
-    from reviver.gan import training
-    from reviver.gan.evaluation import monitor
+    from reviver.gan.scores import monitor
+    from reviver.train.gan import training
 
     if print_config:
         print_settings(settings)
@@ -94,7 +94,8 @@ def sample(
         class_: Class to generate, such as a digit; for a run with --conditional.
         out: Grid as .png, .pdf or .svg, or .npz with images float32 [N, C, H, W] in [-1, 1] and latents [N, Z].
     """
-    from reviver.gan import grids, sampling
+    from reviver.gan import sampling
+    from reviver.train.gan import grids
 
     loaded, seed = options.open_gan(run, common.device, seed)
     images, latents = sampling.generate_samples(loaded.generator, num_samples, seed, class_)
@@ -144,10 +145,11 @@ def interpolate(
         num_pairs: Pairs of random latents between which --metrics also compares both paths; by default 100.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.gan import figures, interpolation
+    from reviver.gan import interpolation
     from reviver.gan import view as views
-    from reviver.gan.evaluation import path_metrics, reference_stats
-    from reviver.gan.evaluation.digit_classifier import DigitClassifier
+    from reviver.gan.scores import path_metrics, reference_stats
+    from reviver.gan.scores.digit_classifier import DigitClassifier
+    from reviver.show import gan_figures as figures
 
     check_figure_path(Path(out))
     if num_pairs is not None and not metrics:
@@ -226,7 +228,8 @@ def project(
         images: Image files; cropped to a square and resized.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.gan import figures, inversion
+    from reviver.gan import inversion
+    from reviver.show import gan_figures as figures
 
     if not images:
         raise ConfigError("IMAGE is missing; see reviver gan project --help")
@@ -263,8 +266,9 @@ def evaluate(
         out: Grid of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
     from reviver.figures import check_figure_path
-    from reviver.gan import grids, sampling
-    from reviver.gan.evaluation import reference_stats, scores
+    from reviver.gan import sampling
+    from reviver.gan.scores import reference_stats, scores
+    from reviver.train.gan import grids
 
     if out is not None:
         check_figure_path(Path(out))
@@ -306,10 +310,10 @@ def train_extractor(
         out: File of the weights.
         epochs: Passes over the images.
     """
+    from reviver.data.images import image_set
     from reviver.figures import check_writable
-    from reviver.gan.data import image_set
-    from reviver.gan.evaluation import train_classifier
-    from reviver.gan.evaluation.digit_classifier import MIN_SIZE
+    from reviver.gan.scores import train_classifier
+    from reviver.gan.scores.digit_classifier import MIN_SIZE
 
     path = Path(out)
     if path.exists():

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import cyclopts
 from pydantic import SkipValidation
 
-from reviver import groups
+from reviver.settings import groups
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, HelpPanel, NameRenderer
 
-from reviver.validation import describe_bounds, describe_fields, show_value
+from reviver.settings.validation import describe_bounds, describe_fields, show_value
 
 
 class SettingsFormatter(DefaultFormatter):

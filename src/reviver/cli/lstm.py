@@ -10,12 +10,12 @@ from cyclopts import Parameter
 from reviver.cli import lstm_data, options
 from reviver.cli.grouping import RUN, with_groups
 from reviver.cli.settings import print_settings
-from reviver.config import Count, Text
-from reviver.distributed.launch import DEFAULT_TIMEOUT
 from reviver.errors import ConfigError, ReviverError, RunFolderError
-from reviver.lstm.config import LSTMConfig
-from reviver.lstm.presets import PRESETS
-from reviver.validation import check
+from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
+from reviver.settings.fields import Count, Text
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.validation import check
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
@@ -45,9 +45,9 @@ def train(
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
-    from reviver.lstm import stopping, summary, training
-    from reviver.lstm.tasks.build import build_task
-    from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES
+    from reviver.data.tasks.build import build_task
+    from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
+    from reviver.train.lstm import stopping, summary, training
 
     if print_config:
         print_settings(settings)
@@ -116,14 +116,15 @@ def evaluate(
     Args:
         length: Length of the sequences; may be repeated. By default that of the run.
         size: Number of fresh sequences or test images; by default 10 000, but at most 100 million steps.
-        data: File with labelled sequences, .csv, .parquet or .npz, for a run on custom data: precision and recall of each
+        data: File with labeled sequences, .csv, .parquet or .npz, for a run on custom data: precision and recall of each
             class and the confusion matrix.
         out: Figure of accuracy over length, or with --data of the confusion matrix: .pdf, .png or .svg.
     """
+    from reviver.data.sequences.task import CustomTask
+    from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.figures import check_figure_path, save_figure
-    from reviver.lstm import evaluation, figures
-    from reviver.lstm.tasks.custom.task import CustomTask
-    from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES
+    from reviver.show import lstm_figures as figures
+    from reviver.train.lstm import evaluation
 
     if data is not None and (length, size) != (None, None):
         raise ConfigError("data has sequences of its own; leave out --length and --size", field="data")
@@ -157,7 +158,7 @@ def evaluate(
         numbers = "{length:>8} {accuracy:>9.2%} {loss:>10.4g} {baseline:>9.4g} {size:>10}   {origin}"
         lines.append(numbers.format_map(row))
     if out is not None:
-        save_figure(figures.generalisation(sorted(results), loaded.config.length, chance), Path(out))
+        save_figure(figures.generalization(sorted(results), loaded.config.length, chance), Path(out))
         lines.append(out)
     common.show({"run": run, "checkpoint": loaded.checkpoint, "results": rows}, *lines)
 
@@ -185,9 +186,9 @@ def predict(
         digits: Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.
         out: CSV file for the predictions of a file; by default predictions.csv.
     """
-    from reviver.lstm import evaluation
-    from reviver.lstm.tasks.custom.reader import READERS
-    from reviver.lstm.tasks.custom.task import CustomTask
+    from reviver.data.sequences.reader import READERS
+    from reviver.data.sequences.task import CustomTask
+    from reviver.train.lstm import evaluation
 
     columns = {"sequence_column": sequence_column, "label_column": label_column}
     is_file = Path(digits).suffix.lower() in READERS
@@ -238,9 +239,10 @@ def curve(
     import torch
 
     from reviver.figures import save_figure
-    from reviver.io.atomic import write_json
-    from reviver.lstm import curve, figures
+    from reviver.files.atomic import write_json
     from reviver.runs.devices import describe_machine
+    from reviver.show import lstm_figures as figures
+    from reviver.sweep import curve
     from reviver.sweep.cell import Cell, Outcome
     from reviver.sweep.driver import run_cells
     from reviver.sweep.engines import Pool
@@ -252,7 +254,7 @@ def curve(
     for steps, seed, name in order:
         run = curve.CurveRun(name, steps, seed)
         run.config(sequences)  # checks all settings before the first run starts
-        cells[run] = Cell("reviver.lstm.curve:run_cell", {**run._asdict(), "sequences": sequences}, run._asdict())
+        cells[run] = Cell("reviver.sweep.curve:run_cell", {**run._asdict(), "sequences": sequences}, run._asdict())
     folder = Path(out)
     if folder.exists() and not (folder / "runs").is_dir():
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
@@ -274,7 +276,7 @@ def curve(
         if cell.key in found and (error := found[cell.key].error) is not None:
             raise ReviverError(f"{out}: the run {run.name} failed: {error}")
     outcomes = list(outcomes_of(found).values())
-    rows = curve.summarise(outcomes)
+    rows = curve.summarize(outcomes)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for name in ("curve.pdf", "curve.png"):
@@ -312,8 +314,9 @@ def trace(
         direction: Direction to plot; backward for bidirectional runs only.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.lstm import evaluation, trace, trace_figures
     from reviver.lstm.classifier import LSTMClassifier
+    from reviver.show import trace, trace_figures
+    from reviver.train.lstm import evaluation
 
     sequence = evaluation.parse_digits(digits)
     check_figure_path(Path(out))

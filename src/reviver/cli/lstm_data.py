@@ -9,9 +9,9 @@ from reviver.cli import options
 from reviver.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from reviver.lstm.classification import ClassificationReport
-    from reviver.lstm.run import LSTMRun
-    from reviver.lstm.tasks.custom.task import CustomTask
+    from reviver.data.sequences.task import CustomTask
+    from reviver.train.lstm.classification import ClassificationReport
+    from reviver.train.lstm.run import LSTMRun
 
 MAX_NAME = 24
 """Maximum width of the name of a class in a table on the terminal, in characters."""
@@ -28,11 +28,11 @@ def evaluate_file(
     out: Path | None,
     common: options.Common,
 ) -> None:
-    """Score a run on the labelled sequences of a file."""
+    """Score a run on the labeled sequences of a file."""
+    from reviver.data.sequences.reader import read_sequences
     from reviver.figures import check_figure_path, save_figure
-    from reviver.lstm import evaluation
-    from reviver.lstm.classification_figures import confusion_figure
-    from reviver.lstm.tasks.custom.reader import read_sequences
+    from reviver.show.classification_figures import confusion_figure
+    from reviver.train.lstm import evaluation
 
     task = custom_task(loaded, "data")
     if out is not None:
@@ -61,11 +61,11 @@ def predict_file(
     common: options.Common,
 ) -> None:
     """Classify the sequences of a file; if it has labels, count the correct predictions."""
-    from reviver.lstm import evaluation
-    from reviver.lstm.classification import classification_report
-    from reviver.lstm.tasks.custom.labels import class_indices
-    from reviver.lstm.tasks.custom.predictions import write_predictions
-    from reviver.lstm.tasks.custom.reader import read_if_labelled
+    from reviver.data.sequences.labels import class_indices
+    from reviver.data.sequences.predictions import write_predictions
+    from reviver.data.sequences.reader import read_if_labelled
+    from reviver.train.lstm import evaluation
+    from reviver.train.lstm.classification import classification_report
 
     task = custom_task(loaded, "DIGITS")
     if out.suffix.lower() != ".csv":
@@ -103,7 +103,7 @@ def custom_task(loaded: "LSTMRun", name: str) -> "CustomTask":
     Raises:
         ConfigError: if the run has another task; the message names the argument `name`.
     """
-    from reviver.lstm.tasks.custom.task import CustomTask
+    from reviver.data.sequences.task import CustomTask
 
     if not isinstance(loaded.task, CustomTask):
         remedy = "leave it out" if name == "data" else "give digits"

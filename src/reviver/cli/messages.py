@@ -8,8 +8,8 @@ from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
+from reviver.settings.validation import MAX_VALUE, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
-from reviver.validation import MAX_VALUE, find_problem
 
 
 def explain(error: exceptions.CycloptsError) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reviver.cli.grouping import COMMON, RUN
-from reviver.config import Positive, Seed, Text
+from reviver.settings.fields import Positive, Seed, Text
 
 if TYPE_CHECKING:
-    from reviver.gan.run import GANRun
-    from reviver.lstm.run import LSTMRun
     from reviver.runs.folder import RunFolder
+    from reviver.train.gan.run import GANRun
+    from reviver.train.lstm.run import LSTMRun
 
 FLAG = Parameter(negative="", show_default=False)
 """Parameter of a flag that is off by default and has no --no- form."""
@@ -74,8 +74,8 @@ def open_lstm(run: str, checkpoint: str | None, device: str) -> "LSTMRun":
         RunFolderError: if the folder holds no LSTM run, or is damaged.
         DeviceError: if the device is unknown or absent.
     """
-    from reviver.lstm.run import load_lstm
     from reviver.runs.folder import RunFolder
+    from reviver.train.lstm.run import load_lstm
 
     return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device)
 
@@ -87,8 +87,8 @@ def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
         RunFolderError: if the folder holds no GAN run, or is damaged.
         DeviceError: if the device is unknown or absent.
     """
-    from reviver.gan.run import load_gan
     from reviver.runs.folder import RunFolder
+    from reviver.train.gan.run import load_gan
 
     loaded = load_gan(RunFolder.open(run, "gan"), device=device)
     return loaded, loaded.config.seed if seed is None else seed

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from reviver.cli.grouping import RUN
 from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
-from reviver.config import Seed, Text
+from reviver.settings.fields import Seed, Text
 
 
 def report(
@@ -25,7 +25,7 @@ def report(
         full: Train the GAN with the preset report (200 epochs, as the original) instead of best.
         seed: Seed of the GAN, and first of the five seeds of the LSTM.
     """
-    from reviver.report.build import make_report
+    from reviver.show.report.build import make_report
 
     files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}

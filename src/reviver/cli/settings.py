@@ -12,14 +12,14 @@ from cyclopts import App, ArgumentCollection, Token
 from cyclopts.argument import Argument
 from cyclopts.utils import UNSET
 
-from reviver.config import choose_preset, from_mapping
 from reviver.errors import ConfigError
-from reviver.gan.presets import PRESETS as GAN_PRESETS
-from reviver.io.files import read_file
-from reviver.io.json import parse_json
-from reviver.lstm.presets import PRESETS as LSTM_PRESETS
+from reviver.files.json import parse_json
+from reviver.files.read import read_file
+from reviver.settings.fields import choose_preset, from_mapping
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.validation import check
 from reviver.text import did_you_mean, one_line, short_repr
-from reviver.validation import check
 
 PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
     ("lstm", "train"): LSTM_PRESETS,

@@ -16,10 +16,10 @@ from cyclopts.argument import Argument
 
 from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
 from reviver.cli.settings import PRESETS, options_of
-from reviver.config import Count, Text
 from reviver.errors import ConfigError, ReviverError
+from reviver.settings.fields import Count, Text
+from reviver.settings.validation import check
 from reviver.text import did_you_mean, one_line
-from reviver.validation import check
 
 if TYPE_CHECKING:
     from reviver.sweep.cell import Cell, Outcome
@@ -230,9 +230,9 @@ def report_sweep(
     from filelock import FileLock
 
     from reviver.figures import save_figure
-    from reviver.io.atomic import write_json
+    from reviver.files.atomic import write_json
     from reviver.sweep.figures import summary_figure
-    from reviver.sweep.summary import summarise, summary_lines, table_rows, write_table
+    from reviver.sweep.summary import summarize, summary_lines, table_rows, write_table
 
     failed = [outcomes[cell.key] for cell in cells if outcomes[cell.key].status == "failed"]
     measure: str | None
@@ -248,7 +248,7 @@ def report_sweep(
         summary = None
         try:
             if file.measure or measure:
-                summary = summarise(cells, outcomes, file.measure or str(measure), file.goal or goal)
+                summary = summarize(cells, outcomes, file.measure or str(measure), file.goal or goal)
         except ConfigError as error:  # the usual measure is not in the results with all settings
             if file.measure:
                 raise ConfigError(f"{error}; change it in the file and run the same command again") from error

@@ -15,9 +15,9 @@ from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest
 from reviver.explorer.naming import name_runs
 from reviver.explorer.page import render_page
-from reviver.gan.run import GANRun
-from reviver.io.atomic import atomic_write
-from reviver.lstm.run import LSTMRun
+from reviver.files.atomic import atomic_write
+from reviver.train.gan.run import GANRun
+from reviver.train.lstm.run import LSTMRun
 from reviver.version import __version__
 
 MAX_BYTES = 64 << 20

@@ -1,4 +1,4 @@
-"""Facts about a run in words that all kinds of runs share: run, settings, command and licences.
+"""Facts about a run in words that all kinds of runs share: run, settings, command and licenses.
 
 Folders may be private, so of a path only the name is a fact.
 """
@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from reviver.data.images.named import DATA_SETS
 from reviver.explorer.manifest import Fact
-from reviver.export.source import PATHS, Run
-from reviver.gan.data.named import DATA_SETS
-from reviver.validation import show_value
+from reviver.settings.validation import show_value
+from reviver.train.source import PATHS, Run
 
-CODE_LICENCE = Fact(label="code of this page", value="MIT", note="Reviver")
-CHARTS_LICENCE = Fact(
+CODE_LICENSE = Fact(label="code of this page", value="MIT", note="Reviver")
+CHARTS_LICENSE = Fact(
     label="charts",
     value="ISC",
     note="d3-scale, d3-shape, d3-axis, d3-selection and their dependencies, by Mike Bostock",
 )
-"""Licences of every page."""
-DATA_LICENCES = {
+"""Licenses of every page."""
+DATA_LICENSES = {
     "mnist": (
         "CC BY-SA 3.0",
         "the MNIST database by Yann LeCun and Corinna Cortes; creativecommons.org/licenses/by-sa/3.0",
@@ -29,7 +29,7 @@ DATA_LICENCES = {
     "fashion-mnist": ("MIT", "by Zalando Research"),
     "kmnist": ("CC BY-SA 4.0", "by the ROIS-DS Center for Open Data in the Humanities"),
 }
-"""Licence and authors of data sets, by name."""
+"""License and authors of data sets, by name."""
 VERSIONS = ("reviver", "python", "torch")
 """Versions that are facts, by name in run.json."""
 STATUS = {
@@ -93,25 +93,25 @@ def command_of(run: Run) -> str:
     return shlex.join(_without_folders(word) for word in words)
 
 
-def data_licence(label: str, source: str, name: str) -> Fact:
-    """Return the licence of the data of a run.
+def data_license(label: str, source: str, name: str) -> Fact:
+    """Return the license of the data of a run.
 
     Args:
         label: what the data is, such as "images".
         source: setting `data` of the run.
         name: of the data.
     """
-    if source in DATA_LICENCES:
-        licence, note = DATA_LICENCES[source]
-        return Fact(label=f"{label}: {name}", value=licence, note=note)
+    if source in DATA_LICENSES:
+        name_of_license, note = DATA_LICENSES[source]
+        return Fact(label=f"{label}: {name}", value=name_of_license, note=note)
     if source in DATA_SETS:
         return Fact(label=f"{label}: {name}", value="see its page", note=DATA_SETS[source].source)
     return Fact(label=f"{label}: {name}", value="your own data", note="before you share this page, check that you may")
 
 
-def licences(*data: Fact) -> Sequence[Fact]:
-    """Return the licences of the page and of the data in it."""
-    return [CODE_LICENCE, CHARTS_LICENCE, *data]
+def licenses(*data: Fact) -> Sequence[Fact]:
+    """Return the licenses of the page and of the data in it."""
+    return [CODE_LICENSE, CHARTS_LICENSE, *data]
 
 
 def format_seconds(seconds: float) -> str:

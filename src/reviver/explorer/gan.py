@@ -26,11 +26,11 @@ from reviver.explorer.gan_snapshots import embed_snapshots
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec
 from reviver.explorer.naming import RunName
 from reviver.explorer.networks import FoldedLayer, embed, fold
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
-from reviver.gan.evaluation.feature_extractor import FeatureExtractor
-from reviver.gan.evaluation.reference_stats import load_extractor
 from reviver.gan.networks import NEGATIVE_SLOPE
-from reviver.gan.run import GANRun
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.reference_stats import load_extractor
+from reviver.train.gan.run import GANRun
 
 
 def collect_gan(

@@ -6,13 +6,13 @@ Shapes: N images, K classes, m images per input of D, G inputs of D: groups of m
 import torch
 from torch import Tensor
 
+from reviver.data.images.image_set import ImageSet, from_pixels
 from reviver.explorer.gan_images import RealImages, spread
 from reviver.explorer.manifest import LogitContext
-from reviver.gan.data.image_set import ImageSet, from_pixels
 from reviver.gan.networks import one_hot
-from reviver.gan.run import GANRun
 from reviver.gan.sampling import generate_chunked
 from reviver.runs.rng import make_rng
+from reviver.train.gan.run import GANRun
 
 NUM_CONTEXT = 500
 """G of real images, and of samples."""

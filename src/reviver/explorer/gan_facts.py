@@ -1,4 +1,4 @@
-"""Facts about a GAN run in words: its data, networks, scores beside their baselines, rounding and licences."""
+"""Facts about a GAN run in words: its data, networks, scores beside their baselines, rounding and licenses."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from reviver.explorer.facts import command_of, config_facts, data_licence, licences, run_facts
+from reviver.data.images.image_set import ImageSet
+from reviver.explorer.facts import command_of, config_facts, data_license, licenses, run_facts
 from reviver.explorer.gan_images import RealImages
 from reviver.explorer.manifest import Fact, Facts, Rounding, ScoreRow
-from reviver.export.gan_card import SCORES, find_scores
-from reviver.gan.data.image_set import ImageSet
-from reviver.gan.run import GANRun
+from reviver.train.gan.run import SCORES, GANRun, find_scores
 
 NO_SCORES = "The run was not evaluated while it trained. `reviver gan evaluate` does it afterwards."
 
@@ -34,7 +33,7 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], images: RealImages, tra
         scores=[] if scores is None else score_rows(scores),
         scores_note=NO_SCORES if scores is None else _scores_note(scores, run),
         rounding=rounding,
-        licences=licences(data_licence("images", run.config.data, name)),
+        licenses=licenses(data_license("images", run.config.data, name)),
     )
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reviver.data.images.image_files import class_folders
+from reviver.data.images.image_set import ImageSet, load_images, load_test_images
+from reviver.data.images.named import DATA_SETS, is_present
 from reviver.errors import DataError
 from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
 from reviver.explorer.manifest import TensorBlock
-from reviver.gan.data.image_files import class_folders
-from reviver.gan.data.image_set import ImageSet, load_images, load_test_images
-from reviver.gan.data.named import DATA_SETS, is_present
-from reviver.gan.run import GANRun
 from reviver.runs.rng import make_rng
 from reviver.runs.schema import MAX_CLASSES
+from reviver.train.gan.run import GANRun
 
 NUM_TRAINING = 2000
 """Training images of a page by default."""

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from reviver.explorer.blocks import Blocks, encode_f32
 from reviver.explorer.manifest import TensorBlock
 from reviver.explorer.networks import FoldedLayer
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.interpolation import CONFIDENCE, NUM_DISTANT_CANDIDATES, most_robust
 from reviver.gan.networks import NEGATIVE_SLOPE, Generator
-from reviver.gan.run import GANRun
 from reviver.gan.sampling import generate_chunked
-from reviver.gan.training import GRID_SIZE
+from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.rng import make_rng
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.training import GRID_SIZE
 
 NUM_CANDIDATES = 1024
 """Random latents that end points are chosen from."""

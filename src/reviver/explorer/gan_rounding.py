@@ -11,11 +11,11 @@ from torch import Tensor
 from reviver.explorer.gan_discriminator import sample_inputs
 from reviver.explorer.manifest import Rounding
 from reviver.explorer.networks import FoldedLayer, evaluate
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.networks import NEGATIVE_SLOPE
-from reviver.gan.run import GANRun
 from reviver.gan.sampling import generate_chunked
+from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.rng import make_rng
+from reviver.train.gan.run import GANRun
 
 NUM_LATENTS = 500
 

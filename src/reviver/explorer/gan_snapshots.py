@@ -13,8 +13,8 @@ import torch
 from reviver.explorer.blocks import Blocks, encode_u8
 from reviver.explorer.gan_discriminator import DIGITS
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec
-from reviver.gan.run import GANRun
-from reviver.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
+from reviver.train.gan.run import GANRun
+from reviver.train.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
 
 MAX_MOMENTS = 60
 """S of a page."""

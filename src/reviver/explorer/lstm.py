@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reviver.data.describe import SequenceData
+from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.columns import to_columns
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
@@ -18,12 +20,10 @@ from reviver.explorer.lstm_facts import lstm_facts, stage_name
 from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
 from reviver.explorer.naming import RunName
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.describe import SequenceData
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.snapshots import read_snapshots
-from reviver.lstm.tasks.task import TargetKind
-from reviver.lstm.training import Network
 from reviver.runs.rng import make_rng
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.snapshots import read_snapshots
+from reviver.train.lstm.training import Network
 
 NUM_RANDOM, RANDOM_STEPS = 20, 100
 """Number and steps of the random sequences that measure the rounding where there are no examples."""
@@ -75,7 +75,7 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         stages.append(LstmStage(**moment, weights=weights))
         errors = output_errors(stage.network, rounded, x, task.target)
         rounding.append(Rounding(network=stage.label, unit=unit, max=float(errors.max()), mean=float(errors.mean())))
-    scale = data.standardisation
+    scale = data.standardization
     return LstmContent(
         id=id_,
         name=name.name,
@@ -99,7 +99,7 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         hidden_dropout=config.hidden_dropout,
         hidden_dropout_kind=config.hidden_dropout_kind,
         length=data.length,
-        standardisation=None if scale is None else ChannelScale(mean=scale.mean, scale=scale.scale),
+        standardization=None if scale is None else ChannelScale(mean=scale.mean, scale=scale.scale),
         stages=stages,
         examples=examples.examples,
         examples_text=examples.text,
@@ -123,7 +123,7 @@ def choose_stages(run: LSTMRun) -> list[Stage]:
 
 
 def random_sequences(run: LSTMRun) -> list[Tensor]:
-    """Return sequences of standard normal numbers, which standardised data resemble, [T, I] each."""
+    """Return sequences of standard normal numbers, which standardized data resemble, [T, I] each."""
     size = NUM_RANDOM, RANDOM_STEPS, run.task.input_size
     return list(torch.randn(size, generator=make_rng(run.config.seed, "rounding")))
 

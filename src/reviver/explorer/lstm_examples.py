@@ -11,13 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reviver.data.sequences.task import CustomTask
+from reviver.data.tasks.memory import COPY_LENGTH, COPY_SYMBOLS, ORDER_DISTRACTORS, Symbols
+from reviver.data.tasks.palindromes import NUM_DIGITS, Palindromes
+from reviver.data.tasks.task import Sequences
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.manifest import Example
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.tasks.custom.task import CustomTask
-from reviver.lstm.tasks.memory import COPY_LENGTH, COPY_SYMBOLS, ORDER_DISTRACTORS, Symbols
-from reviver.lstm.tasks.palindromes import NUM_DIGITS, Palindromes
-from reviver.lstm.tasks.task import Sequences
+from reviver.train.lstm.run import LSTMRun
 
 MAX_EXAMPLES = 20
 MAX_LENGTH = 1000
@@ -114,9 +114,9 @@ def raw_values(run: LSTMRun, sequences: Sequences) -> Tensor:
     x = sequences.encode().double()
     scale = torch.ones(x.shape[2], dtype=torch.float64)
     if isinstance(run.task, CustomTask):
-        standardisation = run.task.data.standardisation
-        scale = torch.tensor(standardisation.scale, dtype=torch.float64)
-        x = x * scale + torch.tensor(standardisation.mean, dtype=torch.float64)
+        standardization = run.task.data.standardization
+        scale = torch.tensor(standardization.scale, dtype=torch.float64)
+        x = x * scale + torch.tensor(standardization.mean, dtype=torch.float64)
     for channel, deviation in enumerate(scale.tolist()):
         factor = 10.0 ** min(MAX_DECIMALS, DIGITS - math.floor(math.log10(deviation)))
         x[:, :, channel] = (x[:, :, channel] * factor).round() / factor

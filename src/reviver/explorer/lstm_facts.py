@@ -1,14 +1,13 @@
-"""Facts about an LSTM run in words: its scores beside their baselines, rounding and licences."""
+"""Facts about an LSTM run in words: its scores beside their baselines, rounding and licenses."""
 
 from collections.abc import Sequence
 
-from reviver.explorer.facts import command_of, config_facts, data_licence, licences, run_facts
+from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
+from reviver.data.sequences.task import CustomTask
+from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
+from reviver.explorer.facts import command_of, config_facts, data_license, licenses, run_facts
 from reviver.explorer.manifest import Fact, Facts, Rounding, ScoreRow
-from reviver.export.lstm_card import GOALS, MNIST_TASKS
-from reviver.lstm.describe import SequenceData
-from reviver.lstm.run import LSTMRun
-from reviver.lstm.tasks.custom.task import CustomTask
-from reviver.lstm.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
+from reviver.train.lstm.run import LSTMRun
 
 
 def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -> Facts:
@@ -27,7 +26,7 @@ def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -
         scores=scores,
         scores_note=note,
         rounding=rounding,
-        licences=licences(*data_licences(run)),
+        licenses=licenses(*data_licenses(run)),
     )
 
 
@@ -99,10 +98,10 @@ def score_rows(run: LSTMRun, data: SequenceData) -> tuple[list[ScoreRow], str]:
     return rows, note
 
 
-def data_licences(run: LSTMRun) -> list[Fact]:
-    """Return the licence of the embedded sequences, where it is not that of the page."""
+def data_licenses(run: LSTMRun) -> list[Fact]:
+    """Return the license of the embedded sequences, where it is not that of the page."""
     if run.config.task in MNIST_TASKS:
-        return [data_licence("images", "mnist", "mnist")]
+        return [data_license("images", "mnist", "mnist")]
     if isinstance(run.task, CustomTask):
         return [Fact(label="sequences", value="not known to Reviver", note=run.task.data.name)]
     return []

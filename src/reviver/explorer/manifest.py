@@ -119,7 +119,7 @@ class Facts(Part):
     scores: Sequence[ScoreRow]
     scores_note: str
     rounding: Sequence[Rounding]
-    licences: Sequence[Fact]
+    licenses: Sequence[Fact]
 
 
 class LogitContext(Part):
@@ -179,7 +179,7 @@ class Example(Part):
 
 
 class ChannelScale(Part):
-    """Standardisation of the channels of raw numbers."""
+    """Standardization of the channels of raw numbers."""
 
     mean: Sequence[float]
     scale: Sequence[float]
@@ -210,7 +210,7 @@ class LstmContent(Part):
     hidden_dropout: float
     hidden_dropout_kind: Literal["step", "variational", "zoneout"]
     length: int
-    standardisation: ChannelScale | None
+    standardization: ChannelScale | None
     stages: Sequence[LstmStage]
     examples: Sequence[Example]
     examples_text: str

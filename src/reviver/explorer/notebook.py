@@ -10,11 +10,11 @@ from pydantic import Field
 
 from reviver.errors import ConfigError
 from reviver.explorer.build import explorer_page
-from reviver.gan.run import GANRun
-from reviver.io.atomic import write_text
-from reviver.loading import load
-from reviver.lstm.run import LSTMRun
-from reviver.validation import check
+from reviver.files.atomic import write_text
+from reviver.settings.validation import check
+from reviver.train.gan.run import GANRun
+from reviver.train.loading import load
+from reviver.train.lstm.run import LSTMRun
 
 RunOrPath = LSTMRun | GANRun | str | Path
 

@@ -1,1 +1,1 @@
-"""The GAN: its two networks, image sets, training, and what can be done in its latent space."""
+"""The GAN: its two networks, its training step, its scores, and what can be done in its latent space."""

@@ -1,6 +1,6 @@
 """Statistics of BatchNorm that belong to the final weights, instead of averages over the training.
 
-A generator in eval mode normalises with running averages of the statistics of past batches, and its EMA with an average of
+A generator in eval mode normalizes with running averages of the statistics of past batches, and its EMA with an average of
 those. Both lag behind the weights, and neither are the statistics that the averaged weights have. So at the end they are
 recomputed from fresh latent vectors (Izmailov et al. 2018, "Averaging weights leads to wider optima", section 3.2; torch's
 `swa_utils.update_bn` averages over batches, here they are those of all vectors together).

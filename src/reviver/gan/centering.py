@@ -26,10 +26,10 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from reviver.gan.config import GANConfig
-from reviver.gan.data.image_set import ImageSet
+from reviver.data.images.image_set import ImageSet
 from reviver.gan.networks import Discriminator
-from reviver.validation import refuse
+from reviver.settings.gan import GANConfig
+from reviver.settings.validation import refuse
 
 CHUNK_PIXELS = 1 << 22
 """Pixels that are read at a time to compute the moments of the images."""

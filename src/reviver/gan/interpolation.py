@@ -19,14 +19,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.config import CountOrZero, Seed
 from reviver.errors import ConfigError, DataError
-from reviver.gan.evaluation.digit_classifier import DigitClassifier
 from reviver.gan.inversion import project_files
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
+from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.rng import make_rng
-from reviver.validation import check
+from reviver.settings.fields import CountOrZero, Seed
+from reviver.settings.validation import check
 
 PathKind = Literal["linear", "spherical"]
 PATHS = get_args(PathKind)

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.config import Seed
+from reviver.data.images.image_files import read_images
+from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError
-from reviver.gan.data.image_files import read_images
-from reviver.gan.data.image_set import from_pixels
 from reviver.gan.networks import Generator
 from reviver.runs.rng import make_rng
-from reviver.validation import check
+from reviver.settings.fields import Seed
+from reviver.settings.validation import check
 
 STEPS, STARTS = 400, 16
 LEARNING_RATE = 0.1

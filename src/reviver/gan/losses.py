@@ -1,6 +1,6 @@
 """Losses of the generator and the discriminator.
 
-Each function is one objective L, written above its code, which minimises exactly that. The default pair is the
+Each function is one objective L, written above its code, which minimizes exactly that. The default pair is the
 report's; the others are there to compare with.
 
 Shapes: P logits of real images and as many of generated ones, [P, 1]. A logit is the discriminator's log-odds of

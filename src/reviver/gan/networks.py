@@ -14,12 +14,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.config import Count
-from reviver.distributed.rows import BatchRows, all_rows
 from reviver.errors import DataError
+from reviver.files.hub import DownloadKeywords
 from reviver.gan import pretrained
-from reviver.io.hub import DownloadKeywords
-from reviver.validation import check
+from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.settings.fields import Count
+from reviver.settings.validation import check
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
 DISCRIMINATOR_WIDTHS = (512, 256)
@@ -62,8 +62,8 @@ class Generator(nn.Module):
         self.image_shape = tuple(image_shape)
         layers: list[nn.Module] = [nn.Linear(self.latent_size, GENERATOR_WIDTHS[0]), nn.LeakyReLU(NEGATIVE_SLOPE)]
         for width, next_width in pairwise(GENERATOR_WIDTHS):
-            normalisation = nn.BatchNorm1d(next_width, eps=batch_norm_eps)
-            layers += [nn.Linear(width, next_width), normalisation, nn.LeakyReLU(NEGATIVE_SLOPE)]
+            normalization = nn.BatchNorm1d(next_width, eps=batch_norm_eps)
+            layers += [nn.Linear(width, next_width), normalization, nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(GENERATOR_WIDTHS[-1], prod(self.image_shape)), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:

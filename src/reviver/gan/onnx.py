@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from reviver.errors import ConfigError
+from reviver.files.onnx import Graph, Port
 from reviver.gan.networks import Generator
-from reviver.io.onnx import Graph, Port
 
 
 @torch.no_grad()

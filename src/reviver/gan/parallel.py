@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reviver.distributed.batch_norm import ParallelBatchNorm1d
-from reviver.distributed.rows import BatchRows
-from reviver.distributed.world import World
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.step_options import StepResult
+from reviver.runs.distributed.batch_norm import ParallelBatchNorm1d
+from reviver.runs.distributed.rows import BatchRows
+from reviver.runs.distributed.world import World
 
 
 @dataclass

@@ -18,9 +18,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from reviver.distributed.rows import BatchRows, all_rows
-from reviver.gan.config import GANConfig
 from reviver.gan.networks import Discriminator
+from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.settings.gan import GANConfig
 
 Logits = Callable[[Tensor], Tensor]
 

@@ -1,15 +1,15 @@
-"""Generators and discriminators as folders in the layout of the Hugging Face Hub, see `reviver.io.pretrained`."""
+"""Generators and discriminators as folders in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from torch import nn
 
-from reviver.config import Count, CountOrZero, Positive, Probability
-from reviver.io.model_card import PLACEHOLDER, plain_card
-from reviver.io.pretrained import Family, architecture_of
+from reviver.files.model_card import PLACEHOLDER, plain_card
+from reviver.files.pretrained import Family, architecture_of
 from reviver.runs.schema import ImageData
-from reviver.validation import JSON_LIST, settings
+from reviver.settings.fields import Count, CountOrZero, Positive, Probability
+from reviver.settings.validation import JSON_LIST, settings
 
 if TYPE_CHECKING:
     from reviver.gan.networks import Discriminator, Generator

@@ -10,11 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.config import Seed
 from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
 from reviver.runs.rng import make_rng
-from reviver.validation import check
+from reviver.settings.fields import Seed
+from reviver.settings.validation import check
 
 CHUNK = 2048
 """Images that are generated at a time, which bounds the memory of the device."""

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from reviver.distributed.rows import BatchRows
+from reviver.runs.distributed.rows import BatchRows
 
 SIDE = 28
 """Longer side of an image, in pixels, for each pixel of reach: smaller images are not shifted."""

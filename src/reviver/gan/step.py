@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from reviver.distributed.rows import all_rows
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.parallel import ParallelStep
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
+from reviver.runs.distributed.rows import all_rows
 
 
 def gan_step(

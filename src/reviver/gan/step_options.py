@@ -6,9 +6,9 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from reviver.config import Precision
-from reviver.gan.config import GANConfig
 from reviver.gan.losses import LOSSES, Losses, choose_losses
+from reviver.settings.fields import Precision
+from reviver.settings.gan import GANConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""The LSTM: its equations, the memory tasks it learns, its training, and what can be asked of it after."""
+"""The LSTM: its equations, the layer, the networks built on it, and its native kernel."""

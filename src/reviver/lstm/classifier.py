@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.config import Count, Probability
-from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, DataError
-from reviver.io.hub import DownloadKeywords
+from reviver.files.hub import DownloadKeywords
 from reviver.lstm.layer import LSTM
-from reviver.lstm.options import LSTMKeywords, Pooling
-from reviver.validation import check
+from reviver.runs.distributed.rows import BatchRows
+from reviver.settings.fields import Count, Probability
+from reviver.settings.lstm_network import LSTMKeywords, Pooling
+from reviver.settings.validation import check
 
 
 class LSTMClassifier(nn.Module):

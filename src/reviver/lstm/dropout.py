@@ -14,9 +14,9 @@ any order and any number of threads compute the same bits. The native kernel com
 import torch
 from torch import Tensor
 
-from reviver.distributed.rows import BatchRows
 from reviver.errors import DataError
-from reviver.lstm.options import DropoutKind, LSTMOptions
+from reviver.runs.distributed.rows import BatchRows
+from reviver.settings.lstm_network import DropoutKind, LSTMOptions
 
 _LOW_32 = 0xFFFFFFFF
 _LOW_64 = 0xFFFFFFFFFFFFFFFF

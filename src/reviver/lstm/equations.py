@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from reviver.lstm.cell import LSTMState, StackedWeights, lstm_step
 from reviver.lstm.dropout import apply_dropout, hidden_masks
-from reviver.lstm.options import LSTMOptions
 from reviver.lstm.precision import bf16_linear
+from reviver.settings.lstm_network import LSTMOptions
 
 
 def unroll(

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from reviver.distributed.rows import BatchRows
 from reviver.errors import ConfigError, DataError
-from reviver.io.hub import DownloadKeywords
+from reviver.files.hub import DownloadKeywords
 from reviver.lstm import dispatch, equations, kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
 from reviver.lstm.dropout import check_rows, draw_seed, skip_rows
-from reviver.lstm.options import LSTMKeywords, LSTMOptions
 from reviver.lstm.transforms import autocast_dtype, plain_values
+from reviver.runs.distributed.rows import BatchRows
+from reviver.settings.lstm_network import LSTMKeywords, LSTMOptions
 
 State = tuple[Tensor, Tensor]
 """h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reviver.data.sequences.standardization import Standardization
+from reviver.data.tasks.task import TargetKind
 from reviver.errors import ConfigError
-from reviver.io.onnx import Graph, Port
+from reviver.files.onnx import Graph, Port
 from reviver.lstm.cell import LSTMWeights
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
-from reviver.lstm.tasks.custom.standardisation import Standardisation
-from reviver.lstm.tasks.task import TargetKind
 
 WHOLE = -1
 """Length that stands for all T steps: the default of the input `lengths`."""
@@ -51,7 +51,7 @@ def build_graph(
     opset: int | None = None,
     *,
     target: TargetKind = "class",
-    standardisation: Standardisation | None = None,
+    standardization: Standardization | None = None,
     description: str = INPUT,
 ) -> Graph:
     """Return the graph of a classifier in eval mode.
@@ -64,7 +64,7 @@ def build_graph(
         network: the classifier.
         opset: version of the operators, see `Graph`.
         target: kind of the targets.
-        standardisation: transformation of raw numbers, which becomes the first nodes.
+        standardization: transformation of raw numbers, which becomes the first nodes.
         description: meaning of `x`.
 
     Raises:
@@ -78,8 +78,8 @@ def build_graph(
         Port("lengths", "int64", ("batch",), "Steps of each sequence; all, if this input is left out"),
         default=np.array([WHOLE], np.int64),
     )
-    if standardisation is not None:
-        x = _standardise(graph, x, standardisation)
+    if standardization is not None:
+        x = _standardize(graph, x, standardization)
     patch_size = network.patch_size if isinstance(network, LSTMClassifier) else 1
     batch = _enter(graph, x, lengths, channels, patch_size)
     layer = _lstm(graph, network, batch) if isinstance(network, LSTMClassifier) else _rnn(graph, network, batch)
@@ -122,17 +122,17 @@ def check_exportable(network: LSTMClassifier | RNNClassifier) -> None:
         raise ConfigError("proj_size must be 0 for ONNX, whose LSTM node has no projection; train without one")
 
 
-def _standardise(graph: Graph, x: str, standardisation: Standardisation) -> str:
+def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:
     """Return (x - mean) / scale.
 
     The mean is subtracted in two parts, float32 and the rest: a mean that is large beside the scale keeps its digits,
     without float64, which many runtimes lack.
     """
-    mean = np.array(standardisation.mean)
+    mean = np.array(standardization.mean)
     rounded = mean.astype(np.float32)
     x = graph.add("Sub", x, graph.constant(rounded))
     x = graph.add("Sub", x, graph.constant((mean - rounded).astype(np.float32)))
-    return graph.add("Div", x, graph.constant(np.array(standardisation.scale, np.float32)))
+    return graph.add("Div", x, graph.constant(np.array(standardization.scale, np.float32)))
 
 
 def _enter(graph: Graph, x: str, lengths: str, channels: int, patch_size: int) -> Batch:

@@ -1,12 +1,12 @@
-"""LSTMs as folders in the layout of the Hugging Face Hub, see `reviver.io.pretrained`."""
+"""LSTMs as folders in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
 
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from reviver.io.model_card import PLACEHOLDER, plain_card
-from reviver.io.pretrained import Family, architecture_of
-from reviver.lstm.describe import SequenceData
-from reviver.lstm.options import LSTMClassifierSpec, LSTMSpec, RNNClassifierSpec
+from reviver.data.describe import SequenceData
+from reviver.files.model_card import PLACEHOLDER, plain_card
+from reviver.files.pretrained import Family, architecture_of
+from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMSpec, RNNClassifierSpec
 
 if TYPE_CHECKING:
     from reviver.lstm.classifier import LSTMClassifier

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reviver.data.describe import SequenceData
+from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
-from reviver.io.hub import CONFIG, DownloadKeywords
+from reviver.files.hub import CONFIG, DownloadKeywords
 from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.describe import SequenceData
 from reviver.lstm.scoring import evaluation_batch_size
-from reviver.lstm.tasks.custom.examples import Examples
 from reviver.text import one_line
 
 
@@ -29,7 +29,7 @@ class PretrainedClassifier:
     network: LSTMClassifier
     """Network, in eval mode. Its input is standardized."""
     data: SequenceData
-    """What the network reads and predicts: its classes and the standardisation among others."""
+    """What the network reads and predicts: its classes and the standardization among others."""
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
@@ -37,7 +37,7 @@ class PretrainedClassifier:
 
         Args:
             source: a local folder, which comes first, or the id of a repository, such as `user/name`.
-            **download: fields of `reviver.io.hub.Download`, for a repository.
+            **download: fields of `reviver.files.hub.Download`, for a repository.
 
         Raises:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.
@@ -46,7 +46,7 @@ class PretrainedClassifier:
         network, data, _ = pretrained.load_with_data(LSTMClassifier, source, **download)
         if data is None or data.target != "class" or data.classes is None:
             raise DataError(f"{source}: {CONFIG} names no classes of sequences; use LSTMClassifier.from_pretrained")
-        scale = data.standardisation
+        scale = data.standardization
         sizes = {"classes": (len(data.classes), len(network.W_out))}
         if scale is not None:
             sizes["means"] = (len(scale.mean), network.input_size)
@@ -66,8 +66,8 @@ class PretrainedClassifier:
             DataError: if a sequence is empty, has another number of channels, or holds anything but finite numbers.
         """
         x, lengths = self._pad(sequences)
-        if self.data.standardisation is not None:
-            x = self.data.standardisation.apply(x, lengths)
+        if self.data.standardization is not None:
+            x = self.data.standardization.apply(x, lengths)
         examples = Examples(x, lengths, torch.zeros_like(lengths)).to(self.network.W_out.device)
         size = evaluation_batch_size(examples)
         batches = (examples[start : start + size] for start in range(0, len(examples), size))

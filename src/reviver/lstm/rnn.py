@@ -9,11 +9,11 @@ from typing import Self, Unpack
 import torch
 from torch import Tensor, nn
 
-from reviver.distributed.rows import BatchRows, all_rows
 from reviver.errors import DataError
-from reviver.io.hub import DownloadKeywords
+from reviver.files.hub import DownloadKeywords
 from reviver.lstm import pretrained
 from reviver.lstm.dropout import check_rows
+from reviver.runs.distributed.rows import BatchRows, all_rows
 
 
 class RNNClassifier(nn.Module):

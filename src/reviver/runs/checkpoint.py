@@ -26,15 +26,15 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.io.atomic import atomic_folder, previous_path, recover_interrupted_writes, write_json
-from reviver.io.errors import damaged_run_file, explain_read_errors, explain_write_errors
-from reviver.io.files import open_file
-from reviver.io.json import read_json
-from reviver.io.tensors import read_header, read_tensors
+from reviver.files.atomic import atomic_folder, previous_path, recover_interrupted_writes, write_json
+from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.files.json import read_json
+from reviver.files.read import open_file
+from reviver.files.tensors import read_header, read_tensors
 from reviver.runs.schema import Checksums, Pointer, Position, validate
+from reviver.settings.validation import Record
 from reviver.system import sync
 from reviver.text import one_line
-from reviver.validation import Record
 
 Networks = TypeVar("Networks", bound=tuple[nn.Module, ...])
 

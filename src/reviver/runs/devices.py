@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from reviver.distributed.launch import launched_size, local_rank
-from reviver.distributed.world import ALONE, World
 from reviver.errors import DeviceError
+from reviver.runs.distributed.launch import launched_size, local_rank
+from reviver.runs.distributed.world import ALONE, World
 from reviver.system import memory_gb
 
 

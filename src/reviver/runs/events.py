@@ -25,8 +25,8 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import hparams, image, scalar
 
-from reviver.io.atomic import make_folder
-from reviver.io.errors import explain_write_errors
+from reviver.files.atomic import make_folder
+from reviver.files.errors import explain_write_errors
 
 MAX_PIXELS = 1024
 """Maximum height and width of an image in pixels."""

@@ -32,20 +32,20 @@ from typing import Any, TypeVar
 import torch
 from filelock import FileLock, Timeout
 
-from reviver.config import from_mapping
-from reviver.distributed.launch import job_id
-from reviver.distributed.world import ALONE, World
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.io.atomic import make_folder, temporary_path, write_json, write_text
-from reviver.io.errors import damaged_run_file, explain_read_errors, explain_write_errors
-from reviver.io.files import read_file, read_lines, reject_external_links
-from reviver.io.json import parse_json, read_json
+from reviver.files.atomic import make_folder, temporary_path, write_json, write_text
+from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.files.json import parse_json, read_json
+from reviver.files.read import read_file, read_lines, reject_external_links
 from reviver.runs.devices import describe_machine
+from reviver.runs.distributed.launch import job_id
+from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.events import EventFile
 from reviver.runs.schema import MAX_TEXT, SCHEMA, line_model, metric_names, record_model, validate
+from reviver.settings.fields import from_mapping
+from reviver.settings.validation import Record
 from reviver.text import one_line
-from reviver.validation import Record
 from reviver.version import __version__
 
 JOB_FILE = "run.job"

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from reviver.io.errors import damaged_run_file
-from reviver.validation import MAX_INTEGER, Record, find_problem
+from reviver.files.errors import damaged_run_file
+from reviver.settings.validation import MAX_INTEGER, Record, find_problem
 
 SCHEMA = 1
 """Version of the run folder, in run.json; it stays 1 until the first release."""
@@ -134,7 +134,7 @@ class RunRecord(Record):
 class LSTMRecord(RunRecord):
     """Content of run.json of an LSTM."""
 
-    data: dict[str, Any] | None = None  # custom data, see `reviver.lstm.tasks.custom.task`
+    data: dict[str, Any] | None = None  # custom data, see `reviver.data.sequences.task`
 
 
 class GANRecord(RunRecord):
@@ -228,7 +228,7 @@ class Extra(Record):
     """State of a training loop beyond its tensors and counters; each loop uses some of the keys."""
 
     stage: Count = ABSENT  # number of lengths of the curriculum that have passed
-    broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.lstm.curriculum`
+    broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.train.lstm.curriculum`
     sequences: Sequences = ABSENT
     best: Best = ABSENT
     improved: Best = ABSENT  # last improvement, with early stopping

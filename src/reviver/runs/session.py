@@ -20,16 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.config import from_mapping
-from reviver.distributed.failure import explaining_losses
-from reviver.distributed.world import ALONE, World
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ProcessLost, ReviverError
-from reviver.io.atomic import recover_interrupted_writes
+from reviver.files.atomic import recover_interrupted_writes
 from reviver.runs.checkpoint import TrainingState, recover_checkpoints, restore_checkpoint, save_checkpoint
+from reviver.runs.distributed.failure import explaining_losses
+from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 from reviver.runs.signals import StopSignal, handling_signals
+from reviver.settings.fields import from_mapping
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""

@@ -1,6 +1,6 @@
 """Snapshots: what a run looked like at some moments of its training, for looking back.
 
-    snapshots/step-000700.safetensors   tensors after 700 updates; gan/snapshots.py and lstm/snapshots.py say which
+    snapshots/step-000700.safetensors   tensors after 700 updates; train/gan/snapshots.py and train/lstm/snapshots.py say which
 
 Nothing is resumed from them. Each is written atomically, before the checkpoint of its update. So after a crash or a
 rollback, training only has to remove those that are later than its last checkpoint, and writes them again.
@@ -14,9 +14,9 @@ from typing import NamedTuple
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from reviver.io.atomic import atomic_write
-from reviver.io.errors import damaged_run_file, explain_read_errors, explain_write_errors
-from reviver.io.tensors import Header, read_header, read_tensors
+from reviver.files.atomic import atomic_write
+from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.files.tensors import Header, read_header, read_tensors
 from reviver.runs.folder import RunFolder
 from reviver.system import sync
 

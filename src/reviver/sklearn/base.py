@@ -19,13 +19,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 from torch import Tensor
 
-from reviver.config import select
-from reviver.io.pretrained import build_with_weights
-from reviver.lstm.options import LSTMClassifierSpec
-from reviver.lstm.tasks.custom.examples import Examples
-from reviver.lstm.tasks.custom.labels import stratified_split
-from reviver.lstm.tasks.custom.standardisation import Standardisation
+from reviver.data.sequences.examples import Examples
+from reviver.data.sequences.labels import stratified_split
+from reviver.data.sequences.standardization import Standardization
+from reviver.files.pretrained import build_with_weights
 from reviver.runs.devices import choose_device
+from reviver.settings.fields import select
+from reviver.settings.lstm_network import LSTMClassifierSpec
 from reviver.sklearn.inputs import SequenceInput, read_sequences
 from reviver.sklearn.training import FitSettings, Part, new_network, predict_outputs, train_network
 
@@ -86,14 +86,14 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             weights = self.network_.state_dict()
             state["network_"] = tensors_to_bytes({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
             state["architecture_"] = asdict(self.architecture_)
-            state["standardisation_"] = self.standardisation_.model_dump()
+            state["standardization_"] = self.standardization_.model_dump()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         if "network_" in state:
             state["architecture_"] = spec = LSTMClassifierSpec(**state["architecture_"])
-            state["standardisation_"] = Standardisation.model_validate(state["standardisation_"])
+            state["standardization_"] = Standardization.model_validate(state["standardization_"])
             weights = tensors_from_bytes(state["network_"])
             shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
             build = partial(new_network, spec)
@@ -141,7 +141,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
 
         Args:
             data: sequences.
-            targets: class indices [N] int64, or numbers [N] float64, which are standardised here.
+            targets: class indices [N] int64, or numbers [N] float64, which are standardized here.
             weights: weight of each sequence in the loss, [N].
             num_outputs: C.
             settings: checked parameters.
@@ -150,10 +150,10 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         strata = targets if self._target == "class" else np.zeros(len(targets))
         train_rows, validation_rows = _split(strata, settings, seed)
         try:
-            self.standardisation_ = Standardisation.fit(data.x[train_rows], data.lengths[train_rows])
+            self.standardization_ = Standardization.fit(data.x[train_rows], data.lengths[train_rows])
         except ValidationError as error:  # the squares of numbers below 1e-154 are 0
-            raise ValueError("the values of X are too small to be standardised; multiply them by a constant") from error
-        inputs = self.standardisation_.apply(data.x, data.lengths).float()
+            raise ValueError("the values of X are too small to be standardized; multiply them by a constant") from error
+        inputs = self.standardization_.apply(data.x, data.lengths).float()
         examples = Examples(inputs, data.lengths, self._encode_targets(targets, train_rows))
 
         def part(rows: Tensor) -> Part:
@@ -194,7 +194,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the outputs of the network for X, [N, C]."""
         check_is_fitted(self)
         data = read_sequences(self, X, channels_first=self.channels_first, reset=False)
-        inputs = self.standardisation_.apply(data.x, data.lengths).float()
+        inputs = self.standardization_.apply(data.x, data.lengths).float()
         examples = Examples(inputs, data.lengths, torch.zeros(len(inputs)))
         return predict_outputs(self.network_.to(choose_device(self.device)), examples).numpy()
 

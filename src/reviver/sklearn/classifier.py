@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 from torch import Tensor
 
-from reviver.lstm.tasks.custom.table import join_listed
+from reviver.data.sequences.table import join_listed
 from reviver.sklearn.base import SequenceEstimator
 from reviver.sklearn.training import Part
 from reviver.text import short_repr
@@ -21,7 +21,7 @@ from reviver.text import short_repr
 class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
     """Classify sequences with an LSTM, as a scikit-learn estimator.
 
-    A channel is standardised with the mean and the standard deviation of the training part. An `LSTMClassifier` is
+    A channel is standardized with the mean and the standard deviation of the training part. An `LSTMClassifier` is
     trained on it with Adam (Kingma & Ba 2015) and clipped gradients.
 
     X is one of:
@@ -39,7 +39,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         patch_size: number of consecutive steps that enter the LSTM as one; "auto" chooses it by the longest sequence.
         dropout: probability to drop a unit between two layers in training, in [0, 1).
         hidden_dropout: probability to drop a unit of the hidden state at a step in training, in [0, 1).
-        hidden_dropout_kind: "step", "variational" or "zoneout", see `reviver.lstm.options.DropoutKind`.
+        hidden_dropout_kind: "step", "variational" or "zoneout", see `reviver.settings.lstm_network.DropoutKind`.
         max_epochs: maximum passes over the training part.
         batch_size: sequences per update.
         learning_rate: learning rate of Adam.
@@ -62,7 +62,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         classes_: labels of the C classes, sorted.
         network_: trained `LSTMClassifier`.
         architecture_: arguments of the network.
-        standardisation_: mean and standard deviation of each channel.
+        standardization_: mean and standard deviation of each channel.
         history_: metrics of each epoch: `epoch`, `train_loss` and, with early stopping, `validation_loss` and
             `validation_score`, the accuracy.
         n_iter_: number of epochs.
@@ -131,7 +131,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
             X: N sequences, see the class.
             y: label of each, [N]: text or integers.
             sample_weight: weight of each sequence in the loss, [N]; sequences of weight 0 are left out. The
-                standardisation does not use it.
+                standardization does not use it.
 
         Returns:
             The estimator itself.

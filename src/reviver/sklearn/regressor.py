@@ -16,20 +16,20 @@ from reviver.sklearn.training import Part
 class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     """Predict a number for each sequence with an LSTM, as a scikit-learn estimator.
 
-    Channels and targets are standardised with the mean and the standard deviation of the training part. The network of
+    Channels and targets are standardized with the mean and the standard deviation of the training part. The network of
     `LSTMClassifier` with one output is trained on the squared error. Predictions are in the units of y.
 
     X and the parameters are those of `SequenceClassifier`, without `class_weight`. By default the pooling is "mean", and
     `hidden_dropout` is 0: its noise in the hidden states would blur the predicted numbers. The score is R².
 
     Attributes:
-        network_: trained `LSTMClassifier` with one output, the standardised target.
+        network_: trained `LSTMClassifier` with one output, the standardized target.
         target_mean_: mean of y in the training part.
         target_scale_: standard deviation of y in the training part; 1 if y is constant.
         architecture_: arguments of the network.
-        standardisation_: mean and standard deviation of each channel.
+        standardization_: mean and standard deviation of each channel.
         history_: metrics of each epoch: `epoch`, `train_loss` and, with early stopping, `validation_loss`, both of the
-            standardised target, and `validation_score`, R².
+            standardized target, and `validation_score`, R².
         n_iter_: number of epochs.
         best_epoch_: epoch that the weights are from, counted from 1.
         n_channels_in_: I.
@@ -47,7 +47,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
             X: N sequences, see `SequenceClassifier`.
             y: target of each, [N].
             sample_weight: weight of each sequence in the loss, [N]; sequences of weight 0 are left out. The
-                standardisation does not use it.
+                standardization does not use it.
 
         Returns:
             The estimator itself.

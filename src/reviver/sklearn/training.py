@@ -12,18 +12,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.config import Count, CountOrZero, Positive
-from reviver.lr_schedule import lr_scale
+from reviver.data.sequences.examples import Examples
+from reviver.data.tasks.task import TargetKind, mean_loss
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.options import LSTMClassifierSpec, PatchSize, auto_patch_size
 from reviver.lstm.scoring import evaluation_batch_size
-from reviver.lstm.tasks.custom.examples import Examples
-from reviver.lstm.tasks.task import TargetKind, mean_loss
-from reviver.lstm.training import train_step
 from reviver.runs.devices import choose_device
 from reviver.runs.rng import make_rng
 from reviver.runs.session import permutation
-from reviver.validation import settings
+from reviver.settings.fields import Count, CountOrZero, Positive
+from reviver.settings.lr_schedule import lr_scale
+from reviver.settings.lstm_network import LSTMClassifierSpec, PatchSize, auto_patch_size
+from reviver.settings.validation import settings
+from reviver.train.lstm.training import train_step
 
 
 @settings
@@ -61,7 +61,7 @@ class Part(NamedTuple):
     """Training or validation part of the sequences."""
 
     examples: Examples
-    """Standardised sequences with their targets: class indices, or numbers."""
+    """Standardized sequences with their targets: class indices, or numbers."""
     weights: Tensor | None
     """Weight of each sequence in the loss, [N] float32 with mean 1; None if all are 1."""
 

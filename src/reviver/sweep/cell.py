@@ -24,15 +24,15 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import Field
 
-from reviver.config import Count, NonNegative
 from reviver.errors import Interrupted, ReviverError, RunFolderError
-from reviver.io.atomic import make_folder, recover_interrupted_writes, write_json, write_text
-from reviver.io.errors import explain_read_errors, explain_write_errors
-from reviver.io.json import parse_json, read_json
+from reviver.files.atomic import make_folder, recover_interrupted_writes, write_json, write_text
+from reviver.files.errors import explain_read_errors, explain_write_errors
+from reviver.files.json import parse_json, read_json
 from reviver.runs.schema import MAX_TEXT, validate
 from reviver.runs.signals import handling_signals
+from reviver.settings.fields import Count, NonNegative
+from reviver.settings.validation import Record
 from reviver.text import one_line
-from reviver.validation import Record
 
 MAX_OUTCOME_BYTES = 1 << 26
 """Maximum size of outcome.json."""

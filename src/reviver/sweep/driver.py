@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from reviver.errors import Interrupted, RunFolderError
-from reviver.io.atomic import make_folder
-from reviver.io.errors import explain_write_errors
+from reviver.files.atomic import make_folder
+from reviver.files.errors import explain_write_errors
 from reviver.runs.progress import ProgressBar
 from reviver.runs.signals import handling_signals
 from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, read_outcome, record_outcome

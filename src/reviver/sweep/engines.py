@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from reviver.errors import ConfigError, ReviverError
-from reviver.io.atomic import make_folder
-from reviver.io.errors import explain_write_errors
+from reviver.files.atomic import make_folder
+from reviver.files.errors import explain_write_errors
 from reviver.sweep.cell import Cell, Ended, execute
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from reviver.config import Seed, Text
 from reviver.errors import ConfigError
-from reviver.io.files import read_file
+from reviver.files.read import read_file
+from reviver.settings.fields import Seed, Text
+from reviver.settings.validation import Record, check, find_problem
 from reviver.text import one_line, short_repr
-from reviver.validation import Record, check, find_problem
 
 MAX_BYTES = 1 << 20
 """Maximum size of the file."""

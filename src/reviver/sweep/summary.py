@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any, Literal
 
 from reviver.errors import ConfigError
-from reviver.io.atomic import atomic_write
+from reviver.files.atomic import atomic_write
 from reviver.sweep.cell import Cell, Outcome
 from reviver.text import MAX_PROBLEM, did_you_mean, one_line
 
@@ -91,7 +91,7 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-def summarise(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: str, goal: Literal["max", "min"]) -> Row:
+def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: str, goal: Literal["max", "min"]) -> Row:
     """Return the summary of a sweep: each setting with the measure over its seeds, the best one, and the failures.
 
     The standard deviation is that of a sample (n - 1). The best of equal settings is the first.

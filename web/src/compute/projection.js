@@ -3,7 +3,7 @@
  *
  *     z* = argmin_z  mean (G(z) - x)² + λ ‖z‖²/Z
  *
- * Adam minimises it from a few starts, the best of many random latents. The class in the latent of a conditional
+ * Adam minimizes it from a few starts, the best of many random latents. The class in the latent of a conditional
  * generator stays as it is. All happens in slices of a few milliseconds, between which a page can show the progress.
  *
  * Shapes: N starts, Z latent size, P pixels.

@@ -123,12 +123,12 @@ export class Lstm {
   }
 
   /**
-   * Returns the input of a sequence that a user typed: encoded symbols, or standardised numbers.
+   * Returns the input of a sequence that a user typed: encoded symbols, or standardized numbers.
    * @param {number[]} values as in `Example`
    * @returns {Float64Array} [T, I]
    */
   encode(values) {
-    const { inputKind, encoding, inputSize, standardisation } = this.content;
+    const { inputKind, encoding, inputSize, standardization } = this.content;
     if (inputKind === "symbols" && encoding === "onehot") {
       const x = new Float64Array(values.length * inputSize);
       values.forEach((symbol, t) => {
@@ -136,8 +136,8 @@ export class Lstm {
       });
       return x;
     }
-    if (!standardisation) return Float64Array.from(values);
-    const { mean, scale } = standardisation;
+    if (!standardization) return Float64Array.from(values);
+    const { mean, scale } = standardization;
     return Float64Array.from(values, (value, n) => (value - mean[n % inputSize]) / scale[n % inputSize]);
   }
 

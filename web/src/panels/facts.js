@@ -193,11 +193,11 @@ function fillBody(body, explorer, state) {
       section("Settings", filter.element, settings),
     ),
     section(
-      "Licences",
+      "Licenses",
       factTable(
-        "Licences",
+        "Licenses",
         runs,
-        runs.map(({ facts }) => facts.licences),
+        runs.map(({ facts }) => facts.licenses),
       ),
     ),
   );

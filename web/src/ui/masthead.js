@@ -82,22 +82,22 @@ export function guide(panel) {
 }
 
 /**
- * The footer: version, licences, and that nothing leaves the page. A lesson, whose navigation shows only its panels,
+ * The footer: version, licenses, and that nothing leaves the page. A lesson, whose navigation shows only its panels,
  * links here to what makes another.
  * @param {Manifest} manifest
  * @param {Lesson | null} lesson
  */
 export function footer(manifest, lesson) {
-  const licences = new Map(
-    [...manifest.gans, ...manifest.lstms].flatMap((run) => run.facts.licences).map((fact) => [fact.label, fact.value]),
+  const licenses = new Map(
+    [...manifest.gans, ...manifest.lstms].flatMap((run) => run.facts.licenses).map((fact) => [fact.label, fact.value]),
   );
-  const rows = [...licences].flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, value)]);
+  const rows = [...licenses].flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, value)]);
   return h(
     "footer",
     { class: "colophon" },
     h("p", {}, "Runs offline; nothing leaves this page."),
-    h("p", {}, `Made with Reviver ${manifest.version}, MIT licence.`),
+    h("p", {}, `Made with Reviver ${manifest.version}, MIT license.`),
     lesson && h("p", {}, h("a", { href: "#lesson" }, "Make a lesson from this one")),
-    rows.length > 0 && h("details", {}, h("summary", {}, "Licences"), h("dl", { class: "facts" }, rows)),
+    rows.length > 0 && h("details", {}, h("summary", {}, "Licenses"), h("dl", { class: "facts" }, rows)),
   );
 }

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from reviver.config import Precision
 from reviver.lstm import equations
 from reviver.lstm.cell import LSTMState, StackedWeights
 from reviver.lstm.kernel import cuda, library, ops
-from reviver.lstm.options import LSTMOptions
 from reviver.lstm.transforms import is_transformed
+from reviver.settings.fields import Precision
+from reviver.settings.lstm_network import LSTMOptions
 
 _log = logging.getLogger(__name__)
 

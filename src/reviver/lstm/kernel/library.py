@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.native import NativeLibrary
+from reviver.lstm.native import NativeLibrary
 
 KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
 """Kinds of dropout, in the order of `Kind` in `dropout.h`: those of `DropoutKind`, and two for eval mode."""

@@ -69,8 +69,8 @@ export function sourcesOf(content, explorer) {
     chosen.add(moment);
     sources.push({ id, name: `${id}: ${moments[moment].label}`, load: () => fromMoment(content, moment) });
   }
-  const labelled = content.numClasses === 0 || realBlock(content)?.tensors.labels;
-  if (content.discriminator && realBlock(content) && labelled)
+  const labeled = content.numClasses === 0 || realBlock(content)?.tensors.labels;
+  if (content.discriminator && realBlock(content) && labeled)
     sources.push({
       id: "end",
       name: "end of training: new samples",

@@ -101,7 +101,7 @@ export class Desk {
     const { imageShape } = this.content;
     const size = `${imageShape[2]} × ${imageShape[1]} pixels`;
     const how = this.isDigit
-      ? "Prepared like the images of MNIST: scaled into a box of 20 × 20, with its centre of mass in the middle."
+      ? "Prepared like the images of MNIST: scaled into a box of 20 × 20, with its center of mass in the middle."
       : "Your drawing, scaled.";
     return h(
       "section",

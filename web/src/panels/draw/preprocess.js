@@ -2,7 +2,7 @@
  * From a drawing to an image of the size that the generator makes.
  *
  * Digits are prepared as those of MNIST were (LeCun et al. 1998): the drawing is cropped, scaled into a box of 20 × 20
- * of the 28 × 28 pixels, and moved until its centre of mass is in the middle. Other drawings are only scaled.
+ * of the 28 × 28 pixels, and moved until its center of mass is in the middle. Other drawings are only scaled.
  */
 
 /** @typedef {[number, number, number]} ImageShape (C, H, W) */
@@ -14,8 +14,8 @@
 
 /** Side of the box as a fraction of the side of the image. */
 const BOX = 20 / 28;
-/** Distance of the centre of mass from the left and the top, as a fraction of the side: pixel 14, counted from 0. */
-const CENTRE = 14.5 / 28;
+/** Distance of the center of mass from the left and the top, as a fraction of the side: pixel 14, counted from 0. */
+const CENTER = 14.5 / 28;
 /** Ink below this is no part of the digit. */
 const MIN_INK = 0.1;
 
@@ -61,7 +61,7 @@ function digitFrame({ values, shape: [, height, width] }) {
   }
   if (!mass) return null;
   const side = Math.max(right - left + 1, bottom - top + 1) / BOX;
-  return { left: x / mass - CENTRE * side, top: y / mass - CENTRE * side, width: side, height: side };
+  return { left: x / mass - CENTER * side, top: y / mass - CENTER * side, width: side, height: side };
 }
 
 /**

@@ -9,7 +9,7 @@ import { append, fill, h } from "../../ui/dom.js";
 const MAX_NAME = 2;
 /** Up to so many steps each column has its number and its symbol. */
 const MAX_LABELLED = 60;
-const MIN_COLUMN = 0.8; // rem, the width of a labelled column
+const MIN_COLUMN = 0.8; // rem, the width of a labeled column
 const LABEL = 28; // CSS pixels, the width of a step number
 
 /**

@@ -150,7 +150,7 @@ export function randomSequence(content, steps, random = Math.random) {
     return values;
   }
   if (content.inputKind === "symbols") return Array.from({ length: steps }, () => below(count));
-  const { mean, scale } = content.standardisation ?? { mean: [], scale: [] };
+  const { mean, scale } = content.standardization ?? { mean: [], scale: [] };
   return Array.from({ length: steps * content.inputSize }, (_, k) => {
     const channel = k % content.inputSize;
     const wave = Math.sin(k / content.inputSize / 3 + channel);
@@ -225,6 +225,6 @@ export const beginsPalindrome = (values) => values.every((digit, t) => t === 0 |
 export function changedAt(content, values, index) {
   const changed = [...values];
   if (content.inputKind === "symbols") changed[index] = (changed[index] + 1) % symbols(content).length;
-  else changed[index] = Number((changed[index] + (content.standardisation?.scale[0] ?? 0.5)).toPrecision(4));
+  else changed[index] = Number((changed[index] + (content.standardization?.scale[0] ?? 0.5)).toPrecision(4));
   return changed;
 }

@@ -1,0 +1,185 @@
+"""Image files and image folders, read by Pillow: cropped to a square, resized, in gray or color.
+
+Shapes: N images, C channels (1 gray, 3 color), H height, W width; pixels are bytes.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from reviver.data.packed.folder import is_packed, open_packed
+from reviver.errors import DataError
+from reviver.files.errors import damaged_data_file
+from reviver.files.read import open_file
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""Formats that are read, whatever a file is called. Pillow has more, and starts other programs for some of them."""
+MAX_FILE_BYTES = 1 << 28
+UNCHECKED_PIXELS = 1 << 24
+"""Images up to this size are read without a check of the pixels per byte."""
+MAX_PIXELS_PER_BYTE = 64
+"""Limit for larger images. A photo has about ten pixels per byte, a decompression bomb about a thousand."""
+GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+"""Pillow's modes without color."""
+
+Result = TypeVar("Result")
+Mode = Literal["L", "RGB"]
+"""Pillow's mode of images that are read: gray or color."""
+
+
+class ImageFiles(NamedTuple):
+    """Image files of one split of a folder."""
+
+    paths: list[Path]
+    """Files, [N]."""
+    mode: Mode
+    """Gray if all training images are, else color."""
+    labels: Tensor | None
+    """Classes [N] int64, or None."""
+
+
+def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
+    """Read image files, crop each to its middle square and resize it.
+
+    Args:
+        paths: Image files.
+        image_shape: (C, H, W) of the result; C = 1 converts to gray, else to color. H and W are equal.
+
+    Returns:
+        Bytes [N, C, H, W].
+
+    Raises:
+        DataError: if a file is missing or damaged.
+    """
+    channels, height, _ = image_shape
+    return read_squares(paths, height, "L" if channels == 1 else "RGB")
+
+
+def read_image_folder(folder: Path, image_size: int, split: str = "train") -> tuple[Tensor, Tensor | None]:
+    """Read the images of a folder, at any depth, with their class labels.
+
+    A folder with the subfolders `train` and `test` has both splits; otherwise all images are training images. Each
+    subfolder of a split is a class. Classes are numbered in the order of their names in the training split.
+
+    Args:
+        folder: Folder of image files.
+        image_size: Height and width to resize to, pixels.
+        split: `train` or `test`.
+
+    Returns:
+        Bytes [N, C, image_size, image_size], gray if all training images are; and labels [N] int64, or None unless
+        there are at least two classes and every image lies in one.
+
+    Raises:
+        DataError: if there are no images in the split, one is damaged, or a test image has a class that the training
+            images lack.
+    """
+    files = find_image_files(folder, split)
+    return read_squares(files.paths, image_size, files.mode), files.labels
+
+
+def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
+    """Return the files that `read_image_folder` reads.
+
+    Raises:
+        DataError: if there are no images in the split, a training image is damaged, or a test image has a class that the
+            training images lack.
+    """
+    has_splits = _has_splits(folder)
+    if split == "test" and not has_splits:
+        raise DataError(f"data: {folder} has no test images to compare with; put images into folders train and test")
+    train_root, root = (folder / "train", folder / split) if has_splits else (folder, folder)
+    train_paths, paths = _find_images(train_root), _find_images(root)
+    if not paths:
+        suffixes = ", ".join(IMAGE_SUFFIXES)
+        raise DataError(f"data: {root} holds no IDX files and no images; put some into it ({suffixes})")
+    modes = [_read_image(path, lambda image: image.mode) for path in train_paths]
+    mode: Mode = "L" if all(image_mode in GRAY_MODES for image_mode in modes) else "RGB"
+    return ImageFiles(paths, mode, _read_labels(train_paths, train_root, paths, root))
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Return the names of the classes of an image folder, in the order of their numbers; empty if it has none.
+
+    Those of a packed folder are the names that the packed folder of images had.
+    """
+    if is_packed(folder):
+        return list(open_packed(folder, "images").classes)
+    root = folder / "train" if _has_splits(folder) else folder
+    return sorted({*_class_names(_find_images(root), root)} - {""}) if folder.is_dir() else []
+
+
+def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read one image at its own size.
+
+    Returns:
+        Bytes [H, W] for a gray image, else [H, W, 3].
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    return _read_image(path, lambda image: np.asarray(image.convert("L" if image.mode in GRAY_MODES else "RGB")))
+
+
+def _has_splits(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in ("train", "test"))
+
+
+def _find_images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def _read_labels(train_paths: Sequence[Path], train_root: Path, paths: Sequence[Path], root: Path) -> Tensor | None:
+    """Return the labels [N] of the files `paths` in `root`, by the classes of the training files; None without classes."""
+    classes = sorted(set(_class_names(train_paths, train_root)))
+    if len(classes) < 2 or "" in classes:
+        return None
+    names = _class_names(paths, root)
+    if unknown := sorted(set(names) - set(classes)):
+        raise DataError(f"data: {root} has the class {unknown[0]!r}, which the training images lack; take it out")
+    indices = {name: index for index, name in enumerate(classes)}
+    return torch.tensor([indices[name] for name in names])
+
+
+def _class_names(paths: Sequence[Path], root: Path) -> list[str]:
+    """Return the subfolder of `root` that each file lies in; empty for files in `root` itself."""
+    return ["".join(path.relative_to(root).parts[:-1][:1]) for path in paths]
+
+
+def read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
+    """Read files as bytes [N, C, size, size] in Pillow's mode L (gray) or RGB."""
+    channels = 1 if mode == "L" else 3
+    pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+
+    def crop_and_resize(image: Image.Image) -> Image.Image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # 16 bits
+            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+        return ImageOps.fit(upright.convert(mode), (size, size), Image.Resampling.LANCZOS)
+
+    for index, path in enumerate(paths):
+        pixels[index] = np.asarray(_read_image(path, crop_and_resize)).reshape(size, size, channels)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def _read_image(path: Path, convert: Callable[[Image.Image], Result]) -> Result:
+    """Open an image and return the result of `convert`; Pillow decodes the pixels only if `convert` uses them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
+                size = os.fstat(file.fileno()).st_size
+                if image.width * image.height > max(UNCHECKED_PIXELS, size * MAX_PIXELS_PER_BYTE):
+                    raise ValueError(f"it claims {image.width} x {image.height} pixels in {size} bytes")
+                return convert(image)
+    except Exception as error:  # damaged files make Pillow raise errors of any type
+        raise damaged_data_file(path, f"it cannot be read ({error})") from error

@@ -1,0 +1,140 @@
+"""Data sets by name: relatives of MNIST, read from IDX files; torchvision downloads them if it is installed.
+
+The files lie where torchvision puts them, such as ROOT/FashionMNIST/raw/train-images-idx3-ubyte, with or without .gz.
+ROOT is `$REVIVER_DATA`, or else the folder `data` of the cache.
+
+Shapes: N images, H = W = 28; pixels are bytes.
+"""
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from torch import Tensor
+
+from reviver.errors import DataError
+from reviver.files.cache import cache_folder
+from reviver.files.errors import damaged_data_file
+from reviver.files.idx import labels_path, read_idx_images
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NamedDataSet:
+    """Source and file format of a data set.
+
+    Attributes:
+        torchvision: Name of torchvision's class, and of its folder.
+        source: Web page that offers the files.
+        train, test: Prefix of the file names of each split.
+        arguments: Further arguments of torchvision's class.
+        is_transposed: Whether the files exchange rows and columns of the images.
+        first_label: Smallest label in the files.
+    """
+
+    torchvision: str
+    source: str
+    train: str = "train"
+    test: str = "t10k"
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    is_transposed: bool = False
+    first_label: int = 0
+
+
+def _emnist(split: str, first_label: int = 0) -> NamedDataSet:
+    """Return one of the data sets of EMNIST, which calls them splits."""
+    return NamedDataSet(
+        torchvision="EMNIST",
+        source="https://www.nist.gov/itl/products-and-services/emnist-dataset",
+        train=f"emnist-{split}-train",
+        test=f"emnist-{split}-test",
+        arguments={"split": split},
+        is_transposed=True,
+        first_label=first_label,
+    )
+
+
+DATA_SETS = MappingProxyType(
+    {
+        "fashion-mnist": NamedDataSet("FashionMNIST", "https://github.com/zalandoresearch/fashion-mnist"),
+        "kmnist": NamedDataSet("KMNIST", "https://github.com/rois-codh/kmnist"),
+        "emnist-balanced": _emnist("balanced"),
+        "emnist-digits": _emnist("digits"),
+        "emnist-letters": _emnist("letters", first_label=1),
+    }
+)
+"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), KMNIST (Clanuwat et al. 2018), EMNIST (Cohen et al. 2017)."""
+
+
+def data_folder() -> Path:
+    """Return the folder of the data sets: `$REVIVER_DATA`, or else `data` in the cache folder."""
+    return Path(os.environ.get("REVIVER_DATA") or cache_folder() / "data")
+
+
+def is_present(name: str) -> bool:
+    """Return whether the files of a data set, a key of DATA_SETS, are there, so that `read_data_set` downloads nothing."""
+    data_set = DATA_SETS[name]
+    return all(_find(data_set, prefix) is not None for prefix in (data_set.train, data_set.test))
+
+
+def read_data_set(name: str, split: str = "train") -> tuple[Tensor, Tensor]:
+    """Read one split of a data set, and download it first if its files are missing.
+
+    Args:
+        name: A key of DATA_SETS.
+        split: `train` or `test`.
+
+    Returns:
+        Upright images, bytes [N, H, W], and classes [N] int64, numbered from 0.
+
+    Raises:
+        DataError: if the files are missing and cannot be downloaded, or are damaged.
+    """
+    data_set = DATA_SETS[name]
+    prefix = data_set.train if split == "train" else data_set.test
+    path = _find(data_set, prefix) or _download(name, data_set, prefix)
+    images, labels = read_idx_images(path)
+    assert labels is not None, "_find returns only images with labels beside them"
+    if len(labels) and int(labels.min()) < data_set.first_label:
+        raise damaged_data_file(
+            labels_path(path), f"it has the label {int(labels.min())}, below {data_set.first_label}"
+        )
+    return images.transpose(1, 2) if data_set.is_transposed else images, labels - data_set.first_label
+
+
+def _raw_folder(data_set: NamedDataSet) -> Path:
+    return data_folder() / data_set.torchvision / "raw"
+
+
+def _find(data_set: NamedDataSet, prefix: str) -> Path | None:
+    """Return the file of images that has a file of labels beside it, or None."""
+    names = (f"{prefix}-images-idx3-ubyte{suffix}" for suffix in ("", ".gz"))
+    paths = (_raw_folder(data_set) / name for name in names)
+    return next((path for path in paths if path.exists() and labels_path(path).exists()), None)
+
+
+def _download(name: str, data_set: NamedDataSet, prefix: str) -> Path:
+    """Download a data set with torchvision, which verifies the files; return the path of the images."""
+    _log.info("downloading %s into %s", name, _raw_folder(data_set))
+    try:
+        datasets = importlib.import_module("torchvision.datasets")
+        with contextlib.redirect_stdout(sys.stderr):
+            getattr(datasets, data_set.torchvision)(data_folder(), download=True, **data_set.arguments)
+        found, reason = _find(data_set, prefix), "torchvision downloaded other files"
+    except Exception as error:  # the network, an archive or another torchvision may raise errors of any type
+        found, reason = None, textwrap.shorten(str(error), 100)
+    if found is None:
+        raise DataError(
+            f"data: {name} is not in {_raw_folder(data_set)} and cannot be downloaded ({reason}); put "
+            f"{data_set.train}-images-idx3-ubyte.gz, {data_set.test}-images-idx3-ubyte.gz and their labels from "
+            f"{data_set.source} there, or pip install torchvision and be online"
+        )
+    return found

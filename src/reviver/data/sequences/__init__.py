@@ -1,0 +1,1 @@
+"""Custom sequences: files, tables, labels and splits, standardization, the task, and predictions."""

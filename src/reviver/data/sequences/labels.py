@@ -1,0 +1,125 @@
+"""Classes of labeled sequences, and a stratified split into training and validation set."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from reviver.data.sequences.table import MAX_LISTED, SequenceTable, join_listed
+from reviver.errors import DataError
+from reviver.runs.rng import make_rng
+from reviver.settings.validation import check
+from reviver.text import short_repr
+
+INTEGER = re.compile(r"[+-]?[0-9]{1,200}")
+
+
+class RowSplit(NamedTuple):
+    """Disjoint training and validation rows of a table: their indices, int64, in ascending order."""
+
+    train: Tensor
+    validation: Tensor
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the distinct labels in order: by value if all are integers, else alphabetically.
+
+    Raises:
+        DataError: if there are fewer than two.
+    """
+    names = set(labels)
+    if len(names) < 2:
+        found = f"every row has the label {short_repr(next(iter(names)))}" if names else "there are no rows"
+        raise DataError(f"labels: {found}; a classifier needs rows of at least 2 classes")
+    are_integers = all(INTEGER.fullmatch(name) for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if are_integers else 0, name)))
+
+
+def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
+    """Return the index of the label of each of the N sequences among `names`, [N] int64.
+
+    Raises:
+        DataError: if a label is not among `names`, or the table has no labels.
+    """
+    if table.labels is None:
+        raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")
+    index_of = {name: index for index, name in enumerate(names)}
+    unknown = [index for index, label in enumerate(table.labels) if label not in index_of]
+    if unknown:
+        first = [f"{table.row_name(index)}: {short_repr(table.labels[index])}" for index in unknown[:MAX_LISTED]]
+        known = [short_repr(name) for name in names[: 2 * MAX_LISTED]]
+        raise DataError(
+            f"{table.name}: labels that were not there in training ({join_listed(first, len(unknown))}); known are "
+            f"{join_listed(known, len(names), 2 * MAX_LISTED)}: correct the labels, "
+            "take the rows out, or train on data that has them"
+        )
+    return torch.tensor([index_of[label] for label in table.labels], dtype=torch.int64)
+
+
+def stratified_split(labels: Sequence[str], train_fraction: float, seed: int) -> RowSplit:
+    """Split rows at random into training and validation rows, with about the same class frequencies in both.
+
+    A class with one row is in the training set. A larger class has at least one row in each set, even if
+    `train_fraction` of its rows rounds to none or to all. The same arguments give the same split.
+
+    Args:
+        labels: label of each row.
+        train_fraction: fraction of the rows for training, between 0 and 1.
+        seed: seed of the split.
+
+    Raises:
+        ConfigError: if `train_fraction` is out of range.
+        DataError: if no class has two rows, so that the validation set would be empty.
+    """
+    numbers: dict[str, int] = {}
+    return split_classes(
+        torch.tensor([numbers.setdefault(label, len(numbers)) for label in labels]), train_fraction, seed
+    )
+
+
+def split_classes(classes: Tensor, train_fraction: float, seed: int) -> RowSplit:
+    """Split rows as `stratified_split` does, by the number of the class of each row, [N] int64.
+
+    Raises:
+        ConfigError, DataError: see `stratified_split`.
+    """
+    check("train_fraction", train_fraction, Annotated[float, Field(gt=0, lt=1)])
+    by_class = classes.argsort(stable=True)
+    counts = torch.bincount(classes).tolist() if len(classes) else []
+    groups = [rows for rows in by_class.split(counts) if len(rows)] if counts else []
+    groups.sort(key=lambda rows: int(rows[0]))  # in the order in which the classes appear
+    sizes = [len(rows) for rows in groups]
+    if max(sizes, default=0) < 2:
+        raise DataError(
+            f"labels: none of the {len(sizes)} classes has a second row, so that none is left for validation; "
+            "give at least 2 rows of a class, and check that the column of labels is the right one"
+        )
+    rng = make_rng(seed, "split")
+    train: list[Tensor] = []
+    validation: list[Tensor] = []
+    for rows, size in zip(groups, _train_sizes(sizes, train_fraction), strict=True):
+        shuffled = rows[torch.randperm(len(rows), generator=rng)]
+        train.append(shuffled[:size])
+        validation.append(shuffled[size:])
+    return RowSplit(torch.cat(train).sort().values, torch.cat(validation).sort().values)
+
+
+def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:
+    """Return the number of training rows of each class, by the largest remainder method.
+
+    Each class has its `fraction` rounded down; the classes with the largest remainders have one row more, until the
+    total is right.
+    """
+    limits = [max(1, count - 1) for count in counts]
+    sizes = [min(max(math.floor(fraction * count), 1), limit) for count, limit in zip(counts, limits, strict=True)]
+    missing = round(fraction * sum(counts)) - sum(sizes)
+    by_remainder = sorted(range(len(counts)), key=lambda k: sizes[k] - fraction * counts[k])
+    for k in by_remainder:
+        if missing > 0 and sizes[k] < limits[k]:
+            sizes[k] += 1
+            missing -= 1
+    return sizes

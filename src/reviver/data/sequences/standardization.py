@@ -1,0 +1,112 @@
+"""Standardization of sequences: mean 0 and standard deviation 1 per channel.
+
+Shapes: N sequences, T steps of the longest, I channels per step.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from reviver.errors import DataError
+from reviver.settings.validation import JSON_LIST, Record
+
+CHUNK_NUMBERS = 1 << 22
+"""Number of values that are converted to float64 at a time."""
+
+
+class Standardization(Record):
+    """The transformation x' = (x - mean) / scale of each channel, fitted on the training set."""
+
+    mean: Annotated[tuple[float, ...], JSON_LIST, Field(min_length=1)]
+    """Mean of each channel, [I]."""
+    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], JSON_LIST]
+    """Standard deviation of each channel, [I]; 1 for a constant channel."""
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        if len(self.mean) != len(self.scale):
+            raise ValueError(f"must have as many means as scales, got {len(self.mean)} and {len(self.scale)}")
+        return self
+
+    @classmethod
+    def fit(cls, x: Tensor, lengths: Tensor) -> "Standardization":
+        """Return the standardization of the training sequences.
+
+        Mean and standard deviation are computed in float64, without the padding.
+
+        Args:
+            x: training sequences, [N, T, I].
+            lengths: number of steps of each, [N].
+        """
+        return cls.fit_steps(lambda: unpadded_chunks(x, lengths))
+
+    @classmethod
+    def fit_steps(cls, chunks: Callable[[], Iterable[Tensor]]) -> "Standardization":
+        """Return the standardization of steps that are read in chunks, [n, I] each.
+
+        Args:
+            chunks: function that reads all steps; it is called twice, and returns at least one chunk.
+        """
+        count, minimum, maximum, total = 0, torch.tensor(math.inf), torch.tensor(-math.inf), torch.tensor(0.0)
+        for chunk in chunks():
+            steps = chunk.double()
+            count += len(steps)
+            minimum = torch.minimum(minimum, steps.amin(0))
+            maximum = torch.maximum(maximum, steps.amax(0))
+            total = total + steps.sum(0)
+        is_constant = minimum == maximum  # by the values: rounding of the mean would give a tiny deviation
+        mean = torch.where(is_constant, minimum, total / count)
+        squares = torch.zeros_like(mean)
+        for chunk in chunks():
+            squares += (chunk.double() - mean).square().sum(0)
+        scale = torch.where(is_constant, 1.0, (squares / count).sqrt())
+        return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
+
+    def apply(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return standardized sequences, [N, T, I] float32; the padding stays 0.
+
+        Args:
+            x: sequences, [N, T, I].
+            lengths: number of steps of each, [N].
+
+        Raises:
+            DataError: if x has another number of channels, or a result does not fit into float32.
+        """
+        if x.shape[2] != len(self.mean):
+            raise DataError(
+                f"data: it has {x.shape[2]} channels a step and the training data had {len(self.mean)}; "
+                "give data of the same kind"
+            )
+        mean = torch.tensor(self.mean, dtype=torch.float64)
+        scale = torch.tensor(self.scale, dtype=torch.float64)
+        result = torch.zeros_like(x)
+        begin = 0
+        for chunk, is_inside in _chunks(x, lengths):
+            standardized = ((chunk.double() - mean) / scale).float()
+            result[begin : begin + len(chunk)] = torch.where(is_inside.unsqueeze(2), standardized, 0.0)
+            begin += len(chunk)
+        if not result.isfinite().all():
+            raise DataError("data: its numbers are too far from those of the training data; give data of the same kind")
+        return result
+
+
+def chunk_size(steps: int, channels: int) -> int:
+    """Return the number of sequences of T = `steps` steps and I = `channels` channels in a chunk."""
+    return max(1, CHUNK_NUMBERS // max(1, steps * channels))
+
+
+def unpadded_chunks(x: Tensor, lengths: Tensor) -> Iterator[Tensor]:
+    """Yield the steps of x [N, T, I] that are not padding, in chunks [n, I]."""
+    return (chunk[is_inside] for chunk, is_inside in _chunks(x, lengths))
+
+
+def _chunks(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield chunks of x, [n, T, I], each with a mask of the steps that are not padding, [n, T]."""
+    size = chunk_size(*x.shape[1:])
+    steps = torch.arange(x.shape[1])
+    for chunk, ends in zip(x.split(size), lengths.split(size), strict=True):
+        yield chunk, steps < ends.unsqueeze(1)

@@ -1,0 +1,209 @@
+"""The task `custom`: classification of labeled sequences from a file or a packed folder.
+
+Shapes: N sequences, T steps of the longest, I channels per step, C classes.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import Field, ValidationError, model_validator
+
+from reviver.data.packed.folder import is_packed
+from reviver.data.sequences.examples import Examples
+from reviver.data.sequences.labels import class_indices, class_names, split_classes, stratified_split
+from reviver.data.sequences.packed import PackedExamples, PackedTable
+from reviver.data.sequences.reader import read_sequences
+from reviver.data.sequences.standardization import Standardization
+from reviver.data.sequences.table import SequenceTable
+from reviver.data.tasks.task import Sequences, SplitName, Task
+from reviver.errors import ConfigError, DataError
+from reviver.files.read import open_file
+from reviver.settings.fields import Count
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import JSON_LIST, Record, find_problem
+
+
+class DataRecord(Record):
+    """Description of custom data in run.json. With it a trained network can be used without the file."""
+
+    name: str
+    """Name of the file."""
+    sha256: str
+    """SHA-256 of the file."""
+    num_sequences: Count
+    """N."""
+    max_length: Count
+    """T, number of steps of the longest sequence."""
+    classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
+    """Names of the C classes, in the order of their indices."""
+    class_fractions: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
+    """Fraction of each class among the training sequences, [C]."""
+    standardization: Standardization
+    """Standardization of the channels, fitted on the training set."""
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if not len(self.classes) == len(set(self.classes)) == len(self.class_fractions):
+            raise ValueError("must have distinct classes, and as many class_fractions")
+        return self
+
+    def examples(self, table: SequenceTable) -> Examples:
+        """Return the sequences of a table, standardized, with the indices of their classes.
+
+        Without labels in the table all targets are 0, and have no meaning.
+
+        Raises:
+            DataError: if a label is unknown, or the number of channels is not that of the training data.
+        """
+        classes = torch.zeros(len(table), dtype=torch.int64)
+        if table.labels is not None:
+            classes = class_indices(table, self.classes)
+        return Examples(self.standardization.apply(table.x, table.lengths), table.lengths, classes)
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Return the record of the entry `data` of a run.json.
+
+        Raises:
+            DataError: if a key is wrong; the message names the first one.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            problem = find_problem(error, tuple(cls.model_fields))
+            path = ".".join(filter(None, ("data", problem.field)))
+            raise DataError(f"{path} {problem.text}; restore run.json or train again") from error
+
+
+class CustomTask(Task):
+    """Classification of the sequences in the file or packed folder `config.data`, with a stratified random split.
+
+    The standardization is fitted on the training set alone.
+
+    Args:
+        config: settings of the run.
+        record: entry `data` of the run.json of an existing run. The file is then read only if a split is used. Without
+            a record the file is read at once.
+
+    Attributes:
+        data: description of the data.
+        examples: function that standardizes the sequences of another table, see `DataRecord.examples`.
+
+    Raises:
+        DataError: if the record or the file is malformed.
+    """
+
+    def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self._splits: dict[SplitName, Sequences] | None = None
+        if record is None:
+            self.data, self._splits = _load(config)
+        else:
+            self.data = DataRecord.from_json(record)
+        self.data_record = self.data.model_dump(mode="json")
+        self.input_size = len(self.data.standardization.mean)
+        self.output_size = len(self.data.classes)
+        self.chance = max(self.data.class_fractions)
+        self.examples = self.data.examples
+
+    def baseline(self, length: int) -> float:
+        """Return the loss of predicting the class frequencies: the entropy of the classes, in nats."""
+        return -sum(fraction * math.log(fraction) for fraction in self.data.class_fractions)
+
+    def fixed_split(self, name: SplitName, length: int) -> Sequences:
+        """Return a split of the data, see `Task`; `length` has no effect."""
+        if self._splits is None:
+            _, self._splits = _load(self.config, self.data)
+        return self._splits[name]
+
+    def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
+        """Return the validation set, see `Task`; `length` and `size` have no effect."""
+        return self.fixed_split("validation", length), "validation set of the run"
+
+
+def _load(config: LSTMConfig, record: DataRecord | None = None) -> tuple[DataRecord, dict[SplitName, Sequences]]:
+    """Read the data of a run, whose digest must be that of `record` if there is one; return its record and its splits."""
+    assert config.data is not None, "LSTMConfig checks it"
+    path = Path(config.data)
+    return _load_packed(config, path, record) if is_packed(path) else _load_file(config, path, record)
+
+
+def _load_file(
+    config: LSTMConfig, path: Path, known: DataRecord | None
+) -> tuple[DataRecord, dict[SplitName, Sequences]]:
+    digest = _digest(path)
+    if known is not None and digest is not None:
+        _check_digest(path, digest, known)
+    table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
+    assert digest is not None, "read_sequences would have raised"
+    assert table.labels is not None, "read_sequences reads them by default"
+    with _naming(path):
+        classes = class_names(table.labels)
+        split = stratified_split(table.labels, config.train_fraction, config.seed)
+    train, validation = table[split.train], table[split.validation]
+    counts = Counter(train.labels)
+    record = DataRecord(
+        name=path.name,
+        sha256=digest,
+        num_sequences=len(table),
+        max_length=table.x.shape[1],
+        classes=classes,
+        class_fractions=tuple(counts[name] / len(train) for name in classes),
+        standardization=Standardization.fit(train.x, train.lengths),
+    )
+    return record, {"train": record.examples(train), "validation": record.examples(validation)}
+
+
+def _load_packed(
+    config: LSTMConfig, path: Path, known: DataRecord | None
+) -> tuple[DataRecord, dict[SplitName, Sequences]]:
+    table = PackedTable.open(path)
+    if known is not None:
+        _check_digest(path, table.record.checksum, known)
+    with _naming(path):
+        split = split_classes(table.labels, config.train_fraction, config.seed)
+    counts = torch.bincount(table.labels[split.train], minlength=len(table.record.classes)).tolist()
+    record = known or DataRecord(
+        name=table.record.name,
+        sha256=table.record.checksum,
+        num_sequences=len(table.labels),
+        max_length=table.max_length,
+        classes=table.record.classes,
+        class_fractions=tuple(count / len(split.train) for count in counts),
+        standardization=Standardization.fit_steps(lambda: table.chunks(split.train)),
+    )
+    parts: dict[SplitName, Sequences] = {
+        "train": PackedExamples(split.train, table, record.standardization),
+        "validation": PackedExamples(split.validation, table, record.standardization),
+    }
+    return record, parts
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the path before the errors raised inside."""
+    try:
+        yield
+    except (DataError, ConfigError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _check_digest(path: Path, digest: str, record: DataRecord) -> None:
+    """Raise `DataError` unless the digest of the data is that of the record."""
+    if digest != record.sha256:
+        raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train a new run")
+
+
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or None if it cannot be read: then its reader raises a better error."""
+    try:
+        with open_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

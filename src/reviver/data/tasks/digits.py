@@ -1,0 +1,94 @@
+"""Handwritten digits as sequences: MNIST by rows or by pixels.
+
+Shapes: N images, T steps, I pixels per step.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.data.images.mnist import Digits, read_mnist
+from reviver.data.tasks.task import Sequences, SplitName, Task
+from reviver.runs.rng import make_rng
+from reviver.settings.lstm import LSTMConfig, check_length
+
+SIDE = 28
+NUM_DIGITS = 10
+DOWNSAMPLED_SHAPES = MappingProxyType({49: (7, 7), 98: (7, 14), 196: (14, 14), 392: (14, 28)})
+"""Height and width of the downsampled images of a length T; each length doubles one of them."""
+
+
+@dataclass(frozen=True)
+class ImageSequences(Sequences):
+    """Images as sequences of rows or pixels.
+
+    Attributes:
+        pixels: [N, T, I] uint8.
+        targets: the digits, [N] int64.
+        lengths: None, since all have T steps.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    lengths: None = None
+
+    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
+        """Return the pixels of the steps begin ≤ t < end, [N, end - begin, I], from 0 (background) to 1."""
+        return self.pixels[:, begin:end].float() / 255
+
+
+class DigitTask(Task):
+    """Classification of MNIST images (LeCun & Cortes) that are read from the top left, C = 10.
+
+        row-mnist      x_t = row t, 28 pixels                               T = 28, I = 28
+        pixel-mnist    x_t = pixel t, in row-major order                    T = 784, I = 1
+                       the same for images downsampled by averaging         T = 392, 196, 98 or 49
+                       to 14 × 28, 14 × 14, 7 × 14 or 7 × 7
+
+    Le, Jaitly & Hinton (2015) introduced the task by pixels. `length` is T. Of the 60 000 training images, or
+    `data_size` of them, the fraction `train_fraction` is the training set and the rest the validation set.
+    Evaluation uses the 10 000 test images. Chance is the fraction of ones, the most frequent digit, in the test set:
+    1135/10 000. The baseline is the entropy of the test digits, in nats.
+    """
+
+    output_size = NUM_DIGITS
+    chance = 0.1135
+
+    def __init__(self, config: LSTMConfig) -> None:
+        self.config = config
+        self.input_size = SIDE if config.task == "row-mnist" else 1
+
+    def baseline(self, length: int) -> float:
+        """Return the loss of predicting the class frequencies, see `Task`."""
+        return 2.300848
+
+    @cached_property
+    def splits(self) -> dict[SplitName, Digits]:
+        """Training and validation images."""
+        images, labels = read_mnist("train")
+        order = torch.randperm(len(images), generator=make_rng(self.config.seed, "split"))[: self.config.data_size]
+        size = min(max(1, round(self.config.train_fraction * len(order))), len(order) - 1)
+        indices: dict[SplitName, Tensor] = {"train": order[:size], "validation": order[size:]}
+        return {name: Digits(images[index], labels[index]) for name, index in indices.items()}
+
+    def fixed_split(self, name: SplitName, length: int) -> ImageSequences:
+        """Return the images of a split as sequences, see `Task`."""
+        return self._as_sequences(self.splits[name], length)
+
+    def evaluation(self, length: int, size: int) -> tuple[ImageSequences, str]:
+        """Return test images as sequences, see `Task`."""
+        check_length(self.config.task, length)
+        images, labels = read_mnist("test")
+        origin = "the MNIST test images" if size >= len(images) else f"the first {size} MNIST test images"
+        return self._as_sequences(Digits(images[:size], labels[:size]), length), origin
+
+    def _as_sequences(self, digits: Digits, length: int) -> ImageSequences:
+        images = digits.images
+        if self.input_size == 1 and length != SIDE**2:
+            height, width = DOWNSAMPLED_SHAPES[length]
+            images = functional.avg_pool2d(images.float(), (SIDE // height, SIDE // width)).round().to(torch.uint8)
+        return ImageSequences(images.reshape(len(images), length, self.input_size), digits.labels)

@@ -1,0 +1,197 @@
+"""Interface of a task: its sequences, its loss and its accuracy.
+
+Shapes: N sequences, B batch, T time, I input size, C classes.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.data.packed.order import equal_blocks
+from reviver.runs.distributed.rows import BatchRows
+
+
+class Sequences:
+    """A set of N sequences with their targets.
+
+    The data are stored in a compact form. `encode` makes the input of a batch, which is much larger.
+
+    A subclass is a frozen dataclass. Its tensors are [N, ...], the first of them [N, T, ...]; its other fields apply to
+    all sequences.
+
+    Attributes:
+        steps: T of the longest sequence.
+        lengths: number of steps of each sequence, [N] int64; None if all have T.
+        targets: targets, see `TargetKind` for their shape.
+    """
+
+    if TYPE_CHECKING:  # at run time a dataclass would take these for the defaults of its fields
+
+        @property
+        def lengths(self) -> Tensor | None: ...  # noqa: D102
+
+        @property
+        def targets(self) -> Tensor: ...  # noqa: D102
+
+    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
+        """Return the input of the steps begin ≤ t < end, [N, end - begin, I] float32, padded with 0.
+
+        Args:
+            begin: first step.
+            end: step after the last one; T if None.
+        """
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    @property
+    def steps(self) -> int:
+        """T, number of steps of the longest sequence."""
+        return self._first.shape[1]
+
+    def __getitem__(self, index: Tensor | slice) -> Self:
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same sequences on `device`."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def take_rows(self, rows: BatchRows) -> Self:
+        """Return some rows of a batch, padded to its longest sequence as the whole batch is."""
+        return self._map(rows.take)
+
+    @property
+    def block_edges(self) -> Tensor:
+        """First sequence of each block of neighbors, and N, for the order `blocks`; see `packed.order`."""
+        row_bytes = self._first[:1].numel() * self._first.element_size()
+        return equal_blocks(len(self), row_bytes)
+
+    @property
+    def _first(self) -> Tensor:
+        first: Tensor = next(iter(vars(self).values()))
+        return first
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        fields = vars(self).items()
+        return type(self)(**{name: function(value) if isinstance(value, Tensor) else value for name, value in fields})
+
+
+SplitName = Literal["train", "validation"]
+"""Name of a split of a fixed data set."""
+
+TargetKind = Literal["class", "class at every step", "number"]
+"""Kind of the targets of a batch.
+
+- `class`: one of C classes after the last step. Targets [B] int64, outputs [B, C]; the loss is the cross-entropy.
+- `class at every step`: targets [B, T] int64, outputs [B, T, C]; the loss is the mean cross-entropy of all steps.
+- `number`: a real number after the last step. Targets [B] float32, outputs [B, 1]; the loss is the squared error.
+"""
+
+
+class Task:
+    """Base class of tasks. A task has sequences of any allowed length T, because a length curriculum changes T.
+
+    A task with a fixed data set overrides `fixed_split`; other tasks override `training` and `validation`.
+
+    Attributes:
+        target: kind of the targets.
+        input_size: I.
+        output_size: C, or 1 for a number.
+        chance: accuracy of the best constant guess.
+        data_record: description of the data for run.json; None if the settings describe them.
+    """
+
+    target: TargetKind = "class"
+    input_size: int
+    output_size: int
+    chance: float
+    data_record: Mapping[str, Any] | None = None
+
+    def baseline(self, length: int) -> float:
+        """Return the loss of the best prediction without memory at a length."""
+        raise NotImplementedError
+
+    def fixed_split(self, name: SplitName, length: int) -> Sequences:
+        """Return a split of the fixed data set at a length."""
+        raise NotImplementedError
+
+    def epoch_size(self, length: int) -> int:
+        """Return the number of training sequences per epoch."""
+        return len(self.training(0, length))
+
+    def training(self, epoch: int, length: int) -> Sequences:
+        """Return the training sequences of an epoch: always the same, or fresh ones that depend on the seed and `epoch`."""
+        return self.fixed_split("train", length)
+
+    def validation(self, length: int) -> Sequences:
+        """Return the validation sequences of a length: always the same, and none of them is in the training data."""
+        return self.fixed_split("validation", length)
+
+    def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
+        """Return sequences to evaluate a trained network on.
+
+        Args:
+            length: T.
+            size: maximum number of sequences.
+
+        Returns:
+            The sequences, and a text that describes their origin.
+
+        Raises:
+            ConfigError: if the task does not have `length`.
+        """
+        raise NotImplementedError
+
+
+LOSS_NAMES: Mapping[TargetKind, str] = MappingProxyType(
+    {"class": "cross-entropy", "class at every step": "cross-entropy per step", "number": "squared error"}
+)
+"""Name of the loss of each kind of target."""
+
+
+def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean loss of a batch, a scalar; see `TargetKind` for the loss and the shapes.
+
+    Args:
+        target: kind of the targets.
+        outputs: outputs of the network.
+        targets: targets of the batch.
+        weights: factor of the loss of each sequence, [B]; the sum is divided by B all the same. 1 if None.
+    """
+    if weights is not None:
+        if target == "number":
+            losses = functional.mse_loss(outputs.squeeze(-1), targets, reduction="none")
+        else:
+            losses = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+        return (losses.reshape(len(weights), -1).mean(1) * weights).mean()
+    if target == "number":
+        return functional.mse_loss(outputs.squeeze(-1), targets)
+    return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+
+TOLERANCE = 0.04
+"""Maximum error of a correct number (Hochreiter & Schmidhuber 1997, for the adding problem)."""
+
+ACCURACY_NAMES: Mapping[TargetKind, str] = MappingProxyType(
+    {"class": "the class", "class at every step": "all steps of a sequence", "number": f"numbers within {TOLERANCE}"}
+)
+"""Meaning of the accuracy for each kind of target: "accuracy of ..."."""
+
+
+def correct(target: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return whether the prediction for each sequence of a batch is correct, [B] bool.
+
+    A class must be the most probable one. Of classes at every step all must be, except at steps with target 0 (blank).
+    A number must be within `TOLERANCE`.
+    """
+    if target == "number":
+        return (outputs.squeeze(-1) - targets).abs() <= TOLERANCE
+    is_correct = outputs.argmax(-1) == targets
+    if target == "class":
+        return is_correct
+    return (is_correct | (targets == 0)).all(1)

@@ -1,0 +1,137 @@
+"""Atomic writes: after a crash at any moment a file or folder has its old content or its new one.
+
+Content is written under a temporary name, flushed to disk, and renamed. A crash can leave a temporary file behind;
+`recover_interrupted_writes` removes it.
+
+    run.json          the file
+    .run.json.part    its next content, see `temporary_path`
+    step-10/          a folder
+    .step-10.old/     its previous content, while the next one takes its name, see `previous_path`
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from reviver.files.errors import explain_write_errors
+from reviver.system import sync
+
+
+@contextmanager
+def atomic_write(path: Path, *, create_parent: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    The data reaches the disk before the rename.
+
+    Args:
+        path: the file to write.
+        create_parent: whether to create a missing folder. False inside a run folder: if somebody removed it, it stays
+            removed.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    temporary = temporary_path(path)
+    with explain_write_errors(path):
+        if create_parent:
+            make_folder(path.parent)
+        try:
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; rename it to `path` on success, remove it on failure.
+
+    The parent must exist. A folder that exists at `path` is replaced, which takes two renames. A crash between them
+    leaves the previous folder at `previous_path(path)`; `recover_interrupted_writes` moves it back.
+
+    Raises:
+        RunFolderError: if the folder cannot be written.
+    """
+    temporary, previous = temporary_path(path), previous_path(path)
+    with explain_write_errors(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file_path in temporary.iterdir():
+                sync(file_path)
+            sync(temporary)
+            if path.exists():
+                shutil.rmtree(previous, ignore_errors=True)
+                path.replace(previous)
+            temporary.replace(path)
+            sync(path.parent)
+        except BaseException:
+            if previous.exists() and not path.exists():
+                previous.replace(path)
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return the temporary name of `path`, under which its next content is written."""
+    return path.with_name(f".{path.name}.part")
+
+
+def previous_path(path: Path) -> Path:
+    """Return the temporary name of the folder that is being replaced at `path`."""
+    return path.with_name(f".{path.name}.old")
+
+
+def recover_interrupted_writes(folder: Path) -> None:
+    """Remove temporary files and folders that a crash left in `folder`, and move a replaced folder back.
+
+    Raises:
+        RunFolderError: if the folder cannot be written.
+    """
+    with explain_write_errors(folder):
+        for path in folder.glob(".*.old"):
+            current = folder / path.name[1 : -len(".old")]
+            if current.exists():
+                shutil.rmtree(path)
+            else:
+                path.replace(current)
+        for path in folder.glob(".*.part"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder `path` and its missing parents, and flush their names to disk."""
+    if path.is_dir():
+        return
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync(path.parent)
+
+
+def write_text(path: Path, text: str, *, create_parent: bool = True) -> None:
+    """Write `text` to `path` as UTF-8, see `atomic_write`."""
+    with atomic_write(path, create_parent=create_parent) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, create_parent: bool = True) -> None:
+    """Write `value` to `path` as JSON, see `atomic_write`.
+
+    Raises:
+        ValueError: if `value` contains NaN or infinity, which JSON does not have.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, create_parent=create_parent)

@@ -1,0 +1,82 @@
+"""On-disk cache for expensive results: written atomically, verified when read, recomputed if damaged.
+
+The folder is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. It may be deleted at any time.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reviver.files.tensors import read_header, read_tensors
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Return the path of the cache folder."""
+    if folder := os.environ.get("REVIVER_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reviver"
+
+
+def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "") -> dict[str, Tensor]:
+    """Return cached tensors, or compute and cache them.
+
+    If the cache cannot be written, a warning is logged.
+
+    Args:
+        name: name of the file; it must identify everything that the tensors depend on.
+        build: function that computes the tensors.
+        message: message to log before `build` is called; empty for none.
+    """
+    path = cache_folder() / f"{name}.safetensors"
+    tensors = _read(path)
+    if tensors is None:
+        if message:
+            _log.info("%s", message)
+        tensors = build()
+        try:
+            _write(path, tensors)
+        except (OSError, SafetensorError) as error:
+            _log.warning("%s: cannot be cached (%s); it will be recomputed each time", path, error)
+    return tensors
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the names, dtypes, shapes and values of tensors, in hexadecimal."""
+    sha256 = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        sha256.update(tensor.contiguous().numpy().data)
+    return sha256.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """Return the tensors of a file, or None if it is missing or damaged."""
+    try:
+        expected = read_header(path).metadata.get("sha256")
+        tensors = read_tensors(path)
+        is_intact = expected == digest(tensors)
+    except (OSError, ValueError, TypeError):
+        return None
+    return tensors if is_intact else None
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a file atomically, under a unique temporary name, since another process may write the same file."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="writing-", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        with torch.no_grad():
+            save_file(
+                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"sha256": digest(tensors)}
+            )
+        temporary.replace(path)

@@ -1,0 +1,187 @@
+"""Builder of ONNX graphs: nodes and constants in, a checked model and its file out.
+
+The library `onnx` is imported when a graph is made, so that only those who export need it.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from reviver.errors import ConfigError
+from reviver.files.atomic import atomic_write
+from reviver.settings.validation import check
+from reviver.version import __version__
+
+MIN_OPSET = 13
+"""Minimum opset of our graphs: the first in which Squeeze takes its axes as input and Softmax works along one axis."""
+REDUCE_OPSET = 18
+"""First opset in which ReduceMax takes its axes as input; ReduceSum does from `MIN_OPSET` on."""
+MAX_FILE_BYTES = 2**31 - (1 << 20)
+"""Maximum size of the constants: a protocol buffer holds 2 GiB; the rest is for the nodes."""
+
+Array = NDArray[Any]
+
+
+class Port(NamedTuple):
+    """An input or output of a graph."""
+
+    name: str
+    """Name."""
+    dtype: str
+    """`float32` or `int64`."""
+    shape: tuple[str | int, ...]
+    """Shape; an axis that varies has a name."""
+    description: str
+    """Meaning of the values."""
+
+
+class Graph:
+    """An ONNX graph under construction. Values are known by their names.
+
+    Args:
+        opset: version of the operators, at least `MIN_OPSET`; by default that, which the most runtimes know.
+
+    Attributes:
+        opset: the version.
+        inputs: inputs, in order.
+        outputs: outputs, in order.
+
+    Raises:
+        ConfigError: if `onnx` is not installed, or the opset is below `MIN_OPSET` or beyond what `onnx` knows.
+    """
+
+    def __init__(self, opset: int | None = None) -> None:
+        self._onnx = import_onnx()
+        self.opset = MIN_OPSET if opset is None else opset
+        self._check_opset()
+        self.inputs: list[Port] = []
+        self.outputs: list[Port] = []
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Array] = {}
+
+    def _check_opset(self) -> None:
+        check("opset", self.opset, Annotated[int, Field()])
+        newest = self._onnx.defs.onnx_opset_version()
+        if not MIN_OPSET <= self.opset <= newest:
+            raise ConfigError(
+                f"opset must be from {MIN_OPSET}, the first with all operators of the graph, to {newest}, the last that "
+                f"the installed onnx {self._onnx.__version__} knows, got {self.opset}",
+                field="opset",
+            )
+
+    def input(self, port: Port, default: Array | None = None) -> str:
+        """Add an input; with a `default` a caller may leave it out. Return its name."""
+        self.inputs.append(port)
+        return port.name if default is None else self.constant(default, port.name)
+
+    def output(self, value: str, port: Port) -> None:
+        """Give `value` the name of an output."""
+        self.outputs.append(port)
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [port.name], name=port.name))
+
+    def constant(self, value: Array | Tensor, name: str | None = None) -> str:
+        """Add a constant, or find an equal small one; return its name."""
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        if name is None and array.size <= 8:
+            name = f"{array.dtype}_{list(array.shape)}_{array.ravel().tolist()}"
+        name = name or f"constant_{len(self._constants)}"
+        self._constants[name] = array
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Return the name of a constant with `values`, [n] int64."""
+        return self.constant(np.array(values, np.int64))
+
+    def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output; return the name of the output."""
+        return self.add_many(operator, inputs, 1, name=name, **attributes)[0]
+
+    def add_many(
+        self, operator: str, inputs: Sequence[str], count: int, *, name: str | None = None, **attributes: Any
+    ) -> list[str]:
+        """Add a node with `count` outputs; return their names. An empty input is one that is left out."""
+        name = name or f"{operator}_{len(self._nodes)}"
+        outputs = [f"{name}_out{index}" for index in range(count)]
+        self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), outputs, name=name, **attributes))
+        return outputs
+
+    def element_type(self, dtype: Any) -> int:
+        """Return the number that ONNX gives a NumPy dtype, for the node `Cast`."""
+        return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def reduce_max(self, x: str, axis: int) -> str:
+        """Return the maximum of `x` along an axis, which is removed."""
+        if self.opset < REDUCE_OPSET:
+            return self.add("ReduceMax", x, axes=[axis], keepdims=0)
+        return self.add("ReduceMax", x, self.integers(axis), keepdims=0)
+
+    def model(self, name: str, description: str, metadata: Mapping[str, str]) -> Any:
+        """Return the graph as an `onnx.ModelProto`, checked with full shape inference.
+
+        Args:
+            name: name of the graph.
+            description: description of the model, for people.
+            metadata: further entries of the model, for programs.
+
+        Raises:
+            ConfigError: if the constants do not fit into one file.
+        """
+        size = sum(array.nbytes for array in self._constants.values())
+        if size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"the network must have at most {MAX_FILE_BYTES} bytes of weights to fit into one ONNX file, got {size}; "
+                "export a smaller network"
+            )
+        onnx = self._onnx
+        graph = onnx.helper.make_graph(
+            self._nodes,
+            name,
+            [self._value_info(port) for port in self.inputs],
+            [self._value_info(port) for port in self.outputs],
+            [onnx.numpy_helper.from_array(np.ascontiguousarray(array), key) for key, array in self._constants.items()],
+        )
+        opsets = [onnx.helper.make_opsetid("", self.opset)]
+        model = onnx.helper.make_model(
+            graph,
+            opset_imports=opsets,
+            ir_version=onnx.helper.find_min_ir_version_for(opsets),  # the newest would shut out older runtimes
+            producer_name="reviver",
+            producer_version=__version__,
+            doc_string=description,
+        )
+        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _value_info(self, port: Port) -> Any:
+        kind = self.element_type(port.dtype)
+        return self._onnx.helper.make_tensor_value_info(port.name, kind, port.shape, doc_string=port.description)
+
+
+def import_onnx() -> ModuleType:
+    """Return the module `onnx`.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    try:
+        return importlib.import_module("onnx")
+    except ImportError as error:
+        raise ConfigError("format onnx needs the library onnx: pip install onnx", field="format") from error
+
+
+def write_model(model: Any, path: Path) -> None:
+    """Write an `onnx.ModelProto` atomically.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,296 @@
+"""Pretrained models as a folder in the layout of the Hugging Face Hub.
+
+    config.json          architecture, arguments of its constructor, what it reads and predicts, source run
+    model.safetensors    weights and buffers
+    README.md            model card
+
+The files are not trusted. `config.json` is validated against a strict schema, the shapes that it implies are compared
+with the header of the weights before any memory is allocated, and nothing is unpickled.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors.torch import save as to_bytes
+from torch import nn
+
+from reviver.errors import ConfigError, DataError
+from reviver.files.atomic import atomic_write, write_text
+from reviver.files.errors import damaged_data_file
+from reviver.files.hub import CARD, CONFIG, WEIGHTS, Download, DownloadKeywords, find_folder
+from reviver.files.json import MAX_JSON_BYTES, read_json
+from reviver.files.tensors import read_header, read_tensors
+from reviver.settings.fields import CountOrZero
+from reviver.settings.validation import Record, find_problem
+from reviver.text import one_line, short_repr
+from reviver.version import __version__
+
+FORMAT = 1
+"""Version of config.json; incremented when an older reader could misread a newer file."""
+REMEDY = "download or export the model again"
+MAX_LAYERS = 10_000
+"""Maximum number of layers: each has tensors in the header of the weights, which is limited, too."""
+
+Network = TypeVar("Network", bound=nn.Module)
+Model = TypeVar("Model", bound=Record)
+Data = TypeVar("Data", bound=Record)
+DType = Literal["float32", "float64", "float16", "bfloat16"]
+Name = Annotated[str, Field(max_length=1000)]
+
+
+class Source(Record):
+    """The run that a model comes from."""
+
+    name: Name
+    """Name of the run folder."""
+    seed: CountOrZero
+    """Seed of the run."""
+    step: CountOrZero
+    """Updates of the weights before the checkpoint was saved."""
+    started: Name | None
+    """Time at which the run began, UTC; null if unknown."""
+    versions: dict[Name, Name]
+    """Versions of Python and of packages that trained it."""
+    settings: dict[Name, Any]
+    """Settings of the run that differ from the defaults."""
+
+
+class PretrainedConfig(Record):
+    """Content of config.json."""
+
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    """Version of the file."""
+    library_name: Literal["reviver"]
+    """Library that reads the model."""
+    reviver_version: Name
+    """Version of Reviver that wrote the model."""
+    architecture: Name
+    """Name of the class."""
+    dtype: DType
+    """dtype of the weights."""
+    network: dict[Name, Any]
+    """Arguments of the constructor."""
+    data: dict[Name, Any] | None
+    """What the network reads and predicts; null if unknown."""
+    run: Source | None
+    """The run that the model comes from; null if it was saved from Python."""
+
+
+class Pretrained(NamedTuple, Generic[Network, Data]):
+    """A network that was read from a folder, with its description."""
+
+    network: Network
+    """Network, in eval mode."""
+    data: Data | None
+    """What it reads and predicts; None if unknown."""
+    run: Source | None
+    """The run that it comes from; None if it was saved from Python."""
+
+
+@dataclass(frozen=True)
+class Family(Generic[Data]):
+    """Networks that are saved in the same way."""
+
+    specs: Mapping[str, type[Any]]
+    """Spec of each class by its name: the arguments of its constructor."""
+    data_model: type[Data]
+    """Model of what a network reads and predicts."""
+    spec_of: Callable[[Any], Any]
+    """Function that returns the spec of a network."""
+    card_of: Callable[[str, Any], str]
+    """Function of the name of a class and a spec that returns a model card without results."""
+
+    def save(
+        self,
+        network: nn.Module,
+        folder: str | Path,
+        *,
+        card: str | None = None,
+        data: Data | None = None,
+        run: Source | None = None,
+    ) -> None:
+        """Write config.json, model.safetensors and README.md of a network into `folder`.
+
+        Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited.
+
+        Args:
+            network: the network. A subclass is saved as the class that it extends.
+            folder: where; it is created if it does not exist.
+            card: text of README.md; by default one without results.
+            data: what the network reads and predicts.
+            run: the run that it comes from.
+
+        Raises:
+            ConfigError: if the weights have several dtypes, or one that cannot be saved.
+            RunFolderError: if a file cannot be written.
+        """
+        folder, name, spec = Path(folder), architecture_of(type(network), self.specs), self.spec_of(network)
+        tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
+        config = {
+            "format": FORMAT,
+            "library_name": "reviver",
+            "reviver_version": __version__,
+            "architecture": name,
+            "dtype": _find_dtype(tensors),
+            "network": asdict(spec),
+            "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
+            "run": None if run is None else run.model_dump(mode="json"),
+        }
+        PretrainedConfig.model_validate(config)  # never write what could not be read
+        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        if len(text.encode()) > MAX_JSON_BYTES:
+            raise ConfigError(
+                f"{CONFIG} must have at most {MAX_JSON_BYTES} bytes, got {len(text.encode())}; use fewer classes"
+            )
+        with atomic_write(folder / WEIGHTS) as temporary:
+            temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
+        if not (folder / CARD).exists():
+            write_text(folder / CARD, self.card_of(name, spec) if card is None else card)
+        write_text(folder / CONFIG, text)
+
+    def load(self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]) -> Network:
+        """Return a network that `save` wrote, in eval mode.
+
+        Args:
+            cls: its class.
+            source: a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
+                `user/name`.
+            **download: fields of `Download`, for a repository.
+
+        Raises:
+            DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
+            ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+            TypeError: if an option is unknown.
+        """
+        return self.load_with_data(cls, source, **download).network
+
+    def load_with_data(
+        self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]
+    ) -> Pretrained[Network, Data]:
+        """Return a network with the description of its data; arguments and errors are those of `load`."""
+        architecture = architecture_of(cls, self.specs)
+        folder = find_folder(source, Download(**download))
+        config = _read_config(folder, architecture)
+        path, weights = folder / CONFIG, folder / WEIGHTS
+        spec = _read_spec(self.specs[architecture], config.network, path)
+        data = None if config.data is None else _validate(self.data_model, config.data, path, "data")
+        try:
+            network = build_with_weights(
+                lambda: cls(**asdict(spec)).to(getattr(torch, config.dtype)),
+                read_header(weights).shapes,
+                lambda: read_tensors(weights),
+                num_layers=getattr(spec, "num_layers", 1),
+                origin=CONFIG,
+            )
+        except ConfigError as error:
+            raise damaged_data_file(path, f"network {error}", REMEDY) from error
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise damaged_data_file(weights, f"cannot be read ({one_line(error)})", REMEDY) from error
+        return Pretrained(network.eval(), data, config.run)
+
+
+def build_with_weights(
+    build: Callable[[], Network],
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[], Mapping[str, torch.Tensor]],
+    *,
+    num_layers: int = 1,
+    origin: str,
+) -> Network:
+    """Build a network and load its weights, which are not trusted; memory is taken after their shapes are compared.
+
+    Args:
+        build: function that builds the network from its spec.
+        shapes: shapes of the weights by name.
+        read: function that reads the weights.
+        num_layers: number of layers in the spec; each has tensors.
+        origin: what the spec is from, for errors.
+
+    Raises:
+        ConfigError: if the spec does not describe a network that can be built.
+        ValueError: if the weights have other names, shapes or dtypes.
+    """
+    if num_layers > min(len(shapes), MAX_LAYERS):  # each is a module, even without memory
+        raise ValueError(f"it has {len(shapes)} tensors for the num_layers of {origin}")
+    try:
+        with torch.device("meta"):  # allocates nothing
+            expected = {key: (tuple(t.shape), t.dtype) for key, t in build().state_dict().items()}
+    except (RuntimeError, OverflowError, TypeError, ConfigError) as error:
+        raise ConfigError(f"does not describe one that can be built ({one_line(error)})") from error
+    for key in dict.fromkeys([*expected, *shapes]):  # ordered: the same damage gives the same message
+        shape = list(expected[key][0]) if key in expected else "absent"
+        found = list(shapes[key]) if key in shapes else "absent"
+        if shape != found:
+            raise ValueError(f"{short_repr(key)[1:-1]} must be {shape}, is {found}; {origin} describes another network")
+    tensors = read()
+    for key, (_, dtype) in expected.items():
+        if tensors[key].dtype != dtype:
+            raise ValueError(f"{key} must be {dtype}, is {tensors[key].dtype}")
+    network = build()
+    network.load_state_dict(tensors)
+    return network
+
+
+def architecture_of(cls: type[nn.Module], known: Collection[str]) -> str:
+    """Return the name of the first class among `cls` and its bases that is one of the `known` architectures."""
+    return next(base.__name__ for base in cls.__mro__ if base.__name__ in known)
+
+
+def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the one dtype of the weights."""
+    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
+    if len(dtypes) != 1 or dtypes - {"float32", "float64", "float16", "bfloat16"}:
+        found = ", ".join(sorted(dtypes)) or "none"
+        raise ConfigError(f"weights must have one of the dtypes float32, float64, float16 and bfloat16, got {found}")
+    return dtypes.pop()
+
+
+def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
+    """Read and validate config.json."""
+    path = folder / CONFIG
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).exists():
+            is_run = (folder / "run.json").exists()
+            remedy = (
+                "it is a run folder: read it by reviver.load" if is_run else "give the folder of a pretrained model"
+            )
+            raise DataError(f"{folder}: has no {name}; {remedy}")
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise damaged_data_file(path, f"cannot be read ({one_line(error)})", REMEDY) from error
+    version = content.get("format")
+    if type(version) is int and version > FORMAT:
+        raise DataError(
+            f"{path}: was written by a newer Reviver (format {version}, this one reads {FORMAT}); upgrade it"
+        )
+    config = _validate(PretrainedConfig, content, path)
+    if config.architecture != architecture:
+        found = short_repr(config.architecture)
+        raise DataError(f"{path}: architecture must be {architecture!r}, got {found}; use the class of that name")
+    return config
+
+
+def _read_spec(spec_type: type[Any], values: dict[str, Any], path: Path) -> Any:
+    """Return the spec in config.json, which has every argument."""
+    missing = [field.name for field in fields(spec_type) if field.name not in values]
+    if missing:
+        raise damaged_data_file(path, f"network.{missing[0]} is missing", REMEDY)
+    try:
+        return spec_type(**values)
+    except ConfigError as error:
+        raise damaged_data_file(path, f"network.{error}", REMEDY) from error
+
+
+def _validate(model: type[Model], value: object, path: Path, prefix: str = "") -> Model:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problem = find_problem(error, tuple(model.model_fields))
+        field = ".".join(filter(None, (prefix, problem.field)))
+        raise damaged_data_file(path, f"{field} {problem.text}".lstrip(), REMEDY) from error

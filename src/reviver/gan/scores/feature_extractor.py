@@ -1,0 +1,113 @@
+"""The feature extractor of scores and path metrics: a trained classifier, and the layer before its logits.
+
+Shapes: N images, C channels, H height, W width, D features, K classes.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from reviver.data.images.image_set import from_pixels
+from reviver.errors import DataError
+from reviver.files.read import read_file
+from reviver.files.tensors import read_header
+from reviver.gan.scores.digit_classifier import IMAGE_SHAPE, DigitClassifier, weights_path
+from reviver.gan.scores.metrics import snap
+
+MAX_FILE_BYTES = 1 << 30
+CHUNK = 128
+"""Images at a time: the activations between two layers then fit the processor's cache."""
+
+
+class ExtractorOutput(NamedTuple):
+    """Features and logits of N images."""
+
+    features: Tensor
+    """[N, D] float32"""
+    logits: Tensor
+    """[N, K] float32"""
+
+
+class Features(NamedTuple):
+    """Features and predicted classes of N images, as scores need them."""
+
+    features: Tensor
+    """[N, D] float32, multiples of `metrics.GRID`"""
+    classes: Tensor
+    """Most probable class, [N] int64"""
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A trained classifier of images, in eval mode.
+
+    Attributes:
+        name: Name that is printed with scores.
+        sha256: SHA-256 of the file of the weights.
+        classifier: The network.
+    """
+
+    name: str
+    sha256: str
+    classifier: DigitClassifier
+
+    @classmethod
+    def pinned(cls) -> "FeatureExtractor":
+        """Return the digit classifier of the package."""
+        return cls.read(weights_path(), "reviver digit classifier")
+
+    @classmethod
+    def read(cls, path: Path, name: str | None = None) -> "FeatureExtractor":
+        """Read a file that `save_classifier` wrote.
+
+        Args:
+            path: File of the weights; untrusted.
+            name: Name of the extractor, by default that of the file.
+
+        Raises:
+            DataError: if the file is missing, damaged, or holds something else.
+        """
+        try:
+            content = read_file(path, MAX_FILE_BYTES)
+            header = read_header(path)
+            weights = load(content)
+            shape_text = header.metadata.get("image_shape")  # the pinned weights lack it
+            channels, height, width = map(int, shape_text.split(" x ")) if shape_text else IMAGE_SHAPE
+            with torch.device("meta"):  # allocates nothing, whatever shape the file claims
+                classifier = DigitClassifier(len(weights["head.bias"]), (channels, height, width))
+            for key, tensor in classifier.state_dict().items():
+                if weights[key].is_floating_point() != tensor.is_floating_point():
+                    raise ValueError(f"{key} is of {weights[key].dtype}, not {tensor.dtype}")
+            classifier.load_state_dict(weights, assign=True)
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
+            remedy = "give a file that reviver gan train-extractor wrote"
+            raise DataError(f"extractor: {path} is not the weights of an extractor ({reason}); {remedy}") from error
+        classifier.float()
+        for parameter in classifier.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)  # twice as fast
+        return cls(name or path.stem, hashlib.sha256(content).hexdigest(), classifier.eval())
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> ExtractorOutput:
+        """Return the features and logits of images [N, C, H, W] in [-1, 1]."""
+        assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
+        chunks = (chunk.contiguous(memory_format=torch.channels_last) for chunk in images.split(CHUNK))
+        features = torch.cat([self.classifier.features(chunk) for chunk in chunks])
+        return ExtractorOutput(features, self.classifier.head(features))
+
+    def extract(self, pixels: Tensor) -> Features:
+        """Return the features and predicted classes of images as bytes [N, C, H, W]."""
+        features, classes = [], []
+        for chunk in pixels.split(CHUNK):
+            output = self.forward(from_pixels(chunk))
+            features.append(snap(output.features))
+            classes.append(output.logits.argmax(1))
+        return Features(torch.cat(features), torch.cat(classes))

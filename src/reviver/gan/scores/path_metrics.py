@@ -1,0 +1,309 @@
+"""Metrics of a path through latent space: where the predicted class switches, and how far the features move.
+
+φ are the features of an extractor, x(t) = G(z(t)) the image at t from 0 to 1.
+
+    path length             ∫ ‖dφ(x)/dt‖ dt, as the sum of the distances of neighboring points
+    end distance            ‖φ(x(1)) - φ(x(0))‖, the length of a straight line between the ends in feature space
+    path length ratio       path length / end distance, at least 1
+    perceptual path length  E_t ‖φ(x(t + ε)) - φ(x(t))‖² / ε²  (Karras, Laine & Aila 2019, eq. 2), of these features
+                            instead of those of VGG
+
+By the Cauchy-Schwarz inequality, perceptual path length ≥ path length² ≥ end distance², up to the spacing of the points.
+The first two are equal if the features move at constant speed, the last two if they move along a straight line.
+
+Shapes: S points on a path, Z latent size, D features, K classes, P pairs of ends.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from reviver.gan.interpolation import PATHS, interpolate_at
+from reviver.gan.networks import Generator
+from reviver.gan.sampling import generate_chunked
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.runs.rng import make_rng
+from reviver.settings.fields import Seed
+from reviver.settings.validation import check
+
+NUM_POINTS = 201
+"""S of the path between two chosen ends."""
+NUM_PAIR_POINTS = 51
+"""S of each path between random ends."""
+EPSILON = 1e-4
+"""ε, as in Karras, Laine & Aila (2019)."""
+MAX_PAIRS = 100_000
+
+METRICS = (
+    "class_switches",
+    "min_confidence",
+    "path_length",
+    "end_distance",
+    "path_length_ratio",
+    "perceptual_path_length",
+)
+"""Names of the metrics that paths are compared by, see `PathMetrics.values`."""
+
+
+class ClassSwitch(NamedTuple):
+    """A point where the most probable class changes."""
+
+    t: float
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class PathMetrics:
+    """Metrics of one path.
+
+    Attributes:
+        t: Points from 0 to 1, [S].
+        probabilities: Probability of each class at each point, [S, K].
+        class_switches: Points where the most probable class changes.
+        path_length, end_distance, perceptual_path_length: See the top of this module.
+    """
+
+    t: Tensor
+    probabilities: Tensor
+    class_switches: tuple[ClassSwitch, ...]
+    path_length: float
+    end_distance: float
+    perceptual_path_length: float
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """Value of each of METRICS; the path length ratio is None if the end distance is 0."""
+        return {
+            "class_switches": float(len(self.class_switches)),
+            "min_confidence": float(self.probabilities.amax(1).min()),
+            "path_length": self.path_length,
+            "end_distance": self.end_distance,
+            "path_length_ratio": self.path_length / self.end_distance if self.end_distance > 0 else None,
+            "perceptual_path_length": self.perceptual_path_length,
+        }
+
+    @property
+    def min_confidence_t(self) -> float:
+        """The t at which the most probable class is least probable."""
+        return float(self.t[self.probabilities.amax(1).argmin()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all metrics, for JSON."""
+        return self.values | {
+            "class_switches": [switch._asdict() for switch in self.class_switches],
+            "min_confidence_t": self.min_confidence_t,
+            "t": self.t.tolist(),
+            "probabilities": self.probabilities.tolist(),
+        }
+
+
+class Summary(NamedTuple):
+    """Mean and sample standard deviation over pairs."""
+
+    mean: float
+    std: float | None
+    """None for a single pair."""
+
+
+@dataclass(frozen=True)
+class PathComparison:
+    """Metrics of the linear and the spherical path, between the same two ends and between random pairs.
+
+    Attributes:
+        extractor: Name of the feature extractor.
+        extractor_sha256: SHA-256 of its weights.
+        paths: For each kind of path, its metrics between the two ends.
+        num_pairs: P, or 0.
+        averages: For each kind of path and each of METRICS, the summary over the pairs; None where it is not defined.
+    """
+
+    extractor: str
+    extractor_sha256: str
+    paths: Mapping[str, PathMetrics]
+    num_pairs: int
+    averages: Mapping[str, Mapping[str, Summary | None]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, for JSON."""
+        averages = {
+            path: {name: summary and summary._asdict() for name, summary in summaries.items()}
+            for path, summaries in self.averages.items()
+        }
+        return {
+            "extractor": self.extractor,
+            "extractor_sha256": self.extractor_sha256,
+            "epsilon": EPSILON,
+            "paths": {path: metrics.as_dict() for path, metrics in self.paths.items()},
+            "num_pairs": self.num_pairs,
+            "averages": averages,
+        }
+
+
+def find_class_switches(t: Tensor, logits: Tensor) -> tuple[ClassSwitch, ...]:
+    """Find where the most probable class changes.
+
+    Between two points the difference of the two logits is interpolated linearly; the switch is where it crosses 0.
+
+    Args:
+        t: Points [S].
+        logits: [S, K].
+    """
+    logits = logits.double()
+    classes = logits.argmax(1)
+    switches = []
+    for index in (classes[1:] != classes[:-1]).nonzero().flatten().tolist():
+        before, after = int(classes[index]), int(classes[index + 1])
+        # the lead of the class before over the class after: ≥ 0 at the first point, ≤ 0 at the second
+        lead, next_lead = (logits[index : index + 2, before] - logits[index : index + 2, after]).tolist()
+        fraction = lead / (lead - next_lead) if lead > next_lead else 0.5
+        switches.append(ClassSwitch(float(t[index] + fraction * (t[index + 1] - t[index])), before, after))
+    return tuple(switches)
+
+
+def path_length(features: Tensor) -> float:
+    """Return the sum of the distances between neighbors, Σ_s ‖φ_{s+1} - φ_s‖, of features [S, D]."""
+    return float(features.double().diff(dim=0).norm(dim=1).sum())
+
+
+def perceptual_path_length(features: Tensor, shifted: Tensor, epsilon: float = EPSILON) -> float:
+    """Return the mean over the points of ‖φ(x(t + ε)) - φ(x(t))‖² / ε².
+
+    Args:
+        features: φ(x(t)) [S, D].
+        shifted: φ(x(t + ε)) [S, D].
+        epsilon: ε.
+    """
+    return float((shifted.double() - features.double()).square().sum(1).mean() / epsilon**2)
+
+
+def measure_path(
+    generator: Generator,
+    extractor: FeatureExtractor,
+    start: Tensor,
+    end: Tensor,
+    path: str = "linear",
+    num_points: int = NUM_POINTS,
+) -> PathMetrics:
+    """Compute the metrics of a path at evenly spaced points.
+
+    Args:
+        generator: G.
+        extractor: φ.
+        start: z(0) [Z].
+        end: z(1) [Z].
+        path: `linear` or `spherical`.
+        num_points: S.
+
+    Raises:
+        ConfigError: if `path` is spherical and the ends point in opposite directions.
+    """
+    t = torch.linspace(0, 1, num_points, dtype=torch.float64)
+    shifted_t = t[:-1] + EPSILON
+    z = interpolate_at(start, end, torch.cat([t, shifted_t]), path)
+    features, logits = extractor.forward(generate_chunked(generator, z))
+    return PathMetrics(
+        t=t,
+        probabilities=logits[:num_points].softmax(1),
+        class_switches=find_class_switches(t, logits[:num_points]),
+        path_length=path_length(features[:num_points]),
+        end_distance=path_length(features[[0, num_points - 1]]),
+        perceptual_path_length=perceptual_path_length(features[: num_points - 1], features[num_points:]),
+    )
+
+
+def compare_paths(
+    generator: Generator, extractor: FeatureExtractor, start: Tensor, end: Tensor, *, num_pairs: int = 0, seed: int = 0
+) -> PathComparison:
+    """Compare the linear and the spherical path, between the same ends and between random pairs of latents.
+
+    Args:
+        generator: G.
+        extractor: φ.
+        start: z(0) [Z].
+        end: z(1) [Z].
+        num_pairs: P.
+        seed: Seed of the pairs.
+
+    Raises:
+        ConfigError: if `num_pairs` or `seed` is out of range, or the ends point in opposite directions.
+    """
+    check("num_pairs", num_pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
+    check("seed", seed, Seed)
+    paths = {path: measure_path(generator, extractor, start, end, path) for path in PATHS}
+    averages = measure_pairs(generator, extractor, num_pairs, seed) if num_pairs else {}
+    return PathComparison(extractor.name, extractor.sha256, paths, num_pairs, averages)
+
+
+def measure_pairs(
+    generator: Generator, extractor: FeatureExtractor, num_pairs: int, seed: int
+) -> dict[str, dict[str, Summary | None]]:
+    """Compute the metrics of both paths between the same random pairs of latents; return their summaries by path."""
+    rng = make_rng(seed, "pairs")
+    starts = generator.sample_latents(num_pairs, rng)  # [P, Z]
+    ends = generator.sample_latents(num_pairs, rng)  # [P, Z]
+    return {
+        path: summarize(
+            [
+                measure_path(generator, extractor, start, end, path, NUM_PAIR_POINTS)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+        )
+        for path in PATHS
+    }
+
+
+def summarize(paths: Sequence[PathMetrics]) -> dict[str, Summary | None]:
+    """Return the summary of each of METRICS over paths; None if the metric is not defined for one of them."""
+    summaries: dict[str, Summary | None] = dict.fromkeys(METRICS)
+    for name in METRICS:
+        values = [value for metrics in paths if (value := metrics.values[name]) is not None]
+        if len(values) == len(paths):
+            summaries[name] = Summary(fmean(values), stdev(values) if len(values) > 1 else None)
+    return summaries
+
+
+def describe(comparison: PathComparison) -> list[str]:
+    """Return the lines of a table of the metrics, with what is needed to quote them."""
+    lines = [f"features of {comparison.extractor}, sha256 {comparison.extractor_sha256}"]
+    lines += _table("between the ends", lambda path, name: _format(comparison.paths[path].values[name]))
+    for path, metrics in comparison.paths.items():
+        parts = [f"{switch.before} to {switch.after} at t = {switch.t:.3f}" for switch in metrics.class_switches]
+        parts.append(f"minimum confidence at t = {metrics.min_confidence_t:.3f}")
+        lines.append(f"{path}: {', '.join(parts)}")
+    if comparison.num_pairs:
+        title = f"{comparison.num_pairs} random pairs"
+        lines += _table(title, lambda path, name: _format_summary(comparison.averages[path][name]))
+    lines.append(
+        f"{NUM_POINTS} points between the ends, {NUM_PAIR_POINTS} between random ones (mean ± standard deviation over the "
+        f"pairs); ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
+    )
+    return lines
+
+
+def _table(title: str, cell_text: Callable[[str, str], str]) -> list[str]:
+    """Return lines with a column for each kind of path and a row for each of METRICS."""
+    rows = {title: PATHS}
+    rows |= {f"  {name.replace('_', ' ')}": tuple(cell_text(path, name) for path in PATHS) for name in METRICS}
+    return [f"{label:<24}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
+
+
+def _format(value: float | None) -> str:
+    return "-" if value is None else f"{value:.{_num_decimals(value)}f}"
+
+
+def _format_summary(summary: Summary | None) -> str:
+    if summary is None or summary.std is None:
+        return _format(summary and summary.mean)
+    return f"{_format(summary.mean)} ± {summary.std:.{_num_decimals(summary.mean)}f}"
+
+
+def _num_decimals(value: float) -> int:
+    """Return the number of decimals that shows four digits; 0 for an integer."""
+    return 0 if value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))

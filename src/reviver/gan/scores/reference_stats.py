@@ -1,0 +1,352 @@
+"""What generated images are compared with: statistics of the test images, and two baselines.
+
+Shapes: N generated images, T training images, M test images, Q images whose nearest training images are searched,
+C channels, H height, W width, D features, K classes.
+"""
+
+import logging
+from dataclasses import astuple, dataclass, field
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from reviver.data.images.image_set import (
+    LABELED_SOURCES,
+    ImageSet,
+    load_images,
+    load_mnist,
+    load_test_images,
+    to_pixels,
+)
+from reviver.errors import ConfigError, DataError
+from reviver.files.cache import cached, digest
+from reviver.gan.scores import metrics
+from reviver.gan.scores.digit_classifier import IMAGE_SHAPE
+from reviver.gan.scores.feature_extractor import FeatureExtractor, Features
+from reviver.gan.scores.metrics import Moments, NearestNeighbors
+from reviver.runs.rng import make_rng
+from reviver.settings.validation import check
+
+K_NEAREST = 5
+"""k of precision, recall, density, coverage and spacing, as in Naeem et al. (2020)."""
+NUM_SEARCHED = 1000
+"""Maximum Q."""
+MAX_PACKED, MAX_PACKED_BYTES = 100_000, 1 << 28
+"""Maximum number and size of packed training images that are searched for the nearest; of more, some are chosen at random."""
+MAX_SUBSETS = 4
+"""Maximum number of disjoint subsets of N training images that the real-data baseline is the mean of."""
+CACHE_VERSION = 4
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Metrics of N images against the test images; docs/reference/gan-scores.md defines each.
+
+    Attributes:
+        fid, kid, precision, recall, density, coverage: See `metrics`.
+        class_kl: KL divergence of the predicted classes from the classes of the training data, in nats.
+        spacing: Median distance of an image to its k-th nearest among the N, in feature space.
+        class_counts: Number of images that are predicted to be of each class, [K].
+    """
+
+    fid: float
+    kid: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    class_kl: float
+    spacing: float
+    class_counts: tuple[int, ...] = field(kw_only=True)
+
+
+class ReferenceStats(NamedTuple):
+    """Statistics of the test images, and the classes of the training images."""
+
+    features: Tensor
+    """[M, D] float64"""
+    moments: Moments
+    """Mean and covariance of the features."""
+    mean_kernel: float
+    """See `metrics.mean_polynomial_kernel`."""
+    radii: Tensor
+    """Squared distances to the k-th nearest, [M], see `metrics.squared_knn_radii`."""
+    class_fractions: Tensor
+    """Fraction of the training images in each class, by their labels, [K] float64."""
+
+
+class TrainingFeatures(NamedTuple):
+    """Features of the training images, and the distances of test images to them."""
+
+    features: Tensor
+    """[T, D] float32"""
+    nearest_pixels: Tensor
+    """Distances of test images to their nearest training images by pixels, [Q]."""
+    nearest_features: Tensor
+    """Distances of test images to their nearest training images by features, [Q]."""
+
+
+class NearestTrainingImages(NamedTuple):
+    """Nearest training images of Q images."""
+
+    by_pixels: NearestNeighbors
+    """Nearest by pixels in [0, 1]."""
+    by_features: NearestNeighbors
+    """Nearest by features."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Everything that N generated images of one data set are compared with.
+
+    Attributes:
+        data: Name of the data set.
+        extractor: Feature extractor of all features.
+        num_samples: N; the baselines hold for this number of images only.
+        key: Name of the data and the extractor in the cache.
+        stats: Statistics of the test images.
+        train_images: Bytes [T, C, H, W].
+        test_images: Bytes [M, C, H, W].
+        real_baseline: Metrics of N training images, mean over disjoint subsets; its class counts are sums.
+        real_baseline_fids: FID of each subset.
+        noise_baseline: Metrics of N images of uniform noise.
+    """
+
+    data: str
+    extractor: FeatureExtractor
+    num_samples: int
+    key: str
+    stats: ReferenceStats
+    train_images: Tensor
+    test_images: Tensor
+    real_baseline: Comparison
+    real_baseline_fids: tuple[float, ...]
+    noise_baseline: Comparison
+
+    @cached_property
+    def training_features(self) -> TrainingFeatures:
+        """Features of the training images, for the search of nearest images. Evaluation during training needs none."""
+
+        def compute() -> dict[str, Tensor]:
+            features = self.extractor.extract(self.train_images).features
+            test_features = self.stats.features.float()
+            chosen = torch.randperm(len(test_features), generator=make_rng(0, "searched"))[:NUM_SEARCHED]
+            nearest = find_nearest(self.test_images[chosen], test_features[chosen], self.train_images, features)
+            return {
+                "features": features,
+                "nearest_pixels": nearest.by_pixels.distances,
+                "nearest_features": nearest.by_features.distances,
+            }
+
+        note = f"extracting the features of {len(self.train_images)} training images, once for this and later scores"
+        return TrainingFeatures(**cached(f"scores-{self.key}-originals", compute, note))
+
+    def compare(self, images: Tensor) -> Comparison:
+        """Compare images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
+        return compare(self.extractor.extract(to_pixels(images)), self.stats)
+
+
+def load_reference(
+    num_samples: int = 10_000,
+    extractor: FeatureExtractor | None = None,
+    train: ImageSet | None = None,
+    test: ImageSet | None = None,
+) -> Reference:
+    """Compute the reference of a data set, or read it from the cache.
+
+    The cache has an entry for each content of the images, extractor and `num_samples`.
+
+    Args:
+        num_samples: N, number of generated images that will be compared.
+        extractor: By default the pinned digit classifier.
+        train: Training images with labels, by default MNIST.
+        test: Test images, by default MNIST.
+
+    Raises:
+        ConfigError: if `num_samples` is less than k + 1 or more than the number of training images.
+        DataError: if the training images have no labels, or other classes than the extractor.
+    """
+    extractor = extractor or FeatureExtractor.pinned()
+    train, test = train or load_mnist("train"), test or load_mnist("test")
+    check_num_samples("num_samples", num_samples, train)
+    fractions = class_fractions(train, extractor)
+    content = {"train": image_content(train), "classes": fractions, "test": test.images}
+    key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
+
+    def compute_stats() -> dict[str, Tensor]:
+        features = extractor.extract(test.images).features
+        mean_kernel = torch.tensor(metrics.mean_polynomial_kernel(features.double()), dtype=torch.float64)
+        radii = metrics.squared_knn_radii(features.double(), K_NEAREST)
+        return {"features": features, "kernel_mean": mean_kernel, "radii": radii}
+
+    order = torch.randperm(len(train), generator=make_rng(0, "floor"))
+    note = f"extracting the features of {len(test.images)} test images, once for this and later scores"
+    kept = cached(f"scores-{key}", compute_stats, note)
+    features = kept["features"].double()
+    stats = ReferenceStats(features, metrics.moments(features), float(kept["kernel_mean"]), kept["radii"], fractions)
+
+    def compute_baselines() -> dict[str, Tensor]:
+        subsets = order[: len(train) // num_samples * num_samples].split(num_samples)[:MAX_SUBSETS]
+        _log.info("computing the baselines of %d images once: %d subsets of real ones", num_samples, len(subsets))
+        shape = (num_samples, *train.image_shape)
+        noise = torch.randint(0, 256, shape, generator=make_rng(0, "ceiling"), dtype=torch.uint8)
+        image_sets = (*(train.images[subset] for subset in subsets), noise)
+        rows = [astuple(compare(extractor.extract(images), stats)) for images in image_sets]
+        numbers = torch.tensor([row[:-1] for row in rows], dtype=torch.float64)
+        return {"numbers": numbers, "classes": torch.tensor([row[-1] for row in rows])}
+
+    kept = cached(f"scores-{key}-n{num_samples}", compute_baselines)
+    *real_rows, noise_row = kept["numbers"].tolist()
+    *real_counts, noise_counts = kept["classes"].tolist()
+    mean_row = [fmean(column) for column in zip(*real_rows, strict=True)]
+    sum_counts = tuple(sum(column) for column in zip(*real_counts, strict=True))
+    return Reference(
+        data=train.name,
+        extractor=extractor,
+        num_samples=num_samples,
+        key=key,
+        stats=stats,
+        train_images=_searched_images(train, order),
+        test_images=test.images,
+        real_baseline=Comparison(*mean_row, class_counts=sum_counts),
+        real_baseline_fids=tuple(fid for fid, *_ in real_rows),
+        noise_baseline=Comparison(*noise_row, class_counts=tuple(noise_counts)),
+    )
+
+
+def image_content(images: ImageSet) -> Tensor:
+    """Return what identifies images in the cache: their bytes, or of packed images their SHA-256, as bytes."""
+    if images.packed_sha256 is None:
+        return images.images
+    return torch.tensor(list(bytes.fromhex(images.sha256)), dtype=torch.uint8)
+
+
+def _searched_images(train: ImageSet, order: Tensor) -> Tensor:
+    """Return the training images that are searched: all, or of many packed ones the first of a random order."""
+    limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
+    return train.images if train.packed_sha256 is None or len(train) <= limit else train.images[order[:limit]]
+
+
+def load_reference_images(
+    extractor: FeatureExtractor, data: str, image_size: int, sha256: str | None = None
+) -> tuple[ImageSet, ImageSet]:
+    """Read the training and the test images that a run on `data` is evaluated with.
+
+    Args:
+        extractor: Feature extractor of the evaluation.
+        data: Source of the images, see `load_images`.
+        image_size: Height and width, pixels.
+        sha256: SHA-256 of the training images as the run recorded it, or None.
+
+    Raises:
+        DataError: if the images cannot be read, have other classes than the extractor, or have changed since the run.
+    """
+    train = load_images(data, image_size)
+    if sha256 not in (None, train.sha256):
+        raise DataError(f"data: {data} has changed since this run was trained on it; restore the old images")
+    class_fractions(train, extractor)
+    return train, load_test_images(data, image_size)
+
+
+def load_extractor(
+    data: str, image_shape: tuple[int, ...], path: str | None = None, sha256: str | None = None
+) -> FeatureExtractor:
+    """Return the feature extractor of a run on `data`: that at `path`, or the digit classifier for MNIST.
+
+    Args:
+        data: Source of the images.
+        image_shape: (C, H, W) of the generated images.
+        path: File of an extractor, or None.
+        sha256: SHA-256 that the file must have, or None.
+
+    Raises:
+        ConfigError: if there is no extractor for such images.
+        DataError: if the file cannot be read, or has another SHA-256.
+    """
+    if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
+        raise ConfigError(
+            f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no scores "
+            "and no path metrics; train an extractor on labeled images with reviver gan train-extractor and give it as "
+            "--extractor"
+        )
+    extractor = FeatureExtractor.pinned() if path is None else FeatureExtractor.read(Path(path))
+    if sha256 not in (None, extractor.sha256):
+        raise DataError(
+            f"extractor: {path} is not the file that this run recorded; restore it, or give another --extractor"
+        )
+    expected_shape = extractor.classifier.image_shape
+    if expected_shape != image_shape:
+        raise ConfigError(
+            f"extractor: {path} takes images of {list(expected_shape)}, and this run generates {list(image_shape)}; train "
+            f"one with reviver gan train-extractor --image-size {image_shape[1]} on the same data"
+        )
+    return extractor
+
+
+def check_num_samples(name: str, num_samples: int, train: ImageSet) -> None:
+    """Raise `ConfigError` for the setting `name` unless k < `num_samples` ≤ T.
+
+    Fewer samples have no k-th nearest neighbor; for more there is no real-data baseline.
+    """
+    check(name, num_samples, Annotated[int, Field(ge=K_NEAREST + 1, le=len(train.images))])
+
+
+def class_fractions(train: ImageSet, extractor: FeatureExtractor) -> Tensor:
+    """Return the fraction of labeled images in each class: [K] float64.
+
+    Raises:
+        DataError: if the images have no labels, or other classes than the extractor.
+    """
+    if train.labels is None:
+        raise DataError(f"data: {train.name} has no labels, which scores need; {LABELED_SOURCES}")
+    num_classes = extractor.classifier.head.out_features
+    counts = torch.bincount(train.labels, minlength=num_classes).double()
+    num_present = int((counts > 0).sum())
+    if not len(counts) == num_classes == num_present:
+        raise DataError(
+            f"data: {train.name} has images of {num_present} classes and the extractor knows {num_classes}; give the "
+            "data that the extractor was trained on"
+        )
+    return counts / counts.sum()
+
+
+def compare(images: Features, stats: ReferenceStats) -> Comparison:
+    """Compare the features and predicted classes of images with the test images."""
+    features = images.features.double()
+    radii = metrics.squared_knn_radii(features, K_NEAREST)
+    prdc = metrics.prdc(features, radii, stats.features, stats.radii, K_NEAREST)
+    counts = torch.bincount(images.classes, minlength=len(stats.class_fractions))
+    return Comparison(
+        fid=metrics.frechet_distance(metrics.moments(features), stats.moments),
+        kid=metrics.polynomial_mmd(features, stats.features, stats.mean_kernel),
+        **prdc._asdict(),
+        class_kl=metrics.kl_divergence(counts / counts.sum(), stats.class_fractions),
+        spacing=float(radii.median().sqrt()),
+        class_counts=tuple(counts.tolist()),
+    )
+
+
+def find_nearest(
+    images: Tensor, features: Tensor, train_images: Tensor, train_features: Tensor
+) -> NearestTrainingImages:
+    """Find the nearest training images by pixels in [0, 1] and by features.
+
+    Args:
+        images: Bytes [Q, C, H, W].
+        features: Their features [Q, D].
+        train_images: Bytes [T, C, H, W].
+        train_features: Their features [T, D].
+    """
+    indices, distances = metrics.nearest_neighbors(images.flatten(1).float(), train_images.flatten(1))
+    return NearestTrainingImages(
+        by_pixels=NearestNeighbors(indices, distances / 255),
+        by_features=metrics.nearest_neighbors(features, train_features),
+    )

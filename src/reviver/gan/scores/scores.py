@@ -1,0 +1,260 @@
+"""Scores of a trained generator, each beside the real-data baseline and the noise baseline.
+
+Shapes: N samples, C channels, H height, W width, K classes, Q samples whose nearest training images are searched,
+S of these that are shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reviver.data.images.image_set import from_pixels, to_pixels
+from reviver.errors import DataError
+from reviver.gan.networks import Generator
+from reviver.gan.sampling import generate_samples
+from reviver.gan.scores import metrics
+from reviver.gan.scores.metrics import NearestNeighbors
+from reviver.gan.scores.reference_stats import (
+    K_NEAREST,
+    NUM_SEARCHED,
+    Comparison,
+    Reference,
+    compare,
+    find_nearest,
+    load_reference,
+)
+from reviver.settings.fields import Seed
+from reviver.settings.validation import check
+
+NUM_SHOWN = 25
+"""S, the samples that are plotted above their nearest training images."""
+QUANTILES = (0.1, 0.5, 0.9)
+
+MIN_COVERAGE_RATIO = 0.1
+"""Coverage relative to real images below which there is mode collapse. At N = 10 000 a hundred real images, repeated,
+reach 0.04 of it, and five reach 0.002."""
+MAX_CLASS_KL = log(2)
+"""Class KL above which there is mode collapse: that of a generator that generates half of the classes only."""
+MIN_SPACING_RATIO = 0.1
+"""Spacing relative to real images below which the samples repeat few images. The preset public-script reaches 0.02."""
+
+
+@dataclass(frozen=True)
+class NearestDistances:
+    """Distances to the nearest training image.
+
+    Attributes:
+        sample_quantiles: 10 % quantile, median and 90 % quantile over Q samples.
+        test_quantiles: The same over test images.
+        indices: Nearest training image of each sample that is shown, [S].
+        distances: Distance of each sample that is shown, [S].
+    """
+
+    sample_quantiles: tuple[float, ...]
+    test_quantiles: tuple[float, ...]
+    indices: tuple[int, ...]
+    distances: tuple[float, ...]
+
+    @classmethod
+    def of(cls, nearest: NearestNeighbors, test_distances: Tensor) -> "NearestDistances":
+        """Summarize the nearest training images of samples [Q], and the distances of test images [Q]."""
+        return cls(
+            sample_quantiles=_quantiles(nearest.distances),
+            test_quantiles=_quantiles(test_distances),
+            indices=tuple(nearest.indices[:NUM_SHOWN].tolist()),
+            distances=tuple(nearest.distances[:NUM_SHOWN].tolist()),
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of N samples of a generator against the test images.
+
+    Attributes:
+        num_samples: N.
+        data: Name of the data set.
+        num_test_images: Test images that the samples are compared with.
+        extractor: Name of the feature extractor.
+        extractor_sha256: SHA-256 of its weights.
+        k: The k of the k-th nearest neighbor.
+        samples: Metrics of the samples.
+        real_baseline: Metrics of N real images, mean over disjoint subsets.
+        real_baseline_fids: FID of each subset.
+        noise_baseline: Metrics of N images of uniform noise.
+        num_searched: Q.
+        nearest_pixels: Distances to the nearest training images by pixels in [0, 1].
+        nearest_features: Distances to the nearest training images by features.
+        class_accuracy: Per-class accuracy of conditional samples, [K], see `metrics.class_accuracy`; None of others.
+    """
+
+    num_samples: int
+    data: str
+    num_test_images: int
+    extractor: str
+    extractor_sha256: str
+    k: int
+    samples: Comparison
+    real_baseline: Comparison
+    real_baseline_fids: tuple[float, ...]
+    noise_baseline: Comparison
+    num_searched: int
+    nearest_pixels: NearestDistances
+    nearest_features: NearestDistances
+    class_accuracy: tuple[float, ...] | None = None
+
+    @property
+    def fid_ratio(self) -> float:
+        """FID as a multiple of the real-data baseline."""
+        return self.samples.fid / self.real_baseline.fid
+
+    @property
+    def warning(self) -> str | None:
+        """Problem of the samples and its remedy, see `collapse_warning`."""
+        return collapse_warning(self.samples, self.real_baseline)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all scores, for JSON."""
+        return asdict(self) | {"fid_ratio": self.fid_ratio, "warning": self.warning}
+
+
+def score_generator(
+    generator: Generator, num_samples: int = 10_000, seed: int = 0, *, reference: Reference | None = None
+) -> Scores:
+    """Score samples of a generator, those that `reviver gan sample` generates from the same seed.
+
+    A training loop may call it at any time: it has its own random numbers, and restores the mode (training or eval) of
+    the generator.
+
+    Args:
+        generator: The generator, on any device.
+        num_samples: N.
+        seed: Seed of the latents.
+        reference: See `load_reference`, by default that of MNIST; keep it from one call to the next.
+
+    Raises:
+        ConfigError: if `num_samples` or `seed` is out of range.
+        DataError: if the images do not fit the reference.
+    """
+    check("seed", seed, Seed)  # before the reference is computed, which takes a minute
+    reference = reference or load_reference(num_samples)
+    images, z = generate_samples(generator, num_samples, seed)
+    return score_images(images, reference, generator.class_labels(z))
+
+
+def score_images(images: Tensor, reference: Reference, class_labels: Tensor | None = None) -> Scores:
+    """Score images, rounded to bytes as in an image file.
+
+    Args:
+        images: [N, C, H, W] in [-1, 1].
+        reference: What they are compared with.
+        class_labels: Classes that the images were conditioned on, one-hot [N, K], if they were.
+
+    Raises:
+        DataError: if the shape of the images is not that of the reference, or N is not its `num_samples`.
+    """
+    expected = [reference.num_samples, *reference.train_images.shape[1:]]
+    if list(images.shape) != expected:
+        raise DataError(f"images must have the shape {expected} for this reference, got {list(images.shape)}")
+    pixels, training = to_pixels(images), reference.training_features
+    extracted = reference.extractor.extract(pixels)
+    nearest = find_nearest(
+        pixels[:NUM_SEARCHED], extracted.features[:NUM_SEARCHED], reference.train_images, training.features
+    )
+    accuracy = None if class_labels is None else metrics.class_accuracy(extracted.classes, class_labels.argmax(1))
+    return Scores(
+        num_samples=reference.num_samples,
+        data=reference.data,
+        num_test_images=len(reference.stats.features),
+        extractor=reference.extractor.name,
+        extractor_sha256=reference.extractor.sha256,
+        k=K_NEAREST,
+        samples=compare(extracted, reference.stats),
+        real_baseline=reference.real_baseline,
+        real_baseline_fids=reference.real_baseline_fids,
+        noise_baseline=reference.noise_baseline,
+        num_searched=len(nearest.by_pixels.indices),
+        nearest_pixels=NearestDistances.of(nearest.by_pixels, training.nearest_pixels),
+        nearest_features=NearestDistances.of(nearest.by_features, training.nearest_features),
+        class_accuracy=accuracy,
+    )
+
+
+def is_collapsed(samples: Comparison, real_baseline: Comparison) -> bool:
+    """Return whether samples show mode collapse: they cover little of the data, or lack half of the classes."""
+    has_low_coverage = samples.coverage < MIN_COVERAGE_RATIO * real_baseline.coverage
+    return has_low_coverage or samples.class_kl > MAX_CLASS_KL
+
+
+def collapse_warning(samples: Comparison, real_baseline: Comparison) -> str | None:
+    """Return a message with a remedy if samples show mode collapse, else None."""
+    if not is_collapsed(samples, real_baseline):
+        return None
+    if samples.spacing < MIN_SPACING_RATIO * real_baseline.spacing:
+        return (
+            "mode collapse: the samples repeat few images; try a small --batch-norm-eps (1e-5), --batch-size 64, a "
+            "smaller --learning-rate, another --seed, or fewer epochs, and see where the grids in samples/ lose diversity"
+        )
+    return (
+        "mode collapse or too little training: the diversity of the samples is low; train for more epochs, and if that "
+        "does not raise coverage try a smaller --learning-rate or another --seed"
+    )
+
+
+def describe(scores: Scores) -> list[str]:
+    """Return the lines of a table of the scores, with what is needed to quote them."""
+    lines = [
+        f"{scores.num_samples} samples against the {scores.num_test_images} test images of {scores.data}",
+        f"extractor: {scores.extractor}, sha256 {scores.extractor_sha256}",
+        f"{'':<20} {'samples':>11} {'real data':>11} {'noise':>11}",
+    ]
+    for label, name, spec in (
+        ("FID", "fid", ".2f"),
+        ("KID", "kid", ".3f"),
+        ("precision", "precision", ".3f"),
+        ("recall", "recall", ".3f"),
+        ("density", "density", ".3f"),
+        ("coverage", "coverage", ".3f"),
+        ("class KL (nats)", "class_kl", ".4f"),
+    ):
+        columns = (scores.samples, scores.real_baseline, scores.noise_baseline)
+        row = "".join(f" {format(getattr(column, name), spec):>11}" for column in columns)
+        lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x the real baseline" if name == "fid" else ""))
+    if scores.class_accuracy is not None:
+        lines.append(f"class accuracy {_percentages(scores.class_accuracy)}")
+    lines += [
+        f"classes {_percentages([count / scores.num_samples for count in scores.samples.class_counts])}",
+        f"distance to the nearest training image: 10 %, median, 90 % of {scores.num_searched} samples and of test images",
+    ]
+    for label, nearest in (("by pixels", scores.nearest_pixels), ("by features", scores.nearest_features)):
+        sample_text = "".join(f" {value:7.2f}" for value in nearest.sample_quantiles)
+        test_text = "".join(f" {value:7.2f}" for value in nearest.test_quantiles)
+        lines.append(f"  {label:<11} samples{sample_text}   test images{test_text}")
+    fids = scores.real_baseline_fids
+    lines += [
+        f"real baseline: mean of {len(fids)} x {scores.num_samples} training images (FID {min(fids):.2f} to {max(fids):.2f})",
+        f"noise baseline: {scores.num_samples} images of uniform noise",
+        f"k = {scores.k}. This FID and KID cannot be compared with those of Inception.",
+    ]
+    return lines + ([f"warning: {scores.warning}"] if scores.warning else [])
+
+
+def nearest_grid(images: Tensor, scores: Scores, reference: Reference) -> Tensor:
+    """Return the first S images, their nearest training images by pixels, and those by features: [3 S, C, H, W].
+
+    `images` [N, C, H, W] in [-1, 1] are those that were scored; so is the result.
+    """
+    by_pixels = reference.train_images[list(scores.nearest_pixels.indices)]
+    by_features = reference.train_images[list(scores.nearest_features.indices)]
+    return from_pixels(torch.cat([to_pixels(images[:NUM_SHOWN]), by_pixels, by_features]))
+
+
+def _quantiles(values: Tensor) -> tuple[float, ...]:
+    return tuple(values.quantile(torch.tensor(QUANTILES, dtype=values.dtype)).tolist())
+
+
+def _percentages(values: Sequence[float]) -> str:
+    return "  ".join(f"{index}: {value:.1%}" for index, value in enumerate(values))

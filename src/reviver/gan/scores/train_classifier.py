@@ -1,0 +1,133 @@
+"""Training of the digit classifier; `python -m reviver.gan.scores.train_classifier` makes the pinned weights.
+
+It learns the 60 000 training images of MNIST, each rotated, scaled and shifted a little at random, so that it classifies
+generated digits by their shape. The test images only measure the accuracy, which is written beside the weights.
+`reviver gan train-extractor` trains the same network on other images, so that GANs that learned them can be scored.
+
+Shapes: N images, C channels, H height, W width.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, from_pixels, load_mnist
+from reviver.errors import DataError
+from reviver.files.atomic import atomic_write
+from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
+from reviver.runs.rng import make_rng
+from reviver.settings.fields import Count
+from reviver.settings.validation import check
+
+EPOCHS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, SEED = 10, 128, 2e-3, 0.01, 0
+MAX_ANGLE, MAX_SCALE, MAX_SHIFT = math.radians(10), 0.1, 0.1
+"""Limits of the random rotation (radians), relative scaling, and shift (of half the image)."""
+
+
+def augment(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Rotate, scale and shift each image [N, C, H, W] in [-1, 1] at random."""
+
+    def uniform(limit: float) -> Tensor:
+        return (torch.rand(len(images), generator=rng) * 2 - 1) * limit
+
+    angle, scale = uniform(MAX_ANGLE), 1 + uniform(MAX_SCALE)
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    rows = [torch.stack([cos, -sin, uniform(MAX_SHIFT)], 1), torch.stack([sin, cos, uniform(MAX_SHIFT)], 1)]
+    grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return functional.grid_sample(images + 1, grid, align_corners=False) - 1  # fills the border with black, -1
+
+
+def train_classifier(
+    data: ImageSet | None = None, epochs: int = EPOCHS, progress: Callable[[int, float], None] | None = None
+) -> DigitClassifier:
+    """Train a classifier from scratch with AdamW and a one-cycle learning rate.
+
+    Args:
+        data: Labeled images, by default MNIST.
+        epochs: Passes over the images.
+        progress: Called after each epoch with its number and its last loss.
+
+    Returns:
+        The classifier, in eval mode.
+
+    Raises:
+        ConfigError: if `epochs` is below 1.
+        DataError: if the images have no labels, are too small, or lack a class between 0 and the last.
+    """
+    check("epochs", epochs, Count)
+    data = data or load_mnist("train")
+    if data.labels is None:
+        raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELED_SOURCES}")
+    num_classes = int(data.labels.max()) + 1
+    num_present = len(data.labels.unique())
+    if num_present != num_classes or num_classes < 2:
+        raise DataError(
+            f"data: the labels of {data.name} must be 0 to K - 1 for K ≥ 2 classes, got {num_present} classes up to "
+            f"{num_classes - 1}; renumber the classes"
+        )
+    torch.manual_seed(SEED)
+    rng = make_rng(SEED, "classifier")
+    classifier = DigitClassifier(num_classes, data.image_shape)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    updates = epochs * math.ceil(len(data.images) / BATCH_SIZE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=updates)
+    for epoch in range(1, epochs + 1):
+        for indices in torch.randperm(len(data.images), generator=rng).split(BATCH_SIZE):
+            images = augment(from_pixels(data.images[indices]), rng)
+            loss = functional.cross_entropy(classifier(images), data.labels[indices])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if progress is not None:
+            progress(epoch, float(loss.detach()))
+    return classifier.eval()
+
+
+def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float:
+    """Return the fraction of test images, by default MNIST's, that are classified correctly.
+
+    Raises:
+        DataError: if they have no labels.
+    """
+    test = test or load_mnist("test")
+    if test.labels is None:
+        raise DataError(f"data: the test images of {test.name} have no labels; {LABELED_SOURCES}")
+    return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).float().mean())
+
+
+def save_classifier(classifier: DigitClassifier, path: Path) -> str:
+    """Write the weights and the image shape atomically; return the SHA-256 of the file.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    metadata = {"image_shape": " x ".join(map(str, classifier.image_shape))}
+    with atomic_write(path) as temporary:
+        save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary, metadata)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def main(path: Path | None = None) -> None:
+    """Train the classifier, and write its weights with a description (.json) beside them."""
+    path = path or weights_path()
+    classifier = train_classifier()
+    sha256 = save_classifier(classifier, path)
+    description = {
+        "command": "python -m reviver.gan.scores.train_classifier",
+        "test_accuracy": round(accuracy(classifier), 4),
+        "sha256": sha256,
+        "torch": torch.__version__,
+    }
+    path.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Compiling a native library for this machine at its first use, into the cache.
+
+The cache is the folder of `reviver.files.cache.cache_folder`. The name of a library contains a hash of everything that it
+depends on: the source and the headers beside it, the flags, the version of the compiler, and the instruction set that
+the compiler detects. `$CXX` selects another compiler, and `$REVIVER_CXXFLAGS` adds flags. Anyone who can write to the
+folder could run code as this user, so a folder that others can write to is an error.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from reviver.lstm.native import openmp
+from reviver.lstm.native.errors import NativeError
+from reviver.lstm.native.prebuilt import source_digest
+
+MAX_VARIANT = 500
+"""Maximum length of the description of a compiled library, in characters."""
+
+
+def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path) -> tuple[Path, str]:
+    """Return the path of a library in the cache `folder`, compiled first if it is missing or damaged.
+
+    Args:
+        name: name of the library.
+        source: its C++ file.
+        flags: flags of the compiler, besides those for this machine and the user's.
+        folder: folder of the cache.
+
+    Returns:
+        The path, and how the library was compiled, such as "compiled -march=native by c++ 12.4.0".
+
+    Raises:
+        NativeError: if there is no compiler, the compiler fails, or the folder is not private.
+        OSError: if the folder cannot be written.
+    """
+    chosen = os.environ.get("CXX") or "c++"
+    compiler = shutil.which(chosen)
+    if compiler is None:
+        raise NativeError(f"no C++ compiler found ({chosen}); install one, or set CXX to its name")
+    host_flags = _host_flags(compiler)
+    user_flags = os.environ.get("REVIVER_CXXFLAGS", "").split()
+    command = [compiler, *flags, *host_flags, *user_flags]
+    macros = _run([*command, "-dM", "-E", "-x", "c++", os.devnull])  # version of the compiler, instruction set
+    key = hashlib.sha256("\0".join([source_digest(source), *command]).encode() + macros)
+    path = folder / f"{name}-{key.hexdigest()[:32]}.so"
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not is_private(folder):
+        raise NativeError(
+            f"{folder} belongs to another user, or others can write to it and so run code as you; chmod go-w your own "
+            "folder, or set REVIVER_CACHE to one"
+        )
+    if not _is_intact(path):
+        from filelock import FileLock
+
+        with FileLock(folder / "lock"):
+            if not _is_intact(path):  # another process may have compiled it meanwhile
+                _compile(command, source, path)
+    return path, _describe(compiler, [*host_flags, *user_flags], macros)
+
+
+def is_private(path: Path) -> bool:
+    """Return whether only this user and root can write to `path`.
+
+    Raises:
+        NativeError: if the system does not tell, such as Windows.
+    """
+    if not hasattr(os, "geteuid"):
+        raise NativeError("this system does not tell who can write to the cache, so nothing is compiled into it")
+    status = path.stat()
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _host_flags(compiler: str) -> list[str]:
+    """Return those of the flags for the host's instruction set that the compiler accepts, and -fopenmp if torch has it.
+
+    Without -fopenmp the libraries use threads of C++.
+    """
+    native = next((flag for flag in ("-march=native", "-mcpu=native") if _accepts(compiler, flag)), None)
+    macros = _run([compiler, "-dM", "-E", "-x", "c++", os.devnull])
+    runtime = openmp.LLVM if b"__clang__" in macros else openmp.GNU
+    is_openmp = openmp.share_runtime(runtime) and _accepts(compiler, "-fopenmp")
+    return [*([native] if native else []), *(["-fopenmp"] if is_openmp else [])]
+
+
+def _describe(compiler: str, flags: Sequence[str], macros: bytes) -> str:
+    """Describe the build: its flags, and the compiler with its version."""
+    version = re.search(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)
+    number = version[1].decode(errors="replace") if version else "of an unknown version"
+    shown = [flag for flag in flags if flag != "-fopenmp"]
+    return " ".join(["compiled", *shown, "by", Path(compiler).name, number])[:MAX_VARIANT]
+
+
+def _accepts(compiler: str, flag: str) -> bool:
+    try:
+        _run([compiler, flag, "-E", "-x", "c++", os.devnull])
+    except NativeError:
+        return False
+    return True
+
+
+def _compile(command: Sequence[str], source: Path, path: Path) -> None:
+    """Compile `source` to `path` and write its checksum beside it, both atomically."""
+    for stale in path.parent.glob("build-*"):  # left by a killed process: this one holds the lock
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=path.parent) as folder:
+        compiled, library, checksum = (Path(folder) / f"library.{suffix}" for suffix in ("o", "so", "sha256"))
+        _run([*(flag for flag in command if flag != "-shared"), "-c", str(source), "-o", str(compiled)])
+        # Linked without -fopenmp, which would load the compiler's runtime besides torch's, see openmp.py.
+        linker = [flag for flag in command if flag != "-fopenmp"]
+        undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+        _run([*linker, *undefined, str(compiled), "-o", str(library)])
+        checksum.write_text(hashlib.sha256(library.read_bytes()).hexdigest())
+        library.chmod(0o700)
+        library.replace(path)
+        checksum.replace(path.with_suffix(".sha256"))
+
+
+def _is_intact(path: Path) -> bool:
+    """Return whether a library exists, matches its checksum, and only this user and root can have written it."""
+    try:
+        expected = path.with_suffix(".sha256").read_text()
+        return is_private(path) and expected == hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return False
+
+
+def _run(command: Sequence[str]) -> bytes:
+    try:
+        result = subprocess.run(command, capture_output=True, check=False, timeout=300)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NativeError(f"{command[0]} cannot be run: {error}") from error
+    if result.returncode != 0:
+        last = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise NativeError(f"{command[0]} failed: {last[0]}")
+    return result.stdout

@@ -1,0 +1,109 @@
+"""Prebuilt libraries: a platform wheel has each native library in several variants, for several kinds of processor.
+
+`tools/wheel.py` builds them. The name of a file contains a hash of the sources, so a library is used only with the very
+sources that it was built from.
+"""
+
+import ctypes
+import hashlib
+import platform
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from reviver.lstm.native import openmp
+from reviver.lstm.native.errors import NativeError
+
+FOLDER = Path(__file__).with_name("prebuilt")
+"""Folder of the prebuilt libraries; only a platform wheel has it."""
+CPU_SOURCE = Path(__file__).with_name("cpu.cpp")
+"""Library that asks the processor which variants it supports."""
+
+
+class Variant(NamedTuple):
+    """A build of all native libraries for a kind of processor."""
+
+    machine: str
+    """Architecture, as `platform.machine` names it."""
+    flags: tuple[str, ...]
+    """Flags of the compiler."""
+    features: int
+    """Bits of `reviver_cpu_features` in cpu.cpp that the processor must have."""
+
+
+VARIANTS = {
+    "x86-64-v4+bf16": Variant("x86_64", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), 0b111),
+    "x86-64-v4": Variant("x86_64", ("-march=x86-64-v4", "-mprefer-vector-width=512"), 0b011),
+    "x86-64-v3": Variant("x86_64", ("-march=x86-64-v3",), 0b001),
+    "x86-64": Variant("x86_64", ("-march=x86-64",), 0),
+    "aarch64": Variant("aarch64", ("-march=armv8-a",), 0),
+}
+"""Variants by name, for each architecture from the fastest to the most portable."""
+
+
+def library_name(name: str, variant: str, source: Path) -> str:
+    """Return the file name of a prebuilt library."""
+    return f"{name}-{variant}-{source_digest(source)[:16]}.so"
+
+
+def source_digest(source: Path) -> str:
+    """Return the SHA-256 of a C++ file and the headers beside it, in hexadecimal."""
+    sha256 = hashlib.sha256()
+    for path in (source, *sorted(source.parent.glob("*.h"))):
+        content = path.read_bytes()
+        sha256.update(f"{path.name} {len(content)}\n".encode() + content)
+    return sha256.hexdigest()
+
+
+def is_available(name: str, source: Path) -> bool:
+    """Return whether the package has a prebuilt library for this architecture, built from these sources."""
+    return any(True for _ in _libraries(name, source))
+
+
+def find_library(name: str, source: Path, variant: str | None = None) -> tuple[Path, str]:
+    """Return the path and the variant of a prebuilt library, and let it use torch's OpenMP runtime.
+
+    Args:
+        name: name of the library.
+        source: its C++ file.
+        variant: name of the variant; None for the fastest that the processor supports.
+
+    Raises:
+        NativeError: if the package has no such library, the processor does not support it, or torch has not loaded an
+            OpenMP runtime with the functions of GCC.
+        OSError: if the processor cannot be asked.
+    """
+    paths = {found: path for found, path in _libraries(name, source) if variant in (None, found)}
+    if not paths:
+        kind = "" if variant is None else f" of the variant {variant}"
+        raise NativeError(f"the package has no prebuilt library{kind} for this machine and these sources")
+    supported = [found for found in paths if VARIANTS[found].features & ~_cpu_features() == 0]
+    if not supported:
+        raise NativeError(f"the processor supports none of the prebuilt variants {', '.join(paths)}")
+    if not openmp.share_runtime(openmp.GNU):
+        raise NativeError("torch has loaded no OpenMP runtime that prebuilt libraries can use")
+    return paths[supported[0]], supported[0]
+
+
+def _libraries(name: str, source: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the variants of a library that the package has for this architecture, the fastest first."""
+    for variant, (machine, _, _) in VARIANTS.items():
+        if machine == platform.machine():
+            path = FOLDER / library_name(name, variant, source)
+            if path.is_file():
+                yield variant, path
+
+
+@cache
+def _cpu_features() -> int:
+    """Return the bits of `reviver_cpu_features`; none where no variant needs one.
+
+    Raises:
+        OSError: if the library that asks the processor is missing or damaged.
+    """
+    if platform.machine() != "x86_64":
+        return 0
+    function = ctypes.CDLL(str(FOLDER / library_name("cpu", "x86-64", CPU_SOURCE))).reviver_cpu_features
+    function.argtypes, function.restype = [], ctypes.c_int64
+    return int(function())

@@ -1,1 +1,0 @@
-"""Custom sequences: files, tables, labels and splits, standardisation, the task, and predictions."""

@@ -1,7 +1,0 @@
-"""Native libraries: C++ files of the package, prebuilt in a platform wheel or compiled at first use."""
-
-from reviver.native.compiler import is_private
-from reviver.native.errors import NativeError
-from reviver.native.library import FLAGS, NativeLibrary
-
-__all__ = ["FLAGS", "NativeError", "NativeLibrary", "is_private"]

@@ -1,0 +1,88 @@
+"""BatchNorm (Ioffe & Szegedy 2015) of a batch whose rows are spread over processes.
+
+torch's own `nn.SyncBatchNorm` refuses CPUs.
+
+Shapes: n rows of this process, N rows of all of them, F features.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from reviver.runs.distributed.world import World
+
+
+class ParallelBatchNorm1d(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` in one of several processes; in eval mode it is `nn.BatchNorm1d`.
+
+    Synchronized, it has the statistics of the rows of all processes, and so the result of one process. Some processes may
+    have no row, but each must call it, forward and backward, equally often. Not synchronized, it has the statistics of its
+    own rows; the running statistics then differ between processes, and the caller averages them.
+
+    Args:
+        layer: the layer to replace; parameters and running statistics are shared with it.
+        is_synced: whether the statistics are those of all rows.
+        processes: number of processes.
+    """
+
+    def __init__(self, layer: nn.BatchNorm1d, processes: int, *, is_synced: bool) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum, device="meta")
+        self._parameters, self._buffers = layer._parameters, layer._buffers
+        self.training = layer.training
+        self.is_synced = is_synced
+        self._processes = processes  # not the world: layers are copied
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x [n, F], normalized and scaled.
+
+        Not synchronized, one row alone becomes the bias, and does not change the statistics.
+        """
+        if not self.training or (not self.is_synced and len(x) > 1):
+            return super().forward(x)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        values = x.to(torch.promote_types(torch.float32, x.dtype))
+        if not self.is_synced:
+            return ((values - values) * self.weight + self.bias).to(x.dtype)
+        total = self._sum(torch.cat([values.sum(0), values.new_tensor([len(x)])]))  # [F + 1]
+        count = total[-1].detach()
+        mean = total[:-1] / count
+        centered = values - mean
+        variance = self._sum(centered.square().sum(0)) / count
+        self._update_running(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        return (centered * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        total: Tensor = tensor if self._processes == 1 else _AllReduce.apply(tensor)
+        return total
+
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.momentum is not None
+        for running, value in ((self.running_mean, mean), (self.running_var, variance)):
+            assert running is not None
+            running.lerp_(value.to(running.dtype), self.momentum)
+
+
+class _AllReduce(torch.autograd.Function):
+    """The sum of a tensor over the processes; torch's own differentiable one is deprecated, its successor private."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, grad: Tensor) -> Tensor:
+        """Return the gradient of the sum of the losses of all processes."""
+        return _AllReduce.forward(_, grad)
+
+
+def parallelize_batch_norm(network: nn.Module, world: World, *, is_synced: bool) -> None:
+    """Replace each `nn.BatchNorm1d` of a network, in place; its parameters, and names and values in its state, stay."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm1d):
+                setattr(module, name, ParallelBatchNorm1d(child, world.size, is_synced=is_synced))

@@ -1,0 +1,194 @@
+"""The processes that train one run together, as `torchrun` starts them.
+
+`torchrun` tells each process its rank and their number in environment variables. Rank 0 writes the run folder. Tensors on
+CPUs and Python objects go through gloo, tensors on CUDA through nccl.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+
+from reviver.errors import ConfigError, ProcessLost, ReviverError
+from reviver.runs.distributed.failure import describe_loss, explaining_losses
+from reviver.runs.distributed.launch import DEFAULT_TIMEOUT, launched_size, restart_count
+from reviver.runs.distributed.rows import BatchRows
+from reviver.text import one_line, short_repr
+
+__all__ = ["ALONE", "DEFAULT_TIMEOUT", "World", "join_world"]
+
+T = TypeVar("T")
+_connections = itertools.count()
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run, seen from one of them. The default is a run by one process.
+
+    Attributes:
+        rank: Index of this process; rank 0 writes.
+        size: Number of processes.
+        backend: gloo or nccl; None for one process.
+        restarts: Number of times that torchrun has restarted the processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    backend: str | None = None
+    restarts: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the run folder and shows progress."""
+        return self.rank == 0
+
+    @property
+    def description(self) -> str:
+        """Label for people, such as `2 processes (gloo)`."""
+        return f"{self.size} processes ({self.backend})" if self.size > 1 else "1 process"
+
+    def rows(self, count: int) -> BatchRows:
+        """Return the rows of this process in a batch of `count` rows: consecutive ones, as equal in number as possible."""
+        return BatchRows(self.rank * count // self.size, (self.rank + 1) * count // self.size, count)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over the processes."""
+        total = tensor.clone()
+        if self.size > 1:
+            dist.all_reduce(total)
+        return total
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
+        """Add the gradients of `parameters` and some numbers over the processes, by one all-reduce.
+
+        The gradient of each process is that of its share of the global loss: its local mean times `BatchRows.fraction`. A
+        missing gradient counts as 0. `DistributedDataParallel` does not fit: a step of the GAN has several backward passes.
+
+        Returns:
+            The sums of the numbers.
+        """
+        chosen = list(parameters)
+        parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in chosen]
+        total = self.sum(
+            torch.cat([numbers, *(part.flatten() for part in parts)])
+        )  # in float32 at least, as the numbers
+        numbers, *sums = total.split([len(numbers), *(part.numel() for part in parts)])
+        for each, part in zip(chosen, sums, strict=True):
+            each.grad = part.view_as(each).to(each.dtype)
+        return numbers
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, by rank; they are Python objects of this program, never of a file."""
+        values: list[Any] = [value]
+        if self.size > 1:
+            values = [None] * self.size
+            dist.all_gather_object(values, value)
+        return values
+
+    def call_on_main(self, function: Callable[[], T]) -> T:
+        """Call `function` on rank 0 and return its result on all processes; the others wait.
+
+        Raises:
+            ReviverError: the error of `function`, on all processes.
+            ProcessLost: on the others, if `function` raises another error.
+        """
+        if self.size == 1:
+            return function()
+        outcome: list[Any] = [None, None]
+        failure: BaseException | None = None
+        if self.is_main:
+            try:
+                outcome[0] = function()
+            except BaseException as error:
+                failure = error
+                lost = ProcessLost(f"rank 0 failed ({type(error).__name__}: {one_line(error)})")
+                outcome[1] = error if isinstance(error, ReviverError) else lost
+        dist.broadcast_object_list(outcome)
+        if (raised := failure or outcome[1]) is not None:
+            raise raised
+        result: T = outcome[0]
+        return result
+
+    def main_first(self, function: Callable[[], T]) -> T:
+        """Call `function` on rank 0, and then, if it succeeds, on the others; return the result of each."""
+        results: list[T] = []
+        self.call_on_main(lambda: results.append(function()))
+        return results[0] if self.is_main else function()
+
+    def require_same(self, values: Mapping[str, Any], subject: str = "") -> None:
+        """Compare `values` over the processes.
+
+        Args:
+            values: values by name, the same names on all processes.
+            subject: words before the names in the error, such as "data: ".
+
+        Raises:
+            ConfigError: on all processes, if a value differs; it names the rank, the value, and that of rank 0.
+        """
+        first, *others = self.gather(dict(values))
+        for rank, other in enumerate(others, 1):
+            for name, value in first.items():
+                if other.get(name) != value:
+                    raise ConfigError(
+                        f"{subject}{name} must be the same on all processes, got {short_repr(value)} on rank 0 and "
+                        f"{short_repr(other.get(name))} on rank {rank}; start all with the same command, data and versions"
+                    )
+
+
+ALONE = World()
+"""A run by one process."""
+
+
+@contextmanager
+def join_world(device: torch.device, timeout: float = DEFAULT_TIMEOUT) -> Iterator[World]:
+    """Connect with the other processes of the run, and disconnect at the end.
+
+    A process group that the caller has initialized is used, and left as it is.
+
+    Args:
+        device: Device of this process.
+        timeout: Seconds that a process waits for the others before it fails.
+
+    Raises:
+        ProcessLost: if the others do not answer in time, or one is lost inside.
+        ConfigError: if the environment variables are incomplete.
+    """
+    is_ours = not dist.is_available() or not dist.is_initialized()
+    size = launched_size() if is_ours else dist.get_world_size()
+    if size == 1:
+        yield World(restarts=restart_count())
+        return
+    if is_ours:
+        _connect(device, timedelta(seconds=timeout))
+    try:
+        with explaining_losses():
+            yield World(dist.get_rank(), size, "nccl" if device.type == "cuda" else "gloo", restart_count())
+    finally:
+        if is_ours:
+            dist.destroy_process_group()
+
+
+def _connect(device: torch.device, timeout: timedelta) -> None:
+    """Initialize the process group from the variables of torchrun."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=timeout))
+        # torchrun keeps its store for restarts; the addresses there of the processes before must not be found again.
+        store = dist.PrefixStore(f"reviver/{restart_count()}/{next(_connections)}", store)  # type: ignore[attr-defined]
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    except ValueError as error:  # a variable is missing
+        raise ConfigError(f"{one_line(error)}; start with torchrun") from error
+    except RuntimeError as error:
+        raise ProcessLost(
+            f"could not connect with the other processes ({describe_loss(error)}); start all {launched_size()} of them with "
+            f"torchrun within --timeout, {timeout.total_seconds():g} s"
+        ) from error

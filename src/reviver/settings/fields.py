@@ -1,0 +1,79 @@
+"""Common parts of the settings of all runs: types, presets, and loading.
+
+The settings of each kind of run are one frozen dataclass, made by `reviver.settings.validation.settings`. A field declares the
+type, bounds, choices, group and default of a setting, and its docstring is the help. The same declaration serves the
+command line, config files, run folders and Python.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from reviver.errors import ConfigError
+from reviver.settings.validation import MAX_INTEGER
+from reviver.text import did_you_mean, short_repr
+
+Config = TypeVar("Config")
+
+Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Count = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+CountOrZero = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+"""Probability of an event that must not be certain, such as dropping a unit."""
+Text = Annotated[str, Field(min_length=1)]
+Precision = Literal["fp32", "bf16"]
+"""Operands of matrix multiplications: the network's dtype, usually float32, or rounded to bfloat16."""
+DataOrder = Literal["full", "blocks"]
+"""Order of an epoch: a permutation of all examples, or of blocks of neighbors and then within a window of blocks."""
+OnNaN = Literal["stop", "rollback"]
+
+
+def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
+    """Return the preset called `name`.
+
+    Raises:
+        ConfigError: if `name` is unknown.
+    """
+    if name not in presets:
+        advice = did_you_mean(name, presets) or f"choose from {', '.join(presets)}"
+        raise ConfigError(f"preset {short_repr(name)} is unknown; {advice}", field="preset")
+    return presets[name]
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return a copy of `config` with `changes` applied and validated.
+
+    Raises:
+        ConfigError: if a name is unknown or a value is not allowed.
+    """
+    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+def select(cls: type[Config], source: object, **values: Any) -> Config:
+    """Return an instance of `cls` with `values` and, for its other fields, the attributes of `source` of these names.
+
+    Raises:
+        ConfigError: if a value is not allowed, or a field without a default gets none.
+    """
+    names = [field.name for field in dataclasses.fields(cls) if field.name not in values]  # type: ignore[arg-type]
+    return cls(**{name: getattr(source, name) for name in names if hasattr(source, name)}, **values)
+
+
+def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """Return an instance of `cls` from a mapping that has every field and nothing else, as the settings in run.json.
+
+    Raises:
+        ConfigError: if a field is missing or unknown, or its value is not allowed.
+    """
+    damaged = "the run folder was damaged or written by another version"
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name not in values:
+            raise ConfigError(f"{field.name} is missing; {damaged}", field=field.name)
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {damaged}", field=error.field) from None

@@ -1,0 +1,41 @@
+"""Presets of GAN training: the named settings that results are quoted for."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from reviver.settings.gan import GANConfig
+
+_BEST = GANConfig(
+    epochs=34,
+    batch_size=128,
+    learning_rate=1.2e-3,
+    lr_schedule="linear",
+    final_lr_ratio=0.2,
+    beta1=0.0,
+    r1=0.2,
+    penalty_interval=4,
+    input_centering="auto",
+    shift_probability=0.5,
+    ema=0.9998,
+    ema_rampup=0.05,
+    batch_norm_samples=20_000,
+    precision="bf16",
+)
+
+PRESETS = MappingProxyType(
+    {
+        "report": GANConfig(),
+        "best": _BEST,
+        "best-long": replace(_BEST, epochs=150, final_lr_ratio=0.1),
+        "best-longest": replace(_BEST, epochs=400, final_lr_ratio=0.1),
+        "short": GANConfig(epochs=16, sample_every=1),
+        "public-script": GANConfig(batch_norm_eps=0.8),
+    }
+)
+"""
+- `report`: the report's run, 200 epochs.
+- `best`: the report's networks and losses, trained without mode collapse, in minutes on two cores.
+- `best-long`, `best-longest`: `best` with more epochs, in about a quarter of an hour and about an hour.
+- `short`: the report's run with fewer epochs, in minutes.
+- `public-script`: the report's run with the public script's BatchNorm epsilon of 0.8, which collapses.
+"""

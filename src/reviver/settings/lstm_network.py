@@ -1,0 +1,146 @@
+"""What describes a recurrent network: its options, and the arguments of each class as a frozen spec.
+
+This module does not import torch, which the help of a command must not load.
+"""
+
+from typing import Annotated, Literal, Self, TypedDict
+
+from pydantic import PlainValidator
+
+from reviver.settings.fields import Count, CountOrZero, Precision, Probability
+from reviver.settings.validation import MAX_INTEGER, settings
+from reviver.text import short_repr
+
+DropoutKind = Literal["step", "variational", "zoneout"]
+"""Dropout of the hidden state.
+
+- `step`: drop each unit at each step with probability p and scale the others by 1 / (1 - p).
+- `variational`: the same, with one mask for all steps of a sequence (Gal & Ghahramani 2016).
+- `zoneout`: keep the previous value of each unit at each step with probability p (Krueger et al. 2017). In eval
+  mode a unit takes the expected value, p times the previous value plus 1 - p times the new one.
+"""
+
+Pooling = Literal["last", "mean", "max", "attention"]
+"""Pooling of the hidden states of a classifier over time, see `classifier.LSTMClassifier`."""
+
+
+def _check_patch_size(value: object) -> object:
+    if value != "auto" and (type(value) is not int or not 1 <= value <= MAX_INTEGER):
+        raise ValueError(f"must be an integer of at least 1, or auto, got {short_repr(value)}")
+    return value
+
+
+PatchSize = Annotated[int | Literal["auto"], PlainValidator(_check_patch_size)]
+"""Steps of a patch; `auto` stands for `auto_patch_size` of the longest sequence."""
+AUTO_PATCHES = 32
+"""Number of patches of the longest sequence that `auto_patch_size` aims at."""
+
+
+def auto_patch_size(max_length: int) -> int:
+    """Return the smallest patch size with which sequences of up to `max_length` steps have at most `AUTO_PATCHES` patches."""
+    return -(-max_length // AUTO_PATCHES)
+
+
+@settings
+class LSTMOptions:
+    """Options that `LSTM` and `LSTMClassifier` take as keyword arguments.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    hidden_dropout: Probability = 0.0
+    """Probability p to drop a unit of the hidden state at a step, in [0, 1); only in training, except zoneout."""
+
+    hidden_dropout_kind: DropoutKind = "step"
+    """Dropout of the hidden state: `step`, `variational` or `zoneout`, see `DropoutKind`."""
+
+    precision: Precision = "fp32"
+    """Operands of matrix multiplications: `fp32` uses the dtype of the parameters, `bf16` rounds to bfloat16, which is
+    faster on CPUs with bfloat16 instructions (see `reviver.lstm.precision`)."""
+
+    single_bias: bool = False
+    """Have one bias per gate, as the equations do: `bias_hh` stays 0 and is a buffer, not a parameter."""
+
+    activation_checkpoint_steps: Count | None = None
+    """Save the state for the backward pass only every k steps and recompute the steps between: less memory for very
+    long sequences, about a third more time. None saves every step. Only the native kernel uses it."""
+
+    @classmethod
+    def from_keywords(cls, keywords: "LSTMKeywords") -> Self:
+        """Return the options that a constructor got.
+
+        Raises:
+            ConfigError: if a value is out of range.
+            TypeError: if there is no option of a name.
+        """
+        unknown = sorted(set(keywords) - set(LSTMKeywords.__annotations__))
+        if unknown:
+            known = ", ".join(LSTMKeywords.__annotations__)
+            advice = f"besides those of torch.nn.LSTM it takes {known}"
+            if "dropout" in unknown[0]:
+                advice = "for dropout of the hidden state give hidden_dropout"
+            raise TypeError(f"LSTM got an unexpected argument {unknown[0]!r}; {advice}")
+        return cls(**keywords)
+
+
+class LSTMKeywords(TypedDict, total=False):
+    """Types of the keyword arguments that become `LSTMOptions`, for type checkers; a test compares the two."""
+
+    hidden_dropout: float
+    hidden_dropout_kind: DropoutKind
+    precision: Precision
+    single_bias: bool
+    activation_checkpoint_steps: int | None
+
+
+@settings
+class _Stack:
+    """Arguments of `LSTM` and `LSTMClassifier` alike, besides `LSTMOptions`."""
+
+    input_size: Count
+    hidden_size: Count
+    num_layers: Count = 1
+    dropout: Probability = 0.0
+    bidirectional: bool = False
+
+
+@settings
+class LSTMSpec(LSTMOptions, _Stack):
+    """Arguments of `LSTM`.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    bias: bool = True
+    batch_first: bool = False
+    proj_size: CountOrZero = 0
+
+
+@settings
+class LSTMClassifierSpec(LSTMOptions, _Stack):
+    """Arguments of `LSTMClassifier`.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    single_bias: bool = True
+    num_classes: Count
+    pooling: Pooling = "last"
+    patch_size: Count = 1
+
+
+@settings
+class RNNClassifierSpec:
+    """Arguments of `RNNClassifier`.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    input_size: Count
+    hidden_size: Count
+    num_classes: Count
+    hidden_dropout: Probability = 0.0

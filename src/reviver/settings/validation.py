@@ -1,0 +1,182 @@
+"""Settings and records as strict pydantic models, with errors in one line.
+
+Types, bounds and choices are declared once, on the fields. Strict means that no value is converted: `True` is not 1, and
+`"5"` is not 5. Numbers must be finite.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from reviver.errors import ConfigError
+from reviver.text import did_you_mean, short_repr
+
+MAX_INTEGER = 2**63 - 1
+"""Maximum absolute value of an integer in settings and in JSON."""
+MAX_VALUE = 500
+"""Maximum length of a value in an error, in characters."""
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""Configuration of all models."""
+
+JSON_LIST = Field(strict=False, fail_fast=True)
+"""Field of a tuple, which JSON stores as a list. Validation stops at the first invalid entry: a million errors fill memory."""
+
+Config = TypeVar("Config")
+
+_REQUIREMENTS = {
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "int_type": "must be an integer",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "literal_error": "must be {expected}",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+"""Requirement of a field, by pydantic's type of error, as a template for the limits in the error."""
+
+
+class Problem(NamedTuple):
+    """First problem of an invalid value.
+
+    Attributes:
+        field: path of the invalid field, such as `length` or `real_baseline.fid`; empty for the value as a whole.
+        text: the problem, such as `must be at least 2, got 1`.
+    """
+
+    field: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.text}".lstrip()
+
+
+class Record(BaseModel):
+    """Base of the records stored as JSON; unknown keys are errors."""
+
+    model_config = STRICT | ConfigDict(frozen=True)
+
+
+def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem:
+    """Return the first problem of a pydantic error; one of the `known` names is suggested for an unknown name."""
+    first = error.errors(include_url=False)[0]
+    kind, value, context = first["type"], first["input"], first.get("ctx", {})
+    field = ".".join(short_repr(str(part))[1:-1] for part in first["loc"])  # a key may be any text
+    if kind == "extra_forbidden":
+        return Problem(field, f"is unknown; {did_you_mean(str(first['loc'][-1]), known) or 'remove it'}")
+    if kind == "missing":
+        return Problem(field, "is missing")
+    if kind == "value_error":
+        return Problem(field, str(context["error"]))
+    requirement = _REQUIREMENTS.get(kind)
+    text = (
+        requirement.format(**{key: _format_limit(limit) for key, limit in context.items()})
+        if requirement
+        else first["msg"]
+    )
+    return Problem(field, f"{text}, got {short_repr(value, MAX_VALUE)}")
+
+
+def _format_limit(limit: object) -> object:
+    """Return a bound without a trailing `.0`, or choices without quotes."""
+    if isinstance(limit, float) and limit.is_integer():
+        return int(limit)
+    return limit.replace("'", "") if isinstance(limit, str) else limit
+
+
+def describe_fields(cls: type) -> dict[str, str]:
+    """Return the docstring of each field of a dataclass, on one line, by name."""
+    import docstring_parser
+
+    parsed = docstring_parser.parse_from_object(cls)
+    return {field.arg_name: " ".join((field.description or "").split()) for field in parsed.params}
+
+
+def show_value(value: object) -> str:
+    """Return the value of a setting as a user types it: true, none, 0.001."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def describe_bounds(cls: type, name: str) -> str:
+    """Describe the bounds of a field in words, such as "at least 2, less than 10"; empty if it has none."""
+    limits = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+    found: dict[str, Any] = {}
+    pending = [get_type_hints(cls, include_extras=True)[name]]
+    while pending:
+        hint = pending.pop()
+        for metadata in getattr(hint, "__metadata__", ()):
+            for bound in getattr(metadata, "metadata", ()):
+                found |= {key: getattr(bound, key) for key in limits if hasattr(bound, key)}
+        pending += get_args(hint)
+    return ", ".join(
+        f"{limits[key]} {_format_limit(found[key])}" for key in limits if found.get(key, MAX_INTEGER) != MAX_INTEGER
+    )
+
+
+def check(field: str, value: object, kind: Any) -> None:
+    """Validate one value against a type such as `Annotated[int, Field(ge=1)]`.
+
+    Raises:
+        ConfigError: naming the field, the value and what is allowed.
+    """
+    try:
+        TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value, strict=True)
+    except ValidationError as error:
+        problem = find_problem(error)
+        raise ConfigError(f"{field} {problem.text}", field=field) from None
+
+
+def refuse(field: str, problem: str) -> NoReturn:
+    """Raise the ConfigError of a field for a problem such as "must be 28, got 27"."""
+    raise ConfigError(f"{field} {problem}", field=field)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def settings(cls: type[Config]) -> type[Config]:
+    """Return `cls` as a frozen, keyword-only dataclass that validates its fields when an instance is created.
+
+    A class decorator.
+
+    Raises:
+        ConfigError: from the constructor, naming the first invalid field, its value and its requirement.
+    """
+    dataclass: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    fields = dataclasses.fields(dataclass)
+    initialize = dataclass.__init__
+
+    @functools.cache
+    def model() -> type[BaseModel]:
+        hints = get_type_hints(dataclass, include_extras=True)
+        definitions: Any = {
+            field.name: (hints[field.name], ... if field.default is dataclasses.MISSING else field.default)
+            for field in fields
+        }
+        return create_model(dataclass.__name__, __config__=STRICT, **definitions)
+
+    @functools.wraps(initialize)
+    def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
+        try:
+            checked = model().model_validate(values)
+        except ValidationError as error:
+            problem = find_problem(error, tuple(field.name for field in fields))
+            raise ConfigError(str(problem), field=problem.field) from None
+        initialize(self, **{field.name: getattr(checked, field.name) for field in fields})
+
+    dataclass.__init__ = __init__
+    return dataclass  # type: ignore[no-any-return]

@@ -1,0 +1,57 @@
+"""Export of a run to a folder in the layout of the Hugging Face Hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from reviver.data.describe import SequenceData
+from reviver.errors import RunFolderError
+from reviver.figures import check_writable
+from reviver.files.hub import CARD, CONFIG, WEIGHTS
+from reviver.gan import pretrained as gan_pretrained
+from reviver.lstm import pretrained as lstm_pretrained
+from reviver.runs.schema import ImageData
+from reviver.settings.validation import check
+from reviver.show.export.gan_card import gan_card
+from reviver.show.export.lstm_card import lstm_card
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.source import Run, source_of
+
+License = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
+"""Identifier of a license as the hub lists them, such as `mit` or `cc-by-sa-4.0`."""
+
+
+def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> list[Path]:
+    """Write the trained network of a run with a model card into a new folder.
+
+    Of a GAN this is the generator, the EMA if the run has one.
+
+    Args:
+        run: a run from `load`.
+        folder: where; nothing but an empty folder may exist there.
+        license_id: license of the model, such as `mit`; by default that of the data, `mit` for generated sequences, and
+            `unknown` for data of your own.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: if `license_id` is no identifier.
+        RunFolderError: if the folder is not empty or cannot be written.
+    """
+    folder = Path(folder)
+    check("license", license_id, License | None)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunFolderError(f"{folder}: exists already and is never overwritten; choose another --out")
+    if not folder.is_dir():
+        check_writable(folder)
+    if isinstance(run, LSTMRun):
+        data = SequenceData.of_task(run.config, run.task)
+        card = lstm_card(run, data, license_id)
+        lstm_pretrained.save(run.network, folder, card=card, data=data, run=source_of(run))
+    else:
+        images = ImageData.model_validate(run.folder.record["data"])
+        card = gan_card(run, images, license_id)
+        gan_pretrained.save(run.generator, folder, card=card, data=images, run=source_of(run))
+    return [folder / name for name in (CONFIG, WEIGHTS, CARD)]

@@ -1,0 +1,98 @@
+"""Export to ONNX, for runtimes without Python or torch."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from reviver.data.describe import SequenceData
+from reviver.figures import check_writable
+from reviver.files.onnx import Port, write_model
+from reviver.files.pretrained import Source
+from reviver.gan import onnx as gan_onnx
+from reviver.gan.networks import Generator
+from reviver.lstm import onnx as lstm_onnx
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.rnn import RNNClassifier
+from reviver.train.gan.run import GANRun
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.source import source_of
+
+Model = LSTMRun | GANRun | LSTMClassifier | RNNClassifier | Generator
+
+
+class Exported(NamedTuple):
+    """An ONNX file that was written."""
+
+    path: Path
+    """The file."""
+    opset: int
+    """Version of the operators."""
+    inputs: list[Port]
+    """Inputs of the graph, in order; `lengths` may be left out."""
+    outputs: list[Port]
+    """Outputs of the graph, in order."""
+    num_bytes: int
+    """Size of the file."""
+
+
+def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Exported:
+    """Write a trained network as an ONNX file; an existing file is replaced.
+
+    A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`. A generator, of a
+    GAN run its EMA if it has one, becomes a graph from noise to images, see `reviver.gan.onnx.build_graph`. The file
+    carries the classes, the standardization and the source run as metadata.
+
+    Args:
+        model: a run from `load`, or a network.
+        path: the file.
+        opset: version of the operators; by default the smallest that has all of them.
+
+    Raises:
+        ConfigError: if `onnx` is not installed, the opset is too small or too large, or no graph of standard nodes
+            computes the same as the network.
+        RunFolderError: if the file cannot be written.
+    """
+    path = Path(path)
+    check_writable(path)
+    metadata: dict[str, str] = {}
+    if isinstance(model, LSTMRun):
+        data = SequenceData.of_task(model.config, model.task)
+        description = f"{lstm_onnx.INPUT}: {data.input_text}"
+        graph = lstm_onnx.build_graph(
+            model.network, opset, target=data.target, standardization=data.standardization, description=description
+        )
+        metadata = {**_describe_data(data), **_describe_source(source_of(model))}
+    elif isinstance(model, GANRun):
+        graph = gan_onnx.build_graph(model.generator, opset)
+        metadata = {"data": model.folder.record["data"]["name"], **_describe_source(source_of(model))}
+    elif isinstance(model, Generator):
+        graph = gan_onnx.build_graph(model, opset)
+    else:
+        graph = lstm_onnx.build_graph(model, opset)
+    network = model if isinstance(model, LSTMClassifier | RNNClassifier | Generator) else None
+    name = type(network).__name__ if network is not None else metadata["run"]
+    kind = "Generator of images" if isinstance(model, GANRun | Generator) else "Classifier of sequences"
+    write_model(graph.model(name, f"{kind}, exported by Reviver", metadata), path)
+    return Exported(path, graph.opset, graph.inputs, graph.outputs, path.stat().st_size)
+
+
+def _describe_data(data: SequenceData) -> dict[str, str]:
+    """Return what a classifier reads and predicts; lists and objects are JSON."""
+    entries = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
+    if data.classes is not None:
+        entries["classes"] = json.dumps(data.classes, ensure_ascii=False)
+    if data.standardization is not None:
+        entries["standardization"] = data.standardization.model_dump_json()
+    return entries | {"input": data.input_text}
+
+
+def _describe_source(source: Source) -> dict[str, str]:
+    """Return the source run; lists and objects are JSON."""
+    return {
+        "run": source.name,
+        "seed": str(source.seed),
+        "step": str(source.step),
+        "started": source.started or "",
+        "versions": json.dumps(source.versions),
+        "settings": json.dumps(source.settings),
+    }

@@ -1,0 +1,248 @@
+"""Results of the report: read from run folders, or computed from their networks.
+
+Shapes: N images, C channels, H height, W width.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reviver.data.images.image_set import from_pixels, load_mnist
+from reviver.data.tasks.palindromes import PalindromeTask, Split
+from reviver.errors import DataError, RunFolderError
+from reviver.gan.interpolation import (
+    CONFIDENCE,
+    Interpolation,
+    choose_distant_endpoints,
+    generate_interpolation,
+    interpolate,
+)
+from reviver.gan.sampling import generate, generate_samples
+from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.monitor import find_collapses
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.scoring import Score, score
+from reviver.runs.folder import RunFolder
+from reviver.runs.rng import make_rng
+from reviver.show.report.schema import DigitCounts, Recognition, Spread
+from reviver.train.gan.grids import Grid, find_grids, read_images
+from reviver.train.gan.run import GANRun, load_gan
+from reviver.train.gan.training import build_networks
+from reviver.train.lstm.run import LSTMRun, load_lstm
+from reviver.train.lstm.summary import best, mean_of_last
+
+NUM_CLASSIFIED = 1000
+"""Images per set (untrained, trained, real) that the digit classifier classifies."""
+INTERPOLATION_STEPS = 7
+"""Images between both ends of figure 5."""
+
+Records = list[dict[str, Any]]
+"""Metrics or scores of a run, one record per line of its file, in the order of time."""
+
+
+@dataclass(frozen=True)
+class LSTMResults:
+    """Results of LSTM runs that differ only in their seed.
+
+    Attributes:
+        runs: finished runs, in the order of their seeds.
+        metrics: metrics of each run, one record per epoch.
+        split: palindromes of the first run; those of the other runs are as many.
+        train_scores_without_dropout: scores of the final networks on their training palindromes with dropout off.
+    """
+
+    runs: tuple[LSTMRun, ...]
+    metrics: tuple[Records, ...]
+    split: Split
+    train_scores_without_dropout: tuple[Score, ...]
+
+    @property
+    def network(self) -> LSTMClassifier:
+        """Network of the first run."""
+        network = self.runs[0].network
+        assert isinstance(network, LSTMClassifier), "read_lstm refuses other networks"
+        return network
+
+    @property
+    def example(self) -> tuple[int, ...]:
+        """Digits of the first validation palindrome."""
+        return tuple(self.split.validation.digits()[0].tolist())
+
+    def final(self, name: str) -> Spread:
+        """Return a metric at the last epoch of each run."""
+        return Spread.from_values([records[-1][name] for records in self.metrics])
+
+    def best(self, name: str) -> Spread:
+        """Return the lowest loss or highest accuracy over the epochs of each run."""
+        return Spread.from_values([best(records, name) for records in self.metrics])
+
+    def mean_of_last(self, name: str) -> Spread:
+        """Return the mean of a metric over the last epochs of each run."""
+        return Spread.from_values([mean_of_last(records, name) for records in self.metrics])
+
+    def first_epoch_at(self, name: str, threshold: float) -> list[int | None]:
+        """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
+        return [
+            next((record["epoch"] for record in records if record[name] >= threshold), None) for records in self.metrics
+        ]
+
+    def first_epoch_above(self, name: str, threshold: float) -> list[int | None]:
+        """Return the epoch of each run from which a metric stays above `threshold`; None if it ends at or below it."""
+        epochs: list[int | None] = []
+        for records in self.metrics:
+            last_below = max((record["epoch"] for record in records if record[name] <= threshold), default=0)
+            epochs.append(last_below + 1 if last_below < records[-1]["epoch"] else None)
+        return epochs
+
+    def fraction_after(self, epoch: float, name: str, threshold: float) -> Spread | None:
+        """Return the fraction of the epochs after `epoch` at which a metric is at least `threshold`.
+
+        Return None if the runs have no later epochs.
+        """
+        later = [[record[name] for record in records if record["epoch"] > epoch] for records in self.metrics]
+        if not all(later):
+            return None
+        return Spread.from_values([sum(value >= threshold for value in values) / len(values) for values in later])
+
+
+@dataclass(frozen=True)
+class GANResults:
+    """Results of one GAN run.
+
+    Attributes:
+        run: finished run.
+        grids: sample grids at the `start`, in the `middle` and at the `end` of training.
+        interpolation: images between two latent vectors.
+        recognition: digits recognized among the samples; None if the run did not learn digits.
+        scores: scores during training; empty without evaluations.
+    """
+
+    run: GANRun
+    grids: dict[str, Grid]
+    interpolation: Interpolation
+    recognition: Recognition | None
+    scores: Records
+
+    @property
+    def collapse_warnings(self) -> list[str | None]:
+        """Warning about mode collapse at each evaluation, or None."""
+        return find_collapses(self.scores)
+
+
+def read_lstm(paths: Sequence[Path]) -> LSTMResults:
+    """Read finished runs that differ only in their seed.
+
+    Raises:
+        RunFolderError: if a run is missing, unfinished or damaged, or the runs differ in more than their seed.
+    """
+    runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
+    if not runs:
+        raise RunFolderError("lstm_runs must hold at least one run folder, got none")
+    first = runs[0].config
+    if first.cell != "lstm" or first.task != "palindrome" or first.curriculum:
+        raise RunFolderError(
+            f"{runs[0].folder.path}: must be an LSTM run on palindromes of one length, got cell {first.cell}, task "
+            f"{first.task}, curriculum {first.curriculum}; give another run"
+        )
+    for run in runs[1:]:
+        for name, expected in dataclasses.asdict(first).items():
+            value = getattr(run.config, name)
+            if name != "seed" and value != expected:
+                raise RunFolderError(
+                    f"{run.folder.path}: {name} must be {expected!r} as in {runs[0].folder.path}, got {value!r}; give "
+                    "runs that differ only in their seed"
+                )
+    splits = [PalindromeTask(run.config).split for run in runs]
+    train_scores = tuple(score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True))
+    return LSTMResults(runs, tuple(run.metrics for run in runs), splits[0], train_scores)
+
+
+def read_gan(path: Path) -> GANResults:
+    """Read a finished run, and classify samples of its generator if it learned digits.
+
+    Raises:
+        RunFolderError: if the run is missing, unfinished or damaged.
+        DataError: if a sample grid is missing or damaged.
+    """
+    run = load_gan(_open_finished(path, "gan"), device="cpu")
+    recognition = _recognise_digits(run) if run.is_digits else None
+    return GANResults(run, _choose_grids(run), _interpolate(run), recognition, run.scores)
+
+
+def _open_finished(path: Path, kind: str) -> RunFolder:
+    """Open the folder of a finished run that has metrics."""
+    folder = RunFolder.open(path, kind)
+    if folder.status != "finished":
+        raise RunFolderError(f"{path}: is {folder.status}, not finished; finish it with --resume")
+    if not folder.read_metrics():
+        raise RunFolderError(f"{folder.records_path('metrics')} is empty; train again with a smaller --log-every")
+    return folder
+
+
+def _choose_grids(run: GANRun) -> dict[str, Grid]:
+    """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both.
+
+    Progress is not time: images change fastest at the start, so that images after half of the epochs look like the last
+    ones. For digits, progress is the balanced fraction of recognized digits. For other images, it is the mean absolute
+    distance of the pixels to the first grid minus that to the last grid.
+    """
+    grids = find_grids(run.folder.samples)
+    if not grids:
+        raise DataError(f"{run.folder.samples}: has no sample grids; train again to save them")
+    images = [read_images(grid.path, run.generator.image_shape) for grid in grids]
+    if run.is_digits:
+        classifier = DigitClassifier.pinned()
+        progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
+    else:
+        progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
+    halfway = (progress[0] + progress[-1]) / 2
+    between = range(1, len(grids) - 1) or range(len(grids))
+    middle = min(between, key=lambda index: abs(progress[index] - halfway))
+    return {"start": grids[0], "middle": grids[middle], "end": grids[-1]}
+
+
+def _interpolate(run: GANRun) -> Interpolation:
+    """Interpolate linearly between samples of two different digits, or else between two distant samples.
+
+    The second happens if the run did not learn digits, or no two different digits are recognized.
+    """
+    classifier = DigitClassifier.pinned() if run.is_digits else None
+    try:
+        return generate_interpolation(
+            run.generator, classifier, None, None, INTERPOLATION_STEPS, "linear", run.config.seed
+        )
+    except DataError:
+        start, end = choose_distant_endpoints(run.generator, run.config.seed)
+        latents = interpolate(start, end, INTERPOLATION_STEPS)
+        return Interpolation(latents, generate(run.generator, latents), None, None)
+
+
+def _recognise_digits(run: GANRun) -> Recognition:
+    """Classify samples of the untrained and of the trained generator, and real test images."""
+    classifier = DigitClassifier.pinned()
+    untrained_generator, _ = build_networks(run.config, (1, 28, 28))
+    untrained, _ = generate_samples(untrained_generator, NUM_CLASSIFIED, run.config.seed)
+    trained, _ = generate_samples(run.generator, NUM_CLASSIFIED, run.config.seed)
+    test = load_mnist("test")
+    assert test.labels is not None
+    indices = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_CLASSIFIED]
+    real = classifier.probabilities(from_pixels(test.images[indices]))
+    return Recognition(
+        min_confidence=CONFIDENCE,
+        untrained=_count_digits(classifier.probabilities(untrained)),
+        trained=_count_digits(classifier.probabilities(trained)),
+        real=_count_digits(real),
+        real_accuracy=float((real.argmax(1) == test.labels[indices]).float().mean()),
+    )
+
+
+def _count_digits(probabilities: Tensor) -> DigitCounts:
+    """Count the digits with a probability of at least CONFIDENCE in probabilities [N, 10]."""
+    confidences, digits = probabilities.max(1)
+    counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10)
+    return DigitCounts.from_counts(len(probabilities), counts.tolist())

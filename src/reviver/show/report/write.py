@@ -1,0 +1,149 @@
+"""Write the report: the figures, report.json, the explorer, and the HTML page and PDF that Typst compiles.
+
+Values reach report.typ as JSON. Typst shows them literally and never reads them as markup.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import typst
+from matplotlib.figure import Figure
+
+from reviver.data.images.image_files import read_pixels
+from reviver.errors import ReviverError
+from reviver.explorer.build import explorer_page
+from reviver.figures import FORMATS, grid_figure, save_figure
+from reviver.files.atomic import atomic_write, write_json, write_text
+from reviver.files.errors import explain_write_errors
+from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
+from reviver.show.lstm_figures import learning_curves
+from reviver.show.report.collect import collect, replace_unprintable
+from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
+from reviver.show.report.results import GANResults, LSTMResults
+from reviver.train.gan.run import GANRun
+from reviver.train.lstm.run import LSTMRun
+
+EXPLORER = "explorer.html"
+SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
+
+logger = logging.getLogger("reviver")
+
+
+class ReportFiles(NamedTuple):
+    """Paths of the report: the HTML page, the PDF, and the results that both show; the explorer, which they link.
+
+    The explorer is None if these runs cannot be explored.
+    """
+
+    html: Path
+    pdf: Path
+    json: Path
+    explorer: Path | None
+
+
+def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
+    """Write the figures and all files of the report into the folder `out`.
+
+    Raises:
+        ConfigError: if a figure cannot be saved.
+        RunFolderError: if a file cannot be written.
+    """
+    explorer = try_explorer(out / EXPLORER, [lstm.runs[0], gan.run])
+    paths = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json", explorer)
+    figures = out / "figures"
+    logger.info("plotting the figures into %s", figures)
+    save_figures(figures, lstm, gan)
+    logger.info("writing %s, report.html and report.pdf", paths.json)
+    write_json(paths.json, replace_unprintable(collect(lstm, gan).model_dump(mode="json")))
+    compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf}, has_explorer=explorer is not None)
+    return paths
+
+
+def try_explorer(path: Path, runs: Sequence[LSTMRun | GANRun]) -> Path | None:
+    """Write the explorer of some runs to `path`, and return it; or return None if they have no data for one.
+
+    The report is complete without it, so a run that cannot be explored is a warning.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    logger.info("writing %s", path)
+    try:
+        page = explorer_page(runs)
+    except ReviverError as error:
+        logger.warning("the report has no explorer: %s", error)
+        with explain_write_errors(path):
+            path.unlink(missing_ok=True)  # it would be of other runs
+        return None
+    write_text(path, page)
+    return path
+
+
+def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
+    """Return the diagrams and plots of the report by their file names."""
+    figures = {
+        "structure-lstm-cell": lstm_cell(lstm.network),
+        "structure-lstm-unrolled": lstm_unrolled(lstm.network, lstm.example),
+        "structure-gan": gan_networks(gan.run.generator, gan.run.discriminator),
+        "figure-1-learning-curves": learning_curves(lstm.metrics),
+        "gan-losses": loss_curves(gan.run.metrics),
+        "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
+    }
+    if gan.scores:
+        is_collapsed = [warning is not None for warning in gan.collapse_warnings]
+        figures["gan-scores"] = score_curves(gan.scores, is_collapsed)
+    return figures
+
+
+def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
+    """Save all figures in `folder`: plots as PDF, SVG and PNG, sample grids as PDF and PNG."""
+    figures = plot_figures(lstm, gan)
+    for suffix in FORMATS:
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.{suffix}")
+    copies = {"training.gif": gan.run.folder.samples / "training.gif"}
+    for number, (name, grid) in enumerate(gan.grids.items(), start=2):
+        save_figure(grid_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
+        copies[f"figure-{number}-{name}.png"] = grid.path
+    for name, source in copies.items():
+        with atomic_write(folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def compile_report(
+    results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path], *, has_explorer: bool = False
+) -> None:
+    """Compile report.typ into one file per target; write none of them if one fails.
+
+    Args:
+        results: report.json.
+        figures: folder of the figures.
+        targets: file to write for each format.
+        has_explorer: whether to link the explorer, which is beside them.
+
+    Raises:
+        TypstError: if report.typ cannot be compiled with these results.
+        RunFolderError: if a file cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for source in SOURCES:
+            (folder / source).write_bytes((files("reviver.show.report") / source).read_bytes())
+        shutil.copyfile(results, folder / "report.json")
+        shutil.copytree(figures, folder / "figures")
+        document = str(folder / "report.typ")
+        inputs = {"explorer": EXPLORER} if has_explorer else {}
+        contents = {
+            path: typst.compile(
+                document, root=name, format=target, sys_inputs={**inputs, "target": target}, ignore_system_fonts=True
+            )
+            for target, path in targets.items()
+        }
+    for path, content in contents.items():
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)

@@ -1,0 +1,198 @@
+"""Trace of an LSTM classifier: gates, states, probabilities and gradients at every step.
+
+Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
+"""
+
+from itertools import chain
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.errors import ConfigError, DataError
+from reviver.lstm.cell import LSTMState, LSTMWeights, lstm_step
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.dropout import apply_dropout, hidden_masks
+from reviver.lstm.layer import LSTM
+from reviver.lstm.precision import bf16_linear
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_network import LSTMOptions
+from reviver.settings.validation import check
+from reviver.train.lstm.evaluation import encode_input
+
+DIRECTIONS = ("forward", "backward")
+MAX_STEPS = 10_000
+"""Maximum number of digits of `trace_digits`: all steps are in memory at once, and a figure could not show more."""
+PREFIX_CHUNK = 64
+"""Number of prefixes of a sequence that a bidirectional network reads in a batch."""
+
+
+class LSTMTrace(NamedTuple):
+    """Gates, candidate and states of a cell: [B, H] each of one step, or [T, B, H] of all steps in the order of x.
+
+    h has the size of the projection if the cell has one.
+    """
+
+    i: Tensor
+    f: Tensor
+    g: Tensor
+    o: Tensor
+    c: Tensor
+    h: Tensor
+
+
+class ClassifierTrace(NamedTuple):
+    """Intermediate values of an `LSTMClassifier`, and the gradients of its loss."""
+
+    layers: list[LSTMTrace]
+    """Trace of each cell, in the order of the state: layer 0 forward, layer 0 backward, layer 1 forward, ..."""
+    num_directions: int
+    """D."""
+    probabilities: Tensor
+    """Class probabilities after each step, from the inputs up to that step, [T, B, C]."""
+    gradient_h: Tensor
+    """‖∂loss/∂h_t‖ for each cell, [D·L, T, B]. The loss is the cross-entropy of a sequence after the last step."""
+    gradient_c: Tensor
+    """‖∂loss/∂c_t‖ for each cell, [D·L, T, B]."""
+    loss: Tensor
+    """Cross-entropy of the final logits, [B]."""
+
+    def locate(self, index: int) -> tuple[int, str]:
+        """Return the layer, counted from 1, and the direction of the cell at `index` of `layers`."""
+        return index // self.num_directions + 1, DIRECTIONS[index % self.num_directions]
+
+
+def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrace:
+    """Compute the forward pass of `network` step by step, and the gradients of the loss.
+
+    The gradients are total derivatives, over all paths from a state to the loss: h_t acts through the gates of the next
+    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ...
+
+    Args:
+        network: network in eval mode.
+        x: inputs, [B, T, I].
+        targets: target class of each sequence, [B] int64.
+
+    Raises:
+        ConfigError: if `network` is in training mode, in which dropout changes the values.
+    """
+    if (network.pooling, network.patch_size) != ("last", 1):
+        raise ConfigError(
+            f"network must have pooling last and patch_size 1 for a trace, got {network.pooling} and {network.patch_size}: "
+            "a trace shows the class after each step, which such a network does not have"
+        )
+    if network.training:
+        raise ConfigError("network must not be in training mode; call network.eval() before a trace")
+    lstm = network.lstm
+    h, c = (x.new_zeros(len(x), size, requires_grad=True) for size in (lstm.output_size, lstm.hidden_size))
+    start = LSTMState(h, c)  # [B, P], [B, H]; these require a gradient, so all states have one
+    inputs = x.transpose(0, 1)  # [T, B, I]
+    layers: list[list[LSTMTrace]] = []
+    with torch.enable_grad():
+        for layer in range(lstm.num_layers):
+            layers += [
+                _trace_cell(lstm.gate_weights(layer, reverse), inputs, start, reverse=reverse, options=lstm.options)
+                for reverse in (False, True)[: lstm.num_directions]
+            ]
+            outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
+            inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
+        final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]  # backward ends at the first step
+        logits = network.output(torch.cat(final_h, dim=-1))  # [B, C]
+        loss = functional.cross_entropy(logits, targets, reduction="none")  # [B]
+        steps = list(chain.from_iterable(layers))
+        gradients = torch.autograd.grad(loss.sum(), [step.h for step in steps] + [step.c for step in steps])
+    # In float32 the square of a gradient below 1e-23 would underflow to 0.
+    norms = torch.stack([gradient.cpu().double().norm(dim=-1) for gradient in gradients])  # [2·D·L·T, B]
+    gradient_h, gradient_c = norms.view(2, len(layers), len(inputs), -1)  # [D·L, T, B] each
+    traces = [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers]
+    probabilities = _prefix_probabilities(network, x, inputs.detach())
+    return ClassifierTrace(traces, lstm.num_directions, probabilities, gradient_h, gradient_c, loss.detach())
+
+
+def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> ClassifierTrace:
+    """Trace `network` on a palindrome without its last digit; the target is the first digit.
+
+    Raises:
+        ConfigError: if the task of `network` is not `palindrome`.
+        DataError: if there is no digit, one is not from 0 to 9, or there are more than `MAX_STEPS`.
+    """
+    if len(digits) > MAX_STEPS:
+        raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {len(digits)}")
+    x = encode_input(digits, network, config)
+    return trace(network, x, torch.tensor(digits[:1], device=x.device))
+
+
+def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:
+    """Return the index in `ClassifierTrace.layers` of a layer and a direction.
+
+    Args:
+        lstm: network.
+        layer: layer, from 1 to L; L if None.
+        direction: `forward` or `backward`.
+
+    Raises:
+        ConfigError: if the network has no such layer or direction.
+    """
+    layer = lstm.num_layers if layer is None else layer
+    check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
+    check("direction", direction, Literal[DIRECTIONS])
+    if DIRECTIONS.index(direction) >= lstm.num_directions:
+        problem = f"direction must be forward for a run that reads forward only, got {direction!r}"
+        raise ConfigError(problem, field="direction")
+    return (layer - 1) * lstm.num_directions + DIRECTIONS.index(direction)
+
+
+def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:
+    """Return prediction, loss, probabilities and gradient norms of the first sequence of a trace, ready for JSON."""
+    layers = []
+    for index, (h, c) in enumerate(
+        zip(trace.gradient_h[..., 0].tolist(), trace.gradient_c[..., 0].tolist(), strict=True)
+    ):
+        layer, direction = trace.locate(index)
+        layers.append({"layer": layer, "direction": direction, "gradient_h": h, "gradient_c": c})
+    probabilities = trace.probabilities[:, 0].tolist()
+    digit = max(range(len(probabilities[-1])), key=probabilities[-1].__getitem__)
+    return {"digit": digit, "loss": trace.loss[0].item(), "probabilities": probabilities, "layers": layers}
+
+
+def _trace_cell(w: LSTMWeights, x: Tensor, state: LSTMState, *, reverse: bool, options: LSTMOptions) -> list[LSTMTrace]:
+    """Compute what `equations.unroll` does in eval mode; return every step in the order of x."""
+    masks = hidden_masks(x, state.h.shape[1], options, None)  # [T, B, P] or None
+    linear = bf16_linear if options.precision == "bf16" else functional.linear
+    steps: list[LSTMTrace] = []
+    x_t = x.unbind()  # T times [B, I]; the gradient of x[t] would be as large as x
+    for t in reversed(range(len(x))) if reverse else range(len(x)):
+        new, gates = lstm_step(x_t[t], state, w, linear)
+        if masks is not None:
+            new = LSTMState(apply_dropout(new.h, state.h, masks[t], options.hidden_dropout_kind), new.c)
+        state = new
+        steps.append(LSTMTrace(gates.i, gates.f, gates.g, gates.o, state.c, state.h))
+    return steps[::-1] if reverse else steps
+
+
+@torch.no_grad()
+def _prefix_probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
+    """Return the class probabilities after each step, from the inputs up to that step.
+
+    Forward, h_t depends only on these inputs. Backward it depends on the later ones, so the network reads each prefix
+    of x again.
+
+    Args:
+        network: network in eval mode.
+        x: inputs, [B, T, I].
+        h: output of the top layer, [T, B, D·H].
+
+    Returns:
+        Probabilities, [T, B, C].
+    """
+    if not network.lstm.bidirectional:
+        return network.output(h).softmax(dim=-1)
+    batch, steps, _ = x.shape
+    logits = []
+    for lengths in torch.arange(1, steps + 1).split(PREFIX_CHUNK):
+        prefixes = x[:, : int(lengths[-1])].repeat(len(lengths), 1, 1)  # [n·B, lengths[-1], I]
+        chunk = network(prefixes, lengths.repeat_interleave(batch))  # [n·B, C]
+        logits.append(chunk.view(len(lengths), batch, -1))
+    return torch.cat(logits).softmax(dim=-1)

@@ -1,0 +1,158 @@
+"""Figure of a trace: gates and states of one layer over time, class probabilities and gradients.
+
+Shapes: T time, H hidden size, C classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reviver.figures import TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.show.trace import ClassifierTrace
+
+Values = NDArray[np.float64]
+
+PANELS = (
+    ("i", "Input gate i"),
+    ("g", "Cell candidate g"),
+    ("f", "Forget gate f"),
+    ("c", "Cell state c"),
+    ("o", "Output gate o"),
+    ("h", "Hidden state h"),
+)
+"""Field of `LSTMTrace` and title of each heat map. Left column: gates, from 0 to 1. Right column: the signed values that
+they scale."""
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+MAX_LABELLED_STEPS = 20
+"""Maximum number of steps for which each step is labeled with its digit."""
+MIN_PIXELS = 1000
+"""Minimum width and height of the image of a heat map, more than a print resolves."""
+
+
+def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> Figure:
+    """Plot the trace of one layer and direction.
+
+    Six heat maps show the gates, the candidate and the states. A row is a unit. All maps have the same order of units:
+    by the mean of the forget gate over the steps, so that the units with the longest memory are on top. Below are the
+    class probabilities after each step, and the norms of the gradients of the loss.
+
+    Args:
+        trace: trace of a palindrome.
+        digits: input digits, T of them; the first is the target.
+        index: index of the layer and direction in `trace.layers`.
+    """
+    layer, (number, direction) = trace.layers[index], trace.locate(index)
+    order = layer.f[:, 0].mean(0).argsort(descending=True, stable=True)  # [H]
+    with styled():
+        figure = Figure(figsize=(6.3, 7.0))
+        figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03)  # type: ignore[union-attr, call-arg]
+        if len(trace.layers) > 1:
+            figure.suptitle(_title(trace, number, direction), x=0.01, ha="left", fontsize=9)
+        grid = figure.subplots(4, 2)
+        for axes, (name, label) in zip(grid[:3].flat, PANELS, strict=True):
+            values = _array(getattr(layer, name)[:, 0, order])  # [T, H]
+            limit = max(1.0, float(np.abs(values).max()))  # |c| may exceed 1; |g| and |h| do not
+            if name in "ifo":
+                _heat_map(axes, values, SEQUENTIAL, (0.0, 1.0))
+            else:
+                _heat_map(axes, values, DIVERGING, (-limit, limit))
+            axes.set_title(label)
+        for axes in grid[:3, 0]:
+            axes.set_ylabel("unit, sorted by mean f")
+        _plot_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
+        norms = {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])}
+        _plot_gradients(grid[3, 1], norms, reverse=direction == "backward")
+        for axes in (*grid[:3].flat, grid[3, 0]):
+            _label_steps(axes, digits, is_bottom=axes in (*grid[2], grid[3, 0]))
+    return figure
+
+
+def _title(trace: ClassifierTrace, number: int, direction: str) -> str:
+    """Return the name of the layer and direction if there are several."""
+    layers = len(trace.layers) // trace.num_directions
+    parts = [f"Layer {number} of {layers}"] if layers > 1 else []
+    if trace.num_directions > 1:
+        parts.append("forward" if direction == "forward" else "backward (from right to left)")
+    title = ", ".join(parts)
+    return title[0].upper() + title[1:]
+
+
+def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, float], first_row: int = 1) -> None:
+    """Plot values [T, rows] with time from left to right and rows from top to bottom, numbered from `first_row`."""
+    steps, rows = values.shape
+    extent = (0.5, steps + 0.5, rows + first_row - 0.5, first_row - 0.5)
+    # Matplotlib blurs both axes of an image if one has about as many values as pixels: repeat the values.
+    pixels = values.T.repeat(-(-MIN_PIXELS // rows), axis=0).repeat(-(-MIN_PIXELS // steps), axis=1)
+    image = axes.imshow(pixels, colors, aspect="auto", vmin=limits[0], vmax=limits[1], extent=extent)
+    axes.grid(visible=False)
+    axes.spines[:].set(visible=True, linewidth=0.4)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+    figure = axes.get_figure()
+    assert figure is not None
+    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=14, ticks=MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    bar.outline.set_linewidth(0.4)
+
+
+def _label_steps(axes: Axes, digits: Sequence[int], *, is_bottom: bool) -> None:
+    """Label each step with its digit if they fit, else some steps with their number."""
+    if len(digits) <= MAX_LABELLED_STEPS:
+        axes.set_xticks(range(1, len(digits) + 1), [str(digit) for digit in digits])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.tick_params(axis="x", bottom=is_bottom, labelbottom=is_bottom)
+    if is_bottom:
+        axes.set_xlabel("digit read" if len(digits) <= MAX_LABELLED_STEPS else "step")
+
+
+def _plot_probabilities(axes: Axes, probabilities: Values, target: int) -> None:
+    """Plot the probabilities [T, C] after each step: a frame around the target class, a dot on the most probable class.
+
+    If there are many steps, only the last one, the prediction, has a dot.
+    """
+    steps, classes = probabilities.shape
+    predicted = probabilities.argmax(1)  # [T]
+    _heat_map(axes, probabilities, SEQUENTIAL, (0.0, 1.0), first_row=0)
+    frame: dict[str, Any] = {"fill": False, "edgecolor": VALIDATION_COLOR, "linewidth": 1.3, "clip_on": False}
+    axes.add_patch(Rectangle((0.5, target - 0.5), steps, 1, **frame))
+    first = 0 if steps <= MAX_LABELLED_STEPS else steps - 1
+    dot: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 3.2}
+    axes.plot(range(first + 1, steps + 1), predicted[first:], "o", clip_on=False, **dot)
+    axes.set_yticks(range(classes))
+    axes.tick_params(axis="y", labelsize=6.5)
+    axes.get_yticklabels()[target].set(color=VALIDATION_COLOR, fontweight="bold")
+    axes.set(title=f"Next digit: prediction {predicted[-1]}, target {target}", ylabel="digit")
+
+
+def _plot_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> None:
+    """Plot the gradient norms [T] of the loss over the number of steps before the last step of the layer.
+
+    The steps are aligned with the heat maps: the last step is on the right, or on the left with `reverse`.
+    """
+    steps = len(norms["h"])
+    distance = np.arange(steps) if reverse else np.arange(steps)[::-1]
+    style = {"marker": "o", "markersize": 3} if steps <= MAX_LABELLED_STEPS else {"linewidth": 0.9}
+    for (name, values), color in zip(norms.items(), (TRAIN_COLOR, VALIDATION_COLOR), strict=True):
+        positive_or_nan = np.where(values > 0, values, np.nan)  # a log axis has no 0
+        axes.plot(distance, positive_or_nan, color=color, label=f"‖∂loss/∂{name}‖", clip_on=False, **style)
+    positive = np.concatenate([values[values > 0] for values in norms.values()])
+    axes.set_yscale("log")
+    if len(positive):
+        powers = np.log10(positive)
+        axes.set_ylim(10 ** np.floor(powers.min()), 10 ** np.floor(powers.max() + 1))
+    axes.set_xlim(-0.5, steps - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    if not reverse:
+        axes.invert_xaxis()
+    axes.set(title="Gradient of the loss", xlabel="steps before the last step", ylabel="gradient norm")
+    axes.legend(loc="best")
+
+
+def _array(values: Tensor) -> Values:
+    return values.cpu().double().numpy()

@@ -1,0 +1,1 @@
+"""Training of the GAN: the loop, what it records, and the loading of a trained run."""

@@ -1,0 +1,213 @@
+"""Grids of generated images: PNG files, figures, and the animation of a training run.
+
+A run saves its grids as samples/epoch-NNNN.png, after that many epochs. Those within its first epochs are
+samples/epoch-NNNN_update-NNNNNN.png: the epochs before it, and the updates in all.
+
+Shapes: N images, C channels, H height, W width, Z latent size.
+"""
+
+import math
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from reviver.data.images.image_files import read_pixels
+from reviver.data.images.image_set import from_pixels, to_pixels
+from reviver.errors import ConfigError, DataError
+from reviver.files.atomic import atomic_write
+from reviver.settings.validation import check
+
+GAP = 2
+"""Pixels between two images."""
+GAP_VALUE = 255
+"""Byte of the pixels in the gaps: white."""
+ENLARGED_SIZE = 112
+"""Pixels. A PNG enlarges images by an integer factor to about this size."""
+MAX_GRID_IMAGES = 2500
+FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
+MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
+CAPTION_HEIGHT, CAPTION_FONT_SIZE = 28, 18
+"""Pixels, of an animation."""
+NUM_LEVELS = 32
+"""Levels of gray, or of each color, in an animation: noise in 256 levels would make a large file."""
+GRID_NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
+
+
+class Grid(NamedTuple):
+    """A grid that a run saved during training.
+
+    Attributes:
+        epoch: Complete epochs before it.
+        update: Updates before it, for a grid within an epoch; None for one at the end of an epoch.
+        path: File of the grid.
+    """
+
+    epoch: int
+    update: int | None
+    path: Path
+
+    @property
+    def when(self) -> str:
+        """Time in the training, such as `epoch 5` or `update 200`."""
+        return f"epoch {self.epoch}" if self.update is None else f"update {self.update}"
+
+
+def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
+    """Arrange images in a grid, row by row.
+
+    Args:
+        images: [N, C, H, W] in [-1, 1].
+        columns: Images per row; by default the grid is as near to a square as possible.
+
+    Returns:
+        Pixels [height, width] of gray images, else [height, width, 3].
+    """
+    num_images, channels, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(num_images))
+    rows = math.ceil(num_images / columns)
+    shape = (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels)
+    grid = np.full(shape, GAP_VALUE, dtype=np.uint8)
+    for index, pixels in enumerate(to_pixels(images).permute(0, 2, 3, 1).numpy()):
+        top = GAP + index // columns * (height + GAP)
+        left = GAP + index % columns * (width + GAP)
+        grid[top : top + height, left : left + width] = pixels
+    return grid[:, :, 0] if channels == 1 else grid
+
+
+def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
+    """Save images as a grid, see `tile`.
+
+    Args:
+        images: [N, C, H, W] in [-1, 1].
+        path: .png, which enlarges the pixels without smoothing, or a figure as .pdf or .svg.
+        columns: Images per row.
+
+    Raises:
+        ConfigError: if the suffix is another.
+        RunFolderError: if the file cannot be written.
+    """
+    grid = tile(images, columns)
+    if path.suffix.lower() != ".png":
+        from reviver.figures import (  # matplotlib is slow to import, and training never needs it
+            grid_figure,
+            save_figure,
+        )
+
+        save_figure(grid_figure(grid), path)
+        return
+    factor = _enlargement(images.shape[-1])
+    enlarged = grid.repeat(factor, axis=0).repeat(factor, axis=1)
+    with atomic_write(path) as temporary:
+        Image.fromarray(enlarged).save(temporary, format="PNG", optimize=True)
+
+
+def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
+    """Save generated images as a grid (.png, .pdf, .svg), or as arrays with their latents (.npz).
+
+    Args:
+        images: [N, C, H, W] in [-1, 1].
+        latents: [N, Z].
+        path: File.
+
+    Raises:
+        ConfigError: if the suffix is another, or a grid would have more than MAX_GRID_IMAGES images.
+        RunFolderError: if the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    check("out", suffix, Literal[".png", ".pdf", ".svg", ".npz"])
+    if suffix == ".npz":
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
+        return
+    if len(images) > MAX_GRID_IMAGES:
+        raise ConfigError(
+            f"num_samples must be at most {MAX_GRID_IMAGES} for a grid, got {len(images)}; or give an .npz as --out",
+            field="num_samples",
+        )
+    save_grid(images, path)
+
+
+def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
+    """Read the images of a grid that `save_grid` wrote as .png.
+
+    Args:
+        path: File of the grid; untrusted.
+        image_shape: (C, H, W) of the images.
+
+    Returns:
+        [N, C, H, W] in [-1, 1], rounded to bytes.
+
+    Raises:
+        DataError: if the file is damaged, or holds a grid of images of another shape.
+    """
+    channels, height, width = image_shape
+    factor = _enlargement(width)
+    grid = read_pixels(path)[::factor, ::factor]
+    grid = grid.reshape(*grid.shape[:2], -1)  # [height, width, C]
+    (rows, columns), rest = np.divmod(np.array(grid.shape[:2]) - GAP, (height + GAP, width + GAP))
+    if grid.shape[2] != channels or rest.any() or min(rows, columns) < 1:
+        raise DataError(f"{path}: holds no grid of images of shape {list(image_shape)}; train again to write it")
+    cells = grid[GAP:, GAP:].reshape(rows, height + GAP, columns, width + GAP, channels)[:, :height, :, :width]
+    images = cells.transpose(0, 2, 4, 1, 3).reshape(-1, channels, height, width)
+    return from_pixels(torch.from_numpy(images.copy()))
+
+
+def grid_path(samples: Path, epoch: int, update: int | None = None) -> Path:
+    """Return the path of a grid in the folder `samples`; `epoch` and `update` as in `Grid`."""
+    return samples / (f"epoch-{epoch:04d}.png" if update is None else f"epoch-{epoch:04d}_update-{update:06d}.png")
+
+
+def find_grids(samples: Path) -> list[Grid]:
+    """Return the grids of a run in the order of training; skip other files."""
+    matches = {path: GRID_NAME.fullmatch(path.name) for path in samples.glob("epoch-*.png")}
+    grids = [Grid(int(match[1]), int(match[2]) if match[2] else None, path) for path, match in matches.items() if match]
+    return sorted(grids, key=lambda grid: (grid.epoch, grid.update or 0))
+
+
+def remove_later_grids(samples: Path, epoch: int, update: int) -> None:
+    """Remove the grids after `epoch` complete epochs and `update` updates, to which training has returned."""
+    for grid in find_grids(samples):
+        if grid.epoch > epoch or (grid.update or 0) > update:
+            grid.path.unlink()
+
+
+def save_animation(samples: Path, path: Path) -> None:
+    """Save the grids of a run, in order and with their time as a caption, as a GIF that loops.
+
+    Raises:
+        DataError: if a grid is damaged.
+        RunFolderError: if the file cannot be written.
+    """
+    grids = find_grids(samples)
+    stride = math.ceil(len(grids) / MAX_FRAMES)
+    chosen = grids[::stride] if (len(grids) - 1) % stride == 0 else [*grids[::stride], grids[-1]]
+    frames = [_frame(read_pixels(grid.path), grid.when) for grid in chosen]
+    durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
+    with atomic_write(path) as temporary:
+        frames[0].save(
+            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
+        )
+
+
+def _enlargement(width: int) -> int:
+    """Return the factor that a PNG enlarges images of `width` pixels by."""
+    return max(1, round(ENLARGED_SIZE / width))
+
+
+def _frame(grid: NDArray[np.uint8], caption: str) -> Image.Image:
+    """Return a frame of the animation: the grid in NUM_LEVELS levels, and the caption below it."""
+    levels = grid.astype(int) * NUM_LEVELS // 256
+    image = Image.fromarray((levels * 255 // (NUM_LEVELS - 1)).astype(np.uint8))
+    image.thumbnail((MAX_FRAME_SIZE, MAX_FRAME_SIZE), Image.Resampling.LANCZOS)
+    frame = Image.new(image.mode, (image.width, image.height + CAPTION_HEIGHT), "white")
+    frame.paste(image, (0, 0))
+    font = ImageFont.load_default(size=CAPTION_FONT_SIZE)
+    center = (image.width / 2, image.height + CAPTION_HEIGHT / 2)
+    ImageDraw.Draw(frame).text(center, caption, "black", font, anchor="mm")
+    return frame

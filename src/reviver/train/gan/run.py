@@ -1,0 +1,104 @@
+"""A trained GAN, loaded from its run folder."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from reviver.files.errors import damaged_run_file
+from reviver.gan.centering import fold
+from reviver.gan.networks import Discriminator, Generator
+from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
+from reviver.runs.devices import choose_device
+from reviver.runs.folder import RunFolder
+from reviver.settings.gan import GANConfig
+from reviver.settings.validation import check
+from reviver.train.gan.training import build_networks
+
+SCORES = MappingProxyType(
+    {
+        "fid": "FID",
+        "kid": "KID",
+        "precision": "precision",
+        "recall": "recall",
+        "density": "density",
+        "coverage": "coverage",
+        "class_kl": "class KL (nats)",
+    }
+)
+"""Scores that a card and the explorer show, by key of scores.jsonl."""
+
+
+@dataclass(frozen=True)
+class GANRun:
+    """A trained GAN: its run folder, settings and networks.
+
+    Attributes:
+        folder: the run folder.
+        config: the settings of the run.
+        generator: in eval mode; the EMA, where the run has one.
+        discriminator: in eval mode; of images as they are, also where training centered them, see `centering.fold`.
+        step: update at which the loaded checkpoint was saved.
+    """
+
+    folder: RunFolder
+    config: GANConfig
+    generator: Generator
+    discriminator: Discriminator
+    step: int
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether the digit classifier can classify the generated images."""
+        return self.config.data == "mnist" and self.generator.image_shape == (1, 28, 28)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of metrics.jsonl: losses and mean probabilities of the discriminator."""
+        return self.folder.read_metrics()
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """The records of scores.jsonl: evaluations while training; empty if there were none."""
+        return self.folder.read_scores()
+
+
+def find_scores(run: GANRun) -> dict[str, Any] | None:
+    """Return the last scores before the checkpoint was saved; None if the run was not evaluated."""
+    return next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
+
+
+def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
+    """Load the GAN run in `folder`.
+
+    Args:
+        folder: the run folder.
+        checkpoint: last; a GAN has no best one.
+        device: cpu, cuda, cuda:N, mps or auto.
+
+    Raises:
+        ConfigError: if `checkpoint` or a setting of the run is not allowed.
+        DeviceError: if the device is not available.
+        RunFolderError: if the run has no checkpoint or a file is damaged.
+    """
+    check("checkpoint", checkpoint, Literal["last"])
+    chosen_device = choose_device(device)
+    config = folder.read_config(GANConfig)
+    num_classes = _read_data_key(folder, "num_classes") if config.conditional else 0
+    image_shape = tuple(_read_data_key(folder, "image_shape"))
+    path = find_checkpoint(folder.checkpoints, checkpoint)
+    names = ("average" if config.ema > 0 else "generator", "discriminator")
+    generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
+    networks = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())
+    return GANRun(folder, config, *networks, checkpoint_step(path))
+
+
+def _read_data_key(folder: RunFolder, name: str) -> Any:
+    """Return `data.name` of run.json.
+
+    Raises:
+        RunFolderError: if it is missing, as in a run that was killed before it began to train.
+    """
+    data = folder.record.get("data", {})
+    if name not in data:
+        raise damaged_run_file(folder.record_path, f"data.{name} is missing")
+    return data[name]

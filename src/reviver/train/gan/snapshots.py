@@ -1,0 +1,267 @@
+"""Snapshots of a GAN: images of the same latents, and what D thinks of them, at some moments of the training.
+
+    images        uint8 [N, C, H, W], generated from the latents of the sample grid
+    fake_logits   float32 [N], log-odds of D for them
+    real_logits   float32 [N], log-odds of D for real images, the same in each snapshot
+    real          uint8 [N, C, H, W], these real images; only in the first snapshot of a run
+    epoch         float64 [], epochs so far, with fraction
+
+Nothing of the training depends on them: they use no random numbers of it, and D computes in eval mode, where it
+drops no units.
+
+Shapes: N images, C channels, H height, W width, Z latent size, K classes, m images per input of D.
+"""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.data.images.image_set import ImageSet, from_pixels, to_pixels
+from reviver.files.errors import damaged_run_file
+from reviver.gan.networks import Discriminator, Generator, one_hot
+from reviver.gan.sampling import generate
+from reviver.runs.folder import RunFolder
+from reviver.runs.rng import make_rng
+from reviver.runs.snapshots import (
+    SnapshotFile,
+    check_total_size,
+    find_snapshots,
+    read_snapshot,
+    read_snapshot_header,
+    write_snapshot,
+)
+from reviver.settings.gan import GANConfig, count_batches
+from reviver.train.gan.grids import find_grids, read_images
+
+NUM_MOMENTS = 60
+"""Snapshots of a run."""
+MIN_MOMENTS = 4
+"""Snapshots of a run with images so large that they need more than MAX_BYTES."""
+MAX_BYTES = 1 << 26
+"""Size of all snapshots of a run, above which it saves fewer."""
+MAX_IMAGES = 25
+"""Images per snapshot that are read: as many as a sample grid has."""
+
+
+class GANSnapshot(NamedTuple):
+    """A moment of the training.
+
+    Attributes:
+        step: Updates so far.
+        epoch: Epochs so far, with fraction.
+        images: Generated images, uint8 [N, C, H, W].
+        fake_logits: Log-odds of D for `images`, [N]; None in runs of older versions.
+        real_logits: Log-odds of D for the real images of `read_real_images`, [N]; None in runs of older versions.
+    """
+
+    step: int
+    epoch: float
+    images: Tensor
+    fake_logits: Tensor | None
+    real_logits: Tensor | None
+
+
+def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, int, int]) -> frozenset[int]:
+    """Return the updates after which a snapshot is saved: 0, the last one, and others spaced geometrically.
+
+    Images change fastest at first. So each gap is the same fraction of the updates before it, but at least one update.
+
+    Args:
+        config: Settings of the run.
+        num_images: Training images.
+        image_shape: (C, H, W) of an image; with very large ones, fewer snapshots are saved.
+    """
+    last = config.epochs * count_batches(num_images, config.batch_size, config.packing)
+    size = MAX_IMAGES * math.prod(image_shape)
+    count = max(MIN_MOMENTS, min(NUM_MOMENTS, MAX_BYTES // size))
+    steps = [0, 1]
+    while steps[-1] < last:
+        remaining = max(1, count - len(steps))
+        factor = (last / steps[-1]) ** (1 / remaining)
+        steps.append(max(steps[-1] + 1, round(steps[-1] * factor)))
+    return frozenset(steps)
+
+
+class SnapshotWriter:
+    """Writer of the snapshots of a run.
+
+    Args:
+        folder: the run folder.
+        config: settings of the run.
+        data: training images, of which N are in each snapshot.
+        generator: the network that samples come from.
+        discriminator: D; its mode is restored.
+        z: latents of the sample grid, [N, Z].
+
+    Attributes:
+        steps: updates after which a snapshot is saved.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: GANConfig,
+        data: ImageSet,
+        generator: Generator,
+        discriminator: Discriminator,
+        z: Tensor,
+    ) -> None:
+        self.steps = snapshot_steps(config, len(data.images), data.image_shape)
+        self._folder = folder
+        self._generator, self._discriminator, self._z = generator, discriminator, z
+        chosen = choose_real_images(len(data.images), len(z), config.seed)
+        self._real = data.images[chosen]
+        self._real_labels: Tensor | None = None
+        if generator.num_classes:
+            assert data.labels is not None, "a conditional GAN has labels"
+            self._real_labels = one_hot(data.labels[chosen], generator.num_classes).to(z.device)
+
+    def write(self, step: int, epoch: float) -> None:
+        """Write the snapshot after `step` updates and `epoch` epochs.
+
+        If an update has just made the weights infinite, write none: the next loss shows it, and training stops or
+        returns to a checkpoint.
+
+        Raises:
+            RunFolderError: if the folder was removed, or the file cannot be written.
+        """
+        images = generate(self._generator, self._z)
+        fake_logits = image_logits(self._discriminator, images, self._generator.class_labels(self._z))
+        real_logits = image_logits(self._discriminator, from_pixels(self._real.to(images.device)), self._real_labels)
+        if not all(bool(values.isfinite().all()) for values in (images, fake_logits, real_logits)):
+            return
+        tensors = {
+            "images": to_pixels(images).cpu(),
+            "fake_logits": fake_logits.cpu(),
+            "real_logits": real_logits.cpu(),
+            "epoch": torch.tensor(epoch, dtype=torch.float64),
+        }
+        if not any(snapshot.step < step for snapshot in find_snapshots(self._folder)):
+            tensors["real"] = self._real
+        write_snapshot(self._folder, step, tensors)
+
+
+def choose_real_images(num_images: int, count: int, seed: int) -> Tensor:
+    """Return the indices [count] of the training images that D sees in each snapshot; few images are repeated."""
+    order = torch.randperm(num_images, generator=make_rng(seed, "snapshots"))
+    return order[torch.arange(count) % num_images]
+
+
+@torch.no_grad()
+def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Return the log-odds of D for each image, [N], in eval mode; restore D's mode afterwards.
+
+    A D that sees m images at once sees each image together with the m - 1 images that follow it, the first again after
+    the last.
+
+    Args:
+        discriminator: D.
+        images: [N, C, H, W] in [-1, 1], on its device.
+        labels: One-hot classes [N, K], for a conditional D.
+    """
+    count, m = len(images), discriminator.packing
+    indices = (torch.arange(count)[:, None] + torch.arange(m)).flatten().to(images.device) % count  # [N m]
+    was_training = discriminator.training
+    try:
+        discriminator.eval()
+        logits = discriminator.logits(images[indices], None if labels is None else labels[indices])  # [N, 1]
+        return logits.float().flatten()
+    finally:
+        discriminator.train(was_training)
+
+
+def read_snapshots(folder: RunFolder) -> list[GANSnapshot]:
+    """Return the snapshots of a run in the order of training.
+
+    Moments before the first snapshot come from the sample grids, without logits. These are all moments of a run that an
+    older version trained.
+
+    Raises:
+        RunFolderError: if a snapshot is damaged or belongs to other images.
+        DataError: if a sample grid is damaged.
+    """
+    files = find_snapshots(folder)
+    check_total_size(folder)
+    snapshots = [_read_snapshot(file, _image_shape(folder)) for file in files]
+    first = files[0].step if files else None
+    return [*_read_grids(folder, first), *snapshots]
+
+
+def read_real_images(folder: RunFolder) -> Tensor | None:
+    """Return the real images that D saw in each snapshot, uint8 [N, C, H, W]; None without snapshots.
+
+    Raises:
+        RunFolderError: if the first snapshot is damaged or belongs to other images.
+    """
+    files = find_snapshots(folder)
+    if not files:
+        return None
+    check_total_size(folder)
+    tensors = _read_tensors(files[0], _image_shape(folder))
+    if "real" not in tensors:
+        raise damaged_run_file(files[0].path, "'real' is missing")
+    return tensors["real"]
+
+
+DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {
+        "images": torch.uint8,
+        "fake_logits": torch.float32,
+        "real_logits": torch.float32,
+        "epoch": torch.float64,
+        "real": torch.uint8,
+    }
+)
+
+
+def _read_tensors(file: SnapshotFile, image_shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Return the tensors of a snapshot with images of shape (C, H, W)."""
+    found = read_snapshot_header(file.path).shapes
+    count = found.get("images", (0,))[:1] or (0,)
+    if not 1 <= count[0] <= MAX_IMAGES:
+        raise damaged_run_file(file.path, f"must have 1 to {MAX_IMAGES} images, got {count[0]}")
+    shapes = {
+        "images": (*count, *image_shape),
+        "fake_logits": count,
+        "real_logits": count,
+        "epoch": (),
+        "real": (*count, *image_shape),
+    }
+    if "real" not in found:
+        del shapes["real"]
+    expected = {name: torch.empty(shape, dtype=DTYPES[name], device="meta") for name, shape in shapes.items()}
+    return read_snapshot(file.path, expected)
+
+
+def _read_snapshot(file: SnapshotFile, image_shape: tuple[int, ...]) -> GANSnapshot:
+    tensors = _read_tensors(file, image_shape)
+    epoch = float(tensors["epoch"])
+    if epoch < 0:
+        raise damaged_run_file(file.path, f"epoch must be at least 0, got {epoch:g}")
+    return GANSnapshot(file.step, epoch, tensors["images"], tensors["fake_logits"], tensors["real_logits"])
+
+
+def _read_grids(folder: RunFolder, before: int | None) -> list[GANSnapshot]:
+    """Return the sample grids before an update, or all, as snapshots without logits: at most NUM_MOMENTS of them."""
+    config, data = folder.read_config(GANConfig), folder.record["data"]
+    batches = count_batches(data["num_images"], config.batch_size, config.packing)
+    dated = [
+        (grid.epoch * batches if grid.update is None else grid.update, grid) for grid in find_grids(folder.samples)
+    ]
+    grids = [(step, grid) for step, grid in dated if before is None or step < before]
+    stride = math.ceil(len(grids) / NUM_MOMENTS)
+    chosen = grids[::-stride][::-1] if grids else []  # with the last one
+    image_shape = _image_shape(folder)
+    return [
+        GANSnapshot(step, step / batches, to_pixels(read_images(grid.path, image_shape)[:MAX_IMAGES]), None, None)
+        for step, grid in chosen
+    ]
+
+
+def _image_shape(folder: RunFolder) -> tuple[int, int, int]:
+    channels, height, width = folder.record["data"]["image_shape"]
+    return channels, height, width

@@ -1,0 +1,402 @@
+"""The training loop of the GAN: step, sometimes evaluate, sometimes save.
+
+The step itself is in `step.py`.
+
+Shapes: N batch, Z latent size, C channels, H height, W width, K classes.
+"""
+
+import copy
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from reviver.data.images.image_set import ImageSet, from_pixels, load_images
+from reviver.data.packed.order import epoch_order
+from reviver.errors import ConfigError, DataError
+from reviver.gan.batch_norm_statistics import recompute_batch_norm
+from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
+from reviver.gan.ema import update_ema
+from reviver.gan.networks import Discriminator, Generator, one_hot
+from reviver.gan.parallel import Buckets
+from reviver.gan.sampling import generate
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.monitor import create_monitor, summarize
+from reviver.gan.step import gan_step
+from reviver.gan.step_options import StepOptions, StepResult
+from reviver.runs.checkpoint import TrainingState
+from reviver.runs.devices import choose_device
+from reviver.runs.distributed.batch_norm import parallelize_batch_norm
+from reviver.runs.distributed.rows import BatchRows
+from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
+from reviver.runs.folder import RunFolder, refuse_existing
+from reviver.runs.rng import make_rng
+from reviver.runs.schema import MAX_CLASSES
+from reviver.runs.session import Session, open_run, training_session
+from reviver.runs.snapshots import remove_later_snapshots
+from reviver.settings.gan import GANConfig, count_batches
+from reviver.settings.lr_schedule import lr_scale
+from reviver.train.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
+from reviver.train.gan.snapshots import SnapshotWriter
+
+GRID_SIZE = 25
+"""Images per sample grid."""
+
+
+class Models(NamedTuple):
+    """The networks of a run and their optimizers."""
+
+    generator: Generator
+    discriminator: Discriminator
+    opt_generator: Adam
+    opt_discriminator: Adam
+    eval_generator: Generator
+    """The network that samples come from: the EMA of the generator, or the generator itself."""
+
+
+def build_networks(
+    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0
+) -> tuple[Generator, Discriminator]:
+    """Return both networks with their initial weights: torch's default initialization, seeded with the run's seed.
+
+    Args:
+        config: the settings of the run.
+        image_shape: (C, H, W) of an image.
+        num_classes: K of a conditional GAN, else 0.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.random.set_rng_state(make_rng(config.seed, "weights").get_state())
+        return (
+            Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
+            build_discriminator(config, image_shape, num_classes),
+        )
+
+
+def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
+    """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator."""
+    betas, rate = (config.beta1, config.beta2), learning_rate(config, 0.0)
+    return (
+        Adam(generator.parameters(), lr=rate, betas=betas, fused=True),
+        Adam(discriminator.parameters(), lr=rate, betas=betas, fused=True),
+    )
+
+
+def learning_rate(config: GANConfig, progress: float) -> float:
+    """Return the learning rate of both networks after a fraction `progress` of the epochs."""
+    return lr_scale(config.lr_schedule, progress, config.final_lr_ratio) * config.learning_rate
+
+
+def train(
+    config: GANConfig,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> RunFolder:
+    """Train both networks into a run folder, by one process or by all that `torchrun` has started.
+
+    Args:
+        config: the settings of the run.
+        out: the run folder; it must not exist, unless `resume`.
+        device: cpu, cuda, cuda:N, mps or auto.
+        resume: continue an interrupted run from its last checkpoint. It ends bit-for-bit as if it had not been
+            interrupted, on the same machine with the same number of threads.
+        progress: show a progress bar.
+        timeout: seconds that a process waits for the others before it fails.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
+        DivergenceError: if a loss is not finite.
+        Interrupted: after SIGINT or SIGTERM, once the state is saved.
+    """
+    chosen_device = choose_device(device)
+    with join_world(chosen_device, timeout) as world:
+        return train_in_world(config, out, world, chosen_device, resume=resume, progress=progress)
+
+
+def train_in_world(
+    config: GANConfig, out: str | Path, world: World, device: torch.device, *, resume: bool, progress: bool
+) -> RunFolder:
+    """Train as `train` does, as one of the processes of `world`; rank 0 writes, evaluates and shows progress."""
+    check_world(config, world)
+    if not resume:
+        refuse_existing(out, world)
+    data = load_images(config.data, config.image_size)
+    num_classes = count_classes(data) if config.conditional else 0
+    monitor = create_monitor(config, data)
+    extractor = None
+    if config.extractor is not None:  # recorded even if unused in training: later scores must use the same one
+        extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
+    models = build_models(config, data.image_shape, num_classes, device, world)
+    state = build_state(config, models, count_batches(len(data), config.batch_size, config.packing))
+    folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
+    record_data(folder, data, num_classes)
+    if isinstance(models.discriminator, CenteredDiscriminator):
+        moments = world.call_on_main(partial(image_moments, data))
+        centering = center_inputs(models.discriminator, config.input_centering, moments)
+        folder.record_data("centering", centering, "data", "images")
+    if extractor is not None:
+        folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
+    grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
+    grid_z = models.generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), grid_classes).to(device)
+    snapshots = SnapshotWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
+    files = ("metrics",) if monitor is None else ("metrics", "scores")
+    with training_session(
+        folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files, world=world
+    ) as session:
+        session.progress.status = summarize(folder.read_scores())
+        while state.epoch < config.epochs:
+            session.call_on_main(partial(remove_later_grids, folder.samples, state.epoch, state.step))
+            session.call_on_main(partial(remove_later_snapshots, folder, state.step))
+            with session.rolling_back():
+                if state.step == 0:
+                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, epoch=0))
+                    session.call_on_main(partial(snapshots.write, step=0, epoch=0.0))
+                train_epoch(session, models, grid_z, snapshots, data, config)
+                if is_grid_due(state.epoch, config):
+                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, state.epoch))
+                if monitor is not None and monitor.is_due(state.epoch):
+                    session.call_on_main(partial(monitor.score, session, models.eval_generator))
+                if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
+                    session.save()
+        session.call_on_main(partial(save_animation, folder.samples, folder.samples / "training.gif"))
+    return folder
+
+
+def check_world(config: GANConfig, world: World) -> None:
+    """Check that each process has inputs of the discriminator to compute in a whole batch.
+
+    Raises:
+        ConfigError: if there are more processes than inputs, or with local BatchNorm fewer than two images for each.
+    """
+    inputs = config.batch_size // config.packing
+    if inputs < world.size:
+        packed = f" with packing {config.packing}" if config.packing > 1 else ""
+        raise ConfigError(
+            f"batch_size {config.batch_size}{packed} is too small for {world.size} processes; give at least "
+            f"{world.size * config.packing}, or start fewer processes",
+            field="batch_size",
+        )
+    fewest_images = inputs // world.size * config.packing
+    if world.size > 1 and fewest_images < 2 and not config.sync_batch_norm:
+        raise ConfigError(
+            f"batch_size {config.batch_size} is one image for some of {world.size} processes, and BatchNorm without "
+            f"sync_batch_norm needs two; give at least {2 * world.size}",
+            field="batch_size",
+        )
+
+
+def build_models(
+    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int, device: torch.device, world: World = ALONE
+) -> Models:
+    """Return the networks and optimizers of a run on `device`, before the first update."""
+    generator, discriminator = build_networks(config, image_shape, num_classes)
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    if world.size > 1:
+        parallelize_batch_norm(generator, world, is_synced=config.sync_batch_norm)
+    opt_generator, opt_discriminator = build_optimizers(config, generator, discriminator)
+    eval_generator = copy.deepcopy(generator) if config.ema > 0 else generator
+    return Models(generator, discriminator, opt_generator, opt_discriminator, eval_generator)
+
+
+def build_state(config: GANConfig, models: Models, batches_per_epoch: int) -> TrainingState:
+    """Return what a checkpoint saves of a run; the names are those in the files."""
+    device = next(models.generator.parameters()).device
+    networks = {"generator": models.generator, "discriminator": models.discriminator}
+    if models.eval_generator is not models.generator:
+        networks["average"] = models.eval_generator
+    log_every = min(config.log_every, batches_per_epoch)
+    return TrainingState(
+        networks=networks,
+        optimizers={"generator": models.opt_generator, "discriminator": models.opt_discriminator},
+        rngs={"noise": make_rng(config.seed, "noise", device)},
+        tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=device)},
+    )
+
+
+def record_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
+    """Record the images in run.json.
+
+    Raises:
+        DataError: if a resumed run began with other images.
+    """
+    record = {
+        "name": data.name,
+        "num_images": len(data),
+        "image_shape": list(data.image_shape),
+        "sha256": data.sha256,
+    }
+    if num_classes:
+        record["num_classes"] = num_classes
+    folder.record_data("data", record, "data", "images")
+
+
+def train_epoch(
+    session: Session,
+    models: Models,
+    grid_z: Tensor,
+    snapshots: SnapshotWriter,
+    data: ImageSet,
+    config: GANConfig,
+) -> None:
+    """Train on all images once, or on the rest of the epoch after a resume.
+
+    Args:
+        session: saves, logs and stops; has the state of training.
+        models: networks and optimizers, updated in place.
+        grid_z: latent vectors of the sample grids within the epoch, [GRID_SIZE, Z].
+        snapshots: writes the snapshots.
+        data: the training images.
+        config: the settings of the run.
+    """
+    state = session.state
+    generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
+    buckets = Buckets.create(*models[:2], session.world)
+    history, rng = state.tensors["history"], state.rngs["noise"]
+    num_classes = generator.num_classes
+    labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
+    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    batches = order.to(history.device).split(config.batch_size)
+    batches = batches[: count_batches(len(data), config.batch_size, config.packing)]
+    grid_updates = early_grid_updates(config, len(batches))
+    remaining = [batch[: len(batch) // config.packing * config.packing] for batch in batches[state.batch :]]
+    own_rows = [rows_of_images(session.world, batch, config.packing) for batch in remaining]
+    own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
+    for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device), strict=True):
+        rate = learning_rate(config, (state.epoch + state.batch / len(batches)) / config.epochs)
+        for optimizer in (opt_generator, opt_discriminator):
+            optimizer.param_groups[0]["lr"] = rate * session.lr_scale
+        z = rows.take(generator.sample_latents(rows.total, rng))
+        parallel = None
+        if buckets is not None:
+            parallel = buckets.step(rows.total // config.packing, session.stop_flag)
+        options = StepOptions.from_config(config, state.step)
+        result = gan_step(
+            generator,
+            discriminator,
+            opt_generator,
+            opt_discriminator,
+            from_pixels(pixels),
+            z,
+            options=options,
+            labels=None if labels is None else join_labels(one_hot(labels[indices], num_classes), generator, z),
+            rng=rng,
+            parallel=parallel,
+        )
+        if parallel is not None:
+            session.agree(parallel.stop_flags)
+        history[state.step % len(history)] = torch.stack(result)
+        state.batch += 1
+        state.step += 1
+        epoch = state.epoch + state.batch / len(batches)
+        if options.update_generator:
+            update_eval_generator(models, config, state.step)
+        if config.batch_norm_samples and (state.epoch + 1, state.batch) == (config.epochs, len(batches)):
+            recompute_batch_norm(eval_generator, config.batch_norm_samples, config.seed)
+        if state.step in grid_updates:
+            check_losses(session)
+            session.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
+        if state.step in snapshots.steps:
+            check_losses(session)
+            session.call_on_main(partial(snapshots.write, state.step, epoch))
+        if state.step % len(history) == 0:
+            check_losses(session)
+            session.log(epoch=epoch, **dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True)))
+        if session.progress.due or state.batch == len(batches):
+            losses = f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
+            session.progress.update(epoch, losses)
+        if session.stop_requested:
+            check_losses(session)
+            session.stop()
+    check_losses(session)
+    state.epoch += 1
+    state.batch = 0
+
+
+def update_eval_generator(models: Models, config: GANConfig, step: int) -> None:
+    """Update the EMA of the generator, if the run has one, after its update in step number `step`."""
+    if models.eval_generator is not models.generator:
+        updates = step // config.discriminator_steps
+        update_ema(models.eval_generator, models.generator, updates, decay=config.ema, rampup=config.ema_rampup)
+
+
+def rows_of_images(world: World, batch: Tensor, packing: int) -> BatchRows:
+    """Return the images of this process in a batch of image indices [N]; images of one discriminator input stay together."""
+    return world.rows(len(batch) // packing).scaled(packing)
+
+
+def join_labels(real_labels: Tensor, generator: Generator, z: Tensor) -> Tensor:
+    """Return the labels of a step, [2N, K]: those of the real images, [N, K], and then those in z [N, Z]."""
+    fake_labels = generator.class_labels(z)
+    assert fake_labels is not None
+    return torch.cat([real_labels, fake_labels])
+
+
+def check_losses(session: Session) -> None:
+    """Check the losses since the last record of the metrics.
+
+    Raises:
+        DivergenceError: if one is not finite.
+    """
+    history = session.state.tensors["history"]
+    rows = (session.state.step - 1) % len(history) + 1
+    session.check_finite(history[:rows], session.state.step - rows + 1, StepResult._fields)
+
+
+def count_classes(data: ImageSet) -> int:
+    """Return the number of classes K of labeled images.
+
+    Raises:
+        DataError: if there are no labels, or labels other than 0 ... K - 1 with K from 2 to MAX_CLASSES.
+    """
+    if data.labels is None:
+        raise DataError(
+            f"data must have labels for a conditional GAN, got {data.name} without labels; "
+            "give an IDX folder with labels, or leave out --conditional"
+        )
+    lowest, highest = map(int, data.labels.aminmax())
+    if lowest < 0 or not 1 <= highest < MAX_CLASSES:
+        raise DataError(
+            f"data must have labels from 0 to K - 1 with K from 2 to {MAX_CLASSES}, got {data.name} with labels from "
+            f"{lowest} to {highest}; renumber them, or leave out --conditional"
+        )
+    return highest + 1
+
+
+def is_grid_due(epoch: int, config: GANConfig) -> bool:
+    """Return whether a sample grid is saved after `epoch`: every `sample_every` epochs, in the middle and at the end."""
+    return epoch % config.sample_every == 0 or epoch in (config.epochs // 2, config.epochs)
+
+
+def early_grid_updates(config: GANConfig, batches_per_epoch: int) -> frozenset[int]:
+    """Return the updates 10, 20, 50, 100, 200 ... before the first epoch with a grid; a grid is saved after each.
+
+    Samples change fastest at first: grids after epochs alone would go from noise to digits in one step.
+    """
+    first_epoch = next(epoch for epoch in range(1, config.epochs + 1) if is_grid_due(epoch, config))
+    updates = (factor * 10**power for power in range(1, 18) for factor in (1, 2, 5))
+    return frozenset(update for update in updates if update < first_epoch * batches_per_epoch)
+
+
+def save_sample_grid(session: Session, generator: Generator, z: Tensor, epoch: int, update: int | None = None) -> None:
+    """Generate the images of latent vectors z [N, Z], and save their grid to samples/ and TensorBoard.
+
+    Args:
+        session: has the run folder.
+        generator: the network to sample from.
+        z: latent vectors, [N, Z].
+        epoch: epochs so far.
+        update: updates so far, for a grid within an epoch.
+    """
+    session.folder.check_present()
+    images = generate(generator, z).cpu()
+    save_grid(images, grid_path(session.folder.samples, epoch, update))
+    session.log_image("samples", tile(images))

@@ -1,0 +1,29 @@
+"""Loading of run folders of any kind; `train/lstm/run.py` and `train/gan/run.py` do the work."""
+
+from pathlib import Path
+
+from reviver.runs.folder import RunFolder
+from reviver.train.gan.run import GANRun, load_gan
+from reviver.train.lstm.run import LSTMRun, load_lstm
+
+
+def load(path: str | Path, *, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun | GANRun:
+    """Load the run in the folder at `path`, ready to use.
+
+    Args:
+        path: the run folder.
+        checkpoint: `last` or `best` (LSTM only); by default `best` for an LSTM with early stopping, otherwise `last`.
+        device: see `reviver.runs.devices.choose_device`.
+
+    Returns:
+        The run with its settings and trained networks in eval mode.
+
+    Raises:
+        RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.
+        ConfigError: if `checkpoint` has another value.
+        DeviceError: if the device is not available.
+    """
+    folder = RunFolder.open(path)
+    if folder.kind == "lstm":
+        return load_lstm(folder, checkpoint, device)
+    return load_gan(folder, "last" if checkpoint is None else checkpoint, device)

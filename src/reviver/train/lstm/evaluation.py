@@ -1,0 +1,141 @@
+"""Evaluation of a trained LSTM: accuracy at any length, the next digit of a palindrome, the classes of a table."""
+
+import re
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.data.sequences.table import SequenceTable
+from reviver.data.sequences.task import CustomTask
+from reviver.data.tasks.palindromes import NUM_DIGITS, encode_digits
+from reviver.data.tasks.task import Sequences, TargetKind, Task
+from reviver.errors import ConfigError, DataError
+from reviver.lstm.scoring import Score, evaluation_batch_size, score
+from reviver.settings.fields import Count
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import check
+from reviver.train.lstm.classification import ClassificationReport, classification_report
+from reviver.train.lstm.training import Network
+
+CHANCE = 1 / NUM_DIGITS
+"""Chance accuracy of the palindrome task. `Evaluation.chance` has that of any task."""
+
+
+class Evaluation(NamedTuple):
+    """Loss and accuracy of a network at one length, with the values to compare them with."""
+
+    length: int
+    """T of the sequences."""
+    score: Score
+    """Loss and accuracy."""
+    origin: str
+    """Origin of the sequences, such as "fresh sequences"."""
+    target: TargetKind
+    """Kind of the targets, which decides what loss and accuracy mean."""
+    chance: float
+    """Accuracy of the best constant guess, from 0 to 1."""
+    baseline: float
+    """Loss of the best prediction without memory."""
+
+
+class Prediction(NamedTuple):
+    """Next digit of a palindrome, predicted by a network."""
+
+    digit: int
+    """Most probable next digit."""
+    probabilities: list[float]
+    """Probability of each digit from 0 to 9."""
+
+
+def evaluate(network: Network, task: Task, length: int, size: int | None = None) -> Evaluation:
+    """Measure loss and accuracy of `network` on sequences that it was not trained on.
+
+    Args:
+        network: trained network.
+        task: its task.
+        length: T of the sequences.
+        size: number of fresh sequences; by default 10 000, or as many as have 100 million steps in all, but at least
+            100. For images it is the number of test images, at most 10 000. The validation set has a fixed size: it is
+            used for custom data, and for palindromes of the run's own length without a curriculum.
+
+    Raises:
+        ConfigError: if `length` or `size` is out of range.
+    """
+    check("size", size, Count | None)
+    if size is None:
+        size = max(100, min(10_000, 10**8 // max(1, length)))
+    data, origin = task.evaluation(length, size)
+    result = score(network, data.to(network.W_out.device), task.target)
+    return Evaluation(length, result, origin, task.target, task.chance, task.baseline(length))
+
+
+@torch.no_grad()
+def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Prediction:
+    """Return the prediction of `network`, in eval mode, after it read `digits`.
+
+    Raises:
+        ConfigError, DataError: see `encode_input`.
+    """
+    probabilities = network(encode_input(digits, network, config)).softmax(1)[0].tolist()
+    return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
+
+
+def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> Tensor:
+    """Return the probabilities of the C classes of `task` for the N sequences of a table, [N, C].
+
+    Raises:
+        DataError: if the number of channels is not that of the training data, or a label is unknown.
+    """
+    return compute_logits(network, task.examples(table)).softmax(1)
+
+
+def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> ClassificationReport:
+    """Return the scores of `network` on the labeled sequences of a table.
+
+    Raises:
+        DataError: if the table has no labels, a label is unknown, or the number of channels is not that of the training
+            data.
+    """
+    if table.labels is None:
+        raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")
+    data = task.examples(table)
+    logits = compute_logits(network, data)
+    return classification_report(logits, data.targets, task.data.classes, task.data.class_fractions)
+
+
+@torch.no_grad()
+def compute_logits(network: Network, data: Sequences) -> Tensor:
+    """Return the logits of `network`, in eval mode, for N sequences, [N, C], computed in batches."""
+    batch_size = evaluation_batch_size(data)
+    batches = (data[start : start + batch_size].to(network.W_out.device) for start in range(0, len(data), batch_size))
+    return torch.cat([network(batch.encode(), batch.lengths).cpu() for batch in batches])
+
+
+def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
+    """Return `digits` as the input of `network`, [1, T, I], on its device.
+
+    Raises:
+        ConfigError: if the task of `network` is not `palindrome`.
+        DataError: if there is no digit, or one is not from 0 to 9.
+    """
+    if config.task != "palindrome":
+        raise ConfigError(
+            f"task must be palindrome to read digits, got {config.task}; measure this run by lstm evaluate"
+        )
+    if not digits or not set(digits) <= set(range(NUM_DIGITS)):
+        raise DataError(f"digits must be one or more integers from 0 to 9, got {digits}")
+    return encode_digits(torch.tensor([digits]), config.encoding).to(network.W_out.device)
+
+
+def parse_digits(text: str) -> list[int]:
+    """Return the digits of a text, with or without spaces or commas between: "1 2 3 2", "1,2,3,2" or "1232".
+
+    Raises:
+        DataError: if `text` has another character, or no digit.
+    """
+    wrong, digits = re.search(r"[^0-9,\s]", text), re.findall(r"[0-9]", text)
+    if wrong or not digits:
+        found = repr(wrong.group()) if wrong else "nothing"
+        raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {text!r}')
+    return [int(digit) for digit in digits]

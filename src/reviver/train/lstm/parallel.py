@@ -1,0 +1,67 @@
+"""An update of the weights by several processes, each with a part of the batch.
+
+Each process runs forward and backward pass on its rows. The gradients are then added over the processes, so that all
+apply the same update to the same weights.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from reviver.runs.distributed.rows import BatchRows
+from reviver.runs.distributed.world import World
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import refuse
+
+
+class ParallelUpdate(NamedTuple):
+    """The part of one process in an update.
+
+    Attributes:
+        rows: Rows of the batch that this process computes.
+        network: The network.
+        world: The processes.
+        stop_flag: 1 if this process was asked to stop, else 0.
+    """
+
+    rows: BatchRows
+    network: nn.Module
+    world: World
+    stop_flag: float
+
+    def backward(self, loss: Tensor, num_correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the gradients of these rows, and add them over the processes.
+
+        Args:
+            loss: mean loss of these rows, a scalar; not used without rows.
+            num_correct: number of correct sequences of these rows, a scalar.
+
+        Returns:
+            Mean loss and number of correct sequences of the batch, and the sum of the stop flags; scalars.
+        """
+        loss = self.rows.fraction * loss if len(self.rows) else torch.zeros_like(loss)
+        if len(self.rows):
+            loss.backward()  # backpropagation through time
+        numbers = torch.stack([loss.detach(), num_correct.to(loss.dtype), loss.new_tensor(self.stop_flag)])
+        loss, num_correct, stop_flags = self.world.sum_gradients(self.network.parameters(), numbers).unbind()
+        return loss, num_correct, stop_flags
+
+
+def check_batch_sizes(config: LSTMConfig, world: World) -> None:
+    """Check that every process has a row of a full batch, at each length of a curriculum.
+
+    Raises:
+        ConfigError: if a batch is smaller than the number of processes, or several would have to share carried states.
+    """
+    if config.bptt_steps is not None and world.size > 1:
+        refuse("bptt_steps", f"must be none with {world.size} processes, got {config.bptt_steps}; start one")
+    for length in config.lengths:
+        size = config.batch_size_at(length)
+        if size < world.size:
+            where = f" at length {length}" if config.curriculum else ""
+            refuse(
+                "batch_size",
+                f"must be at least {world.size}, the number of processes, got {size}{where}; give a larger one or start "
+                "fewer processes",
+            )

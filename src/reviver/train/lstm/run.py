@@ -1,0 +1,66 @@
+"""A trained LSTM, loaded from its run folder."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reviver.data.tasks.build import build_task
+from reviver.data.tasks.task import Task
+from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.files.errors import damaged_run_file
+from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
+from reviver.runs.devices import choose_device
+from reviver.runs.folder import RunFolder
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import check
+from reviver.train.lstm.training import Network, build_network
+
+
+@dataclass(frozen=True)
+class LSTMRun:
+    """A trained LSTM."""
+
+    folder: RunFolder
+    """Run folder that it was loaded from."""
+    config: LSTMConfig
+    """Settings of the run."""
+    task: Task
+    """Task that it was trained on."""
+    network: Network
+    """Trained network, in eval mode."""
+    step: int
+    """Update at which the loaded checkpoint was saved."""
+    checkpoint: str
+    """Checkpoint that it was loaded from, `last` or `best`."""
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Metrics of each epoch, as in metrics.jsonl."""
+        return self.folder.read_metrics()
+
+
+def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun:
+    """Load the LSTM run in `folder`.
+
+    Args:
+        folder: run folder.
+        checkpoint: `last` or `best`; by default `best` for a run with early stopping, otherwise `last`.
+        device: device of the network, see `choose_device`.
+
+    Raises:
+        ConfigError, DeviceError: if `checkpoint` or `device` is not allowed.
+        RunFolderError: if the folder is damaged or has no checkpoint.
+    """
+    check("checkpoint", checkpoint, Literal["last", "best"] | None)
+    chosen_device = choose_device(device)
+    config = folder.read_config(LSTMConfig)
+    if checkpoint is None:
+        checkpoint = "last" if config.patience is None else "best"
+    if config.task == "custom" and folder.record.get("data") is None:
+        raise damaged_run_file(folder.record_path, "has no entry data")
+    try:
+        task = build_task(config, folder.record.get("data"))
+        path = find_checkpoint(folder.checkpoints, checkpoint)
+        (network,) = build_trained(path, ["network"], lambda: (build_network(config, task),), config.num_layers)
+    except (ConfigError, DataError) as error:
+        raise RunFolderError(f"{folder.record_path}: {error}") from error
+    return LSTMRun(folder, config, task, network.to(chosen_device).eval(), checkpoint_step(path), checkpoint)

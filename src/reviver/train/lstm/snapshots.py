@@ -1,0 +1,92 @@
+"""Snapshots of an LSTM: its weights after some epochs, to compare them with the trained ones.
+
+network/NAME          the state dict
+epoch                 int64 [], epochs so far
+validation_accuracy   float64 []
+"""
+
+import copy
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from reviver.files.errors import damaged_run_file
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.rnn import RNNClassifier
+from reviver.runs.folder import RunFolder
+from reviver.runs.snapshots import check_total_size, find_snapshots, read_snapshot, write_snapshot
+from reviver.settings.lstm import LSTMConfig
+
+if TYPE_CHECKING:
+    from reviver.train.lstm.run import LSTMRun
+
+PREFIX = "network/"
+RATIO = 4
+"""Ratio of the epochs of two successive snapshots."""
+
+
+class LSTMSnapshot(NamedTuple):
+    """A moment of the training.
+
+    Attributes:
+        epoch: Epochs so far.
+        step: Updates so far.
+        validation_accuracy: Accuracy on the validation data, see `reviver.lstm.scoring.Score`.
+        network: The network of that moment, in eval mode.
+    """
+
+    epoch: int
+    step: int
+    validation_accuracy: float
+    network: LSTMClassifier | RNNClassifier
+
+
+def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
+    """Return whether a snapshot is saved after `epoch`: 1, 4, 16, 64 ..., and half of the maximum number of epochs.
+
+    The last weights need none, they are in the last checkpoint.
+    """
+    power = 1
+    while power < epoch:
+        power *= RATIO
+    return epoch == power or epoch == config.epochs // 2
+
+
+def save_snapshot(
+    folder: RunFolder, network: LSTMClassifier | RNNClassifier, step: int, epoch: int, validation_accuracy: float
+) -> None:
+    """Save the weights of `network` after `step` updates and `epoch` epochs.
+
+    Raises:
+        RunFolderError: if the folder was removed, or the file cannot be written.
+    """
+    tensors = {PREFIX + name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    tensors["epoch"] = torch.tensor(epoch, dtype=torch.int64)
+    tensors["validation_accuracy"] = torch.tensor(validation_accuracy, dtype=torch.float64)
+    write_snapshot(folder, step, tensors)
+
+
+def read_snapshots(run: "LSTMRun") -> list[LSTMSnapshot]:
+    """Return the snapshots of a run in the order of training; a run that an older version trained has none.
+
+    Raises:
+        RunFolderError: if a snapshot is damaged or belongs to another network.
+    """
+    check_total_size(run.folder)
+    expected: dict[str, Tensor] = {
+        "epoch": torch.empty((), dtype=torch.int64, device="meta"),
+        "validation_accuracy": torch.empty((), dtype=torch.float64, device="meta"),
+        **{PREFIX + name: tensor.to("meta") for name, tensor in run.network.state_dict().items()},
+    }
+    snapshots = []
+    for file in find_snapshots(run.folder):
+        tensors = read_snapshot(file.path, expected)
+        epoch, accuracy = int(tensors.pop("epoch")), float(tensors.pop("validation_accuracy"))
+        if epoch < 1 or not 0 <= accuracy <= 1:
+            problem = f"epoch must be at least 1 and validation_accuracy from 0 to 1, got {epoch} and {accuracy}"
+            raise damaged_run_file(file.path, problem)
+        network = copy.deepcopy(run.network)
+        network.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
+        snapshots.append(LSTMSnapshot(epoch, file.step, accuracy, network.eval()))
+    return snapshots

@@ -1,0 +1,421 @@
+"""Training of the LSTM on a task: RMSprop or Adam, clipped gradients, and an optional length curriculum.
+
+Shapes: B batch, T time, I input size, C classes.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from reviver.data.packed.order import epoch_order
+from reviver.data.tasks.build import build_task
+from reviver.data.tasks.palindromes import Palindromes
+from reviver.data.tasks.task import TargetKind, Task, correct, mean_loss
+from reviver.lstm import kernel
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.initialization import chrono
+from reviver.lstm.kernel.library import KERNEL
+from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.scoring import Score, score
+from reviver.runs.checkpoint import TrainingState
+from reviver.runs.devices import choose_device
+from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
+from reviver.runs.folder import RunFolder, refuse_existing
+from reviver.runs.rng import make_rng
+from reviver.runs.session import Session, open_run, training_session
+from reviver.runs.snapshots import remove_later_snapshots
+from reviver.settings.fields import select
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
+from reviver.train.lstm import curriculum
+from reviver.train.lstm.parallel import ParallelUpdate, check_batch_sizes
+from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
+from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
+from reviver.train.lstm.truncated import CarriedBatch, truncated_loss
+
+HISTORY = ("train loss", "correct", "sequences")
+"""Columns of the metrics that an epoch collects per update: the loss summed over the batch, and two counts."""
+
+Network = LSTMClassifier | RNNClassifier
+
+
+class StepResult(NamedTuple):
+    """Metrics of the batch of one update, from the forward pass before it, with dropout."""
+
+    loss: Tensor
+    """Mean loss of the batch, a scalar."""
+    correct: Tensor
+    """Number of correct sequences of the batch, a scalar."""
+    stop_flags: Tensor | None = None
+    """Number of processes that were asked to stop, a scalar; None without `ParallelUpdate`."""
+
+
+def build_network(config: LSTMConfig, task: Task) -> Network:
+    """Return the network of a run with its initial weights."""
+    rng = make_rng(config.seed, "weights")
+    sizes = {"input_size": task.input_size, "num_classes": task.output_size}
+    if config.cell == "rnn":
+        rnn = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes)))
+        rnn.reset_parameters(rng)
+        return rnn
+    spec = select(LSTMClassifierSpec, config, **sizes, patch_size=find_patch_size(config, task))
+    network = LSTMClassifier(**asdict(spec))
+    network.reset_parameters(rng)
+    if config.init == "chrono":
+        chrono(network.lstm, config.length, rng)
+    return network
+
+
+def find_patch_size(config: LSTMConfig, task: Task) -> int:
+    """Return the patch size of a run; `auto` depends on the longest sequence of its data."""
+    if config.patch_size != "auto":
+        return config.patch_size
+    return auto_patch_size(config.length if task.data_record is None else task.data_record["max_length"])
+
+
+def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
+    """Return the optimizer of a run; `train_epoch` sets its learning rate at every update."""
+    optimizer = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
+    return optimizer(network.parameters(), lr=config.learning_rate, foreach=True)
+
+
+def train_step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    targets: Tensor,
+    lengths: Tensor | None = None,
+    *,
+    target: TargetKind = "class",
+    max_norm: float,
+    rng: torch.Generator | None = None,
+    weights: Tensor | None = None,
+    parallel: ParallelUpdate | None = None,
+) -> StepResult:
+    """Update the weights of `network` once.
+
+    Args:
+        network: network in training mode.
+        optimizer: optimizer of its parameters.
+        x: batch of inputs, [B, T, I].
+        targets: targets of the batch, see `TargetKind` for their shape.
+        lengths: number of steps of each sequence, [B] int64; all T if None.
+        target: kind of the targets.
+        max_norm: maximum norm of the gradient of all parameters; a larger gradient is scaled down to it.
+        rng: source of the dropout masks; torch's default generator if None.
+        weights: factor of the loss of each sequence, [B]; 1 if None.
+        parallel: part of this process, if several update the same weights together. B is then the number of its rows,
+            and may be 0; the result is that of the whole batch.
+
+    Returns:
+        Loss and number of correct sequences before the update.
+    """
+    rows = None if parallel is None else parallel.rows
+    outputs = network(x, lengths, every_step=target == "class at every step", rng=rng, rows=rows)
+    loss = mean_loss(target, outputs, targets, weights)
+    optimizer.zero_grad()
+    num_correct = correct(target, outputs.detach(), targets).sum()
+    if parallel is None:
+        loss.backward()  # backpropagation through time
+        result = StepResult(loss.detach(), num_correct)
+    else:
+        result = StepResult(*parallel.backward(loss, num_correct))
+    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
+    return result
+
+
+def truncated_step(
+    network: LSTMClassifier,
+    optimizer: torch.optim.Optimizer,
+    carried: CarriedBatch,
+    fresh: Palindromes,
+    *,
+    max_norm: float,
+    segment_rng: torch.Generator,
+    rng: torch.Generator | None = None,
+) -> StepResult:
+    """Update the weights of `network` once, after the next segment of every palindrome of `carried`.
+
+    Args:
+        network: network in training mode.
+        optimizer: optimizer of its parameters.
+        carried: palindromes and states that stay from update to update; changed in place.
+        fresh: palindromes that take the place of those that have ended.
+        max_norm: maximum norm of the gradient, see `train_step`.
+        segment_rng: source of the lengths of the segments.
+        rng: source of the dropout masks; torch's default generator if None.
+
+    Returns:
+        Loss and number of correct palindromes before the update.
+    """
+    carried.start(fresh)
+    segment = carried.segment(segment_rng)
+    loss, logits, state = truncated_loss(network, segment, rng)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
+    carried.carry(segment, state, logits)
+    return StepResult(loss.detach(), correct("class", logits, segment.targets).sum())
+
+
+def train(
+    config: LSTMConfig,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> RunFolder:
+    """Train a network with the settings `config` and write the run folder `out`.
+
+    Several processes that torchrun has started train the network together, each with a part of every batch. The first
+    of them writes the folder.
+
+    Args:
+        config: settings of the run.
+        out: run folder, which must not exist unless `resume`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        resume: continue the run in `out` from its last checkpoint. On the same machine and with the same number of
+            threads and processes the result is bit for bit that of an uninterrupted run.
+        progress: show a progress bar.
+        timeout: seconds that a process waits for the others before it fails.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
+        DivergenceError: if a loss is not finite.
+        Interrupted: after SIGINT or SIGTERM, once the state is saved.
+        ProcessLost: if another process died or does not answer.
+    """
+    chosen_device = choose_device(device)
+    with join_world(chosen_device, timeout) as world:
+        check_batch_sizes(config, world)
+        if not resume:
+            refuse_existing(out, world=world)
+        return train_together(config, out, chosen_device, world, resume=resume, progress=progress)
+
+
+def train_together(
+    config: LSTMConfig, out: str | Path, device: torch.device, world: World, *, resume: bool, progress: bool
+) -> RunFolder:
+    """Train as `train` does, as one process of `world`."""
+    task = build_task(config)
+    network = build_network(config, task).to(device)
+    optimizer = build_optimizer(config, network)
+    carried = None if config.bptt_steps is None else CarriedBatch(config, device)
+    max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
+    state = TrainingState(
+        networks={"network": network},
+        optimizers={"network": optimizer},
+        rngs={"dropout": make_rng(config.seed, "dropout", device)},
+        tensors={
+            "history": torch.zeros(max_batches, len(HISTORY), device=device),
+            **({} if carried is None else carried.tensors),
+        },
+        extra={**curriculum.start(config), "sequences": 0},
+    )
+    uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
+    native = KERNEL.variant if uses_kernel else "none"
+    folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
+    if task.data_record is not None:
+        folder.record_data("data", task.data_record, "data", "file")
+    num_stages = len(config.lengths)
+    with training_session(
+        folder,
+        state,
+        total=num_stages if config.curriculum else config.epochs,
+        unit="lengths" if config.curriculum else "epochs",
+        description="LSTM" if config.task == "custom" else f"LSTM T={config.length}",
+        progress=progress,
+        world=world,
+    ) as session:
+        while not is_finished(config, state):
+            if world.is_main:
+                remove_later_snapshots(folder, state.step)
+            with session.rolling_back():
+                stage = curriculum.next_stage(config, state.extra)
+                length = config.lengths[stage.number]
+                if stage.trains:
+                    train_epoch(session, network, optimizer, task, length, config, world, carried)
+                validation = validate(session, network, task, length, stage.trains, world)
+                session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
+                passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
+                log_validation(session, validation, length, stage.trains, config)
+                if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
+                    save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
+                if stage.trains or passed:
+                    update_best(state, network, validation, length, config)
+                if config.curriculum:
+                    curriculum.advance(state.extra, stage, passed=passed)
+                if (stage.trains and state.epoch % config.checkpoint_every == 0) or is_finished(config, state):
+                    session.save()
+    return folder
+
+
+def train_epoch(
+    session: Session,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    task: Task,
+    length: int,
+    config: LSTMConfig,
+    world: World = ALONE,
+    carried: CarriedBatch | None = None,
+) -> None:
+    """Train for one epoch at `length`, or for the rest of it after a resume.
+
+    Args:
+        session: the session of the run.
+        network: network in training mode.
+        optimizer: optimizer of its parameters.
+        task: source of the sequences.
+        length: T.
+        config: settings of the run.
+        world: the processes that train the network.
+        carried: palindromes and states that stay from update to update; None to read whole sequences.
+
+    Raises:
+        DivergenceError: if a loss is not finite.
+        Interrupted: after SIGINT or SIGTERM, once the update is complete and the state is saved.
+    """
+    state = session.state
+    history, dropout_rng = state.tensors["history"], state.rngs["dropout"]
+    if state.batch == 0:
+        history.zero_()
+    data = task.training(state.epoch, length).to(history.device)
+    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    batches = order.to(history.device).split(config.batch_size_at(length))
+    remaining = batches[state.batch :]
+    for indices in remaining:
+        whole_batch = data[indices]
+        batch, parallel = whole_batch, None
+        if world.size > 1:
+            rows = world.rows(len(indices))
+            batch, parallel = whole_batch.take_rows(rows), ParallelUpdate(rows, network, world, session.stop_flag)
+        progress = (state.epoch + state.batch / len(batches)) / config.epochs
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
+        if carried is not None:
+            assert isinstance(network, LSTMClassifier)
+            assert isinstance(batch, Palindromes)
+            segment_rng = make_rng(config.seed, f"segments/{state.step}")
+            result = truncated_step(
+                network, optimizer, carried, batch, max_norm=config.max_norm, segment_rng=segment_rng, rng=dropout_rng
+            )
+        else:
+            result = train_step(
+                network,
+                optimizer,
+                batch.encode(),
+                batch.targets,
+                batch.lengths,
+                target=task.target,
+                max_norm=config.max_norm,
+                rng=dropout_rng,
+                parallel=parallel,
+            )
+        if result.stop_flags is not None:
+            session.agree(result.stop_flags.item())
+        count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
+        history[state.batch] = torch.stack([result.loss * count, result.correct, count])
+        state.batch += 1
+        state.step += 1
+        if session.stop_requested:
+            break
+    session.check_finite(history[: state.batch], state.step - state.batch + 1, HISTORY)
+    if session.stop_requested:
+        session.stop()
+    state.extra["sequences"] += len(data) if carried is None else carried.take_started()
+    state.epoch += 1
+    state.batch = 0
+
+
+def validate(session: Session, network: Network, task: Task, length: int, trained: bool, world: World) -> Score:
+    """Return the score of the network on the validation sequences of a length.
+
+    A validation without training may take minutes at a long length. It shows how far it is, and a signal stops it: the
+    resumed run begins it again. Of several processes, all stop before it.
+
+    Args:
+        session: the session of the run.
+        network: the network.
+        task: source of the sequences.
+        length: T.
+        trained: whether the network was trained at this length just before.
+        world: the processes that train the network.
+
+    Raises:
+        Interrupted: after SIGINT or SIGTERM, once the state is saved.
+    """
+
+    def report(done: float) -> None:
+        if world.size == 1 and session.stop_requested:
+            session.stop()
+        session.progress.update(session.state.extra["stage"], f"validation at length {length:,}: {done:.0%}")
+
+    if not trained:
+        if world.size > 1:
+            session.agree(world.sum(torch.tensor([session.stop_flag], device=network.W_out.device)).item())
+        if session.stop_requested:
+            session.stop()
+    data = task.validation(length).to(network.W_out.device)
+    return score(network, data, task.target, world, None if trained else report)
+
+
+def log_validation(session: Session, validation: Score, length: int, trained: bool, config: LSTMConfig) -> None:
+    """Write the metrics of a validation and of the epoch before it, if there was one, and update the progress bar.
+
+    Args:
+        session: the session of the run.
+        validation: the score.
+        length: T.
+        trained: whether the network was trained at this length just before.
+        config: settings of the run.
+    """
+    state = session.state
+    metrics: dict[str, Any] = {"epoch": state.epoch, "sequences": state.extra["sequences"]}
+    if config.curriculum:
+        metrics |= {"length": length, "validation_sequences": validation.size}
+    text = f"length {length:,}, " if config.curriculum else ""
+    metrics |= {"train_loss": None, "train_accuracy": None}
+    if trained:
+        loss, num_correct, count = state.tensors["history"].sum(0).tolist()
+        metrics |= {"train_loss": loss / count, "train_accuracy": num_correct / count}
+        text += f"train loss {loss / count:.3f}, "
+    session.log(**metrics, validation_loss=validation.loss, validation_accuracy=validation.accuracy)
+    done = state.extra["stage"] if config.curriculum else state.epoch
+    session.progress.update(done, f"{text}validation accuracy {validation.accuracy:.1%}")
+
+
+def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
+    """Return whether a run ends: by the last length of a curriculum, the last epoch, or early stopping."""
+    if state.extra["stage"] == len(config.lengths):
+        return True
+    improved = state.extra.get("improved")
+    is_last = state.epoch >= config.epochs and curriculum.next_stage(config, state.extra).trains
+    return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
+
+
+def update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
+    """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank_checkpoint`."""
+    best, improved = state.extra.get("best"), state.extra.get("improved")
+    metrics = {
+        "step": state.step,
+        "epoch": state.epoch,
+        "length": length,
+        "validation_accuracy": validation.accuracy,
+        "validation_loss": validation.loss,
+    }
+    if config.patience is not None and (improved is None or rank(metrics) > rank(improved)):
+        state.extra["improved"] = metrics
+    if best is None or rank_checkpoint(metrics, config) > rank_checkpoint(best, config):
+        state.extra["best"] = metrics
+        state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}

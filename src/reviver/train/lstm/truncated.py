@@ -1,0 +1,136 @@
+"""Truncated backpropagation through time (Williams & Peng 1990): the state is carried from one update to the next.
+
+An update reads a segment of at most `bptt_steps` steps of every palindrome of a batch, and its gradient reaches back to
+the start of the segment. So an update costs the same however long the palindromes are.
+
+Shapes: B batch, S steps of a segment, H hidden size, D directions · L layers, T length of a palindrome.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.data.tasks.palindromes import Palindromes, encode_digits, half_length
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.layer import State
+from reviver.settings.lstm import LSTMConfig
+
+LOST = 0.2
+"""Probability of the correct digit below which a palindrome is given up. Its state is then nearer to that of another digit,
+and a loss on it would teach that other state to answer this digit."""
+
+
+class Segment(NamedTuple):
+    """Input of an update."""
+
+    x: Tensor
+    """Next steps of each palindrome, [B, S, I], padded with 0."""
+    lengths: Tensor
+    """Number of these steps, [B] int64."""
+    state: State
+    """State of the network before them, [D·L, B, H] each."""
+    targets: Tensor
+    """First digit of each palindrome, [B] int64."""
+
+
+class CarriedBatch:
+    """B palindromes that are read segment by segment, each at its own position.
+
+    A palindrome that ends, or whose digit is lost, is replaced by a fresh one before the next update. Thus one batch has
+    palindromes of all ages.
+
+    Args:
+        config: settings of the run.
+        device: device of the tensors.
+
+    Attributes:
+        tensors: the state that a checkpoint needs, changed in place only.
+    """
+
+    def __init__(self, config: LSTMConfig, device: torch.device) -> None:
+        assert config.bptt_steps is not None
+        self.config = config
+        self.bptt_steps = config.bptt_steps
+        size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
+        self.h = torch.zeros(config.num_layers, size, config.hidden_size, device=device)
+        self.c = torch.zeros_like(self.h)
+        self.halves = torch.zeros(size, half_length(config.length), dtype=torch.uint8, device=device)
+        self.remaining = torch.zeros(size, dtype=torch.int64, device=device)  # steps to read; 0 if it needs a fresh one
+        self.lengths = torch.ones_like(self.remaining)  # T of each palindrome
+        self.started = torch.zeros((), dtype=torch.int64, device=device)
+        self.tensors = {
+            f"carried/{name}": getattr(self, name) for name in ("h", "c", "halves", "remaining", "lengths", "started")
+        }
+
+    def __len__(self) -> int:
+        return len(self.remaining)
+
+    def start(self, fresh: Palindromes) -> None:
+        """Replace the palindromes that have ended by fresh ones, those of the same rows of `fresh`.
+
+        Args:
+            fresh: palindromes; if they are fewer than B, they are repeated.
+        """
+        ended = (self.remaining == 0).nonzero()[:, 0]
+        rows = ended % len(fresh)
+        self.h[:, ended] = 0.0
+        self.c[:, ended] = 0.0
+        self.halves[ended, : fresh.halves.shape[1]] = fresh.halves[rows]
+        lengths = fresh.palindrome_lengths
+        self.lengths[ended] = fresh.length if lengths is None else lengths[rows]
+        self.remaining[ended] = self.lengths[ended] - 1
+        self.started += len(ended)
+
+    def segment(self, rng: torch.Generator) -> Segment:
+        """Return the next segment of every palindrome.
+
+        A segment has between a half and all of `bptt_steps` steps, so that the positions spread. A palindrome that is not
+        longer than `bptt_steps` is read at once.
+
+        Args:
+            rng: source of the number of steps, on the CPU.
+        """
+        size, steps = len(self.remaining), self.bptt_steps
+        limit = torch.randint((steps + 1) // 2, steps + 1, (size,), generator=rng).to(self.remaining.device)
+        limit[self.lengths - 1 <= steps] = steps
+        lengths = torch.minimum(self.remaining, limit)
+        position = self.lengths - 1 - self.remaining
+        t = position[:, None] + torch.arange(int(lengths.max()), device=position.device)  # [B, S]
+        digits = self.halves.gather(1, torch.minimum(t, self.lengths[:, None] - 1 - t).clamp(min=0))
+        digits = torch.where(t < (position + lengths)[:, None], digits, 0)
+        x = encode_digits(digits, self.config.encoding)
+        return Segment(x, lengths, (self.h.clone(), self.c.clone()), self.halves[:, 0].long())
+
+    def carry(self, segment: Segment, state: State, logits: Tensor) -> None:
+        """Keep the state after a segment, [D·L, B, H] each, and end the palindromes whose digit the logits [B, C] lost."""
+        self.h.copy_(state[0])
+        self.c.copy_(state[1])
+        confidence = logits.softmax(1).gather(1, segment.targets[:, None])[:, 0]  # [B]
+        self.remaining -= segment.lengths
+        self.remaining[confidence < LOST] = 0
+
+    def take_started(self) -> int:
+        """Return the number of palindromes started since the last call."""
+        count = int(self.started)
+        self.started.zero_()
+        return count
+
+
+def truncated_loss(
+    network: LSTMClassifier, segment: Segment, rng: torch.Generator | None = None
+) -> tuple[Tensor, Tensor, State]:
+    """Return the loss after a segment, a scalar, its logits [B, C] and the state after it, without a gradient.
+
+    The target after every segment is the first digit of the palindrome, which the network holds.
+
+    Args:
+        network: the network.
+        segment: input of the update.
+        rng: source of the dropout masks; torch's default generator if None.
+    """
+    _, state = network.lstm(segment.x, segment.state, segment.lengths, rng=rng)
+    logits = network.classify(state[0])
+    loss = functional.cross_entropy(logits, segment.targets)
+    return loss, logits.detach(), (state[0].detach(), state[1].detach())
