@@ -11,7 +11,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ report: $(READY)  ## train both networks and write report/report.html and report
 
 test: setup  ## run the tests, on a process per core, at most four
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-long: setup  ## run the tests that take minutes each
+	$(BIN)/python -m pytest -m long --dist loadfile -n auto --maxprocesses 4 --timeout 1800
 
 # An environment of its own: these libraries bring a hundred others, of which the project needs none.
 THIRD := build/third-party
