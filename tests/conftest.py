@@ -6,14 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -126,20 +123,3 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     """Return the folder that all test processes share."""
     folder = tmp_path_factory.getbasetemp()
     return folder if worker_id == "master" else folder.parent  # a worker's folder is inside that of all
-
-
-@pytest.fixture(scope="session")
-def explorer_page(shared_folder: Path) -> Path:
-    """Return the page of the explorer that most of its tests open."""
-    from tests.explorer_pages import find_page
-
-    return find_page(shared_folder)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    """Yield Chromium."""
-    from tools.chromium import open_browser
-
-    with open_browser() as opened:
-        yield opened

@@ -1,0 +1,170 @@
+"""Chromium for the tests of the explorer: the pages that a test opens, what went wrong in them, and how to look at them."""
+
+import base64
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = 320
+"""Width of a phone, pixels."""
+SECONDS = 30
+"""Time that a change may take on a busy machine."""
+COPY_CANVAS = """canvas => {
+    const copy = document.createElement("canvas");  // Chromium warns of frequent reading
+    [copy.width, copy.height] = [canvas.width, canvas.height];
+    copy.getContext("2d", { willReadFrequently: true }).drawImage(canvas, 0, 0);
+    return copy.toDataURL("image/png");
+}"""
+
+expect.set_options(timeout=1000 * SECONDS)
+_contexts: "WeakKeyDictionary[Browser, dict[str, BrowserContext]]" = WeakKeyDictionary()
+
+
+class Show:
+    """Opens pages of the explorer.
+
+    Attributes:
+        problems: console errors, exceptions, violations of the content security policy, and requests of all pages.
+    """
+
+    def __init__(self, browser: Browser, file: Path) -> None:
+        self.browser, self.file = browser, file
+        self.problems: list[str] = []
+        self.pages: list[Page] = []
+
+    def __call__(
+        self,
+        fragment: str = "",
+        file: Path | None = None,
+        *,
+        width: int = 1280,
+        dark: bool = False,
+        wait: bool = True,
+        **options: Any,
+    ) -> Page:
+        """Open a page file and wait until the explorer has started.
+
+        Args:
+            fragment: of the URL, with #.
+            file: the page; by default that of most tests.
+            width: of the window, pixels.
+            dark: whether the reader prefers dark colors.
+            wait: whether to wait for the explorer; False for a page that does not start.
+            **options: of the browser context.
+        """
+        scheme = "dark" if dark else "light"
+        context = self._context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
+        page = context.new_page()
+        self.pages.append(page)
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: self._note(message.type in ("error", "warning"), message.text))
+        page.on("pageerror", lambda error: self._note(True, str(error)))
+        page.on("request", lambda request: self._note(not request.url.startswith(OFFLINE), request.url))
+        page.goto((file or self.file).as_uri() + fragment)
+        if wait:
+            wait_for_start(page)
+        return page
+
+    def close(self) -> None:
+        """Close all pages, and check that nothing went wrong in them."""
+        for page in self.pages:
+            page.close()
+        assert self.problems == []
+
+    def _note(self, is_problem: bool, text: str) -> None:
+        if is_problem:
+            self.problems.append(text)
+
+    def _context(self, **options: Any) -> BrowserContext:
+        """Return the context of the browser with these options.
+
+        A new context, or the first page of one, costs Chromium as much time as the explorer itself, so it lives as long
+        as the browser, with an empty page that stays open. The explorer stores nothing in the browser.
+        """
+        contexts = _contexts.setdefault(self.browser, {})
+        key = repr(sorted(options.items()))
+        if key not in contexts:
+            contexts[key] = self.browser.new_context(**options)
+            contexts[key].new_page()
+        return contexts[key]
+
+
+OFFLINE = ("file:", "data:", "blob:", "about:")
+
+
+def wait_for_start(page: Page) -> None:
+    page.wait_for_selector("#app:not([hidden]) .panel-body > *")
+
+
+def wait_for_panel(page: Page, panel: str) -> None:
+    page.wait_for_selector(f"main[aria-busy='false'] .panel-{panel}", state="attached")
+
+
+def current(page: Page) -> str:
+    """Return the id of the panel on show."""
+    return str(page.locator("nav [aria-current='page']").get_attribute("data-panel"))
+
+
+def poll(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds. Playwright's own `wait_for_function` needs eval in some cases, which pages forbid."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, "the condition does not come true"
+        time.sleep(0.05)
+
+
+def view_of(page: Page) -> dict[str, str]:
+    """Return the view that the address keeps."""
+    fragment = urlsplit(page.evaluate("location.href")).fragment
+    return {name: values[0] for name, values in parse_qs(fragment.partition("?")[2]).items()}
+
+
+def wait_view(page: Page, **expected: str) -> dict[str, str]:
+    """Wait until the address keeps these values, and return the view."""
+    poll(lambda: expected.items() <= view_of(page).items())
+    return view_of(page)
+
+
+def pixels(canvas: Locator) -> np.ndarray:
+    """Return the first channel of a canvas, [H, W]."""
+    data = canvas.evaluate(COPY_CANVAS)
+    with Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))) as image:
+        return np.asarray(image)[..., 0]
+
+
+def pictures(page: Page, selector: str) -> list[str]:
+    """Return the pictures of canvases as data URLs."""
+    urls: list[str] = page.locator(selector).evaluate_all("all => all.map((canvas) => canvas.toDataURL())")
+    return urls
+
+
+def text(locator: Locator) -> str:
+    """Return the text of an element with ordinary spaces and minus signs."""
+    return locator.inner_text().replace("\xa0", " ").replace("−", "-")
+
+
+def check_fits(page: Page, width: int = PHONE) -> None:
+    """Check that a page does not scroll sideways."""
+    wide = page.evaluate("""() => [...document.querySelectorAll("body *")]
+        .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest("[data-scrolls]"))
+        .slice(0, 3).map((e) => e.outerHTML.slice(0, 150))""")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, wide
+
+
+def check_accessible(page: Page) -> None:
+    """Check that axe finds no violation in a page, or skip the test where axe is not installed."""
+    if not AXE.exists():
+        pytest.skip("no web/node_modules; install npm and run make setup")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in result["violations"]] == []
