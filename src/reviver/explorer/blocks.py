@@ -24,14 +24,7 @@ ALIGNMENT = 4
 
 
 class Encoded(NamedTuple):
-    """The bytes of a tensor, and what a reader needs to know.
-
-    Attributes:
-        dtype: see `TensorSpec`.
-        shape: of the tensor.
-        data: its bytes.
-        scale: a power of two that all numbers are multiplied by.
-    """
+    """The bytes of a tensor, and what a reader needs to know, see `TensorSpec`."""
 
     dtype: Dtype
     shape: tuple[int, ...]
@@ -89,12 +82,9 @@ def encode_f32(values: Tensor) -> Encoded:
 
 
 def encode_f16(values: Tensor) -> tuple[Encoded, Tensor]:
-    """Encode numbers in half precision, as two planes of bytes, which deflate better than pairs.
+    """Encode numbers in half precision; return them with the float64 values that a reader gets.
 
-    A power of two scales the largest number to [0.5, 1), so that none overflows.
-
-    Returns:
-        The encoded tensor, and the float64 values that a reader gets.
+    A power of two scales the largest to [0.5, 1), so that none overflows. Two planes of bytes deflate better than pairs.
     """
     exact = values.detach().cpu().double()
     largest = float(exact.abs().max()) if exact.numel() else 0.0

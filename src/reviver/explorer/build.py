@@ -1,12 +1,12 @@
 """Build the explorer from run folders."""
 
+import html
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple, assert_never
-
-from torch import nn
+from typing import NamedTuple
 
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks
@@ -14,7 +14,6 @@ from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest
 from reviver.explorer.naming import name_runs
-from reviver.explorer.page import render_page
 from reviver.files.atomic import atomic_write
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.run import LSTMRun
@@ -28,18 +27,17 @@ BYTES_PER_WEIGHT = 2.0
 MAX_WEIGHT = 1e15
 """Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
 
+TITLE, DATA = "<!--title-->", "<!--data-->"
+MANIFEST = "manifest"
+"""Id of the data block with the manifest."""
+
 Run = LSTMRun | GANRun
 
 _log = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """The explorer of some runs.
-
-    Attributes:
-        html: the page.
-        block_sizes: bytes in the page of each data block, by its id.
-    """
+    """The explorer of some runs: its HTML, and the bytes in it of each data block, by id."""
 
     html: str
     block_sizes: Mapping[str, int]
@@ -70,19 +68,15 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
     blocks = Blocks()
     gans: list[GanContent] = []
     lstms: list[LstmContent] = []
-    run_names = name_runs([run.folder.path for run in runs])
-    for run, name in zip(runs, run_names, strict=True):
+    for run, name in zip(runs, name_runs([run.folder.path for run in runs]), strict=True):
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":
             _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
-        match run:
-            case GANRun():
-                id_ = f"gan-{len(gans)}"
-                gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
-            case LSTMRun():
-                lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
-            case _:
-                assert_never(run)
+        if isinstance(run, GANRun):
+            id_ = f"gan-{len(gans)}"
+            gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
+        else:
+            lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
     manifest = Manifest(version=__version__, title=f"Explorer of {names}", gans=gans, lstms=lstms)
     page = Page(render_page(manifest, blocks), blocks.sizes)
@@ -108,6 +102,22 @@ def write_explorer(runs: Sequence[Run], out: Path, *, num_training: int | None =
     return page
 
 
+def render_page(manifest: Manifest, blocks: Blocks) -> str:
+    """Return the template, filled with the title and the data blocks, to which the manifest is added.
+
+    `web/build.mjs` builds it. Its content security policy allows one script and one style, by their hashes, so nothing
+    that comes from a run may become either.
+    """
+    blocks.add(MANIFEST, manifest.model_dump_json(by_alias=True, exclude_none=False).encode())
+    data = "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in blocks.texts.items())
+    page = (files("reviver.explorer") / "template.html").read_text(encoding="utf-8")
+    for place, content in ((TITLE, html.escape(manifest.title)), (DATA, data)):
+        before, found, after = page.partition(place)
+        assert found, f"the template has no {place}"
+        page = before + content + after
+    return page
+
+
 def _distinct(runs: Sequence[Run]) -> list[Run]:
     """Return the runs without those whose folder came before."""
     found: dict[Path, Run] = {}
@@ -119,18 +129,10 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
     return list(found.values())
 
 
-def _networks(run: Run) -> Sequence[nn.Module]:
-    return (run.generator, run.discriminator) if isinstance(run, GANRun) else (run.network,)
-
-
 def _check_weights(run: Run) -> None:
-    """Check, before anything is computed, that the weights of a run are finite, not huge, and fit into a page.
-
-    Raises:
-        ConfigError: if there are too many.
-        RunFolderError: if one is not finite.
-    """
-    tensors = [tensor for network in _networks(run) for tensor in network.state_dict().values()]
+    """Refuse, before anything is computed, weights that are not finite, or too many for a page."""
+    networks = (run.generator, run.discriminator) if isinstance(run, GANRun) else (run.network,)
+    tensors = [tensor for network in networks for tensor in network.state_dict().values()]
     size = round(BYTES_PER_WEIGHT * sum(math.prod(tensor.shape) for tensor in tensors))
     if size > MAX_BYTES:
         raise _too_large(size, path=run.folder.path)

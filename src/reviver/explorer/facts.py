@@ -1,4 +1,4 @@
-"""Facts about a run in words that all kinds of runs share: run, settings, command and licenses.
+"""Facts about a run that all kinds of runs share: in words, and its records as columns.
 
 Folders may be private, so of a path only the name is a fact.
 """
@@ -30,6 +30,10 @@ DATA_LICENSES = {
     "kmnist": ("CC BY-SA 4.0", "by the ROIS-DS Center for Open Data in the Humanities"),
 }
 """License and authors of data sets, by name."""
+MAX_ROWS = 1000
+"""Maximum rows of a chart; of more, every k-th and the last are kept."""
+SIGNIFICANT = 6
+"""Digits of a number in a chart."""
 VERSIONS = ("reviver", "python", "torch")
 """Versions that are facts, by name in run.json."""
 STATUS = {
@@ -132,3 +136,17 @@ def _without_folders(word: str) -> str:
     """Return a word of a command with the name only of a path; also of an option's, as in --out=runs/a."""
     option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
     return option + equals + name_of_path(value)
+
+
+def to_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Return the numbers of records by name, thinned to at most about MAX_ROWS rows; other values are left out."""
+    stride = -(-len(records) // MAX_ROWS) or 1
+    kept = [record for index, record in enumerate(records) if index % stride == 0 or index == len(records) - 1]
+    names = dict.fromkeys(name for record in kept for name, value in record.items() if isinstance(value, int | float))
+    return {name: [_number(record.get(name)) for record in kept] for name in names}
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float):
+        return None
+    return float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value

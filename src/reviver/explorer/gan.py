@@ -9,8 +9,7 @@ from torch import nn
 
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.columns import to_columns
-from reviver.explorer.gan_discriminator import context_logits
+from reviver.explorer.facts import to_columns
 from reviver.explorer.gan_facts import gan_facts
 from reviver.explorer.gan_images import (
     NUM_TEST,
@@ -21,7 +20,12 @@ from reviver.explorer.gan_images import (
     load_real_images,
 )
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
-from reviver.explorer.gan_rounding import classifier_rounding, discriminator_rounding, generator_rounding
+from reviver.explorer.gan_outputs import (
+    classifier_rounding,
+    context_logits,
+    discriminator_rounding,
+    generator_rounding,
+)
 from reviver.explorer.gan_snapshots import embed_snapshots
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec
 from reviver.explorer.naming import RunName
@@ -36,15 +40,9 @@ from reviver.train.gan.run import GANRun
 def collect_gan(
     run: GANRun, blocks: Blocks, id_: str, *, name: RunName, num_training: int | None, with_data: bool
 ) -> GanContent:
-    """Return what the explorer shows of a GAN run, and add its data blocks.
+    """Return what the explorer shows of a GAN run, and add its weights and images to `blocks`, with the prefix `id_`.
 
-    Args:
-        run: the run.
-        blocks: get the weights and images.
-        id_: id of the run in the page, the prefix of its blocks.
-        name: of the run.
-        num_training: training images to embed, 0 for none; None for a number that fits.
-        with_data: whether to embed real images.
+    See `build_page` for `num_training` and `with_data`.
     """
     generator, discriminator = run.generator, run.discriminator
     channels, height, width = generator.image_shape

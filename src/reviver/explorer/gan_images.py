@@ -62,14 +62,7 @@ CLASS_NAMES = {
 
 @dataclass(frozen=True)
 class RealImages:
-    """Real images of a run.
-
-    Attributes:
-        train: training images, or None.
-        test: test images, or None.
-        label_names: names of the labels of both, or None without labels.
-        problem: why there are no training images, in words; None if there are.
-    """
+    """Real images of a run, the names of their labels, and why there are no training images, each where there are any."""
 
     train: ImageSet | None
     test: ImageSet | None
@@ -112,16 +105,9 @@ def class_names(source: str, num_classes: int) -> tuple[str, ...]:
 
 
 def spread(labels: Tensor | None, total: int, count: int, rng: torch.Generator) -> Tensor:
-    """Return the indices of random images, as many of each class as there are.
+    """Return the indices of at most `count` of `total` random images, in turn of each class, int64 [count].
 
-    Args:
-        labels: classes [N], or None.
-        total: N.
-        count: number of images; fewer are returned if there are not as many.
-        rng: chooses them.
-
-    Returns:
-        [count] int64, in the order first of each class, second of each class, and so on.
+    The order is first of each class, second of each class, and so on; `labels` are the classes [N], or None.
     """
     order = torch.randperm(total, generator=rng)
     if labels is None:

@@ -35,12 +35,7 @@ MAX_DIRECTION_PIXELS = 2048
 
 
 class Endpoints(NamedTuple):
-    """Latents that make good ends of an interpolation.
-
-    Attributes:
-        latents: [E, Z].
-        classes: class of each image by the classifier or by condition, or None [E].
-    """
+    """Latents [E, Z] that make good ends of an interpolation, and the class of each image, or None."""
 
     latents: Tensor
     classes: Sequence[int | None]
@@ -75,11 +70,7 @@ def principal_directions(generator: Generator, layers: Sequence[FoldedLayer], se
 
     They maximize the mean of ‖J d‖² over random latents, where J = ∂x/∂z is the Jacobian of the generator, [P, Z]. So
     they are the first two eigenvectors of the mean of Jᵀ J. A random direction changes images less than half as much.
-
-    Args:
-        generator: the generator.
-        layers: the same, with its BatchNorm folded.
-        seed: seed of the latents.
+    `layers` are those of the generator, with its BatchNorm folded.
     """
     rng = make_rng(seed, "explorer/directions")
     z = generator.sample_latents(NUM_DIRECTION_LATENTS, rng)

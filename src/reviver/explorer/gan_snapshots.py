@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 
 from reviver.explorer.blocks import Blocks, encode_u8
-from reviver.explorer.gan_discriminator import DIGITS
+from reviver.explorer.gan_outputs import DIGITS
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
@@ -28,14 +28,7 @@ Item = TypeVar("Item")
 
 
 def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
-    """Add the snapshots of a run up to its checkpoint; return where they are, or None if there are none.
-
-    Args:
-        run: the run.
-        name: of the block.
-        blocks: get the block.
-        with_real: whether to embed the real images that D saw each time.
-    """
+    """Add the snapshots of a run up to its checkpoint, also the real images that D saw; return where they are, if any."""
     found = [snapshot for snapshot in read_snapshots(run.folder) if snapshot.step <= run.step]
     if not found:
         return None

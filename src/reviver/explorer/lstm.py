@@ -14,7 +14,7 @@ from torch import Tensor
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.columns import to_columns
+from reviver.explorer.facts import to_columns
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
 from reviver.explorer.lstm_facts import lstm_facts, stage_name
 from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
@@ -30,15 +30,7 @@ NUM_RANDOM, RANDOM_STEPS = 20, 100
 
 
 class Stage(NamedTuple):
-    """A network at one moment of the training.
-
-    Attributes:
-        label: see `LstmStage`.
-        epoch: epochs so far; 0 in the first one.
-        step: updates so far.
-        validation_accuracy: None if it was not measured with these weights.
-        network: in eval mode.
-    """
+    """A network in eval mode at one moment of the training, see `LstmStage`."""
 
     label: str
     epoch: int
@@ -48,14 +40,9 @@ class Stage(NamedTuple):
 
 
 def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
-    """Return what the explorer shows of an LSTM run, and add its data blocks.
+    """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`.
 
-    Args:
-        run: the run.
-        blocks: get the weights.
-        id_: id of the run in the page, the prefix of its blocks.
-        name: of the run.
-        with_data: whether to embed sequences of custom data.
+    See `build_page` for `with_data`.
 
     Raises:
         RunFolderError: if a snapshot or the metrics of the run are damaged.
@@ -135,10 +122,9 @@ def weights_by_name(network: Network) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
-    """Return the weights of a network under the names of its equations: matrices in half precision, the rest exact.
+    """Return the weights of a network by name, matrices in half precision, and the network that the page computes.
 
-    Returns:
-        The encoded weights, and the network that the page computes: with the rounded weights, in float64.
+    It has the rounded weights, in float64.
     """
     tensors: dict[str, Encoded] = {}
     rounded: dict[str, Tensor] = {}

@@ -42,13 +42,7 @@ SYMBOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 class Examples(NamedTuple):
-    """Examples of a run.
-
-    Attributes:
-        x: input of each example, [T, I].
-        examples: the same as a user would type them, with the targets.
-        text: their origin, or why there are none.
-    """
+    """Inputs [T, I] of a run, the same as a user would type them, and their origin, or why there are none."""
 
     x: list[Tensor]
     examples: list[Example]

@@ -6,12 +6,9 @@ from typing import NamedTuple
 
 
 class RunName(NamedTuple):
-    """Name of a run in the page.
+    """Name of a run in the page, with a number if others before have the same, and what commands to copy call it.
 
-    Attributes:
-        name: of the run folder, with a number if others before have the same, as in "gan (2)".
-        argument: the run folder as commands to copy name it, before they quote it: a relative path as it was given; of
-            an absolute one, whose folders may be private, only the name.
+    That is a relative path as it was given; of an absolute one, whose folders may be private, only the name.
     """
 
     name: str

@@ -17,15 +17,10 @@ from reviver.explorer.manifest import LayerSpec, TensorBlock
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """A linear layer or a convolution with its BatchNorm, as one affine map in float64, and its activation.
-
-    Attributes:
-        weight: [O, I], or [O, I, 3, 3] of a convolution.
-        bias: [O].
-        activation: see `LayerSpec`.
-    """
+    """A linear layer or a convolution with its BatchNorm, as one affine map in float64, and its activation."""
 
     weight: Tensor
+    """[O, I], or [O, I, 3, 3] of a convolution."""
     bias: Tensor
     activation: Literal["leaky-relu", "relu", "tanh", "none"]
 
@@ -79,12 +74,7 @@ def _fold_batch_norm(layer: FoldedLayer, norm: nn.BatchNorm1d | nn.BatchNorm2d) 
 def embed(
     blocks: Blocks, name: str, layers: Sequence[FoldedLayer]
 ) -> tuple[TensorBlock, list[LayerSpec], list[FoldedLayer]]:
-    """Add the weights of a network to the data blocks: matrices in half precision, biases in single precision.
-
-    Args:
-        blocks: gets the block `name`.
-        name: of the block.
-        layers: of the network.
+    """Add the weights of a network to the data block `name`: matrices in half precision, biases in single precision.
 
     Returns:
         Where the weights are, the layers, and the layers with the rounded weights that a reader gets.

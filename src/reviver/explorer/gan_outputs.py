@@ -1,21 +1,27 @@
-"""What D says about many real and generated images: the context of its log-odds for one image.
+"""What the networks of a GAN put out: log-odds of D for many images, and the rounding error of what the page embeds.
 
-Shapes: N images, K classes, m images per input of D, G inputs of D: groups of m images.
+Shapes: N samples, K classes, m images per input of D, G inputs of D: groups of m images.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, from_pixels
 from reviver.explorer.gan_images import RealImages, spread
-from reviver.explorer.manifest import LogitContext
-from reviver.gan.networks import one_hot
+from reviver.explorer.manifest import LogitContext, Rounding
+from reviver.explorer.networks import FoldedLayer, evaluate
+from reviver.gan.networks import NEGATIVE_SLOPE, one_hot
 from reviver.gan.sampling import generate_chunked
+from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.rng import make_rng
 from reviver.train.gan.run import GANRun
 
 NUM_CONTEXT = 500
 """G of real images, and of samples."""
+NUM_LATENTS = 500
+"""N of the samples that measure the rounding."""
 DIGITS = 4
 """Decimal places of the log-odds."""
 
@@ -61,3 +67,42 @@ def _real_logits(run: GANRun, images: ImageSet) -> list[float]:
 def _logits(run: GANRun, images: Tensor, classes: Tensor | None) -> list[float]:
     """Return the log-odds [G] of images [G m, C, H, W]."""
     return [round(value, DIGITS) for value in run.discriminator.logits(images, classes).flatten().tolist()]
+
+
+@torch.no_grad()
+def generator_rounding(run: GANRun, rounded: Sequence[FoldedLayer]) -> Rounding:
+    """Compare the pixels of random images with those of the trained generator in single precision."""
+    z = run.generator.sample_latents(NUM_LATENTS, make_rng(run.config.seed, "explorer/rounding"))
+    exact = generate_chunked(run.generator, z).flatten(1)
+    return _compare("generator", "pixel, from -1 to 1", evaluate(rounded, z, NEGATIVE_SLOPE), exact)
+
+
+@torch.no_grad()
+def discriminator_rounding(run: GANRun, rounded: Sequence[FoldedLayer]) -> Rounding:
+    """Compare the probabilities that D gives to samples."""
+    images, classes = sample_inputs(run, NUM_LATENTS)
+    exact = run.discriminator(images, classes)
+    inputs = run.discriminator.pack(images, classes)
+    found = evaluate(rounded, inputs, NEGATIVE_SLOPE).sigmoid()
+    return _compare("discriminator", "probability that an image is real", found, exact)
+
+
+@torch.no_grad()
+def classifier_rounding(run: GANRun, classifier: DigitClassifier, rounded: Sequence[FoldedLayer]) -> Rounding:
+    """Compare the class probabilities of samples."""
+    images = sample_inputs(run, 1 + (NUM_LATENTS - 1) // run.discriminator.packing)[0][:NUM_LATENTS]
+    found = evaluate(rounded, images).softmax(1)
+    return _compare("classifier", "class probability", found, classifier.probabilities(images))
+
+
+def _compare(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
+    errors = (rounded - exact.double()).abs()
+    return Rounding(network=network, unit=unit, max=_short(float(errors.max())), mean=_short(float(errors.mean())))
+
+
+def _short(value: float) -> float:
+    """Round up in the third digit, so that what the page states is never too good."""
+    if value == 0:
+        return 0.0
+    scale = 10.0 ** (2 - int(f"{value:e}".split("e")[1]))
+    return float(f"{-(-value * scale // 1) / scale:.3g}")
