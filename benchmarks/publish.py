@@ -22,7 +22,6 @@ from benchmarks.tables import (
     render_fuzz,
     render_goals,
     render_gpu,
-    render_keys,
     render_recipes,
     render_series,
     table,
@@ -126,8 +125,6 @@ def block(name: str) -> str:
     if name == "speed":
         paths = [MEASUREMENTS / f"{name}.json" for name in SPEED]
         return "\n".join(render(read(path)) for path in paths if path.exists())
-    if name == "keys":
-        return render_keys()
     if name in PARTS:
         file, render_part = PARTS[name]
         return render_part(read(MEASUREMENTS / f"{file}.json"))

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median, stdev
-from typing import Any, Literal, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any
 
 from benchmarks.gpu import SHARED_KB
 
@@ -381,38 +379,3 @@ def _median_and_range(values: Mapping[str, float]) -> str:
 def _row(name: str, values: Mapping[str, float], target: float | None) -> list[str]:
     span = f"{values['min']:.3g} – {values['max']:.3g}" if values["n"] > 1 else ""
     return [name, f"{values['median']:.3g}", span, str(values["n"]), "" if target is None else f"≤ {target:g}"]
-
-
-def render_keys() -> str:
-    """Return the schema of report.json as Markdown, one table per kind of object."""
-    from reviver.show.report.schema import Report
-
-    lines: list[str] = []
-    kinds: list[type[BaseModel]] = [Report]
-    for kind in kinds:
-        rows = [
-            [f"`{name}`", describe_type(field.annotation, kinds), str(field.description)]
-            for name, field in kind.model_fields.items()
-        ]
-        lines += [f"### {kind.__name__}", "", str(kind.__doc__).splitlines()[0], ""]
-        lines += [*table(("key", "type", "description"), rows), ""]
-    return "\n".join(lines)
-
-
-def describe_type(kind: Any, kinds: list[type[BaseModel]]) -> str:
-    """Return the JSON type of a Python type in words; append models that are not in `kinds` yet."""
-    names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null", Any: "any value"}
-    if kind in names:
-        return names[kind]
-    parts = [part for part in get_args(kind) if part is not Ellipsis]
-    if get_origin(kind) is tuple:
-        return f"list of {describe_type(parts[0], kinds)}"
-    if get_origin(kind) is dict:
-        return f"object of {describe_type(parts[1], kinds)} by name"
-    if get_origin(kind) is Literal:
-        return " or ".join(f"`{part}`" for part in parts)
-    if parts:  # a union
-        return " or ".join(describe_type(part, kinds) for part in parts)
-    if kind not in kinds:
-        kinds.append(kind)
-    return f"[{kind.__name__}](#{kind.__name__.lower()})"

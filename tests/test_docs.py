@@ -15,12 +15,12 @@ from reviver.cli.app import COMMANDS, build_app, join_flag_values
 from reviver.errors import ReviverError
 from reviver.runs.schema import GANRecord
 from tools import settings_page, source_tree
-from tools.site import COPIES, LINK
+from tools.site import COPIES, GENERATED, LINK
 from tools.tutorials import PICTURES, TUTORIALS, find_blocks, run_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-WRITTEN = sorted(set(DOCS.rglob("*.md")) - {DOCS / page for page in COPIES.values()})
+WRITTEN = sorted(set(DOCS.rglob("*.md")) - {DOCS / page for page in (*COPIES.values(), *GENERATED)})
 PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CHANGELOG.md")), *WRITTEN]
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -79,6 +79,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         if "://" in target:
             continue
         path = page.parent / target if target else page
+        if path.resolve() in {DOCS / name for name in GENERATED}:
+            continue  # git ignores it; the build of the site checks such links
         if not path.exists():
             wrong.append(target)
         elif anchor and path.suffix == ".md" and anchor[1:] not in anchors(path.read_text(encoding="utf-8")):
@@ -171,9 +173,8 @@ def test_the_page_of_settings_is_current() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
 
 
-def test_the_page_of_modules_is_current() -> None:
-    text = source_tree.PAGE.read_text(encoding="utf-8")
-    assert text == source_tree.page(), "run python -m tools.source_tree"
+def test_the_page_of_modules_names_all_of_them() -> None:
+    text = source_tree.page()
     for module in (ROOT / "src" / "reviver").rglob("*.py"):
         assert module.name == "__init__.py" or f"src/reviver/{module.relative_to(ROOT / 'src' / 'reviver')})" in text
 

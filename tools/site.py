@@ -1,7 +1,7 @@
 """What the documentation site needs beyond Sphinx: an extension that docs/conf.py names.
 
 - A page for each module, from its docstrings, which are written in Markdown.
-- The changelog and the security policy as pages of the site.
+- The source tree, the keys of report.json, the changelog and the security policy as pages.
 - Links to files of the repository: sources lead to their highlighted page.
 - Equations as MathML.
 - A check that every link of the built site leads somewhere.
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from tools import report_json, source_tree
+
 if TYPE_CHECKING:
     from docutils import nodes
     from sphinx.application import Sphinx
@@ -29,6 +31,9 @@ MODULES = ROOT / "docs" / "reference" / "api"
 
 COPIES = {"CHANGELOG.md": "reference/changelog.md", "SECURITY.md": "reference/security.md"}
 """Files at the root of the repository, and their pages below docs/; git ignores the pages."""
+
+GENERATED = {"reference/source-tree.md": source_tree.page, "reference/report-json.md": report_json.page}
+"""Pages below docs/ that git ignores, and the functions that return their text."""
 
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 SECTION = re.compile(r"(Args|Attributes|Parameters|Returns|Raises|Yields|Examples?|Notes?):")
@@ -63,7 +68,7 @@ def find_modules() -> list[str]:
 
 
 def write_pages() -> None:
-    """Write the pages that git ignores: one per module, the changelog, the security policy."""
+    """Write the pages that git ignores: one per module, the source tree, report.json, changelog and security policy."""
     MODULES.mkdir(exist_ok=True)
     pages = {f"{name}.rst": _module_page(name) for name in find_modules()}
     for path in MODULES.glob("*.rst"):
@@ -71,6 +76,8 @@ def write_pages() -> None:
             path.unlink()
     for name, text in pages.items():
         _write_if_changed(MODULES / name, text)
+    for page, text_of in GENERATED.items():
+        _write_if_changed(ROOT / "docs" / page, text_of())
     for source, page in COPIES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         _write_if_changed(ROOT / "docs" / page, LINK.sub(functools.partial(_moved_link, page=page), text))
