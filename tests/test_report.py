@@ -46,8 +46,8 @@ from reviver.train.gan.grids import grid_path, save_grid
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.summary import NUM_LAST_EPOCHS, best, last_records, mean_of_last
 from reviver.train.lstm.training import train as train_lstm
-from tools import report_json
 from tests.explorer_edits import read_block
+from tools import report_json
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
 GAN = GANConfig(epochs=1, batch_size=64, log_every=5, eval_every=0)
