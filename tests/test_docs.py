@@ -97,6 +97,7 @@ NOT_RUN = {"from aeon": "aeon is not installed", "skops": "skops is not installe
 
 SHORTER = {
     "use-a-trained-gan": (("2000", "100"),),
+    "use-with-scikit-learn": (("max_epochs=20", "max_epochs=2"),),
     "gan": (("range(1, 1001)", "range(1, 301)"), ("(100, 300, 1000)", "(30, 100, 300)")),
 }
 """What is shortened in the code of a page: the GAN of the tutorial has its first strokes after 300 steps."""
@@ -129,10 +130,14 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, within scan
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page not in TUTORIALS and "```python" in page.read_text(encoding="utf-8")],
-    ids=str,
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.long] if page.stem == "transform-and-compile" else [])
+        for page in PAGES
+        if page not in TUTORIALS and "```python" in page.read_text(encoding="utf-8")
+    ],
 )
 def test_code_runs(page: Path, examples: Path, tmp_path: Path) -> None:
     shutil.copytree(examples, tmp_path, dirs_exist_ok=True)
