@@ -156,10 +156,9 @@ def render_goals(result: Mapping[str, Any]) -> str:
                 f"{median(seconds):.0f} ({', '.join(map(str, threads))})",
             ]
         )
-        for index, evaluation in enumerate(runs[0]["evaluations"]):
-            if len(runs[0]["evaluations"]) > 1:
-                values = [run["evaluations"][index]["accuracy"] for run in runs]
-                lengths.append([what, _number(evaluation["length"]), _percent(values)])
+        for index, evaluation in enumerate(runs[0]["evaluations"][1:], start=1):
+            values = [run["evaluations"][index]["accuracy"] for run in runs]
+            lengths.append([what, _number(evaluation["length"]), _percent(values)])
     titles = (
         "",
         "seeds",
@@ -196,7 +195,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
 
 def render_recipes(result: Mapping[str, Any]) -> str:
     """Write the result of `gan_quality` as Markdown: the scores of each recipe over its seeds."""
-    columns = (("FID", "fid", 1), ("precision", "precision", 2), ("recall", "recall", 2), ("coverage", "coverage", 2))
+    columns = (("FID", "fid", 1), ("recall", "recall", 2), ("coverage", "coverage", 2))
     rows = []
     for goal in result["goals"].values():
         runs = goal["rows"]
