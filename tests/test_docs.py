@@ -16,8 +16,10 @@ from cyclopts import App, CycloptsError, MissingArgumentError
 
 from benchmarks.publish import fill
 from reviver.cli.app import COMMANDS, build_app, join_flag_values, main
+from reviver.cli.sweep import build_cells
 from reviver.errors import ReviverError
 from reviver.runs.schema import GANRecord
+from reviver.sweep.spec import read_sweep
 from tools import settings_page, source_tree
 from tools.site import COPIES, GENERATED, LINK
 from tools.tutorials import PICTURES, TUTORIALS, find_blocks, run_page, working_in
@@ -154,6 +156,20 @@ def shortened(page: Path, folder: Path) -> Path:
     copy = folder / page.name
     copy.write_text(text, encoding="utf-8")
     return copy
+
+
+def test_toml_is_valid(tmp_path: Path) -> None:
+    """The files of sweeps have cells, where a fragment gets a command, and the settings file is read."""
+    path = tmp_path / "file.toml"
+    for block in find_blocks((DOCS / "how-to" / "sweep.md").read_text(encoding="utf-8")):
+        if block.language == "toml":
+            path.write_text(block.code if block.code.startswith("command") else f'command = "lstm train"\n{block.code}')
+            assert build_cells(read_sweep(path), {})
+    (settings,) = (
+        block for block in find_blocks(settings_page.PAGE.read_text(encoding="utf-8")) if block.language == "toml"
+    )
+    path.write_text(settings.code)
+    assert main(["lstm", "train", "--config", str(path), "--print-config"]) == 0
 
 
 @each_page
