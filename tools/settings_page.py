@@ -92,7 +92,7 @@ def _presets(presets: Mapping[str, Any]) -> Iterator[str]:
     default = dataclasses.asdict(type(next(iter(presets.values())))())
     for name, preset in presets.items():
         values = dataclasses.asdict(preset)
-        changed = [f"`{key} = {show_value(value)}`" for key, value in values.items() if value != default[key]]
+        changed = [f"`{key}={show_value(value)}`" for key, value in values.items() if value != default[key]]
         purpose, minutes = PURPOSES[name]
         yield f"| `{name}` | {purpose} | {minutes} | {', '.join(changed) or 'the defaults'} |"
     yield ""
