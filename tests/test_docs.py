@@ -243,6 +243,7 @@ def test_private_words_are_gone() -> None:
 
 def test_the_page_of_settings_is_current() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
+    assert set(settings_page.PURPOSES) == {*settings_page.LSTM_PRESETS, *settings_page.GAN_PRESETS}
 
 
 def test_the_page_of_modules_names_all_of_them() -> None:
