@@ -7,6 +7,7 @@
 - A check that every link of the built site leads somewhere.
 """
 
+import ast
 import functools
 import os
 import re
@@ -45,8 +46,8 @@ HIDDEN_COLON = "\ue000"
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
-WITHOUT_SOURCE = ("triton_kernels.py", "version.py")
-"""Modules that define neither functions nor classes that Sphinx knows, so that it makes no page of their source."""
+WITHOUT_SOURCE = ("triton_kernels.py",)
+"""Modules whose functions Sphinx does not know, so that it makes no page of their source."""
 
 
 def setup(app: "Sphinx") -> dict[str, Any]:
@@ -118,13 +119,19 @@ def _site_link(match: re.Match[str], docname: str) -> str:
         module = target.relative_to(PACKAGE.parent).with_suffix(".html").as_posix()
         text = re.sub(r"`([^`]+)`", r'<code class="docutils literal">\1</code>', match["text"])
         page = f"_modules/{module}"
-        if target.name in WITHOUT_SOURCE:
+        if target.name in WITHOUT_SOURCE or not _has_definitions(target):
             page = f"reference/api/{module.removesuffix('.html').replace('/', '.')}.html"
         return f'<a href="{"../" * docname.count("/")}{page}">{text}</a>'
     copy = COPIES.get(os.path.relpath(target, ROOT))
     if copy:
         return f"[{match['text']}]({os.path.relpath(ROOT / 'docs' / copy, folder)}{match['anchor'] or ''})"
     return match[0]
+
+
+def _has_definitions(path: Path) -> bool:
+    """Return whether a module defines a function or a class, so that Sphinx makes a page of its source."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return path.exists() and any(isinstance(node, kinds) for node in ast.parse(path.read_text(encoding="utf-8")).body)
 
 
 def convert_docstring(_app: "Sphinx", what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
