@@ -112,9 +112,8 @@ docs: setup  ## build the documentation as a site, build/docs/index.html; every 
 	$(BIN)/sphinx-build --quiet --fail-on-warning --jobs auto docs build/docs
 	@echo build/docs/index.html
 
-pages: setup  ## write what is generated in README and docs: settings, source tree, measured numbers, output of tutorials
+pages: setup  ## write what is generated in README and docs: settings, measured numbers, output of tutorials
 	$(BIN)/python -m tools.settings_page
-	$(BIN)/python -m tools.source_tree
 	$(BIN)/python -m benchmarks.publish
 	$(BIN)/python -m tools.tutorials
 
@@ -174,4 +173,4 @@ portable: setup  ## run the tests of what is native as compiled for x86-64 witho
 	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/test_lstm_kernel.py
 
 clean:  ## remove what setup and report made
-	rm -rf $(VENV) web/node_modules report build dist docs/reference/api docs/reference/changelog.md docs/reference/security.md
+	rm -rf $(VENV) web/node_modules report build dist docs/reference/api $(addprefix docs/reference/,changelog.md security.md source-tree.md report-json.md)

@@ -50,7 +50,7 @@ class Goal(NamedTuple):
 
 
 GOALS = (
-    Goal("report", "T = 5, as in the report", 10, "best epoch ≥ 99 %", min_best_accuracy=0.99),
+    Goal("report", "T = 5, as in the original", 10, "best epoch ≥ 99 %", min_best_accuracy=0.99),
     Goal(
         "recall",
         "T = 1000, one-hot",

@@ -40,11 +40,11 @@ def test_markup_of_the_other_language_is_escaped(text: str, expected: str) -> No
 
 def test_links_out_of_docs_lead_to_pages_of_the_site() -> None:
     page = [
-        "[`m.py`](../../src/reviver/data/images/mnist.py), [log](../log.md#a), [changes](../../CHANGELOG.md), [x](https://y.z)"
+        "[`m.py`](../../src/reviver/data/images/mnist.py), [site](../index.md#a), [changes](../../CHANGELOG.md), [x](https://y.z)"
     ]
     site.rewrite_links(None, "tutorials/lstm", page)  # type: ignore[arg-type]
     source = '<a href="../_modules/reviver/data/images/mnist.html"><code class="docutils literal">m.py</code></a>'
-    assert page == [f"{source}, [log](../log.md#a), [changes](../reference/changelog.md), [x](https://y.z)"]
+    assert page == [f"{source}, [site](../index.md#a), [changes](../reference/changelog.md), [x](https://y.z)"]
 
 
 def test_problems_of_a_site_are_found(tmp_path: Path) -> None:

@@ -34,6 +34,29 @@ learning_rate = 5e-4
 that are `none`; in JSON these are `null`. A file may also set `preset`, `out`, `resume`,
 `device`, `json` and `quiet`.
 """
+PURPOSES = {
+    "original": ("The original's run.", "0.1 for the LSTM, 45 for the GAN"),
+    "onehot": ("Palindromes of 5 digits as one-hot vectors, which a few epochs solve.", "0.1"),
+    "recall": ("Hold a one-hot digit over 1000 steps.", "0.1"),
+    "recall-scalar": ("Hold a digit over 1000 steps, entered as one number.", "1.5"),
+    "recall-scalar-10000": ("The same over 10 000 steps, by truncated backpropagation through time.", "6"),
+    "recall-10000": ("Hold a one-hot digit over 10 000 steps.", "0.3"),
+    "recall-100000": ("Hold a one-hot digit over 100 000 steps.", "1.2"),
+    "recall-1000000": ("Hold a one-hot digit over a million steps.", "4.5"),
+    "copy": ("Repeat ten symbols after 500 steps.", "1.2"),
+    "adding": ("Add the two marked numbers of 750.", "1.2"),
+    "temporal-order": ("Tell the order of two symbols in 100.", "0.3"),
+    "parity": ("Tell whether the number of ones in 1000 bits is odd.", "1"),
+    "row-mnist": ("Recognize a digit, read row by row.", "3"),
+    "pixel-mnist": ("Recognize a digit, read pixel by pixel.", "37"),
+    "series": ("Classify series of a file, which `data` names.", "by the data"),
+    "best": ("Clear and diverse digits, by the original's networks and losses.", "4"),
+    "best-long": ("The same with a lower FID.", "17"),
+    "best-longest": ("The same with more recall and coverage.", "45"),
+    "short": ("The original's run, cut off early.", "4"),
+    "public-script": ("Mode collapse, by the BatchNorm of the public script.", "45"),
+}
+"""A sentence on each preset, and its minutes."""
 
 
 def main() -> None:
@@ -45,7 +68,7 @@ def page() -> str:
     """Return the page as Markdown."""
     lines = [INTRODUCTION]
     for title, presets in (("reviver lstm train", LSTM_PRESETS), ("reviver gan train", GAN_PRESETS)):
-        lines += [f"## {title}", "", *_settings(type(presets["report"])), *_presets(presets)]
+        lines += [f"## {title}", "", *_settings(type(next(iter(presets.values())))), *_presets(presets)]
     return "\n".join(lines)
 
 
@@ -63,13 +86,15 @@ def _settings(cls: type) -> Iterator[str]:
 
 
 def _presets(presets: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a table with the changes of each preset."""
-    yield from ("### Presets", "", "| preset | changes |", "|---|---|")
-    default = dataclasses.asdict(presets["report"])
+    """Yield the lines of a table with the purpose, the minutes and the changes of each preset."""
+    yield from ("### Presets", "", "Minutes are those of two cores, roughly.", "")
+    yield from ("| preset | what it does | minutes | changes |", "|---|---|---|---|")
+    default = dataclasses.asdict(type(next(iter(presets.values())))())
     for name, preset in presets.items():
         values = dataclasses.asdict(preset)
-        changed = [f"`{key} = {show_value(value)}`" for key, value in values.items() if value != default[key]]
-        yield f"| `{name}` | {', '.join(changed) or 'the defaults'} |"
+        changed = [f"`{key}={show_value(value)}`" for key, value in values.items() if value != default[key]]
+        purpose, minutes = PURPOSES[name]
+        yield f"| `{name}` | {purpose} | {minutes} | {', '.join(changed) or 'the defaults'} |"
     yield ""
 
 

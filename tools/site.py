@@ -1,12 +1,13 @@
 """What the documentation site needs beyond Sphinx: an extension that docs/conf.py names.
 
 - A page for each module, from its docstrings, which are written in Markdown.
-- The changelog and the security policy as pages of the site.
+- The source tree, the keys of report.json, the changelog and the security policy as pages.
 - Links to files of the repository: sources lead to their highlighted page.
 - Equations as MathML.
 - A check that every link of the built site leads somewhere.
 """
 
+import ast
 import functools
 import os
 import re
@@ -16,6 +17,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from tools import report_json, source_tree
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -30,6 +33,9 @@ MODULES = ROOT / "docs" / "reference" / "api"
 COPIES = {"CHANGELOG.md": "reference/changelog.md", "SECURITY.md": "reference/security.md"}
 """Files at the root of the repository, and their pages below docs/; git ignores the pages."""
 
+GENERATED = {"reference/source-tree.md": source_tree.page, "reference/report-json.md": report_json.page}
+"""Pages below docs/ that git ignores, and the functions that return their text."""
+
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 SECTION = re.compile(r"(Args|Attributes|Parameters|Returns|Raises|Yields|Examples?|Notes?):")
 NAME = re.compile(r"reviver(\.\w+)+|[A-Z]+[a-z]\w+(\.\w+)*")
@@ -40,8 +46,8 @@ HIDDEN_COLON = "\ue000"
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
-WITHOUT_SOURCE = ("triton_kernels.py", "version.py")
-"""Modules that define neither functions nor classes that Sphinx knows, so that it makes no page of their source."""
+WITHOUT_SOURCE = ("triton_kernels.py",)
+"""Modules whose functions Sphinx does not know, so that it makes no page of their source."""
 
 
 def setup(app: "Sphinx") -> dict[str, Any]:
@@ -63,7 +69,7 @@ def find_modules() -> list[str]:
 
 
 def write_pages() -> None:
-    """Write the pages that git ignores: one per module, the changelog, the security policy."""
+    """Write the pages that git ignores: one per module, the source tree, report.json, changelog and security policy."""
     MODULES.mkdir(exist_ok=True)
     pages = {f"{name}.rst": _module_page(name) for name in find_modules()}
     for path in MODULES.glob("*.rst"):
@@ -71,6 +77,8 @@ def write_pages() -> None:
             path.unlink()
     for name, text in pages.items():
         _write_if_changed(MODULES / name, text)
+    for page, text_of in GENERATED.items():
+        _write_if_changed(ROOT / "docs" / page, text_of())
     for source, page in COPIES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         _write_if_changed(ROOT / "docs" / page, LINK.sub(functools.partial(_moved_link, page=page), text))
@@ -111,13 +119,19 @@ def _site_link(match: re.Match[str], docname: str) -> str:
         module = target.relative_to(PACKAGE.parent).with_suffix(".html").as_posix()
         text = re.sub(r"`([^`]+)`", r'<code class="docutils literal">\1</code>', match["text"])
         page = f"_modules/{module}"
-        if target.name in WITHOUT_SOURCE:
+        if target.name in WITHOUT_SOURCE or not _has_definitions(target):
             page = f"reference/api/{module.removesuffix('.html').replace('/', '.')}.html"
         return f'<a href="{"../" * docname.count("/")}{page}">{text}</a>'
     copy = COPIES.get(os.path.relpath(target, ROOT))
     if copy:
         return f"[{match['text']}]({os.path.relpath(ROOT / 'docs' / copy, folder)}{match['anchor'] or ''})"
     return match[0]
+
+
+def _has_definitions(path: Path) -> bool:
+    """Return whether a module defines a function or a class, so that Sphinx makes a page of its source."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return path.exists() and any(isinstance(node, kinds) for node in ast.parse(path.read_text(encoding="utf-8")).body)
 
 
 def convert_docstring(_app: "Sphinx", what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:

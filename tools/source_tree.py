@@ -1,4 +1,4 @@
-"""Write docs/reference/source-tree.md from the docstrings of all modules: `python -m tools.source_tree`."""
+"""The page docs/reference/source-tree.md, from the docstrings of all modules; docs/conf.py writes it."""
 
 import ast
 import re
@@ -8,11 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "reviver"
 WEB = ROOT / "web" / "src"
-PAGE = ROOT / "docs" / "reference" / "source-tree.md"
 INTRODUCTION = """\
 # The source tree
-
-<!-- Written by python -m tools.source_tree; edit the first lines of the modules instead. -->
 
 Data flows one way: preset and settings → data → network → training → **run folder** → figures, evaluation, report.
 What comes after the run folder reads only the run folder. `lstm/` and `gan/` do not import each other, `runs/` imports
@@ -29,11 +26,6 @@ WEB_INTRODUCTION = """\
 
 `web/` has the sources of `src/reviver/explorer/template.html`, plain JavaScript modules that `make explorer` bundles.
 """
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page(), encoding="utf-8")
 
 
 def page() -> str:
@@ -94,7 +86,3 @@ def _folders(parent: Path) -> Iterator[Path]:
 def _row(path: Path) -> str:
     name = path.relative_to(PACKAGE).as_posix()
     return f"| [`{name}`](../../src/reviver/{name}) | {_escape(summary(path))} |"
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +18,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
 PICTURES = DOCS / "pictures" / "tutorials"
 
-RUN_MARK = "<!-- run -->"
-"""Mark of a block of Python, on the line above it, that the tests run on a page that is no tutorial."""
-
-FENCE = re.compile(
-    r"^(?:(?P<mark><!-- run -->)\n)?```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
@@ -37,8 +32,6 @@ class Block(NamedTuple):
     """Line of the page on which the code begins, from 1."""
     span: tuple[int, int]
     """Begin and end of the code in the text of the page."""
-    is_marked: bool
-    """Whether the line above the block is `RUN_MARK`."""
 
 
 class Outcome(NamedTuple):
@@ -54,16 +47,16 @@ def find_blocks(text: str) -> Iterator[Block]:
     """Yield the fenced blocks of a Markdown page, in order."""
     for match in FENCE.finditer(text):
         line = text.count("\n", 0, match.start("code")) + 1
-        yield Block(match["language"], match["code"], line, match.span("code"), match["mark"] is not None)
+        yield Block(match["language"], match["code"], line, match.span("code"))
 
 
-def run_page(page: Path, folder: Path, *, only_marked: bool = False) -> Outcome:
+def run_page(page: Path, folder: Path, *, skip: Collection[str] = ()) -> Outcome:
     """Run the blocks of Python of a page, one after the other in one namespace.
 
     Args:
         page: Markdown file.
         folder: working directory of the code, where its figures go.
-        only_marked: run only the blocks below `RUN_MARK`, instead of all.
+        skip: texts; a block that has one of them is left out.
 
     Returns:
         The names that the code defined, and the page with its output filled in.
@@ -83,7 +76,7 @@ def run_page(page: Path, folder: Path, *, only_marked: bool = False) -> Outcome:
     torch.set_num_threads(1)  # as fast for networks this small, and the same numbers on every machine of a kind
     with torch.random.fork_rng(devices=[]), working_in(folder):
         for block in find_blocks(text):
-            if block.language == "python" and (block.is_marked or not only_marked):
+            if block.language == "python" and not any(text in block.code for text in skip):
                 source = "\n" * (block.line - 1) + block.code  # so that a traceback has the lines of the page
                 with contextlib.redirect_stdout(io.StringIO()) as output:
                     exec(compile(source, str(page), "exec"), names)

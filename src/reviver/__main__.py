@@ -1,7 +1,7 @@
 """Entry point of `reviver` and `python -m reviver`.
 
 The OpenMP spin count is the default of libgomp: a waiting thread spins 300 000 times before it sleeps, or 1000 times if
-there are more threads than cores. Set `GOMP_SPINCOUNT` to change it; docs/explanation/benchmarks.md has measurements.
+there are more threads than cores. Set `GOMP_SPINCOUNT` to change it; docs/explanation/engineering.md has measurements.
 """
 
 import os

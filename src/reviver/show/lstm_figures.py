@@ -24,7 +24,7 @@ NETWORK_STYLES = {
 
 PUBLIC_RESULTS = ((13, 20), (31, 33))
 """Maximum lengths T, as ranges, at which the LSTMs of public solutions of this task are reliable: of most solutions, and of
-the best one (docs/explanation/recall.md)."""
+the best one (docs/explanation/memory.md)."""
 
 
 def learning_curves(runs: Sequence[Metrics], num_classes: int | None = 10) -> Figure:

@@ -1,6 +1,6 @@
 """Summary of a metric over the epochs of a run: at the last epoch, at its best, and as a mean over the last epochs.
 
-Validation accuracy dips for single updates (docs/explanation/dips.md), so the last epoch alone says little.
+Validation accuracy dips for single updates (docs/explanation/memory.md), so the last epoch alone says little.
 """
 
 from collections.abc import Mapping, Sequence
