@@ -11,7 +11,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -116,6 +116,13 @@ pages: setup  ## write what is generated in README and docs: settings, measured 
 	$(BIN)/python -m tools.settings_page
 	$(BIN)/python -m benchmarks.publish
 	$(BIN)/python -m tools.tutorials
+
+teach: setup  ## write the teaching kit of the last report into build/teach: notebooks, slides, lessons of the explorer
+	$(BIN)/python -m tools.teaching report --out build/teach
+
+release: setup  ## write what can be published into build/release: checked wheels, notes, teaching kit, site (after make report)
+	$(PIP) install --editable '.[train,dev,docs,release]'
+	$(BIN)/python -m tools.release report --out build/release
 
 wheel: setup  ## build the source distribution and the wheels with prebuilt native code into dist/
 	$(BIN)/python -m tools.wheel

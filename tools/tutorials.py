@@ -10,12 +10,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+SOLUTIONS = {page: DOCS / "teach" / f"solutions-{page.stem}.md" for page in TUTORIALS}
+"""The solutions of the exercises of each tutorial, whose code continues that of the tutorial."""
 PICTURES = DOCS / "pictures" / "tutorials"
 
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -50,13 +52,16 @@ def find_blocks(text: str) -> Iterator[Block]:
         yield Block(match["language"], match["code"], line, match.span("code"))
 
 
-def run_page(page: Path, folder: Path, *, skip: Collection[str] = ()) -> Outcome:
+def run_page(
+    page: Path, folder: Path, *, skip: Collection[str] = (), names: Mapping[str, Any] | None = None
+) -> Outcome:
     """Run the blocks of Python of a page, one after the other in one namespace.
 
     Args:
         page: Markdown file.
         folder: working directory of the code, where its figures go.
         skip: texts; a block that has one of them is left out.
+        names: names that the code may use, such as those of the page that it continues.
 
     Returns:
         The names that the code defined, and the page with its output filled in.
@@ -70,7 +75,7 @@ def run_page(page: Path, folder: Path, *, skip: Collection[str] = ()) -> Outcome
 
     mpl.use("Agg")
     text = page.read_text(encoding="utf-8")
-    names: dict[str, Any] = {"__name__": "__tutorial__"}
+    known: dict[str, Any] = {"__name__": "__tutorial__", **(names or {})}
     parts, end, printed = [], 0, ""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as fast for networks this small, and the same numbers on every machine of a kind
@@ -79,14 +84,14 @@ def run_page(page: Path, folder: Path, *, skip: Collection[str] = ()) -> Outcome
             if block.language == "python" and not any(text in block.code for text in skip):
                 source = "\n" * (block.line - 1) + block.code  # so that a traceback has the lines of the page
                 with contextlib.redirect_stdout(io.StringIO()) as output:
-                    exec(compile(source, str(page), "exec"), names)
+                    exec(compile(source, str(page), "exec"), known)
                 printed = output.getvalue()
             elif block.language == "text" and printed:
                 parts += [text[end : block.span[0]], printed]
                 end, printed = block.span[1], ""
     torch.set_num_threads(threads)
     plt.close("all")
-    return Outcome(names, "".join([*parts, text[end:]]))
+    return Outcome(known, "".join([*parts, text[end:]]))
 
 
 @contextlib.contextmanager
@@ -101,14 +106,16 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Run all tutorials; rewrite their output and figures."""
+    """Run all tutorials and the solutions of their exercises; rewrite their output and figures."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for page in TUTORIALS:
+    for page, solutions in SOLUTIONS.items():
         with tempfile.TemporaryDirectory() as folder:
             outcome = run_page(page, Path(folder))
             for picture in sorted(Path(folder).glob("*.png")):
                 shutil.copyfile(picture, PICTURES / picture.name)
-        page.write_text(outcome.text, encoding="utf-8")
+            page.write_text(outcome.text, encoding="utf-8")
+            answers = run_page(solutions, Path(folder), names=outcome.names)
+            solutions.write_text(answers.text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+"""The teaching kit of a report: `python -m tools.teaching REPORT --out FOLDER` writes notebooks, slides and lessons.
+
+REPORT is the folder of `make report`. The lessons need Chromium, which saves them from the explorer as a reader would.
+"""
+
+import argparse
+import base64
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tools.tutorials import DOCS, TUTORIALS, find_blocks
+
+SLIDES = DOCS / "teach" / "slides.typ"
+IMAGE = re.compile(r"^!\[(?P<alt>[^\]]*)\]\((?P<path>[^)]+)\)\n", re.MULTILINE)
+LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?!https?:)[^)]*\)")
+EXERCISE = re.compile(r"^(?=\d+\. \*\*)", re.MULTILINE)
+
+
+class Lesson(NamedTuple):
+    """A lesson of the explorer: its panels, the first of which is the start view, and the question it asks."""
+
+    title: str
+    question: str
+    panels: tuple[str, ...]
+
+
+LESSONS = (
+    Lesson(
+        "Memory",
+        "Type four digits. Which units carry the first digit to the last step, and how do you know? Change the digit and "
+        "compare.",
+        ("The LSTM at work",),
+    ),
+    Lesson(
+        "Training",
+        "The same noise through training: when do strokes appear, and when digits? What do the losses and D say meanwhile?",
+        ("Training time", "Be the discriminator"),
+    ),
+    Lesson(
+        "Latent",
+        "Walk from one digit to another. Where does the class change, and where does D doubt? Find the same place on the map.",
+        ("Latent interpolation", "Map"),
+    ),
+)
+
+
+def notebook(page: Path) -> dict[str, Any]:
+    """Return a tutorial and its exercises as a notebook (nbformat 4.5), with the output that the page shows."""
+    cells = [*tutorial_cells(page), *exercise_cells(DOCS / "teach" / f"exercises-{page.stem}.md")]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"{page.stem}-{number}"
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def tutorial_cells(page: Path) -> Iterator[dict[str, Any]]:
+    """Yield the cells of a tutorial: its prose, and its code with the printed output and the figure that follow."""
+    text = page.read_text(encoding="utf-8")
+    end, code = 0, None
+    for block in find_blocks(text):
+        if block.language not in ("python", "text"):
+            continue
+        begin = text.rfind("```", 0, block.span[0])
+        prose, pictures = take_pictures(text[end:begin], page)
+        if code is not None:
+            code["outputs"] += pictures
+        if prose.strip():
+            yield markdown(prose)
+        if block.language == "python":
+            code = {"cell_type": "code", "execution_count": None, "metadata": {}, "source": block.code.rstrip("\n")}
+            code["outputs"] = []
+            yield code
+        elif code is not None:
+            code["outputs"].append({"output_type": "stream", "name": "stdout", "text": block.code})
+        end = text.index("```", block.span[1]) + 4
+    prose, pictures = take_pictures(text[end:], page)
+    if code is not None:
+        code["outputs"] += pictures
+    yield markdown(prose)
+
+
+def take_pictures(prose: str, page: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Return prose without the figures that the code above it saved, and these figures as output of a cell."""
+    found = [match["path"] for match in IMAGE.finditer(prose)]
+    data = [base64.b64encode((page.parent / path).read_bytes()).decode("ascii") for path in found]
+    outputs = [{"output_type": "display_data", "metadata": {}, "data": {"image/png": picture}} for picture in data]
+    return IMAGE.sub("", prose), outputs
+
+
+def exercise_cells(page: Path) -> Iterator[dict[str, Any]]:
+    """Yield the exercises, each with an empty cell of code."""
+    introduction, *exercises = EXERCISE.split(page.read_text(encoding="utf-8"))
+    yield markdown(introduction.replace("# ", "## ", 1))
+    for exercise in exercises:
+        yield markdown(exercise)
+        yield {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": ""}
+
+
+def markdown(text: str) -> dict[str, Any]:
+    """Return a cell of prose; links to other pages become plain text, since a notebook travels alone."""
+    return {"cell_type": "markdown", "metadata": {}, "source": LINK.sub(r"\g<text>", text).strip()}
+
+
+def write_slides(report: Path, out: Path) -> None:
+    """Write slides-light.pdf and slides-dark.pdf with the figures of the report, plotted on either background."""
+    import typst
+
+    from reviver.figures import figure_style, save_figure
+    from reviver.show.report.build import plot_figures
+    from reviver.show.report.results import read_gan, read_lstm
+    from reviver.show.trace import trace_digits
+    from reviver.show.trace_figures import trace_figure
+    from reviver.train.loading import load
+    from reviver.train.lstm.run import LSTMRun
+
+    lstms = sorted((report / "runs").glob("lstm-*"))
+    lstm, gan = read_lstm(lstms), read_gan(next((report / "runs").glob("gan-*")))
+    run = load(lstms[0])
+    assert isinstance(run, LSTMRun)
+    digits = list(lstm.example)
+    for scheme in ("light", "dark"):
+        with tempfile.TemporaryDirectory() as name, figure_style(dark=scheme == "dark"):
+            folder = Path(name)
+            shutil.copyfile(SLIDES, folder / "slides.typ")
+            figures = plot_figures(lstm, gan)
+            figures["trace"] = trace_figure(trace_digits(run.network, run.config, digits[:-1]), digits[:-1], 0)
+            for figure_name, figure in figures.items():
+                save_figure(figure, folder / f"{figure_name}.svg")
+            for grid_name, grid in gan.grids.items():
+                shutil.copyfile(grid.path, folder / f"{grid_name}.png")
+            pdf = typst.compile(folder / "slides.typ", root=folder, sys_inputs={"scheme": scheme})
+            (out / f"slides-{scheme}.pdf").write_bytes(pdf)
+
+
+def write_lessons(explorer: Path, out: Path) -> Iterator[Path]:
+    """Save the lessons by the form of the explorer, and yield their paths."""
+    from tools.chromium import open_browser
+
+    with open_browser() as browser:
+        for lesson in LESSONS:
+            page = browser.new_page()
+            page.goto(explorer.absolute().as_uri() + "#lesson")
+            page.wait_for_selector(".lesson-form")
+            page.get_by_role("textbox", name="Title").fill(lesson.title)
+            page.get_by_role("textbox", name="Your question").fill(lesson.question)
+            for box in page.locator(".lesson-form .choice").all():
+                if box.inner_text() not in lesson.panels:
+                    box.locator("input").uncheck()
+            page.get_by_label("Start view").select_option(label=lesson.panels[0])
+            with page.expect_download() as download:
+                page.get_by_role("button", name="Save as lesson").click()
+            path = out / f"lesson-{lesson.title.lower()}.html"
+            download.value.save_as(path)
+            page.close()
+            yield path
+
+
+def write_kit(report: Path, out: Path) -> Sequence[Path]:
+    """Write the kit into the folder `out`, and return its files."""
+    out.mkdir(parents=True, exist_ok=True)
+    for page in TUTORIALS:
+        text = json.dumps(notebook(page), indent=1, ensure_ascii=False)
+        (out / f"{page.stem}.ipynb").write_text(text + "\n", encoding="utf-8")
+    write_slides(report, out)
+    shutil.copyfile(report / "explorer.html", out / "explorer.html")
+    list(write_lessons(report / "explorer.html", out))
+    return sorted(out.iterdir())
+
+
+def main() -> None:
+    """Write the kit, and print its files."""
+    parser = argparse.ArgumentParser(prog="python -m tools.teaching", description=__doc__)
+    parser.add_argument("report", type=Path, help="folder of make report")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/teach"), help="folder of the kit (default: build/teach)"
+    )
+    options = parser.parse_args()
+    for path in write_kit(options.report, options.out):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
