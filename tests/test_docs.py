@@ -22,7 +22,7 @@ from reviver.runs.schema import GANRecord
 from reviver.sweep.spec import read_sweep
 from tools import settings_page, source_tree
 from tools.site import COPIES, GENERATED, LINK
-from tools.tutorials import PICTURES, TUTORIALS, find_blocks, run_page, working_in
+from tools.tutorials import PICTURES, SOLUTIONS, TUTORIALS, find_blocks, run_page, working_in
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -138,7 +138,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         pytest.param(page, id=page.stem, marks=[pytest.mark.long] if page.stem == "transform-and-compile" else [])
         for page in PAGES
-        if page not in TUTORIALS and "```python" in page.read_text(encoding="utf-8")
+        if page not in (*TUTORIALS, *SOLUTIONS.values()) and "```python" in page.read_text(encoding="utf-8")
     ],
 )
 def test_code_runs(page: Path, examples: Path, tmp_path: Path) -> None:
