@@ -8,15 +8,8 @@ from pathlib import Path
 
 from benchmarks.tables import render
 
-QUICK = ("startup", "lstm_epochs", "gan_epoch", "checkpoint")
-SLOW = (
-    "lstm_operator",
-    "lstm_dispatch",
-    "hidden_dropout",
-    "whole_report",
-    "explorer",
-    "sweep",
-)
+QUICK = ("startup", "lstm_epochs", "gan_epoch")
+SLOW = ("lstm_operator", "lstm_dispatch", "hidden_dropout", "whole_report", "explorer")
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 
 

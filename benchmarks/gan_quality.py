@@ -79,11 +79,6 @@ class Recipe(NamedTuple):
         return self.goal.text if self.goal else ""
 
 
-UNCENTERED = (
-    *("--input-centering", "none", "--shift-probability", "0", "--penalty-interval", "8"),
-    *("--learning-rate", "0.0008", "--final-lr-ratio", "0.5", "--ema-rampup", "0.1", "--batch-norm-samples", "0"),
-)
-"""Options that make the preset `best` what it was before it had centered inputs."""
 THREE_MINUTES = Target(
     "FID ≤ 4.5, recall ≥ .82, coverage ≥ .74, classes 7 to 13 %, ≤ 3 min",
     fid=4.5,
@@ -103,69 +98,14 @@ FIFTEEN_MINUTES = Target(
 LONGEST = Target("FID ≤ 1.15 × that of real images", fid_ratio=1.15)
 
 
-def _uncentered(*changes: str) -> tuple[str, ...]:
-    """Return the options UNCENTERED, changed by `changes`."""
-    pairs = zip(UNCENTERED[::2], UNCENTERED[1::2], strict=True)
-    return (*(part for option, value in pairs if option not in changes for part in (option, value)), *changes)
-
-
 RECIPES = (
     Recipe("public-script", "public script, eps 0.8", "public-script", ("--epochs", "20"), is_plotted=True),
-    Recipe("report", "original", "report", ("--epochs", "20"), is_plotted=True),
+    Recipe("report", "report", "report", ("--epochs", "20"), is_plotted=True),
     Recipe("best", "best", "best", seeds=5, goal=THREE_MINUTES, is_plotted=True),
     Recipe("best-long", "best, 150 epochs", "best-long", goal=FIFTEEN_MINUTES, is_plotted=True, eval_every=10),
     Recipe("best-longest", "best, 400 epochs", "best-longest", seeds=1, goal=LONGEST, is_plotted=True, eval_every=10),
-    Recipe("uncentered", "uncentered best", "best", _uncentered(), seeds=10, is_plotted=True),
-    Recipe("no-penalty", "uncentered best without R1", "best", _uncentered("--r1", "0"), is_plotted=True),
-    Recipe(
-        "no-average",
-        "uncentered best without EMA",
-        "best",
-        _uncentered("--ema", "0", "--ema-rampup", "0"),
-        is_plotted=True,
-    ),
-    Recipe(
-        "no-ramp",
-        "uncentered best, EMA decay 0.998 throughout",
-        "best",
-        _uncentered("--ema", "0.998", "--ema-rampup", "0"),
-    ),
-    Recipe("momentum", "uncentered best with Adam's β₁ = 0.5", "best", _uncentered("--beta1", "0.5")),
-    Recipe(
-        "falling",
-        "uncentered best with a learning rate that decays to 0",
-        "best",
-        _uncentered("--final-lr-ratio", "0"),
-        is_plotted=True,
-    ),
-    Recipe(
-        "more-steps",
-        "uncentered best, two updates of D per update of G",
-        "best",
-        _uncentered("--discriminator-steps", "2"),
-    ),
-    Recipe("fp32", "uncentered best in fp32", "best", _uncentered("--precision", "fp32")),
-    Recipe("least-squares", "uncentered best, least squares", "best", _uncentered("--loss", "least-squares")),
-    Recipe("hinge", "uncentered best, hinge", "best", _uncentered("--loss", "hinge")),
-    Recipe(
-        "relativistic",
-        "uncentered best, relativistic",
-        "best",
-        _uncentered("--loss", "relativistic"),
-    ),
-    Recipe(
-        "wasserstein",
-        "uncentered best, Wasserstein with gradient penalty",
-        "best",
-        _uncentered("--loss", "wasserstein", "--r1", "0", "--gradient-penalty", "10"),
-    ),
-    Recipe("dropout", "original with dropout 0.3 in D", "report", ("--epochs", "20", "--discriminator-dropout", "0.3")),
-    Recipe(
-        "smoothing", "original with labels smoothed by 0.1", "report", ("--epochs", "20", "--label-smoothing", "0.1")
-    ),
-    Recipe("packing", "original with packing of 2 (PacGAN)", "report", ("--epochs", "20", "--packing", "2")),
     Recipe("public-script-200", "public script, 200 epochs", "public-script", seeds=1),
-    Recipe("report-200", "original, 200 epochs", "report", seeds=1),
+    Recipe("report-200", "report, 200 epochs", "report", seeds=1),
 )
 
 

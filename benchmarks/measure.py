@@ -200,6 +200,9 @@ def save_results(
         rows = [to_row(goal, dict(outcome.result)) for outcome in found if outcome is not None and outcome.result]
         if rows:
             results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
-    results["goals"] = {name: results["goals"][name] for name in known if name in results["goals"]}
+    goals = results["goals"]  # also those of earlier commits, whose rows their pages show
+    results["goals"] = {
+        name: goals[name] for name in sorted(goals, key=lambda name: known.index(name) if name in known else len(known))
+    }
     write_json(path, results)
     return results
