@@ -68,10 +68,10 @@ report: $(READY)  ## train both networks and write report/report.html and report
 	$(BIN)/reviver report --out report
 
 test: setup  ## run the tests, on a process per core, at most four
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-long: setup  ## run the tests that take minutes each
-	$(BIN)/python -m pytest -m long --dist loadfile -n auto --maxprocesses 4 --timeout 1800
+	$(BIN)/python -m pytest -m long --dist worksteal -n auto --maxprocesses 4 --timeout 1800
 
 # An environment of its own: these libraries bring a hundred others, of which the project needs none.
 THIRD := build/third-party
@@ -85,7 +85,7 @@ $(THIRD)/.installed: tests/third_party/requirements.txt requirements-torch.lock 
 	touch $@
 
 random: setup  ## run the tests in random order
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -p randomly
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -p randomly
 
 explorer: setup  ## build src/reviver/explorer/template.html from web/
 	npm run --silent --prefix web build

@@ -24,40 +24,12 @@ torch.set_num_threads(1)
 settings.register_profile("reviver", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("reviver")
 
-
-LONG_FILES = (
-    "test_explorer_page",
-    "test_cli",
-    "test_docs",
-    "test_sklearn",
-    "test_wheel",
-    "test_curve",
-    "test_fuzz",
-    "test_lstm_kernel",
-    "test_triton",
-    "test_explorer_shell",
-    "test_explorer_training",
-    "test_explorer_latent",
-    "test_explorer_draw",
-    "test_explorer",
-    "test_report",
-    "test_transforms",
-    "test_determinism",
-    "test_crashes",
-    "test_kills",
-    "test_arm",
-    "test_monitor",
-)
-"""Files of half a minute or more. They start first, so that no process is left with one of them at the end."""
-
-
 MEMORY = Path("/dev/shm")
 MIN_MEMORY = 4 << 30
 """Bytes that must be free in memory for the temporary folders of the tests."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.option.loadscopereorder = False  # xdist would start the files of few tests last, which are the long ones
     if can_use_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -70,13 +42,6 @@ def can_use_memory() -> bool:
     if not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
         return False
     return os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MIN_MEMORY
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Move the tests of long files to the front."""
-    if not config.pluginmanager.hasplugin("randomly"):
-        ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
-        items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG_FILES)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
