@@ -94,10 +94,8 @@ class ImageSource(NamedTuple):
 def load_images(source: str, image_size: int = 28) -> ImageSet:
     """Read the training images of a source; each is cropped to its middle square and resized to `image_size` pixels.
 
-    Args:
-        source: `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz, an .npy, or a
-            packed folder, whose images are mapped and must have the size.
-        image_size: height and width, pixels.
+    The source is `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz, an .npy, or
+    a packed folder, whose images are mapped and must have the size.
 
     Raises:
         DataError: if the source does not exist, is damaged or of an unknown kind, or holds fewer than two images.
@@ -154,10 +152,10 @@ def _load(source: str, image_size: int, split: str) -> ImageSet:
     path = Path(source)
     if source != "mnist" and source not in DATA_SETS and is_packed(path):
         return _map_packed(path, image_size, split)
-    found = find_source(source, image_size, split)
-    if path.suffix == ".npy" and path.stat().st_size > MAX_ARRAY_BYTES:
+    if path.suffix == ".npy" and path.is_file() and path.stat().st_size > MAX_ARRAY_BYTES:
         problem = f"it has {path.stat().st_size} bytes, the limit is {MAX_ARRAY_BYTES}"
         raise damaged_data_file(path, problem, "pack it by reviver data pack")
+    found = find_source(source, image_size, split)
     try:
         images = torch.empty(found.shape, dtype=torch.uint8)
     except RuntimeError as error:
@@ -226,10 +224,7 @@ def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
 
 
 def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
-    """Return the array of an .npy, or arrays of an .npz.
-
-    Of an .npz they are `images` (or its only array) and `labels`, or `test_images` and `test_labels`.
-    """
+    """Return the array of an .npy, or of an .npz `images` (or its only array) and `labels`, or those with `test_`."""
     names = npz_names(path) if path.suffix == ".npz" else [""]
     images_name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
     if split == "test" and images_name not in names:

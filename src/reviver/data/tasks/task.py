@@ -127,7 +127,6 @@ class Task:
 LOSS_NAMES: Mapping[TargetKind, str] = MappingProxyType(
     {"class": "cross-entropy", "class at every step": "cross-entropy per step", "number": "squared error"}
 )
-"""Name of the loss of each kind of target."""
 
 
 def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -1,0 +1,604 @@
+"""Hostile files: decompression bombs, false sizes, links and names that escape, pipes, and code. Each is one error."""
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import struct
+import tomllib
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from reviver.cli.app import build_app, main
+from reviver.cli.settings import options_of, read_settings
+from reviver.data.images import image_files
+from reviver.data.images.image_set import load_images
+from reviver.data.sequences import limits
+from reviver.data.sequences.reader import read_sequences
+from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
+from reviver.files import parquet
+from reviver.files.cache import cached
+from reviver.files.json import parse_json
+from reviver.files.read import open_file, read_file, read_lines, reject_external_links
+from reviver.files.tensors import read_header, read_tensors
+from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.runs.checkpoint import load_networks
+from reviver.runs.folder import RunFolder
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training
+from reviver.train.loading import load
+from reviver.train.lstm.training import train
+
+CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
+IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
+GOLDEN = next(parent for parent in Path(__file__).parents if parent.name == "tests") / "golden"
+
+
+@contextlib.contextmanager
+def memory_limit(megabytes: int = 60) -> Iterator[None]:
+    """Assert that Python and NumPy allocate less than that inside."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes * 10**6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a tiny run of each kind: `lstm`, `custom` and `gan`."""
+    home = tmp_path_factory.mktemp("trained")
+    (home / "own.csv").write_text(CSV)
+    np.save(home / "images.npy", np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8))
+    train(LSTMConfig(hidden_size=3, epochs=1, data_size=20), home / "lstm", device="cpu")
+    custom = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, epochs=1)
+    train(custom, home / "custom", device="cpu")
+    gan = GANConfig(data=str(home / "images.npy"), image_size=6, latent_size=4, epochs=1, batch_size=2, eval_every=0)
+    training.train(gan, home / "gan", device="cpu")
+    return home
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that copies a run, given its kind."""
+    return lambda kind: shutil.copytree(trained / kind, tmp_path / kind)
+
+
+def change(path: Path, **changes: Any) -> None:
+    """Change values of a JSON file; objects such as `config` and `data` are merged."""
+    record = json.loads(path.read_text())
+    for name, value in changes.items():
+        record[name] = record[name] | value if isinstance(record.get(name), dict) and isinstance(value, dict) else value
+    path.write_text(json.dumps(record))
+
+
+# Bombs and false sizes
+
+
+def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_claims(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "train-images-idx3-ubyte.gz", "wb", compresslevel=1) as file:
+        file.write(struct.pack(">4I", 0x803, 2, 4, 4))
+        for _ in range(200):
+            file.write(bytes(1 << 20))
+    with memory_limit(), pytest.raises(DataError, match="its header claims 32 bytes and it holds more"):
+        load_images(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["idx", "npy", "npz"])
+def test_an_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
+    size = (1 << 16) * ((1 << 16) + 1)
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 16}, {(1 << 16) + 1}, 1), }}\n".encode()
+    npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    path = tmp_path / {"idx": "train-images-idx3-ubyte", "npy": "set.npy", "npz": "set.npz"}[kind]
+    if kind == "npz":
+        with zipfile.ZipFile(path, "w") as written:
+            written.writestr("images.npy", npy)
+        content = bytearray(path.read_bytes())
+        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # the size in the directory
+        path.write_bytes(content)
+        problem = "images.npy claims 4294967294 bytes, more than the file can hold"
+    else:
+        with path.open("wb") as file:  # a sparse file takes no space on the disk
+            file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
+            file.truncate(file.tell() + size)
+        problem = rf"{str(size)[:7]}\d+ bytes, the limit is {4 << 30}"
+    with memory_limit(), pytest.raises(DataError, match=problem):
+        load_images(str(tmp_path if kind == "idx" else path), 4)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (3, 100000000)}\n"
+    with zipfile.ZipFile(tmp_path / "set.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as x:
+        x.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+        for _ in range(30):
+            x.write(bytes(10_000_000))
+    monkeypatch.setattr(limits, "MAX_BYTES", 200_000_000)
+    with memory_limit(), pytest.raises(DataError, match=r"x.npy: it has 300000000 bytes, the limit is 200000000"):
+        read_sequences(tmp_path / "set.npz", labeled=False)
+
+
+def test_a_csv_row_is_limited_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "set.csv"
+    with path.open("wb") as file:
+        file.write(b"sequence,label\n")
+        file.truncate(1 << 30)
+    with memory_limit(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
+        read_sequences(path)
+    monkeypatch.setattr(limits, "MAX_FIELD", 1000)
+    monkeypatch.setattr(limits, "MAX_ROW", 2000)
+    path.write_text(CSV + '1,"\n",' * 1000)
+    with pytest.raises(DataError, match=r"row 22: it has more than 2000 characters; save long sequences as \.npz"):
+        read_sequences(path)
+    path.write_text(CSV * 300)
+    with pytest.raises(DataError, match="row 22: 'sequence' at step 1 is no number"):
+        read_sequences(path)  # many rows, none of which is long
+
+
+def test_an_archive_with_too_many_or_equal_names_is_refused(tmp_path: Path) -> None:
+    def archive(*names: str) -> str:
+        with zipfile.ZipFile(tmp_path / "set.npz", "w") as written:
+            for name in names:
+                stream = io.BytesIO()
+                np.save(stream, IMAGES if len(names) < 9 else 0)
+                written.writestr(zipfile.ZipInfo(name), stream.getvalue())
+        return str(tmp_path / "set.npz")
+
+    with pytest.raises(DataError, match=r"its list of arrays has \d+ bytes, the limit is 1048576"):
+        load_images(archive(*(f"{number}" * 20 for number in range(12_000))))
+    with pytest.raises(DataError, match=r"set\.npz: two of its arrays have the same name; replace the file"):
+        load_images(archive("images.npy", "images"), 4)
+    for name in ("../../images.npy", "/images.npy", "C:\\images.npy", "a/b/../images.npy"):  # a name is never a path
+        assert torch.equal(load_images(archive(name), 4).images[:, 0], torch.from_numpy(IMAGES)), "it is the only array"
+        with pytest.raises(DataError, match="call the one to use images"):
+            load_images(archive(name, "labels.npy"), 4)
+        assert [file.name for file in tmp_path.iterdir()] == ["set.npz"]
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": 1, "b": {"c": 2, "c": 3}}', "it has the key 'c' twice"),
+        ('{"a": {"b": NaN}}', "it has a number that is not finite, NaN, in b"),
+        ('{"a": [1e999]}', "it has a number that is not finite, 1e999, in a"),
+        ('{"a": -Infinity}', "it has a number that is not finite, -Infinity, in a"),
+        (f'{{"a": {2**63}}}', "it has an integer of more than 64 bits, 9223372036854775808, in a"),
+        (f'{{"a": {"9" * 5000}}}', "it has an integer of more than 64 bits, 99999999999999999999, in a"),
+        ("[1]", "it is not a JSON object"),
+        ("[" * 100_000, "it is deeper than 20 levels"),
+        ('{"a": ' + "[" * 20 + "]" * 20 + "}", "it is deeper than 20 levels"),
+        ("", "Expecting value"),
+    ],
+)
+def test_json_is_strict(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        parse_json(text.encode())
+    whole = {"a": [2**63 - 1, -(2**63) + 1, None, "ü"], "b": {"c": 1.5}}
+    assert parse_json(json.dumps(whole).encode()) == whole
+    deep = '{"a": ' + "[" * 19 + "]" * 19 + "}"
+    assert parse_json(deep.encode()) == json.loads(deep)
+
+
+# Tensors
+
+
+def tensors_file(path: Path, header: str | bytes, data: bytes = bytes(16), length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else header.encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+def entry(kind: str = '"F32"', shape: str = "[2]", offsets: str = "[0, 8]") -> str:
+    return f'{{"dtype": {kind}, "shape": {shape}, "data_offsets": {offsets}}}'
+
+
+WHOLE = entry(shape="[4]", offsets="[0, 16]")
+
+TENSORS = {
+    "overlap": (f'{{"a": {entry()}, "b": {entry(offsets="[4, 12]")}}}', "invalid offset for tensor `b`"),
+    "a gap": (f'{{"a": {entry()}, "b": {entry(offsets="[9, 17]")}}}', "invalid offset for tensor `b`"),
+    "beyond the end": (f'{{"a": {entry(shape="[9]", offsets="[0, 36]")}}}', "incomplete metadata, file not fully covered"),
+    "too few": (f'{{"a": {entry()}}}', "incomplete metadata, file not fully covered"),
+    "10^12 numbers": (f'{{"a": {entry(shape="[1000000000000]", offsets="[0, 4000000000000]")}}}', "incomplete metadata"),
+    "shape and bytes differ": (f'{{"a": {entry(shape="[3]")}}}', "invalid shape, data type, or offset"),
+    "a product that overflows": (f'{{"a": {entry(shape=f"[{2**32}, {2**32}, 4]")}}}', "overflow computing buffer size"),
+    "negative": (f'{{"a": {entry(shape="[-2]")}}}', "invalid value: integer `-2`"),
+    "many dimensions": (f'{{"a": {entry(shape=str([1] * 8 + [4]), offsets="[0, 16]")}}}', "a.shape must have at most 8 entries"),
+    "a flag as size": (f'{{"a": {entry(shape="[true, 2]")}}}', "invalid type: boolean `true`"),
+    "not finite": (f'{{"a": {entry(shape="[NaN]")}}}', "invalid JSON in header: expected value"),
+    "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the key 'a' twice"),
+    "odd dtype": ('{"a": ' + entry('"x"') + "}", "unknown variant `x`"),
+    "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
+    "a key of no meaning": (f'{{"a": {WHOLE[:-1]}, "order": 1}}}}', "a.order is unknown"),
+    "nothing said": ('{"a": {}}', "missing field `dtype`"),
+    "odd metadata": ('{"__metadata__": {"a": [1]}}', "invalid type: sequence, expected a string"),
+    "a list": ("[]", "invalid type: sequence"),
+    "deep": ('{"a": ' + "[" * 100_000, "recursion limit exceeded"),
+    "no text": (b"\xff" * 20, "invalid utf-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TENSORS)
+def test_every_tensor_reader_refuses_an_invalid_header(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, problem = TENSORS[case]
+    path = tensors_file(tmp_path / "networks.safetensors", header)
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        read_header(path)
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read \(.+\); the file is damaged"):
+        load_networks(tmp_path, {"network": torch.nn.Linear(2, 1)})
+    with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor"):
+        FeatureExtractor.read(path)
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
+    built = {"a": torch.ones(2)}
+    assert cached("networks", lambda: built) is built
+    assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, (1 << 24) + 1, 2**31, 2**63, 2**64 - 1])
+def test_a_wrong_header_length_is_refused(length: int, tmp_path: Path) -> None:
+    path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
+    problem = "claims a length" if length > 1 << 24 else "invalid header length|invalid JSON in header"
+    with memory_limit(5), pytest.raises(ValueError, match=problem):
+        read_header(path)
+    path.write_bytes(bytes(7))
+    with pytest.raises(ValueError, match="header too small"):
+        read_tensors(path)
+
+
+def test_tensors_round_trip(tmp_path: Path) -> None:
+    kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8)
+    tensors = {str(kind): torch.arange(6).view(2, 3).to(kind) for kind in kinds} | {"": torch.zeros(0, 3)}
+    tensors["scalar"] = torch.tensor(3.0)
+    save_file(tensors, tmp_path / "a.safetensors", {"what": "ü"})
+    found = read_tensors(tmp_path / "a.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    assert read_header(tmp_path / "a.safetensors").metadata == {"what": "ü"}
+    path = tensors_file(tmp_path / "b.safetensors", f'{{"__metadata__": null, "a": {WHOLE}}}')
+    assert read_header(path) == ({"a": (4,)}, {})
+
+
+# Run folders
+
+SIZES = {
+    "hidden_size": ("lstm", {"config": {"hidden_size": 10**6}}, r"W_out has the shape \[10, 3\], not \[10, 1000000\]"),
+    "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are too large .Storage size"),
+    "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are too large"),
+    "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
+    "length_factor": (
+        "lstm",
+        {"config": {"curriculum": True, "length": 10**7, "length_factor": 1 + 1e-9}},
+        "length_factor must give at most 10000 lengths"),
+    "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
+    "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
+    "image_shape": ("gan", {"data": {"image_shape": [1024, 1024, 1024]}}, r"weight has the shape"),
+    "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, r"data\.image_shape\.1 must be at least 1, got -6"),
+    "no data": ("gan", {"data": None}, "data must be an object, got None"),
+    "no custom data": ("custom", {"data": None}, r"run\.json: has no entry data; the file is damaged, restore"),
+    "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
+    "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_sizes_in_run_json_are_checked_before_memory_is_allocated(case: str, run: Callable[[str], Path]) -> None:
+    kind, changes, problem = SIZES[case]
+    folder = run(kind)
+    change(folder / "run.json", **changes)
+    with pytest.raises(RunFolderError, match=problem) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def resume(folder: Path) -> None:
+    train(LSTMConfig(hidden_size=3, epochs=2, data_size=20), folder, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("run.json", load),
+        ("last.json", load),
+        ("metrics.jsonl", lambda folder: RunFolder.open(folder).read_metrics()),
+        ("state.json", resume),
+    ],
+)
+def test_deeply_nested_json_raises(name: str, read: Callable[[Path], object], run: Callable[[str], Path]) -> None:
+    folder = run("lstm")
+    path = next(folder.rglob(name))
+    for content in ("[" * 100_000 + "\n", '{"a":' * 100_000 + "\n", '{"a": ' + "[" * 30 + "]" * 30 + "}\n"):
+        path.write_text(content)
+        with pytest.raises(RunFolderError, match=r"cannot be read|is damaged"):
+            read(folder)
+
+
+@pytest.mark.parametrize("step", ["../../outside", "/outside", -1, 0.5, True, 10**30, [1], None])
+def test_a_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
+    folder = run("lstm")
+    (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
+    with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "run.lock", "checkpoints", "checkpoints/step-*", "checkpoints/*/net*", "new"]
+)
+@pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
+def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
+    name: str, way: str, run: Callable[[str], Path]
+) -> None:
+    folder = run("lstm")
+    path = next(folder.glob(name), folder / name)
+    target = folder.parent / "outside" / path.name
+    target.parent.mkdir()
+    (target.parent / "precious").write_text("precious")
+    if path.exists():
+        shutil.move(path, target)
+    else:
+        target.write_text("else")
+    if way == "dangling":
+        shutil.rmtree(target.parent)
+    path.symlink_to(os.path.relpath(target, path.parent) if way == "relative" else target)
+    match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; remove it from the run folder"
+    before = {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()}
+    for read in (load, resume):
+        with pytest.raises(RunFolderError, match=match):
+            read(folder)
+    assert {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()} == before
+
+
+def test_internal_links_are_followed_and_circular_ones_refused(
+    run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run("lstm")
+    (folder / "newest").symlink_to("checkpoints/last.json")
+    shutil.move(folder / "checkpoints", folder / "kept")
+    (folder / "checkpoints").symlink_to("kept")
+    (folder.parent / "newest").symlink_to("lstm")
+    load(folder.parent / "newest")
+    vanishing, scandir = folder / "kept" / ".step-000009.part", os.scandir
+    vanishing.mkdir()
+
+    def pruning(path: str | Path) -> Any:
+        if Path(path) == vanishing:
+            vanishing.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", pruning)
+    reject_external_links(folder)
+    monkeypatch.undo()
+    assert not vanishing.exists(), "an entry that disappears during the scan is skipped"
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
+        load(folder)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["run.json", "checkpoints/last.json", "run.lock", "pipe"])
+def test_a_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
+    folder = run("lstm")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(RunFolderError, match=f"lstm: {name} is neither a file nor a folder; remove it"):
+        load(folder)
+
+
+@pytest.mark.parametrize("way", ["absolute", "relative"])
+def test_data_in_run_json_is_read_only_if_its_hash_matches(
+    way: str, run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run("custom")
+    secret = folder.parent / "secret.csv"
+    secret.write_text(CSV.replace("1 2,a", "password,a"))
+    monkeypatch.chdir(folder)
+    change(folder / "run.json", config={"data": str(secret) if way == "absolute" else "../secret.csv"})
+    task = load(folder).task
+    with pytest.raises(DataError, match=r"secret\.csv: is not the file that this run was trained on") as caught:
+        task.validation(1)
+    assert "password" not in str(caught.value)
+
+
+# Settings files
+
+OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
+SETTINGS = {
+    "a table": ("[length]\na = 5\n", "^a.toml: length must be an integer, got .'a': 5.$"),
+    "a date": ("length = 2020-01-01\n", r"^a.toml: length must be an integer, got datetime.date\(2020, 1, 1\)$"),
+    "text that is a number": ('length = "5"\n', "^a.toml: length must be an integer, got '5'$"),
+    "a flag that is a number": ("curriculum = 1\n", "^a.toml: curriculum must be true or false, got 1$"),
+    "a number that is a flag": ("epochs = true\n", "^a.toml: epochs must be an integer, got True$"),
+    "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
+    "infinite": ("max_norm = inf\n", "^a.toml: max_norm must be a finite number, got inf$"),
+    "a name twice": ("length = 5\nlength = 6\n", "^config a.toml is not valid TOML .*overwrite"),
+    "dotted": (f"{'a.' * 5000}a = 1\n", "^a.toml: a is unknown; see --help for the settings$"),
+    "deep": ("length = " + "[" * 30_000, "^config a.toml is not valid TOML .it is too deep"),
+    "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
+    "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, the limit is 65536"),
+    "another file": ('config = "more.toml"\n', "^a.toml: config is unknown"),
+    "another command": ("print_config = true\n", "^a.toml: print_config is unknown"),
+    "YAML": ("length: 5\n", "^config a.toml is not valid TOML"),
+    "a long name": (f"{'x' * 900} = 5\n", "^a.toml: x+ is unknown; see --help for the settings$"),
+    "a name with a line break": ('"a\\nb" = 5\n', r"^a.toml: a\\nb is unknown"),
+    "400 digits": (f"learning_rate = {'9' * 400}\n", "^a.toml: learning_rate must be a number, got 9+"),
+    "20 digits": (f"batch_size = {'9' * 20}\n", f"^a.toml: batch_size must be at most {2**63 - 1}, got 9+$"),
+    "5000 digits": (f"length = {'9' * 5000}\n", "^config a.toml is not valid TOML"),
+    "bytes": ("length = 5\0\n", "^config a.toml is not valid TOML"),
+    **{
+        f"JSON {content[:20]}": (content, r"^config a\.json is not valid JSON")
+        for content in ('{"length": ' + '{"a":' * 5000, '{"length": NaN}', '{"a": 1, "a": 2}', "[1]", "")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_a_hostile_settings_file_is_one_line(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, problem = SETTINGS[case]
+    name = "a.json" if case.startswith("JSON") else "a.toml"
+    Path(name).write_text(content)
+    Path("more.toml").write_text("length = 7\n")
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_settings(Path(name), OPTIONS)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2000
+    assert main(["lstm", "train", "--config", name]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "more.toml"]
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "${HOME}", "$(touch was-run)", "{x}", "a\tb"])
+def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"data": value}))
+    for given in (["--data", value], ["--config", str(path)]):
+        assert main(["gan", "train", *given, "--print-config"]) == 0
+        assert tomllib.loads(capsys.readouterr().out)["data"] == value
+    assert main(["lstm", "train", "--learning-rate", "9" * 400]) == 2
+    assert capsys.readouterr().err == "error: --learning-rate must be a finite number, got inf\n"
+
+
+# Parquet
+
+
+def test_a_parquet_page_with_a_false_size_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    table = pa.table({"sequence": ["1 2", "3 4"] * 50, "label": ["a", "b"] * 50})
+    pq.write_table(table, path, use_dictionary=False, compression="gzip")
+    assert len(read_sequences(path)) == 100
+    content = path.read_bytes()
+    sizes = re.match(rb"PAR1\x15\x00\x15([\x80-\xff]*[\x00-\x7f])\x15([\x80-\xff]*[\x00-\x7f])", content)
+    assert sizes is not None, "a page begins with its type, its uncompressed and its compressed size"
+    for group in (1, 2):
+        begin, end = sizes.span(group)
+        for false_size in (b"\xfe\xff\xff\xff\x0f", b"\x01"):  # 2^31 - 1, -1
+            path.write_bytes(content[:begin] + false_size + content[end:])
+            with pytest.raises(DataError, match=r"set\.parquet: it cannot be read \(.+\); check or replace the file"):
+                read_sequences(path)
+
+
+def test_a_parquet_file_that_aborts_pyarrow_is_one_line() -> None:
+    """The maximum definition level in this file is changed: pyarrow 26 aborts the process when it describes a column."""
+    with pytest.raises(DataError, match=r"parquet: it cannot be read \(pyarrow ended by signal 6\); check or replace"):
+        read_sequences(GOLDEN / "size_statistics.parquet")
+
+
+def test_a_parquet_bomb_ends_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "set.parquet"
+    table = pa.table({"sequence": ["0 " * 60_000_000], "label": ["a"]})
+    pq.write_table(table, path, use_dictionary=False, compression="zstd")
+    assert path.stat().st_size < 30_000
+    monkeypatch.setattr(parquet, "MEMORY_BYTES", 100 << 20)
+    with memory_limit(), pytest.raises(DataError, match=r"it cannot be read \(it needs more than 100 MiB of memory\)"):
+        read_sequences(path)
+
+
+CHILDREN = {
+    "os.kill(os.getpid(), 9)": r"pyarrow ended by signal 9",
+    "sys.exit(3)": r"pyarrow ended with status 3",
+    "time.sleep(60)": r"reading takes more than 1 s",
+    "print('d' + 8 * chr(127))": r"a part of it has more than 4294967296 bytes",
+    "frame(b'no')": r"(Not|not) .*|Expecting value.*",
+    "frame(b'{}')": r"names",
+    "describe(), frame(bytes(5))": r"buffer size must be a multiple.*|pyarrow ended with status 0",
+    "describe(), frame(one), frame(bytes(4) * 7)": r"its lists have other lengths than numbers",
+    "describe(), frame(one), frame(bytes(4)), frame(one), frame(one), frame(b'a')": r"list index out of range",
+    "describe(), frame(one), frame(bytes(4)), frame(bytes(8)), frame(one), frame(b'\\xff')": r".*can't decode byte.*",
+}
+"""Programs in place of the child, and the problem that the parent reports."""
+PRELUDE = """
+import json, os, sys, time
+one = (1).to_bytes(8, "little")
+def frame(content):
+    sys.stdout.buffer.write(b"d" + len(content).to_bytes(8, "little") + content)
+def describe():
+    kinds = {"sequence": ["lists", ""], "label": ["text", ""]}
+    frame(json.dumps({"rows": 1, "names": ["sequence", "label"], "kinds": kinds}).encode())
+"""
+
+
+@pytest.mark.parametrize("program", CHILDREN)
+def test_whatever_the_parquet_child_does_is_one_line(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "set.parquet"
+    pq.write_table(pa.table({"sequence": [[1.0]], "label": ["a"]}), path)
+    (tmp_path / "child.py").write_text(PRELUDE + program)
+    monkeypatch.setattr(parquet, "CHILD", tmp_path / "child.py")
+    monkeypatch.setattr(parquet, "MAX_SECONDS", 1.0 if "sleep" in program else 60.0)
+    with memory_limit(), pytest.raises(DataError) as caught:
+        read_sequences(path)
+    problem = rf".*set\.parquet: it cannot be read \((.*{CHILDREN[program]}.*)\); check or replace the file"
+    assert re.fullmatch(problem, str(caught.value))
+
+
+# Pipes, devices and circular links in the data
+
+
+@pytest.mark.timeout(60)
+def test_an_image_folder_with_circular_links_pipes_and_devices_is_read(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.fromarray(IMAGES[number]).save(tmp_path / f"{number}.png")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "itself.png").symlink_to("itself.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert torch.equal(load_images(str(tmp_path), 4).images[:, 0], torch.from_numpy(IMAGES))
+
+
+READ: dict[str, Callable[[Path], object]] = {
+    "train-images-idx3-ubyte": lambda path: load_images(str(path.parent)),
+    "set.npy": lambda path: load_images(str(path)),
+    "set.npz": lambda path: load_images(str(path)),
+    "one.png": lambda path: image_files.read_images([path], (1, 8, 8)),
+    "set.csv": read_sequences,
+    "set.parquet": read_sequences,
+    "more.npz": read_sequences,
+    "extractor.safetensors": FeatureExtractor.read,
+    "a.toml": lambda path: read_settings(path, OPTIONS),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", READ)
+def test_what_is_no_file_is_refused_without_blocking(name: str, tmp_path: Path) -> None:
+    makers = (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir)
+    for number, make in enumerate(makers):
+        path = tmp_path / str(number) / name
+        path.parent.mkdir()
+        make(path)
+        with (
+            memory_limit(),
+            pytest.raises(ReviverError, match=r"(?i)is no file|not a regular file|s a directory|holds no"),
+        ):
+            READ[name](path)
+
+
+def test_a_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 99 + b"\n")
+    assert read_file(path, 100) == path.read_bytes()
+    assert list(read_lines(path, 100, 100)) == [path.read_bytes()]
+    for read in (lambda: read_file(path, 99), lambda: open_file(path, 99), lambda: list(read_lines(path, 100, 99))):
+        with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
+            read()
+    with pytest.raises(ValueError, match="a line has more than 99 bytes"):
+        list(read_lines(path, 99, 100))
