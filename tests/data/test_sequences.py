@@ -108,7 +108,7 @@ ROWS = st.lists(
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "text.parquet", "lists.parquet"])
 def test_any_table_survives(kind: str, tmp_path: Path, write_csv: Write) -> None:
-    @settings(max_examples=4 if "parquet" in kind else 60)
+    @settings(max_examples=2 if "parquet" in kind else 60)
     @given(ROWS)
     def check(rows: list[tuple[list[float], str]]) -> None:
         sequences, labels = map(list, zip(*rows, strict=True))

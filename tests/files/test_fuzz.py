@@ -25,6 +25,7 @@ def test_damaged_files_give_a_correct_result_or_a_reviver_error(inputs: int, tmp
         assert tally.values > 0 or inputs < 500, f"{name}: some damage must be harmless"
 
 
+@pytest.mark.long
 def test_the_supervisor_detects_and_saves_crashes_hangs_growth_and_other_errors(tmp_path: Path) -> None:
     spans = {"grows": range(2), "fails": range(2), "crashes": range(1), "hangs": range(1), "spins": range(1)}
     tallies = supervise(spans, tmp_path, hang_seconds=2)
