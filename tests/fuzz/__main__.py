@@ -10,8 +10,8 @@ import json
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import PIL
@@ -27,15 +27,13 @@ from tests.fuzz.supervisor import ROOT, Tally, supervise
 RESULTS = ROOT / "docs" / "measurements" / "fuzz.json"
 KEPT = ROOT / "runs" / "fuzz"
 ROUND = 5000
-"""Inputs of a reader per round."""
+"""Inputs of a reader per round, after which its counts are saved."""
 HANG_SECONDS = 20.0
 """Seconds without output after which a worker hangs: more than an input may take, since the machine may be busy."""
 MAX_INPUTS = {"parquet": 1000}
 """Most inputs of readers that start a process for each, which takes half a second of processor time."""
 COUNTS = ("inputs", "values", "errors", "crashes", "hangs", "slow", "large", "wrong")
-VERSIONS = {
-    "torch": torch.__version__,
-    "safetensors": safetensors.__version__,
+VERSIONS = {module.__name__: module.__version__ for module in (torch, safetensors)} | {
     "pillow": PIL.__version__,
     "pyarrow": pa.__version__,
 }
@@ -53,66 +51,47 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(READERS)}")
     names = options.readers or list(READERS)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))["readers"] if RESULTS.exists() else {}
-    for name in names:
-        if options.restart or name not in results:
-            results[name] = Tally().to_json()
-    for name, tally in _rounds({name: results[name]["inputs"] for name in names}, options.inputs, options.workers):
-        results[name] = _added(results[name], tally)
-        _save(results)
-        print(_row(name, results[name]), *tally.problems[:10], sep="\n  ", file=sys.stderr, flush=True)
-    print(_row("reader", dict(zip(COUNTS, COUNTS, strict=True)) | {"slowest": "s", "growth": "MB"}))
+    results |= {name: Tally().to_json() for name in names if options.restart or name not in results}
+
+    lock = Lock()
+
+    def run(name: str) -> None:
+        end = min(options.inputs, MAX_INPUTS.get(name, options.inputs))
+        while (start := results[name]["inputs"]) < end:
+            span = range(start, min(start + ROUND, end))
+            tally = supervise({name: span}, KEPT, hang_seconds=HANG_SECONDS)[name]
+            with lock:
+                results[name] = add(results[name], tally)
+                save(results)
+                print(row(name, results[name]), *tally.problems[:10], sep="\n  ", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(run, names))
+    print(row("reader", dict(zip(COUNTS, COUNTS, strict=True)) | {"slowest": "s", "growth": "MB"}))
     for name, result in results.items():
-        print(_row(name, result))
+        print(row(name, result))
     return int(any(result[count] for result in results.values() for count in COUNTS[3:]))
 
 
-def _rounds(counts: dict[str, int], total: int, workers: int) -> Iterator[tuple[str, Tally]]:
-    """Run rounds of each reader, starting at its count of inputs, and yield the tally of each round as it ends."""
-    counts = dict(counts)
-    running: dict[Future[Tally], str] = {}
-    pool = ThreadPoolExecutor(workers)
-
-    def submit(name: str) -> None:
-        """Queue the next round of a reader."""
-        span = range(counts[name], min(counts[name] + ROUND, total, MAX_INPUTS.get(name, total)))
-        if span:
-            running[pool.submit(lambda: supervise({name: span}, KEPT, hang_seconds=HANG_SECONDS)[name])] = name
-
-    try:
-        for name in counts:
-            submit(name)
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                name, tally = running.pop(future), future.result()
-                counts[name] += tally.inputs
-                yield name, tally
-                submit(name)
-    finally:  # Ctrl-C also ends the workers
-        pool.shutdown(cancel_futures=True)
-
-
-def _added(before: dict[str, Any], tally: Tally) -> dict[str, Any]:
+def add(before: dict[str, Any], tally: Tally) -> dict[str, Any]:
+    """Return the counts of a reader with those of another round."""
     after = tally.to_json()
-    return {
-        **{count: before[count] + after[count] for count in COUNTS},
-        "slowest": max(before["slowest"], after["slowest"]),
-        "growth": max(before["growth"], after["growth"]),
-        "problems": [*before["problems"], *after["problems"]][:20],
-    }
+    added = {count: before[count] + after[count] for count in COUNTS}
+    added |= {name: max(before[name], after[name]) for name in ("slowest", "growth")}
+    return added | {"problems": [*before["problems"], *after["problems"]][:20]}
 
 
-def _save(results: dict[str, Any]) -> None:
-    content = {
-        "title": "Damaged files for every reader: right answers, our own errors, and anything else",
-        "machine": machine() | VERSIONS,
-        "readers": {name: results[name] for name in READERS if name in results},
-    }
+def save(results: dict[str, Any]) -> None:
+    """Write the counts of all readers, atomically."""
+    title = "Damaged files for every reader: right answers, our own errors, and anything else"
+    readers = {name: results[name] for name in READERS if name in results}
+    content = {"title": title, "machine": machine() | VERSIONS, "readers": readers}
     write_text(RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _row(name: str, result: dict[str, Any]) -> str:
-    numbers = "".join(f"{result[count]:>9}" for count in (*COUNTS, "slowest", "growth"))
-    return f"{name:<15}{numbers}"
+def row(name: str, result: dict[str, Any]) -> str:
+    """Return a row of the table of counts."""
+    return f"{name:<15}" + "".join(f"{result[count]:>9}" for count in (*COUNTS, "slowest", "growth"))
 
 
 if __name__ == "__main__":

@@ -14,32 +14,31 @@ from typing import Any
 from tests.fuzz.mutations import EXTREMES, mutated
 
 Damage = Callable[[bytes, Random], bytes]
-
 DEPTH = 100_000
 """Nesting that no parser can accept."""
 
 
-# IDX
+def packed(layout: str, random: Random, *more: int) -> bytes:
+    """Return an extreme integer in a layout of `struct`."""
+    return struct.pack(layout, random.choice((*EXTREMES, *more)) % 256 ** struct.calcsize(layout))
+
+
+# IDX, NumPy and ZIP
 
 
 def idx(content: bytes, random: Random) -> bytes:
     """Change the magic number or a dimension."""
     field = random.randrange(1 + content[3])
-    return content[: 4 * field] + struct.pack(">I", random.choice(EXTREMES) % 2**32) + content[4 * field + 4 :]
+    return content[: 4 * field] + packed(">I", random) + content[4 * field + 4 :]
 
 
 def inside_gzip(damage: Damage) -> Damage:
     """Return a mutation of the uncompressed content, which is then compressed again."""
+    return lambda content, random: gzip.compress(damage(gzip.decompress(content), random), mtime=0)
 
-    def damaged(content: bytes, random: Random) -> bytes:
-        return gzip.compress(damage(gzip.decompress(content), random), mtime=0)
-
-    return damaged
-
-
-# NumPy
 
 KINDS = ("|u1", "<f8", ">f4", "|O", "<U1000000000", "|V0", "|S0", "<M8[ns]", "<c16", "x", "", "|b1", "<i8", "<f2")
+HEADERS = ("(" * 9000, "{}", "[1]", "'" * 3, "{'descr': " * 50, "9" * 9000, "-" * 9000 + "1")
 
 
 def npy(content: bytes, random: Random) -> bytes:
@@ -55,23 +54,25 @@ def npy(content: bytes, random: Random) -> bytes:
         case 2:
             header = re.sub("True|False", random.choice(("True", "None", "3", "[]")), header)
         case 3:
-            header = random.choice(("(" * 9000, "{}", "[1]", "'" * 3, "{'descr': " * 50, "9" * 9000, "-" * 9000 + "1"))
+            header = random.choice(HEADERS)
         case _:
             header = mutated(header.encode("latin1"), random).decode("latin1")
     text = header.encode("latin1")[: 2**16 - 1]
     return content[:8] + struct.pack("<H", len(text)) + text + data
 
 
-# ZIP
-
 NAMES = ("../x.npy", "/etc/x.npy", "C:\\x.npy", "x", "images.npy", "x.npy", "y.npy", "\0.npy", "ü" * 3000, "")
-DIRECTORY_FIELDS = ((8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I"), (28, "<H"), (30, "<H"), (42, "<I"))
-END_FIELDS = ((4, "<H"), (8, "<H"), (10, "<H"), (12, "<I"), (16, "<I"), (20, "<H"))
+ZIP_FIELDS = (
+    (b"PK\x01\x02", ((8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I"), (28, "<H"), (30, "<H"), (42, "<I"))),
+    (b"PK\x05\x06", ((4, "<H"), (8, "<H"), (10, "<H"), (12, "<I"), (16, "<I"), (20, "<H"))),
+)
+"""Offsets and layouts of fields of an entry in the directory, and of the end record."""
 
 
 def archive(content: bytes, random: Random) -> bytes:
     """Damage, rename, duplicate or recompress an array of an archive, or change its entry in the directory."""
-    members = [(info.filename, zipfile.ZipFile(io.BytesIO(content)).read(info)) for info in _infos(content)]
+    with zipfile.ZipFile(io.BytesIO(content)) as original:
+        members = [(info.filename, original.read(info)) for info in original.infolist()]
     chosen = random.randrange(len(members))
     name, data = members[chosen]
     method = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
@@ -87,7 +88,10 @@ def archive(content: bytes, random: Random) -> bytes:
         case 4:
             method = random.choice((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
         case _:
-            return _with_field(content, random)
+            mark, fields = random.choice(ZIP_FIELDS)
+            offset, layout = random.choice(fields)
+            start = random.choice([found.start() for found in re.finditer(re.escape(mark), content)]) + offset
+            return content[:start] + packed(layout, random) + content[start + struct.calcsize(layout) :]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as written:
         for name, data in members:
@@ -95,29 +99,14 @@ def archive(content: bytes, random: Random) -> bytes:
     return stream.getvalue()
 
 
-def _infos(content: bytes) -> list[zipfile.ZipInfo]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return archive.infolist()
-
-
-def _with_field(content: bytes, random: Random) -> bytes:
-    result = bytearray(content)
-    mark, fields = random.choice(((b"PK\x01\x02", DIRECTORY_FIELDS), (b"PK\x05\x06", END_FIELDS)))
-    starts = [found.start() for found in re.finditer(re.escape(mark), content)]
-    offset, kind = random.choice(fields)
-    struct.pack_into(
-        kind, result, random.choice(starts) + offset, random.choice(EXTREMES) % 256 ** struct.calcsize(kind)
-    )
-    return bytes(result)
-
-
 # Images
+
+CHUNKS = (b"zTXt", b"iCCP", b"iTXt", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"fcTL", b"gAMA")
 
 
 def png(content: bytes, random: Random) -> bytes:
     """Change, remove or add a chunk of a PNG, with correct checksums."""
-    chunks = []
-    offset = 8
+    chunks, offset = [], 8
     while offset < len(content):
         (length,) = struct.unpack_from(">I", content, offset)
         chunks.append((content[offset + 4 : offset + 8], content[offset + 8 : offset + 8 + length]))
@@ -126,8 +115,8 @@ def png(content: bytes, random: Random) -> bytes:
     kind, data = chunks[index]
     match random.randrange(6):
         case 0:
-            sizes = [random.choice((*EXTREMES, 4000, 20_000)) % 2**32 for _ in range(2)]
-            chunks[0] = (b"IHDR", struct.pack(">2I", *sizes) + chunks[0][1][8:])
+            sizes = packed(">I", random, 4000, 20_000) + packed(">I", random, 4000, 20_000)
+            chunks[0] = (b"IHDR", sizes + chunks[0][1][8:])
         case 1:
             chunks[0] = (b"IHDR", chunks[0][1][:8] + random.randbytes(5))
         case 2 if kind == b"IDAT":
@@ -135,27 +124,22 @@ def png(content: bytes, random: Random) -> bytes:
         case 3:
             del chunks[index]
         case 4:
-            other = random.choice((b"zTXt", b"iCCP", b"iTXt", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"fcTL", b"gAMA"))
             text = random.choice((random.randbytes(30), b"x\0\0" + zlib.compress(bytes(10**6)), b""))
-            chunks.insert(index, (other, text))
+            chunks.insert(index, (random.choice(CHUNKS), text))
         case _:
             chunks[index] = (kind, mutated(data, random))
-    parts = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    parts = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
     return content[:8] + b"".join(parts)
 
 
 def tiff(content: bytes, random: Random) -> bytes:
     """Change the tag, type, count or value of an entry in the directory of a TIFF."""
-    result = bytearray(content)
     (start,) = struct.unpack_from("<I", content, 4)
     (count,) = struct.unpack_from("<H", content, start)
-    entry = start + 2 + 12 * random.randrange(count)
-    offset, kind = random.choice(((0, "<H"), (2, "<H"), (4, "<I"), (8, "<I"), (8, "<H")))
-    value = random.choice((*EXTREMES, 256, 257, 262, 273, 279, 322, 20_000)) % 256 ** struct.calcsize(kind)
-    struct.pack_into(kind, result, entry + offset, value)
-    return bytes(result)
+    offset, layout = random.choice(((0, "<H"), (2, "<H"), (4, "<I"), (8, "<I"), (8, "<H")))
+    entry = start + 2 + 12 * random.randrange(count) + offset
+    value = packed(layout, random, 256, 257, 262, 273, 279, 322, 20_000)
+    return content[:entry] + value + content[entry + len(value) :]
 
 
 # JSON and TOML
@@ -174,8 +158,7 @@ def json_value(content: bytes, random: Random) -> bytes:
     pending: list[Any] = [whole]
     while pending:
         parent = pending.pop()
-        pairs = parent.items() if isinstance(parent, dict) else enumerate(parent)
-        for key, child in pairs:
+        for key, child in list(parent.items() if isinstance(parent, dict) else enumerate(parent)):
             entries.append((parent, key))
             if isinstance(child, (dict, list)):
                 pending.append(child)
@@ -197,23 +180,20 @@ def json_value(content: bytes, random: Random) -> bytes:
 def json_text(content: bytes, random: Random) -> bytes:
     """Nest a JSON text deeply, duplicate a key, or insert an invalid number."""
     text = content.decode()
-    colons = [found.end() for found in re.finditer(r'":\s*', text)]
-    offset = random.choice(colons or [0])
+    offset = random.choice([found.end() for found in re.finditer(r'":\s*', text)] or [0])
+    before, after = text[:offset], text[offset:]
     match random.randrange(5):
         case 0:
             return (random.choice(("[", '{"a":')) * random.choice((50, 900, DEPTH)) + text).encode()
         case 1:
             nest = random.choice((15, 40, 900, 5000))
-            return (text[:offset] + "[" * nest + "]" * nest + "," + '"x": ' + text[offset:]).encode()
+            return f'{before}{"[" * nest}{"]" * nest},"x": {after}'.encode()
         case 2:
             number = random.choice(("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "1" + "0" * 400, "-0", "1E5"))
-            return (text[:offset] + number + ', "x": ' + text[offset:]).encode()
+            return f'{before}{number}, "x": {after}'.encode()
         case 3:
-            names = re.findall(r'"(\w+)":', text) or ["x"]
-            start = text.find("{") + 1
-            return (
-                text[:start] + f'"{random.choice(names)}": {json.dumps(random.choice(VALUES))}, ' + text[start:]
-            ).encode()
+            name, start = random.choice(re.findall(r'"(\w+)":', text) or ["x"]), text.find("{") + 1
+            return f'{text[:start]}"{name}": {json.dumps(random.choice(VALUES))}, {text[start:]}'.encode()
         case _:
             return random.choice((b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b" " * 10**6, b"\n")) + content
 
@@ -230,31 +210,10 @@ TOML_VALUES = (
     *("[1, 2]", "{a = 1}", "{a.b = 1}", "[[1], ['x']]", "{}", "[]", "{a = {b = {}}}", "[{}, {}]", "{a = 1, a = 2}"),
     *("2020-01-01", "2020-13-45", "07:32:00", "2020-01-01T00:00:00Z", "1979-05-27 07:32:00.999999-07:00", "25:61:61"),
     *("0x1", "0b2", "0o8", "1_000", "1__0", "+1", "-0", "01", "1.", ".5", "1e999", "nan", "-inf", "+inf", "True", "no"),
-    *(
-        '""',
-        "''",
-        '"""',
-        "'''",
-        '"\\u0000"',
-        '"\\uD800"',
-        '"\\x41"',
-        '"\\U0010FFFF"',
-        '"\\"',
-        "'a\nb'",
-        '"""\n\\\n  x"""',
-    ),
-    *(
-        "9" * 5000,
-        "1" + "0" * 400,
-        "[" * 5000,
-        "{a = " * 2000,
-        "x" * 5000,
-        '"' + "x" * 5000 + '"',
-        "\t",
-        "../../x",
-        "#",
-    ),
-)
+    *('""', "''", '"""', "'''", '"\\u0000"', '"\\uD800"', '"\\x41"', '"\\U0010FFFF"', '"\\"', "'a\nb'", '"""\n\\\n  x"""'),
+    *("9" * 5000, "1" + "0" * 400, "[" * 5000, "{a = " * 2000, "x" * 5000, '"' + "x" * 5000 + '"', "\t", "../../x", "#"),
+)  # fmt: skip
+TOML_LINES = ("---", "= 1", "a", "[", "]]", "[a", "[a.b]\n[a]", "x = ", *TOML_VALUES)
 
 
 def toml(content: bytes, random: Random) -> bytes:
@@ -266,24 +225,22 @@ def toml(content: bytes, random: Random) -> bytes:
     name = lines[chosen].partition(" =")[0]
     match random.randrange(4):
         case 0:
-            lines.insert(
-                chosen, random.choice((lines[chosen], f"[{name}]", f"[[{name}]]", f"{name}.x = 1", f'"{name}" = 1'))
-            )
+            others = (lines[chosen], f"[{name}]", f"[[{name}]]", f"{name}.x = 1", f'"{name}" = 1')
+            lines.insert(chosen, random.choice(others))
         case 1:
-            key = random.choice(
-                ("a." * random.choice((3, 900, 5000)) + "a", '""', "'a b'", '"\\n"', "config", "ä", "-")
-            )
+            dotted = "a." * random.choice((3, 900, 5000)) + "a"
+            key = random.choice((dotted, '""', "'a b'", '"\\n"', "config", "ä", "-"))
             lines.insert(chosen, f"{key} = {random.choice(TOML_VALUES)}")
         case 2:
-            lines.insert(
-                chosen, random.choice(("---", "= 1", "a", "[", "]]", "[a", "[a.b]\n[a]", "x = ", *TOML_VALUES))
-            )
+            lines.insert(chosen, random.choice(TOML_LINES))
         case _:
             lines[chosen] = f"{name} = {random.choice(TOML_VALUES)}"
     return ("\n".join(lines) + "\n").encode()
 
 
-# Safetensors
+# Safetensors, Parquet and CSV
+
+DTYPES = ("F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL", "F8_E4M3", "F4", "U64", "C64", "X", "", 3)
 
 
 def safetensors(content: bytes, random: Random) -> bytes:
@@ -293,6 +250,7 @@ def safetensors(content: bytes, random: Random) -> bytes:
     entries = json.loads(text)
     names = [name for name in entries if name != "__metadata__"]
     entry = entries[random.choice(names)]
+    shape = entry["shape"]
     match random.randrange(9):
         case 0:
             entry["data_offsets"] = list(entries[random.choice(names)]["data_offsets"])  # those of another tensor
@@ -301,12 +259,9 @@ def safetensors(content: bytes, random: Random) -> bytes:
         case 2:
             entry["shape"] = [random.choice((*EXTREMES, -1, 1, 2)) for _ in range(random.choice((0, 1, 2, 3, 40)))]
         case 3:
-            entry["shape"] = random.choice(
-                (entry["shape"][::-1], [*entry["shape"], 1], [1, *entry["shape"]], entry["shape"][1:])
-            )
+            entry["shape"] = random.choice((shape[::-1], [*shape, 1], [1, *shape], shape[1:]))
         case 4:
-            kinds = ("F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL", "F8_E4M3", "F4", "U64", "C64", "X", "", 3)
-            entry["dtype"] = random.choice(kinds)
+            entry["dtype"] = random.choice(DTYPES)
         case 5:
             entries["__metadata__"] = random.choice(VALUES)
         case 6:
@@ -315,20 +270,15 @@ def safetensors(content: bytes, random: Random) -> bytes:
             changed = random.choice((json_value, json_text))(text, random)
             return struct.pack("<Q", len(changed)) + changed + data
         case _:
-            chosen = random.choice(names)
-            entries[random.choice(names)] = entries.pop(chosen)
+            entries[random.choice(names)] = entries.pop(random.choice(names))
     changed = json.dumps(entries).encode()
     return struct.pack("<Q", len(changed)) + changed + data
 
 
 def any_checkpoint(content: bytes, random: Random) -> bytes:
     """Damage a file of a checkpoint according to its format."""
-    return (
-        random.choice((json_value, json_text))(content, random) if content[:1] == b"{" else safetensors(content, random)
-    )
+    return (random.choice((json_value, json_text)) if content[:1] == b"{" else safetensors)(content, random)
 
-
-# Parquet
 
 VARINTS = (
     b"\xff\xff\xff\xff\x0f",
@@ -353,44 +303,10 @@ def parquet(content: bytes, random: Random) -> bytes:
     return bytes(pages) + bytes(footer) + struct.pack("<I", length) + b"PAR1"
 
 
-# CSV
-
 CSV_VALUES = (
-    *(
-        '"',
-        '""',
-        ",",
-        "\r",
-        "\n",
-        '"\n',
-        "\0",
-        "\t",
-        ";",
-        "[",
-        "]",
-        "1_0",
-        "1e999",
-        "nan",
-        "inf",
-        "-",
-        "0x1",
-        "1 2 3",
-        "1,2",
-    ),
-    *(
-        "=1+1",
-        "ü",
-        "\ufeff",
-        "1 " * 10_000,
-        "," * 10_000,
-        "\n" * 10_000,
-        '"' * 10_001,
-        "x" * 300,
-        "９",
-        "\u2028",
-        "\x85",
-        "\x1b[31m",
-    ),
+    *('"', '""', ",", "\r", "\n", '"\n', "\0", "\t", ";", "[", "]", "1_0", "1e999", "nan", "inf", "-", "0x1", "1 2 3"),
+    *("1,2", "=1+1", "ü", "\ufeff", "1 " * 10_000, "," * 10_000, "\n" * 10_000, '"' * 10_001, "x" * 300, "９"),
+    *("\u2028", "\x85", "\x1b[31m"),
 )
 
 
@@ -407,7 +323,6 @@ def rows(content: bytes, random: Random) -> bytes:
             fields = lines[chosen].split(",")
             lines[chosen] = ",".join(random.sample(fields, len(fields)))
         case _:
-            line = lines[chosen]
-            offset = random.randint(0, len(line))
+            line, offset = lines[chosen], random.randint(0, len(lines[chosen]))
             lines[chosen] = line[:offset] + random.choice(CSV_VALUES) + line[offset:]
     return "".join(lines).encode()

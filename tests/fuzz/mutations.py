@@ -6,26 +6,13 @@ from collections.abc import Sequence
 from random import Random
 
 EXTREMES = (
-    0,
-    1,
-    127,
-    128,
-    255,
-    2**15,
-    2**16 - 1,
-    10**6,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    10**12,
-    2**63 - 1,
-    2**63,
-    2**64 - 1,
+    *(0, 1, 127, 128, 255, 2**15, 2**16 - 1, 10**6),
+    *(2**31 - 1, 2**31, 2**32 - 1, 10**12, 2**63 - 1, 2**63, 2**64 - 1),
 )
 """Replacements for integers: limits of types and of memory."""
-
 ENDS = 128
 """Bytes at both ends of a file, where most formats store their layout; they get more mutations."""
+KINDS = ("bit", "bit", "integer", "integer", "bytes", "insert", "delete", "cut", "double", "digits", "splice", "token")
 
 
 def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens: Sequence[bytes] = ()) -> bytes:
@@ -34,25 +21,13 @@ def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens
     for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
         start = random_offset(len(result), random)
         end = min(len(result), start + random.choice((1, 2, 4, 8, 30, 300)))
-        kinds = (
-            "bit",
-            "bit",
-            "integer",
-            "integer",
-            "bytes",
-            "insert",
-            "delete",
-            "cut",
-            "double",
-            "digits",
-            "splice",
-            "token",
-        )
-        match random.choice(kinds):
+        match random.choice(KINDS):
             case "bit" if result:
                 result[min(start, len(result) - 1)] ^= 1 << random.randrange(8)
             case "integer":
-                integer = packed(random.choice(EXTREMES), random)
+                size = random.choice("BHIQ")
+                number = random.choice(EXTREMES) % (1 << 8 * struct.calcsize(size))
+                integer = struct.pack(random.choice("<>") + size, number)
                 result[start : start + len(integer)] = integer
             case "bytes":
                 result[start:end] = random.randbytes(end - start)
@@ -64,8 +39,10 @@ def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens
                 del result[start:]
             case "double":
                 result[start:start] = result[start:end] * random.choice((1, 1, 2, 50))
-            case "digits":
-                result = bytearray(with_extreme_digits(bytes(result), random))
+            case "digits" if numbers := list(re.finditer(rb"\d+", result)):
+                chosen = random.choice(numbers)
+                number = random.choice((*map(str, EXTREMES), "-1", "1e999", "0.5", "9" * 5000))
+                result[chosen.start() : chosen.end()] = number.encode()
             case "splice" if others:
                 other = random.choice(others)
                 result[start:] = other[random_offset(len(other), random) :]
@@ -78,19 +55,3 @@ def random_offset(length: int, random: Random) -> int:
     """Return an offset in a file of `length` bytes."""
     near = min(length, ENDS)
     return random.choice((random.randint(0, length), random.randint(0, near), random.randint(length - near, length)))
-
-
-def packed(number: int, random: Random) -> bytes:
-    """Return an integer in a random size and byte order."""
-    size = random.choice("BHIQ")
-    return struct.pack(random.choice("<>") + size, number % (1 << 8 * struct.calcsize(size)))
-
-
-def with_extreme_digits(content: bytes, random: Random) -> bytes:
-    """Replace one number in decimal digits."""
-    found = list(re.finditer(rb"\d+", content))
-    if not found:
-        return content
-    chosen = random.choice(found)
-    number = random.choice((*map(str, EXTREMES), "-1", "1e999", "0.5", "9" * 5000)).encode()
-    return content[: chosen.start()] + number + content[chosen.end() :]

@@ -65,19 +65,16 @@ MAX_MESSAGE = 3000
 
 @dataclass(frozen=True)
 class Reader:
-    """One reader.
-
-    Attributes:
-        prepare: creates valid files in a folder, and returns the content of those to damage by name.
-        read: reads a file, and asserts what must hold if it can be read.
-        damage: mutations that know the format.
-        tokens: texts of the format to insert.
-    """
+    """One reader."""
 
     prepare: Callable[[Path], Seeds]
+    """Creates valid files in a folder, and returns the content of those to damage by name."""
     read: Callable[[Path], object]
+    """Reads a file, and asserts what must hold if it can be read."""
     damage: tuple[formats.Damage, ...] = ()
+    """Mutations that know the format."""
     tokens: tuple[bytes, ...] = ()
+    """Texts of the format to insert."""
 
     def damaged(self, name: str, seeds: Seeds, random: Random) -> bytes:
         """Return a damaged version of the file `name`; half of the mutations know the format."""
@@ -137,17 +134,9 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def prepare_idx(folder: Path, pack: Callable[[bytes], bytes] = bytes, ending: str = "") -> Seeds:
-    return _written(
-        folder,
-        {
-            f"train-images-idx3-ubyte{ending}": pack(idx(GRAY)),
-            f"train-labels-idx1-ubyte{ending}": pack(idx(np.arange(3, dtype=np.uint8))),
-        },
-    )
-
-
-def prepare_packed_idx(folder: Path) -> Seeds:
-    return prepare_idx(folder, functools.partial(gzip.compress, mtime=0), ".gz")
+    labels = np.arange(3, dtype=np.uint8)
+    arrays = {"train-images-idx3-ubyte": GRAY, "train-labels-idx1-ubyte": labels}
+    return _written(folder, {name + ending: pack(idx(array)) for name, array in arrays.items()})
 
 
 def prepare_npy(folder: Path) -> Seeds:
@@ -159,19 +148,15 @@ def prepare_image_npz(folder: Path) -> Seeds:
     return _written(folder, {"packed.npz": _npz(np.savez_compressed, arrays), "stored.npz": _npz(np.savez, arrays)})
 
 
-def prepare_pictures(kind: str, folder: Path, *, modes: tuple[str, ...] = ("RGB", "L")) -> Seeds:
+def prepare_pictures(kind: str, folder: Path) -> Seeds:
     """Create two files to damage, and a valid one beside them."""
     Image.fromarray(PIXELS[0]).save(folder / "good.png")
     seeds = {}
-    for mode in modes:
+    for mode in ("RGB", "L"):
         stream = io.BytesIO()
         Image.fromarray(PIXELS[1]).resize((23, 19)).convert(mode).save(stream, format=kind)
         seeds[f"{mode}.{kind.lower()}"] = stream.getvalue()
     return _written(folder, seeds)
-
-
-def prepare_grids(folder: Path) -> Seeds:
-    return prepare_pictures("PNG", folder)
 
 
 def read_samples(path: Path) -> None:
@@ -208,15 +193,13 @@ def prepare_csv(folder: Path) -> Seeds:
 def prepare_parquet(folder: Path) -> Seeds:
     texts = pa.table({"sequence": SEQUENCES, "label": LABELS})
     lists = pa.table({"sequence": [[1.0, 2.0], [0.5], [3.0], [7.0, 8.0, 9.0]], "label": [1, 2, 1, 3]})
-    return _written(
-        folder,
-        {
-            "text.parquet": _parquet(texts),
-            "plain.parquet": _parquet(texts, use_dictionary=False, compression="none"),
-            "packed.parquet": _parquet(lists, compression="zstd", data_page_version="2.0"),
-            "list.parquet": _parquet(lists, use_dictionary=False),
-        },
-    )
+    seeds = {
+        "text.parquet": _parquet(texts),
+        "plain.parquet": _parquet(texts, use_dictionary=False, compression="none"),
+        "packed.parquet": _parquet(lists, compression="zstd", data_page_version="2.0"),
+        "list.parquet": _parquet(lists, use_dictionary=False),
+    }
+    return _written(folder, seeds)
 
 
 def prepare_sequence_npz(folder: Path) -> Seeds:
@@ -245,29 +228,16 @@ def prepare_runs(name: str, folder: Path) -> Seeds:
     lstm_training.train(LSTM, folder / "lstm", device="cpu")
     gan_training.train(replace(GAN, data=str(folder / "images.npy")), folder / "gan", device="cpu")
     lstm_training.train(replace(CUSTOM, data=str(folder / "own.csv")), folder / "custom", device="cpu")
-    remove_checksums(folder)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(f"*/{name}"))}
-
-
-def remove_checksums(folder: Path) -> None:
-    """Remove the checksums: an attacker could correct them, so a mutation must not stop there."""
-    for path in folder.rglob("checksums.json"):
-        path.unlink()
+    return _found(folder, f"*/{name}")
 
 
 def prepare_points(folder: Path) -> Seeds:
     """Create the metrics of each run, and scores in the form of gan/scores/monitor.py."""
     seeds = prepare_runs("*.jsonl", folder)
     scores = dict.fromkeys(Comparison.model_fields, 0.5)
-    details = {"class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
-    origin = {
-        "num_samples": 100,
-        "k": 5,
-        "data": "images",
-        "extractor": "extractor.safetensors",
-        "extractor_sha256": "0" * 64,
-    }
-    lines = (json.dumps({"step": step, "epoch": step, **scores, **details, **origin}) + "\n" for step in (1, 2, 3))
+    record = {**scores, "class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
+    record |= {"num_samples": 100, "k": 5, "data": "images", "extractor": "x.safetensors", "extractor_sha256": "0" * 64}
+    lines = (json.dumps({"step": step, "epoch": step, **record}) + "\n" for step in (1, 2, 3))
     return seeds | _written(folder, {"gan/scores.jsonl": "".join(lines).encode()})
 
 
@@ -315,14 +285,11 @@ def read_records(path: Path) -> None:
 def small_state() -> TrainingState:
     """Return a state with every kind of content."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    other = nn.Linear(2, 2)
+    network, other = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)
+    adam, rmsprop = torch.optim.Adam(network.parameters(), fused=True), torch.optim.RMSprop(other.parameters())
     return TrainingState(
         networks={"network": network, "other": other},
-        optimizers={
-            "network": torch.optim.Adam(network.parameters(), fused=True),
-            "other": torch.optim.RMSprop(other.parameters()),
-        },
+        optimizers={"network": adam, "other": rmsprop},
         rngs={"noise": make_rng(0, "noise")},
         tensors={"history": torch.zeros(3)},
     )
@@ -347,12 +314,7 @@ def prepare_checkpoint(folder: Path) -> Seeds:
     rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
     state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
     checkpoint.save_checkpoint(folder, state, {"metrics": 1}, 2)
-    remove_checksums(folder)
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.name in ("training.safetensors", "state.json")
-    }
+    return _found(folder, "*/training.safetensors") | _found(folder, "*/state.json")
 
 
 def read_state(path: Path) -> None:
@@ -372,11 +334,9 @@ def read_state(path: Path) -> None:
 
 def prepare_settings(folder: Path) -> Seeds:
     text = (
-        'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
+        b'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
     )
-    return _written(
-        folder, {"lstm.toml": text.encode(), "lstm.json": b'{"length": 5, "encoding": "onehot", "data": null}'}
-    )
+    return _written(folder, {"lstm.toml": text, "lstm.json": b'{"length": 5, "encoding": "onehot", "data": null}'})
 
 
 OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
@@ -409,12 +369,11 @@ def read_extractor(path: Path) -> None:
 def prepare_pretrained(name: str, folder: Path) -> Seeds:
     """Save a network of each kind; the files to damage are those called `name`."""
     networks.GENERATOR_WIDTHS = (4, 4, 4, 4)
-    data = SequenceData(
-        task="custom", target="class", encoding="scalar", length=3, classes=("a", "b"), standardization=None
-    )
+    values = {"task": "custom", "target": "class", "encoding": "scalar", "length": 3, "classes": ("a", "b")}
+    data = SequenceData.model_validate({**values, "standardization": None})
     pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), folder / "classifier", data=data)
     networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(folder / "generator")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(f"*/{name}"))}
+    return _found(folder, f"*/{name}")
 
 
 def read_pretrained(path: Path) -> None:
@@ -460,6 +419,13 @@ def _written(folder: Path, seeds: Seeds) -> Seeds:
     return seeds
 
 
+def _found(folder: Path, pattern: str) -> Seeds:
+    """Return the files of a pattern. Checksums are removed: an attacker could correct them, so a mutation must not stop there."""
+    for path in folder.rglob("checksums.json"):
+        path.unlink()
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(pattern))}
+
+
 def _npy(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
@@ -498,7 +464,9 @@ READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "idx": Reader(prepare_idx, read_images, (formats.idx,)),
         "idx-gzip": Reader(
-            prepare_packed_idx, read_images, (formats.inside_gzip(formats.idx), formats.inside_gzip(mutated))
+            functools.partial(prepare_idx, pack=functools.partial(gzip.compress, mtime=0), ending=".gz"),
+            read_images,
+            (formats.inside_gzip(formats.idx), formats.inside_gzip(mutated)),
         ),
         "npy": Reader(prepare_npy, read_images, (formats.npy,)),
         "images-npz": Reader(prepare_image_npz, read_labelled_arrays, (formats.archive,)),
@@ -508,7 +476,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "bmp": _pictures("BMP"),
         "tiff": _pictures("TIFF", formats.tiff),
         "webp": _pictures("WEBP"),
-        "grids": Reader(prepare_grids, read_samples, (formats.png,)),
+        "grids": Reader(functools.partial(prepare_pictures, "PNG"), read_samples, (formats.png,)),
         "csv": Reader(prepare_csv, read_table, (formats.rows,), CSV_TOKENS),
         "parquet": Reader(prepare_parquet, read_table, (formats.parquet,)),
         "sequences-npz": Reader(prepare_sequence_npz, read_table, (formats.archive,)),
@@ -530,46 +498,26 @@ READERS: Mapping[str, Reader] = MappingProxyType(
 # Faulty readers that test the supervisor
 
 
-def prepare_numbers(folder: Path) -> Seeds:
-    return _written(folder, {"numbers": bytes(range(10))})
+def faulty(act: Callable[[Path], object]) -> Reader:
+    """Return a reader that does something if a file is damaged."""
+    numbers = bytes(range(10))
+    return Reader(
+        lambda folder: _written(folder, {"numbers": numbers}), lambda path: path.read_bytes() == numbers or act(path)
+    )
 
 
-def is_damaged(path: Path) -> bool:
-    return path.read_bytes() != bytes(range(10))
-
-
-def read_and_crash(path: Path) -> None:
-    if is_damaged(path):
-        os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def read_and_sleep(path: Path) -> None:
-    if is_damaged(path):
-        time.sleep(3600)
-
-
-def read_and_spin(path: Path) -> None:
-    while is_damaged(path):
+def spin(path: Path) -> None:
+    while path.exists():
         pass
-
-
-def read_and_grow(path: Path) -> None:
-    if is_damaged(path):
-        np.ones(400 << 17)  # 400 MiB
-
-
-def read_and_fail(path: Path) -> None:
-    if is_damaged(path):
-        raise KeyError("name")
 
 
 FAULTY: Mapping[str, Reader] = MappingProxyType(
     {
-        "grows": Reader(prepare_numbers, read_and_grow),
-        "fails": Reader(prepare_numbers, read_and_fail),
-        "crashes": Reader(prepare_numbers, read_and_crash),
-        "hangs": Reader(prepare_numbers, read_and_sleep),
-        "spins": Reader(prepare_numbers, read_and_spin),
+        "grows": faulty(lambda _: np.ones(400 << 17)),  # 400 MiB
+        "fails": faulty(lambda _: {}["name"]),
+        "crashes": faulty(lambda _: os.kill(os.getpid(), signal.SIGSEGV)),
+        "hangs": faulty(lambda _: time.sleep(3600)),
+        "spins": faulty(spin),
     }
 )
 ALL: Mapping[str, Reader] = MappingProxyType({**READERS, **FAULTY})

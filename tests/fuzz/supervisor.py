@@ -38,67 +38,65 @@ class Tally:
     """Memory of the input that took the most, in MB."""
     problems: list[str] = field(default_factory=list)
 
-    @property
-    def bad(self) -> int:
-        """Number of inputs with a problem: neither a correct result nor a `ReviverError` in time."""
-        return self.crashes + self.hangs + self.slow + self.large + self.wrong
-
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON, with the first 20 problems."""
         return {**asdict(self), "problems": self.problems[:20]}
 
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Count the input that a line of a worker describes."""
+        self.inputs += 1
+        self.values += line["outcome"] == "value"
+        self.errors += line["outcome"] == "error"
+        self.wrong += line["outcome"] == "problem"
+        is_slow, is_large = line["seconds"] > SLOW_SECONDS, line["growth"] > MAX_GROWTH
+        self.slow += is_slow
+        self.large += is_large
+        self.slowest = max(self.slowest, line["seconds"])
+        self.growth = max(self.growth, line["growth"])
+        if line["outcome"] == "problem" or is_slow or is_large:
+            cost = f"{line['seconds']} s, {line['growth']} MB"
+            self.problems.append(f"{line['reader']}/{line['number']}: {line['problem'] or line['outcome']} ({cost})")
+
 
 def supervise(spans: Mapping[str, range], kept: Path, *, hang_seconds: float) -> dict[str, Tally]:
-    """Let a worker read inputs; it is replaced if it crashes or hangs.
+    """Let a worker read the inputs of each reader whose numbers are given; it is replaced if it crashes or hangs.
 
-    Args:
-        spans: numbers of the inputs of each reader.
-        kept: folder in which inputs with a problem are saved.
-        hang_seconds: an input without an outcome after twice this time hangs, unless it waits for a processor.
-
-    Returns:
-        The counts of each reader.
+    Inputs with a problem are saved in the folder `kept`. An input without an outcome after twice `hang_seconds` hangs,
+    unless it waits for a processor.
     """
     tallies = {name: Tally() for name in spans}
-    pending = dict(spans)
+    pending = {name: span for name, span in spans.items() if span}
     while pending:
         with tempfile.TemporaryDirectory() as home:
             ended = _run_worker(Path(home), kept, pending, tallies, hang_seconds)
-            if ended is None:
+            if not ended:
                 break
-            name, number = next(iter(pending.items()))
-            _keep_last(Path(home) / name, kept, name, number.start)
+            name, number = next(iter(pending.items()))[0], next(iter(pending.values())).start
+            folder = Path(home) / name
+            if folder.is_dir():  # save the input at which the worker ended
+                with tempfile.TemporaryDirectory() as other:
+                    file_name, _ = choose(name, ALL[name].prepare(Path(other)), number)
+                keep((folder / file_name).read_bytes(), kept, name, number, file_name)
         tally = tallies[name]
         tally.inputs += 1
         tally.crashes += ended != "hang"
         tally.hangs += ended == "hang"
-        tally.problems.append(f"{name}/{number.start}: {ended}")
-        pending = _advanced(pending, name, number.start + 1)
+        tally.problems.append(f"{name}/{number}: {ended}")
+        _advance(pending, name, number + 1)
     return tallies
 
 
-def _keep_last(folder: Path, kept: Path, reader_name: str, number: int) -> None:
-    """Save the input at which a worker ended; it is still in the folder of the worker."""
-    if folder.is_dir():
-        with tempfile.TemporaryDirectory() as home:
-            seeds = ALL[reader_name].prepare(Path(home))
-        name, _ = choose(reader_name, seeds, number)
-        keep((folder / name).read_bytes(), kept, reader_name, number, name)
-
-
-def _advanced(pending: dict[str, range], name: str, start: int) -> dict[str, range]:
-    """Return the pending inputs without those of `name` before `start`."""
-    pending = pending | {name: range(start, pending[name].stop)}
-    return {name: span for name, span in pending.items() if span}
+def _advance(pending: dict[str, range], name: str, start: int) -> None:
+    """Remove the inputs of `name` before `start`."""
+    pending[name] = range(start, pending[name].stop)
+    if not pending[name]:
+        del pending[name]
 
 
 def _run_worker(
     home: Path, kept: Path, pending: dict[str, range], tallies: Mapping[str, Tally], hang_seconds: float
-) -> str | None:
-    """Run a worker, and remove the inputs that it has read from `pending`.
-
-    Returns:
-        The reason why the worker ended too early, or None if it did not.
+) -> str:
+    """Run a worker, remove the inputs that it has read from `pending`, and return why it ended too early, if it did.
 
     Raises:
         RuntimeError: if a valid file is not read correctly.
@@ -111,17 +109,15 @@ def _run_worker(
             if line is None:
                 worker.kill()
                 return "hang"
-            if "seed" in line and line["outcome"] != "value":
+            if "number" in line:
+                tallies[line["reader"]].add(line)
+                _advance(pending, line["reader"], line["number"] + 1)
+            elif line["outcome"] != "value":
                 worker.kill()
                 raise RuntimeError(f"a valid file is not read: {line}")
-            if "number" in line:
-                _count(tallies[line["reader"]], line)
-                advanced = _advanced(pending, line["reader"], line["number"] + 1)
-                pending.clear()
-                pending.update(advanced)
     if worker.returncode == -signal.SIGINT:
         raise KeyboardInterrupt
-    return f"ended by signal or status {worker.returncode}" if pending else None
+    return f"ended by signal or status {worker.returncode}" if pending else ""
 
 
 def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dict[str, Any] | None]:
@@ -136,8 +132,9 @@ def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dic
         selector.register(worker.stdout, selectors.EVENT_READ)
         while True:
             if not selector.select(seconds):
-                state, now = _processor(worker.pid)
-                is_asleep = state not in "RD" and now in spent[-1:]  # it neither used nor wants a processor
+                stat = Path(f"/proc/{worker.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+                now = sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK")
+                is_asleep = stat[0] not in "RD" and now in spent[-1:]  # it neither used nor wants a processor
                 if spent and (is_asleep or now - spent[0] > seconds / 2):
                     yield None
                     return
@@ -151,24 +148,3 @@ def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dic
             for line in map(json.loads, texts):
                 seconds = START_SECONDS if line.get("is_last") else hang_seconds
                 yield line
-
-
-def _processor(process: int) -> tuple[str, float]:
-    """Return the state of a process (R or D: it uses or wants a processor or the disk) and its processor time in seconds."""
-    state, *numbers = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return state, sum(map(int, numbers[10:12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _count(tally: Tally, line: Mapping[str, Any]) -> None:
-    tally.inputs += 1
-    tally.values += line["outcome"] == "value"
-    tally.errors += line["outcome"] == "error"
-    tally.wrong += line["outcome"] == "problem"
-    is_slow, is_large = line["seconds"] > SLOW_SECONDS, line["growth"] > MAX_GROWTH
-    tally.slow += is_slow
-    tally.large += is_large
-    tally.slowest = max(tally.slowest, line["seconds"])
-    tally.growth = max(tally.growth, line["growth"])
-    if line["outcome"] == "problem" or is_slow or is_large:
-        cost = f"{line['seconds']} s, {line['growth']} MB"
-        tally.problems.append(f"{line['reader']}/{line['number']}: {line['problem'] or line['outcome']} ({cost})")

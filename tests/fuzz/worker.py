@@ -38,9 +38,8 @@ def choose(reader_name: str, seeds: Seeds, number: int) -> tuple[str, bytes]:
     return name, ALL[reader_name].damaged(name, seeds, random)
 
 
-def try_one(reader: Reader, folder: Path, name: str, content: bytes, original: bytes) -> tuple[str, str]:
+def try_one(reader: Reader, path: Path, content: bytes, original: bytes) -> tuple[str, str]:
     """Read one damaged file and restore the original; return the outcome and the problem, if any."""
-    path = folder / name
     path.write_bytes(content)
     try:
         return outcome(reader, path), ""
@@ -52,17 +51,12 @@ def try_one(reader: Reader, folder: Path, name: str, content: bytes, original: b
 
 
 def memory(which: str) -> int:
-    """Return the memory of this process in KiB: the current one (VmRSS), or the peak since `reset_peak` (VmHWM).
+    """Return the memory of this process in KiB: the current one (VmRSS), or the peak (VmHWM) since it was reset.
 
     The peak of getrusage would include that of the parent process.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition(f"{which}:")[2].split()[0])
-
-
-def reset_peak() -> None:
-    """Reset VmHWM, so that the peak of each input is measured, not that of all inputs so far."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def keep(content: bytes, kept: Path, reader_name: str, number: int, name: str) -> None:
@@ -79,37 +73,28 @@ def main(home: Path, kept: Path, jobs: list[str]) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable()
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_ADDRESS_GROWTH, used + MAX_ADDRESS_GROWTH))
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MAX_ADDRESS_GROWTH
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for job in jobs:
         reader_name, first, end = job.split(":")
-        reader = ALL[reader_name]
-        folder = home / reader_name
+        reader, folder = ALL[reader_name], home / reader_name
         folder.mkdir(parents=True)
         seeds = reader.prepare(folder)
-        for name in sorted(seeds):  # allocate what stays allocated before the first damaged file
-            result, problem = try_one(reader, folder, name, seeds[name], seeds[name])
+        for name, content in sorted(seeds.items()):  # allocate what stays allocated before the first damaged file
+            result, problem = try_one(reader, folder / name, content, content)
             print(json.dumps({"reader": reader_name, "seed": name, "outcome": result, "problem": problem}), file=report)
         gc.collect()
         for number in range(int(first), int(end)):
             name, content = choose(reader_name, seeds, number)
-            reset_peak()
-            before = memory("VmRSS")
-            started = time.process_time()
-            result, problem = try_one(reader, folder, name, content, seeds[name])
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
+            before, started = memory("VmRSS"), time.process_time()
+            result, problem = try_one(reader, folder / name, content, seeds[name])
             seconds = time.process_time() - started
             growth = (memory("VmHWM") - before) // 1024
             if result == "problem" or seconds > SLOW_SECONDS or growth > MAX_GROWTH:
                 keep(content, kept, reader_name, number, name)
-            line = {
-                "reader": reader_name,
-                "number": number,
-                "outcome": result,
-                "problem": problem,
-                "seconds": round(seconds, 4),
-                "growth": growth,
-                "is_last": number == int(end) - 1,
-            }
+            line = {"reader": reader_name, "number": number, "outcome": result, "problem": problem}
+            line |= {"seconds": round(seconds, 4), "growth": growth, "is_last": number == int(end) - 1}
             print(json.dumps(line), file=report)
 
 

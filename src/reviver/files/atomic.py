@@ -24,12 +24,8 @@ from reviver.system import sync
 def atomic_write(path: Path, *, create_parent: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    The data reaches the disk before the rename.
-
-    Args:
-        path: the file to write.
-        create_parent: whether to create a missing folder. False inside a run folder: if somebody removed it, it stays
-            removed.
+    The data reaches the disk before the rename. A run folder does not `create_parent`: if somebody removed it, it stays
+    removed.
 
     Raises:
         RunFolderError: if the file cannot be written.
@@ -53,8 +49,8 @@ def atomic_write(path: Path, *, create_parent: bool = True) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; rename it to `path` on success, remove it on failure.
 
-    The parent must exist. A folder that exists at `path` is replaced, which takes two renames. A crash between them
-    leaves the previous folder at `previous_path(path)`; `recover_interrupted_writes` moves it back.
+    The parent must exist. A folder at `path` is replaced by two renames. A crash between them leaves the previous folder
+    at `previous_path(path)`; `recover_interrupted_writes` moves it back.
 
     Raises:
         RunFolderError: if the folder cannot be written.
@@ -128,10 +124,6 @@ def write_text(path: Path, text: str, *, create_parent: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any, *, create_parent: bool = True) -> None:
-    """Write `value` to `path` as JSON, see `atomic_write`.
-
-    Raises:
-        ValueError: if `value` contains NaN or infinity, which JSON does not have.
-    """
+    """Write `value` to `path` as JSON, see `atomic_write`; NaN and infinity, which JSON lacks, are a `ValueError`."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text, create_parent=create_parent)

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,25 +27,21 @@ def cache_folder() -> Path:
 
 
 def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "") -> dict[str, Tensor]:
-    """Return cached tensors, or compute and cache them.
+    """Return cached tensors, or compute them by `build` and cache them; a cache that cannot be written is a warning.
 
-    If the cache cannot be written, a warning is logged.
-
-    Args:
-        name: name of the file; it must identify everything that the tensors depend on.
-        build: function that computes the tensors.
-        message: message to log before `build` is called; empty for none.
+    The `name` of the file must identify everything that the tensors depend on. A `message` is logged before `build`.
     """
     path = cache_folder() / f"{name}.safetensors"
     tensors = _read(path)
-    if tensors is None:
-        if message:
-            _log.info("%s", message)
-        tensors = build()
-        try:
-            _write(path, tensors)
-        except (OSError, SafetensorError) as error:
-            _log.warning("%s: cannot be cached (%s); it will be recomputed each time", path, error)
+    if tensors is not None:
+        return tensors
+    if message:
+        _log.info("%s", message)
+    tensors = build()
+    try:
+        _write(path, tensors)
+    except (OSError, SafetensorError) as error:
+        _log.warning("%s: cannot be cached (%s); it will be recomputed each time", path, error)
     return tensors
 
 
@@ -75,8 +70,6 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="writing-", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
-        with torch.no_grad():
-            save_file(
-                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"sha256": digest(tensors)}
-            )
+        whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save_file(whole, temporary, {"sha256": digest(whole)})
         temporary.replace(path)

@@ -15,11 +15,7 @@ DATA_REMEDY = "replace the file or remove it"
 
 @contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
-    """Convert an `OSError` raised inside to an error that names `path` and the remedy.
-
-    Raises:
-        RunFolderError: if the operating system refuses to write.
-    """
+    """Convert an `OSError` raised inside to a `RunFolderError` that names `path` and the remedy."""
     try:
         yield
     except OSError as error:
@@ -32,17 +28,12 @@ def explain_write_errors(path: Path) -> Iterator[None]:
             **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a part of this path is a file; choose another folder"),
         }
         remedy = remedies.get(error.errno or 0, "choose another folder")
-        reason = error.strerror or str(error)
-        raise RunFolderError(f"{path}: cannot be written ({reason}); {remedy}") from error
+        raise RunFolderError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
 
 
 @contextmanager
 def explain_read_errors(path: Path) -> Iterator[None]:
-    """Convert an `OSError` or `ValueError` raised inside to an error that names the file `path` of a run folder.
-
-    Raises:
-        RunFolderError: if the file cannot be read.
-    """
+    """Convert an `OSError` or `ValueError` raised inside to a `RunFolderError` that names the file `path` of a run."""
     try:
         yield
     except (OSError, ValueError) as error:

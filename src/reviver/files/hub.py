@@ -40,11 +40,7 @@ class DownloadKeywords(TypedDict, total=False):
 
 
 def find_folder(source: str | Path, download: Download) -> Path:
-    """Return the folder of a pretrained model.
-
-    Args:
-        source: a local folder, which comes first, or the id of a repository, such as `user/name`.
-        download: options for a repository.
+    """Return the folder of a model: a local folder, which comes first, or a copy of the repository of the id `source`.
 
     Raises:
         DataError: if there is no such folder, or the repository cannot be downloaded.
@@ -62,16 +58,7 @@ def find_folder(source: str | Path, download: Download) -> Path:
         )
     hub = _import_hub(source)
     try:
-        return Path(
-            hub.snapshot_download(
-                source,
-                revision=download.revision,
-                token=download.token,
-                cache_dir=download.cache_dir,
-                local_files_only=download.local_files_only,
-                allow_patterns=[CONFIG, WEIGHTS],
-            )
-        )
+        return Path(hub.snapshot_download(source, **vars(download), allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # the library and its HTTP client raise errors of many types
         raise DataError(
             f"{source}: there is no such folder, and the repository of this id cannot be downloaded ({one_line(error)}); "

@@ -1,6 +1,6 @@
-"""Reader of IDX files, the format of MNIST: a header, then images or labels as bytes.
+"""Reader of untrusted IDX files, the format of MNIST: a header, then images or labels as bytes.
 
-Files are not trusted: the size in the header is checked against the file before memory is allocated.
+The size in the header is checked against the file before memory is allocated.
 
 Shapes: N images, H height, W width.
 """
@@ -47,27 +47,25 @@ def labels_path(path: Path) -> Path:
 def read_idx(path: Path, magic: int) -> Tensor:
     """Return the bytes of an IDX file, gzip-compressed or not, as a uint8 tensor of the shape in its header.
 
-    Args:
-        path: the file.
-        magic: the magic number that it must have, such as `IDX_IMAGES`; its last byte is the number of dimensions.
+    The last byte of the `magic` number that it must have, such as `IDX_IMAGES`, is the number of dimensions.
 
     Raises:
         DataError: if the magic number differs, or the data does not have the size in the header.
     """
-    dimensions = magic & 0xFF
+    header_size = 4 * (1 + (magic & 0xFF))
     try:
         with open_file(path) as file:
             file_size = file.seek(0, 2)
             file.seek(0)
             is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
             content = gzip.GzipFile(fileobj=file) if is_gzip else file
-            header = content.read(4 * (1 + dimensions))
-            if len(header) < 4 * (1 + dimensions):
+            header = content.read(header_size)
+            if len(header) < header_size:
                 raise damaged_data_file(path, "its header is cut off")
-            found, *shape = struct.unpack(f">{1 + dimensions}I", header)
+            found, *shape = struct.unpack(f">{header_size // 4}I", header)
+            size = prod(shape)
             if found != magic:
                 raise damaged_data_file(path, f"its magic number is {found:#x} instead of {magic:#x}")
-            size = prod(shape)
             if size > file_size * DEFLATE_MAX_RATIO:
                 raise damaged_data_file(path, f"its header claims {size} bytes, more than the file can hold")
             if size > MAX_ARRAY_BYTES:
@@ -76,7 +74,6 @@ def read_idx(path: Path, magic: int) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         raise damaged_data_file(path, f"it cannot be read ({error})") from error
     if len(data) != size:
-        raise damaged_data_file(
-            path, f"its header claims {size} bytes and it holds {'more' if len(data) > size else len(data)}"
-        )
+        held = "more" if len(data) > size else len(data)
+        raise damaged_data_file(path, f"its header claims {size} bytes and it holds {held}")
     return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())

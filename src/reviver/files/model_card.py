@@ -32,14 +32,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def code_block(text: str, language: str = "") -> str:
     """Return a fenced block; the fence is longer than any in the text."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    fence = _fence(text, 3)
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def inline_code(text: str) -> str:
     """Return text of others as code within a line; the fence is longer than any in the text."""
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence} {' '.join(text.split())} {fence}" if "`" in text else f"{fence}{' '.join(text.split())}{fence}"
+    fence, space = _fence(text, 1), " " if "`" in text else ""
+    return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max(least, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
 
 
 def escape(text: str) -> str:
@@ -57,12 +61,7 @@ def plain_card(
 ) -> str:
     """Return the card of a network that was saved from Python, so that nothing is known about its training.
 
-    Args:
-        title: heading.
-        tags: tags for the hub.
-        pipeline_tag: task for the hub.
-        usage: Python code.
-        settings: arguments of the constructor.
+    `tags` and `pipeline_tag` are for the hub, `usage` is Python code, `settings` the arguments of the constructor.
     """
     metadata = {"library_name": "reviver", "license": "unknown", "pipeline_tag": pipeline_tag, "tags": list(tags)}
     rows = [(f"`{name}`", f"`{json.dumps(value)}`") for name, value in settings.items()]

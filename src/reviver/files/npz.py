@@ -20,43 +20,15 @@ from reviver.files.read import open_file
 
 DEFLATE_MAX_RATIO = 1032
 """Maximum expansion of a deflate stream; a header that claims more is wrong."""
-
 MAX_ARRAY_BYTES = 4 << 30
-"""Maximum size of an array: 4 GiB."""
-
 MAX_DIRECTORY_BYTES = 1 << 20
 """Maximum size of the directory at the end of an archive; it has about a hundred bytes per array."""
-
 MAX_HEADER_BYTES = 1 << 16
 """Maximum length of the header that gives an array's shape and dtype. Real ones have about a hundred bytes."""
-
 ZIP_END_BYTES = 1 << 17
 """Bytes at the end of a ZIP file that contain its end records and its comment of at most 65 535 bytes."""
-
 ZIP64_MARKER = 2**32 - 1
 """Size in the 32-bit end record of a ZIP file that refers to the 64-bit end record."""
-
-
-def read_npy(path: Path, *, remedy: str = DATA_REMEDY) -> np.ndarray[Any, Any]:
-    """Return the array in an .npy file.
-
-    Raises:
-        DataError: ending with `remedy`, if the file is damaged, is not an array, or contains Python objects.
-    """
-    with _explain_errors(path, remedy), open_file(path) as file:
-        return _read_array(file, os.fstat(file.fileno()).st_size)
-
-
-class NpyHeader(NamedTuple):
-    """Header of an .npy file."""
-
-    shape: tuple[int, ...]
-    is_fortran: bool
-    """Whether the first index varies fastest."""
-    dtype: np.dtype[Any]
-    offset: int
-    """Position of the data in the file."""
-    file_size: int
 
 
 def map_npy(path: Path, *, remedy: str = DATA_REMEDY) -> np.memmap[Any, Any]:
@@ -67,10 +39,11 @@ def map_npy(path: Path, *, remedy: str = DATA_REMEDY) -> np.memmap[Any, Any]:
     """
     with _explain_errors(path, remedy):
         with open_file(path) as file:
-            header = _read_header(file, os.fstat(file.fileno()).st_size)
+            file_size = os.fstat(file.fileno()).st_size
+            header = _read_header(file, file_size)
         size = header.offset + prod(header.shape) * header.dtype.itemsize
-        if size > header.file_size:
-            raise _DamagedError(f"its header claims {size} bytes and it holds {header.file_size}")
+        if size > file_size:
+            raise _DamagedError(f"its header claims {size} bytes and it holds {file_size}")
         if size == header.offset:
             raise _DamagedError(f"it holds an array of shape {list(header.shape)}, without numbers")
         mapped: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -78,11 +51,7 @@ def map_npy(path: Path, *, remedy: str = DATA_REMEDY) -> np.memmap[Any, Any]:
 
 
 def npz_names(path: Path, *, remedy: str = DATA_REMEDY) -> list[str]:
-    """Return the names of the arrays in an .npz file.
-
-    Raises:
-        DataError: ending with `remedy`, if the file is not an archive.
-    """
+    """Return the names of the arrays in an .npz file; a file that is no archive is a DataError that ends with `remedy`."""
     with _explain_errors(path, remedy), _open_archive(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
@@ -103,30 +72,34 @@ def read_npz(
         packed = min(info.compress_size, path.stat().st_size)  # the archive may claim any compressed size
         if info.compress_size > packed or info.file_size > max(packed, 1) * DEFLATE_MAX_RATIO:
             raise _DamagedError(f"{info.filename} claims {info.file_size} bytes, more than the file can hold")
-        with archive.open(info) as file:
-            try:
-                return _read_array(file, info.file_size, max_bytes)
-            except _DamagedError as error:
-                raise _DamagedError(f"{info.filename}: {error}") from None
+        try:
+            with archive.open(info) as file:
+                header = _read_header(file, info.file_size)
+                size = prod(header.shape) * header.dtype.itemsize
+                if size > max_bytes:
+                    raise _DamagedError(f"it has {size} bytes, the limit is {max_bytes}")
+                data = file.read(size)
+                if len(data) != size:
+                    raise _DamagedError(f"its header claims {size} bytes and it holds {len(data)}")
+        except _DamagedError as error:
+            raise _DamagedError(f"{info.filename}: {error}") from None
+        return np.frombuffer(data, dtype=header.dtype).reshape(header.shape, order="F" if header.is_fortran else "C")
 
 
 class _DamagedError(Exception):
     """The problem of a file, without its name."""
 
 
-def _read_array(file: IO[bytes], file_size: int, max_bytes: int = MAX_ARRAY_BYTES) -> np.ndarray[Any, Any]:
-    """Return the array in an .npy file of `file_size` bytes, after checking its header against that size."""
-    header = _read_header(file, file_size)
-    size = prod(header.shape) * header.dtype.itemsize
-    if size > max_bytes:
-        raise _DamagedError(f"it has {size} bytes, the limit is {max_bytes}")
-    data = file.read(size)
-    if len(data) != size:
-        raise _DamagedError(f"its header claims {size} bytes and it holds {len(data)}")
-    return np.frombuffer(data, dtype=header.dtype).reshape(header.shape, order="F" if header.is_fortran else "C")
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    is_fortran: bool
+    """Whether the first index varies fastest."""
+    dtype: np.dtype[Any]
+    offset: int
+    """Position of the data in the file."""
 
 
-def _read_header(file: IO[bytes], file_size: int) -> NpyHeader:
+def _read_header(file: IO[bytes], file_size: int) -> _Header:
     """Return the header of an .npy file of `file_size` bytes, after checking it against that size."""
     is_first_version = np.lib.format.read_magic(file) == (1, 0)
     prefix = file.read(2 if is_first_version else 4)
@@ -140,7 +113,7 @@ def _read_header(file: IO[bytes], file_size: int) -> NpyHeader:
     size = prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size > file_size:
         raise _DamagedError(f"its header claims {size} bytes and it holds {file_size}")
-    return NpyHeader(shape, is_fortran, dtype, np.lib.format.MAGIC_LEN + len(prefix) + length, file_size)
+    return _Header(shape, is_fortran, dtype, np.lib.format.MAGIC_LEN + len(prefix) + length)
 
 
 @contextmanager

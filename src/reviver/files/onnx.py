@@ -33,25 +33,17 @@ class Port(NamedTuple):
     """An input or output of a graph."""
 
     name: str
-    """Name."""
     dtype: str
     """`float32` or `int64`."""
     shape: tuple[str | int, ...]
     """Shape; an axis that varies has a name."""
     description: str
-    """Meaning of the values."""
 
 
 class Graph:
-    """An ONNX graph under construction. Values are known by their names.
+    """An ONNX graph under construction, with `inputs` and `outputs` in order. Values are known by their names.
 
-    Args:
-        opset: version of the operators, at least `MIN_OPSET`; by default that, which the most runtimes know.
-
-    Attributes:
-        opset: the version.
-        inputs: inputs, in order.
-        outputs: outputs, in order.
+    The `opset`, the version of the operators, is `MIN_OPSET` by default, which the most runtimes know.
 
     Raises:
         ConfigError: if `onnx` is not installed, or the opset is below `MIN_OPSET` or beyond what `onnx` knows.
@@ -60,13 +52,10 @@ class Graph:
     def __init__(self, opset: int | None = None) -> None:
         self._onnx = import_onnx()
         self.opset = MIN_OPSET if opset is None else opset
-        self._check_opset()
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
         self._nodes: list[Any] = []
         self._constants: dict[str, Array] = {}
-
-    def _check_opset(self) -> None:
         check("opset", self.opset, Annotated[int, Field()])
         newest = self._onnx.defs.onnx_opset_version()
         if not MIN_OPSET <= self.opset <= newest:
@@ -125,10 +114,7 @@ class Graph:
     def model(self, name: str, description: str, metadata: Mapping[str, str]) -> Any:
         """Return the graph as an `onnx.ModelProto`, checked with full shape inference.
 
-        Args:
-            name: name of the graph.
-            description: description of the model, for people.
-            metadata: further entries of the model, for programs.
+        The `description` is for people, the `metadata` for programs.
 
         Raises:
             ConfigError: if the constants do not fit into one file.
@@ -166,11 +152,7 @@ class Graph:
 
 
 def import_onnx() -> ModuleType:
-    """Return the module `onnx`.
-
-    Raises:
-        ConfigError: if it is not installed.
-    """
+    """Return the module `onnx`; raise `ConfigError` if it is not installed."""
     try:
         return importlib.import_module("onnx")
     except ImportError as error:
@@ -178,10 +160,6 @@ def import_onnx() -> ModuleType:
 
 
 def write_model(model: Any, path: Path) -> None:
-    """Write an `onnx.ModelProto` atomically.
-
-    Raises:
-        RunFolderError: if the file cannot be written.
-    """
+    """Write an `onnx.ModelProto` atomically; raise `RunFolderError` if the file cannot be written."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))

@@ -14,7 +14,7 @@ from pathlib import Path
 from reviver.files.read import open_file
 
 CHILD = Path(__file__).with_name("parquet_child.py")
-ERROR = b"e"
+MAGIC, ERROR = b"PAR1", b"e"
 ALLOCATORS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 """Settings of the child: allocators that do not reserve more memory than they use."""
 MEMORY_BYTES = 1 << 30
@@ -22,11 +22,9 @@ MEMORY_BYTES = 1 << 30
 MEMORY_RATIO = 32
 """Memory that the child may allocate beyond `MEMORY_BYTES`, per byte of the file."""
 MAX_FRAME_BYTES = 4 << 30
-"""Maximum size of what the child sends at a time: 4 GiB."""
+"""Maximum size of what the child sends at a time."""
 MAX_SECONDS = 60.0
 """Time that the child has to send something."""
-MAGIC = b"PAR1"
-"""First and last bytes of a file."""
 
 
 def read_frames(path: Path, columns: Sequence[str]) -> Generator[bytes]:

@@ -70,11 +70,10 @@ def send_texts(column: Any) -> None:
     if not types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     used, codes = np.unique(column.indices.fill_null(-1).to_numpy(), return_inverse=True)
-    texts = ["" if code < 0 else column.dictionary[code].as_py() or "" for code in used.tolist()]
-    encoded = [text.encode() for text in texts]
+    texts = [("" if code < 0 else column.dictionary[code].as_py() or "").encode() for code in used.tolist()]
     send(codes.astype("<i8").tobytes())
-    send(np.array([len(text) for text in encoded], "<i8").tobytes())
-    send(b"".join(encoded))
+    send(np.array([len(text) for text in texts], "<i8").tobytes())
+    send(b"".join(texts))
 
 
 def read(file: BinaryIO, columns: Sequence[str]) -> None:
@@ -101,17 +100,12 @@ def read(file: BinaryIO, columns: Sequence[str]) -> None:
     send(b"")
 
 
-def main(memory_bytes: str, *columns: str) -> None:
-    """Read the file at stdin, and report what goes wrong."""
-    limit_memory(int(memory_bytes))
+if __name__ == "__main__":
+    limit_memory(int(sys.argv[1]))
     try:
-        read(sys.stdin.buffer, columns)
+        read(sys.stdin.buffer, sys.argv[2:])
     except MemoryError:
-        send(f"it needs more than {int(memory_bytes) >> 20} MiB of memory".encode(), ERROR)
+        send(f"it needs more than {int(sys.argv[1]) >> 20} MiB of memory".encode(), ERROR)
     except BaseException as error:  # pyarrow raises errors of many types for a damaged file
         send((str(error)[:1000] or type(error).__name__).encode("utf-8", "replace"), ERROR)
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -49,7 +49,6 @@ class Source(Record):
     name: Name
     """Name of the run folder."""
     seed: CountOrZero
-    """Seed of the run."""
     step: CountOrZero
     """Updates of the weights before the checkpoint was saved."""
     started: Name | None
@@ -64,15 +63,12 @@ class PretrainedConfig(Record):
     """Content of config.json."""
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
-    """Version of the file."""
     library_name: Literal["reviver"]
-    """Library that reads the model."""
     reviver_version: Name
     """Version of Reviver that wrote the model."""
     architecture: Name
     """Name of the class."""
     dtype: DType
-    """dtype of the weights."""
     network: dict[Name, Any]
     """Arguments of the constructor."""
     data: dict[Name, Any] | None
@@ -82,10 +78,9 @@ class PretrainedConfig(Record):
 
 
 class Pretrained(NamedTuple, Generic[Network, Data]):
-    """A network that was read from a folder, with its description."""
+    """A network that was read from a folder, in eval mode, and what the folder says about it."""
 
     network: Network
-    """Network, in eval mode."""
     data: Data | None
     """What it reads and predicts; None if unknown."""
     run: Source | None
@@ -114,16 +109,10 @@ class Family(Generic[Data]):
         data: Data | None = None,
         run: Source | None = None,
     ) -> None:
-        """Write config.json, model.safetensors and README.md of a network into `folder`.
+        """Write config.json, model.safetensors and README.md of a network into `folder`, which is created if missing.
 
-        Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited.
-
-        Args:
-            network: the network. A subclass is saved as the class that it extends.
-            folder: where; it is created if it does not exist.
-            card: text of README.md; by default one without results.
-            data: what the network reads and predicts.
-            run: the run that it comes from.
+        Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited; the
+        default `card` has no results. A subclass is saved as the class that it extends.
 
         Raises:
             ConfigError: if the weights have several dtypes, or one that cannot be saved.
@@ -154,13 +143,10 @@ class Family(Generic[Data]):
         write_text(folder / CONFIG, text)
 
     def load(self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]) -> Network:
-        """Return a network that `save` wrote, in eval mode.
+        """Return a network of the class `cls` that `save` wrote, in eval mode.
 
-        Args:
-            cls: its class.
-            source: a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
-                `user/name`.
-            **download: fields of `Download`, for a repository.
+        The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
+        `user/name`; `download` are fields of `Download`, for a repository.
 
         Raises:
             DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
@@ -177,7 +163,13 @@ class Family(Generic[Data]):
         folder = find_folder(source, Download(**download))
         config = _read_config(folder, architecture)
         path, weights = folder / CONFIG, folder / WEIGHTS
-        spec = _read_spec(self.specs[architecture], config.network, path)
+        spec_type = self.specs[architecture]
+        if missing := [field.name for field in fields(spec_type) if field.name not in config.network]:
+            raise damaged_data_file(path, f"network.{missing[0]} is missing", REMEDY)
+        try:
+            spec = spec_type(**config.network)
+        except ConfigError as error:
+            raise damaged_data_file(path, f"network.{error}", REMEDY) from error
         data = None if config.data is None else _validate(self.data_model, config.data, path, "data")
         try:
             network = build_with_weights(
@@ -202,14 +194,10 @@ def build_with_weights(
     num_layers: int = 1,
     origin: str,
 ) -> Network:
-    """Build a network and load its weights, which are not trusted; memory is taken after their shapes are compared.
+    """Build a network from a spec and load weights that are not trusted: memory is taken after their shapes are compared.
 
-    Args:
-        build: function that builds the network from its spec.
-        shapes: shapes of the weights by name.
-        read: function that reads the weights.
-        num_layers: number of layers in the spec; each has tensors.
-        origin: what the spec is from, for errors.
+    `shapes` are those of the weights by name, which `read` reads. Each of the `num_layers` of the spec has tensors;
+    `origin` says in errors what the spec is from.
 
     Raises:
         ConfigError: if the spec does not describe a network that can be built.
@@ -274,17 +262,6 @@ def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
         found = short_repr(config.architecture)
         raise DataError(f"{path}: architecture must be {architecture!r}, got {found}; use the class of that name")
     return config
-
-
-def _read_spec(spec_type: type[Any], values: dict[str, Any], path: Path) -> Any:
-    """Return the spec in config.json, which has every argument."""
-    missing = [field.name for field in fields(spec_type) if field.name not in values]
-    if missing:
-        raise damaged_data_file(path, f"network.{missing[0]} is missing", REMEDY)
-    try:
-        return spec_type(**values)
-    except ConfigError as error:
-        raise damaged_data_file(path, f"network.{error}", REMEDY) from error
 
 
 def _validate(model: type[Model], value: object, path: Path, prefix: str = "") -> Model:

@@ -11,11 +11,7 @@ from reviver.system import open_without_blocking
 
 
 def open_file(path: Path, max_bytes: int | None = None) -> BufferedReader:
-    """Open a regular file of at most `max_bytes` bytes for reading bytes.
-
-    Raises:
-        OSError: if it is not a regular file, or too large.
-    """
+    """Open a file for reading bytes; raise `OSError` unless it is a regular file of at most `max_bytes` bytes."""
     with ExitStack() as opened:
         file = opened.enter_context(open(path, "rb", opener=open_without_blocking))
         status = os.fstat(file.fileno())
@@ -28,11 +24,7 @@ def open_file(path: Path, max_bytes: int | None = None) -> BufferedReader:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """Return the content of a regular file of at most `max_bytes` bytes.
-
-    Raises:
-        OSError: if it is not a regular file, or too large.
-    """
+    """Return the content of a file; raise `OSError` unless it is a regular file of at most `max_bytes` bytes."""
     with open_file(path, max_bytes) as file:
         return file.read(max_bytes)
 

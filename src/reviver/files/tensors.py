@@ -5,7 +5,7 @@
     data        the bytes of all tensors, without gaps
 
 The header is validated before any tensor is read. The safetensors library checks that the byte ranges match the shapes,
-do not overlap, and fill the file. `read_header` checks the rest: the size of the header, its JSON, dtypes and ranks.
+do not overlap, and fill the file; `read_header` checks the size of the header, its JSON, dtypes and ranks.
 """
 
 from pathlib import Path
@@ -22,7 +22,6 @@ from reviver.settings.validation import Record, find_problem
 from reviver.text import short_repr
 
 MAX_HEADER_BYTES = 1 << 24
-"""Maximum length of the header."""
 
 
 class Header(NamedTuple):
@@ -41,12 +40,7 @@ class _Entry(Record):
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return all tensors of a file by name.
-
-    Raises:
-        OSError: if it is not a regular file.
-        ValueError: if it is damaged, see `read_header`.
-    """
+    """Return all tensors of a file by name; raise as `read_header` does."""
     read_header(path)
     try:
         return load_file(path)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from reviver.data.packed.folder import is_packed, open_packed
@@ -39,7 +39,6 @@ class ImageFiles(NamedTuple):
     """Image files of one split of a folder."""
 
     paths: list[Path]
-    """Files, [N]."""
     mode: Mode
     """Gray if all training images are, else color."""
     labels: Tensor | None
@@ -47,14 +46,9 @@ class ImageFiles(NamedTuple):
 
 
 def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
-    """Read image files, crop each to its middle square and resize it.
+    """Read image files, crop each to its middle square and resize it: bytes [N, C, H, W].
 
-    Args:
-        paths: Image files.
-        image_shape: (C, H, W) of the result; C = 1 converts to gray, else to color. H and W are equal.
-
-    Returns:
-        Bytes [N, C, H, W].
+    `image_shape` is (C, H, W); C = 1 converts to gray, else to color. H and W are equal.
 
     Raises:
         DataError: if a file is missing or damaged.
@@ -63,31 +57,12 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
     return read_squares(paths, height, "L" if channels == 1 else "RGB")
 
 
-def read_image_folder(folder: Path, image_size: int, split: str = "train") -> tuple[Tensor, Tensor | None]:
-    """Read the images of a folder, at any depth, with their class labels.
+def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
+    """Return the image files of a folder, at any depth, with their class labels.
 
     A folder with the subfolders `train` and `test` has both splits; otherwise all images are training images. Each
-    subfolder of a split is a class. Classes are numbered in the order of their names in the training split.
-
-    Args:
-        folder: Folder of image files.
-        image_size: Height and width to resize to, pixels.
-        split: `train` or `test`.
-
-    Returns:
-        Bytes [N, C, image_size, image_size], gray if all training images are; and labels [N] int64, or None unless
-        there are at least two classes and every image lies in one.
-
-    Raises:
-        DataError: if there are no images in the split, one is damaged, or a test image has a class that the training
-            images lack.
-    """
-    files = find_image_files(folder, split)
-    return read_squares(files.paths, image_size, files.mode), files.labels
-
-
-def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
-    """Return the files that `read_image_folder` reads.
+    subfolder of a split is a class, numbered in the order of their names in the training split; there are labels if
+    there are at least two and every image lies in one.
 
     Raises:
         DataError: if there are no images in the split, a training image is damaged, or a test image has a class that the
@@ -103,7 +78,14 @@ def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
         raise DataError(f"data: {root} holds no IDX files and no images; put some into it ({suffixes})")
     modes = [_read_image(path, lambda image: image.mode) for path in train_paths]
     mode: Mode = "L" if all(image_mode in GRAY_MODES for image_mode in modes) else "RGB"
-    return ImageFiles(paths, mode, _read_labels(train_paths, train_root, paths, root))
+    classes = sorted(set(_class_names(train_paths, train_root)))
+    if len(classes) < 2 or "" in classes:
+        return ImageFiles(paths, mode, None)
+    names = _class_names(paths, root)
+    if unknown := sorted(set(names) - set(classes)):
+        raise DataError(f"data: {root} has the class {unknown[0]!r}, which the training images lack; take it out")
+    indices = {name: index for index, name in enumerate(classes)}
+    return ImageFiles(paths, mode, torch.tensor([indices[name] for name in names]))
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -118,40 +100,12 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Read one image at its own size.
-
-    Returns:
-        Bytes [H, W] for a gray image, else [H, W, 3].
+    """Read one image at its own size: bytes [H, W] of a gray image, else [H, W, 3].
 
     Raises:
         DataError: if the file is missing or damaged.
     """
     return _read_image(path, lambda image: np.asarray(image.convert("L" if image.mode in GRAY_MODES else "RGB")))
-
-
-def _has_splits(folder: Path) -> bool:
-    return all((folder / name).is_dir() for name in ("train", "test"))
-
-
-def _find_images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-
-
-def _read_labels(train_paths: Sequence[Path], train_root: Path, paths: Sequence[Path], root: Path) -> Tensor | None:
-    """Return the labels [N] of the files `paths` in `root`, by the classes of the training files; None without classes."""
-    classes = sorted(set(_class_names(train_paths, train_root)))
-    if len(classes) < 2 or "" in classes:
-        return None
-    names = _class_names(paths, root)
-    if unknown := sorted(set(names) - set(classes)):
-        raise DataError(f"data: {root} has the class {unknown[0]!r}, which the training images lack; take it out")
-    indices = {name: index for index, name in enumerate(classes)}
-    return torch.tensor([indices[name] for name in names])
-
-
-def _class_names(paths: Sequence[Path], root: Path) -> list[str]:
-    """Return the subfolder of `root` that each file lies in; empty for files in `root` itself."""
-    return ["".join(path.relative_to(root).parts[:-1][:1]) for path in paths]
 
 
 def read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
@@ -170,6 +124,19 @@ def read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
+def _has_splits(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in ("train", "test"))
+
+
+def _find_images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def _class_names(paths: Sequence[Path], root: Path) -> list[str]:
+    """Return the subfolder of `root` that each file lies in; empty for files in `root` itself."""
+    return ["".join(path.relative_to(root).parts[:-1][:1]) for path in paths]
+
+
 def _read_image(path: Path, convert: Callable[[Image.Image], Result]) -> Result:
     """Open an image and return the result of `convert`; Pillow decodes the pixels only if `convert` uses them."""
     try:
@@ -182,4 +149,6 @@ def _read_image(path: Path, convert: Callable[[Image.Image], Result]) -> Result:
                     raise ValueError(f"it claims {image.width} x {image.height} pixels in {size} bytes")
                 return convert(image)
     except Exception as error:  # damaged files make Pillow raise errors of any type
-        raise damaged_data_file(path, f"it cannot be read ({error})") from error
+        is_unknown = isinstance(error, UnidentifiedImageError)  # its text shows the stream instead of the file
+        problem = f"it is none of {', '.join(FORMATS)}, or its header is damaged" if is_unknown else error
+        raise damaged_data_file(path, f"it cannot be read ({problem})") from error

@@ -7,28 +7,29 @@ Files are untrusted: claimed sizes are checked against the file before memory is
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from reviver.data.images.image_files import read_image_folder
+from reviver.data.images.image_files import find_image_files, read_squares
 from reviver.data.images.mnist import read_mnist
 from reviver.data.images.named import DATA_SETS, read_data_set
-from reviver.data.images.resize import check_count, crop_and_resize
 from reviver.data.packed.folder import REMEDY, is_packed, map_array, open_packed
 from reviver.data.packed.order import equal_blocks
 from reviver.errors import ConfigError, DataError
 from reviver.files.errors import damaged_data_file
 from reviver.files.idx import read_idx_images
-from reviver.files.npz import npz_names, read_npy, read_npz
+from reviver.files.npz import MAX_ARRAY_BYTES, map_npy, npz_names, read_npz
 
 MAX_LABEL = 2**16 - 1
-
+CHUNK_BYTES = 1 << 25
+"""Size of the images that are read and resized at a time, which bounds the memory."""
 SOURCES = f"mnist, {', '.join(DATA_SETS)}, an IDX folder, an image folder, an .npz or an .npy"
 """Sources of images, for messages."""
 LABELED_SOURCES = (
@@ -39,19 +40,16 @@ LABELED_SOURCES = (
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in memory, or mapped from a packed folder.
-
-    Attributes:
-        images: Bytes [N, C, H, W]. Of packed images, a part is read when it is used; they must not be written to.
-        labels: Classes [N] int64, or None.
-        name: Name of the data set, file or folder.
-        packed_sha256: SHA-256 of packed images; None for images in memory.
-    """
+    """Images in memory, or mapped from a packed folder."""
 
     images: Tensor
+    """Bytes [N, C, H, W]. Of packed images, a part is read when it is used; they must not be written to."""
     labels: Tensor | None
+    """Classes [N] int64, or None."""
     name: str
+    """Name of the data set, file or folder."""
     packed_sha256: str | None = None
+    """SHA-256 of packed images; None for images in memory."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -65,7 +63,7 @@ class ImageSet:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the images' bytes; a run records it to detect changed data. That of packed images is recorded."""
+        """SHA-256 of the images' bytes, by which a run detects changed data. That of packed images is recorded."""
         return self.packed_sha256 or hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
 
     @property
@@ -74,23 +72,30 @@ class ImageSet:
         return equal_blocks(len(self), prod(self.image_shape))
 
     def read(self, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-        """Yield the images of each batch, bytes [n, C, H, W] on `device`.
+        """Yield the images of each batch of indices [n] int64: bytes [n, C, H, W] on `device`.
 
-        Args:
-            batches: Indices of the images of each batch, [n] int64.
-            device: Device of the result. Images in memory are moved there once, packed images batch by batch.
+        Images in memory are moved there once, packed images batch by batch.
         """
         pixels = self.images.to(device) if self.packed_sha256 is None else self.images
         return (pixels[indices.to(pixels.device)].to(device) for indices in batches)
 
 
-def load_images(source: str, image_size: int = 28) -> ImageSet:
-    """Read the training images of a source.
+class ImageSource(NamedTuple):
+    """Images of one split of a source, which are read and resized some at a time."""
 
-    Args:
-        source: `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz, an .npy, or a
-            packed folder, whose images are mapped and must have the size.
-        image_size: Height and width, pixels. Each image is cropped to its middle square and resized.
+    name: str
+    shape: tuple[int, ...]
+    """(N, C, H, W) after resizing."""
+    labels: Tensor | None
+    chunks: Iterator[Tensor]
+    """The images, bytes [n, C, H, W]."""
+
+
+def load_images(source: str, image_size: int = 28) -> ImageSet:
+    """Read the training images of a source; each is cropped to its middle square and resized to `image_size` pixels.
+
+    The source is `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz, an .npy, or
+    a packed folder, whose images are mapped and must have the size.
 
     Raises:
         DataError: if the source does not exist, is damaged or of an unknown kind, or holds fewer than two images.
@@ -103,10 +108,6 @@ def load_test_images(source: str, image_size: int = 28) -> ImageSet:
 
     They are `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` in an image folder, or the
     arrays `test_images` and `test_labels` of an .npz.
-
-    Args:
-        source: The same as for `load_images`.
-        image_size: Height and width, pixels.
 
     Raises:
         DataError: if there are no test images, or as for `load_images`.
@@ -130,25 +131,52 @@ def from_pixels(pixels: Tensor) -> Tensor:
     return pixels.float() / 127.5 - 1
 
 
+def find_source(source: str, image_size: int, split: str) -> ImageSource:
+    """Return the images of a split, `train` or `test`, as `load_images` and `load_test_images` read them."""
+    path = Path(source)
+    if source == "mnist" or source in DATA_SETS:
+        images, labels = read_mnist(split) if source == "mnist" else read_data_set(source, split)
+        return _from_array(source, images.numpy()[:, None], labels, image_size)
+    if is_packed(path):
+        packed = _map_packed(path, image_size, split)
+        return ImageSource(packed.name, tuple(packed.images.shape), packed.labels, iter([packed.images]))
+    if path.is_dir():
+        return _find_idx(path, image_size, split) or _find_folder(path, image_size, split)
+    if path.suffix in (".npz", ".npy") and path.exists():
+        return _find_arrays(path, image_size, split)
+    problem = "is of an unknown kind" if path.exists() else "does not exist"
+    raise DataError(f"data: {source} {problem}; give {SOURCES}")
+
+
 def _load(source: str, image_size: int, split: str) -> ImageSet:
     path = Path(source)
     if source != "mnist" and source not in DATA_SETS and is_packed(path):
         return _map_packed(path, image_size, split)
-    if source == "mnist":
-        data = load_mnist(split)
-    elif source in DATA_SETS:
-        images, labels = read_data_set(source, split)
-        data = ImageSet(images.unsqueeze(1), labels, source)
-    elif path.is_dir():
-        found = _read_idx_folder(path, split)
-        data = ImageSet(*read_image_folder(path, image_size, split), path.name) if found is None else found
-    elif path.suffix in (".npz", ".npy") and path.exists():
-        data = _read_arrays(path, split)
-    else:
-        problem = "is of an unknown kind" if path.exists() else "does not exist"
-        raise DataError(f"data: {source} {problem}; give {SOURCES}")
-    check_count(data.name, data.images.shape)
-    return replace(data, images=crop_and_resize(data.images, image_size))
+    if path.suffix == ".npy" and path.is_file() and path.stat().st_size > MAX_ARRAY_BYTES:
+        problem = f"it has {path.stat().st_size} bytes, the limit is {MAX_ARRAY_BYTES}"
+        raise damaged_data_file(path, problem, "pack it by reviver data pack")
+    found = find_source(source, image_size, split)
+    try:
+        images = torch.empty(found.shape, dtype=torch.uint8)
+    except RuntimeError as error:
+        problem = f"{found.shape[0]} images of {list(found.shape[1:])} do not fit into memory"
+        raise DataError(f"data: {found.name} holds too many images: {problem}; give fewer, or smaller ones") from error
+    end = 0
+    for chunk in found.chunks:
+        start, end = end, end + len(chunk)
+        images[start:end] = chunk
+    return ImageSet(images, found.labels, found.name)
+
+
+def _from_array(
+    name: str, array: np.ndarray[Any, Any], labels: Tensor | None, size: int, values: tuple[float, float] | None = None
+) -> ImageSource:
+    """Return images [N, C, H, W] that are bytes, or floats from the smallest to the largest of `values`."""
+    _check_count(name, array.shape)
+    rows = _chunk_rows(*array.shape[1:], array.itemsize)
+    parts = (array[start : start + rows] for start in range(0, len(array), rows))
+    chunks = (_crop_and_resize(_convert_pixels(part, values), size) for part in parts)
+    return ImageSource(name, (*array.shape[:2], size, size), labels, chunks)
 
 
 def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
@@ -158,7 +186,7 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
     if split == "test" and name not in record.arrays:
         raise DataError(f"data: {path} has no test images to compare with; pack a source that has them")
     images = map_array(path, record, name)
-    check_count(str(path), images.shape)
+    _check_count(str(path), images.shape)
     height, width = images.shape[2:]
     if (height, width) != (image_size, image_size):
         raise ConfigError(
@@ -173,7 +201,7 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
     return ImageSet(images, labels, record.name, record.arrays[name].sha256)
 
 
-def _read_idx_folder(folder: Path, split: str) -> ImageSet | None:
+def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
     """Return the IDX images of a folder, or None if it has none; files of any name count as training images."""
     paths = sorted(folder.glob("*images*idx3-ubyte*"))
     if not paths:
@@ -183,48 +211,44 @@ def _read_idx_folder(folder: Path, split: str) -> ImageSet | None:
     if not found and split == "test":
         raise DataError(f"data: {folder} has no test images to compare with; put t10k-images-idx3-ubyte into it")
     images, labels = read_idx_images((found or paths)[0])
-    return ImageSet(images.unsqueeze(1), labels, folder.name)
+    return _from_array(folder.name, images.numpy()[:, None], labels, size)
 
 
-def _read_arrays(path: Path, split: str) -> ImageSet:
-    """Return the array of an .npy, or arrays of an .npz.
+def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
+    paths, mode, labels = find_image_files(folder, split)
+    shape = (len(paths), 1 if mode == "L" else 3, size, size)
+    _check_count(folder.name, shape)
+    rows = _chunk_rows(*shape[1:])
+    chunks = (read_squares(paths[start : start + rows], size, mode) for start in range(0, len(paths), rows))
+    return ImageSource(folder.name, shape, labels, chunks)
 
-    Of an .npz they are `images` (or its only array) and `labels`, or `test_images` and `test_labels`.
-    """
+
+def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
+    """Return the array of an .npy, or of an .npz `images` (or its only array) and `labels`, or those with `test_`."""
     names = npz_names(path) if path.suffix == ".npz" else [""]
     images_name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
     if split == "test" and images_name not in names:
         raise DataError(f"data: {path} has no test images to compare with; put test_images, test_labels into an .npz")
     if images_name not in names and len(names) != 1:
         raise damaged_data_file(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
-    if path.suffix == ".npy":
-        return ImageSet(_to_images(path, read_npy(path)), None, path.stem)
-    images = _to_images(path, read_npz(path, images_name if images_name in names else names[0]))
-    labels = _read_labels(path, labels_name, len(images)) if labels_name in names else None
-    return ImageSet(images, labels, path.stem)
+    array = (
+        map_npy(path) if path.suffix == ".npy" else read_npz(path, images_name if images_name in names else names[0])
+    )
+    images = _arrange_channels(path, array)
+    values = _pixel_range(path, images)
+    labels = None
+    if labels_name in names:
+        found = read_npz(path, labels_name)
+        is_integers = found.shape == (len(images),) and found.dtype.kind in "iu"
+        if not is_integers or (len(found) and not 0 <= int(found.min()) <= int(found.max()) <= MAX_LABEL):
+            problem = f"its {labels_name} must be {len(images)} integers from 0 to {MAX_LABEL}, one per image"
+            raise damaged_data_file(path, f"{problem}, got {found.dtype} of shape {list(found.shape)}")
+        labels = torch.from_numpy(found.astype(np.int64))
+    return _from_array(path.stem, images, labels, size, values)
 
 
-def _read_labels(path: Path, name: str, num_images: int) -> Tensor:
-    array = read_npz(path, name)
-    is_integers = array.shape == (num_images,) and array.dtype.kind in "iu"
-    if not is_integers or (num_images and not 0 <= int(array.min()) <= int(array.max()) <= MAX_LABEL):
-        problem = f"its {name} must be {num_images} integers from 0 to {MAX_LABEL}, one per image"
-        raise damaged_data_file(path, f"{problem}, got {array.dtype} of shape {list(array.shape)}")
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def _to_images(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
-    """Convert an array of images to bytes [N, C, H, W]."""
-    images = arrange_channels(path, array)
-    return convert_pixels(images, pixel_range(path, images))
-
-
-def arrange_channels(path: Path, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a view [N, C, H, W] of the array [N, H, W], [N, C, H, W] or [N, H, W, C] of a file.
-
-    Raises:
-        DataError: if it has another shape.
-    """
+def _arrange_channels(path: Path, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a view [N, C, H, W] of the array [N, H, W], [N, C, H, W] or [N, H, W, C] of a file; refuse other shapes."""
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
@@ -235,12 +259,8 @@ def arrange_channels(path: Path, array: np.ndarray[Any, Any]) -> np.ndarray[Any,
     return array
 
 
-def pixel_range(path: Path, array: np.ndarray[Any, Any]) -> tuple[float, float] | None:
-    """Return the smallest and the largest number of images that are floats; None for bytes.
-
-    Raises:
-        DataError: if the array is neither bytes nor floats in [-1, 1].
-    """
+def _pixel_range(path: Path, array: np.ndarray[Any, Any]) -> tuple[float, float] | None:
+    """Return the smallest and the largest of floats, which must lie in [-1, 1]; None for bytes; refuse other arrays."""
     if array.dtype == np.uint8:
         return None
     problem = f"an array of {array.size} {array.dtype} is not images"
@@ -252,9 +272,32 @@ def pixel_range(path: Path, array: np.ndarray[Any, Any]) -> tuple[float, float] 
     raise damaged_data_file(path, f"{problem}; give bytes 0 ... 255, or floats in [0, 1] or [-1, 1]")
 
 
-def convert_pixels(array: np.ndarray[Any, Any], number_range: tuple[float, float] | None) -> Tensor:
-    """Return bytes of the same shape, of bytes or of floats with the `pixel_range` of all images."""
-    if number_range is None:
+def _convert_pixels(array: np.ndarray[Any, Any], values: tuple[float, float] | None) -> Tensor:
+    """Return bytes of the same shape, of bytes or of floats with the `_pixel_range` of all images."""
+    if values is None:
         return torch.from_numpy(np.array(array, order="C"))  # a copy, because the array may be read-only
     images = torch.from_numpy(array.astype(np.float32))
-    return to_pixels(images * 2 - 1 if number_range[0] >= 0 else images)
+    return to_pixels(images * 2 - 1 if values[0] >= 0 else images)
+
+
+def _check_count(name: str, shape: tuple[int, ...]) -> None:
+    """Raise `DataError` unless there are at least two images, and none of them is empty."""
+    if shape[0] < 2 or 0 in shape:
+        raise DataError(f"data: {name} holds {shape[0]} images of {list(shape[1:])}; give at least 2")
+
+
+def _chunk_rows(*sizes: int) -> int:
+    """Return the number of images of `CHUNK_BYTES`, each of which has the product of `sizes` bytes."""
+    return max(1, CHUNK_BYTES // prod(sizes))
+
+
+def _crop_and_resize(images: Tensor, size: int) -> Tensor:
+    """Crop each image [N, C, H, W] to its middle square and resize it to `size` pixels."""
+    height, width = images.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    images = images[:, :, top : top + side, left : left + side]
+    if side == size:
+        return images
+    resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
+    return resized.round().clamp(0, 255).to(torch.uint8)

@@ -10,12 +10,7 @@ from reviver.files.idx import read_idx_images
 
 
 class Digits(NamedTuple):
-    """Images of handwritten digits with labels.
-
-    Attributes:
-        images: [N, 28, 28] uint8.
-        labels: the digits 0 to 9, [N] int64.
-    """
+    """Images of handwritten digits, [N, 28, 28] uint8, with their labels 0 to 9, [N] int64."""
 
     images: Tensor
     labels: Tensor
@@ -23,8 +18,8 @@ class Digits(NamedTuple):
 
 def read_mnist(part: str = "train") -> Digits:
     """Return the 60 000 `train` or the 10 000 `test` images with labels."""
-    folder = Path(str(files("reviver") / "data" / "mnist"))
     prefix = "train" if part == "train" else "t10k"
-    images, labels = read_idx_images(folder / f"{prefix}-images-idx3-ubyte.gz")
+    path = Path(str(files("reviver") / "data" / "mnist" / f"{prefix}-images-idx3-ubyte.gz"))
+    images, labels = read_idx_images(path)
     assert labels is not None
     return Digits(images, labels)

@@ -29,37 +29,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NamedDataSet:
-    """Source and file format of a data set.
-
-    Attributes:
-        torchvision: Name of torchvision's class, and of its folder.
-        source: Web page that offers the files.
-        train, test: Prefix of the file names of each split.
-        arguments: Further arguments of torchvision's class.
-        is_transposed: Whether the files exchange rows and columns of the images.
-        first_label: Smallest label in the files.
-    """
+    """Source and file format of a data set."""
 
     torchvision: str
+    """Name of torchvision's class, and of its folder."""
     source: str
+    """Web page that offers the files."""
     train: str = "train"
+    """Prefix of the file names of the training split."""
     test: str = "t10k"
     arguments: Mapping[str, str] = field(default_factory=dict)
+    """Further arguments of torchvision's class."""
     is_transposed: bool = False
+    """Whether the files exchange rows and columns of the images."""
     first_label: int = 0
+    """Smallest label in the files."""
 
 
 def _emnist(split: str, first_label: int = 0) -> NamedDataSet:
     """Return one of the data sets of EMNIST, which calls them splits."""
-    return NamedDataSet(
-        torchvision="EMNIST",
-        source="https://www.nist.gov/itl/products-and-services/emnist-dataset",
-        train=f"emnist-{split}-train",
-        test=f"emnist-{split}-test",
-        arguments={"split": split},
-        is_transposed=True,
-        first_label=first_label,
-    )
+    source = "https://www.nist.gov/itl/products-and-services/emnist-dataset"
+    train, test = f"emnist-{split}-train", f"emnist-{split}-test"
+    return NamedDataSet("EMNIST", source, train, test, {"split": split}, is_transposed=True, first_label=first_label)
 
 
 DATA_SETS = MappingProxyType(
@@ -86,14 +77,9 @@ def is_present(name: str) -> bool:
 
 
 def read_data_set(name: str, split: str = "train") -> tuple[Tensor, Tensor]:
-    """Read one split of a data set, and download it first if its files are missing.
+    """Read one split, `train` or `test`, of a data set, and download it first if its files are missing.
 
-    Args:
-        name: A key of DATA_SETS.
-        split: `train` or `test`.
-
-    Returns:
-        Upright images, bytes [N, H, W], and classes [N] int64, numbered from 0.
+    Return upright images, bytes [N, H, W], and classes [N] int64, numbered from 0.
 
     Raises:
         DataError: if the files are missing and cannot be downloaded, or are damaged.
@@ -104,9 +90,8 @@ def read_data_set(name: str, split: str = "train") -> tuple[Tensor, Tensor]:
     images, labels = read_idx_images(path)
     assert labels is not None, "_find returns only images with labels beside them"
     if len(labels) and int(labels.min()) < data_set.first_label:
-        raise damaged_data_file(
-            labels_path(path), f"it has the label {int(labels.min())}, below {data_set.first_label}"
-        )
+        problem = f"it has the label {int(labels.min())}, below {data_set.first_label}"
+        raise damaged_data_file(labels_path(path), problem)
     return images.transpose(1, 2) if data_set.is_transposed else images, labels - data_set.first_label
 
 

@@ -67,7 +67,6 @@ class ArrayRecord(Record):
     """Description of one array."""
 
     shape: Annotated[tuple[Count, ...], JSON_LIST]
-    """Shape."""
     sha256: Sha256
     """SHA-256 of all bytes, without the header."""
 
@@ -76,9 +75,7 @@ class PackedRecord(Record):
     """Content of packed.json."""
 
     format: int
-    """Version of the format."""
     kind: Kind
-    """Kind of the data."""
     name: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """Name of the data, as runs record it."""
     classes: Annotated[tuple[Annotated[str, Field(max_length=255)], ...], JSON_LIST]
@@ -86,7 +83,6 @@ class PackedRecord(Record):
     max_length: Count | None
     """T of the sequences, to which batches of an evaluation are sized; null for images."""
     arrays: dict[str, ArrayRecord]
-    """The arrays by name."""
     checksum: Sha256
     """SHA-256 of this object without `checksum`, see `checksum_of`."""
 
@@ -126,7 +122,7 @@ def open_packed(path: Path, kind: Kind) -> PackedRecord:
 def map_array(folder: Path, record: PackedRecord, name: str) -> Tensor:
     """Map an array: the operating system reads a page of it when it is used. All bytes are compared with the checksum.
 
-    The result must not be written to. A file that another program truncates later ends the process with SIGBUS.
+    The result must not be written to. If another program truncates the file later, SIGBUS ends the process.
 
     Raises:
         DataError: if it is missing, or is not the array that was packed.
@@ -164,9 +160,7 @@ def write_packed(
     max_length: int | None = None,
     progress: bool = False,
 ) -> dict[str, list[int]]:
-    """Write the packed folder `out`, see `PackedRecord`, and return the shape of each array.
-
-    After an error or a signal, nothing is left.
+    """Write the packed folder `out`, see `PackedRecord`, and return the shape of each array; after an error nothing is left.
 
     Raises:
         RunFolderError: if `out` exists or cannot be written.

@@ -1,10 +1,8 @@
 """Order of the examples of an epoch: a full permutation, or a permutation of blocks and then within a window of them.
 
-Blocks are examples that follow one another, about `BLOCK_BYTES` together. Their edges are the index of the first example
-of each block, and at the end the number of examples: block b holds the examples edges[b] ≤ n < edges[b + 1].
-
-The order depends on the seed and the epoch alone, through the random number generator, and not on the number of
-processes. So a run resumes at any index of it. Data in memory and packed data have the same order.
+Blocks are examples that follow one another, about `BLOCK_BYTES` together: block b holds edges[b] ≤ n < edges[b + 1]. The
+order depends on the seed and the epoch alone, so that a run resumes at any index of it, by any number of processes. Data
+in memory and packed data have the same order.
 
 Shapes: N examples, B blocks.
 """
@@ -27,13 +25,9 @@ def equal_blocks(num_rows: int, row_bytes: int, block_bytes: int = BLOCK_BYTES) 
 
 
 def unequal_blocks(ends: Tensor, block_bytes: int = BLOCK_BYTES) -> Tensor:
-    """Return the edges [B + 1] of blocks of rows of different sizes.
+    """Return the edges [B + 1] of blocks of rows of different sizes, given the position in bytes after each, [N], N ≥ 1.
 
     A block ends with the row that reaches the next multiple of `block_bytes`, so that a long row makes a larger block.
-
-    Args:
-        ends: position in bytes after each row, ascending, [N] with N ≥ 1.
-        block_bytes: size of a block.
     """
     starts = torch.cat([ends.new_zeros(1), ends[:-1]])
     block = starts // block_bytes
@@ -42,13 +36,10 @@ def unequal_blocks(ends: Tensor, block_bytes: int = BLOCK_BYTES) -> Tensor:
 
 
 def epoch_order(order: DataOrder, edges: Tensor, rng: torch.Generator) -> Tensor:
-    """Return the indices of the N examples in the order of an epoch, [N] int64 on the CPU.
+    """Return the indices of the N examples, in blocks with `edges` [B + 1], in the order of an epoch, [N] int64.
 
-    Args:
-        order: `full` for a permutation of all examples. `blocks` permutes the blocks, and then the examples of each
-            window of `WINDOW_BLOCKS` blocks, so that an epoch reads the data block by block.
-        edges: first example of each block, and N, [B + 1].
-        rng: random number generator of the epoch.
+    `full` is a permutation of all examples. `blocks` permutes the blocks, and then the examples of each window of
+    `WINDOW_BLOCKS` blocks, so that an epoch reads the data block by block.
     """
     if order == "full":
         return torch.randperm(int(edges[-1]), generator=rng)

@@ -13,17 +13,14 @@ from reviver.data.tasks.task import Sequences
 
 @dataclass(frozen=True)
 class Examples(Sequences):
-    """Standardized sequences with their classes.
-
-    Attributes:
-        x: [N, T, I] float32, padded with 0.
-        lengths: number of steps of each sequence, [N] int64.
-        targets: index of the class of each sequence, [N] int64.
-    """
+    """Standardized sequences with their classes."""
 
     x: Tensor
+    """[N, T, I] float32, padded with 0."""
     lengths: Tensor
+    """Number of steps of each sequence, [N] int64."""
     targets: Tensor
+    """Index of the class of each sequence, [N] int64."""
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Return the values of the steps begin ≤ t < end, [N, end - begin, I]."""

@@ -61,32 +61,22 @@ def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
 
 
 def stratified_split(labels: Sequence[str], train_fraction: float, seed: int) -> RowSplit:
-    """Split rows at random into training and validation rows, with about the same class frequencies in both.
+    """Split rows at random, given the label of each, with about the same class frequencies in both parts.
 
     A class with one row is in the training set. A larger class has at least one row in each set, even if
     `train_fraction` of its rows rounds to none or to all. The same arguments give the same split.
 
-    Args:
-        labels: label of each row.
-        train_fraction: fraction of the rows for training, between 0 and 1.
-        seed: seed of the split.
-
     Raises:
-        ConfigError: if `train_fraction` is out of range.
+        ConfigError: if `train_fraction` is not between 0 and 1.
         DataError: if no class has two rows, so that the validation set would be empty.
     """
     numbers: dict[str, int] = {}
-    return split_classes(
-        torch.tensor([numbers.setdefault(label, len(numbers)) for label in labels]), train_fraction, seed
-    )
+    classes = torch.tensor([numbers.setdefault(label, len(numbers)) for label in labels])
+    return split_classes(classes, train_fraction, seed)
 
 
 def split_classes(classes: Tensor, train_fraction: float, seed: int) -> RowSplit:
-    """Split rows as `stratified_split` does, by the number of the class of each row, [N] int64.
-
-    Raises:
-        ConfigError, DataError: see `stratified_split`.
-    """
+    """Split rows as `stratified_split` does, by the number of the class of each row, [N] int64."""
     check("train_fraction", train_fraction, Annotated[float, Field(gt=0, lt=1)])
     by_class = classes.argsort(stable=True)
     counts = torch.bincount(classes).tolist() if len(classes) else []
@@ -99,13 +89,12 @@ def split_classes(classes: Tensor, train_fraction: float, seed: int) -> RowSplit
             "give at least 2 rows of a class, and check that the column of labels is the right one"
         )
     rng = make_rng(seed, "split")
-    train: list[Tensor] = []
-    validation: list[Tensor] = []
-    for rows, size in zip(groups, _train_sizes(sizes, train_fraction), strict=True):
-        shuffled = rows[torch.randperm(len(rows), generator=rng)]
-        train.append(shuffled[:size])
-        validation.append(shuffled[size:])
-    return RowSplit(torch.cat(train).sort().values, torch.cat(validation).sort().values)
+    shuffled = [rows[torch.randperm(len(rows), generator=rng)] for rows in groups]
+    parts = [
+        rows.tensor_split([size]) for rows, size in zip(shuffled, _train_sizes(sizes, train_fraction), strict=True)
+    ]
+    train, validation = (torch.cat(rows).sort().values for rows in zip(*parts, strict=True))
+    return RowSplit(train, validation)
 
 
 def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:
@@ -117,8 +106,7 @@ def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:
     limits = [max(1, count - 1) for count in counts]
     sizes = [min(max(math.floor(fraction * count), 1), limit) for count, limit in zip(counts, limits, strict=True)]
     missing = round(fraction * sum(counts)) - sum(sizes)
-    by_remainder = sorted(range(len(counts)), key=lambda k: sizes[k] - fraction * counts[k])
-    for k in by_remainder:
+    for k in sorted(range(len(counts)), key=lambda k: sizes[k] - fraction * counts[k]):
         if missing > 0 and sizes[k] < limits[k]:
             sizes[k] += 1
             missing -= 1

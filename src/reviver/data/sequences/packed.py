@@ -24,17 +24,9 @@ from reviver.files.errors import damaged_data_file
 def pack_sequences(
     path: Path, out: Path, *, sequence_column: str = "sequence", label_column: str = "label", progress: bool = False
 ) -> dict[str, list[int]]:
-    """Write the labeled sequences of a file, see `read_sequences`, to a packed folder, without padding.
+    """Write the labeled sequences of a file, see `read_sequences`, without padding to a packed folder that must not exist.
 
-    Args:
-        path: file.
-        out: folder that must not exist.
-        sequence_column: column of the sequences.
-        label_column: column of the labels.
-        progress: whether to show a progress bar.
-
-    Returns:
-        The shape of each array by name.
+    Return the shape of each array by name.
 
     Raises:
         ConfigError, DataError: see `read_sequences`, and if there are fewer than two classes.
@@ -56,31 +48,23 @@ def pack_sequences(
 
 
 class PackedTable(NamedTuple):
-    """All sequences of a packed folder, mapped.
-
-    Attributes:
-        record: content of packed.json.
-        values: steps of all sequences, [S, I] float32.
-        begins: first step of each sequence, [N] int64.
-        lengths: number of steps of each sequence, [N] int64.
-        labels: indices of the classes, [N] int64.
-        max_length: T, at least the length of the longest sequence.
-    """
+    """All sequences of a packed folder, mapped."""
 
     record: PackedRecord
     values: Tensor
+    """Steps of all sequences, [S, I] float32."""
     begins: Tensor
+    """First step of each sequence, [N] int64."""
     lengths: Tensor
+    """Number of steps of each sequence, [N] int64."""
     labels: Tensor
+    """Indices of the classes, [N] int64."""
     max_length: int
+    """T, at least the length of the longest sequence."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open a packed folder.
-
-        Raises:
-            DataError: if it is damaged or holds other data.
-        """
+        """Open a packed folder; raise `DataError` if it is damaged or holds other data."""
         record = open_packed(path, "sequences")
         values, offsets, labels = (map_array(path, record, name) for name in ("sequences", "offsets", "labels"))
         lengths, max_length, count = offsets.diff(), record.max_length or 0, len(set(record.classes))
@@ -107,16 +91,10 @@ class PackedTable(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PackedExamples(Sequences):
-    """Sequences of a packed folder with their classes; indices load some of them as `Examples`.
-
-    Attributes:
-        rows: index of each sequence in `table`, [N] int64.
-        table: all sequences of the folder.
-        standardization: standardization of the channels.
-        device: device of the loaded sequences.
-    """
+    """Sequences of a packed folder with their classes; indices load some of them, to `device`, as `Examples`."""
 
     rows: Tensor
+    """Index of each sequence in `table`, [N] int64."""
     table: PackedTable
     standardization: Standardization
     device: torch.device | str = "cpu"
@@ -138,9 +116,8 @@ class PackedExamples(Sequences):
         longest = int(lengths.max()) if len(lengths) else self.steps
         x = torch.zeros(len(rows), longest, self.table.values.shape[1])
         x[torch.arange(longest) < lengths.unsqueeze(1)] = self.table.take(rows)
-        return Examples(self.standardization.apply(x, lengths), lengths, self.table.labels[rows]).to(
-            torch.device(self.device)
-        )
+        examples = Examples(self.standardization.apply(x, lengths), lengths, self.table.labels[rows])
+        return examples.to(torch.device(self.device))
 
     def to(self, device: torch.device) -> Self:
         """Return the same sequences, which will be loaded to `device`."""

@@ -19,18 +19,11 @@ PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 def write_predictions(path: Path, table: SequenceTable, classes: Sequence[str], probabilities: Tensor) -> None:
-    """Write a CSV file with the row, the most probable class, its probability and all probabilities of each sequence.
+    """Write the row, the most probable class, its probability and all probabilities [N, C] of each sequence, atomically.
 
     A spreadsheet executes a cell that begins with =, +, - or @ as a formula. Therefore an apostrophe precedes a class
-    that begins with one of these and is not a plain number. A class that begins with an apostrophe gets another one, so
-    that removing one apostrophe restores every class. The columns of the probabilities are named `p(CLASS)`, which is
-    no formula.
-
-    Args:
-        path: file to write, atomically.
-        table: the N sequences.
-        classes: names of the C classes.
-        probabilities: probability of each class for each sequence, [N, C].
+    that begins with one of these and is not a plain number, or with an apostrophe: removing one restores every class.
+    The columns of the probabilities are named `p(CLASS)`, which is no formula.
 
     Raises:
         RunFolderError: if the file cannot be written. An existing file stays as it is.
@@ -38,7 +31,8 @@ def write_predictions(path: Path, table: SequenceTable, classes: Sequence[str], 
     assert probabilities.shape == (len(table), len(classes))
     values = probabilities.detach().cpu().float()
     predicted = values.argmax(1).tolist()
-    cells = [_escape(name) for name in classes]
+    is_formula = [FORMULA_START.match(name) and not PLAIN_NUMBER.fullmatch(name) for name in classes]
+    cells = [f"'{name}" if escaped else name for name, escaped in zip(classes, is_formula, strict=True)]
     with (
         atomic_write(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
@@ -48,8 +42,3 @@ def write_predictions(path: Path, table: SequenceTable, classes: Sequence[str], 
         for index, row in enumerate(table.rows):
             texts = values[index].numpy().astype(str).tolist()  # enough digits to restore the float32
             writer.writerow([row, cells[predicted[index]], texts[predicted[index]], *texts])
-
-
-def _escape(name: str) -> str:
-    """Return a class as a cell that is no formula."""
-    return f"'{name}" if FORMULA_START.match(name) and not PLAIN_NUMBER.fullmatch(name) else name

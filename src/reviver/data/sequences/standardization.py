@@ -34,23 +34,12 @@ class Standardization(Record):
 
     @classmethod
     def fit(cls, x: Tensor, lengths: Tensor) -> "Standardization":
-        """Return the standardization of the training sequences.
-
-        Mean and standard deviation are computed in float64, without the padding.
-
-        Args:
-            x: training sequences, [N, T, I].
-            lengths: number of steps of each, [N].
-        """
+        """Return the standardization of sequences x [N, T, I] of `lengths` [N], in float64, without the padding."""
         return cls.fit_steps(lambda: unpadded_chunks(x, lengths))
 
     @classmethod
     def fit_steps(cls, chunks: Callable[[], Iterable[Tensor]]) -> "Standardization":
-        """Return the standardization of steps that are read in chunks, [n, I] each.
-
-        Args:
-            chunks: function that reads all steps; it is called twice, and returns at least one chunk.
-        """
+        """Return the standardization of the steps that `chunks` reads, [n, I] at a time; it is called twice."""
         count, minimum, maximum, total = 0, torch.tensor(math.inf), torch.tensor(-math.inf), torch.tensor(0.0)
         for chunk in chunks():
             steps = chunk.double()
@@ -67,11 +56,7 @@ class Standardization(Record):
         return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
     def apply(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return standardized sequences, [N, T, I] float32; the padding stays 0.
-
-        Args:
-            x: sequences, [N, T, I].
-            lengths: number of steps of each, [N].
+        """Return the sequences x [N, T, I] of `lengths` [N] standardized, float32; the padding stays 0.
 
         Raises:
             DataError: if x has another number of channels, or a result does not fit into float32.

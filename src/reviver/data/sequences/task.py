@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -37,7 +37,6 @@ class DataRecord(Record):
     sha256: str
     """SHA-256 of the file."""
     num_sequences: Count
-    """N."""
     max_length: Count
     """T, number of steps of the longest sequence."""
     classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
@@ -54,9 +53,7 @@ class DataRecord(Record):
         return self
 
     def examples(self, table: SequenceTable) -> Examples:
-        """Return the sequences of a table, standardized, with the indices of their classes.
-
-        Without labels in the table all targets are 0, and have no meaning.
+        """Return the sequences of a table, standardized, with the indices of their classes; all 0 without labels.
 
         Raises:
             DataError: if a label is unknown, or the number of channels is not that of the training data.
@@ -84,16 +81,9 @@ class DataRecord(Record):
 class CustomTask(Task):
     """Classification of the sequences in the file or packed folder `config.data`, with a stratified random split.
 
-    The standardization is fitted on the training set alone.
-
-    Args:
-        config: settings of the run.
-        record: entry `data` of the run.json of an existing run. The file is then read only if a split is used. Without
-            a record the file is read at once.
-
-    Attributes:
-        data: description of the data.
-        examples: function that standardizes the sequences of another table, see `DataRecord.examples`.
+    The standardization is fitted on the training set alone. With a `record`, the entry `data` in run.json of an existing
+    run, the file is read only if a split is used; without one it is read at once. `data` describes it, and `examples`
+    standardizes the sequences of another table, see `DataRecord.examples`.
 
     Raises:
         DataError: if the record or the file is malformed.
@@ -127,21 +117,21 @@ class CustomTask(Task):
         return self.fixed_split("validation", length), "validation set of the run"
 
 
-def _load(config: LSTMConfig, record: DataRecord | None = None) -> tuple[DataRecord, dict[SplitName, Sequences]]:
-    """Read the data of a run, whose digest must be that of `record` if there is one; return its record and its splits."""
+def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataRecord, dict[SplitName, Sequences]]:
+    """Read the data of a run, whose digest must be that of a known record; return the record and the splits."""
     assert config.data is not None, "LSTMConfig checks it"
     path = Path(config.data)
-    return _load_packed(config, path, record) if is_packed(path) else _load_file(config, path, record)
+    return (_load_packed if is_packed(path) else _load_file)(config, path, known)
 
 
 def _load_file(
     config: LSTMConfig, path: Path, known: DataRecord | None
 ) -> tuple[DataRecord, dict[SplitName, Sequences]]:
-    digest = _digest(path)
-    if known is not None and digest is not None:
+    digest = ""
+    with suppress(OSError), open_file(path) as file:  # the reader of the table raises a better error
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
         _check_digest(path, digest, known)
     table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
-    assert digest is not None, "read_sequences would have raised"
     assert table.labels is not None, "read_sequences reads them by default"
     with _naming(path):
         classes = class_names(table.labels)
@@ -164,8 +154,7 @@ def _load_packed(
     config: LSTMConfig, path: Path, known: DataRecord | None
 ) -> tuple[DataRecord, dict[SplitName, Sequences]]:
     table = PackedTable.open(path)
-    if known is not None:
-        _check_digest(path, table.record.checksum, known)
+    _check_digest(path, table.record.checksum, known)
     with _naming(path):
         split = split_classes(table.labels, config.train_fraction, config.seed)
     counts = torch.bincount(table.labels[split.train], minlength=len(table.record.classes)).tolist()
@@ -178,11 +167,8 @@ def _load_packed(
         class_fractions=tuple(count / len(split.train) for count in counts),
         standardization=Standardization.fit_steps(lambda: table.chunks(split.train)),
     )
-    parts: dict[SplitName, Sequences] = {
-        "train": PackedExamples(split.train, table, record.standardization),
-        "validation": PackedExamples(split.validation, table, record.standardization),
-    }
-    return record, parts
+    train, validation = (PackedExamples(rows, table, record.standardization) for rows in split)
+    return record, {"train": train, "validation": validation}
 
 
 @contextmanager
@@ -194,16 +180,6 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _check_digest(path: Path, digest: str, record: DataRecord) -> None:
-    """Raise `DataError` unless the digest of the data is that of the record."""
-    if digest != record.sha256:
+def _check_digest(path: Path, digest: str, known: DataRecord | None) -> None:
+    if known is not None and digest != known.sha256:
         raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train a new run")
-
-
-def _digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file, or None if it cannot be read: then its reader raises a better error."""
-    try:
-        with open_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None

@@ -12,25 +12,16 @@ from reviver.data.tasks.task import Task
 from reviver.settings.lstm import LSTMConfig
 
 BUILDERS: Mapping[str, Callable[[LSTMConfig], Task]] = MappingProxyType(
-    {
-        "palindrome": PalindromeTask,
-        **dict.fromkeys(PROBLEMS, GeneratedTask),
-        **dict.fromkeys(("row-mnist", "pixel-mnist"), DigitTask),
-    }
+    {"palindrome": PalindromeTask, **dict.fromkeys(PROBLEMS, GeneratedTask)}
+    | dict.fromkeys(("row-mnist", "pixel-mnist"), DigitTask)
 )
 """Constructor of each task except `custom`."""
 
 
 def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None) -> Task:
-    """Return the task of a run.
-
-    Args:
-        config: settings of the run.
-        record: the entry `data` of the run.json of an existing run with custom data; None for a new run.
+    """Return the task of a run; `record` is the entry `data` in run.json of an existing run with custom data.
 
     Raises:
         DataError: if the file with custom data is missing or malformed.
     """
-    if config.task == "custom":
-        return CustomTask(config, record)
-    return BUILDERS[config.task](config)
+    return CustomTask(config, record) if config.task == "custom" else BUILDERS[config.task](config)

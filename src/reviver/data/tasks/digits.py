@@ -24,16 +24,12 @@ DOWNSAMPLED_SHAPES = MappingProxyType({49: (7, 7), 98: (7, 14), 196: (14, 14), 3
 
 @dataclass(frozen=True)
 class ImageSequences(Sequences):
-    """Images as sequences of rows or pixels.
-
-    Attributes:
-        pixels: [N, T, I] uint8.
-        targets: the digits, [N] int64.
-        lengths: None, since all have T steps.
-    """
+    """Images as sequences of rows or pixels; all have T steps."""
 
     pixels: Tensor
+    """[N, T, I] uint8."""
     targets: Tensor
+    """The digits, [N] int64."""
     lengths: None = None
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
@@ -49,10 +45,10 @@ class DigitTask(Task):
                        the same for images downsampled by averaging         T = 392, 196, 98 or 49
                        to 14 × 28, 14 × 14, 7 × 14 or 7 × 7
 
-    Le, Jaitly & Hinton (2015) introduced the task by pixels. `length` is T. Of the 60 000 training images, or
-    `data_size` of them, the fraction `train_fraction` is the training set and the rest the validation set.
-    Evaluation uses the 10 000 test images. Chance is the fraction of ones, the most frequent digit, in the test set:
-    1135/10 000. The baseline is the entropy of the test digits, in nats.
+    Le, Jaitly & Hinton (2015) introduced the task by pixels. Of the 60 000 training images, or `data_size` of them, the
+    fraction `train_fraction` is the training set and the rest the validation set; evaluation uses the 10 000 test
+    images. Chance is the fraction of ones, the most frequent digit, in the test set; the baseline is the entropy of the
+    test digits, in nats.
     """
 
     output_size = NUM_DIGITS

@@ -1,9 +1,8 @@
 """Memory tasks of the literature: copy, adding, temporal order, parity.
 
-Each task is a function that generates random sequences; its docstring is the definition of the task. Every epoch has
-fresh sequences, which depend on the seed of the run and on the epoch. The validation sequences are fixed and come from
-a random number generator of their own. Nothing is held out: a long sequence hardly ever occurs twice, and there are few
-very short ones (2^T of bits).
+Each task is a function that generates random sequences; its docstring defines the task. Every epoch has fresh sequences,
+which depend on the seed and the epoch; the validation sequences are fixed. Nothing is held out: a long sequence hardly
+ever occurs twice, and there are few very short ones (2^T of bits).
 
 Shapes: N sequences, T time, I input size, C classes.
 """
@@ -23,31 +22,24 @@ from reviver.settings.lstm import LSTMConfig, check_length, min_length
 
 COPY_LENGTH, COPY_SYMBOLS = 10, 8
 COPY_BLANK, COPY_DELIMITER = 0, COPY_SYMBOLS + 1
-
 ORDER_START, ORDER_END, ORDER_X, ORDER_Y, ORDER_FIRST_DISTRACTOR = 0, 1, 2, 3, 4
 ORDER_DISTRACTORS = 4
-
 PADDING = 255
 """Symbol after the end of a sequence that is shorter than the longest."""
 
 
 @dataclass(frozen=True)
 class Symbols(Sequences):
-    """Sequences of symbols from 0 to `num_symbols` - 1.
-
-    Attributes:
-        symbols: [N, T] uint8, padded with `PADDING`.
-        classes: target classes, [N], or [N, T] for one at every step, uint8.
-        lengths: number of steps of each sequence, [N] int64; None if all have T.
-        num_symbols: number of symbols.
-        encoding: `scalar`, the symbol as a number (I = 1), or `onehot` (I = num_symbols).
-    """
+    """Sequences of symbols from 0 to `num_symbols` - 1."""
 
     symbols: Tensor
+    """[N, T] uint8, padded with `PADDING`."""
     classes: Tensor
+    """Target classes, [N], or [N, T] for one at every step, uint8."""
     lengths: Tensor | None
     num_symbols: int
     encoding: str
+    """`scalar`, the symbol as a number (I = 1), or `onehot` (I = num_symbols)."""
 
     @property
     def targets(self) -> Tensor:
@@ -64,16 +56,12 @@ class Symbols(Sequences):
 
 @dataclass(frozen=True)
 class MarkedNumbers(Sequences):
-    """Sequences of numbers, two of which are marked. The target is the sum of the two.
-
-    Attributes:
-        numbers: [N, T] float32, padded with 0.
-        marked: steps of the two marked numbers, [N, 2] int64.
-        lengths: number of steps of each sequence, [N] int64; None if all have T.
-    """
+    """Sequences of numbers, two of which are marked. The target is the sum of the two."""
 
     numbers: Tensor
+    """[N, T] float32, padded with 0."""
     marked: Tensor
+    """Steps of the two marked numbers, [N, 2] int64."""
     lengths: Tensor | None
 
     @property
@@ -168,26 +156,19 @@ def parity(lengths: Tensor, rng: torch.Generator, encoding: str = "onehot") -> S
 
 @dataclass(frozen=True)
 class Problem:
-    """Definition of a generated task.
-
-    Attributes:
-        generate: function of the lengths T of the sequences [N], a random number generator and the encoding that
-            returns sequences.
-        target: see `Task`.
-        output_size: see `Task`.
-        chance: see `Task`.
-        baseline: function of T that returns the loss of the best prediction without memory.
-        input_size: I of one-hot symbols, or of numbers.
-        mixes_lengths: whether a batch may have sequences of different lengths.
-    """
+    """Definition of a generated task; for the other fields see `Task`."""
 
     generate: Callable[[Tensor, torch.Generator, str], Sequences]
+    """Function of the lengths T of the sequences [N], a random number generator and the encoding."""
     target: TargetKind
     output_size: int
     chance: float
     baseline: Callable[[int], float]
+    """Function of T."""
     input_size: int
+    """I of one-hot symbols, or of numbers."""
     mixes_lengths: bool = True
+    """Whether a batch may have sequences of different lengths."""
 
 
 PROBLEMS: Mapping[str, Problem] = MappingProxyType(
@@ -213,9 +194,8 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
 class GeneratedTask(Task):
     """A task that generates the sequences of a `Problem`.
 
-    An epoch has `data_size` × `train_fraction` fresh sequences; the validation set has the rest and is fixed. With a
-    curriculum the training sequences have lengths from T/2 to T if `Problem.mixes_lengths`. The validation sequences
-    always have length T.
+    An epoch has `data_size` × `train_fraction` fresh sequences; the validation set has the rest, of length T. With a
+    curriculum the training sequences have lengths from T/2 to T if `Problem.mixes_lengths`.
     """
 
     def __init__(self, config: LSTMConfig) -> None:

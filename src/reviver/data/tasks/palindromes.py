@@ -21,12 +21,8 @@ from reviver.settings.lstm import LSTMConfig, check_length
 from reviver.settings.validation import check
 
 NUM_DIGITS = 10
-"""Number of digits, and so of classes."""
-
 PERMUTATION_LIMIT = 10**7
-"""Maximum number of palindromes of a length for which a sample is taken from a permutation of all of them. Larger sets are
-sampled with rejection of duplicates."""
-
+"""Maximum number of palindromes for which a sample comes from a permutation of all; above, duplicates are rejected."""
 MAX_INT64_DIGITS = 18
 """Maximum number of digits that fit into an int64."""
 
@@ -35,21 +31,19 @@ MAX_INT64_DIGITS = 18
 class Palindromes(Sequences):
     """A set of palindromes, all of one length or of several.
 
-    Only the first half of each is stored, because it determines the rest: [N, ⌈T/2⌉] bytes. The input of a sequence is
-    all its digits but the last. The target is the last digit, which equals the first: the network must remember one
-    digit over T - 2 steps of distractors.
-
-    Attributes:
-        halves: first halves, [N, ⌈T/2⌉] uint8; a shorter palindrome uses only its first digits.
-        length: T of the longest palindrome.
-        palindrome_lengths: length of each palindrome, [N] int64; None if all have T.
-        encoding: `scalar` or `onehot`, see `encode_digits`.
+    Only the first half of each is stored, because it determines the rest. The input of a sequence is all its digits but
+    the last. The target is the last digit, which equals the first: the network must remember one digit over T - 2 steps
+    of distractors.
     """
 
     halves: Tensor
+    """First halves, [N, ⌈T/2⌉] uint8; a shorter palindrome uses only its first digits."""
     length: int
+    """T of the longest palindrome."""
     palindrome_lengths: Tensor | None = None
+    """Length of each palindrome, [N] int64; None if all have T."""
     encoding: str = "scalar"
+    """`scalar` or `onehot`, see `encode_digits`."""
 
     def __post_init__(self) -> None:
         assert self.halves.shape[1] == half_length(self.length)
@@ -93,9 +87,9 @@ class Split(NamedTuple):
 class PalindromeTask(Task):
     """Prediction of the last digit of a palindrome, C = 10.
 
-    Without a curriculum the data are all palindromes of length T, or a sample of them, split once. With a curriculum
-    every epoch has fresh palindromes with lengths from `config.min_length_fraction` T to T. The validation set of each
-    length is fixed and disjoint from the training data of that length.
+    Without a curriculum the data are all palindromes of length T, or a sample of them, split once. With one, every epoch
+    has fresh palindromes with lengths from `min_length_fraction` T to T; the validation set of each length is fixed and
+    disjoint from the training data of that length.
     """
 
     output_size = NUM_DIGITS
@@ -162,12 +156,6 @@ def count_palindromes(length: int) -> int:
 def make_palindromes(length: int, size: int, rng: torch.Generator, encoding: str = "scalar") -> Palindromes:
     """Return all palindromes of `length` digits in order if there are at most `size`, else `size` distinct random ones.
 
-    Args:
-        length: T, at least 2.
-        size: maximum number of palindromes.
-        rng: source of the sample.
-        encoding: `scalar` or `onehot`, see `encode_digits`.
-
     Raises:
         ConfigError: if `length` is below 2 or `size` below 1.
     """
@@ -217,10 +205,7 @@ def _random_digits(size: int, width: int, rng: torch.Generator) -> Tensor:
 
 
 def _random_distinct(size: int, width: int, rng: torch.Generator) -> Tensor:
-    """Return `size` distinct rows of `width` random digits, [size, width] uint8.
-
-    Only the first digits are compared, see `_keys`: rows with different keys differ.
-    """
+    """Return `size` distinct rows of random digits, [size, width] uint8; rows with different keys differ."""
     rows = torch.empty(0, width, dtype=torch.uint8)
     while len(rows) < size:
         rows = torch.cat([rows, _random_digits(size - len(rows), width, rng)])

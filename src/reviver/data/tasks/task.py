@@ -16,17 +16,11 @@ from reviver.runs.distributed.rows import BatchRows
 
 
 class Sequences:
-    """A set of N sequences with their targets.
-
-    The data are stored in a compact form. `encode` makes the input of a batch, which is much larger.
+    """A set of N sequences with their targets, in a compact form; `encode` makes the input of a batch.
 
     A subclass is a frozen dataclass. Its tensors are [N, ...], the first of them [N, T, ...]; its other fields apply to
-    all sequences.
-
-    Attributes:
-        steps: T of the longest sequence.
-        lengths: number of steps of each sequence, [N] int64; None if all have T.
-        targets: targets, see `TargetKind` for their shape.
+    all sequences. `lengths` is the number of steps of each sequence, [N] int64, or None if all have T; for the shape of
+    `targets` see `TargetKind`.
     """
 
     if TYPE_CHECKING:  # at run time a dataclass would take these for the defaults of its fields
@@ -38,12 +32,7 @@ class Sequences:
         def targets(self) -> Tensor: ...  # noqa: D102
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
-        """Return the input of the steps begin ≤ t < end, [N, end - begin, I] float32, padded with 0.
-
-        Args:
-            begin: first step.
-            end: step after the last one; T if None.
-        """
+        """Return the input of the steps begin ≤ t < end (T if None), [N, end - begin, I] float32, padded with 0."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -68,8 +57,7 @@ class Sequences:
     @property
     def block_edges(self) -> Tensor:
         """First sequence of each block of neighbors, and N, for the order `blocks`; see `packed.order`."""
-        row_bytes = self._first[:1].numel() * self._first.element_size()
-        return equal_blocks(len(self), row_bytes)
+        return equal_blocks(len(self), self._first[:1].numel() * self._first.element_size())
 
     @property
     def _first(self) -> Tensor:
@@ -82,8 +70,6 @@ class Sequences:
 
 
 SplitName = Literal["train", "validation"]
-"""Name of a split of a fixed data set."""
-
 TargetKind = Literal["class", "class at every step", "number"]
 """Kind of the targets of a batch.
 
@@ -97,20 +83,17 @@ class Task:
     """Base class of tasks. A task has sequences of any allowed length T, because a length curriculum changes T.
 
     A task with a fixed data set overrides `fixed_split`; other tasks override `training` and `validation`.
-
-    Attributes:
-        target: kind of the targets.
-        input_size: I.
-        output_size: C, or 1 for a number.
-        chance: accuracy of the best constant guess.
-        data_record: description of the data for run.json; None if the settings describe them.
     """
 
     target: TargetKind = "class"
     input_size: int
+    """I."""
     output_size: int
+    """C, or 1 for a number."""
     chance: float
+    """Accuracy of the best constant guess."""
     data_record: Mapping[str, Any] | None = None
+    """Description of the data for run.json; None if the settings describe them."""
 
     def baseline(self, length: int) -> float:
         """Return the loss of the best prediction without memory at a length."""
@@ -133,14 +116,7 @@ class Task:
         return self.fixed_split("validation", length)
 
     def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
-        """Return sequences to evaluate a trained network on.
-
-        Args:
-            length: T.
-            size: maximum number of sequences.
-
-        Returns:
-            The sequences, and a text that describes their origin.
+        """Return at most `size` sequences to evaluate a trained network on, and a text that describes their origin.
 
         Raises:
             ConfigError: if the task does not have `length`.
@@ -151,27 +127,19 @@ class Task:
 LOSS_NAMES: Mapping[TargetKind, str] = MappingProxyType(
     {"class": "cross-entropy", "class at every step": "cross-entropy per step", "number": "squared error"}
 )
-"""Name of the loss of each kind of target."""
 
 
 def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean loss of a batch, a scalar; see `TargetKind` for the loss and the shapes.
 
-    Args:
-        target: kind of the targets.
-        outputs: outputs of the network.
-        targets: targets of the batch.
-        weights: factor of the loss of each sequence, [B]; the sum is divided by B all the same. 1 if None.
+    `weights` is a factor of the loss of each sequence, [B]; the sum is divided by B all the same.
     """
-    if weights is not None:
-        if target == "number":
-            losses = functional.mse_loss(outputs.squeeze(-1), targets, reduction="none")
-        else:
-            losses = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
-        return (losses.reshape(len(weights), -1).mean(1) * weights).mean()
+    reduction = "mean" if weights is None else "none"
     if target == "number":
-        return functional.mse_loss(outputs.squeeze(-1), targets)
-    return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+        losses = functional.mse_loss(outputs.squeeze(-1), targets, reduction=reduction)
+    else:
+        losses = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction=reduction)
+    return losses if weights is None else (losses.reshape(len(weights), -1).mean(1) * weights).mean()
 
 
 TOLERANCE = 0.04
@@ -186,8 +154,8 @@ ACCURACY_NAMES: Mapping[TargetKind, str] = MappingProxyType(
 def correct(target: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Return whether the prediction for each sequence of a batch is correct, [B] bool.
 
-    A class must be the most probable one. Of classes at every step all must be, except at steps with target 0 (blank).
-    A number must be within `TOLERANCE`.
+    A class must be the most probable one; of classes at every step all must be, except where the target is 0 (blank). A
+    number must be within `TOLERANCE`.
     """
     if target == "number":
         return (outputs.squeeze(-1) - targets).abs() <= TOLERANCE

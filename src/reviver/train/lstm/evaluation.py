@@ -132,10 +132,13 @@ def parse_digits(text: str) -> list[int]:
     """Return the digits of a text, with or without spaces or commas between: "1 2 3 2", "1,2,3,2" or "1232".
 
     Raises:
-        DataError: if `text` has another character, or no digit.
+        DataError: if `text` has another character, no digit, or a number of several digits among separated ones.
     """
     wrong, digits = re.search(r"[^0-9,\s]", text), re.findall(r"[0-9]", text)
     if wrong or not digits:
         found = repr(wrong.group()) if wrong else "nothing"
         raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {text!r}')
+    parts = re.findall("[0-9]+", text)
+    if len(parts) > 1 and (several := max(parts, key=len)) and len(several) > 1:
+        raise DataError(f"digits must be from 0 to 9 each where they are separated, got {several} in {text!r}")
     return [int(digit) for digit in digits]

@@ -1,4 +1,4 @@
-"""Hostile files: decompression bombs, false sizes, links and names that escape, pipes, and code. Each raises an error."""
+"""Hostile files: decompression bombs, false sizes, links and names that escape, pipes, and code. Each is one error."""
 
 import contextlib
 import gzip
@@ -32,8 +32,8 @@ from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
 from reviver.files import parquet
 from reviver.files.cache import cached
-from reviver.files.idx import read_idx
-from reviver.files.read import open_file, read_file, reject_external_links
+from reviver.files.json import parse_json
+from reviver.files.read import open_file, read_file, read_lines, reject_external_links
 from reviver.files.tensors import read_header, read_tensors
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.runs.checkpoint import load_networks
@@ -45,6 +45,8 @@ from reviver.train.loading import load
 from reviver.train.lstm.training import train
 
 CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
+IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
+GOLDEN = next(parent for parent in Path(__file__).parents if parent.name == "tests") / "golden"
 
 
 @contextlib.contextmanager
@@ -86,21 +88,20 @@ def change(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(record))
 
 
-# Bombs
+# Bombs and false sizes
 
 
-def test_gzip_bomb_is_unpacked_no_further_than_its_header_claims(tmp_path: Path) -> None:
-    path = tmp_path / "train-images-idx3-ubyte.gz"
-    with gzip.open(path, "wb", compresslevel=1) as file:
+def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_claims(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "train-images-idx3-ubyte.gz", "wb", compresslevel=1) as file:
         file.write(struct.pack(">4I", 0x803, 2, 4, 4))
         for _ in range(200):
             file.write(bytes(1 << 20))
     with memory_limit(), pytest.raises(DataError, match="its header claims 32 bytes and it holds more"):
-        read_idx(path, 0x803)
+        load_images(str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["idx", "npy", "npz"])
-def test_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
+def test_an_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
     size = (1 << 16) * ((1 << 16) + 1)
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 16}, {(1 << 16) + 1}, 1), }}\n".encode()
     npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
@@ -116,41 +117,31 @@ def test_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Pat
         with path.open("wb") as file:  # a sparse file takes no space on the disk
             file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
             file.truncate(file.tell() + size)
-        problem = f"{size} bytes, the limit is {4 << 30}"
+        problem = rf"{str(size)[:7]}\d+ bytes, the limit is {4 << 30}"
     with memory_limit(), pytest.raises(DataError, match=problem):
         load_images(str(tmp_path if kind == "idx" else path), 4)
 
 
-def test_image_with_implausibly_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "UNCHECKED_PIXELS", 1000)
-    noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
-    for name, picture in (("a", noise), ("b", noise)):
-        Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    assert len(load_images(str(tmp_path), 8).images) == 2, "noise has as many bytes per pixel as a photo"
-    Image.new("L", (200, 200), 255).save(tmp_path / "white.png")
-    with pytest.raises(DataError, match=r"white\.png: it cannot be read \(it claims 200 x 200 pixels in \d+ bytes\)"):
-        load_images(str(tmp_path), 8)
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (3, 10000000)}\n"
+    with zipfile.ZipFile(tmp_path / "set.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as x:
+        x.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+        for _ in range(3):
+            x.write(bytes(10_000_000))
+    monkeypatch.setattr(limits, "MAX_BYTES", 20_000_000)
+    with memory_limit(9), pytest.raises(DataError, match=r"x.npy: it has 30000000 bytes, the limit is 20000000"):
+        read_sequences(tmp_path / "set.npz", labeled=False)
 
 
-def test_postscript_is_not_an_image(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-    with pytest.raises(DataError, match=r"a\.png: it cannot be read \(cannot identify image file"):
-        load_images(str(tmp_path), 8)
-
-
-def test_csv_line_of_a_gigabyte_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
+def test_a_csv_row_is_limited_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "set.csv"
     with path.open("wb") as file:
         file.write(b"sequence,label\n")
         file.truncate(1 << 30)
     with memory_limit(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
         read_sequences(path)
-
-
-def test_csv_row_of_too_many_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_FIELD", 1000)
     monkeypatch.setattr(limits, "MAX_ROW", 2000)
-    path = tmp_path / "set.csv"
     path.write_text(CSV + '1,"\n",' * 1000)
     with pytest.raises(DataError, match=r"row 22: it has more than 2000 characters; save long sequences as \.npz"):
         read_sequences(path)
@@ -159,13 +150,51 @@ def test_csv_row_of_too_many_lines_is_refused(tmp_path: Path, monkeypatch: pytes
         read_sequences(path)  # many rows, none of which is long
 
 
-def test_too_large_zip_directory_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "set.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(12_000):
-            archive.writestr(f"{number}" * 20, b"")
+def test_an_archive_with_too_many_or_equal_names_is_refused(tmp_path: Path) -> None:
+    def archive(*names: str) -> str:
+        with zipfile.ZipFile(tmp_path / "set.npz", "w") as written:
+            for name in names:
+                stream = io.BytesIO()
+                np.save(stream, IMAGES if len(names) < 9 else 0)
+                written.writestr(zipfile.ZipInfo(name), stream.getvalue())
+        return str(tmp_path / "set.npz")
+
     with pytest.raises(DataError, match=r"its list of arrays has \d+ bytes, the limit is 1048576"):
-        load_images(str(path))
+        load_images(archive(*(f"{number}" * 20 for number in range(12_000))))
+    with pytest.raises(DataError, match=r"set\.npz: two of its arrays have the same name; replace the file"):
+        load_images(archive("images.npy", "images"), 4)
+    for name in ("../../images.npy", "/images.npy", "C:\\images.npy", "a/b/../images.npy"):  # a name is never a path
+        assert torch.equal(load_images(archive(name), 4).images[:, 0], torch.from_numpy(IMAGES)), "it is the only array"
+        with pytest.raises(DataError, match="call the one to use images"):
+            load_images(archive(name, "labels.npy"), 4)
+        assert [file.name for file in tmp_path.iterdir()] == ["set.npz"]
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": 1, "b": {"c": 2, "c": 3}}', "it has the key 'c' twice"),
+        ('{"a": {"b": NaN}}', "it has a number that is not finite, NaN, in b"),
+        ('{"a": [1e999]}', "it has a number that is not finite, 1e999, in a"),
+        ('{"a": -Infinity}', "it has a number that is not finite, -Infinity, in a"),
+        (f'{{"a": {2**63}}}', "it has an integer of more than 64 bits, 9223372036854775808, in a"),
+        (f'{{"a": {"9" * 5000}}}', "it has an integer of more than 64 bits, 99999999999999999999, in a"),
+        ("[1]", "it is not a JSON object"),
+        ("[" * 100_000, "it is deeper than 20 levels"),
+        ('{"a": ' + "[" * 20 + "]" * 20 + "}", "it is deeper than 20 levels"),
+        ("", "Expecting value"),
+    ],
+)
+def test_json_is_strict(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        parse_json(text.encode())
+    whole = {"a": [2**63 - 1, -(2**63) + 1, None, "ü"], "b": {"c": 1.5}}
+    assert parse_json(json.dumps(whole).encode()) == whole
+    deep = '{"a": ' + "[" * 19 + "]" * 19 + "}"
+    assert parse_json(deep.encode()) == json.loads(deep)
 
 
 # Tensors
@@ -185,7 +214,6 @@ WHOLE = entry(shape="[4]", offsets="[0, 16]")
 
 TENSORS = {
     "overlap": (f'{{"a": {entry()}, "b": {entry(offsets="[4, 12]")}}}', "invalid offset for tensor `b`"),
-    "the same bytes": (f'{{"a": {entry()}, "b": {entry()}}}', "invalid offset for tensor"),
     "a gap": (f'{{"a": {entry()}, "b": {entry(offsets="[9, 17]")}}}', "invalid offset for tensor `b`"),
     "beyond the end": (f'{{"a": {entry(shape="[9]", offsets="[0, 36]")}}}', "incomplete metadata, file not fully covered"),
     "too few": (f'{{"a": {entry()}}}', "incomplete metadata, file not fully covered"),
@@ -193,24 +221,17 @@ TENSORS = {
     "shape and bytes differ": (f'{{"a": {entry(shape="[3]")}}}', "invalid shape, data type, or offset"),
     "a product that overflows": (f'{{"a": {entry(shape=f"[{2**32}, {2**32}, 4]")}}}', "overflow computing buffer size"),
     "negative": (f'{{"a": {entry(shape="[-2]")}}}', "invalid value: integer `-2`"),
-    "many dimensions": (f'{{"a": {entry(shape=str([1] * 98 + [4]), offsets="[0, 16]")}}}', "a.shape must have at most 8 entries"),
+    "many dimensions": (f'{{"a": {entry(shape=str([1] * 8 + [4]), offsets="[0, 16]")}}}', "a.shape must have at most 8 entries"),
     "a flag as size": (f'{{"a": {entry(shape="[true, 2]")}}}', "invalid type: boolean `true`"),
     "not finite": (f'{{"a": {entry(shape="[NaN]")}}}', "invalid JSON in header: expected value"),
-    "infinite": (f'{{"a": {entry(shape="[1e999]")}}}', "invalid JSON in header: number out of range"),
-    "more than 64 bits": (f'{{"a": {entry(shape=f"[{10**30}]")}}}', "invalid type: floating point `1e+30`"),
-    "twice": (f'{{"a": {entry()}, "a": {entry(offsets="[8, 16]")}}}', "invalid offset for tensor `a`"),
     "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the key 'a' twice"),
     "odd dtype": ('{"a": ' + entry('"x"') + "}", "unknown variant `x`"),
     "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
-    "dtype is an object": ('{"a": ' + entry('{"F32": null}', "[4]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
-    "a name without an end": (f'{{"{"a" * 10**6}": 1}}', "invalid type: integer `1`"),
     "a key of no meaning": (f'{{"a": {WHOLE[:-1]}, "order": 1}}}}', "a.order is unknown"),
-    "dtype is a list": (f'{{"a": {entry(kind="[]")}}}', "invalid type: sequence"),
     "nothing said": ('{"a": {}}', "missing field `dtype`"),
     "odd metadata": ('{"__metadata__": {"a": [1]}}', "invalid type: sequence, expected a string"),
     "a list": ("[]", "invalid type: sequence"),
     "deep": ('{"a": ' + "[" * 100_000, "recursion limit exceeded"),
-    "deep but closed": ('{"a": ' + "[" * 50 + "]" * 50 + "}", "invalid type: sequence"),
     "no text": (b"\xff" * 20, "invalid utf-8"),
 }  # fmt: skip
 
@@ -233,20 +254,15 @@ def test_every_tensor_reader_refuses_an_invalid_header(
     assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
 
 
-@pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, 2**31, 2**63, 2**64 - 1])
-def test_wrong_header_length_raises(length: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, (1 << 24) + 1, 2**31, 2**63, 2**64 - 1])
+def test_a_wrong_header_length_is_refused(length: int, tmp_path: Path) -> None:
     path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
-    with (
-        memory_limit(5),
-        pytest.raises(ValueError, match=r"claims a length|invalid header length|invalid JSON in header"),
-    ):
+    problem = "claims a length" if length > 1 << 24 else "invalid header length|invalid JSON in header"
+    with memory_limit(5), pytest.raises(ValueError, match=problem):
         read_header(path)
-
-
-def test_truncated_header_raises(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(bytes(7))
+    path.write_bytes(bytes(7))
     with pytest.raises(ValueError, match="header too small"):
-        read_tensors(tmp_path / "a.safetensors")
+        read_tensors(path)
 
 
 def test_tensors_round_trip(tmp_path: Path) -> None:
@@ -258,10 +274,7 @@ def test_tensors_round_trip(tmp_path: Path) -> None:
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
     assert read_header(tmp_path / "a.safetensors").metadata == {"what": "ü"}
-
-
-def test_metadata_may_be_null(tmp_path: Path) -> None:
-    path = tensors_file(tmp_path / "a.safetensors", f'{{"__metadata__": null, "a": {WHOLE}}}')
+    path = tensors_file(tmp_path / "b.safetensors", f'{{"__metadata__": null, "a": {WHOLE}}}')
     assert read_header(path) == ({"a": (4,)}, {})
 
 
@@ -281,7 +294,7 @@ SIZES = {
     "image_shape": ("gan", {"data": {"image_shape": [1024, 1024, 1024]}}, r"weight has the shape"),
     "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, r"data\.image_shape\.1 must be at least 1, got -6"),
     "no data": ("gan", {"data": None}, "data must be an object, got None"),
-    "data is a list": ("gan", {"data": [1]}, r"data must be an object, got \[1\]"),
+    "no custom data": ("custom", {"data": None}, r"run\.json: has no entry data; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
     "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
 }  # fmt: skip
@@ -320,32 +333,25 @@ def test_deeply_nested_json_raises(name: str, read: Callable[[Path], object], ru
 
 
 @pytest.mark.parametrize("step", ["../../outside", "/outside", -1, 0.5, True, 10**30, [1], None])
-def test_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
+def test_a_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
     with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
         load(folder)
 
 
-def outside(folder: Path) -> Path:
-    """Create a folder outside of the run folder."""
-    path = folder.parent / "outside"
-    path.mkdir()
-    (path / "precious").write_text("precious")
-    return path
-
-
 @pytest.mark.parametrize(
-    "name", ["run.json", "metrics.jsonl", "run.lock", "checkpoints", "step", "checkpoints/last.json", "networks", "new"]
+    "name", ["run.json", "run.lock", "checkpoints", "checkpoints/step-*", "checkpoints/*/net*", "new"]
 )
 @pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
-def test_link_out_of_a_run_folder_is_refused_and_not_followed(name: str, way: str, run: Callable[[str], Path]) -> None:
+def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
+    name: str, way: str, run: Callable[[str], Path]
+) -> None:
     folder = run("lstm")
-    found = {"step": "checkpoints/step-*", "networks": "checkpoints/*/networks.safetensors", "new": "new"}.get(
-        name, name
-    )
-    path = next(folder.glob(found), folder / found)
-    target = outside(folder) / path.name
+    path = next(folder.glob(name), folder / name)
+    target = folder.parent / "outside" / path.name
+    target.parent.mkdir()
+    (target.parent / "precious").write_text("precious")
     if path.exists():
         shutil.move(path, target)
     else:
@@ -354,52 +360,42 @@ def test_link_out_of_a_run_folder_is_refused_and_not_followed(name: str, way: st
         shutil.rmtree(target.parent)
     path.symlink_to(os.path.relpath(target, path.parent) if way == "relative" else target)
     match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; remove it from the run folder"
-    with pytest.raises(RunFolderError, match=match):
-        load(folder)
     before = {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()}
-    with pytest.raises(RunFolderError, match=match):
-        resume(folder)
+    for read in (load, resume):
+        with pytest.raises(RunFolderError, match=match):
+            read(folder)
     assert {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()} == before
 
 
-def test_circular_link_is_refused_and_internal_link_is_followed(run: Callable[[str], Path]) -> None:
+def test_internal_links_are_followed_and_circular_ones_refused(
+    run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = run("lstm")
     (folder / "newest").symlink_to("checkpoints/last.json")
     shutil.move(folder / "checkpoints", folder / "kept")
     (folder / "checkpoints").symlink_to("kept")
-    load(folder)
-    (folder / "circle").symlink_to("circle")
-    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
-        load(folder)
-
-
-def test_entry_that_disappears_during_the_scan_is_skipped(
-    run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = run("lstm")
-    (folder / "checkpoints" / ".step-000009.part").mkdir()
-    scandir = os.scandir
+    (folder.parent / "newest").symlink_to("lstm")
+    load(folder.parent / "newest")
+    vanishing, scandir = folder / "kept" / ".step-000009.part", os.scandir
+    vanishing.mkdir()
 
     def pruning(path: str | Path) -> Any:
-        if Path(path).name == ".step-000009.part":
-            Path(path).rmdir()
+        if Path(path) == vanishing:
+            vanishing.rmdir()
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", pruning)
     reject_external_links(folder)
     monkeypatch.undo()
-    assert not (folder / "checkpoints" / ".step-000009.part").exists()
-
-
-def test_run_folder_may_be_opened_through_a_link(run: Callable[[str], Path]) -> None:
-    folder = run("lstm")
-    (folder.parent / "newest").symlink_to("lstm")
-    load(folder.parent / "newest")
+    assert not vanishing.exists(), "an entry that disappears during the scan is skipped"
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
+        load(folder)
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints/last.json", "run.lock", "pipe"])
-def test_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("name", ["run.json", "checkpoints/last.json", "run.lock", "pipe"])
+def test_a_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
@@ -422,28 +418,18 @@ def test_data_in_run_json_is_read_only_if_its_hash_matches(
     assert "password" not in str(caught.value)
 
 
-def test_custom_run_without_a_data_record_raises(run: Callable[[str], Path]) -> None:
-    folder = run("custom")
-    change(folder / "run.json", data=None)
-    with pytest.raises(RunFolderError, match=r"run\.json: has no entry data; the file is damaged, restore"):
-        load(folder)
-
-
 # Settings files
 
 OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
 SETTINGS = {
     "a table": ("[length]\na = 5\n", "^a.toml: length must be an integer, got .'a': 5.$"),
-    "a list": ("length = [5]\n", r"^a.toml: length must be an integer, got \[5\]$"),
     "a date": ("length = 2020-01-01\n", r"^a.toml: length must be an integer, got datetime.date\(2020, 1, 1\)$"),
-    "a time as text": ("data = 2020-01-01\n", "^a.toml: data must be text, got datetime"),
     "text that is a number": ('length = "5"\n', "^a.toml: length must be an integer, got '5'$"),
     "a flag that is a number": ("curriculum = 1\n", "^a.toml: curriculum must be true or false, got 1$"),
     "a number that is a flag": ("epochs = true\n", "^a.toml: epochs must be an integer, got True$"),
     "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
     "infinite": ("max_norm = inf\n", "^a.toml: max_norm must be a finite number, got inf$"),
     "a name twice": ("length = 5\nlength = 6\n", "^config a.toml is not valid TOML .*overwrite"),
-    "a table twice": ("[a]\n[a]\n", "^config a.toml is not valid TOML"),
     "dotted": (f"{'a.' * 5000}a = 1\n", "^a.toml: a is unknown; see --help for the settings$"),
     "deep": ("length = " + "[" * 30_000, "^config a.toml is not valid TOML .it is too deep"),
     "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
@@ -457,42 +443,35 @@ SETTINGS = {
     "20 digits": (f"batch_size = {'9' * 20}\n", f"^a.toml: batch_size must be at most {2**63 - 1}, got 9+$"),
     "5000 digits": (f"length = {'9' * 5000}\n", "^config a.toml is not valid TOML"),
     "bytes": ("length = 5\0\n", "^config a.toml is not valid TOML"),
+    **{
+        f"JSON {content[:20]}": (content, r"^config a\.json is not valid JSON")
+        for content in ('{"length": ' + '{"a":' * 5000, '{"length": NaN}', '{"a": 1, "a": 2}', "[1]", "")
+    },
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_hostile_settings_file_raises(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hostile_settings_file_is_one_line(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content, problem = SETTINGS[case]
-    (tmp_path / "a.toml").write_text(content)
-    (tmp_path / "more.toml").write_text("length = 7\n")
+    name = "a.json" if case.startswith("JSON") else "a.toml"
+    Path(name).write_text(content)
+    Path("more.toml").write_text("length = 7\n")
     with pytest.raises(ConfigError, match=problem) as caught:
-        read_settings(Path("a.toml"), OPTIONS)
+        read_settings(Path(name), OPTIONS)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 2000
-    assert main(["lstm", "train", "--config", "a.toml"]) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.toml", "more.toml"]
-
-
-@pytest.mark.parametrize("content", ['{"length": ' + '{"a":' * 5000, '{"length": NaN}', '{"a": 1, "a": 2}', "[1]", ""])
-def test_hostile_json_settings_raise(content: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text(content)
-    with pytest.raises(ConfigError, match=r"^config .*a\.json is not valid JSON") as caught:
-        read_settings(path, OPTIONS)
-    assert "\n" not in str(caught.value)
+    assert main(["lstm", "train", "--config", name]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "more.toml"]
 
 
 @pytest.mark.parametrize("value", ["!!timestamp x", "${HOME}", "$(touch was-run)", "{x}", "a\tb"])
-def test_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"data": value}))
     for given in (["--data", value], ["--config", str(path)]):
         assert main(["gan", "train", *given, "--print-config"]) == 0
         assert tomllib.loads(capsys.readouterr().out)["data"] == value
-
-
-def test_number_beyond_float_raises(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lstm", "train", "--learning-rate", "9" * 400]) == 2
     assert capsys.readouterr().err == "error: --learning-rate must be a finite number, got inf\n"
 
@@ -500,7 +479,7 @@ def test_number_beyond_float_raises(capsys: pytest.CaptureFixture[str]) -> None:
 # Parquet
 
 
-def test_parquet_page_with_a_false_size_raises(tmp_path: Path) -> None:
+def test_a_parquet_page_with_a_false_size_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
     table = pa.table({"sequence": ["1 2", "3 4"] * 50, "label": ["a", "b"] * 50})
     pq.write_table(table, path, use_dictionary=False, compression="gzip")
@@ -516,20 +495,19 @@ def test_parquet_page_with_a_false_size_raises(tmp_path: Path) -> None:
                 read_sequences(path)
 
 
-def test_parquet_file_that_aborts_pyarrow_is_one_line() -> None:
+def test_a_parquet_file_that_aborts_pyarrow_is_one_line() -> None:
     """The maximum definition level in this file is changed: pyarrow 26 aborts the process when it describes a column."""
-    path = Path(__file__).parent / "golden" / "size_statistics.parquet"
     with pytest.raises(DataError, match=r"parquet: it cannot be read \(pyarrow ended by signal 6\); check or replace"):
-        read_sequences(path)
+        read_sequences(GOLDEN / "size_statistics.parquet")
 
 
-def test_parquet_compression_bomb_ends_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parquet_bomb_ends_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "set.parquet"
-    table = pa.table({"sequence": ["0 " * 60_000_000], "label": ["a"]})
+    table = pa.table({"sequence": ["0 " * 30_000_000], "label": ["a"]})
     pq.write_table(table, path, use_dictionary=False, compression="zstd")
     assert path.stat().st_size < 30_000
-    monkeypatch.setattr(parquet, "MEMORY_BYTES", 100 << 20)
-    with memory_limit(), pytest.raises(DataError, match=r"it cannot be read \(it needs more than 100 MiB of memory\)"):
+    monkeypatch.setattr(parquet, "MEMORY_BYTES", 50 << 20)
+    with memory_limit(), pytest.raises(DataError, match=r"it cannot be read \(it needs more than 50 MiB of memory\)"):
         read_sequences(path)
 
 
@@ -568,55 +546,15 @@ def test_whatever_the_parquet_child_does_is_one_line(
     monkeypatch.setattr(parquet, "MAX_SECONDS", 1.0 if "sleep" in program else 60.0)
     with memory_limit(), pytest.raises(DataError) as caught:
         read_sequences(path)
-    assert re.fullmatch(
-        rf".*set\.parquet: it cannot be read \((.*{CHILDREN[program]}.*)\); check or replace the file",
-        str(caught.value),
-    )
-
-
-# Archives of arrays
-
-
-def archive(path: Path, members: list[tuple[str, np.ndarray]]) -> Path:
-    with zipfile.ZipFile(path, "w") as written:
-        for name, array in members:
-            stream = io.BytesIO()
-            np.save(stream, array)
-            written.writestr(zipfile.ZipInfo(name), stream.getvalue())
-    return path
-
-
-IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("second", ["images.npy", "images"])
-def test_duplicate_array_names_are_refused(second: str, tmp_path: Path) -> None:
-    path = archive(tmp_path / "set.npz", [("images.npy", IMAGES), (second, IMAGES + 1)])
-    with pytest.raises(DataError, match=r"set\.npz: two of its arrays have the same name; replace the file"):
-        load_images(str(path), 4)
-
-
-@pytest.mark.parametrize(
-    "name", ["../../images.npy", "/images.npy", "C:\\images.npy", "..\\..\\images.npy", "a/b/../images.npy"]
-)
-def test_array_name_is_never_a_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "a" / "b"
-    folder.mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    path = archive(folder / "set.npz", [(name, IMAGES)])
-    assert torch.equal(load_images(str(path), 4).images[:, 0], torch.from_numpy(IMAGES)), "it is the only array"
-    archive(path, [(name, IMAGES), ("labels.npy", np.arange(2))])
-    with pytest.raises(DataError, match="call the one to use images"):
-        load_images(str(path), 4)
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+    problem = rf".*set\.parquet: it cannot be read \((.*{CHILDREN[program]}.*)\); check or replace the file"
+    assert re.fullmatch(problem, str(caught.value))
 
 
 # Pipes, devices and circular links in the data
 
 
 @pytest.mark.timeout(60)
-def test_image_folder_with_circular_links_pipes_and_devices_is_read(tmp_path: Path) -> None:
+def test_an_image_folder_with_circular_links_pipes_and_devices_is_read(tmp_path: Path) -> None:
     for number in range(2):
         Image.fromarray(IMAGES[number]).save(tmp_path / f"{number}.png")
     (tmp_path / "up").symlink_to(tmp_path)
@@ -640,29 +578,27 @@ READ: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 @pytest.mark.parametrize("name", READ)
-def test_non_file_is_refused_without_blocking(name: str, kind: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    match kind:
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path.symlink_to("/dev/zero")
-        case "folder":
-            path.mkdir()
-    with memory_limit(), pytest.raises(ReviverError) as caught:
-        READ[name](path)
-    assert re.search(
-        r"is no file|not a regular file|s a directory|holds no IDX files", str(caught.value), re.IGNORECASE
-    )
+def test_what_is_no_file_is_refused_without_blocking(name: str, tmp_path: Path) -> None:
+    makers = (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir)
+    for number, make in enumerate(makers):
+        path = tmp_path / str(number) / name
+        path.parent.mkdir()
+        make(path)
+        with (
+            memory_limit(),
+            pytest.raises(ReviverError, match=r"(?i)is no file|not a regular file|s a directory|holds no"),
+        ):
+            READ[name](path)
 
 
-def test_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:
+def test_a_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(bytes(100))
-    assert read_file(path, 100) == bytes(100)
-    with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
-        read_file(path, 99)
-    with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
-        open_file(path, 99)
+    path.write_bytes(b"x" * 99 + b"\n")
+    assert read_file(path, 100) == path.read_bytes()
+    assert list(read_lines(path, 100, 100)) == [path.read_bytes()]
+    for read in (lambda: read_file(path, 99), lambda: open_file(path, 99), lambda: list(read_lines(path, 100, 99))):
+        with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
+            read()
+    with pytest.raises(ValueError, match="a line has more than 99 bytes"):
+        list(read_lines(path, 99, 100))

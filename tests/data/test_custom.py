@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.evaluation import predict_table
 from reviver.train.lstm.training import train
 
 CLASSES = ("falling", "rising")
@@ -37,21 +39,19 @@ def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
     return rows
 
 
-def write_csv(path: Path, rows: list[tuple[list[float], str]], *, labeled: bool = True) -> Path:
+def save(path: Path, rows: list[tuple[list[float], str]], *, labeled: bool = True) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["sequence", "label"] if labeled else ["sequence"])
-        for values, label in rows:
-            text = " ".join(map(str, values))
-            writer.writerow([text, label] if labeled else [text])
+        writer.writerow(["sequence", "label"][: 1 + labeled])
+        writer.writerows([" ".join(map(str, values)), label][: 1 + labeled] for values, label in rows)
     return path
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("custom")
-    write_csv(folder / "train.csv", ramps(200, 0))
-    write_csv(folder / "new.csv", ramps(20, 1), labeled=False)
+    save(folder / "train.csv", ramps(200, 0))
+    save(folder / "new.csv", ramps(20, 1), labeled=False)
     return folder
 
 
@@ -91,17 +91,10 @@ def test_standardization_uses_the_training_set_alone(files: Path) -> None:
 
 
 def test_a_run_predicts_without_its_file(run: RunFolder, files: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "run"
-    moved.mkdir()
-    for path in run.path.rglob("*"):
-        if path.is_file():
-            target = moved / path.relative_to(run.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+    moved, out = shutil.copytree(run.path, tmp_path / "run"), tmp_path / "predictions.csv"
     record = json.loads((moved / "run.json").read_text())
     record["config"]["data"] = "gone.csv"
     (moved / "run.json").write_text(json.dumps(record))
-    out = tmp_path / "predictions.csv"
     assert main(["lstm", "predict", str(moved), str(files / "new.csv"), "--out", str(out)]) == 0
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -114,8 +107,6 @@ def test_a_run_predicts_without_its_file(run: RunFolder, files: Path, tmp_path: 
 
 
 def test_predictions_do_not_depend_on_the_other_rows(run: RunFolder, files: Path) -> None:
-    from reviver.train.lstm.evaluation import predict_table
-
     loaded = load(run.path)
     table = read_sequences(files / "new.csv", labeled=False)
     together = predict_table(loaded.network, loaded.task, table)
@@ -146,10 +137,10 @@ def test_channels_from_numpy(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_refuses_other_data(files: Path, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "data.csv", ramps(40, 0))
+    path = save(tmp_path / "data.csv", ramps(40, 0))
     config = override(CONFIG, {"data": str(path), "epochs": 1})
     train(config, tmp_path / "run")
-    write_csv(path, ramps(40, 5))
+    save(path, ramps(40, 5))
     with pytest.raises(DataError, match="has changed since this run began; put the old file back"):
         train(override(config, {"epochs": 2}), tmp_path / "run", resume=True)
     with pytest.raises(DataError, match="is not the file that this run was trained on"):
@@ -168,7 +159,7 @@ def test_a_resumed_run_refuses_other_data(files: Path, tmp_path: Path) -> None:
 def test_unusable_data_are_refused_before_a_folder_is_created(
     rows: list[tuple[list[float], str]], message: str, tmp_path: Path
 ) -> None:
-    path = write_csv(tmp_path / "data.csv", rows)
+    path = save(tmp_path / "data.csv", rows)
     with pytest.raises(DataError, match=message):
         train(override(CONFIG, {"data": str(path)}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -246,29 +237,19 @@ def test_a_damaged_data_record_is_refused(name: str, value: Any, problem: str, r
         DataRecord.from_json({**record, name: value})
 
 
-@pytest.mark.parametrize("record", [[], "data", 1])
-def test_a_data_record_is_an_object(record: object) -> None:
-    with pytest.raises(DataError, match=r"^data must be an object, got"):
-        DataRecord.from_json(record)
-
-
-def test_loading_names_the_file_and_the_key(run: RunFolder, tmp_path: Path) -> None:
-    record = json.loads((run.path / "run.json").read_text())
-    record["data"]["max_length"] = 0
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match=r"run/run\.json: data\.max_length must be at least 1, got 0"):
-        load(folder)
-
-
-def test_a_data_record_survives_run_json(run: RunFolder) -> None:
+def test_a_data_record_survives_run_json_and_is_an_object(run: RunFolder, tmp_path: Path) -> None:
     record = RunFolder.open(run.path).record["data"]
     task = CustomTask(CONFIG, json.loads(json.dumps(record)))
     assert json.dumps(task.data_record) == json.dumps(record), "the same keys in the same order"
-    assert task.output_size == 2
-
-
-def test_a_name_that_is_not_unicode_is_kept(run: RunFolder) -> None:
-    record = {**RunFolder.open(run.path).record["data"], "name": "d\udcffta.csv"}
+    assert (task.output_size, task.chance, task.baseline(9)) == (2, 0.5, pytest.approx(math.log(2)))
+    record = {**record, "name": "d\udcffta.csv"}  # a name that is not Unicode is kept
     assert CustomTask(CONFIG, record).data_record == record
+    for value in ([], "data", 1):
+        with pytest.raises(DataError, match=r"^data must be an object, got"):
+            DataRecord.from_json(value)
+    whole = json.loads((run.path / "run.json").read_text())
+    whole["data"]["max_length"] = 0
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(whole))
+    with pytest.raises(RunFolderError, match=r"run/run\.json: data\.max_length must be at least 1, got 0"):
+        load(tmp_path / "run")

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from reviver.cli import main
 from reviver.data.images.image_set import ImageSet, load_images
+from reviver.errors import DataError
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.train_classifier import accuracy, save_classifier, train_classifier
@@ -134,8 +135,6 @@ def test_an_extractor_file_has_the_shape_of_its_images(image_shape: tuple[int, i
 
 
 def test_a_shape_that_does_not_fit_the_weights_is_refused(tmp_path: Path) -> None:
-    from reviver.errors import DataError
-
     for claimed in ((3, 8, 8), (1, 1024, 1024), (1, 4, 4), (1, -9, 10**9)):
         classifier = DigitClassifier(4, (1, 8, 8))
         classifier.image_shape = claimed

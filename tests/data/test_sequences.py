@@ -1,0 +1,590 @@
+"""Custom sequences: every file gives a table or one clear line; classes, splits, standardization, predictions."""
+
+import csv
+import json
+import math
+import os
+import pickle
+import struct
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reviver.data.sequences import limits, table
+from reviver.data.sequences.labels import class_indices, class_names, stratified_split
+from reviver.data.sequences.predictions import write_predictions
+from reviver.data.sequences.reader import read_if_labelled, read_sequences
+from reviver.data.sequences.standardization import Standardization
+from reviver.data.sequences.table import SequenceTable
+from reviver.errors import ConfigError, DataError, RunFolderError
+
+SEQUENCES = [[1.0, 2.5, -3.0], [4.0], [0.1, 1e-7, 1e7, 6.0], [7.0, 8.0]]
+LABELS = ["up", "down", "up", 'ünter, "quoted"']
+Write = Callable[..., Path]
+
+
+def file_of(folder: Path, kind: str, content: Any) -> Path:
+    """Write a file: text or bytes, columns of a Parquet file, arrays of an .npz."""
+    path = folder / f"set.{kind}"
+    if isinstance(content, str | bytes):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    elif kind == "parquet":
+        pq.write_table(content if isinstance(content, pa.Table) else pa.table(content), path)
+    else:
+        np.savez_compressed(path, **content)
+    return path
+
+
+def padded(sequences: list[list[float]]) -> torch.Tensor:
+    longest = max(map(len, sequences))
+    return torch.tensor([[*one, *[0.0] * (longest - len(one))] for one in sequences]).unsqueeze(2)
+
+
+def assert_is(found: SequenceTable, sequences: list[list[float]], labels: list[str] | None) -> None:
+    assert torch.equal(found.x, padded(sequences))
+    assert (found.x.dtype, found.lengths.dtype) == (torch.float32, torch.int64)
+    assert found.lengths.tolist() == [len(one) for one in sequences]
+    assert found.labels == (None if labels is None else tuple(labels))
+
+
+def table_of(labels: tuple[str, ...] | None, count: int = 0) -> SequenceTable:
+    count = count if labels is None else len(labels)
+    x, lengths = torch.ones(count, 1, 1), torch.ones(count, dtype=torch.int64)
+    return SequenceTable(x, lengths, labels, tuple(range(2, count + 2)), "row {}", "set.csv")
+
+
+# Valid files
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ", ", "\t", "  ", "\n", "\u2003"])
+@pytest.mark.parametrize(("brackets", "encoding"), [("{}", "utf-8"), ("[{}]", "utf-8-sig"), (" {} ", "utf-8")])
+def test_csv(separator: str, brackets: str, encoding: str, write_csv: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [brackets.format(separator.join(map(str, one))) for one in SEQUENCES]
+    rows = [["id", "label", " sequence "], *(["9", *pair] for pair in zip(LABELS, texts, strict=True))]
+    for chunk in (1, 7, 1 << 16):  # a long text is split like a short one
+        monkeypatch.setattr(table, "CHUNK_CHARACTERS", chunk)
+        found = read_sequences(write_csv("set.csv", rows, encoding=encoding))
+        assert_is(found, SEQUENCES, LABELS)
+    assert (found.rows, found.name, found.row_name(0)) == ((2, 3, 4, 5), "set.csv", "row 2")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_rows_are_counted_as_in_a_spreadsheet(end: str, tmp_path: Path) -> None:
+    lines = ["x,kind", "1 2, 01 ", "", '"3', '4",1', ",", "5,c", ""]
+    path = file_of(tmp_path, "csv", end.join(lines))
+    found = read_sequences(path, sequence_column="x", label_column="kind")
+    assert_is(found, [[1, 2], [3, 4], [5]], ["01", "1", "c"])
+    assert found.rows == (2, 4, 6), "rows 3 and 5 are blank, row 4 has two lines"
+
+
+def test_a_field_may_be_longer_than_the_csv_module_allows(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = file_of(tmp_path, "csv", f"sequence,label\n{' '.join(map(str, range(60_000)))},a\n1,b\n")
+    assert path.stat().st_size > before
+    assert torch.equal(read_sequences(path).x[0, :, 0], torch.arange(60_000.0))
+    assert csv.field_size_limit() == before
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=9),
+        st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=9).filter(str.strip),
+    ),
+    min_size=1,
+    max_size=9,
+)
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz", "text.parquet", "lists.parquet"])
+def test_any_table_survives(kind: str, tmp_path: Path, write_csv: Write) -> None:
+    @settings(max_examples=2 if "parquet" in kind else 60)
+    @given(ROWS)
+    def check(rows: list[tuple[list[float], str]]) -> None:
+        sequences, labels = map(list, zip(*rows, strict=True))
+        texts = [", ".join(map(repr, one)) for one in sequences]
+        if kind == "csv":
+            path = write_csv("set.csv", [["sequence", "label"], *zip(texts, labels, strict=True)])
+        elif kind == "npz":
+            lengths = np.array([len(one) for one in sequences])
+            arrays = {"x": padded(sequences)[:, :, 0].numpy(), "lengths": lengths, "y": np.array(labels)}
+            path = file_of(tmp_path, "npz", arrays)
+        else:
+            column = texts if "text" in kind else sequences
+            path = file_of(tmp_path, "parquet", {"sequence": column, "label": labels})
+        assert_is(read_sequences(path), sequences, [label.strip() for label in labels])
+
+    check()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_parquet_of_text(kind: Any, tmp_path: Path) -> None:
+    texts = pa.array([" ".join(map(str, one)) for one in SEQUENCES]).cast(kind)
+    columns = {"other": [1, 2, 3, 4], "label": pa.array(LABELS).cast(kind), "sequence": texts}
+    found = read_sequences(file_of(tmp_path, "parquet", columns))
+    assert_is(found, SEQUENCES, LABELS)
+    assert (found.rows, found.row_name(3)) == ((0, 1, 2, 3), "row index 3")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pa.list_(pa.int8()), pa.large_list(pa.uint64()), pa.list_(pa.float16()), pa.large_list(pa.float64())),
+        pa.list_(pa.float32(), 2),
+    ],
+    ids=str,
+)
+def test_parquet_of_lists(kind: Any, tmp_path: Path) -> None:
+    sequences = [[1, 2], [3, 4], [5, 6]] if pa.types.is_fixed_size_list(kind) else [[1, 2, 3], [4], [5, 6]]
+    values = [list(map(np.float16, one)) for one in sequences] if kind.value_type == pa.float16() else sequences
+    path = file_of(tmp_path, "parquet", {"sequence": pa.array(values, kind), "label": [3, -1, 20]})
+    assert_is(read_sequences(path), [list(map(float, one)) for one in sequences], ["3", "-1", "20"])
+
+
+def test_parquet_in_many_batches_shares_repeated_labels(tmp_path: Path) -> None:
+    sequences = [[float(row)] * (1 + row % 5) for row in range(9000)]
+    labels = [str(row % 3) for row in range(9000)]
+    for column in (sequences, [" ".join(map(str, one)) for one in sequences]):
+        pq.write_table(pa.table({"sequence": column, "label": labels}), tmp_path / "set.parquet", row_group_size=2300)
+        found = read_sequences(tmp_path / "set.parquet")
+        assert_is(found, sequences, labels)
+        assert len({id(one) for one in found.labels or ()}) == 3
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", ">i4", "u8", "f2", ">f4", "f8", "g"])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npz(dtype: str, shape: tuple[int, ...], order: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 2, shape).astype(dtype, order=order)
+    arrays = {"x": x, "lengths": np.array([5, 1, 3, 2], dtype=np.uint8), "y": np.array([0, 1, 10, 2])}
+    found = read_sequences(file_of(tmp_path, "npz", arrays))
+    expected = torch.from_numpy(x.astype(np.float32).reshape(4, 5, -1))
+    for row, length in enumerate([5, 1, 3, 2]):
+        expected[row, length:] = 0
+    assert torch.equal(found.x, expected)
+    assert (found.lengths.tolist(), found.labels) == ([5, 1, 3, 2], ("0", "1", "10", "2"))
+    assert (found.x.dtype, found.lengths.dtype, found.row_name(1)) == (torch.float32, torch.int64, "x[1]")
+
+
+def test_npz_padding_may_be_anything_and_labels_bytes(tmp_path: Path) -> None:
+    x = np.array([[1.0, np.nan, 1e300], [1, 2, 3]])
+    path = file_of(tmp_path, "npz", {"x": x, "lengths": np.array([1, 3]), "y": np.array([b"a", "ü".encode()])})
+    assert_is(read_sequences(path), [[1], [1, 2, 3]], ["a", "ü"])
+    assert read_sequences(file_of(tmp_path, "npz", {"x": np.ones((3, 2)), "y": [1, 2, 3]})).lengths.tolist() == [2] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "labeled"),
+    [
+        ("csv", "sequence\n1 2\n", "sequence,label\n1 2,\n"),
+        ("parquet", {"sequence": ["1 2"]}, {"sequence": ["1 2"], "label": [None]}),
+        ("npz", {"x": [[1, 2]]}, {"x": [[1, 2]], "y": [0.5]}),
+    ],
+)
+def test_labels_are_not_needed_for_prediction(kind: str, content: Any, labeled: Any, tmp_path: Path) -> None:
+    columns = {"sequence_column": "sequence", "label_column": "label"}
+    path = file_of(tmp_path, kind, content)
+    assert_is(read_sequences(path, labeled=False), [[1, 2]], None)
+    found, problem = read_if_labelled(path, **columns)
+    assert_is(found, [[1, 2]], None)
+    assert problem == ""
+    found, problem = read_if_labelled(file_of(tmp_path, kind, labeled), **columns)
+    assert_is(found, [[1, 2]], None)
+    assert str(path) in problem, "a file with bad labels says so"
+
+
+# Files with errors
+
+X, Y = np.ones((3, 4)), np.array([0, 1, 2])
+HEADER = "sequence,label\n"
+BAD: list[tuple[str, Any, str]] = [
+    ("csv", "", r"set.csv: it is empty; give a file with a header \(sequence, label\)"),
+    ("csv", HEADER, "it holds no rows; give a file with sequences"),
+    ("csv", HEADER + "1 2,a\n1 x1 2,b\n", r"row 3: 'x1' at step 2 is no number; give numbers separated by"),
+    ("csv", HEADER + "1_0 2,a\n", "row 2: '1_0' at step 1 is no number"),
+    ("csv", HEADER + '"1,5 2,5",a\n', "row 2: '5 2' at step 2 is no number"),
+    ("csv", HEADER + '"1,,2",a\n', "row 2: there is nothing at step 2, between two commas"),
+    ("csv", HEADER + "1 nan,a\n", r"row 2: step 2 is not a number \(NaN\); give numbers within"),
+    ("csv", HEADER + "1,a\n1 2 -inf,a\n", "row 3: step 3 is infinite, or too large for float32"),
+    ("csv", HEADER + "1e39,a\n", "row 2: step 1 is infinite, or too large for float32"),
+    ("csv", HEADER + "1,a\n ,b\n", "row 3: the sequence is empty; .* or take the row out"),
+    ("csv", HEADER + "1,a\n[],b\n", "row 3: the sequence is empty"),
+    ("csv", HEADER + "1,a\n2, \n", "row 3: the label is missing; give one, or take the row out"),
+    ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
+    ("csv", HEADER + "1,\x1b[31m\n", r"row 2: the label '\\x1b\[31m' has characters that cannot be shown"),
+    ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
+    ("csv", "sequence,q\n1,a\n", "no column 'label' among 'sequence', 'q'; name the right one with --label-column$"),
+    ("csv", ",".join(map(str, range(50))), "among '0', '1', .*'9', and 40 more; name"),
+    ("csv", "a," * 10_000, "it has 10001 columns; put each sequence into one column"),
+    ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one"),
+    ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
+    ("csv", "sequence\tlabel\n1\ta\n", "its columns are separated by tabs; save it with commas"),
+    ("csv", HEADER + "1,2,3,a\n", "row 2: it has 4 fields and the header has 2; put a sequence that"),
+    ("csv", HEADER + '1,a\n"2,b\n3,c\n', "row 3: unexpected end of data; check the quotes there"),
+    ("csv", HEADER + '1,a\n"2"3,b\n', "row 3: ',' expected after '\"'; check the quotes"),
+    ("csv", (HEADER + "1,a\n2,ü\n").encode("latin1"), "line 3 is not UTF-8; save it as UTF-8"),
+    ("csv", (HEADER + "1,a\n").encode("utf-16"), "line 1 is not UTF-8"),
+    ("csv", HEADER + "x,a\n" * 15, "row 2: 'x' at step 1 is no number, row 3: .*, row 4: .*, and 12 more; give"),
+    ("csv", HEADER + "1,a\n" + "1 " * (1 << 23) + "1,a\n", "row 3: a field has more than 16777216 char"),
+    ("parquet", {"sequence": pa.array([], pa.string()), "label": pa.array([], pa.string())}, "it holds no rows"),
+    ("parquet", {"sequence": ["1", None], "label": ["a", "b"]}, "row index 1: the sequence is empty"),
+    ("parquet", {"sequence": [[1], None, [2]], "label": ["a", "b", "c"]}, "row index 1: the sequence is empty"),
+    ("parquet", {"sequence": [[1], [2, None]], "label": ["a", "b"]}, r"row index 1: step 2 is not a number \(NaN\)"),
+    ("parquet", {"sequence": [[1.0], [], [2.0]], "label": ["a", "b", "c"]}, "row index 1: the sequence is empty"),
+    ("parquet", {"sequence": [[1.0, 1e40]], "label": ["a"]}, "row index 0: step 2 is infinite, or too large"),
+    ("parquet", {"sequence": ["1", "1 y"], "label": ["a", "b"]}, "row index 1: 'y' at step 2 is no number"),
+    ("parquet", {"sequence": ["1", "2"], "label": [1, None]}, "row index 1: the label is missing"),
+    ("parquet", {"sequence": ["1"], "label": [None]}, "row index 0: the label is missing"),
+    ("parquet", {"sequence": ["1"], "labels": ["a"]}, r"no column 'label' among .* \(did you mean 'labels'"),
+    ("parquet", {"sequence": [1.0], "label": ["a"]}, "column 'sequence' holds 'double'; give lists of numbers, or"),
+    ("parquet", {"sequence": [["1"]], "label": ["a"]}, "column 'sequence' holds 'list<.*; give lists of numbers"),
+    ("parquet", {"sequence": [b"1"], "label": ["a"]}, "column 'sequence' holds 'binary'"),
+    ("parquet", {"sequence": ["1"], "label": [0.5]}, "column 'label' holds 'double'; give labels as text or integers"),
+    ("parquet", {"sequence": [{"label": 1}], "label": ["a"]}, "column 'sequence' holds 'struct<.*; give lists of"),
+    ("parquet", pa.table([["1"], ["2"], ["a"]], names=["sequence", "sequence", "label"]), "2 columns are called"),
+    ("npz", {"X": X, "y": Y}, "there is no array 'x' among 'X', 'y'; save plain arrays with numpy.savez: x"),
+    ("npz", {"x": X}, "there is no array 'y' among 'x'; save"),
+    ("npz", {}, "there is no array 'x' among none"),
+    ("npz", {"x": np.ones(3), "y": Y}, r"x is 'float64' of the shape \[3\]; save plain arrays"),
+    ("npz", {"x": np.ones((3, 1, 1, 1)), "y": Y}, r"x is 'float64' of the shape \[3, 1, 1, 1\]"),
+    ("npz", {"x": X + 0j, "y": Y}, "x is 'complex128'"),
+    ("npz", {"x": X.astype(str), "y": Y}, "x is '<U32'"),
+    ("npz", {"x": np.ones((3, 4), dtype=[("a", "f4")]), "y": Y}, "x is .* of the shape"),
+    ("npz", {"x": X[:0], "y": Y[:0]}, r"x has the shape \[0, 4\] and so holds no numbers"),
+    ("npz", {"x": X[:, :, None][:, :, :0], "y": Y}, r"x has the shape \[3, 4, 0\]"),
+    ("npz", {"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y}, r"x\[0\]: step 2 is not a number \(NaN\), x\[1\]: step"),
+    ("npz", {"x": np.stack([X, X * 1e39], 2), "y": Y}, r"x\[0\]: step 1 of channel 2 is infinite, or too large"),
+    ("npz", {"x": X, "y": Y[:2]}, r"y is 'int64' of the shape \[2\]; give \[3\] integers or text, such as"),
+    ("npz", {"x": X, "y": Y / 2}, r"y is 'float64' of the shape \[3\]; .*such as y.astype\(int\)"),
+    ("npz", {"x": X, "y": np.array(["a", "", "b"])}, r"y\[1\]: the label is missing"),
+    ("npz", {"x": X, "y": np.array([b"a", b"\xff", b"b"])}, r"y\[1\]: b'\\xff' is not UTF-8; save y as text"),
+    ("npz", {"x": X, "y": np.array(["a", "\ud800", "b"])}, r"y\[1\]: .* characters that cannot be shown"),
+    ("npz", {"x": X, "y": np.full(3, 2**31 - 1, "i4").view("U1")}, "y cannot be read as text"),
+    ("npz", {"x": X, "y": Y, "lengths": np.ones(3)}, r"lengths is 'float64' of the shape \[3\]; give"),
+    ("npz", {"x": X, "y": Y, "lengths": np.array([1, 0, 4])}, r"lengths\[1\]: 0 steps; x has 4 steps: give lengths"),
+    ("npz", {"x": X, "y": Y, "lengths": np.array([5, 1, -4])}, r"lengths\[0\]: 5 steps, lengths\[2\]: -4 steps;"),
+    ("npz", {"x": X, "y": Y, "lengths": np.full(3, 2**64 - 1, "u8")}, r"lengths\[0\]: 18446744073709551615"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(BAD)))
+def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(case: int, tmp_path: Path) -> None:
+    kind, content, problem = BAD[case]
+    before = csv.field_size_limit()
+    path = file_of(tmp_path, kind, content)
+    with pytest.raises(DataError, match=problem) as caught:
+        read_sequences(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+    assert csv.field_size_limit() == before
+
+
+def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "set.xlsx").touch()
+    for name, problem in (
+        ("gone.csv", "does not exist"),
+        ("folder.csv", "is no file"),
+        ("set.xlsx", "is of an unknown"),
+    ):
+        with pytest.raises(DataError, match=rf"{name}: {problem}.*; give a .csv, .parquet or .npz file"):
+            read_sequences(tmp_path / name)
+    with pytest.raises(ConfigError, match="label_column must not be sequence_column, got 'a' for both; name another"):
+        read_sequences(file_of(tmp_path, "csv", "a\n1\n"), sequence_column="a", label_column="a")
+    path = file_of(tmp_path, "parquet", {"sequence": ["1"], "label": ["a"]})
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(DataError, match=r"needs pyarrow; pip install pyarrow, or save the file as .csv"):
+            read_sequences(path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    for kind in ("csv", "parquet", "npz"):
+        with pytest.raises(DataError, match=rf"set.{kind}: it cannot be read \(.*Permission denied\); "):
+            read_sequences(file_of(tmp_path, kind, b""))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
+def test_a_pickle_is_refused_and_never_executed(kind: str, tmp_path: Path, payload: Any) -> None:
+    with pytest.raises(DataError, match=f"set.{kind}: "):
+        read_sequences(file_of(tmp_path, kind, pickle.dumps(payload)))
+    for name in ("x", "y", "lengths"):
+        np.savez(tmp_path / "set.npz", **{"x": X, "y": Y, "lengths": Y + 1, name: np.full(3, payload)})
+        with pytest.raises(
+            DataError, match=rf"{name}.npy: it holds Python objects \(a pickle\), .*; save plain arrays"
+        ):
+            read_sequences(tmp_path / "set.npz")
+    assert not (tmp_path / "was-run").exists()
+    np.load(tmp_path / "set.npz", allow_pickle=True)["lengths"]
+    assert (tmp_path / "was-run").exists(), "the payload works where pickles are allowed"
+
+
+def raw_npy(shape: str, data: bytes = b"", dtype: str = "<f8") -> bytes:
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+@pytest.mark.parametrize(
+    ("content", "method", "problem"),
+    [
+        (raw_npy("(1000000, 1000000)", bytes(99)), 8, "x.npy: its header claims 8000000000000 bytes and it holds"),
+        (raw_npy("(-2, 4)", bytes(64)), 8, "x.npy: its header claims -64 bytes"),
+        (raw_npy("(3, 4)", bytes(90)), 8, r"x.npy: its header claims 96 bytes and it holds \d+"),
+        (raw_npy(f"(0, {10**30})"), 8, "it cannot be read"),
+        (raw_npy("(1000000000, 1000000000)", dtype="<U0"), 8, "it cannot be read"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{", 8, "x.npy: its header claims a length of 4294967295 bytes"),
+        (raw_npy("(4, 4)", bytes(128)), 14, "x.npy is compressed with a method that NumPy does not use"),
+    ],
+)
+def test_a_false_header_is_refused(content: bytes, method: int, problem: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.npz", "w", method) as archive:
+        archive.writestr("x.npy", content)
+    with pytest.raises(DataError, match=problem):
+        read_sequences(tmp_path / "set.npz", labeled=False)
+
+
+# Sizes
+
+
+def test_padding_that_would_fill_the_memory_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
+    rows = ["sequence,label", *["1,a"] * 20_000, " ".join(["1"] * 60_000) + ",b"]
+    with pytest.raises(DataError, match=r"20001 sequences of 1 channels, padded to the 60000 steps of .* 4.47 GiB"):
+        read_sequences(file_of(tmp_path, "csv", "\n".join(rows)))
+
+
+@pytest.mark.parametrize("shape", [(50, 6), (50, 2, 3)])
+def test_an_array_over_the_limit_is_refused(shape: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = file_of(tmp_path, "npz", {"x": np.ones(shape, dtype=np.uint8), "y": np.arange(50)})
+    monkeypatch.setattr(limits, "MAX_BYTES", 1200)
+    read_sequences(path)
+    for limit, problem in (
+        (1199, "GiB, more than .* GiB; cut or take out"),
+        (299, "x.npy: it has 300 bytes, the limit is"),
+    ):
+        monkeypatch.setattr(limits, "MAX_BYTES", limit)
+        with pytest.raises(DataError, match=problem):
+            read_sequences(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("csv", HEADER + "1,a\n2,b\n3 4,c\n"),
+        ("parquet", {"sequence": ["1", "2", "3 4"], "label": [1, 2, 3]}),
+        ("parquet", {"sequence": [[1], [2], [3, 4]], "label": [1, 2, 3]}),
+        ("npz", {"x": X[:, :2], "y": Y}),
+    ],
+)
+def test_rows_and_bytes_are_limited(kind: str, content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = file_of(tmp_path, kind, content)
+    monkeypatch.setattr(limits, "MAX_ROWS", 3)
+    monkeypatch.setattr(limits, "MAX_BYTES", 48)
+    read_sequences(path)
+    monkeypatch.setattr(limits, "MAX_BYTES", 23)
+    with pytest.raises(DataError, match=r"GiB, more than .* GiB; |it has 48 bytes, the limit is 23"):
+        read_sequences(path)
+    monkeypatch.setattr(limits, "MAX_BYTES", 48)
+    monkeypatch.setattr(limits, "MAX_ROWS", 2)
+    with pytest.raises(DataError, match="it has more than 2 rows; give fewer"):
+        read_sequences(path)
+
+
+# Any fields give a table or a DataError; tests/fuzz has damaged files
+
+
+def test_any_fields_give_a_table_or_an_error(tmp_path: Path, write_csv: Write) -> None:
+    field = st.text(st.sampled_from("0123456789.-+e, []_\tnaif"), max_size=12)
+
+    @settings(max_examples=200)
+    @given(rows=st.lists(st.tuples(field, st.text(max_size=4)), min_size=1))
+    def check(rows: list[tuple[str, str]]) -> None:
+        path = write_csv("set.csv", [("sequence", "label"), *rows], errors="replace")
+        try:
+            found = read_sequences(path)
+        except DataError:
+            pass
+        else:
+            assert found.x.isfinite().all()
+            assert 1 <= found.lengths.min() <= found.lengths.max() == found.x.shape[1]
+
+    check()
+
+
+def test_every_truncated_archive_is_refused(tmp_path: Path) -> None:
+    content = file_of(tmp_path, "npz", {"x": X, "y": Y}).read_bytes()
+    for length in range(len(content)):
+        with pytest.raises(DataError):
+            read_sequences(file_of(tmp_path, "npz", content[:length]))
+
+
+# Classes
+
+
+def test_classes() -> None:
+    assert class_names(["10", "9", "-1", "9"]) == ("-1", "9", "10")
+    assert class_names(["10", "9", "b", "a"]) == ("10", "9", "a", "b")
+    assert class_names(["1", "01", "+1", "0"]) == ("0", "+1", "01", "1")
+    indices = class_indices(table_of(("b", "a", "b")), ("a", "b", "c"))
+    assert (indices.tolist(), indices.dtype) == ([1, 0, 1], torch.int64)
+    part = table_of(("a", "b", "c"))[torch.tensor([2, 0])]
+    assert (part.labels, part.rows, len(part), part.row_name(0)) == (("c", "a"), (4, 2), 2, "row 4")
+
+
+@pytest.mark.parametrize(
+    ("check", "problem"),
+    [
+        (lambda: class_names(["a", "a"]), "labels: every row has the label 'a'; a classifier needs rows of at least 2"),
+        (lambda: class_names([]), "labels: there are no rows"),
+        (
+            lambda: class_indices(table_of(("a", "x", "y")), "ab"),
+            r"\(row 3: 'x', row 4: 'y'\); known are 'a', 'b': corr",
+        ),
+        (
+            lambda: class_indices(table_of(("x",) * 10), [str(name) for name in range(10)]),
+            r"row 3: 'x', row 4: 'x', and 7 more\); known are '0', .*, '5', and 4 more:",
+        ),
+        (
+            lambda: class_indices(table_of(None, 2), "ab"),
+            "set.csv: the sequences were read without labels; give a file",
+        ),
+        (lambda: stratified_split([], 0.5, 0), "none of the 0 classes has a second row, so that none is left"),
+        (lambda: stratified_split("abc", 0.5, 0), "none of the 3 classes has a second row, .* at least 2 rows"),
+    ],
+)
+def test_labels_that_make_no_classes_are_refused(check: Callable[[], object], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        check()
+
+
+@settings(max_examples=150)
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_stratified_split(counts: list[int], fraction: float, seed: int) -> None:
+    labels = [str(name) for name, count in enumerate(counts) for _ in range(count)]
+    if max(counts) < 2:
+        return
+    train, validation = stratified_split(labels, fraction, seed)
+    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(len(labels)))
+    assert (train.tolist(), validation.tolist()) == (sorted(train.tolist()), sorted(validation.tolist()))
+    assert (train.dtype, validation.dtype) == (torch.int64, torch.int64)
+    in_train = Counter(labels[row] for row in train)
+    for name, count in enumerate(counts):
+        assert 1 <= in_train[str(name)] <= max(1, count - 1)
+        assert abs(in_train[str(name)] - fraction * count) < 1 or in_train[str(name)] in (1, count - 1)
+    if min(fraction, 1 - fraction) * min(counts) >= 1:
+        assert len(train) == round(fraction * len(labels))
+    again = stratified_split(labels, fraction, seed)
+    assert torch.equal(train, again.train)
+    assert torch.equal(validation, again.validation)
+
+
+def test_the_split_depends_on_the_seed_and_is_random() -> None:
+    parts = [stratified_split(["a", "b"] * 50, 0.8, seed).validation for seed in range(200)]
+    assert not torch.equal(parts[0], parts[1])
+    chosen = torch.cat(parts).bincount(minlength=100)  # expected: 40, with a standard deviation of 5.7
+    assert 15 < chosen.min() < chosen.max() < 65
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -1, math.nan, True, "0.5"])
+def test_a_fraction_out_of_range_is_refused(fraction: Any) -> None:
+    with pytest.raises(ConfigError, match=r"train_fraction must be (a|greater|less).*, got "):
+        stratified_split(["a", "a"], fraction, 0)
+
+
+# Standardization
+
+
+@pytest.mark.parametrize("chunk", [1, 50, 1 << 22])
+def test_standardization_agrees_with_numpy(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reviver.data.sequences.standardization.CHUNK_NUMBERS", chunk)
+    x = torch.randn(50, 7, 3) * torch.tensor([1.0, 1e-3, 1e5]) + 7
+    lengths = torch.randint(1, 8, (50,))
+    inside = torch.arange(7) < lengths.unsqueeze(1)
+    x[~inside] = 0
+    steps = x[inside].double().numpy()
+    standard = Standardization.fit(x, lengths)
+    np.testing.assert_allclose(standard.mean, steps.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(standard.scale, steps.std(0), rtol=1e-12)
+    before = x.clone()
+    result = standard.apply(x, lengths)
+    assert torch.equal(x, before)
+    assert result.dtype == torch.float32
+    assert (result[~inside] == 0).all()
+    np.testing.assert_allclose(result[inside].numpy(), (steps - steps.mean(0)) / steps.std(0), rtol=1e-5, atol=1e-6)
+    assert Standardization.model_validate(json.loads(standard.model_dump_json())) == standard
+    with pytest.raises(DataError, match="data: it has 3 channels a step and the training data had 1; give data of the"):
+        Standardization(mean=(0.0,), scale=(1.0,)).apply(x, lengths)
+    with pytest.raises(DataError, match="data: its numbers are too far from those of the training data"):
+        Standardization(mean=(0.0,) * 3, scale=(1e-300,) * 3).apply(x, lengths)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -1e30, 16777217.0])
+def test_a_constant_channel_keeps_its_scale(constant: float) -> None:
+    x, lengths = torch.full((1001, 3, 1), constant), torch.full((1001,), 3)
+    standard = Standardization.fit(x, lengths)
+    assert standard == Standardization(mean=(x[0, 0, 0].item(),), scale=(1.0,))
+    assert (standard.apply(x, lengths) == 0).all()
+
+
+def test_a_large_offset_costs_no_precision() -> None:
+    x = (1e6 + torch.arange(1000.0) % 2).reshape(1000, 1, 1)
+    found = Standardization.fit(x, torch.ones(1000, dtype=torch.int64))
+    assert found == Standardization(mean=(1e6 + 0.5,), scale=(0.5,))
+
+
+# Predictions
+
+
+def read_back(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file, strict=True))
+
+
+def test_predictions_are_written_exactly_and_atomically(tmp_path: Path) -> None:
+    probabilities = torch.tensor([[0.1, 0.7, 0.2], [1.0, 1e-30, 0.0]])
+    write_predictions(tmp_path / "out.csv", table_of(None, 2), ("plain", 'a, "b"', "ü"), probabilities)
+    header, *rows = read_back(tmp_path / "out.csv")
+    assert header == ["row", "class", "probability", "p(plain)", 'p(a, "b")', "p(ü)"]
+    assert [row[:3] for row in rows] == [["2", 'a, "b"', "0.7"], ["3", "plain", "1.0"]]
+    assert torch.equal(torch.tensor([[float(cell) for cell in row[3:]] for row in rows]), probabilities)
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        write_predictions(tmp_path / "out.csv" / "x.csv", table_of(None, 2), "abc", probabilities)
+    (tmp_path / "out.csv").write_text("old")
+    with pytest.raises(AssertionError):
+        write_predictions(tmp_path / "out.csv", table_of(None, 1), "abc", probabilities)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "old")]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        *(
+            ("=1+1", "'=1+1"),
+            ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+            ("-1+1", "'-1+1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+        ),
+        *(("＝1", "'＝1"), ("'tis", "''tis"), ("-1", "-1"), ("+2.5", "+2.5"), ("a=b", "a=b"), ("\ud800", "\\ud800")),
+    ],
+)
+def test_no_class_is_a_formula(name: str, cell: str, tmp_path: Path) -> None:
+    write_predictions(tmp_path / "out.csv", table_of(None, 1), (name, "z"), torch.tensor([[0.75, 0.25]]))
+    header, row = read_back(tmp_path / "out.csv")
+    assert row[1] == cell
+    assert header[3].startswith("p(")

@@ -1,0 +1,429 @@
+"""Tasks: each is complete, agrees with a slow and obvious check of its definition, and has its chance and baseline."""
+
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from reviver.data.images.mnist import read_mnist
+from reviver.data.tasks import palindromes as module
+from reviver.data.tasks.build import BUILDERS, build_task
+from reviver.data.tasks.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
+from reviver.data.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order
+from reviver.data.tasks.palindromes import (
+    Palindromes,
+    PalindromeTask,
+    encode_digits,
+    make_palindromes,
+    split_palindromes,
+)
+from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_loss
+from reviver.errors import ConfigError
+from reviver.settings.fields import override
+from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, min_length
+from reviver.settings.lstm_presets import PRESETS
+
+GENERATED = ("copy", "adding", "temporal-order", "parity")
+LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny(task: str, **changes: Any) -> LSTMConfig:
+    """Return settings with few and short sequences of a task."""
+    return LSTMConfig(task=task, length=LENGTHS.get(task, 6), data_size=60, **changes)  # type: ignore[arg-type]
+
+
+# The interface
+
+
+def test_every_task_has_a_builder_and_a_preset() -> None:
+    assert (*BUILDERS, "custom") == TASKS, "test_custom.py tests custom data"
+    assert set(CONTINUOUS_TASKS) | set(IMAGE_LENGTHS) < set(TASKS)
+    assert {preset.task for preset in PRESETS.values()} == set(BUILDERS), "series gets its task from the option data"
+    for name in TASKS[1:-1]:
+        assert PRESETS[name].task == name, "a task has a preset of its own name"
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [(name, encoding) for name in BUILDERS for encoding in ("scalar", "onehot")[: 1 + (name not in CONTINUOUS_TASKS)]],
+)
+def test_every_task_implements_the_interface(name: str, encoding: str) -> None:
+    config = tiny(name, encoding=encoding)
+    task = build_task(config)
+    assert task.target in LOSS_NAMES
+    assert task.target in ACCURACY_NAMES
+    for data in (task.training(0, config.length), task.validation(config.length), task.evaluation(config.length, 9)[0]):
+        x, per_step = data.encode(), (len(data), data.steps) if task.target == "class at every step" else (len(data),)
+        assert (x.shape, x.dtype) == ((len(data), data.steps, task.input_size), torch.float32)
+        assert data.lengths is None
+        assert data.targets.shape == per_step
+        assert data.targets.dtype == (torch.float32 if task.target == "number" else torch.int64)
+        if task.target != "number":
+            assert 0 <= data.targets.min() <= data.targets.max() < task.output_size
+        outputs = torch.randn(*per_step, task.output_size)
+        assert correct(task.target, outputs, data.targets).shape == (len(data),)
+        losses = torch.stack([mean_loss(task.target, outputs[[k]], data.targets[[k]]) for k in range(len(data))])
+        torch.testing.assert_close(mean_loss(task.target, outputs, data.targets), losses.mean())
+        weights = torch.rand(len(data))
+        found = mean_loss(task.target, outputs, data.targets, weights)
+        torch.testing.assert_close(found, (losses * weights).sum() / len(data))
+        part = data[torch.tensor([3, 1])]
+        assert torch.equal(part.encode(), x[[3, 1]])
+        assert torch.equal(part.targets, data.targets[[3, 1]])
+        assert torch.equal(data.to(torch.device("cpu")).encode(), x)
+    assert len(task.training(0, config.length)) == task.epoch_size(config.length)
+
+
+@pytest.mark.parametrize("name", [*GENERATED, "palindrome"])
+def test_training_sequences_are_fresh_and_validation_sequences_fixed(name: str) -> None:
+    config = override(tiny(name), {"length": 50, "data_size": 200, "curriculum": True})
+    task, again, other = build_task(config), build_task(config), build_task(override(config, {"seed": 1}))
+    first = task.training(0, 50)
+    assert (len(first), task.epoch_size(50)) == (160, 160)
+    assert torch.equal(first.encode(), again.training(0, 50).encode())
+    assert torch.equal(first.targets, again.training(0, 50).targets)
+    validation = task.validation(50)
+    assert len(validation) == 40
+    assert torch.equal(validation.encode(), again.validation(50).encode())
+    evaluation, origin = task.evaluation(50, 70)
+    assert (len(evaluation), origin) == (70, "fresh palindromes" if name == "palindrome" else "fresh sequences")
+    sets = [first, task.training(1, 50), validation, evaluation, other.training(0, 50), other.validation(50)]
+    rows = [set(map(bytes, data.encode().flatten(1).numpy())) for data in sets]
+    for (one, data), (two, _) in itertools.combinations(zip(rows, sets, strict=True), 2):
+        assert len(one) == len(data), "no sequence occurs twice"
+        assert not one & two
+
+
+@pytest.mark.parametrize("name", ["adding", "temporal-order", "parity"])
+def test_with_a_curriculum_a_batch_has_lengths_from_half_of_t_to_t(name: str) -> None:
+    config = LSTMConfig(task=name, curriculum=True, start_length=30, length=60, data_size=2000)  # type: ignore[arg-type]
+    data = build_task(config).training(0, 60)
+    assert data.lengths is not None
+    assert (data.lengths.min(), data.lengths.max(), data.steps) == (30, 60, 60)
+    x = data.encode()
+    for row, length in zip(x, data.lengths, strict=True):
+        assert not row[length:].any()
+    assert build_task(config).validation(60).lengths is None
+    assert torch.equal(data[data.lengths.argsort()[:9]].encode(), x[data.lengths.argsort()[:9]])
+    shortest = LSTMConfig(task=name, length=min_length(name), data_size=60)  # type: ignore[arg-type]
+    assert len(build_task(shortest).training(0, shortest.length)) == 48
+
+
+def test_all_sequences_of_the_copy_task_have_the_same_length() -> None:
+    data = build_task(LSTMConfig(task="copy", curriculum=True, start_length=30, length=60)).training(0, 60)
+    assert (data.lengths, data.steps) == (None, 80)
+
+
+@given(begin=st.integers(0, 50), size=st.integers(0, 50), seed=st.integers(0, 100), mixed=st.booleans())
+def test_encoding_a_range_of_steps_equals_that_range_of_the_whole(
+    begin: int, size: int, seed: int, mixed: bool
+) -> None:
+    lengths = torch.randint(10, 40, (5,), generator=rng(seed)) if mixed else torch.full((5,), 30)
+    halves = make_palindromes(39, 5, rng(seed)).halves
+    sets: list[Any] = [
+        adding(lengths, rng(seed)),
+        ImageSequences(torch.arange(60).byte().view(2, 30, 1), torch.zeros(2)),
+    ]
+    for encoding in ("scalar", "onehot"):
+        sets += [temporal_order(lengths, rng(seed), encoding), parity(lengths, rng(seed), encoding)]
+        sets += [copy(torch.full((5,), 30), rng(seed), encoding)]
+        sets += [Palindromes(halves, 39, lengths if mixed else None, encoding)]
+    for data in sets:
+        end = min(begin + size, data.steps)
+        first = min(begin, end)
+        assert torch.equal(data.encode(first, end), data.encode()[:, first:end])
+
+
+# Definitions
+
+
+@given(length=st.integers(1, 40), size=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_copy_agrees_with_its_definition(length: int, size: int, seed: int) -> None:
+    data = copy(torch.full((size,), length), rng(seed))
+    assert (len(data), data.steps) == (size, length + 20)
+    for x, y in zip(data.symbols.tolist(), data.targets.tolist(), strict=True):
+        assert all(1 <= symbol <= 8 for symbol in x[:10])
+        assert x[10:] == [0] * (length - 1) + [9] + [0] * 10
+        assert y == [0] * (length + 10) + x[:10]
+
+
+def check_adding(data: MarkedNumbers, lengths: list[int]) -> None:
+    for row, target, length in zip(data.encode().tolist(), data.targets.tolist(), lengths, strict=True):
+        numbers, marks = zip(*row, strict=True)
+        assert all(0 <= number < 1 for number in numbers)
+        marked = [t for t, mark in enumerate(marks) if mark]
+        assert [marks[t] for t in marked] == [1.0, 1.0]
+        assert marked[0] < length // 2 <= marked[1] < length
+        assert target == pytest.approx(numbers[marked[0]] + numbers[marked[1]])
+        assert not any(numbers[length:])
+
+
+def check_temporal_order(data: Symbols, lengths: list[int]) -> None:
+    for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
+        word = "".join("EBXYabcd"[symbol] for symbol in row[:length])
+        assert (word[0], word[-1]) == ("E", "B")
+        assert all(symbol == 255 for symbol in row[length:])
+        first, second = (t for t, name in enumerate(word) if name in "XY")
+        assert length // 10 <= first <= length // 5
+        assert length // 2 <= second <= length * 3 // 5
+        assert all(name in "abcd" for t, name in enumerate(word) if t not in (0, first, second, length - 1))
+        assert target == ["XX", "XY", "YX", "YY"].index(word[first] + word[second])
+
+
+def check_parity(data: Symbols, lengths: list[int]) -> None:
+    for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
+        assert set(row[:length]) <= {0, 1}
+        assert target == row[:length].count(1) % 2
+
+
+@given(lengths=st.lists(st.integers(10, 60), min_size=1, max_size=20), seed=st.integers(0, 1000), equal=st.booleans())
+def test_the_other_tasks_agree_with_their_definitions(lengths: list[int], seed: int, equal: bool) -> None:
+    lengths = lengths[:1] * len(lengths) if equal else lengths
+    given_lengths = torch.tensor(lengths)
+    check_adding(adding(given_lengths, rng(seed)), lengths)
+    check_temporal_order(temporal_order(given_lengths, rng(seed)), lengths)
+    check_parity(parity(given_lengths, rng(seed)), lengths)
+    assert (parity(given_lengths, rng(seed)).lengths is None) == (len(set(lengths)) == 1)
+    shorter = [2 + length % 8 for length in lengths]
+    check_adding(adding(torch.tensor(shorter), rng(seed)), shorter)
+    check_parity(parity(torch.tensor(shorter), rng(seed)), shorter)
+
+
+def test_random_steps_reach_both_ends_of_their_ranges() -> None:
+    lengths = torch.full((20_000,), 100)
+    marked = adding(lengths, rng()).marked
+    assert (marked.min(0).values.tolist(), marked.max(0).values.tolist()) == ([0, 50], [49, 99])
+    symbols = temporal_order(lengths, rng()).symbols
+    steps = ((symbols == 2) | (symbols == 3)).nonzero()[:, 1].view(-1, 2)
+    assert (steps.min(0).values.tolist(), steps.max(0).values.tolist()) == ([10, 50], [20, 60]), "as in experiment 6a"
+
+
+@pytest.mark.parametrize(("symbol", "encoded"), [(0, [1.0, 0.0]), (1, [0.0, 1.0]), (255, [0.0, 0.0])])
+def test_a_symbol_is_a_number_or_a_one_hot_vector(symbol: int, encoded: list[float]) -> None:
+    symbols = torch.tensor([[symbol]], dtype=torch.uint8)
+    onehot = Symbols(symbols, torch.zeros(1, dtype=torch.uint8), None, 2, "onehot")
+    assert onehot.encode().tolist() == [[encoded]]
+    assert dataclasses.replace(onehot, encoding="scalar").encode().tolist() == [[[float(symbol % 255)]]]
+
+
+# Chance and baseline, measured on samples
+
+
+@pytest.mark.parametrize("length", [10, 100])
+def test_the_baseline_of_copy(length: int) -> None:
+    task = build_task(LSTMConfig(task="copy", length=length, encoding="scalar"))
+    data, _ = task.evaluation(length, 2000)
+    outputs = torch.full((2000, length + 20, 9), -1e4)  # a blank until the delimiter, then any of the 8 symbols
+    outputs[:, : length + 10, 0] = 1e4
+    outputs[:, length + 10 :, 1:] = 0.0
+    assert mean_loss(task.target, outputs, data.targets).item() == pytest.approx(task.baseline(length), rel=1e-4)
+    assert task.baseline(length) == pytest.approx(10 * math.log(8) / (length + 20))
+    fractions = data.encode()[:, :10, 0].long().flatten().bincount(minlength=9)[1:] / 20_000
+    assert fractions.tolist() == pytest.approx([1 / 8] * 8, abs=0.01)
+    assert task.chance == pytest.approx((1 / 8) ** 10)
+    assert not correct(task.target, outputs, data.targets).any(), "one of 8^10 is out of reach of 2000"
+    outputs = nn.functional.one_hot(data.targets[:3], 9).float()
+    outputs[0, length + 15] = outputs[0, length + 15].roll(1)  # a wrong symbol
+    outputs[1, 3] = outputs[1, 3].roll(1)  # a symbol instead of a blank
+    assert correct(task.target, outputs, data.targets[:3]).tolist() == [False, True, True]
+
+
+def test_chance_and_baseline_of_adding() -> None:
+    task = build_task(LSTMConfig(task="adding", length=50))
+    data, _ = task.evaluation(50, 100_000)
+    outputs = torch.ones(100_000, 1)
+    assert mean_loss("number", outputs, data.targets).item() == pytest.approx(task.baseline(50), rel=0.02)
+    assert correct("number", outputs, data.targets).float().mean().item() == pytest.approx(task.chance, abs=0.003)
+    for constant in (0.9, 1.1):
+        worse = correct("number", outputs * constant, data.targets).float().mean().item()
+        assert worse < task.chance, "1 is the best guess"
+
+
+@pytest.mark.parametrize("name", ["temporal-order", "parity", "palindrome"])
+def test_classes_are_equally_frequent(name: str) -> None:
+    task = build_task(LSTMConfig(task=name, length=50))  # type: ignore[arg-type]
+    data, _ = task.evaluation(49, 20_000)
+    fractions = data.targets.bincount(minlength=task.output_size) / len(data)
+    assert fractions.tolist() == pytest.approx([task.chance] * task.output_size, abs=0.015)
+    loss = mean_loss("class", torch.zeros(len(data), task.output_size), data.targets).item()
+    assert loss == pytest.approx(task.baseline(50))
+
+
+# Digits
+
+
+@pytest.mark.parametrize("name", IMAGE_LENGTHS)
+def test_chance_and_baseline_of_digits(name: str) -> None:
+    task, labels = build_task(tiny(name)), read_mnist("test").labels
+    fractions = labels.bincount() / 10_000
+    assert fractions.max().item() == pytest.approx(task.chance)
+    assert -(fractions * fractions.log()).sum().item() == pytest.approx(task.baseline(28), rel=1e-4)
+
+
+def test_rows_and_pixels_equal_those_of_the_images() -> None:
+    images, labels = read_mnist("test")
+    rows, origin = build_task(tiny("row-mnist")).evaluation(28, 10_000)
+    assert (len(rows), origin) == (10_000, "the MNIST test images")
+    assert torch.equal(rows.targets, labels)
+    x = rows[7:9].encode()
+    assert torch.equal((x * 255).round().byte(), images[7:9]), "x_t is row t, from 0 to 1"
+    assert (x.min(), x.max()) == (0.0, 1.0)
+    task = build_task(LSTMConfig(task="pixel-mnist", length=784))
+    pixels, origin = task.evaluation(784, 20)
+    assert origin == "the first 20 MNIST test images"
+    assert torch.equal(pixels.encode()[7, :, 0], x[0].flatten()), "x_t is pixel t, in row-major order"
+    assert {*DOWNSAMPLED_SHAPES, 784} == set(IMAGE_LENGTHS["pixel-mnist"])
+    for length, (height, width) in DOWNSAMPLED_SHAPES.items():
+        small, _ = task.evaluation(length, 20)
+        blocks = images[:20].float().view(20, height, 28 // height, width, 28 // width).mean((2, 4))
+        assert ((small.encode() * 255).view(20, height, width) - blocks).abs().max() <= 0.501
+
+
+def test_validation_images_are_a_fixed_subset_of_the_training_images() -> None:
+    config = LSTMConfig(task="row-mnist", length=28, train_fraction=0.95)
+    task, again = DigitTask(config), DigitTask(config)
+    assert [len(split.labels) for split in task.splits.values()] == [57_000, 3_000]
+    whole = torch.cat([split.images for split in task.splits.values()])
+    assert sorted(map(bytes, whole.numpy())) == sorted(map(bytes, read_mnist("train").images.numpy()))
+    assert torch.equal(again.splits["validation"].images, task.splits["validation"].images)
+    few = DigitTask(override(config, {"data_size": 100}))
+    assert [len(split.labels) for split in few.splits.values()] == [95, 5]
+    assert torch.equal(few.training(0, 28).pixels, few.training(3, 28).pixels)
+
+
+# Palindromes
+
+
+LENGTH = st.one_of(st.integers(2, 12), st.integers(15, 40))
+"""Lengths of which a sample is quick: of those between, 10^7 palindromes are permuted."""
+
+
+def assert_distinct_palindromes(palindromes: Palindromes, count: int, length: int) -> None:
+    digits = palindromes.digits()
+    assert (digits.shape, digits.dtype, len(palindromes)) == ((count, length), torch.uint8, count)
+    assert torch.equal(digits, digits.flip(1)), "every row reads the same from both ends"
+    assert digits.max() <= 9
+    assert len(set(map(bytes, digits.numpy()))) == count, "no row occurs twice"
+
+
+@pytest.mark.parametrize(("length", "count"), [(2, 10), (3, 100), (4, 100), (5, 1000), (9, 100_000)])
+def test_short_palindromes_are_complete_and_in_order(length: int, count: int) -> None:
+    for size in (count, 100_000):
+        palindromes = make_palindromes(length, size, rng())
+        assert_distinct_palindromes(palindromes, count, length)
+        numbers = (palindromes.halves.long() * 10 ** torch.arange((length + 1) // 2).flip(0)).sum(1)
+        assert torch.equal(numbers, torch.arange(count)), "leading zeros are allowed"
+    assert_distinct_palindromes(make_palindromes(length, count - 1, rng()), count - 1, length)
+
+
+@pytest.mark.parametrize("length", [11, 13, 15, 16, 35, 36, 37, 38, 39, 1000, 4001])
+def test_long_palindromes_are_random_without_duplicates(length: int) -> None:
+    size = 5000 if length < 16 else 300
+    palindromes = make_palindromes(length, size, rng())
+    assert_distinct_palindromes(palindromes, size, length)
+    fractions = palindromes.halves.flatten().bincount(minlength=10) / palindromes.halves.numel()
+    assert ((fractions - 0.1).abs() < 5 * (0.09 / palindromes.halves.numel()) ** 0.5).all(), "digits are uniform"
+    again, other = (make_palindromes(length, size, rng(seed)).digits() for seed in (0, 2))
+    assert torch.equal(palindromes.digits(), again)
+    assert not torch.equal(palindromes.digits(), other)
+
+
+def test_duplicates_are_sampled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 9500 of 10 000 palindromes, nearly every round has duplicates."""
+    monkeypatch.setattr(module, "PERMUTATION_LIMIT", 1)
+    assert_distinct_palindromes(make_palindromes(7, 9500, rng()), 9500, 7)
+
+
+@given(length=LENGTH, size=st.integers(1, 300), seed=st.integers(0, 1000))
+def test_a_palindrome_is_read_but_for_its_last_digit(length: int, size: int, seed: int) -> None:
+    palindromes = make_palindromes(length, size, rng(seed))
+    assert_distinct_palindromes(palindromes, min(size, 10 ** ((length + 1) // 2)), length)
+    digits = palindromes.digits()
+    assert palindromes.steps == length - 1
+    assert torch.equal(palindromes.encode().squeeze(-1), digits[:, :-1].float())
+    onehot = dataclasses.replace(palindromes, encoding="onehot").encode()
+    assert torch.equal(onehot, nn.functional.one_hot(digits[:, :-1].long(), 10).float())
+    assert torch.equal(palindromes.targets, digits[:, -1].long())
+
+
+@settings(max_examples=20)
+@given(length=LENGTH.filter(lambda length: length >= 4), seed=st.integers(0, 1000))
+def test_palindromes_of_several_lengths(length: int, seed: int) -> None:
+    config = LSTMConfig(
+        curriculum=True, start_length=4, length=length, data_size=40, seed=seed, min_length_fraction=0.5
+    )
+    data = PalindromeTask(config).training(0, length)
+    assert data.lengths is not None
+    for row, x, steps, target in zip(
+        data.halves.tolist(), data.digits(), data.lengths.tolist(), data.targets, strict=True
+    ):
+        size = steps + 1
+        assert max(2, math.ceil(length / 2)) <= size <= length
+        expected = [*row[: (size + 1) // 2], *row[: size // 2][::-1]]
+        assert x.tolist() == expected + [0] * (length - size)
+        assert target == expected[-1]
+    held_out = {tuple(row) for row in PalindromeTask(config).validation(length).halves.tolist()}
+    whole = data.halves[data.lengths == length - 1].tolist()
+    assert not held_out & set(map(tuple, whole)), "validation palindromes are not in the training data"
+
+
+@pytest.mark.parametrize(("length", "fraction"), [(2, 0.8), (5, 0.8), (15, 0.3)])
+def test_a_split_is_a_seeded_partition(length: int, fraction: float) -> None:
+    palindromes = make_palindromes(length, 1000, rng())
+    first, again, other = (split_palindromes(palindromes, fraction, seed) for seed in (1, 1, 2))
+    assert len(first.train) == round(fraction * len(palindromes))
+    parts = torch.cat([part.digits() for part in first])
+    assert torch.equal(parts.unique(dim=0), palindromes.digits().unique(dim=0))
+    assert len(parts) == len(palindromes)
+    assert torch.equal(first.train.digits(), again.train.digits())
+    assert torch.equal(first.validation.digits(), again.validation.digits())
+    assert not torch.equal(first.train.digits(), other.train.digits())
+
+
+def test_the_data_of_the_report_are_800_and_200_disjoint_palindromes() -> None:
+    task = PalindromeTask(LSTMConfig())
+    assert (len(task.split.train), len(task.split.validation)) == (800, 200)
+    assert task.evaluation(5, 3)[1] == "validation set of the run"
+    assert torch.equal(task.evaluation(5, 3)[0].digits(), task.split.validation.digits())
+    part = make_palindromes(5, 1000, rng())[torch.tensor([3, 999])]
+    assert part.digits().tolist() == [[0, 0, 3, 0, 0], [9, 9, 9, 9, 9]]
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda: make_palindromes(1, 10, rng()), "^length must be at least 2, got 1$"),
+        (lambda: make_palindromes(-5, 10, rng()), "^length must be at least 2, got -5$"),
+        (lambda: make_palindromes(5, 0, rng()), "^size must be at least 1, got 0$"),
+        *(
+            (
+                lambda fraction=fraction, size=size: split_palindromes(make_palindromes(5, size, rng()), fraction, 0),
+                f"^train_fraction {fraction} leaves the training or validation set of {size} sequences empty; give",
+            )
+            for fraction, size in ((0.8, 1), (0.99, 10), (0.01, 10), (0.2, 2))
+        ),
+        *(
+            (lambda name=name: build_task(tiny(name)).evaluation(1, 9), "^length must be .+, got 1$")
+            for name in BUILDERS
+        ),
+    ],
+)
+def test_lengths_and_sizes_that_a_task_does_not_have_are_refused(call: Any, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        call()
+
+
+def test_encodings_of_digits() -> None:
+    digits: Tensor = torch.tensor([[0, 9, 4]], dtype=torch.uint8)
+    assert encode_digits(digits, "scalar").tolist() == [[[0.0], [9.0], [4.0]]]
+    assert torch.equal(encode_digits(digits, "onehot")[0], torch.eye(10)[[0, 9, 4]])

@@ -1,0 +1,120 @@
+"""Training of the LSTM on every task: it runs, resumes bit for bit, follows its curriculum and schedule, and learns."""
+
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reviver.data.tasks.build import BUILDERS, build_task
+from reviver.errors import ConfigError, DataError, Interrupted
+from reviver.files.tensors import read_tensors
+from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.lstm import TASKS, LSTMConfig
+from reviver.train.lstm import training
+from reviver.train.lstm.evaluation import evaluate, parse_digits, predict
+from reviver.train.lstm.training import build_network, build_optimizer, train
+
+LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
+
+
+def tiny(task: str, **changes: Any) -> LSTMConfig:
+    """Return settings of a short run of a task."""
+    length = LENGTHS.get(task, 6)
+    return LSTMConfig(task=task, length=length, data_size=60, hidden_size=8, epochs=1, batch_size=16, **changes)  # type: ignore[arg-type]
+
+
+def assert_same_run(one: RunFolder, other: RunFolder) -> None:
+    paths = [find_checkpoint(run.path / "checkpoints", "last") / "networks.safetensors" for run in (one, other)]
+    expected, found = map(read_tensors, paths)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    metrics = [[{**record, "seconds": 0} for record in run.read_metrics()] for run in (one, other)]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(name, optimizer="adam", lr_schedule="cosine", init="chrono", hidden_dropout=0.25)
+    whole, step, rates = train(config, tmp_path / "whole"), training.train_step, []
+
+    def stopping(network: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
+        rates.append(optimizer.param_groups[0]["lr"])
+        if len(rates) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(network, optimizer, *arguments, **keywords)
+
+    monkeypatch.setattr(training, "train_step", stopping)
+    with pytest.raises(Interrupted, match="SIGINT and saved"):
+        train(config, tmp_path / "cut")
+    assert_same_run(whole, train(config, tmp_path / "cut", resume=True))
+    count = math.ceil(build_task(config).epoch_size(config.length) / 16)
+    assert rates == pytest.approx([config.learning_rate_at(step / count, config.length) for step in range(count)])
+    task = build_task(config)
+    result = evaluate(build_network(config, task), task, config.length, 30)
+    assert (result.target, result.chance, result.baseline) == (task.target, task.chance, task.baseline(config.length))
+    assert math.isfinite(result.score.loss)
+    for arguments, problem in (((1,), r"^length must be .+, got 1$"), ((config.length, 0), "^size must be at least 1")):
+        with pytest.raises(ConfigError, match=problem):
+            evaluate(build_network(config, task), task, *arguments)
+
+
+@pytest.mark.parametrize("name", ["copy", "adding", "temporal-order", "parity"])
+def test_every_generated_task_trains_with_a_curriculum(name: str, tmp_path: Path) -> None:
+    config = override(tiny(name, curriculum=True, start_length=10, threshold=1e-9), {"length": 40, "epochs": 5})
+    metrics = train(config, tmp_path / "run").read_metrics()
+    assert all(math.isfinite(row["validation_loss"]) for row in metrics)
+    lengths = [row["length"] for row in metrics]
+    assert lengths == sorted(lengths)
+
+
+@pytest.mark.parametrize("name", TASKS[1:-1])
+def test_only_palindromes_have_a_next_digit(name: str) -> None:
+    config = tiny(name)
+    with pytest.raises(ConfigError, match=f"^task must be palindrome to read digits, got {name}; measure this run by"):
+        predict(build_network(config, build_task(config)), config, [1])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
+def test_the_optimizer_is_that_of_the_settings(name: str, kind: type) -> None:
+    config = tiny("copy", optimizer=name, learning_rate=0.07)
+    optimizer = build_optimizer(config, build_network(config, build_task(config)))
+    assert type(optimizer) is kind
+    assert optimizer.param_groups[0]["lr"] == 0.07
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({"task": "adding", "length": 4, "lr_schedule": "cosine"}, 15),
+        ({"task": "temporal-order", "length": 10, "encoding": "onehot"}, 12),
+    ],
+)
+def test_it_learns_short_problems(changes: dict[str, Any], epochs: int, tmp_path: Path) -> None:
+    values = {"data_size": 2000, "batch_size": 32, "hidden_size": 32, "hidden_dropout": 0.0, "optimizer": "adam"}
+    config = LSTMConfig(**values, **changes, epochs=epochs, learning_rate=1e-2)  # type: ignore[arg-type]
+    last = train(config, tmp_path / "run").read_metrics()[-1]
+    if config.task == "adding":
+        assert last["validation_loss"] < (1 / 6) / 50
+    assert last["validation_accuracy"] > (0.8 if config.task == "adding" else 0.98)
+
+
+def test_digits_are_read_with_or_without_separators() -> None:
+    for text in ("1232", "1 2 3 2", " 1,2, 3,2\n"):
+        assert parse_digits(text) == [1, 2, 3, 2]
+    assert parse_digits("7") == [7]
+    for text, problem in (
+        ("1 2 13 2", "got 13 in '1 2 13 2'"),
+        ("12,34", "got 12 in"),
+        ("1 x", "got 'x' in"),
+        ("", "got nothing"),
+    ):
+        with pytest.raises(DataError, match=f"^digits must be .*{problem}"):
+            parse_digits(text)
