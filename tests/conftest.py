@@ -32,7 +32,7 @@ LONG_FILES = (
     "test_explorer_page",
     "test_cli",
     "test_docs",
-    "test_sklearn",
+    "test_estimators",
     "test_wheel",
     "test_curve",
     "test_fuzz",

@@ -16,8 +16,8 @@ from reviver.train.gan.training import train as train_gan
 from reviver.train.loading import load
 from reviver.train.lstm.training import train as train_lstm
 from tests.browser import needs_chromium, visit
+from tests.lstm_runs import TINY
 from tests.test_explorer_page import find_violations, needs_axe
-from tests.test_lstm_training import TINY
 
 pytestmark = needs_chromium
 

@@ -12,7 +12,7 @@ from reviver.explorer import notebook
 from reviver.explorer.notebook import explore
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import train
-from tests.test_lstm_training import TINY
+from tests.lstm_runs import TINY
 
 
 @pytest.fixture(scope="module")

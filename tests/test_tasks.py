@@ -25,7 +25,7 @@ from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMCo
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm.evaluation import evaluate, predict
 from reviver.train.lstm.training import build_network, build_optimizer, train
-from tests.test_lstm_training import at_step, fingerprint, interrupt
+from tests.lstm_runs import at_step, fingerprint, interrupt
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
 TINY_LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}

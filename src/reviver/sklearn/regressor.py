@@ -1,5 +1,6 @@
 """The regressor of sequences."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from reviver.sklearn.base import SequenceEstimator
 from reviver.sklearn.training import Part
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     """Predict a number for each sequence with an LSTM, as a scikit-learn estimator.
 
@@ -41,33 +43,21 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     _target = "number"
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train on sequences X with targets y.
+        """Train on N sequences X with targets y [N].
 
-        Args:
-            X: N sequences, see `SequenceClassifier`.
-            y: target of each, [N].
-            sample_weight: weight of each sequence in the loss, [N]; sequences of weight 0 are left out. The
-                standardization does not use it.
-
-        Returns:
-            The estimator itself.
+        `sample_weight` [N] is the weight of each sequence in the loss; sequences of weight 0 are left out. The
+        standardization does not use it.
 
         Raises:
             ValueError: if a parameter is out of range, or X or y is malformed.
             TypeError: if X is sparse.
         """
-        settings = self._settings()
-        data = self._read_fit_input(X, y, settings)
+        parameters = self._checked()
+        data, weights = self._read_fit_input(X, y, sample_weight)
         targets = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), warn=True)
-        weights = self._read_weights(sample_weight, data)
         used = weights > 0
-        self._fit_network(
-            data.select(torch.from_numpy(used)),
-            targets[used].astype(np.float64),
-            weights[used],
-            num_outputs=1,
-            settings=settings,
-        )
+        data = data.select(torch.from_numpy(used))
+        self._fit_network(data, targets[used].astype(np.float64), weights[used], parameters, num_outputs=1)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:

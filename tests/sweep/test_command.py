@@ -26,9 +26,9 @@ from reviver.sweep import engines
 from reviver.sweep.cell import cell_folder
 from reviver.sweep.driver import run_cells
 from reviver.sweep.engines import Pool
-from reviver.sweep.spec import Random, SweepFile, points_of, random_points, read_sweep
+from reviver.sweep.spec import SweepFile, points_of
 from tests.contents import contents
-from tests.sweep_cells import InlineEngine, wait_until
+from tests.sweep.cells import InlineEngine, wait_until
 
 TINY = 'command = "lstm train"\n[settings]\nlength = 3\nepochs = 2\nhidden_size = 4\ndata_size = 200\n'
 
@@ -81,8 +81,7 @@ def test_more_random_samples_or_options_keep_the_values() -> None:
 def test_random_integers_are_integers_within_their_bounds(low: int, width: int, seed: int, log: bool) -> None:
     low = abs(low) + 1 if log else low
     table = {"samples": 5, "seed": seed, "n": {"min": low, "max": low + width, "log": log}}
-    points = random_points(Random.model_validate(table))
-    assert len(points) == 5
+    points = points_of(SweepFile.model_validate({"command": "x", "random": table}))
     assert all(isinstance(point["n"], int) and low <= point["n"] <= low + width for point in points)
 
 
@@ -170,8 +169,8 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, tmp_path: Path, monkeypa
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.toml"):
-        with pytest.raises(ConfigError, match=r": cannot be read \("):
-            read_sweep(path)
+        with pytest.raises(ConfigError, match=rf"^{path}: cannot be read \("):
+            sweep(str(path))
 
 
 # The command, in this process
