@@ -303,19 +303,10 @@ def test_works_with_the_tools_of_scikit_learn() -> None:
     assert cross_val_score(make_pipeline(StandardScaler(), estimator), TABLE, GOOD_Y, cv=3).mean() > 0.9
     assert cross_val_score(estimator, X, GOOD_Y, cv=StratifiedKFold(3)).mean() > 0.9
     assert CalibratedClassifierCV(estimator, cv=2).fit(X, GOOD_Y).score(X, GOOD_Y) > 0.9
+    search = GridSearchCV(estimator, {"hidden_size": np.array([1, 8])}, cv=2, error_score="raise").fit(X, GOOD_Y)
+    assert search.best_score_ > 0.9
     voting = VotingClassifier([("lstm", estimator), ("linear", LogisticRegression())], voting="soft")
     assert voting.fit(TABLE, GOOD_Y).score(TABLE, GOOD_Y) > 0.9
-
-
-def test_grid_search_runs_on_two_processes() -> None:
-    X = ragged(GOOD)
-    grid = {"hidden_size": np.array([1, 8])}
-    search = GridSearchCV(SequenceClassifier(**SMALL, random_state=0), grid, cv=2, n_jobs=2, error_score="raise")
-    search.fit(X, GOOD_Y)
-    serial = clone(search).set_params(n_jobs=1).fit(X, GOOD_Y)
-    np.testing.assert_allclose(search.cv_results_["mean_test_score"], serial.cv_results_["mean_test_score"], atol=0.1)
-    assert search.best_score_ > 0.9
-    assert search.predict(X).tolist() == search.best_estimator_.predict(X).tolist()
 
 
 # Pickles

@@ -21,23 +21,14 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     Channels and targets are standardized with the mean and the standard deviation of the training part. The network of
     `LSTMClassifier` with one output is trained on the squared error. Predictions are in the units of y.
 
-    X and the parameters are those of `SequenceClassifier`, without `class_weight`. By default the pooling is "mean", and
-    `hidden_dropout` is 0: its noise in the hidden states would blur the predicted numbers. The score is R².
+    X, the parameters and the attributes are those of `SequenceClassifier`, without `class_weight` and `classes_`. By default
+    the pooling is "mean", and `hidden_dropout` is 0: its noise in the hidden states would blur the predicted numbers. The
+    score is R².
 
     Attributes:
         network_: trained `LSTMClassifier` with one output, the standardized target.
         target_mean_: mean of y in the training part.
         target_scale_: standard deviation of y in the training part; 1 if y is constant.
-        architecture_: arguments of the network.
-        standardization_: mean and standard deviation of each channel.
-        history_: metrics of each epoch: `epoch`, `train_loss` and, with early stopping, `validation_loss`, both of the
-            standardized target, and `validation_score`, R².
-        n_iter_: number of epochs.
-        best_epoch_: epoch that the weights are from, counted from 1.
-        n_channels_in_: I.
-        n_steps_in_: T if `fit` was given a table, None if sequences may have any length.
-        n_features_in_: T if `fit` was given a table, else I.
-        feature_names_in_: names of the columns, if `fit` was given a data frame.
     """
 
     _target = "number"

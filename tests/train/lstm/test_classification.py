@@ -86,10 +86,8 @@ def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: t
     assert report.log_loss == pytest.approx(metrics.log_loss(true, probabilities, labels=labels))
     columns = metrics.precision_recall_fscore_support(true, predicted, labels=labels, zero_division=math.nan)
     for score, precision, recall, f1, support in zip(report.scores, *columns, strict=True):
-        values = (score.precision, score.recall, score.f1)
-        assert [math.nan if value is None else value for value in values] == pytest.approx(
-            [precision, recall, f1], nan_ok=True
-        )
+        values = [math.nan if value is None else value for value in (score.precision, score.recall, score.f1)]
+        assert values == pytest.approx([precision, recall, f1], nan_ok=True)
         assert score.support == support
 
 
@@ -125,9 +123,8 @@ def test_the_matrix_is_a_table_or_if_it_is_too_wide_a_list(monkeypatch: pytest.M
     monkeypatch.setenv("COLUMNS", "80")
     narrow, wide = random_report(5, 400)[2], random_report(40, 400)[2]
     rows = [line.split() for line in describe_confusion(narrow)[2:]]
-    assert [[int(cell.replace("·", "0")) for cell in row[1:]] for row in rows] == [
-        list(row) for row in narrow.confusion
-    ]
+    counts = tuple(tuple(int(cell.replace("·", "0")) for cell in row[1:]) for row in rows)
+    assert counts == narrow.confusion
     first, *lines = describe_confusion(wide)
     assert "--out confusion.pdf" in first
     assert len(lines) == 10
@@ -148,9 +145,8 @@ def test_the_figure_fits_a_page(num_classes: int, tmp_path: Path) -> None:
     figure = confusion_figure(ClassificationReport(names, report.confusion, report.log_loss, report.baseline))
     save_figure(figure, tmp_path / f"confusion.{suffix}")
     axes, _ = figure.axes
-    shown = {
-        (round(text.get_position()[1]), round(text.get_position()[0])): int(text.get_text()) for text in axes.texts
-    }
+    places = [(text.get_position(), int(text.get_text())) for text in axes.texts]
+    shown = {(round(y), round(x)): count for (x, y), count in places}
     counts = np.array(report.confusion)
     expected = {(i, j): counts[i, j] for i, j in np.argwhere(counts).tolist()}
     assert shown == (expected if num_classes <= 50 else {})
@@ -230,22 +226,23 @@ def test_evaluate_scores_a_labelled_file(
     assert last["checkpoint"] == "last"
 
 
-def test_a_file_with_one_of_the_classes(run: RunFolder, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_with_one_of_the_classes_and_other_columns(
+    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = json.loads(command(capsys, "evaluate", run.path, "--data", files / "one.csv", "--json")[1])
     falling, rising = result["classes"]
     assert (falling["support"], falling["recall"]) == (0, None)
     assert result["balanced_accuracy"] == result["accuracy"] == rising["recall"]
     assert (result["chance"], result["balanced_chance"]) == (1, 1)
-
-
-def test_other_columns(run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = ("--sequence-column", "series", "--label-column", "kind")
     expected = json.loads(command(capsys, "evaluate", run.path, "--data", files / "test.csv", "--json")[1])
     renamed = command(capsys, "evaluate", run.path, "--data", files / "renamed.csv", *columns, "--json")
     assert json.loads(renamed[1])["confusion"] == expected["confusion"]
-    out = tmp_path / "p.csv"
-    result = command(capsys, "predict", run.path, files / "renamed.csv", *columns, "--out", out, "--json")
-    assert json.loads(result[1])["accuracy"] == expected["accuracy"]
+    words = (*columns, "--out", tmp_path / "p.csv", "--json")
+    assert (
+        json.loads(command(capsys, "predict", run.path, files / "renamed.csv", *words)[1])["accuracy"]
+        == expected["accuracy"]
+    )
 
 
 def test_predict_counts_the_correct_predictions(

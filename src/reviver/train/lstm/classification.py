@@ -101,15 +101,11 @@ class ClassificationReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return all scores, ready for JSON."""
+        names = ("accuracy", "chance", "balanced_accuracy", "balanced_chance", "log_loss", "baseline")
         return {
             "sequences": self.size,
             "correct": self.num_correct,
-            "accuracy": self.accuracy,
-            "chance": self.chance,
-            "balanced_accuracy": self.balanced_accuracy,
-            "balanced_chance": self.balanced_chance,
-            "log_loss": self.log_loss,
-            "baseline": self.baseline,
+            **{name: getattr(self, name) for name in names},
             "classes": [score._asdict() for score in self.scores],
             "confusion": [list(row) for row in self.confusion],
         }

@@ -23,12 +23,10 @@ CHANCE = 1 / NUM_DIGITS
 
 
 class Evaluation(NamedTuple):
-    """Loss and accuracy of a network at one length, with the values to compare them with."""
+    """Loss and accuracy of a network at one length T, with the values to compare them with."""
 
     length: int
-    """T of the sequences."""
     score: Score
-    """Loss and accuracy."""
     origin: str
     """Origin of the sequences, such as "fresh sequences"."""
     target: TargetKind
@@ -40,12 +38,10 @@ class Evaluation(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Next digit of a palindrome, predicted by a network."""
+    """Most probable next digit of a palindrome, and the probability of each digit from 0 to 9."""
 
     digit: int
-    """Most probable next digit."""
     probabilities: list[float]
-    """Probability of each digit from 0 to 9."""
 
 
 def evaluate(network: Network, task: Task, length: int, size: int | None = None) -> Evaluation:

@@ -17,14 +17,11 @@ from reviver.train.lstm.training import Network, build_network
 
 @dataclass(frozen=True)
 class LSTMRun:
-    """A trained LSTM."""
+    """A trained LSTM, loaded from `folder`."""
 
     folder: RunFolder
-    """Run folder that it was loaded from."""
     config: LSTMConfig
-    """Settings of the run."""
     task: Task
-    """Task that it was trained on."""
     network: Network
     """Trained network, in eval mode."""
     step: int
