@@ -23,7 +23,7 @@ from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
-from tests.test_lstm_training import TINY
+from tests.lstm_runs import TINY
 
 ROLLBACK = override(TINY, {"on_nan": "rollback", "max_rollbacks": 2})
 """20 updates, 5 per epoch, with a learning rate of 0.001; checkpoints after 10 and 20."""

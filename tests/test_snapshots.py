@@ -50,8 +50,8 @@ from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.golden.make import NARROW
+from tests.lstm_runs import TINY
 from tests.test_gan_training import at_step
-from tests.test_lstm_training import TINY
 
 GANS: dict[str, dict[str, Any]] = {
     "plain": {},

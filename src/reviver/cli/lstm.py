@@ -1,7 +1,5 @@
 """`reviver lstm`: train and use the LSTM."""
 
-from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -243,39 +241,29 @@ def curve(
     from reviver.runs.devices import describe_machine
     from reviver.show import lstm_figures as figures
     from reviver.sweep import curve
-    from reviver.sweep.cell import Cell, Outcome
     from reviver.sweep.driver import run_cells
     from reviver.sweep.engines import Pool
 
     for name in network or ():
         check("network", name, Literal[tuple(curve.NETWORKS)])
-    order = product(sorted(set(length or curve.LENGTHS)), range(seeds), dict.fromkeys(network or curve.NETWORKS))
-    cells = {}
-    for steps, seed, name in order:
-        run = curve.CurveRun(name, steps, seed)
-        run.config(sequences)  # checks all settings before the first run starts
-        cells[run] = Cell("reviver.sweep.curve:run_cell", {**run._asdict(), "sequences": sequences}, run._asdict())
+    cells = curve.make_cells(length or curve.LENGTHS, network or curve.NETWORKS, seeds, sequences)
     folder = Path(out)
     if folder.exists() and not (folder / "runs").is_dir():
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
 
-    def outcomes_of(found: Mapping[str, Outcome]) -> dict[curve.CurveRun, curve.Outcome]:
-        results = {run: found[cell.key].result for run, cell in cells.items() if cell.key in found}
-        return {run: curve.Outcome(**result) for run, result in results.items() if result is not None}
-
     found = run_cells(
         folder,
-        list(cells.values()),
+        cells,
         Pool(jobs, threads=1),
-        select=lambda found: [cells[run] for run in curve.pending_runs([*cells], outcomes_of(found))],
+        select=lambda found: curve.pending(cells, found),
         retry_failed=True,
         title="recall curve",
         progress=not common.quiet,
     )
-    for run, cell in cells.items():
+    for cell in cells:
         if cell.key in found and (error := found[cell.key].error) is not None:
-            raise ReviverError(f"{out}: the run {run.name} failed: {error}")
-    outcomes = list(outcomes_of(found).values())
+            raise ReviverError(f"{out}: the run {curve.run_name(**cell.axes)} failed: {error}")
+    outcomes = curve.results(cells, found)
     rows = curve.summarize(outcomes)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})

@@ -1,8 +1,7 @@
 """Common parts of the settings of all runs: types, presets, and loading.
 
-The settings of each kind of run are one frozen dataclass, made by `reviver.settings.validation.settings`. A field declares the
-type, bounds, choices, group and default of a setting, and its docstring is the help. The same declaration serves the
-command line, config files, run folders and Python.
+The settings of each kind of run are one frozen dataclass, made by `validation.settings`. A field declares type, bounds,
+choices, group and default of a setting, and its docstring is the help, for command line, files and Python alike.
 """
 
 import dataclasses

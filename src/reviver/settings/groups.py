@@ -1,19 +1,15 @@
 """Groups of the settings: sections of the help of a command and of the settings page."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Group:
-    """A group of settings, the metadata of their annotations.
-
-    Attributes:
-        name: its title.
-        order: its place among the groups.
-    """
+class Group(NamedTuple):
+    """A group of settings, the metadata of their annotations."""
 
     name: str
+    """Its title."""
     order: int
+    """Its place among the groups."""
 
 
 RUN = Group("Run", 0)

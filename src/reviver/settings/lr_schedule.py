@@ -10,10 +10,7 @@ def lr_scale(schedule: str, progress: float, final_ratio: float = 0.0) -> float:
         linear     r + (1 - r) (1 - t)
         cosine     r + (1 - r) (1 + cos π t) / 2    (Loshchilov & Hutter 2017, without restarts)
 
-    Args:
-        schedule: constant, linear or cosine.
-        progress: t, the fraction of the run that is done, in [0, 1].
-        final_ratio: r, the final learning rate as a fraction of the initial one; constant has none.
+    t is `progress`, the fraction of the run that is done, in [0, 1], and r is `final_ratio`.
     """
     if schedule == "constant":
         return 1.0

@@ -44,11 +44,7 @@ def min_length(task: str) -> int:
 
 
 def check_length(task: str, length: int) -> None:
-    """Check that `length` is allowed for `task`.
-
-    Raises:
-        ConfigError: if it is not; the message has the allowed lengths.
-    """
+    """Raise a ConfigError with the allowed lengths unless `length` is allowed for `task`."""
     allowed = IMAGE_LENGTHS.get(task)
     if allowed is None:
         check("length", length, Annotated[int, Field(ge=min_length(task))])
@@ -168,16 +164,18 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together."""
-        if self.cell == "rnn" and (self.num_layers > 1 or self.bidirectional):
-            refuse("cell", "rnn supports one layer and one direction; leave out num_layers and bidirectional")
-        if self.cell == "rnn" and (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
-            refuse("cell", "rnn supports only the defaults of these; leave out hidden_dropout_kind, precision and init")
-        if self.cell == "rnn" and (self.pooling, self.patch_size) != ("last", 1):
-            refuse("cell", "rnn supports only the defaults of these; leave out pooling and patch_size")
-        if self.task == "copy" and (self.pooling, self.patch_size) != ("last", 1):
-            refuse(
-                "task", "copy has a class at every step, which is not possible with pooling or patches; leave them out"
-            )
+        is_plain = (self.pooling, self.patch_size) == ("last", 1)
+        if self.cell == "rnn":
+            if self.num_layers > 1 or self.bidirectional:
+                refuse("cell", "rnn supports one layer and one direction; leave out num_layers and bidirectional")
+            defaults = "rnn supports only the defaults of these; leave out"
+            if (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
+                refuse("cell", f"{defaults} hidden_dropout_kind, precision and init")
+            if not is_plain:
+                refuse("cell", f"{defaults} pooling and patch_size")
+        if self.task == "copy" and not is_plain:
+            problem = "copy has a class at every step, which is not possible with pooling or patches"
+            refuse("task", f"{problem}; leave them out")
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")
         if self.task != "custom" and self.data is not None:
@@ -189,17 +187,12 @@ class LSTMConfig:
         if self.curriculum:
             self._check_curriculum()
         if self.bptt_steps is not None:
-            self._check_bptt()
-
-    def _check_bptt(self) -> None:
-        problem = f"must be none {{}}, got {self.bptt_steps}"
-        if self.task != "palindrome" or not self.curriculum:
-            refuse("bptt_steps", problem.format("except for the task palindrome with curriculum"))
-        if self.cell == "rnn" or self.bidirectional or (self.pooling, self.patch_size) != ("last", 1):
-            refuse(
-                "bptt_steps",
-                problem.format("with cell rnn, bidirectional, pooling or patch_size, which carry no state"),
-            )
+            got = f"got {self.bptt_steps}"
+            if self.task != "palindrome" or not self.curriculum:
+                refuse("bptt_steps", f"must be none except for the task palindrome with curriculum, {got}")
+            if self.cell == "rnn" or self.bidirectional or not is_plain:
+                stateless = "with cell rnn, bidirectional, pooling or patch_size, which carry no state"
+                refuse("bptt_steps", f"must be none {stateless}, {got}")
 
     def _check_curriculum(self) -> None:
         if self.patience is not None:
@@ -208,11 +201,8 @@ class LSTMConfig:
             refuse("curriculum", f"must be false for the task {self.task}, which has one length, got True")
         check("start_length", self.start_length, Annotated[int, Field(ge=min_length(self.task))])
         if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.length_factor):
-            ends = f"from start_length {self.start_length} to length {self.length}"
-            refuse(
-                "length_factor",
-                f"must give at most {MAX_LENGTHS} lengths {ends}, got {self.length_factor}; give a larger one",
-            )
+            ends = f"from start_length {self.start_length} to length {self.length}, got {self.length_factor}"
+            refuse("length_factor", f"must give at most {MAX_LENGTHS} lengths {ends}; give a larger one")
         allowed = IMAGE_LENGTHS.get(self.task, self.lengths)
         wrong = [length for length in self.lengths if length not in allowed]
         if wrong:

@@ -51,15 +51,12 @@ _REQUIREMENTS = {
 
 
 class Problem(NamedTuple):
-    """First problem of an invalid value.
-
-    Attributes:
-        field: path of the invalid field, such as `length` or `real_baseline.fid`; empty for the value as a whole.
-        text: the problem, such as `must be at least 2, got 1`.
-    """
+    """First problem of an invalid value."""
 
     field: str
+    """Path of the invalid field, such as `length` or `real_baseline.fid`; empty for the value as a whole."""
     text: str
+    """The problem, such as `must be at least 2, got 1`."""
 
     def __str__(self) -> str:
         return f"{self.field} {self.text}".lstrip()
@@ -82,12 +79,8 @@ def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem
         return Problem(field, "is missing")
     if kind == "value_error":
         return Problem(field, str(context["error"]))
-    requirement = _REQUIREMENTS.get(kind)
-    text = (
-        requirement.format(**{key: _format_limit(limit) for key, limit in context.items()})
-        if requirement
-        else first["msg"]
-    )
+    limits = {key: _format_limit(limit) for key, limit in context.items()}
+    text = _REQUIREMENTS[kind].format(**limits) if kind in _REQUIREMENTS else first["msg"]
     return Problem(field, f"{text}, got {short_repr(value, MAX_VALUE)}")
 
 
@@ -149,12 +142,9 @@ def refuse(field: str, problem: str) -> NoReturn:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[Config]) -> type[Config]:
-    """Return `cls` as a frozen, keyword-only dataclass that validates its fields when an instance is created.
+    """Decorate a class as a frozen, keyword-only dataclass that validates its fields when an instance is created.
 
-    A class decorator.
-
-    Raises:
-        ConfigError: from the constructor, naming the first invalid field, its value and its requirement.
+    The ConfigError of its constructor names the first invalid field, its value and its requirement.
     """
     dataclass: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     fields = dataclasses.fields(dataclass)
@@ -163,9 +153,9 @@ def settings(cls: type[Config]) -> type[Config]:
     @functools.cache
     def model() -> type[BaseModel]:
         hints = get_type_hints(dataclass, include_extras=True)
+        missing = dataclasses.MISSING
         definitions: Any = {
-            field.name: (hints[field.name], ... if field.default is dataclasses.MISSING else field.default)
-            for field in fields
+            field.name: (hints[field.name], ... if field.default is missing else field.default) for field in fields
         }
         return create_model(dataclass.__name__, __config__=STRICT, **definitions)
 

@@ -1,6 +1,7 @@
 """The classifier of sequences."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -13,11 +14,14 @@ from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 from torch import Tensor
 
 from reviver.data.sequences.table import join_listed
+from reviver.settings.fields import Probability
+from reviver.settings.lstm_network import Pooling
 from reviver.sklearn.base import SequenceEstimator
 from reviver.sklearn.training import Part
 from reviver.text import short_repr
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
     """Classify sequences with an LSTM, as a scikit-learn estimator.
 
@@ -75,87 +79,33 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     _target = "class"
 
-    def __init__(
-        self,
-        *,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        bidirectional: bool = True,
-        pooling: str = "last",
-        patch_size: int | str = "auto",
-        dropout: float = 0.0,
-        hidden_dropout: float = 0.5,
-        hidden_dropout_kind: str = "step",
-        max_epochs: int = 500,
-        batch_size: int = 16,
-        learning_rate: float = 2e-3,
-        lr_schedule: str = "constant",
-        max_norm: float = 1.0,
-        early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        patience: int = 200,
-        class_weight: Mapping[Any, float] | str | None = None,
-        channels_first: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-        device: str = "cpu",
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            pooling=pooling,
-            patch_size=patch_size,
-            dropout=dropout,
-            hidden_dropout=hidden_dropout,
-            hidden_dropout_kind=hidden_dropout_kind,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            lr_schedule=lr_schedule,
-            max_norm=max_norm,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            channels_first=channels_first,
-            random_state=random_state,
-            device=device,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    pooling: Pooling = "last"
+    hidden_dropout: Probability = 0.5
+    class_weight: Any = None
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train on sequences X with class labels y.
+        """Train on N sequences X with class labels y [N], text or integers.
 
-        Args:
-            X: N sequences, see the class.
-            y: label of each, [N]: text or integers.
-            sample_weight: weight of each sequence in the loss, [N]; sequences of weight 0 are left out. The
-                standardization does not use it.
-
-        Returns:
-            The estimator itself.
+        `sample_weight` [N] is the weight of each sequence in the loss; sequences of weight 0 are left out. The
+        standardization does not use it.
 
         Raises:
             ValueError: if a parameter is out of range, X or y is malformed, or y has fewer than two classes.
             TypeError: if X is sparse.
         """
-        settings = self._settings()
-        data = self._read_fit_input(X, y, settings)
+        parameters = self._checked()
+        data, weights = self._read_fit_input(X, y, sample_weight)
         labels = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
         check_classification_targets(labels)
-        weights = self._read_weights(sample_weight, data)
         used = weights > 0
         self.classes_, indices = np.unique(labels[used], return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least 2 classes in y, got one class: "
-                f"{short_repr(self.classes_[0].item())}"
-            )
+            problem = f"needs samples of at least 2 classes in y, got one class: {short_repr(self.classes_[0].item())}"
+            raise ValueError(f"{type(self).__name__} {problem}")
         data, weights = data.select(torch.from_numpy(used)), weights[used]
         if self.class_weight is not None:
             weights = weights * self._class_weights(labels[used])[indices]
-        self._fit_network(data, indices.astype(np.int64), weights, num_outputs=len(self.classes_), settings=settings)
+        self._fit_network(data, indices.astype(np.int64), weights, parameters, len(self.classes_))
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
@@ -178,17 +128,12 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class label of each sequence of X, [N]; see `decision_function` for errors."""
-        outputs = self._outputs(X)
-        labels: NDArray[Any] = self.classes_[outputs.argmax(1)]
+        indices = self._outputs(X).argmax(1)  # before classes_, which an unfitted estimator lacks
+        labels: NDArray[Any] = self.classes_[indices]
         return labels
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy on sequences X with class labels y.
-
-        Args:
-            X: N sequences.
-            y: label of each, [N].
-            sample_weight: weight of each in the mean, [N].
+        """Return the accuracy on sequences X with class labels y [N], weighted by `sample_weight` [N].
 
         Raises:
             NotFittedError: if the estimator is not fitted.

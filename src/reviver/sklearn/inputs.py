@@ -26,43 +26,39 @@ class SequenceInput(NamedTuple):
     """Values, [N, T, I], float32 or float64, padded with 0."""
     lengths: Tensor
     """Number of steps of each sequence, [N] int64."""
-    is_table: bool
-    """Whether X was two-dimensional, [N, T]."""
 
     def select(self, is_selected: Tensor) -> "SequenceInput":
         """Return the sequences at which `is_selected` [N] is true."""
-        if is_selected.all():
-            return self
-        return SequenceInput(self.x[is_selected], self.lengths[is_selected], self.is_table)
+        return SequenceInput(self.x[is_selected], self.lengths[is_selected])
 
 
 def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, reset: bool) -> SequenceInput:
-    """Return the sequences X as tensors.
+    """Return the sequences X, a table [N, T], an array [N, T, I], or a list of N arrays [T_n] or [T_n, I], as tensors.
 
-    Args:
-        estimator: the estimator that is given X. Its `n_steps_in_` says whether it was fitted on a table.
-        X: a table [N, T], an array [N, T, I], or a list of N arrays [T_n] or [T_n, I].
-        channels_first: an array is [N, I, T] instead, and an item of a list [I, T_n].
-        reset: whether this is `fit`, which sets `n_features_in_`, `n_steps_in_`, `n_channels_in_` and, for a data frame,
-            `feature_names_in_`. Otherwise X is compared with them.
+    With `channels_first`, an array is [N, I, T], and an item of a list [I, T_n]. In `fit`, `reset` sets the attributes
+    `n_features_in_`, `n_steps_in_`, `n_channels_in_` and, for a data frame, `feature_names_in_` of the estimator; otherwise
+    X is compared with them.
 
     Raises:
         ValueError: if X has no such shape, or a value is not a finite number.
         TypeError: if X is sparse, or a value cannot be a number.
     """
-    if _is_list_of_arrays(X):
+    is_list = _is_list_of_arrays(X)
+    is_table = not is_list and _count_dimensions(X) < 3
+    if is_list:
         result = _read_list(X, channels_first)
-    elif _count_dimensions(X) == 3:
-        result = _read_array(X, channels_first)
     else:
-        result = _read_table(estimator, X, reset)
+        x = torch.from_numpy(
+            _as_float(_read_table(estimator, X, reset) if is_table else _read_array(X, channels_first))
+        )
+        result = SequenceInput(x, torch.full((len(x),), x.shape[1]))
     if result.x.abs().amax() > MAX_NUMBER:
         raise ValueError("Input X contains a value too large for dtype('float32'); scale the values")
     channels = result.x.shape[2]
     if reset:
         estimator.n_channels_in_ = channels
-        estimator.n_steps_in_ = result.x.shape[1] if result.is_table else None
-        if not result.is_table:
+        estimator.n_steps_in_ = result.x.shape[1] if is_table else None
+        if not is_table:
             estimator.n_features_in_ = channels
             if hasattr(estimator, "feature_names_in_"):  # of a data frame that it was fitted on before
                 del estimator.feature_names_in_
@@ -77,28 +73,26 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
     return result
 
 
-def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> SequenceInput:
-    """Return the rows of X [N, T] as sequences of one channel, all of the same length as in `fit`."""
+def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> NDArray[Any]:
+    """Return the rows of X [N, T] as sequences of one channel [N, T, 1], all of the same length as in `fit`."""
     if reset or estimator.n_steps_in_ is not None:
         values = validate_data(estimator, X, reset=reset, dtype="numeric")
     else:  # fitted on sequences of any length
         values = check_array(X, dtype="numeric", estimator=estimator, input_name="X")
-    x = torch.from_numpy(_as_float(values)).unsqueeze(2)
-    return SequenceInput(x, _full_lengths(x), is_table=True)
+    table: NDArray[Any] = values[:, :, None]
+    return table
 
 
-def _read_array(X: Any, channels_first: bool) -> SequenceInput:
-    """Return X [N, T, I], or [N, I, T] with `channels_first`."""
-    values = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite=False, ensure_min_samples=1)
+def _read_array(X: Any, channels_first: bool) -> NDArray[Any]:
+    """Return X [N, T, I], or [N, I, T] with `channels_first`, as [N, T, I]."""
+    values: NDArray[Any] = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite=False, ensure_min_samples=1)
     if channels_first:
         values = values.transpose(0, 2, 1)
     if 0 in values.shape:
         raise ValueError(f"X must have at least one step and one channel, got an array of shape {np.shape(X)}")
-    values = _as_float(values)
     remedy = "fill or drop these values; if they pad shorter sequences, give a list of arrays instead"
-    _check_finite(values, [len(steps) for steps in values], remedy)
-    x = torch.from_numpy(values)
-    return SequenceInput(x, _full_lengths(x), is_table=False)
+    _check_finite(values, [values.shape[1]] * len(values), remedy)
+    return values
 
 
 def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
@@ -107,21 +101,17 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     first = items[0].ndim
     for index, item in enumerate(items):
         if item.ndim != first:
-            raise ValueError(
-                f"X[{index}] has {item.ndim} dimensions and X[0] has {first}; give all sequences in the same layout"
-            )
+            found = f"has {item.ndim} dimensions and X[0] has {first}"
+            raise ValueError(f"X[{index}] {found}; give all sequences in the same layout")
     arrays = [item[:, None] if first == 1 else (item.T if channels_first else item) for item in items]
     for index, array in enumerate(arrays):
         if array.shape[1] != arrays[0].shape[1]:
             hint = "" if channels_first else "; arrays of channels first need channels_first=True"
-            raise ValueError(
-                f"X[{index}] has {array.shape[1]} channels per step and X[0] has {arrays[0].shape[1]}; "
-                f"all sequences need the same channels{hint}"
-            )
+            found = f"has {array.shape[1]} channels per step and X[0] has {arrays[0].shape[1]}"
+            raise ValueError(f"X[{index}] {found}; all sequences need the same channels{hint}")
         if array.size == 0:
-            raise ValueError(
-                f"X[{index}] has 0 steps or channels (shape={items[index].shape}); leave out empty sequences"
-            )
+            found = f"has 0 steps or channels (shape={items[index].shape})"
+            raise ValueError(f"X[{index}] {found}; leave out empty sequences")
     try:
         flat = np.concatenate(arrays)  # [sum of T_n, I]
     except TypeError as error:  # no common dtype
@@ -131,20 +121,18 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     _check_finite(flat, lengths, "fill or drop these values")
     x = np.zeros((len(arrays), max(lengths), flat.shape[1]), flat.dtype)
     x[np.arange(x.shape[1]) < np.array(lengths)[:, None]] = flat
-    return SequenceInput(torch.from_numpy(x), torch.tensor(lengths), is_table=False)
+    return SequenceInput(torch.from_numpy(x), torch.tensor(lengths))
 
 
 def _read_item(index: int, item: Any) -> NDArray[Any]:
     """Return sequence `index` of a list as an array of one or two dimensions."""
     if not hasattr(item, "__array__"):
-        raise ValueError(
-            f"X[{index}] is a {type(item).__name__} and other sequences are arrays; make all of them arrays"
-        )
+        found = f"is a {type(item).__name__} and other sequences are arrays"
+        raise ValueError(f"X[{index}] {found}; make all of them arrays")
     array = np.asarray(item)
     if array.ndim not in (1, 2):
-        raise ValueError(
-            f"X[{index}] must be an array of steps, or of steps and channels, got one of {array.ndim} dimensions"
-        )
+        wanted = "an array of steps, or of steps and channels"
+        raise ValueError(f"X[{index}] must be {wanted}, got one of {array.ndim} dimensions")
     return array
 
 
@@ -187,13 +175,7 @@ def _as_float(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_finite(steps: NDArray[Any], lengths: list[int], remedy: str) -> None:
-    """Raise if a value is NaN or infinite; the message names the first such sequence and step.
-
-    Args:
-        steps: values of the steps of all sequences, one after the other, [sum of T_n, I] or [N, T, I].
-        lengths: number of steps of each sequence.
-        remedy: end of the message.
-    """
+    """Raise if a value of [sum of T_n, I] or [N, T, I] is NaN or infinite; the message names the sequence and the step."""
     flat = steps.reshape(-1, steps.shape[-1])
     is_finite = np.isfinite(flat).all(1)
     if is_finite.all():
@@ -204,7 +186,3 @@ def _check_finite(steps: NDArray[Any], lengths: list[int], remedy: str) -> None:
     sequence = int(np.searchsorted(ends, index, side="right"))
     step = index - int(ends[sequence] - lengths[sequence])
     raise ValueError(f"Input X contains {kind} in sequence {sequence}, step {step} (counted from 0); {remedy}")
-
-
-def _full_lengths(x: Tensor) -> Tensor:
-    return torch.full((len(x),), x.shape[1])

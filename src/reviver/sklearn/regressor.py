@@ -1,5 +1,6 @@
 """The regressor of sequences."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -13,61 +14,41 @@ from reviver.sklearn.base import SequenceEstimator
 from reviver.sklearn.training import Part
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     """Predict a number for each sequence with an LSTM, as a scikit-learn estimator.
 
     Channels and targets are standardized with the mean and the standard deviation of the training part. The network of
     `LSTMClassifier` with one output is trained on the squared error. Predictions are in the units of y.
 
-    X and the parameters are those of `SequenceClassifier`, without `class_weight`. By default the pooling is "mean", and
-    `hidden_dropout` is 0: its noise in the hidden states would blur the predicted numbers. The score is R².
+    X, the parameters and the attributes are those of `SequenceClassifier`, without `class_weight` and `classes_`. By default
+    the pooling is "mean", and `hidden_dropout` is 0: its noise in the hidden states would blur the predicted numbers. The
+    score is R².
 
     Attributes:
         network_: trained `LSTMClassifier` with one output, the standardized target.
         target_mean_: mean of y in the training part.
         target_scale_: standard deviation of y in the training part; 1 if y is constant.
-        architecture_: arguments of the network.
-        standardization_: mean and standard deviation of each channel.
-        history_: metrics of each epoch: `epoch`, `train_loss` and, with early stopping, `validation_loss`, both of the
-            standardized target, and `validation_score`, R².
-        n_iter_: number of epochs.
-        best_epoch_: epoch that the weights are from, counted from 1.
-        n_channels_in_: I.
-        n_steps_in_: T if `fit` was given a table, None if sequences may have any length.
-        n_features_in_: T if `fit` was given a table, else I.
-        feature_names_in_: names of the columns, if `fit` was given a data frame.
     """
 
     _target = "number"
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train on sequences X with targets y.
+        """Train on N sequences X with targets y [N].
 
-        Args:
-            X: N sequences, see `SequenceClassifier`.
-            y: target of each, [N].
-            sample_weight: weight of each sequence in the loss, [N]; sequences of weight 0 are left out. The
-                standardization does not use it.
-
-        Returns:
-            The estimator itself.
+        `sample_weight` [N] is the weight of each sequence in the loss; sequences of weight 0 are left out. The
+        standardization does not use it.
 
         Raises:
             ValueError: if a parameter is out of range, or X or y is malformed.
             TypeError: if X is sparse.
         """
-        settings = self._settings()
-        data = self._read_fit_input(X, y, settings)
+        parameters = self._checked()
+        data, weights = self._read_fit_input(X, y, sample_weight)
         targets = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), warn=True)
-        weights = self._read_weights(sample_weight, data)
         used = weights > 0
-        self._fit_network(
-            data.select(torch.from_numpy(used)),
-            targets[used].astype(np.float64),
-            weights[used],
-            num_outputs=1,
-            settings=settings,
-        )
+        data = data.select(torch.from_numpy(used))
+        self._fit_network(data, targets[used].astype(np.float64), weights[used], parameters, num_outputs=1)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:

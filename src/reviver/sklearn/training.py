@@ -1,11 +1,11 @@
-"""Training of the network of an estimator: Adam, clipped gradients, and early stopping on a validation part.
+"""Parameters of the estimators, and the training of their network: Adam, clipped gradients, early stopping.
 
 Shapes: N sequences, B batch, T time, I channels per step, C outputs: classes, or 1 for a number.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -15,46 +15,40 @@ from torch import Tensor
 from reviver.data.sequences.examples import Examples
 from reviver.data.tasks.task import TargetKind, mean_loss
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.scoring import evaluation_batch_size
 from reviver.runs.devices import choose_device
 from reviver.runs.rng import make_rng
 from reviver.runs.session import permutation
-from reviver.settings.fields import Count, CountOrZero, Positive
+from reviver.settings.fields import Count, CountOrZero, Positive, Probability
 from reviver.settings.lr_schedule import lr_scale
-from reviver.settings.lstm_network import LSTMClassifierSpec, PatchSize, auto_patch_size
-from reviver.settings.validation import settings
+from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
+from reviver.train.lstm.evaluation import compute_logits
 from reviver.train.lstm.training import train_step
 
 
-@settings
-class FitSettings:
-    """Parameters of an estimator that `fit` checks; `SequenceClassifier` documents them.
+@dataclass(kw_only=True, eq=False, repr=False)
+class Parameters:
+    """Parameters of an estimator with their bounds, which `fit` checks; `SequenceClassifier` documents them."""
 
-    Raises:
-        ConfigError: if a value is out of range.
-    """
-
-    network: LSTMClassifierSpec
-    """Spec of the network; what depends on the data is still 1."""
-    patch_size: PatchSize
-    max_epochs: Count
-    batch_size: Count
-    learning_rate: Positive
-    lr_schedule: Literal["constant", "cosine"]
-    max_norm: Positive
-    early_stopping: bool
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
-    patience: Count
-    channels_first: bool
-    device: str
-    verbose: CountOrZero | bool
-
-    def __post_init__(self) -> None:
-        choose_device(self.device)
-
-    def patch_size_for(self, steps: int) -> int:
-        """Return the number of steps of a patch for sequences of up to `steps` steps."""
-        return auto_patch_size(steps) if self.patch_size == "auto" else min(self.patch_size, steps)
+    hidden_size: Count = 128
+    num_layers: Count = 1
+    bidirectional: bool = True
+    pooling: Pooling = "mean"
+    patch_size: PatchSize = "auto"
+    dropout: Probability = 0.0
+    hidden_dropout: Probability = 0.0
+    hidden_dropout_kind: DropoutKind = "step"
+    max_epochs: Count = 500
+    batch_size: Count = 16
+    learning_rate: Positive = 2e-3
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    max_norm: Positive = 1.0
+    early_stopping: bool = True
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Count = 200
+    channels_first: bool = False
+    random_state: Any = None
+    device: str = "cpu"
+    verbose: CountOrZero | bool = 0
 
 
 class Part(NamedTuple):
@@ -93,44 +87,35 @@ def train_network(
     validation: Part | None,
     *,
     target: TargetKind,
-    settings: FitSettings,
+    parameters: Parameters,
     seed: int,
     score: Callable[[Tensor, Part], float],
     log: Callable[[str], None] | None = None,
 ) -> FittedNetwork:
-    """Train a new network.
+    """Train a new network; torch's default random number generator is neither read nor changed.
 
-    Torch's default random number generator is neither read nor changed.
-
-    Args:
-        spec: arguments of the network.
-        train: training part.
-        validation: validation part for early stopping, or None.
-        target: "class" or "number".
-        settings: settings of the training.
-        seed: seed of the weights, the order and the dropout masks.
-        score: function of the outputs [N, C] for a part and the part: the accuracy, or R².
-        log: function that is given a line of text per epoch.
+    With a validation part, training stops early, by `score`, a function of the outputs [N, C] for a part and the part: the
+    accuracy, or R². `log` is given a line of text per epoch.
 
     Raises:
         ValueError: if a loss is not finite.
     """
-    device = choose_device(settings.device)
+    device = choose_device(parameters.device)
     network = new_network(spec, make_rng(seed, "weights")).to(device).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, foreach=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, foreach=True)
     dropout_rng = make_rng(seed, "dropout", device)
     data = train.examples.to(device)
     weights = None if train.weights is None else train.weights.to(device)
     history: list[dict[str, Any]] = []
     best = (-math.inf, -math.inf)
     improved_epoch, best_epoch, best_weights = 0, 0, network.state_dict()
-    for epoch in range(1, settings.max_epochs + 1):
+    for epoch in range(1, parameters.max_epochs + 1):
         losses = torch.zeros((), device=device)
-        batches = permutation(len(data), make_rng(seed, f"order/{epoch}"), device).split(settings.batch_size)
+        batches = permutation(len(data), make_rng(seed, f"order/{epoch}"), device).split(parameters.batch_size)
         for index, rows in enumerate(batches):
-            progress = (epoch - 1 + index / len(batches)) / settings.max_epochs
+            progress = (epoch - 1 + index / len(batches)) / parameters.max_epochs
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * lr_scale(settings.lr_schedule, progress)
+                group["lr"] = parameters.learning_rate * lr_scale(parameters.lr_schedule, progress)
             batch = data[rows]
             result = train_step(
                 network,
@@ -139,17 +124,20 @@ def train_network(
                 batch.targets,
                 batch.lengths,
                 target=target,
-                max_norm=settings.max_norm,
+                max_norm=parameters.max_norm,
                 rng=dropout_rng,
                 weights=None if weights is None else weights[rows],
             )
             losses += result.loss * len(rows)
         metrics: dict[str, Any] = {"epoch": epoch, "train_loss": losses.item() / len(data)}
         if validation is not None:
-            outputs = predict_outputs(network, validation.examples)
+            outputs = compute_logits(network, validation.examples).double()
             loss = mean_loss(target, outputs, validation.examples.targets, validation.weights)
             metrics |= {"validation_loss": loss.item(), "validation_score": score(outputs, validation)}
-        _check_finite(metrics)
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                problem = f"training diverged: the {name.replace('_', ' ')} of epoch {epoch} is {value}"
+                raise ValueError(f"{problem}; give a lower learning_rate or max_norm")
         history.append(metrics)
         if log is not None:
             log(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items()))
@@ -161,38 +149,8 @@ def train_network(
             best_weights = {name: value.clone() for name, value in network.state_dict().items()}
         if rank > best:
             best, improved_epoch = rank, epoch
-        elif epoch - improved_epoch >= settings.patience:
+        elif epoch - improved_epoch >= parameters.patience:
             break
     if validation is not None:
         network.load_state_dict(best_weights)
     return FittedNetwork(network.cpu().eval(), history, best_epoch or len(history))
-
-
-@torch.no_grad()
-def predict_outputs(network: LSTMClassifier, data: Examples) -> Tensor:
-    """Return the outputs of a network in eval mode for sequences, [N, C] float64 on the CPU.
-
-    The network is in its former mode again afterwards.
-    """
-    was_training = network.training
-    network.eval()
-    device = network.W_out.device
-    outputs = []
-    size = evaluation_batch_size(data)
-    for start in range(0, len(data), size):
-        batch = data[start : start + size].to(device)
-        x, lengths = batch.encode(), batch.lengths
-        if len(batch) == 1:  # as two rows: matmuls with one row round differently, and the result would depend on N
-            x, lengths = x.expand(2, -1, -1), lengths.expand(2)
-        outputs.append(network(x, lengths)[: len(batch)].double().cpu())
-    network.train(was_training)
-    return torch.cat(outputs)
-
-
-def _check_finite(metrics: dict[str, Any]) -> None:
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise ValueError(
-                f"training diverged: the {name.replace('_', ' ')} of epoch {metrics['epoch']} is {value}; "
-                "give a lower learning_rate or max_norm"
-            )

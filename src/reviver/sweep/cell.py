@@ -43,16 +43,14 @@ class Cell:
     """One call of a function, `function(folder, **arguments)`, which returns a JSON object.
 
     The folder belongs to the cell. The next call finds there what an interrupted one has left, and goes on.
-
-    Attributes:
-        function: `package.module:name`.
-        arguments: its arguments, JSON.
-        axes: the values on the axes of the sweep, for tables and figures.
     """
 
     function: str
+    """`package.module:name`."""
     arguments: Mapping[str, Any]
+    """JSON."""
     axes: Mapping[str, Any] = field(default_factory=dict)
+    """Values on the axes of the sweep, for tables and figures."""
 
     @cached_property
     def key(self) -> str:
@@ -94,13 +92,8 @@ def cell_folder(sweep_folder: Path, cell: Cell) -> Path:
 def execute(sweep_folder: Path, cell: Cell, threads: int | None = None, attempts: int = 1) -> Ended:
     """Run a cell, unless it has an outcome or another worker runs it.
 
-    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder.
-
-    Args:
-        sweep_folder: folder of the sweep.
-        cell: the cell.
-        threads: threads to compute with, unless this process has imported torch; None to leave them as they are.
-        attempts: number of workers that the cell has had, with this one.
+    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder. It computes with
+    `threads`, unless it has imported torch already. `attempts` counts the workers that the cell has had, with this one.
     """
     folder = cell_folder(sweep_folder, cell)
     try:
@@ -139,7 +132,6 @@ def record_outcome(folder: Path, outcome: Outcome) -> Outcome:
 
 
 def _call(folder: Path, cell: Cell, threads: int | None, attempts: int) -> Outcome:
-    """Call the function of a cell, and record the outcome."""
     recover_interrupted_writes(folder)
     write_json(folder / "cell.json", asdict(cell))
     if threads is not None:
@@ -162,5 +154,4 @@ def _call(folder: Path, cell: Cell, threads: int | None, attempts: int) -> Outco
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    """Stop a function that does not handle the signal itself, as training does."""
-    raise Interrupted("stopped", number)
+    raise Interrupted("stopped", number)  # for functions that do not handle the signal themselves, as training does

@@ -1,12 +1,12 @@
 """The recall curve: accuracy of several networks over the sequence length, with the same number of training sequences.
 
-Each run, for a network, a length T and a seed, is a cell of a sweep, and has a run folder `runs/NETWORK-T-seedN`. A network
-at chance level at two consecutive lengths is not trained at longer ones.
+It is a sweep over networks, lengths T and seeds, whose run folders are `runs/NETWORK-T-seedN`. A network at chance level
+at two consecutive lengths is not trained at longer ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ import torch
 
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
+from reviver.sweep import cell as sweep_cell
+from reviver.sweep.cell import Cell
 from reviver.train.lstm.evaluation import evaluate
 from reviver.train.lstm.run import load_lstm
 from reviver.train.lstm.stopping import completes_curriculum
@@ -36,79 +38,66 @@ NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
 jumps."""
 
 
-class CurveRun(NamedTuple):
-    """A run of the curve: key of `NETWORKS`, length T of the palindromes, and seed."""
-
-    network: str
-    length: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Name of the run folder."""
-        return f"{self.network}-{self.length}-seed{self.seed}"
-
-    def config(self, max_sequences: int) -> LSTMConfig:
-        """Return the settings of the run, for at most `max_sequences` training sequences.
-
-        Raises:
-            ConfigError: if a setting is out of range.
-        """
-        # Also a fixed length is a curriculum, of one length: training ends when it reaches the threshold.
-        one_length = {"start_length": self.length, "min_length_fraction": 1.0}
-        changes = {
-            "length": self.length,
-            "seed": self.seed,
-            "threshold": 0.99,
-            "jump_factor": None,  # every network is compared after training at its own length
-            **({} if self.network == "curriculum" else one_length),
-            **NETWORKS[self.network][1],
-        }
-        config = replace(PRESETS["recall"], **changes)
-        return replace(config, epochs=max(1, max_sequences // config.epoch_size_at(self.length)))
-
-
 class Outcome(NamedTuple):
-    """Results of a finished run of the curve.
-
-    Attributes:
-        network: key of `NETWORKS`.
-        length: T of the palindromes.
-        seed: seed of the run.
-        accuracy: accuracy on fresh sequences of this length.
-        sequences: number of training sequences.
-        reached: whether the validation accuracy at this length reached 99 %, which ends the training.
-        seconds: training time.
-    """
+    """Results of a finished run of the curve."""
 
     network: str
+    """Key of `NETWORKS`."""
     length: int
+    """T of the palindromes."""
     seed: int
     accuracy: float
+    """Accuracy on fresh sequences of this length."""
     sequences: int
+    """Number of training sequences."""
     reached: bool
+    """Whether the validation accuracy at this length reached 99 %, which ends the training."""
     seconds: float
+    """Training time."""
+
+
+def make_cells(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Cell]:
+    """Return the cells of a curve, the shortest length first, for at most `sequences` training sequences per run.
+
+    Raises:
+        ConfigError: if a setting is out of range.
+    """
+    cells = []
+    for length, seed, network in product(sorted(set(lengths)), range(num_seeds), dict.fromkeys(networks)):
+        axes = {"network": network, "length": length, "seed": seed}
+        make_config(**axes, sequences=sequences)  # checks all settings before the first run starts
+        cells.append(Cell(f"{__name__}:{run_cell.__name__}", {**axes, "sequences": sequences}, axes))
+    return cells
+
+
+def make_config(*, network: str, length: int, seed: int, sequences: int) -> LSTMConfig:
+    """Return the settings of a run, for at most `sequences` training sequences.
+
+    Raises:
+        ConfigError: if a setting is out of range.
+    """
+    # Also a fixed length is a curriculum, of one length: training ends when it reaches the threshold.
+    one_length = {} if network == "curriculum" else {"start_length": length, "min_length_fraction": 1.0}
+    # No jumps: every network is compared after training at its own length.
+    changes = {"length": length, "seed": seed, "threshold": 0.99, "jump_factor": None, **one_length}
+    config = replace(PRESETS["recall"], **changes | NETWORKS[network][1])
+    return replace(config, epochs=max(1, sequences // config.epoch_size_at(length)))
+
+
+def run_name(network: str, length: int, seed: int) -> str:
+    """Return the name of a run folder."""
+    return f"{network}-{length}-seed{seed}"
 
 
 def run_cell(folder: Path, *, network: str, length: int, seed: int, sequences: int) -> dict[str, Any]:
-    """Train a run of the curve, or continue it, and measure its accuracy, as a cell of a sweep.
-
-    Args:
-        folder: folder of the cell; the run folder is `runs/NETWORK-T-seedN` in the folder of the curve.
-        network: key of `NETWORKS`.
-        length: T of the palindromes.
-        seed: seed of the run.
-        sequences: maximum number of training sequences.
-
-    Returns:
-        The `Outcome`.
+    """Train a run of the curve, or continue it, and return its `Outcome`: the function of its cell.
 
     Raises:
         Interrupted: after a signal, once the run is saved.
         ConfigError: if the run has other settings.
     """
-    run = CurveRun(network, length, seed)
-    config, path = run.config(sequences), folder.parents[1] / "runs" / run.name
+    config = make_config(network=network, length=length, seed=seed, sequences=sequences)
+    path = folder.parents[1] / "runs" / run_name(network, length, seed)
     torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     try:
         trained = train(config, path, device="cpu", resume=(path / "run.json").exists())
@@ -119,30 +108,36 @@ def run_cell(folder: Path, *, network: str, length: int, seed: int, sequences: i
     trained.save_record(measured={"sequences": EVALUATION_SIZE, "accuracy": accuracy})
     last = trained.read_metrics()[-1]
     reached, seconds = completes_curriculum(config, last), trained.record["seconds"]
-    return Outcome(*run, accuracy, last["sequences"], reached, seconds)._asdict()
+    return Outcome(network, length, seed, accuracy, last["sequences"], reached, seconds)._asdict()
 
 
-def pending_runs(runs: Sequence[CurveRun], outcomes: Mapping[CurveRun, Outcome]) -> list[CurveRun]:
-    """Return the runs that may start now, given the outcomes of the finished ones.
+def results(cells: Sequence[Cell], found: Mapping[str, sweep_cell.Outcome]) -> list[Outcome]:
+    """Return the outcomes of the cells that are done."""
+    done = [found[cell.key].result for cell in cells if cell.key in found]
+    return [Outcome(**result) for result in done if result is not None]
+
+
+def pending(cells: Sequence[Cell], found: Mapping[str, sweep_cell.Outcome]) -> list[Cell]:
+    """Return the cells that may start now, given the outcomes of the finished ones by key.
 
     A run does not start if its network was at chance level at two consecutive shorter lengths, or may prove to be.
-
-    Args:
-        runs: all runs of the curve.
-        outcomes: outcomes of the finished runs.
     """
-    ready: set[CurveRun] = set()
-    for _, of_network in groupby(sorted(runs), lambda run: run.network):
-        at_chance: list[bool | None] = []  # for each shorter length; None if some of its runs are not finished
-        for _, of_length in groupby(of_network, lambda run: run.length):
-            same = list(of_length)
-            if len(at_chance) < 2 or False in at_chance[-2:]:
-                ready.update(same)
-            found = [outcomes[run].accuracy for run in same if run in outcomes]
-            at_chance.append(mean(found) <= MAX_CHANCE_ACCURACY if len(found) == len(same) else None)
-            if at_chance[-2:] == [True, True]:
-                break
-    return [run for run in runs if run in ready and run not in outcomes]
+    accuracies = {outcome[:3]: outcome.accuracy for outcome in results(cells, found)}
+    at_chance: dict[
+        str, list[bool | None]
+    ] = {}  # for each length of a network; None if some of its runs are not finished
+    ready = set()
+    runs = sorted((*cell.axes.values(),) for cell in cells)
+    for network, length in dict.fromkeys(run[:2] for run in runs):
+        same = [run for run in runs if run[:2] == (network, length)]
+        before = at_chance.setdefault(network, [])
+        if before[-2:] == [True, True]:
+            continue
+        if len(before) < 2 or False in before[-2:]:
+            ready.update(same)
+        measured = [accuracies[run] for run in same if run in accuracies]
+        before.append(mean(measured) <= MAX_CHANCE_ACCURACY if len(measured) == len(same) else None)
+    return [cell for cell in cells if (*cell.axes.values(),) in ready and cell.key not in found]
 
 
 def summarize(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

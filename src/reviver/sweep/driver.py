@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +25,6 @@ PROBLEMS = {
 BUSY_POLLS = 40
 """Looks at the running cells after which a cell that another machine runs is submitted again."""
 
-Select = Callable[[Mapping[str, Outcome]], Sequence[Cell]]
-"""Function that returns, given the outcomes by key, the cells that may start."""
-
 
 def open_sweep(folder: Path) -> None:
     """Create the folder of a sweep, or check that it is one.
@@ -46,21 +44,15 @@ def run_cells(
     cells: Sequence[Cell],
     engine: Engine,
     *,
-    select: Select | None = None,
+    select: Callable[[Mapping[str, Outcome]], Sequence[Cell]] | None = None,
     retry_failed: bool = False,
     title: str = "sweep",
     progress: bool = False,
 ) -> dict[str, Outcome]:
     """Run the cells of a sweep that have no outcome, and return the outcomes by the keys of the cells.
 
-    Args:
-        folder: folder of the sweep.
-        cells: all cells.
-        engine: where the cells run; it is closed at the end.
-        select: function that chooses the cells that may start; by default all.
-        retry_failed: run cells again that failed before.
-        title: title for the progress.
-        progress: show progress.
+    With `retry_failed`, cells that failed before run again. `select` is given the outcomes so far and returns the cells
+    that may start; by default all may. The engine is closed at the end.
 
     Raises:
         Interrupted: after SIGINT or SIGTERM, once the running cells are saved.
@@ -68,82 +60,80 @@ def run_cells(
     """
     signals: list[int] = []
     driver = _Driver(folder.absolute(), engine)
+    outcomes, running = driver.outcomes, driver.running
     with (
         handling_signals(lambda number, _: signals.append(number)),
         ProgressBar(title, len(cells), "cells", visible=progress) as bar,
     ):
         try:
             for cell in cells:
-                driver.read_outcome(cell, retry_failed=retry_failed)
-            while not signals and driver.step(cells if select is None else select(driver.outcomes)):
-                failed = sum(outcome.status == "failed" for outcome in driver.outcomes.values())
-                text = f"{len(driver.running)} running" + (f", {failed} failed" if failed else "")
-                bar.update(len(driver.outcomes), text)
+                if driver.is_done(cell) and retry_failed and outcomes[cell.key].status == "failed":
+                    with explain_write_errors(driver.folder_of(cell)):
+                        (driver.folder_of(cell) / "outcome.json").unlink()
+                    del outcomes[cell.key]
+            while not signals and driver.submit(cells if select is None else select(outcomes)):
+                time.sleep(engine.poll)
+                for cell, future in [pair for pair in running.values() if pair[1].done()]:
+                    del running[cell.key]
+                    driver.settle(cell, future)
+                failed = sum(outcome.status == "failed" for outcome in outcomes.values())
+                bar.update(len(outcomes), f"{len(running)} running" + (f", {failed} failed" if failed else ""))
         finally:
-            engine.close([future for _, future in driver.running.values()])
+            engine.close([future for _, future in running.values()])
     if signals:
         raise Interrupted(f"{folder}: stopped, the runs are saved; go on with the same command", signals[0])
-    return driver.outcomes
+    return outcomes
 
 
+@dataclass
 class _Driver:
-    """State of a sweep: by key, the outcomes, the running cells with their futures, and the workers without an outcome."""
+    """State of a sweep, by the keys of the cells."""
 
-    def __init__(self, folder: Path, engine: Engine) -> None:
-        self.outcomes: dict[str, Outcome] = {}
-        self.running: dict[str, tuple[Cell, Future[Ended]]] = {}
-        self._folder, self._engine = folder, engine
-        self._lost: Counter[tuple[str, str]] = Counter()
-        self._busy_until: dict[str, float] = {}
+    folder: Path
+    engine: Engine
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    running: dict[str, tuple[Cell, Future[Ended]]] = field(default_factory=dict)
+    lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # workers without an outcome, also by the reason
+    waits_until: dict[str, float] = field(default_factory=dict)  # when a cell of another machine is submitted again
 
-    def read_outcome(self, cell: Cell, *, retry_failed: bool = False) -> bool:
-        """Read the outcome of a cell, which may be that of another machine; return whether it has one."""
-        folder = cell_folder(self._folder, cell)
-        outcome = read_outcome(folder, cell)
-        if outcome is not None and outcome.status == "failed" and retry_failed:
-            with explain_write_errors(folder):
-                (folder / "outcome.json").unlink()
-        elif outcome is not None:
+    def folder_of(self, cell: Cell) -> Path:
+        return cell_folder(self.folder, cell)
+
+    def is_done(self, cell: Cell) -> bool:
+        """Return whether a cell has an outcome, which may be that of another machine."""
+        if cell.key not in self.outcomes and (outcome := read_outcome(self.folder_of(cell), cell)) is not None:
             self.outcomes[cell.key] = outcome
         return cell.key in self.outcomes
 
-    def step(self, cells: Sequence[Cell]) -> bool:
-        """Submit cells, and wait a moment for outcomes; return whether cells remain."""
-        remains, room = False, len(self.running) < self._engine.slots
-        # Last those that another machine has been running.
-        for cell in sorted(cells, key=lambda cell: self._busy_until.get(cell.key, 0.0)) if room else ():
-            if len(self.running) == self._engine.slots:
+    def submit(self, cells: Sequence[Cell]) -> bool:
+        """Submit cells while the engine has room, last those of other machines; return whether cells run or remain."""
+        remains = bool(self.running)
+        for cell in sorted(cells, key=lambda cell: self.waits_until.get(cell.key, 0.0)):
+            if len(self.running) == self.engine.slots:
                 break
-            if cell.key in self.outcomes or cell.key in self.running or self.read_outcome(cell):
+            if cell.key in self.running or self.is_done(cell):
                 continue
             remains = True
-            if time.monotonic() >= self._busy_until.get(cell.key, 0.0):
-                attempts = 1 + self._lost[cell.key, "died"]
-                self.running[cell.key] = cell, self._engine.submit(self._folder, cell, attempts)
-        if not self.running and not remains:
-            return False
-        time.sleep(self._engine.poll)
-        for cell, future in list(self.running.values()):
-            if future.done():
-                del self.running[cell.key]
-                try:
-                    self._settle(cell, future.result())
-                except self._engine.died:
-                    self._settle(cell, "died")
-        return True
+            if time.monotonic() >= self.waits_until.get(cell.key, 0.0):
+                future = self.engine.submit(self.folder, cell, 1 + self.lost[cell.key, "died"])
+                self.running[cell.key] = cell, future
+        return remains
 
-    def _settle(self, cell: Cell, ended: Ended | Literal["died"]) -> None:
+    def settle(self, cell: Cell, future: Future[Ended]) -> None:
         """Keep the outcome of a cell. A cell without one runs again, but not forever."""
+        try:
+            ended: Ended | Literal["died"] = future.result()
+        except self.engine.died:
+            ended = "died"
         if isinstance(ended, Exception):
             raise ended
-        if ended == "busy":
-            self._busy_until[cell.key] = time.monotonic() + BUSY_POLLS * self._engine.poll
-        elif isinstance(ended, str):
-            self._lost[cell.key, ended] += 1
-            if self._lost[cell.key, ended] == LIMITS[ended]:
-                attempts = max(1, self._lost[cell.key, "died"])
-                error = f"{PROBLEMS[ended]}, and use --retry-failed"
-                outcome = Outcome(key=cell.key, status="failed", error=error, attempts=attempts)
-                self.outcomes[cell.key] = record_outcome(cell_folder(self._folder, cell), outcome)
-        else:
+        if isinstance(ended, Outcome):
             self.outcomes[cell.key] = ended
+        elif ended == "busy":
+            self.waits_until[cell.key] = time.monotonic() + BUSY_POLLS * self.engine.poll
+        else:
+            self.lost[cell.key, ended] += 1
+            if self.lost[cell.key, ended] == LIMITS[ended]:
+                error, attempts = f"{PROBLEMS[ended]}, and use --retry-failed", max(1, self.lost[cell.key, "died"])
+                outcome = Outcome(key=cell.key, status="failed", error=error, attempts=attempts)
+                self.outcomes[cell.key] = record_outcome(self.folder_of(cell), outcome)

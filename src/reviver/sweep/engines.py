@@ -34,17 +34,14 @@ COMMON_OPTIONS = ("gpus_per_node", "mem_gb", "name", "timeout_min")
 
 
 class Engine(Protocol):
-    """Executor of cells: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs.
-
-    Attributes:
-        slots: number of cells that run at the same time.
-        poll: seconds between two looks at the running cells.
-        died: errors of a future whose worker died.
-    """
+    """Executor of cells: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs."""
 
     slots: int
+    """Number of cells that run at the same time."""
     poll: float
+    """Seconds between two looks at the running cells."""
     died: tuple[type[Exception], ...]
+    """Errors of a future whose worker died."""
 
     def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
         """Start `execute`."""
@@ -56,13 +53,10 @@ class Engine(Protocol):
 
 
 class Pool:
-    """Engine of processes of this machine, which stay for the next cell: they import torch once.
+    """Engine of `jobs` processes of this machine, by default one per core, with `threads` each, by default their share.
 
-    Each process is an executor of its own, so that one that dies takes no other with it.
-
-    Args:
-        jobs: number of cells that run at the same time; the number of cores if None.
-        threads: threads per cell; the cores divided by `jobs` if None.
+    The processes stay for the next cell, so that they import torch once. Each is an executor of its own, so that one that
+    dies takes no other with it.
     """
 
     poll = 0.05
@@ -115,12 +109,10 @@ def _execute_for_parent(*arguments: Any) -> Ended:
 
 
 class RayEngine:
-    """Engine of tasks of Ray, which is started on this machine or joined at `address`.
+    """Engine of tasks of Ray, started on this machine, or joined at `address`: the head node `host:port`, or `auto`.
 
-    Args:
-        jobs: number of cells that run at the same time; as many as there are CPUs for if None.
-        threads: threads per cell, the CPUs of its task; None is 1 on a cluster, and the cores divided by `jobs` here.
-        address: `host:port` of the head node of a cluster, or `auto` for the cluster that runs on this machine.
+    At most `jobs` cells run at the same time, by default as many as there are CPUs for. Each reserves `threads` CPUs, by
+    default 1 on a cluster, and the cores divided by `jobs` here.
 
     Raises:
         ConfigError: if Ray is not installed, there is no cluster at `address`, or no machine of it has `threads` CPUs.
@@ -133,31 +125,32 @@ class RayEngine:
         self._ray = ray = import_library("ray", "ray")
         found = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "TaskCancelledError")
         self.died: tuple[type[Exception], ...] = tuple(getattr(ray.exceptions, name) for name in found)
-        if address is None:
-            jobs = jobs or usable_cores()
-            threads = threads or max(1, usable_cores() // jobs)
-        self._threads = threads = threads or 1
-        place = "this machine" if address is None else f"a machine of the cluster at {address}"
         # Without an address Ray would join whatever cluster it finds.
         options: dict[str, Any] = {"address": address or "local", "log_to_driver": False, "logging_level": "error"}
         if address is None:
-            options |= {"num_cpus": threads * (jobs or 1), "include_dashboard": False}
-            options["object_store_memory"] = OBJECT_STORE_BYTES
+            jobs = jobs or usable_cores()
+            threads = threads or max(1, usable_cores() // jobs)
+            options |= {
+                "num_cpus": threads * jobs,
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+            }
         elif address != "auto":
             check_address(address)
+        self._threads = threads = threads or 1
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, TimeoutError) as error:
             if address is None:
                 raise ReviverError(f"Ray could not be started: {one_line(error)}") from error
-            problem = f"address {address!r} has no Ray cluster ({one_line(error)}); start one with ray start --head"
-            raise ConfigError(problem, "address") from error
+            raise _no_cluster(address, one_line(error), "start one with ray start --head") from error
         with suppress(AttributeError):  # no setting turns off what Ray prints to stdout about every worker that dies
             ray._private.worker._worker_logs_enabled = False
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         self.slots = jobs or sum(count // threads for count in cpus)
         if threads > max(cpus):  # Ray would wait for such a machine forever
             ray.shutdown()
+            place = "this machine" if address is None else f"a machine of the cluster at {address}"
             raise ConfigError(f"threads must be at most {max(cpus)}, the CPUs of {place}, got {threads}", "threads")
         self._task = ray.remote(num_cpus=threads, max_retries=0)(_execute_in)  # the driver counts the attempts
 
@@ -201,21 +194,20 @@ def check_address(address: str) -> None:
     except (OSError, UnicodeError) as error:  # UnicodeError: a name with an empty or overlong label
         problem = one_line(error)
     if answer[3:4] != b"\x04":
-        problem = f"address {address!r} has no Ray cluster ({problem}); see ray status on its head node"
-        raise ConfigError(problem, "address")
+        raise _no_cluster(address, problem, "see ray status on its head node")
+
+
+def _no_cluster(address: str, problem: str, remedy: str) -> ConfigError:
+    return ConfigError(f"address {address!r} has no Ray cluster ({problem}); {remedy}", "address")
 
 
 class SlurmEngine:
     """Engine of jobs of Slurm. A job that reaches its time limit or is preempted saves its run, and another one goes on.
 
-    submitit's files are pickles, which can run code when they are read, so only the owner may enter their folder.
-
-    Args:
-        sweep_folder: folder of the sweep.
-        jobs: number of jobs that wait or run at the same time; 100 if None.
-        threads: threads per cell, and `--cpus-per-task` of its job; 1 if None.
-        options: `COMMON_OPTIONS` and those of `sbatch` with underscores, such as `partition` and `setup`, a list of shell
-            commands to run first. `cluster` is `slurm`, or `local` to try a sweep without Slurm.
+    At most `jobs` jobs wait or run at the same time, by default 100. Each has `threads` CPUs, by default 1. The options are
+    `COMMON_OPTIONS` and those of `sbatch` with underscores, such as `partition` and `setup`, a list of shell commands to run
+    first. `cluster` is `slurm`, or `local` to try a sweep without Slurm. submitit's files are pickles, which can run code when
+    they are read, so only the owner may enter their folder.
 
     Raises:
         ConfigError: if submitit or the commands of Slurm are not installed, or an option is unknown or invalid.
@@ -233,8 +225,8 @@ class SlurmEngine:
         if cluster not in ("slurm", "local"):
             raise ConfigError(f"slurm.cluster must be slurm or local, got {short_repr(cluster)}", "slurm")
         if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
-            problem = "needs the commands sbatch and srun, which are not in PATH here"
-            raise ConfigError(f"engine slurm {problem}; start the sweep on a login node of the cluster", "engine")
+            problem = "engine slurm needs the commands sbatch and srun, which are not in PATH here"
+            raise ConfigError(f"{problem}; start the sweep on a login node of the cluster", "engine")
         folder = sweep_folder.absolute() / "slurm"
         with explain_write_errors(folder):
             make_folder(folder)

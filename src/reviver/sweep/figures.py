@@ -1,7 +1,5 @@
 """Figure of a sweep: the measure over the axes, mean ± standard deviation over the seeds."""
 
-from typing import Any
-
 from matplotlib.figure import Figure
 
 from reviver.figures import plain_log_ticks, styled
@@ -11,16 +9,8 @@ MIN_LOG_RATIO = 20.0
 """Minimum ratio of the largest to the smallest value on an axis, from which the axis is logarithmic."""
 MAX_TICKS = 8
 """Maximum number of values on a numeric axis that are all marked."""
-STYLES = (
-    ("#0b6fa4", "o", "-"),
-    ("#d1600a", "s", "--"),
-    ("#7a3f9d", "^", "-."),
-    ("#3d8b37", "D", ":"),
-    ("#6b6b6b", "x", "-"),
-    ("#b8336a", "v", "--"),
-    ("#8a6d1d", "P", "-."),
-    ("#1b9e9e", "*", ":"),
-)
+COLORS = ("#0b6fa4", "#d1600a", "#7a3f9d", "#3d8b37", "#6b6b6b", "#b8336a", "#8a6d1d", "#1b9e9e")
+STYLES = tuple(zip(COLORS, "os^DxvP*", ("-", "--", "-.", ":") * 2, strict=True))
 """Color, marker and dashes of each line; markers and dashes also tell them apart in grayscale."""
 
 
@@ -30,11 +20,8 @@ def summary_figure(summary: Row) -> Figure:
     The horizontal axis is the first numeric axis with several values, else the first one with several values. Each value
     on the other axes is a line of its own, or points where the horizontal axis is not numeric; of more than there are
     `STYLES`, those with the best settings. The best setting has a ring.
-
-    Args:
-        summary: summary of the sweep.
     """
-    settings = summary["settings"]
+    settings, is_max = summary["settings"], summary["goal"] == "max"
     axes = [name for name in settings[0] if name not in STATISTICS]
     varying = [name for name in axes if len({show(setting[name]) for setting in settings}) > 1]
     numeric = [name for name in varying if all(type(setting[name]) in (int, float) for setting in settings)]
@@ -45,9 +32,9 @@ def summary_figure(summary: Row) -> Figure:
     for setting in settings:
         if setting["n"]:
             lines.setdefault(", ".join(show(setting[name]) for name in others), []).append(setting)
-    sign = -1 if summary["goal"] == "max" else 1
     chosen = list(lines.items())
     if len(chosen) > len(STYLES):
+        sign = -1 if is_max else 1
         chosen = sorted(chosen, key=lambda line: min(sign * setting["mean"] for setting in line[1]))[: len(STYLES)]
     with styled():
         figure = Figure(figsize=(6.3, 3.2))
@@ -55,24 +42,18 @@ def summary_figure(summary: Row) -> Figure:
         for number, ((label, points), (color, marker, dashes)) in enumerate(zip(chosen, STYLES, strict=False)):
             # Beside each other where there are no lines, so that error bars do not cover each other.
             offset = 0.1 * (number - (len(chosen) - 1) / 2)
-            placed: list[tuple[float, Row]] = [
-                (setting[horizontal] if numeric else names.index(show(setting.get(horizontal, ""))) + offset, setting)
-                for setting in points
+            places = [
+                row[horizontal] if numeric else names.index(show(row.get(horizontal, ""))) + offset for row in points
             ]
-            placed.sort(key=lambda point: point[0])
+            placed = sorted(zip(places, points, strict=True), key=lambda point: point[0])
             x, means, spreads = zip(*((place, row["mean"], row["std"] or 0.0) for place, row in placed), strict=True)
-            style: dict[str, Any] = {"color": color, "marker": marker, "linestyle": dashes if numeric else "none"}
-            yerr = spreads if any(spreads) else None
-            panel.errorbar(x, means, yerr, capsize=2.5, elinewidth=0.9, markersize=4.5, label=label, **style)
-            for place, setting in placed:
-                if setting is summary["best"] and len(settings) > 1:
-                    ring: dict[str, Any] = {
-                        "markersize": 11,
-                        "fillstyle": "none",
-                        "color": "black",
-                        "markeredgewidth": 0.8,
-                    }
-                    panel.plot(place, setting["mean"], "o", **ring)
+            panel.errorbar(
+                x, means, spreads if any(spreads) else None, capsize=2.5, elinewidth=0.9, markersize=4.5, label=label,
+                color=color, marker=marker, linestyle=dashes if numeric else "none",
+            )  # fmt: skip
+            for place, row in placed:
+                if row is summary["best"] and len(settings) > 1:
+                    panel.plot(place, row["mean"], "ko", markersize=11, fillstyle="none", markeredgewidth=0.8)
         values = sorted({setting[horizontal] for setting in settings}) if numeric else []
         if values and values[0] > 0 and values[-1] / values[0] > MIN_LOG_RATIO:
             panel.set_xscale("log")
@@ -83,10 +64,10 @@ def summary_figure(summary: Row) -> Figure:
             texts = [text if len(text) <= 24 else text[:23] + "…" for text in names]
             panel.set_xticks(range(len(names)), texts, rotation=30 if sum(map(len, texts)) > 60 else 0)
             panel.set_xlim(-0.5, len(names) - 0.5)
-        best = "largest" if summary["goal"] == "max" else "smallest"
         has_spread = any(setting["std"] is not None for setting in settings)
         what = "Mean ± standard deviation over the seeds" if has_spread else "One seed per setting"
-        panel.set_title(f"{what}; ring: {best} value", fontweight="normal", fontsize=8)
+        title = f"{what}; ring: {'largest' if is_max else 'smallest'} value"
+        panel.set_title(title, fontweight="normal", fontsize=8)
         panel.set(xlabel=_words(horizontal), ylabel=_words(summary["measure"]))
         if others:
             selection = f", best {len(chosen)} of {len(lines)}" if len(lines) > len(chosen) else ""
@@ -96,5 +77,4 @@ def summary_figure(summary: Row) -> Figure:
 
 
 def _words(name: str) -> str:
-    """Return the name of an axis or a measure as words."""
     return name.replace("_", " ").replace(".", " ")

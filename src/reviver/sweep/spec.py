@@ -3,12 +3,11 @@
 import math
 import random
 import tomllib
-from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from reviver.errors import ConfigError
 from reviver.files.read import read_file
@@ -49,18 +48,15 @@ class Range(Record):
 class Random(Record):
     """Random points: their number, a seed, and for each option a list of choices or a `Range`."""
 
+    model_config = ConfigDict(extra="allow")
+
     samples: CellCount
     seed: Seed = 0
-    options: Point = Field(default_factory=dict)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_options(cls, values: Any) -> Any:
-        """Move what is neither the number nor the seed into `options`."""
-        if not isinstance(values, dict):
-            return values
-        own = {name: values[name] for name in ("samples", "seed") if name in values}
-        return own | {"options": {name: value for name, value in values.items() if name not in own}}
+    @property
+    def options(self) -> Point:
+        """Choices or ranges by option."""
+        return self.model_extra or {}
 
 
 class Command(Record):
@@ -94,12 +90,14 @@ def read_sweep(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(tomllib.loads(read_file(path, MAX_BYTES).decode()))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+        problem = f"cannot be read ({error.strerror or error})"
     except ValidationError as error:
-        raise ConfigError(f"{path}: {find_problem(error, tuple(SweepFile.model_fields))}") from error
-    except (ValueError, RecursionError) as error:
-        problem = "it is too deep" if isinstance(error, RecursionError) else one_line(error)
-        raise ConfigError(f"{path}: is not valid TOML ({problem}); correct the file") from error
+        problem = str(find_problem(error, tuple(SweepFile.model_fields)))
+    except ValueError as error:
+        problem = f"is not valid TOML ({one_line(error)}); correct the file"
+    except RecursionError:
+        problem = "is not valid TOML (it is too deep); correct the file"
+    raise ConfigError(f"{path}: {problem}")
 
 
 def points_of(file: SweepFile) -> list[Point]:
@@ -133,12 +131,12 @@ def random_points(table: Random) -> list[Point]:
     """
     if not table.options:
         raise ConfigError("random must have an option besides samples and seed; add one, such as learning_rate")
-    options = table.options
-    return _transpose({name: _sample(f"random.{name}", options[name], table, name) for name in options})
+    return _transpose({name: _sample(table, name, domain) for name, domain in table.options.items()})
 
 
-def _sample(place: str, domain: Any, table: Random, name: str) -> list[Any]:
+def _sample(table: Random, name: str, domain: Any) -> list[Any]:
     """Return random values of an option; integers between two integers."""
+    place = f"random.{name}"
     rng = random.Random(f"{table.seed} {name}")  # noqa: S311
     uniform = [rng.random() for _ in range(table.samples)]
     if isinstance(domain, list):
@@ -162,6 +160,6 @@ def _sample(place: str, domain: Any, table: Random, name: str) -> list[Any]:
     return [min(max(value, low), high) for value in exact]
 
 
-def _transpose(lists: Mapping[str, list[Any]]) -> list[Point]:
+def _transpose(lists: Point) -> list[Point]:
     """Return points, of which number i has value i of every list."""
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]

@@ -25,18 +25,22 @@ Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 
+def axes_of(cells: Sequence[Cell]) -> list[str]:
+    """Return the names of the axes of some cells."""
+    return list(dict.fromkeys(name for cell in cells for name in cell.axes))
+
+
 def table_rows(cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> list[Row]:
     """Return a row for each cell: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths.
 
     A result with the name of another column has `result.` before its name. What a cell does not have is None.
     """
-    axes = list(dict.fromkeys(name for cell in cells for name in cell.axes))
-    rows = []
+    axes, rows = axes_of(cells), []
     for cell in cells:
         outcome = outcomes[cell.key]
         row = {name: cell.axes.get(name) for name in axes} | {name: getattr(outcome, name) for name in FIXED_COLUMNS}
-        numbers = dict(numbers_in(outcome.result or {}))
-        rows.append(row | {f"result.{name}" if name in row else name: number for name, number in numbers.items()})
+        numbers = numbers_in(outcome.result or {})
+        rows.append(row | {f"result.{name}" if name in row else name: number for name, number in numbers})
     columns = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name) for name in columns} for row in rows]
 
@@ -61,9 +65,9 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
     Raises:
         RunFolderError: if the file cannot be written.
     """
-    values = [
-        {name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows
-    ]
+    columns = {
+        name: [json.dumps(row[name]) if isinstance(row[name], list) else row[name] for row in rows] for name in rows[0]
+    }
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -71,18 +75,15 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
         path = path.with_suffix(".csv")
         _log.warning("Parquet needs the library pyarrow (pip install pyarrow, the extra data); wrote %s", path)
         text = StringIO()
-        writer = csv.DictWriter(text, [*values[0]], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(values)
+        csv.writer(text, lineterminator="\n").writerows([[*columns], *zip(*columns.values(), strict=True)])
         content = text.getvalue().encode()
     else:
         arrays = {}
-        for name in values[0]:
-            column = [row[name] for row in values]
+        for name, values in columns.items():
             try:
-                arrays[name] = pa.array(column)
+                arrays[name] = pa.array(values)
             except (pa.ArrowInvalid, pa.ArrowTypeError):
-                arrays[name] = pa.array([None if value is None else show(value) for value in column])
+                arrays[name] = pa.array([None if value is None else show(value) for value in values])
         buffer = BytesIO()
         parquet.write_table(pa.table(arrays), buffer)
         content = buffer.getvalue()
@@ -94,18 +95,13 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
 def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: str, goal: Literal["max", "min"]) -> Row:
     """Return the summary of a sweep: each setting with the measure over its seeds, the best one, and the failures.
 
-    The standard deviation is that of a sample (n - 1). The best of equal settings is the first.
-
-    Args:
-        cells: the cells of the sweep.
-        outcomes: their outcomes, by key.
-        measure: path of a number in the results, such as `best.validation_accuracy`.
-        goal: whether large or small values are good.
+    The measure is the path of a number in the results, such as `best.validation_accuracy`. The standard deviation is that of
+    a sample (n - 1). The best of equal settings is the first.
 
     Raises:
         ConfigError: if cells are finished, but none has the measure.
     """
-    axes = [name for name in dict.fromkeys(name for cell in cells for name in cell.axes) if name != SEED]
+    axes = [name for name in axes_of(cells) if name != SEED]
     groups: dict[str, tuple[Row, list[float | None]]] = {}
     known: dict[str, float] = {}
     failures = []
@@ -130,12 +126,8 @@ def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
 
 def _statistics(measured: Sequence[float | None]) -> Row:
     found = [value for value in measured if value is not None]
-    return {
-        "mean": mean(found) if found else None,
-        "n": len(found),
-        "cells": len(measured),
-        "std": stdev(found) if len(found) > 1 else None,
-    }
+    std = stdev(found) if len(found) > 1 else None
+    return {"mean": mean(found) if found else None, "n": len(found), "cells": len(measured), "std": std}
 
 
 def summary_lines(summary: Row) -> list[str]:
@@ -148,11 +140,9 @@ def summary_lines(summary: Row) -> list[str]:
     lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     if best is not None and len(settings) > 1:
         lines.append(f"best: {_name(best)}: {summary['measure']} {' with n = '.join(_measured(best))}")
-    if failures:
-        lines.append(f"{len(failures)} failed:")
-    return lines + [
-        f"  {row['key']}  {_name(row['values'])}: {one_line(row['error'], MAX_PROBLEM)}" for row in failures
-    ]
+    lines += [f"{len(failures)} failed:"] if failures else []
+    problems = [(row["key"], _name(row["values"]), one_line(row["error"], MAX_PROBLEM)) for row in failures]
+    return lines + [f"  {key}  {name}: {problem}" for key, name, problem in problems]
 
 
 def show(value: Any) -> str:

@@ -8,15 +8,10 @@ from reviver.train.lstm.run import LSTMRun, load_lstm
 
 
 def load(path: str | Path, *, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun | GANRun:
-    """Load the run in the folder at `path`, ready to use.
+    """Return the run in the folder at `path` with its settings and trained networks in eval mode.
 
-    Args:
-        path: the run folder.
-        checkpoint: `last` or `best` (LSTM only); by default `best` for an LSTM with early stopping, otherwise `last`.
-        device: see `reviver.runs.devices.choose_device`.
-
-    Returns:
-        The run with its settings and trained networks in eval mode.
+    `checkpoint` is `last` or `best` (LSTM only), by default `best` for an LSTM with early stopping, otherwise `last`; for
+    `device` see `reviver.runs.devices.choose_device`.
 
     Raises:
         RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.

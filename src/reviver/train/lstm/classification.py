@@ -78,20 +78,16 @@ class ClassificationReport:
     @property
     def scores(self) -> list[ClassScore]:
         """Scores of each class, [C]."""
+
+        def ratio(hits: int, count: int) -> float | None:
+            return hits / count if count else None
+
         predicted = [sum(column) for column in zip(*self.confusion, strict=True)]
-        scores = []
-        for index, (name, support, count) in enumerate(zip(self.classes, self.supports, predicted, strict=True)):
-            hits = self.confusion[index][index]
-            scores.append(
-                ClassScore(
-                    name,
-                    support,
-                    precision=hits / count if count else None,
-                    recall=hits / support if support else None,
-                    f1=2 * hits / (support + count) if support + count else None,
-                )
-            )
-        return scores
+        hits = [row[index] for index, row in enumerate(self.confusion)]
+        return [
+            ClassScore(name, support, ratio(hit, count), ratio(hit, support), ratio(2 * hit, support + count))
+            for name, support, count, hit in zip(self.classes, self.supports, predicted, hits, strict=True)
+        ]
 
     def confusions(self) -> list[tuple[str, str, int]]:
         """Return the pairs (true class, predicted class, sequences) of wrong predictions, the most frequent first."""
@@ -105,15 +101,11 @@ class ClassificationReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return all scores, ready for JSON."""
+        names = ("accuracy", "chance", "balanced_accuracy", "balanced_chance", "log_loss", "baseline")
         return {
             "sequences": self.size,
             "correct": self.num_correct,
-            "accuracy": self.accuracy,
-            "chance": self.chance,
-            "balanced_accuracy": self.balanced_accuracy,
-            "balanced_chance": self.balanced_chance,
-            "log_loss": self.log_loss,
-            "baseline": self.baseline,
+            **{name: getattr(self, name) for name in names},
             "classes": [score._asdict() for score in self.scores],
             "confusion": [list(row) for row in self.confusion],
         }
@@ -122,13 +114,9 @@ class ClassificationReport:
 def classification_report(
     logits: Tensor, targets: Tensor, classes: tuple[str, ...], class_fractions: tuple[float, ...]
 ) -> ClassificationReport:
-    """Return the scores of the logits of N labeled sequences.
+    """Return the scores of the logits [N, C] of N ≥ 1 sequences with the class indices `targets` [N].
 
-    Args:
-        logits: logits, [N, C] with N ≥ 1.
-        targets: index of the class of each sequence, [N] int64.
-        classes: names of the C classes.
-        class_fractions: fraction of each class in the training set, [C], for the baseline of the log loss.
+    `class_fractions`, the fractions of the C classes in the training set, are for the baseline of the log loss.
     """
     count = len(classes)
     predicted = logits.argmax(1)

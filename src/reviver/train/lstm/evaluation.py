@@ -23,12 +23,10 @@ CHANCE = 1 / NUM_DIGITS
 
 
 class Evaluation(NamedTuple):
-    """Loss and accuracy of a network at one length, with the values to compare them with."""
+    """Loss and accuracy of a network at one length T, with the values to compare them with."""
 
     length: int
-    """T of the sequences."""
     score: Score
-    """Loss and accuracy."""
     origin: str
     """Origin of the sequences, such as "fresh sequences"."""
     target: TargetKind
@@ -40,24 +38,18 @@ class Evaluation(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Next digit of a palindrome, predicted by a network."""
+    """Most probable next digit of a palindrome, and the probability of each digit from 0 to 9."""
 
     digit: int
-    """Most probable next digit."""
     probabilities: list[float]
-    """Probability of each digit from 0 to 9."""
 
 
 def evaluate(network: Network, task: Task, length: int, size: int | None = None) -> Evaluation:
-    """Measure loss and accuracy of `network` on sequences that it was not trained on.
+    """Measure loss and accuracy of `network` on sequences of T = `length` that it was not trained on.
 
-    Args:
-        network: trained network.
-        task: its task.
-        length: T of the sequences.
-        size: number of fresh sequences; by default 10 000, or as many as have 100 million steps in all, but at least
-            100. For images it is the number of test images, at most 10 000. The validation set has a fixed size: it is
-            used for custom data, and for palindromes of the run's own length without a curriculum.
+    `size` is the number of fresh sequences; by default 10 000, or as many as have 100 million steps in all, but at least
+    100. For images it is the number of test images, at most 10 000. The validation set has a fixed size: it is used for
+    custom data, and for palindromes of the run's own length without a curriculum.
 
     Raises:
         ConfigError: if `length` or `size` is out of range.
@@ -106,10 +98,20 @@ def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> 
 
 @torch.no_grad()
 def compute_logits(network: Network, data: Sequences) -> Tensor:
-    """Return the logits of `network`, in eval mode, for N sequences, [N, C], computed in batches."""
-    batch_size = evaluation_batch_size(data)
-    batches = (data[start : start + batch_size].to(network.W_out.device) for start in range(0, len(data), batch_size))
-    return torch.cat([network(batch.encode(), batch.lengths).cpu() for batch in batches])
+    """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, computed in batches.
+
+    The network is in its former mode again afterwards.
+    """
+    was_training, batch_size, outputs = network.training, evaluation_batch_size(data), []
+    network.eval()
+    for start in range(0, len(data), batch_size):
+        batch = data[start : start + batch_size].to(network.W_out.device)
+        x, lengths = batch.encode(), batch.lengths
+        if len(batch) == 1:  # as two rows: matmuls with one row round differently, and the result would depend on N
+            x, lengths = x.expand(2, -1, -1), None if lengths is None else lengths.expand(2)
+        outputs.append(network(x, lengths)[: len(batch)].cpu())
+    network.train(was_training)
+    return torch.cat(outputs)
 
 
 def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
@@ -120,9 +122,8 @@ def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Ten
         DataError: if there is no digit, or one is not from 0 to 9.
     """
     if config.task != "palindrome":
-        raise ConfigError(
-            f"task must be palindrome to read digits, got {config.task}; measure this run by lstm evaluate"
-        )
+        problem = f"task must be palindrome to read digits, got {config.task}"
+        raise ConfigError(f"{problem}; measure this run by lstm evaluate")
     if not digits or not set(digits) <= set(range(NUM_DIGITS)):
         raise DataError(f"digits must be one or more integers from 0 to 9, got {digits}")
     return encode_digits(torch.tensor([digits]), config.encoding).to(network.W_out.device)

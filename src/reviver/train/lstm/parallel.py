@@ -1,8 +1,4 @@
-"""An update of the weights by several processes, each with a part of the batch.
-
-Each process runs forward and backward pass on its rows. The gradients are then added over the processes, so that all
-apply the same update to the same weights.
-"""
+"""An update of the weights by several processes, each with some rows of the batch; all apply the sum of the gradients."""
 
 from typing import NamedTuple
 
@@ -16,26 +12,17 @@ from reviver.settings.validation import refuse
 
 
 class ParallelUpdate(NamedTuple):
-    """The part of one process in an update.
-
-    Attributes:
-        rows: Rows of the batch that this process computes.
-        network: The network.
-        world: The processes.
-        stop_flag: 1 if this process was asked to stop, else 0.
-    """
+    """The part of one process in an update."""
 
     rows: BatchRows
+    """Rows of the batch that this process computes."""
     network: nn.Module
     world: World
     stop_flag: float
+    """1 if this process was asked to stop, else 0."""
 
     def backward(self, loss: Tensor, num_correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute the gradients of these rows, and add them over the processes.
-
-        Args:
-            loss: mean loss of these rows, a scalar; not used without rows.
-            num_correct: number of correct sequences of these rows, a scalar.
+        """Add the gradients over the processes, from the mean loss and the number of correct sequences of these rows.
 
         Returns:
             Mean loss and number of correct sequences of the batch, and the sum of the stop flags; scalars.
@@ -60,8 +47,5 @@ def check_batch_sizes(config: LSTMConfig, world: World) -> None:
         size = config.batch_size_at(length)
         if size < world.size:
             where = f" at length {length}" if config.curriculum else ""
-            refuse(
-                "batch_size",
-                f"must be at least {world.size}, the number of processes, got {size}{where}; give a larger one or start "
-                "fewer processes",
-            )
+            problem = f"must be at least {world.size}, the number of processes, got {size}{where}"
+            refuse("batch_size", f"{problem}; give a larger one or start fewer processes")

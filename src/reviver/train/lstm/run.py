@@ -17,14 +17,11 @@ from reviver.train.lstm.training import Network, build_network
 
 @dataclass(frozen=True)
 class LSTMRun:
-    """A trained LSTM."""
+    """A trained LSTM, loaded from `folder`."""
 
     folder: RunFolder
-    """Run folder that it was loaded from."""
     config: LSTMConfig
-    """Settings of the run."""
     task: Task
-    """Task that it was trained on."""
     network: Network
     """Trained network, in eval mode."""
     step: int
@@ -39,12 +36,9 @@ class LSTMRun:
 
 
 def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun:
-    """Load the LSTM run in `folder`.
+    """Load the LSTM run in `folder`, its network to `device`, see `choose_device`.
 
-    Args:
-        folder: run folder.
-        checkpoint: `last` or `best`; by default `best` for a run with early stopping, otherwise `last`.
-        device: device of the network, see `choose_device`.
+    `checkpoint` is `last` or `best`, by default `best` for a run with early stopping, otherwise `last`.
 
     Raises:
         ConfigError, DeviceError: if `checkpoint` or `device` is not allowed.

@@ -27,19 +27,16 @@ RATIO = 4
 
 
 class LSTMSnapshot(NamedTuple):
-    """A moment of the training.
-
-    Attributes:
-        epoch: Epochs so far.
-        step: Updates so far.
-        validation_accuracy: Accuracy on the validation data, see `reviver.lstm.scoring.Score`.
-        network: The network of that moment, in eval mode.
-    """
+    """A moment of the training."""
 
     epoch: int
+    """Epochs so far."""
     step: int
+    """Updates so far."""
     validation_accuracy: float
+    """Accuracy on the validation data, see `reviver.lstm.scoring.Score`."""
     network: LSTMClassifier | RNNClassifier
+    """Network of that moment, in eval mode."""
 
 
 def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
@@ -47,10 +44,8 @@ def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
 
     The last weights need none, they are in the last checkpoint.
     """
-    power = 1
-    while power < epoch:
-        power *= RATIO
-    return epoch == power or epoch == config.epochs // 2
+    powers = (RATIO**k for k in range(epoch.bit_length()))
+    return epoch in powers or epoch == config.epochs // 2
 
 
 def save_snapshot(
@@ -68,7 +63,7 @@ def save_snapshot(
 
 
 def read_snapshots(run: "LSTMRun") -> list[LSTMSnapshot]:
-    """Return the snapshots of a run in the order of training; a run that an older version trained has none.
+    """Return the snapshots of a run in the order of training.
 
     Raises:
         RunFolderError: if a snapshot is damaged or belongs to another network.

@@ -34,7 +34,7 @@ from reviver.train.lstm import curriculum
 from reviver.train.lstm.parallel import ParallelUpdate, check_batch_sizes
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
-from reviver.train.lstm.truncated import CarriedBatch, truncated_loss
+from reviver.train.lstm.truncated import CarriedBatch
 
 HISTORY = ("train loss", "correct", "sequences")
 """Columns of the metrics that an epoch collects per update: the loss summed over the batch, and two counts."""
@@ -43,14 +43,14 @@ Network = LSTMClassifier | RNNClassifier
 
 
 class StepResult(NamedTuple):
-    """Metrics of the batch of one update, from the forward pass before it, with dropout."""
+    """Metrics of the batch of one update, from the forward pass before it, with dropout; scalars."""
 
     loss: Tensor
-    """Mean loss of the batch, a scalar."""
+    """Mean loss of the batch."""
     correct: Tensor
-    """Number of correct sequences of the batch, a scalar."""
+    """Number of correct sequences of the batch."""
     stop_flags: Tensor | None = None
-    """Number of processes that were asked to stop, a scalar; None without `ParallelUpdate`."""
+    """Number of processes that were asked to stop; None without `ParallelUpdate`."""
 
 
 def build_network(config: LSTMConfig, task: Task) -> Network:
@@ -61,19 +61,14 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
         rnn = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes)))
         rnn.reset_parameters(rng)
         return rnn
-    spec = select(LSTMClassifierSpec, config, **sizes, patch_size=find_patch_size(config, task))
-    network = LSTMClassifier(**asdict(spec))
+    patch_size = config.patch_size
+    if patch_size == "auto":
+        patch_size = auto_patch_size(config.length if task.data_record is None else task.data_record["max_length"])
+    network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
     network.reset_parameters(rng)
     if config.init == "chrono":
         chrono(network.lstm, config.length, rng)
     return network
-
-
-def find_patch_size(config: LSTMConfig, task: Task) -> int:
-    """Return the patch size of a run; `auto` depends on the longest sequence of its data."""
-    if config.patch_size != "auto":
-        return config.patch_size
-    return auto_patch_size(config.length if task.data_record is None else task.data_record["max_length"])
 
 
 def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
@@ -95,23 +90,20 @@ def train_step(
     weights: Tensor | None = None,
     parallel: ParallelUpdate | None = None,
 ) -> StepResult:
-    """Update the weights of `network` once.
+    """Update the weights of `network`, in training mode, once; return the metrics of the batch before the update.
 
     Args:
         network: network in training mode.
         optimizer: optimizer of its parameters.
         x: batch of inputs, [B, T, I].
-        targets: targets of the batch, see `TargetKind` for their shape.
+        targets: see `TargetKind` for their shape.
         lengths: number of steps of each sequence, [B] int64; all T if None.
         target: kind of the targets.
         max_norm: maximum norm of the gradient of all parameters; a larger gradient is scaled down to it.
         rng: source of the dropout masks; torch's default generator if None.
         weights: factor of the loss of each sequence, [B]; 1 if None.
-        parallel: part of this process, if several update the same weights together. B is then the number of its rows,
-            and may be 0; the result is that of the whole batch.
-
-    Returns:
-        Loss and number of correct sequences before the update.
+        parallel: part of this process, if several update the weights together. B is then the number of its rows, and may be
+            0; the result is that of the whole batch.
     """
     rows = None if parallel is None else parallel.rows
     outputs = network(x, lengths, every_step=target == "class at every step", rng=rng, rows=rows)
@@ -138,28 +130,22 @@ def truncated_step(
     segment_rng: torch.Generator,
     rng: torch.Generator | None = None,
 ) -> StepResult:
-    """Update the weights of `network` once, after the next segment of every palindrome of `carried`.
+    """Update the weights of `network` as `train_step` does, after the next segment of every palindrome of `carried`.
 
-    Args:
-        network: network in training mode.
-        optimizer: optimizer of its parameters.
-        carried: palindromes and states that stay from update to update; changed in place.
-        fresh: palindromes that take the place of those that have ended.
-        max_norm: maximum norm of the gradient, see `train_step`.
-        segment_rng: source of the lengths of the segments.
-        rng: source of the dropout masks; torch's default generator if None.
-
-    Returns:
-        Loss and number of correct palindromes before the update.
+    The target after every segment is the first digit of the palindrome, which the network holds. The `fresh` palindromes
+    replace those that have ended; `segment_rng` chooses the lengths of the segments.
     """
     carried.start(fresh)
     segment = carried.segment(segment_rng)
-    loss, logits, state = truncated_loss(network, segment, rng)
+    _, state = network.lstm(segment.x, segment.state, segment.lengths, rng=rng)
+    logits = network.classify(state[0])
+    loss = nn.functional.cross_entropy(logits, segment.targets)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
-    carried.carry(segment, state, logits)
+    logits = logits.detach()
+    carried.carry(segment, (state[0].detach(), state[1].detach()), logits)
     return StepResult(loss.detach(), correct("class", logits, segment.targets).sum())
 
 
@@ -172,7 +158,7 @@ def train(
     progress: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> RunFolder:
-    """Train a network with the settings `config` and write the run folder `out`.
+    """Train a network with the settings `config`, and write and return the run folder `out`.
 
     Several processes that torchrun has started train the network together, each with a part of every batch. The first
     of them writes the folder.
@@ -186,9 +172,6 @@ def train(
         progress: show a progress bar.
         timeout: seconds that a process waits for the others before it fails.
 
-    Returns:
-        The run folder.
-
     Raises:
         ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
         DivergenceError: if a loss is not finite.
@@ -200,26 +183,24 @@ def train(
         check_batch_sizes(config, world)
         if not resume:
             refuse_existing(out, world=world)
-        return train_together(config, out, chosen_device, world, resume=resume, progress=progress)
+        return _train(config, out, chosen_device, world, resume=resume, progress=progress)
 
 
-def train_together(
+def _train(
     config: LSTMConfig, out: str | Path, device: torch.device, world: World, *, resume: bool, progress: bool
 ) -> RunFolder:
-    """Train as `train` does, as one process of `world`."""
+    """Train as one process of `world`."""
     task = build_task(config)
     network = build_network(config, task).to(device)
     optimizer = build_optimizer(config, network)
     carried = None if config.bptt_steps is None else CarriedBatch(config, device)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
+    history = torch.zeros(max_batches, len(HISTORY), device=device)
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
         rngs={"dropout": make_rng(config.seed, "dropout", device)},
-        tensors={
-            "history": torch.zeros(max_batches, len(HISTORY), device=device),
-            **({} if carried is None else carried.tensors),
-        },
+        tensors={"history": history, **({} if carried is None else carried.tensors)},
         extra={**curriculum.start(config), "sequences": 0},
     )
     uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
@@ -227,11 +208,10 @@ def train_together(
     folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
     if task.data_record is not None:
         folder.record_data("data", task.data_record, "data", "file")
-    num_stages = len(config.lengths)
     with training_session(
         folder,
         state,
-        total=num_stages if config.curriculum else config.epochs,
+        total=len(config.lengths) if config.curriculum else config.epochs,
         unit="lengths" if config.curriculum else "epochs",
         description="LSTM" if config.task == "custom" else f"LSTM T={config.length}",
         progress=progress,
@@ -245,14 +225,14 @@ def train_together(
                 length = config.lengths[stage.number]
                 if stage.trains:
                     train_epoch(session, network, optimizer, task, length, config, world, carried)
-                validation = validate(session, network, task, length, stage.trains, world)
+                validation = _validate(session, network, task, length, stage.trains, world)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
-                log_validation(session, validation, length, stage.trains, config)
+                _log_validation(session, validation, length, stage.trains, config)
                 if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
                     save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
                 if stage.trains or passed:
-                    update_best(state, network, validation, length, config)
+                    _update_best(state, network, validation, length, config)
                 if config.curriculum:
                     curriculum.advance(state.extra, stage, passed=passed)
                 if (stage.trains and state.epoch % config.checkpoint_every == 0) or is_finished(config, state):
@@ -272,15 +252,7 @@ def train_epoch(
 ) -> None:
     """Train for one epoch at `length`, or for the rest of it after a resume.
 
-    Args:
-        session: the session of the run.
-        network: network in training mode.
-        optimizer: optimizer of its parameters.
-        task: source of the sequences.
-        length: T.
-        config: settings of the run.
-        world: the processes that train the network.
-        carried: palindromes and states that stay from update to update; None to read whole sequences.
+    With `carried`, an update reads the next segments of its palindromes; otherwise it reads whole sequences.
 
     Raises:
         DivergenceError: if a loss is not finite.
@@ -293,24 +265,15 @@ def train_epoch(
     data = task.training(state.epoch, length).to(history.device)
     order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
-    remaining = batches[state.batch :]
-    for indices in remaining:
-        whole_batch = data[indices]
-        batch, parallel = whole_batch, None
+    for indices in batches[state.batch :]:
+        batch, parallel = data[indices], None
         if world.size > 1:
             rows = world.rows(len(indices))
-            batch, parallel = whole_batch.take_rows(rows), ParallelUpdate(rows, network, world, session.stop_flag)
+            batch, parallel = batch.take_rows(rows), ParallelUpdate(rows, network, world, session.stop_flag)
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
-        if carried is not None:
-            assert isinstance(network, LSTMClassifier)
-            assert isinstance(batch, Palindromes)
-            segment_rng = make_rng(config.seed, f"segments/{state.step}")
-            result = truncated_step(
-                network, optimizer, carried, batch, max_norm=config.max_norm, segment_rng=segment_rng, rng=dropout_rng
-            )
-        else:
+        if carried is None:
             result = train_step(
                 network,
                 optimizer,
@@ -322,6 +285,11 @@ def train_epoch(
                 rng=dropout_rng,
                 parallel=parallel,
             )
+        else:
+            assert isinstance(network, LSTMClassifier)
+            assert isinstance(batch, Palindromes)
+            rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
+            result = truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
         if result.stop_flags is not None:
             session.agree(result.stop_flags.item())
         count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
@@ -338,22 +306,20 @@ def train_epoch(
     state.batch = 0
 
 
-def validate(session: Session, network: Network, task: Task, length: int, trained: bool, world: World) -> Score:
+def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
+    """Return whether a run ends: by the last length of a curriculum, the last epoch, or early stopping."""
+    if state.extra["stage"] == len(config.lengths):
+        return True
+    improved = state.extra.get("improved")
+    is_last = state.epoch >= config.epochs and curriculum.next_stage(config, state.extra).trains
+    return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
+
+
+def _validate(session: Session, network: Network, task: Task, length: int, trained: bool, world: World) -> Score:
     """Return the score of the network on the validation sequences of a length.
 
     A validation without training may take minutes at a long length. It shows how far it is, and a signal stops it: the
     resumed run begins it again. Of several processes, all stop before it.
-
-    Args:
-        session: the session of the run.
-        network: the network.
-        task: source of the sequences.
-        length: T.
-        trained: whether the network was trained at this length just before.
-        world: the processes that train the network.
-
-    Raises:
-        Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
 
     def report(done: float) -> None:
@@ -370,41 +336,24 @@ def validate(session: Session, network: Network, task: Task, length: int, traine
     return score(network, data, task.target, world, None if trained else report)
 
 
-def log_validation(session: Session, validation: Score, length: int, trained: bool, config: LSTMConfig) -> None:
-    """Write the metrics of a validation and of the epoch before it, if there was one, and update the progress bar.
-
-    Args:
-        session: the session of the run.
-        validation: the score.
-        length: T.
-        trained: whether the network was trained at this length just before.
-        config: settings of the run.
-    """
+def _log_validation(session: Session, validation: Score, length: int, trained: bool, config: LSTMConfig) -> None:
+    """Write the metrics of a validation and of the epoch before it, if there was one, and update the progress bar."""
     state = session.state
     metrics: dict[str, Any] = {"epoch": state.epoch, "sequences": state.extra["sequences"]}
+    text, done = "", state.epoch
     if config.curriculum:
         metrics |= {"length": length, "validation_sequences": validation.size}
-    text = f"length {length:,}, " if config.curriculum else ""
+        text, done = f"length {length:,}, ", state.extra["stage"]
     metrics |= {"train_loss": None, "train_accuracy": None}
     if trained:
         loss, num_correct, count = state.tensors["history"].sum(0).tolist()
         metrics |= {"train_loss": loss / count, "train_accuracy": num_correct / count}
         text += f"train loss {loss / count:.3f}, "
     session.log(**metrics, validation_loss=validation.loss, validation_accuracy=validation.accuracy)
-    done = state.extra["stage"] if config.curriculum else state.epoch
     session.progress.update(done, f"{text}validation accuracy {validation.accuracy:.1%}")
 
 
-def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
-    """Return whether a run ends: by the last length of a curriculum, the last epoch, or early stopping."""
-    if state.extra["stage"] == len(config.lengths):
-        return True
-    improved = state.extra.get("improved")
-    is_last = state.epoch >= config.epochs and curriculum.next_stage(config, state.extra).trains
-    return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
-
-
-def update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
+def _update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
     """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank_checkpoint`."""
     best, improved = state.extra.get("best"), state.extra.get("improved")
     metrics = {

@@ -10,10 +10,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from reviver.data.tasks.palindromes import Palindromes, encode_digits, half_length
-from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.layer import State
 from reviver.settings.lstm import LSTMConfig
 
@@ -39,14 +37,7 @@ class CarriedBatch:
     """B palindromes that are read segment by segment, each at its own position.
 
     A palindrome that ends, or whose digit is lost, is replaced by a fresh one before the next update. Thus one batch has
-    palindromes of all ages.
-
-    Args:
-        config: settings of the run.
-        device: device of the tensors.
-
-    Attributes:
-        tensors: the state that a checkpoint needs, changed in place only.
+    palindromes of all ages. `tensors` is the state that a checkpoint needs, changed in place only.
     """
 
     def __init__(self, config: LSTMConfig, device: torch.device) -> None:
@@ -68,11 +59,7 @@ class CarriedBatch:
         return len(self.remaining)
 
     def start(self, fresh: Palindromes) -> None:
-        """Replace the palindromes that have ended by fresh ones, those of the same rows of `fresh`.
-
-        Args:
-            fresh: palindromes; if they are fewer than B, they are repeated.
-        """
+        """Replace the palindromes that have ended by those of the same rows of `fresh`, repeated if there are fewer than B."""
         ended = (self.remaining == 0).nonzero()[:, 0]
         rows = ended % len(fresh)
         self.h[:, ended] = 0.0
@@ -86,11 +73,8 @@ class CarriedBatch:
     def segment(self, rng: torch.Generator) -> Segment:
         """Return the next segment of every palindrome.
 
-        A segment has between a half and all of `bptt_steps` steps, so that the positions spread. A palindrome that is not
-        longer than `bptt_steps` is read at once.
-
-        Args:
-            rng: source of the number of steps, on the CPU.
+        `rng`, on the CPU, chooses between a half and all of `bptt_steps` steps, so that the positions spread. A palindrome
+        that is not longer than `bptt_steps` is read at once.
         """
         size, steps = len(self.remaining), self.bptt_steps
         limit = torch.randint((steps + 1) // 2, steps + 1, (size,), generator=rng).to(self.remaining.device)
@@ -116,21 +100,3 @@ class CarriedBatch:
         count = int(self.started)
         self.started.zero_()
         return count
-
-
-def truncated_loss(
-    network: LSTMClassifier, segment: Segment, rng: torch.Generator | None = None
-) -> tuple[Tensor, Tensor, State]:
-    """Return the loss after a segment, a scalar, its logits [B, C] and the state after it, without a gradient.
-
-    The target after every segment is the first digit of the palindrome, which the network holds.
-
-    Args:
-        network: the network.
-        segment: input of the update.
-        rng: source of the dropout masks; torch's default generator if None.
-    """
-    _, state = network.lstm(segment.x, segment.state, segment.lengths, rng=rng)
-    logits = network.classify(state[0])
-    loss = functional.cross_entropy(logits, segment.targets)
-    return loss, logits.detach(), (state[0].detach(), state[1].detach())

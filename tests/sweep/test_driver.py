@@ -14,7 +14,7 @@ from reviver.errors import RunFolderError
 from reviver.sweep import driver
 from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, execute, read_outcome
 from reviver.sweep.driver import open_sweep, run_cells
-from tests.sweep_cells import InlineEngine, cell_of, wait_until
+from tests.sweep.cells import InlineEngine, cell_of, wait_until
 
 NINE = cell_of("square", x=3.0)
 
@@ -31,17 +31,6 @@ def test_the_key_of_a_cell_depends_on_its_settings_alone() -> None:
     assert len({first.key, Cell("a:c", {"x": 1, "y": [2]}).key, Cell("a:b", {"x": 1, "y": [3]}).key}) == 3
 
 
-def test_a_cell_is_executed_once(tmp_path: Path) -> None:
-    first, second = run(tmp_path, NINE), run(tmp_path, NINE)
-    assert first == second
-    assert first.status == "done"
-    assert first.result is not None
-    assert first.result["square"] == 9
-    folder = cell_folder(tmp_path, NINE)
-    assert (folder / "calls").read_text() == "x"
-    assert json.loads((folder / "cell.json").read_text())["arguments"] == {"x": 3.0}
-
-
 @pytest.mark.parametrize(
     ("cell", "error"),
     [
@@ -49,7 +38,7 @@ def test_a_cell_is_executed_once(tmp_path: Path) -> None:
         (cell_of("crash"), "ZeroDivisionError: by zero"),
         (cell_of("square"), "TypeError: square() missing 1 required positional argument: 'x'"),
         (cell_of("return_nan"), "ValueError: Out of range float values are not JSON compliant"),
-        (cell_of("nothing"), "AttributeError: module 'tests.sweep_cells' has no attribute 'nothing'"),
+        (cell_of("nothing"), "AttributeError: module 'tests.sweep.cells' has no attribute 'nothing'"),
     ],
 )
 def test_an_error_of_the_function_is_an_outcome(cell: Cell, error: str, tmp_path: Path) -> None:
@@ -107,12 +96,15 @@ def test_the_driver_runs_each_cell_once_and_failures_on_demand(tmp_path: Path) -
     engine = InlineEngine()
     outcomes = run_cells(tmp_path, cells, engine)
     assert [outcomes[cell.key].status for cell in cells] == ["done", "failed", "done"]
+    assert (outcomes[NINE.key].result or {})["square"] == 9
     assert engine.cells == cells
+    assert json.loads((cell_folder(tmp_path, NINE) / "cell.json").read_text())["arguments"] == {"x": 3.0}
     again = InlineEngine()
     assert run_cells(tmp_path, cells, again) == outcomes
     assert again.cells == []
     run_cells(tmp_path, cells, again, retry_failed=True)
     assert again.cells == [cells[1]]
+    assert all((cell_folder(tmp_path, cell) / "calls").read_text() == "x" for cell in (cells[0], cells[2]))
 
 
 def test_machines_that_share_a_sweep_run_each_cell_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +166,7 @@ def test_a_cell_without_an_outcome_is_run_again_but_not_forever(
             monkeypatch.setattr(future, "result", end)
             return future
 
-    monkeypatch.setattr("tests.sweep_cells.execute", lambda *_, **__: None)
+    monkeypatch.setattr("tests.sweep.cells.execute", lambda *_, **__: None)
     (outcome,) = run_cells(tmp_path, [NINE], Engine()).values()
     assert outcome.status == "failed"
     assert str(outcome.error).startswith(error)

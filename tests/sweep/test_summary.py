@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,14 @@ def sweep() -> tuple[list[Cell], dict[str, Outcome]]:
     first = cells[0].key
     outcomes[first] = Outcome(key=first, status="done", result=result, seconds=1.5, host="node", attempts=2)
     for cell in cells[2:]:
-        outcomes[cell.key] = Outcome(
-            key=cell.key, status="failed", error="rate must be\nat most 0.1, got 0.2", host="other"
-        )
+        error = "rate must be\nat most 0.1, got 0.2"
+        outcomes[cell.key] = Outcome(key=cell.key, status="failed", error=error, host="other")
     return cells, outcomes
 
 
-def test_rows_have_axes_outcomes_and_numbers(sweep: tuple[list[Cell], dict[str, Outcome]]) -> None:
+def test_rows_have_axes_outcomes_and_numbers(sweep: tuple[list[Cell], dict[str, Outcome]], tmp_path: Path) -> None:
     cells, outcomes = sweep
-    first, second, third, last = table_rows(cells, outcomes)
+    rows = first, second, third, last = table_rows(cells, outcomes)
     assert first == {
         "rate": 0.1,
         "seed": 0,
@@ -66,12 +66,7 @@ def test_rows_have_axes_outcomes_and_numbers(sweep: tuple[list[Cell], dict[str, 
     assert (third["status"], third["error"], third["best.accuracy"]) == ("failed", outcomes[cells[2].key].error, None)
     assert (last["status"], last["seconds"], last["rate"]) == ("failed", 0.0, 0.2)
     assert list(first) == list(second) == list(third) == list(last)
-
-
-def test_parquet_keeps_types(sweep: tuple[list[Cell], dict[str, Outcome]], tmp_path: Path) -> None:
-    rows = table_rows(*sweep)
-    path = write_table(rows, tmp_path / "table.parquet")
-    table = pyarrow.parquet.read_table(path)
+    table = pyarrow.parquet.read_table(write_table(rows, tmp_path / "table.parquet"))
     assert table.to_pylist() == rows
     types = {name: str(table.schema.field(name).type) for name in ("rate", "seed", "status", "best.is_last")}
     assert types == {"rate": "double", "seed": "int64", "status": "string", "best.is_last": "bool"}
@@ -95,8 +90,7 @@ def test_without_pyarrow_parquet_becomes_csv(
     rows = table_rows(*sweep)
     with caplog.at_level(logging.WARNING):
         path = write_table(rows, tmp_path / "table.parquet")
-    assert path == tmp_path / "table.csv"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+    assert [*tmp_path.iterdir()] == [path] == [tmp_path / "table.csv"]
     assert f"the extra data); wrote {path}" in caplog.text
     with path.open(newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
@@ -123,6 +117,12 @@ def test_summary_by_hand(sweep: tuple[list[Cell], dict[str, Outcome]]) -> None:
         f"  {cells[2].key}  rate = 0.2, seed = 0: rate must be at most 0.1, got 0.2",
         f"  {cells[3].key}  rate = 0.2, seed = 1: rate must be at most 0.1, got 0.2",
     ]
+    with pytest.raises(
+        ConfigError, match=r"^measure 'best\.accurac' is not in the results; did you mean best\.accuracy"
+    ):
+        summarize(cells, outcomes, "best.accurac", "max")
+    failure, *_ = summarize(cells, outcomes, "best.is_last", "max")["failures"]
+    assert failure["error"] == "its result has no best.is_last"
 
 
 @pytest.mark.parametrize(("goal", "best"), [("max", 3), ("min", 1)])
@@ -138,26 +138,9 @@ def test_axis_may_hold_texts_that_look_like_numbers_and_missing_values() -> None
     assert [setting["mean"] for setting in summary["settings"]] == [0.1, 0.2, 0.3]
 
 
-def test_unknown_measure() -> None:
-    cells = make_cells({"layers": 1})
-    with pytest.raises(
-        ConfigError, match=r"^measure 'best\.accurac' is not in the results; did you mean best\.accuracy"
-    ):
-        summarize(cells, finish(cells, 0.5), "best.accurac", "max")
-
-
-def test_cell_without_the_measure_is_listed() -> None:
-    cells = make_cells({"layers": 1}, {"layers": 2})
-    outcomes = finish(cells, 0.5) | {cells[1].key: Outcome(key=cells[1].key, status="done", result={"best": {}})}
-    (failure,) = summarize(cells, outcomes, "best.accuracy", "max")["failures"]
-    assert failure["error"] == "its result has no best.accuracy"
-
-
 def plot(axes: dict[str, list[Any]], seeds: int = 2) -> tuple[dict[str, Any], Any]:
-    points = [{}]
-    for name, values in {**axes, "seed": list(range(seeds))}.items():
-        points = [{**point, name: value} for point in points for value in values]
-    cells = make_cells(*points)
+    names = [*axes, "seed"]
+    cells = make_cells(*(dict(zip(names, values, strict=True)) for values in product(*axes.values(), range(seeds))))
     outcomes = finish(cells, *(index / 10 for index in range(len(cells))))
     summary = summarize(cells, outcomes, "best.accuracy", "max")
     return summary, summary_figure(summary)
@@ -185,20 +168,19 @@ def test_figure(axes: dict[str, list[Any]], lines: int, scale: str, ticks: list[
     save_figure(figure, tmp_path / "figure.png")
     if ticks is not None:
         assert [label.get_text() for label in panel.get_xticklabels()] == ticks
+    rings = [line for line in panel.lines if line.get_markersize() == 11]
+    assert [line.get_ydata()[0] for line in rings] == ([summary["best"]["mean"]] if axes else [])
     if lines == 1:
         (line,) = panel.containers
         assert list(line.lines[0].get_ydata()) == [setting["mean"] for setting in summary["settings"]]
         assert line.lines[0].get_linestyle() == ("None" if {"loss", "bias"} & {*axes} or not axes else "-")
 
 
-def test_figure_of_one_seed_has_no_error_bars() -> None:
+def test_figure_of_one_seed_has_no_error_bars_and_one_without_results_no_lines() -> None:
     _, figure = plot({"size": [8, 16]}, seeds=1)
     (panel,) = figure.axes
     assert not panel.containers[0].has_yerr
     assert "One seed" in panel.get_title(loc="left")
-
-
-def test_figure_without_results() -> None:
     cells = make_cells({"size": 8}, {"size": 16})
     outcomes = {cell.key: Outcome(key=cell.key, status="failed", error="x") for cell in cells}
     (panel,) = summary_figure(summarize(cells, outcomes, "best.accuracy", "max")).axes

@@ -6,7 +6,6 @@ import json
 import math
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +17,7 @@ from torch import Tensor
 from reviver import load
 from reviver.cli import main
 from reviver.cli.lstm_data import describe_confusion, describe_scores
-from reviver.data.sequences.reader import read_if_labelled, read_sequences
-from reviver.errors import DataError
+from reviver.data.sequences.reader import read_sequences
 from reviver.figures import save_figure
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
@@ -28,7 +26,6 @@ from reviver.settings.lstm_presets import PRESETS
 from reviver.show.classification_figures import confusion_figure
 from reviver.train.lstm.classification import ClassificationReport, classification_report
 from reviver.train.lstm.training import train
-from tests.test_custom_data import ramps, write_csv
 
 CONFIG = LSTMConfig(
     task="custom",
@@ -43,6 +40,22 @@ CONFIG = LSTMConfig(
     learning_rate=1e-3,
 )
 """It learns a part of the task only, so that precision and recall differ."""
+
+
+def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
+    """Return noisy ramps of 3 to 12 steps around 1000, in turn falling and rising, with their classes."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        steps = int(rng.integers(3, 13))
+        values = 1000 + (1.0 if index % 2 else -1.0) * (np.arange(steps) - steps / 2) + rng.normal(0, 0.2, steps)
+        rows.append((values.round(3).tolist(), ("falling", "rising")[index % 2]))
+    return rows
+
+
+def write_csv(path: Path, rows: list[tuple[list[float], str]], *, labeled: bool = True) -> None:
+    lines = [("sequence", "label"), *((" ".join(map(str, values)), label) for values, label in rows)]
+    path.write_text("".join(f"{','.join(line if labeled else line[:1])}\n" for line in lines))
 
 
 def random_report(
@@ -73,10 +86,8 @@ def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: t
     assert report.log_loss == pytest.approx(metrics.log_loss(true, probabilities, labels=labels))
     columns = metrics.precision_recall_fscore_support(true, predicted, labels=labels, zero_division=math.nan)
     for score, precision, recall, f1, support in zip(report.scores, *columns, strict=True):
-        values = (score.precision, score.recall, score.f1)
-        assert [math.nan if value is None else value for value in values] == pytest.approx(
-            [precision, recall, f1], nan_ok=True
-        )
+        values = [math.nan if value is None else value for value in (score.precision, score.recall, score.f1)]
+        assert values == pytest.approx([precision, recall, f1], nan_ok=True)
         assert score.support == support
 
 
@@ -112,9 +123,8 @@ def test_the_matrix_is_a_table_or_if_it_is_too_wide_a_list(monkeypatch: pytest.M
     monkeypatch.setenv("COLUMNS", "80")
     narrow, wide = random_report(5, 400)[2], random_report(40, 400)[2]
     rows = [line.split() for line in describe_confusion(narrow)[2:]]
-    assert [[int(cell.replace("·", "0")) for cell in row[1:]] for row in rows] == [
-        list(row) for row in narrow.confusion
-    ]
+    counts = tuple(tuple(int(cell.replace("·", "0")) for cell in row[1:]) for row in rows)
+    assert counts == narrow.confusion
     first, *lines = describe_confusion(wide)
     assert "--out confusion.pdf" in first
     assert len(lines) == 10
@@ -127,17 +137,16 @@ def test_the_matrix_is_a_table_or_if_it_is_too_wide_a_list(monkeypatch: pytest.M
     assert describe_confusion(perfect) == ["  no sequence was confused"]
 
 
-@pytest.mark.parametrize("num_classes", [2, 10, 40, 60])
+@pytest.mark.parametrize("num_classes", [2, 40, 60])
 def test_the_figure_fits_a_page(num_classes: int, tmp_path: Path) -> None:
     _, _, report = random_report(num_classes, 300, absent=(1,))
-    suffix = {2: "png", 10: "svg", 40: "pdf", 60: "png"}[num_classes]
+    suffix = {2: "png", 40: "pdf", 60: "svg"}[num_classes]
     names = tuple(f"{name}: a rather long $name$ of a class_{index}" for index, name in enumerate(report.classes))
     figure = confusion_figure(ClassificationReport(names, report.confusion, report.log_loss, report.baseline))
     save_figure(figure, tmp_path / f"confusion.{suffix}")
     axes, _ = figure.axes
-    shown = {
-        (round(text.get_position()[1]), round(text.get_position()[0])): int(text.get_text()) for text in axes.texts
-    }
+    places = [(text.get_position(), int(text.get_text())) for text in axes.texts]
+    shown = {(round(y), round(x)): count for (x, y), count in places}
     counts = np.array(report.confusion)
     expected = {(i, j): counts[i, j] for i, j in np.argwhere(counts).tolist()}
     assert shown == (expected if num_classes <= 50 else {})
@@ -217,22 +226,23 @@ def test_evaluate_scores_a_labelled_file(
     assert last["checkpoint"] == "last"
 
 
-def test_a_file_with_one_of_the_classes(run: RunFolder, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_with_one_of_the_classes_and_other_columns(
+    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = json.loads(command(capsys, "evaluate", run.path, "--data", files / "one.csv", "--json")[1])
     falling, rising = result["classes"]
     assert (falling["support"], falling["recall"]) == (0, None)
     assert result["balanced_accuracy"] == result["accuracy"] == rising["recall"]
     assert (result["chance"], result["balanced_chance"]) == (1, 1)
-
-
-def test_other_columns(run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = ("--sequence-column", "series", "--label-column", "kind")
     expected = json.loads(command(capsys, "evaluate", run.path, "--data", files / "test.csv", "--json")[1])
     renamed = command(capsys, "evaluate", run.path, "--data", files / "renamed.csv", *columns, "--json")
     assert json.loads(renamed[1])["confusion"] == expected["confusion"]
-    out = tmp_path / "p.csv"
-    result = command(capsys, "predict", run.path, files / "renamed.csv", *columns, "--out", out, "--json")
-    assert json.loads(result[1])["accuracy"] == expected["accuracy"]
+    words = (*columns, "--out", tmp_path / "p.csv", "--json")
+    assert (
+        json.loads(command(capsys, "predict", run.path, files / "renamed.csv", *words)[1])["accuracy"]
+        == expected["accuracy"]
+    )
 
 
 def test_predict_counts_the_correct_predictions(
@@ -319,17 +329,6 @@ def test_wrong_use_is_refused(
     assert error.count("\n") == 1
 
 
-def test_labels_are_read_if_there_are_any(files: Path) -> None:
-    columns: dict[str, Any] = {"sequence_column": "sequence", "label_column": "label"}
-    table, problem = read_if_labelled(files / "test.csv", **columns)
-    assert table.labels is not None
-    assert not problem
-    table, problem = read_if_labelled(files / "new.csv", **columns)
-    assert (table.labels, problem) == (None, "")
-    with pytest.raises(DataError, match="no column 'x'"):
-        read_if_labelled(files / "test.csv", sequence_column="x", label_column="label")
-
-
 # The preset
 
 
@@ -351,19 +350,8 @@ def test_the_preset_series_classifies_long_series(tmp_path: Path, capsys: pytest
 
     write(tmp_path / "train.npz", 60)
     write(tmp_path / "test.npz", 50)
-    words = [
-        "train",
-        "--preset",
-        "series",
-        "--data",
-        tmp_path / "train.npz",
-        "--out",
-        tmp_path / "run",
-        "--epochs",
-        "60",
-        "--quiet",
-    ]
-    status, out, _ = command(capsys, *words)
+    words = ["--data", tmp_path / "train.npz", "--out", tmp_path / "run", "--epochs", "60", "--quiet"]
+    status, out, _ = command(capsys, "train", "--preset", "series", *words)
     assert status == 0
     assert "--preset series" not in out
     loaded = load(tmp_path / "run")
@@ -378,18 +366,7 @@ def test_the_preset_series_classifies_long_series(tmp_path: Path, capsys: pytest
 def test_training_on_a_file_without_a_preset_names_the_preset(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [
-        "train",
-        "--data",
-        files / "train.csv",
-        "--out",
-        tmp_path / "run",
-        "--epochs",
-        "1",
-        "--hidden-size",
-        "4",
-        "--quiet",
-    ]
-    status, out, _ = command(capsys, *words)
+    words = ["--data", files / "train.csv", "--out", tmp_path / "run", "--epochs", "1", "--hidden-size", "4", "--quiet"]
+    status, out, _ = command(capsys, "train", *words)
     assert status == 0
     assert "--preset series is made for series of measurements" in out

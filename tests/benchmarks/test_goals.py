@@ -39,7 +39,7 @@ def count(folder: Path, *, seed: int, name: str, is_valid: bool) -> dict[str, An
 
 def make_cell(goal: Goal, seed: int) -> Cell:
     arguments = {"seed": seed, "name": goal.name, "is_valid": goal.is_valid}
-    return Cell("tests.test_goals:count", arguments, {"goal": goal.name, "seed": seed})
+    return Cell("tests.benchmarks.test_goals:count", arguments, {"goal": goal.name, "seed": seed})
 
 
 def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(

@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def cell_of(function: str, **arguments: Any) -> Cell:
-    return Cell(f"tests.sweep_cells:{function}", arguments)
+    return Cell(f"tests.sweep.cells:{function}", arguments)
 
 
 def square(folder: Path, x: float) -> dict[str, Any]:

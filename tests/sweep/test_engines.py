@@ -18,7 +18,7 @@ from reviver.sweep import driver, engines
 from reviver.sweep.cell import Outcome, cell_folder, execute
 from reviver.sweep.driver import run_cells
 from reviver.sweep.engines import Engine, Pool, RayEngine, SlurmEngine, check_address
-from tests.sweep_cells import cell_of, wait_until
+from tests.sweep.cells import cell_of, wait_until
 
 OPENERS: dict[str, Callable[[Path], Engine]] = {
     "pool": lambda _: Pool(jobs=2, threads=2),
@@ -92,7 +92,7 @@ def test_processes_of_the_pool_save_and_end_after_their_parent_is_killed(tmp_pat
     running, idle = cell_of("wait_for_signal"), cell_of("wait_for", path=str(tmp_path))
     script = (
         "import sys; from pathlib import Path; from reviver.sweep.driver import run_cells;"
-        "from reviver.sweep.engines import Pool; from tests.sweep_cells import cell_of;"
+        "from reviver.sweep.engines import Pool; from tests.sweep.cells import cell_of;"
         "cells = [cell_of('wait_for_signal'), cell_of('wait_for', path=sys.argv[1])];"
         "run_cells(Path(sys.argv[1]), cells, Pool(2))"
     )
@@ -107,7 +107,7 @@ def test_processes_of_the_pool_save_and_end_after_their_parent_is_killed(tmp_pat
 
 
 def test_a_machine_of_ray_must_have_the_cpus_of_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
+    ray = pytest.importorskip("ray")
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {}}])
     with pytest.raises(ConfigError, match=r"^threads must be at most 0, the CPUs of this machine, got 2"):

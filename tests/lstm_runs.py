@@ -1,0 +1,67 @@
+"""A tiny LSTM run, what interrupts it at an update, and what two equal runs share."""
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.folder import RunFolder
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm import training
+
+TINY = LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
+"""20 updates, 5 an epoch; checkpoints after 10 and 20."""
+
+
+def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
+    """Return digests of the checkpoints of a run, its state and its metrics, without the times."""
+    path = folder.path if isinstance(folder, RunFolder) else folder
+    last, best = (find_checkpoint(path / "checkpoints", which) for which in ("last", "best"))
+    files = [last / "networks.safetensors", last / "training.safetensors", best / "networks.safetensors"]
+    run = RunFolder.open(path)
+    return {
+        "last": last.name,
+        "best": best.name,
+        "files": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+        "state": {**json.loads((last / "state.json").read_text()), "seconds": None},
+        "metrics": [{**row, "seconds": None} for row in run.read_metrics()],
+        "config": run.record["config"],
+    }
+
+
+def at_step(
+    monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[Any], None], name: str = "train_step"
+) -> None:
+    """Call `action` with the network just before update `step`, counted from 1, of the next call of `train`."""
+    calls, original = 0, getattr(training, name)
+
+    def counting(network: Any, *arguments: Any, **keywords: Any) -> training.StepResult:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            action(network)
+        result: training.StepResult = original(network, *arguments, **keywords)
+        return result
+
+    monkeypatch.setattr(training, name, counting)
+
+
+def crash(_: object) -> None:
+    """Run out of memory."""
+    raise MemoryError("crash")
+
+
+def interrupt(_: object) -> None:
+    """Press Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def terminate(_: object) -> None:
+    """Stop as a batch system does."""
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,555 @@
+"""The estimators do what scikit-learn's own checks and tools expect, and refuse malformed input with a clear error."""
+
+import copy
+import pickle
+import pickletools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from reviver.settings.lstm_presets import PRESETS
+from reviver.sklearn import SequenceClassifier, SequenceRegressor
+from reviver.sklearn.training import Part
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 8,
+    "hidden_dropout": 0.0,
+    "max_epochs": 20,
+    "patch_size": 1,
+    "learning_rate": 0.03,
+    "early_stopping": False,
+}
+"""Parameters with which a fit takes little time."""
+STOPPING = SMALL | {"early_stopping": True}
+
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": "a repeated sample is in other batches than a sample of twice the "
+    "weight; scikit-learn lists the same of its MLPClassifier",
+    "check_methods_subset_invariance": "the check allows 1e-7; on some processors matrix products in float32 depend on the "
+    "size of the batch by 2e-7",
+}
+"""The checks that the estimators do not pass everywhere, with the reasons."""
+
+
+def estimator_checks() -> Iterator[Any]:
+    """Yield all checks of the classifier, and those of the regressor whose code the classifier does not run."""
+    done: set[str] = set()
+    for estimator in (SequenceClassifier(**SMALL | {"max_epochs": 8}), SequenceRegressor(**SMALL)):
+        for given, check in estimator_checks_generator(estimator):
+            inner = check.func  # of the name of the estimator; another partial if the check has options
+            name = f"{inner.func.__name__}{inner.keywords}" if isinstance(inner, partial) else inner.__name__
+            if name not in done:
+                done.add(name)
+                marks = [pytest.mark.xfail(reason=EXPECTED_FAILURES[name])] if name in EXPECTED_FAILURES else []
+                yield pytest.param(given, check, marks=marks, id=f"{type(estimator).__name__}-{name}")
+
+
+@pytest.mark.parametrize(("estimator", "check"), [*estimator_checks()])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learn_checks(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+def classes_of(num: int = 40, steps: int = 12, channels: int = 2, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return sequences [N, T, I] that rise in the first channel if their label is "up", and fall otherwise."""
+    rng = np.random.default_rng(seed)
+    y = np.array(["down", "up"])[np.arange(num) % 2]
+    X = rng.normal(scale=0.5, size=(num, steps, channels))
+    X[:, :, 0] += np.where(y == "up", 1.0, -1.0)[:, None] * np.linspace(-1, 1, steps)
+    return 100 + 10 * X, y
+
+
+def ragged(X: NDArray[Any], seed: int = 1) -> list[NDArray[Any]]:
+    """Return sequences [N, T, I] cut to different lengths, at least half of T."""
+    lengths = np.random.default_rng(seed).integers(X.shape[1] // 2, X.shape[1] + 1, size=len(X))
+    return [sequence[:length] for sequence, length in zip(X, lengths, strict=True)]
+
+
+GOOD, GOOD_Y = classes_of()
+TABLE = GOOD[:, :, 0]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> SequenceClassifier:
+    return SequenceClassifier(**SMALL, random_state=0).fit(ragged(GOOD), GOOD_Y)
+
+
+# Input
+
+
+def test_every_layout_of_the_same_sequences_gives_the_same_result() -> None:
+    X = TABLE[:, :, None]
+    object_array = np.empty(len(X), dtype=object)
+    object_array[:] = list(X)
+    layouts: dict[str, tuple[Any, bool]] = {
+        "table": (TABLE, False),
+        "table as nested list": (TABLE.tolist(), False),
+        "table in Fortran order": (np.asfortranarray(TABLE), False),
+        "array": (X, False),
+        "array as nested list": (X.tolist(), False),
+        "channels first": (X.transpose(0, 2, 1), True),
+        "table beside channels first": (TABLE, True),
+        "list of [T]": (list(TABLE), False),
+        "list of [T, I]": (list(X), False),
+        "tuple of [I, T]": (tuple(x.T for x in X), True),
+        "list of tensors": ([torch.tensor(x) for x in X], False),
+        "object array": (object_array, False),
+        "tensor": (torch.tensor(X), False),
+    }
+    results = {}
+    for name, (data, channels_first) in layouts.items():
+        parameters = SMALL | {"max_epochs": 3, "channels_first": channels_first, "random_state": 0}
+        estimator = SequenceClassifier(**parameters).fit(data, GOOD_Y)
+        results[name] = estimator.predict_proba(data)
+        assert estimator.n_channels_in_ == 1, name
+        assert estimator.n_steps_in_ == (12 if "table" in name else None), name
+    for name, result in results.items():
+        np.testing.assert_array_equal(result, results["table"], err_msg=name)
+
+
+def test_a_data_frame_gives_its_column_names_also_to_a_saved_estimator() -> None:
+    pandas = pytest.importorskip("pandas")
+    names = [f"step {t}" for t in range(12)]
+    frame = pandas.DataFrame(TABLE, columns=names)
+    estimator = SequenceClassifier(**SMALL, random_state=0).fit(frame, pandas.Series(GOOD_Y))
+    assert estimator.feature_names_in_.tolist() == names
+    assert estimator.score(frame, GOOD_Y) > 0.9
+    loaded = pickle.loads(pickle.dumps(estimator))
+    assert loaded.predict(frame).tolist() == estimator.predict(frame).tolist()
+    with pytest.raises(ValueError, match="feature names"):
+        loaded.predict(frame.rename(columns={"step 0": "start"}))
+    estimator.fit(GOOD, GOOD_Y)
+    assert not hasattr(estimator, "feature_names_in_")
+
+
+def test_predictions_depend_neither_on_other_sequences_nor_on_their_number(fitted: SequenceClassifier) -> None:
+    X = ragged(classes_of(seed=4)[0])
+    expected = fitted.decision_function(X)
+    for size in (1, 2, 7):
+        parts = [fitted.decision_function(X[start : start + size]) for start in range(0, len(X), size)]
+        np.testing.assert_allclose(np.concatenate(parts), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_outputs_are_those_of_torch_on_standardized_sequences() -> None:
+    estimator = SequenceClassifier(**SMALL, random_state=0, pooling="last", bidirectional=False).fit(GOOD, GOOD_Y)
+    standardized = StandardScaler().fit_transform(GOOD.reshape(-1, 2)).reshape(GOOD.shape)
+    network = estimator.network_
+    with torch.no_grad():
+        _, (h, _) = network.lstm.to_torch()(torch.tensor(standardized, dtype=torch.float32))
+        probabilities = (h[-1] @ network.W_out.T + network.b_out).softmax(1)
+    np.testing.assert_allclose(estimator.predict_proba(GOOD), probabilities.numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.exp(estimator.predict_log_proba(GOOD)), estimator.predict_proba(GOOD))
+    odds = (probabilities[:, 1] / probabilities[:, 0]).log().numpy()
+    np.testing.assert_allclose(estimator.decision_function(GOOD), odds, atol=1e-4)
+    assert estimator.predict(GOOD).tolist() == np.where(odds > 0, "up", "down").tolist()
+    far = clone(estimator).fit(GOOD + 2**30, GOOD_Y)  # offsets are subtracted before rounding to float32
+    np.testing.assert_allclose(far.predict_proba(GOOD + 2**30), estimator.predict_proba(GOOD), atol=1e-3)
+
+
+# Training
+
+
+def test_the_estimators_learn_new_sequences_in_the_units_of_the_target(fitted: SequenceClassifier) -> None:
+    X, y = classes_of(seed=5)
+    assert fitted.score(ragged(X), y) > 0.95
+    X, _ = classes_of(num=80)
+    numbers = X[:, :, 0].mean(axis=1)
+    base = SequenceRegressor(**SMALL, random_state=0).fit(X[:60], numbers[:60])
+    assert base.score(X[60:], numbers[60:]) > 0.8
+    scaled = SequenceRegressor(**SMALL, random_state=0).fit(X[:60], 1000 * numbers[:60] - 5e6)
+    np.testing.assert_allclose(scaled.predict(X), 1000 * base.predict(X) - 5e6, rtol=1e-3)
+    constant = SequenceRegressor(**STOPPING, random_state=0).fit(X, np.full(len(X), 7.5))
+    np.testing.assert_allclose(constant.predict(X), 7.5, atol=0.5)
+    assert {record["validation_score"] for record in constant.history_} == {0.0}
+
+
+def test_the_same_random_state_gives_the_same_weights_and_torch_is_left_alone() -> None:
+    options = STOPPING | {"hidden_dropout": 0.2, "dropout": 0.1, "num_layers": 2, "max_epochs": 5}
+    results = []
+    for seed, state in enumerate((3, np.int64(3), np.random.RandomState(3), 4)):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        numbers = {"hidden_size": np.int64(8), "learning_rate": np.float64(0.03), "early_stopping": np.bool_(True)}
+        changes = numbers if seed == 1 else {}
+        estimator = SequenceClassifier(**options | changes, random_state=state).fit(GOOD, GOOD_Y)
+        results.append(estimator.decision_function(GOOD))
+        assert torch.equal(torch.get_rng_state(), before)
+    for other in results[1:3]:
+        np.testing.assert_array_equal(other, results[0])
+    assert not np.array_equal(results[3], results[0])
+
+
+@pytest.mark.parametrize("estimator_class", [SequenceClassifier, SequenceRegressor])
+def test_early_stopping_keeps_the_best_epoch(estimator_class: Any) -> None:
+    y = GOOD_Y if estimator_class is SequenceClassifier else GOOD[:, -1, 1]
+    options = STOPPING | {"max_epochs": 300, "patience": 3, "validation_fraction": 0.2}
+    options |= {"pooling": "max"}  # its validation loss stops falling
+    stopped = estimator_class(**options, random_state=0).fit(GOOD, y)
+    ranks = [(record["validation_score"], -record["validation_loss"]) for record in stopped.history_]
+    scores = [score for score, _ in ranks]
+    assert stopped.n_iter_ == len(ranks) == ranks.index(max(ranks)) + 1 + 3 < 300
+    assert stopped.best_epoch_ == max(epoch for epoch, score in enumerate(scores, 1) if score == max(scores))
+    again = estimator_class(**options | {"max_epochs": stopped.best_epoch_}, random_state=0).fit(GOOD, y)
+    np.testing.assert_array_equal(again.predict(GOOD), stopped.predict(GOOD))
+
+
+def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[Part] = []
+
+    def record(spec: Any, train: Part, validation: Part, **options: Any) -> None:
+        parts.extend([train, validation])
+        raise InterruptedError
+
+    monkeypatch.setattr("reviver.sklearn.base.train_network", record)
+    X, _ = classes_of(num=100)
+    y = np.array([0] * 60 + [1] * 30 + [2] * 10)
+    with pytest.raises(InterruptedError):
+        SequenceClassifier(validation_fraction=0.2, random_state=0).fit(X, y)
+    train, validation = parts
+    assert torch.bincount(validation.examples.targets).tolist() == [12, 6, 2]
+    assert torch.bincount(train.examples.targets).tolist() == [48, 24, 8]
+    values = train.examples.x.flatten(0, 1).double()
+    torch.testing.assert_close(values.mean(0), torch.zeros(2, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(values.std(0, correction=0), torch.ones(2, dtype=torch.float64), atol=1e-6, rtol=0)
+    assert not (train.examples.x[:, None] == validation.examples.x[None]).all(-1).all(-1).any()
+
+
+def test_class_weights_are_weights_of_the_samples() -> None:
+    y = np.where(np.arange(40) < 26, "up", GOOD_Y)
+    up = (y == "up").mean()
+    dictionary = {"up": 0.5 / up, "down": 0.5 / (1 - up)}
+    estimator = SequenceClassifier(**SMALL, random_state=0)
+    expected = clone(estimator).fit(GOOD, y, sample_weight=[dictionary[label] for label in y]).predict_proba(GOOD)
+    for class_weight in ("balanced", dictionary):
+        weighted = clone(estimator).set_params(class_weight=class_weight).fit(GOOD, y)
+        np.testing.assert_allclose(weighted.predict_proba(GOOD), expected, atol=1e-5)
+    assert not np.allclose(estimator.fit(GOOD, y).predict_proba(GOOD), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("estimator_class", [SequenceClassifier, SequenceRegressor])
+def test_a_weight_of_zero_leaves_a_sample_out(estimator_class: Any) -> None:
+    y = GOOD_Y if estimator_class is SequenceClassifier else GOOD[:, -1, 1]
+    weight = np.where(np.isin(np.arange(40), [0, 5, 7]), 0.0, 1.0)
+    estimator = estimator_class(**STOPPING, random_state=0)
+    weighted = clone(estimator).fit(GOOD, y, sample_weight=weight)
+    removed = clone(estimator).fit(GOOD[weight > 0], y[weight > 0])
+    np.testing.assert_array_equal(weighted.predict(GOOD), removed.predict(GOOD))
+    assert weighted.history_ == removed.history_
+
+
+@pytest.mark.parametrize(("estimator_class", "y"), [(SequenceClassifier, GOOD_Y), (SequenceRegressor, GOOD[:, -1, 1])])
+def test_the_validation_score_is_weighted_as_by_scikit_learn(estimator_class: Any, y: NDArray[Any]) -> None:
+    weight, rows = np.linspace(0.1, 2, 40), torch.arange(0, 40, 3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("reviver.sklearn.base._split", lambda *_: (torch.arange(40), rows))
+        fitted = estimator_class(**STOPPING | {"max_epochs": 1}, random_state=0).fit(GOOD, y, sample_weight=weight)
+    expected = fitted.score(GOOD[rows], y[rows], sample_weight=weight[rows])
+    assert fitted.history_[0]["validation_score"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_verbose_prints_the_metrics_of_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    SequenceClassifier(**STOPPING | {"max_epochs": 2}, verbose=1).fit(GOOD, GOOD_Y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("[SequenceClassifier] epoch 2, train loss ")
+    assert "validation score" in lines[1]
+
+
+def test_the_defaults_are_those_of_the_preset_series() -> None:
+    preset = asdict(PRESETS["series"])
+    preset |= {"max_epochs": preset["epochs"], "validation_fraction": pytest.approx(1 - preset["train_fraction"])}
+    parameters, regressor = SequenceClassifier().get_params(), SequenceRegressor().get_params()
+    shared = parameters.keys() & preset.keys()
+    assert shared >= {
+        "hidden_size",
+        "bidirectional",
+        "pooling",
+        "patch_size",
+        "batch_size",
+        "learning_rate",
+        "patience",
+    }
+    assert {name: parameters[name] for name in shared} == {name: preset[name] for name in shared}
+    differing = {"pooling": "mean", "hidden_dropout": 0.0}  # SequenceRegressor gives the reason
+    assert {name: regressor[name] for name in shared} == {name: preset[name] for name in shared} | differing
+
+
+# scikit-learn's tools
+
+
+def test_works_with_the_tools_of_scikit_learn() -> None:
+    estimator = SequenceClassifier(**SMALL, random_state=0)
+    X = ragged(GOOD)
+    assert cross_val_score(make_pipeline(StandardScaler(), estimator), TABLE, GOOD_Y, cv=3).mean() > 0.9
+    assert cross_val_score(estimator, X, GOOD_Y, cv=StratifiedKFold(3)).mean() > 0.9
+    assert CalibratedClassifierCV(estimator, cv=2).fit(X, GOOD_Y).score(X, GOOD_Y) > 0.9
+    search = GridSearchCV(estimator, {"hidden_size": np.array([1, 8])}, cv=2, error_score="raise").fit(X, GOOD_Y)
+    assert search.best_score_ > 0.9
+    voting = VotingClassifier([("lstm", estimator), ("linear", LogisticRegression())], voting="soft")
+    assert voting.fit(TABLE, GOOD_Y).score(TABLE, GOOD_Y) > 0.9
+
+
+# Pickles
+
+
+def _contents(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [item for child in value.values() for item in _contents(child)]
+    return [item for child in value for item in _contents(child)] if isinstance(value, (list, tuple)) else [value]
+
+
+def test_a_pickle_holds_plain_values_and_gives_the_same_predictions(fitted: SequenceClassifier) -> None:
+    content = pickle.dumps(fitted)
+    strings = [argument for _, argument, _ in pickletools.genops(content) if isinstance(argument, str)]
+    assert not any("torch" in text or "pydantic" in text for text in strings)
+    plain = (type(None), bool, int, float, str, bytes, np.ndarray)
+    assert all(isinstance(value, plain) for value in _contents(fitted.__getstate__()))
+    X = ragged(classes_of(seed=2)[0])
+    for other in (pickle.loads(content), copy.deepcopy(fitted)):
+        np.testing.assert_array_equal(other.predict_proba(X), fitted.predict_proba(X))
+        assert other.get_params() == fitted.get_params()
+    assert not hasattr(clone(fitted), "network_")
+    unfitted = pickle.loads(pickle.dumps(clone(fitted)))
+    np.testing.assert_array_equal(unfitted.fit(X, ["a", "b"] * 20).classes_, ["a", "b"])
+
+
+LABELS = {
+    "str": np.array(["b", "ä"]),
+    "object": np.array(["b", "a"], dtype=object),
+    "int": np.array([-1, 3], dtype=np.int32),
+    "float": np.array([1.0, 2.0]),
+    "bool": np.array([False, True]),
+    "regressor": np.array([1e6, 1e6 + 1]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_a_saved_estimator_is_the_same(kind: str, tmp_path: Path) -> None:
+    labels = LABELS[kind][(GOOD_Y == "up").astype(int)]
+    options = STOPPING | {"hidden_size": np.int64(8), "random_state": 0}
+    weight = dict.fromkeys(LABELS[kind].tolist(), 2.0)
+    is_regressor = kind == "regressor"
+    estimator = SequenceRegressor(**options) if is_regressor else SequenceClassifier(**options, class_weight=weight)
+    estimator.fit(TABLE, labels)
+    joblib.dump(estimator, tmp_path / "model.joblib")
+    loaded = joblib.load(tmp_path / "model.joblib")
+    np.testing.assert_array_equal(loaded.predict(TABLE), estimator.predict(TABLE))
+    assert set(vars(loaded)) == set(vars(estimator))
+    assert loaded.get_params() == estimator.get_params()
+    for name in ("history_", "n_iter_", "best_epoch_", "n_channels_in_", "n_steps_in_", "n_features_in_"):
+        assert getattr(loaded, name) == getattr(estimator, name)
+    with pytest.raises(ValueError, match=r"X has 5 features, but Sequence\w+ is expecting 12 features"):
+        loaded.predict(TABLE[:, :5])
+    assert loaded.fit(TABLE, labels).score(TABLE, labels) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"num_layers": 10**9}, "tensors for the num_layers of architecture_"),
+        ({"hidden_size": 2**62}, "does not describe one that can be built"),
+        ({"hidden_size": 9}, "architecture_ describes another network"),
+        ({"pooling": "attention"}, "is absent; architecture_ describes another network"),
+        ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change: Any, match: str, fitted: SequenceClassifier) -> None:
+    state = fitted.__getstate__()
+    state["architecture_"] |= change
+    with pytest.raises(ValueError, match=match):
+        SequenceClassifier().__setstate__(state)
+
+
+# Malformed input
+
+
+def _with(X: NDArray[Any], value: object, dtype: Any = float) -> NDArray[Any]:
+    X = X.astype(dtype)
+    X[3, 5] = value
+    return X
+
+
+BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
+    "NaN in a table": (_with(TABLE, np.nan), ValueError, "Input X contains NaN"),
+    "NaN in an array": (_with(GOOD, np.nan), ValueError, r"NaN in sequence 3, step 5.*give a list of arrays"),
+    "NaN in a list": (list(_with(GOOD, np.nan)), ValueError, r"Input X contains NaN in sequence 3, step 5"),
+    "infinity in a list": (list(_with(TABLE, -np.inf)), ValueError, r"contains infinity in sequence 3, step 5"),
+    "too large for float32": (_with(GOOD, 1e39), ValueError, "too large for dtype"),
+    "text in a table": (_with(TABLE, "a", object), ValueError, "could not convert string to float: 'a'"),
+    "text in a list": ([*TABLE[1:], np.array(["a", "b"])], ValueError, "arrays of bytes/strings"),
+    "numbers as text": (TABLE.astype(str), ValueError, "arrays of bytes/strings"),
+    "objects": (_with(TABLE, {"a": 1}, object), TypeError, "number"),
+    "complex numbers in a list": (list(TABLE + 1j), ValueError, "Complex data not supported"),
+    "empty list": ([], ValueError, "Found array with 0 sample|Expected 2D array, got 1D array"),
+    "no sequences": (np.empty((0, 12, 2)), ValueError, "0 sample"),
+    "no steps": (np.empty((40, 0, 2)), ValueError, r"at least one step and one channel, got .*\(40, 0, 2\)"),
+    "one dimension": (TABLE[0], ValueError, "Expected 2D array, got 1D array"),
+    "four dimensions": (GOOD[..., None], ValueError, "must have 2 or 3 dimensions.*got 4"),
+    "ragged nested list": ([[1.0, 2.0], [3.0]], ValueError, "ragged list.*list of arrays"),
+    "lists among arrays": ([np.ones(3), [1.0, 2.0]], ValueError, r"X\[1\] is a list.*make all of them arrays"),
+    "mixed dimensions": ([np.ones((3, 2)), np.ones(3)], ValueError, r"X\[1\] has 1 dimensions and X\[0\] has 2"),
+    "three dimensions in a list": ([np.ones((3, 2, 1))], ValueError, r"X\[0\] must be an array of steps"),
+    "mixed channels": ([np.ones((3, 2)), np.ones((3, 4))], ValueError, r"X\[1\] has 4 channels.*channels_first=True"),
+    "empty sequence": ([np.ones((3, 2)), np.ones((0, 2))], ValueError, r"X\[1\] has 0 steps.*leave out empty"),
+    "sparse": (sparse.csr_array(TABLE), TypeError, "[Ss]parse data was passed"),
+    "text": ("sequences", ValueError, "Expected 2D array"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_X)
+def test_malformed_sequences_are_refused(kind: str, fitted: SequenceClassifier) -> None:
+    X, error, match = BAD_X[kind]
+    with pytest.raises(error, match=match):
+        SequenceClassifier(**SMALL).fit(X, GOOD_Y)
+    with pytest.raises(error, match=match):
+        fitted.predict(X)
+
+
+BAD_FITS: dict[str, tuple[Any, Any, str]] = {
+    "one class": (["up"] * 40, {}, "at least 2 classes in y, got one class: 'up'"),
+    "too few": (GOOD_Y[:-1], {}, r"inconsistent numbers of samples: \[40, 39\]"),
+    "missing": (None, {}, "requires y to be passed, but the target y is None"),
+    "continuous": (np.linspace(0, 1, 40), {}, "Unknown label type: continuous"),
+    "NaN": (np.where(GOOD_Y == "up", 1.0, np.nan), {}, "Input y contains NaN"),
+    "two columns": (np.zeros((40, 2), int), {}, "y should be a 1d array"),
+    "negative weight": (GOOD_Y, {"sample_weight": -np.ones(40)}, "sample_weight must be at least 0, got -1"),
+    "no weight": (GOOD_Y, {"sample_weight": np.zeros(40)}, "zero"),
+    "too few weights": (GOOD_Y, {"sample_weight": np.ones(39)}, r"sample_weight.shape == \(39,\)"),
+    "NaN weight": (GOOD_Y, {"sample_weight": np.full(40, np.nan)}, "contains NaN"),
+    "one weighted class": (GOOD_Y, {"sample_weight": (GOOD_Y == "up").astype(float)}, "got one class: 'up'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FITS)
+def test_malformed_labels_and_weights_are_refused(kind: str) -> None:
+    y, options, match = BAD_FITS[kind]
+    with pytest.raises(ValueError, match=match):
+        SequenceClassifier(**SMALL).fit(GOOD, y, **options)
+
+
+@pytest.mark.parametrize(
+    ("y", "match"),
+    [
+        (np.full(40, np.nan), "Input y contains NaN"),
+        (np.full(40, np.inf), "Input y contains infinity"),
+        (["up"] * 40, "could not convert string to float|bytes/strings"),
+        (np.zeros((40, 2)), "y should be a 1d array"),
+    ],
+)
+def test_malformed_targets_are_refused(y: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        SequenceRegressor(**SMALL).fit(GOOD, y)
+
+
+BAD_PARAMETERS: list[tuple[str, Any, str]] = [
+    ("hidden_size", 0, "hidden_size must be at least 1, got 0"),
+    ("num_layers", 1.5, "num_layers must be an integer, got 1.5"),
+    ("bidirectional", "yes", "bidirectional must be true or false"),
+    ("pooling", "median", "pooling must be last, mean, max or attention, got 'median'"),
+    ("patch_size", 0, "patch_size must be an integer of at least 1, or auto, got 0"),
+    ("dropout", 1.0, "dropout must be less than 1"),
+    ("hidden_dropout", -0.1, "hidden_dropout must be at least 0"),
+    ("hidden_dropout_kind", "half", "hidden_dropout_kind must be step, variational or zoneout"),
+    ("max_epochs", 0, "max_epochs must be at least 1"),
+    ("batch_size", "all", "batch_size must be an integer"),
+    ("learning_rate", np.nan, "learning_rate must be"),
+    ("lr_schedule", "linear", "lr_schedule must be constant or cosine"),
+    ("max_norm", 0.0, "max_norm must be greater than 0"),
+    ("early_stopping", 1, "early_stopping must be true or false"),
+    ("validation_fraction", 1.0, "validation_fraction must be less than 1"),
+    ("patience", 0, "patience must be at least 1"),
+    ("channels_first", None, "channels_first must be true or false"),
+    ("random_state", "seed", "'seed' cannot be used to seed"),
+    ("device", "tpu", "device must be one of auto, cpu, cuda"),
+    ("verbose", -1, "verbose"),
+    ("class_weight", "equal", "class_weight must be None, 'balanced' or a dict, got 'equal'"),
+    ("class_weight", {"up": 1.0, "sideways": 2.0}, "class_weight has 'sideways', which is no class of y"),
+    ("class_weight", {"up": 0.0}, "class_weight must have numbers greater than 0, got 0.0"),
+    ("class_weight", {"up": "heavy"}, "class_weight must have numbers greater than 0, got 'heavy'"),
+]
+
+
+def test_every_parameter_is_checked_in_fit() -> None:
+    names = {name for name, _, _ in BAD_PARAMETERS}
+    assert names == set(SequenceClassifier().get_params())
+    assert names - {"class_weight"} == set(SequenceRegressor().get_params())
+
+
+@pytest.mark.parametrize(("name", "value", "match"), BAD_PARAMETERS)
+def test_a_parameter_out_of_range_is_refused_in_fit(name: str, value: Any, match: str) -> None:
+    estimator = SequenceClassifier(**SMALL | {name: value})
+    with pytest.raises(ValueError, match=match):
+        estimator.fit(GOOD, GOOD_Y)
+
+
+def test_sequences_and_labels_that_fit_did_not_have_are_refused(fitted: SequenceClassifier) -> None:
+    y = np.where(np.arange(40) == 3, "sideways", GOOD_Y)
+    with pytest.raises(ValueError, match=r"not there in fit: 'sideways'; known are 'down', 'up'"):
+        fitted.score(GOOD, y)
+    with pytest.raises(ValueError, match="X has 3 channels per step, but SequenceClassifier is expecting 2"):
+        fitted.predict(np.ones((4, 9, 3)))
+    with pytest.raises(ValueError, match=r"X has 9 channels.*check channels_first"):
+        fitted.predict(np.ones((4, 2, 9)))
+    with pytest.raises(ValueError, match="X has 1 channels"):
+        fitted.predict(TABLE)
+    assert fitted.predict(GOOD[:, :7]).shape == (40,)
+    table = SequenceClassifier(**SMALL).fit(TABLE, GOOD_Y)
+    assert table.predict(list(TABLE[:, :7])).shape == (40,)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "decision_function"])
+def test_an_unfitted_estimator_says_so(method: str) -> None:
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(SequenceClassifier(), method)(GOOD)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        SequenceClassifier().score(GOOD, GOOD_Y)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        SequenceRegressor().predict(GOOD)
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"early_stopping needs at least 2 samples of a class.*no class has two"):
+        SequenceClassifier(**STOPPING).fit(GOOD[:2], GOOD_Y[:2])
+    with pytest.raises(ValueError, match="got 1 sample"):
+        SequenceRegressor(**STOPPING).fit(GOOD[:1], [1.0])
+    with pytest.raises(ValueError, match=r"training diverged.*lower learning_rate"):
+        SequenceClassifier(**SMALL | {"learning_rate": 1e36, "max_norm": 1e30}).fit(GOOD, GOOD_Y)
+    with pytest.raises(ValueError, match="too small to be standardized"):
+        SequenceClassifier(**SMALL).fit(GOOD * 1e-200, GOOD_Y)
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        SequenceClassifier(**SMALL).fit(GOOD, GOOD_Y[:, None])
+
+
+# Imports
+
+
+def test_only_the_estimators_need_scikit_learn() -> None:
+    code = """
+import sys, reviver, reviver.train.lstm.training
+assert 'sklearn' not in sys.modules, 'imported'
+sys.modules['sklearn'] = None
+import reviver.sklearn"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    problem = "ImportError: reviver.sklearn needs scikit-learn, which is not installed; pip install scikit-learn"
+    assert problem in result.stderr

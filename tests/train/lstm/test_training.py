@@ -1,0 +1,293 @@
+"""Training of the LSTM: an update, what a run writes, that it learns, divergence, and what is refused."""
+
+import math
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reviver import load
+from reviver.data.tasks.build import build_task
+from reviver.data.tasks.palindromes import PalindromeTask, make_palindromes
+from reviver.data.tasks.task import mean_loss
+from reviver.errors import ConfigError, DeviceError, DivergenceError, RunFolderError
+from reviver.lstm import scoring
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.scoring import score
+from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS
+from reviver.train.lstm import training
+from reviver.train.lstm.training import build_network, build_optimizer, train, train_step
+from tests.lstm_runs import TINY, at_step, fingerprint, interrupt
+
+REPORT = LSTMConfig()
+
+
+def first_batch() -> tuple[Tensor, Tensor]:
+    part = PalindromeTask(REPORT).split.train[: REPORT.batch_size]
+    return part.encode(), part.targets
+
+
+# One update
+
+
+@pytest.mark.parametrize(("max_norm", "clipped"), [(1e-3, True), (1e3, False)])
+def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clipped: bool) -> None:
+    """Plain descent with rate 1 moves the weights by exactly the gradient that the optimizer receives."""
+    network = (
+        build_network(REPORT, build_task(REPORT)).double().eval()
+    )  # no dropout, so that autograd sees the same loss
+    x, classes = first_batch()
+    gradients = torch.autograd.grad(nn.functional.cross_entropy(network(x.double()), classes), [*network.parameters()])
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    assert (norm > max_norm) == clipped
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)  # of an earlier backward pass
+    train_step(network, torch.optim.SGD(network.parameters(), lr=1.0), x.double(), classes, max_norm=max_norm)
+    scale = max_norm / norm if clipped else 1.0
+    for old, parameter, gradient in zip(before, network.parameters(), gradients, strict=True):
+        torch.testing.assert_close(old - parameter, scale * gradient, rtol=1e-5, atol=1e-12)
+
+
+def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> None:
+    network = build_network(REPORT, build_task(REPORT))
+    x, classes = first_batch()
+    with torch.no_grad():
+        logits = network(x, rng=torch.Generator().manual_seed(3))
+    optimizer = torch.optim.RMSprop(network.parameters())
+    result = train_step(network, optimizer, x, classes, max_norm=10.0, rng=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(result.loss, nn.functional.cross_entropy(logits, classes))
+    assert result.correct == (logits.argmax(1) == classes).sum()
+    assert not result.loss.requires_grad
+
+
+def test_weights_multiply_the_loss_of_a_sequence() -> None:
+    outputs, targets, weights = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0]), torch.rand(5)
+    losses = -outputs.log_softmax(1)[torch.arange(5), targets]
+    torch.testing.assert_close(mean_loss("class", outputs, targets, weights), (weights * losses).mean())
+    steps = torch.randn(5, 4, 3), torch.randint(3, (5, 4))
+    each = torch.stack([mean_loss("class at every step", x[None], y[None]) for x, y in zip(*steps, strict=True)])
+    torch.testing.assert_close(mean_loss("class at every step", *steps, weights), (weights * each).mean())
+    numbers = torch.randn(5)
+    squares = (outputs[:, 0] - numbers) ** 2
+    torch.testing.assert_close(mean_loss("number", outputs[:, :1], numbers, weights), (weights * squares).mean())
+    torch.testing.assert_close(mean_loss("number", outputs[:, :1], numbers), squares.mean())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
+def test_the_optimizer_is_that_of_torch_with_its_defaults(name: Any, kind: type) -> None:
+    config = override(TINY, {"optimizer": name, "learning_rate": 0.25})
+    network = build_network(config, build_task(config))
+    optimizer = build_optimizer(config, network)
+    assert type(optimizer) is kind
+    assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
+
+
+def test_auto_patches_are_at_most_32() -> None:
+    for length, size in ((96, 3), (97, 4), (100, 4)):
+        config = LSTMConfig(task="adding", length=length, patch_size="auto", hidden_size=4)
+        network = build_network(config, build_task(config))
+        assert isinstance(network, LSTMClassifier)
+        assert network.patch_size == size
+
+
+# Score
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_score_is_the_mean_over_all_sequences_without_dropout(
+    is_training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "MAX_EVALUATION_BATCH", 64)  # 1000 sequences: the last batch is a part of one
+    network = build_network(LSTMConfig(hidden_size=16), PalindromeTask(REPORT)).train(is_training)
+    data = make_palindromes(5, 1000, torch.Generator())
+    measured = score(network, data, "class")
+    assert network.training == is_training
+    logits = network.eval()(data.encode())
+    assert measured.loss == pytest.approx(nn.functional.cross_entropy(logits, data.targets).item(), rel=1e-5)
+    assert measured.accuracy == (logits.argmax(1) == data.targets).sum().item() / 1000
+    assert measured.size == 1000
+
+
+@pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (99, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])
+def test_a_batch_of_a_score_has_as_many_steps_as_memory_allows(
+    steps: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "MAX_EVALUATION_STEPS", 500)
+    network = LSTMClassifier(1, 2, 10, bidirectional=True)  # it reads whole sequences at once
+    sizes: list[int] = []
+    network.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
+    score(network, make_palindromes(steps + 1, 12, torch.Generator()), "class")
+    assert sizes == batches
+
+
+@pytest.mark.parametrize("task", ["palindrome", "parity", "temporal-order"])
+def test_chunks_have_the_score_of_the_whole_sequences_bit_for_bit(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = LSTMConfig(task=task, length=50, encoding="onehot", hidden_size=16, num_layers=2, data_size=200)
+    built = build_task(config)
+    network, data = build_network(config, built), built.validation(50)
+    scores, reports = [], list[float]()
+    for steps in (1, 7, 50):
+        monkeypatch.setattr(scoring, "CHUNK_STEPS", steps * len(data))
+        reports.clear()
+        scores.append(score(network, data, built.target, report=reports.append))
+        assert reports == pytest.approx([begin / data.steps for begin in range(0, data.steps, steps)])
+    assert scores[0] == scores[1] == scores[2]
+
+
+# Runs
+
+
+def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
+    golden: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tolerance allows the rounding of another processor, but no change of the mathematics or the seeds."""
+    losses = []
+
+    def recording(*arguments: Any, **keywords: Any) -> training.StepResult:
+        result = train_step(*arguments, **keywords)
+        losses.append(result.loss.item())
+        return result
+
+    monkeypatch.setattr(training, "train_step", recording)
+    metrics = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "run").read_metrics()
+    assert len(losses) == 14
+    columns = {key: [row[key] for row in metrics] for key in ("train_loss", "validation_loss")}
+    golden("lstm_report", {"losses": losses, **columns}, relative=1e-4)
+
+
+def test_it_learns_with_onehot_digits_in_the_same_bits_for_the_same_seed_only(tmp_path: Path) -> None:
+    config = override(PRESETS["onehot"], {"epochs": 6, "learning_rate": 3e-3})
+    metrics = train(config, tmp_path / "run").read_metrics()
+    assert metrics[0]["validation_accuracy"] < 0.9
+    assert metrics[-1]["validation_accuracy"] >= 0.99
+    assert metrics[-1]["validation_loss"] < 0.1
+    torch.manual_seed(2)  # the default generator of torch is not used
+    short = override(config, {"epochs": 2})
+    again, other = (train(override(short, {"seed": seed}), tmp_path / str(seed)).read_metrics() for seed in (0, 1))
+    assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in metrics[:2]]
+    assert other[0]["train_loss"] != again[0]["train_loss"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains(name: str, tmp_path: Path) -> None:
+    config = override(PRESETS[name], {"epochs": 1, "hidden_size": 4, "data_size": 40, "train_fraction": 0.8})
+    if config.task == "custom":
+        path = tmp_path / "data.csv"
+        path.write_text("sequence,label\n" + "".join(f"{i} {i + 1} 3,{'ab'[i % 2]}\n" for i in range(40)))
+        config = override(config, {"data": str(path)})
+    (row,) = train(config, tmp_path / "run").read_metrics()
+    for part, size in (("train", 32), ("validation", 8)):
+        num_correct = row[f"{part}_accuracy"] * size
+        assert num_correct == pytest.approx(round(num_correct), abs=1e-5), "a fraction of the number of sequences"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_layers": 2, "bidirectional": True, "dropout": 0.3},
+        {"cell": "rnn"},
+        {"batch_size": 1, "data_size": 12},
+        {"length": 2, "hidden_dropout": 0.0, "batch_size": 10_000},
+        {"length": 200, "data_size": 20},
+    ],
+)
+def test_every_kind_of_network_and_data_trains(changes: dict[str, Any], tmp_path: Path) -> None:
+    folder = train(override(TINY, {"epochs": 1, **changes}), tmp_path / "run")
+    assert [row["epoch"] for row in folder.read_metrics()] == [1]
+
+
+def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None:
+    """It trains outside the main thread, as in a notebook, which cannot handle signals."""
+    config = override(TINY, {"epochs": 5, "learning_rate": 0.02})
+    thread = threading.Thread(target=train, args=(config, tmp_path / "run"))
+    thread.start()
+    thread.join()
+    folder = RunFolder.open(tmp_path / "run", "lstm")
+    metrics = folder.read_metrics()
+    counts = [(epoch, 5 * epoch, 80 * epoch) for epoch in range(1, 6)]
+    assert [(row["epoch"], row["step"], row["sequences"]) for row in metrics] == counts
+    names = {"train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"}
+    assert set(metrics[0]) == {"step", "epoch", "sequences", *names}
+    assert (folder.status, folder.record["config"]["length"]) == ("finished", 3)
+    assert folder.record["seconds"] > 0
+    assert any((folder.path / "tensorboard").iterdir())
+    best = max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+    for which, expected in (("last", metrics[-1]), ("best", best)):
+        path = find_checkpoint(folder.checkpoints, which)
+        assert path.name == f"step-{expected['step']:06d}"
+        measured = score(load(folder.path, checkpoint=which).network, PalindromeTask(TINY).split.validation, "class")
+        assert measured.accuracy == expected["validation_accuracy"]
+        assert measured.loss == pytest.approx(expected["validation_loss"], rel=1e-6)
+
+
+# Divergence
+
+
+@pytest.mark.parametrize(("value", "stops"), [(math.nan, False), (-math.inf, False), (math.nan, True)])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    value: float, stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(network: LSTMClassifier) -> None:
+        if stops:  # a signal does not save the poisoned state either
+            interrupt(network)
+        with torch.no_grad():
+            network.b_out[:5] = value
+
+    at_step(monkeypatch, 13, poison)
+    found = "nan" if math.isnan(value) else "inf"
+    remedy = r"the last good checkpoint is kept; try a --learning-rate lower than 0\.001 in a new --out"
+    with pytest.raises(DivergenceError, match=rf"^step 13: train loss is {found}; {remedy}$") as caught:
+        train(TINY, tmp_path / "run")
+    assert caught.value.exit_code == 1
+    folder = RunFolder.open(tmp_path / "run")
+    assert (folder.status, folder.record["error"]) == ("failed", str(caught.value))
+    path = find_checkpoint(folder.checkpoints, "last")
+    assert path.name == "step-000010"
+    network = LSTMClassifier(10, 8, 10)
+    load_networks(path, {"network": network})
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+    assert [row["step"] for row in folder.read_metrics()] == [5, 10]
+
+
+@pytest.mark.parametrize("rate", [1e36, 1e38])
+def test_a_learning_rate_that_diverges_within_one_update_is_reported(rate: float, tmp_path: Path) -> None:
+    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=rate)  # one update per epoch
+    end = f"no checkpoint was saved yet; .* lower than {re.escape(str(rate))} "
+    with pytest.raises(DivergenceError, match=rf"^step 1: validation loss is (nan|inf); {end}"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints" / "last.json").exists()
+
+
+# What is refused
+
+
+def test_runs_are_neither_overwritten_nor_changed(tmp_path: Path) -> None:
+    folder = train(override(TINY, {"epochs": 2}), tmp_path / "run")
+    before = fingerprint(folder)
+    with pytest.raises(RunFolderError, match="run: exists already and is never overwritten; choose another --out"):
+        train(override(TINY, {"seed": 3}), tmp_path / "run")
+    for changes in ({"epochs": 1}, {"seed": 1}, {"learning_rate": 0.5}, {"hidden_size": 9}):
+        ((name, value),) = changes.items()
+        with pytest.raises(ConfigError, match=f"^{name} is .* in this run, got {value}; leave it out to resume"):
+            train(override(TINY, {"epochs": 2, **changes}), tmp_path / "run", resume=True)
+    assert fingerprint(folder) == before
+
+
+def test_a_missing_run_or_device_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="run: does not exist; give the folder that a train command wrote"):
+        train(TINY, tmp_path / "run", resume=True)
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    problem = f"device '{device}' is not available on this machine; use --device auto or --device cpu"
+    with pytest.raises(DeviceError, match=problem):
+        train(TINY, tmp_path / "run", device=device)
+    assert not (tmp_path / "run").exists()
