@@ -36,7 +36,7 @@ LONG_FILES = (
     "test_wheel",
     "test_curve",
     "test_fuzz",
-    "test_lstm_kernel",
+    "test_kernel",
     "test_triton",
     "test_explorer_shell",
     "test_explorer_training",

@@ -38,7 +38,7 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.runs.schema import Comparison, ImageData
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_network import LSTMKeywords
+from reviver.settings.lstm_network import LSTMOptions
 from reviver.show.export import to_hub, to_onnx
 from reviver.show.export.gan_card import gan_card
 from reviver.train.gan import training as gan_training
@@ -99,8 +99,8 @@ def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
 def test_every_argument_of_the_constructor_is_saved(cls: type[nn.Module]) -> None:
     spec = {**lstm_pretrained.SPECS, **gan_pretrained.SPECS}[cls.__name__]
     parameters = inspect.signature(cls).parameters
-    names = set(parameters) - {"device", "dtype", "options"}
-    names |= set(get_type_hints(LSTMKeywords)) if "options" in parameters else set()
+    names = set(parameters) - {"device", "dtype", "options", "unknown"}
+    names |= set(get_type_hints(LSTMOptions)) if "options" in parameters else set()
     assert {field.name for field in dataclasses.fields(spec)} == names
 
 
