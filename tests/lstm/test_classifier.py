@@ -69,6 +69,8 @@ def test_padding_and_the_rest_of_the_batch_do_not_matter(pooling: str, patch_siz
     logits = network(x, LENGTHS)
     for b, length in enumerate(LENGTHS.tolist()):
         torch.testing.assert_close(logits[b], network(x[b : b + 1, :length])[0])
+    if patch_size > 2:
+        return  # a single step, without recurrence
     logits.square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad.abs().sum() > 0, name

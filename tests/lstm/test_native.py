@@ -274,6 +274,7 @@ def test_libraries_name_no_runtime_and_use_threads_of_c_without_openmp(
     assert "omp" not in needed
     assert "GOMP_parallel" in output_of("nm", "-D", compiled)
     monkeypatch.setattr(openmp, "share_runtime", lambda _: False)
+    monkeypatch.setattr(prebuilt, "cpu_features", lambda: 0)
     assert not re.search(r"GOMP_|omp_", output_of("nm", "-D", KERNEL.build(tmp_path / "other")._name))
     with pytest.raises(NativeError, match="torch has loaded no OpenMP runtime that prebuilt libraries can use"):
         KERNEL.load_prebuilt()

@@ -327,7 +327,7 @@ def saved_and_loaded(program):
 @pytest.mark.parametrize(
     "options",
     [
-        {"bidirectional": True, "num_layers": 2},
+        pytest.param({"bidirectional": True, "num_layers": 2}, marks=pytest.mark.long),
         {"hidden_dropout": 0.3, "hidden_dropout_kind": "zoneout"},
         {"dtype": torch.float64, "batch_first": True},
         {"precision": "bf16"},
@@ -350,6 +350,7 @@ def test_export_with_dynamic_batch_and_time(options):
                 torch.testing.assert_close(ours, theirs, **tolerance)
 
 
+@pytest.mark.long
 def test_export_of_a_classifier_with_lengths_runs_where_reviver_is_not(tmp_path):
     network = LSTMClassifier(3, 6, 4, bidirectional=True, pooling="mean").eval()
     x, lengths = torch.randn(4, 5, 3), torch.tensor([5, 2, 1, 4])
