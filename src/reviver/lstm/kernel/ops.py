@@ -52,7 +52,7 @@ def _forward(inputs: Inputs, mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor
         gates.zero_()
         cells.zero_()
     call = library.make_call(inputs, mode)
-    call.point_to(output=output, h_last=h_last, c_last=c_last)
+    call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if save == SAVE_ALL:
         call.point_to(gates=gates, cells=cells)
     if save <= 0:
