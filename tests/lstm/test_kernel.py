@@ -316,6 +316,46 @@ def test_applies_only_to_float32_on_a_cpu():
         assert kernel.applies(x) == kernel.available()
 
 
+@pytest.mark.parametrize(
+    ("has_amx", "hidden_size", "grad", "autocast", "expected"),
+    [
+        (False, 600, False, None, False),
+        (False, 600, True, torch.bfloat16, False),
+        (True, 600, True, None, False),
+        (True, 511, False, None, False),
+        (True, 512, False, None, True),
+        (True, 8, True, torch.bfloat16, True),
+        (True, 600, False, torch.float16, False),
+    ],
+)
+def test_torch_runs_what_it_computes_faster(has_amx, hidden_size, grad, autocast, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    lstm, x = LSTM(2, hidden_size), torch.zeros(3, 2, 2)
+    with torch.set_grad_enabled(grad), torch.autocast("cpu", autocast, enabled=autocast is not None):
+        assert kernel.torch_runs(lstm, x) == expected
+        monkeypatch.setattr(kernel, "available", lambda: False)
+        assert kernel.torch_runs(lstm, x) == (expected if grad or autocast else True)
+
+
+@pytest.mark.parametrize(
+    ("options", "training", "expected"),
+    [
+        ({"hidden_dropout": 0.5}, True, False),
+        ({"hidden_dropout": 0.5, "dtype": torch.float64}, False, True),
+        ({"hidden_dropout": 0.5, "hidden_dropout_kind": "zoneout", "dtype": torch.float64}, False, False),
+        ({"precision": "bf16", "dtype": torch.float64}, False, False),
+        ({"dtype": torch.float64}, True, True),
+        ({"proj_size": 2}, True, True),
+    ],
+)
+def test_torch_runs_only_what_it_can_compute(options, training, expected):
+    lstm = LSTM(2, 4, **options).train(training)
+    x = torch.zeros(3, 2, 2, dtype=lstm.weight_ih_l0.dtype)
+    assert kernel.torch_runs(lstm, x) == expected
+    with kernel.reference():
+        assert not kernel.torch_runs(lstm, x)
+
+
 # Large buffers that are reused -----------------------------------------------------------------------------------------
 
 LARGE = memory.MIN_BYTES // 4
