@@ -11,7 +11,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable mutants-native clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -170,14 +170,17 @@ classifier: setup  ## make the pinned digit classifier anew (minutes)
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/test_lstm_kernel.py
+	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/lstm/test_kernel.py
 
 # A later -march takes the place of the -march=native that lstm/native/compiler.py asks for.
 portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16, and with AMX emulated
 	for march in x86-64 x86-64-v3 x86-64-v4; do \
-		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/test_lstm_kernel.py || exit 1; \
+		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/lstm/test_kernel.py || exit 1; \
 	done
-	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/test_lstm_kernel.py
+	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/lstm/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/lstm/test_kernel.py
+
+mutants-native: setup  ## check that the tests of the native kernel notice every hand-made mutant of its C++ (half an hour)
+	$(BIN)/python -m tests.mutants.native
 
 clean:  ## remove what setup and report made
 	rm -rf $(VENV) web/node_modules report build dist docs/reference/api $(addprefix docs/reference/,changelog.md security.md source-tree.md report-json.md)

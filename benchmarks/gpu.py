@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from benchmarks.measure import alternate, ratio, summary
 from reviver.files.atomic import write_json
 from reviver.lstm.kernel import cuda
+from reviver.lstm.kernel.library import Inputs
 from reviver.runs.devices import describe_machine
 
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements" / "gpu.json"
@@ -134,22 +135,16 @@ def compile_one(kernel: str, H: int, capability: int, product: str, kind: str) -
 # On a GPU -----------------------------------------------------------------------------------------------------------
 
 
-def weights_of(lstm: nn.LSTM) -> tuple[Tensor, Tensor, Tensor]:
-    """Return W, U and b of the only layer of a `torch.nn.LSTM`."""
-    W, U, b_x, b_h = lstm.all_weights[0]
-    return W, U, b_x + b_h
-
-
 def run(
     lstm: nn.LSTM, x: Tensor, precision: str, dropout: float, fp32_product: str = "tf32x3"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run our kernels with the weights of a `torch.nn.LSTM`, from states of zeros."""
+    """Run our kernels with the weights of the only layer of a `torch.nn.LSTM`, from states of zeros."""
     zeros = x.new_zeros(x.shape[1], lstm.hidden_size)
     seed = torch.randint(2**62, (), device=x.device) if dropout else None
-    options = {"dropout": dropout, "kind": "step" if dropout else "none", "reverse": False}
-    return cuda.unroll(
-        x, zeros, zeros, *weights_of(lstm), None, seed, precision=precision, fp32_product=fp32_product, **options
+    options = cuda.Options(
+        "step" if dropout else "none", dropout, False, "bf16" if precision == "bf16" else fp32_product
     )
+    return cuda.unroll(Inputs(x, zeros, zeros, *lstm.all_weights[0], None, seed), options)
 
 
 def speed() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Time an `LSTM` without hidden dropout against `torch.nn.LSTM`: the measurements behind `reviver.lstm.dispatch`.
+"""Time an `LSTM` without hidden dropout against `torch.nn.LSTM`: the measurements behind `reviver.lstm.kernel`.
 
 Each of 12 shapes in float32 and under bfloat16 autocast, in training and inference, in alternation in one process.
 `kernel` is the native kernel, `LSTM` the layer, which hands a call to torch where that is faster.
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.lstm import dispatch
+from reviver.lstm import kernel as lstm_kernel
 from reviver.lstm.layer import LSTM
 
 TARGET = 1.03
@@ -54,14 +54,14 @@ def measure(shape: tuple[int, int, int, int, int], precision: str, training: boo
     B, T, I, H, layers = shape  # noqa: E741
     layer, x = LSTM(I, H, layers).train(training), torch.randn(T, B, I)
     theirs = layer.to_torch()
-    rule = dispatch.torch_runs
+    rule = lstm_kernel.torch_runs
 
     def kernel() -> None:
-        dispatch.torch_runs = lambda *_: False
+        lstm_kernel.torch_runs = lambda *_: False
         try:
             call(layer, x, precision, training)()
         finally:
-            dispatch.torch_runs = rule
+            lstm_kernel.torch_runs = rule
 
     runs = {
         "kernel": kernel,

@@ -1,4 +1,4 @@
-"""Results of one process for bit-for-bit comparison: `python -m tests.fingerprints FILE` writes them as tensors.
+"""Results of one process for bit-for-bit comparison: `python -m tests.fingerprints FILE [runs]` writes them as tensors.
 
 `OMP_NUM_THREADS` sets the number of threads. The networks are wide enough that torch and the native kernel divide their
 work between threads.
@@ -46,22 +46,26 @@ def main() -> None:
     """Compute all results and write them by name; the tensor of a run contains the bytes of a SHA-256."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # also if there are fewer cores
     tensors = {**random_numbers(), **forward_passes(), **scores()}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        images = load_mnist().images[:256, 0].numpy()
-        np.savez(folder / "images.npz", images=images)
-        data = str(folder / "images.npz")
-        tensors["run: lstm, native"] = digest(lstm.train(LSTM, folder / "native", device="cpu"))
-        tensors["run: lstm, native, bf16"] = digest(
-            lstm.train(replace(LSTM, precision="bf16"), folder / "native-bf16", device="cpu")
-        )
-        with reference():
-            tensors["run: lstm, equations"] = digest(lstm.train(LSTM, folder / "equations", device="cpu"))
-        for precision in ("fp32", "bf16"):
-            config = replace(GAN, data=data, precision=precision)
-            tensors[f"run: gan, {precision}"] = digest(gan.train(config, folder / precision, device="cpu"))
+    if sys.argv[2:] == ["runs"]:
+        tensors |= runs()
     tensors["threads"] = torch.tensor(torch.get_num_threads())
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, sys.argv[1])
+
+
+def runs() -> dict[str, Tensor]:
+    """Return digests of short runs."""
+    tensors = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "images.npz", images=load_mnist().images[:256, 0].numpy())
+        for precision in ("fp32", "bf16"):
+            config = replace(LSTM, precision=precision)
+            tensors[f"run: lstm, {precision}"] = digest(lstm.train(config, folder / f"lstm-{precision}", device="cpu"))
+            gan_config = replace(GAN, data=str(folder / "images.npz"), precision=precision)
+            tensors[f"run: gan, {precision}"] = digest(gan.train(gan_config, folder / f"gan-{precision}", device="cpu"))
+        with reference():
+            tensors["run: lstm, equations"] = digest(lstm.train(LSTM, folder / "equations", device="cpu"))
+    return tensors
 
 
 def random_numbers() -> dict[str, Tensor]:

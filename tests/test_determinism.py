@@ -15,14 +15,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from reviver.lstm.kernel.library import KERNEL
+from reviver.runs.devices import describe_machine
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm.training import train
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT = 1000
-"""Seconds that a process may take on a busy machine."""
-
+pytestmark = pytest.mark.timeout(4000)  # seconds on a busy machine
 Fingerprints = dict[str, Tensor]
 
 
@@ -37,14 +37,15 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fingerprints
         "no vectors": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"},
     }
     for name, settings in environments.items():
-        command = [sys.executable, "-m", "tests.fingerprints", str(folder / name)]
+        runs = ["runs"] if name.startswith("two threads") else []
+        command = [sys.executable, "-m", "tests.fingerprints", str(folder / name), *runs]
         environment = {**os.environ, "OMP_DYNAMIC": "false", "GOMP_SPINCOUNT": "1000", **settings}
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=TIMEOUT)
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
     return {name: load_file(folder / name) for name in environments}
 
 
 def names(computed: dict[str, Fingerprints], *kinds: str) -> list[str]:
-    found = [name for name in computed["one thread"] if name.split(":")[0] in kinds]
+    found = [name for name in computed["two threads"] if name.split(":")[0] in kinds]
     assert len({name.split(":")[0] for name in found}) == len(kinds)
     return found
 
@@ -53,15 +54,13 @@ def differing(first: Fingerprints, second: Fingerprints, among: list[str]) -> li
     return [name for name in among if not torch.equal(first[name], second[name])]
 
 
-@pytest.mark.timeout(4 * TIMEOUT)
 def test_processes_with_equal_threads_agree_bit_for_bit(computed: dict[str, Fingerprints]) -> None:
     assert computed["two threads"]["threads"] == 2
-    everything = list(computed["one thread"])
+    everything = list(computed["two threads"])
     assert len(names(computed, "run")) == 5
     assert not differing(computed["two threads"], computed["two threads again"], everything)
 
 
-@pytest.mark.timeout(4 * TIMEOUT)
 def test_random_numbers_and_forward_passes_do_not_depend_on_the_number_of_threads(
     computed: dict[str, Fingerprints],
 ) -> None:
@@ -74,7 +73,6 @@ def test_random_numbers_and_forward_passes_do_not_depend_on_the_number_of_thread
     )
 
 
-@pytest.mark.timeout(4 * TIMEOUT)
 def test_integers_do_not_depend_on_the_instruction_set(computed: dict[str, Fingerprints]) -> None:
     assert not differing(computed["one thread"], computed["no vectors"], names(computed, "integers"))
     for name in names(computed, "floats"):
@@ -82,7 +80,6 @@ def test_integers_do_not_depend_on_the_instruction_set(computed: dict[str, Finge
         torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 
-@pytest.mark.timeout(4 * TIMEOUT)
 def test_integers_equal_the_golden_ones_on_every_machine(
     computed: dict[str, Fingerprints], golden: Callable[..., None]
 ) -> None:
@@ -128,9 +125,16 @@ def test_resume_with_other_threads_warns(
     )
 
 
-def test_resume_with_another_version_warns(started_run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
-    started_run.save_record(versions={**started_run.record["versions"], "torch": "2.0.1"})
+def test_resume_with_another_version_or_build_of_the_kernel_warns(
+    started_run: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = started_run.record
+    assert record["hardware"] == describe_machine(torch.device("cpu"), KERNEL.variant)
+    versions, hardware = {**record["versions"], "torch": "2.0.1"}, {**record["hardware"], "native": "prebuilt v3"}
+    started_run.save_record(versions=versions, hardware=hardware)
     [change] = resume(started_run)["changes"]
-    assert change["torch"] == ["2.0.1", torch.__version__]
-    assert f"torch was 2.0.1 and is {torch.__version__}; results may no longer be bit-for-bit" in caplog.text
+    for name, old, new in (("torch", "2.0.1", torch.__version__), ("native", "prebuilt v3", KERNEL.variant)):
+        assert change[name] == [old, new]
+        assert f"{name} was {old} and is {new}" in caplog.text
+    assert "results may no longer be bit-for-bit" in caplog.text
     assert "OMP_NUM_THREADS" not in caplog.text

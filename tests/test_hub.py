@@ -23,6 +23,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save_file
+from tests.test_hostile_files import memory_limit
 from torch import nn
 
 from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
@@ -38,7 +39,7 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.runs.schema import Comparison, ImageData
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_network import LSTMKeywords
+from reviver.settings.lstm_network import LSTMOptions
 from reviver.show.export import to_hub, to_onnx
 from reviver.show.export.gan_card import gan_card
 from reviver.train.gan import training as gan_training
@@ -46,7 +47,6 @@ from reviver.train.gan.run import GANRun
 from reviver.train.lstm.evaluation import predict_table
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import train
-from tests.test_hostile_files import memory_limit
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -99,8 +99,8 @@ def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
 def test_every_argument_of_the_constructor_is_saved(cls: type[nn.Module]) -> None:
     spec = {**lstm_pretrained.SPECS, **gan_pretrained.SPECS}[cls.__name__]
     parameters = inspect.signature(cls).parameters
-    names = set(parameters) - {"device", "dtype", "options"}
-    names |= set(get_type_hints(LSTMKeywords)) if "options" in parameters else set()
+    names = set(parameters) - {"device", "dtype", "options", "unknown"}
+    names |= set(get_type_hints(LSTMOptions)) if "options" in parameters else set()
     assert {field.name for field in dataclasses.fields(spec)} == names
 
 

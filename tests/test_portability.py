@@ -139,7 +139,6 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPat
 
 def test_memory_is_unknown_without_sysconf(monkeypatch: pytest.MonkeyPatch) -> None:
     total = re.search(r"^MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    assert total is not None
     assert memory_gb() == pytest.approx(int(total[1]) / 2**20, abs=0.06)
     monkeypatch.delattr(os, "sysconf")
     assert memory_gb() is None

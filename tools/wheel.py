@@ -29,6 +29,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from reviver.lstm.kernel.library import KERNEL
+from reviver.lstm.native.library import FLAGS as LIBRARY_FLAGS
 from reviver.lstm.native.prebuilt import CPU_SOURCE, VARIANTS, library_name
 from reviver.system import usable_cores
 
@@ -113,7 +114,7 @@ def compile_all(machine: str, compiler: str, folder: Path) -> dict[str, bytes]:
     """Compile the kernel in each variant of an architecture, and return the files by name."""
     folder.mkdir()
     jobs = [
-        (library_name(KERNEL.name, name, KERNEL.source), KERNEL.source, (*KERNEL.flags, *variant.flags))
+        (library_name(KERNEL.name, name, KERNEL.source), KERNEL.source, (*LIBRARY_FLAGS, *variant.flags))
         for name, variant in VARIANTS.items()
         if variant.machine == machine
     ]

@@ -16,12 +16,7 @@ Linear = Callable[[Tensor, Tensor], Tensor]
 
 
 class LSTMState(NamedTuple):
-    """The recurrent state after a step.
-
-    Attributes:
-        h: hidden state, [B, P].
-        c: cell state, [B, H].
-    """
+    """The recurrent state after a step: hidden state h [B, P] and cell state c [B, H]."""
 
     h: Tensor
     c: Tensor
@@ -74,12 +69,9 @@ class StackedWeights(NamedTuple):
         """Return views of the weights by the names of the equations; of two biases, their sum."""
         b = self.b_ih if self.b_hh is None else self.b_hh if self.b_ih is None else self.b_ih + self.b_hh
         H = len(self.W) // 4
-        i, f, c, o = (slice(gate * H, (gate + 1) * H) for gate in range(4))  # `chunk` gives views that forbid changes
-        W, U = self.W, self.U
-        matrices = W[i], W[f], W[c], W[o], U[i], U[f], U[c], U[o]
-        if b is None:
-            return LSTMWeights(*matrices, None, None, None, None, self.W_proj)
-        return LSTMWeights(*matrices, b[i], b[f], b[c], b[o], self.W_proj)
+        gates = [slice(gate * H, (gate + 1) * H) for gate in range(4)]  # `chunk` gives views that forbid changes
+        parts = [None if tensor is None else tensor[gate] for tensor in (self.W, self.U, b) for gate in gates]
+        return LSTMWeights(*parts, self.W_proj)  # type: ignore[call-arg, arg-type]
 
 
 def lstm_step(
@@ -98,14 +90,7 @@ def lstm_step(
 
         h_t = W_proj (o_t ⊙ tanh(c_t))              hidden state of an LSTMP
 
-    Args:
-        x: input of the step, [B, I].
-        state: state before the step.
-        w: weights.
-        linear: product of a batch with a matrix.
-
-    Returns:
-        The state after the step, and the gates.
+    `x` [B, I] is the input and `linear` the product of a batch with a matrix. Return the state after the step, and the gates.
     """
     h, c = state  # [B, P], [B, H]
 
@@ -134,9 +119,8 @@ def reset_weights(w: LSTMWeights, rng: torch.Generator | None = None) -> None:
       learned (Gers et al. 2000; Jozefowicz et al. 2015). The 1 is a stored value, not added in the equations.
     - `b_i`, `b_c`, `b_o`: 0.
     """
-    for matrix in (*w[:8], *([] if w.W_proj is None else [w.W_proj])):
-        assert matrix is not None, "only biases and W_proj may be None"
-        nn.init.xavier_uniform_(matrix, generator=rng)
-    for bias, value in ((w.b_i, 0.0), (w.b_f, 1.0), (w.b_c, 0.0), (w.b_o, 0.0)):
-        if bias is not None:
-            nn.init.constant_(bias, value)
+    for name, weight in w._asdict().items():
+        if weight is not None and name.startswith("b"):
+            nn.init.constant_(weight, 1.0 if name == "b_f" else 0.0)
+        elif weight is not None:
+            nn.init.xavier_uniform_(weight, generator=rng)

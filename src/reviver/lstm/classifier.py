@@ -3,23 +3,21 @@
 Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
 """
 
-from pathlib import Path
-from typing import Self, Unpack
+from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
-from reviver.files.hub import DownloadKeywords
+from reviver.lstm.hub import PretrainedMixin
 from reviver.lstm.layer import LSTM
 from reviver.runs.distributed.rows import BatchRows
-from reviver.settings.fields import Count, Probability
-from reviver.settings.lstm_network import LSTMKeywords, Pooling
-from reviver.settings.validation import check
+from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMOptions, Pooling, unexpected_argument
 
 
-class LSTMClassifier(nn.Module):
+class LSTMClassifier(PretrainedMixin, nn.Module):
     """An LSTM and a linear layer that maps its pooled hidden states to class logits.
 
         logits = W_out p + b_out
@@ -69,20 +67,24 @@ class LSTMClassifier(nn.Module):
         patch_size: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[LSTMKeywords],
+        **options: Any,
     ) -> None:
         super().__init__()
-        check("input_size", input_size, Count)
-        check("hidden_size", hidden_size, Count)
-        check("num_classes", num_classes, Count)
-        check("num_layers", num_layers, Count)
-        check("dropout", dropout, Probability)
-        check("pooling", pooling, Pooling)
-        check("patch_size", patch_size, Count)
-        options.setdefault("single_bias", True)  # as in the equations
-        self.input_size = input_size
-        self.pooling = pooling
-        self.patch_size = patch_size
+        own = {field.name for field in fields(LSTMOptions)}
+        if unknown := sorted(set(options) - own):
+            raise unexpected_argument(unknown[0])
+        spec = LSTMClassifierSpec(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_classes=num_classes,
+            num_layers=num_layers,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            pooling=pooling,
+            patch_size=patch_size,
+            **options,
+        )
+        self.input_size, self.pooling, self.patch_size = input_size, pooling, patch_size
         self.lstm = LSTM(
             patch_size * input_size,
             hidden_size,
@@ -91,7 +93,7 @@ class LSTMClassifier(nn.Module):
             bidirectional=bidirectional,
             device=device,
             dtype=dtype,
-            **options,
+            **{name: getattr(spec, name) for name in own},
         )
         self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
 
@@ -107,16 +109,10 @@ class LSTMClassifier(nn.Module):
     def reset_output(self, rng: torch.Generator | None = None) -> None:
         """Sample new weights for the layers after the LSTM from `rng`.
 
-        - `W_out`, `W_att`: Xavier-uniform.
-        - `b_out`, `b_att`: 0.
-        - `u_att`: 0. Attention begins as the mean.
+        Matrices are Xavier-uniform, `b_out` and `b_att` 0. `u_att` is 0, so attention begins as the mean.
         """
-        nn.init.xavier_uniform_(self.W_out, generator=rng)
-        nn.init.zeros_(self.b_out)
-        if self.pooling == "attention":
-            nn.init.xavier_uniform_(self.W_att, generator=rng)
-            nn.init.zeros_(self.b_att)
-            nn.init.zeros_(self.u_att)
+        for name, weight in self.named_parameters(recurse=False):
+            nn.init.xavier_uniform_(weight, generator=rng) if name.startswith("W") else nn.init.zeros_(weight)
 
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
         """Sample new weights for the LSTM and the layers after it from `rng` (torch's default generator if None)."""
@@ -213,16 +209,3 @@ class LSTMClassifier(nn.Module):
             views = stacked.by_gate()._asdict()
             weights |= {f"lstm.layers.{index}.{name}": view for name, view in views.items() if view is not None}
         return weights | {name: weight for name, weight in self.named_parameters() if "." not in name}
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
-        from reviver.lstm import pretrained
-
-        pretrained.save(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
-        """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
-        from reviver.lstm import pretrained
-
-        return pretrained.load(cls, source, **download)

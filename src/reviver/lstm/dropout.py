@@ -50,29 +50,16 @@ def apply_dropout(h: Tensor, h_previous: Tensor, mask: Tensor, kind: DropoutKind
         step, variational:  m_t ⊙ h_t
         zoneout:            m_t ⊙ h_t + (1 - m_t) ⊙ h_{t-1}
 
-    Args:
-        h: hidden state that the cell computes, [B, H].
-        h_previous: hidden state before the step, [B, H].
-        mask: m_t, [B, H], see `hidden_masks`.
-        kind: kind of dropout.
+    All are [B, H]: `h` is the hidden state that the cell computes, `h_previous` the one before, and m_t `mask`.
     """
-    h = mask * h  # [B, H]
-    if kind == "zoneout":
-        h = h + (1.0 - mask) * h_previous  # [B, H]
-    return h
+    return mask * h + (1.0 - mask) * h_previous if kind == "zoneout" else mask * h  # [B, H]
 
 
 def hidden_masks(x: Tensor, hidden_size: int, options: LSTMOptions, seed: Tensor | None) -> Tensor | None:
-    """Return the masks m of all steps of a sequence, or None if the hidden state stays as it is.
+    """Return the masks m of all steps of a sequence x [T, B, I], [T, B, H], or None if the hidden state stays as it is.
 
-    Args:
-        x: sequence, [T, B, I]; the masks have its dtype and device.
-        hidden_size: H.
-        options: kind and probability of dropout.
-        seed: seed of random masks in training; None in eval mode, where only zoneout has a mask: 1 - p everywhere.
-
-    Returns:
-        Masks, [T, B, H], or None.
+    They have the dtype and device of x. `seed` is that of random masks in training; it is None in eval mode, where only
+    zoneout has a mask: 1 - p everywhere.
     """
     steps, batch, _ = x.shape
     p, kind = options.hidden_dropout, options.hidden_dropout_kind

@@ -42,7 +42,6 @@ def unroll(
     """
     linear = bf16_linear if options.precision == "bf16" else functional.linear
     masks = hidden_masks(x, state.h.shape[1], options, seed)  # [T, B, P] or None
-
     is_exporting = torch.compiler.is_exporting()
     by_gate = None if is_exporting else weights.by_gate()  # `scan` refuses several views of a tensor from outside
 

@@ -18,20 +18,14 @@ def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> N
     A unit with forget gate σ(b_f) = 1 - 1/τ remembers for about τ = 1 + exp(b_f) steps, so τ is uniform from 2 to
     T_max. b_i scales the input by the part that is forgotten. The other parameters stay as they are.
 
-    Args:
-        lstm: initialized network, changed in place.
-        max_length: T_max in steps.
-        rng: source of the biases; torch's default generator if None.
-
-    Raises:
-        ConfigError: if the network has no biases.
+    `max_length` is T_max in steps, `rng` the source of the biases (torch's default generator if None). The network is
+    changed in place. Raise ConfigError if it has no biases.
     """
     if not lstm.bias:
         refuse("bias", "must be True for chrono initialization, which sets the biases of the gates, got False")
     for stacked in lstm.all_stacked_weights():
         w = stacked._replace(b_hh=None).by_gate()  # views
-        assert w.b_i is not None, "there are biases"
-        assert w.b_f is not None, "there are biases"
+        assert w.b_i is not None and w.b_f is not None, "there are biases"  # noqa: PT018
         w.b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
         w.b_i.copy_(-w.b_f)
         if stacked.b_hh is not None:

@@ -6,27 +6,28 @@ D directions (1 or 2).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Never, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from reviver.errors import ConfigError, DataError
-from reviver.files.hub import DownloadKeywords
-from reviver.lstm import dispatch, equations, kernel
+from reviver.errors import DataError
+from reviver.lstm import equations, kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
 from reviver.lstm.dropout import check_rows, draw_seed, skip_rows
+from reviver.lstm.hub import PretrainedMixin
 from reviver.lstm.transforms import autocast_dtype, plain_values
 from reviver.runs.distributed.rows import BatchRows
-from reviver.settings.lstm_network import LSTMKeywords, LSTMOptions
+from reviver.settings.fields import Precision
+from reviver.settings.lstm_network import DropoutKind, LSTMOptions, unexpected_argument
+from reviver.settings.validation import refuse
 
 State = tuple[Tensor, Tensor]
 """h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""
 
 
-class LSTM(nn.LSTM):
+class LSTM(PretrainedMixin, nn.LSTM):
     """A `torch.nn.LSTM` with dropout of the hidden state at every step.
 
     It has torch's arguments, parameters, state dict, errors and results; `cell.lstm_step` has its equations. New weights
@@ -47,8 +48,11 @@ class LSTM(nn.LSTM):
             does not compute projections: with hidden dropout such a layer runs step by step in Python.
         device: device of the parameters.
         dtype: dtype of the parameters.
-        **options: fields of `LSTMOptions`: `hidden_dropout`, `hidden_dropout_kind`, `precision`,
-            `activation_checkpoint_steps` and `single_bias`. Hidden dropout acts on h, after the projection.
+        hidden_dropout: see `LSTMOptions`, as for the arguments below. It acts on h, after the projection.
+        hidden_dropout_kind: "step", "variational" or "zoneout".
+        precision: "fp32" or "bf16".
+        single_bias: have one bias per gate.
+        activation_checkpoint_steps: steps between the states that are saved for the backward pass.
 
     Attributes:
         options: the `LSTMOptions` of all cells.
@@ -73,22 +77,26 @@ class LSTM(nn.LSTM):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[LSTMKeywords],
+        *,
+        hidden_dropout: float = 0.0,
+        hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
+        single_bias: bool = False,
+        activation_checkpoint_steps: int | None = None,
+        **unknown: Never,
     ) -> None:
-        self.options = LSTMOptions.from_keywords(options)  # before torch calls reset_parameters
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            proj_size=proj_size,
-            device=device,
-            dtype=dtype,
+        if unknown:
+            raise unexpected_argument(next(iter(unknown)))
+        self.options = LSTMOptions(  # before torch calls reset_parameters
+            hidden_dropout=hidden_dropout,
+            hidden_dropout_kind=hidden_dropout_kind,
+            precision=precision,
+            single_bias=single_bias,
+            activation_checkpoint_steps=activation_checkpoint_steps,
         )
-        if self.options.single_bias and bias:
+        flags: Any = bias, batch_first, dropout, bidirectional, proj_size, device, dtype
+        super().__init__(input_size, hidden_size, num_layers, *flags)
+        if single_bias and bias:
             for layer, suffix in self._directions():
                 name = f"bias_hh_l{layer}{suffix}"
                 zeros = getattr(self, name).detach()
@@ -110,9 +118,8 @@ class LSTM(nn.LSTM):
 
     def _directions(self) -> Iterator[tuple[int, str]]:
         """Yield layer and suffix of the parameters of each cell: in the order of the state, layer 0 forward first."""
-        return (
-            (layer, suffix) for layer in range(self.num_layers) for suffix in ("", "_reverse")[: self.num_directions]
-        )
+        for layer in range(self.num_layers):
+            yield from ((layer, suffix) for suffix in ("", "_reverse")[: self.num_directions])
 
     def stacked_weights(self, layer: int = 0, reverse: bool = False) -> StackedWeights:
         """Return the parameters of a layer and direction as they are stored, without `bias_hh` if there is a single bias."""
@@ -185,9 +192,8 @@ class LSTM(nn.LSTM):
             lengths: number of steps of each sequence of the batch, from 1 to T, [B]; all T if None. The final state
                 is the one after the last step of each sequence; the output after it is 0.
             rng: source of the dropout masks; torch's default generator if None.
-            rows: rows of a larger batch that the input holds. The masks are then those of these rows in a pass over the
-                whole batch, and `rng` advances as it does there. There may be no row; then nothing is computed, and the
-                result does not depend on the weights. None if the input is the whole batch.
+            rows: rows of a larger batch that the input holds, all in one block; None if it is the whole batch. The masks
+                are then those of a pass over the whole batch, and `rng` advances as it does there. There may be no row.
 
         Returns:
             The hidden state of the top layer after each step, [T, B, D·P] in the layout of the input, and the final state
@@ -200,7 +206,7 @@ class LSTM(nn.LSTM):
         if isinstance(input, PackedSequence) and lengths is not None:
             raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
         has_masks = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1  # between layers
-        torch_runs = rows is None and not has_masks and dispatch.torch_runs(self, input)
+        torch_runs = rows is None and not has_masks and kernel.torch_runs(self, input)
         if torch_runs and lengths is None:
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
@@ -302,12 +308,10 @@ class LSTM(nn.LSTM):
         return {name: getattr(self, name) for name in names} | {"device": weight.device, "dtype": weight.dtype}
 
     @classmethod
-    def from_torch(cls, lstm: nn.LSTM, **options: Unpack[LSTMKeywords]) -> Self:
+    def from_torch(cls, lstm: nn.LSTM, **options: Any) -> Self:
         """Return an LSTM with copies of the weights of a `torch.nn.LSTM`, its arguments, dtype, device and mode.
 
-        Args:
-            lstm: layer to copy.
-            **options: fields of `LSTMOptions`. With `single_bias` the two biases of a gate are added.
+        `options` are fields of `LSTMOptions`. With `single_bias` the two biases of a gate are added.
         """
         result = cls(**LSTM._arguments(lstm), **options)
         result.dropout = lstm.dropout
@@ -325,10 +329,10 @@ class LSTM(nn.LSTM):
         """
         p = self.options.hidden_dropout
         if self.options.hidden_dropout_kind == "zoneout" and p > 0.0:
-            raise ConfigError(
-                f"hidden_dropout_kind must be step or variational for a torch.nn.LSTM, got 'zoneout' with hidden_dropout {p}, "
-                "which torch.nn.LSTM cannot compute even in eval mode; keep the reviver LSTM, or train without zoneout",
-                field="hidden_dropout_kind",
+            refuse(
+                "hidden_dropout_kind",
+                f"must be step or variational for a torch.nn.LSTM, got 'zoneout' with hidden_dropout {p}, which "
+                "torch.nn.LSTM cannot compute even in eval mode; keep the reviver LSTM, or train without zoneout",
             )
         result = nn.LSTM(**self._arguments())
         result.dropout = self.dropout
@@ -336,38 +340,20 @@ class LSTM(nn.LSTM):
         return result.train(self.training)
 
     def __prepare_scriptable__(self) -> nn.LSTM:
-        """Return the layer that `torch.jit.script` compiles in the place of this one.
-
-        Raises:
-            ConfigError: if this layer has hidden dropout.
-        """
+        """Return the layer that `torch.jit.script` compiles in its place; raise ConfigError with hidden dropout."""
         if self.options.hidden_dropout > 0.0:
-            raise ConfigError(
-                f"hidden_dropout must be 0 for torch.jit.script, got {self.options.hidden_dropout}; script "
-                "lstm.to_torch(), which has none, or use torch.export",
-                field="hidden_dropout",
+            refuse(
+                "hidden_dropout",
+                f"must be 0 for torch.jit.script, got {self.options.hidden_dropout}; script lstm.to_torch(), which has "
+                "none, or use torch.export",
             )
         return self.to_torch()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
-        from reviver.lstm import pretrained
-
-        pretrained.save(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
-        """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
-        from reviver.lstm import pretrained
-
-        return pretrained.load(cls, source, **download)
-
     def extra_repr(self) -> str:
         """Return the arguments that `print` shows: torch's, and the options that are not the defaults."""
-        options = ((f.name, getattr(self.options, f.name), f.default) for f in fields(self.options))
-        return ", ".join(
-            [super().extra_repr(), *(f"{name}={value}" for name, value, default in options if value != default)]
-        )
+        values = [(field, getattr(self.options, field.name)) for field in fields(self.options)]
+        options = [f"{field.name}={value}" for field, value in values if value != field.default]
+        return ", ".join([super().extra_repr(), *options])
 
 
 def _checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:

@@ -28,21 +28,16 @@ INPUT = "Sequences, padded at the end to the longest"
 class Batch(NamedTuple):
     """Values of a batch inside the graph."""
 
-    x: str
-    """Input of a layer, [T, B, I]."""
-    lengths: str
-    """Number of steps of each sequence, [B] int64."""
-    inside: str
-    """Whether a step is one of its sequence, [T, B, 1] bool."""
+    x: str  # input of a layer, [T, B, I]
+    lengths: str  # number of steps of each sequence, [B] int64
+    inside: str  # whether a step is one of its sequence, [T, B, 1] bool
 
 
 class Layer(NamedTuple):
     """Result of a recurrent layer."""
 
-    output: str
-    """Hidden state after each step, [T, B, D·H]."""
-    last: str
-    """Hidden state after the last step of each direction, [B, D·H]."""
+    output: str  # hidden state after each step, [T, B, D·H]
+    last: str  # hidden state after the last step of each direction, [B, D·H]
 
 
 @torch.no_grad()
@@ -96,11 +91,7 @@ def build_graph(
 
 
 def check_exportable(network: LSTMClassifier | RNNClassifier) -> None:
-    """Check that standard nodes compute the same as `network` in eval mode.
-
-    Raises:
-        ConfigError: if it uses zoneout, bf16 operands or a projection, or its parameters are not float32.
-    """
+    """Raise ConfigError unless standard nodes compute the same as `network` in eval mode."""
     if network.W_out.dtype != torch.float32:
         found = str(network.W_out.dtype).removeprefix("torch.")
         raise ConfigError(f"parameters must be float32 for ONNX, got {found}; call network.float()")
@@ -172,15 +163,11 @@ def _lstm(graph: Graph, network: LSTMClassifier, batch: Batch) -> Layer:
         directions = [lstm.gate_weights(index, reverse) for reverse in (False, True)[: lstm.num_directions]]
         W, R, B = (np.stack(arrays) for arrays in zip(*map(_cell_arrays, directions), strict=True))
         inputs = [x, graph.constant(W), graph.constant(R), graph.constant(B), sequence_lens]
-        Y, Y_h = graph.add_many(
-            "LSTM",
-            inputs,
-            2,
-            name=f"lstm_{index}",
-            hidden_size=lstm.hidden_size,
-            direction="bidirectional" if lstm.bidirectional else "forward",
-        )  # [T, D, B, H], [D, B, H]
-        layer = _join(graph, Y, Y_h)
+        attributes = {
+            "hidden_size": lstm.hidden_size,
+            "direction": "bidirectional" if lstm.bidirectional else "forward",
+        }
+        layer = _join(graph, *graph.add_many("LSTM", inputs, 2, name=f"lstm_{index}", **attributes))
         x = layer.output
     return layer
 
@@ -191,8 +178,7 @@ def _rnn(graph: Graph, network: RNNClassifier, batch: Batch) -> Layer:
     weights = [graph.constant(weight.unsqueeze(0)) for weight in (network.W, network.U, B)]
     sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
     inputs = [batch.x, *weights, sequence_lens]
-    Y, Y_h = graph.add_many("RNN", inputs, 2, name="rnn_0", hidden_size=network.hidden_size)
-    return _join(graph, Y, Y_h)
+    return _join(graph, *graph.add_many("RNN", inputs, 2, name="rnn_0", hidden_size=network.hidden_size))
 
 
 def _cell_arrays(w: LSTMWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -219,10 +205,8 @@ def _pool(graph: Graph, network: LSTMClassifier, output: str, batch: Batch) -> s
     output = graph.add("Where", batch.inside, output, nothing)
     if network.pooling == "mean":
         total = graph.add("ReduceSum", output, graph.integers(0), keepdims=0)
-        count = graph.add(
-            "Cast", graph.add("Unsqueeze", batch.lengths, graph.integers(1)), to=graph.element_type(np.float32)
-        )
-        return graph.add("Div", total, count)
+        count = graph.add("Unsqueeze", batch.lengths, graph.integers(1))
+        return graph.add("Div", total, graph.add("Cast", count, to=graph.element_type(np.float32)))
     hidden = graph.add("Tanh", _linear(graph, output, network.W_att, network.b_att))
     scores = graph.add("MatMul", hidden, graph.constant(network.u_att.unsqueeze(1)))  # [T, B, 1]
     weights = graph.add("Softmax", graph.add("Where", batch.inside, scores, minimum), axis=0)

@@ -17,15 +17,7 @@ def round_to_bf16(x: Tensor) -> Tensor:
 
 
 def bf16_linear(x: Tensor, W: Tensor) -> Tensor:
-    """Return `round_to_bf16(x) @ round_to_bf16(W).T`; the backward pass rounds the operands of its matmuls, too.
-
-    Args:
-        x: input, [B, I].
-        W: weights, [H, I].
-
-    Returns:
-        The product, [B, H].
-    """
+    """Return `round_to_bf16(x) @ round_to_bf16(W).T`, [B, H]; the backward pass rounds the operands of its matmuls, too."""
     return cast("Tensor", _BF16MatMul.apply(x, W.T))
 
 
@@ -47,10 +39,10 @@ class _BF16MatMul(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent_a: Tensor | None, tangent_b: Tensor | None) -> Tensor:
         a, b = ctx.saved_tensors
-        terms = [] if tangent_a is None else [_BF16MatMul.apply(tangent_a, b)]
-        if tangent_b is not None:
-            terms.append(_BF16MatMul.apply(a, tangent_b))
-        return cast("Tensor", sum(terms))
+        pairs = (tangent_a, b), (a, tangent_b)
+        return cast(
+            "Tensor", sum(_BF16MatMul.apply(*pair) for pair in pairs if pair[0] is not None and pair[1] is not None)
+        )
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:

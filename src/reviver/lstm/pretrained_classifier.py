@@ -33,11 +33,9 @@ class PretrainedClassifier:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
-        """Return the classifier in a folder or a repository.
+        """Return the classifier in a local folder, which comes first, or a repository such as `user/name`.
 
-        Args:
-            source: a local folder, which comes first, or the id of a repository, such as `user/name`.
-            **download: fields of `reviver.files.hub.Download`, for a repository.
+        `download` are fields of `reviver.files.hub.Download`, for a repository.
 
         Raises:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.
@@ -57,10 +55,7 @@ class PretrainedClassifier:
 
     @torch.no_grad()
     def predict_probabilities(self, sequences: Sequence[Any]) -> Tensor:
-        """Return the probability of each class for each sequence, [N, C].
-
-        Args:
-            sequences: N sequences of raw numbers, [T] or [T, I] each; lengths may differ.
+        """Return the probability of each class for each of N sequences of raw numbers, [T] or [T, I] each, as [N, C].
 
         Raises:
             DataError: if a sequence is empty, has another number of channels, or holds anything but finite numbers.

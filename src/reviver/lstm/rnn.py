@@ -3,20 +3,16 @@
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
-from pathlib import Path
-from typing import Self, Unpack
-
 import torch
 from torch import Tensor, nn
 
 from reviver.errors import DataError
-from reviver.files.hub import DownloadKeywords
-from reviver.lstm import pretrained
 from reviver.lstm.dropout import check_rows
+from reviver.lstm.hub import PretrainedMixin
 from reviver.runs.distributed.rows import BatchRows, all_rows
 
 
-class RNNClassifier(nn.Module):
+class RNNClassifier(PretrainedMixin, nn.Module):
     """A recurrent network without gates (Elman 1990) and a linear layer on its final hidden state.
 
         h_t = m_t ⊙ tanh(W x_t + U h_{t-1} + b)
@@ -37,9 +33,7 @@ class RNNClassifier(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int, num_classes: int, *, hidden_dropout: float = 0.0) -> None:
         super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.hidden_dropout = hidden_dropout
+        self.input_size, self.hidden_size, self.hidden_dropout = input_size, hidden_size, hidden_dropout
         self.W = nn.Parameter(torch.empty(hidden_size, input_size))
         self.U = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.b = nn.Parameter(torch.empty(hidden_size))
@@ -49,10 +43,8 @@ class RNNClassifier(nn.Module):
 
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
         """Sample Xavier-uniform matrices (Glorot & Bengio 2010) from `rng` and set the biases to 0."""
-        for matrix in (self.W, self.U, self.W_out):
-            nn.init.xavier_uniform_(matrix, generator=rng)
-        for bias in (self.b, self.b_out):
-            nn.init.zeros_(bias)
+        for weight in self.parameters():
+            nn.init.xavier_uniform_(weight, generator=rng) if weight.dim() == 2 else nn.init.zeros_(weight)
 
     def forward(
         self,
@@ -88,12 +80,3 @@ class RNNClassifier(nn.Module):
             last = torch.full((batch,), steps - 1, device=x.device) if lengths is None else lengths - 1
             output = output[torch.arange(batch, device=x.device), last]  # [B, H]
         return output @ self.W_out.T + self.b_out
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.lstm.pretrained.save`."""
-        pretrained.save(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
-        """Return a saved network from a folder or a repository, see `reviver.lstm.pretrained.load`."""
-        return pretrained.load(cls, source, **download)

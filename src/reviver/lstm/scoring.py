@@ -29,12 +29,9 @@ MAX_EVALUATION_BATCH = 1024
 class Score(NamedTuple):
     """Loss and accuracy of a network on a set of sequences, without dropout."""
 
-    loss: float
-    """Mean loss, see `tasks.task.TargetKind`."""
-    accuracy: float
-    """Fraction of correct sequences, see `tasks.task.correct`."""
-    size: int
-    """Number of sequences."""
+    loss: float  # mean loss, see `tasks.task.TargetKind`
+    accuracy: float  # fraction of correct sequences, see `tasks.task.correct`
+    size: int  # number of sequences
 
 
 @torch.no_grad()
@@ -45,17 +42,10 @@ def score(
     world: World = ALONE,
     report: Callable[[float], None] | None = None,
 ) -> Score:
-    """Return loss and accuracy of `network` on `data`.
+    """Return loss and accuracy of `network` on `data`, computed in eval mode and in batches; the mode is restored.
 
-    The network computes in eval mode, in batches, and is in its former mode again afterwards. Several processes each
-    compute a part of the data, and all return the same score.
-
-    Args:
-        network: the network.
-        data: the sequences.
-        target: kind of the targets.
-        world: the processes that compute the score together.
-        report: function of the fraction of the work that is done, called before each part of it.
+    The processes of `world` each compute a part of the data, and all return the same score. `report` is a function of the
+    fraction of the work that is done, called before each part of it.
     """
     size = len(data)
     if world.size > 1:
@@ -110,13 +100,8 @@ def forward_chunked(
     """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
 
     Only one chunk is encoded at a time, so that long sequences need little memory. With patches, the chunks have as many
-    steps as fit, but at least one patch.
-
-    Args:
-        network: a network that `carries_state`.
-        data: sequences of equal length.
-        chunk_steps: steps per chunk.
-        report: function of the fraction of the steps that is done, called before each chunk.
+    steps as fit, but at least one patch. The network must be one that `carries_state`, the sequences of equal length.
+    `report` is a function of the fraction of the steps that is done, called before each chunk.
     """
     state: State | None = None
     chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size

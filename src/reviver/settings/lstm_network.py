@@ -3,7 +3,8 @@
 This module does not import torch, which the help of a command must not load.
 """
 
-from typing import Annotated, Literal, Self, TypedDict
+from dataclasses import fields
+from typing import Annotated, Literal
 
 from pydantic import PlainValidator
 
@@ -43,11 +44,7 @@ def auto_patch_size(max_length: int) -> int:
 
 @settings
 class LSTMOptions:
-    """Options that `LSTM` and `LSTMClassifier` take as keyword arguments.
-
-    Raises:
-        ConfigError: if a value is out of range.
-    """
+    """Options that `LSTM` and `LSTMClassifier` take as keyword arguments; a value out of range is a ConfigError."""
 
     hidden_dropout: Probability = 0.0
     """Probability p to drop a unit of the hidden state at a step, in [0, 1); only in training, except zoneout."""
@@ -66,32 +63,13 @@ class LSTMOptions:
     """Save the state for the backward pass only every k steps and recompute the steps between: less memory for very
     long sequences, about a third more time. None saves every step. Only the native kernel uses it."""
 
-    @classmethod
-    def from_keywords(cls, keywords: "LSTMKeywords") -> Self:
-        """Return the options that a constructor got.
 
-        Raises:
-            ConfigError: if a value is out of range.
-            TypeError: if there is no option of a name.
-        """
-        unknown = sorted(set(keywords) - set(LSTMKeywords.__annotations__))
-        if unknown:
-            known = ", ".join(LSTMKeywords.__annotations__)
-            advice = f"besides those of torch.nn.LSTM it takes {known}"
-            if "dropout" in unknown[0]:
-                advice = "for dropout of the hidden state give hidden_dropout"
-            raise TypeError(f"LSTM got an unexpected argument {unknown[0]!r}; {advice}")
-        return cls(**keywords)
-
-
-class LSTMKeywords(TypedDict, total=False):
-    """Types of the keyword arguments that become `LSTMOptions`, for type checkers; a test compares the two."""
-
-    hidden_dropout: float
-    hidden_dropout_kind: DropoutKind
-    precision: Precision
-    single_bias: bool
-    activation_checkpoint_steps: int | None
+def unexpected_argument(name: str) -> TypeError:
+    """Return the error for an argument of `LSTM` that does not exist."""
+    advice = f"besides those of torch.nn.LSTM it takes {', '.join(field.name for field in fields(LSTMOptions))}"
+    if "dropout" in name:
+        advice = "for dropout of the hidden state give hidden_dropout"
+    return TypeError(f"LSTM got an unexpected argument {name!r}; {advice}")
 
 
 @settings
@@ -107,11 +85,7 @@ class _Stack:
 
 @settings
 class LSTMSpec(LSTMOptions, _Stack):
-    """Arguments of `LSTM`.
-
-    Raises:
-        ConfigError: if a value is out of range.
-    """
+    """Arguments of `LSTM`; a value out of range is a ConfigError."""
 
     bias: bool = True
     batch_first: bool = False
@@ -120,11 +94,7 @@ class LSTMSpec(LSTMOptions, _Stack):
 
 @settings
 class LSTMClassifierSpec(LSTMOptions, _Stack):
-    """Arguments of `LSTMClassifier`.
-
-    Raises:
-        ConfigError: if a value is out of range.
-    """
+    """Arguments of `LSTMClassifier`; a value out of range is a ConfigError."""
 
     single_bias: bool = True
     num_classes: Count
@@ -134,11 +104,7 @@ class LSTMClassifierSpec(LSTMOptions, _Stack):
 
 @settings
 class RNNClassifierSpec:
-    """Arguments of `RNNClassifier`.
-
-    Raises:
-        ConfigError: if a value is out of range.
-    """
+    """Arguments of `RNNClassifier`; a value out of range is a ConfigError."""
 
     input_size: Count
     hidden_size: Count

@@ -2,15 +2,8 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-#include "call.h"
 #include "dropout.h"
-#include "matmul.h"
 #include "rows.h"
-#include "vectors.h"
 
 namespace {
 
@@ -56,12 +49,8 @@ void backward_gates(const Call& call, const Dropout& dropout, const BackwardRow&
             grad_h *= mask;
         }
         const vec grad_c = load(row.grad_c + j, n) + grad_h * o * (1.0f - tanh_c * tanh_c);
-        const vec grad_z[4] = {
-            grad_c * g * i * (1.0f - i),
-            grad_c * load(row.c_before + j, n) * f * (1.0f - f),
-            grad_c * i * (1.0f - g * g),
-            grad_h * tanh_c * o * (1.0f - o),
-        };
+        const vec grad_i = grad_c * g * i * (1.0f - i), grad_f = grad_c * load(row.c_before + j, n) * f * (1.0f - f);
+        const vec grad_z[4] = {grad_i, grad_f, grad_c * i * (1.0f - g * g), grad_h * tanh_c * o * (1.0f - o)};
         for (int gate = 0; gate < 4; ++gate) {
             store(row.grad_gates + gate * H + j, grad_z[gate], n);
             store(grad_b + gate * H + j, load(grad_b + gate * H + j, n) + grad_z[gate], n);
@@ -129,15 +118,9 @@ void backward_rows(const Call& call, const Dropout& dropout, const Rows& thread_
         const int64_t active = thread_rows.active(t);
         for (int64_t r = 0; r < active; ++r) {
             const int64_t b = thread_rows.rows[r], tb = t * B + b, kb = tb - call.saved_begin * B;
-            rows[r] = {call.gates + kb * 4 * H,
-                       call.cells + kb * H,
-                       before(call, call.c, call.cells, call.saved_begin, t, b, thread_rows.lengths[r]),
-                       call.grad_output ? call.grad_output + tb * H : nullptr,
-                       call.grad_h + b * H,
-                       call.grad_c + b * H,
-                       call.grad_gates + (tb - call.begin * B) * 4 * H,
-                       dropout.kind == none ? 0 : dropout.key(t, b),
-                       nullptr};
+            const float* c_before = before(call, call.c, call.cells, call.saved_begin, t, b, thread_rows.lengths[r]);
+            rows[r] = {call.gates + kb * 4 * H, call.cells + kb * H, c_before, call.grad_output ? call.grad_output + tb * H : nullptr, call.grad_h + b * H,
+                       call.grad_c + b * H, call.grad_gates + (tb - call.begin * B) * 4 * H, dropout.kind == none ? 0 : dropout.key(t, b), nullptr};
             backward_gates(call, dropout, rows[r], grad_b);
             rows[r].grad_words = gradients.row(r, rows[r].grad_gates, 4 * H);
         }

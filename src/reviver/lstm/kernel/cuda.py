@@ -19,7 +19,7 @@ from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.lstm.dropout import skip_rows
-from reviver.lstm.kernel.library import KINDS
+from reviver.lstm.kernel.library import KINDS, Inputs
 
 SEQUENCE_UNITS = 256
 """Largest H for which one launch runs all steps. There a multiprocessor reads U once a step from the L2 cache, 1 MB at
@@ -31,9 +31,6 @@ GRAPH_STEPS = 32
 ROWS = 16
 """Rows of the batch per program: the least that tensor cores multiply."""
 
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]
-"""x, h, c, W, U and b of `unroll`."""
-
 Tensors = Mapping[str, Tensor | None]
 """Tensors of a kernel by the names of its parameters."""
 
@@ -44,19 +41,12 @@ _READ_ONLY = ("U", "U_transposed", "grad_output", "lengths", "seed")
 
 
 class Options(NamedTuple):
-    """What is the same for all steps of a call.
+    """What is the same for all steps of a call."""
 
-    Attributes:
-        kind: kind of dropout, one of `library.KINDS`.
-        dropout: probability p.
-        reverse: run from the last step to the first.
-        product: how the kernel multiplies: `ieee`, `tf32x3` (three products of TF32, about as exact) or `bf16`.
-    """
-
-    kind: str
-    dropout: float
-    reverse: bool
-    product: str
+    kind: str  # kind of dropout, one of `library.KINDS`
+    dropout: float  # probability p, less than 1
+    reverse: bool  # run from the last step to the first
+    product: str  # how the kernel multiplies: `ieee`, `tf32x3` (three products of TF32, about as exact) or `bf16`
 
 
 @cache
@@ -70,39 +60,11 @@ def available() -> bool:
     return torch.version.cuda is not None and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 
 
-def unroll(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    W: Tensor,
-    U: Tensor,
-    b: Tensor | None,
-    lengths: Tensor | None,
-    seed: Tensor | None,
-    *,
-    dropout: float,
-    kind: str,
-    reverse: bool,
-    precision: str,
-    fp32_product: str = "tf32x3",
-) -> tuple[Tensor, Tensor, Tensor]:
+def unroll(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM cell over a sequence on a GPU, with a gradient.
 
-    Args:
-        x: input, [T, B, I]; it and the next five are float32.
-        h: hidden state before the first step, [B, H].
-        c: cell state before the first step, [B, H].
-        W: weights of the input, [4H, I], in the order i, f, c, o.
-        U: weights of the hidden state, [4H, H].
-        b: biases, [4H]; 0 if None.
-        lengths: number of steps of each sequence, from 1 to T, [B] int64; all T if None. After its last step a
-            sequence keeps its state, and its output is 0.
-        seed: seed of the dropout masks, [] int64; None for "none" and "zoneout_mean".
-        dropout: probability p of hidden dropout, less than 1.
-        kind: kind of dropout, one of `library.KINDS`.
-        reverse: run from the last step to the first.
-        precision: "fp32", or "bf16" to round the operands of matmuls to bfloat16.
-        fp32_product: how the kernel multiplies for "fp32": "ieee" or "tf32x3". The matmuls outside follow torch's setting.
+    After its last step a sequence keeps its state, and its output is 0. The matmuls outside the kernel follow torch's
+    setting, unless `options` round their operands to bfloat16.
 
     Returns:
         The hidden state after each step, [T, B, H], and h and c after the last one, [B, H].
@@ -110,17 +72,18 @@ def unroll(
     Raises:
         DataError: if a shape, a dtype or the kind does not fit.
     """
-    inputs = x, h, c, W, U, b
-    _check(inputs, lengths, seed, kind)
-    options = Options(kind, dropout, reverse, "bf16" if precision == "bf16" else fp32_product)
+    _check(inputs, options.kind)
+    x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
+    b = b_ih + b_hh if b_ih is not None and b_hh is not None else b_ih
     if lengths is not None:  # what is beyond the end of a sequence must not matter, not even a NaN
-        active = torch.arange(len(x), device=x.device)[:, None] < lengths  # [T, B]
-        inputs = torch.where(active[:, :, None], x, 0.0), *inputs[1:]
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
-        output, h, c = cast("tuple[Tensor, Tensor, Tensor]", _LSTMFunction.apply(*inputs, lengths, seed, options))
+        active = (torch.arange(len(x), device=x.device)[:, None] < lengths)[:, :, None]  # [T, B, 1]
+        x = torch.where(active, x, 0.0)
+    tensors = x, h, c, W, U, b
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        output, h, c = cast("tuple[Tensor, Tensor, Tensor]", _LSTMFunction.apply(*tensors, lengths, seed, options))
     else:
-        output, h, c, *_ = _forward(inputs, lengths, seed, options, save=False)
-    return output if lengths is None else torch.where(active[:, :, None], output, 0.0), h, c
+        output, h, c, *_ = _forward(*tensors, lengths, seed, options, save=False)
+    return output if lengths is None else torch.where(active, output, 0.0), h, c
 
 
 class _LSTMFunction(torch.autograd.Function):
@@ -128,8 +91,8 @@ class _LSTMFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Any:
-        x, h, c, W, U, b, lengths, seed, ctx.options = arguments
-        *outputs, states, cells, gates = _forward((x, h, c, W, U, b), lengths, seed, ctx.options, save=True)
+        x, _, _, W, U, _, lengths, seed, ctx.options = arguments
+        *outputs, states, cells, gates = _forward(*arguments, save=True)
         ctx.save_for_backward(x, W, U, lengths, seed, states, cells, gates)
         ctx.set_materialize_grads(False)
         return tuple(outputs)
@@ -167,14 +130,13 @@ class _LSTMFunction(torch.autograd.Function):
         )
 
 
-def _forward(
-    inputs: Inputs, lengths: Tensor | None, seed: Tensor | None, options: Options, *, save: bool
-) -> tuple[Tensor, ...]:
+def _forward(*arguments: Any, save: bool) -> tuple[Tensor, ...]:
     """Return the output and the last h and c, then h and c of all slots and the gates [T, B, 4H] for the backward pass.
 
-    Unless `save`, there is only one slot of c, and the last tensor does not hold the gates.
+    The arguments are x, h, c, W, U, b, lengths, seed and options. Unless `save`, there is only one slot of c, and the
+    last tensor does not hold the gates.
     """
-    x, h, c, W, U, b = inputs
+    x, h, c, W, U, b, lengths, seed, options = arguments
     (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
     gates = _matmul(x.reshape(T * B, I), W.T, options).view(T, B, 4 * H)  # of all steps
     if b is not None:
@@ -308,17 +270,15 @@ def _graph(
     return graph.replay, buffers
 
 
-def _check(inputs: Inputs, lengths: Tensor | None, seed: Tensor | None, kind: str) -> None:
+def _check(inputs: Inputs, kind: str) -> None:
     """Raise DataError for arguments with which the kernels would compute nonsense or leave a tensor."""
-    x, h, c, W, U, b = inputs
-    (_, B, I), H = x.shape, h.shape[1]  # noqa: E741
-    shapes = {"h": (h, (B, H)), "c": (c, (B, H)), "W": (W, (4 * H, I)), "U": (U, (4 * H, H)), "b": (b, (4 * H,))}
-    for name, (tensor, shape) in (
-        {"x": (x, x.shape)} | shapes | {"lengths": (lengths, (B,)), "seed": (seed, ())}
-    ).items():
-        dtype = torch.int64 if name in {"lengths", "seed"} else torch.float32
-        if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or tensor.device != x.device):
+    (_, B, I), H = inputs.x.shape, inputs.h.shape[1]  # noqa: E741
+    bias = (4 * H,)
+    shapes = inputs.x.shape, (B, H), (B, H), (4 * H, I), (4 * H, H), bias, bias, (B,), ()
+    for name, tensor, shape in zip(Inputs._fields, inputs, shapes, strict=True):
+        dtype, device = torch.int64 if name in {"lengths", "seed"} else torch.float32, inputs.x.device
+        if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or tensor.device != device):
             got = f"{list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
-            raise DataError(f"{name} must be {list(shape)} of {dtype} on {x.device}, got {got}")
-    if kind not in KINDS or (seed is None) != (kind in {"none", "zoneout_mean"}):
+            raise DataError(f"{name} must be {list(shape)} of {dtype} on {device}, got {got}")
+    if kind not in KINDS or (inputs.seed is None) != (kind in {"none", "zoneout_mean"}):
         raise DataError(f"kind must be one of {', '.join(KINDS)}, with a seed only if it is random, got {kind}")

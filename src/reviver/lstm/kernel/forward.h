@@ -2,15 +2,8 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-#include "call.h"
 #include "dropout.h"
-#include "matmul.h"
 #include "rows.h"
-#include "vectors.h"
 
 namespace {
 

@@ -1,7 +1,4 @@
-"""The compiled library of `lstm.cpp` and the structure that its functions take.
-
-Shapes: B batch, T time, I input size, H hidden size.
-"""
+"""The compiled library of `lstm.cpp` and the structure that its functions take."""
 
 import ctypes
 from pathlib import Path
@@ -10,54 +7,34 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.lstm.native import NativeLibrary
+from reviver.lstm.native.library import NativeLibrary
 
 KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
 """Kinds of dropout, in the order of `Kind` in `dropout.h`: those of `DropoutKind`, and two for eval mode."""
 
 
 class Inputs(NamedTuple):
-    """The tensors of a call.
+    """The tensors of a call. Shapes: B batch, T time, I input size, H hidden size."""
 
-    Attributes:
-        x: input, [T, B, I].
-        h: hidden state before the first step, [B, H].
-        c: cell state before the first step, [B, H].
-        W: input weights of the gates, [4H, I].
-        U: recurrent weights, [4H, H].
-        b_ih: first bias, [4H], or None for 0; the kernel adds the two.
-        b_hh: second bias, [4H], or None for 0.
-        lengths: number of steps of each sequence, [B] int64; all T if None.
-        seed: seed of the dropout masks, [] int64 (see `dropout.draw_seed`); None for "none" and "zoneout_mean".
-    """
-
-    x: Tensor
-    h: Tensor
-    c: Tensor
-    W: Tensor
-    U: Tensor
-    b_ih: Tensor | None
-    b_hh: Tensor | None
-    lengths: Tensor | None
-    seed: Tensor | None
+    x: Tensor  # input, [T, B, I]
+    h: Tensor  # hidden state before the first step, [B, H]
+    c: Tensor  # cell state before the first step, [B, H]
+    W: Tensor  # input weights of the gates, [4H, I]
+    U: Tensor  # recurrent weights, [4H, H]
+    b_ih: Tensor | None  # first bias, [4H], or None for 0; the kernel adds the two
+    b_hh: Tensor | None  # second bias
+    lengths: Tensor | None  # number of steps of each sequence, [B] int64; all T if None
+    seed: Tensor | None  # seed of the masks, [] int64 (see `dropout.draw_seed`); None for "none" and "zoneout_mean"
 
 
 class Mode(NamedTuple):
-    """How a call computes.
+    """How a call computes."""
 
-    Attributes:
-        dropout: probability p of hidden dropout.
-        kind: kind of dropout, one of `KINDS`.
-        reverse: run from the last step to the first.
-        save: activations saved for the backward pass: `SAVE_ALL`, `SAVE_NOTHING`, or the state before every k > 0 steps.
-        precision: "fp32" or "bf16".
-    """
-
-    dropout: float
-    kind: str
-    reverse: bool
-    save: int
-    precision: str
+    dropout: float  # probability p of hidden dropout
+    kind: str  # kind of dropout, one of `KINDS`
+    reverse: bool  # run from the last step to the first
+    save: int  # what the backward pass gets: `SAVE_ALL`, `SAVE_NOTHING`, or the state before every k > 0 steps
+    precision: str  # "fp32" or "bf16"
 
 
 SAVE_ALL, SAVE_NOTHING = -1, 0
@@ -77,6 +54,16 @@ class Call(ctypes.Structure):
         ("stop_at_first", ctypes.c_int64),
     ]
 
+    def point_to(self, **tensors: Tensor | None) -> None:
+        """Set addresses of contiguous tensors; the caller must keep these alive."""
+        for name, tensor in tensors.items():
+            setattr(self, name, None if tensor is None else tensor.data_ptr())
+
+    def select_steps(self, begin: int, end: int, h: Tensor, c: Tensor) -> None:
+        """Restrict the call to the steps begin <= t < end; h and c [B, H] are the state before them."""
+        self.begin, self.end = self.saved_begin, self.saved_end = begin, end
+        self.point_to(h=h, c=c)
+
 
 KERNEL = NativeLibrary(
     "lstm",
@@ -88,11 +75,7 @@ KERNEL = NativeLibrary(
 
 
 def load() -> ctypes.CDLL:
-    """Return the compiled library.
-
-    Raises:
-        RuntimeError: if it is not available.
-    """
+    """Return the compiled library; raise RuntimeError if it is not available."""
     library = KERNEL.library()
     if library is None:
         raise RuntimeError(
@@ -102,18 +85,11 @@ def load() -> ctypes.CDLL:
 
 
 def make_call(inputs: Inputs, mode: Mode) -> Call:
-    """Return a call over all steps of contiguous tensors. It holds addresses, so the caller must keep the tensors alive."""
-    x, h, c, W, U, *optional = inputs
+    """Return a call over all steps of contiguous tensors."""
     call = Call(dropout=mode.dropout, kind=KINDS.index(mode.kind), reverse=mode.reverse, bf16=mode.precision == "bf16")
+    x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
     call.T, call.B, call.I = x.shape
     call.H, call.end, call.saved_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
     call.x, call.h, call.c, call.W, call.U = x.data_ptr(), h.data_ptr(), c.data_ptr(), W.data_ptr(), U.data_ptr()
-    for name, tensor in zip(("b_ih", "b_hh", "lengths", "seed"), optional, strict=True):
-        setattr(call, name, None if tensor is None else tensor.data_ptr())
+    call.point_to(b_ih=b_ih, b_hh=b_hh, lengths=lengths, seed=seed)
     return call
-
-
-def select_steps(call: Call, begin: int, end: int, h: Tensor, c: Tensor) -> None:
-    """Restrict a call to the steps begin <= t < end; h and c [B, H] are the state before them."""
-    call.begin, call.end = call.saved_begin, call.saved_end = begin, end
-    call.h, call.c = h.data_ptr(), c.data_ptr()

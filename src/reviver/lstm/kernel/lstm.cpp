@@ -1,4 +1,4 @@
-// An LSTM cell over a whole sequence, forward and backward, for float32 on a CPU: what network.unroll computes with
+// An LSTM cell over a whole sequence, forward and backward, for float32 on a CPU: what equations.py computes with
 // cell.py and dropout.py. In bf16 mode the operands of matrix multiplications are rounded to bfloat16 (precision.py).
 //
 // Shapes: B batch, T time, I input size, H hidden size; V floats in a vector register. Tensors are contiguous and
@@ -15,21 +15,10 @@
 //     every multiplication up to eightfold.
 //   - Dropout masks are functions of (seed, t, b, unit); the backward pass recomputes them.
 //
-// Files: call.h arguments, vectors.h registers, amx.h, matmul.h, dropout.h, threads.h, rows.h, then the three passes:
-// forward.h, backward.h, weight_gradients.h.
-
-#include <atomic>
-#include <cstdint>
-#include <cstdlib>
-#include <vector>
+// Files: call.h arguments, vectors.h registers, amx.h, matmul.h, dropout.h, rows.h, and the three passes below.
 
 #include "backward.h"
-#include "call.h"
-#include "dropout.h"
 #include "forward.h"
-#include "matmul.h"
-#include "rows.h"
-#include "threads.h"
 #include "weight_gradients.h"
 
 namespace {
@@ -54,8 +43,7 @@ void forward(const Call& call) {
             for (int64_t p; (p = next++) < panel_count;) pack_forward<Format>(call, p * V, panels.data + p * panel_size);
         },
         [&](int64_t part) {
-            if (!single_row)
-                return forward_rows<Format>(call, dropout, Rows(call, part, parts), {0, panel_count, nullptr, 1}, panels.data, h_is_zero, zeros.data());
+            if (!single_row) return forward_rows<Format>(call, dropout, Rows(call, part, parts), {0, panel_count, nullptr, 1}, panels.data, h_is_zero, zeros.data());
             const int64_t threads = concurrent_parts(parts);
             if (part >= threads) return;  // the others compute its units
             const Units units{panel_count * part / threads, panel_count * (part + 1) / threads, &barrier, threads};

@@ -5,10 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
-
 #include "amx.h"
 #include "vectors.h"
 
@@ -97,13 +93,11 @@ INLINE void multiply(const float* const* rows, int64_t end, const float* panel, 
     const int64_t step = from_last ? -1 : 1;
     for (int64_t k = from_last ? end - 1 : begin, count = end - begin; count > 0; k += step, --count) {
         vec weights[N];
-#pragma GCC unroll 8
-        for (int n = 0; n < N; ++n) weights[n] = load(panel + (k * N + n) * V);
+        EACH(N) weights[n] = load(panel + (k * N + n) * V);
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) {
             const float word = rows[m][stride * k];
-#pragma GCC unroll 8
-            for (int n = 0; n < N; ++n) sums[m][n] = Format::multiply_add(sums[m][n], word, weights[n]);
+            EACH(N) sums[m][n] = Format::multiply_add(sums[m][n], word, weights[n]);
         }
     }
 }

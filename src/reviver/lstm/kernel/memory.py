@@ -12,10 +12,9 @@ import weakref
 import torch
 from torch import Tensor
 
-_MIN_BYTES = 31 << 20
+MIN_BYTES = 31 << 20
 """Size from which a buffer is kept for reuse when it is freed; see `keep_freed_memory` in `lstm.cpp` for smaller ones."""
-
-_MAX_BYTES = 512 << 20
+MAX_BYTES = 512 << 20
 """Maximum size of all buffers that are kept."""
 
 _free: list[Tensor] = []  # float32, one axis
@@ -25,7 +24,7 @@ _lock = threading.Lock()
 def empty(*shape: int) -> Tensor:
     """Return an uninitialized float32 tensor on the CPU, whose memory is reused after it is freed."""
     count = math.prod(shape)
-    if 4 * count < _MIN_BYTES:
+    if 4 * count < MIN_BYTES:
         return torch.empty(shape, dtype=torch.float32, device="cpu")
     block = _take(count)
     if block is None:
@@ -47,5 +46,5 @@ def _take(count: int) -> Tensor | None:
 
 def _keep(block: Tensor) -> None:
     """Keep a buffer that is no longer used. Takes no lock: garbage collection may call it at any time."""
-    if 4 * (block.numel() + sum(kept.numel() for kept in tuple(_free))) <= _MAX_BYTES:
+    if 4 * (block.numel() + sum(kept.numel() for kept in tuple(_free))) <= MAX_BYTES:
         _free.append(block)

@@ -17,26 +17,18 @@ from reviver.lstm.kernel.library import SAVE_ALL, SAVE_NOTHING, Inputs, Mode
 from reviver.lstm.precision import round_to_bf16
 from reviver.lstm.transforms import is_batched
 
-_BACKWARD_ROWS = 2048
+BACKWARD_ROWS = 2048
 """Rows (steps × batch) per chunk of the backward pass: enough for efficient matmuls, few enough for the cache."""
 
-Equations = Callable[..., tuple[Tensor, Tensor, Tensor]]
+Equations = Callable[[Inputs], tuple[Tensor, Tensor, Tensor]]
 """Function that computes from `Inputs` what the kernel does, with operators that autograd can differentiate again."""
 
 
 def run(inputs: Inputs, mode: Mode, equations: Equations) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM cell over a sequence, with a gradient.
 
-    Args:
-        inputs: tensors of float32 on the CPU.
-        mode: how to compute.
-        equations: function of `inputs` that computes the same, for second derivatives and batches of gradients.
-
-    Returns:
-        The hidden state after each step, [T, B, H], and h and c after the last one, [B, H].
-
-    Raises:
-        DataError: if shapes or dtypes do not fit.
+    `inputs` are float32 on the CPU; `equations` serve second derivatives and batches of gradients. Return the hidden state
+    after each step, [T, B, H], and h and c after the last one, [B, H]. Raise DataError if shapes or dtypes do not fit.
     """
     # An operator is what the compiler, dispatch modes and subclasses such as fake tensors can see.
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or type(inputs.x) is not Tensor:
@@ -44,9 +36,6 @@ def run(inputs: Inputs, mode: Mode, equations: Equations) -> tuple[Tensor, Tenso
     if mode.save == SAVE_NOTHING:
         return _forward(inputs, mode)[:3]
     return _LSTMFunction.apply(equations, mode, *inputs)  # type: ignore[no-any-return]
-
-
-# Forward and backward pass ------------------------------------------------------------------------------------------
 
 
 def _forward(inputs: Inputs, mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -65,7 +54,7 @@ def _forward(inputs: Inputs, mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor
     call = library.make_call(inputs, mode)
     call.output, call.h_last, call.c_last = output.data_ptr(), h_last.data_ptr(), c_last.data_ptr()
     if save == SAVE_ALL:
-        call.gates, call.cells = gates.data_ptr(), cells.data_ptr()
+        call.point_to(gates=gates, cells=cells)
     if save <= 0:
         library.load().reviver_lstm_forward(call)
     else:
@@ -74,7 +63,7 @@ def _forward(inputs: Inputs, mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor
             before = cells[begin // save]  # [2, B, H]
             before[0], before[1] = state
             state = h_last, c_last
-            library.select_steps(call, begin, end, before[0], before[1])
+            call.select_steps(begin, end, before[0], before[1])
             library.load().reviver_lstm_forward(call)
     return output, h_last, c_last, gates, cells
 
@@ -89,37 +78,32 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x (empty unless needed), h, c, W, U and of either bias, [4H].
 
-    Args:
-        grads: gradients of the output, h and c of `_forward`; None for 0.
-        saved: the output, and the saved activations.
-        needs_x: whether the gradient of x is needed.
-        needs_state: whether those of h and c are needed.
-        inputs: those of `_forward`.
-        mode: that of `_forward`.
+    `grads` are those of the output, h and c of `_forward`, None for 0; `saved` are the output and the saved activations.
     """
     inputs, (grad_output, grad_h, grad_c), (output, gates, cells) = _contiguous(inputs), grads, saved
     x, h, W, save = inputs.x, inputs.h, inputs.W, mode.save
     (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
     grad_x = x.new_empty(x.shape if needs_x else (0,))
     grad_W, grad_U, grad_b = torch.zeros_like(W), torch.zeros_like(inputs.U), x.new_zeros(4 * H)
-    grad_h = torch.zeros_like(h) if grad_h is None else grad_h.clone(memory_format=torch.contiguous_format)
-    grad_c = torch.zeros_like(h) if grad_c is None else grad_c.clone(memory_format=torch.contiguous_format)
+    grad_h, grad_c = (
+        torch.zeros_like(h) if grad is None else grad.clone(memory_format=torch.contiguous_format)
+        for grad in (grad_h, grad_c)
+    )
     grad_output = None if grad_output is None else grad_output.contiguous()
     to_operand = round_to_bf16 if mode.precision == "bf16" else torch.Tensor.detach
     W = to_operand(W) if needs_x else W
 
-    S = min(T, max(1, _BACKWARD_ROWS // B) if save == SAVE_ALL else save)  # steps per chunk
+    S = min(T, max(1, BACKWARD_ROWS // B) if save == SAVE_ALL else save)  # steps per chunk
     grad_gates = x.new_empty(S, B, 4 * H)
     call = library.make_call(inputs, mode)
-    call.grad_output = None if grad_output is None else grad_output.data_ptr()
-    call.grad_h, call.grad_c, call.grad_gates = grad_h.data_ptr(), grad_c.data_ptr(), grad_gates.data_ptr()
-    call.grad_W, call.grad_U, call.grad_b = grad_W.data_ptr(), grad_U.data_ptr(), grad_b.data_ptr()
-    if save == SAVE_ALL:
-        call.gates, call.cells, call.output = gates.data_ptr(), cells.data_ptr(), output.data_ptr()
-    else:  # buffers for the recomputed activations of a chunk
-        buffers = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), torch.empty_like(h), torch.empty_like(h)
-        call.gates, call.cells, call.h_last, call.c_last = (buffer.data_ptr() for buffer in buffers)
-        chunk_output = x.new_empty(S, B, H)
+    call.point_to(grad_output=grad_output, grad_h=grad_h, grad_c=grad_c, grad_gates=grad_gates)
+    call.point_to(grad_W=grad_W, grad_U=grad_U, grad_b=grad_b, output=output)
+    if save != SAVE_ALL:  # buffers for the recomputed activations of a chunk
+        gates, cells_of_chunk, chunk_output = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), x.new_empty(S, B, H)
+        last = torch.empty_like(h), torch.empty_like(h)
+        call.point_to(gates=gates, cells=cells_of_chunk, h_last=last[0], c_last=last[1])
+    else:
+        call.point_to(gates=gates, cells=cells)
 
     chunks = _chunks(T, S, last_first=not mode.reverse)
     for begin, end in chunks:
@@ -127,13 +111,12 @@ def _backward(
             call.begin, call.end = begin, end
         else:
             before = cells[begin // save]  # [2, B, H]
-            library.select_steps(call, begin, end, before[0], before[1])
+            call.select_steps(begin, end, before[0], before[1])
             # The address of step 0, of which only the steps from begin to end are accessed.
             call.output = chunk_output.data_ptr() - begin * B * H * 4
             library.load().reviver_lstm_forward(call)
         call.stop_at_first = not needs_state and (begin, end) == chunks[-1]
         library.load().reviver_lstm_backward(call)
-
         if needs_x:
             operand = to_operand(grad_gates[: end - begin].view(-1, 4 * H))  # [S·B, 4H]
             torch.mm(operand, W, out=grad_x[begin:end].view(-1, I))
@@ -159,29 +142,26 @@ def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
     return _backward(grads, saved, needs_x, needs_state, Inputs(*rest[:9]), Mode(*rest[9:]))
 
 
-lstm_forward = torch.library.custom_op(
-    "reviver::lstm_forward",
-    _run_forward,
-    mutates_args=(),
-    schema=f"({_ARGUMENTS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-lstm_backward = torch.library.custom_op(
-    "reviver::lstm_backward",
+def _operator(name: str, function: Any, schema: str) -> Any:
+    return torch.library.custom_op(f"reviver::{name}", function, mutates_args=(), schema=schema)
+
+
+lstm_forward = _operator("lstm_forward", _run_forward, f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * 5)})")
+lstm_backward = _operator(
+    "lstm_backward",
     _run_backward,
-    mutates_args=(),
-    schema=f"({_GRADIENTS}, bool needs_x, bool needs_state, {_ARGUMENTS}) -> "
-    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    f"({_GRADIENTS}, bool needs_x, bool needs_state, {_ARGUMENTS}) -> ({', '.join(['Tensor'] * 6)})",
 )
 
 
-@lstm_forward.register_fake
+@lstm_forward.register_fake  # type: ignore[untyped-decorator]
 def _(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     *_, save, _ = rest
     output = x.new_empty(*x.shape[:2], h.shape[1])
     return output, h.new_empty(h.shape), c.new_empty(c.shape), *map(x.new_empty, _shapes_of_saved(x, h, save))
 
 
-@lstm_backward.register_fake
+@lstm_backward.register_fake  # type: ignore[untyped-decorator]
 def _(*arguments: Any) -> tuple[Tensor, ...]:
     needs_x, (x, h, c, W, U) = arguments[6], arguments[8:13]
     grad_x, grad_b = x.new_empty(x.shape if needs_x else (0,)), W.new_empty(len(W))
@@ -255,25 +235,23 @@ def _differentiable_gradients(
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
         # Views, so that the gradient of x leaves out what x contributes through an h that depends on it.
-        views = Inputs(*(None if tensor is None else tensor.view_as(tensor) for tensor in inputs))  # type: ignore[arg-type]
-        outputs = equations(views)
-        used = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None]
+        views = _map(lambda tensor: tensor.view_as(tensor), inputs)
+        used = [(output, grad) for output, grad in zip(equations(views), grads, strict=True) if grad is not None]
         wanted = [tensor for tensor in views if tensor is not None and tensor.requires_grad]
-        found = iter(
-            torch.autograd.grad(
-                *([pair[0] for pair in used], wanted, [pair[1] for pair in used]),
-                create_graph=create_graph,
-                allow_unused=True,
-            )
-        )
+        outputs, output_grads = zip(*used, strict=True)
+        found = iter(torch.autograd.grad(outputs, wanted, output_grads, create_graph=create_graph, allow_unused=True))
     return [next(found) if tensor is not None and tensor.requires_grad else None for tensor in views]
 
 
 # Helpers ------------------------------------------------------------------------------------------------------------
 
 
+def _map(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    return Inputs(*(None if tensor is None else function(tensor) for tensor in inputs))  # type: ignore[arg-type]
+
+
 def _contiguous(inputs: Inputs) -> Inputs:
-    return Inputs(*(None if tensor is None else tensor.contiguous() for tensor in inputs))  # type: ignore[arg-type]
+    return _map(torch.Tensor.contiguous, inputs)
 
 
 def _checked(inputs: Inputs) -> Inputs:

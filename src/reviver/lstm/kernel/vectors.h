@@ -4,7 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512F__)
+#if defined(__AVX512F__)  // and with it __AVX512BF16__
 #include <immintrin.h>
 #endif
 

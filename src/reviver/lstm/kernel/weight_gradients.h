@@ -2,14 +2,7 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-#include "call.h"
-#include "matmul.h"
 #include "rows.h"
-#include "vectors.h"
 
 namespace {
 

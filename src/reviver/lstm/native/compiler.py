@@ -17,8 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from reviver.lstm.native import openmp
-from reviver.lstm.native.errors import NativeError
+from reviver.lstm.native import NativeError, openmp
 from reviver.lstm.native.prebuilt import source_digest
 
 MAX_VARIANT = 500
@@ -28,14 +27,8 @@ MAX_VARIANT = 500
 def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path) -> tuple[Path, str]:
     """Return the path of a library in the cache `folder`, compiled first if it is missing or damaged.
 
-    Args:
-        name: name of the library.
-        source: its C++ file.
-        flags: flags of the compiler, besides those for this machine and the user's.
-        folder: folder of the cache.
-
-    Returns:
-        The path, and how the library was compiled, such as "compiled -march=native by c++ 12.4.0".
+    Also return how it was compiled, such as "compiled -march=native by c++ 12.4.0". `flags` are those of the compiler,
+    besides those for this machine and the user's.
 
     Raises:
         NativeError: if there is no compiler, the compiler fails, or the folder is not private.
@@ -45,10 +38,9 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
     compiler = shutil.which(chosen)
     if compiler is None:
         raise NativeError(f"no C++ compiler found ({chosen}); install one, or set CXX to its name")
-    host_flags = _host_flags(compiler)
-    user_flags = os.environ.get("REVIVER_CXXFLAGS", "").split()
-    command = [compiler, *flags, *host_flags, *user_flags]
-    macros = _run([*command, "-dM", "-E", "-x", "c++", os.devnull])  # version of the compiler, instruction set
+    own_flags = [*_host_flags(compiler), *os.environ.get("REVIVER_CXXFLAGS", "").split()]
+    command = [compiler, *flags, *own_flags]
+    macros = _macros(*command)  # version of the compiler, instruction set
     key = hashlib.sha256("\0".join([source_digest(source), *command]).encode() + macros)
     path = folder / f"{name}-{key.hexdigest()[:32]}.so"
 
@@ -64,16 +56,15 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
         with FileLock(folder / "lock"):
             if not _is_intact(path):  # another process may have compiled it meanwhile
                 _compile(command, source, path)
-    return path, _describe(compiler, [*host_flags, *user_flags], macros)
+    version = re.search(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)
+    number = version[1].decode(errors="replace") if version else "of an unknown version"
+    shown = [flag for flag in own_flags if flag != "-fopenmp"]
+    return path, " ".join(["compiled", *shown, "by", Path(compiler).name, number])[:MAX_VARIANT]
 
 
 def is_private(path: Path) -> bool:
-    """Return whether only this user and root can write to `path`.
-
-    Raises:
-        NativeError: if the system does not tell, such as Windows.
-    """
-    if not hasattr(os, "geteuid"):
+    """Return whether only this user and root can write to `path`; raise NativeError where the system does not tell."""
+    if not hasattr(os, "geteuid"):  # such as Windows
         raise NativeError("this system does not tell who can write to the cache, so nothing is compiled into it")
     status = path.stat()
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -84,24 +75,19 @@ def _host_flags(compiler: str) -> list[str]:
 
     Without -fopenmp the libraries use threads of C++.
     """
-    native = next((flag for flag in ("-march=native", "-mcpu=native") if _accepts(compiler, flag)), None)
-    macros = _run([compiler, "-dM", "-E", "-x", "c++", os.devnull])
-    runtime = openmp.LLVM if b"__clang__" in macros else openmp.GNU
+    native = [flag for flag in ("-march=native", "-mcpu=native") if _accepts(compiler, flag)][:1]
+    runtime = openmp.LLVM if b"__clang__" in _macros(compiler) else openmp.GNU
     is_openmp = openmp.share_runtime(runtime) and _accepts(compiler, "-fopenmp")
-    return [*([native] if native else []), *(["-fopenmp"] if is_openmp else [])]
+    return [*native, *(["-fopenmp"] if is_openmp else [])]
 
 
-def _describe(compiler: str, flags: Sequence[str], macros: bytes) -> str:
-    """Describe the build: its flags, and the compiler with its version."""
-    version = re.search(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)
-    number = version[1].decode(errors="replace") if version else "of an unknown version"
-    shown = [flag for flag in flags if flag != "-fopenmp"]
-    return " ".join(["compiled", *shown, "by", Path(compiler).name, number])[:MAX_VARIANT]
+def _macros(*command: str) -> bytes:
+    return _run([*command, "-dM", "-E", "-x", "c++", os.devnull])
 
 
 def _accepts(compiler: str, flag: str) -> bool:
     try:
-        _run([compiler, flag, "-E", "-x", "c++", os.devnull])
+        _macros(compiler, flag)
     except NativeError:
         return False
     return True

@@ -15,14 +15,13 @@ import ctypes
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from reviver.files.cache import cache_folder
-from reviver.lstm.native import compiler, prebuilt
-from reviver.lstm.native.errors import NativeError
+from reviver.lstm.native import NativeError, prebuilt
+from reviver.lstm.native.compiler import compile_library
 from reviver.text import one_line
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")
@@ -37,26 +36,21 @@ class NativeLibrary:
 
     The C++ file defines `reviver_NAME_FUNCTION` for each function, and `reviver_NAME_call_size`, which returns the size
     of the structure. It uses neither Python nor torch, so one binary serves all their versions.
-
-    Args:
-        name: name of the library.
-        source: path of the C++ file.
-        call: the structure, with the same fields in the same order as in the C++ file.
-        functions: names of the functions.
-        fallback: warning if the library is not available: what is missing, and what is used instead.
-        flags: flags of the compiler.
     """
 
     name: str
     source: Path
+    """Path of the C++ file."""
     call: type[ctypes.Structure]
+    """The structure, with the same fields in the same order as in the C++ file."""
     functions: Sequence[str]
-    fallback: str = field(kw_only=True)
-    flags: Sequence[str] = field(default=FLAGS, kw_only=True)
+    """Names of the functions."""
+    fallback: str
+    """Warning if the library is not available: what is missing, and what is used instead."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _loaded: list[ctypes.CDLL | None] = field(
         default_factory=list, init=False
-    )  # set by `library`: empty before its first call
+    )  # empty before the first call of `library`
     _variant: str = field(default="none", init=False)
 
     def library(self) -> ctypes.CDLL | None:
@@ -75,16 +69,22 @@ class NativeLibrary:
 
     def find(self) -> ctypes.CDLL | None:
         """Load the library, compiled first if needed, or log a warning and return None."""
-        choice = os.environ.get("REVIVER_NATIVE") or "1"
-        if choice == "0":
-            return None
-        problems = []
-        for attempt in self._attempts(choice):
+        choice, problems = os.environ.get("REVIVER_NATIVE") or "1", []
+        sources = {"0": [], "prebuilt": [""], "compile": ["compile"]} | {name: [name] for name in prebuilt.VARIANTS}
+        if choice == "1":
+            asks_for_compiler = os.environ.get("CXX") or os.environ.get("REVIVER_CXXFLAGS")
+            is_prebuilt = not asks_for_compiler and prebuilt.libraries(self.name, self.source)
+            sources["1"] = ["", "compile"] if is_prebuilt else ["compile"]
+        if choice not in sources:
+            allowed = ", ".join(("0", "1", "prebuilt", "compile", *prebuilt.VARIANTS))
+            problems = [f"REVIVER_NATIVE must be one of {allowed}, got {choice!r}"]
+        for source in sources.get(choice, []):
             try:
-                return attempt()
+                return self.build(cache_folder()) if source == "compile" else self.load_prebuilt(source or None)
             except (NativeError, OSError) as error:
                 problems.append(one_line(error))
-        _log.warning("%s: %s", self.fallback, "; ".join(problems))
+        if problems:
+            _log.warning("%s: %s", self.fallback, "; ".join(problems))
         return None
 
     def build(self, folder: Path) -> ctypes.CDLL:
@@ -95,14 +95,10 @@ class NativeLibrary:
                 folder is not private.
             OSError: if the folder cannot be written or the library cannot be loaded.
         """
-        path, variant = compiler.compile_library(self.name, self.source, self.flags, folder)
-        return self._open(path, variant)
+        return self._open(*compile_library(self.name, self.source, FLAGS, folder))
 
     def load_prebuilt(self, variant: str | None = None) -> ctypes.CDLL:
-        """Return a prebuilt library of the package.
-
-        Args:
-            variant: name of the variant; None for the best that the processor supports.
+        """Return a prebuilt library of the package: the variant named, or the best that the processor supports.
 
         Raises:
             NativeError: if the package has no such library, the processor does not support it, or torch has not loaded
@@ -112,38 +108,15 @@ class NativeLibrary:
         path, found = prebuilt.find_library(self.name, self.source, variant)
         return self._open(path, f"prebuilt {found}")
 
-    def _attempts(self, choice: str) -> list[Callable[[], ctypes.CDLL]]:
-        """Return the functions that may load the library, in order, for a value of `REVIVER_NATIVE`."""
-
-        def compiled() -> ctypes.CDLL:
-            return self.build(cache_folder())
-
-        def refuse() -> ctypes.CDLL:
-            allowed = ", ".join(("0", "1", "prebuilt", "compile", *prebuilt.VARIANTS))
-            raise NativeError(f"REVIVER_NATIVE must be one of {allowed}, got {choice!r}")
-
-        if choice in prebuilt.VARIANTS:
-            return [partial(self.load_prebuilt, choice)]
-        if choice != "1":
-            return [{"prebuilt": self.load_prebuilt, "compile": compiled}.get(choice, refuse)]
-        asks_for_compiler = os.environ.get("CXX") or os.environ.get("REVIVER_CXXFLAGS")
-        is_prebuilt = not asks_for_compiler and prebuilt.is_available(self.name, self.source)
-        return [self.load_prebuilt, compiled] if is_prebuilt else [compiled]
-
     def _open(self, path: Path, variant: str) -> ctypes.CDLL:
-        library = self._load(path)
-        self._variant = variant
-        return library
-
-    def _load(self, path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
         size = getattr(library, f"reviver_{self.name}_call_size")
         size.restype = ctypes.c_int64
         if size() != ctypes.sizeof(self.call):
-            raise NativeError(
-                f"{self.source.name} and {self.call.__module__} define different structures for the arguments"
-            )
+            module = self.call.__module__
+            raise NativeError(f"{self.source.name} and {module} define different structures for the arguments")
         for name in self.functions:
             function = getattr(library, f"reviver_{self.name}_{name}")
             function.argtypes, function.restype = [ctypes.POINTER(self.call)], None
+        self._variant = variant
         return library

@@ -16,40 +16,21 @@ GNU, LLVM = "GOMP_parallel", "__kmpc_fork_call"
 
 @cache
 def share_runtime(function: str) -> bool:
-    """Let libraries that are loaded later use the OpenMP runtime that torch has loaded.
-
-    Args:
-        function: function that the runtime must have, `GNU` or `LLVM`.
-
-    Returns:
-        Whether torch has loaded such a runtime.
-    """
-    path = _find_runtime(function)
+    """Let libraries that are loaded later use torch's runtime; return whether it has one with `function` (GNU or LLVM)."""
+    path = find_runtime(function)
     if path is None:
         return False
     ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)  # already loaded: only makes its symbols visible
     return True
 
 
-def _find_runtime(function: str) -> str | None:
+def find_runtime(function: str) -> str | None:
     """Return the file that defines `function` among torch and the libraries that it depends on, or None."""
     try:
         address = ctypes.cast(getattr(ctypes.CDLL(torch._C.__file__), function), ctypes.c_void_p)
-        process = ctypes.CDLL(None)
-        info = _Location()
-        if process.dladdr(address, ctypes.byref(info)) and info.file:
-            return os.fsdecode(info.file)
+        info = (ctypes.c_void_p * 4)()  # Dl_info of <dlfcn.h>, which begins with the name of the file
+        if ctypes.CDLL(None).dladdr(address, info) and info[0]:
+            return os.fsdecode(ctypes.string_at(info[0]))
     except (AttributeError, OSError, TypeError):  # no such function, or a system without dladdr such as Windows
         pass
     return None
-
-
-class _Location(ctypes.Structure):
-    """`Dl_info` of <dlfcn.h>."""
-
-    _fields_ = [
-        ("file", ctypes.c_char_p),
-        ("base", ctypes.c_void_p),
-        ("symbol", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
-    ]

@@ -7,13 +7,11 @@ sources that it was built from.
 import ctypes
 import hashlib
 import platform
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from reviver.lstm.native import openmp
-from reviver.lstm.native.errors import NativeError
+from reviver.lstm.native import NativeError, openmp
 
 FOLDER = Path(__file__).with_name("prebuilt")
 """Folder of the prebuilt libraries; only a platform wheel has it."""
@@ -56,29 +54,26 @@ def source_digest(source: Path) -> str:
     return sha256.hexdigest()
 
 
-def is_available(name: str, source: Path) -> bool:
-    """Return whether the package has a prebuilt library for this architecture, built from these sources."""
-    return any(True for _ in _libraries(name, source))
+def libraries(name: str, source: Path) -> dict[str, Path]:
+    """Return the prebuilt libraries for this architecture and these sources by variant, the fastest first."""
+    names = [variant for variant, (machine, *_) in VARIANTS.items() if machine == platform.machine()]
+    paths = {variant: FOLDER / library_name(name, variant, source) for variant in names}
+    return {variant: path for variant, path in paths.items() if path.is_file()}
 
 
 def find_library(name: str, source: Path, variant: str | None = None) -> tuple[Path, str]:
-    """Return the path and the variant of a prebuilt library, and let it use torch's OpenMP runtime.
-
-    Args:
-        name: name of the library.
-        source: its C++ file.
-        variant: name of the variant; None for the fastest that the processor supports.
+    """Return path and variant of a prebuilt library: the one named, or the fastest. Let it use torch's OpenMP runtime.
 
     Raises:
         NativeError: if the package has no such library, the processor does not support it, or torch has not loaded an
             OpenMP runtime with the functions of GCC.
         OSError: if the processor cannot be asked.
     """
-    paths = {found: path for found, path in _libraries(name, source) if variant in (None, found)}
+    paths = {found: path for found, path in libraries(name, source).items() if variant in (None, found)}
     if not paths:
         kind = "" if variant is None else f" of the variant {variant}"
         raise NativeError(f"the package has no prebuilt library{kind} for this machine and these sources")
-    supported = [found for found in paths if VARIANTS[found].features & ~_cpu_features() == 0]
+    supported = [found for found in paths if VARIANTS[found].features & ~cpu_features() == 0]
     if not supported:
         raise NativeError(f"the processor supports none of the prebuilt variants {', '.join(paths)}")
     if not openmp.share_runtime(openmp.GNU):
@@ -86,22 +81,9 @@ def find_library(name: str, source: Path, variant: str | None = None) -> tuple[P
     return paths[supported[0]], supported[0]
 
 
-def _libraries(name: str, source: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the variants of a library that the package has for this architecture, the fastest first."""
-    for variant, (machine, _, _) in VARIANTS.items():
-        if machine == platform.machine():
-            path = FOLDER / library_name(name, variant, source)
-            if path.is_file():
-                yield variant, path
-
-
 @cache
-def _cpu_features() -> int:
-    """Return the bits of `reviver_cpu_features`; none where no variant needs one.
-
-    Raises:
-        OSError: if the library that asks the processor is missing or damaged.
-    """
+def cpu_features() -> int:
+    """Return the bits of `reviver_cpu_features`, 0 where no variant needs one; raise OSError if cpu.cpp's library fails."""
     if platform.machine() != "x86_64":
         return 0
     function = ctypes.CDLL(str(FOLDER / library_name("cpu", "x86-64", CPU_SOURCE))).reviver_cpu_features

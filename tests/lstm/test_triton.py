@@ -9,13 +9,15 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from reviver import LSTM
 from reviver.errors import DataError
-from reviver.lstm.dropout import apply_dropout, dropout_masks
+from reviver.lstm.cell import LSTMState, StackedWeights
+from reviver.lstm.dropout import dropout_masks
+from reviver.lstm.equations import unroll
 from reviver.lstm.kernel import cuda
+from reviver.lstm.kernel.library import Inputs
+from reviver.settings.lstm_network import LSTMOptions
 
 pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed: pip install '.[gpu]'"),
@@ -28,7 +30,7 @@ pytestmark = [
 KERNELS = "reviver.lstm.kernel.triton_kernels"
 SEED = torch.tensor(8123456789012345678)
 RANDOM = ("step", "variational", "zoneout")
-NAMES = ("x", "h", "c", "W", "U", "b")
+NAMES = ("x", "h", "c", "W", "U", "b_ih", "b_hh")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,30 +54,27 @@ def launches(request, monkeypatch):
         cuda._graph.cache_clear()
 
 
-def equations(x, h, c, W, U, b=None, lengths=None, seed=None, *, dropout=0.0, kind="none", reverse=False):
-    """The LSTM step by step; arguments and results are those of `cuda.unroll`."""
-    outputs = [None] * len(x)
-    if seed is not None:
-        masks = dropout_masks(seed, *x.shape[:2], h.shape[1], dropout, kind).to(x.dtype)
-    for t in reversed(range(len(x))) if reverse else range(len(x)):
-        z_i, z_f, z_g, z_o = (x[t] @ W.T + h @ U.T + (0.0 if b is None else b)).chunk(4, dim=1)
-        new_c = torch.sigmoid(z_f) * c + torch.sigmoid(z_i) * torch.tanh(z_g)
-        new_h = torch.sigmoid(z_o) * torch.tanh(new_c)
-        if kind == "zoneout_mean":
-            new_h = (1.0 - dropout) * new_h + dropout * h
-        elif kind != "none":
-            new_h = apply_dropout(new_h, h, masks[t], kind)
-        active = torch.ones(len(h), 1, dtype=torch.bool) if lengths is None else (t < lengths)[:, None]
-        h, c = torch.where(active, new_h, h), torch.where(active, new_c, c)
-        outputs[t] = torch.where(active, h, 0.0)
-    return torch.stack(outputs), h, c
+def ours(inputs, lengths=None, seed=None, *, dropout=0.0, kind="none", reverse=False):
+    """Output, h and c of the kernels."""
+    arguments = Inputs(*inputs, *[None] * (7 - len(inputs)), lengths, seed)
+    return cuda.unroll(arguments, cuda.Options(kind, dropout, reverse, "tf32x3"))
+
+
+def equations(inputs, lengths=None, seed=None, *, dropout=0.0, kind="none", reverse=False):
+    """Output, h and c of the equations."""
+    kind = {"none": "step", "zoneout_mean": "zoneout"}.get(kind, kind)
+    options = LSTMOptions(hidden_dropout=dropout, hidden_dropout_kind=kind)
+    x, h, c, *weights = inputs
+    weights = StackedWeights(*weights, *[None] * (4 - len(weights)))
+    output, state = unroll(weights, x, LSTMState(h, c), lengths, reverse=reverse, options=options, seed=seed)
+    return output, *state
 
 
 def make_inputs(T=5, B=17, I=3, H=37, bias=True):  # noqa: E741
     torch.manual_seed(T + B + I + H)
     inputs = [torch.randn(T, B, I), torch.randn(B, H), torch.randn(B, H), torch.randn(4 * H, I), torch.randn(4 * H, H)]
     inputs = [*inputs[:3], *(weight / weight.shape[1] ** 0.5 for weight in inputs[3:])]
-    return [tensor.requires_grad_() for tensor in (*inputs, *([torch.randn(4 * H)] if bias else []))]
+    return [tensor.requires_grad_() for tensor in (*inputs, *(torch.randn(2, 4 * H) if bias else []))]
 
 
 def gradients(outputs, inputs):
@@ -89,20 +88,15 @@ def gradients(outputs, inputs):
 
 def check(inputs, lengths=None, seed=None, **options):
     """Outputs, states and gradients equal those of the equations in float64."""
-    bias = () if len(inputs) == 6 else (None,)
-    outputs = cuda.unroll(*inputs, *bias, lengths, seed, **options, precision="fp32")
+    outputs = ours(inputs, lengths, seed, **options)
     exact_inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    exact = equations(*exact_inputs, *bias, lengths, seed, **options)
-    ours = dict(zip(("output", "h_T", "c_T", *NAMES), (*outputs, *gradients(outputs, inputs)), strict=False))
-    theirs = (*exact, *gradients(exact, exact_inputs))
-    for (name, tensor), expected in zip(ours.items(), theirs, strict=True):
+    exact = equations(exact_inputs, lengths, seed, **options)
+    found = dict(zip(("output", "h_T", "c_T", *NAMES), (*outputs, *gradients(outputs, inputs)), strict=False))
+    for (name, tensor), expected in zip(found.items(), (*exact, *gradients(exact, exact_inputs)), strict=True):
         error = (tensor - expected).abs().max() / expected.abs().max()
         assert error <= 1e-5, f"{name} differs by {error}"
     with torch.no_grad():  # saves nothing for the backward pass
-        for tensor, same in zip(
-            cuda.unroll(*inputs, *bias, lengths, seed, **options, precision="fp32"), outputs, strict=True
-        ):
-            assert torch.equal(tensor, same)
+        assert all(map(torch.equal, ours(inputs, lengths, seed, **options), outputs))
 
 
 @pytest.mark.parametrize("with_lengths", [False, True])
@@ -126,54 +120,22 @@ def test_sizes_that_fill_tiles_and_that_do_not(T, B, I, H, launches):  # noqa: E
 @pytest.mark.parametrize("kind", RANDOM)
 def test_masks_are_those_of_the_cpu_bit_for_bit(kind, p, launches):
     with torch.no_grad():
-        x, h, c, *weights = make_inputs(T=6)
-        output, *_ = cuda.unroll(x, h, c, *weights, None, SEED, dropout=p, kind=kind, reverse=False, precision="fp32")
+        x, h, *rest = make_inputs(T=6)
+        output, *_ = ours([x, h, *rest], None, SEED, dropout=p, kind=kind)
     dropped = dropout_masks(SEED, 6, 17, 37, p, kind) == 0.0
     before = torch.cat([h.detach()[None], output[:-1]]) if kind == "zoneout" else torch.zeros_like(output)
     assert torch.equal(output == before, dropped)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_torch_computes_the_same_without_dropout(bidirectional):
-    torch.manual_seed(2)
-    lstm = nn.LSTM(3, 20, bidirectional=bidirectional)
-    x, lengths = torch.randn(6, 5, 3), torch.tensor([6, 4, 3, 3, 1])
-    packed, (h_n, c_n) = lstm(pack_padded_sequence(x, lengths))
-    expected = pad_packed_sequence(packed)[0].chunk(2 if bidirectional else 1, dim=2)
-    for direction, suffix in enumerate(("", "_reverse")[: len(expected)]):
-        W, U, b_x, b_h = (
-            getattr(lstm, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        zeros, options = torch.zeros(5, 20), {"dropout": 0.0, "kind": "none", "precision": "fp32"}
-        got = cuda.unroll(x, zeros, zeros, W, U, b_x + b_h, lengths, None, reverse=direction == 1, **options)
-        theirs = (expected[direction], h_n[direction], c_n[direction])
-        for tensor, same in zip(got, theirs, strict=True):
-            torch.testing.assert_close(tensor, same, atol=1e-6, rtol=1e-5)
-        for ours, torchs in zip(gradients(got, (W, U, b_x)), gradients(theirs, (W, U, b_x)), strict=True):
-            torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize("used", range(3))
-def test_a_loss_of_one_output_alone(used):
+def test_gradients_of_some_inputs_for_one_output_and_twice(used):
     inputs = make_inputs()
-    options = {"dropout": 0.3, "kind": "zoneout", "reverse": False}
-    outputs = cuda.unroll(*inputs, None, SEED, precision="fp32", **options)
-    exact = equations(*inputs, None, SEED, **options)
-    ours, theirs = (gradients([o[used]], inputs) for o in (outputs, exact))
-    for tensor, expected in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(tensor, expected, atol=1e-5, rtol=1e-4)
-
-
-def test_gradients_of_some_inputs_only_and_twice():
-    x, h, c, W, U, b = (tensor.detach() for tensor in make_inputs())
-    U.requires_grad_()
-    options = {"dropout": 0.3, "kind": "step", "reverse": False}
-    output, _, c_last = cuda.unroll(x, h, c, W, U, b, None, SEED, precision="fp32", **options)
-    loss = output.sum() + c_last.sum()
-    first, second = (torch.autograd.grad(loss, U, retain_graph=True)[0] for _ in range(2))
-    assert torch.equal(first, second)
-    exact, _, exact_c = equations(x, h, c, W, U, b, None, SEED, **options)
-    torch.testing.assert_close(first, torch.autograd.grad(exact.sum() + exact_c.sum(), U)[0], atol=1e-4, rtol=1e-4)
+    options = {"dropout": 0.3, "kind": "zoneout"}
+    outputs, exact = (function(inputs, None, SEED, **options) for function in (ours, equations))
+    wanted = [inputs[4], *inputs[:used]]
+    found, again, expected = (gradients([o[used]], wanted) for o in (outputs, outputs, exact))
+    assert all(map(torch.equal, found, again))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -183,32 +145,26 @@ def test_what_is_beyond_the_end_of_a_sequence_does_not_matter(reverse):
     for value in (0.0, float("nan")):
         beyond = torch.arange(5)[:, None] >= lengths
         x = torch.where(beyond[:, :, None], value, inputs[0].detach())
-        options = {"dropout": 0.3, "kind": "step", "reverse": reverse, "precision": "fp32"}
-        result = cuda.unroll(x, *inputs[1:], lengths, SEED, **options)
+        result = ours([x, *inputs[1:]], lengths, SEED, dropout=0.3, kind="step", reverse=reverse)
         outputs.append((*result, *gradients(result, inputs[1:])))
     for zero, nan in zip(*outputs, strict=True):
         assert torch.equal(zero, nan)
 
 
 def test_a_state_that_is_not_finite_passes_to_the_output():
-    x, h, c, *weights = (tensor.detach() for tensor in make_inputs())
-    c[3, 4] = float("nan")
-    output, _, _ = cuda.unroll(x, h, c, *weights, None, None, dropout=0.0, kind="none", reverse=False, precision="fp32")
+    inputs = [tensor.detach() for tensor in make_inputs()]
+    inputs[2][3, 4] = float("nan")
+    output, _, _ = ours(inputs)
     assert output[0, 3, 4].isnan()
     assert output[1:, 3].isnan().all()
     assert output[:, [0, 1, 2, *range(4, 17)]].isfinite().all()
 
 
-def test_second_derivatives_are_refused():
+def test_second_derivatives_and_changes_in_place_are_refused():
     inputs = make_inputs(T=2)
-    output, _, _ = cuda.unroll(*inputs, None, SEED, dropout=0.3, kind="step", reverse=False, precision="fp32")
+    output, _, _ = ours(inputs, None, SEED, dropout=0.3, kind="step")
     with pytest.raises(RuntimeError, match="no second derivatives"):
         torch.autograd.grad(output.sum(), inputs, create_graph=True)
-
-
-def test_an_output_changed_in_place_is_noticed():
-    inputs = make_inputs(T=2)
-    output, _, _ = cuda.unroll(*inputs, None, SEED, dropout=0.3, kind="step", reverse=False, precision="fp32")
     with pytest.raises(RuntimeError, match="inplace"):
         output.mul_(2.0).sum().backward()
 
@@ -220,35 +176,27 @@ def test_bf16_rounds_the_operands_of_the_matmuls_outside_the_kernel():
     assert cuda._operand(b.T, options).dtype == torch.bfloat16
 
 
+FLOATS = "of torch.float32 on cpu"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        (
-            "h",
-            torch.zeros(16, 37),
-            r"^h must be \[17, 37\] of torch.float32 on cpu, got \[16, 37\] of torch.float32 on cpu$",
-        ),
+        ("h", torch.zeros(16, 37), rf"^h must be \[17, 37\] {FLOATS}, got \[16, 37\] {FLOATS}$"),
         ("W", torch.zeros(37, 3), r"^W must be \[148, 3\] of .*, got \[37, 3\] of "),
-        (
-            "x",
-            torch.zeros(5, 17, 3).double(),
-            r"^x must be \[5, 17, 3\] of torch.float32 on cpu, got .* torch.float64 on cpu$",
-        ),
+        ("x", torch.zeros(5, 17, 3).double(), rf"^x must be \[5, 17, 3\] {FLOATS}, got .* torch.float64 on cpu$"),
         ("U", torch.zeros(148, 37, device="meta"), r"^U must be .* on cpu, got .* on meta$"),
-        (
-            "lengths",
-            torch.zeros(17),
-            r"^lengths must be \[17\] of torch.int64 on cpu, got \[17\] of torch.float32 on cpu$",
-        ),
+        ("lengths", torch.zeros(17), rf"^lengths must be \[17\] of torch.int64 on cpu, got \[17\] {FLOATS}$"),
         ("seed", None, r"^kind must be one of .*, with a seed only if it is random, got step$"),
         ("kind", "gal", r"^kind must be one of none, step, variational, zoneout, zoneout_mean, .*, got gal$"),
     ],
 )
 def test_arguments_that_do_not_fit(name, value, message):
-    arguments = dict(zip(NAMES, make_inputs(), strict=True)) | {"lengths": None, "seed": SEED}
-    arguments |= {"dropout": 0.3, "kind": "step", "reverse": False, "precision": "fp32"}
+    inputs, kind = Inputs(*make_inputs(), None, SEED), value if name == "kind" else "step"
     with pytest.raises(DataError, match=message):
-        cuda.unroll(**arguments | {name: value})
+        cuda.unroll(
+            inputs if name == "kind" else inputs._replace(**{name: value}), cuda.Options(kind, 0.3, False, "ieee")
+        )
 
 
 def test_available_in_the_interpreter_and_not_without_a_gpu(monkeypatch):
@@ -285,15 +233,14 @@ def test_kernels_compile_for_an_a100_without_spills():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-@pytest.mark.parametrize("kind", RANDOM)
-def test_a_layer_on_a_gpu_is_the_one_on_the_cpu(kind):
-    layer = LSTM(5, 20, 2, bidirectional=True, hidden_dropout=0.4, hidden_dropout_kind=kind)
-    x, results = torch.randn(9, 6, 5), []
-    for device in ("cpu", "cuda"):
-        layer = layer.to(device)
-        layer.zero_grad()
-        output, (h, c) = layer(x.to(device), None, [9, 1, 4, 8, 2, 9], rng=torch.Generator().manual_seed(3))
-        (output.square().sum() + h.sum() + c.sum()).backward()
-        results.append([tensor.detach().cpu() for tensor in (output, h, c, *(p.grad for p in layer.parameters()))])
-    for ours, expected in zip(*results, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+def test_a_layer_on_a_gpu_is_the_one_on_the_cpu():
+    for kind in RANDOM:
+        layer = LSTM(5, 20, 2, bidirectional=True, hidden_dropout=0.4, hidden_dropout_kind=kind)
+        x, results = torch.randn(9, 6, 5), []
+        for device in ("cpu", "cuda"):
+            layer = layer.to(device)
+            layer.zero_grad()
+            output, (h, c) = layer(x.to(device), None, [9, 1, 4, 8, 2, 9], rng=torch.Generator().manual_seed(3))
+            (output.square().sum() + h.sum() + c.sum()).backward()
+            results.append([tensor.detach().cpu() for tensor in (output, h, c, *(p.grad for p in layer.parameters()))])
+        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)

@@ -17,6 +17,7 @@ from reviver.lstm.cell import LSTMState
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.kernel import library
 from reviver.lstm.layer import LSTM
+from reviver.lstm.native.library import FLAGS
 from reviver.lstm.native.prebuilt import VARIANTS
 from tools.wheel import compile_library
 
@@ -48,55 +49,35 @@ class Recorder:
         self.before, self.after = b"", []
 
     def reviver_lstm_forward(self, call):
-        self.record(0, call)
+        self.record(0, call, self.library.reviver_lstm_forward)
 
     def reviver_lstm_backward(self, call):
-        self.record(1, call)
+        self.record(1, call, self.library.reviver_lstm_backward)
 
-    def record(self, backward, call):
+    def record(self, backward, call, function):
         pointers = list(pointers_of(call))
         self.before += bytes(ctypes.c_int64(backward)) + bytes(call)
         for _, pointer, bytes_there in pointers:
             size = -1 if pointer is None else bytes_there
             self.before += bytes(ctypes.c_int64(size)) + (b"" if pointer is None else ctypes.string_at(pointer, size))
-        (self.library.reviver_lstm_backward if backward else self.library.reviver_lstm_forward)(call)
-        self.after.append(
-            [(name, ctypes.string_at(pointer, size)) for name, pointer, size in pointers if pointer is not None]
-        )
+        function(call)
+        present = [(name, pointer, size) for name, pointer, size in pointers if pointer is not None]
+        self.after.append([(name, ctypes.string_at(pointer, size)) for name, pointer, size in present])
 
 
 def pointers_of(call):
     """Name, address and number of bytes of every pointer of a call over all steps, in the order of the fields."""
     T, B, I, H, S = call.T, call.B, call.I, call.H, call.end - call.begin  # noqa: E741
-    sizes = {
-        "seed": 2,
-        "lengths": 2 * B,
-        "W": 4 * H * I,
-        "U": 4 * H * H,
-        "b_ih": 4 * H,
-        "b_hh": 4 * H,
-        "x": T * B * I,
-        "h": B * H,
-        "c": B * H,
-        "output": T * B * H,
-        "gates": 4 * T * B * H,
-        "cells": T * B * H,
-        "h_last": B * H,
-        "c_last": B * H,
-        "grad_output": T * B * H,
-        "grad_h": B * H,
-        "grad_c": B * H,
-        "grad_gates": 4 * S * B * H,
-        "grad_W": 4 * H * I,
-        "grad_U": 4 * H * H,
-        "grad_b": 4 * H,
-    }
+    sizes = {"seed": 2, "lengths": 2 * B, "W": 4 * H * I, "U": 4 * H * H, "b_ih": 4 * H, "b_hh": 4 * H}
+    sizes |= {"x": T * B * I, "h": B * H, "c": B * H, "output": T * B * H, "gates": 4 * T * B * H, "cells": T * B * H}
+    sizes |= {"h_last": B * H, "c_last": B * H, "grad_output": T * B * H, "grad_h": B * H, "grad_c": B * H}
+    sizes |= {"grad_gates": 4 * S * B * H, "grad_W": 4 * H * I, "grad_U": 4 * H * H, "grad_b": 4 * H}
     for name, size in sizes.items():
         yield name, getattr(call, name), 4 * size
 
 
 def recorded(monkeypatch):
-    """Run all cases here; return the record and the masks' kinds of its calls."""
+    """Run all cases here; return the record of their calls."""
     recorder = Recorder()
     monkeypatch.setattr(library, "load", lambda: recorder)
     threads = torch.get_num_threads()
@@ -107,21 +88,20 @@ def recorded(monkeypatch):
             lstm = LSTM(I, H, hidden_dropout=p, hidden_dropout_kind=kind, precision=precision)
             h, c = torch.randn(B, H, requires_grad=True), torch.randn(B, H)
             steps = torch.randint(1, T + 1, (B,)) if lengths else None
-            x, seed = torch.randn(T, B, I), draw_seed() if p > 0.0 else None
-            output, state = kernel.unroll(
-                lstm.stacked_weights(), x, LSTMState(h, c), steps, reverse=reverse, options=lstm.options, seed=seed
-            )
+            x, options = torch.randn(T, B, I), {"options": lstm.options, "seed": draw_seed() if p > 0.0 else None}
+            output, state = kernel.unroll(lstm.stacked_weights(), x, LSTMState(h, c), steps, reverse=reverse, **options)
             (output.square().sum() + state.h.sum() + state.c.sum()).backward()
     finally:
         torch.set_num_threads(threads)
     return recorder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["OpenMP", "threads of C++", "prebuilt"])
 def test_arm_computes_the_same(kind, tmp_path, monkeypatch):
     """The library is compiled as it is shipped; the programs with less optimization, which halves the time."""
     program, calls, results = tmp_path / "replay", tmp_path / "calls", tmp_path / "results"
-    flags = [flag for flag in library.KERNEL.flags if flag not in ("-shared", "-fPIC")]
+    flags = [flag for flag in FLAGS if flag not in ("-shared", "-fPIC")]
     flags += [] if kind == "threads of C++" else ["-fopenmp"]
     # A static program loads no library, and the other one computes nothing itself.
     flags += ["-O0", "-Wl,--no-as-needed"] if kind == "prebuilt" else ["-O1", "-static"]
@@ -130,10 +110,8 @@ def test_arm_computes_the_same(kind, tmp_path, monkeypatch):
     calls.write_bytes(recorder.before)
     command = [EMULATOR, "-L", "/usr/aarch64-linux-gnu", program, calls, results]
     if kind == "prebuilt":
-        variant = VARIANTS["aarch64"]
-        path = tmp_path / "lstm.so"
-        compile_library(COMPILER, path, library.KERNEL.source, (*library.KERNEL.flags, *variant.flags))
-        command.append(path)
+        command.append(tmp_path / "lstm.so")
+        compile_library(COMPILER, command[-1], library.KERNEL.source, (*FLAGS, *VARIANTS["aarch64"].flags))
     code = subprocess.run(command, check=False).returncode
     assert code != 3, "the mode in which denormal numbers count as zero was not restored"
     assert code == 0

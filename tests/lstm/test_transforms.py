@@ -4,7 +4,6 @@ import copy
 import io
 import subprocess
 import sys
-import warnings
 
 import pytest
 import torch
@@ -24,7 +23,7 @@ from torch.func import (
 )
 from torch.utils.checkpoint import checkpoint
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel import ops
@@ -109,27 +108,14 @@ def test_second_derivatives_of_bf16_round_the_same_operands():
 
 
 @needs_kernel
-def test_second_derivatives_where_not_everything_takes_part():
-    lstm, nothing = LSTM(3, 6), LSTM(3, 6).requires_grad_(requires_grad=False)
-    for network in (lstm, nothing):
-        x = torch.randn(4, 2, 3, requires_grad=True)
-        (first,) = torch.autograd.grad(network(x)[1][1].square().sum(), x, create_graph=True)
-        (second,) = torch.autograd.grad(first.square().sum(), x)
-        exact = doubled(network)
-        with torch.enable_grad():
-            y = x.detach().double().requires_grad_()
-            (expected,) = torch.autograd.grad(exact(y)[1][1].square().sum(), y, create_graph=True)
-        close(second, torch.autograd.grad(expected.square().sum(), y)[0])
-
-
-@needs_kernel
-def test_third_derivatives():
-    lstm = LSTM(2, 4)
+@pytest.mark.parametrize("trains", [True, False])
+def test_third_derivatives_of_a_part(trains):
+    lstm = LSTM(2, 4).requires_grad_(requires_grad=trains)
     x = torch.randn(3, 2, 2)
     results = []
     for network in (lstm, doubled(lstm)):
         y = x.to(network.weight_ih_l0.dtype).requires_grad_()
-        value = network(y)[0].sin().sum()
+        value = network(y)[1][1].sin().sum()  # of c after the last step only
         for _ in range(3):
             (gradient,) = torch.autograd.grad(value, y, create_graph=True)
             value = gradient.square().sum()
@@ -184,16 +170,6 @@ def test_gradients_of_each_sample_equal_a_loop(precision):
             close(together[name][index], parameter.grad, 1e-4 if precision == "fp32" else 1e-2)
 
 
-@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch.nn.LSTM under vmap
-def test_gradients_of_each_sample_equal_those_of_torch():
-    lstm, x = LSTM(3, 8), torch.randn(6, 5, 3)
-    ours, theirs = (
-        vmap(grad(loss_of(module)), in_dims=(None, 0))(parameters(module), x) for module in (lstm, lstm.to_torch())
-    )
-    for name, gradients in theirs.items():
-        close(ours[name], gradients)
-
-
 def test_jacobians_and_hessian():
     lstm = LSTM(2, 3)
     x, direction = torch.randn(3, 2, 2), torch.randn(3, 2, 2)
@@ -204,6 +180,9 @@ def test_jacobians_and_hessian():
     value, tangent = jvp(lambda x: lstm(x)[0], (x,), (direction,))
     close(value, exact(y)[0])
     close(tangent, (expected * direction.double()).sum((-3, -2, -1)))
+    with forward_ad.dual_level():
+        dual = forward_ad.unpack_dual(lstm(forward_ad.make_dual(x, direction))[0])
+    close(dual.tangent, tangent.double())
     _, pull = vjp(lambda x: lstm(x)[0], x)
     close(pull(torch.ones(3, 2, 3))[0], expected.sum((0, 1, 2)))
     second = torch.autograd.functional.hessian(lambda x: exact(x)[0].sin().sum(), y)
@@ -220,19 +199,12 @@ def test_vmap_draws_masks_as_its_randomness_asks(kind):
     same, different = vmap(call, randomness="same")(x), vmap(call, randomness="different")(x)
     assert all(torch.equal(same[0], output) for output in same)
     assert not any(torch.equal(different[0], output) for output in different[1:])
-    if kind != "zoneout":
-        assert 0.4 < (different == 0).float().mean() < 0.6
+    torch.manual_seed(1)
+    together = vmap(call, randomness="same")(x)
+    torch.manual_seed(1)
+    torch.testing.assert_close(together[3], call(x[3]))
     with pytest.raises(RuntimeError, match="randomness"):
         vmap(call)(x)
-
-
-def test_dropout_of_one_seed_under_vmap_is_that_outside():
-    lstm, x = LSTM(3, 20, hidden_dropout=0.5), torch.randn(4, 3, 2, 3)
-    torch.manual_seed(1)
-    together = vmap(lambda x: lstm(x)[0], randomness="same")(x)
-    for index in range(4):
-        torch.manual_seed(1)
-        torch.testing.assert_close(together[index], lstm(x[index])[0])
 
 
 def test_vmap_over_lengths():
@@ -256,14 +228,6 @@ def test_an_ensemble_from_stacked_weights():
     outputs = vmap(lambda w, b: functional_call(base, (w, b), (x,))[0], in_dims=(0, 0))(weights, buffers)
     for output, network in zip(outputs, networks, strict=True):
         torch.testing.assert_close(output, network(x)[0])
-
-
-def test_forward_mode_with_dual_tensors():
-    lstm, x, tangent = LSTM(3, 6), torch.randn(4, 2, 3), torch.randn(4, 2, 3)
-    exact = doubled(lstm)
-    with forward_ad.dual_level():
-        output = forward_ad.unpack_dual(lstm(forward_ad.make_dual(x, tangent))[0])
-    close(output.tangent, jvp(lambda x: exact(x)[0], (x.double(),), (tangent.double(),))[1])
 
 
 def test_bf16_linear_has_all_derivatives():
@@ -331,25 +295,9 @@ def test_autocast_runs_the_kernel_and_equals_the_equations(kernel_calls):
         results.append([output.detach(), *(parameter.grad for parameter in lstm.parameters())])
     assert len(kernel_calls) == 1
     for ours, theirs in zip(*results, strict=True):
-        assert ours.dtype == theirs.dtype
+        assert ours.dtype == theirs.dtype == (torch.bfloat16 if ours is results[0][0] else torch.float32)
         close(ours, theirs, 3e-2)
     assert torch.equal(results[0][0] == 0, results[1][0] == 0)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_training_under_autocast_learns(precision):
-    network = LSTMClassifier(1, 16, 2, precision=precision)
-    optimizer = torch.optim.Adam(network.parameters(), 0.02)
-    x = torch.randn(64, 6, 1)
-    y = (x[:, 0, 0] > 0).long()
-    for _ in range(60):
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = nn.functional.cross_entropy(network(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert loss < 0.2
-    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 
 
 def test_autocast_leaves_float64_and_computes_float16_by_the_equations(kernel_calls):
@@ -379,7 +327,7 @@ def saved_and_loaded(program):
 @pytest.mark.parametrize(
     "options",
     [
-        {"bidirectional": True, "num_layers": 2},
+        pytest.param({"bidirectional": True, "num_layers": 2}, marks=pytest.mark.long),
         {"hidden_dropout": 0.3, "hidden_dropout_kind": "zoneout"},
         {"dtype": torch.float64, "batch_first": True},
         {"precision": "bf16"},
@@ -402,6 +350,7 @@ def test_export_with_dynamic_batch_and_time(options):
                 torch.testing.assert_close(ours, theirs, **tolerance)
 
 
+@pytest.mark.long
 def test_export_of_a_classifier_with_lengths_runs_where_reviver_is_not(tmp_path):
     network = LSTMClassifier(3, 6, 4, bidirectional=True, pooling="mean").eval()
     x, lengths = torch.randn(4, 5, 3), torch.tensor([5, 2, 1, 4])
@@ -468,6 +417,7 @@ def graphs():
 
 
 @needs_kernel
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # of torch's own, which differ between its versions
 def test_inductor_compiles_training_in_one_graph(graphs):
     network = LSTMClassifier(3, 16, 4, num_layers=2, dropout=0.2, hidden_dropout=0.5, bidirectional=True)
@@ -488,15 +438,6 @@ def test_compilation_makes_one_graph_for_all_shapes(graphs):
         counts.append(len(graphs))
     assert len(set(counts)) == 1
     assert sum("reviver" in str(node.target) for node in graphs[-1].graph.nodes) == 2  # a node per layer
-
-
-@needs_kernel
-def test_compilation_turns_dynamic_by_itself(graphs):
-    network, backend = LSTM(3, 8), graphs.pop()
-    compiled = torch.compile(network, fullgraph=True, backend=backend)
-    for shape in ((5, 4, 3), (6, 5, 3), (7, 9, 3), (9, 2, 3), (11, 3, 3)):
-        train_and_compare(network, compiled, torch.randn(shape))
-    assert len(graphs) == 2  # the second for any shape
 
 
 @needs_kernel
@@ -528,10 +469,6 @@ def test_compilation_leaves_the_layer_between_two_graphs_as_it_does_torchs(graph
     network = LSTMClassifier(3, 6, 2)
     with torch._dynamo.config.patch(allow_rnn=False):
         train_and_compare(network, torch.compile(network, backend=graphs[0]), torch.randn(4, 5, 3))
-        for module in (network, nn.Sequential(nn.LSTM(3, 6))):
-            torch._dynamo.reset()
-            with pytest.raises(torch._dynamo.exc.Unsupported, match="allow_rnn"):
-                torch.compile(module, fullgraph=True, backend=graphs[0])(torch.randn(4, 5, 3))
 
 
 @needs_kernel
@@ -559,22 +496,6 @@ def test_unknown_subclasses_take_the_equations(kernel_calls):
     torch.testing.assert_close(output.as_subclass(torch.Tensor), lstm(x)[0])
 
 
-def test_parametrized_weights_train(kernel_calls):
-    lstm, x = LSTM(3, 6), torch.randn(4, 2, 3)
-    expected = lstm(x)[0]
-    nn.utils.parametrizations.weight_norm(lstm, "weight_ih_l0")
-    nn.utils.parametrizations.orthogonal(lstm, "weight_hh_l0")
-    nn.utils.parametrize.remove_parametrizations(lstm, "weight_hh_l0")
-    output, _ = lstm(x)
-    assert output.shape == expected.shape
-    output.square().sum().backward()
-    ours = lstm.parametrizations.weight_ih_l0.original1.grad
-    exact = doubled(lstm)
-    exact.zero_grad()
-    exact(x.double())[0].square().sum().backward()
-    close(ours, exact.parametrizations.weight_ih_l0.original1.grad)
-
-
 @needs_kernel
 def test_dispatch_modes_see_the_operator():
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -592,37 +513,3 @@ def test_dispatch_modes_see_the_operator():
         output, _ = lstm(x)
     assert torch.equal(output, expected)
     assert "reviver.lstm_forward.default" in seen
-
-
-def test_trace_takes_torchs_operator():
-    lstm, x = LSTM(3, 6, bidirectional=True).eval(), torch.randn(4, 2, 3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated
-        traced = torch.jit.trace(lstm, x)
-    assert "reviver::" not in str(traced.inlined_graph)
-    x = torch.randn(9, 5, 3)  # another number of steps and of rows
-    torch.testing.assert_close(traced(x)[0], lstm(x)[0])
-
-
-@pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated
-def test_script_compiles_torchs_layer_or_names_the_way():
-    lstm, x = LSTM(3, 6, 2, bidirectional=True), torch.randn(4, 2, 3)
-    scripted = torch.jit.script(nn.Sequential(lstm))
-    torch.testing.assert_close(scripted(x)[0], lstm(x)[0])
-    with pytest.raises(
-        ConfigError, match=r"^hidden_dropout must be 0 for torch\.jit\.script, got 0\.5; .*to_torch\(\)"
-    ):
-        torch.jit.script(nn.Sequential(LSTM(3, 6, hidden_dropout=0.5)))
-
-
-@needs_kernel
-def test_copies_made_after_transforms_work():
-    lstm, x = LSTM(3, 6, hidden_dropout=0.5), torch.randn(4, 2, 3, requires_grad=True)
-    output, _ = lstm(x, rng=rng())
-    torch.autograd.grad(output.sum(), x, create_graph=True)
-    grad(loss_of(copy.deepcopy(lstm).eval()))(parameters(lstm), x.detach())
-    buffer = io.BytesIO()
-    torch.save(lstm, buffer)
-    buffer.seek(0)
-    for other in (copy.deepcopy(lstm), torch.load(buffer, weights_only=False)):
-        assert torch.equal(other(x, rng=rng())[0], output)

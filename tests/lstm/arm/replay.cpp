@@ -7,7 +7,7 @@
 // CALLS holds for each call: 0 for forward or 1 for backward, the Call as the other machine had it, and for each of its
 // pointers the number of bytes it points to (-1 for null) and these bytes. RESULTS receives the bytes after the calls.
 
-#include "../../src/reviver/lstm/kernel/lstm.cpp"
+#include "../../../src/reviver/lstm/kernel/lstm.cpp"
 
 #include <dlfcn.h>
 

@@ -1,0 +1,386 @@
+"""The LSTM's promises beyond torch.nn.LSTM: equations, names of weights, initialization, and dropout.
+
+The oracles are torch.nn.LSTM in float64, the equations written out, and the statistics of masks.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from reviver import LSTM, LSTMClassifier, LSTMState, lstm_step
+from reviver.errors import ConfigError, DataError
+from reviver.lstm import kernel
+from reviver.lstm.dropout import dropout_masks, row_keys, unit_bits
+from reviver.lstm.initialization import chrono
+from reviver.settings.lstm_network import DropoutKind
+
+GATES = "ifco"
+CLOSE = {"rtol": 1e-9, "atol": 1e-11}
+SEED = torch.tensor(1234567)
+
+
+def rng(seed: int = 5) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def results(lstm: nn.LSTM, x: Tensor, state: Any, *more: Any, **options: Any) -> list[Tensor]:
+    """Output, final state, and the gradients of a loss on which every entry has another influence."""
+    inputs = [tensor.clone().requires_grad_() for tensor in (x, *(state or ()))]
+    output, (h, c) = lstm(inputs[0], tuple(inputs[1:]) or None, *more, **options)
+    loss = sum((torch.randn(t.shape, dtype=t.dtype, generator=rng(1)) * t).sum() for t in (output, h, c))
+    return [output, h, c, *torch.autograd.grad(loss, [*inputs, *lstm.parameters()])]
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 3)),
+    bidirectional=st.booleans(),
+    batch_first=st.booleans(),
+    bias=st.booleans(),
+    steps=st.integers(1, 7),
+    batch=st.none() | st.integers(1, 4),
+    with_state=st.booleans(),
+)
+def test_outputs_states_and_all_gradients_equal_torchs_and_one_pass_equals_step_by_step(
+    sizes: tuple[int, int, int],
+    bidirectional: bool,
+    batch_first: bool,
+    bias: bool,
+    steps: int,
+    batch: int | None,
+    with_state: bool,
+) -> None:
+    options = {"batch_first": batch_first, "bidirectional": bidirectional, "bias": bias, "dtype": torch.float64}
+    theirs, generator = nn.LSTM(*sizes, **options), rng(steps)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(0.0, 0.7, generator=generator)
+    shape = [] if batch is None else [batch]
+    depth, time = sizes[2] * (1 + bidirectional), 1 if batch_first and batch else 0
+    x = torch.randn(*([*shape, steps] if time else [steps, *shape]), sizes[0], dtype=torch.float64, generator=generator)
+    state = None
+    if with_state:
+        state = [torch.randn(depth, *shape, sizes[1], dtype=torch.float64, generator=generator) for _ in range(2)]
+    ours = LSTM.from_torch(theirs)
+    torch.testing.assert_close(results(ours, x, state), results(theirs, x, state), **CLOSE)
+    if not bidirectional:
+        output, last = ours(x, state)
+        parts = []
+        for x_t in x.split(1, dim=time):
+            part, state = ours(x_t, state)
+            parts.append(part)
+        torch.testing.assert_close((torch.cat(parts, dim=time), state), (output, last), **CLOSE)
+
+
+def test_the_equations_by_hand() -> None:
+    """One unit, numbers that a pocket calculator checks; each gate has weights of its own."""
+    w = LSTM(1, 1, single_bias=True, dtype=torch.float64).gate_weights()
+    weights = {"i": (0.1, 0.2, 0.3), "f": (0.4, 0.5, 0.6), "c": (0.7, 0.8, 0.9), "o": (-0.1, -0.2, -0.3)}
+    with torch.no_grad():
+        for gate, values in weights.items():
+            for letter, value in zip("WUb", values, strict=True):
+                getattr(w, f"{letter}_{gate}").fill_(value)
+
+    def sigmoid(value: float) -> float:
+        return 1.0 / (1.0 + math.exp(-value))
+
+    h, c = 0.25, -0.5
+    state = LSTMState(*(torch.full((1, 1), value, dtype=torch.float64) for value in (h, c)))
+    for x in (2.0, -1.0):
+        i = sigmoid(0.1 * x + 0.2 * h + 0.3)
+        f = sigmoid(0.4 * x + 0.5 * h + 0.6)
+        g = math.tanh(0.7 * x + 0.8 * h + 0.9)
+        o = sigmoid(-0.1 * x - 0.2 * h - 0.3)
+        c = f * c + i * g
+        h = o * math.tanh(c)
+        state, gates = lstm_step(torch.full((1, 1), x, dtype=torch.float64), state, w)
+        found = [value.item() for value in (*state, *gates)]
+        assert found == pytest.approx([h, c, i, f, g, o], rel=1e-12)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kind", get_args(DropoutKind))
+def test_gradients_are_those_of_finite_differences(kind: str, bidirectional: bool) -> None:
+    options = {"bidirectional": bidirectional, "dropout": 0.3, "hidden_dropout": 0.4, "hidden_dropout_kind": kind}
+    lstm = LSTM(2, 3, 2, dtype=torch.float64, **options)
+    names = [name for name, _ in lstm.named_parameters()]
+    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    h, c = (torch.randn(2 + 2 * bidirectional, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+
+    def function(x: Tensor, h: Tensor, c: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        arguments = x, (h, c), [3, 2], rng()
+        output, state = torch.func.functional_call(lstm, dict(zip(names, parameters, strict=True)), arguments)
+        return output, *state
+
+    assert torch.autograd.gradcheck(function, (x, h, c, *lstm.parameters()), fast_mode=True)
+
+
+@pytest.mark.parametrize("options", [{"proj_size": 4}, {"proj_size": 4, "bias": False}, {}])
+@pytest.mark.parametrize("kind", [None, *get_args(DropoutKind)])
+def test_the_recurrence_by_hand_with_the_masks_read_off_the_output(kind: str | None, options: dict[str, Any]) -> None:
+    p, steps, batch, H = 0.4 if kind else 0.0, 6, 5, 6
+    P, zoneout = options.get("proj_size", H), kind == "zoneout"
+    dropout = {"hidden_dropout": p, "hidden_dropout_kind": kind or "step"}
+    lstm = LSTM(2, H, dtype=torch.float64, **options, **dropout)
+    cell = lstm.gate_weights()
+    x = torch.randn(steps, batch, 2, dtype=torch.float64)
+    h, c = torch.randn(batch, P, dtype=torch.float64), torch.randn(batch, H, dtype=torch.float64)
+    start = h[None], c[None]
+    output, last = lstm(x, start, rng=rng())
+    masks = []
+    for t in range(steps):
+        i, f, g, o = (
+            x[t] @ getattr(cell, f"W_{gate}").T + h @ getattr(cell, f"U_{gate}").T + (getattr(cell, f"b_{gate}") if lstm.bias else 0)
+            for gate in GATES
+        )  # fmt: skip
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        new = o.sigmoid() * c.tanh()
+        new = new if cell.W_proj is None else new @ cell.W_proj.T
+        drop = (output[t] == h) if zoneout else (output[t] == 0.0)  # [B, P]
+        masks.append(drop)
+        h = torch.where(drop, h if zoneout else 0.0, new if zoneout else new / (1 - p))
+        torch.testing.assert_close(output[t], h, **CLOSE)
+    torch.testing.assert_close(last, (h[None], c[None]), **CLOSE)
+    dropped = torch.stack(masks).double()
+    assert abs(dropped.mean() - p) <= 5 * math.sqrt(p * (1 - p) / dropped[0].numel())
+    assert torch.equal(dropped[0], dropped[-1]) == (kind in (None, "variational"))
+    plain = LSTM(2, H, dtype=torch.float64, **options)
+    plain.load_state_dict(lstm.state_dict())
+    expected = plain(x[:1], start)[0]  # in eval mode zoneout takes the mean
+    torch.testing.assert_close(lstm.eval()(x[:1], start)[0], p * start[0] + (1 - p) * expected if zoneout else expected)
+
+
+# Weights by name, initialization --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"proj_size": 3}, {"single_bias": True}])
+def test_the_names_of_the_equations_are_views_of_torchs_parameters(options: dict[str, object]) -> None:
+    lstm = LSTM(2, 5, 2, bidirectional=True, **options)
+    nn.init.normal_(lstm.bias_hh_l0) if lstm.bias and not lstm.options.single_bias else None
+    for name, value in lstm.gate_weights()._asdict().items():
+        assert getattr(lstm, name) is None if value is None else torch.equal(getattr(lstm, name), value)
+    for layer, reverse in itertools.product((0, 1), (False, True)):
+        w, suffix = lstm.gate_weights(layer, reverse), f"l{layer}" + "_reverse" * reverse
+        stacked = {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih"}
+        for (letter, name), (index, gate) in itertools.product(stacked.items(), enumerate(GATES)):
+            view, rows = getattr(w, f"{letter}_{gate}"), slice(5 * index, 5 * index + 5)
+            if letter == "b" and not lstm.bias:
+                assert view is None
+                continue
+            parameter = getattr(lstm, f"{name}_{suffix}")
+            if letter == "b" and not lstm.options.single_bias:  # two biases count as their sum
+                torch.testing.assert_close(view, (parameter + getattr(lstm, f"bias_hh_{suffix}"))[rows])
+                continue
+            with torch.no_grad():
+                view.fill_(index)
+            assert (parameter[rows] == index).all()
+
+
+def test_a_single_bias_trains_one_and_keeps_torchs_names() -> None:
+    theirs = nn.LSTM(3, 4, 2, bidirectional=True)
+    ours = LSTM.from_torch(theirs, single_bias=True)
+    assert set(ours.state_dict()) == set(theirs.state_dict())
+    assert not any("bias_hh" in name for name, _ in ours.named_parameters())
+    assert not any(ours.get_buffer(f"bias_hh_l{layer}").any() for layer in range(2))
+    x = torch.randn(5, 2, 3)
+    for lstm in (ours, theirs):
+        lstm(x)[0].square().sum().backward()
+    torch.testing.assert_close(ours.bias_ih_l1.grad, theirs.bias_ih_l1.grad)
+    again = LSTM(3, 4, 2, bidirectional=True, single_bias=True, device="meta").to_empty(device="cpu")
+    again.load_state_dict(ours.state_dict())
+    for lstm in (ours, ours.to_torch(), again):
+        torch.testing.assert_close(lstm(x)[0], theirs(x)[0])
+
+
+@given(input_size=st.integers(1, 40), hidden_size=st.integers(2, 40), proj=st.booleans(), seed=st.integers(0, 1000))
+def test_weights_start_as_xavier_says_and_depend_on_the_generator(
+    input_size: int, hidden_size: int, proj: bool, seed: int
+) -> None:
+    lstm, again = (LSTM(input_size, hidden_size, proj_size=hidden_size // 2 * proj) for _ in range(2))
+    for layer in (lstm, again):
+        layer.reset_parameters(rng(seed))
+    for name, weight in lstm.gate_weights()._asdict().items():
+        assert weight is None or torch.equal(weight, getattr(again, name))
+        if name.startswith("b"):
+            assert (weight == (1.0 if name == "b_f" else 0.0)).all()
+        elif weight is not None:
+            assert weight.abs().max() <= math.sqrt(6 / sum(weight.shape))
+    again.reset_parameters(rng(seed + 1))
+    assert not torch.equal(lstm.U_o, again.U_o)
+
+
+def test_weights_start_uniform_over_xaviers_range() -> None:
+    classifier = LSTMClassifier(200, 300, 10, 2)
+    classifier.reset_parameters(rng(0))
+    matrices = [*classifier.lstm.gate_weights()[:8], *classifier.lstm.gate_weights(1)[:8], classifier.W_out]
+    for matrix in (*matrices, LSTM(200, 300, proj_size=100).W_proj):
+        counts = (matrix.detach() / math.sqrt(6 / sum(matrix.shape))).histc(10, -1.0, 1.0) / matrix.numel()
+        assert ((counts - 0.1).abs() < 0.02).all()
+    assert len({matrix[0, 0].item() for matrix in matrices}) == len(matrices), "the matrices are drawn separately"
+    assert not classifier.b_out.any()
+
+
+def test_names_and_shapes_of_parameters_are_the_golden_ones(golden: Callable[..., None]) -> None:
+    network = LSTMClassifier(3, 4, 10, 2, bidirectional=True)
+    golden("lstm_parameters", {name: list(value.shape) for name, value in network.state_dict().items()})
+
+
+# Dropout --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_masks_have_their_probability_their_mean_and_no_correlation(p: float) -> None:
+    masks = dropout_masks(SEED, 50, 100, 100, p, "step")
+    assert set(masks.unique().tolist()) == {0.0, 1 / (1 - p)}
+    spread = math.sqrt(p * (1 - p))
+    kept = (masks != 0).double() - (1 - p)
+    assert abs(kept.mean()) < 5 * spread / math.sqrt(masks.numel())
+    for axes in ((0, 1), (0, 2), (1, 2)):  # no unit, sequence or step is special
+        means = kept.mean(axes)
+        assert means.abs().max() < 5 * spread / math.sqrt(masks.numel() / len(means))
+    for axis, lag in itertools.product(range(3), (1, 2, 16)):
+        size = masks.shape[axis] - lag
+        product = kept.narrow(axis, 0, size) * kept.narrow(axis, lag, size)
+        assert abs(product.mean()) < 5 * spread**2 / math.sqrt(product.numel())
+
+
+def test_all_32_bits_are_fair_and_uncorrelated() -> None:
+    key = row_keys(SEED, torch.arange(64)[:, None], torch.arange(64)[None, :])
+    bits = unit_bits(key[:, :, None], torch.arange(64)).flatten()
+    assert 0 <= bits.min() <= bits.max() < 2**32
+    each = (((bits[:, None] >> torch.arange(32)) & 1) * 2 - 1).double()  # [n, 32]
+    correlation = each.T @ each / len(each) - torch.eye(32, dtype=torch.float64)
+    assert each.mean(0).abs().max() < 5 / len(each) ** 0.5
+    assert correlation.abs().max() < 5 / len(each) ** 0.5
+
+
+def test_known_bits() -> None:
+    """SplitMix64's published first outputs from seed 1234567, and bits that must never change: runs are resumed with them."""
+    keys = row_keys(SEED, torch.tensor(0), torch.arange(2))
+    assert [key % 2**64 for key in keys.tolist()] == [6457827717110365317, 3203168211198807973]
+    assert unit_bits(keys, torch.tensor(5)).tolist() == [3544763239, 255776611]
+
+
+def test_masks_are_functions_of_step_row_unit_and_kind() -> None:
+    step, variational, zoneout = (dropout_masks(SEED, 6, 5, 40, 0.5, kind) for kind in get_args(DropoutKind))
+    assert not torch.equal(step[0], step[1])
+    assert torch.equal(variational, step[:1].expand(6, 5, 40))
+    assert torch.equal(zoneout, step / 2)
+    assert torch.equal(dropout_masks(SEED, 4, 3, 2, 0.5, "step"), step[:4, :3, :2])
+
+
+@pytest.mark.parametrize("dropouts", [{"hidden_dropout": 0.5}, {"dropout": 0.5}])
+def test_masks_come_from_the_generator_or_from_torchs_own(dropouts: dict[str, float]) -> None:
+    lstm, x = LSTM(3, 8, 2, bidirectional=True, **dropouts), torch.randn(6, 4, 3)
+    generator, before = rng(11), torch.get_rng_state()
+    first, second = (lstm(x, rng=generator)[0] for _ in range(2))
+    assert torch.equal(first, lstm(x, rng=rng(11))[0])
+    assert not torch.equal(first, second), "a generator goes on, so the next call has other masks"
+    assert torch.equal(torch.get_rng_state(), before), "torch's own generator is left alone"
+    torch.manual_seed(1)
+    first, second = (lstm(x)[0] for _ in range(2))
+    torch.manual_seed(1)
+    assert torch.equal(lstm(x)[0], first)
+    assert not torch.equal(first, second)
+    if "hidden_dropout" in dropouts:
+        dropped = (LSTM(3, 40, bidirectional=True, **dropouts)(x)[0] == 0).double() - 0.5
+        both = dropped[..., :40] * dropped[..., 40:]
+        assert both.mean().abs() < 5 * 0.25 / math.sqrt(both.numel()), "the directions have masks of their own"
+
+
+def test_dropout_between_layers_drops_what_the_upper_layer_reads() -> None:
+    """The upper layer only adds up what it reads: its input gates are open, its forget gates closed, its candidates small."""
+    p, hidden, scale = 0.4, 30, 1e-3
+    lstm = LSTM(2, hidden, 2, dropout=p, dtype=torch.float64)
+    upper = lstm.gate_weights(1)
+    with torch.no_grad():
+        for weight in upper[:8]:
+            weight.zero_()
+        upper.W_c.copy_(scale * torch.eye(hidden))
+        lstm.bias_ih_l1.copy_(torch.tensor([50.0, -50.0, 0.0, 50.0]).repeat_interleave(hidden))
+    x = torch.randn(8, 20, 2, dtype=torch.float64)
+    lower = LSTM(2, hidden, dtype=torch.float64)
+    lower.load_state_dict({name: value for name, value in lstm.state_dict().items() if "l0" in name})
+    seen = lstm(x, rng=rng(4))[0].atanh().atanh() / scale  # what the upper layer read
+    kept = seen.abs() > 1e-9
+    assert abs(kept.double().mean() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / kept.numel())
+    torch.testing.assert_close(seen, kept * lower(x)[0] / (1 - p), rtol=1e-6, atol=1e-9)
+    seen = lstm.eval()(x)[0].atanh().atanh() / scale
+    torch.testing.assert_close(seen, lower(x)[0], rtol=1e-6, atol=1e-9)
+
+
+# Lengths --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("context", [nullcontext, kernel.reference])
+@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"proj_size": 3}])
+def test_lengths_equal_each_sequence_alone(context: Callable[[], Any], options: dict[str, Any]) -> None:
+    """What is beyond the end of a sequence must not matter, not even a NaN."""
+    lstm = LSTM(3, 20, 2, bidirectional=True, **options)
+    sequences = [torch.randn(n, 3) for n in (2, 7, 5, 1)]
+    padded = nn.utils.rnn.pad_sequence(sequences, padding_value=0.0 if options else math.nan)
+    with context(), torch.no_grad():
+        output, state = lstm(padded, lengths=[2, 7, 5, 1])
+        for b, sequence in enumerate(sequences):
+            alone, last = lstm(sequence)
+            tolerance = {"rtol": 1e-2, "atol": 1e-2} if "precision" in options else {"rtol": 1e-4, "atol": 1e-5}
+            torch.testing.assert_close(output[: len(sequence), b], alone, **tolerance)
+            torch.testing.assert_close((state[0][:, b], state[1][:, b]), last, **tolerance)
+            assert not output[len(sequence) :, b].any()
+
+
+WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    *(
+        (partial(LSTM, 2, 3, hidden_dropout=p), ConfigError, f"^hidden_dropout must be {words}, got {p!r}$")
+        for p, words in (
+            (-0.1, "at least 0"),
+            (1.0, "less than 1"),
+            (2.0, "less than 1"),
+            (math.nan, "a finite number"),
+        )
+    ),
+    (
+        partial(LSTM, 3, 5, hidden_dropout_kind="often"),
+        ConfigError,
+        "hidden_dropout_kind must be step, variational or zoneout, got 'often'",
+    ),
+    (partial(LSTM, 3, 5, precision="fp8"), ConfigError, "precision must be fp32 or bf16, got 'fp8'"),
+    (
+        partial(LSTM, 3, 5, activation_checkpoint_steps=0),
+        ConfigError,
+        "activation_checkpoint_steps must be at least 1, got 0",
+    ),
+    *(
+        (partial(make, hiden_dropout=0.5), TypeError, r"unexpected argument 'hiden_dropout'.* give hidden_dropout$")
+        for make in (partial(LSTM, 2, 3), partial(LSTMClassifier, 2, 3, 4))
+    ),
+    (
+        partial(LSTM, 2, 3, size=1),
+        TypeError,
+        "unexpected argument 'size'; besides .* it takes hidden_dropout, .*_steps$",
+    ),
+    (partial(chrono, LSTM(2, 3, bias=False), 10), ConfigError, "^bias must be True for chrono init.*, got False$"),
+    *(
+        (partial(LSTM(3, 5), torch.zeros(4, 2, 3), lengths=lengths), DataError, message)
+        for lengths, message in (
+            ([1, 0], "1 to T = 4, got"),
+            ([5, 1], "1 to T = 4"),
+            ([1], r"\[B\] = \[2\], got \[1\]"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), WRONG)
+def test_wrong_values_are_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,161 @@
+"""Mutants of the native kernel, made by hand: each must be noticed by the kernel's tests. `make mutants-native` runs it.
+
+    python -m tests.mutants.native [NUMBER ...]
+
+Each mutant is applied to a copy of the sources, compiled, and tested up to the first failure, in a forked process, which
+may crash. The sources as they are come first and must pass.
+"""
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from reviver.lstm.kernel.library import KERNEL
+from reviver.lstm.native.compiler import compile_library
+from reviver.lstm.native.library import FLAGS
+
+ROOT = Path(__file__).parents[2]
+TESTS = "float64 or in_bf16 or thread_count or share_the_units or denormal"
+"""Tests of tests/lstm/test_kernel.py that run."""
+AMX = f"-include {ROOT / 'tests/lstm/amx_emulation.h'}"
+SECONDS = 600
+"""Time after which a mutant that hangs is ended; an endless loop counts as noticed."""
+
+
+class Mutant(NamedTuple):
+    """A change of one place."""
+
+    file: str
+    old: str
+    new: str
+    breaks: str
+    flags: str = ""
+
+
+MUTANTS = [
+    # The gates and the state
+    Mutant("vectors.h", "return clamp(-z, -44.0f", "return clamp(z, -44.0f", "sign of the gates i, f and o"),
+    Mutant("vectors.h", "clamp(z + z, -20.0f", "clamp(z, -20.0f", "tanh of half the argument"),
+    Mutant("vectors.h", "return {e_minus_1, e_minus_1 + 2.0f};", "return {e_minus_1, e_minus_1 + 1.0f};", "tanh"),
+    Mutant("vectors.h", "second = b.n * a.d * inverse;", "second = b.n * b.d * inverse;", "second of two quotients"),
+    Mutant("forward.h", "c = f * load(rows[m].c", "c = i * load(rows[m].c", "the input gate in the place of the forget gate"),
+    Mutant("forward.h", "bias(call.b_ih) + bias(call.b_hh)", "bias(call.b_ih)", "second bias"),
+    Mutant("forward.h", "store(gates + 2 * call.H + j, g, n);", "store(gates + 3 * call.H + j, g, n);", "saved candidate, lost"),
+    Mutant("matmul.h", "k = from_last ? end - 1 : begin", "k = from_last ? end - 2 : begin", "sum from the last summand to the first"),
+    Mutant("forward.h", "false, states * m / M);", "false, states * m / M + (m > 0));", "a summand lost between two parts of a sum"),
+    # Dropout
+    Mutant("forward.h", "            h_new *= mask;\n", "", "order of dropout and output: the output is not dropped"),
+    Mutant("forward.h", "h_new += (1.0f - mask) *", "h_new += mask *", "zoneout keeps the other units"),
+    Mutant("backward.h", "            grad_h *= mask;\n", "", "missing mask in the backward pass"),
+    Mutant("backward.h", "bypass = (1.0f - mask) * grad_h;", "bypass = (1.0f - mask);", "gradient past the gates in zoneout"),
+    Mutant("dropout.h", "kind == variational ? 0 : t", "kind == step ? 0 : t", "one mask for all steps"),
+    Mutant("dropout.h", "((t << 32) + b + 1)", "((t << 32) + b)", "key of a row"),
+    Mutant("dropout.h", "x < (threshold + uvec{})", "x > (threshold + uvec{})", "which units are dropped"),
+    Mutant("dropout.h", "call.dropout * 4294967296.0 + 0.5", "call.dropout * 4294967296.0 * 0.97", "probability of dropout"),
+    # The backward pass
+    Mutant("backward.h", "(1.0f - tanh_c * tanh_c)", "(1.0f + tanh_c * tanh_c)", "derivative of tanh"),
+    Mutant("backward.h", "load(row.c_before + j, n) * f", "load(row.c + j, n) * f", "gradient of the forget gate"),
+    Mutant("backward.h", "store(row.grad_c + j, grad_c * f, n);", "store(row.grad_c + j, grad_c * i, n);", "gradient of the cell state"),
+    Mutant("backward.h", "if (row.grad_output) grad_h +=", "if (row.grad_output) grad_h =", "gradient from later steps"),
+    Mutant("backward.h", "load(grad_b + gate * H + j, n) + grad_z[gate]", "grad_z[gate]", "sum of the gradients of a bias"),
+    Mutant("lstm.cpp", "call.grad_b[k] += partial[k];", "call.grad_b[k] = partial[k];", "gradient of a bias over chunks"),
+    Mutant("weight_gradients.h", "tb = t * call.B + b;", "tb = t * call.B + b / 2;", "row of the gradients of weights"),
+    Mutant("weight_gradients.h", "store(sum, load(sum, columns[n].count) + sums[m][n]", "store(sum, sums[m][n]", "sum over blocks of rows"),
+    # Blocks, lengths, strides, threads
+    Mutant("rows.h", "/ blocks - first));", "/ blocks - first - (blocks > 1)));", "a lost row at the edge of a block"),
+    Mutant("rows.h", "return length > t; }", "return length >= t; }", "length of a sequence"),
+    Mutant("rows.h", "t + 1 == std::min(length, call.saved_end)", "t + 1 == call.saved_end", "first step of a short sequence in reverse"),
+    Mutant("rows.h", "((previous - base) * call.B + b) * call.H", "((previous - base) * call.B + b) * call.I", "stride of the state"),
+    Mutant("lstm.cpp", "panel_count * (part + 1) / threads", "panel_count * part / threads + 1", "units of a thread of a single sequence"),
+    Mutant("rows.h", "~FlushToZero() { _mm_setcsr(saved); }", "~FlushToZero() {}", "mode of denormal numbers, not restored"),
+    Mutant("matmul.h", "multiple = Format::depth == 2 ? amx_words : 1;", "multiple = 1;", "padding of operands for AMX", AMX),
+    Mutant("amx.h", "_tile_dpbf16ps(3, 4, 5);", "_tile_dpbf16ps(3, 4, 7);", "operand of the fourth gate with AMX", AMX),
+    Mutant("amx.h", "std::min(size, n - first));", "std::min(size, n - first) - (n > 12));", "lost row of a block with AMX", AMX),
+]  # fmt: skip
+"""Text that stands once in its file, what takes its place, and what that breaks."""
+
+
+def apply(mutant: Mutant, sources: Path) -> None:
+    """Change the copy of the sources; fail unless the text stands there exactly once."""
+    path = sources / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise SystemExit(f"{mutant.file} must have this text once, has it {text.count(mutant.old)} times: {mutant.old}")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+
+
+def notices(mutant: Mutant | None, folder: Path) -> bool:
+    """Return whether the kernel's tests fail with a mutant, or with the sources as they are."""
+    sources = folder / "sources"
+    shutil.copytree(KERNEL.source.parent, sources, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    if mutant is not None:
+        apply(mutant, sources)
+    os.environ["REVIVER_CXXFLAGS"] = f"-O1 {mutant.flags if mutant is not None else ''}"
+    os.environ["REVIVER_CACHE"] = str(folder)
+    compile_library(KERNEL.name, sources / "lstm.cpp", FLAGS, folder)  # a mutant must compile
+    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(sources / "lstm.cpp",))
+    process.start()
+    process.join(SECONDS)
+    process.kill()
+    process.join()
+    return process.exitcode != 0
+
+
+def run_tests(source: Path) -> None:
+    """Run the kernel's tests with another source, and exit with pytest's code."""
+    KERNEL.source = source
+    options = ["-x", "--tb=no", "-p", "no:cacheprovider", "-k", TESTS, str(ROOT / "tests/lstm/test_kernel.py")]
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+        sys.stdout = sys.stderr = nothing
+        code = pytest.main(options, plugins=[WithoutShrinking()])
+    os._exit(int(code))
+
+
+class WithoutShrinking:
+    """Plugin of pytest: a failure need not become small."""
+
+    def pytest_configure(self) -> None:
+        from hypothesis import Phase, settings  # pytest wants to import it first
+
+        phases = [Phase.explicit, Phase.generate]
+        settings.register_profile("mutants", deadline=None, derandomize=True, phases=phases)
+        settings.load_profile("mutants")
+
+
+def has_bf16() -> bool:
+    """Return whether the compiler has instructions of bfloat16 for this processor, which the emulation of AMX needs."""
+    command = ["c++", "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
+    return b"__AVX512BF16__" in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def main() -> None:
+    """Test the mutants of the given numbers, or all; exit with 1 if one is not noticed."""
+    chosen = [int(number) for number in sys.argv[1:]] or range(len(MUTANTS))
+    noticed, survivors = 0, []
+    torch.set_num_threads(1)  # a fork of a process that has used more hangs
+    with tempfile.TemporaryDirectory() as name:
+        if notices(None, Path(name) / "unchanged"):
+            raise SystemExit("the kernel's tests fail without a mutant")
+        for number in chosen:
+            mutant = MUTANTS[number]
+            if mutant.flags and not has_bf16():
+                print(f"{number}: not tried, this processor has no bfloat16: {mutant.breaks}")
+                continue
+            found = notices(mutant, Path(name) / str(number))
+            noticed += found
+            survivors += [] if found else [number]
+            print(f"{number}: {'noticed' if found else 'SURVIVES'}: {mutant.file}: {mutant.breaks}", flush=True)
+    print(f"{noticed} of {noticed + len(survivors)} mutants of the native kernel are noticed")
+    raise SystemExit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
