@@ -22,9 +22,9 @@ from reviver.train.gan.grids import tile
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import events, tensorboard_hparams, tensorboard_values
-from tests.test_gan_training import at_step as at_gan_step
-from tests.test_gan_training import send
 from tests.test_lstm_training import TINY, at_step, crash
+from tests.train.gan.conftest import at_step as at_gan_step
+from tests.train.gan.conftest import send
 
 CPU = torch.device("cpu")
 

@@ -20,8 +20,8 @@ from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train
 from tests.contents import contents, tensorboard_values
-from tests.test_gan_training import at_step as at_gan_step
 from tests.test_lstm_training import TINY, at_step, crash
+from tests.train.gan.conftest import at_step as at_gan_step
 
 
 @pytest.fixture(scope="module")

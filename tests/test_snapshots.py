@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, load_images, to_pixels
-from reviver.errors import DataError, Interrupted, RunFolderError
+from reviver.errors import Interrupted, RunFolderError
 from reviver.gan import networks
 from reviver.gan.networks import Discriminator, one_hot
 from reviver.gan.sampling import generate
@@ -50,8 +50,8 @@ from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.golden.make import NARROW
-from tests.test_gan_training import at_step
 from tests.test_lstm_training import TINY
+from tests.train.gan.conftest import at_step
 
 GANS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -169,8 +169,6 @@ def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:
         z = generator.sample_latents(25, make_rng(config.seed, "grid"), classes)
         images = generate(generator, z)
         assert torch.equal(snapshot.images, to_pixels(images))
-        assert snapshot.fake_logits is not None
-        assert snapshot.real_logits is not None
         real_labels = None
         if num_classes:
             assert data.labels is not None
@@ -386,30 +384,6 @@ def test_a_snapshot_that_cannot_be_removed(copied: RunFolder, monkeypatch: pytes
 # Runs of older versions
 
 
-def test_runs_without_snapshots_have_their_sample_grids(copied: RunFolder) -> None:
-    expected = {snapshot.step: snapshot.images for snapshot in read_snapshots(copied)}
-    shutil.rmtree(copied.snapshots)
-    found = read_snapshots(copied)
-    assert [(row.step, row.epoch) for row in found] == [(9 * index, 3.0 * index) for index in range(21)]
-    for row in found:
-        assert (row.fake_logits, row.real_logits) == (None, None)
-        if row.step in expected:
-            assert torch.equal(row.images, expected[row.step])
-    assert found[0].images.shape == (25, 1, 8, 8)
-    assert read_real_images(copied) is None
-
-
-def test_grids_before_the_first_snapshot(copied: RunFolder) -> None:
-    """A run of an older version, resumed by this one at update 90."""
-    for file in find_snapshots(copied):
-        if file.step <= 90:
-            file.path.unlink()
-    found = read_snapshots(copied)
-    assert [row.step for row in found if row.fake_logits is None] == [9 * index for index in range(11)]
-    assert found[-1].step == 180
-    assert [row.step for row in found] == sorted(row.step for row in found)
-
-
 def test_the_first_snapshot_of_a_resumed_old_run_has_the_real_images(tmp_path: Path) -> None:
     folder = train_gan(override(GAN, {"epochs": 1}), tmp_path / "run")
     shutil.rmtree(folder.snapshots)
@@ -480,13 +454,6 @@ def test_real_images_that_are_missing(copied: RunFolder) -> None:
     assert read_snapshots(copied)
     with pytest.raises(RunFolderError, match="'real' is missing; the file is damaged"):
         read_real_images(copied)
-
-
-def test_a_damaged_grid_of_an_old_run(copied: RunFolder) -> None:
-    shutil.rmtree(copied.snapshots)
-    (copied.samples / "epoch-0003.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"epoch-0003\.png"):
-        read_snapshots(copied)
 
 
 @pytest.mark.parametrize(
