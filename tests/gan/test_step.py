@@ -60,45 +60,25 @@ def test_updates_equal_those_of_the_usual_loop() -> None:
         torch.testing.assert_close(dict(network.state_dict()), dict(usual_network.state_dict()), rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("frozen", ["generator", "discriminator"])
-def test_no_gradient_leaks_from_one_network_into_the_other(frozen: str) -> None:
-    """With plain gradient descent and a learning rate of 1, weights change by the gradient of the network's own loss."""
-    generator, discriminator, *_ = networks_and_optimizers()
-    rates = {"generator": 1.0, "discriminator": 1.0, frozen: 0.0}
-    optimizers = (
-        torch.optim.SGD(generator.parameters(), lr=rates["generator"]),
-        torch.optim.SGD(discriminator.parameters(), lr=rates["discriminator"]),
-    )
-    real, z = random_batch()
-    g_loss = -discriminator(generator(z)).log().mean()
-    d_loss = -(discriminator(real).log().mean() + (1 - discriminator(generator(z))).log().mean()) / 2
-    expected = []
-    for rate, loss, network in zip(rates.values(), (g_loss, d_loss), (generator, discriminator), strict=True):
-        parameters = list(network.parameters())
-        gradients = torch.autograd.grad(loss, parameters)
-        expected += [p.detach() - rate * g for p, g in zip(parameters, gradients, strict=True)]
-        for parameter in parameters:
-            parameter.grad = torch.full_like(parameter, 100.0)  # what an earlier backward pass left behind
-    gan_step(generator, discriminator, *optimizers, real, z)
-    found = [p.detach() for network in (generator, discriminator) for p in network.parameters()]
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
-
-
-def test_the_penalty_adds_its_gradient_to_that_of_the_discriminator_only() -> None:
+@pytest.mark.parametrize("settings", [{}, {"loss": "hinge", "r1": 0.3}], ids=str)
+def test_each_network_descends_the_gradient_of_its_own_loss_at_the_weights_before(settings: dict[str, Any]) -> None:
+    """With plain gradient descent and a learning rate of 1, weights change by that gradient."""
     G, D, *_ = networks_and_optimizers()
-    real, z = random_batch()
-    expected = [p.detach().clone() for p in G.parameters()]
+    config, (real, z) = GANConfig(**settings), random_batch()
     x = real.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(D.logits(x).sum(), x, create_graph=True)
-    d_loss = LOSSES["hinge"].discriminator(D.logits(real), D.logits(G(z))) + 0.3 / 2 * gradient.square().sum() / len(z)
-    grads = torch.autograd.grad(d_loss, list(D.parameters()), allow_unused=True)
-    expected += [p.detach() - (0 if g is None else g) for p, g in zip(D.parameters(), grads, strict=True)]
-    optimizers = (torch.optim.SGD(network.parameters(), lr=rate) for network, rate in ((G, 0.0), (D, 1.0)))
-    config = GANConfig(loss="hinge", r1=0.3)
+    g_loss, d_loss = (loss(D.logits(real), D.logits(G(z))) for loss in LOSSES[config.loss])
+    expected = []
+    for loss, network in ((g_loss, G), (d_loss + config.r1 / 2 * gradient.square().sum() / len(z), D)):
+        parameters = list(network.parameters())
+        grads = torch.autograd.grad(loss, parameters, retain_graph=True)
+        expected += [p.detach() - g for p, g in zip(parameters, grads, strict=True)]
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, 100.0)  # what an earlier backward pass left behind
+    optimizers = (torch.optim.SGD(network.parameters(), lr=1.0) for network in (G, D))
     gan_step(G, D, *optimizers, real, z, options=StepOptions.from_config(config, 0))
-    torch.testing.assert_close(
-        [*map(Tensor.detach, (*G.parameters(), *D.parameters()))], expected, rtol=1e-9, atol=1e-12
-    )
+    found = [p.detach() for network in (G, D) for p in network.parameters()]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_an_update_of_the_discriminator_alone_is_the_same_for_it() -> None:

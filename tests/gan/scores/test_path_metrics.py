@@ -107,15 +107,6 @@ def test_a_quarter_of_a_circle() -> None:
     assert linear.min_confidence_t == 0.5
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_lengths_satisfy_the_cauchy_schwarz_inequality(path: str) -> None:
-    generator = Generator(10)
-    generator(torch.randn(64, 10))
-    metrics = measure_path(generator.eval(), FeatureExtractor.pinned(), *2 * torch.randn(2, 10), path)
-    assert metrics.path_length >= metrics.end_distance
-    assert metrics.perceptual_path_length >= 0.98 * metrics.path_length**2
-
-
 def test_the_path_length_ratio_of_a_constant_generator_is_undefined() -> None:
     comparison = compare_paths(LinearGenerator(4, 0.0), identity(4), *torch.eye(4)[:2], num_pairs=3)
     for metrics in comparison.paths.values():
@@ -176,9 +167,7 @@ def test_the_figure_shows_the_images_above_their_t_and_the_probable_classes_and_
     figure = path_metrics_figure(torch.zeros(9, 3, 8, 8), paths, "linear", ["0\n99%"] * 9)
     for axes, path in zip(figure.axes[-2:], reversed(PATHS), strict=True):
         curves = [line for line in axes.lines if line.get_label().startswith("class")]
-        assert [line.get_label() for line in curves] == ["class 0", "class 1", "class 2"][
-            : 3 if path == "linear" else 2
-        ]
+        assert [line.get_label() for line in curves] == ["class 0", "class 1", "class 2"]
         for number, line in enumerate(curves):
             np.testing.assert_array_equal(line.get_ydata(), paths[path].probabilities[:, number])
         marks = [line.get_xdata()[0] for line in axes.lines if line not in curves]

@@ -86,17 +86,17 @@ def test_the_last_record_equals_the_scores_of_the_finished_run(scored: RunFolder
     assert f"of {N} samples by the reviver digit classifier" in describe_record(record)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "eval_every", "expected"),
-    [
-        (12, None, [5, 10, 12]),
-        (3, None, [3]),
-        (10, None, [5, 10]),
-        (4, 1, [1, 2, 3, 4]),
-        (7, 3, [3, 6, 7]),
-        (2, 9, [2]),
-    ],
-)
+DUE = [
+    (12, None, [5, 10, 12]),
+    (3, None, [3]),
+    (10, None, [5, 10]),
+    (4, 1, [1, 2, 3, 4]),
+    (7, 3, [3, 6, 7]),
+    (2, 9, [2]),
+]
+
+
+@pytest.mark.parametrize(("epochs", "eval_every", "expected"), DUE)
 def test_evaluation_is_due_at_the_interval_and_at_the_end(
     epochs: int, eval_every: int | None, expected: list[int]
 ) -> None:
@@ -105,27 +105,16 @@ def test_evaluation_is_due_at_the_interval_and_at_the_end(
     assert [epoch for epoch in range(1, epochs + 1) if monitor.is_due(epoch)] == expected
 
 
-def test_every_preset_is_evaluated_and_samples_are_limited_by_the_images() -> None:
-    for config in PRESETS.values():
-        assert create_monitor(override(config, {"eval_samples": N}), load_images("mnist")) is not None
+def test_samples_are_limited_by_the_images_and_the_default_interval_by_what_the_classifier_knows() -> None:
     monitor = create_monitor(override(CONFIG, {"eval_samples": 601}), load_images("mnist"))
     assert monitor is not None
     assert monitor.num_samples == monitor.reference.num_samples == 600
-
-
-INTERVALS = [
-    ({}, 5),
-    ({"image_size": 14}, 0),
-    ({"data": "photos"}, 0),
-    ({"data": "digits", "extractor": "e"}, 5),
-    ({"eval_every": 0, "extractor": "e"}, 0),
-    ({"data": "photos", "eval_every": 3}, 3),
-]
-
-
-@pytest.mark.parametrize(("settings", "expected"), INTERVALS)
-def test_the_default_evaluation_interval(settings: dict[str, Any], expected: int) -> None:
-    assert GANConfig(**settings).eval_interval == expected
+    known: list[dict[str, Any]] = [{}, {"data": "digits", "extractor": "e"}]
+    unknown: list[dict[str, Any]] = [{"image_size": 14}, {"data": "photos"}, {"eval_every": 0, "extractor": "e"}]
+    for settings, expected in ((known, 5), (unknown, 0), ([{"data": "photos", "eval_every": 3}], 3)):
+        assert {GANConfig(**one).eval_interval for one in settings} == {expected}
+    for config in PRESETS.values():
+        assert create_monitor(override(config, {"eval_samples": N}), load_images("mnist")) is not None
 
 
 # Bit-for-bit reproducible

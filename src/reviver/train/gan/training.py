@@ -240,7 +240,7 @@ def train_epoch(
             from_pixels(pixels),
             z,
             options=options,
-            labels=None if labels is None else join_labels(one_hot(labels[indices], num_classes), generator, z),
+            labels=None if labels is None else torch.cat([one_hot(labels[indices], num_classes), z[:, -num_classes:]]),
             rng=rng,
             parallel=parallel,
         )
@@ -272,13 +272,6 @@ def train_epoch(
     check_losses(session)
     state.epoch += 1
     state.batch = 0
-
-
-def join_labels(real_labels: Tensor, generator: Generator, z: Tensor) -> Tensor:
-    """Return the labels of a step, [2N, K]: those of the real images, [N, K], and then those in z [N, Z]."""
-    fake_labels = generator.class_labels(z)
-    assert fake_labels is not None
-    return torch.cat([real_labels, fake_labels])
 
 
 def check_losses(session: Session) -> None:
