@@ -1,5 +1,6 @@
 """GAN inversion: finds the latents of generated images, also from files, without side effects."""
 
+import copy
 import json
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_a_projection_is_deterministic_and_has_no_side_effects() -> None:
     assert not torch.equal(first.latents, other.latents)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert generator.training
+    assert torch.equal(first.latents, project(copy.deepcopy(generator).eval(), targets, steps=20, starts=4).latents)
     assert all(parameter.grad is None for parameter in generator.parameters())
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
 

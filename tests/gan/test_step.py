@@ -120,9 +120,11 @@ def test_bf16_computes_nearly_the_same() -> None:
     assert not torch.equal(results[0], results[1])
 
 
-def test_the_default_options_are_the_reports() -> None:
+def test_the_default_options_are_the_reports_and_others_those_of_the_settings() -> None:
     assert StepOptions.from_config(GANConfig(), 0) == StepOptions()
     assert StepOptions().loss == choose_losses("non-saturating") == LOSSES["non-saturating"]
+    options = StepOptions.from_config(GANConfig(precision="bf16", shift_probability=0.3, loss="hinge"), 0)
+    assert (options.precision, options.shift_probability, options.loss) == ("bf16", 0.3, LOSSES["hinge"])
 
 
 @pytest.mark.parametrize(("steps", "updates"), [(1, "111111"), (2, "010101"), (3, "001001")])
