@@ -37,7 +37,7 @@ def plain_updates(precision: Precision) -> Iterator[None]:
     """Run a bare loop in plain PyTorch; each `next` makes one update."""
     config = GANConfig()
     generator, discriminator = Generator(), Discriminator()
-    betas = (config.beta1, config.beta2)
+    betas = (config.beta1, 0.999)
     optimizers = [
         torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=betas, fused=True)
         for network in (generator, discriminator)

@@ -793,7 +793,7 @@ WRONG = {
     "gan interpolate g --view ''": "^--view must not be empty",
     "gan interpolate g --view AQAH --seed 1": "^--seed must be left out, since view sets the ends, steps and path",
     "gan interpolate g --from 3 --to 8": "^--from must be left out, since this run did not learn MNIST at 28 x 28",
-    # scores; more of them in test_scores.py
+    # scores; more of them in gan/scores/test_scores.py
     "gan evaluate nothing": "^nothing: does not exist; give the folder that a train command wrote",
     "gan evaluate l": "^l: holds a run of kind 'lstm', not 'gan'; use the reviver lstm commands",
     "gan evaluate": "^RUN is missing; see reviver gan evaluate --help",

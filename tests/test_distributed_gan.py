@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from reviver.errors import ConfigError
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.parallel import Buckets
+from reviver.gan.parallel import ParallelStep
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.step_options import StepResult
 from reviver.runs.distributed.batch_norm import ParallelBatchNorm1d, parallelize_batch_norm
 from reviver.runs.distributed.rows import BatchRows
 from reviver.runs.distributed.world import ALONE, World
 from reviver.settings.gan import GANConfig
-from reviver.train.gan.training import build_models, check_world
+from reviver.train.gan.training import check_world
 from tests.distributed_gan import CASES, EPOCHS, INEXACT, NUM_BATCHES, result_name, run_case
 from tests.distributed_session import run_processes
 
@@ -87,7 +87,7 @@ def batch_norm(dtype: torch.dtype = torch.float64) -> nn.BatchNorm1d:
 )
 def test_batch_norm_of_one_process_equals_torch(dtype: torch.dtype, input_dtype: torch.dtype, tolerance: float) -> None:
     expected = batch_norm(dtype)
-    layer = ParallelBatchNorm1d(copy.deepcopy(expected), 1, is_synced=True)
+    layer = ParallelBatchNorm1d(copy.deepcopy(expected), 1)
     x, weight = (2 * torch.randn(7, 5) + 1).to(input_dtype), torch.randn(7, 5)
     for _ in range(3):
         outcomes = []
@@ -105,30 +105,10 @@ def test_batch_norm_of_one_process_equals_torch(dtype: torch.dtype, input_dtype:
 def test_batch_norm_keeps_the_parameters_and_the_state_of_a_network() -> None:
     network = Generator(4, (1, 4, 4))
     parameters, state = list(network.parameters()), network.state_dict()
-    parallelize_batch_norm(network, World(0, 2), is_synced=True)
+    parallelize_batch_norm(network, World(0, 2))
     assert all(a is b for a, b in zip(parameters, network.parameters(), strict=True))
     assert list(network.state_dict()) == list(state)
     assert sum(isinstance(layer, ParallelBatchNorm1d) for layer in copy.deepcopy(network).modules()) == 3
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_local_batch_norm_of_fewer_than_two_rows_leaves_the_statistics(rows: int) -> None:
-    layer = ParallelBatchNorm1d(batch_norm(), 2, is_synced=False)
-    before = layer.state_dict()["running_var"].clone()
-    x = torch.randn(rows, 5, dtype=torch.float64, requires_grad=True)
-    y = layer(x)
-    y.sum().backward()
-    assert y.equal(layer.bias.expand(rows, 5))
-    assert layer.running_var is not None
-    assert layer.running_var.equal(before)
-    assert layer.num_batches_tracked == 1
-
-
-def test_local_batch_norm_equals_torch() -> None:
-    expected = batch_norm()
-    layer = ParallelBatchNorm1d(copy.deepcopy(expected), 2, is_synced=False)
-    x = torch.randn(6, 5, dtype=torch.float64)
-    assert layer(x).equal(expected(x))
 
 
 # Parts of a step
@@ -150,20 +130,16 @@ def test_sums_keep_the_dtypes_and_count_a_missing_gradient_as_zero() -> None:
 
 
 def test_a_process_without_rows_contributes_nothing() -> None:
-    models = build_models(GANConfig(sync_batch_norm=False), (1, 4, 4), 0, torch.device("cpu"), World(0, 2))
-    buckets = Buckets(*models[:2], ALONE)
-    step = buckets.step(4, 1.0)
-    step.rows = BatchRows(2, 2, 4)
+    networks = Generator(4, (1, 4, 4)), Discriminator((1, 4, 4))
+    step = ParallelStep(networks, ALONE, BatchRows(2, 2, 4), 1.0)
     mean_of_nothing = torch.zeros(0).mean()
     result = step.finish(StepResult(*[mean_of_nothing] * 4))
     assert [value.item() for value in result] == [0.0] * 4
     assert step.stop_flags == 1.0
-    assert all(statistic.eq(0).all() for statistic in buckets.statistics)
 
 
 def test_not_finite_losses_stay_not_finite() -> None:
-    models = build_models(GANConfig(), (1, 4, 4), 0, torch.device("cpu"))
-    step = Buckets(*models[:2], ALONE).step(4, 0.0)
+    step = ParallelStep((Generator(4, (1, 4, 4)), Discriminator((1, 4, 4))), ALONE, BatchRows(0, 4, 4))
     result = step.finish(StepResult(*torch.tensor([1.0, float("nan"), 0.5, float("inf")])))
     assert [value.isfinite().item() for value in result] == [True, False, True, False]
 
@@ -197,7 +173,6 @@ def test_rows_of_masks_and_penalties_are_those_of_the_batch(packing: int) -> Non
     [
         ({"batch_size": 3}, "batch_size 3 is too small for 4 processes; give at least 4"),
         ({"batch_size": 8, "packing": 4}, "batch_size 8 with packing 4 is too small for 4 processes; give at least 16"),
-        ({"batch_size": 7, "sync_batch_norm": False}, "sync_batch_norm needs two; give at least 8"),
     ],
 )
 def test_a_batch_too_small_for_the_processes_is_refused(settings: dict[str, Any], match: str) -> None:
@@ -208,5 +183,4 @@ def test_a_batch_too_small_for_the_processes_is_refused(settings: dict[str, Any]
 
 def test_a_batch_of_one_input_for_each_process_is_enough() -> None:
     check_world(GANConfig(batch_size=4), World(0, 4))
-    check_world(GANConfig(batch_size=8, packing=2, sync_batch_norm=False), World(0, 4))
-    check_world(GANConfig(batch_size=2, sync_batch_norm=False), ALONE)
+    check_world(GANConfig(batch_size=8, packing=2), World(0, 4))

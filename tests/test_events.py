@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.test_gan_training import at_step as at_gan_step
+from tests.test_gan_training import send
 
 from reviver.errors import Interrupted, OutOfMemory, RunFolderError
 from reviver.runs import events as events_module
@@ -23,8 +25,6 @@ from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import events, tensorboard_hparams, tensorboard_values
 from tests.lstm_runs import TINY, at_step, crash
-from tests.test_gan_training import at_step as at_gan_step
-from tests.test_gan_training import send
 
 CPU = torch.device("cpu")
 

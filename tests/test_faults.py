@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.test_gan_training import at_step as at_gan_step
 
 from reviver.errors import OutOfMemory, RunFolderError
 from reviver.lstm.classifier import LSTMClassifier
@@ -21,7 +22,6 @@ from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train
 from tests.contents import contents, tensorboard_values
 from tests.lstm_runs import TINY, at_step, crash
-from tests.test_gan_training import at_step as at_gan_step
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from reviver.train.loading import load
 from reviver.train.lstm.training import train as train_lstm
 from tests.children import CallCounter, Copier, die, open_server, run_child
 from tests.contents import contents
+from tests.gan.scores.conftest import write_idx
 from tests.golden.make import NARROW
-from tests.test_scores import write_idx
 
 KILLS = {"LSTM": 9, "LSTM with curriculum": 9, "GAN": 9, "GAN with all stateful options": 6}
 """Number of random moments per run; every third of the resumed runs has two more."""

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tests.test_gan_training import at_step
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, load_images, to_pixels
@@ -51,7 +52,6 @@ from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.golden.make import NARROW
 from tests.lstm_runs import TINY
-from tests.test_gan_training import at_step
 
 GANS: dict[str, dict[str, Any]] = {
     "plain": {},

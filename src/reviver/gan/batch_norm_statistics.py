@@ -4,8 +4,6 @@ A generator in eval mode normalizes with running averages of the statistics of p
 those. Both lag behind the weights, and neither are the statistics that the averaged weights have. So at the end they are
 recomputed from fresh latent vectors (Izmailov et al. 2018, "Averaging weights leads to wider optima", section 3.2; torch's
 `swa_utils.update_bn` averages over batches, here they are those of all vectors together).
-
-The layers are treated in order, since the inputs of one depend on the statistics of those before.
 """
 
 from collections.abc import Iterable
@@ -22,30 +20,22 @@ CHUNK = 2048
 
 @torch.no_grad()
 def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> None:
-    """Set the running statistics of each BatchNorm layer to mean and variance over `num_samples` latent vectors.
+    """Set the running statistics of each BatchNorm layer, in order, to mean and variance over `num_samples` latent vectors.
 
     In eval mode the generator then maps these vectors to the images of one pass in training mode over all of them as one
-    batch. Sums are in float64.
-
-    Args:
-        generator: changed in place; its mode is restored.
-        num_samples: latent vectors z; with a single one, the variance stays.
-        seed: seed of the run.
+    batch. Sums are in float64. Of a single vector, the variance stays. The generator's mode is restored.
     """
     was_training = generator.training
     generator.eval()
     z = generator.sample_latents(num_samples, make_rng(seed, "statistics")).to(next(generator.parameters()))
     for index, layer in enumerate(generator.layers):
-        if isinstance(layer, nn.BatchNorm1d):
+        if isinstance(layer, nn.BatchNorm1d):  # its inputs depend on the statistics of those before
             _set_statistics(layer, (generator.layers[:index](chunk).cpu() for chunk in z.split(CHUNK)))
     generator.train(was_training)
 
 
 def _set_statistics(layer: nn.BatchNorm1d, inputs: Iterable[Tensor]) -> None:
-    """Set the running statistics of a layer to those of its inputs, chunks [n, features] on the CPU.
-
-    Means and sums of squared deviations of chunks are combined (Chan, Golub & LeVeque 1983, equation 2.1).
-    """
+    """Combine means and squared deviations of chunks [n, features] (Chan, Golub & LeVeque 1983, equation 2.1)."""
     count = 0
     mean = torch.zeros(layer.num_features, dtype=torch.float64)
     deviations = torch.zeros_like(mean)

@@ -5,7 +5,7 @@ moment E[x xᵀ] = Cov(x) + m mᵀ. Images in [-1, 1] that are mostly black have
 variance together is 211 and its largest principal component 20. One direction, that of m, is then many times as steep as
 all others; it bounds the learning rate, and the rest is learned slowly. Subtracting m removes that direction (LeCun,
 Bottou, Orr & Müller 1998, "Efficient BackProp", section 4.3). The scale s keeps what else depends on the size of the
-inputs: the rule `auto` keeps the mean square of the input,
+inputs: it keeps the mean square of the input,
 
     s² = E‖x‖² / E‖x - m‖²,
 
@@ -15,7 +15,7 @@ Centering changes the coordinates in which D learns, not the functions that it c
 the first layer, D without centering gives the same logits. `fold` does that to each D that leaves the training. Penalties
 are of the gradient with respect to the image x itself, so they have the factor s.
 
-Shapes: N images, C channels, H height, W width, K classes, m images per input of D.
+Shapes: C channels, H height, W width, K classes, m images per input of D.
 """
 
 import copy
@@ -51,11 +51,9 @@ class ImageMoments(NamedTuple):
 
 def image_moments(data: ImageSet) -> ImageMoments:
     """Return the moments of all images of `data`, computed from sums of integers, so without rounding in any order."""
-    chunk = max(1, CHUNK_PIXELS // prod(data.image_shape))
-    total = torch.zeros(data.image_shape, dtype=torch.int64)
-    squares = torch.zeros(data.image_shape, dtype=torch.int64)
-    batches = list(torch.arange(len(data)).split(chunk))
-    for pixels in data.read(batches, torch.device("cpu")):
+    total, squares = torch.zeros(2, *data.image_shape, dtype=torch.int64)
+    batches = torch.arange(len(data)).split(max(1, CHUNK_PIXELS // prod(data.image_shape)))
+    for pixels in data.read(list(batches), torch.device("cpu")):
         total += pixels.sum(0, dtype=torch.int64)
         squares += pixels.int().square().sum(0, dtype=torch.int64)
     mean = total.double() / len(data)  # of the bytes
@@ -63,17 +61,11 @@ def image_moments(data: ImageSet) -> ImageMoments:
     return ImageMoments(mean / 127.5 - 1, max(0.0, variance.sum().item()) / 127.5**2)
 
 
-def centering_scale(setting: str | float, moments: ImageMoments) -> float:
-    """Return s of the setting `input_centering`: the number, or by `auto` √(E‖x‖² / E‖x - m‖²).
-
-    Raises:
-        ConfigError: if all images are equal, for which `auto` is not defined.
-    """
-    if setting != "auto":
-        return float(setting)
+def centering_scale(moments: ImageMoments) -> float:
+    """Return s = √(E‖x‖² / E‖x - m‖²); equal images, for which it is not defined, are a `ConfigError`."""
     mean_sq = moments.mean_norm_sq + moments.variance
     if moments.variance <= 1e-12 * mean_sq:
-        refuse("input_centering", "must be none or a number if all images are equal, got auto")
+        refuse("input_centering", "must be none if all images are equal, got auto")
     return sqrt(mean_sq / moments.variance)
 
 
@@ -97,12 +89,10 @@ class CenteredDiscriminator(Discriminator):
     @torch.no_grad()
     def set_centering(self, mean: Tensor, scale: float) -> None:
         """Set m [C, H, W] and s."""
-        device = self.input_mean.device
-        labels = torch.zeros(1, self.num_classes, device=device) if self.num_classes else None
-        images = mean.to(self.input_mean.dtype).to(device).expand(self.packing, *self.image_shape)
-        repeated = None if labels is None else labels.expand(self.packing, -1)
-        self.input_mean.copy_(super().pack(images, repeated)[0])
-        is_pixel = super().pack(torch.ones_like(images), repeated)[0]
+        images = mean.to(self.input_mean.dtype).to(self.input_mean.device).expand(self.packing, *self.image_shape)
+        labels = images.new_zeros(self.packing, self.num_classes) if self.num_classes else None
+        self.input_mean.copy_(super().pack(images, labels)[0])
+        is_pixel = super().pack(torch.ones_like(images), labels)[0]
         self.input_scale.copy_(1 + (scale - 1) * is_pixel)
 
     def pack(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -123,8 +113,7 @@ class CenteredDiscriminator(Discriminator):
 def fold(discriminator: Discriminator) -> Discriminator:
     """Return the discriminator of the report with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
 
-    Args:
-        discriminator: any; one without centering is returned itself.
+    One without centering is returned itself.
     """
     if not isinstance(discriminator, CenteredDiscriminator):
         return discriminator
@@ -133,41 +122,24 @@ def fold(discriminator: Discriminator) -> Discriminator:
         result = Discriminator(
             source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
         )
-    result = result.to_empty(device="cpu").to(source.linear_layers[0].bias.dtype)
-    for target, layer in zip(result.linear_layers, source.linear_layers, strict=True):
-        target.weight.copy_(layer.weight)
-        target.bias.copy_(layer.bias)
-    first = result.linear_layers[0]
+    first = source.linear_layers[0]
+    result = result.to_empty(device="cpu").to(first.bias.dtype)
+    result.layers.load_state_dict(source.layers.state_dict())
     weight = first.weight.double() * source.input_scale
-    first.weight.copy_(weight)
-    first.bias.copy_(first.bias.double() - weight @ source.input_mean.double())
+    result.linear_layers[0].weight.copy_(weight)
+    result.linear_layers[0].bias.copy_(first.bias.double() - weight @ source.input_mean.double())
     return result.to(discriminator.input_mean.device).train(discriminator.training)
 
 
 def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0) -> Discriminator:
-    """Return the discriminator of a run, centered if `config` says so, with torch's default initialization.
-
-    Args:
-        config: the settings of the run.
-        image_shape: (C, H, W) of an image.
-        num_classes: K of a conditional GAN, else 0.
-    """
+    """Return the discriminator of a run, centered if `config` says so, with torch's default initialization."""
     kind = Discriminator if config.input_centering == "none" else CenteredDiscriminator
-    return kind(
-        image_shape,
-        dropout=config.discriminator_dropout,
-        packing=config.packing,
-        num_classes=num_classes,
-    )
+    return kind(image_shape, dropout=config.discriminator_dropout, packing=config.packing, num_classes=num_classes)
 
 
-def center_inputs(discriminator: CenteredDiscriminator, setting: str | float, moments: ImageMoments) -> dict[str, Any]:
-    """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.runs.schema.Centering`.
-
-    Raises:
-        ConfigError: see `centering_scale`.
-    """
-    scale = centering_scale(setting, moments)
+def center_inputs(discriminator: CenteredDiscriminator, moments: ImageMoments) -> dict[str, Any]:
+    """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.runs.schema.Centering`."""
+    scale = centering_scale(moments)
     discriminator.set_centering(moments.mean, scale)
     return {
         "scale": scale,

@@ -26,7 +26,7 @@ from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.rng import make_rng
 from reviver.settings.fields import CountOrZero, Seed
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 
 PathKind = Literal["linear", "spherical"]
 PATHS = get_args(PathKind)
@@ -45,14 +45,11 @@ SMALL_ANGLE = 1e-6
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Images on a path through latent space.
+    """Images [S, C, H, W] in [-1, 1] of latents [S, Z] on a `path`; None for classes without a classifier.
 
     Attributes:
-        latents: [S, Z].
-        images: [S, C, H, W] in [-1, 1].
-        classes: Predicted class of each image, [S], or None without a classifier.
-        confidences: Probability of that class, [S], or None.
-        path: `linear` or `spherical`.
+        classes: predicted class of each image, [S].
+        confidences: probability of that class, [S].
     """
 
     latents: Tensor
@@ -63,45 +60,32 @@ class Interpolation:
 
 
 def lerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """Return the linear interpolation (1 - t) z₀ + t z₁.
+    """Return the linear interpolation (1 - t) z₀ + t z₁ of z₀, z₁ [Z] at t [S] float64.
 
-    Args:
-        start: z₀ [Z].
-        end: z₁ [Z].
-        t: Points from 0 to 1, [S] float64.
-
-    Returns:
-        [S, Z] in the dtype of `start`, computed in float64.
+    The points [S, Z] have the dtype of `start`, and are computed in float64.
     """
     return _combine(start, end, 1 - t, t)
 
 
 def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """Return the spherical linear interpolation (sin((1 - t) ω) z₀ + sin(t ω) z₁) / sin ω (Shoemake 1985).
+    """Return the spherical linear interpolation (sin((1 - t) ω) z₀ + sin(t ω) z₁) / sin ω (Shoemake 1985), as `lerp`.
 
-    For ω near 0 it is `lerp`, which both formulas agree on there.
-
-    Args:
-        start: z₀ [Z].
-        end: z₁ [Z].
-        t: Points from 0 to 1, [S] float64.
-
-    Returns:
-        [S, Z] in the dtype of `start`, computed in float64.
-
-    Raises:
-        ConfigError: if z₀ and z₁ point in opposite directions, which many great circles join.
+    For ω near 0 it is `lerp`, which both formulas agree on there. Ends in opposite directions, which many great circles
+    join, are a `ConfigError`.
     """
     z_0, z_1 = start.double(), end.double()
     cosine = torch.dot(z_0, z_1) / (z_0.norm() * z_1.norm())
     omega = torch.acos(cosine.clamp(-1, 1))
     if omega > torch.pi - SMALL_ANGLE:
-        raise ConfigError(
-            "path must be linear between ends in opposite directions, got spherical; or use other ends", field="path"
-        )
+        refuse("path", "must be linear between ends in opposite directions, got spherical; or use other ends")
     if not omega > SMALL_ANGLE:  # also if it is NaN, since one end is the origin
         return lerp(start, end, t)
     return _combine(start, end, torch.sin((1 - t) * omega) / torch.sin(omega), torch.sin(t * omega) / torch.sin(omega))
+
+
+def _combine(start: Tensor, end: Tensor, start_weight: Tensor, end_weight: Tensor) -> Tensor:
+    points: Tensor = start_weight.unsqueeze(1) * start.double() + end_weight.unsqueeze(1) * end.double()
+    return points.to(start.dtype)
 
 
 def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
@@ -110,19 +94,9 @@ def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") 
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") -> Tensor:
-    """Return evenly spaced points of a path.
+    """Return both ends of a path and `steps` evenly spaced points between, [steps + 2, Z].
 
-    Args:
-        start: z₀ [Z].
-        end: z₁ [Z].
-        steps: Points between the two ends.
-        path: `linear` or `spherical`.
-
-    Returns:
-        The start, the points between and the end, [steps + 2, Z].
-
-    Raises:
-        ConfigError: if `steps` is negative, `path` unknown, or as `slerp`.
+    Raises `ConfigError` if `steps` is negative, `path` unknown, or as `slerp`.
     """
     check("steps", steps, CountOrZero)
     check("path", path, PathKind)
@@ -140,34 +114,21 @@ def generate_interpolation(
     image_paths: tuple[Path, Path] | None = None,
     ends: tuple[Tensor, Tensor] | None = None,
 ) -> Interpolation:
-    """Generate the images of an interpolation.
+    """Generate the images of an interpolation with `steps` images between its ends.
 
-    Without `ends`, and with `image_paths`, the ends are the projections of these two files. Else, with a classifier, they are confident
-    samples of the classes `first` and `last`. Else they are two samples that differ much.
-
-    Args:
-        generator: The generator.
-        classifier: Classifier of its images, or None.
-        first: Class of the first image, by default a random one.
-        last: Class of the last image, by default another random one.
-        steps: Images between the two ends.
-        path: `linear` or `spherical`.
-        seed: Seed of the latents that the ends are chosen from.
-        image_paths: Files of the two ends, or None.
-        ends: Latents z₀ and z₁ [Z] of the two ends, or None.
-
-    Raises:
-        ConfigError: if an argument is out of range, or classes are given without a classifier or with `image_paths`.
-        DataError: if there is no confident sample of a class that is needed, or a file is missing or damaged.
+    The ends are the latents `ends` [Z], or the projections of the files `image_paths`. Else, with a classifier, they
+    are confident samples of the classes `first` and `last`, by default of two different random ones. Else they are two
+    samples that differ much. `seed` is that of the latents that the ends are chosen from. Raises `ConfigError` if an
+    argument is out of range, or classes are given without a classifier or with `image_paths`, and `DataError` if there
+    is no confident sample of a class that is needed, or a file is missing or damaged.
     """
     for name, class_index in (("from", first), ("to", last)):
-        if class_index is not None and classifier is None:
-            raise ConfigError(
-                f"{name} must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor",
-                field=name,
-            )
-        if class_index is not None and classifier is not None:
-            check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
+        if class_index is None:
+            continue
+        if classifier is None:
+            problem = "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor"
+            refuse(name, problem)
+        check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
     check("seed", seed, Seed)
     check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
     check("path", path, PathKind)
@@ -176,8 +137,7 @@ def generate_interpolation(
     elif image_paths is not None:
         if (first, last) != (None, None):
             raise ConfigError("from and to must be left out, since the ends are images; or leave out the images")
-        _, projection = project_files(generator, image_paths, seed)
-        start, end = projection.latents
+        start, end = project_files(generator, image_paths, seed)[1].latents
     elif classifier is not None:
         start, end = choose_class_endpoints(generator, classifier, seed, first, last)
     else:
@@ -193,15 +153,10 @@ def generate_interpolation(
 def choose_class_endpoints(
     generator: Generator, classifier: DigitClassifier, seed: int, first: int | None = None, last: int | None = None
 ) -> Tensor:
-    """Choose two latents whose images are classified with confidence, as `first` and `last`.
+    """Return two latents [2, Z] whose images are classified with confidence, as `first` and `last`.
 
-    Classes that are not given are chosen at random among those that the generator generates; the two then differ.
-
-    Returns:
-        [2, Z].
-
-    Raises:
-        DataError: if the generator generates no confident sample of a class that is needed.
+    Classes that are not given are chosen at random among those that the generator generates; the two then differ. No
+    confident sample of a class that is needed is a `DataError`.
     """
     rng = make_rng(seed, "endpoints")
     z = generator.sample_latents(NUM_CANDIDATES, rng)
@@ -239,19 +194,10 @@ def choose_class_endpoints(
 
 
 def most_robust(classifier: DigitClassifier, images: Tensor, indices: Sequence[int], class_index: int) -> list[int]:
-    """Return the images that are classified most robustly as `class_index`.
+    """Return up to NUM_MOST_ROBUST of the first `indices` of `images`, the most robustly classified as `class_index` first.
 
     A classifier may be confident of a blot, but rarely still is when the blot is shifted by a pixel or blurred. So the
     robustness of an image is the minimum probability of the class under these perturbations.
-
-    Args:
-        classifier: The classifier.
-        images: [N, C, H, W] in [-1, 1].
-        indices: Indices of the images to choose from; the first NUM_ROBUST_CANDIDATES count.
-        class_index: Class.
-
-    Returns:
-        Up to NUM_MOST_ROBUST of the indices, the most robust first.
     """
     indices = indices[:NUM_ROBUST_CANDIDATES]
     candidates = images[list(indices)]
@@ -263,18 +209,8 @@ def most_robust(classifier: DigitClassifier, images: Tensor, indices: Sequence[i
 
 
 def choose_distant_endpoints(generator: Generator, seed: int) -> Tensor:
-    """Choose the two of NUM_DISTANT_CANDIDATES random latents whose images differ most, for images without a classifier.
-
-    Returns:
-        [2, Z].
-    """
+    """Return the two of NUM_DISTANT_CANDIDATES random latents whose images differ most, [2, Z]."""
     z = generator.sample_latents(NUM_DISTANT_CANDIDATES, make_rng(seed, "endpoints"))
     images = generate_chunked(generator, z).flatten(1)
     farthest = int(torch.cdist(images, images).argmax())
     return z[[*divmod(farthest, len(z))]]
-
-
-def _combine(start: Tensor, end: Tensor, start_weight: Tensor, end_weight: Tensor) -> Tensor:
-    """Return the weighted sums [S, Z] of z₀ [Z] and z₁ [Z], with weights [S]."""
-    points: Tensor = start_weight.unsqueeze(1) * start.double() + end_weight.unsqueeze(1) * end.double()
-    return points.to(start.dtype)

@@ -28,14 +28,11 @@ MAX_IMAGES = 64
 
 
 class Projection(NamedTuple):
-    """Images projected into the range of the generator."""
+    """Latents [N, Z], their images [N, C, H, W], and root-mean-square differences of the pixels, from 0 to 2, [N]."""
 
     latents: Tensor
-    """[N, Z]"""
     images: Tensor
-    """Images generated from the latents, [N, C, H, W] in [-1, 1]."""
     errors: Tensor
-    """Root-mean-square difference of the pixels, from 0 to 2, [N]."""
 
 
 def project(
@@ -45,19 +42,10 @@ def project(
 
         z* = argmin_z  mean (G(z) - x)² + λ ‖z‖²/Z
 
-    Adam minimizes it from S random starts per image, all in one batch; the result with the smallest error is kept. In
-    eval mode the images of a batch do not depend on each other, so neither do the searches. The generator itself does
-    not change.
-
-    Args:
-        generator: G, on any device.
-        targets: Images x [N, C, H, W] in [-1, 1].
-        seed: Seed of the starts.
-        steps: Adam updates, with a cosine learning-rate schedule.
-        starts: S.
-
-    Returns:
-        The projection, on the CPU.
+    Adam makes `steps` updates, with a cosine learning-rate schedule, from S = `starts` random starts per image, all in one
+    batch; the result with the smallest error is kept. In eval mode the images of a batch do not depend on each other, so
+    neither do the searches. G may be on any device and does not change; images x are [N, C, H, W] in [-1, 1], `seed` is
+    that of the starts, and the projection is on the CPU.
     """
     num_images = len(targets)
     weight = next(generator.parameters())
@@ -81,19 +69,10 @@ def project(
 
 
 def project_files(generator: Generator, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:
-    """Read image files and project them.
+    """Return the images of files, cropped and resized, [N, C, H, W] in [-1, 1], and their projection.
 
-    Args:
-        generator: The generator; the files are cropped and resized to its image shape.
-        paths: Image files.
-        seed: Seed of the starts.
-
-    Returns:
-        The images of the files [N, C, H, W] in [-1, 1], and their projection.
-
-    Raises:
-        ConfigError: if there are no files or more than MAX_IMAGES, or `seed` is out of range.
-        DataError: if a file is missing or damaged.
+    Raises `ConfigError` if there are no files or more than MAX_IMAGES, or `seed` is out of range, and `DataError` if a
+    file is missing or damaged.
     """
     check("seed", seed, Seed)
     if not 1 <= len(paths) <= MAX_IMAGES:

@@ -27,9 +27,7 @@ class Losses(NamedTuple):
 
 
 def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the non-saturating loss of the generator (Goodfellow et al. 2014, section 3).
-
-        L_G = E_z[-log D(G(z))]
+    """Return L_G = E_z[-log D(G(z))]  (Goodfellow et al. 2014, section 3).
 
     -log σ(l) = softplus(-l) does not overflow; the logarithm of a rounded probability would.
     """
@@ -37,15 +35,12 @@ def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 
 
 def cross_entropy_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return half the binary cross-entropy of the discriminator (Goodfellow et al. 2014, equation 1).
-
-    L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))])
-    """
+    """Return L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))])  (Goodfellow et al. 2014, equation 1)."""
     return (functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()) / 2
 
 
 def smoothed_discriminator(real_logits: Tensor, fake_logits: Tensor, smoothing: float) -> Tensor:
-    """Return `cross_entropy_discriminator` with the target 1 - s for real images (Salimans et al. 2016, section 3.4).
+    """Return the cross-entropy with the target 1 - s for real images (Salimans et al. 2016, section 3.4).
 
     L_D = ½ (E_x[-(1 - s) log D(x) - s log(1 - D(x))] + E_z[-log(1 - D(G(z)))])
     """
@@ -54,41 +49,27 @@ def smoothed_discriminator(real_logits: Tensor, fake_logits: Tensor, smoothing: 
 
 
 def least_squares_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the least-squares loss of the generator (Mao et al. 2017, equation 9).
-
-    L_G = ½ E_z[(l(G(z)) - 1)²]
-    """
+    """Return L_G = ½ E_z[(l(G(z)) - 1)²]  (Mao et al. 2017, equation 9)."""
     return (fake_logits - 1).square().mean() / 2
 
 
 def least_squares_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the least-squares loss of the discriminator (Mao et al. 2017, equation 9).
-
-    L_D = ½ E_x[(l(x) - 1)²] + ½ E_z[l(G(z))²]
-    """
+    """Return L_D = ½ E_x[(l(x) - 1)²] + ½ E_z[l(G(z))²]  (Mao et al. 2017, equation 9)."""
     return ((real_logits - 1).square().mean() + fake_logits.square().mean()) / 2
 
 
 def critic_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the generator's loss of hinge (Lim & Ye 2017) and Wasserstein (Arjovsky et al. 2017).
-
-    L_G = -E_z[l(G(z))]
-    """
+    """Return L_G = -E_z[l(G(z))], of hinge (Lim & Ye 2017) and Wasserstein (Arjovsky et al. 2017)."""
     return -fake_logits.mean()
 
 
 def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the hinge loss of the discriminator (Lim & Ye 2017).
-
-    L_D = E_x[max(0, 1 - l(x))] + E_z[max(0, 1 + l(G(z)))]
-    """
+    """Return L_D = E_x[max(0, 1 - l(x))] + E_z[max(0, 1 + l(G(z)))]  (Lim & Ye 2017)."""
     return functional.relu(1 - real_logits).mean() + functional.relu(1 + fake_logits).mean()
 
 
 def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the Wasserstein loss of the discriminator (Arjovsky et al. 2017).
-
-        L_D = E_z[l(G(z))] - E_x[l(x)]
+    """Return L_D = E_z[l(G(z))] - E_x[l(x)]  (Arjovsky et al. 2017).
 
     It presumes a 1-Lipschitz l; `penalties.gradient_penalty` keeps l close to that.
     """
@@ -96,18 +77,12 @@ def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tenso
 
 
 def relativistic_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the relativistic loss of the generator, over pairs of a real and a generated image.
-
-    L_G = E_{x,z}[-log σ(l(G(z)) - l(x))]    (Jolicoeur-Martineau 2019)
-    """
+    """Return L_G = E_{x,z}[-log σ(l(G(z)) - l(x))], over pairs of images (Jolicoeur-Martineau 2019)."""
     return functional.softplus(real_logits - fake_logits).mean()
 
 
 def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the relativistic loss of the discriminator, over pairs of a real and a generated image.
-
-    L_D = E_{x,z}[-log σ(l(x) - l(G(z)))]    (Jolicoeur-Martineau 2019)
-    """
+    """Return L_D = E_{x,z}[-log σ(l(x) - l(G(z)))], over pairs of images (Jolicoeur-Martineau 2019)."""
     return functional.softplus(fake_logits - real_logits).mean()
 
 
@@ -124,13 +99,7 @@ LOSSES: Mapping[str, Losses] = MappingProxyType(
 
 
 def choose_losses(name: str, label_smoothing: float = 0.0) -> Losses:
-    """Return the losses called `name`, the discriminator's with one-sided label smoothing if that is above 0.
-
-    Args:
-        name: a key of LOSSES.
-        label_smoothing: s, subtracted from the target 1 of real images; only the non-saturating losses have targets.
-    """
-    losses = LOSSES[name]
+    """Return LOSSES[name], the discriminator's with label smoothing s if above 0; only the non-saturating ones have labels."""
     if label_smoothing > 0:
-        return losses._replace(discriminator=partial(smoothed_discriminator, smoothing=label_smoothing))
-    return losses
+        return LOSSES[name]._replace(discriminator=partial(smoothed_discriminator, smoothing=label_smoothing))
+    return LOSSES[name]

@@ -34,15 +34,9 @@ class Generator(nn.Module):
       -> (Linear 256 -> BatchNorm -> LeakyReLU 0.2), the same with 512 and with 1024
       -> Linear C·H·W -> Tanh
 
-    Args:
-        latent_size: dimensions of the noise.
-        image_shape: (C, H, W) of an image.
-        batch_norm_eps: added to the variance in BatchNorm (Ioffe & Szegedy 2015).
-        num_classes: K > 0 for a conditional generator (Mirza & Osindero 2014). A latent vector is then the noise followed
-            by the one-hot class, and Z = latent_size + K.
-
-    Raises:
-        ConfigError: if a size is below 1.
+    `image_shape` is (C, H, W), and `batch_norm_eps` is added to the variance in BatchNorm (Ioffe & Szegedy 2015). With
+    `num_classes` K > 0 the generator is conditional (Mirza & Osindero 2014): a latent vector is the noise followed by the
+    one-hot class, and Z = latent_size + K. A size below 1 is a `ConfigError`.
     """
 
     def __init__(
@@ -67,33 +61,18 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(GENERATOR_WIDTHS[-1], prod(self.image_shape)), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the images [N, C, H, W] of latent vectors z [N, Z], see `sample_latents`.
-
-        Raises:
-            DataError: if the shape of z is wrong.
-        """
-        self.check_latents(z)
-        pixels: Tensor = self.layers(z)  # [N, C·H·W]
-        return pixels.view(-1, *self.image_shape)
-
-    def check_latents(self, z: Tensor) -> None:
-        """Check the shape of latent vectors, [N, Z].
-
-        Raises:
-            DataError: if it is another.
-        """
+        """Return the images [N, C, H, W] of latent vectors z [N, Z]; another shape of z is a `DataError`."""
         if z.dim() != 2 or z.shape[1] != self.latent_size:
             raise DataError(
                 f"z must have shape [N, {self.latent_size}], got {list(z.shape)}; sample it with sample_latents"
             )
+        pixels: Tensor = self.layers(z)  # [N, C·H·W]
+        return pixels.view(-1, *self.image_shape)
 
     def sample_latents(self, count: int, rng: torch.Generator, classes: Tensor | None = None) -> Tensor:
-        """Sample latent vectors z ~ N(0, I), [N, Z], on the device of `rng`.
+        """Sample N = `count` latent vectors z ~ N(0, I), [N, Z], on the device of `rng`.
 
-        Args:
-            count: N.
-            rng: generates the noise and the random classes.
-            classes: class indices [N] int64 for a conditional generator; by default uniformly random.
+        A conditional generator takes `classes`, indices [N] int64; by default they are uniformly random.
         """
         z = torch.randn(count, self.noise_size, device=rng.device, generator=rng)
         if not self.num_classes:
@@ -122,24 +101,15 @@ class Discriminator(nn.Module):
     images -> Linear 512 -> LeakyReLU 0.2 -> Linear 256 -> LeakyReLU 0.2 -> Linear 1 -> Sigmoid
 
     Args:
-        image_shape: (C, H, W) of an image.
+        image_shape: (C, H, W) of an image; a size below 1 is a `ConfigError`.
         dropout: probability of dropping a unit after each LeakyReLU, in training (Srivastava et al. 2014).
         packing: images m per input, all real or all generated, so that low diversity shows (PacGAN; Lin et al. 2018).
             N is then a multiple of m, and logits and probabilities are [N / m, 1].
-        num_classes: K > 0 for a conditional discriminator, whose input is an image and its one-hot class (Mirza &
-            Osindero 2014).
-
-    Raises:
-        ConfigError: if a size is below 1.
+        num_classes: K > 0 if the input is an image and its one-hot class (Mirza & Osindero 2014).
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int] = (1, 28, 28),
-        *,
-        dropout: float = 0.0,
-        packing: int = 1,
-        num_classes: int = 0,
+        self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, packing: int = 1, num_classes: int = 0
     ) -> None:
         super().__init__()
         check("image_shape", image_shape, ImageShape)
@@ -161,22 +131,18 @@ class Discriminator(nn.Module):
         rng: torch.Generator | None = None,
         rows: BatchRows | None = None,
     ) -> Tensor:
-        """Return the log-odds that images are real, [N, 1]; losses are computed from them.
+        """Return the log-odds, [N, 1], that images [N, C, H, W] in [-1, 1] are real; losses are computed from them.
 
-        Args:
-            images: [N, C, H, W] in [-1, 1].
-            labels: one-hot classes [N, K], for a conditional discriminator.
-            rng: generates the dropout masks; by default torch's own.
-            rows: rows of the logits among those of all processes; by default all of them.
-
-        Raises:
-            DataError: if the shape of images or labels is wrong.
+        A conditional discriminator needs one-hot `labels` [N, K]. `rng`, by default torch's own, generates the dropout
+        masks. `rows` are those of the logits among those of all processes; by default all of them. A wrong shape is a
+        `DataError`.
         """
         x = self.pack(images, labels)
         for layer in self.layers:
             x = layer(x)
-            if self.is_dropout_active and isinstance(layer, nn.LeakyReLU):
-                x = x * self.dropout_mask(x, rng, rows)
+            if self.training and self.dropout > 0 and isinstance(layer, nn.LeakyReLU):
+                uniform = (all_rows(len(x)) if rows is None else rows).rand(x.shape, rng=rng, device=x.device)
+                x = x * ((uniform >= self.dropout).to(x.dtype) / (1.0 - self.dropout))
         return x
 
     @property
@@ -184,23 +150,8 @@ class Discriminator(nn.Module):
         """The layers with weights, in order."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    @property
-    def is_dropout_active(self) -> bool:
-        """Whether `logits` drops units: in training mode, if `dropout` is above 0."""
-        return self.training and self.dropout > 0
-
-    def dropout_mask(self, x: Tensor, rng: torch.Generator | None = None, rows: BatchRows | None = None) -> Tensor:
-        """Return a random mask of the shape of x: 0 for dropped units, 1 / (1 - p) for the others; see `logits`."""
-        rows = all_rows(len(x)) if rows is None else rows
-        uniform = rows.rand(x.shape, rng=rng, device=x.device)
-        return (uniform >= self.dropout).to(x.dtype) / (1.0 - self.dropout)
-
     def pack(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the inputs of the first layer, [N / m, m (C·H·W + K)], of images [N, C, H, W] and labels [N, K].
-
-        Raises:
-            DataError: if the shape of images or labels is wrong.
-        """
+        """Return the inputs of the first layer, [N / m, m (C·H·W + K)], of images [N, C, H, W] and labels [N, K]."""
         if images.shape[1:] != self.image_shape or len(images) % self.packing:
             multiple = f" with N a multiple of {self.packing}" if self.packing > 1 else ""
             shape = ", ".join(map(str, ("N", *self.image_shape)))

@@ -16,17 +16,11 @@ from reviver.gan.networks import Generator
 
 @torch.no_grad()
 def build_graph(generator: Generator, opset: int | None = None) -> Graph:
-    """Return the graph of a generator in eval mode.
+    """Return the graph of a generator in eval mode, with a dynamic batch.
 
     Inputs: `z` [batch, Z] float32, noise from N(0, I); with a conditional generator also `classes` [batch] int64.
-    Output: `images` [batch, C, H, W] in [-1, 1]. The batch is dynamic.
-
-    Args:
-        generator: the generator.
-        opset: version of the operators, see `Graph`.
-
-    Raises:
-        ConfigError: if the parameters are not float32, or see `Graph`.
+    Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` if the parameters are not float32, or as `Graph`
+    for the `opset`.
     """
     dtypes = {parameter.dtype for parameter in generator.parameters()}
     if dtypes != {torch.float32}:

@@ -38,14 +38,7 @@ def r1_penalty(logits: Logits, real: Tensor, gamma: float) -> Tensor:
 
 
 def gradient_penalty(logits: Logits, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """Return E[(‖∂l/∂x̂‖ - 1)²] at x̂ = α x + (1 - α) G(z), a scalar (Gulrajani et al. 2017, equation 3).
-
-    Args:
-        logits: the discriminator.
-        real: x, [N, C, H, W].
-        fake: G(z), [N, C, H, W].
-        alpha: α ~ U[0, 1], the fraction of the real image, [N, 1, 1, 1].
-    """
+    """Return E[(‖∂l/∂x̂‖ - 1)²] at x̂ = α x + (1 - α) G(z), α [N, 1, 1, 1]; a scalar (Gulrajani et al. 2017, equation 3)."""
     interpolated = alpha * real + (1 - alpha) * fake
     return (grad_norm_sq(logits, interpolated).sqrt() - 1).square().mean()
 
@@ -59,17 +52,10 @@ def discriminator_penalty(
     rng: torch.Generator | None = None,
     rows: BatchRows | None = None,
 ) -> Tensor:
-    """Return the sum of the penalties of `config`, times its `penalty_interval` (lazy regularization); a scalar.
+    """Return the sum of the penalties of `config`, times its `penalty_interval`; a scalar, 0 without `config`.
 
-    Args:
-        config: has the weights r1 and gradient_penalty, and the penalty_interval; None: no penalties.
-        discriminator: computes the logits.
-        real: real images, [N, C, H, W].
-        fake: generated images, [N, C, H, W], detached from the generator.
-        labels: one-hot classes of the real and then of the generated images, [2N, K], for a conditional discriminator;
-            an interpolated image has the class of the real one.
-        rng: generates the dropout masks and α; by default torch's own.
-        rows: rows of the logits of the real images among those of all processes; by default all of them.
+    `real` and `fake` are images [N, C, H, W], without a graph, and `labels`, `rng` and `rows` those of `gan_step`. An
+    interpolated image has the class of the real one.
     """
     penalty = real.new_zeros(())
     if config is None:
@@ -80,6 +66,6 @@ def discriminator_penalty(
         penalty = penalty + r1_penalty(logits, real, config.r1)
     if config.gradient_penalty > 0:
         image_rows = all_rows(len(real)) if rows is None else rows.scaled(discriminator.packing)
-        alpha = image_rows.rand((len(real), 1, 1, 1), rng=rng, device=real.device)
+        alpha = image_rows.rand((len(real), 1, 1, 1), rng=rng, device=real.device)  # α ~ U[0, 1], of the real image
         penalty = penalty + config.gradient_penalty * gradient_penalty(logits, real, fake.to(real.dtype), alpha)
     return config.penalty_interval * penalty

@@ -10,11 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
 from reviver.runs.rng import make_rng
 from reviver.settings.fields import Seed
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 
 CHUNK = 2048
 """Images that are generated at a time, which bounds the memory of the device."""
@@ -24,15 +23,7 @@ MAX_SAMPLE_BYTES = 8 << 30
 
 @torch.no_grad()
 def generate(generator: Generator, z: Tensor) -> Tensor:
-    """Generate images in eval mode, with BatchNorm's running statistics; restore the generator's mode afterwards.
-
-    Args:
-        generator: The generator.
-        z: Latents [N, Z], on its device.
-
-    Returns:
-        Images [N, C, H, W] in [-1, 1], on the same device.
-    """
+    """Return the images [N, C, H, W] in [-1, 1] of latents [N, Z], in eval mode; restore the generator's mode afterwards."""
     was_training = generator.training
     try:
         images: Tensor = generator.eval()(z)
@@ -50,27 +41,18 @@ def generate_chunked(generator: Generator, z: Tensor) -> Tensor:
 def generate_samples(
     generator: Generator, num_samples: int, seed: int, class_index: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Generate images from random latents.
+    """Return images [N, C, H, W] in [-1, 1] of N = `num_samples` random latents, and these, [N, Z]; both on the CPU.
 
-    Args:
-        generator: The generator, on any device.
-        num_samples: N.
-        seed: Seed of the latents.
-        class_index: Class that a conditional generator generates; by default random classes.
-
-    Returns:
-        Images [N, C, H, W] in [-1, 1] and their latents [N, Z], both on the CPU.
-
-    Raises:
-        ConfigError: if `num_samples` is below 1 or needs too much memory, `seed` is out of range, or the generator
-            has no class `class_index`.
+    A conditional generator generates the class `class_index`, by default random classes. Raises `ConfigError` if
+    `num_samples` is below 1 or needs too much memory, `seed` is out of range, or the generator has no class
+    `class_index`.
     """
-    if class_index is not None and not generator.num_classes:
-        raise ConfigError(
-            f"class must be left out, since this run has no classes, got {class_index}; train one with --conditional",
-            field="class",
-        )
     if class_index is not None:
+        if not generator.num_classes:
+            problem = (
+                f"must be left out, since this run has no classes, got {class_index}; train one with --conditional"
+            )
+            refuse("class", problem)
         check("class", class_index, Annotated[int, Field(ge=0, le=generator.num_classes - 1)])
     limit = MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape))
     check("num_samples", num_samples, Annotated[int, Field(ge=1, le=limit)])

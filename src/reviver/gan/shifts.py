@@ -4,11 +4,6 @@ The discriminator can learn the training images by heart. Shifted images make th
 augmentation for data-efficient GAN training"). The gradient goes back through the shift to the generated image in place. If a
 part of the images stays in place, the distribution of the shifted images determines that of the images, so the generator does
 not learn to shift (Karras et al. 2020, "Training generative adversarial networks with limited data", section 2.2).
-
-The reach depends on the size of the images. A pixel is little in images of 28 x 28 pixels. In images of 8 x 8 it cuts strokes off
-at the edge, and makes the samples worse.
-
-Shapes: N images, C channels, H height, W width.
 """
 
 from functools import cache
@@ -19,19 +14,14 @@ from torch import Tensor
 from reviver.runs.distributed.rows import BatchRows
 
 SIDE = 28
-"""Longer side of an image, in pixels, for each pixel of reach: smaller images are not shifted."""
+"""Longer side of an image, in pixels, for each pixel of reach. In smaller images a pixel would cut off strokes at the edge."""
 
 
 def shift(images: Tensor, probability: float, rng: torch.Generator | None, rows: BatchRows) -> Tensor:
-    """Return the images, each with some probability shifted in each direction by at most a 28th of the longer side.
+    """Return images [N, C, H, W], each with some probability shifted in each direction by at most a 28th of the longer side.
 
-    Pixels from outside repeat those at the edge. The result is differentiable in the images.
-
-    Args:
-        images: the batch, [N, C, H, W].
-        probability: probability that an image gets a random shift, which may also be none.
-        rng: source of the shifts; by default torch's own.
-        rows: rows of the images among those of all processes.
+    A random shift may also be none. Pixels from outside repeat those at the edge. The result is differentiable in the
+    images. `rng` is by default torch's own, and `rows` are those of the images among those of all processes.
     """
     if probability == 0:
         return images
@@ -46,10 +36,7 @@ def shift(images: Tensor, probability: float, rng: torch.Generator | None, rows:
 
 @cache
 def source_table(height: int, width: int, reach: int) -> Tensor:
-    """Return for each shift by up to `reach` pixels the pixel that each pixel comes from, [(2 reach + 1)², H·W].
-
-    The shift in the middle leaves the image in place.
-    """
+    """Return for each shift by up to `reach` pixels the pixel that each pixel comes from, [(2 reach + 1)², H·W]."""
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
     steps = range(-reach, reach + 1)
     shifts = [(y - dy).clamp(0, height - 1) * width + (x - dx).clamp(0, width - 1) for dy in steps for dx in steps]

@@ -52,8 +52,8 @@ def gan_step(
         options: losses, penalty, shifts, precision, and whether G is updated.
         labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
         rng: generates the shifts, the dropout masks and what the penalties sample; by default torch's own.
-        parallel: the part of this process in a step by several; by default it computes the whole batch. Images, z and
-            labels are those of its rows, and the result is that of the batch.
+        parallel: the part of this process in a step by several. Images, z and labels are those of its rows, and the result
+            is that of the whole batch.
     """
     rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
     with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-import torch
 from torch import Tensor
 
 from reviver.gan.losses import LOSSES, Losses, choose_losses
@@ -16,13 +15,11 @@ class StepOptions:
     """What a step minimizes, and how. The defaults are the report's."""
 
     loss: Losses = LOSSES["non-saturating"]
-    """Losses of both networks, see losses.py."""
     penalty: GANConfig | None = None
     """Settings of the penalties that are added to the discriminator's loss, see penalties.py; None: none in this step."""
     update_generator: bool = True
     """Update both networks, or the discriminator only."""
     shift_probability: float = 0.0
-    """Probability of a shift of each image that the discriminator sees, see shifts.py."""
     precision: Precision = "fp32"
     """bf16: bfloat16 matmuls with float32 weights, by autocast."""
 
@@ -47,19 +44,15 @@ DEFAULTS = StepOptions()
 
 
 class StepResult(NamedTuple):
-    """Losses and probabilities of one step, computed at the weights before the update; scalars without a graph."""
+    """Losses, without penalties, and mean D(x) and D(G(z)) of one step before its update; scalars without a graph."""
 
     generator_loss: Tensor
     discriminator_loss: Tensor
-    """Without the penalty."""
     probability_real: Tensor
-    """Mean D(x) of the real images."""
     probability_fake: Tensor
-    """Mean D(G(z)) of the generated images."""
 
     @classmethod
     def from_logits(cls, g_loss: Tensor, d_loss: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Self:
         """Return the result of a step with these losses, scalars, and logits, [P, 1] each."""
-        with torch.no_grad():
-            probability_real, probability_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-        return cls(g_loss.detach(), d_loss.detach(), probability_real, probability_fake)
+        real, fake = real_logits.detach(), fake_logits.detach()
+        return cls(g_loss.detach(), d_loss.detach(), real.sigmoid().mean(), fake.sigmoid().mean())

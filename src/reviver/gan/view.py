@@ -30,18 +30,10 @@ from reviver.gan.interpolation import MAX_STEPS, PATHS
 VERSION = 1
 HEADER = struct.Struct("<BBBBH")
 CHECKSUM = struct.Struct("<I")
-MAX_LATENT_SIZE = 2**16 - 1
 
 
 class View(NamedTuple):
-    """An interpolation.
-
-    Attributes:
-        start: z₀ [Z].
-        end: z₁ [Z].
-        path: `linear` or `spherical`.
-        steps: Images between the two ends.
-    """
+    """An interpolation from z₀ to z₁, [Z] each, with `steps` images between."""
 
     start: Tensor
     end: Tensor
@@ -50,32 +42,19 @@ class View(NamedTuple):
 
 
 def make_view(view: View) -> str:
-    """Return the code of an interpolation; its latents are rounded to half precision.
-
-    Raises:
-        ConfigError: if a latent is not finite in half precision.
-    """
-    assert view.start.shape == view.end.shape
-    assert 0 <= view.steps <= MAX_STEPS
-    size = len(view.start)
-    assert size <= MAX_LATENT_SIZE
+    """Return the code of an interpolation; a latent that is not finite in half precision is a `ConfigError`."""
     latents = torch.stack([view.start, view.end]).half()
     if not bool(latents.isfinite().all()):
         raise _error("must have finite latents in half precision; use other ends")
-    header = HEADER.pack(VERSION, PATHS.index(view.path), view.steps, 0, size)
+    header = HEADER.pack(VERSION, PATHS.index(view.path), view.steps, 0, len(view.start))
     data = header + latents.cpu().numpy().astype("<f2").tobytes()
     return base64.urlsafe_b64encode(data + CHECKSUM.pack(zlib.crc32(data))).decode("ascii").rstrip("=")
 
 
 def parse_view(code: str, latent_size: int) -> View:
-    """Return the interpolation that a code stands for.
+    """Return the interpolation of an untrusted code for a generator with Z = `latent_size`.
 
-    Args:
-        code: The code; it is untrusted.
-        latent_size: Z of the generator.
-
-    Raises:
-        ConfigError: if the code is damaged, or of a generator with another latent size.
+    Raises `ConfigError` if the code is damaged, or of a generator with another latent size.
     """
     if wrong := re.search(r"[^A-Za-z0-9_-]", code):
         raise _error(f"must have only letters, digits, - and _, got {wrong[0]!r}; copy it again from the explorer")
@@ -93,9 +72,8 @@ def parse_view(code: str, latent_size: int) -> View:
     if path >= len(PATHS) or steps > MAX_STEPS or zero or len(content) != HEADER.size + 4 * size:
         raise damaged
     if size != latent_size:
-        raise _error(
-            f"is of a generator with Z = {size}, this run has {latent_size}; give the run that it was copied for"
-        )
+        problem = f"is of a generator with Z = {size}, this run has {latent_size}"
+        raise _error(f"{problem}; give the run that it was copied for")
     latents = torch.from_numpy(np.frombuffer(content, "<f2", offset=HEADER.size).astype(np.float32)).view(2, size)
     if not bool(latents.isfinite().all()):
         raise _error("has numbers that are not finite; copy it again from the explorer")

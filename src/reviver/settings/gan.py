@@ -1,8 +1,8 @@
 """Settings of a GAN training run."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PlainValidator
+from pydantic import Field
 
 from reviver.settings.fields import (
     Count,
@@ -17,8 +17,7 @@ from reviver.settings.fields import (
     Text,
 )
 from reviver.settings.groups import CHECKPOINTS, DATA, EVALUATION, MODEL, OPTIMIZATION, REGULARIZATION
-from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, refuse, settings
-from reviver.text import short_repr
+from reviver.settings.validation import MAX_INTEGER, refuse, settings
 
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
 LOSSES: tuple[str, ...] = get_args(LossName)
@@ -26,23 +25,6 @@ EVAL_EVERY = 5
 """Epochs between evaluations by default, where there is a feature extractor."""
 MAX_IMAGE_SIZE = 1024
 """Maximum height and width of an image, in pixels."""
-MAX_CENTERING_SCALE = 1e6
-"""Maximum scale of centered inputs."""
-
-
-def _check_input_centering(value: Any) -> str | float:
-    if isinstance(value, str) and value in ("none", "auto"):
-        return value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and 0 < value <= MAX_CENTERING_SCALE:
-        return float(value)
-    raise ValueError(
-        f"must be none, auto or a number greater than 0 and at most {MAX_CENTERING_SCALE:.0f}, got {short_repr(value, MAX_VALUE)}"
-    )
-
-
-InputCentering = Annotated[Literal["none", "auto"] | float, PlainValidator(_check_input_centering)]
-"""none, or the scale s of the centered inputs of the discriminator; `auto` stands for the rule of gan/centering.py."""
 
 
 @settings
@@ -68,8 +50,6 @@ class GANConfig:
     """Learning rate of Adam, for both networks."""
     beta1: Annotated[float, Field(ge=0, lt=1), OPTIMIZATION] = 0.5
     """Adam's decay of the gradient mean."""
-    beta2: Annotated[float, Field(ge=0, lt=1), OPTIMIZATION] = 0.999
-    """Adam's decay of the mean squared gradient."""
     discriminator_steps: Annotated[Count, OPTIMIZATION] = 1
     """Discriminator updates per generator update (k of Goodfellow et al. 2014, algorithm 1)."""
     lr_schedule: Annotated[Literal["constant", "linear", "cosine"], OPTIMIZATION] = "constant"
@@ -88,9 +68,9 @@ class GANConfig:
     """Apply penalties every k updates, scaled by k (lazy regularization; Karras et al. 2020)."""
     discriminator_dropout: Annotated[Probability, REGULARIZATION] = 0.0
     """Probability of dropping a unit of the discriminator (Srivastava et al. 2014)."""
-    input_centering: Annotated[InputCentering, OPTIMIZATION] = "none"
-    """Show the discriminator s (x - m) instead of the image x, with m the mean training image: none, the number s, or auto
-    for s = √(E‖x‖² / E‖x - m‖²) (LeCun et al. 1998, "Efficient BackProp", section 4.3). What is saved for use is the
+    input_centering: Annotated[Literal["none", "auto"], OPTIMIZATION] = "none"
+    """Show the discriminator the image x: none, or auto for s (x - m) with m the mean training image and
+    s = √(E‖x‖² / E‖x - m‖²) (LeCun et al. 1998, "Efficient BackProp", section 4.3). What is saved for use is the
     equivalent discriminator of x."""
     shift_probability: Annotated[float, Field(ge=0, le=1), REGULARIZATION] = 0.0
     """Probability of shifting an image, real or generated, by up to a 28th of its side, a pixel of MNIST, before the
@@ -105,9 +85,6 @@ class GANConfig:
     """Matmul precision: bf16 is bfloat16 operands with float32 weights, EMA and Adam state."""
     batch_norm_eps: Annotated[Positive, MODEL] = 1e-5
     """Added to the variance in BatchNorm. A widely copied script sets 0.8 by mistake, which collapses the generator."""
-    sync_batch_norm: Annotated[bool, MODEL] = True
-    """With several processes, take the statistics of BatchNorm over the whole batch, as one process does; off, each process
-    takes those of its own images, and the result depends on the number of processes."""
     batch_norm_samples: Annotated[CountOrZero, OPTIMIZATION] = 0
     """Latent vectors from which the statistics of BatchNorm are recomputed at the end of the training, 0: keep the running
     averages (Izmailov et al. 2018, section 3.2)."""
@@ -135,14 +112,13 @@ class GANConfig:
     def __post_init__(self) -> None:
         """Refuse settings that are allowed alone, but not together."""
         if self.label_smoothing and self.loss != "non-saturating":
-            got = self.label_smoothing
-            refuse("label_smoothing", f"must be 0 for the loss {self.loss}, which has no labels, got {got}")
+            problem = f"must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}"
+            refuse("label_smoothing", problem)
         if self.batch_size % self.packing:
             refuse("packing", f"must divide the batch_size {self.batch_size}, got {self.packing}")
         if self.ema_rampup and not self.ema:
-            refuse(
-                "ema_rampup", f"must be 0 without an average, got {self.ema_rampup}; give ema as well, such as 0.999"
-            )
+            problem = f"must be 0 without an average, got {self.ema_rampup}; give ema as well, such as 0.999"
+            refuse("ema_rampup", problem)
 
     @property
     def eval_interval(self) -> int:
@@ -159,9 +135,6 @@ class GANConfig:
 
 
 def count_batches(num_images: int, batch_size: int, packing: int = 1) -> int:
-    """Return the number of batches per epoch.
-
-    The last one may be smaller. It is left out if it has fewer than two images, which BatchNorm needs, or than `packing`.
-    """
+    """Return the batches per epoch. A last one of fewer than two images, which BatchNorm needs, or `packing` is left out."""
     full, rest = divmod(num_images, batch_size)
     return full + (rest >= max(2, packing))

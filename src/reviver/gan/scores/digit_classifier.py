@@ -31,12 +31,7 @@ class DigitClassifier(nn.Module):
     (Conv 3 x 3 -> BatchNorm -> ReLU -> MaxPool 2 x 2) with 32, 64 and 128 channels
       -> Linear 128 -> ReLU -> Linear K
 
-    Args:
-        num_classes: K.
-        image_shape: (C, H, W) of the images.
-
-    Raises:
-        DataError: if the images are smaller than MIN_SIZE.
+    Images smaller than MIN_SIZE are a `DataError`.
     """
 
     def __init__(self, num_classes: int = 10, image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> None:
@@ -64,11 +59,7 @@ class DigitClassifier(nn.Module):
         return classifier.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images [N, C, H, W] in [-1, 1] to logits [N, K].
-
-        Raises:
-            DataError: if the images have another shape.
-        """
+        """Map images [N, C, H, W] in [-1, 1] to logits [N, K]; another shape is a `DataError`."""
         if tuple(images.shape[1:]) != self.image_shape:
             expected = ", ".join(map(str, ("N", *self.image_shape)))
             raise DataError(f"images must have the shape [{expected}] for this classifier, got {list(images.shape)}")

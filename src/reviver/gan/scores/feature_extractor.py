@@ -26,32 +26,22 @@ CHUNK = 128
 
 
 class ExtractorOutput(NamedTuple):
-    """Features and logits of N images."""
+    """Features [N, D] and logits [N, K] of N images, float32."""
 
     features: Tensor
-    """[N, D] float32"""
     logits: Tensor
-    """[N, K] float32"""
 
 
 class Features(NamedTuple):
-    """Features and predicted classes of N images, as scores need them."""
+    """Features of N images for scores, [N, D] float32, multiples of `metrics.GRID`, and predicted classes, [N] int64."""
 
     features: Tensor
-    """[N, D] float32, multiples of `metrics.GRID`"""
     classes: Tensor
-    """Most probable class, [N] int64"""
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A trained classifier of images, in eval mode.
-
-    Attributes:
-        name: Name that is printed with scores.
-        sha256: SHA-256 of the file of the weights.
-        classifier: The network.
-    """
+    """A trained classifier of images, in eval mode, with its name in scores and the SHA-256 of the file of its weights."""
 
     name: str
     sha256: str
@@ -64,20 +54,14 @@ class FeatureExtractor:
 
     @classmethod
     def read(cls, path: Path, name: str | None = None) -> "FeatureExtractor":
-        """Read a file that `save_classifier` wrote.
+        """Read an untrusted file that `save_classifier` wrote; its name is by default that of the extractor.
 
-        Args:
-            path: File of the weights; untrusted.
-            name: Name of the extractor, by default that of the file.
-
-        Raises:
-            DataError: if the file is missing, damaged, or holds something else.
+        Raises `DataError` if the file is missing, damaged, or holds something else.
         """
         try:
             content = read_file(path, MAX_FILE_BYTES)
-            header = read_header(path)
+            shape_text = read_header(path).metadata.get("image_shape")  # the pinned weights lack it
             weights = load(content)
-            shape_text = header.metadata.get("image_shape")  # the pinned weights lack it
             channels, height, width = map(int, shape_text.split(" x ")) if shape_text else IMAGE_SHAPE
             with torch.device("meta"):  # allocates nothing, whatever shape the file claims
                 classifier = DigitClassifier(len(weights["head.bias"]), (channels, height, width))
@@ -105,9 +89,6 @@ class FeatureExtractor:
 
     def extract(self, pixels: Tensor) -> Features:
         """Return the features and predicted classes of images as bytes [N, C, H, W]."""
-        features, classes = [], []
-        for chunk in pixels.split(CHUNK):
-            output = self.forward(from_pixels(chunk))
-            features.append(snap(output.features))
-            classes.append(output.logits.argmax(1))
-        return Features(torch.cat(features), torch.cat(classes))
+        outputs = [self.forward(from_pixels(chunk)) for chunk in pixels.split(CHUNK)]
+        features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        return Features(snap(features), logits.argmax(1))

@@ -36,12 +36,7 @@ class PRDC(NamedTuple):
 
 
 class NearestNeighbors(NamedTuple):
-    """Nearest neighbors of Q queries in a set.
-
-    Attributes:
-        indices: Indices of the neighbors in the set, [Q] int64.
-        distances: Euclidean distances to them, [Q] float64.
-    """
+    """Indices [Q] int64 of the nearest neighbors of Q queries in a set, and Euclidean distances to them, [Q] float64."""
 
     indices: Tensor
     distances: Tensor
@@ -75,13 +70,8 @@ def polynomial_mmd(x: Tensor, y: Tensor, mean_kernel_y: float | None = None, *, 
 
         MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y),    k(a, b) = (a · b / D + 1)³
 
-    With features it is KID (Bińkowski et al. 2018, eq. 4), here over all pairs at once instead of over random subsets.
-
-    Args:
-        x: Features [N, D].
-        y: Features [M, D].
-        mean_kernel_y: E k(y, y'), if it is known; see `mean_polynomial_kernel`.
-        chunk: Rows per block.
+    With features x [N, D] and y [M, D] it is KID (Bińkowski et al. 2018, eq. 4), here over all pairs at once instead of
+    over random subsets. `mean_kernel_y` is E k(y, y'), if it is known.
     """
     mean_kernel_y = mean_polynomial_kernel(y, chunk=chunk) if mean_kernel_y is None else mean_kernel_y
     mean_kernel_x = mean_polynomial_kernel(x, chunk=chunk)
@@ -105,10 +95,7 @@ def mean_polynomial_kernel(x: Tensor, y: Tensor | None = None, *, chunk: int = C
 
 
 def squared_knn_radii(features: Tensor, k: int, *, chunk: int = CHUNK) -> Tensor:
-    """Return the squared distance of each of the features [N, D] to its k-th nearest neighbor, itself not counted: [N].
-
-    k must be less than N.
-    """
+    """Return the squared distance of each of the features [N, D] to its k-th nearest neighbor, k < N, without itself: [N]."""
     radii = []
     for start in range(0, len(features), chunk):
         rows = features[start : start + chunk]
@@ -121,20 +108,14 @@ def squared_knn_radii(features: Tensor, k: int, *, chunk: int = CHUNK) -> Tensor
 def prdc(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor, k: int, *, chunk: int = CHUNK) -> PRDC:
     """Return precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    The ball B(x) around a feature vector reaches to its k-th nearest neighbor in its own set.
+    The ball B(x) around a feature vector reaches to its k-th nearest neighbor in its own set, see `squared_knn_radii`.
 
         precision = 1/N  Σ_i 1[x_i ∈ ∪_j B(y_j)]      fraction of the fake images that lie in a ball of a real one
         recall    = 1/M  Σ_j 1[y_j ∈ ∪_i B(x_i)]      fraction of the real images that lie in a ball of a fake one
         density   = 1/kN Σ_i Σ_j 1[x_i ∈ B(y_j)]      balls of real images around a fake one, relative to k
         coverage  = 1/M  Σ_j 1[∃ i: x_i ∈ B(y_j)]     fraction of the real images whose ball holds a fake one
 
-    Args:
-        fake: Features x [N, D].
-        fake_radii: Squared radii of the balls B(x), [N], see `squared_knn_radii`.
-        real: Features y [M, D].
-        real_radii: Squared radii of the balls B(y), [M].
-        k: The k that the radii were computed with.
-        chunk: Rows per block.
+    Features x are [N, D] and y [M, D], with squared radii [N] and [M].
     """
     num_balls = torch.zeros(len(fake), dtype=torch.int64)  # balls of real images around each fake one
     num_recalled = num_covered = 0
@@ -153,10 +134,7 @@ def prdc(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor, k: 
 
 
 def nearest_neighbors(queries: Tensor, features: Tensor, *, chunk: int = 16 * CHUNK) -> NearestNeighbors:
-    """Find the nearest of `features` [M, D] to each of `queries` [Q, D].
-
-    The search computes in the precision of the queries; the distances are then computed in float64.
-    """
+    """Find the nearest of `features` [M, D] to each of `queries` [Q, D], in their precision; distances are in float64."""
     minimum = torch.full((len(queries),), math.inf, dtype=queries.dtype)
     indices = torch.zeros(len(queries), dtype=torch.int64)
     for start in range(0, len(features), chunk):
@@ -171,17 +149,14 @@ def nearest_neighbors(queries: Tensor, features: Tensor, *, chunk: int = 16 * CH
 
 
 def kl_divergence(p: Tensor, q: Tensor) -> float:
-    """Return KL(p ‖ q) = Σ_k p_k log(p_k / q_k) of two distributions over classes [K], in nats.
-
-    It is infinite if a class has p_k > 0 and q_k = 0.
-    """
+    """Return KL(p ‖ q) = Σ_k p_k log(p_k / q_k) of distributions [K], in nats; infinite if q_k = 0 where p_k > 0."""
     return float(torch.special.xlogy(p, p / q).sum()) if bool((q[p > 0] > 0).all()) else math.inf
 
 
 def class_accuracy(predictions: Tensor, labels: Tensor) -> tuple[float, ...]:
-    """Return, for each class, the fraction of the images labeled with it that are predicted to be of it: K numbers.
+    """Return the fraction of the images labeled with each class that are predicted to be of it; [N] int64 -> K numbers.
 
-    K is the largest label plus 1; a class without images has 0. `predictions` and `labels` are [N] int64.
+    K is the largest label plus 1; a class without images has 0.
     """
     num_classes = int(labels.max()) + 1
     num_correct = torch.bincount(labels[predictions == labels], minlength=num_classes)

@@ -39,15 +39,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingMonitor:
-    """Evaluates a run while it trains. Made by `create_monitor`.
-
-    Attributes:
-        config: Settings of the run.
-        num_samples: Samples per evaluation.
-        extractor: Feature extractor.
-        train: Training images of the run.
-        test: Test images that the samples are compared with.
-    """
+    """Evaluates `num_samples` samples of a run while it trains on `train`, against `test`; see `create_monitor`."""
 
     config: GANConfig
     num_samples: int
@@ -78,11 +70,7 @@ class TrainingMonitor:
 
 
 def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None:
-    """Return the monitor of a run on the images `train`, or None if its `eval_interval` is 0.
-
-    Raises:
-        ConfigError: if evaluation is on and not possible.
-    """
+    """Return the monitor of a run on `train`, None if its `eval_interval` is 0; `ConfigError` if evaluation is impossible."""
     if config.eval_interval == 0:
         return None
     try:
@@ -90,26 +78,19 @@ def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None
         class_fractions(train, extractor)
         num_samples = min(config.eval_samples, len(train.images))
         check_num_samples("eval_samples", num_samples, train)
-        return TrainingMonitor(
-            config=config,
-            num_samples=num_samples,
-            extractor=extractor,
-            train=train,
-            test=load_test_images(config.data, config.image_size),
-        )
+        return TrainingMonitor(config, num_samples, extractor, train, load_test_images(config.data, config.image_size))
     except (ConfigError, DataError) as error:
         raise ConfigError(f"eval_every: evaluation during training fails ({error}); fix that, or give 0") from error
 
 
 def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     """Return the scores of samples with what is needed to quote them, as in scores.jsonl."""
-    scores = asdict(samples)
-    class_counts = scores.pop("class_counts")
-    real, noise = (asdict(baseline) for baseline in (reference.real_baseline, reference.noise_baseline))
-    del real["class_counts"], noise["class_counts"]
+    scores, real, noise = (asdict(each) for each in (samples, reference.real_baseline, reference.noise_baseline))
+    for each in (scores, real, noise):
+        del each["class_counts"]
     return {
         **scores,
-        "class_fractions": [count / reference.num_samples for count in class_counts],
+        "class_fractions": [count / reference.num_samples for count in samples.class_counts],
         "fid_ratio": samples.fid / reference.real_baseline.fid,
         "warning": collapse_warning(samples, reference.real_baseline),
         "real_baseline": real,

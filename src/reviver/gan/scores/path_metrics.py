@@ -32,10 +32,8 @@ from reviver.runs.rng import make_rng
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check
 
-NUM_POINTS = 201
-"""S of the path between two chosen ends."""
-NUM_PAIR_POINTS = 51
-"""S of each path between random ends."""
+NUM_POINTS, NUM_PAIR_POINTS = 201, 51
+"""S of the path between two chosen ends, and of each path between random ends."""
 EPSILON = 1e-4
 """ε, as in Karras, Laine & Aila (2019)."""
 MAX_PAIRS = 100_000
@@ -61,13 +59,11 @@ class ClassSwitch(NamedTuple):
 
 @dataclass(frozen=True)
 class PathMetrics:
-    """Metrics of one path.
+    """Metrics of one path, see the top of this module, at points t from 0 to 1, [S].
 
     Attributes:
-        t: Points from 0 to 1, [S].
-        probabilities: Probability of each class at each point, [S, K].
-        class_switches: Points where the most probable class changes.
-        path_length, end_distance, perceptual_path_length: See the top of this module.
+        probabilities: probability of each class at each point, [S, K].
+        class_switches: points where the most probable class changes.
     """
 
     t: Tensor
@@ -105,23 +101,18 @@ class PathMetrics:
 
 
 class Summary(NamedTuple):
-    """Mean and sample standard deviation over pairs."""
+    """Mean and sample standard deviation over pairs, None for a single one."""
 
     mean: float
     std: float | None
-    """None for a single pair."""
 
 
 @dataclass(frozen=True)
 class PathComparison:
-    """Metrics of the linear and the spherical path, between the same two ends and between random pairs.
+    """Metrics of each kind of path, between the same two ends and between P random pairs.
 
     Attributes:
-        extractor: Name of the feature extractor.
-        extractor_sha256: SHA-256 of its weights.
-        paths: For each kind of path, its metrics between the two ends.
-        num_pairs: P, or 0.
-        averages: For each kind of path and each of METRICS, the summary over the pairs; None where it is not defined.
+        averages: for each kind of path and each of METRICS, the summary over the pairs; None where it is not defined.
     """
 
     extractor: str
@@ -136,24 +127,14 @@ class PathComparison:
             path: {name: summary and summary._asdict() for name, summary in summaries.items()}
             for path, summaries in self.averages.items()
         }
-        return {
-            "extractor": self.extractor,
-            "extractor_sha256": self.extractor_sha256,
-            "epsilon": EPSILON,
-            "paths": {path: metrics.as_dict() for path, metrics in self.paths.items()},
-            "num_pairs": self.num_pairs,
-            "averages": averages,
-        }
+        paths = {path: metrics.as_dict() for path, metrics in self.paths.items()}
+        return vars(self) | {"epsilon": EPSILON, "paths": paths, "averages": averages}
 
 
 def find_class_switches(t: Tensor, logits: Tensor) -> tuple[ClassSwitch, ...]:
-    """Find where the most probable class changes.
+    """Find where the most probable class changes, at points t [S] with logits [S, K].
 
     Between two points the difference of the two logits is interpolated linearly; the switch is where it crosses 0.
-
-    Args:
-        t: Points [S].
-        logits: [S, K].
     """
     logits = logits.double()
     classes = logits.argmax(1)
@@ -173,13 +154,7 @@ def path_length(features: Tensor) -> float:
 
 
 def perceptual_path_length(features: Tensor, shifted: Tensor, epsilon: float = EPSILON) -> float:
-    """Return the mean over the points of ‖φ(x(t + ε)) - φ(x(t))‖² / ε².
-
-    Args:
-        features: φ(x(t)) [S, D].
-        shifted: φ(x(t + ε)) [S, D].
-        epsilon: ε.
-    """
+    """Return the mean over the points of ‖φ(x(t + ε)) - φ(x(t))‖² / ε², of features φ(x(t)) and φ(x(t + ε)), [S, D]."""
     return float((shifted.double() - features.double()).square().sum(1).mean() / epsilon**2)
 
 
@@ -191,22 +166,12 @@ def measure_path(
     path: str = "linear",
     num_points: int = NUM_POINTS,
 ) -> PathMetrics:
-    """Compute the metrics of a path at evenly spaced points.
+    """Compute the metrics of a path from z(0) to z(1), [Z] each, at S = `num_points` evenly spaced points.
 
-    Args:
-        generator: G.
-        extractor: φ.
-        start: z(0) [Z].
-        end: z(1) [Z].
-        path: `linear` or `spherical`.
-        num_points: S.
-
-    Raises:
-        ConfigError: if `path` is spherical and the ends point in opposite directions.
+    Raises `ConfigError` if `path` is spherical and the ends point in opposite directions.
     """
     t = torch.linspace(0, 1, num_points, dtype=torch.float64)
-    shifted_t = t[:-1] + EPSILON
-    z = interpolate_at(start, end, torch.cat([t, shifted_t]), path)
+    z = interpolate_at(start, end, torch.cat([t, t[:-1] + EPSILON]), path)
     features, logits = extractor.forward(generate_chunked(generator, z))
     return PathMetrics(
         t=t,
@@ -221,18 +186,9 @@ def measure_path(
 def compare_paths(
     generator: Generator, extractor: FeatureExtractor, start: Tensor, end: Tensor, *, num_pairs: int = 0, seed: int = 0
 ) -> PathComparison:
-    """Compare the linear and the spherical path, between the same ends and between random pairs of latents.
+    """Compare the linear and the spherical path from z(0) to z(1), [Z], and between P = `num_pairs` random pairs.
 
-    Args:
-        generator: G.
-        extractor: φ.
-        start: z(0) [Z].
-        end: z(1) [Z].
-        num_pairs: P.
-        seed: Seed of the pairs.
-
-    Raises:
-        ConfigError: if `num_pairs` or `seed` is out of range, or the ends point in opposite directions.
+    Raises `ConfigError` if `num_pairs` or `seed` is out of range, or the ends point in opposite directions.
     """
     check("num_pairs", num_pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
     check("seed", seed, Seed)
@@ -246,15 +202,10 @@ def measure_pairs(
 ) -> dict[str, dict[str, Summary | None]]:
     """Compute the metrics of both paths between the same random pairs of latents; return their summaries by path."""
     rng = make_rng(seed, "pairs")
-    starts = generator.sample_latents(num_pairs, rng)  # [P, Z]
-    ends = generator.sample_latents(num_pairs, rng)  # [P, Z]
+    starts, ends = (generator.sample_latents(num_pairs, rng) for _ in range(2))  # [P, Z]
+    pairs = list(zip(starts, ends, strict=True))
     return {
-        path: summarize(
-            [
-                measure_path(generator, extractor, start, end, path, NUM_PAIR_POINTS)
-                for start, end in zip(starts, ends, strict=True)
-            ]
-        )
+        path: summarize([measure_path(generator, extractor, *pair, path, NUM_PAIR_POINTS) for pair in pairs])
         for path in PATHS
     }
 

@@ -51,10 +51,9 @@ class Comparison:
     """Metrics of N images against the test images; docs/reference/gan-scores.md defines each.
 
     Attributes:
-        fid, kid, precision, recall, density, coverage: See `metrics`.
         class_kl: KL divergence of the predicted classes from the classes of the training data, in nats.
-        spacing: Median distance of an image to its k-th nearest among the N, in feature space.
-        class_counts: Number of images that are predicted to be of each class, [K].
+        spacing: median distance of an image to its k-th nearest among the N, in feature space.
+        class_counts: number of images that are predicted to be of each class, [K].
     """
 
     fid: float
@@ -84,23 +83,11 @@ class ReferenceStats(NamedTuple):
 
 
 class TrainingFeatures(NamedTuple):
-    """Features of the training images, and the distances of test images to them."""
+    """Features [T, D] of the training images, and distances [Q] of test images to the nearest of them."""
 
     features: Tensor
-    """[T, D] float32"""
     nearest_pixels: Tensor
-    """Distances of test images to their nearest training images by pixels, [Q]."""
     nearest_features: Tensor
-    """Distances of test images to their nearest training images by features, [Q]."""
-
-
-class NearestTrainingImages(NamedTuple):
-    """Nearest training images of Q images."""
-
-    by_pixels: NearestNeighbors
-    """Nearest by pixels in [0, 1]."""
-    by_features: NearestNeighbors
-    """Nearest by features."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +95,13 @@ class Reference:
     """Everything that N generated images of one data set are compared with.
 
     Attributes:
-        data: Name of the data set.
-        extractor: Feature extractor of all features.
         num_samples: N; the baselines hold for this number of images only.
-        key: Name of the data and the extractor in the cache.
-        stats: Statistics of the test images.
-        train_images: Bytes [T, C, H, W].
-        test_images: Bytes [M, C, H, W].
-        real_baseline: Metrics of N training images, mean over disjoint subsets; its class counts are sums.
+        key: name of the data and the extractor in the cache.
+        train_images: bytes [T, C, H, W].
+        test_images: bytes [M, C, H, W].
+        real_baseline: metrics of N training images, mean over disjoint subsets; its class counts are sums.
         real_baseline_fids: FID of each subset.
-        noise_baseline: Metrics of N images of uniform noise.
+        noise_baseline: metrics of N images of uniform noise.
     """
 
     data: str
@@ -139,12 +123,11 @@ class Reference:
             features = self.extractor.extract(self.train_images).features
             test_features = self.stats.features.float()
             chosen = torch.randperm(len(test_features), generator=make_rng(0, "searched"))[:NUM_SEARCHED]
-            nearest = find_nearest(self.test_images[chosen], test_features[chosen], self.train_images, features)
-            return {
-                "features": features,
-                "nearest_pixels": nearest.by_pixels.distances,
-                "nearest_features": nearest.by_features.distances,
-            }
+            by_pixels, by_features = find_nearest(
+                self.test_images[chosen], test_features[chosen], self.train_images, features
+            )
+            nearest = {"nearest_pixels": by_pixels.distances, "nearest_features": by_features.distances}
+            return {"features": features} | nearest
 
         note = f"extracting the features of {len(self.train_images)} training images, once for this and later scores"
         return TrainingFeatures(**cached(f"scores-{self.key}-originals", compute, note))
@@ -160,19 +143,11 @@ def load_reference(
     train: ImageSet | None = None,
     test: ImageSet | None = None,
 ) -> Reference:
-    """Compute the reference of a data set, or read it from the cache.
+    """Compute the reference of a data set, by default MNIST and the digit classifier, or read it from the cache.
 
-    The cache has an entry for each content of the images, extractor and `num_samples`.
-
-    Args:
-        num_samples: N, number of generated images that will be compared.
-        extractor: By default the pinned digit classifier.
-        train: Training images with labels, by default MNIST.
-        test: Test images, by default MNIST.
-
-    Raises:
-        ConfigError: if `num_samples` is less than k + 1 or more than the number of training images.
-        DataError: if the training images have no labels, or other classes than the extractor.
+    The cache has an entry for each content of the images, extractor and `num_samples`, the N images that will be
+    compared. Raises `ConfigError` if `num_samples` is less than k + 1 or more than the number of training images, and
+    `DataError` if the training images have no labels, or other classes than the extractor.
     """
     extractor = extractor or FeatureExtractor.pinned()
     train, test = train or load_mnist("train"), test or load_mnist("test")
@@ -208,13 +183,15 @@ def load_reference(
     *real_counts, noise_counts = kept["classes"].tolist()
     mean_row = [fmean(column) for column in zip(*real_rows, strict=True)]
     sum_counts = tuple(sum(column) for column in zip(*real_counts, strict=True))
+    limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
+    is_searched_whole = train.packed_sha256 is None or len(train) <= limit
     return Reference(
         data=train.name,
         extractor=extractor,
         num_samples=num_samples,
         key=key,
         stats=stats,
-        train_images=_searched_images(train, order),
+        train_images=train.images if is_searched_whole else train.images[order[:limit]],
         test_images=test.images,
         real_baseline=Comparison(*mean_row, class_counts=sum_counts),
         real_baseline_fids=tuple(fid for fid, *_ in real_rows),
@@ -229,25 +206,13 @@ def image_content(images: ImageSet) -> Tensor:
     return torch.tensor(list(bytes.fromhex(images.sha256)), dtype=torch.uint8)
 
 
-def _searched_images(train: ImageSet, order: Tensor) -> Tensor:
-    """Return the training images that are searched: all, or of many packed ones the first of a random order."""
-    limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
-    return train.images if train.packed_sha256 is None or len(train) <= limit else train.images[order[:limit]]
-
-
 def load_reference_images(
     extractor: FeatureExtractor, data: str, image_size: int, sha256: str | None = None
 ) -> tuple[ImageSet, ImageSet]:
     """Read the training and the test images that a run on `data` is evaluated with.
 
-    Args:
-        extractor: Feature extractor of the evaluation.
-        data: Source of the images, see `load_images`.
-        image_size: Height and width, pixels.
-        sha256: SHA-256 of the training images as the run recorded it, or None.
-
-    Raises:
-        DataError: if the images cannot be read, have other classes than the extractor, or have changed since the run.
+    Raises `DataError` if the images cannot be read, have other classes than the extractor, or the training images do
+    not have the SHA-256 that the run recorded, if given.
     """
     train = load_images(data, image_size)
     if sha256 not in (None, train.sha256):
@@ -261,15 +226,8 @@ def load_extractor(
 ) -> FeatureExtractor:
     """Return the feature extractor of a run on `data`: that at `path`, or the digit classifier for MNIST.
 
-    Args:
-        data: Source of the images.
-        image_shape: (C, H, W) of the generated images.
-        path: File of an extractor, or None.
-        sha256: SHA-256 that the file must have, or None.
-
-    Raises:
-        ConfigError: if there is no extractor for such images.
-        DataError: if the file cannot be read, or has another SHA-256.
+    Raises `ConfigError` if there is no extractor for generated images of `image_shape`, (C, H, W), and `DataError` if
+    the file cannot be read, or does not have the SHA-256, if given.
     """
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
@@ -292,19 +250,12 @@ def load_extractor(
 
 
 def check_num_samples(name: str, num_samples: int, train: ImageSet) -> None:
-    """Raise `ConfigError` for the setting `name` unless k < `num_samples` ≤ T.
-
-    Fewer samples have no k-th nearest neighbor; for more there is no real-data baseline.
-    """
+    """Check k < `num_samples` ≤ T: fewer have no k-th nearest neighbor, for more there is no real-data baseline."""
     check(name, num_samples, Annotated[int, Field(ge=K_NEAREST + 1, le=len(train.images))])
 
 
 def class_fractions(train: ImageSet, extractor: FeatureExtractor) -> Tensor:
-    """Return the fraction of labeled images in each class: [K] float64.
-
-    Raises:
-        DataError: if the images have no labels, or other classes than the extractor.
-    """
+    """Return the fraction of labeled images in each class, [K] float64; no or other labels are a `DataError`."""
     if train.labels is None:
         raise DataError(f"data: {train.name} has no labels, which scores need; {LABELED_SOURCES}")
     num_classes = extractor.classifier.head.out_features
@@ -336,17 +287,11 @@ def compare(images: Features, stats: ReferenceStats) -> Comparison:
 
 def find_nearest(
     images: Tensor, features: Tensor, train_images: Tensor, train_features: Tensor
-) -> NearestTrainingImages:
-    """Find the nearest training images by pixels in [0, 1] and by features.
+) -> tuple[NearestNeighbors, NearestNeighbors]:
+    """Find the nearest training images by pixels in [0, 1], and by features.
 
-    Args:
-        images: Bytes [Q, C, H, W].
-        features: Their features [Q, D].
-        train_images: Bytes [T, C, H, W].
-        train_features: Their features [T, D].
+    `images` are bytes [Q, C, H, W] with `features` [Q, D], and `train_images` [T, C, H, W] with `train_features` [T, D].
     """
     indices, distances = metrics.nearest_neighbors(images.flatten(1).float(), train_images.flatten(1))
-    return NearestTrainingImages(
-        by_pixels=NearestNeighbors(indices, distances / 255),
-        by_features=metrics.nearest_neighbors(features, train_features),
-    )
+    by_features = metrics.nearest_neighbors(features, train_features)
+    return NearestNeighbors(indices, distances / 255), by_features

@@ -49,9 +49,8 @@ class NearestDistances:
 
     Attributes:
         sample_quantiles: 10 % quantile, median and 90 % quantile over Q samples.
-        test_quantiles: The same over test images.
-        indices: Nearest training image of each sample that is shown, [S].
-        distances: Distance of each sample that is shown, [S].
+        test_quantiles: the same over test images.
+        indices: nearest training image of each sample that is shown, [S], at these `distances`.
     """
 
     sample_quantiles: tuple[float, ...]
@@ -74,21 +73,15 @@ class NearestDistances:
 class Scores:
     """Scores of N samples of a generator against the test images.
 
+    `data` is the name of the data set, `extractor` that of the feature extractor, and k that of the k-th nearest neighbor.
+    Of the baselines, see `Reference`.
+
     Attributes:
-        num_samples: N.
-        data: Name of the data set.
-        num_test_images: Test images that the samples are compared with.
-        extractor: Name of the feature extractor.
-        extractor_sha256: SHA-256 of its weights.
-        k: The k of the k-th nearest neighbor.
-        samples: Metrics of the samples.
-        real_baseline: Metrics of N real images, mean over disjoint subsets.
-        real_baseline_fids: FID of each subset.
-        noise_baseline: Metrics of N images of uniform noise.
+        samples: metrics of the samples.
         num_searched: Q.
-        nearest_pixels: Distances to the nearest training images by pixels in [0, 1].
-        nearest_features: Distances to the nearest training images by features.
-        class_accuracy: Per-class accuracy of conditional samples, [K], see `metrics.class_accuracy`; None of others.
+        nearest_pixels: distances to the nearest training images by pixels in [0, 1].
+        nearest_features: distances to the nearest training images by features.
+        class_accuracy: per-class accuracy of conditional samples, [K], see `metrics.class_accuracy`; None of others.
     """
 
     num_samples: int
@@ -124,20 +117,11 @@ class Scores:
 def score_generator(
     generator: Generator, num_samples: int = 10_000, seed: int = 0, *, reference: Reference | None = None
 ) -> Scores:
-    """Score samples of a generator, those that `reviver gan sample` generates from the same seed.
+    """Score N = `num_samples` samples of a generator, those that `reviver gan sample` generates from the same seed.
 
     A training loop may call it at any time: it has its own random numbers, and restores the mode (training or eval) of
-    the generator.
-
-    Args:
-        generator: The generator, on any device.
-        num_samples: N.
-        seed: Seed of the latents.
-        reference: See `load_reference`, by default that of MNIST; keep it from one call to the next.
-
-    Raises:
-        ConfigError: if `num_samples` or `seed` is out of range.
-        DataError: if the images do not fit the reference.
+    the generator. The reference is by default that of MNIST; keep it from one call to the next. Raises `ConfigError` if
+    `num_samples` or `seed` is out of range, and `DataError` if the images do not fit the reference.
     """
     check("seed", seed, Seed)  # before the reference is computed, which takes a minute
     reference = reference or load_reference(num_samples)
@@ -146,24 +130,18 @@ def score_generator(
 
 
 def score_images(images: Tensor, reference: Reference, class_labels: Tensor | None = None) -> Scores:
-    """Score images, rounded to bytes as in an image file.
+    """Score images [N, C, H, W] in [-1, 1], rounded to bytes as in an image file.
 
-    Args:
-        images: [N, C, H, W] in [-1, 1].
-        reference: What they are compared with.
-        class_labels: Classes that the images were conditioned on, one-hot [N, K], if they were.
-
-    Raises:
-        DataError: if the shape of the images is not that of the reference, or N is not its `num_samples`.
+    `class_labels` are the classes that the images were conditioned on, one-hot [N, K], if they were. Raises `DataError`
+    if the shape of the images is not that of the reference, or N is not its `num_samples`.
     """
     expected = [reference.num_samples, *reference.train_images.shape[1:]]
     if list(images.shape) != expected:
         raise DataError(f"images must have the shape {expected} for this reference, got {list(images.shape)}")
     pixels, training = to_pixels(images), reference.training_features
     extracted = reference.extractor.extract(pixels)
-    nearest = find_nearest(
-        pixels[:NUM_SEARCHED], extracted.features[:NUM_SEARCHED], reference.train_images, training.features
-    )
+    searched = pixels[:NUM_SEARCHED], extracted.features[:NUM_SEARCHED]
+    by_pixels, by_features = find_nearest(*searched, reference.train_images, training.features)
     accuracy = None if class_labels is None else metrics.class_accuracy(extracted.classes, class_labels.argmax(1))
     return Scores(
         num_samples=reference.num_samples,
@@ -176,9 +154,9 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
         real_baseline=reference.real_baseline,
         real_baseline_fids=reference.real_baseline_fids,
         noise_baseline=reference.noise_baseline,
-        num_searched=len(nearest.by_pixels.indices),
-        nearest_pixels=NearestDistances.of(nearest.by_pixels, training.nearest_pixels),
-        nearest_features=NearestDistances.of(nearest.by_features, training.nearest_features),
+        num_searched=len(by_pixels.indices),
+        nearest_pixels=NearestDistances.of(by_pixels, training.nearest_pixels),
+        nearest_features=NearestDistances.of(by_features, training.nearest_features),
         class_accuracy=accuracy,
     )
 
@@ -243,10 +221,7 @@ def describe(scores: Scores) -> list[str]:
 
 
 def nearest_grid(images: Tensor, scores: Scores, reference: Reference) -> Tensor:
-    """Return the first S images, their nearest training images by pixels, and those by features: [3 S, C, H, W].
-
-    `images` [N, C, H, W] in [-1, 1] are those that were scored; so is the result.
-    """
+    """Return the first S of the scored `images`, their nearest training images by pixels, and by features: [3 S, C, H, W]."""
     by_pixels = reference.train_images[list(scores.nearest_pixels.indices)]
     by_features = reference.train_images[list(scores.nearest_features.indices)]
     return from_pixels(torch.cat([to_pixels(images[:NUM_SHOWN]), by_pixels, by_features]))

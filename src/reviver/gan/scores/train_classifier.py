@@ -47,19 +47,11 @@ def augment(images: Tensor, rng: torch.Generator) -> Tensor:
 def train_classifier(
     data: ImageSet | None = None, epochs: int = EPOCHS, progress: Callable[[int, float], None] | None = None
 ) -> DigitClassifier:
-    """Train a classifier from scratch with AdamW and a one-cycle learning rate.
+    """Train a classifier of labeled images, by default MNIST, with AdamW and a one-cycle learning rate.
 
-    Args:
-        data: Labeled images, by default MNIST.
-        epochs: Passes over the images.
-        progress: Called after each epoch with its number and its last loss.
-
-    Returns:
-        The classifier, in eval mode.
-
-    Raises:
-        ConfigError: if `epochs` is below 1.
-        DataError: if the images have no labels, are too small, or lack a class between 0 and the last.
+    `progress` is called after each epoch with its number and its last loss. The classifier is in eval mode. Raises
+    `ConfigError` if `epochs` is below 1, and `DataError` if the images have no labels, are too small, or lack a class
+    between 0 and the last.
     """
     check("epochs", epochs, Count)
     data = data or load_mnist("train")
@@ -92,11 +84,7 @@ def train_classifier(
 
 
 def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float:
-    """Return the fraction of test images, by default MNIST's, that are classified correctly.
-
-    Raises:
-        DataError: if they have no labels.
-    """
+    """Return the fraction of labeled test images, by default MNIST's, that are classified correctly."""
     test = test or load_mnist("test")
     if test.labels is None:
         raise DataError(f"data: the test images of {test.name} have no labels; {LABELED_SOURCES}")
@@ -104,11 +92,7 @@ def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float
 
 
 def save_classifier(classifier: DigitClassifier, path: Path) -> str:
-    """Write the weights and the image shape atomically; return the SHA-256 of the file.
-
-    Raises:
-        RunFolderError: if the file cannot be written.
-    """
+    """Write the weights and the image shape atomically; return the SHA-256 of the file."""
     metadata = {"image_shape": " x ".join(map(str, classifier.image_shape))}
     with atomic_write(path) as temporary:
         save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary, metadata)
@@ -119,11 +103,10 @@ def main(path: Path | None = None) -> None:
     """Train the classifier, and write its weights with a description (.json) beside them."""
     path = path or weights_path()
     classifier = train_classifier()
-    sha256 = save_classifier(classifier, path)
     description = {
         "command": "python -m reviver.gan.scores.train_classifier",
         "test_accuracy": round(accuracy(classifier), 4),
-        "sha256": sha256,
+        "sha256": save_classifier(classifier, path),
         "torch": torch.__version__,
     }
     path.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")

@@ -17,35 +17,27 @@ from reviver.runs.distributed.world import World
 class ParallelBatchNorm1d(nn.BatchNorm1d):
     """`nn.BatchNorm1d` in one of several processes; in eval mode it is `nn.BatchNorm1d`.
 
-    Synchronized, it has the statistics of the rows of all processes, and so the result of one process. Some processes may
-    have no row, but each must call it, forward and backward, equally often. Not synchronized, it has the statistics of its
-    own rows; the running statistics then differ between processes, and the caller averages them.
+    It has the statistics of the rows of all processes, and so the result of one process. Some processes may have no row,
+    but each must call it, forward and backward, equally often.
 
     Args:
         layer: the layer to replace; parameters and running statistics are shared with it.
-        is_synced: whether the statistics are those of all rows.
         processes: number of processes.
     """
 
-    def __init__(self, layer: nn.BatchNorm1d, processes: int, *, is_synced: bool) -> None:
+    def __init__(self, layer: nn.BatchNorm1d, processes: int) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum, device="meta")
         self._parameters, self._buffers = layer._parameters, layer._buffers
         self.training = layer.training
-        self.is_synced = is_synced
         self._processes = processes  # not the world: layers are copied
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x [n, F], normalized and scaled.
-
-        Not synchronized, one row alone becomes the bias, and does not change the statistics.
-        """
-        if not self.training or (not self.is_synced and len(x) > 1):
+        """Return x [n, F], normalized and scaled."""
+        if not self.training:
             return super().forward(x)
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         values = x.to(torch.promote_types(torch.float32, x.dtype))
-        if not self.is_synced:
-            return ((values - values) * self.weight + self.bias).to(x.dtype)
         total = self._sum(torch.cat([values.sum(0), values.new_tensor([len(x)])]))  # [F + 1]
         count = total[-1].detach()
         mean = total[:-1] / count
@@ -80,9 +72,9 @@ class _AllReduce(torch.autograd.Function):
         return _AllReduce.forward(_, grad)
 
 
-def parallelize_batch_norm(network: nn.Module, world: World, *, is_synced: bool) -> None:
+def parallelize_batch_norm(network: nn.Module, world: World) -> None:
     """Replace each `nn.BatchNorm1d` of a network, in place; its parameters, and names and values in its state, stay."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm1d):
-                setattr(module, name, ParallelBatchNorm1d(child, world.size, is_synced=is_synced))
+                setattr(module, name, ParallelBatchNorm1d(child, world.size))

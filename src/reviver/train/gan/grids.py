@@ -19,9 +19,9 @@ from torch import Tensor
 
 from reviver.data.images.image_files import read_pixels
 from reviver.data.images.image_set import from_pixels, to_pixels
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.files.atomic import atomic_write
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 
 GAP = 2
 """Pixels between two images."""
@@ -40,13 +40,7 @@ GRID_NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
 
 
 class Grid(NamedTuple):
-    """A grid that a run saved during training.
-
-    Attributes:
-        epoch: Complete epochs before it.
-        update: Updates before it, for a grid within an epoch; None for one at the end of an epoch.
-        path: File of the grid.
-    """
+    """A grid that a run saved after complete epochs, and updates in all: None for one at the end of an epoch."""
 
     epoch: int
     update: int | None
@@ -59,14 +53,9 @@ class Grid(NamedTuple):
 
 
 def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
-    """Arrange images in a grid, row by row.
+    """Return the pixels of images [N, C, H, W] in [-1, 1] in a grid, row by row, [height, width], of color [height, width, 3].
 
-    Args:
-        images: [N, C, H, W] in [-1, 1].
-        columns: Images per row; by default the grid is as near to a square as possible.
-
-    Returns:
-        Pixels [height, width] of gray images, else [height, width, 3].
+    `columns` are the images per row; by default the grid is as near to a square as possible.
     """
     num_images, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(num_images))
@@ -81,23 +70,13 @@ def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
 
 
 def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
-    """Save images as a grid, see `tile`.
+    """Save images as a grid, see `tile`: a .png enlarges the pixels without smoothing, a .pdf or .svg is a figure.
 
-    Args:
-        images: [N, C, H, W] in [-1, 1].
-        path: .png, which enlarges the pixels without smoothing, or a figure as .pdf or .svg.
-        columns: Images per row.
-
-    Raises:
-        ConfigError: if the suffix is another.
-        RunFolderError: if the file cannot be written.
+    Raises `ConfigError` if the suffix is another, and `RunFolderError` if the file cannot be written.
     """
     grid = tile(images, columns)
     if path.suffix.lower() != ".png":
-        from reviver.figures import (  # matplotlib is slow to import, and training never needs it
-            grid_figure,
-            save_figure,
-        )
+        from reviver.figures import grid_figure, save_figure  # matplotlib is slow, and training never needs it
 
         save_figure(grid_figure(grid), path)
         return
@@ -108,16 +87,10 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
 
 
 def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
-    """Save generated images as a grid (.png, .pdf, .svg), or as arrays with their latents (.npz).
+    """Save generated images [N, C, H, W] as a grid (.png, .pdf, .svg), or as arrays with their latents [N, Z] (.npz).
 
-    Args:
-        images: [N, C, H, W] in [-1, 1].
-        latents: [N, Z].
-        path: File.
-
-    Raises:
-        ConfigError: if the suffix is another, or a grid would have more than MAX_GRID_IMAGES images.
-        RunFolderError: if the file cannot be written.
+    Raises `ConfigError` if the suffix is another, or a grid would have more than MAX_GRID_IMAGES images, and
+    `RunFolderError` if the file cannot be written.
     """
     suffix = path.suffix.lower()
     check("out", suffix, Literal[".png", ".pdf", ".svg", ".npz"])
@@ -126,25 +99,15 @@ def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
             np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
         return
     if len(images) > MAX_GRID_IMAGES:
-        raise ConfigError(
-            f"num_samples must be at most {MAX_GRID_IMAGES} for a grid, got {len(images)}; or give an .npz as --out",
-            field="num_samples",
-        )
+        problem = f"must be at most {MAX_GRID_IMAGES} for a grid, got {len(images)}; or give an .npz as --out"
+        refuse("num_samples", problem)
     save_grid(images, path)
 
 
 def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
-    """Read the images of a grid that `save_grid` wrote as .png.
+    """Return the images of a grid that `save_grid` wrote as .png, an untrusted file: [N, C, H, W] in [-1, 1].
 
-    Args:
-        path: File of the grid; untrusted.
-        image_shape: (C, H, W) of the images.
-
-    Returns:
-        [N, C, H, W] in [-1, 1], rounded to bytes.
-
-    Raises:
-        DataError: if the file is damaged, or holds a grid of images of another shape.
+    Raises `DataError` if the file is damaged, or holds a grid of images of another shape.
     """
     channels, height, width = image_shape
     factor = _enlargement(width)
@@ -178,12 +141,7 @@ def remove_later_grids(samples: Path, epoch: int, update: int) -> None:
 
 
 def save_animation(samples: Path, path: Path) -> None:
-    """Save the grids of a run, in order and with their time as a caption, as a GIF that loops.
-
-    Raises:
-        DataError: if a grid is damaged.
-        RunFolderError: if the file cannot be written.
-    """
+    """Save the grids of a run, in order and with their time as a caption, as a GIF that loops."""
     grids = find_grids(samples)
     stride = math.ceil(len(grids) / MAX_FRAMES)
     chosen = grids[::stride] if (len(grids) - 1) % stride == 0 else [*grids[::stride], grids[-1]]

@@ -30,14 +30,11 @@ SCORES = MappingProxyType(
 
 @dataclass(frozen=True)
 class GANRun:
-    """A trained GAN: its run folder, settings and networks.
+    """A trained GAN: its run folder, settings, networks in eval mode, and the update of the loaded checkpoint.
 
     Attributes:
-        folder: the run folder.
-        config: the settings of the run.
-        generator: in eval mode; the EMA, where the run has one.
-        discriminator: in eval mode; of images as they are, also where training centered them, see `centering.fold`.
-        step: update at which the loaded checkpoint was saved.
+        generator: the EMA, where the run has one.
+        discriminator: of images as they are, also where training centered them, see `centering.fold`.
     """
 
     folder: RunFolder
@@ -68,17 +65,11 @@ def find_scores(run: GANRun) -> dict[str, Any] | None:
 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
-    """Load the GAN run in `folder`.
+    """Load the GAN run in `folder` to a device, see `choose_device`.
 
-    Args:
-        folder: the run folder.
-        checkpoint: last; a GAN has no best one.
-        device: cpu, cuda, cuda:N, mps or auto.
-
-    Raises:
-        ConfigError: if `checkpoint` or a setting of the run is not allowed.
-        DeviceError: if the device is not available.
-        RunFolderError: if the run has no checkpoint or a file is damaged.
+    Raises `ConfigError` if `checkpoint` is not `last`, since a GAN has no best one, or a setting of the run is not
+    allowed, and `DeviceError` if the device is not available, and `RunFolderError` if the run has no checkpoint or a
+    file is damaged.
     """
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
@@ -93,11 +84,7 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
 
 
 def _read_data_key(folder: RunFolder, name: str) -> Any:
-    """Return `data.name` of run.json.
-
-    Raises:
-        RunFolderError: if it is missing, as in a run that was killed before it began to train.
-    """
+    """Return `data.name` of run.json; it is missing in a run that was killed before it began to train."""
     data = folder.record.get("data", {})
     if name not in data:
         raise damaged_run_file(folder.record_path, f"data.{name} is missing")

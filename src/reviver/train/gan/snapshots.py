@@ -13,8 +13,6 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes, m ima
 """
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -35,7 +33,6 @@ from reviver.runs.snapshots import (
     write_snapshot,
 )
 from reviver.settings.gan import GANConfig, count_batches
-from reviver.train.gan.grids import find_grids, read_images
 
 NUM_MOMENTS = 60
 """Snapshots of a run."""
@@ -48,32 +45,26 @@ MAX_IMAGES = 25
 
 
 class GANSnapshot(NamedTuple):
-    """A moment of the training.
+    """A moment of the training, after `step` updates and `epoch` epochs, with fraction.
 
     Attributes:
-        step: Updates so far.
-        epoch: Epochs so far, with fraction.
-        images: Generated images, uint8 [N, C, H, W].
-        fake_logits: Log-odds of D for `images`, [N]; None in runs of older versions.
-        real_logits: Log-odds of D for the real images of `read_real_images`, [N]; None in runs of older versions.
+        images: generated images, uint8 [N, C, H, W].
+        fake_logits: log-odds of D for `images`, [N].
+        real_logits: log-odds of D for the real images of `read_real_images`, [N].
     """
 
     step: int
     epoch: float
     images: Tensor
-    fake_logits: Tensor | None
-    real_logits: Tensor | None
+    fake_logits: Tensor
+    real_logits: Tensor
 
 
 def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, int, int]) -> frozenset[int]:
     """Return the updates after which a snapshot is saved: 0, the last one, and others spaced geometrically.
 
-    Images change fastest at first. So each gap is the same fraction of the updates before it, but at least one update.
-
-    Args:
-        config: Settings of the run.
-        num_images: Training images.
-        image_shape: (C, H, W) of an image; with very large ones, fewer snapshots are saved.
+    Images change fastest at first. So each gap is the same fraction of the updates before it, but at least one update. Of
+    very large images, fewer snapshots are saved.
     """
     last = config.epochs * count_batches(num_images, config.batch_size, config.packing)
     size = MAX_IMAGES * math.prod(image_shape)
@@ -87,15 +78,7 @@ def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, i
 
 
 class SnapshotWriter:
-    """Writer of the snapshots of a run.
-
-    Args:
-        folder: the run folder.
-        config: settings of the run.
-        data: training images, of which N are in each snapshot.
-        generator: the network that samples come from.
-        discriminator: D; its mode is restored.
-        z: latents of the sample grid, [N, Z].
+    """Writer of the snapshots of a run, of latents z [N, Z] and N of the training images.
 
     Attributes:
         steps: updates after which a snapshot is saved.
@@ -125,9 +108,6 @@ class SnapshotWriter:
 
         If an update has just made the weights infinite, write none: the next loss shows it, and training stops or
         returns to a checkpoint.
-
-        Raises:
-            RunFolderError: if the folder was removed, or the file cannot be written.
         """
         images = generate(self._generator, self._z)
         fake_logits = image_logits(self._discriminator, images, self._generator.class_labels(self._z))
@@ -153,15 +133,10 @@ def choose_real_images(num_images: int, count: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Return the log-odds of D for each image, [N], in eval mode; restore D's mode afterwards.
+    """Return the log-odds of D for each image [N, C, H, W], [N], in eval mode; restore D's mode afterwards.
 
     A D that sees m images at once sees each image together with the m - 1 images that follow it, the first again after
-    the last.
-
-    Args:
-        discriminator: D.
-        images: [N, C, H, W] in [-1, 1], on its device.
-        labels: One-hot classes [N, K], for a conditional D.
+    the last. `labels` are one-hot, [N, K].
     """
     count, m = len(images), discriminator.packing
     indices = (torch.arange(count)[:, None] + torch.arange(m)).flatten().to(images.device) % count  # [N m]
@@ -175,28 +150,13 @@ def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | 
 
 
 def read_snapshots(folder: RunFolder) -> list[GANSnapshot]:
-    """Return the snapshots of a run in the order of training.
-
-    Moments before the first snapshot come from the sample grids, without logits. These are all moments of a run that an
-    older version trained.
-
-    Raises:
-        RunFolderError: if a snapshot is damaged or belongs to other images.
-        DataError: if a sample grid is damaged.
-    """
-    files = find_snapshots(folder)
+    """Return the snapshots of a run in the order of training; a damaged one or one of other images is a `RunFolderError`."""
     check_total_size(folder)
-    snapshots = [_read_snapshot(file, _image_shape(folder)) for file in files]
-    first = files[0].step if files else None
-    return [*_read_grids(folder, first), *snapshots]
+    return [_read_snapshot(file, _image_shape(folder)) for file in find_snapshots(folder)]
 
 
 def read_real_images(folder: RunFolder) -> Tensor | None:
-    """Return the real images that D saw in each snapshot, uint8 [N, C, H, W]; None without snapshots.
-
-    Raises:
-        RunFolderError: if the first snapshot is damaged or belongs to other images.
-    """
+    """Return the real images that D saw in each snapshot, uint8 [N, C, H, W], from the first; None without snapshots."""
     files = find_snapshots(folder)
     if not files:
         return None
@@ -207,33 +167,20 @@ def read_real_images(folder: RunFolder) -> Tensor | None:
     return tensors["real"]
 
 
-DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
-    {
-        "images": torch.uint8,
-        "fake_logits": torch.float32,
-        "real_logits": torch.float32,
-        "epoch": torch.float64,
-        "real": torch.uint8,
-    }
-)
-
-
 def _read_tensors(file: SnapshotFile, image_shape: tuple[int, ...]) -> dict[str, Tensor]:
     """Return the tensors of a snapshot with images of shape (C, H, W)."""
     found = read_snapshot_header(file.path).shapes
     count = found.get("images", (0,))[:1] or (0,)
     if not 1 <= count[0] <= MAX_IMAGES:
         raise damaged_run_file(file.path, f"must have 1 to {MAX_IMAGES} images, got {count[0]}")
-    shapes = {
-        "images": (*count, *image_shape),
-        "fake_logits": count,
-        "real_logits": count,
-        "epoch": (),
-        "real": (*count, *image_shape),
+    expected = {
+        "images": torch.empty(*count, *image_shape, dtype=torch.uint8, device="meta"),
+        "fake_logits": torch.empty(count, dtype=torch.float32, device="meta"),
+        "real_logits": torch.empty(count, dtype=torch.float32, device="meta"),
+        "epoch": torch.empty((), dtype=torch.float64, device="meta"),
     }
-    if "real" not in found:
-        del shapes["real"]
-    expected = {name: torch.empty(shape, dtype=DTYPES[name], device="meta") for name, shape in shapes.items()}
+    if "real" in found:
+        expected["real"] = expected["images"]
     return read_snapshot(file.path, expected)
 
 
@@ -245,23 +192,5 @@ def _read_snapshot(file: SnapshotFile, image_shape: tuple[int, ...]) -> GANSnaps
     return GANSnapshot(file.step, epoch, tensors["images"], tensors["fake_logits"], tensors["real_logits"])
 
 
-def _read_grids(folder: RunFolder, before: int | None) -> list[GANSnapshot]:
-    """Return the sample grids before an update, or all, as snapshots without logits: at most NUM_MOMENTS of them."""
-    config, data = folder.read_config(GANConfig), folder.record["data"]
-    batches = count_batches(data["num_images"], config.batch_size, config.packing)
-    dated = [
-        (grid.epoch * batches if grid.update is None else grid.update, grid) for grid in find_grids(folder.samples)
-    ]
-    grids = [(step, grid) for step, grid in dated if before is None or step < before]
-    stride = math.ceil(len(grids) / NUM_MOMENTS)
-    chosen = grids[::-stride][::-1] if grids else []  # with the last one
-    image_shape = _image_shape(folder)
-    return [
-        GANSnapshot(step, step / batches, to_pixels(read_images(grid.path, image_shape)[:MAX_IMAGES]), None, None)
-        for step, grid in chosen
-    ]
-
-
-def _image_shape(folder: RunFolder) -> tuple[int, int, int]:
-    channels, height, width = folder.record["data"]["image_shape"]
-    return channels, height, width
+def _image_shape(folder: RunFolder) -> tuple[int, ...]:
+    return tuple(folder.record["data"]["image_shape"])

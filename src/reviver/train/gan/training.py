@@ -16,12 +16,12 @@ from torch.optim import Adam
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images
 from reviver.data.packed.order import epoch_order
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.ema import update_ema
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.parallel import Buckets
+from reviver.gan.parallel import ParallelStep
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
@@ -30,7 +30,6 @@ from reviver.gan.step_options import StepOptions, StepResult
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.distributed.batch_norm import parallelize_batch_norm
-from reviver.runs.distributed.rows import BatchRows
 from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
@@ -39,9 +38,12 @@ from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 from reviver.settings.gan import GANConfig, count_batches
 from reviver.settings.lr_schedule import lr_scale
+from reviver.settings.validation import refuse
 from reviver.train.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.train.gan.snapshots import SnapshotWriter
 
+BETA_2 = 0.999
+"""Adam's decay of the mean squared gradient."""
 GRID_SIZE = 25
 """Images per sample grid."""
 
@@ -60,13 +62,7 @@ class Models(NamedTuple):
 def build_networks(
     config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0
 ) -> tuple[Generator, Discriminator]:
-    """Return both networks with their initial weights: torch's default initialization, seeded with the run's seed.
-
-    Args:
-        config: the settings of the run.
-        image_shape: (C, H, W) of an image.
-        num_classes: K of a conditional GAN, else 0.
-    """
+    """Return both networks with their initial weights: torch's default initialization, seeded with the run's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(make_rng(config.seed, "weights").get_state())
         return (
@@ -77,11 +73,8 @@ def build_networks(
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
     """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator."""
-    betas, rate = (config.beta1, config.beta2), learning_rate(config, 0.0)
-    return (
-        Adam(generator.parameters(), lr=rate, betas=betas, fused=True),
-        Adam(discriminator.parameters(), lr=rate, betas=betas, fused=True),
-    )
+    build = partial(Adam, lr=learning_rate(config, 0.0), betas=(config.beta1, BETA_2), fused=True)
+    return build(generator.parameters()), build(discriminator.parameters())
 
 
 def learning_rate(config: GANConfig, progress: float) -> float:
@@ -108,9 +101,6 @@ def train(
             interrupted, on the same machine with the same number of threads.
         progress: show a progress bar.
         timeout: seconds that a process waits for the others before it fails.
-
-    Returns:
-        The run folder.
 
     Raises:
         ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
@@ -141,8 +131,7 @@ def train_in_world(
     record_data(folder, data, num_classes)
     if isinstance(models.discriminator, CenteredDiscriminator):
         moments = world.call_on_main(partial(image_moments, data))
-        centering = center_inputs(models.discriminator, config.input_centering, moments)
-        folder.record_data("centering", centering, "data", "images")
+        folder.record_data("centering", center_inputs(models.discriminator, moments), "data", "images")
     if extractor is not None:
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
@@ -172,25 +161,13 @@ def train_in_world(
 
 
 def check_world(config: GANConfig, world: World) -> None:
-    """Check that each process has inputs of the discriminator to compute in a whole batch.
-
-    Raises:
-        ConfigError: if there are more processes than inputs, or with local BatchNorm fewer than two images for each.
-    """
-    inputs = config.batch_size // config.packing
-    if inputs < world.size:
+    """Check that each process has inputs of the discriminator to compute in a whole batch."""
+    if config.batch_size // config.packing < world.size:
         packed = f" with packing {config.packing}" if config.packing > 1 else ""
-        raise ConfigError(
-            f"batch_size {config.batch_size}{packed} is too small for {world.size} processes; give at least "
+        refuse(
+            "batch_size",
+            f"{config.batch_size}{packed} is too small for {world.size} processes; give at least "
             f"{world.size * config.packing}, or start fewer processes",
-            field="batch_size",
-        )
-    fewest_images = inputs // world.size * config.packing
-    if world.size > 1 and fewest_images < 2 and not config.sync_batch_norm:
-        raise ConfigError(
-            f"batch_size {config.batch_size} is one image for some of {world.size} processes, and BatchNorm without "
-            f"sync_batch_norm needs two; give at least {2 * world.size}",
-            field="batch_size",
         )
 
 
@@ -201,7 +178,7 @@ def build_models(
     generator, discriminator = build_networks(config, image_shape, num_classes)
     generator, discriminator = generator.to(device), discriminator.to(device)
     if world.size > 1:
-        parallelize_batch_norm(generator, world, is_synced=config.sync_batch_norm)
+        parallelize_batch_norm(generator, world)
     opt_generator, opt_discriminator = build_optimizers(config, generator, discriminator)
     eval_generator = copy.deepcopy(generator) if config.ema > 0 else generator
     return Models(generator, discriminator, opt_generator, opt_discriminator, eval_generator)
@@ -223,43 +200,20 @@ def build_state(config: GANConfig, models: Models, batches_per_epoch: int) -> Tr
 
 
 def record_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
-    """Record the images in run.json.
-
-    Raises:
-        DataError: if a resumed run began with other images.
-    """
-    record = {
-        "name": data.name,
-        "num_images": len(data),
-        "image_shape": list(data.image_shape),
-        "sha256": data.sha256,
-    }
-    if num_classes:
-        record["num_classes"] = num_classes
-    folder.record_data("data", record, "data", "images")
+    """Record the images in run.json; if a resumed run began with others, it is a `DataError`."""
+    record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
+    folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
 
 
 def train_epoch(
-    session: Session,
-    models: Models,
-    grid_z: Tensor,
-    snapshots: SnapshotWriter,
-    data: ImageSet,
-    config: GANConfig,
+    session: Session, models: Models, grid_z: Tensor, snapshots: SnapshotWriter, data: ImageSet, config: GANConfig
 ) -> None:
     """Train on all images once, or on the rest of the epoch after a resume.
 
-    Args:
-        session: saves, logs and stops; has the state of training.
-        models: networks and optimizers, updated in place.
-        grid_z: latent vectors of the sample grids within the epoch, [GRID_SIZE, Z].
-        snapshots: writes the snapshots.
-        data: the training images.
-        config: the settings of the run.
+    The session saves, logs and stops. `grid_z` [GRID_SIZE, Z] are the latents of the sample grids within the epoch.
     """
-    state = session.state
+    state, world = session.state, session.world
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
-    buckets = Buckets.create(*models[:2], session.world)
     history, rng = state.tensors["history"], state.rngs["noise"]
     num_classes = generator.num_classes
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
@@ -268,7 +222,8 @@ def train_epoch(
     batches = batches[: count_batches(len(data), config.batch_size, config.packing)]
     grid_updates = early_grid_updates(config, len(batches))
     remaining = [batch[: len(batch) // config.packing * config.packing] for batch in batches[state.batch :]]
-    own_rows = [rows_of_images(session.world, batch, config.packing) for batch in remaining]
+    # Images of one input of D stay together.
+    own_rows = [world.rows(len(batch) // config.packing).scaled(config.packing) for batch in remaining]
     own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
     for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device), strict=True):
         rate = learning_rate(config, (state.epoch + state.batch / len(batches)) / config.epochs)
@@ -276,18 +231,16 @@ def train_epoch(
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
         parallel = None
-        if buckets is not None:
-            parallel = buckets.step(rows.total // config.packing, session.stop_flag)
+        if world.size > 1:
+            logit_rows = world.rows(rows.total // config.packing)
+            parallel = ParallelStep((generator, discriminator), world, logit_rows, session.stop_flag)
         options = StepOptions.from_config(config, state.step)
         result = gan_step(
-            generator,
-            discriminator,
-            opt_generator,
-            opt_discriminator,
+            *models[:4],
             from_pixels(pixels),
             z,
             options=options,
-            labels=None if labels is None else join_labels(one_hot(labels[indices], num_classes), generator, z),
+            labels=None if labels is None else torch.cat([one_hot(labels[indices], num_classes), z[:, -num_classes:]]),
             rng=rng,
             parallel=parallel,
         )
@@ -297,18 +250,18 @@ def train_epoch(
         state.batch += 1
         state.step += 1
         epoch = state.epoch + state.batch / len(batches)
-        if options.update_generator:
-            update_eval_generator(models, config, state.step)
+        if options.update_generator and config.ema > 0:
+            updates = state.step // config.discriminator_steps
+            update_ema(eval_generator, generator, updates, decay=config.ema, rampup=config.ema_rampup)
         if config.batch_norm_samples and (state.epoch + 1, state.batch) == (config.epochs, len(batches)):
             recompute_batch_norm(eval_generator, config.batch_norm_samples, config.seed)
-        if state.step in grid_updates:
+        if state.step in grid_updates | snapshots.steps or state.step % len(history) == 0:
             check_losses(session)
+        if state.step in grid_updates:
             session.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
         if state.step in snapshots.steps:
-            check_losses(session)
             session.call_on_main(partial(snapshots.write, state.step, epoch))
         if state.step % len(history) == 0:
-            check_losses(session)
             session.log(epoch=epoch, **dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True)))
         if session.progress.due or state.batch == len(batches):
             losses = f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
@@ -321,42 +274,15 @@ def train_epoch(
     state.batch = 0
 
 
-def update_eval_generator(models: Models, config: GANConfig, step: int) -> None:
-    """Update the EMA of the generator, if the run has one, after its update in step number `step`."""
-    if models.eval_generator is not models.generator:
-        updates = step // config.discriminator_steps
-        update_ema(models.eval_generator, models.generator, updates, decay=config.ema, rampup=config.ema_rampup)
-
-
-def rows_of_images(world: World, batch: Tensor, packing: int) -> BatchRows:
-    """Return the images of this process in a batch of image indices [N]; images of one discriminator input stay together."""
-    return world.rows(len(batch) // packing).scaled(packing)
-
-
-def join_labels(real_labels: Tensor, generator: Generator, z: Tensor) -> Tensor:
-    """Return the labels of a step, [2N, K]: those of the real images, [N, K], and then those in z [N, Z]."""
-    fake_labels = generator.class_labels(z)
-    assert fake_labels is not None
-    return torch.cat([real_labels, fake_labels])
-
-
 def check_losses(session: Session) -> None:
-    """Check the losses since the last record of the metrics.
-
-    Raises:
-        DivergenceError: if one is not finite.
-    """
+    """Check the losses since the last record of the metrics; one that is not finite is a `DivergenceError`."""
     history = session.state.tensors["history"]
     rows = (session.state.step - 1) % len(history) + 1
     session.check_finite(history[:rows], session.state.step - rows + 1, StepResult._fields)
 
 
 def count_classes(data: ImageSet) -> int:
-    """Return the number of classes K of labeled images.
-
-    Raises:
-        DataError: if there are no labels, or labels other than 0 ... K - 1 with K from 2 to MAX_CLASSES.
-    """
+    """Return the number of classes K of images with labels from 0 to K - 1, K from 2 to MAX_CLASSES."""
     if data.labels is None:
         raise DataError(
             f"data must have labels for a conditional GAN, got {data.name} without labels; "
@@ -387,15 +313,7 @@ def early_grid_updates(config: GANConfig, batches_per_epoch: int) -> frozenset[i
 
 
 def save_sample_grid(session: Session, generator: Generator, z: Tensor, epoch: int, update: int | None = None) -> None:
-    """Generate the images of latent vectors z [N, Z], and save their grid to samples/ and TensorBoard.
-
-    Args:
-        session: has the run folder.
-        generator: the network to sample from.
-        z: latent vectors, [N, Z].
-        epoch: epochs so far.
-        update: updates so far, for a grid within an epoch.
-    """
+    """Save the grid of the images of latents z [N, Z] to samples/ and TensorBoard; `epoch` and `update` as in `Grid`."""
     session.folder.check_present()
     images = generate(generator, z).cpu()
     save_grid(images, grid_path(session.folder.samples, epoch, update))

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import chisquare
 
 from reviver.gan import shifts
-from reviver.gan.shifts import shift, source_table
+from reviver.gan.shifts import shift
 from reviver.runs.distributed.rows import BatchRows, all_rows
 
 
@@ -26,15 +26,23 @@ def shifted(batch: torch.Tensor, probability: float = 1.0) -> torch.Tensor:
     return shift(batch, probability, torch.Generator().manual_seed(0), all_rows(len(batch)))
 
 
-@pytest.mark.parametrize("reach", [0, 1, 2])
-def test_the_shifts_are_those_of_an_image_padded_with_its_edge(reach: int) -> None:
+@pytest.mark.parametrize(("side", "reach"), [(6, 0), (3, 1), (2, 2)])
+def test_the_shifts_are_those_of_an_image_padded_with_its_edge(
+    side: int, reach: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shifts, "SIDE", side)
     image = images(4, 5).numpy()
     padded = np.pad(image, reach, mode="edge")
     steps = range(-reach, reach + 1)
-    expected = [padded[reach - dy :, reach - dx :][:4, :5] for dy in steps for dx in steps]
-    found = image.reshape(-1)[source_table(4, 5, reach).numpy()].reshape(-1, 4, 5)
-    np.testing.assert_array_equal(found, np.stack(expected))
-    np.testing.assert_array_equal(found[len(found) // 2], image)
+    expected = {padded[reach - dy :, reach - dx :][:4, :5].tobytes() for dy in steps for dx in steps}
+    batch = torch.from_numpy(image).expand(1000, 1, 4, 5)
+    assert {one.numpy().tobytes() for one in shifted(batch)} == expected
+    assert shifted(batch, 0.0) is batch
+
+
+def test_the_gradient_goes_back_to_the_image_in_place() -> None:
+    batch = images(6, 1, 3, 4).requires_grad_()
+    torch.autograd.gradcheck(shifted, batch)
 
 
 @pytest.mark.parametrize(("side", "shifts_seen"), [(27, 1), (28, 9), (55, 9), (56, 25)])

@@ -1,7 +1,6 @@
 """Centered inputs of the discriminator: the moments of the images, the rule for the scale, and folding back."""
 
 import copy
-import json
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,84 +14,46 @@ from torch import Tensor, nn
 
 from reviver import load
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_mnist
-from reviver.data.images.pack import pack_images
 from reviver.errors import ConfigError
-from reviver.gan.centering import (
-    CenteredDiscriminator,
-    ImageMoments,
-    centering_scale,
-    fold,
-    image_moments,
-)
+from reviver.gan.centering import CenteredDiscriminator, ImageMoments, centering_scale, fold, image_moments
 from reviver.gan.networks import Discriminator, one_hot
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train
 
-# Moments and the rule
-
 
 def random_pixels(count: int = 50, shape: tuple[int, int, int] = (3, 5, 4), high: int = 256) -> Tensor:
     return torch.randint(high, (count, *shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
-def test_moments_are_those_of_numpy() -> None:
+@pytest.mark.parametrize("chunk_pixels", [1 << 22, 7 * 60])
+def test_moments_and_scale_are_those_of_numpy(chunk_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reviver.gan.centering.CHUNK_PIXELS", chunk_pixels)
     pixels = random_pixels(high=90)
     moments = image_moments(ImageSet(pixels, None, "random"))
     x = from_pixels(pixels).double().flatten(1).numpy()
     np.testing.assert_allclose(moments.mean.flatten(), x.mean(0), rtol=0, atol=1e-7)  # from_pixels is float32
     assert moments.variance == pytest.approx(x.var(0).sum(), rel=1e-6)
     assert moments.mean_norm_sq == pytest.approx(float(x.mean(0) @ x.mean(0)), rel=1e-6)
-    mean_sq = (x**2).sum(1).mean()
-    assert centering_scale("auto", moments) == pytest.approx((mean_sq / x.var(0).sum()) ** 0.5, rel=1e-6)
-
-
-def test_moments_do_not_depend_on_the_order_or_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = random_pixels()
-    moments = image_moments(ImageSet(pixels, None, "random"))
-    monkeypatch.setattr("reviver.gan.centering.CHUNK_PIXELS", 7 * 60)
+    assert centering_scale(moments) == pytest.approx(((x**2).sum(1).mean() / x.var(0).sum()) ** 0.5, rel=1e-6)
     again = image_moments(ImageSet(pixels.flip(0), None, "random"))
-    assert torch.equal(again.mean, moments.mean)
-    assert again.variance == moments.variance
+    assert again.mean.equal(moments.mean)
+    assert again.variance == moments.variance, "in any order"
 
 
-def test_moments_of_packed_images_are_those_in_memory(tmp_path: Path) -> None:
-    np.save(tmp_path / "images.npy", random_pixels(shape=(1, 6, 6))[:, 0].numpy())
-    pack_images(str(tmp_path / "images.npy"), tmp_path / "packed", 6)
-    packed, loaded = (image_moments(load_images(str(tmp_path / name), 6)) for name in ("packed", "images.npy"))
-    assert torch.equal(packed.mean, loaded.mean)
-    assert packed.variance == loaded.variance
-
-
-def test_the_moments_of_mnist_are_those_in_the_docs() -> None:
+def test_the_scale_of_mnist_is_that_in_the_docs_and_of_equal_images_is_refused() -> None:
     moments = image_moments(load_mnist())
-    assert moments.mean_norm_sq == pytest.approx(515, abs=0.5)
-    assert moments.variance == pytest.approx(211, abs=0.5)
-    assert centering_scale("auto", moments) == pytest.approx(1.855, abs=1e-3)
-
-
-def test_the_rule_leaves_centered_images_alone() -> None:
-    assert centering_scale("auto", ImageMoments(torch.zeros(1, 2, 2), 3.0)) == 1.0
-    assert centering_scale(1.7, ImageMoments(torch.ones(1, 2, 2), 3.0)) == 1.7
-
-
-def test_the_rule_refuses_equal_images() -> None:
+    assert (moments.mean_norm_sq, moments.variance) == pytest.approx((515, 211), abs=0.5)
+    assert centering_scale(moments) == pytest.approx(1.855, abs=1e-3)
+    assert centering_scale(ImageMoments(torch.zeros(1, 2, 2), 3.0)) == 1.0
     moments = image_moments(ImageSet(torch.full((5, 1, 4, 4), 7, dtype=torch.uint8), None, "equal"))
-    with pytest.raises(
-        ConfigError, match=r"^input_centering must be none or a number if all images are equal, got auto$"
-    ):
-        centering_scale("auto", moments)
+    with pytest.raises(ConfigError, match=r"^input_centering must be none if all images are equal, got auto$"):
+        centering_scale(moments)
 
-
-# The network
 
 CASES = st.fixed_dictionaries(
-    {
-        "packing": st.integers(1, 3),
-        "num_classes": st.sampled_from([0, 2, 5]),
-        "dropout": st.sampled_from([0.0, 0.4]),
-    }
+    {"packing": st.integers(1, 3), "num_classes": st.sampled_from([0, 2, 5]), "dropout": st.sampled_from([0.0, 0.4])}
 )
 SHAPES = st.tuples(st.sampled_from([1, 3]), st.integers(2, 5), st.integers(2, 5))
 
@@ -110,32 +71,22 @@ def build_centered(shape: tuple[int, int, int], options: dict[str, Any]) -> tupl
 
 @settings(deadline=None, max_examples=25)
 @given(shape=SHAPES, options=CASES)
-def test_the_folded_discriminator_has_the_same_logits_and_gradients(
+def test_the_discriminator_sees_centered_images_also_when_folded(
     shape: tuple[int, int, int], options: dict[str, Any]
 ) -> None:
     centered, images, labels = build_centered(shape, options)
     folded = fold(centered)
     assert type(folded) is Discriminator
     assert (folded.dropout, folded.packing, folded.training) == (centered.dropout, centered.packing, True)
-    results = []
-    for network in (centered.eval(), folded.eval()):
-        leaf = images.clone().requires_grad_()
-        logits = network.logits(leaf, labels)
-        results.append((logits, *torch.autograd.grad(logits.square().sum(), leaf)))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-11, atol=1e-12)
-
-
-@settings(deadline=None, max_examples=25)
-@given(shape=SHAPES, options=CASES)
-def test_the_discriminator_sees_centered_images_and_the_labels_themselves(
-    shape: tuple[int, int, int], options: dict[str, Any]
-) -> None:
-    centered, images, labels = build_centered(shape, options)
     plain = Discriminator(shape, **options).double()
     plain.load_state_dict({key: value for key, value in centered.state_dict().items() if key.startswith("layers")})
-    mean = centered.input_mean[: prod(shape)].view(shape)
-    expected = plain.eval().logits(1.7 * (images - mean), labels)
-    torch.testing.assert_close(centered.eval().logits(images, labels), expected, rtol=1e-11, atol=1e-12)
+    mean, results = centered.input_mean[: prod(shape)].view(shape), []
+    for network, factor, offset in ((plain, 1.7, mean), (centered, 1, 0), (folded, 1, 0)):
+        leaf = images.clone().requires_grad_()
+        logits = network.eval().logits(factor * (leaf - offset), labels)
+        results.append((logits, *torch.autograd.grad(logits.square().sum(), leaf)))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(results[2], results[0], rtol=1e-11, atol=1e-12)
 
 
 def test_a_fold_changes_nothing_else() -> None:
@@ -158,23 +109,13 @@ def test_what_is_saved_is_a_discriminator(tmp_path: Path) -> None:
         CenteredDiscriminator.from_pretrained(tmp_path / "saved")
 
 
-# Runs
-
-
 def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path) -> None:
     pixels = random_pixels(count=40, shape=(1, 4, 4), high=60)
     np.save(tmp_path / "images.npy", pixels[:, 0].numpy())
-    config = GANConfig(
-        data=str(tmp_path / "images.npy"),
-        image_size=4,
-        epochs=1,
-        batch_size=10,
-        input_centering="auto",
-    )
+    config = GANConfig(data=str(tmp_path / "images.npy"), image_size=4, epochs=1, batch_size=10, input_centering="auto")
     folder = train(config, tmp_path / "run", device="cpu")
-    record = json.loads((tmp_path / "run" / "run.json").read_text())["centering"]
-    moments = image_moments(load_images(config.data, 4))
-    assert record["scale"] == centering_scale("auto", moments) > 1.5
+    record, moments = folder.record["centering"], image_moments(load_images(config.data, 4))
+    assert record["scale"] == centering_scale(moments) > 1.5
     assert (record["mean_norm_sq"], record["variance"]) == (moments.mean_norm_sq, moments.variance)
 
     centered = CenteredDiscriminator((1, 4, 4))

@@ -5,7 +5,6 @@ import json
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +15,10 @@ from torch import Tensor
 
 from reviver.cli import main
 from reviver.errors import ConfigError
-from reviver.gan.interpolation import MAX_STEPS, PATHS, generate_interpolation
+from reviver.gan.interpolation import MAX_STEPS, PATHS
 from reviver.gan.view import View, make_view, parse_view
 from reviver.settings.gan import GANConfig
-from reviver.train.gan import training
-from reviver.train.gan.run import GANRun
-from reviver.train.loading import load
+from reviver.train.gan.training import train
 
 
 def encode(data: bytes) -> str:
@@ -46,7 +43,7 @@ def test_round_trip(data: st.DataObject, size: int, steps: int, path: str) -> No
 
 
 def test_format() -> None:
-    """The bytes that the explorer writes: see `docs` in gan/view.py."""
+    """The bytes that the explorer writes: see gan/view.py."""
     start, end = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.0])
     code = make_view(View(start, end, "spherical", 9))
     assert code == encode(bytes([1, 1, 9, 0, 2, 0]) + bytes.fromhex("0038 00bc 0040 0000"))
@@ -62,32 +59,23 @@ def test_latents_are_rounded_to_half_precision() -> None:
         make_view(View(z * 1e6, z, "linear", 7))
 
 
-@given(st.text(min_size=1))
-def test_any_text_gives_an_error(code: str) -> None:
-    with pytest.raises(ConfigError, match=r"^view "):
-        parse_view(code, 4)
-
-
-@given(st.data())
-def test_a_changed_character_is_found(data: st.DataObject) -> None:
+@given(st.data(), st.text(min_size=1))
+def test_any_text_and_any_changed_character_give_an_error(data: st.DataObject, text: str) -> None:
     code = make_view(View(torch.arange(4.0), torch.ones(4), "linear", 7))
     index = data.draw(st.integers(0, len(code) - 2))  # the last one has bits that stand for nothing
     other = data.draw(st.sampled_from("Aa0_-").filter(lambda letter: letter != code[index]))
     with pytest.raises(ConfigError, match=r"^view is damaged; copy it again from the explorer$"):
         parse_view(code[:index] + other + code[index + 1 :], 4)
+    with pytest.raises(ConfigError, match=r"^view "):
+        parse_view(text, 4)
 
 
 Z = torch.linspace(-1, 1, 4)
 WRONG = {
     "characters": ("AQAHAA==", "must have only letters, digits, - and _, got '='; copy it again from the explorer"),
-    "a space": ("AQ AH", "must have only letters, digits, - and _, got ' '"),
-    "another script": ("AQÄH", "got 'Ä'"),
     "length of base64": ("AQAHA", "is damaged; copy it again from the explorer"),
-    "short": ("AQAH", "is damaged; copy it again from the explorer"),
     "cut": (encode(content(Z, Z))[:-4], "is damaged"),
-    "doubled": (encode(content(Z, Z)) * 2, "is damaged"),
     "only a header": (encode(b"\1\0\7\0"), "is damaged"),
-    "without latents": (encode(content(Z, Z)[:6]), "is damaged"),
     "more latents": (encode(content(Z, torch.cat([Z, Z]))), "is damaged"),
     "unknown path": (encode(content(Z, Z, path=2)), "is damaged"),
     "too many steps": (encode(content(Z, Z, steps=49)), "is damaged"),
@@ -109,50 +97,30 @@ def test_wrong_codes(case: str) -> None:
 
 # The command
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> GANRun:
-    folder = tmp_path_factory.mktemp("view")
-    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8))
-    config = GANConfig(data=str(folder / "images.npy"), image_size=8, latent_size=8, epochs=1, batch_size=10)
-    loaded = load(training.train(config, folder / "run").path)
-    assert isinstance(loaded, GANRun)
-    return loaded
+VIEW = View(*torch.linspace(-1, 2, 16).half().float().view(2, 8), "spherical", 5)
 
 
-@pytest.fixture
-def view() -> View:
-    z = torch.randn(2, 8).half().float()
-    return View(z[0], z[1], "spherical", 5)
+def test_the_command_draws_the_view(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8))
+    config = GANConfig(data=str(tmp_path / "images.npy"), image_size=8, latent_size=8, epochs=1, batch_size=10)
+    train(config, tmp_path / "run")
 
-
-def test_images_are_those_of_the_ends(run: GANRun, view: View) -> None:
-    found = generate_interpolation(
-        run.generator, None, None, None, view.steps, view.path, 0, ends=(view.start, view.end)
-    )
-    assert torch.equal(found.latents[0], view.start)
-    assert torch.equal(found.latents[-1], view.end)
-    assert (len(found.images), found.path) == (7, "spherical")
-
-
-def test_command(run: GANRun, view: View, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def call(code: str, *arguments: str) -> Any:
-        out = str(tmp_path / "strip.svg")
-        assert main(["gan", "interpolate", str(run.folder.path), "--view", code, "--out", out, *arguments]) == 0
+    def call(view: View, *arguments: str) -> bytes:
+        command = f"gan interpolate {tmp_path / 'run'} --view {make_view(view)} --out {tmp_path / 'strip.svg'}"
+        assert main([*command.split(), *arguments]) == 0
         return (tmp_path / "strip.svg").read_bytes()
 
-    first = call(make_view(view), "--json")
+    first = call(VIEW, "--json")
     assert json.loads(capsys.readouterr().out)["path"] == "spherical"
-    assert first == call(make_view(view))
-    assert first != call(make_view(view._replace(path="linear")))
-    assert first != call(make_view(view._replace(steps=4)))
+    assert first == call(VIEW)
+    for change in ({"path": "linear"}, {"steps": 4}, {"start": VIEW.end}, {"end": VIEW.start}):
+        assert first != call(VIEW._replace(**change))
 
 
 @pytest.mark.parametrize(
-    "option",
-    ["--from 1", "--to 1", "--from-image a.png", "--to-image a.png", "--steps 7", "--path linear", "--seed 0"],
+    "option", ["--from 1", "--to 1", "--from-image a.png", "--to-image a.png", "--steps 7", "--path linear", "--seed 0"]
 )
-def test_options_that_the_code_replaces(option: str, view: View, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["gan", "interpolate", "nothing", "--view", make_view(view), *option.split()]) == 2
+def test_options_that_the_code_replaces(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gan", "interpolate", "nothing", "--view", make_view(VIEW), *option.split()]) == 2
     name = option.split(maxsplit=1)[0]
     assert capsys.readouterr().err == f"error: {name} must be left out, since view sets the ends, steps and path\n"
