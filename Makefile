@@ -11,7 +11,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable clean
+.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages wheel format bench recall quality series fuzz gpu gpu-compile classifier sanitize portable clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,7 +70,7 @@ report: $(READY)  ## train both networks and write report/report.html and report
 test: setup  ## run the tests, on a process per core, at most four
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test-long: setup  ## run the tests that take minutes each
+test-long: setup  ## run the tests that take minutes each: every loss of power, kills, long runs, four processes
 	$(BIN)/python -m pytest -m long --dist loadfile -n auto --maxprocesses 4 --timeout 1800
 
 # An environment of its own: these libraries bring a hundred others, of which the project needs none.
@@ -142,12 +142,6 @@ quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/
 series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into docs/measurements (hours; resumes)
 	$(PIP) install --editable '.[train,dev,bench]'
 	$(BIN)/python -m benchmarks.series
-
-scale: setup  ## run the long tests of training by several processes (minutes)
-	REVIVER_LONG=1 $(BIN)/python -m pytest tests/test_distributed_*.py
-
-soak: setup  ## train both networks for 10 000 updates and see that neither memory nor files grow (minutes)
-	SOAK_STEPS=10000 $(BIN)/python -m pytest tests/test_long_runs.py
 
 fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (an hour of processor time; resumes; FUZZ=png reads but these)
 	$(BIN)/python -m tests.fuzz $(FUZZ)

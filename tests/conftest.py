@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+import reviver.train  # noqa: F401  so that RunFolder knows the kinds of runs
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -46,8 +48,8 @@ LONG_FILES = (
     "test_report",
     "test_transforms",
     "test_determinism",
-    "test_crashes",
-    "test_kills",
+    "test_power_loss",
+    "test_failures",
     "test_arm",
     "test_monitor",
 )

@@ -18,9 +18,9 @@ from reviver.data.tasks.build import build_task
 from reviver.errors import Interrupted
 from reviver.explorer.lstm_facts import score_rows
 from reviver.lstm import scoring
+from reviver.lstm.records import CurriculumMetrics
 from reviver.lstm.scoring import Score, score
 from reviver.runs.folder import RunFolder
-from reviver.runs.schema import CurriculumMetrics, metric_names
 from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.export.lstm_card import lstm_card
@@ -218,8 +218,7 @@ def test_a_score_reports_how_far_it_is() -> None:
 
 
 def test_the_number_of_validation_sequences_does_not_compare_runs() -> None:
-    record = {"kind": "lstm", "config": {"curriculum": True}}
-    names = metric_names(record, ["metrics"])
+    names = CurriculumMetrics.compared
     assert "validation_accuracy" in names
     assert set(CurriculumMetrics.model_fields) - set(names) == {
         "step",

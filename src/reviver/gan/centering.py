@@ -162,7 +162,7 @@ def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], nu
 
 
 def center_inputs(discriminator: CenteredDiscriminator, setting: str | float, moments: ImageMoments) -> dict[str, Any]:
-    """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.runs.schema.Centering`.
+    """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.gan.records.Centering`.
 
     Raises:
         ConfigError: see `centering_scale`.

@@ -27,6 +27,7 @@ from tensorboardX.summary import hparams, image, scalar
 
 from reviver.files.atomic import make_folder
 from reviver.files.errors import explain_write_errors
+from reviver.system import sync
 
 MAX_PIXELS = 1024
 """Maximum height and width of an image in pixels."""
@@ -68,6 +69,8 @@ class EventFile:
             if times:
                 self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
             self._write(Event(step=first_step, summary=experiment), Event(step=first_step, summary=start))
+            with explain_write_errors(folder):
+                sync(folder)  # or a loss of power may lose the file, with points that a checkpoint counts as written
             opened.pop_all()
 
     def write_scalars(self, step: int, values: Mapping[str, float]) -> None:

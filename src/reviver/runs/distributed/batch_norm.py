@@ -1,8 +1,6 @@
-"""BatchNorm (Ioffe & Szegedy 2015) of a batch whose rows are spread over processes.
+"""BatchNorm (Ioffe & Szegedy 2015) of a batch whose rows are spread over processes; `nn.SyncBatchNorm` refuses CPUs.
 
-torch's own `nn.SyncBatchNorm` refuses CPUs.
-
-Shapes: n rows of this process, N rows of all of them, F features.
+Shapes: n rows of this process, F features.
 """
 
 from typing import Any
@@ -19,12 +17,8 @@ class ParallelBatchNorm1d(nn.BatchNorm1d):
 
     Synchronized, it has the statistics of the rows of all processes, and so the result of one process. Some processes may
     have no row, but each must call it, forward and backward, equally often. Not synchronized, it has the statistics of its
-    own rows; the running statistics then differ between processes, and the caller averages them.
-
-    Args:
-        layer: the layer to replace; parameters and running statistics are shared with it.
-        is_synced: whether the statistics are those of all rows.
-        processes: number of processes.
+    own rows; the running statistics then differ between processes, and the caller averages them. Parameters and running
+    statistics are shared with `layer`.
     """
 
     def __init__(self, layer: nn.BatchNorm1d, processes: int, *, is_synced: bool) -> None:
@@ -51,18 +45,16 @@ class ParallelBatchNorm1d(nn.BatchNorm1d):
         mean = total[:-1] / count
         centered = values - mean
         variance = self._sum(centered.square().sum(0)) / count
-        self._update_running(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        assert self.momentum is not None
+        updates = mean.detach(), variance.detach() * count / (count - 1).clamp(min=1)
+        for running, value in zip((self.running_mean, self.running_var), updates, strict=True):
+            assert running is not None
+            running.lerp_(value.to(running.dtype), self.momentum)
         return (centered * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
 
     def _sum(self, tensor: Tensor) -> Tensor:
         total: Tensor = tensor if self._processes == 1 else _AllReduce.apply(tensor)
         return total
-
-    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.momentum is not None
-        for running, value in ((self.running_mean, mean), (self.running_var, variance)):
-            assert running is not None
-            running.lerp_(value.to(running.dtype), self.momentum)
 
 
 class _AllReduce(torch.autograd.Function):

@@ -21,7 +21,8 @@ from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.ema import update_ema
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.parallel import Buckets
+from reviver.gan.parallel import ParallelStep
+from reviver.gan.records import MAX_CLASSES
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
@@ -34,7 +35,6 @@ from reviver.runs.distributed.rows import BatchRows
 from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
-from reviver.runs.schema import MAX_CLASSES
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 from reviver.settings.gan import GANConfig, count_batches
@@ -259,7 +259,7 @@ def train_epoch(
     """
     state = session.state
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
-    buckets = Buckets.create(*models[:2], session.world)
+    exchange = ParallelStep(*models[:2], session.world) if session.world.size > 1 else None
     history, rng = state.tensors["history"], state.rngs["noise"]
     num_classes = generator.num_classes
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
@@ -275,9 +275,7 @@ def train_epoch(
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        parallel = None
-        if buckets is not None:
-            parallel = buckets.step(rows.total // config.packing, session.stop_flag)
+        parallel = None if exchange is None else exchange.begin(rows.total // config.packing, session.stop_flag)
         options = StepOptions.from_config(config, state.step)
         result = gan_step(
             generator,

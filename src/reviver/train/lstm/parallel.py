@@ -16,26 +16,17 @@ from reviver.settings.validation import refuse
 
 
 class ParallelUpdate(NamedTuple):
-    """The part of one process in an update.
-
-    Attributes:
-        rows: Rows of the batch that this process computes.
-        network: The network.
-        world: The processes.
-        stop_flag: 1 if this process was asked to stop, else 0.
-    """
+    """The part of one process in an update."""
 
     rows: BatchRows
+    """Rows of the batch that this process computes."""
     network: nn.Module
     world: World
     stop_flag: float
+    """1 if this process was asked to stop, else 0."""
 
     def backward(self, loss: Tensor, num_correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute the gradients of these rows, and add them over the processes.
-
-        Args:
-            loss: mean loss of these rows, a scalar; not used without rows.
-            num_correct: number of correct sequences of these rows, a scalar.
+        """Compute the gradients of the mean loss of these rows, and add them over the processes.
 
         Returns:
             Mean loss and number of correct sequences of the batch, and the sum of the stop flags; scalars.

@@ -1,6 +1,6 @@
-"""Train small GANs by several processes: `torchrun -m tests.distributed_gan FOLDER` writes the results to FOLDER.
+"""Train small networks by several processes: `torchrun -m tests.runs.distributed.train_networks FOLDER` writes the results.
 
-`test_distributed_gan.py` starts it, and compares the results with those of one process.
+`test_networks.py` starts it, and compares the results with those of one process.
 """
 
 import sys
@@ -12,42 +12,62 @@ from typing import Any, cast
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reviver.data.images.image_set import ImageSet
+from reviver.data.tasks.build import build_task
 from reviver.gan import networks, shifts
 from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
 from reviver.gan.sampling import generate
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepResult
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.scoring import score
+from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.world import World, join_world
+from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS
-from reviver.train.gan import training
-from reviver.train.gan.training import build_models, build_state, train_epoch
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan
+from reviver.train.lstm import training as lstm
 
 NUM_BATCHES = 5
-"""Batches per epoch: four of 64 images and one of 23, in which with packing all processes but one have no row."""
+"""Batches per epoch: four whole ones and a small one, in which all processes but one have no row (GAN: with packing)."""
 NUM_IMAGES, IMAGE_SIZE, NUM_CLASSES = 279, 4, 3
-EPOCHS = MappingProxyType({torch.float64: 10, torch.float32: 2})
-"""Epochs of a case by dtype: 50 and 10 updates."""
+EPOCHS = MappingProxyType({torch.float64: 6, torch.float32: 2})
+"""Epochs of a case by dtype: 30 and 10 updates."""
 
 
-def small(preset: str = "report", **settings: Any) -> GANConfig:
+def small_lstm(**settings: Any) -> LSTMConfig:
+    """Return the settings of a small network with 33 training sequences and 8 validation sequences."""
+    defaults = {"length": 6, "encoding": "onehot", "hidden_size": 8, "batch_size": 8, "data_size": 41}
+    return LSTMConfig(**defaults | settings)
+
+
+def small_gan(preset: str = "report", **settings: Any) -> GANConfig:
     """Return a preset with batches of 64 images, in float32."""
     return replace(PRESETS[preset], **{"batch_size": 64, "precision": "fp32", "epochs": 10} | settings)
 
 
-CASES: Mapping[str, GANConfig] = MappingProxyType(
+CASES: Mapping[str, LSTMConfig | GANConfig] = MappingProxyType(
     {
-        "report": small(),
+        "palindrome": small_lstm(),
+        "zoneout": small_lstm(hidden_dropout_kind="zoneout", hidden_dropout=0.2),
+        "layers": small_lstm(num_layers=2, bidirectional=True, dropout=0.3),
+        "lengths": small_lstm(task="parity", curriculum=True, start_length=3),
+        "attention": small_lstm(pooling="attention", hidden_dropout_kind="variational"),
+        "every step": small_lstm(task="copy", length=2),
+        "number": small_lstm(task="adding", encoding="scalar", optimizer="adam"),
+        "rnn": small_lstm(cell="rnn"),
+        "report": small_gan(),
         # Rounding grows with the learning rate: the 1.2e-3 of `best` would need a wider tolerance.
-        "best": small("best", learning_rate=8e-4),
-        "conditional": small(conditional=True, loss="relativistic", lr_schedule="cosine"),
-        "packing": small(packing=16, r1=0.1, label_smoothing=0.1),
-        "steps": small(loss="hinge", discriminator_steps=2),
-        "dropout": small(discriminator_dropout=0.3, gradient_penalty=1.0, loss="wasserstein"),
-        "together": small(
+        "best": small_gan("best", learning_rate=8e-4),
+        "conditional": small_gan(conditional=True, loss="relativistic", lr_schedule="cosine"),
+        "packing": small_gan(packing=16, r1=0.1, label_smoothing=0.1),
+        "steps": small_gan(loss="hinge", discriminator_steps=2),
+        "dropout": small_gan(discriminator_dropout=0.3, gradient_penalty=1.0, loss="wasserstein"),
+        "together": small_gan(
             conditional=True,
             packing=16,
             discriminator_dropout=0.3,
@@ -66,7 +86,9 @@ WIDTHS = MappingProxyType({"GENERATOR_WIDTHS": (32, 48, 64, 80), "DISCRIMINATOR_
 ADAM_EPS = MappingProxyType({torch.float64: 1e-8, torch.float32: 1e-4})
 """Adam's ε by dtype. Adam divides a gradient by its size plus ε, so that with 1e-8 it moves weights whose gradient is only
 rounding errors as far as others: in float32 the losses then differ by some 1e-4 after few updates."""
-INEXACT = MappingProxyType({"local BatchNorm": small(sync_batch_norm=False), "bf16": small("best", precision="bf16")})
+INEXACT: Mapping[str, GANConfig] = MappingProxyType(
+    {"local BatchNorm": small_gan(sync_batch_norm=False), "bf16": small_gan("best", precision="bf16")}
+)
 """Settings whose result depends on the number of processes; they run in float32."""
 
 
@@ -74,7 +96,7 @@ INEXACT = MappingProxyType({"local BatchNorm": small(sync_batch_norm=False), "bf
 class LoopSession:
     """What `train_epoch` needs of a session, without a run folder."""
 
-    state: Any
+    state: TrainingState
     world: World
     lr_scale: float = 1.0
     stop_flag: float = 0.0
@@ -118,25 +140,25 @@ def step_in(dtype: torch.dtype) -> Callable[..., StepResult]:
 
 
 @patch.object(shifts, "SIDE", IMAGE_SIZE)  # shift the small images, too
-def run_case(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
+def run_gan(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
     """Train a GAN, and return what must not depend on the number of processes."""
     data = small_images()
     num_classes = NUM_CLASSES if config.conditional else 0
     with patch.multiple(networks, **WIDTHS):
-        models = build_models(config, data.image_shape, num_classes, torch.device("cpu"), world)
+        models = gan.build_models(config, data.image_shape, num_classes, torch.device("cpu"), world)
     if isinstance(models.discriminator, CenteredDiscriminator):
         center_inputs(models.discriminator, config.input_centering, image_moments(data))
     for optimizer in (models.opt_generator, models.opt_discriminator):
         optimizer.param_groups[0]["eps"] = ADAM_EPS[dtype]
     for network in {models.generator, models.discriminator, models.eval_generator}:
         network.to(dtype)
-    state = build_state(config, models, NUM_BATCHES)
+    state = gan.build_state(config, models, NUM_BATCHES)
     state.tensors["history"] = torch.zeros(NUM_BATCHES, len(StepResult._fields), dtype=dtype)
     snapshots = cast("Any", SimpleNamespace(steps=frozenset()))
     history = []
-    with patch.object(training, "gan_step", step_in(dtype)):
+    with patch.object(gan, "gan_step", step_in(dtype)):
         for _ in range(EPOCHS[dtype]):
-            train_epoch(cast("Any", LoopSession(state, world)), models, torch.empty(0), snapshots, data, config)
+            gan.train_epoch(cast("Any", LoopSession(state, world)), models, torch.empty(0), snapshots, data, config)
             history.append(state.tensors["history"].clone())
     z = models.generator.sample_latents(6, torch.Generator().manual_seed(1)).to(dtype)
     return {
@@ -151,8 +173,43 @@ def run_case(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, T
     }
 
 
+def run_lstm(config: LSTMConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
+    """Train a network, and return everything that must not depend on the number of processes."""
+    task = build_task(config)
+    network = lstm.build_network(config, task).to(dtype)
+    reader = network.lstm if isinstance(network, LSTMClassifier) else network
+    reader.register_forward_pre_hook(lambda _, arguments: (arguments[0].to(dtype), *arguments[1:]))
+    optimizer = lstm.build_optimizer(config, network)
+    state = TrainingState(
+        networks={"network": network},
+        optimizers={"network": optimizer},
+        rngs={"dropout": make_rng(config.seed, "dropout")},
+        tensors={"history": torch.zeros(NUM_BATCHES, len(lstm.HISTORY), dtype=dtype)},
+        extra={"stage": 0, "sequences": 0},
+    )
+    history, scores = [], []
+    for epoch in range(EPOCHS[dtype]):
+        length = config.lengths[min(epoch, len(config.lengths) - 1)]
+        session = cast("Any", LoopSession(state, world))
+        lstm.train_epoch(session, network, optimizer, task, length, config, world)
+        history.append(state.tensors["history"].clone())
+        scores.append(score(network, task.validation(length), task.target, world))
+    return {
+        "history": torch.cat(history),  # [updates, quantities]
+        "scores": torch.tensor(scores, dtype=torch.float64),  # [epochs, 3]
+        "rng": state.rngs["dropout"].get_state(),
+        "weights": nn.utils.parameters_to_vector(network.parameters()).detach(),
+    }
+
+
+def run_case(config: LSTMConfig | GANConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
+    """Train a network, and return everything that must not depend on the number of processes."""
+    return run_lstm(config, dtype, world) if isinstance(config, LSTMConfig) else run_gan(config, dtype, world)
+
+
 def run_all(world: World) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Run every case in its precisions, and yield its name and result."""
+    runs: list[tuple[str, LSTMConfig | GANConfig, torch.dtype]]
     runs = [(name, config, dtype) for name, config in CASES.items() for dtype in EPOCHS]
     runs += [(name, config, torch.float32) for name, config in INEXACT.items()]
     for name, config, dtype in runs:
