@@ -55,16 +55,6 @@ def read_folder(path: Path) -> dict[str, str]:
     return {found.name: found.read_text() for found in path.iterdir()}
 
 
-def test_atomic_folder_replaces_a_folder(tmp_path: Path) -> None:
-    path = tmp_path / "folder"
-    make_old_folder(path)
-    with atomic_folder(path) as temporary:
-        (temporary / "a").write_text("new")
-        assert read_folder(path) == {"a": "old", "b": "old"}
-    assert read_folder(path) == {"a": "new"}
-    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
-
-
 def test_failed_write_keeps_the_old_folder(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     make_old_folder(path)

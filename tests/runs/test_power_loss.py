@@ -229,7 +229,7 @@ class Scenario:
 
 SCENARIOS = {
     "saving": Scenario(run_small, finish_small),
-    "rolling back": Scenario(partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
+    "rollback": Scenario(partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
     "resuming": Scenario(run_small, finish_small, begin_interrupted),
     "LSTM": Scenario(partial(run_real, LSTM), partial(finish_real, LSTM)),
     "GAN": Scenario(partial(run_real, GAN), partial(finish_real, GAN), begin_images),
@@ -239,7 +239,7 @@ SCENARIOS = {
 }
 STATES = {
     "saving": 1200,
-    "rolling back": 2000,
+    "rollback": 2000,
     "resuming": 400,
     "LSTM": 500,
     "GAN": 800,

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, load_images, to_pixels
-from reviver.errors import DataError, Interrupted, OutOfMemory, RunFolderError
+from reviver.errors import Interrupted, OutOfMemory, RunFolderError
 from reviver.gan import networks
 from reviver.gan.networks import Discriminator, one_hot
 from reviver.gan.sampling import generate
@@ -42,7 +42,6 @@ from reviver.train.gan.snapshots import (
 from reviver.train.gan.training import train as train_gan
 from reviver.train.loading import load
 from reviver.train.lstm import snapshots as lstm_snapshots
-from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
@@ -223,13 +222,6 @@ def test_a_gan_learns_the_same_without(gan: GANRun, tmp_path: Path, monkeypatch:
     assert contents(folder.path) == without_snapshots(gan.folder.path)
 
 
-def test_an_lstm_learns_the_same_without(lstm: LSTMRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lstm_training, "is_snapshot_due", lambda epoch, config: False)
-    folder = train_lstm(lstm.config, tmp_path / "run")
-    assert not folder.snapshots.exists()
-    assert contents(folder.path) == without_snapshots(lstm.folder.path)
-
-
 @pytest.mark.parametrize("action", [interrupt, crash])
 def test_a_resumed_gan_has_the_same_snapshots(gan: GANRun, action: Callable[[object], None], tmp_path: Path) -> None:
     """It is stopped before its first checkpoint, which is after an epoch, and again later."""
@@ -289,15 +281,6 @@ def test_few_training_images_are_repeated() -> None:
     assert torch.equal(chosen[:21], chosen[4:])
 
 
-@pytest.mark.parametrize("changes", [{"cell": "rnn"}, {"num_layers": 2, "bidirectional": True}])
-def test_other_lstms(changes: dict[str, Any], tmp_path: Path) -> None:
-    run = load(train_lstm(override(TINY, changes), tmp_path / "run").path)
-    assert isinstance(run, LSTMRun)
-    assert [row.epoch for row in lstm_snapshots.read_snapshots(run)] == [1, 2, 4]
-    last = lstm_snapshots.read_snapshots(run)[-1].network.state_dict()
-    assert all(torch.equal(tensor, last[name]) for name, tensor in run.network.state_dict().items())
-
-
 def test_runs_without_snapshots_have_their_sample_grids(copied: RunFolder) -> None:
     expected = {snapshot.step: snapshot.images for snapshot in read_snapshots(copied)}
     shutil.rmtree(copied.snapshots)
@@ -309,13 +292,6 @@ def test_runs_without_snapshots_have_their_sample_grids(copied: RunFolder) -> No
             assert torch.equal(row.images, expected[row.step])
     assert found[0].images.shape == (25, 1, 8, 8)
     assert read_real_images(copied) is None
-
-
-def test_a_damaged_grid_of_an_old_run(copied: RunFolder) -> None:
-    shutil.rmtree(copied.snapshots)
-    (copied.samples / "epoch-0003.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"epoch-0003\.png"):
-        read_snapshots(copied)
 
 
 # Damaged files

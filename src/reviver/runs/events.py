@@ -41,13 +41,8 @@ class EventFile:
 
     TensorBoard reads files in the order of their names, which contain the time. These names also increase if the clock
     was set back, or if two sessions began within a second. The file of a resumed run begins with an event that makes
-    TensorBoard drop everything that earlier sessions wrote at `first_step` or later.
-
-    Args:
-        folder: the `tensorboard` folder; created if it is missing.
-        first_step: first step that this session will write.
-        config: settings of the run by name, for the table of hyperparameters.
-        metrics: names of the metrics in that table.
+    TensorBoard drop everything that earlier sessions wrote at `first_step` or later. The table of hyperparameters has the
+    settings `config` by name, and `metrics`.
 
     Raises:
         RunFolderError: from the methods, if the file cannot be written.

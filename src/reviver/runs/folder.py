@@ -206,7 +206,6 @@ class RunFolder:
 
         Raises:
             ValidationError: (pydantic) if `open` could not read the result; nothing is written then.
-            RunFolderError: if the file cannot be written.
         """
         find_kind(self.record, self.record_path).record.model_validate(self.record | changes)
         self.record.update(changes)
@@ -226,13 +225,9 @@ class RunFolder:
             (self.path / JOB_FILE).unlink(missing_ok=True)
 
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
-        """Record what the training data is in a new run, or check that a resumed run has the same.
+        """Record as `key` of run.json what the data of a `setting` is, with a hash; a resumed run must have the same.
 
-        Args:
-            key: key in run.json.
-            value: description of the data, with a hash of it.
-            setting: setting that names the data.
-            description: noun for the data, such as "images".
+        Errors call the data by the noun `description`.
 
         Raises:
             DataError: if the data differs from the data that the run began with.
@@ -255,12 +250,8 @@ class RunFolder:
         if not changes:
             return
         advice = f" (OMP_NUM_THREADS={changes['threads'][0]} keeps the threads)" if "threads" in changes else ""
-        _log.warning(
-            "%s: %s; results may no longer be bit-for-bit those of an uninterrupted run%s",
-            self.path,
-            describe_changes(changes),
-            advice,
-        )
+        warning = "%s: %s; results may no longer be bit-for-bit those of an uninterrupted run%s"
+        _log.warning(warning, self.path, describe_changes(changes), advice)
         self.save_record(changes=[*self.record.get("changes", []), {"at": _now(), **changes}])
 
     def set_status(self, status: str, **changes: Any) -> None:
@@ -302,11 +293,7 @@ class RunFolder:
         return records
 
     def truncate_records(self, name: str, count: int) -> None:
-        """Truncate a records file to its first `count` lines, those written before a checkpoint.
-
-        Raises:
-            RunFolderError: if it has fewer lines.
-        """
+        """Truncate a records file to its first `count` lines; raise `RunFolderError` if it has fewer."""
         path = self.records_path(name)
         with explain_read_errors(path):
             text = read_file(path, MAX_RECORDS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
@@ -320,7 +307,7 @@ class RunFolder:
         """Lock the folder for this process. The operating system releases the lock of a process that dies.
 
         Raises:
-            RunFolderError: if another process holds the lock, or the folder cannot be written.
+            RunFolderError: if another process holds the lock.
         """
         path = self.path / "run.lock"
         lock = FileLock(path)

@@ -5,7 +5,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
@@ -92,34 +92,27 @@ INEXACT: Mapping[str, GANConfig] = MappingProxyType(
 """Settings whose result depends on the number of processes; they run in float32."""
 
 
-@dataclass
-class LoopSession:
-    """What `train_epoch` needs of a session, without a run folder."""
+def loop_session(state: TrainingState, world: World) -> Any:
+    """Return what `train_epoch` needs of a session, without a run folder."""
 
-    state: TrainingState
-    world: World
-    lr_scale: float = 1.0
-    stop_flag: float = 0.0
-    stop_requested: bool = False
+    def check_finite(history: Tensor, *_: object) -> None:
+        assert history.isfinite().all()
 
-    @property
-    def progress(self) -> Any:
-        """A progress bar that shows nothing."""
-        return SimpleNamespace(due=False, update=lambda *_: None)
-
-    def agree(self, stop_flags: float) -> None:
-        """Check that nobody asked to stop."""
+    def agree(stop_flags: float) -> None:
         assert stop_flags == 0.0
 
-    def check_finite(self, history: Tensor, first_step: int, names: tuple[str, ...]) -> None:
-        """Check that all values are finite."""
-        assert history.isfinite().all(), (first_step, names)
-
-    def log(self, **values: Any) -> None:
-        """Write nothing."""
-
-    def call_on_main(self, function: Callable[[], object]) -> None:
-        """Save no images."""
+    return SimpleNamespace(
+        state=state,
+        world=world,
+        lr_scale=1.0,
+        stop_flag=0.0,
+        stop_requested=False,
+        progress=SimpleNamespace(due=False, update=lambda *_: None),
+        agree=agree,
+        check_finite=check_finite,
+        log=lambda **_: None,
+        call_on_main=lambda function: None,
+    )
 
 
 def small_images() -> ImageSet:
@@ -158,7 +151,7 @@ def run_gan(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, Te
     history = []
     with patch.object(gan, "gan_step", step_in(dtype)):
         for _ in range(EPOCHS[dtype]):
-            gan.train_epoch(cast("Any", LoopSession(state, world)), models, torch.empty(0), snapshots, data, config)
+            gan.train_epoch(loop_session(state, world), models, torch.empty(0), snapshots, data, config)
             history.append(state.tensors["history"].clone())
     z = models.generator.sample_latents(6, torch.Generator().manual_seed(1)).to(dtype)
     return {
@@ -190,7 +183,7 @@ def run_lstm(config: LSTMConfig, dtype: torch.dtype, world: World) -> dict[str, 
     history, scores = [], []
     for epoch in range(EPOCHS[dtype]):
         length = config.lengths[min(epoch, len(config.lengths) - 1)]
-        session = cast("Any", LoopSession(state, world))
+        session = loop_session(state, world)
         lstm.train_epoch(session, network, optimizer, task, length, config, world)
         history.append(state.tensors["history"].clone())
         scores.append(score(network, task.validation(length), task.target, world))
