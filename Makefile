@@ -70,7 +70,7 @@ report: $(READY)  ## train both networks and write report/report.html and report
 test: setup  ## run the tests, on a process per core, at most four
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-test-long: setup  ## run the tests that take minutes each
+test-long: setup  ## run the tests that take minutes each: every loss of power, kills, long runs, four processes
 	$(BIN)/python -m pytest -m long --dist worksteal -n auto --maxprocesses 4 --timeout 1800
 
 # An environment of its own: these libraries bring a hundred others, of which the project needs none.
@@ -148,12 +148,6 @@ quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/
 series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into docs/measurements (hours; resumes)
 	$(PIP) install --editable '.[train,dev,bench]'
 	$(BIN)/python -m benchmarks.series
-
-scale: setup  ## run the long tests of training by several processes (minutes)
-	REVIVER_LONG=1 $(BIN)/python -m pytest tests/test_distributed_*.py
-
-soak: setup  ## train both networks for 10 000 updates and see that neither memory nor files grow (minutes)
-	SOAK_STEPS=10000 $(BIN)/python -m pytest tests/test_long_runs.py
 
 fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (an hour of processor time; resumes; FUZZ=png reads but these)
 	$(BIN)/python -m tests.fuzz $(FUZZ)

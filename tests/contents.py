@@ -88,7 +88,7 @@ def events(folder: Path) -> Iterator[Any]:
 
 
 def records(data: bytes) -> Iterator[bytes]:
-    """Yield the records of an event file, up to one that a crash truncated."""
+    """Yield the records of an event file, up to one that a crash truncated or a loss of power damaged, as TensorBoard does."""
     from tensorboardX.record_writer import masked_crc32c
 
     offset = 0
@@ -97,7 +97,8 @@ def records(data: bytes) -> Iterator[bytes]:
         if offset + 16 + length > len(data):
             return
         record = data[offset + 12 : offset + 12 + length]
-        assert struct.unpack_from("<I", data, offset + 8) == (masked_crc32c(data[offset : offset + 8]),)
-        assert struct.unpack_from("<I", data, offset + 12 + length) == (masked_crc32c(record),)
+        sums = struct.unpack_from("<I", data, offset + 8) + struct.unpack_from("<I", data, offset + 12 + length)
+        if sums != (masked_crc32c(data[offset : offset + 8]), masked_crc32c(record)):
+            return
         yield record
         offset += 16 + length

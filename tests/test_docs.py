@@ -18,7 +18,8 @@ from benchmarks.publish import fill
 from reviver.cli.app import COMMANDS, build_app, join_flag_values, main
 from reviver.cli.sweep import build_cells
 from reviver.errors import ReviverError
-from reviver.runs.schema import GANRecord
+from reviver.gan.records import GANRecord
+from reviver.lstm.records import LSTMRecord
 from reviver.sweep.spec import read_sweep
 from tools import settings_page, source_tree
 from tools.site import COPIES, GENERATED, LINK
@@ -289,4 +290,4 @@ def test_the_page_of_run_folders_names_every_key_of_run_json() -> None:
         (ROOT / "docs" / "reference" / "run-folder.md").read_text().split("| key of `run.json` |")[1].split("\n\n")[0]
     )
     named = {key for row in table.splitlines()[2:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert named == {field.alias or name for name, field in GANRecord.model_fields.items()}
+    assert named == {field.alias or name for name, field in (GANRecord.model_fields | LSTMRecord.model_fields).items()}

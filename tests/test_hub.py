@@ -34,9 +34,9 @@ from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.hub import Download, DownloadKeywords
 from reviver.files.model_card import escape, front_matter, table
 from reviver.gan import pretrained as gan_pretrained
+from reviver.gan.records import Comparison, ImageData
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.rnn import RNNClassifier
-from reviver.runs.schema import Comparison, ImageData
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMOptions

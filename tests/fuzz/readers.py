@@ -31,6 +31,7 @@ from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ReviverError
 from reviver.files import cache
 from reviver.gan import networks
+from reviver.gan.records import Comparison
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import describe_record, find_collapses, summarize
@@ -38,11 +39,11 @@ from reviver.gan.scores.train_classifier import save_classifier
 from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained_classifier import PretrainedClassifier
+from reviver.lstm.records import LSTMExtra
 from reviver.runs import checkpoint
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
-from reviver.runs.schema import Comparison
 from reviver.settings.fields import override
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
@@ -292,6 +293,7 @@ def small_state() -> TrainingState:
         optimizers={"network": adam, "other": rmsprop},
         rngs={"noise": make_rng(0, "noise")},
         tensors={"history": torch.zeros(3)},
+        extra_model=LSTMExtra,
     )
 
 

@@ -55,7 +55,7 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     seed = options["seed"].convert_and_validate() if options["seed"].tokens else base.seed
     _fill(options, {"out": f"runs/{kind}-{name}-seed{seed}"}, "default")
     if options["resume"].tokens and options["resume"].convert_and_validate():
-        from reviver.runs.folder import RunFolder
+        from reviver.train import RunFolder
 
         base = from_mapping(type(base), RunFolder.open(options["out"].convert_and_validate(), kind).record["config"])
     _fill(options, dataclasses.asdict(base), name)

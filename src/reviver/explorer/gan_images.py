@@ -16,8 +16,8 @@ from reviver.data.images.named import DATA_SETS, is_present
 from reviver.errors import DataError
 from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
 from reviver.explorer.manifest import TensorBlock
+from reviver.gan.records import MAX_CLASSES
 from reviver.runs.rng import make_rng
-from reviver.runs.schema import MAX_CLASSES
 from reviver.train.gan.run import GANRun
 
 NUM_TRAINING = 2000

@@ -7,7 +7,7 @@ from torch import nn
 
 from reviver.files.model_card import PLACEHOLDER, plain_card
 from reviver.files.pretrained import Family, architecture_of
-from reviver.runs.schema import ImageData
+from reviver.gan.records import ImageData
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability
 from reviver.settings.validation import JSON_LIST, settings
 

@@ -31,7 +31,7 @@ from reviver.files.errors import damaged_run_file, explain_read_errors, explain_
 from reviver.files.json import read_json
 from reviver.files.read import open_file
 from reviver.files.tensors import read_header, read_tensors
-from reviver.runs.schema import Checksums, Pointer, Position, validate
+from reviver.runs.schema import Checksums, Extra, Pointer, position_model, validate
 from reviver.settings.validation import Record
 from reviver.system import sync
 from reviver.text import one_line
@@ -41,46 +41,40 @@ Networks = TypeVar("Networks", bound=tuple[nn.Module, ...])
 
 @dataclass
 class TrainingState:
-    """Everything that a training loop changes, so that a resumed run continues bit for bit.
-
-    Attributes:
-        networks, optimizers: by name.
-        rngs: random number generators in use, by name.
-        tensors: other tensors of the loop by name, such as the losses since the last line of metrics.
-        epoch: index of the current epoch.
-        batch: index of the next batch in the epoch.
-        step: updates made so far.
-        seconds: training time so far.
-        extra: other state of the loop that JSON can hold. `extra["best"]["step"]`, if present, is the step of the best
-            weights; `extra["rollbacks"]` lists the rollbacks.
-        best_networks: state dicts of the best weights by name, until they are saved.
-    """
+    """Everything that a training loop changes, so that a resumed run continues bit for bit; mappings are by name."""
 
     networks: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
     rngs: Mapping[str, torch.Generator] = field(default_factory=dict)
+    """Random number generators in use."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Other tensors of the loop, such as the losses since the last line of metrics."""
     epoch: int = 0
+    """Index of the current epoch."""
     batch: int = 0
+    """Index of the next batch in the epoch."""
     step: int = 0
+    """Updates made so far."""
     seconds: float = 0.0
+    """Training time so far."""
     extra: dict[str, Any] = field(default_factory=dict)
+    """Other state that JSON can hold. `extra["best"]["step"]`, if present, is the step of the best weights."""
     best_networks: Mapping[str, Mapping[str, Tensor]] | None = None
+    """State dicts of the best weights, until they are saved."""
+    extra_model: type[Extra] = Extra
+    """Model of `extra`."""
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
-        """Rollbacks to a checkpoint so far, oldest first; see `reviver.runs.schema.Rollback`."""
+        """Rollbacks so far, oldest first; see `reviver.runs.schema.Rollback`."""
         return [dict(rollback) for rollback in self.extra.get("rollbacks", ())]
 
 
 def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int], keep: int) -> None:
-    """Save `state` as a checkpoint.
+    """Save `state` as a checkpoint in `folder`, the `checkpoints` folder; its `best_networks` are saved and dropped.
 
-    Args:
-        folder: the `checkpoints` folder.
-        state: the state; its `best_networks` are saved and dropped.
-        counts: number of lines of each records file, such as `{"metrics": 12}`.
-        keep: number of checkpoints to keep; older ones are removed.
+    `counts` has the number of lines of each records file, such as `{"metrics": 12}`. Of the checkpoints the newest `keep`
+    stay.
 
     Raises:
         RunFolderError: if a file cannot be written.
@@ -93,7 +87,7 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
         **{f"{name}_count": count for name, count in counts.items()},
         "extra": state.extra,
     }
-    Position.model_validate(position)  # never write what could not be read
+    position_model(state.extra_model).model_validate(position)  # never write what could not be read
     training = {
         "optimizer": {name: optimizer.state_dict()["state"] for name, optimizer in state.optimizers.items()},
         "generator": {name: rng.get_state() for name, rng in state.rngs.items()},
@@ -106,9 +100,7 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
     }
     _write_files(_step_folder(folder, state.step), content)
     if state.best_networks is not None:
-        save_best(
-            folder, state.extra["best"]["step"], state.best_networks
-        )  # writes only the pointer if it is this step
+        save_best(folder, state.extra["best"]["step"], state.best_networks)  # if it is this step, only the pointer
         state.best_networks = None
     write_json(folder / "last.json", {"step": state.step}, create_parent=False)
     prune_checkpoints(folder, keep)
@@ -117,13 +109,8 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
 def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)) -> dict[str, int]:
     """Restore `state` from the last checkpoint under `folder`; without a checkpoint, leave it unchanged.
 
-    Args:
-        folder: the `checkpoints` folder.
-        state: the state to change in place.
-        names: names of the records files, such as `metrics` for metrics.jsonl.
-
     Returns:
-        The number of lines that each records file had when the checkpoint was saved; 0 without a checkpoint.
+        The number of lines that each of the records files `names` had when the checkpoint was saved; 0 without one.
 
     Raises:
         RunFolderError: if the checkpoint is damaged or belongs to other networks.
@@ -134,7 +121,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
     load_networks(path, state.networks)
     training = _load_tensors(path / "training.safetensors")
     _verify_checksum(path / "state.json")
-    position = _read_json(path / "state.json", Position)
+    position = _read_json(path / "state.json", position_model(state.extra_model))
     try:
         for name, optimizer in state.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
@@ -171,11 +158,7 @@ def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tenso
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
-    """Return the path of a checkpoint.
-
-    Args:
-        folder: the `checkpoints` folder.
-        which: `last` or `best`.
+    """Return the path of the checkpoint `which`, `last` or `best`, in `folder`, the `checkpoints` folder.
 
     Raises:
         RunFolderError: if there is no such checkpoint.
@@ -245,12 +228,7 @@ def build_trained(path: Path, names: Sequence[str], build: Callable[[], Networks
 
 
 def recover_checkpoints(folder: Path, best_step: int | None, keep: int) -> None:
-    """Undo what an interrupted save left in `folder` after its last checkpoint.
-
-    Args:
-        folder: the `checkpoints` folder; it may be missing.
-        best_step: step of the best weights according to the last checkpoint, if it has any.
-        keep: number of checkpoints to keep.
+    """Undo what an interrupted save left in `folder` after its last checkpoint, whose best weights are of `best_step`.
 
     Raises:
         RunFolderError: if the folder cannot be written.
@@ -353,11 +331,11 @@ def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
 
 
 def _to_bytes(tree: Mapping[Any, Any]) -> bytes:
-    """Return the tensors in nested mappings as safetensors, named by their keys: a/b/c."""
     return to_bytes(_flatten(tree))
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
+    """Return the tensors in nested mappings, named by their keys: a/b/c."""
     tensors: dict[str, Tensor] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):

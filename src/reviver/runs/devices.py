@@ -56,13 +56,7 @@ def _device_of_process(device: torch.device, count: int) -> torch.device:
 
 
 def describe_machine(device: torch.device, native: str | None = None, world: World = ALONE) -> dict[str, Any]:
-    """Return the hardware and system, as `reviver.runs.schema.Machine` defines them.
-
-    Args:
-        device: device that is computed on.
-        native: `NativeLibrary.variant` of the native code that is used; None to leave it out.
-        world: the processes that train together.
-    """
+    """Return the hardware and system, as `reviver.runs.schema.Machine` defines them; arguments as of `RunFolder`."""
     machine = {
         "processor": _processor_name(),
         "cores": os.cpu_count(),

@@ -27,6 +27,7 @@ from tensorboardX.summary import hparams, image, scalar
 
 from reviver.files.atomic import make_folder
 from reviver.files.errors import explain_write_errors
+from reviver.system import sync
 
 MAX_PIXELS = 1024
 """Maximum height and width of an image in pixels."""
@@ -40,13 +41,8 @@ class EventFile:
 
     TensorBoard reads files in the order of their names, which contain the time. These names also increase if the clock
     was set back, or if two sessions began within a second. The file of a resumed run begins with an event that makes
-    TensorBoard drop everything that earlier sessions wrote at `first_step` or later.
-
-    Args:
-        folder: the `tensorboard` folder; created if it is missing.
-        first_step: first step that this session will write.
-        config: settings of the run by name, for the table of hyperparameters.
-        metrics: names of the metrics in that table.
+    TensorBoard drop everything that earlier sessions wrote at `first_step` or later. The table of hyperparameters has the
+    settings `config` by name, and `metrics`.
 
     Raises:
         RunFolderError: from the methods, if the file cannot be written.
@@ -68,6 +64,8 @@ class EventFile:
             if times:
                 self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
             self._write(Event(step=first_step, summary=experiment), Event(step=first_step, summary=start))
+            with explain_write_errors(folder):
+                sync(folder)  # or a loss of power may lose the file, with points that a checkpoint counts as written
             opened.pop_all()
 
     def write_scalars(self, step: int, values: Mapping[str, float]) -> None:

@@ -42,9 +42,8 @@ from reviver.runs.distributed.launch import job_id
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.events import EventFile
-from reviver.runs.schema import MAX_TEXT, SCHEMA, line_model, metric_names, record_model, validate
+from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping
-from reviver.settings.validation import Record
 from reviver.text import one_line
 from reviver.version import __version__
 
@@ -62,15 +61,10 @@ Config = TypeVar("Config")
 
 
 class RunFolder:
-    """A run folder on disk.
+    """A run folder on disk, see the top of this module.
 
     Attributes:
-        path: the folder.
         record: content of run.json.
-        record_path: path of run.json.
-        checkpoints: folder of the checkpoints.
-        samples: folder of the images generated while training.
-        snapshots: folder of the snapshots.
         native: `NativeLibrary.variant` of the native code that this process uses for the run; None if unknown.
         world: the processes that train the run together.
     """
@@ -95,18 +89,10 @@ class RunFolder:
         native: str | None = None,
         world: World = ALONE,
     ) -> "RunFolder":
-        """Create a new run folder.
-
-        Args:
-            path: where; nothing but an empty folder may exist there.
-            kind: `lstm` or `gan`.
-            config: settings of the run, a dataclass.
-            device: device that the run computes on.
-            native: `NativeLibrary.variant` of the native code that the run uses; None if unknown.
-            world: the processes that train the run together; this is rank 0.
+        """Create a new run folder of a `kind` that is registered; of several processes only rank 0 does.
 
         Raises:
-            RunFolderError: if `path` exists already or cannot be written.
+            RunFolderError: if `path` exists already, except an empty folder, or cannot be written.
         """
         path = Path(path)
         refuse_existing(path)
@@ -129,11 +115,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> "RunFolder":
-        """Open an existing run folder.
-
-        Args:
-            path: the folder.
-            kind: required kind, `lstm` or `gan`; None for either.
+        """Open an existing run folder, of the required `kind` if one is given.
 
         Raises:
             RunFolderError: if it is missing, damaged, of another kind or another schema.
@@ -156,7 +138,7 @@ class RunFolder:
                 f"{record_path}: has schema {schema}, and this Reviver reads only schema {SCHEMA}; use the version of "
                 "Reviver that wrote it, or train again in a new --out"
             )
-        validate(record_model(record), record, record_path)
+        validate(find_kind(record, record_path).record, record, record_path)
         if kind is not None and record["kind"] != kind:
             raise RunFolderError(
                 f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"
@@ -165,12 +147,12 @@ class RunFolder:
 
     @property
     def kind(self) -> str:
-        """Kind of the run: `lstm` or `gan`."""
+        """Kind of the run, such as `lstm`."""
         return str(self.record["kind"])
 
     @property
     def last_checkpoint(self) -> Path:
-        """Path of the pointer to the last checkpoint, which is there if a checkpoint was saved."""
+        """Path of the pointer to the last checkpoint, which is there if one was saved."""
         return self.checkpoints / "last.json"
 
     @property
@@ -211,7 +193,7 @@ class RunFolder:
             raise RunFolderError(f"{self.record_path}: {one_line(error)}") from error
 
     def records_path(self, name: str) -> Path:
-        """Return the path of a records file; `name` is `metrics` or `scores`."""
+        """Return the path of the records file `metrics` or `scores`."""
         return self.path / f"{name}.jsonl"
 
     def check_present(self) -> None:
@@ -224,9 +206,8 @@ class RunFolder:
 
         Raises:
             ValidationError: (pydantic) if `open` could not read the result; nothing is written then.
-            RunFolderError: if the file cannot be written.
         """
-        record_model(self.record).model_validate(self.record | changes)
+        find_kind(self.record, self.record_path).record.model_validate(self.record | changes)
         self.record.update(changes)
         if self.world.is_main:
             write_json(self.record_path, self.record, create_parent=False)
@@ -244,13 +225,9 @@ class RunFolder:
             (self.path / JOB_FILE).unlink(missing_ok=True)
 
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
-        """Record a description of the training data in a new run, or check that a resumed run has the same data.
+        """Record as `key` of run.json what the data of a `setting` is, with a hash; a resumed run must have the same.
 
-        Args:
-            key: key in run.json.
-            value: description of the data that JSON can hold, with a hash of it.
-            setting: setting that names the data, for the error.
-            description: noun for the data, such as "images", for the error.
+        Errors call the data by the noun `description`.
 
         Raises:
             DataError: if the data differs from the data that the run began with.
@@ -268,18 +245,13 @@ class RunFolder:
 
     def record_environment(self, device: torch.device) -> None:
         """Log a warning and record the changes if the environment of a resumed run differs from that of its beginning."""
-        changes = find_changes(
-            self.record, {"hardware": describe_machine(device, self.native, self.world), "versions": versions()}
-        )
+        hardware = describe_machine(device, self.native, self.world)
+        changes = find_changes(self.record, {"hardware": hardware, "versions": versions()})
         if not changes:
             return
         advice = f" (OMP_NUM_THREADS={changes['threads'][0]} keeps the threads)" if "threads" in changes else ""
-        _log.warning(
-            "%s: %s; results may no longer be bit-for-bit those of an uninterrupted run%s",
-            self.path,
-            describe_changes(changes),
-            advice,
-        )
+        warning = "%s: %s; results may no longer be bit-for-bit those of an uninterrupted run%s"
+        _log.warning(warning, self.path, describe_changes(changes), advice)
         self.save_record(changes=[*self.record.get("changes", []), {"at": _now(), **changes}])
 
     def set_status(self, status: str, **changes: Any) -> None:
@@ -288,18 +260,18 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the validated lines of metrics.jsonl, see `read_records`."""
-        return self.read_records("metrics", line_model(self.record, "metrics"))
+        return self.read_records("metrics", self.line_model("metrics"))
 
     def read_scores(self) -> list[dict[str, Any]]:
         """Return the validated lines of scores.jsonl, see `read_records`."""
-        return self.read_records("scores", line_model(self.record, "scores"))
+        return self.read_records("scores", self.line_model("scores"))
 
-    def read_records(self, name: str, model: type[Record] | None = None) -> list[dict[str, Any]]:
-        """Return the records in NAME.jsonl; a last line that a crash truncated is skipped.
+    def line_model(self, name: str) -> type[Line]:
+        """Return the model of the lines of NAME.jsonl."""
+        return find_kind(self.record, self.record_path).line(name, self.record["config"])
 
-        Args:
-            name: `metrics` or `scores`.
-            model: model that validates each record; None for no validation.
+    def read_records(self, name: str, model: type[Line] | None = None) -> list[dict[str, Any]]:
+        """Return the records in NAME.jsonl, validated by `model`; a last line that a crash truncated is skipped.
 
         Raises:
             RunFolderError: naming the first invalid line and its key.
@@ -321,11 +293,7 @@ class RunFolder:
         return records
 
     def truncate_records(self, name: str, count: int) -> None:
-        """Truncate a records file to its first `count` lines, those written before a checkpoint.
-
-        Raises:
-            RunFolderError: if it has fewer lines.
-        """
+        """Truncate a records file to its first `count` lines; raise `RunFolderError` if it has fewer."""
         path = self.records_path(name)
         with explain_read_errors(path):
             text = read_file(path, MAX_RECORDS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
@@ -339,7 +307,7 @@ class RunFolder:
         """Lock the folder for this process. The operating system releases the lock of a process that dies.
 
         Raises:
-            RunFolderError: if another process holds the lock, or the folder cannot be written.
+            RunFolderError: if another process holds the lock.
         """
         path = self.path / "run.lock"
         lock = FileLock(path)
@@ -357,12 +325,7 @@ class RunFolder:
 
 
 class MetricsWriter:
-    """Writer of records to metrics.jsonl, scores.jsonl, and a TensorBoard event file.
-
-    Args:
-        folder: the run folder.
-        names: names of the records files.
-        first_step: first step that will be written, see `EventFile`.
+    """Writer of the records files `names` and a TensorBoard event file, which begins at `first_step`, see `EventFile`.
 
     Attributes:
         counts: number of lines of each records file by name.
@@ -376,18 +339,13 @@ class MetricsWriter:
             self._files = {
                 name: opened.enter_context(folder.records_path(name).open("a", encoding="utf-8")) for name in names
             }
-            metrics = metric_names(folder.record, names)
+            metrics = [metric for name in names for metric in folder.line_model(name).compared]
             self.events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
             opened.callback(self.events.close)
             self._opened = opened.pop_all()
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
-        """Append a record to NAME.jsonl and TensorBoard, with null for numbers that are not finite.
-
-        Args:
-            name: `metrics` or `scores`.
-            record: values by name; `step` is required.
-        """
+        """Append a record with a `step` to NAME.jsonl and TensorBoard, with null for numbers that are not finite."""
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in record.items()

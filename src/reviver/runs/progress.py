@@ -16,13 +16,7 @@ LINE_SECONDS = 10.0
 
 
 class ProgressBar:
-    """Progress of a loop; a context manager.
-
-    Args:
-        description: label of the bar.
-        total: number of `unit`s of the whole loop.
-        unit: name of what is counted, such as `epochs`.
-        visible: whether to show anything.
+    """Progress of a loop of `total` `unit`s, such as epochs; a context manager.
 
     Attributes:
         status: text appended to the text of each update, such as the last score.

@@ -43,12 +43,6 @@ class Session:
     """One session of a run; `training_session` creates it.
 
     All processes that train together call the same methods; only rank 0 writes.
-
-    Attributes:
-        folder: the run folder.
-        state: everything that the loop changes.
-        progress: the progress bar.
-        world: the processes that train together.
     """
 
     def __init__(
@@ -125,13 +119,10 @@ class Session:
         self.folder.save_record(eval_seconds=round(before + seconds, 3))
 
     def call_on_main(self, function: Callable[[], object]) -> None:
-        """Call `function` on rank 0, while the others wait for as long as it takes, see `World.call_on_main`.
-
-        Use it for what may take longer than the timeout: evaluation, figures, files.
-        """
+        """Call `function` on rank 0, while the others wait, see `World.call_on_main`; its result stays there."""
 
         def call() -> None:
-            function()  # its result stays on rank 0
+            function()
 
         self.world.call_on_main(call)
 
@@ -179,19 +170,12 @@ class Session:
         )
 
     def check_finite(self, history: Tensor, first_step: int, names: tuple[str, ...]) -> None:
-        """Raise `DivergenceError` if a value is not finite.
-
-        Args:
-            history: values [steps, quantities].
-            first_step: step of the first row.
-            names: names of the quantities, such as `train_loss`.
-        """
+        """Raise `DivergenceError` if a value of `history` [steps, quantities] is not finite; `names` are the quantities."""
         not_finite = (~history.isfinite()).nonzero()
         if len(not_finite):
             row, column = not_finite[0].tolist()
-            name = names[column]
-            problem = f"{name} is {history[row, column].item()}"
-            raise self._diverged(first_step + row, name.replace("_", " "), problem)
+            problem = f"{names[column]} is {history[row, column].item()}"
+            raise self._diverged(first_step + row, names[column].replace("_", " "), problem)
 
     def _diverged(self, step: int, quantity: str, problem: str) -> DivergenceError:
         """Return the error for a `quantity` that is not finite, with advice."""
@@ -226,20 +210,11 @@ class Session:
                 return
             _log.warning(
                 "step %d: %s is not finite; went back to step %d, with %g times the learning rate (rollback %d of %d)",
-                error.step,
-                error.quantity,
-                self.state.step,
-                self.lr_scale,
-                len(rollbacks),
-                config["max_rollbacks"],
+                *(error.step, error.quantity, self.state.step, self.lr_scale, len(rollbacks), config["max_rollbacks"]),
             )
 
     def _restore(self) -> None:
-        """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes.
-
-        Raises:
-            RunFolderError: if the checkpoint is damaged, or the folder cannot be written.
-        """
+        """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes."""
         self.close()
         self.world.main_first(self._restore_one)
 
@@ -270,17 +245,9 @@ def training_session(
     files: Sequence[str] = ("metrics",),
     world: World = ALONE,
 ) -> Iterator[Session]:
-    """Run a training session in `folder`, and record how it ended.
+    """Run a training session in `folder`, and record how it ended; `state` is restored from the last checkpoint.
 
-    Args:
-        folder: the run folder.
-        state: everything that the loop changes; it is restored from the last checkpoint, if there is one.
-        total: number of `unit`s of the whole run, for the progress bar.
-        unit: name of what is counted.
-        description: label of the progress bar.
-        progress: whether to show progress.
-        files: names of the records files that the loop writes.
-        world: the processes that train together.
+    The loop writes the records files `files`. For `total`, `unit`, `description` and `progress` see `ProgressBar`.
 
     Raises:
         RunFolderError: if the folder is locked or damaged, or cannot be written.
@@ -321,9 +288,9 @@ def training_session(
 
 @contextmanager
 def _explain_failures(folder: RunFolder, state: TrainingState) -> Iterator[None]:
-    """Convert the errors inside that the environment causes: memory that ran out, and lost processes."""
+    """Convert the errors inside that the environment causes: lost processes, and memory that ran out."""
     try:
-        with _explain_memory_errors(state), explaining_losses(advice=""):
+        with explaining_losses(advice=""):
             yield
     except ProcessLost as error:
         kept = "the last checkpoint is kept" if folder.last_checkpoint.exists() else "no checkpoint was saved yet"
@@ -331,13 +298,6 @@ def _explain_failures(folder: RunFolder, state: TrainingState) -> Iterator[None]
             f"step {state.step + 1}: {error}; {kept}; go on with the same command and --resume, or let torchrun do so "
             "with --max-restarts"
         ) from error
-
-
-@contextmanager
-def _explain_memory_errors(state: TrainingState) -> Iterator[None]:
-    """Convert an error of a failed allocation inside to `OutOfMemory`, with the remedy."""
-    try:
-        yield
     except (MemoryError, RuntimeError) as error:
         is_shortage = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not is_shortage and not re.search("can't allocate memory|not enough memory", str(error)):
@@ -362,16 +322,7 @@ def open_run(
     """Create a run folder, or with `resume` open an existing one.
 
     Of several processes rank 0 does so, and its error is raised by all. If torchrun has restarted them, the run that they
-    had begun is opened.
-
-    Args:
-        out: path of the folder.
-        kind: `lstm` or `gan`.
-        config: settings of the run, a dataclass.
-        device: device that the run computes on.
-        resume: whether to open an existing folder.
-        native: `NativeLibrary.variant` of the native code that the run uses; None if unknown.
-        world: the processes that train together.
+    had begun is opened. See `RunFolder` for the arguments.
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.

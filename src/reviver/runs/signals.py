@@ -10,13 +10,9 @@ from reviver.system import STOP_SIGNALS
 
 
 class StopSignal:
-    """The first stop signal that this process has received.
+    """The `number` of the first stop signal that this process has received, None before.
 
-    Args:
-        ignores_others: whether to ignore further signals, instead of raising `KeyboardInterrupt` at once.
-
-    Attributes:
-        number: number of the signal; None before.
+    At a second one, `KeyboardInterrupt` is raised at once, unless it `ignores_others`.
     """
 
     def __init__(self, *, ignores_others: bool) -> None:
@@ -24,7 +20,7 @@ class StopSignal:
         self._ignores_others = ignores_others
 
     def handle(self, number: int, _: FrameType | None) -> None:
-        """Remember the first signal, so that the loop can stop; a second one raises `KeyboardInterrupt` at once."""
+        """Remember the first signal, so that the loop can stop."""
         if self.number is None:
             self.number = number
         elif not self._ignores_others:

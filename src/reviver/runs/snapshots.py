@@ -28,24 +28,16 @@ MAX_TOTAL_BYTES = 1 << 30
 
 
 class SnapshotFile(NamedTuple):
-    """A snapshot of a run.
-
-    Attributes:
-        step: Updates before it.
-        path: File.
-    """
+    """A snapshot of a run."""
 
     step: int
+    """Updates before it."""
     path: Path
+    """File."""
 
 
 def write_snapshot(folder: RunFolder, step: int, tensors: Mapping[str, Tensor]) -> None:
-    """Write a snapshot of a run; if the run folder was removed, fail instead of recreating it.
-
-    Args:
-        folder: the run folder.
-        step: updates so far.
-        tensors: tensors by name, on the CPU.
+    """Write a snapshot after `step` updates, of tensors on the CPU by name.
 
     Raises:
         RunFolderError: if the folder was removed, or the file cannot be written.
@@ -100,11 +92,7 @@ def read_snapshot_header(path: Path) -> Header:
 
 
 def read_snapshot(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a snapshot.
-
-    Args:
-        path: the file; it is untrusted.
-        expected: tensors by name on the device `meta`, with the shapes and dtypes that the file must have.
+    """Return the tensors of a snapshot, which is untrusted; it must have the shapes and dtypes of `expected`, by name.
 
     Raises:
         RunFolderError: if the file is damaged, or has other tensors.

@@ -1,1 +1,10 @@
-"""Training of both networks, and the loading of trained runs."""
+"""Training of both networks, and the loading of trained runs. The readers of run folders know both kinds from here."""
+
+from reviver.gan.records import GAN
+from reviver.lstm.records import LSTM
+from reviver.runs.folder import RunFolder
+from reviver.runs.schema import KINDS
+
+__all__ = ["RunFolder"]
+
+KINDS |= {kind.name: kind for kind in (LSTM, GAN)}

@@ -1,8 +1,6 @@
-"""BatchNorm (Ioffe & Szegedy 2015) of a batch whose rows are spread over processes.
+"""BatchNorm (Ioffe & Szegedy 2015) of a batch whose rows are spread over processes; `nn.SyncBatchNorm` refuses CPUs.
 
-torch's own `nn.SyncBatchNorm` refuses CPUs.
-
-Shapes: n rows of this process, N rows of all of them, F features.
+Shapes: n rows of this process, F features.
 """
 
 from typing import Any
@@ -43,18 +41,16 @@ class ParallelBatchNorm1d(nn.BatchNorm1d):
         mean = total[:-1] / count
         centered = values - mean
         variance = self._sum(centered.square().sum(0)) / count
-        self._update_running(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        assert self.momentum is not None
+        updates = mean.detach(), variance.detach() * count / (count - 1).clamp(min=1)
+        for running, value in zip((self.running_mean, self.running_var), updates, strict=True):
+            assert running is not None
+            running.lerp_(value.to(running.dtype), self.momentum)
         return (centered * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
 
     def _sum(self, tensor: Tensor) -> Tensor:
         total: Tensor = tensor if self._processes == 1 else _AllReduce.apply(tensor)
         return total
-
-    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.momentum is not None
-        for running, value in ((self.running_mean, mean), (self.running_var, variance)):
-            assert running is not None
-            running.lerp_(value.to(running.dtype), self.momentum)
 
 
 class _AllReduce(torch.autograd.Function):

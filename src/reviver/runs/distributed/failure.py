@@ -1,9 +1,7 @@
-"""The failure of one process of several, as the others see it and as torchrun reports it.
+"""The failure of one process of several. Its connections close, and the others fail as well.
 
-When a process fails, its connections close, and the others fail as well. Rank 0 prints its error; torchrun reports the
-error of the process that failed first, which each process records for it.
-
-torch is imported where it is needed, so that the command line can import this module.
+Rank 0 prints its error; torchrun reports the error of the process that failed first, which each records for it. torch is
+imported where it is needed, so that the command line can import this module.
 """
 
 import re
@@ -51,9 +49,5 @@ def record_failure(error: BaseException) -> None:
 
 
 def stop_outside_training(number: int, _: FrameType | None) -> None:
-    """Handle a stop signal outside of a training session.
-
-    Raises:
-        Interrupted: always.
-    """
+    """Raise `Interrupted` at a stop signal outside of a training session."""
     raise Interrupted(f"stopped by {signal.Signals(number).name}", number)

@@ -25,7 +25,7 @@ def launched_rank() -> int:
 
 
 def local_rank() -> int:
-    """Return the index of this process among those on the same machine."""
+    """Return the index of this process among those on its machine."""
     return _read_count("LOCAL_RANK", launched_rank())
 
 
@@ -37,21 +37,15 @@ def restart_count() -> int:
 def job_id() -> str | None:
     """Return a name that this process shares with those that it replaces after a restart; None without torchrun.
 
-    It is the --rdzv-id of torchrun. Without one it is the folder of torchrun's logs, which is new for every torchrun:
-    TORCHELASTIC_ERROR_FILE is FOLDER/attempt_N/LOCAL_RANK/error.json.
+    It is the --rdzv-id of torchrun, or without one the folder of its logs, which is new for every torchrun.
     """
     name, error_file = os.environ.get("TORCHELASTIC_RUN_ID"), os.environ.get("TORCHELASTIC_ERROR_FILE")
     if name not in (None, "none"):
         return name
-    return str(Path(error_file).parents[2]) if name is not None and error_file else None
+    return str(Path(error_file).parents[2]) if name and error_file else None  # FOLDER/attempt_N/LOCAL_RANK/error.json
 
 
 def _read_count(name: str, default: int) -> int:
-    """Return the number in an environment variable.
-
-    Raises:
-        ConfigError: if it is not a number ≥ 0.
-    """
     text = os.environ.get(name, str(default))
     if not text.isdecimal():
         raise ConfigError(f"environment variable {name} must be an integer ≥ 0, got {text!r}; start with torchrun")

@@ -13,19 +13,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BatchRows:
-    """The rows of a global batch that one process computes: rows `begin` to `end` - 1 of each of its blocks.
-
-    Attributes:
-        begin: First row.
-        end: Row after the last one; a process may have no row.
-        total: Rows of the global batch, or of each block.
-        blocks: Batches of `total` rows that follow one another, such as real images and then as many generated ones.
-    """
+    """The rows of a global batch that one process computes, perhaps none: `begin` to `end` - 1 of each of its blocks."""
 
     begin: int
     end: int
     total: int
+    """Rows of the global batch, or of each block."""
     blocks: int = 1
+    """Batches of `total` rows that follow one another, such as real images and then as many generated ones."""
 
     def __len__(self) -> int:
         """Return the number of rows of this process, in all blocks."""
@@ -60,15 +55,7 @@ class BatchRows:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """Return uniform random numbers in [0, 1) of the rows of this process.
-
-        Args:
-            shape: Shape of the result; its size along `dim` is that of this process.
-            dim: Dimension of the rows.
-            rng: Random number generator; by default torch's own.
-            device: Device of the result.
-            dtype: dtype of the result.
-        """
+        """Return uniform random numbers in [0, 1) of `shape`, with the rows of this process along `dim`; see `torch.rand`."""
         sizes = list(shape)
         sizes[dim] = self.blocks * self.total
         return self.take(torch.rand(sizes, generator=rng, device=device, dtype=dtype), dim)

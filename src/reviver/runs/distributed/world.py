@@ -1,7 +1,6 @@
-"""The processes that train one run together, as `torchrun` starts them.
+"""The processes that train one run together, as `torchrun` starts them. Rank 0 writes the run folder.
 
-`torchrun` tells each process its rank and their number in environment variables. Rank 0 writes the run folder. Tensors on
-CPUs and Python objects go through gloo, tensors on CUDA through nccl.
+Tensors on CPUs and Python objects go through gloo, tensors on CUDA through nccl.
 """
 
 import itertools
@@ -30,19 +29,16 @@ _connections = itertools.count()
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, seen from one of them. The default is a run by one process.
-
-    Attributes:
-        rank: Index of this process; rank 0 writes.
-        size: Number of processes.
-        backend: gloo or nccl; None for one process.
-        restarts: Number of times that torchrun has restarted the processes.
-    """
+    """The processes of a run, seen from one of them. The default is a run by one process."""
 
     rank: int = 0
+    """Index of this process; rank 0 writes."""
     size: int = 1
+    """Number of processes."""
     backend: str | None = None
+    """gloo or nccl; None for one process."""
     restarts: int = 0
+    """Number of times that torchrun has restarted the processes."""
 
     @property
     def is_main(self) -> bool:
@@ -55,7 +51,7 @@ class World:
         return f"{self.size} processes ({self.backend})" if self.size > 1 else "1 process"
 
     def rows(self, count: int) -> BatchRows:
-        """Return the rows of this process in a batch of `count` rows: consecutive ones, as equal in number as possible."""
+        """Return the rows of this process in a batch of `count`: consecutive ones, as equal in number as possible."""
         return BatchRows(self.rank * count // self.size, (self.rank + 1) * count // self.size, count)
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -66,13 +62,10 @@ class World:
         return total
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
-        """Add the gradients of `parameters` and some numbers over the processes, by one all-reduce.
+        """Add the gradients of `parameters` over the processes, and return the sums of some numbers, by one all-reduce.
 
         The gradient of each process is that of its share of the global loss: its local mean times `BatchRows.fraction`. A
         missing gradient counts as 0. `DistributedDataParallel` does not fit: a step of the GAN has several backward passes.
-
-        Returns:
-            The sums of the numbers.
         """
         chosen = list(parameters)
         parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in chosen]
@@ -123,11 +116,7 @@ class World:
         return results[0] if self.is_main else function()
 
     def require_same(self, values: Mapping[str, Any], subject: str = "") -> None:
-        """Compare `values` over the processes.
-
-        Args:
-            values: values by name, the same names on all processes.
-            subject: words before the names in the error, such as "data: ".
+        """Compare `values` by name over the processes; `subject` stands before a name in the error.
 
         Raises:
             ConfigError: on all processes, if a value differs; it names the rank, the value, and that of rank 0.
@@ -150,11 +139,8 @@ ALONE = World()
 def join_world(device: torch.device, timeout: float = DEFAULT_TIMEOUT) -> Iterator[World]:
     """Connect with the other processes of the run, and disconnect at the end.
 
-    A process group that the caller has initialized is used, and left as it is.
-
-    Args:
-        device: Device of this process.
-        timeout: Seconds that a process waits for the others before it fails.
+    A process group that the caller has initialized is used, and left as it is. A process waits `timeout` seconds for the
+    others before it fails.
 
     Raises:
         ProcessLost: if the others do not answer in time, or one is lost inside.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from reviver.data.images.named import DATA_SETS
 from reviver.files.model_card import escape, front_matter, inline_code, join_sections, table
 from reviver.gan.pretrained import PIPELINE_TAG, TAGS, spec_of, usage_of
-from reviver.runs.schema import ImageData
+from reviver.gan.records import ImageData
 from reviver.show.export.card_parts import training_section, usage_section
 from reviver.train.gan.run import SCORES, GANRun, find_scores
 from reviver.train.source import run_name

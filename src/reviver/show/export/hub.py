@@ -10,8 +10,8 @@ from reviver.errors import RunFolderError
 from reviver.figures import check_writable
 from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.gan import pretrained as gan_pretrained
+from reviver.gan.records import ImageData
 from reviver.lstm import pretrained as lstm_pretrained
-from reviver.runs.schema import ImageData
 from reviver.settings.validation import check
 from reviver.show.export.gan_card import gan_card
 from reviver.show.export.lstm_card import lstm_card

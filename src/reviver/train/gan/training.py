@@ -22,6 +22,7 @@ from reviver.gan.centering import CenteredDiscriminator, build_discriminator, ce
 from reviver.gan.ema import update_ema
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.parallel import ParallelStep
+from reviver.gan.records import MAX_CLASSES
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
@@ -33,7 +34,6 @@ from reviver.runs.distributed.batch_norm import parallelize_batch_norm
 from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
-from reviver.runs.schema import MAX_CLASSES
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 from reviver.settings.gan import GANConfig, count_batches
@@ -214,6 +214,7 @@ def train_epoch(
     """
     state, world = session.state, session.world
     generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
+    exchange = ParallelStep(generator, discriminator, world) if world.size > 1 else None
     history, rng = state.tensors["history"], state.rngs["noise"]
     num_classes = generator.num_classes
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
@@ -230,10 +231,7 @@ def train_epoch(
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        parallel = None
-        if world.size > 1:
-            logit_rows = world.rows(rows.total // config.packing)
-            parallel = ParallelStep((generator, discriminator), world, logit_rows, session.stop_flag)
+        parallel = None if exchange is None else exchange.begin(rows.total // config.packing, session.stop_flag)
         options = StepOptions.from_config(config, state.step)
         result = gan_step(
             *models[:4],

@@ -22,7 +22,7 @@ class ParallelUpdate(NamedTuple):
     """1 if this process was asked to stop, else 0."""
 
     def backward(self, loss: Tensor, num_correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Add the gradients over the processes, from the mean loss and the number of correct sequences of these rows.
+        """Compute the gradients of the mean loss of these rows, and add them over the processes.
 
         Returns:
             Mean loss and number of correct sequences of the batch, and the sum of the stop flags; scalars.

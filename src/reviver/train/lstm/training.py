@@ -18,6 +18,7 @@ from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.initialization import chrono
 from reviver.lstm.kernel.library import KERNEL
+from reviver.lstm.records import LSTMExtra
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.runs.checkpoint import TrainingState
@@ -202,6 +203,7 @@ def _train(
         rngs={"dropout": make_rng(config.seed, "dropout", device)},
         tensors={"history": history, **({} if carried is None else carried.tensors)},
         extra={**curriculum.start(config), "sequences": 0},
+        extra_model=LSTMExtra,
     )
     uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
     native = KERNEL.variant if uses_kernel else "none"

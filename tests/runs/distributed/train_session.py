@@ -1,19 +1,16 @@
-"""Runs of `test_distributed_session.py` and `test_distributed_failure.py` that torchrun starts.
+"""Runs of `test_session.py` and `test_failure.py` that torchrun starts.
 
-python -m tests.distributed_session train ...        `reviver lstm train ...` with a failure that KILL_AT describes
-python -m tests.distributed_session scenario FOLDER  runs by a process group of the caller, one after another
+python -m tests.runs.distributed.train_session train ...        `reviver lstm train ...` with a failure that KILL_AT describes
+python -m tests.runs.distributed.train_session scenario FOLDER  runs by a process group of the caller, one after another
 """
 
 import json
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from reviver.__main__ import main as reviver
@@ -32,24 +29,6 @@ OPTIONS = ["--hidden-size", "2", "--data-size", "20", "--batch-size", "6", "--ch
 """The same for the command line, without --epochs."""
 STEP = 16
 """Update in which a process gets a signal; the checkpoint before it is that of update 12."""
-
-
-def run_processes(module: str, count: int, folder: Path) -> list[dict[str, Any]]:
-    """Run a module by `count` processes, and return the results that each writes to `folder`, by rank."""
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(count),
-        "-m",
-        module,
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, folder], env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"rank-{rank}.pt") for rank in range(count)]
 
 
 def signal_at(step: int, rank: int, number: signal.Signals) -> None:

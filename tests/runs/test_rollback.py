@@ -2,13 +2,10 @@
 
 import logging
 import math
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -18,15 +15,14 @@ from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemor
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
-from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
-from tests.lstm_runs import TINY
+from tests.runs.small import GAN, TINY, crash, interrupt
 
 ROLLBACK = override(TINY, {"on_nan": "rollback", "max_rollbacks": 2})
-"""20 updates, 5 per epoch, with a learning rate of 0.001; checkpoints after 10 and 20."""
+"""20 updates, 5 an epoch, with a learning rate of 0.001; checkpoints after 10 and 20."""
 ONE_ROLLBACK = [{"step": 14, "quantity": "train loss", "back_to": 10}]
 
 
@@ -35,12 +31,12 @@ def updates_made(optimizer: torch.optim.Optimizer) -> int:
 
 
 def diverge_at(
-    monkeypatch: pytest.MonkeyPatch, at: int, limit: float, after: Callable[[float], None] = lambda rate: None
+    patch: pytest.MonkeyPatch, at: int, limit: float, after: Callable[[int, float], None] = lambda call, rate: None
 ) -> list[float]:
     """Set a weight to NaN at update `at` if the learning rate is above `limit`.
 
     Returns:
-        The list of learning rates, one per update; `after` is called with each.
+        The list of learning rates, one per update; `after` is called with the number and the rate of each.
     """
     train_step, rates = lstm_training.train_step, []
 
@@ -50,10 +46,10 @@ def diverge_at(
         if updates_made(optimizer) == at and rates[-1] > limit:
             with torch.no_grad():
                 network.b_out[0] = math.nan
-        after(rates[-1])
+        after(len(rates), rates[-1])
         return result
 
-    monkeypatch.setattr(lstm_training, "train_step", step)
+    patch.setattr(lstm_training, "train_step", step)
     return rates
 
 
@@ -65,12 +61,11 @@ def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rolled_back: RunFolder
 ) -> None:
     rates = diverge_at(monkeypatch, 13, 6e-4)
     folder = train_lstm(ROLLBACK, tmp_path / "run")
-    assert folder.status == "finished"
-    assert RunFolder.open(folder.path).record["rollbacks"] == ONE_ROLLBACK
+    assert (folder.status, RunFolder.open(folder.path).record["rollbacks"]) == ("finished", ONE_ROLLBACK)
     assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch that diverged must be repeated"
     assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
     assert all(math.isfinite(record["train_loss"]) for record in folder.read_metrics())
@@ -78,6 +73,7 @@ def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
     assert message == (
         "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate (rollback 1 of 2)"
     )
+    assert contents(folder.path) == contents(rolled_back.path), "it is deterministic"
 
 
 def test_divergence_before_the_first_checkpoint_restarts_the_run(
@@ -92,36 +88,20 @@ def test_divergence_before_the_first_checkpoint_restarts_the_run(
 
 def test_max_rollbacks_limits_the_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     diverge_at(monkeypatch, 13, 0.0)
-    message = (
-        r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learning"
-    )
+    message = r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learn"
     with pytest.raises(DivergenceError, match=message):
         train_lstm(ROLLBACK, tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
-    assert folder.status == "failed"
-    assert folder.record["rollbacks"] == ONE_ROLLBACK * 2
+    assert (folder.status, folder.record["rollbacks"]) == ("failed", ONE_ROLLBACK * 2)
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
 
 
-def test_rollback_is_deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rolled_back: RunFolder) -> None:
-    diverge_at(monkeypatch, 13, 6e-4)
-    assert contents(train_lstm(ROLLBACK, tmp_path / "run").path) == contents(rolled_back.path)
-
-
-@pytest.mark.parametrize("step", [12, 14, 17, 22])
+@pytest.mark.parametrize("call", [12, 14, 17, 22])
 def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
-    step: int, tmp_path: Path, rolled_back: RunFolder
+    call: int, tmp_path: Path, rolled_back: RunFolder
 ) -> None:
-    calls = 0
-
-    def crash(_: float) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == step:
-            raise MemoryError
-
     with pytest.MonkeyPatch.context() as patch:
-        diverge_at(patch, 13, 6e-4, crash)
+        diverge_at(patch, 13, 6e-4, lambda number, _: crash(None) if number == call else None)
         with pytest.raises(OutOfMemory):
             train_lstm(ROLLBACK, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
@@ -132,13 +112,8 @@ def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
 
 def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path, rolled_back: RunFolder) -> None:
     """A run that is stopped after a rollback resumes with the lower learning rate, even if nothing diverges."""
-
-    def stop(rate: float) -> None:
-        if rate < 1e-3:
-            os.kill(os.getpid(), signal.SIGINT)
-
     with pytest.MonkeyPatch.context() as patch:
-        diverge_at(patch, 13, 6e-4, stop)
+        diverge_at(patch, 13, 6e-4, lambda _, rate: interrupt(None) if rate < 1e-3 else None)
         with pytest.raises(Interrupted, match="stopped at step 11 "):
             train_lstm(ROLLBACK, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
@@ -146,10 +121,8 @@ def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path, rolled_back: R
         folder = train_lstm(ROLLBACK, tmp_path / "run", resume=True)
     assert rates == [5e-4] * 9
     assert folder.record["rollbacks"] == ONE_ROLLBACK
-    last, expected = (
-        find_checkpoint(run.checkpoints, "last") / "networks.safetensors" for run in (folder, rolled_back)
-    )
-    assert last.read_bytes() == expected.read_bytes()
+    last = "checkpoints/step-000020/networks.safetensors"
+    assert contents(folder.path)[last] == contents(rolled_back.path)[last]
 
 
 def test_stopped_run_can_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,30 +136,17 @@ def test_stopped_run_can_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: 
         train_lstm(override(ROLLBACK, {"seed": 5}), tmp_path / "run", resume=True)
 
 
-def test_rollback_setting_changes_nothing_without_divergence(tmp_path: Path) -> None:
-    plain = contents(train_lstm(TINY, tmp_path / "plain").path)
+def test_rollback_setting_changes_nothing_without_divergence(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     rolling = contents(train_lstm(ROLLBACK, tmp_path / "rolling").path)
-    assert plain.keys() == rolling.keys()
-    assert {name for name in plain if plain[name] != rolling[name]} == {"run.json"}
+    assert undisturbed.keys() == rolling.keys()
+    assert {name for name in rolling if undisturbed[name] != rolling[name]} == {"run.json"}
 
 
 @pytest.mark.parametrize(("at", "quantity"), [(8, "generator loss"), (12, "weight of the generator")])
+@pytest.mark.usefixtures("images")
 def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
-    at: int, quantity: str, tmp_path: Path, request: pytest.FixtureRequest
+    at: int, quantity: str, request: pytest.FixtureRequest
 ) -> None:
-    """The run has 12 updates, 3 per epoch, and a checkpoint after each epoch."""
-    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
-    config = GANConfig(
-        data=str(tmp_path / "images.npy"),
-        image_size=8,
-        latent_size=16,
-        epochs=4,
-        batch_size=16,
-        sample_every=3,
-        log_every=2,
-        ema=0.9,
-        on_nan="rollback",
-    )
     rates: list[float] = []
 
     def spoil(optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -200,24 +160,21 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
 
     hook = register_optimizer_step_post_hook(spoil)
     request.addfinalizer(hook.remove)
-    folder = train_gan(config, tmp_path / "run")
+    folder = train_gan(override(GAN, {"ema": 0.9, "on_nan": "rollback"}), "run", device="cpu")
     last_good = (at - 1) // 3 * 3
     (rollback,) = folder.record["rollbacks"]
     assert (rollback["quantity"], rollback["back_to"]) == (quantity, last_good)
     assert rates == [2e-4] * (last_good + 3) + [1e-4] * (12 - last_good)
     assert [record["step"] for record in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]
     assert folder.status == "finished"
-    assert len(list(folder.samples.glob("epoch-*.png"))) == 4
 
 
 def test_command_reports_the_rollback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     diverge_at(monkeypatch, 13, 6e-4)
-    settings = {**ROLLBACK.__dict__}
-    options = [
-        f"--{name}={value}" for name, value in settings.items() if value is not None and not isinstance(value, bool)
-    ]
+    values = {name: value for name, value in vars(ROLLBACK).items() if value is not None and type(value) is not bool}
+    options = [f"--{name}={value}" for name, value in values.items()]
     assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
     captured = capsys.readouterr()
     assert "step 14: train loss was not finite; returned to step 10 with half the learning rate" in captured.out

@@ -1,4 +1,4 @@
-"""Module that the server of tests/children.py imports: it completes a run of each kind, so that children start fast."""
+"""Module that the server of test_failures.py imports: it completes a run of each kind, so that children start fast."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Long run of tiny networks under observation: `python -m tests.long_run KIND STEPS FOLDER` prints the results as JSON."""
+"""Long run of tiny networks under observation: `python -m tests.runs.long_run KIND STEPS FOLDER` prints the results as JSON."""
 
 import json
 import sys

@@ -1,0 +1,96 @@
+"""What the files of an LSTM's run folder hold, see `reviver.runs.schema`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from reviver.runs.schema import (
+    ABSENT,
+    Count,
+    Epoch,
+    Extra,
+    Fraction,
+    Kind,
+    Line,
+    Pointer,
+    RunRecord,
+    Seconds,
+    Step,
+)
+from reviver.settings.validation import Record
+
+Sequences = Count  # training sequences seen so far
+Length = Count  # time steps of the epoch's sequences
+Accuracy = Fraction  # fraction of correct predictions
+Loss = float  # mean loss: cross-entropy in nats, or squared error
+
+
+class Measured(Record):
+    """Accuracy of a run of the recall curve on new sequences."""
+
+    sequences: Count = ABSENT
+    accuracy: Accuracy
+
+
+class LSTMRecord(RunRecord):
+    """Content of run.json."""
+
+    data: dict[str, Any] | None = None  # custom data, see `reviver.data.sequences.task`
+    measured: Measured = ABSENT  # of a run of the recall curve
+
+
+class LSTMMetrics(Line):
+    """Line of metrics.jsonl: one epoch. Training metrics are with dropout, validation metrics without."""
+
+    compared = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+    step: Step
+    epoch: Epoch
+    sequences: Sequences
+    train_loss: Loss
+    train_accuracy: Accuracy
+    validation_loss: Loss
+    validation_accuracy: Accuracy
+    seconds: Seconds
+
+
+class CurriculumMetrics(Line):
+    """Line of metrics.jsonl of a run with a length curriculum: an epoch, or a validation without training."""
+
+    compared = LSTMMetrics.compared
+
+    step: Step
+    epoch: Epoch
+    sequences: Sequences
+    length: Length
+    validation_sequences: Count = ABSENT  # number of validation sequences
+    train_loss: Loss | None  # null for a validation without training
+    train_accuracy: Accuracy | None  # the same
+    validation_loss: Loss
+    validation_accuracy: Accuracy
+    seconds: Seconds
+
+
+class Best(Pointer):
+    """An epoch with its validation."""
+
+    epoch: Epoch
+    length: Length
+    validation_accuracy: Accuracy
+    validation_loss: Loss
+
+
+class LSTMExtra(Extra):
+    """State of the training loop."""
+
+    stage: Count = ABSENT  # number of lengths of the curriculum that have passed
+    broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.train.lstm.curriculum`
+    sequences: Sequences = ABSENT
+    best: Best = ABSENT
+    improved: Best = ABSENT  # last improvement, with early stopping
+
+
+def _line(_: str, config: Mapping[str, Any]) -> type[Line]:
+    return CurriculumMetrics if config.get("curriculum") else LSTMMetrics
+
+
+LSTM = Kind("lstm", LSTMRecord, _line)

@@ -1,0 +1,35 @@
+"""Fixtures of the tests of runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reviver.gan import networks
+from reviver.runs.folder import RunFolder
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import train
+from tests.contents import contents
+from tests.golden.make import NARROW
+from tests.runs.small import CPU, TINY, write_images
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """Return a new run folder."""
+    return RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the contents of an undisturbed run of TINY."""
+    return contents(train(TINY, tmp_path_factory.mktemp("undisturbed") / "run").path)
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder with images.npy, and make networks of GANs narrow."""
+    monkeypatch.chdir(tmp_path)
+    write_images()
+    for name, widths in NARROW.items():
+        monkeypatch.setattr(networks, name, widths)

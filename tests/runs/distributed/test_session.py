@@ -1,0 +1,235 @@
+"""Runs of several processes: one folder, one stop, one error; resume equals an undisturbed run, also after a death."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from reviver.errors import ProcessLost
+from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.distributed.failure import describe_loss, explaining_losses
+from reviver.runs.folder import JOB_FILE, RunFolder
+from reviver.train.lstm.training import train
+from tests.runs.distributed.train_session import CONFIG, CURRICULUM, OPTIONS, STEP
+
+LOST = "another process was lost or does not answer"
+MODULE = "tests.runs.distributed.train_session"
+TWO = ["--standalone", "--nproc-per-node", "2"]
+
+
+def start(launch: list[str], *arguments: object, **variables: str) -> subprocess.Popen[str]:
+    """Start torchrun with `MODULE`."""
+    command = [sys.executable, "-m", "torch.distributed.run", *launch, "-m", MODULE, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return the results of a run that do not depend on the time it took."""
+    run = RunFolder.open(folder)
+    last = find_checkpoint(run.checkpoints, "last")
+    return {
+        "step": last.name,
+        "networks": (last / "networks.safetensors").read_bytes(),
+        "training": (last / "training.safetensors").read_bytes(),
+        "metrics": [{**row, "seconds": 0} for row in run.read_metrics()],
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(shared_folder: Path) -> Path:
+    """Return the folder of the runs of `train_session.scenario` by two processes; the first test process trains them."""
+    folder, done = shared_folder / "distributed-session", shared_folder / "distributed-session.done"
+    with FileLock(shared_folder / "distributed-session.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            job = start(TWO, "scenario", folder)
+            _, stderr = job.communicate()
+            assert job.returncode == 0, stderr
+            done.touch()
+    return folder
+
+
+@pytest.fixture
+def errors(folder: Path) -> list[dict[str, str]]:
+    """Return the errors of the runs by rank."""
+    return [json.loads((folder / f"errors-{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_all_processes_raise_the_same_errors(errors: list[dict[str, str]], folder: Path) -> None:
+    assert errors[0] == errors[1]
+    assert errors[0]["undisturbed"] == errors[0]["resumed"] == ""
+    assert errors[0]["existing"].endswith(
+        "undisturbed: exists already and is never overwritten; choose another --out, or go on with --resume"
+    )
+    assert errors[0]["settings"] == (
+        "ConfigError: learning_rate must be the same on all processes, got 0.001 on rank 0 and 0.002 on rank 1; start all "
+        "with the same command, data and versions"
+    )
+    assert not (folder / "settings").exists()
+
+
+def test_a_signal_to_one_process_stops_all_and_the_run_resumes(folder: Path, errors: list[dict[str, str]]) -> None:
+    """The update after the signal carries the flag."""
+    assert f"stopped at step {STEP + 1} by SIGTERM and saved" in errors[0]["stopped"]
+    assert results(folder / "stopped") == results(folder / "undisturbed")
+
+
+def test_several_processes_validate_before_they_train_as_one_does(folder: Path, tmp_path: Path) -> None:
+    train(CURRICULUM, tmp_path / "run", device="cpu")
+    runs = [RunFolder.open(path).read_metrics() for path in (folder / "curriculum", tmp_path / "run")]
+    assert [row["length"] for row in runs[0]] == [4, 16, 40]
+    assert [row["train_loss"] is None for row in runs[0]] == [False, True, True]
+    for together, alone in zip(*runs, strict=True):
+        for name in alone.keys() - {"seconds"}:
+            assert together[name] == (alone[name] if alone[name] is None else pytest.approx(alone[name], rel=1e-5))
+
+
+def test_run_json_records_the_processes(folder: Path) -> None:
+    record = RunFolder.open(folder / "undisturbed").record
+    assert record["status"] == "finished"
+    assert (record["hardware"]["processes"], record["hardware"]["backend"]) == (2, "gloo")
+    assert not (folder / "undisturbed" / JOB_FILE).exists()
+
+
+def test_a_run_of_two_processes_resumes_with_one(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = train(CONFIG, shutil.copytree(folder / "half", tmp_path / "half"), device="cpu", resume=True)
+    assert run.status == "finished"
+    assert run.record["changes"][-1]["processes"] == [2, 1]
+    assert "processes was 2 and is 1" in caplog.text
+    expected = [row["train_loss"] for row in RunFolder.open(folder / "undisturbed").read_metrics()]
+    assert [row["train_loss"] for row in run.read_metrics()] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.long
+def test_two_machines_equal_two_processes_of_one(folder: Path, tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{server.getsockname()[1]}"
+    launch = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "static", "--rdzv-endpoint", endpoint]
+    options = ("train", *OPTIONS, "--epochs", 8, "--out", tmp_path / "run")
+    agents = [start([*launch, "--node-rank", str(rank)], *options) for rank in range(2)]
+    outputs = [agent.communicate() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], outputs
+    assert [bool(stdout) for stdout, _ in outputs] == [True, False], "rank 0 alone prints the result"
+    assert "LSTM T=5, 2 processes (gloo)" in outputs[0][1]
+    assert results(tmp_path / "run") == results(folder / "undisturbed")
+
+
+# A process that dies
+
+
+def start_training(
+    out: Path, *options: str, epochs: int = 8, restarts: int = 0, **variables: str
+) -> subprocess.Popen[str]:
+    launch = [*TWO, "--max-restarts", str(restarts)]
+    return start(launch, "train", *OPTIONS, "--epochs", epochs, "--out", out, *options, **variables)
+
+
+def test_a_killed_process_ends_the_training_with_one_line(tmp_path: Path) -> None:
+    job = start_training(tmp_path / "run", KILL_RANK="1")
+    _, stderr = job.communicate()
+    assert job.returncode == 1
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith((f"error: step {STEP}: {LOST} (", f"error: step {STEP + 1}: {LOST} ("))
+    assert line.endswith(
+        "; the last checkpoint is kept; go on with the same command and --resume, or let torchrun do so with --max-restarts"
+    )
+    run = RunFolder.open(tmp_path / "run")
+    assert run.status == "failed"
+    assert LOST in run.record["error"]
+
+
+def test_torchrun_goes_on_after_rank_0_is_killed(tmp_path: Path, folder: Path) -> None:
+    job = start_training(tmp_path / "run", restarts=1, KILL_RANK="0")
+    stdout, stderr = job.communicate()
+    assert job.returncode == 0, stderr
+    assert stdout.startswith(f"{tmp_path / 'run'}: 8 epochs")
+    assert results(tmp_path / "run") == results(folder / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("message", "described"),
+    [
+        ("[/gloo/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:5", "Connection closed by peer [127.0.0.1]:5"),
+        ("[/a/b.cc:1] Read error [::1]:5: Connection reset. This is typical", "Read error [::1]:5: Connection reset"),
+        ("Timed out waiting 1000ms for recv operation", "Timed out waiting 1000ms for recv operation"),
+    ],
+)
+def test_losses_are_recognized_and_described(message: str, described: str) -> None:
+    assert describe_loss(RuntimeError(message)) == described
+    with pytest.raises(ProcessLost, match=LOST), explaining_losses():
+        raise RuntimeError(message)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("connection")])
+def test_other_errors_are_no_losses(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)), explaining_losses():
+        raise error
+
+
+def find_workers(job: subprocess.Popen[str]) -> dict[int, int]:
+    """Return the process ids of the ranks that run now, from /proc."""
+    ids = {}
+    for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split():
+        lines = Path(f"/proc/{child}/environ").read_text().split("\0")
+        variables = dict(line.split("=", 1) for line in lines if "=" in line)
+        if "RANK" in variables:
+            ids[int(variables["RANK"])] = int(child)
+    return ids
+
+
+def wait_for_checkpoint(job: subprocess.Popen[str], out: Path) -> None:
+    while not (out / "checkpoints" / "last.json").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run of 300 epochs that nobody disturbs."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    job = start_training(out, epochs=300)
+    _, stderr = job.communicate()
+    assert job.returncode == 0, stderr
+    return out
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("trial", range(10))
+def test_a_process_killed_at_a_random_moment(trial: int, tmp_path: Path, undisturbed: Path) -> None:
+    rng, out = random.Random(trial), tmp_path / "run"
+    job = start_training(out, "--timeout", "30", epochs=300, restarts=1)
+    if trial % 5:  # every fifth: at any moment, also before the first checkpoint
+        wait_for_checkpoint(job, out)
+        time.sleep(rng.uniform(0, 1))
+    else:
+        time.sleep(rng.uniform(2, 8))
+    os.kill(find_workers(job)[trial % 2], signal.SIGKILL)
+    _, stderr = job.communicate()
+    assert job.returncode == 0, stderr
+    assert results(out) == results(undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_hangs_fails_the_others_after_the_timeout(rank: int, tmp_path: Path) -> None:
+    job = start_training(tmp_path / "run", "--timeout", "4", epochs=100_000)
+    wait_for_checkpoint(job, tmp_path / "run")
+    os.kill(find_workers(job)[rank], signal.SIGSTOP)  # torchrun kills it, once the other has failed
+    _, stderr = job.communicate()
+    assert LOST in stderr
+    assert job.returncode == 1

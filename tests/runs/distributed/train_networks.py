@@ -1,0 +1,222 @@
+"""Train small networks by several processes: `torchrun -m tests.runs.distributed.train_networks FOLDER` writes the results.
+
+`test_networks.py` starts it, and compares the results with those of one process.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from reviver.data.images.image_set import ImageSet
+from reviver.data.tasks.build import build_task
+from reviver.gan import networks, shifts
+from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
+from reviver.gan.sampling import generate
+from reviver.gan.step import gan_step
+from reviver.gan.step_options import StepResult
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.scoring import score
+from reviver.runs.checkpoint import TrainingState
+from reviver.runs.distributed.world import World, join_world
+from reviver.runs.rng import make_rng
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan
+from reviver.train.lstm import training as lstm
+
+NUM_BATCHES = 5
+"""Batches per epoch: four whole ones and a small one, in which all processes but one have no row (GAN: with packing)."""
+NUM_IMAGES, IMAGE_SIZE, NUM_CLASSES = 279, 4, 3
+EPOCHS = MappingProxyType({torch.float64: 6, torch.float32: 2})
+"""Epochs of a case by dtype: 30 and 10 updates."""
+
+
+def small_lstm(**settings: Any) -> LSTMConfig:
+    """Return the settings of a small network with 33 training sequences and 8 validation sequences."""
+    defaults = {"length": 6, "encoding": "onehot", "hidden_size": 8, "batch_size": 8, "data_size": 41}
+    return LSTMConfig(**defaults | settings)
+
+
+def small_gan(preset: str = "report", **settings: Any) -> GANConfig:
+    """Return a preset with batches of 64 images, in float32."""
+    return replace(PRESETS[preset], **{"batch_size": 64, "precision": "fp32", "epochs": 10} | settings)
+
+
+CASES: Mapping[str, LSTMConfig | GANConfig] = MappingProxyType(
+    {
+        "palindrome": small_lstm(),
+        "zoneout": small_lstm(hidden_dropout_kind="zoneout", hidden_dropout=0.2),
+        "layers": small_lstm(num_layers=2, bidirectional=True, dropout=0.3),
+        "lengths": small_lstm(task="parity", curriculum=True, start_length=3),
+        "attention": small_lstm(pooling="attention", hidden_dropout_kind="variational"),
+        "every step": small_lstm(task="copy", length=2),
+        "number": small_lstm(task="adding", encoding="scalar", optimizer="adam"),
+        "rnn": small_lstm(cell="rnn"),
+        "report": small_gan(),
+        # Rounding grows with the learning rate: the 1.2e-3 of `best` would need a wider tolerance.
+        "best": small_gan("best", learning_rate=8e-4),
+        "conditional": small_gan(conditional=True, loss="relativistic", lr_schedule="cosine"),
+        "packing": small_gan(packing=16, r1=0.1, label_smoothing=0.1),
+        "steps": small_gan(loss="hinge", discriminator_steps=2),
+        "dropout": small_gan(discriminator_dropout=0.3, gradient_penalty=1.0, loss="wasserstein"),
+        "together": small_gan(
+            conditional=True,
+            packing=16,
+            discriminator_dropout=0.3,
+            gradient_penalty=1.0,
+            r1=0.1,
+            ema=0.9,
+            input_centering=1.5,
+            shift_probability=0.5,
+            batch_norm_samples=100,
+        ),
+    }
+)
+"""Settings by name; each case runs in both precisions."""
+WIDTHS = MappingProxyType({"GENERATOR_WIDTHS": (32, 48, 64, 80), "DISCRIMINATOR_WIDTHS": (48, 24)})
+"""Widths of the layers, smaller than the report's."""
+ADAM_EPS = MappingProxyType({torch.float64: 1e-8, torch.float32: 1e-4})
+"""Adam's ε by dtype. Adam divides a gradient by its size plus ε, so that with 1e-8 it moves weights whose gradient is only
+rounding errors as far as others: in float32 the losses then differ by some 1e-4 after few updates."""
+INEXACT: Mapping[str, GANConfig] = MappingProxyType({"bf16": small_gan("best", precision="bf16")})
+"""Settings whose result depends on the number of processes; they run in float32."""
+
+
+def loop_session(state: TrainingState, world: World) -> Any:
+    """Return what `train_epoch` needs of a session, without a run folder."""
+
+    def check_finite(history: Tensor, *_: object) -> None:
+        assert history.isfinite().all()
+
+    def agree(stop_flags: float) -> None:
+        assert stop_flags == 0.0
+
+    return SimpleNamespace(
+        state=state,
+        world=world,
+        lr_scale=1.0,
+        stop_flag=0.0,
+        stop_requested=False,
+        progress=SimpleNamespace(due=False, update=lambda *_: None),
+        agree=agree,
+        check_finite=check_finite,
+        log=lambda **_: None,
+        call_on_main=lambda function: None,
+    )
+
+
+def small_images() -> ImageSet:
+    """Return random images with labels."""
+    rng = torch.Generator().manual_seed(3)
+    pixels = torch.randint(256, (NUM_IMAGES, 1, IMAGE_SIZE, IMAGE_SIZE), generator=rng).to(torch.uint8)
+    return ImageSet(pixels, torch.arange(NUM_IMAGES) % NUM_CLASSES, "random")
+
+
+def step_in(dtype: torch.dtype) -> Callable[..., StepResult]:
+    """Return the training step of a run with images and latent vectors in `dtype`."""
+
+    def converted(*arguments: Any, **keywords: Any) -> StepResult:
+        *models, real, z = arguments
+        return gan_step(*models, real.to(dtype), z.to(dtype), **keywords)
+
+    return converted
+
+
+@patch.object(shifts, "SIDE", IMAGE_SIZE)  # shift the small images, too
+def run_gan(config: GANConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
+    """Train a GAN, and return what must not depend on the number of processes."""
+    data = small_images()
+    num_classes = NUM_CLASSES if config.conditional else 0
+    with patch.multiple(networks, **WIDTHS):
+        models = gan.build_models(config, data.image_shape, num_classes, torch.device("cpu"), world)
+    if isinstance(models.discriminator, CenteredDiscriminator):
+        center_inputs(models.discriminator, config.input_centering, image_moments(data))
+    for optimizer in (models.opt_generator, models.opt_discriminator):
+        optimizer.param_groups[0]["eps"] = ADAM_EPS[dtype]
+    for network in {models.generator, models.discriminator, models.eval_generator}:
+        network.to(dtype)
+    state = gan.build_state(config, models, NUM_BATCHES)
+    state.tensors["history"] = torch.zeros(NUM_BATCHES, len(StepResult._fields), dtype=dtype)
+    snapshots = cast("Any", SimpleNamespace(steps=frozenset()))
+    history = []
+    with patch.object(gan, "gan_step", step_in(dtype)):
+        for _ in range(EPOCHS[dtype]):
+            gan.train_epoch(loop_session(state, world), models, torch.empty(0), snapshots, data, config)
+            history.append(state.tensors["history"].clone())
+    z = models.generator.sample_latents(6, torch.Generator().manual_seed(1)).to(dtype)
+    return {
+        "history": torch.cat(history),  # [updates, quantities]
+        "images": generate(models.eval_generator, z),
+        "rng": state.rngs["noise"].get_state(),
+        **{
+            f"{name}.{key}": tensor
+            for name, network in state.networks.items()
+            for key, tensor in network.state_dict().items()
+        },
+    }
+
+
+def run_lstm(config: LSTMConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
+    """Train a network, and return everything that must not depend on the number of processes."""
+    task = build_task(config)
+    network = lstm.build_network(config, task).to(dtype)
+    reader = network.lstm if isinstance(network, LSTMClassifier) else network
+    reader.register_forward_pre_hook(lambda _, arguments: (arguments[0].to(dtype), *arguments[1:]))
+    optimizer = lstm.build_optimizer(config, network)
+    state = TrainingState(
+        networks={"network": network},
+        optimizers={"network": optimizer},
+        rngs={"dropout": make_rng(config.seed, "dropout")},
+        tensors={"history": torch.zeros(NUM_BATCHES, len(lstm.HISTORY), dtype=dtype)},
+        extra={"stage": 0, "sequences": 0},
+    )
+    history, scores = [], []
+    for epoch in range(EPOCHS[dtype]):
+        length = config.lengths[min(epoch, len(config.lengths) - 1)]
+        session = loop_session(state, world)
+        lstm.train_epoch(session, network, optimizer, task, length, config, world)
+        history.append(state.tensors["history"].clone())
+        scores.append(score(network, task.validation(length), task.target, world))
+    return {
+        "history": torch.cat(history),  # [updates, quantities]
+        "scores": torch.tensor(scores, dtype=torch.float64),  # [epochs, 3]
+        "rng": state.rngs["dropout"].get_state(),
+        "weights": nn.utils.parameters_to_vector(network.parameters()).detach(),
+    }
+
+
+def run_case(config: LSTMConfig | GANConfig, dtype: torch.dtype, world: World) -> dict[str, Tensor]:
+    """Train a network, and return everything that must not depend on the number of processes."""
+    return run_lstm(config, dtype, world) if isinstance(config, LSTMConfig) else run_gan(config, dtype, world)
+
+
+def run_all(world: World) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Run every case in its precisions, and yield its name and result."""
+    runs: list[tuple[str, LSTMConfig | GANConfig, torch.dtype]]
+    runs = [(name, config, dtype) for name, config in CASES.items() for dtype in EPOCHS]
+    runs += [(name, config, torch.float32) for name, config in INEXACT.items()]
+    for name, config, dtype in runs:
+        yield result_name(name, dtype), run_case(config, dtype, world)
+
+
+def result_name(case: str, dtype: torch.dtype) -> str:
+    """Return the name of the result of a case in a precision."""
+    return f"{case} {str(dtype).removeprefix('torch.')}"
+
+
+def main(folder: Path) -> None:
+    """Write the results of this process to `folder`."""
+    with join_world(torch.device("cpu"), timeout=60) as world:
+        torch.save(dict(run_all(world)), folder / f"rank-{world.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,106 @@
+"""Small runs and states for the tests of this folder."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reviver.runs.checkpoint import TrainingState
+from reviver.runs.rng import make_rng
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.gan import training as gan_training
+from reviver.train.lstm import training as lstm_training
+
+CPU = torch.device("cpu")
+TINY = LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
+"""20 updates, 5 an epoch; checkpoints after 10 and 20."""
+GAN = GANConfig(data="images.npy", image_size=8, latent_size=16, epochs=4, batch_size=16, sample_every=2, log_every=2)
+"""12 updates, 3 an epoch, on the 41 images of `write_images`; a checkpoint after each epoch."""
+
+
+def write_images() -> None:
+    """Write images.npy into the working folder."""
+    np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+
+
+def at_step(
+    patch: pytest.MonkeyPatch, config: LSTMConfig | GANConfig, number: int, action: Callable[[Any], None]
+) -> None:
+    """Call `action` with the network, or the generator, just before an update of the next training, counted from 1."""
+    module, name = (lstm_training, "train_step") if isinstance(config, LSTMConfig) else (gan_training, "gan_step")
+    step, calls = getattr(module, name), 0
+
+    def counting(network: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            action(network)
+        return step(network, *arguments, **keywords)
+
+    patch.setattr(module, name, counting)
+
+
+def crash(_: nn.Module) -> None:
+    raise MemoryError("crash")
+
+
+def interrupt(_: nn.Module) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def small_state(seed: int = 0) -> TrainingState:
+    """Return a state with every kind of content, after two updates."""
+    torch.manual_seed(seed)
+    network, other = nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    optimizers = {
+        "network": torch.optim.RMSprop(network.parameters()),
+        "other": torch.optim.Adam(other.parameters(), fused=True),
+    }
+    state = TrainingState(
+        networks={"network": network, "other": other},
+        optimizers=optimizers,
+        rngs={"noise": make_rng(seed, "noise")},
+        tensors={"history": torch.zeros(3)},
+    )
+    for _ in range(2):
+        update(state)
+    return state
+
+
+def update(state: TrainingState) -> None:
+    x = torch.randn(4, 3, generator=state.rngs["noise"])
+    loss = state.networks["other"](state.networks["network"](x)).pow(3).sum()
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad()
+    loss.backward()
+    for optimizer in state.optimizers.values():
+        optimizer.step()
+    state.tensors["history"][state.step % 3] = loss.detach()
+    state.step += 1
+    state.batch += 1
+    state.extra["best"] = {"step": state.step}
+
+
+def assert_same_state(first: TrainingState, second: TrainingState) -> None:
+    for name, network in first.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(second.networks[name].state_dict()[key], value), f"{name}/{key}"
+    for name, optimizer in first.optimizers.items():
+        first_state, second_state = (opt.state_dict()["state"] for opt in (optimizer, second.optimizers[name]))
+        assert first_state.keys() == second_state.keys()
+        for index, slots in first_state.items():
+            assert slots.keys() == second_state[index].keys()
+            for slot, value in slots.items():
+                assert torch.equal(second_state[index][slot], value), f"{name}/{index}/{slot}"
+    for name, rng in first.rngs.items():
+        assert torch.equal(second.rngs[name].get_state(), rng.get_state())
+    for name, tensor in first.tensors.items():
+        assert torch.equal(second.tensors[name], tensor)
+    assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
+    assert (first.seconds, first.extra) == (second.seconds, second.extra)

@@ -1,0 +1,211 @@
+"""Checkpoints: the whole state comes back, damage is noticed, old ones are removed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from reviver.errors import RunFolderError
+from reviver.runs.checkpoint import (
+    find_checkpoint,
+    load_networks,
+    prune_checkpoints,
+    restore_checkpoint,
+    save_best,
+    save_checkpoint,
+)
+from tests.runs.small import assert_same_state, small_state, update
+
+
+def test_checkpoint_restores_the_whole_state(tmp_path: Path) -> None:
+    state = small_state()
+    state.epoch, state.seconds = 7, 12.5
+    save_checkpoint(tmp_path, state, {"metrics": 42}, 2)
+    fresh = small_state(seed=1)
+    assert restore_checkpoint(tmp_path, fresh) == {"metrics": 42}
+    assert_same_state(state, fresh)
+    update(state)
+    update(fresh)
+    assert_same_state(state, fresh)
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_restore_without_a_checkpoint_changes_nothing(tmp_path: Path) -> None:
+    state, untouched = small_state(), small_state()
+    assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
+    assert_same_state(state, untouched)
+    for which in ("last", "best"):
+        with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; continue training with --resume"):
+            find_checkpoint(tmp_path / "checkpoints", which)
+
+
+REMOVED = object()
+STEP = "step-000002"
+CHECKPOINT_FILES = (f"{STEP}/networks.safetensors", f"{STEP}/training.safetensors", f"{STEP}/state.json", "last.json")
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+    "other start": lambda content: b"\xff" * 32 + content[32:],
+    "a list": lambda _: b"[1, 2]",
+    "removed": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_checkpoint_raises(name: str, damage: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    content = DAMAGES[damage]((tmp_path / name).read_bytes())
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    elif name != "last.json":  # without a pointer there is no checkpoint
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(RunFolderError, match=f"{Path(name).name}: .* damaged, restore it or train again") as caught:
+        restore_checkpoint(tmp_path, small_state())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*CHECKPOINT_FILES[:3], "step-000002/checksums.json"])
+def test_any_flipped_bit_is_detected(name: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    path = tmp_path / name
+    content = path.read_bytes()
+    for bit in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(RunFolderError, match=r"damaged, restore it or train again"):
+            restore_checkpoint(tmp_path, small_state())
+    path.write_bytes(content)
+    assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
+
+
+def test_flipped_bit_in_the_best_weights_is_detected(tmp_path: Path) -> None:
+    save_best(tmp_path, 7, {"network": nn.Linear(3, 2).state_dict()})
+    path = find_checkpoint(tmp_path, "best") / "networks.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    with pytest.raises(
+        RunFolderError, match=r"networks\.safetensors: has changed since it was saved, its checksum differs"
+    ):
+        load_networks(path.parent, {"network": nn.Linear(3, 2)})
+
+
+@pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
+def test_invalid_pointer_raises(pointer: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    (tmp_path / "last.json").write_text(pointer)
+    with pytest.raises(RunFolderError, match=r"last\.json: step (must be|is missing).*; the file is damaged"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+def test_pointer_to_a_missing_checkpoint_raises(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    shutil.rmtree(tmp_path / "step-000002")
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"extra": {"rollbacks": 3}},
+        {"extra": {"rollbacks": [3]}},
+        {"extra": {"best": 3}},
+        {"extra": {"best": {}}},
+        {"extra": {"best": {"step": 3, "loss": 1}}},
+        {"extra": {"momentum": 1}},
+        {"momentum": 1},
+        {"step": 2**63 - 1 + 1e3},
+        {"epoch": "x"},
+        {"epoch": None},
+        {"extra": 3},
+        {"seconds": "long"},
+        {"metrics_count": None},
+        {"batch": [1]},
+        *({key: REMOVED} for key in ("epoch", "batch", "step", "seconds", "metrics_count", "extra")),
+    ],
+)
+def test_invalid_state_json_raises(change: dict[str, Any], tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    path = tmp_path / "step-000002" / "state.json"
+    content = {**json.loads(path.read_text()), **change}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not REMOVED}))
+    path.with_name("checksums.json").unlink()
+    with pytest.raises(
+        RunFolderError, match=rf"state\.json: {next(iter(change))}.*; the file is damaged, restore it or"
+    ):
+        restore_checkpoint(tmp_path, small_state())
+
+
+def test_state_of_another_training_loop_raises(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    other = small_state()
+    other.extra["stage"] = 0  # which the checkpoint lacks
+    with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run \('stage'\)"):
+        restore_checkpoint(tmp_path, other)
+
+
+def test_weights_of_another_network_raise(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    with pytest.raises(RunFolderError, match=r"step-000002: its weights do not fit the network of run\.json") as caught:
+        load_networks(tmp_path / "step-000002", {"network": nn.Linear(3, 5)})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RunFolderError, match=r"its weights do not fit the critic of run\.json"):
+        load_networks(tmp_path / "step-000002", {"critic": nn.Linear(3, 2)})
+
+
+def test_pickle_is_never_loaded(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
+    (tmp_path / "step-000002" / "checksums.json").unlink()
+    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
+        restore_checkpoint(tmp_path, small_state())
+
+
+def steps_on_disk(path: Path) -> list[int]:
+    return sorted(int(found.name.removeprefix("step-")) for found in path.glob("step-*"))
+
+
+def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
+    state = small_state()
+    weights = {"network": state.networks["network"].state_dict()}
+    for step in (10, 20, 30, 40):
+        state.step = step
+        if step == 10:
+            save_best(tmp_path, 7, weights)
+        save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
+    assert steps_on_disk(tmp_path) == [7, 30, 40]
+    assert find_checkpoint(tmp_path, "best").name == "step-000007"
+    assert find_checkpoint(tmp_path, "last").name == "step-000040"
+    save_best(tmp_path, 40, weights)  # the best is the last: it must remain resumable
+    prune_checkpoints(tmp_path, 2)
+    assert steps_on_disk(tmp_path) == [30, 40]
+    assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
+    for step in (50, 60, 70):
+        state.step = step
+        save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
+    assert steps_on_disk(tmp_path) == [40, 60, 70]
+
+
+def test_newest_checkpoints_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
+    state = small_state()
+    for step in (999_998, 999_999, 1_000_000, 1_000_001):
+        state.step = step
+        save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
+    assert steps_on_disk(tmp_path) == [1_000_000, 1_000_001]
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_keep_checkpoints_sets_the_number_of_checkpoints(keep: int, tmp_path: Path) -> None:
+    state = small_state()
+    for step in (10, 20, 30, 40):
+        state.step = step
+        save_checkpoint(tmp_path, state, {"metrics": 0}, keep)
+    assert steps_on_disk(tmp_path) == [10, 20, 30, 40][-keep:]

@@ -1,0 +1,35 @@
+"""In long runs, neither memory nor the number of checkpoints grows, and records are only appended."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.runs.long_run import NUM_SAMPLES
+
+ROOT = Path(__file__).parents[2]
+UPDATES = [pytest.param(10_000, marks=pytest.mark.long), 1000]
+
+
+@pytest.mark.parametrize("kind", ["gan", "lstm"])
+@pytest.mark.parametrize("updates", UPDATES)
+def test_a_long_run_needs_no_more_than_a_short_one(kind: str, updates: int, tmp_path: Path) -> None:
+    """The program is tests/runs/long_run.py."""
+    command = [sys.executable, "-m", "tests.runs.long_run", kind, str(updates), str(tmp_path)]
+    result = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.PIPE
+    )
+    observed = json.loads(result.stdout)
+    assert observed["steps"] == updates
+    assert len(observed["resident"]) == NUM_SAMPLES
+    warm, rest = observed["resident"][: NUM_SAMPLES // 4], observed["resident"][NUM_SAMPLES // 4 :]
+    assert max(rest) <= 1.01 * max(warm), [round(size / 2**20, 1) for size in observed["resident"]]
+    assert "metrics.jsonl" in observed["grew"]
+    assert any(name.startswith("events.") for name in observed["grew"])
+    assert observed["rewritten"] == [], "records are only appended to"
+    assert observed["full"] >= 2
+    assert observed["left"] <= 3, "the last two and the best checkpoint"
+    assert observed["checkpoints"] <= 4, "while one is written, there is one more"

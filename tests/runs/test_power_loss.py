@@ -1,0 +1,286 @@
+"""After a loss of power at any system call, what was saved is there and the rest is made again, with the same bits.
+
+`make test` tries some of the states of each scenario, and `make test-long` all.
+"""
+
+import math
+import shutil
+from collections.abc import Callable
+from contextlib import chdir, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from reviver import LSTMClassifier
+from reviver.data.images.pack import pack_images
+from reviver.data.packed.folder import map_array, open_packed
+from reviver.errors import RunFolderError
+from reviver.files.atomic import recover_interrupted_writes, write_text
+from reviver.gan import networks
+from reviver.runs.checkpoint import TrainingState, checkpoint_step, find_checkpoint, load_networks
+from reviver.runs.folder import RunFolder
+from reviver.runs.rng import make_rng
+from reviver.runs.session import open_run, training_session
+from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.show.export import to_onnx
+from reviver.sweep.cell import Cell, Outcome, execute
+from reviver.train.gan.training import train as train_gan
+from reviver.train.loading import load
+from reviver.train.lstm.training import train as train_lstm
+from tests.contents import contents
+from tests.runs.power_loss import PowerLoss
+
+EPOCHS = 3
+CONFIG = LSTMConfig(keep_checkpoints=1, on_nan="rollback")
+"""Keeps one checkpoint, so that others are removed."""
+LSTM = LSTMConfig(
+    length=6, encoding="onehot", curriculum=True, start_length=3, threshold=0.3, data_size=64, hidden_size=4,
+    hidden_dropout_kind="zoneout", optimizer="adam", epochs=4, batch_size=32, checkpoint_every=2,
+)  # fmt: skip
+GAN = GANConfig(
+    data="images.npy", image_size=8, latent_size=4, epochs=2, batch_size=16, sample_every=1, log_every=1, ema=0.9, r1=0.2,
+    penalty_interval=2, discriminator_dropout=0.3,
+)  # fmt: skip
+
+
+def small_state() -> TrainingState:
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(network.parameters())
+    return TrainingState({"network": network}, {"network": optimizer}, {"noise": make_rng(0, "noise")})
+
+
+def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diverges_at: int = 0) -> None:
+    """Start or resume a run that writes records, samples, snapshots, checkpoints, and best weights before the last epoch."""
+    folder = open_run(path, "lstm", CONFIG, torch.device("cpu"), resume=(path / "run.json").exists())
+    state = small_state()
+    network = state.networks["network"]
+    files = ("metrics", "scores")
+    with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:
+        while state.epoch < EPOCHS:
+            with session.rolling_back():
+                remove_later_snapshots(folder, state.step)
+                loss = network(torch.randn(4, 3, generator=state.rngs["noise"])).pow(2).sum()
+                network.zero_grad()
+                loss.backward()
+                state.optimizers["network"].step()
+                state.step += 1
+                state.epoch += 1
+                session.log(loss=loss.item())
+                session.log_scores(fid=loss.item())
+                write_text(folder.samples / f"epoch-{state.epoch}.txt", str(loss.item()))
+                write_snapshot(folder, state.step, {"loss": loss.detach()})
+                if state.step == diverges_at and session.lr_scale == 1:
+                    session.check_finite(torch.tensor([[math.nan]]), state.step, ("loss",))
+                if state.epoch < EPOCHS:
+                    state.extra["best"] = {"step": state.step}
+                    state.best_networks = {
+                        "network": {key: value.clone() for key, value in network.state_dict().items()}
+                    }
+                session.save()
+                mark(state.step)
+
+
+def check_saved(path: Path, mark: int | None) -> None:
+    """Check that an unfinished run has all that was saved by update `mark`, and loads."""
+    if mark is None and not (path / "run.json").exists():
+        return
+    folder = RunFolder.open(path)
+    assert (checkpoint_step(find_checkpoint(folder.checkpoints, "last")) if folder.last_checkpoint.exists() else 0) >= (
+        mark or 0
+    )
+    with suppress(RunFolderError):  # names a line after the last checkpoint; a resume removes it
+        folder.read_records("metrics")
+
+
+def check_small(path: Path, mark: int | None) -> None:
+    check_saved(path, mark)
+    if not (path / "run.json").exists():
+        return
+    folder = RunFolder.open(path)
+    for snapshot in find_snapshots(folder):
+        read_snapshot(snapshot.path, {"loss": torch.empty((), device="meta")})
+    for which in ("last", "best"):
+        if (folder.checkpoints / f"{which}.json").exists():
+            load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)
+
+
+def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]:
+    check_small(path, mark)
+    run_small(path, **options)
+    return contents(path)
+
+
+def run_real(config: LSTMConfig | GANConfig, path: Path, mark: Callable[[int], None] = lambda step: None) -> None:
+    train: Any = train_lstm if isinstance(config, LSTMConfig) else train_gan
+    with chdir(path.parent):
+        train(config, path, device="cpu", resume=(path / "run.json").exists())
+    mark(checkpoint_step(find_checkpoint(path / "checkpoints", "last")))
+
+
+def finish_real(config: LSTMConfig | GANConfig, path: Path, mark: int | None) -> dict[str, Any]:
+    check_saved(path, mark)
+    if (path / "checkpoints" / "last.json").exists():
+        load(path)  # has all its weights
+    run_real(config, path)
+    return contents(path)
+
+
+def begin_interrupted(path: Path, number: int = 0) -> None:
+    """Write a state of the first scenario: one of those in which the second of three checkpoints is there."""
+    with PowerLoss(path.parent) as power:
+        run_small(path, power.mark)
+    states = [state for state in power.states() if state.mark == 2]
+    shutil.rmtree(path)
+    for name, content in states[len(states) // 2].files.items():
+        target = path.parent / name
+        target.mkdir() if content is None else target.write_bytes(content)
+
+
+def train_in_cell(folder: Path) -> dict[str, Any]:
+    """Train in a cell of a sweep."""
+    run_small(folder / "run")
+    return {"loss": RunFolder.open(folder / "run").read_records("metrics")[-1]["loss"]}
+
+
+CELL = Cell(f"{__name__}:train_in_cell", {})
+
+
+def run_cell(folder: Path, mark: Callable[[Any], None]) -> None:
+    mark(execute(folder, CELL))
+
+
+def finish_cell(folder: Path, mark: Outcome | None) -> Any:
+    if mark is not None:  # was recorded, with its time
+        assert execute(folder, CELL) == mark
+    outcome = execute(folder, CELL)
+    assert isinstance(outcome, Outcome), outcome
+    return outcome.status, outcome.result, contents(folder / "cells" / CELL.key / "run")
+
+
+def begin_images(path: Path) -> None:
+    np.save(path.with_name("images.npy"), np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+
+
+def pack(out: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
+    pack_images(str(out.with_name("images.npy")), out, 8)
+    mark("packed")
+
+
+def finish_packing(out: Path, mark: str | None) -> list[Any]:
+    if mark is None and not out.exists():
+        pack(out)
+    return map_array(out, open_packed(out, "images"), "images").tolist()
+
+
+def build_pretrained(seed: int) -> LSTMClassifier:
+    torch.manual_seed(seed)
+    return LSTMClassifier(3, 4, 2)
+
+
+def begin_pretrained(folder: Path) -> None:
+    build_pretrained(0).save_pretrained(folder)
+
+
+def export(folder: Path, mark: Callable[[Any], None]) -> None:
+    network = build_pretrained(1)
+    network.save_pretrained(folder)
+    mark("pretrained")
+    to_onnx(network, folder / "model.onnx")
+    mark("exported")
+
+
+def finish_export(folder: Path, mark: str | None) -> Any:
+    """Check that each file is the old or the new one."""
+    found = LSTMClassifier.from_pretrained(folder).state_dict()
+    expected = [build_pretrained(seed).state_dict() for seed in ((1,) if mark else (0, 1))]
+    assert any(all(torch.equal(found[name], state[name]) for name in state) for state in expected)
+    if mark != "exported" and (folder / "model.onnx").exists():
+        onnx.checker.check_model(onnx.load(folder / "model.onnx"))
+    if mark != "exported":
+        export(folder, lambda _: None)
+    recover_interrupted_writes(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A program that writes into a folder, and how it goes on after a loss of power.
+
+    Attributes:
+        program: calls its second argument with a mark when it has saved something.
+        go_on: checks what is there, given the last mark, goes on, and returns the result.
+        begin: writes what is there before.
+    """
+
+    program: Callable[[Path, Callable[[Any], None]], object]
+    go_on: Callable[[Path, Any], Any]
+    begin: Callable[[Path], object] = lambda path: None
+
+
+SCENARIOS = {
+    "saving": Scenario(run_small, finish_small),
+    "rollback": Scenario(partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
+    "resuming": Scenario(run_small, finish_small, begin_interrupted),
+    "LSTM": Scenario(partial(run_real, LSTM), partial(finish_real, LSTM)),
+    "GAN": Scenario(partial(run_real, GAN), partial(finish_real, GAN), begin_images),
+    "cell": Scenario(run_cell, finish_cell),
+    "packing": Scenario(pack, finish_packing, begin_images),
+    "exporting": Scenario(export, finish_export, begin_pretrained),
+}
+STATES = {
+    "saving": 1200,
+    "rollback": 2000,
+    "resuming": 400,
+    "LSTM": 500,
+    "GAN": 800,
+    "cell": 1200,
+    "packing": 40,
+    "exporting": 20,
+}
+"""Each scenario has at least so many states; `make test` tries about 20 of them."""
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "GENERATOR_WIDTHS", (4, 6, 5, 7))
+    monkeypatch.setattr(networks, "DISCRIMINATOR_WIDTHS", (6, 5))
+
+
+def replay(name: str, folder: Path, stride: int) -> int:
+    """Go on from every `stride`-th state of a scenario, and return the number of its states."""
+    scenario, root = SCENARIOS[name], folder / "root"
+    root.mkdir()
+    scenario.begin(root / name)
+    with PowerLoss(root) as power:
+        scenario.program(root / name, power.mark)
+    expected = scenario.go_on(root / name, None)
+    number = -1
+    for number, state in enumerate(power.states()):
+        if number % stride == stride // 2:
+            state.write(folder / str(number))
+            found = scenario.go_on(folder / str(number) / name, state.mark)
+            assert found == expected, (number, state.mark, list(state.files))
+            shutil.rmtree(folder / str(number))
+    return number + 1
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_saved_is_lost_with_the_power(name: str, memory_path: Path) -> None:
+    assert replay(name, memory_path, STATES[name] // 20) >= STATES[name]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_saved_is_lost_with_the_power_in_any_state(name: str, memory_path: Path) -> None:
+    assert replay(name, memory_path, 1) >= STATES[name]
+    assert sum(STATES.values()) >= 5000
