@@ -1,6 +1,7 @@
 """The estimators do what scikit-learn's own checks and tools expect, and refuse malformed input with a clear error."""
 
 import copy
+import inspect
 import pickle
 import pickletools
 import subprocess
@@ -493,6 +494,8 @@ def test_every_parameter_is_checked_in_fit() -> None:
     names = {name for name, _, _ in BAD_PARAMETERS}
     assert names == set(SequenceClassifier().get_params())
     assert names - {"class_weight"} == set(SequenceRegressor().get_params())
+    shown = inspect.signature(SequenceClassifier).parameters
+    assert (shown["hidden_size"].annotation, shown["hidden_dropout"].default) == (int, 0.5), "help shows plain types"
 
 
 @pytest.mark.parametrize(("name", "value", "match"), BAD_PARAMETERS)

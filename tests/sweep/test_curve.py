@@ -80,6 +80,11 @@ def test_a_finished_run_continues_for_more_sequences(tmp_path: Path) -> None:
         run(SEQUENCES)
 
 
+def finished(cell: sweep_cell.Cell, accuracy: float) -> sweep_cell.Outcome:
+    result = Outcome(**cell.axes, accuracy=accuracy, sequences=1, reached=False, seconds=1.0)._asdict()
+    return sweep_cell.Outcome(key=cell.key, status="done", result=result)
+
+
 @pytest.mark.parametrize(
     ("accuracies", "ready"),
     [
@@ -102,16 +107,17 @@ def test_a_network_at_chance_at_two_lengths_is_not_trained_at_longer_ones(
     for cell in cells:
         accuracy = accuracies.get(cell.axes["length"]) if cell.axes["network"] == "fixed" else 1.0
         if accuracy is not None:
-            result = Outcome(**cell.axes, accuracy=accuracy, sequences=1, reached=False, seconds=1.0)._asdict()
-            found[cell.key] = sweep_cell.Outcome(key=cell.key, status="done", result=result)
+            found[cell.key] = finished(cell, accuracy)
     expected = [cell for cell in cells if cell.axes["network"] == "fixed" and cell.axes["length"] in ready]
     assert pending(cells, found) == expected
-    finished = [cell for cell in cells if cell.key in found and cell.axes["network"] == "fixed"]
-    if finished:  # a length counts only when all of its seeds are finished
-        last = max(finished, key=lambda cell: (cell.axes["length"], cell.axes["seed"]))
-        del found[last.key]
-        assert all(cell.axes["length"] <= last.axes["length"] or accuracies for cell in pending(cells, found))
-        assert (last in pending(cells, found)) == (accuracies != {5: 0.1, 10: 0.1, 20: 1.0})
+
+
+def test_a_length_counts_only_when_all_seeds_are_finished() -> None:
+    cells = make_cells((5, 10, 20), ("fixed",), 2, SEQUENCES)
+    found = {cell.key: finished(cell, 0.1) for cell in cells[:4]}
+    assert pending(cells, found) == []
+    del found[cells[3].key]
+    assert pending(cells, found) == [cells[3]]
 
 
 @pytest.mark.parametrize(

@@ -108,11 +108,13 @@ def test_processes_of_the_pool_save_and_end_after_their_parent_is_killed(tmp_pat
 
 def test_a_machine_of_ray_must_have_the_cpus_of_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
-
+    calls: list[str] = []
+    monkeypatch.setattr(ray, "init", lambda **options: calls.append(options["address"]))
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {}}])
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
     with pytest.raises(ConfigError, match=r"^threads must be at most 0, the CPUs of this machine, got 2"):
         RayEngine(jobs=1, threads=2)
-    assert not ray.is_initialized()
+    assert calls == ["local", "shutdown"]
 
 
 @pytest.mark.parametrize(

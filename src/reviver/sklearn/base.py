@@ -3,7 +3,7 @@
 Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any, ClassVar, Literal, Self, get_type_hints
 
@@ -27,11 +27,11 @@ from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
 from reviver.sklearn.inputs import SequenceInput, read_sequences
-from reviver.sklearn.training import Parameters, Part, new_network, train_network
+from reviver.sklearn.training import Parameters, Part, new_network, parameter_class, train_network
 from reviver.train.lstm.evaluation import compute_logits
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@parameter_class
 class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
     """Base of `SequenceClassifier`, which documents the parameters, and `SequenceRegressor`, which has these defaults."""
 

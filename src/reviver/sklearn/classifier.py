@@ -1,7 +1,6 @@
 """The classifier of sequences."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -17,11 +16,11 @@ from reviver.data.sequences.table import join_listed
 from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import Pooling
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.training import Part
+from reviver.sklearn.training import Part, parameter_class
 from reviver.text import short_repr
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@parameter_class
 class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
     """Classify sequences with an LSTM, as a scikit-learn estimator.
 

@@ -1,6 +1,5 @@
 """The regressor of sequences."""
 
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -11,10 +10,10 @@ from sklearn.utils.validation import check_array, column_or_1d
 from torch import Tensor
 
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.training import Part
+from reviver.sklearn.training import Part, parameter_class
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@parameter_class
 class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     """Predict a number for each sequence with an LSTM, as a scikit-learn estimator.
 

@@ -6,7 +6,7 @@ Shapes: N sequences, B batch, T time, I channels per step, C outputs: classes, o
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform, get_type_hints
 
 import torch
 from pydantic import Field
@@ -24,8 +24,18 @@ from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, Patch
 from reviver.train.lstm.evaluation import compute_logits
 from reviver.train.lstm.training import train_step
 
+Class = TypeVar("Class")
 
-@dataclass(kw_only=True, eq=False, repr=False)
+
+@dataclass_transform(kw_only_default=True)
+def parameter_class(cls: type[Class]) -> type[Class]:
+    """Decorate a class with a constructor that only keeps its fields, as scikit-learn asks for; help shows plain types."""
+    decorated: Any = dataclass(kw_only=True, eq=False, repr=False)(cls)
+    decorated.__init__.__annotations__ = get_type_hints(decorated.__init__)
+    return decorated  # type: ignore[no-any-return]
+
+
+@parameter_class
 class Parameters:
     """Parameters of an estimator with their bounds, which `fit` checks; `SequenceClassifier` documents them."""
 

@@ -123,9 +123,7 @@ def pending(cells: Sequence[Cell], found: Mapping[str, sweep_cell.Outcome]) -> l
     A run does not start if its network was at chance level at two consecutive shorter lengths, or may prove to be.
     """
     accuracies = {outcome[:3]: outcome.accuracy for outcome in results(cells, found)}
-    at_chance: dict[
-        str, list[bool | None]
-    ] = {}  # for each length of a network; None if some of its runs are not finished
+    at_chance: dict[str, list[bool | None]] = {}  # of each length of a network; None if it is not finished
     ready = set()
     runs = sorted((*cell.axes.values(),) for cell in cells)
     for network, length in dict.fromkeys(run[:2] for run in runs):

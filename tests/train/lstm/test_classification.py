@@ -137,10 +137,10 @@ def test_the_matrix_is_a_table_or_if_it_is_too_wide_a_list(monkeypatch: pytest.M
     assert describe_confusion(perfect) == ["  no sequence was confused"]
 
 
-@pytest.mark.parametrize("num_classes", [2, 40, 60])
+@pytest.mark.parametrize("num_classes", [10, 60])
 def test_the_figure_fits_a_page(num_classes: int, tmp_path: Path) -> None:
     _, _, report = random_report(num_classes, 300, absent=(1,))
-    suffix = {2: "png", 40: "pdf", 60: "svg"}[num_classes]
+    suffix = {10: "png", 60: "pdf"}[num_classes]
     names = tuple(f"{name}: a rather long $name$ of a class_{index}" for index, name in enumerate(report.classes))
     figure = confusion_figure(ClassificationReport(names, report.confusion, report.log_loss, report.baseline))
     save_figure(figure, tmp_path / f"confusion.{suffix}")

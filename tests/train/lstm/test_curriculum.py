@@ -147,12 +147,12 @@ def test_each_length_ends_exactly_at_its_threshold(
 
 
 def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_path: Path) -> None:
-    """The network of the report at T = 50: some ten epochs with a curriculum, near chance without."""
-    config = override(PRESETS["recall"], {"length": 50, "epochs": 60, "jump_factor": None, "threshold": 0.99})
+    """The network of the report at T = 80: some ten epochs with a curriculum, near chance without."""
+    config = override(PRESETS["recall"], {"length": 80, "epochs": 60, "jump_factor": None, "threshold": 0.995})
     metrics = train(config, tmp_path / "curriculum").read_metrics()
-    assert metrics[-1]["length"] == 50
-    assert metrics[-1]["validation_accuracy"] >= 0.99
-    fixed = override(config, {"start_length": 50, "epochs": len(metrics)})
+    assert metrics[-1]["length"] == 80
+    assert metrics[-1]["validation_accuracy"] >= 0.995
+    fixed = override(config, {"start_length": 80, "epochs": len(metrics)})
     assert train(fixed, tmp_path / "fixed").read_metrics()[-1]["validation_accuracy"] < 0.3
 
 
