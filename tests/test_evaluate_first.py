@@ -16,18 +16,18 @@ from reviver.cli import main
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.build import build_task
 from reviver.errors import Interrupted
-from reviver.explorer.lstm_facts import score_rows
 from reviver.lstm import scoring
 from reviver.lstm.scoring import Score, score
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import CurriculumMetrics, metric_names
 from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
-from reviver.show.export.lstm_card import lstm_card
+from reviver.show.export.cards import lstm_card
 from reviver.train.lstm import curriculum, training
 from reviver.train.lstm.curriculum import Stage
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.stopping import end_reason, find_best
+from reviver.train.lstm.summary import scores_of
 from reviver.train.lstm.training import build_network, train
 from tests.test_curriculum import CONFIG
 from tests.test_lstm_training import at_step, crash, fingerprint, interrupt
@@ -239,7 +239,7 @@ def test_the_summary_has_the_last_length_and_that_of_the_training(
     assert main(["lstm", "train", *words.split(), *changes.split(), "--out", str(tmp_path / "run")]) == 0
     text = capsys.readouterr().out
     assert "with dropout, length 3\n" in text
-    assert text.rstrip().endswith("length 40 of 40, 1.0% in validation passed")
+    assert text.rstrip().endswith("length 40 of 40: passed, with a validation accuracy of at least 1.0%")
 
 
 def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validated(uninterrupted: Path) -> None:
@@ -247,8 +247,8 @@ def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validat
     assert isinstance(run, LSTMRun)
     last = run.metrics[-1]
     data = SequenceData.of_task(run.config, run.task)
-    rows, note = score_rows(run, data)
+    rows, note = scores_of(run, data)
     trained = last["train_loss"] is not None
     assert len(rows) == (4 if trained else 2)
     assert ("length 40, at which the network was validated, but not trained" in note) != trained
-    assert f"Measured after epoch {last['epoch']} on sequences of length 40, in one run" in lstm_card(run, data)
+    assert "The sequences have length 40" in lstm_card(run, data)

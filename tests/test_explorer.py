@@ -36,7 +36,6 @@ from reviver.explorer import build, gan_images, manifest
 from reviver.explorer.blocks import Blocks, deflate, encode_f16, encode_f32, encode_u8
 from reviver.explorer.build import Page, build_page, explorer_page
 from reviver.explorer.columns import MAX_ROWS, to_columns
-from reviver.explorer.facts import command_of, format_seconds, name_of_path
 from reviver.explorer.gan_images import CLASS_NAMES, class_names, spread
 from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.gan_snapshots import drop_repeated, moment_label, thin
@@ -53,6 +52,7 @@ from reviver.train.gan import training
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.snapshots import GANSnapshot
 from reviver.train.lstm.training import train as train_lstm
+from reviver.train.summary import command_of, format_seconds, name_of_path
 
 ROOT = Path(__file__).parents[1]
 TYPES = (ROOT / "web" / "src" / "types.js").read_text(encoding="utf-8")
@@ -419,7 +419,7 @@ def test_a_run_on_digits(whole_page: Page) -> None:
     first = from_pixels(test["images"].to(torch.uint8))
     predicted = DigitClassifier.pinned().probabilities(first).argmax(1)
     assert (predicted == test["labels"]).sum() >= 18  # the labels belong to their images
-    assert "MNIST database by Yann LeCun" in fact(gan["facts"]["licenses"], "images: mnist")["note"]
+    assert "by Yann LeCun" in fact(gan["facts"]["licenses"], "images: mnist")["note"]
     assert "50 of 200" in fact(gan["facts"]["run"], "training images in this page")["value"]
     assert fact(gan["facts"]["run"], "updates")["value"] == "8"
     assert fact(gan["facts"]["run"], "epochs")["value"] == "2"

@@ -10,8 +10,8 @@ from torch import nn
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.columns import to_columns
+from reviver.explorer.facts import gan_facts
 from reviver.explorer.gan_discriminator import context_logits
-from reviver.explorer.gan_facts import gan_facts
 from reviver.explorer.gan_images import (
     NUM_TEST,
     choose_images,
