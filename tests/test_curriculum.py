@@ -282,6 +282,7 @@ def test_the_summary_reports_whether_the_last_length_passed(
     out = tmp_path / "run"
     assert main(["lstm", "train", *words.split(), *changes.split(), "--out", str(out)]) == 0
     last = RunFolder.open(out).read_metrics()[-1]
-    end = "in validation passed" if reached else "in validation not passed; go on with --resume and more --epochs"
-    assert f"length {last['length']} of 4, " in (text := capsys.readouterr().out)
-    assert text.rstrip().endswith(end)
+    text = capsys.readouterr().out
+    status = "passed, with" if reached else "not passed, which takes"
+    assert f"length {last['length']} of 4: {status} a validation accuracy of at least " in text
+    assert text.rstrip().endswith("go on with --resume and more --epochs") != reached

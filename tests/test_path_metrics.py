@@ -267,7 +267,9 @@ def test_the_figure_shows_the_probable_classes_and_where_they_switch() -> None:
             np.testing.assert_array_equal(line.get_ydata(), paths[path].probabilities[:, number])
         marks = [line.get_xdata()[0] for line in axes.lines if line not in curves]
         assert marks == [switch.t for switch in paths[path].class_switches]
-    assert figure.axes[-1].get_xlabel() == "t; the class switches at 0.25, 0.70"
+    (upper,) = figure.axes[-1].child_axes
+    assert [label.get_text() for label in upper.get_xticklabels()] == ["0.25", "0.70"]
+    assert figure.axes[-1].get_xlabel() == "t"
     assert figure.axes[-2].get_title(loc="right") == "path length ratio 1.25, perceptual path length 30"
 
 
@@ -275,7 +277,7 @@ def test_of_many_classes_the_most_probable_are_shown() -> None:
     many = metrics_with_switches(*np.linspace(0.02, 0.98, 25), num_classes=47)
     figure = path_metrics_figure(torch.zeros(9, 1, 8, 8), {"linear": many, "spherical": many}, "linear")
     assert len([line for line in figure.axes[-1].lines if line.get_label().startswith("class")]) == 8
-    assert figure.axes[-1].get_xlabel().endswith(" …")
+    assert not figure.axes[-1].child_axes, "labels of so many would overlap"
     uniform = metrics_with_switches(num_classes=47)
     uniform.probabilities.fill_(1 / 47)
     figure = path_metrics_figure(torch.zeros(9, 1, 8, 8), {"linear": uniform, "spherical": uniform}, "linear")
