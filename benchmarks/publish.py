@@ -42,6 +42,15 @@ PICTURE_NAMES = {
     "interpolation": "interpolation",
 }
 """Pictures of the report that README shows, by their names here and there."""
+SUMMARY = (
+    "Final training accuracy",
+    "Final validation accuracy",
+    "Final training loss",
+    "Final validation loss",
+    "Samples recognized as a digit",
+    "Different digits among these samples",
+)
+"""Starts of the quantities that README shows."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", render),
     "dispatch": ("lstm_dispatch", render),
@@ -96,12 +105,12 @@ def take_over(report: Path) -> None:
     runs = results["lstm"]["runs"]
 
     def rows(part: str) -> list[dict[str, str]]:
-        names = ("quantity", "reported", "ours", "explanation")
+        names = ("quantity", "original", "measured", "explanation")
         _, *lines = Comparison(html, f"comparison-{part}").rows
         return [dict(zip(names, line, strict=True)) for line in lines]
 
     result = {
-        "title": "The original report's numbers and ours",
+        "title": "The numbers of the original and the measured ones",
         "command": "reviver report",
         "machine": {**runs[0]["hardware"], "torch": runs[0]["versions"]["torch"]},
         "seeds": [run["seed"] for run in runs],
@@ -132,10 +141,12 @@ def block(name: str) -> str:
         file, render_part = PARTS[name]
         return render_part(read(MEASUREMENTS / f"{file}.json"))
     result = read(MEASUREMENTS / "report.json")
-    rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
-    columns = ("quantity", "reported", "ours") if name == "summary" else ("quantity", "reported", "ours", "explanation")
-    titles = {"quantity": "", "reported": "report", "ours": "ours", "explanation": "explanation"}
-    lines = table([titles[column] for column in columns], [[row[column] for column in columns] for row in rows])
+    rows = result["lstm"] + result["gan"] if name == "summary" else result[name]
+    columns = ("quantity", "original", "measured", "explanation")
+    if name == "summary":
+        columns, rows = columns[:3], [row for row in rows if row["quantity"].startswith(SUMMARY)]
+        assert len(rows) == len(SUMMARY), "the report names its quantities otherwise"
+    lines = table(["", *columns[1:]], [[row[column] for column in columns] for row in rows])
     seeds = result["seeds"]
     note = (
         f"LSTM: mean ± sample standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), chance is 10 %. "
