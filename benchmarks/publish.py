@@ -142,7 +142,7 @@ def block(name: str) -> str:
         return render_part(read(MEASUREMENTS / f"{file}.json"))
     result = read(MEASUREMENTS / "report.json")
     rows = result["lstm"] + result["gan"] if name == "summary" else result[name]
-    columns = ("quantity", "original", "measured", "explanation")
+    columns: tuple[str, ...] = ("quantity", "original", "measured", "explanation")
     if name == "summary":
         columns, rows = columns[:3], [row for row in rows if row["quantity"].startswith(SUMMARY)]
         assert len(rows) == len(SUMMARY), "the report names its quantities otherwise"

@@ -75,7 +75,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
             "reviver gan train --preset best --out runs/gan",
             "reviver gan interpolate runs/gan --from 3 --to 8",
             "reviver gan evaluate runs/gan",
-            "reviver plot runs/lstm                  curves.png: loss and accuracy over the epochs",
+            "reviver plot runs/lstm                  curves.png: loss and accuracy",
             "reviver explore runs/gan runs/lstm          try them out in a browser",
             "reviver export runs/lstm --format onnx --out lstm.onnx",
             "reviver --install-completion            complete with Tab: bash, zsh, fish",

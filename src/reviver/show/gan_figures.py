@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -35,7 +36,7 @@ from reviver.gan.scores.path_metrics import PathComparison, PathMetrics
 
 Records = Sequence[Mapping[str, Any]]
 
-WIDTH, RIGHT, GAP = 6.3, 0.995, 0.08
+WIDTH, RIGHT, GAP = 6.3, 0.99, 0.08
 """Of a row of images: its width in inches, its right end, and the space between images, as fractions."""
 LABEL_HEIGHT, PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 0.35, 1.9, 0.45, 0.45, 0.3
 """Inches, of what is below the images: their labels; panels, each with ticks below and a title above; a legend."""
@@ -86,7 +87,7 @@ def interpolation_figure(
 def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Return images [N, C, H, W] in [-1, 1] in one row, with a frame around both ends and labels below the images."""
     figure = _fixed_figure(WIDTH / len(images) * (1.36 if labels else 1.06))
-    _draw_strip(figure, images, labels, left=0.005, bottom=0.29 if labels else 0.03, top=0.97)
+    _draw_strip(figure, images, labels, left=0.01, bottom=0.29 if labels else 0.03, top=0.97)
     return figure
 
 
@@ -95,7 +96,7 @@ def path_metrics_figure(
     images: Tensor, paths: Mapping[str, PathMetrics], path: str, labels: Sequence[str] | None = None
 ) -> Figure:
     """Return the images [N, C, H, W] of one `path` in a row, each above its t, and the class probabilities on all `paths`."""
-    num_images, left = len(images), 0.075
+    num_images, left = len(images), 0.08
     side = WIDTH * (RIGHT - left) / num_images  # inches per image
     panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (LABEL_HEIGHT if labels else 0)
     height = panels + 1.06 * side
@@ -212,8 +213,8 @@ def _draw_strip(
         _show_framed(axes, image)
         axes.spines[:].set(visible=index in (0, num_images - 1), color=VALIDATION_COLOR, linewidth=2)
         if labels:
-            axes.set_xlabel(labels[index], labelpad=3, linespacing=1.1)
-            axes.xaxis.label.set_fontsize(axes.xaxis.label.get_fontsize() * min(0.8, 11 / num_images))
+            size = rcParams["font.size"] * min(0.8, 11 / num_images)
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=size, linespacing=1.1)
 
 
 def _draw_path_metrics(axes: Axes, metrics: PathMetrics, classes: Sequence[int]) -> None:
