@@ -121,14 +121,6 @@ def test_classes_at_every_step(bidirectional: bool) -> None:
     assert [port.shape for port in graph.outputs] == [("batch", "time", C)] * 2
 
 
-def test_number() -> None:
-    network = randomize(LSTMClassifier(2, H, 1))
-    graph = lstm_onnx.build_graph(network, target="number")
-    assert [port.name for port in graph.outputs] == ["value"]
-    x = torch.randn(4, 6, 2)
-    close(run_graph(graph, x=x)[0], network(x).squeeze(1))
-
-
 @pytest.mark.parametrize("patch_size", [1, 4])
 def test_standardization_keeps_the_digits_of_a_large_mean(patch_size: int) -> None:
     network = randomize(LSTMClassifier(2, H, C, pooling="attention", patch_size=patch_size))
