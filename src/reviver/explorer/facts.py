@@ -25,13 +25,7 @@ PAGE_LICENSES = (
 
 
 def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -> Facts:
-    """Return the facts about an LSTM run.
-
-    Args:
-        run: the run.
-        data: what its network reads and predicts.
-        rounding: of the embedded networks.
-    """
+    """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks."""
     items = [Item("task", GOALS[data.task], data.task)]
     licenses = [_data_license("images", "mnist", "mnist")] if data.task in MNIST_TASKS else []
     if isinstance(run.task, CustomTask):
@@ -48,14 +42,7 @@ def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -
 
 
 def gan_facts(run: GANRun, rounding: Sequence[Rounding], images: RealImages, training: ImageSet | None) -> Facts:
-    """Return the facts about a GAN run.
-
-    Args:
-        run: the run.
-        rounding: of its networks.
-        images: its real images.
-        training: training images in the page, or None.
-    """
+    """Return the facts about a GAN run with its real `images` and the training images in the page, or None."""
     data, generator, packing = run.folder.record["data"], run.generator, run.discriminator.packing
     shape = " × ".join(map(str, generator.image_shape))
     in_page, note = "none", images.problem
@@ -80,13 +67,7 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], images: RealImages, tra
 
 
 def stage_name(run: LSTMRun, epoch: int, *, is_measured: bool) -> str:
-    """Return the name of the trained network, such as "epoch 100".
-
-    Args:
-        run: the run.
-        epoch: its complete epochs.
-        is_measured: whether its weights are those at the end of this epoch.
-    """
+    """Return the name of the trained network, such as "epoch 100" if its weights are those at the end of this epoch."""
     if not is_measured:
         return f"update {run.step:,}"
     return f"epoch {epoch}, the best" if run.checkpoint == "best" else f"epoch {epoch}"

@@ -58,12 +58,9 @@ EQUILIBRIUM = 0.5
 def interpolation_figure(
     interpolation: Interpolation, *, annotate: bool = False, comparison: PathComparison | None = None
 ) -> Figure:
-    """Return a row of the images of an interpolation.
+    """Return a row of the images of an interpolation, and below them the metrics of both paths if they are given.
 
-    Args:
-        interpolation: The images.
-        annotate: Write the predicted class and its confidence below each image.
-        comparison: Metrics of both paths between the ends, to plot below the images.
+    With `annotate`, the predicted class and its confidence are below each image.
 
     Raises:
         ConfigError: if `annotate` is given for images without a classifier.
@@ -162,11 +159,9 @@ def loss_curves(records: Records) -> Figure:
 
 @styled()
 def score_curves(records: Records, collapsed: Sequence[bool]) -> Figure:
-    """Plot FID, precision, recall and coverage over the epochs, with dotted lines for real images.
+    """Plot FID, precision, recall and coverage over the epochs, with dotted lines for real images; `records` are of scores.jsonl.
 
-    Args:
-        records: Records of scores.jsonl.
-        collapsed: Whether the run had collapsed at each record; then the epochs since the record before are shaded.
+    Where the run had `collapsed` at a record, the epochs since the record before are shaded.
     """
     epochs, baseline = _column(records, "epoch"), records[-1]["real_baseline"]
     figure = Figure(figsize=(WIDTH, 2.9))

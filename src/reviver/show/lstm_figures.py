@@ -34,14 +34,8 @@ def learning_curves(
 ) -> Figure:
     """Plot loss and accuracy of training (with dropout) and validation (without) over the epochs.
 
-    Lines are means over the runs, bands standard deviations. Dotted lines are the accuracy of the best constant guess and
-    the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C for C classes.
-
-    Args:
-        runs: metrics of the epochs of each run, with the same number of epochs.
-        chance: accuracy.
-        baseline: loss.
-        loss_name: name of the loss.
+    Lines are means over the runs, of equally many epochs, bands standard deviations. Dotted lines are the accuracy of the
+    best constant guess and the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C of C classes.
     """
     figure = Figure()
     loss, accuracy = figure.subplots(1, 2)
@@ -109,10 +103,7 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
 def generalization(evaluations: Sequence[Evaluation], trained: int, chance: float) -> Figure:
     """Plot the accuracy of a network over the sequence length, with 95 % confidence intervals (Wilson 1927).
 
-    Args:
-        evaluations: evaluations of the network, by length.
-        trained: maximum length in training.
-        chance: chance accuracy.
+    Lines mark `trained`, the maximum length in training, and the accuracy of chance.
     """
     figure = Figure(figsize=(6.3, 2.9))
     axes = figure.subplots()

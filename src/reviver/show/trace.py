@@ -68,15 +68,11 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
     """Compute the forward pass of `network` step by step, and the gradients of the loss.
 
     The gradients are total derivatives, over all paths from a state to the loss: h_t acts through the gates of the next
-    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ...
-
-    Args:
-        network: network in eval mode, since dropout would change the values.
-        x: inputs, [B, T, I].
-        targets: target class of each sequence, [B] int64.
+    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ... The inputs x are
+    [B, T, I], the target classes of the sequences [B] int64.
 
     Raises:
-        ConfigError: if `network` is in training mode, or has no class after each step.
+        ConfigError: if `network` is in training mode, where dropout changes the values, or has no class after each step.
     """
     if (network.pooling, network.patch_size) != ("last", 1):
         raise ConfigError(

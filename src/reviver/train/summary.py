@@ -140,12 +140,7 @@ def setting_items(config: LSTMConfig | GANConfig) -> list[Item]:
 
 
 def run_items(run: Run, epochs: float | None = None) -> list[Item]:
-    """Return what the record of a run has: seed, updates, duration, date, machine, versions and status.
-
-    Args:
-        run: the run.
-        epochs: of the training so far, with a fraction; None if unknown.
-    """
+    """Return what the record of a run has, and its epochs so far, with a fraction, if they are known."""
     record = run.folder.record
     machine: Mapping[str, Any] = record.get("hardware", {})
     versions: Mapping[str, str] = record.get("versions", {})

@@ -186,13 +186,9 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
 def compile_report(
     results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path], *, has_explorer: bool = False
 ) -> None:
-    """Compile report.typ into one file per target; write none of them if one fails.
+    """Compile report.typ with `results`, a report.json, into one file per target, beside an explorer if there is one.
 
-    Args:
-        results: report.json.
-        figures: folder of the figures.
-        targets: file to write for each format.
-        has_explorer: whether to link the explorer, which is beside them.
+    If one fails, none is written.
 
     Raises:
         TypstError: if report.typ cannot be compiled with these results.
