@@ -110,12 +110,12 @@ def take_over(report: Path) -> None:
     runs = results["lstm"]["runs"]
 
     def rows(part: str) -> list[dict[str, str]]:
-        names = ("quantity", "reported", "ours", "explanation")
+        names = ("quantity", "original", "measured", "explanation")
         _, *lines = Comparison(html, f"comparison-{part}").rows
         return [dict(zip(names, line, strict=True)) for line in lines]
 
     result = {
-        "title": "The original report's numbers and ours",
+        "title": "The numbers of the original and the measured ones",
         "command": "reviver report",
         "machine": {**runs[0]["hardware"], "torch": runs[0]["versions"]["torch"]},
         "seeds": [run["seed"] for run in runs],
@@ -151,7 +151,7 @@ def block(name: str) -> str:
         if (row["quantity"] in SUMMARY if name == "summary" else not row["quantity"].startswith(GIVENS))
     ]
     lines = table(
-        ("", "original", "Reviver"), [[row[name] for name in ("quantity", "reported", "ours")] for row in shown]
+        ("", "original", "Reviver"), [[row[name] for name in ("quantity", "original", "measured")] for row in shown]
     )
     seeds = result["seeds"]
     lstm = (

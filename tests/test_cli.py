@@ -180,7 +180,7 @@ def test_help_explains_every_setting(words: tuple[str, ...], config: type, capsy
         assert re.search(rf"{option} \S+ .*?[A-Z].*?\[default: {re.escape(show_value(field.default))}[;\]]", text), (
             option
         )
-    assert "The defaults are the report's" in text
+    assert "The defaults are the original's" in text
     for group in ("Model", "Data", "Optimization", "Regularization", "Checkpoints"):
         assert f" {group} " in text
 

@@ -6,42 +6,85 @@ Figures do not use pyplot, so they need no display and leave no global state beh
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from errno import EACCES, EISDIR, ENOTDIR
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
+from pydantic import Field
 
 from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
 from reviver.files.errors import explain_write_errors
+from reviver.settings.validation import check
 
 FORMATS = ("pdf", "svg", "png")
-TRAIN_COLOR, VALIDATION_COLOR, CHANCE_COLOR = "#0b6fa4", "#d1600a", "#6b6b6b"
-"""Distinguishable with color blindness and in grayscale."""
+TRAIN_COLOR, VALIDATION_COLOR, THIRD_COLOR, CHANCE_COLOR, INK, SHADE = "C0", "C1", "C2", "C3", "C8", "C9"
+"""Entries of the color cycle, which are other colors on a dark background; the first four differ in grayscale and with
+color blindness."""
+DARK = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#15181b"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#e4e7ea"),
+    "grid.color": "#343b42",
+    "axes.prop_cycle": cycler(
+        color=[
+            "#62b5e2",
+            "#f29a4a",
+            "#c39bdf",
+            "#9aa4ad",
+            "#7cc576",
+            "#ee8bb8",
+            "#d1b356",
+            "#5fd0cc",
+            "#e4e7ea",
+            "#2b3238",
+        ]
+    ),
+}
+"""Settings of matplotlib for figures on a dark background."""
+
+
+_style: ContextVar[tuple[float | None, float | None, bool]] = ContextVar("_style", default=(None, None, False))
+"""Width, font size and whether the background is dark, see `figure_style`."""
+
+
+@contextmanager
+def figure_style(*, width: float | None = None, font_size: float | None = None, dark: bool = False) -> Iterator[None]:
+    """Plot and save figures inside with another width in inches, font size in points, or a dark background.
+
+    Raises:
+        ConfigError: if a size is out of range.
+    """
+    check("figure_width", width, Annotated[float, Field(ge=2, le=40)] | None)
+    check("font_size", font_size, Annotated[float, Field(ge=4, le=60)] | None)
+    token = _style.set((width, font_size, dark))
+    try:
+        yield
+    finally:
+        _style.reset(token)
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Use the style of Reviver for figures created inside."""
-    with mpl.rc_context(fname=str(files("reviver") / "reviver.mplstyle")):
+    """Use the style of Reviver, and what `figure_style` changes of it, for figures created inside."""
+    _, font_size, dark = _style.get()
+    changes: Any = (DARK if dark else {}) | ({} if font_size is None else {"font.size": font_size})
+    with mpl.rc_context(changes, str(files("reviver") / "reviver.mplstyle")):
         yield
 
 
 def check_figure_path(path: Path) -> None:
-    """Check, before a long computation, that `save_figure` can write to `path`.
-
-    Raises:
-        ConfigError: if the suffix is not that of a supported format.
-        RunFolderError: if the file cannot be written.
-    """
+    """Check, before a long computation, that `save_figure` can write to `path`, and raise its errors otherwise."""
     _format_of(path)
     check_writable(path)
 
@@ -70,6 +113,9 @@ def save_figure(figure: Figure, path: Path) -> None:
     kind = _format_of(path)
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
     content = BytesIO()  # if matplotlib wrote a PDF to a full disk itself, the file would stay open
+    width, height = figure.get_size_inches()
+    new_width = _style.get()[0] or width
+    figure.set_size_inches(new_width, height * new_width / width)
     with styled():
         figure.savefig(content, format=kind, metadata=dates[kind])
     with atomic_write(path) as temporary:

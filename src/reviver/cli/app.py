@@ -23,6 +23,8 @@ from reviver.cli.explore import explore
 from reviver.cli.export import export
 from reviver.cli.help import SettingsFormatter
 from reviver.cli.messages import explain
+from reviver.cli.options import DEFAULTS, FigureCommon
+from reviver.cli.plot import plot
 from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
@@ -48,6 +50,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "train-extractor"): gan.train_extractor,
     ("data", "pack"): data.pack,
     ("sweep",): sweep,
+    ("plot",): plot,
     ("explore",): explore,
     ("export",): export,
 }
@@ -67,11 +70,12 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         help="Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
         help_epilogue=_examples(
             "reviver report                          train both and write the report",
-            "reviver lstm train --out runs/lstm      train the LSTM of the report",
+            "reviver lstm train --out runs/lstm      train the LSTM of the original",
             'reviver lstm predict runs/lstm "1 2 3 2"',
             "reviver gan train --preset best --out runs/gan",
             "reviver gan interpolate runs/gan --from 3 --to 8",
             "reviver gan evaluate runs/gan",
+            "reviver plot runs/lstm                  curves.png: loss and accuracy",
             "reviver explore runs/gan runs/lstm          try them out in a browser",
             "reviver export runs/lstm --format onnx --out lstm.onnx",
             "reviver --install-completion            complete with Tab: bash, zsh, fish",
@@ -151,9 +155,11 @@ def run(arguments: Sequence[str]) -> None:
         ReviverError: from the command.
     """
     command, bound = parse(arguments)
-    if "common" in bound.arguments and bound.arguments["common"].quiet:
+    common = bound.arguments.get("common", DEFAULTS)
+    if common.quiet:
         logging.getLogger("reviver").setLevel(logging.WARNING)
-    command(*bound.args, **bound.kwargs)
+    with common.figure_style() if isinstance(common, FigureCommon) else contextlib.nullcontext():
+        command(*bound.args, **bound.kwargs)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:

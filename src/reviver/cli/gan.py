@@ -17,6 +17,7 @@ from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS
 from reviver.settings.validation import check
+from reviver.text import plural
 
 if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
@@ -39,7 +40,7 @@ def train(
     settings: Annotated[GANConfig, Parameter(name="*")] = PRESETS["report"],
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Train a GAN on MNIST or on your own images. The defaults are the report's.
+    """Train a GAN on MNIST or on your own images. The defaults are the original's.
 
     Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
 
@@ -64,7 +65,10 @@ def train(
     seconds = folder.record["seconds"]
     metrics, scores = folder.read_metrics(), folder.read_scores()
     last_metrics, last_scores = metrics[-1] if metrics else None, scores[-1] if scores else None
-    lines = [f"{folder.path}: {settings.epochs} epochs in {seconds:.1f} s", *options.describe_rollbacks(folder)]
+    lines = [
+        f"{folder.path}: {plural(settings.epochs, 'epoch')} in {seconds:.1f} s",
+        *options.describe_rollbacks(folder),
+    ]
     if last_scores:
         eval_seconds = folder.record["eval_seconds"]
         lines.append(f"  {monitor.describe_record(last_scores)}; evaluation took another {eval_seconds:.1f} s")
@@ -80,7 +84,7 @@ def sample(
     class_: Annotated[CountOrZero | None, Parameter(name="--class")] = None,
     seed: options.LatentSeed = None,
     out: Text = "grid.png",
-    common: options.CommonOptions = options.DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Generate new images with a trained GAN.
 
@@ -120,7 +124,7 @@ def interpolate(
     extractor: options.FeatureExtractor = None,
     seed: options.LatentSeed = None,
     out: options.FigurePath = "interpolation.pdf",
-    common: options.CommonOptions = options.DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Interpolate between two images through latent space.
 
@@ -217,7 +221,7 @@ def project(
     *images: Annotated[str, Parameter(name="IMAGE")],
     out: options.FigurePath = "projection.pdf",
     seed: options.LatentSeed = None,
-    common: options.CommonOptions = options.DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Find the latents whose generated images are nearest to yours.
 
@@ -251,7 +255,7 @@ def evaluate(
     extractor: options.FeatureExtractor = None,
     seed: options.LatentSeed = None,
     out: Text | None = None,
-    common: options.CommonOptions = options.DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Evaluate a trained GAN: FID, KID, precision, recall, classes, nearest training images.
 

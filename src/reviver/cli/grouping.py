@@ -19,6 +19,7 @@ def in_group(group: groups.Group) -> cyclopts.Parameter:
 
 
 RUN = in_group(groups.RUN)
+FIGURE = in_group(groups.FIGURE)
 COMMON = in_group(groups.COMMON)
 
 

@@ -14,6 +14,7 @@ from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.settings.validation import check
+from reviver.text import plural
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
@@ -31,12 +32,12 @@ def train(
     settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["report"],
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Train an LSTM on a memory task. The defaults are the report's.
+    """Train an LSTM on a memory task. The defaults are the original's.
 
     Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
 
     Examples:
-      reviver lstm train                             the run of the report
+      reviver lstm train                             the run of the original
       reviver lstm train --length 9 --encoding onehot --out runs/nine
       reviver lstm train --out runs/nine --resume    continue after Ctrl-C
       reviver lstm train --length 1000 --curriculum --encoding onehot --max-norm 1
@@ -65,7 +66,7 @@ def train(
     result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
     target = build_task(settings, folder.record.get("data")).target
     meaning = "" if target == "class" else f" (accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]})"
-    duration = f"{last['epoch']} epochs in {last['seconds']:.1f} s"
+    duration = f"{plural(last['epoch'], 'epoch')} in {last['seconds']:.1f} s"
     lines = [f"{folder.path}: {duration}{meaning}", *options.describe_rollbacks(folder)]
     result["ended_by"] = stopping.end_reason(settings, metrics)
     if result["ended_by"] == "patience":
@@ -83,11 +84,12 @@ def train(
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
     if settings.curriculum:
         result["reached"] = stopping.completes_curriculum(settings, last)
-        status = "passed" if result["reached"] else "not passed; go on with --resume and more --epochs"
-        threshold = f"{settings.threshold_at(settings.length):.1%} in validation"
-        lines.append(f"  length {last['length']} of {settings.length}, {threshold} {status}")
+        status = "passed, with" if result["reached"] else "not passed, which takes"
+        threshold = f"a validation accuracy of at least {settings.threshold_at(settings.length):.1%}"
+        advice = "" if result["reached"] else "; go on with --resume and more --epochs"
+        lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}{advice}")
     if settings.task == "custom" and preset == "report":
-        lines.append("  these are the settings of the report; --preset series is made for series of measurements")
+        lines.append("  these are the settings of the original; --preset series is made for series of measurements")
     common.show(result, *lines)
 
 
@@ -102,7 +104,7 @@ def evaluate(
     label_column: LabelColumn = None,
     checkpoint: options.Checkpoint = None,
     out: Text | None = None,
-    common: options.CommonOptions = options.DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Measure loss and accuracy of a trained LSTM at one or several lengths, or on a file with labels.
 
@@ -217,7 +219,7 @@ def curve(
     sequences: Count = 64_000,
     jobs: Count | None = None,
     out: Text = "runs/curve",
-    common: options.CommonOptions = options.DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Train networks at several lengths and seeds, and plot their accuracy over the length: the recall curve.
 
@@ -287,7 +289,7 @@ def trace(
     direction: Literal["forward", "backward"] = "forward",
     checkpoint: options.Checkpoint = None,
     out: options.FigurePath = "trace.pdf",
-    common: options.CommonOptions = options.DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Plot gates, states, class probabilities and gradients of a trained LSTM at each step.
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reviver.cli.grouping import COMMON, RUN
+from reviver.cli.grouping import COMMON, FIGURE, RUN
 from reviver.settings.fields import Positive, Seed, Text
 
 if TYPE_CHECKING:
@@ -37,8 +38,30 @@ class Common:
         print(json.dumps(result, allow_nan=False) if self.json else "\n".join(line.rstrip() for line in lines))
 
 
+@dataclass(frozen=True, kw_only=True)
+class FigureCommon(Common):
+    """Options of the commands that write figures; `app.run` applies them."""
+
+    figure_width: Annotated[Positive | None, FIGURE] = None
+    """Width of figures in inches; by default 6.3 or less, for a page."""
+    font_size: Annotated[Positive | None, FIGURE] = None
+    """Font size of figures in points; by default 9."""
+    dark: Annotated[bool, FIGURE, FLAG] = False
+    """Plot figures on a dark background."""
+
+    def figure_style(self) -> AbstractContextManager[None]:
+        """Return a context in which figures have this style."""
+        if (self.figure_width, self.font_size, self.dark) == (None, None, False):
+            return nullcontext()
+        from reviver.figures import figure_style
+
+        return figure_style(width=self.figure_width, font_size=self.font_size, dark=self.dark)
+
+
 CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
+FigureOptions = Annotated[FigureCommon, Parameter(name="*")]
+FIGURE_DEFAULTS = FigureCommon()
 LSTMRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
 GANRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained GAN.")]
 ConfigPath = Annotated[Text | None, RUN, Parameter(help="Settings file, .toml or .json.")]

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
-from reviver.cli.options import DEFAULTS, FLAG, CommonOptions
+from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureOptions
 from reviver.cli.settings import PRESETS, options_of
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
@@ -49,7 +49,7 @@ def sweep(
     threads: Count | None = None,
     out: Text | None = None,
     retry_failed: Annotated[bool, FLAG] = False,
-    common: CommonOptions = DEFAULTS,
+    common: FigureOptions = FIGURE_DEFAULTS,
 ) -> None:
     """Run a command over many settings and seeds, and tabulate and plot the results.
 

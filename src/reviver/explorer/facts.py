@@ -1,141 +1,108 @@
-"""Facts about a run that all kinds of runs share: in words, and its records as columns.
+"""Facts about a run, most of them from its summary: in words, and its records as columns."""
 
-Folders may be private, so of a path only the name is a fact.
-"""
-
-import dataclasses
-import shlex
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from reviver.data.images.named import DATA_SETS
-from reviver.explorer.manifest import Fact
-from reviver.settings.validation import show_value
-from reviver.train.source import PATHS, Run
+from torch import nn
 
-CODE_LICENSE = Fact(label="code of this page", value="MIT", note="Reviver")
-CHARTS_LICENSE = Fact(
-    label="charts",
-    value="ISC",
-    note="d3-scale, d3-shape, d3-axis, d3-selection and their dependencies, by Mike Bostock",
+from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
+from reviver.data.images.image_set import ImageSet
+from reviver.data.images.named import DATA_SETS
+from reviver.data.sequences.task import CustomTask
+from reviver.explorer.gan_images import RealImages
+from reviver.explorer.manifest import Fact, Facts, Rounding, ScoreRow
+from reviver.train.gan import summary as gan_summary
+from reviver.train.gan.run import GANRun
+from reviver.train.lstm import summary as lstm_summary
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.summary import LICENSES, Item, Run, Scores, command_of, run_items, setting_items
+
+PAGE_LICENSES = (
+    Item("code of this page", "MIT", "Reviver"),
+    Item("charts", "ISC", "d3-scale, d3-shape, d3-axis, d3-selection and their dependencies, by Mike Bostock"),
 )
 """Licenses of every page."""
-DATA_LICENSES = {
-    "mnist": (
-        "CC BY-SA 3.0",
-        "the MNIST database by Yann LeCun and Corinna Cortes; creativecommons.org/licenses/by-sa/3.0",
-    ),
-    "fashion-mnist": ("MIT", "by Zalando Research"),
-    "kmnist": ("CC BY-SA 4.0", "by the ROIS-DS Center for Open Data in the Humanities"),
-}
-"""License and authors of data sets, by name."""
 MAX_ROWS = 1000
 """Maximum rows of a chart; of more, every k-th and the last are kept."""
 SIGNIFICANT = 6
 """Digits of a number in a chart."""
-VERSIONS = ("reviver", "python", "torch")
-"""Versions that are facts, by name in run.json."""
-STATUS = {
-    "running": "killed while it trained",
-    "finished": "finished",
-    "interrupted": "interrupted; reviver ... --resume continues it",
-    "failed": "failed",
-}
-"""Status of a run in words, by the status in run.json."""
 
 
-def run_facts(run: Run, epochs: float | None = None) -> list[Fact]:
-    """Return what the record of any run has: seed, updates, duration, date, hardware, versions and status.
-
-    Args:
-        run: the run.
-        epochs: of the training so far, with a fraction; None if unknown.
-    """
-    record = run.folder.record
-    facts = [Fact(label="seed", value=str(run.config.seed))]
-    if epochs is not None:
-        of_all = "" if epochs == run.config.epochs else f" of {run.config.epochs:,}"
-        facts.append(Fact(label="epochs", value=f"{epochs:.4g}{of_all}"))
-    facts.append(Fact(label="updates", value=f"{run.step:,}"))
-    if "seconds" in record:
-        facts.append(Fact(label="training time", value=format_seconds(record["seconds"]), note="without evaluation"))
-    if "started" in record:
-        facts.append(Fact(label="started", value=str(record["started"])[:10]))
-    hardware: Mapping[str, Any] = record.get("hardware", {})
-    if hardware:
-        machine = [hardware["processor"], f"{hardware['threads']} threads", hardware["device"], hardware["system"]]
-        facts.append(Fact(label="hardware", value=", ".join(machine)))
-    versions: Mapping[str, str] = record.get("versions", {})
-    named = [f"{name} {versions[name]}" for name in VERSIONS if name in versions]
-    if named:
-        facts.append(Fact(label="versions", value=", ".join(named)))
-    facts.append(Fact(label="status", value=STATUS[run.folder.status], note=record.get("error")))
-    return facts
+def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -> Facts:
+    """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks."""
+    items = [Item("task", GOALS[data.task], data.task)]
+    licenses = [_data_license("images", "mnist", "mnist")] if data.task in MNIST_TASKS else []
+    if isinstance(run.task, CustomTask):
+        record = run.task.data
+        size = f"{record.num_sequences:,} sequences of up to {record.max_length:,} steps"
+        items.append(Item("data", record.name, size))
+        licenses.append(Item("sequences", "not known to Reviver", record.name))
+    items += run_items(run)
+    items.append(Item("arithmetic of the page", "double precision", "from rounded weights, see the rounding"))
+    if run.config.precision == "bf16":
+        note = "The page does not round the operands of matrix products to bfloat16; this difference is part of the rounding."
+        items.append(Item("arithmetic of the run", "bfloat16 operands, sums in single precision", note))
+    return _facts(run, items, lstm_summary.scores_of(run, data), rounding, licenses)
 
 
-def config_facts(run: Run) -> list[Fact]:
-    """Return every setting of a run, with the note "changed" where it is not the default."""
-    defaults = dataclasses.asdict(type(run.config)())
-    return [
-        Fact(
-            label=name,
-            value=show_value(name_of_path(value) if name in PATHS and value else value),
-            note="changed" if value != defaults[name] else None,
-        )
-        for name, value in dataclasses.asdict(run.config).items()
+def gan_facts(run: GANRun, rounding: Sequence[Rounding], images: RealImages, training: ImageSet | None) -> Facts:
+    """Return the facts about a GAN run with its real `images` and the training images in the page, or None."""
+    data, generator, packing = run.folder.record["data"], run.generator, run.discriminator.packing
+    shape = " × ".join(map(str, generator.image_shape))
+    in_page, note = "none", images.problem
+    if training is not None:
+        in_page = f"{len(training.images):,} of {data['num_images']:,}"
+        note = "a random sample, spread over classes" if len(training.images) < data["num_images"] else None
+    average = f"moving average of the weights with decay {run.config.ema:g}" if run.config.ema > 0 else None
+    items = [
+        Item("data", data["name"]),
+        Item("images", f"{data['num_images']:,} of {shape}", "channels × height × width"),
+        Item("training images in this page", in_page, note),
+        Item("parameters of the generator", f"{_count(generator):,}", average),
+        Item("parameters of the discriminator", f"{_count(run.discriminator):,}"),
+        *([Item("classes", str(generator.num_classes), "conditional")] if generator.num_classes else []),
+        *([Item("images that the discriminator sees at once", str(packing), "PacGAN")] if packing > 1 else []),
     ]
+    epochs = float(run.config.epochs)
+    if run.folder.status != "finished":
+        epochs = max((record["epoch"] for record in run.metrics if record["step"] <= run.step), default=0)
+    licenses = [_data_license("images", run.config.data, data["name"])]
+    return _facts(run, [*items, *run_items(run, epochs)], gan_summary.scores_of(run), rounding, licenses)
 
 
-def command_of(run: Run) -> str:
-    """Return the command line that trained a run, on one line, with the names of folders and files only."""
-    command = " ".join(str(run.folder.record.get("command", "not recorded")).split())
-    try:
-        words = shlex.split(command)
-    except ValueError:  # cut off within a quote
-        words = command.split(" ")
-    return shlex.join(_without_folders(word) for word in words)
+def stage_name(run: LSTMRun, epoch: int, *, is_measured: bool) -> str:
+    """Return the name of the trained network, such as "epoch 100" if its weights are those at the end of this epoch."""
+    if not is_measured:
+        return f"update {run.step:,}"
+    return f"epoch {epoch}, the best" if run.checkpoint == "best" else f"epoch {epoch}"
 
 
-def data_license(label: str, source: str, name: str) -> Fact:
-    """Return the license of the data of a run.
+def _facts(run: Run, items: list[Item], scores: Scores, rounding: Sequence[Rounding], licenses: list[Item]) -> Facts:
+    return Facts(
+        run=_as_facts(items),
+        config=_as_facts(setting_items(run.config)),
+        command=command_of(run),
+        scores=[ScoreRow(name=row.name, value=row.value, real=row.real, noise=row.noise) for row in scores.items],
+        scores_note=scores.note,
+        rounding=rounding,
+        licenses=_as_facts([*PAGE_LICENSES, *licenses]),
+    )
 
-    Args:
-        label: what the data is, such as "images".
-        source: setting `data` of the run.
-        name: of the data.
-    """
-    if source in DATA_LICENSES:
-        name_of_license, note = DATA_LICENSES[source]
-        return Fact(label=f"{label}: {name}", value=name_of_license, note=note)
+
+def _as_facts(items: Sequence[Item]) -> list[Fact]:
+    return [Fact(**item._asdict()) for item in items]
+
+
+def _data_license(label: str, source: str, name: str) -> Item:
+    """Return the license of data called `name`, of the setting `data` that is `source`."""
+    label = f"{label}: {name}"
+    if source in LICENSES:
+        known = LICENSES[source]
+        return Item(label, known.name, f"by {known.authors}; {known.url}")
     if source in DATA_SETS:
-        return Fact(label=f"{label}: {name}", value="see its page", note=DATA_SETS[source].source)
-    return Fact(label=f"{label}: {name}", value="your own data", note="before you share this page, check that you may")
-
-
-def licenses(*data: Fact) -> Sequence[Fact]:
-    """Return the licenses of the page and of the data in it."""
-    return [CODE_LICENSE, CHARTS_LICENSE, *data]
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration in the two largest units that it has."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def name_of_path(path: str) -> str:
-    """Return the last part of a path of any system."""
-    return PureWindowsPath(path).name or Path(path).name or path
-
-
-def _without_folders(word: str) -> str:
-    """Return a word of a command with the name only of a path; also of an option's, as in --out=runs/a."""
-    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    return option + equals + name_of_path(value)
+        return Item(label, "see its page", DATA_SETS[source].source)
+    return Item(label, "your own data", "before you share this page, check that you may")
 
 
 def to_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
@@ -150,3 +117,7 @@ def _number(value: object) -> float | None:
     if not isinstance(value, int | float):
         return None
     return float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value
+
+
+def _count(network: nn.Module) -> int:
+    return sum(math.prod(parameter.shape) for parameter in network.parameters())

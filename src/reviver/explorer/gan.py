@@ -9,8 +9,7 @@ from torch import nn
 
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.facts import to_columns
-from reviver.explorer.gan_facts import gan_facts
+from reviver.explorer.facts import gan_facts, to_columns
 from reviver.explorer.gan_images import (
     NUM_TEST,
     choose_images,

@@ -14,9 +14,8 @@ from torch import Tensor
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.facts import to_columns
+from reviver.explorer.facts import lstm_facts, stage_name, to_columns
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
-from reviver.explorer.lstm_facts import lstm_facts, stage_name
 from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
 from reviver.explorer.naming import RunName
 from reviver.lstm.classifier import LSTMClassifier

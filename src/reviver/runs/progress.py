@@ -68,4 +68,6 @@ class ProgressBar:
         if self._visible and not self._is_bar:
             seconds = self._task.time_remaining
             left = f", {seconds // 60:.0f} min {seconds % 60:.0f} s left" if seconds else ""
-            logger.info("%s: %.1f/%d %s%s  %s", self._task.description, completed, self._total, self._unit, left, text)
+            logger.info(
+                "%s: %g/%d %s%s  %s", self._task.description, round(completed, 1), self._total, self._unit, left, text
+            )

@@ -29,7 +29,7 @@ MAX_IMAGE_SIZE = 1024
 
 @settings
 class GANConfig:
-    """Settings of a GAN training run. The defaults are the report's."""
+    """Settings of a GAN training run. The defaults are the original's."""
 
     data: Annotated[Text, DATA] = "mnist"
     """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
@@ -57,7 +57,7 @@ class GANConfig:
     final_lr_ratio: Annotated[float, Field(ge=0, le=1), OPTIMIZATION] = 0.0
     """Final learning rate as a fraction of the initial one."""
     loss: Annotated[LossName, OPTIMIZATION] = "non-saturating"
-    """Loss of both networks, see gan/losses.py: the report's (Goodfellow et al. 2014), or another."""
+    """Loss of both networks, see gan/losses.py: the original's (Goodfellow et al. 2014), or another."""
     label_smoothing: Annotated[Probability, REGULARIZATION] = 0.0
     """One-sided label smoothing: subtracted from the target 1 of real images, with the non-saturating loss (Salimans et al. 2016)."""
     r1: Annotated[NonNegative, REGULARIZATION] = 0.0

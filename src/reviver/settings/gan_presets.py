@@ -33,9 +33,9 @@ PRESETS = MappingProxyType(
     }
 )
 """
-- `report`: the report's run, 200 epochs.
-- `best`: the report's networks and losses, trained without mode collapse, in minutes on two cores.
+- `report`: the original's run, 200 epochs.
+- `best`: the original's networks and losses, trained without mode collapse, in minutes on two cores.
 - `best-long`, `best-longest`: `best` with more epochs, in about a quarter of an hour and about an hour.
-- `short`: the report's run with fewer epochs, in minutes.
-- `public-script`: the report's run with the public script's BatchNorm epsilon of 0.8, which collapses.
+- `short`: the original's run with fewer epochs, in minutes.
+- `public-script`: the original's run with the public script's BatchNorm epsilon of 0.8, which collapses.
 """

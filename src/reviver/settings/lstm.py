@@ -55,7 +55,7 @@ def check_length(task: str, length: int) -> None:
 
 @settings
 class LSTMConfig:
-    """Settings of an LSTM training run. The defaults are those of the report.
+    """Settings of an LSTM training run. The defaults are those of the original.
 
     Raises:
         ConfigError: if a value is out of range, or two values contradict each other.
@@ -76,7 +76,7 @@ class LSTMConfig:
     Otherwise the number of steps: 28 rows for row-mnist, 784 pixels for pixel-mnist (or 392, 196, 98 or 49 of downsampled
     images)."""
     encoding: Annotated[Literal["scalar", "onehot"], DATA] = "scalar"
-    """Encoding of a symbol: one number (0 to 9 for a digit, as in the report), or a one-hot vector."""
+    """Encoding of a symbol: one number (0 to 9 for a digit, as in the original), or a one-hot vector."""
     data_size: Annotated[int, Field(ge=2, le=MAX_INTEGER), DATA] = 100_000
     """Maximum number of palindromes or images, sampled without replacement if there are more. For other tasks: number of fresh
     sequences per epoch, training and validation together."""

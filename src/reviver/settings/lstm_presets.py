@@ -136,7 +136,7 @@ PRESETS = MappingProxyType(
     }
 )
 """
-- `report`: palindromes of 5 digits, as in the report.
+- `report`: palindromes of 5 digits, as in the original.
 - `onehot`: the same with one-hot digits, which a few epochs solve.
 - `recall`: palindromes of 1000 digits with a length curriculum; `recall-scalar`: the same with scalar digits, as in the
   report; `recall-scalar-10000`: scalar digits over 10 000 steps, with truncated backpropagation through time.

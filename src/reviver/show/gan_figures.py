@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,6 +21,9 @@ from reviver.data.images.image_set import to_pixels
 from reviver.errors import ConfigError
 from reviver.figures import (
     CHANCE_COLOR,
+    INK,
+    SHADE,
+    THIRD_COLOR,
     TRAIN_COLOR,
     VALIDATION_COLOR,
     format_number,
@@ -30,25 +34,23 @@ from reviver.figures import (
 from reviver.gan.interpolation import Interpolation
 from reviver.gan.scores.path_metrics import PathComparison, PathMetrics
 
-STRIP_WIDTH = 6.3
-"""Inches, of a row of images."""
-STRIP_RIGHT = 0.995
-STRIP_GAP = 0.08
-"""Space between two images, as a fraction of their width."""
-LABEL_HEIGHT, PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 0.35, 1.75, 0.45, 0.3, 0.3
+Records = Sequence[Mapping[str, Any]]
+
+WIDTH, RIGHT, GAP = 6.3, 0.99, 0.08
+"""Of a row of images: its width in inches, its right end, and the space between images, as fractions."""
+LABEL_HEIGHT, PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 0.35, 1.9, 0.45, 0.45, 0.3
 """Inches, of what is below the images: their labels; panels, each with ticks below and a title above; a legend."""
-CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
+CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", INK, "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
 """Distinct for color-blind readers (Okabe & Ito 2008); in gray print the line styles differ."""
 CLASS_STYLES = ("-", "--", "-.")
 MIN_CLASS_FRACTION = 0.1
 """A class is plotted if its probability reaches this fraction of the highest one anywhere on the path."""
-MAX_LISTED_SWITCHES = 8
-TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-
-FID_STYLE = {"fid": ("#222222", "o")}
-FRACTION_STYLES = {"precision": (TRAIN_COLOR, "o"), "recall": (VALIDATION_COLOR, "s"), "coverage": ("#7a3f9d", "^")}
-SHADE = "#eeeeee"
-
+MAX_LABELED_SWITCHES = 8
+SCORE_STYLES = (
+    {"fid": (INK, "o")},
+    {"precision": (TRAIN_COLOR, "o"), "recall": (VALIDATION_COLOR, "s"), "coverage": (THIRD_COLOR, "^")},
+)
+"""Color and marker of the scores in each panel."""
 EQUILIBRIUM = 0.5
 """D(x) everywhere once generated images are distributed like the real ones (Goodfellow et al. 2014)."""
 
@@ -56,12 +58,9 @@ EQUILIBRIUM = 0.5
 def interpolation_figure(
     interpolation: Interpolation, *, annotate: bool = False, comparison: PathComparison | None = None
 ) -> Figure:
-    """Return a row of the images of an interpolation.
+    """Return a row of the images of an interpolation, and below them the metrics of both paths if they are given.
 
-    Args:
-        interpolation: The images.
-        annotate: Write the predicted class and its confidence below each image.
-        comparison: Metrics of both paths between the ends, to plot below the images.
+    With `annotate`, the predicted class and its confidence are below each image.
 
     Raises:
         ConfigError: if `annotate` is given for images without a classifier.
@@ -84,10 +83,8 @@ def interpolation_figure(
 @styled()
 def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Return images [N, C, H, W] in [-1, 1] in one row, with a frame around both ends and labels below the images."""
-    height = STRIP_WIDTH / len(images) * (1.32 if labels else 1.06)
-    figure = Figure(figsize=(STRIP_WIDTH, height))
-    figure.set_layout_engine("none")
-    _draw_strip(figure, images, labels, left=0.005, bottom=0.27 if labels else 0.03, top=0.97)
+    figure = _fixed_figure(WIDTH / len(images) * (1.36 if labels else 1.06))
+    _draw_strip(figure, images, labels, left=0.01, bottom=0.29 if labels else 0.03, top=0.97)
     return figure
 
 
@@ -95,101 +92,83 @@ def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
 def path_metrics_figure(
     images: Tensor, paths: Mapping[str, PathMetrics], path: str, labels: Sequence[str] | None = None
 ) -> Figure:
-    """Return the images of one path in a row, and below them the class probabilities on both paths.
-
-    An image is above its t.
-
-    Args:
-        images: [N, C, H, W] in [-1, 1].
-        paths: Metrics of the linear and the spherical path.
-        path: The path of the images.
-        labels: Texts below the images.
-    """
-    num_images, left = len(images), 0.075
-    side = STRIP_WIDTH * (STRIP_RIGHT - left) / num_images  # inches per image
+    """Return the images [N, C, H, W] of one `path` in a row, each above its t, and the class probabilities on all `paths`."""
+    num_images, left = len(images), 0.08
+    side = WIDTH * (RIGHT - left) / num_images  # inches per image
     panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (LABEL_HEIGHT if labels else 0)
     height = panels + 1.06 * side
-    figure = Figure(figsize=(STRIP_WIDTH, height))
-    figure.set_layout_engine("none")
+    figure = _fixed_figure(height)
     _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
-    classes = _choose_classes(paths)
-    size = (STRIP_RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
-    half_image = 0.5 / ((1 + STRIP_GAP) * (num_images - 1))  # in t
-    from_below = sorted(paths, key=lambda kind: kind == path)
-    for index, kind in enumerate(from_below):
+    highest = torch.stack([metrics.probabilities.amax(0) for metrics in paths.values()]).amax(0)  # [K]
+    most_probable = highest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
+    classes = sorted(index for index in most_probable if highest[index] >= MIN_CLASS_FRACTION * highest.max())
+    size = (RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
+    half_image = 0.5 / ((1 + GAP) * (num_images - 1))  # in t
+    for index, kind in enumerate(sorted(paths, key=lambda kind: kind == path)):  # from below
         bottom = LEGEND_HEIGHT + index * PANEL_HEIGHT + BELOW_AXES
         axes = figure.add_axes((left, bottom / height, *size), xlim=(-half_image, 1 + half_image))
         axes.set_title(f"{kind.capitalize()} path{', shown above' if kind == path else ' between the same ends'}")
         _draw_path_metrics(axes, paths[kind], classes)
     handles, class_names = figure.axes[-1].get_legend_handles_labels()
-    compact = {"fontsize": 8, "columnspacing": 1.2, "handlelength": 1.8}  # so that eight classes fit in one row
-    figure.legend(handles, class_names, loc="lower center", ncols=len(classes), **compact)
+    figure.legend(handles, class_names, loc="lower center", ncols=len(classes), columnspacing=1.2, handlelength=1.8)
     return figure
 
 
 @styled()
 def projection_figure(targets: Tensor, projections: Tensor, errors: Sequence[float]) -> Figure:
-    """Return images above their projections and the absolute differences of the pixels.
+    """Return images above their projections, both [N, C, H, W] in [-1, 1], and the absolute differences of the pixels.
 
-    Args:
-        targets: Images [N, C, H, W] in [-1, 1].
-        projections: Their projections [N, C, H, W] in [-1, 1].
-        errors: Root-mean-square difference of each, [N].
+    Below is the root-mean-square difference of each, from `errors`.
     """
-    figure = Figure(figsize=(max(2.0, 0.9 * len(targets) + 0.9), 3.1))
-    axes = figure.subplots(3, len(targets), squeeze=False)
+    figure = Figure(figsize=(max(2.8, 0.9 * len(targets) + 0.9), 3.1))
+    grid = figure.subplots(3, len(targets), squeeze=False)
     differences = (projections - targets).abs() - 1  # black where there is none
-    rows = {"target": targets, "projection": projections, "difference": differences}
-    for (name, images), row in zip(rows.items(), axes, strict=True):
-        for image, cell in zip(images, row, strict=True):
-            _show_framed(cell, image)
-            cell.grid(visible=False)
+    for name, images, row in zip(
+        ("target", "projection", "difference"), (targets, projections, differences), grid, strict=True
+    ):
+        for image, axes in zip(images, row, strict=True):
+            _show_framed(axes, image)
+            axes.grid(visible=False)
         row[0].set_ylabel(name)
-    for cell, error in zip(axes[2], errors, strict=True):
-        cell.set_xlabel(f"{error:.3f}", fontsize=8)
-    figure.supxlabel("root-mean-square difference of pixels in [−1, 1]", fontsize=8)
+    for axes, error in zip(grid[2], errors, strict=True):
+        axes.set_xlabel(f"{error:.3f}", fontsize="small")
+    figure.supxlabel("root-mean-square difference\nof pixels in [−1, 1]", fontsize="small")
     return figure
 
 
 @styled()
-def loss_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
+def loss_curves(records: Records) -> Figure:
     """Plot the losses of both networks, and the mean outputs of D, over the epochs; `records` are of metrics.jsonl."""
-    epochs = [record["epoch"] for record in records]
     figure = Figure()
-    losses, probabilities = figure.subplots(1, 2)
+    losses, outputs = figure.subplots(1, 2)
     for axes, name, color, label in (
         (losses, "generator_loss", VALIDATION_COLOR, "generator"),
         (losses, "discriminator_loss", TRAIN_COLOR, "discriminator"),
-        (probabilities, "probability_real", TRAIN_COLOR, "real images, D(x)"),
-        (probabilities, "probability_fake", VALIDATION_COLOR, "generated images, D(G(z))"),
+        (outputs, "probability_real", TRAIN_COLOR, "real images, D(x)"),
+        (outputs, "probability_fake", VALIDATION_COLOR, "generated images, D(G(z))"),
     ):
-        values = np.array([record[name] for record in records], dtype=float)  # None becomes NaN
-        axes.plot(epochs, values, color=color, label=label)
-    probabilities.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium")
+        axes.plot(_column(records, "epoch"), _column(records, name), color=color, label=label)
+    outputs.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium")
     losses.set(title="Loss", ylabel="cross-entropy", ylim=(0, None))
-    probabilities.set(title="Discriminator output", ylabel="probability of being real", ylim=(0, 1))
-    for axes in (losses, probabilities):
+    outputs.set(title="Discriminator output", ylabel="probability of being real", ylim=(0, 1))
+    for axes in (losses, outputs):
         axes.set_xlabel("epoch")
         axes.legend()
     return figure
 
 
 @styled()
-def score_curves(records: Sequence[Mapping[str, Any]], collapsed: Sequence[bool]) -> Figure:
-    """Plot FID, precision, recall and coverage over the epochs, with dotted lines for real images.
+def score_curves(records: Records, collapsed: Sequence[bool]) -> Figure:
+    """Plot FID, precision, recall and coverage over the epochs, with dotted lines for real images; `records` are of scores.jsonl.
 
-    Args:
-        records: Records of scores.jsonl.
-        collapsed: Whether the run had collapsed at each record; then the epochs since the record before are shaded.
+    Where the run had `collapsed` at a record, the epochs since the record before are shaded.
     """
-    epochs = [record["epoch"] for record in records]
-    baseline = records[-1]["real_baseline"]
-    figure = Figure(figsize=(6.3, 2.9))
-    fid, fractions = figure.subplots(1, 2)
-    for axes, styles in ((fid, FID_STYLE), (fractions, FRACTION_STYLES)):
+    epochs, baseline = _column(records, "epoch"), records[-1]["real_baseline"]
+    figure = Figure(figsize=(WIDTH, 2.9))
+    fid, fractions = panels = figure.subplots(1, 2)
+    for axes, styles in zip(panels, SCORE_STYLES, strict=True):
         for name, (color, marker) in styles.items():
-            values = np.array([record[name] for record in records], dtype=float)
-            axes.plot(epochs, values, color=color, marker=marker, markersize=3.5, label=name)
+            axes.plot(epochs, _column(records, name), color=color, marker=marker, markersize=3.5, label=name)
             axes.axhline(baseline[name], color=color, linestyle=":", linewidth=1.2)
         for start, end, is_collapsed in zip([0, *epochs], epochs, collapsed, strict=False):
             if is_collapsed:
@@ -207,11 +186,15 @@ def score_curves(records: Sequence[Mapping[str, Any]], collapsed: Sequence[bool]
     return figure
 
 
-def _choose_classes(paths: Mapping[str, PathMetrics]) -> list[int]:
-    """Return the classes to plot: those that become probable on a path, the most probable ones if they are many."""
-    highest = torch.stack([metrics.probabilities.amax(0) for metrics in paths.values()]).amax(0)  # [K]
-    most_probable = highest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
-    return sorted(index for index in most_probable if highest[index] >= MIN_CLASS_FRACTION * highest.max())
+def _column(records: Records, name: str) -> Any:
+    return np.array([record[name] for record in records], dtype=float)  # None becomes NaN
+
+
+def _fixed_figure(height: float) -> Figure:
+    """Return a figure whose parts have fixed places."""
+    figure = Figure(figsize=(WIDTH, height))
+    figure.set_layout_engine("none")
+    return figure
 
 
 def _draw_strip(
@@ -219,29 +202,33 @@ def _draw_strip(
 ) -> None:
     """Draw images in one row into a part of the figure, with labels below that part."""
     num_images = len(images)
-    grid = figure.add_gridspec(1, num_images, left=left, right=STRIP_RIGHT, top=top, bottom=bottom, wspace=STRIP_GAP)
+    grid = figure.add_gridspec(1, num_images, left=left, right=RIGHT, top=top, bottom=bottom, wspace=GAP)
     for index, image in enumerate(images):
         axes = figure.add_subplot(grid[0, index])
         _show_framed(axes, image)
         axes.spines[:].set(visible=index in (0, num_images - 1), color=VALIDATION_COLOR, linewidth=2)
         if labels:
-            axes.set_xlabel(labels[index], labelpad=3, fontsize=min(7, 100 / num_images), linespacing=1.1)
+            size = rcParams["font.size"] * min(0.8, 11 / num_images)
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=size, linespacing=1.1)
 
 
 def _draw_path_metrics(axes: Axes, metrics: PathMetrics, classes: Sequence[int]) -> None:
-    """Draw the probabilities of `classes` over t, and where the most probable class switches."""
+    """Draw the probabilities of `classes` over t, and where the most probable class switches, which the upper axis labels."""
     for index, color, style in zip(classes, CLASS_COLORS, cycle(CLASS_STYLES), strict=False):
         axes.plot(metrics.t, metrics.probabilities[:, index], color=color, linestyle=style, label=f"class {index}")
-    for switch in metrics.class_switches:
-        axes.axvline(switch.t, color=CHANCE_COLOR, linestyle=":", linewidth=1)
-    switches = [f"{switch.t:.2f}" for switch in metrics.class_switches]
-    listed = ", ".join(switches[:MAX_LISTED_SWITCHES]) + (" …" if len(switches) > MAX_LISTED_SWITCHES else "")
-    xlabel = f"t; the class switches at {listed}" if listed else "t"
-    axes.set(xticks=TICKS, xlabel=xlabel, ylim=(-0.03, 1.03), ylabel="probability")
+    switches = [switch.t for switch in metrics.class_switches]
+    for t in switches:
+        axes.axvline(t, color=CHANCE_COLOR, linestyle=":", linewidth=1)
+    if len(switches) <= MAX_LABELED_SWITCHES:
+        upper = axes.secondary_xaxis("top")
+        upper.set_xticks(switches, [f"{t:.2f}" for t in switches])
+        upper.tick_params(length=0, pad=1, labelsize="x-small", labelcolor=CHANCE_COLOR)
+        upper.spines["top"].set_visible(False)
+    axes.set(xticks=np.linspace(0, 1, 6), xlabel="t", ylim=(-0.03, 1.03), ylabel="probability")
     ratio = metrics.values["path_length_ratio"]
     title = "" if ratio is None else f"path length ratio {ratio:.2f}, "
     title += f"perceptual path length {format_number(metrics.perceptual_path_length)}"
-    axes.set_title(title, loc="right", fontsize=8, fontweight="normal")
+    axes.set_title(title, loc="right", fontsize="small", fontweight="normal")
 
 
 def _show_framed(axes: Axes, image: Tensor) -> None:

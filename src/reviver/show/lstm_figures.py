@@ -8,16 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, plain_log_ticks, styled
+from reviver.figures import CHANCE_COLOR, SHADE, THIRD_COLOR, TRAIN_COLOR, VALIDATION_COLOR, plain_log_ticks, styled
 from reviver.sweep.curve import NETWORKS, Outcome, summarize
 from reviver.train.lstm.evaluation import Evaluation
 
 Metrics = Sequence[Mapping[str, Any]]
+Values = NDArray[np.float64]
 
 NETWORK_STYLES = {
     "curriculum": (TRAIN_COLOR, "o"),
     "fixed": (VALIDATION_COLOR, "s"),
-    "chrono": ("#7a3f9d", "^"),
+    "chrono": (THIRD_COLOR, "^"),
     "rnn": (CHANCE_COLOR, "x"),
 }
 """Color and marker of each network of the recall curve."""
@@ -27,118 +28,98 @@ PUBLIC_RESULTS = ((13, 20), (31, 33))
 the best one (docs/explanation/memory.md)."""
 
 
-def learning_curves(runs: Sequence[Metrics], num_classes: int | None = 10) -> Figure:
+@styled()
+def learning_curves(
+    runs: Sequence[Metrics], chance: float = 0.1, baseline: float = np.log(10), loss_name: str = "cross-entropy"
+) -> Figure:
     """Plot loss and accuracy of training (with dropout) and validation (without) over the epochs.
 
-    Lines are means over the runs, bands standard deviations. Dotted lines are chance level: accuracy 1/C, loss ln C.
-
-    Args:
-        runs: metrics of the epochs of each run, with the same number of epochs.
-        num_classes: C; None for a network that predicts a number, whose chance level is not plotted.
+    Lines are means over the runs, of equally many epochs, bands standard deviations. Dotted lines are the accuracy of the
+    best constant guess and the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C of C classes.
     """
-    with styled():
-        figure = Figure()
-        loss, accuracy = figure.subplots(1, 2)
-        for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
-            _mean_and_band(axes, runs, f"train_{name}", TRAIN_COLOR, "training (with dropout)")
-            _mean_and_band(axes, runs, f"validation_{name}", VALIDATION_COLOR, "validation")
-        if num_classes is not None:
-            for axes, chance in ((loss, np.log(num_classes)), (accuracy, 1 / num_classes)):
-                axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
-        loss.set(title="Loss", xlabel="epoch", ylim=(0, None))
-        loss.set_ylabel("mean squared error" if num_classes is None else "cross-entropy")
-        accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction correct", ylim=(0, 1.02))
-        loss.legend(loc="center right")
+    figure = Figure()
+    loss, accuracy = figure.subplots(1, 2)
+    epochs = [metrics["epoch"] for metrics in runs[0]]
+    for axes, name, limit in ((loss, "loss", np.inf), (accuracy, "accuracy", 1.0)):
+        for split, color, label in (
+            ("train", TRAIN_COLOR, "training (with dropout)"),
+            ("validation", VALIDATION_COLOR, "validation"),
+        ):
+            values: Values = np.array([[metrics[f"{split}_{name}"] for metrics in run] for run in runs], dtype=float)
+            axes.plot(epochs, values.mean(0), color=color, label=label)
+            if len(runs) > 1:
+                _fill_band(axes, epochs, values.mean(0), values.std(0, ddof=1), color, limit)
+    for axes, level in ((loss, baseline), (accuracy, chance)):
+        axes.axhline(level, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+    loss.set(title="Loss", xlabel="epoch", ylabel=loss_name, ylim=(0, None))
+    accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction correct", ylim=(0, 1.02))
+    loss.legend(loc="center right")
     return figure
 
 
-def _mean_and_band(axes: Axes, runs: Sequence[Metrics], name: str, color: str, label: str) -> None:
-    epochs = [metrics["epoch"] for metrics in runs[0]]
-    values: NDArray[np.float64] = np.array([[metrics[name] for metrics in run] for run in runs], dtype=np.float64)
-    mean = values.mean(0)
-    axes.plot(epochs, mean, color=color, label=label)
-    if len(runs) > 1:
-        spread = values.std(0, ddof=1)
-        axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)
-
-
+@styled()
 def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
     """Plot accuracy and number of training sequences to 99 % accuracy over the length, for several networks.
 
     Lines are means over the seeds, bands standard deviations. If only some of the seeds reach 99 %, the panel on the
     right gives their number. Gray bands on the left are results of public solutions.
-
-    Args:
-        outcomes: outcomes of the runs of a curve.
-        chance: chance accuracy.
     """
-    with styled():
-        figure = Figure(figsize=(6.3, 3.4))
-        accuracy, needed = figure.subplots(1, 2)
-        for first, last in PUBLIC_RESULTS:
-            span = accuracy.axvspan(first * 0.97, last * 1.03, color="#e4e4e4", zorder=0, linewidth=0)
-        span.set_label("maximum reliable length of public solutions")
-        results = sorted(summarize(outcomes), key=lambda row: row["length"])
-        for network, (color, marker) in NETWORK_STYLES.items():
-            rows = [row for row in results if row["network"] == network]
-            if not rows:
-                continue
-            lengths = [row["length"] for row in rows]
-            mean, spread = (np.array([row[f"accuracy_{name}"] for row in rows]) for name in ("mean", "std"))
-            style = {"color": color, "marker": marker, "markersize": 4}
-            accuracy.plot(lengths, mean, label=NETWORKS[network][0], **style)
-            band = np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1)
-            accuracy.fill_between(lengths, *band, color=color, alpha=0.2, linewidth=0)
-            reached = [row for row in rows if row["reached"]]
-            needed.plot([row["length"] for row in reached], [row["sequences_mean"] for row in reached], **style)
-            for row in reached:
-                if row["reached"] < row["seeds"]:
-                    xy = row["length"], row["sequences_mean"]
-                    text = f"{row['reached']}/{row['seeds']}"
-                    needed.annotate(text, xy, (3, 3), textcoords="offset points", fontsize=6.5, color=color)
-        accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
-        accuracy.set(
-            title="Accuracy", xlabel="sequence length T", ylabel="fraction correct", xscale="log", ylim=(0, 1.04)
-        )
-        needed.set(title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log")
-        needed.set(xscale="log", xlim=accuracy.get_xlim())
-        if not any(outcome.reached for outcome in outcomes):
-            used = [outcome.sequences for outcome in outcomes]
-            needed.set_ylim(min(used), 10 * max(used))
-            needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
-        for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
-            plain_log_ticks(axis)
-        figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure = Figure(figsize=(6.3, 3.4))
+    accuracy, needed = figure.subplots(1, 2)
+    for first, last in PUBLIC_RESULTS:
+        span = accuracy.axvspan(first * 0.97, last * 1.03, color=SHADE, zorder=0, linewidth=0)
+    span.set_label("maximum reliable length of public solutions")
+    results = sorted(summarize(outcomes), key=lambda row: row["length"])
+    for network, (color, marker) in NETWORK_STYLES.items():
+        rows = [row for row in results if row["network"] == network]
+        if not rows:
+            continue
+        lengths = [row["length"] for row in rows]
+        mean, spread = (np.array([row[f"accuracy_{name}"] for row in rows]) for name in ("mean", "std"))
+        style = {"color": color, "marker": marker, "markersize": 4}
+        accuracy.plot(lengths, mean, label=NETWORKS[network][0], **style)
+        _fill_band(accuracy, lengths, mean, spread, color, 1.0)
+        reached = [row for row in rows if row["reached"]]
+        needed.plot([row["length"] for row in reached], [row["sequences_mean"] for row in reached], **style)
+        for row in reached:
+            if row["reached"] < row["seeds"]:
+                place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": "x-small", "color": color}
+                needed.annotate(f"{row['reached']}/{row['seeds']}", (row["length"], row["sequences_mean"]), **place)
+    accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+    accuracy.set(title="Accuracy", xlabel="sequence length T", ylabel="fraction correct", xscale="log", ylim=(0, 1.04))
+    needed.set(title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log")
+    needed.set(xscale="log", xlim=accuracy.get_xlim())
+    if not any(outcome.reached for outcome in outcomes):
+        used = [outcome.sequences for outcome in outcomes]
+        needed.set_ylim(min(used), 10 * max(used))
+        needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
+    for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
+        plain_log_ticks(axis)
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
+@styled()
 def generalization(evaluations: Sequence[Evaluation], trained: int, chance: float) -> Figure:
-    """Plot the accuracy of a network over the sequence length; a dashed line marks the training length.
+    """Plot the accuracy of a network over the sequence length, with 95 % confidence intervals (Wilson 1927).
 
-    Bars are 95 % confidence intervals (Wilson 1927).
-
-    Args:
-        evaluations: evaluations of the network, by length.
-        trained: maximum length in training.
-        chance: chance accuracy.
+    Lines mark `trained`, the maximum length in training, and the accuracy of chance.
     """
-    with styled():
-        figure = Figure(figsize=(6.3, 2.9))
-        axes = figure.subplots()
-        lengths = [evaluation.length for evaluation in evaluations]
-        values = np.array([evaluation.score.accuracy for evaluation in evaluations])
-        low, high = np.transpose(
-            [wilson_interval(evaluation.score.accuracy, evaluation.score.size) for evaluation in evaluations]
-        )
-        errors = np.maximum(0, [values - low, high - values])  # rounding may give -1e-17
-        axes.errorbar(lengths, values, errors, color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
-        axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
-        axes.text(trained, 0.5, " training length", color=TRAIN_COLOR, fontsize=8, ha="left", va="center")
-        axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2)
-        axes.text(min(lengths), chance + 0.01, "chance", color=CHANCE_COLOR, fontsize=8, ha="left", va="bottom")
-        axes.set(title="Length generalization", xlabel="sequence length T", ylabel="fraction correct")
-        axes.set(xscale="log", ylim=(0, 1.04))
-        plain_log_ticks(axes.xaxis)
+    figure = Figure(figsize=(6.3, 2.9))
+    axes = figure.subplots()
+    lengths = [evaluation.length for evaluation in evaluations]
+    scores = [evaluation.score for evaluation in evaluations]
+    values = np.array([score.accuracy for score in scores])
+    low, high = np.transpose([wilson_interval(score.accuracy, score.size) for score in scores])
+    errors = np.maximum(0, [values - low, high - values])  # rounding may give -1e-17
+    axes.errorbar(lengths, values, errors, color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
+    axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
+    axes.text(trained, 0.5, " training length", color=TRAIN_COLOR, fontsize="small", va="center")
+    axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2)
+    axes.text(min(lengths), chance + 0.01, "chance", color=CHANCE_COLOR, fontsize="small", va="bottom")
+    axes.set(title="Length generalization", xlabel="sequence length T", ylabel="fraction correct")
+    axes.set(xscale="log", ylim=(0, 1.04))
+    plain_log_ticks(axes.xaxis)
     return figure
 
 
@@ -148,3 +129,9 @@ def wilson_interval(fraction: float, size: int) -> tuple[float, float]:
     center = (fraction + z * z / (2 * size)) / (1 + z * z / size)
     half = z / (1 + z * z / size) * (fraction * (1 - fraction) / size + z * z / (4 * size * size)) ** 0.5
     return max(0.0, center - half), min(1.0, center + half)
+
+
+def _fill_band(axes: Axes, x: Sequence[float], mean: Values, spread: Values, color: str, limit: float) -> None:
+    """Fill the band of one standard deviation around the mean, from 0 to `limit`."""
+    band = np.clip(mean - spread, 0, limit), np.clip(mean + spread, 0, limit)
+    axes.fill_between(x, *band, color=color, alpha=0.2, linewidth=0)

@@ -68,15 +68,11 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
     """Compute the forward pass of `network` step by step, and the gradients of the loss.
 
     The gradients are total derivatives, over all paths from a state to the loss: h_t acts through the gates of the next
-    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ...
-
-    Args:
-        network: network in eval mode.
-        x: inputs, [B, T, I].
-        targets: target class of each sequence, [B] int64.
+    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ... The inputs x are
+    [B, T, I], the target classes of the sequences [B] int64.
 
     Raises:
-        ConfigError: if `network` is in training mode, in which dropout changes the values.
+        ConfigError: if `network` is in training mode, where dropout changes the values, or has no class after each step.
     """
     if (network.pooling, network.patch_size) != ("last", 1):
         raise ConfigError(
@@ -125,12 +121,7 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
 
 
 def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:
-    """Return the index in `ClassifierTrace.layers` of a layer and a direction.
-
-    Args:
-        lstm: network.
-        layer: layer, from 1 to L; L if None.
-        direction: `forward` or `backward`.
+    """Return the index in `ClassifierTrace.layers` of a layer, from 1, by default the last, and a direction.
 
     Raises:
         ConfigError: if the network has no such layer or direction.
@@ -146,19 +137,18 @@ def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward")
 
 def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:
     """Return prediction, loss, probabilities and gradient norms of the first sequence of a trace, ready for JSON."""
-    layers = []
-    for index, (h, c) in enumerate(
-        zip(trace.gradient_h[..., 0].tolist(), trace.gradient_c[..., 0].tolist(), strict=True)
-    ):
-        layer, direction = trace.locate(index)
-        layers.append({"layer": layer, "direction": direction, "gradient_h": h, "gradient_c": c})
-    probabilities = trace.probabilities[:, 0].tolist()
-    digit = max(range(len(probabilities[-1])), key=probabilities[-1].__getitem__)
-    return {"digit": digit, "loss": trace.loss[0].item(), "probabilities": probabilities, "layers": layers}
+    gradients = zip(trace.gradient_h[..., 0].tolist(), trace.gradient_c[..., 0].tolist(), strict=True)
+    layers = [
+        dict(zip(("layer", "direction"), trace.locate(index), strict=True)) | {"gradient_h": h, "gradient_c": c}
+        for index, (h, c) in enumerate(gradients)
+    ]
+    probabilities = trace.probabilities[:, 0]
+    digit = int(probabilities[-1].argmax())
+    return {"digit": digit, "loss": trace.loss[0].item(), "probabilities": probabilities.tolist(), "layers": layers}
 
 
 def _trace_cell(w: LSTMWeights, x: Tensor, state: LSTMState, *, reverse: bool, options: LSTMOptions) -> list[LSTMTrace]:
-    """Compute what `equations.unroll` does in eval mode; return every step in the order of x."""
+    """Compute what `equations.unroll` does in eval mode; return every step in the order of x [T, B, I]."""
     masks = hidden_masks(x, state.h.shape[1], options, None)  # [T, B, P] or None
     linear = bf16_linear if options.precision == "bf16" else functional.linear
     steps: list[LSTMTrace] = []
@@ -174,18 +164,10 @@ def _trace_cell(w: LSTMWeights, x: Tensor, state: LSTMState, *, reverse: bool, o
 
 @torch.no_grad()
 def _prefix_probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
-    """Return the class probabilities after each step, from the inputs up to that step.
+    """Return the class probabilities [T, B, C] after each step of x [B, T, I], from the inputs up to that step.
 
-    Forward, h_t depends only on these inputs. Backward it depends on the later ones, so the network reads each prefix
-    of x again.
-
-    Args:
-        network: network in eval mode.
-        x: inputs, [B, T, I].
-        h: output of the top layer, [T, B, D·H].
-
-    Returns:
-        Probabilities, [T, B, C].
+    Forward, h_t of the top layer, [T, B, D·H], depends only on these inputs. Backward it depends on the later ones, so the
+    network reads each prefix of x again.
     """
     if not network.lstm.bidirectional:
         return network.output(h).softmax(dim=-1)

@@ -36,61 +36,55 @@ MIN_PIXELS = 1000
 """Minimum width and height of the image of a heat map, more than a print resolves."""
 
 
+@styled()
 def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> Figure:
-    """Plot the trace of one layer and direction.
+    """Plot the trace of one layer and direction, of `index` in `trace.layers`, on a palindrome.
 
     Six heat maps show the gates, the candidate and the states. A row is a unit. All maps have the same order of units:
     by the mean of the forget gate over the steps, so that the units with the longest memory are on top. Below are the
-    class probabilities after each step, and the norms of the gradients of the loss.
-
-    Args:
-        trace: trace of a palindrome.
-        digits: input digits, T of them; the first is the target.
-        index: index of the layer and direction in `trace.layers`.
+    class probabilities after each step, and the norms of the gradients of the loss. The first of the T digits is the target.
     """
     layer, (number, direction) = trace.layers[index], trace.locate(index)
     order = layer.f[:, 0].mean(0).argsort(descending=True, stable=True)  # [H]
-    with styled():
-        figure = Figure(figsize=(6.3, 7.0))
-        figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03)  # type: ignore[union-attr, call-arg]
-        if len(trace.layers) > 1:
-            figure.suptitle(_title(trace, number, direction), x=0.01, ha="left", fontsize=9)
-        grid = figure.subplots(4, 2)
-        for axes, (name, label) in zip(grid[:3].flat, PANELS, strict=True):
-            values = _array(getattr(layer, name)[:, 0, order])  # [T, H]
-            limit = max(1.0, float(np.abs(values).max()))  # |c| may exceed 1; |g| and |h| do not
-            if name in "ifo":
-                _heat_map(axes, values, SEQUENTIAL, (0.0, 1.0))
-            else:
-                _heat_map(axes, values, DIVERGING, (-limit, limit))
-            axes.set_title(label)
-        for axes in grid[:3, 0]:
-            axes.set_ylabel("unit, sorted by mean f")
-        _plot_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
-        norms = {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])}
-        _plot_gradients(grid[3, 1], norms, reverse=direction == "backward")
-        for axes in (*grid[:3].flat, grid[3, 0]):
-            _label_steps(axes, digits, is_bottom=axes in (*grid[2], grid[3, 0]))
+    figure = Figure(figsize=(6.3, 7.2))
+    num_layers = len(trace.layers) // trace.num_directions
+    parts = [f"Layer {number} of {num_layers}"] if num_layers > 1 else []
+    if trace.num_directions > 1:
+        parts.append("forward" if direction == "forward" else "backward (from right to left)")
+    if parts:
+        title = ", ".join(parts)
+        figure.suptitle(title[0].upper() + title[1:], x=0.01, ha="left")
+    grid = figure.subplots(4, 2)
+    for axes, (name, label) in zip(grid[:3].flat, PANELS, strict=True):
+        values = _array(getattr(layer, name)[:, 0, order])  # [T, H]
+        limit = max(1.0, float(np.abs(values).max()))  # |c| may exceed 1; |g| and |h| do not
+        colors, low, limit = (SEQUENTIAL, 0.0, 1.0) if name in "ifo" else (DIVERGING, -limit, limit)
+        _heat_map(axes, values, colors, low, limit)
+        axes.set_title(label)
+    for axes in grid[:3, 0]:
+        axes.set_ylabel("unit, by mean f")
+    _plot_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
+    norms = {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])}
+    _plot_gradients(grid[3, 1], norms, reverse=direction == "backward")
+    is_short = len(digits) <= MAX_LABELLED_STEPS
+    for axes in (*grid[:3].flat, grid[3, 0]):
+        if is_short:
+            axes.set_xticks(range(1, len(digits) + 1), map(str, digits))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        is_bottom = axes in (*grid[2], grid[3, 0])
+        axes.tick_params(axis="x", bottom=is_bottom, labelbottom=is_bottom)
+        axes.set_xlabel(("digit read" if is_short else "step") if is_bottom else "")
     return figure
 
 
-def _title(trace: ClassifierTrace, number: int, direction: str) -> str:
-    """Return the name of the layer and direction if there are several."""
-    layers = len(trace.layers) // trace.num_directions
-    parts = [f"Layer {number} of {layers}"] if layers > 1 else []
-    if trace.num_directions > 1:
-        parts.append("forward" if direction == "forward" else "backward (from right to left)")
-    title = ", ".join(parts)
-    return title[0].upper() + title[1:]
-
-
-def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, float], first_row: int = 1) -> None:
+def _heat_map(axes: Axes, values: Values, colors: str, low: float, high: float, first_row: int = 1) -> None:
     """Plot values [T, rows] with time from left to right and rows from top to bottom, numbered from `first_row`."""
     steps, rows = values.shape
     extent = (0.5, steps + 0.5, rows + first_row - 0.5, first_row - 0.5)
     # Matplotlib blurs both axes of an image if one has about as many values as pixels: repeat the values.
     pixels = values.T.repeat(-(-MIN_PIXELS // rows), axis=0).repeat(-(-MIN_PIXELS // steps), axis=1)
-    image = axes.imshow(pixels, colors, aspect="auto", vmin=limits[0], vmax=limits[1], extent=extent)
+    image = axes.imshow(pixels, colors, aspect="auto", vmin=low, vmax=high, extent=extent)
     axes.grid(visible=False)
     axes.spines[:].set(visible=True, linewidth=0.4)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
@@ -100,17 +94,6 @@ def _heat_map(axes: Axes, values: Values, colors: str, limits: tuple[float, floa
     bar.outline.set_linewidth(0.4)
 
 
-def _label_steps(axes: Axes, digits: Sequence[int], *, is_bottom: bool) -> None:
-    """Label each step with its digit if they fit, else some steps with their number."""
-    if len(digits) <= MAX_LABELLED_STEPS:
-        axes.set_xticks(range(1, len(digits) + 1), [str(digit) for digit in digits])
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.tick_params(axis="x", bottom=is_bottom, labelbottom=is_bottom)
-    if is_bottom:
-        axes.set_xlabel("digit read" if len(digits) <= MAX_LABELLED_STEPS else "step")
-
-
 def _plot_probabilities(axes: Axes, probabilities: Values, target: int) -> None:
     """Plot the probabilities [T, C] after each step: a frame around the target class, a dot on the most probable class.
 
@@ -118,14 +101,14 @@ def _plot_probabilities(axes: Axes, probabilities: Values, target: int) -> None:
     """
     steps, classes = probabilities.shape
     predicted = probabilities.argmax(1)  # [T]
-    _heat_map(axes, probabilities, SEQUENTIAL, (0.0, 1.0), first_row=0)
+    _heat_map(axes, probabilities, SEQUENTIAL, 0.0, 1.0, first_row=0)
     frame: dict[str, Any] = {"fill": False, "edgecolor": VALIDATION_COLOR, "linewidth": 1.3, "clip_on": False}
     axes.add_patch(Rectangle((0.5, target - 0.5), steps, 1, **frame))
     first = 0 if steps <= MAX_LABELLED_STEPS else steps - 1
     dot: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 3.2}
     axes.plot(range(first + 1, steps + 1), predicted[first:], "o", clip_on=False, **dot)
     axes.set_yticks(range(classes))
-    axes.tick_params(axis="y", labelsize=6.5)
+    axes.tick_params(axis="y", labelsize="x-small")
     axes.get_yticklabels()[target].set(color=VALIDATION_COLOR, fontweight="bold")
     axes.set(title=f"Next digit: prediction {predicted[-1]}, target {target}", ylabel="digit")
 
@@ -146,10 +129,8 @@ def _plot_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> N
     if len(positive):
         powers = np.log10(positive)
         axes.set_ylim(10 ** np.floor(powers.min()), 10 ** np.floor(powers.max() + 1))
-    axes.set_xlim(-0.5, steps - 0.5)
+    axes.set_xlim(*((-0.5, steps - 0.5) if reverse else (steps - 0.5, -0.5)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-    if not reverse:
-        axes.invert_xaxis()
     axes.set(title="Gradient of the loss", xlabel="steps before the last step", ylabel="gradient norm")
     axes.legend(loc="best")
 

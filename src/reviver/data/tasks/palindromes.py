@@ -1,4 +1,4 @@
-"""The task of the report: predict the last digit of a palindrome from all digits before it.
+"""The task of the original: predict the last digit of a palindrome from all digits before it.
 
 Shapes: N sequences, B batch, T length of a palindrome (T - 1 steps), I input size.
 """

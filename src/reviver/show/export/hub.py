@@ -13,28 +13,22 @@ from reviver.gan import pretrained as gan_pretrained
 from reviver.gan.records import ImageData
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.settings.validation import check
-from reviver.show.export.gan_card import gan_card
-from reviver.show.export.lstm_card import lstm_card
+from reviver.show.export.cards import gan_card, lstm_card
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.source import Run, source_of
+from reviver.train.summary import Run, source_of
 
 License = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
 """Identifier of a license as the hub lists them, such as `mit` or `cc-by-sa-4.0`."""
 
 
 def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> list[Path]:
-    """Write the trained network of a run with a model card into a new folder.
-
-    Of a GAN this is the generator, the EMA if the run has one.
+    """Write the trained network of a run, of a GAN its generator or the EMA, with a model card; return the files.
 
     Args:
         run: a run from `load`.
         folder: where; nothing but an empty folder may exist there.
         license_id: license of the model, such as `mit`; by default that of the data, `mit` for generated sequences, and
             `unknown` for data of your own.
-
-    Returns:
-        The files.
 
     Raises:
         ConfigError: if `license_id` is no identifier.
@@ -48,8 +42,7 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
         check_writable(folder)
     if isinstance(run, LSTMRun):
         data = SequenceData.of_task(run.config, run.task)
-        card = lstm_card(run, data, license_id)
-        lstm_pretrained.save(run.network, folder, card=card, data=data, run=source_of(run))
+        lstm_pretrained.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
     else:
         images = ImageData.model_validate(run.folder.record["data"])
         card = gan_card(run, images, license_id)

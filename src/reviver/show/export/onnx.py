@@ -7,7 +7,6 @@ from typing import NamedTuple
 from reviver.data.describe import SequenceData
 from reviver.figures import check_writable
 from reviver.files.onnx import Port, write_model
-from reviver.files.pretrained import Source
 from reviver.gan import onnx as gan_onnx
 from reviver.gan.networks import Generator
 from reviver.lstm import onnx as lstm_onnx
@@ -15,9 +14,9 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.source import source_of
+from reviver.train.summary import Run, source_of
 
-Model = LSTMRun | GANRun | LSTMClassifier | RNNClassifier | Generator
+Model = Run | LSTMClassifier | RNNClassifier | Generator
 
 
 class Exported(NamedTuple):
@@ -61,38 +60,24 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
         graph = lstm_onnx.build_graph(
             model.network, opset, target=data.target, standardization=data.standardization, description=description
         )
-        metadata = {**_describe_data(data), **_describe_source(source_of(model))}
-    elif isinstance(model, GANRun):
-        graph = gan_onnx.build_graph(model.generator, opset)
-        metadata = {"data": model.folder.record["data"]["name"], **_describe_source(source_of(model))}
-    elif isinstance(model, Generator):
-        graph = gan_onnx.build_graph(model, opset)
+        metadata = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
+        if data.classes is not None:
+            metadata["classes"] = json.dumps(data.classes, ensure_ascii=False)
+        if data.standardization is not None:
+            metadata["standardization"] = data.standardization.model_dump_json()
+        metadata["input"] = data.input_text
+    elif isinstance(model, GANRun | Generator):
+        graph = gan_onnx.build_graph(model.generator if isinstance(model, GANRun) else model, opset)
     else:
         graph = lstm_onnx.build_graph(model, opset)
-    network = model if isinstance(model, LSTMClassifier | RNNClassifier | Generator) else None
-    name = type(network).__name__ if network is not None else metadata["run"]
+    if isinstance(model, GANRun):
+        metadata = {"data": model.folder.record["data"]["name"]}
+    name = type(model).__name__
+    if isinstance(model, Run):
+        source = source_of(model)
+        name = source.name
+        metadata |= {"run": name, "seed": str(source.seed), "step": str(source.step), "started": source.started or ""}
+        metadata |= {"versions": json.dumps(source.versions), "settings": json.dumps(source.settings)}
     kind = "Generator of images" if isinstance(model, GANRun | Generator) else "Classifier of sequences"
     write_model(graph.model(name, f"{kind}, exported by Reviver", metadata), path)
     return Exported(path, graph.opset, graph.inputs, graph.outputs, path.stat().st_size)
-
-
-def _describe_data(data: SequenceData) -> dict[str, str]:
-    """Return what a classifier reads and predicts; lists and objects are JSON."""
-    entries = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
-    if data.classes is not None:
-        entries["classes"] = json.dumps(data.classes, ensure_ascii=False)
-    if data.standardization is not None:
-        entries["standardization"] = data.standardization.model_dump_json()
-    return entries | {"input": data.input_text}
-
-
-def _describe_source(source: Source) -> dict[str, str]:
-    """Return the source run; lists and objects are JSON."""
-    return {
-        "run": source.name,
-        "seed": str(source.seed),
-        "step": str(source.step),
-        "started": source.started or "",
-        "versions": json.dumps(source.versions),
-        "settings": json.dumps(source.settings),
-    }

@@ -1,38 +1,54 @@
-"""Build the report: train missing runs, read the run folders, write the report."""
+"""Build the report: train missing runs, read the run folders, and write figures, report.json, explorer, page and PDF.
+
+Values reach report.typ, which Typst compiles, as JSON. Typst shows them literally and never reads them as markup.
+"""
 
 import logging
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from reviver.errors import RunFolderError
+import typst
+from matplotlib.figure import Figure
+
+from reviver.data.images.image_files import read_pixels
+from reviver.errors import ReviverError, RunFolderError
+from reviver.explorer.build import explorer_page
+from reviver.figures import FORMATS, grid_figure, save_figure
+from reviver.files.atomic import atomic_write, write_json, write_text
+from reviver.files.errors import explain_write_errors
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.show.report.results import read_gan, read_lstm
-from reviver.show.report.write import ReportFiles, write_report
-
-logger = logging.getLogger("reviver")
+from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
+from reviver.show.lstm_figures import learning_curves
+from reviver.show.report.collect import collect, replace_unprintable
+from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
+from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
+from reviver.train.summary import Run
 
 NUM_SEEDS = 5
 """LSTM runs, with consecutive seeds."""
+EXPLORER = "explorer.html"
+SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
+
+logger = logging.getLogger("reviver")
 
 
-class PlannedRun(NamedTuple):
-    """A run that the report needs.
+class ReportFiles(NamedTuple):
+    """Paths of the report: the HTML page, the PDF, and the results that both show; the explorer, which they link.
 
-    Attributes:
-        kind: `lstm` or `gan`.
-        path: run folder.
-        config: settings, an LSTMConfig or a GANConfig.
-        train: function that trains them.
+    The explorer is None if these runs cannot be explored.
     """
 
-    kind: str
-    path: Path
-    config: Any
-    train: Callable[..., RunFolder]
+    html: Path
+    pdf: Path
+    json: Path
+    explorer: Path | None
 
 
 def make_report(
@@ -47,9 +63,6 @@ def make_report(
         device: device to train on.
         progress: show progress bars.
 
-    Returns:
-        Paths of the files of the report.
-
     Raises:
         ConfigError, DeviceError: if an argument is wrong; raised before training.
         RunFolderError: if a run exists with other settings, is damaged, or cannot be written.
@@ -58,35 +71,32 @@ def make_report(
     from reviver.train.gan.training import train as train_gan
     from reviver.train.lstm.training import train as train_lstm
 
-    out = Path(out)
-    lstm_preset, gan_preset = LSTM_PRESETS["report"], GAN_PRESETS["report" if full else "best"]
-    lstm_paths = [out / "runs" / f"lstm-seed{lstm_seed}" for lstm_seed in range(seed, seed + NUM_SEEDS)]
-    gan_path = out / "runs" / (f"gan-full-seed{seed}" if full else f"gan-seed{seed}")
-    plan = [
-        PlannedRun("lstm", path, replace(lstm_preset, seed=lstm_seed), train_lstm)
-        for lstm_seed, path in enumerate(lstm_paths, start=seed)
+    runs = Path(out) / "runs"
+    preset, name = ("report", f"gan-full-seed{seed}") if full else ("best", f"gan-seed{seed}")
+    plan: list[tuple[Path, Any]] = [
+        (runs / f"lstm-seed{number}", replace(LSTM_PRESETS["report"], seed=number))
+        for number in range(seed, seed + NUM_SEEDS)
     ]
-    plan.append(PlannedRun("gan", gan_path, replace(gan_preset, seed=seed), train_gan))
-    statuses = [check_run(run.path, run.kind, run.config) for run in plan]  # raises before anything is trained
-    for status, run in zip(statuses, plan, strict=True):
+    plan.append((runs / name, replace(GAN_PRESETS[preset], seed=seed)))
+    kinds = [*["lstm"] * NUM_SEEDS, "gan"]
+    statuses = [
+        check_run(path, kind, config) for kind, (path, config) in zip(kinds, plan, strict=True)
+    ]  # before training
+    for kind, status, (path, config) in zip(kinds, statuses, plan, strict=True):
         if status == "finished":
-            logger.info("%s: finished, reused", run.path)
+            logger.info("%s: finished, reused", path)
             continue
-        logger.info("%s: %s, %d epochs", run.path, "resuming" if status else "training", run.config.epochs)
-        run.train(run.config, run.path, device=device, resume=status is not None, progress=progress)
-    return build_report(out, lstm_paths, gan_path)
+        logger.info("%s: %s, %d epochs", path, "resuming" if status else "training", config.epochs)
+        train: Any = train_lstm if kind == "lstm" else train_gan
+        train(config, path, device=device, resume=status is not None, progress=progress)
+    return build_report(out, [path for path, _ in plan[:-1]], plan[-1][0])
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
-    """Return the status of the run in a folder, or None if the folder is missing or empty.
-
-    Args:
-        path: run folder.
-        kind: `lstm` or `gan`.
-        config: settings that the run must have.
+    """Return the status of the run of `kind` in a folder, or None if the folder is missing or empty.
 
     Raises:
-        RunFolderError: if the run is damaged, of another kind, or has other settings.
+        RunFolderError: if the run is damaged, of another kind, or has other settings than `config`.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
@@ -102,20 +112,102 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
 
 
 def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str | Path) -> ReportFiles:
-    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs.
-
-    Args:
-        out: folder of the report.
-        lstm_runs: folders of one or more LSTM runs that differ only in their seed.
-        gan_run: folder of a GAN run.
-
-    Returns:
-        Paths of the files of the report.
+    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; those of LSTMs differ in their seed.
 
     Raises:
         RunFolderError: if a run is missing, unfinished or damaged, or the report cannot be written.
         DataError: if sample grids of the GAN run are missing or damaged.
     """
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
-    lstm, gan = read_lstm([Path(path) for path in lstm_runs]), read_gan(Path(gan_run))
-    return write_report(Path(out), lstm, gan)
+    return write_report(Path(out), read_lstm([Path(path) for path in lstm_runs]), read_gan(Path(gan_run)))
+
+
+def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
+    """Write the figures and all files of the report into the folder `out`, and raise RunFolderError if that fails."""
+    explorer = try_explorer(out / EXPLORER, [lstm.runs[0], gan.run])
+    paths = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json", explorer)
+    figures = out / "figures"
+    logger.info("plotting the figures into %s", figures)
+    save_figures(figures, lstm, gan)
+    logger.info("writing %s, report.html and report.pdf", paths.json)
+    write_json(paths.json, replace_unprintable(collect(lstm, gan).model_dump(mode="json")))
+    compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf}, has_explorer=explorer is not None)
+    return paths
+
+
+def try_explorer(path: Path, runs: Sequence[Run]) -> Path | None:
+    """Write the explorer of some runs to `path`, and return it; or warn and return None if they have no data for one.
+
+    The report is complete without it.
+    """
+    logger.info("writing %s", path)
+    try:
+        page = explorer_page(runs)
+    except ReviverError as error:
+        logger.warning("the report has no explorer: %s", error)
+        with explain_write_errors(path):
+            path.unlink(missing_ok=True)  # it would be of other runs
+        return None
+    write_text(path, page)
+    return path
+
+
+def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
+    """Return the diagrams and plots of the report by their file names."""
+    figures = {
+        "structure-lstm-cell": lstm_cell(lstm.network),
+        "structure-lstm-unrolled": lstm_unrolled(lstm.network, lstm.example),
+        "structure-gan": gan_networks(gan.run.generator, gan.run.discriminator),
+        "figure-1-learning-curves": learning_curves(lstm.metrics),
+        "gan-losses": loss_curves(gan.run.metrics),
+        "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
+    }
+    if gan.scores:
+        is_collapsed = [warning is not None for warning in gan.collapse_warnings]
+        figures["gan-scores"] = score_curves(gan.scores, is_collapsed)
+    return figures
+
+
+def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
+    """Save all figures in `folder`: plots as PDF, SVG and PNG, sample grids as PDF and PNG."""
+    figures = plot_figures(lstm, gan)
+    for suffix in FORMATS:
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.{suffix}")
+    copies = {"training.gif": gan.run.folder.samples / "training.gif"}
+    for number, (name, grid) in enumerate(gan.grids.items(), start=2):
+        save_figure(grid_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
+        copies[f"figure-{number}-{name}.png"] = grid.path
+    for name, source in copies.items():
+        with atomic_write(folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def compile_report(
+    results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path], *, has_explorer: bool = False
+) -> None:
+    """Compile report.typ with `results`, a report.json, into one file per target, beside an explorer if there is one.
+
+    If one fails, none is written.
+
+    Raises:
+        TypstError: if report.typ cannot be compiled with these results.
+        RunFolderError: if a file cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for source in SOURCES:
+            (folder / source).write_bytes((files("reviver.show.report") / source).read_bytes())
+        shutil.copyfile(results, folder / "report.json")
+        shutil.copytree(figures, folder / "figures")
+        document = str(folder / "report.typ")
+        inputs = {"explorer": EXPLORER} if has_explorer else {}
+        contents = {
+            path: typst.compile(
+                document, root=name, format=target, sys_inputs={**inputs, "target": target}, ignore_system_fonts=True
+            )
+            for target, path in targets.items()
+        }
+    for path, content in contents.items():
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)

@@ -26,7 +26,7 @@ from reviver.gan.sampling import generate, generate_samples
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.scoring import Score, score
+from reviver.lstm.scoring import score
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.show.report.schema import DigitCounts, Recognition, Spread
@@ -42,24 +42,20 @@ INTERPOLATION_STEPS = 7
 """Images between both ends of figure 5."""
 
 Records = list[dict[str, Any]]
-"""Metrics or scores of a run, one record per line of its file, in the order of time."""
 
 
 @dataclass(frozen=True)
 class LSTMResults:
-    """Results of LSTM runs that differ only in their seed.
+    """Results of LSTM runs that differ only in their seed, in the order of their seeds.
 
-    Attributes:
-        runs: finished runs, in the order of their seeds.
-        metrics: metrics of each run, one record per epoch.
-        split: palindromes of the first run; those of the other runs are as many.
-        train_scores_without_dropout: scores of the final networks on their training palindromes with dropout off.
+    `split` is that of the first run, `train_accuracies_without_dropout` are those of the final networks on their training
+    palindromes.
     """
 
     runs: tuple[LSTMRun, ...]
     metrics: tuple[Records, ...]
     split: Split
-    train_scores_without_dropout: tuple[Score, ...]
+    train_accuracies_without_dropout: tuple[float, ...]
 
     @property
     def network(self) -> LSTMClassifier:
@@ -93,17 +89,15 @@ class LSTMResults:
 
     def first_epoch_above(self, name: str, threshold: float) -> list[int | None]:
         """Return the epoch of each run from which a metric stays above `threshold`; None if it ends at or below it."""
-        epochs: list[int | None] = []
-        for records in self.metrics:
-            last_below = max((record["epoch"] for record in records if record[name] <= threshold), default=0)
-            epochs.append(last_below + 1 if last_below < records[-1]["epoch"] else None)
-        return epochs
+        last_below = [
+            max((record["epoch"] for record in records if record[name] <= threshold), default=0)
+            for records in self.metrics
+        ]
+        ends = [records[-1]["epoch"] for records in self.metrics]
+        return [epoch + 1 if epoch < end else None for epoch, end in zip(last_below, ends, strict=True)]
 
     def fraction_after(self, epoch: float, name: str, threshold: float) -> Spread | None:
-        """Return the fraction of the epochs after `epoch` at which a metric is at least `threshold`.
-
-        Return None if the runs have no later epochs.
-        """
+        """Return the fraction of the epochs after `epoch` at which a metric is at least `threshold`; None if there are none."""
         later = [[record[name] for record in records if record["epoch"] > epoch] for records in self.metrics]
         if not all(later):
             return None
@@ -112,14 +106,9 @@ class LSTMResults:
 
 @dataclass(frozen=True)
 class GANResults:
-    """Results of one GAN run.
+    """Results of one GAN run, with its sample grids at the `start`, in the `middle` and at the `end` of training.
 
-    Attributes:
-        run: finished run.
-        grids: sample grids at the `start`, in the `middle` and at the `end` of training.
-        interpolation: images between two latent vectors.
-        recognition: digits recognized among the samples; None if the run did not learn digits.
-        scores: scores during training; empty without evaluations.
+    `recognition` is None if the run did not learn digits, `scores` is empty without evaluations.
     """
 
     run: GANRun
@@ -140,9 +129,9 @@ def read_lstm(paths: Sequence[Path]) -> LSTMResults:
     Raises:
         RunFolderError: if a run is missing, unfinished or damaged, or the runs differ in more than their seed.
     """
-    runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
-    if not runs:
+    if not paths:
         raise RunFolderError("lstm_runs must hold at least one run folder, got none")
+    runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
     first = runs[0].config
     if first.cell != "lstm" or first.task != "palindrome" or first.curriculum:
         raise RunFolderError(
@@ -158,8 +147,8 @@ def read_lstm(paths: Sequence[Path]) -> LSTMResults:
                     "runs that differ only in their seed"
                 )
     splits = [PalindromeTask(run.config).split for run in runs]
-    train_scores = tuple(score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True))
-    return LSTMResults(runs, tuple(run.metrics for run in runs), splits[0], train_scores)
+    scores = [score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True)]
+    return LSTMResults(runs, tuple(run.metrics for run in runs), splits[0], tuple(item.accuracy for item in scores))
 
 
 def read_gan(path: Path) -> GANResults:
@@ -170,7 +159,7 @@ def read_gan(path: Path) -> GANResults:
         DataError: if a sample grid is missing or damaged.
     """
     run = load_gan(_open_finished(path, "gan"), device="cpu")
-    recognition = _recognise_digits(run) if run.is_digits else None
+    recognition = _recognize_digits(run) if run.is_digits else None
     return GANResults(run, _choose_grids(run), _interpolate(run), recognition, run.scores)
 
 
@@ -187,9 +176,8 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
 def _choose_grids(run: GANRun) -> dict[str, Grid]:
     """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both.
 
-    Progress is not time: images change fastest at the start, so that images after half of the epochs look like the last
-    ones. For digits, progress is the balanced fraction of recognized digits. For other images, it is the mean absolute
-    distance of the pixels to the first grid minus that to the last grid.
+    Progress is not time, since images change fastest at the start. For digits, it is the balanced fraction of recognized
+    digits; for other images, the mean absolute distance of the pixels to the first grid minus that to the last grid.
     """
     grids = find_grids(run.folder.samples)
     if not grids:
@@ -222,7 +210,7 @@ def _interpolate(run: GANRun) -> Interpolation:
         return Interpolation(latents, generate(run.generator, latents), None, None)
 
 
-def _recognise_digits(run: GANRun) -> Recognition:
+def _recognize_digits(run: GANRun) -> Recognition:
     """Classify samples of the untrained and of the trained generator, and real test images."""
     classifier = DigitClassifier.pinned()
     untrained_generator, _ = build_networks(run.config, (1, 28, 28))

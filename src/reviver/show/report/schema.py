@@ -14,7 +14,7 @@ from pydantic import Field
 from reviver.runs.schema import Rollback
 from reviver.settings.validation import Record
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Unit = Literal["fraction", "nats", "epoch", "count", "width", "negative slope"]
 Shape = tuple[int, ...]
@@ -51,9 +51,7 @@ class Run(Record):
     started: str = Field(description="Start date as YYYY-MM-DD.")
     command: str = Field(description="Command that trains a run with the same settings.")
     recorded_command: str = Field(description="Command that trained this run.")
-    hardware: dict[str, Any] = Field(
-        description="Machine of the run: system, processor, cores, threads, memory_gb, device."
-    )
+    hardware: dict[str, Any] = Field(description="Machine: system, processor, cores, threads, memory_gb, device.")
     versions: dict[str, Any] = Field(description="Versions of Python, Reviver and its dependencies.")
     rollbacks: tuple[Rollback, ...] = Field(description="Returns to a checkpoint after a value that was not finite.")
     changes: tuple[str, ...] = Field(description='Environment changes at resumes, such as "threads was 4 and is 2".')
@@ -86,17 +84,11 @@ class LSTM(Record):
     final: dict[str, Spread] = Field(
         description="Metrics at the last epoch: train_loss, train_accuracy, validation_loss, validation_accuracy."
     )
-    best: dict[str, Spread] = Field(
-        description="Lowest loss and highest accuracy of each run, each at its own epoch; the same metrics."
-    )
-    mean_of_last: dict[str, Spread] = Field(
-        description="Mean over the last `num_last_epochs` epochs of each run; the same metrics."
-    )
+    best: dict[str, Spread] = Field(description="Lowest loss and highest accuracy, each at its own epoch.")
+    mean_of_last: dict[str, Spread] = Field(description="Mean over the last `num_last_epochs` epochs.")
     num_last_epochs: int = Field(description="Number of epochs that this mean is taken over: 10, or all if fewer.")
     best_validation_accuracy: Spread = Field(description="Highest validation accuracy of each run.")
-    train_accuracy_without_dropout: Spread = Field(
-        description="Training accuracy of the final weights with dropout off."
-    )
+    train_accuracy_without_dropout: Spread = Field(description="Final training accuracy with dropout off.")
 
 
 class Layer(Record):
@@ -129,9 +121,7 @@ class DigitCounts(Record):
     counts: tuple[int, ...] = Field(description="Images recognized as each digit, 0 to 9.")
     fraction: float = Field(description="Fraction of the images recognized as any digit.")
     standard_error: float = Field(description="Standard error of that fraction, from the number of images alone.")
-    balanced_fraction: float = Field(
-        description="That fraction, each digit capped at 0.1: repeating one digit gives 0.1."
-    )
+    balanced_fraction: float = Field(description="That fraction, each digit capped at 0.1: one digit gives 0.1.")
     num_digits: int = Field(description="Number of different digits recognized.")
 
     @classmethod
@@ -162,9 +152,7 @@ class Interpolation(Record):
     """Images between two latent vectors."""
 
     num_images: int = Field(description="Number of images, including both ends.")
-    digits: tuple[int, ...] | None = Field(
-        description="Predicted digit of each image; null if the run did not learn digits."
-    )
+    digits: tuple[int, ...] | None = Field(description="Predicted digit of each image; null without digits.")
     confidences: tuple[float, ...] | None = Field(description="Probability of that digit.")
 
 
@@ -194,7 +182,7 @@ class GAN(Record):
     data: str = Field(description="Name of the training images.")
     num_images: int = Field(description="Number of training images.")
     image_shape: Shape = Field(description="Channels, height and width of an image.")
-    script_epochs: int = Field(description="Epochs of the script that the original report follows.")
+    script_epochs: int = Field(description="Epochs of the script that the original follows.")
     generator: Network = Field(description="Generator.")
     discriminator: Network = Field(description="Discriminator.")
     grids: dict[str, Grid] = Field(description="Grids of figures 2 to 4: start, middle, end.")
@@ -208,37 +196,35 @@ class GAN(Record):
 
 
 class Row(Record):
-    """A number of the original report beside ours."""
+    """A number of the original beside the measured ones."""
 
     unit: Unit = Field(description="Unit of both numbers; `fraction` also for differences of fractions.")
-    reported: float | None = Field(description="Reported number; null if the original gives none.")
+    original: float | None = Field(description="Number that the original prints; null if it prints none.")
     section: str | None = Field(description="Section and paragraph of the original.")
-    ours: Spread | None = Field(description="Our numbers; null if no run has one.")
+    measured: Spread | None = Field(description="Measured numbers; null if no run has one.")
     num_runs: int = Field(description="Number of runs measured.")
-    agrees: bool | None = Field(
-        description="Whether the reported number lies in the range of our runs; null if the original gives none."
-    )
-    distance_to_range: float | None = Field(description="Distance of the reported number to that range; 0 inside it.")
+    agrees: bool | None = Field(description="Whether that number lies in the range of the runs; null without one.")
+    distance_to_range: float | None = Field(description="Distance of the original's number to that range; 0 inside it.")
     distance_in_std: float | None = Field(
-        description="Distance of the reported number to our mean in standard deviations; null without `std`."
+        description="Distance to the mean in standard deviations; null without `std`."
     )
 
 
 class StructureRow(Record):
-    """Numbers of the original's networks or data beside ours, which do not depend on the seed."""
+    """Numbers of the original's networks beside those of the runs: given, not measured, whatever the seed is."""
 
     unit: Unit = Field(description="Unit of all numbers.")
-    reported: tuple[float, ...] = Field(description="Reported numbers.")
-    ours: tuple[float, ...] = Field(description="Our numbers.")
-    agrees: bool = Field(description="Whether they are equal.")
+    original: tuple[float, ...] | None = Field(description="Numbers that the original prints; null if it prints none.")
+    measured: tuple[float, ...] = Field(description="Numbers of the runs.")
+    agrees: bool | None = Field(description="Whether they are equal; null if the original prints none.")
 
 
 class Comparison(Record):
-    """The original report's numbers beside ours."""
+    """What the original prints beside the results of the runs."""
 
     lstm: dict[str, Row | StructureRow] = Field(description="Rows about the LSTM, by the name of the quantity.")
     gan: dict[str, Row | StructureRow] = Field(description="Rows about the GAN, by the name of the quantity.")
-    num_compared: int = Field(description="Number of rows that have both numbers.")
+    num_compared: int = Field(description="Number of measured rows for which the original prints a number.")
     num_agreeing: int = Field(description="Number of these rows that agree.")
 
 
@@ -249,4 +235,4 @@ class Report(Record):
     reviver: str = Field(description="Version of Reviver that wrote the file.")
     lstm: LSTM = Field(description="LSTM.")
     gan: GAN = Field(description="GAN.")
-    comparison: Comparison = Field(description="The original report's numbers beside ours.")
+    comparison: Comparison = Field(description="What the original prints beside the results of the runs.")

@@ -1,7 +1,6 @@
 """A trained GAN, loaded from its run folder."""
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal
 
 from reviver.files.errors import damaged_run_file
@@ -13,19 +12,6 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.validation import check
 from reviver.train.gan.training import build_networks
-
-SCORES = MappingProxyType(
-    {
-        "fid": "FID",
-        "kid": "KID",
-        "precision": "precision",
-        "recall": "recall",
-        "density": "density",
-        "coverage": "coverage",
-        "class_kl": "class KL (nats)",
-    }
-)
-"""Scores that a card and the explorer show, by key of scores.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +43,6 @@ class GANRun:
     def scores(self) -> list[dict[str, Any]]:
         """The records of scores.jsonl: evaluations while training; empty if there were none."""
         return self.folder.read_scores()
-
-
-def find_scores(run: GANRun) -> dict[str, Any] | None:
-    """Return the last scores before the checkpoint was saved; None if the run was not evaluated."""
-    return next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:

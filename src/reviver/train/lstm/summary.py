@@ -1,4 +1,4 @@
-"""Summary of a metric over the epochs of a run: at the last epoch, at its best, and as a mean over the last epochs.
+"""Summary of an LSTM run: its scores in words, and a metric at the last epoch, at its best, and as a mean of the last epochs.
 
 Validation accuracy dips for single updates (docs/explanation/memory.md), so the last epoch alone says little.
 """
@@ -6,6 +6,11 @@ Validation accuracy dips for single updates (docs/explanation/memory.md), so the
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
+
+from reviver.data.describe import SequenceData
+from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
+from reviver.train.lstm.run import LSTMRun
+from reviver.train.summary import ScoreItem, Scores
 
 NUM_LAST_EPOCHS = 10
 """Epochs at the end of a run that its mean is taken over; all of them if there are fewer."""
@@ -35,3 +40,35 @@ def last_trained(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | No
     A curriculum with jumps also has records of validations without training.
     """
     return next((record for record in reversed(records) if record["train_loss"] is not None), None)
+
+
+def find_metrics(run: LSTMRun) -> dict[str, Any] | None:
+    """Return the metrics of the last epoch before the checkpoint was saved; None if no epoch was complete."""
+    return next((record for record in reversed(run.metrics) if record["step"] <= run.step), None)
+
+
+def scores_of(run: LSTMRun, data: SequenceData) -> Scores:
+    """Return accuracy and loss of validation and training after the last complete epoch, beside chance and the baseline."""
+    metrics = find_metrics(run)
+    if metrics is None:
+        return Scores([], "The run has no complete epoch, so nothing was measured.")
+    length = metrics.get("length", run.config.length)
+    is_trained = metrics["train_loss"] is not None
+    accuracy = "accuracy" if data.target == "class" else f"accuracy of {ACCURACY_NAMES[data.target]}"
+    chance, baseline = f"{100 * run.task.chance:.3g} %", f"{run.task.baseline(length):.4g}"
+    items = []
+    for split in ("validation", "train") if is_trained else ("validation",):
+        fraction, loss = metrics[f"{split}_accuracy"], metrics[f"{split}_loss"]
+        items.append(ScoreItem(f"{split} {accuracy}", fraction, f"{100 * fraction:.2f} %", None, chance))
+        items.append(ScoreItem(f"{split} {LOSS_NAMES[data.target]}", loss, f"{loss:.4g}", None, baseline))
+    note = (
+        f"Measured after epoch {metrics['epoch']} in one run with seed {run.config.seed}, so that the spread over seeds is "
+        f"unknown: on the validation set without dropout{', on the training set with dropout' if is_trained else ''}. The "
+        "accuracy stands beside that of the best constant guess, the loss beside that of the best prediction without memory."
+    )
+    if run.config.curriculum:
+        suffix = "" if is_trained else ", at which the network was validated, but not trained"
+        note += f" The sequences have length {length:,}{suffix}."
+    if data.target == "number":
+        note += f" A number counts as correct within {TOLERANCE}."
+    return Scores(items, note)

@@ -1,0 +1,46 @@
+"""Summary of a GAN run: its scores in words."""
+
+from types import MappingProxyType
+from typing import Any
+
+from reviver.train.gan.run import GANRun
+from reviver.train.summary import ScoreItem, Scores
+
+SCORES = MappingProxyType(
+    {
+        "fid": "FID",
+        "kid": "KID",
+        "precision": "precision",
+        "recall": "recall",
+        "density": "density",
+        "coverage": "coverage",
+        "class_kl": "class KL (nats)",
+    }
+)
+"""Scores that a card and the explorer show, by key of scores.jsonl."""
+
+
+def find_scores(run: GANRun) -> dict[str, Any] | None:
+    """Return the last scores before the checkpoint was saved; None if the run was not evaluated."""
+    return next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
+
+
+def scores_of(run: GANRun) -> Scores:
+    """Return the last scores beside those of real images and, if they were recorded, of noise."""
+    scores = find_scores(run)
+    if scores is None:
+        return Scores([], "The run was not evaluated while it trained. `reviver gan evaluate` does it afterwards.")
+    real, noise = scores["real_baseline"], scores.get("noise_baseline")
+    items = [
+        ScoreItem(label, scores[key], f"{scores[key]:.4g}", f"{real[key]:.4g}", f"{noise[key]:.4g}" if noise else None)
+        for key, label in SCORES.items()
+    ]
+    later = "" if scores["step"] == run.step else f" The networks shown here are of update {run.step:,}."
+    warning = f" Warning: {scores['warning']}." if scores["warning"] else ""
+    return Scores(
+        items,
+        f"{scores['num_samples']:,} samples against the test images, after epoch {scores['epoch']} (update "
+        f"{scores['step']:,}).{later} Features of the {scores['extractor']}, k = {scores['k']}. Real images are as many "
+        "training images, noise is as many images of random pixels. Compare such scores only with the same extractor and "
+        f"number of samples; they are not the Inception FID.{warning}",
+    )

@@ -1,0 +1,195 @@
+"""Summary of a run in words: its source, settings, machine and data; model card, explorer and exports show it.
+
+`train.lstm.summary` and `train.gan.summary` add the scores of each network. Folders may be private, so of a path only the
+name is shown.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from pathlib import Path, PureWindowsPath
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from reviver.files.pretrained import Source
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import show_value
+from reviver.train.gan.run import GANRun
+from reviver.train.lstm.run import LSTMRun
+
+Run = LSTMRun | GANRun
+PATHS = ("data", "extractor")
+"""Settings that may be paths."""
+VERSIONS = ("reviver", "python", "torch")
+"""Versions that are shown, by name in run.json."""
+STATUS = {
+    "running": "killed while it trained",
+    "finished": "finished",
+    "interrupted": "interrupted; reviver ... --resume continues it",
+    "failed": "failed",
+}
+"""Status of a run in words, by the status in run.json."""
+
+
+class Item(NamedTuple):
+    """A fact about a run."""
+
+    label: str
+    value: str
+    note: str | None = None
+
+
+class ScoreItem(NamedTuple):
+    """A score beside its baselines."""
+
+    name: str
+    number: float
+    value: str
+    """The number as text."""
+    real: str | None
+    """That of real images."""
+    noise: str | None
+    """That of a model that has learned nothing."""
+
+
+class Scores(NamedTuple):
+    """Scores of a trained network; empty if it was not measured."""
+
+    items: list[ScoreItem]
+    note: str
+    """How they were measured, or why not."""
+
+
+class License(NamedTuple):
+    """License of a data set."""
+
+    name: str
+    hub_id: str
+    """Identifier of the license on the hub."""
+    url: str
+    authors: str
+    dataset: str | None = None
+    """Identifier of the data set on the hub."""
+
+
+LICENSES = MappingProxyType(
+    {
+        "mnist": License(
+            "CC BY-SA 3.0",
+            "cc-by-sa-3.0",
+            "https://creativecommons.org/licenses/by-sa/3.0/",
+            "Yann LeCun and Corinna Cortes",
+            "ylecun/mnist",
+        ),
+        "fashion-mnist": License(
+            "MIT",
+            "mit",
+            "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE",
+            "Zalando Research",
+            "zalando-datasets/fashion_mnist",
+        ),
+        "kmnist": License(
+            "CC BY-SA 4.0",
+            "cc-by-sa-4.0",
+            "https://creativecommons.org/licenses/by-sa/4.0/",
+            "the ROIS-DS Center for Open Data in the Humanities",
+        ),
+    }
+)
+"""Licenses of data sets by name, of those whose license is known."""
+
+
+def source_of(run: Run) -> Source:
+    """Return the source of an exported network: the run, in a form that fits into its files."""
+    record = run.folder.record
+    return Source(
+        name=run_name(run),
+        seed=run.config.seed,
+        step=run.step,
+        started=record.get("started"),
+        versions=record.get("versions", {}),
+        settings=changed_settings(run.config),
+    )
+
+
+def run_name(run: Run) -> str:
+    """Return the name of the run folder."""
+    return run.folder.path.resolve().name[:200] or "run"
+
+
+def shown_settings(config: LSTMConfig | GANConfig) -> dict[str, Any]:
+    """Return all settings."""
+    values = dataclasses.asdict(config)
+    return {name: name_of_path(value) if name in PATHS and value else value for name, value in values.items()}
+
+
+def changed_settings(config: LSTMConfig | GANConfig) -> dict[str, Any]:
+    """Return the settings that differ from the defaults."""
+    defaults = dataclasses.asdict(type(config)())
+    return {name: value for name, value in shown_settings(config).items() if getattr(config, name) != defaults[name]}
+
+
+def setting_items(config: LSTMConfig | GANConfig) -> list[Item]:
+    """Return every setting, with the note "changed" where it is not the default."""
+    changed = changed_settings(config)
+    return [
+        Item(name, show_value(value), "changed" if name in changed else None)
+        for name, value in shown_settings(config).items()
+    ]
+
+
+def run_items(run: Run, epochs: float | None = None) -> list[Item]:
+    """Return what the record of a run has, and its epochs so far, with a fraction, if they are known."""
+    record = run.folder.record
+    machine: Mapping[str, Any] = record.get("hardware", {})
+    versions: Mapping[str, str] = record.get("versions", {})
+    seconds, num_changes = record.get("seconds"), len(record.get("changes", ()))
+    of_all = "" if epochs == run.config.epochs else f" of {run.config.epochs:,}"
+    items = [
+        Item("seed", str(run.config.seed)),
+        Item("epochs", "" if epochs is None else f"{epochs:.4g}{of_all}"),
+        Item("updates", f"{run.step:,}"),
+        Item("training time", "" if seconds is None else format_seconds(seconds), "without evaluation"),
+        Item("started", str(record.get("started", ""))[:10]),
+        Item(
+            "hardware",
+            f"{machine['processor']}, {machine['threads']} threads, {machine['device']}, {machine['system']}"
+            if machine
+            else "",
+        ),
+        Item("versions", ", ".join(f"{name} {versions[name]}" for name in VERSIONS if name in versions)),
+        Item("status", STATUS[run.folder.status], record.get("error")),
+        Item("resumed in another environment", f"{num_changes} times" if num_changes else ""),
+    ]
+    return [item for item in items if item.value]
+
+
+def command_of(run: Run) -> str:
+    """Return the command line that trained a run, on one line."""
+    command = " ".join(str(run.folder.record.get("command", "not recorded")).split())
+    try:
+        words = shlex.split(command)
+    except ValueError:  # cut off within a quote
+        words = command.split(" ")
+    return shlex.join(map(_without_folders, words))
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration in the two largest units that it has."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def name_of_path(path: str) -> str:
+    """Return the last part of a path of any system."""
+    return PureWindowsPath(path).name or Path(path).name or path
+
+
+def _without_folders(word: str) -> str:
+    """Return a word of a command with the name only of a path; also of an option's, as in --out=runs/a."""
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return option + equals + name_of_path(value)

@@ -1,0 +1,315 @@
+"""Export to ONNX: graphs compute what the networks compute, checked with ONNX Runtime; metadata, and wrong use."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reviver import Generator, LSTMClassifier, load
+from reviver.cli.app import main
+from reviver.data.sequences.reader import read_sequences
+from reviver.data.sequences.standardization import Standardization
+from reviver.errors import ConfigError, RunFolderError
+from reviver.files.onnx import MIN_OPSET, REDUCE_OPSET, Graph
+from reviver.gan import onnx as gan_onnx
+from reviver.lstm import onnx as lstm_onnx
+from reviver.lstm.rnn import RNNClassifier
+from reviver.settings.lstm_network import Pooling
+from reviver.show.export import to_onnx
+from reviver.train.lstm.evaluation import predict_table
+
+TOLERANCE = 2e-6
+"""Maximum difference from torch; measured: 4e-7."""
+I, H, C = 3, 5, 4  # noqa: E741
+SHAPES = [(1, 1), (1, 6), (4, 7), (3, 2)]
+"""B and T of the batches that one graph computes."""
+NEWEST = onnx.defs.onnx_opset_version()
+
+
+def randomize(network: nn.Module) -> Any:
+    """Sample all weights and statistics, so that no term of the equations is 0; keep matrices of a generator in scale."""
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point() and not (isinstance(network, Generator) and tensor.dim() == 2):
+                values = torch.randn(tensor.shape, generator=rng) * 0.5
+                tensor.copy_(values.abs() + 0.1 if name.endswith("running_var") else values)
+    return network.eval()
+
+
+def session(model: bytes | str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def checked_session(graph: Graph) -> onnxruntime.InferenceSession:
+    model = graph.model("test", "", {})
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    return session(model.SerializeToString())
+
+
+def run_graph(graph: Graph, **inputs: Tensor) -> list[Tensor]:
+    outputs = checked_session(graph).run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    return [torch.from_numpy(output) for output in outputs]
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=TOLERANCE)
+
+
+def check_classifier(network: LSTMClassifier | RNNClassifier, graph: Graph, **options: Any) -> None:
+    """Compare one graph with the network over batches of several shapes, with and without lengths."""
+    runtime = checked_session(graph)
+    rng = torch.Generator().manual_seed(0)
+    for B, T in SHAPES:
+        x = torch.randn(B, T, network.input_size, generator=rng)
+        lengths = torch.randint(1, T + 1, (B,), generator=rng)
+        for given in (None, lengths):
+            expected = network(x, given, **options)
+            inputs = {"x": x.numpy()} | ({} if given is None else {"lengths": given.numpy()})
+            logits, probabilities = map(torch.from_numpy, runtime.run(["logits", "probabilities"], inputs))
+            close(logits, expected)
+            close(probabilities, expected.softmax(-1))
+
+
+@pytest.mark.parametrize("patch_size", [1, 3])
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_classifier_computes_the_same(pooling: Any, bidirectional: bool, num_layers: int, patch_size: int) -> None:
+    options = {"bidirectional": bidirectional, "pooling": pooling, "patch_size": patch_size, "hidden_dropout": 0.5}
+    network = randomize(LSTMClassifier(I, H, C, num_layers, **options))
+    for opset in (None, REDUCE_OPSET, NEWEST):
+        check_classifier(network, lstm_onnx.build_graph(network, opset))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        RNNClassifier(I, H, C, hidden_dropout=0.5),
+        LSTMClassifier(I, H, C, hidden_dropout_kind="zoneout"),
+        LSTMClassifier(I, H, C, hidden_dropout=0.5, hidden_dropout_kind="variational"),
+    ],
+)
+def test_other_networks_compute_the_same(network: Any) -> None:
+    check_classifier(network, lstm_onnx.build_graph(randomize(network)))
+
+
+def test_steps_after_the_end_do_not_count() -> None:
+    network = randomize(LSTMClassifier(I, H, C, pooling="mean", patch_size=4))
+    x, lengths = torch.randn(3, 9, I), torch.tensor([9, 2, 5])
+    expected = network(x, lengths)
+    for index, length in enumerate(lengths.tolist()):
+        x[index, length:] = 1e6
+    close(run_graph(lstm_onnx.build_graph(network), x=x, lengths=lengths)[0], expected)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_classes_at_every_step(bidirectional: bool) -> None:
+    network = randomize(LSTMClassifier(I, H, C, 2, bidirectional=bidirectional))
+    graph = lstm_onnx.build_graph(network, target="class at every step")
+    check_classifier(network, graph, every_step=True)
+    assert [port.shape for port in graph.outputs] == [("batch", "time", C)] * 2
+
+
+@pytest.mark.parametrize("patch_size", [1, 4])
+def test_standardization_keeps_the_digits_of_a_large_mean(patch_size: int) -> None:
+    network = randomize(LSTMClassifier(2, H, C, pooling="attention", patch_size=patch_size))
+    standardization = Standardization(mean=(1_234_567.3, -0.25), scale=(0.5, 300.0))
+    x = torch.tensor(standardization.mean) + torch.randn(3, 7, 2) * torch.tensor(standardization.scale)
+    lengths = torch.tensor([7, 2, 5])
+    x[torch.arange(7) >= lengths.unsqueeze(1)] = 0  # padding of raw numbers
+    graph = lstm_onnx.build_graph(network, standardization=standardization)
+    close(run_graph(graph, x=x, lengths=lengths)[0], network(standardization.apply(x, lengths), lengths))
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "num_classes", "batch_norm_eps"),
+    [((1, 28, 28), 0, 1e-5), ((1, 28, 28), 10, 1e-5), ((3, 6, 6), 0, 0.8), ((3, 5, 4), 3, 1e-5)],
+)
+def test_generator_computes_the_same(image_shape: Any, num_classes: int, batch_norm_eps: float) -> None:
+    generator = randomize(Generator(7, image_shape, num_classes=num_classes, batch_norm_eps=batch_norm_eps))
+    for opset in (None, NEWEST):
+        for count in (1, 5):
+            z = generator.sample_latents(count, torch.Generator().manual_seed(count))
+            inputs = {"z": z[:, :7].contiguous()} | ({"classes": z[:, 7:].argmax(1)} if num_classes else {})
+            (images,) = run_graph(gan_onnx.build_graph(generator, opset), **inputs)
+            torch.testing.assert_close(images, generator(z).detach(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "problem"),
+    [
+        (
+            LSTMClassifier(I, H, C, hidden_dropout=0.1, hidden_dropout_kind="zoneout"),
+            r"zoneout mixes h_t with h_\(t-1\), which no LSTM node",
+        ),
+        (LSTMClassifier(I, H, C, precision="bf16"), "precision must be fp32 for ONNX, got 'bf16'"),
+        (LSTMClassifier(I, H, C).double(), r"must be float32 for ONNX, got float64; call network.float\(\)"),
+        (Generator().double(), r"must be float32 for ONNX, got float64; call generator.float\(\)"),
+        (Generator(2, (1, 2, 2)), "at most 1000000 bytes of weights to fit into one ONNX file, got 2806320"),
+    ],
+)
+def test_what_no_file_can_hold_is_refused(
+    network: Any, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reviver.files.onnx.MAX_FILE_BYTES", 1_000_000)
+    with pytest.raises(ConfigError, match=problem):
+        to_onnx(network, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_is_one_standard_node(tmp_path: Path) -> None:
+    to_onnx(LSTMClassifier(I, H, C, 2, bidirectional=True), tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    assert [node.op_type for node in model.graph.node].count("LSTM") == 2
+    assert {node.domain for node in model.graph.node} == {""}
+    assert [entry.version for entry in model.opset_import] == [MIN_OPSET]
+    assert model.ir_version <= 8, "the newest version would shut out older runtimes"
+
+
+# Runs
+
+
+def exported(arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(shlex.split(f"export {arguments} --format onnx --json")) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_run_on_custom_data_takes_raw_numbers(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "deep" / "mine.onnx"
+    result = exported(f"{home / 'custom'} --out {path} --checkpoint best", capsys)
+    run: Any = load(home / "custom", checkpoint="best")
+    table = read_sequences(home / "mine.csv", labeled=False)
+    runtime = session(str(path))
+    (probabilities,) = runtime.run(["probabilities"], {"x": table.x.numpy(), "lengths": table.lengths.numpy()})
+    close(torch.from_numpy(probabilities), predict_table(run.network, run.task, table))
+    metadata = runtime.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == ["`c`", "a|b"]
+    assert json.loads(metadata["standardization"]) == run.task.data.standardization.model_dump(mode="json")
+    assert (metadata["task"], metadata["run"], metadata["seed"]) == ("custom", "custom", "0")
+    assert int(metadata["step"]) == run.step == result["step"]
+    assert json.loads(metadata["versions"]) == run.folder.record["versions"]
+    assert json.loads(metadata["settings"])["data"] == "mine.csv", "folders may be private"
+    assert result["bytes"] == path.stat().st_size
+    assert [port["name"] for port in result["inputs"]] == ["x", "lengths"]
+    assert result["outputs"][1]["shape"] == ["batch", 2]
+    to_onnx(run, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+    assert main(shlex.split(f"export {home / 'custom'} --format onnx --out {path}")) == 0
+    first, *ports = capsys.readouterr().out.splitlines()
+    assert first.endswith(f"bytes, opset {MIN_OPSET}")
+    assert [port.split()[1] for port in ports] == ["x", "lengths", "logits", "probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "shape"),
+    [
+        ("palindrome", "logits", (5, 10)),
+        ("rnn", "logits", (5, 10)),
+        ("adding", "value", (5,)),
+        ("copy", "logits", (5, 7, 9)),
+    ],
+)
+def test_every_kind_of_task(
+    name: str, output: str, shape: tuple[int, ...], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(f"{home / name} --out {tmp_path / 'model'} --opset 17", capsys)
+    run: Any = load(home / name)
+    x = torch.randn(5, 7, run.network.input_size)
+    runtime = session(str(tmp_path / "model"))
+    (found,) = runtime.run([output], {"x": x.numpy()})
+    assert found.shape == shape
+    close(torch.from_numpy(found), run.network(x, every_step=name == "copy").reshape(shape))
+    metadata = runtime.get_modelmeta().custom_metadata_map
+    assert metadata["encoding"] == run.config.encoding
+    assert ("classes" in metadata) == (name != "adding")
+    assert ("one-hot" in metadata["input"]) == (run.config.encoding == "onehot")
+
+
+def test_run_of_a_gan_gives_its_average(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "generator.onnx"
+    path.write_text("older export")
+    result = exported(f"{home / 'gan'} --out {path}", capsys)
+    run: Any = load(home / "gan")
+    z = torch.randn(9, 4)
+    runtime = session(str(path))
+    (images,) = runtime.run(None, {"z": z.numpy()})
+    torch.testing.assert_close(torch.from_numpy(images), run.generator(z).detach(), rtol=0, atol=1e-5)
+    (port,) = result["outputs"]
+    assert (port["name"], port["shape"]) == ("images", ["batch", 1, 6, 6])
+    metadata = runtime.get_modelmeta().custom_metadata_map
+    assert (metadata["data"], metadata["run"]) == ("images", "gan")
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            "palindrome --format onnx --opset 12",
+            f"--opset must be from {MIN_OPSET}, the first with all operators of the",
+        ),
+        ("palindrome --format onnx --opset 999", f"the last that the installed onnx {onnx.__version__} knows, got 999"),
+        ("palindrome --format onnx --opset -1", "got -1"),
+        ("palindrome --format onnx --opset many", "--opset must be an integer, got 'many'"),
+        ("palindrome --format hub --opset 18", "--opset is only for the format onnx"),
+        ("palindrome --format onnx --license mit", "--license is only for the model card"),
+        ("palindrome --format hub --license 'MIT: yes'", "--license must match"),
+        ("palindrome --format pickle", "--format must be onnx or hub, got 'pickle'"),
+        ("palindrome", "--format is missing"),
+        ("palindrome --format onnx --checkpoint worst", "--checkpoint must be last or best"),
+        ("gan --format onnx --checkpoint best", "--checkpoint must be last, got 'best'"),
+        (". --format onnx", "has no run.json, so it is not a run folder"),
+        ("palindrome --format onnx --out {}/file/model", "cannot be written"),
+        ("palindrome --format hub --out {}/file/model", "cannot be written"),
+        ("palindrome --format onnx --out {}/folder", "cannot be written (Is a directory)"),
+        ("palindrome --format hub --out {}/file", "cannot be written"),
+    ],
+)
+def test_wrong_use(options: str, problem: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    options = options.format(tmp_path) if "--out" in options else f"{options} --out {tmp_path / 'model'}"
+    capsys.readouterr()
+    assert main(shlex.split(f"export {home}/{options}")) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert problem in captured.err
+    assert captured.err.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_onnx_is_missing(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(shlex.split(f"export {home / 'rnn'} --format onnx --out {tmp_path / 'model'}")) == 2
+    assert "--format onnx needs the library onnx: pip install onnx" in capsys.readouterr().err
+    assert main(shlex.split(f"export {home / 'rnn'} --format hub --out {tmp_path / 'model'}")) == 0
+
+
+def test_a_full_disk_leaves_the_older_file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("older export")
+
+    def fail(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(RunFolderError, match="No space left on device"):
+        to_onnx(load(home / "rnn"), path)
+    assert path.read_text() == "older export"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]

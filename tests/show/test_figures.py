@@ -1,0 +1,98 @@
+"""What all figures share: files, sizes and the dark background; and the figures that `reviver plot` makes of a run."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from reviver.cli.app import main
+from reviver.errors import ConfigError, RunFolderError
+from reviver.figures import FORMATS, check_figure_path, figure_style, save_figure
+from reviver.show.lstm_figures import learning_curves
+
+METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+RUNS = [[{"epoch": epoch, **dict.fromkeys(METRICS, value)} for epoch in (1, 2)] for value in (1.0, 0.5)]
+
+
+def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
+    for suffix in FORMATS:
+        for name in "ab":
+            save_figure(learning_curves(RUNS), tmp_path / f"{name}.{suffix}")
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_the_band_of_an_accuracy_ends_at_one() -> None:
+    """Mean .75 and standard deviation .35, of which a band reaches above 1; that of the loss may."""
+    for axes, top in zip(learning_curves(RUNS).axes, (0.75 + 0.5**0.5 / 2, 1.0), strict=True):
+        bands = [item for item in axes.collections if isinstance(item, PolyCollection)]
+        heights = [float(band.get_paths()[0].vertices[:, 1].max()) for band in bands]
+        assert heights == pytest.approx([top, top])
+
+
+def test_width_font_size_and_background(tmp_path: Path) -> None:
+    sizes, edges = {}, {}
+    for name, style in {"page": {}, "slide": {"width": 10.0, "font_size": 18.0, "dark": True}}.items():
+        with figure_style(**style):
+            figure = learning_curves(RUNS)
+            save_figure(figure, tmp_path / f"{name}.png")
+        sizes[name] = figure.axes[0].title.get_fontsize()
+        pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
+        assert pixels.shape[1] == pytest.approx(200 * style.get("width", 6.3), abs=1)
+        assert pixels.shape[0] / pixels.shape[1] == pytest.approx(2.7 / 6.3, rel=0.01)
+        edges[name] = (pixels[0, 0], to_hex(figure.axes[0].xaxis.label.get_color()))
+    assert sizes == {"page": 9, "slide": 18}
+    assert (edges["page"][0] == 255).all()
+    assert (edges["slide"][0] < 40).all()
+    assert edges["slide"][1] == "#e4e7ea"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("trace", r"^out must end in one of .pdf, .svg, .png for a figure, got"),
+        ("file/trace.pdf", r"cannot be written .Not a directory.; a part of this path is a file"),
+        ("folder.pdf", r"cannot be written .Is a directory."),
+    ],
+)
+def test_the_path_of_a_figure_is_checked_first(path: str, problem: str, tmp_path: Path) -> None:
+    check_figure_path(tmp_path / "new" / "folder" / "trace.pdf")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.pdf").mkdir()
+    with pytest.raises((ConfigError, RunFolderError), match=problem):
+        check_figure_path(tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("name", "files"), [("palindrome", ["curves"]), ("copy", ["curves"]), ("gan", ["curves", "samples"])]
+)
+def test_plot(name: str, files: list[str], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = f"--out {tmp_path} --format svg --figure-width 8 --dark --json"
+    assert main(shlex.split(f"plot {home / name} {options}")) == 0
+    paths = [tmp_path / f"{file}.svg" for file in files]
+    assert json.loads(capsys.readouterr().out)["files"] == list(map(str, paths))
+    assert sorted(tmp_path.iterdir()) == paths
+    for path in paths:
+        assert 'width="576pt"' in path.read_text()  # 8 inches
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("--figure-width 1", "--figure-width must be at least 2, got 1.0"),
+        ("--font-size 99", "--font-size must be at most 60, got 99.0"),
+        ("--format gif", "--format must be png, pdf or svg, got 'gif'"),
+        ("--out {}/file", "cannot be written"),
+    ],
+)
+def test_wrong_use_of_plot(
+    options: str, problem: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(shlex.split(f"plot {home / 'rnn'} {options.format(tmp_path)}")) == 2
+    assert problem in capsys.readouterr().err
