@@ -30,8 +30,8 @@ settings.load_profile("reviver")
 
 LONG_FILES = (
     "test_explorer_page",
-    "test_cli",
-    "test_docs",
+    "test_help",
+    "test_pages",
     "test_sklearn",
     "test_wheel",
     "test_curve",
