@@ -111,7 +111,7 @@ def _uncentered(*changes: str) -> tuple[str, ...]:
 
 RECIPES = (
     Recipe("public-script", "public script, eps 0.8", "public-script", ("--epochs", "20"), is_plotted=True),
-    Recipe("report", "report", "report", ("--epochs", "20"), is_plotted=True),
+    Recipe("report", "report", "original", ("--epochs", "20"), is_plotted=True),
     Recipe("best", "best", "best", seeds=5, goal=THREE_MINUTES, is_plotted=True),
     Recipe("best-long", "best, 150 epochs", "best-long", goal=FIFTEEN_MINUTES, is_plotted=True, eval_every=10),
     Recipe("best-longest", "best, 400 epochs", "best-longest", seeds=1, goal=LONGEST, is_plotted=True, eval_every=10),
@@ -159,11 +159,13 @@ RECIPES = (
         "best",
         _uncentered("--loss", "wasserstein", "--r1", "0", "--gradient-penalty", "10"),
     ),
-    Recipe("dropout", "report with dropout 0.3 in D", "report", ("--epochs", "20", "--discriminator-dropout", "0.3")),
-    Recipe("smoothing", "report with labels smoothed by 0.1", "report", ("--epochs", "20", "--label-smoothing", "0.1")),
-    Recipe("packing", "report with packing of 2 (PacGAN)", "report", ("--epochs", "20", "--packing", "2")),
+    Recipe("dropout", "report with dropout 0.3 in D", "original", ("--epochs", "20", "--discriminator-dropout", "0.3")),
+    Recipe(
+        "smoothing", "report with labels smoothed by 0.1", "original", ("--epochs", "20", "--label-smoothing", "0.1")
+    ),
+    Recipe("packing", "report with packing of 2 (PacGAN)", "original", ("--epochs", "20", "--packing", "2")),
     Recipe("public-script-200", "public script, 200 epochs", "public-script", seeds=1),
-    Recipe("report-200", "report, 200 epochs", "report", seeds=1),
+    Recipe("report-200", "report, 200 epochs", "original", seeds=1),
 )
 
 

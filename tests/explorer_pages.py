@@ -19,7 +19,7 @@ from reviver.train.lstm import training as lstm
 def build_page(folder: Path) -> Path:
     """Train both runs in `folder`, and write their page."""
     gan.train(replace(GAN_PRESETS["best"], epochs=1, eval_every=0), folder / "gan", device="cpu")
-    lstm.train(replace(LSTM_PRESETS["report"], epochs=20), folder / "lstm", device="cpu")
+    lstm.train(replace(LSTM_PRESETS["original"], epochs=20), folder / "lstm", device="cpu")
     page = folder / "explorer.html"
     write_explorer([load(folder / "gan"), load(folder / "lstm")], page)
     return page

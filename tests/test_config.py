@@ -191,7 +191,7 @@ def test_a_config_is_frozen_and_keyword_only(cls: type) -> None:
 
 @pytest.mark.parametrize("cls", CONFIGS)
 def test_the_preset_report_is_the_default(cls: type) -> None:
-    assert choose_preset(PRESETS[cls], "report") == cls()
+    assert choose_preset(PRESETS[cls], "original") == cls()
 
 
 @pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls, presets in PRESETS.items() for name in presets])
@@ -223,7 +223,7 @@ def test_an_unknown_preset_is_rejected(cls: type, name: str) -> None:
 @pytest.mark.parametrize("cls", CONFIGS)
 def test_presets_are_immutable(cls: type) -> None:
     with pytest.raises(TypeError, match="does not support item assignment"):
-        PRESETS[cls]["report"] = cls(epochs=1)
+        PRESETS[cls]["original"] = cls(epochs=1)
 
 
 @pytest.mark.parametrize("cls", CONFIGS)

@@ -248,7 +248,7 @@ def test_generate_restores_the_mode_after_an_error() -> None:
     assert generator.training
 
 
-@pytest.mark.parametrize(("preset", "updates", "relative"), [("report", 12, 2e-3), ("best", 6, 2e-2)])
+@pytest.mark.parametrize(("preset", "updates", "relative"), [("original", 12, 2e-3), ("best", 6, 2e-2)])
 def test_the_first_losses_of_a_preset_are_the_golden_ones(
     preset: str,
     updates: int,
@@ -283,7 +283,7 @@ def mnist_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("mnist")
     np.save(folder / "digits.npy", load_mnist("train").images[:3200].numpy())
     config = override(
-        PRESETS["report"], {"data": str(folder / "digits.npy"), "epochs": 4, "log_every": 1, "checkpoint_every": 4}
+        PRESETS["original"], {"data": str(folder / "digits.npy"), "epochs": 4, "log_every": 1, "checkpoint_every": 4}
     )
     return train(config, folder / "run")
 
@@ -347,7 +347,7 @@ def test_epochs_of_grids(
 
 
 def test_the_report_saves_grids_at_the_start_the_middle_and_the_end() -> None:
-    config = PRESETS["report"]
+    config = PRESETS["original"]
     epochs = [epoch for epoch in range(1, config.epochs + 1) if training.is_grid_due(epoch, config)]
     assert {5, 100, 195, 200} <= set(epochs)
 

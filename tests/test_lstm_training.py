@@ -142,7 +142,7 @@ def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
         return result
 
     monkeypatch.setattr(training, "train_step", recording)
-    folder = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "run")
+    folder = train(override(PRESETS["original"], {"epochs": 2}), tmp_path / "run")
     assert len(losses) == 14
     metrics = folder.read_metrics()
     values = {
@@ -183,7 +183,7 @@ def test_it_learns_with_onehot_digits(tmp_path: Path) -> None:
 
 
 def test_it_learns_with_scalar_digits(tmp_path: Path) -> None:
-    folder = train(override(PRESETS["report"], {"epochs": 12}), tmp_path / "run")
+    folder = train(override(PRESETS["original"], {"epochs": 12}), tmp_path / "run")
     metrics = folder.read_metrics()
     assert metrics[-1]["validation_accuracy"] > 3 * CHANCE
     assert metrics[-1]["train_loss"] < metrics[0]["train_loss"] - 0.3
@@ -254,9 +254,9 @@ def test_the_same_run_twice_gives_the_same_bits(threads: int, tmp_path: Path) ->
     torch.set_num_threads(threads)
     try:
         torch.manual_seed(1)
-        first = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "first")
+        first = train(override(PRESETS["original"], {"epochs": 2}), tmp_path / "first")
         torch.manual_seed(2)  # the default generator of torch is not used
-        second = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "second")
+        second = train(override(PRESETS["original"], {"epochs": 2}), tmp_path / "second")
     finally:
         torch.set_num_threads(before)
     assert fingerprint(first) == fingerprint(second)

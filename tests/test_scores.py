@@ -271,7 +271,7 @@ def test_scores_are_deterministic_and_name_what_they_depend_on(small: Reference)
     for part in (
         f"{N} samples against the 300 test images of mnist",
         first.extractor_sha256,
-        "x the real baseline",
+        "x real data",
         "k = 5",
     ):
         assert part in text

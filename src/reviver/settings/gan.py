@@ -47,7 +47,7 @@ InputCentering = Annotated[Literal["none", "auto"] | float, PlainValidator(_chec
 
 @settings
 class GANConfig:
-    """Settings of a GAN training run. The defaults are the report's."""
+    """Settings of a GAN training run. The defaults are the preset original; the command line starts from best."""
 
     data: Annotated[Text, DATA] = "mnist"
     """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or

@@ -59,16 +59,16 @@ def check_length(task: str, length: int) -> None:
 
 @settings
 class LSTMConfig:
-    """Settings of an LSTM training run. The defaults are those of the report.
+    """Settings of an LSTM training run. The defaults are the preset original.
 
     Raises:
         ConfigError: if a value is out of range, or two values contradict each other.
     """
 
     task: Annotated[TaskName, DATA] = "palindrome"
-    """Task: predict the last digit of a palindrome from all digits before it, or another task of docs/reference/lstm.md."""
+    """Task: predict the last digit of a palindrome from all digits before it, or another task of memory."""
     data: Annotated[Text | None, DATA] = None
-    """Custom data, labeled sequences: a .csv, .parquet or .npz file or a packed folder, see docs/how-to/train-on-your-sequences.md."""
+    """Custom data, labeled sequences: a .csv or .parquet file with a row per sequence, an .npz with x and y, or a packed folder."""
     sequence_column: Annotated[Text, DATA] = "sequence"
     """Column of `data` with the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
     label_column: Annotated[Text, DATA] = "label"
@@ -80,7 +80,7 @@ class LSTMConfig:
     Otherwise the number of steps: 28 rows for row-mnist, 784 pixels for pixel-mnist (or 392, 196, 98 or 49 of downsampled
     images)."""
     encoding: Annotated[Literal["scalar", "onehot"], DATA] = "scalar"
-    """Encoding of a symbol: one number (0 to 9 for a digit, as in the report), or a one-hot vector."""
+    """Encoding of a symbol: one number (0 to 9 for a digit, as in the original), or a one-hot vector."""
     data_size: Annotated[int, Field(ge=2, le=MAX_INTEGER), DATA] = 100_000
     """Maximum number of palindromes or images, sampled without replacement if there are more. For other tasks: number of fresh
     sequences per epoch, training and validation together."""

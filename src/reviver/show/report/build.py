@@ -42,7 +42,7 @@ def make_report(
 
     Args:
         out: folder of the report.
-        full: train the GAN with the preset `report` (200 epochs, as the original) instead of `best`.
+        full: train the GAN with the preset `original` (200 epochs, as the original) instead of `best`.
         seed: seed of the GAN, and first seed of the LSTM.
         device: device to train on.
         progress: show progress bars.
@@ -59,7 +59,7 @@ def make_report(
     from reviver.train.lstm.training import train as train_lstm
 
     out = Path(out)
-    lstm_preset, gan_preset = LSTM_PRESETS["report"], GAN_PRESETS["report" if full else "best"]
+    lstm_preset, gan_preset = LSTM_PRESETS["original"], GAN_PRESETS["original" if full else "best"]
     lstm_paths = [out / "runs" / f"lstm-seed{lstm_seed}" for lstm_seed in range(seed, seed + NUM_SEEDS)]
     gan_path = out / "runs" / (f"gan-full-seed{seed}" if full else f"gan-seed{seed}")
     plan = [
