@@ -283,5 +283,5 @@ def test_the_summary_reports_whether_the_last_length_passed(
     assert main(["lstm", "train", *words.split(), *changes.split(), "--out", str(out)]) == 0
     last = RunFolder.open(out).read_metrics()[-1]
     end = "in validation passed" if reached else "in validation not passed; go on with --resume and more --epochs"
-    assert f"length {last['length']} of 4, " in (text := capsys.readouterr().out)
+    assert f"length {last['length']} of 4: " in (text := capsys.readouterr().out)
     assert text.rstrip().endswith(end)

@@ -239,7 +239,7 @@ def test_the_summary_has_the_last_length_and_that_of_the_training(
     assert main(["lstm", "train", *words.split(), *changes.split(), "--out", str(tmp_path / "run")]) == 0
     text = capsys.readouterr().out
     assert "with dropout, length 3\n" in text
-    assert text.rstrip().endswith("length 40 of 40, 1.0% in validation passed")
+    assert text.rstrip().endswith("length 40 of 40: accuracy of 1.0% in validation passed")
 
 
 def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validated(uninterrupted: Path) -> None:

@@ -496,18 +496,18 @@ WRONG = {
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
     "gan evaluate digits --out nearest.gif": "--out must end in one of .pdf, .svg, .png for a figure, got nearest.gif",
     "gan evaluate digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
-    "gan evaluate digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
-    "gan evaluate digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
-    "gan evaluate custom": r"data: the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
-    "gan evaluate color": r"data: the digit classifier does not know 'color.npz' as images of \[3, 8, 8\], so there",
+    "gan evaluate digits --extractor nothing": "--extractor nothing is not the weights of an extractor .No such file",
+    "gan evaluate digits --extractor notes.txt": "--extractor notes.txt is not the weights of an extractor",
+    "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
+    "gan evaluate color": r"the digit classifier does not know 'color.npz' as images of \[3, 8, 8\], so there",
     "gan train-extractor --out notes.txt --data idx": "--out notes.txt exists already and is never overwritten",
     "gan train-extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
-    "gan train-extractor --out x --data unlabeled": "data: unlabeled has no test images to compare with; put t10k-images",
-    "gan train-extractor --out x --data color.npz": "data: color.npz has no test images",
+    "gan train-extractor --out x --data unlabeled": "--data unlabeled has no test images to compare with; put t10k-images",
+    "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
     "gan train-extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
     "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
-    "gan evaluate color --extractor custom.safetensors": r"extractor: custom.safetensors takes images of \[1, 28, 28\], and this run",
-    "gan interpolate custom --metrics": "data: the digit classifier does not know 'idx' .*; train an extractor on labeled images",
+    "gan evaluate color --extractor custom.safetensors": r"--extractor custom.safetensors takes images of \[1, 28, 28\], and this run",
+    "gan interpolate custom --metrics": "the digit classifier does not know 'idx' .*; train an extractor on labeled images",
     "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
     "gan interpolate digits --metrics --num-pairs -1": "--num-pairs must be at least 0, got -1",
     "gan interpolate digits --num-pairs 5": "--num-pairs needs --metrics; add it, or leave out num_pairs",
@@ -531,7 +531,7 @@ def test_changed_images_are_refused(run: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reference_stats, "load_images", lambda data, size: small_mnist("train", 599))
     code, _, err = run(f"gan evaluate digits --num-samples {N}")
     assert code == 2
-    assert err == "error: data: mnist has changed since this run was trained on it; restore the old images\n"
+    assert err == "error: mnist has changed since this run was trained on it; restore the old images\n"
 
 
 def test_a_changed_extractor_is_refused(workspace: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -546,7 +546,7 @@ def test_a_changed_extractor_is_refused(workspace: Path, monkeypatch: Any, capsy
     for command in ("gan evaluate followed --num-samples 60", "gan interpolate followed --metrics"):
         assert main(shlex.split(command)) == 2
         assert capsys.readouterr().err == (
-            "error: extractor: copy.safetensors is not the file that this run recorded; restore it, or give another "
+            "error: copy.safetensors is not the file that this run recorded; restore it, or give another "
             "--extractor\n"
         )
     with pytest.raises(

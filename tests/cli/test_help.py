@@ -183,25 +183,27 @@ def shortened(arguments: list[str]) -> list[str]:
     return [word for option, value in options.items() if option not in arguments for word in (option, value)]
 
 
-def test_every_example_runs(example_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done, failures = set(), {}
-    for words in [*COMMANDS, *GROUPS]:
-        for line in examples_of(words):
-            arguments = arguments_of(line)
-            command = " ".join(arguments)
-            if "--help" in arguments or command in done or any(re.search(part, command) for part in NOT_RUN):
-                continue
-            options = SHORTER.get(" ".join(words), {})
-            values = [options.get(option, value) for option, value in zip(["", *arguments], arguments, strict=False)]
-            values = [REPLACED.get(value, value) for value in values]
-            if words[-1:] in {("train",), ("train-extractor",)} and "--out" in values and "--resume" not in values:
-                path = Path(values[values.index("--out") + 1])
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            if main([*values, *shortened(values)]) != 0:
-                failures[command] = capsys.readouterr().err.splitlines()[-1]
-            done.add(command)
-    assert not failures
-    assert len(done) > 40
+HEAVY = [("gan", "evaluate"), ("gan", "project"), ("lstm", "curve"), ("sweep",), ("explore",), ("export",)]
+"""Commands whose examples take seconds each; tests of their own run these commands quicker."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, marks=[pytest.mark.long] * (words in HEAVY)) for words in [*COMMANDS, *GROUPS] if words],
+    ids=" ".join,
+)
+def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
+    for line in examples_of(words):
+        arguments = arguments_of(line)
+        if "--help" in arguments or any(re.search(part, " ".join(arguments)) for part in NOT_RUN):
+            continue
+        options = SHORTER.get(" ".join(arguments[:2]), {})
+        values = [options.get(option, value) for option, value in zip(["", *arguments], arguments, strict=False)]
+        values = [REPLACED.get(value, value) for value in values]
+        if arguments[1].startswith(("train", "pack")) and "--out" in values and "--resume" not in values:
+            path = Path(values[values.index("--out") + 1])
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        assert main([*values, *shortened(values)]) == 0, line
 
 
 def test_completion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pydantic
 from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 
-from reviver.errors import ConfigError, DataError, DeviceError, ReviverError
+from reviver.errors import ConfigError, DeviceError, ReviverError
 from reviver.settings.validation import MAX_VALUE, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
 
@@ -93,8 +93,9 @@ def _name_option(error: ReviverError, arguments: Sequence[str]) -> str:
         return "--" + error.field.replace("_", "-") + message.removeprefix(error.field)
     if isinstance(error, DeviceError) and message.startswith("device "):
         return f"--{message}"
-    if isinstance(error, (ConfigError, DataError)) and message.startswith("data"):
-        bare = message.removeprefix("data: ")
-        is_given = any(word.partition("=")[0] == "--data" for word in arguments)
-        return bare if not is_given else f"--data {bare}" if bare != message else f"--{message}"
+    given = {word.partition("=")[0] for word in arguments}
+    for name in ("data", "extractor"):  # which other commands than the one of the option may read
+        if message.startswith((f"{name}: ", f"{name} ")):
+            rest = message.removeprefix(f"{name}: ")
+            return rest if f"--{name}" not in given else f"--{name} {rest.removeprefix(f'{name} ')}"
     return message
