@@ -183,7 +183,7 @@ def shortened(arguments: list[str]) -> list[str]:
     return [word for option, value in options.items() if option not in arguments for word in (option, value)]
 
 
-HEAVY = [("gan", "evaluate"), ("gan", "project"), ("lstm", "curve"), ("sweep",), ("explore",), ("export",)]
+HEAVY = [("lstm", "trace"), ("gan", "project"), ("lstm", "curve"), ("sweep",), ("explore",)]
 """Commands whose examples take seconds each; tests of their own run these commands quicker."""
 
 
