@@ -248,6 +248,18 @@ def test_training_loads_no_compiler(tmp_path: Path) -> None:
     assert not imported & {"torch._dynamo", "sympy", "scipy", "sklearn", "pandas", "matplotlib.pyplot"}
 
 
+def test_the_compiler_is_still_there_while_and_after_training(tmp_path: Path) -> None:
+    script = (
+        "import sys, torch; from reviver.cli.options import preparing_training\n"
+        "with preparing_training(''):\n    torch.optim.SGD([torch.zeros(1)], lr=1.0).step()\n"
+        "assert not [name for name in sys.modules if name.startswith('torch._dynamo')]\n"
+        "with preparing_training(''):\n    print(callable(torch._dynamo.optimize))\n"
+        "print(torch._dynamo is sys.modules['torch._dynamo'], torch._dynamo.__file__ is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == ["True"] * 3
+
+
 def test_the_layer_imports_only_pydantic_and_safetensors_beside_torch() -> None:
     script = (
         "import sys, torch, numpy; before = set(sys.modules); from reviver import LSTM; LSTM(3, 4, hidden_dropout=0.5);"

@@ -172,14 +172,21 @@ def preparing_training(time: str) -> Iterator[None]:
         graph_break = staticmethod(lambda: None)
 
         def __getattr__(self, name: str) -> Any:
+            if name == "__file__":  # which inspect asks of every module
+                raise AttributeError(name)
             if sys.modules.get(self.__name__) is self:
                 del sys.modules[self.__name__]
             return getattr(importlib.import_module(self.__name__), name)
 
-    if "torch._dynamo" not in sys.modules:
-        torch._dynamo = sys.modules["torch._dynamo"] = Stub("torch._dynamo")
-    with announcing(time):
-        yield
+    stub = Stub("torch._dynamo")
+    if stub.__name__ not in sys.modules:
+        torch._dynamo = sys.modules[stub.__name__] = stub
+    try:
+        with announcing(time):
+            yield
+    finally:
+        if sys.modules.get(stub.__name__) is stub:
+            del sys.modules[stub.__name__], torch._dynamo
 
 
 def open_lstm(run: str, checkpoint: str | None, device: str) -> "LSTMRun":
