@@ -17,9 +17,9 @@ from reviver.files.json import read_json
 
 ROOT = Path(__file__).parents[1]
 TRAININGS = {
-    "LSTM, preset report": "lstm train",
+    "LSTM, preset original": "lstm train",
     "LSTM, 5 epochs at T = 100": "lstm train --length 100 --epochs 5 --data-size 5000",
-    "GAN, an epoch of the preset report": "gan train --epochs 1",
+    "GAN, an epoch of the preset original": "gan train --preset original --epochs 1",
     "GAN, an epoch of the preset best": "gan train --preset best --epochs 1",
 }
 

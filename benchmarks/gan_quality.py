@@ -100,12 +100,12 @@ LONGEST = Target("FID ≤ 1.15 × that of real images", fid_ratio=1.15)
 
 RECIPES = (
     Recipe("public-script", "public script, eps 0.8", "public-script", ("--epochs", "20"), is_plotted=True),
-    Recipe("report", "report", "report", ("--epochs", "20"), is_plotted=True),
+    Recipe("report", "report", "original", ("--epochs", "20"), is_plotted=True),
     Recipe("best", "best", "best", seeds=5, goal=THREE_MINUTES, is_plotted=True),
     Recipe("best-long", "best, 150 epochs", "best-long", goal=FIFTEEN_MINUTES, is_plotted=True, eval_every=10),
     Recipe("best-longest", "best, 400 epochs", "best-longest", seeds=1, goal=LONGEST, is_plotted=True, eval_every=10),
     Recipe("public-script-200", "public script, 200 epochs", "public-script", seeds=1),
-    Recipe("report-200", "report, 200 epochs", "report", seeds=1),
+    Recipe("report-200", "report, 200 epochs", "original", seeds=1),
 )
 
 

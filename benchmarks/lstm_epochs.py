@@ -1,4 +1,4 @@
-"""100 epochs of the `report` preset of the LSTM (T = 5), compared with a training loop over torch.nn.LSTMCell.
+"""100 epochs of the preset `original` of the LSTM (T = 5), compared with a training loop over torch.nn.LSTMCell.
 
 Reviver does all that `reviver lstm train` does: validation after each epoch, metrics, checkpoints. The peer only makes
 the same 700 updates, with the same dropout on the hidden state at each step.
@@ -21,7 +21,7 @@ TARGET_SECONDS = 4.0
 
 
 def train_ours() -> None:
-    """Train the `report` preset into a temporary folder."""
+    """Train the preset `original` into a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         train(LSTMConfig(), Path(folder) / "run", device="cpu")
 

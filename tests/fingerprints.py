@@ -38,8 +38,8 @@ from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
 
-LSTM = replace(LSTM_PRESETS["report"], epochs=2, checkpoint_every=1)
-GAN = replace(GAN_PRESETS["report"], epochs=2, batch_size=32, log_every=2)
+LSTM = replace(LSTM_PRESETS["original"], epochs=2, checkpoint_every=1)
+GAN = replace(GAN_PRESETS["original"], epochs=2, batch_size=32, log_every=2)
 
 
 def main() -> None:

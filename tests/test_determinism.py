@@ -92,11 +92,11 @@ def test_integers_equal_the_golden_ones_on_every_machine(
 
 @pytest.fixture
 def started_run(tmp_path: Path) -> RunFolder:
-    return train(replace(PRESETS["report"], epochs=1, hidden_size=8), tmp_path / "run", device="cpu")
+    return train(replace(PRESETS["original"], epochs=1, hidden_size=8), tmp_path / "run", device="cpu")
 
 
 def resume(folder: RunFolder) -> dict[str, Any]:
-    config = replace(PRESETS["report"], epochs=2, hidden_size=8)
+    config = replace(PRESETS["original"], epochs=2, hidden_size=8)
     record: dict[str, Any] = train(config, folder.path, device="cpu", resume=True).record
     return record
 

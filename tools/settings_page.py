@@ -22,6 +22,9 @@ Each setting of a run is an option of `reviver lstm train` or `reviver gan train
 run's `run.json`. Bounds and choices are the same everywhere. Values are not converted: in a file, `epochs = "5"` and
 `epochs = true` are errors.
 
+The defaults below are those of `LSTMConfig()` and `GANConfig()`, which are the presets `original`. Without `--preset`,
+`reviver lstm train` starts from `original` and `reviver gan train` from `best`.
+
 Options override the file of `--config`, which overrides the preset. The suffix tells whether a file is TOML or JSON:
 
 ```toml
@@ -68,7 +71,7 @@ def page() -> str:
     """Return the page as Markdown."""
     lines = [INTRODUCTION]
     for title, presets in (("reviver lstm train", LSTM_PRESETS), ("reviver gan train", GAN_PRESETS)):
-        lines += [f"## {title}", "", *_settings(type(next(iter(presets.values())))), *_presets(presets)]
+        lines += [f"## {title}", "", *_settings(type(presets["original"])), *_presets(presets)]
     return "\n".join(lines)
 
 
@@ -89,7 +92,7 @@ def _presets(presets: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a table with the purpose, the minutes and the changes of each preset."""
     yield from ("### Presets", "", "Minutes are those of two cores, roughly.", "")
     yield from ("| preset | what it does | minutes | changes |", "|---|---|---|---|")
-    default = dataclasses.asdict(type(next(iter(presets.values())))())
+    default = dataclasses.asdict(presets["original"])
     for name, preset in presets.items():
         values = dataclasses.asdict(preset)
         changed = [f"`{key}={show_value(value)}`" for key, value in values.items() if value != default[key]]

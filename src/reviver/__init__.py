@@ -9,51 +9,41 @@ from typing import TYPE_CHECKING, Any
 from reviver.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from reviver.explorer.notebook import explore
-    from reviver.gan.networks import Discriminator, Generator
-    from reviver.lstm.cell import LSTMState, LSTMWeights, lstm_step
-    from reviver.lstm.classifier import LSTMClassifier
-    from reviver.lstm.layer import LSTM
-    from reviver.lstm.pretrained_classifier import PretrainedClassifier
-    from reviver.train.gan.run import GANRun
-    from reviver.train.loading import load
-    from reviver.train.lstm.run import LSTMRun
-
-__all__ = [
-    "LSTM",
-    "Discriminator",
-    "GANRun",
-    "Generator",
-    "LSTMClassifier",
-    "LSTMRun",
-    "LSTMState",
-    "LSTMWeights",
-    "PretrainedClassifier",
-    "explore",
-    "load",
-    "lstm_step",
-]
+    from reviver.explorer.notebook import explore as explore
+    from reviver.gan.networks import Discriminator as Discriminator
+    from reviver.gan.networks import Generator as Generator
+    from reviver.lstm.cell import LSTMState as LSTMState
+    from reviver.lstm.cell import LSTMWeights as LSTMWeights
+    from reviver.lstm.cell import lstm_step as lstm_step
+    from reviver.lstm.classifier import LSTMClassifier as LSTMClassifier
+    from reviver.lstm.layer import LSTM as LSTM
+    from reviver.lstm.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
+    from reviver.train.gan.run import GANRun as GANRun
+    from reviver.train.loading import load as load
+    from reviver.train.lstm.run import LSTMRun as LSTMRun
 
 _MODULES = {
-    "LSTM": "reviver.lstm.layer",
-    "LSTMClassifier": "reviver.lstm.classifier",
-    "LSTMState": "reviver.lstm.cell",
-    "LSTMWeights": "reviver.lstm.cell",
-    "PretrainedClassifier": "reviver.lstm.pretrained_classifier",
-    "Generator": "reviver.gan.networks",
-    "Discriminator": "reviver.gan.networks",
-    "explore": "reviver.explorer.notebook",
-    "load": "reviver.train.loading",
-    "LSTMRun": "reviver.train.lstm.run",
-    "GANRun": "reviver.train.gan.run",
-    "lstm_step": "reviver.lstm.cell",
+    "LSTM": "lstm.layer",
+    "Discriminator": "gan.networks",
+    "GANRun": "train.gan.run",
+    "Generator": "gan.networks",
+    "LSTMClassifier": "lstm.classifier",
+    "LSTMRun": "train.lstm.run",
+    "LSTMState": "lstm.cell",
+    "LSTMWeights": "lstm.cell",
+    "PretrainedClassifier": "lstm.pretrained_classifier",
+    "explore": "explorer.notebook",
+    "load": "train.loading",
+    "lstm_step": "lstm.cell",
 }
+
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'reviver' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    return getattr(importlib.import_module(f"reviver.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

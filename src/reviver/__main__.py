@@ -1,8 +1,4 @@
-"""Entry point of `reviver` and `python -m reviver`.
-
-The OpenMP spin count is the default of libgomp: a waiting thread spins 300 000 times before it sleeps, or 1000 times if
-there are more threads than cores. Set `GOMP_SPINCOUNT` to change it; docs/explanation/engineering.md has measurements.
-"""
+"""Entry point of `reviver` and `python -m reviver`."""
 
 import os
 import signal
@@ -14,11 +10,12 @@ except ModuleNotFoundError as error:
     sys.exit(f"the command line needs {error.name}; install the extra train: in a clone, pip install '.[train]'")
 from reviver.runs.distributed.failure import stop_outside_training
 from reviver.runs.distributed.launch import is_launched
-from reviver.system import STOP_SIGNALS
+from reviver.system import STOP_SIGNALS, limit_spinning
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    limit_spinning()
     if is_launched():
         for number in STOP_SIGNALS:
             signal.signal(number, stop_outside_training)

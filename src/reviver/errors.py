@@ -14,9 +14,7 @@ class ReviverError(Exception):
 class ConfigError(ReviverError, ValueError):
     """A setting is unknown, of the wrong type, or out of range.
 
-    Attributes:
-        field: name of the setting that the message begins with, which the command line replaces by its option; empty if
-            there is none.
+    `field` is the setting that the message begins with, which the command line replaces by its option; empty if none.
     """
 
     exit_code = 2
@@ -45,17 +43,11 @@ class RunFolderError(ReviverError):
 
 
 class DivergenceError(ReviverError):
-    """A loss or a weight became NaN or infinite; the last good checkpoint is kept.
-
-    Attributes:
-        step: update at which it was noticed.
-        quantity: name of the value, such as `train loss`.
-    """
+    """A `quantity`, such as `train loss`, became NaN or infinite at update `step`; the last good checkpoint is kept."""
 
     def __init__(self, message: str, step: int = 0, quantity: str = "") -> None:
         super().__init__(message)
-        self.step = step
-        self.quantity = quantity
+        self.step, self.quantity = step, quantity
 
 
 class OutOfMemory(ReviverError, MemoryError):
@@ -69,8 +61,7 @@ class ProcessLost(ReviverError):
 class Interrupted(ReviverError):
     """A signal stopped the training, after the state was saved.
 
-    Attributes:
-        exit_code: 128 + the number of the signal: 130 for Ctrl-C (SIGINT), 143 for SIGTERM.
+    `exit_code` is 128 + the number of the signal: 130 for Ctrl-C (SIGINT), 143 for SIGTERM.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:

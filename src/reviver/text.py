@@ -1,4 +1,4 @@
-"""Text for messages: values and problems on one line of limited length."""
+"""Text for messages: values and problems on one line of limited length, counts and durations."""
 
 import difflib
 from collections.abc import Iterable
@@ -34,3 +34,15 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return "did you mean NAME?" if a known name resembles `wrong`, else an empty string."""
     matches = difflib.get_close_matches(wrong[:MAX_SHOWN], list(known), n=1, cutoff=0.7)
     return f"did you mean {matches[0]}?" if matches else ""
+
+
+def count(number: float, unit: str) -> str:
+    """Return a number with its unit, given in the plural: "1 epoch", "2 epochs", "2.5 epochs"."""
+    return f"{round(number, 1):g} {unit.removesuffix('s') if number == 1 else unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration that a person plans with: "40 s", "5 min", "1.2 h"."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

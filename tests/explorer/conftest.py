@@ -30,7 +30,7 @@ def explorer_page(shared_folder: Path) -> Path:
     with FileLock(shared_folder / "explorer-page.lock"):
         if not page.exists():
             gan.train(replace(GAN_PRESETS["best"], epochs=1, eval_every=0), folder / "gan", device="cpu")
-            lstm.train(replace(LSTM_PRESETS["report"], epochs=20), folder / "lstm", device="cpu")
+            lstm.train(replace(LSTM_PRESETS["original"], epochs=20), folder / "lstm", device="cpu")
             write_explorer([load(folder / "gan"), load(folder / "lstm")], page)
     return page
 

@@ -82,7 +82,7 @@ def main() -> None:
     else:
         lstm.train_step = observer.wrap(lstm.train_step)
         settings = {"hidden_size": 8, "batch_size": 16, "epochs": steps // LSTM_BATCHES, "checkpoint_every": 2}
-        run = lstm.train(replace(PRESETS["report"], **settings), folder / "run", device="cpu")
+        run = lstm.train(replace(PRESETS["original"], **settings), folder / "run", device="cpu")
     records = run.read_metrics()
     observer.observe()
     print(

@@ -269,7 +269,7 @@ def test_the_results_are_those_of_the_runs(built: Built) -> None:
         assert values["lstm"]["mean_of_last"][name]["values"] == pytest.approx([np.mean(run) for run in runs])
     assert values["lstm"]["num_last_epochs"] == LSTM.epochs, "all, since they are fewer than ten"
     assert [run["seed"] for run in values["lstm"]["runs"]] == values["lstm"]["settings"]["seed"] == [0, 1]
-    command = "reviver lstm train --preset report --seed 1 --hidden-size 8 --epochs 3 --out runs/lstm-seed1"
+    command = "reviver lstm train --preset original --seed 1 --hidden-size 8 --epochs 3 --out runs/lstm-seed1"
     assert values["lstm"]["runs"][1]["command"] == command
     networks = built.lstm.network, built.gan.run.generator, built.gan.run.discriminator
     parts = values["lstm"], values["gan"]["generator"], values["gan"]["discriminator"]
@@ -578,7 +578,7 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     builds: list[tuple[Path, list[Path], Path]] = []
     monkeypatch.setattr(build, "build_report", lambda *arguments: builds.append(arguments))
     monkeypatch.setattr(build, "NUM_SEEDS", 2)
-    monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"report": LSTM}))
+    monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"original": LSTM}))
     monkeypatch.setattr(build, "GAN_PRESETS", MappingProxyType({"best": GAN}))
     make_report(tmp_path, seed=3, device="cpu")
     runs = tmp_path / "runs"
@@ -593,7 +593,7 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     assert [path.stat().st_mtime_ns for path in weights] == times
     assert '"finished"' in record.read_text()
 
-    monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"report": dataclasses.replace(LSTM, epochs=4)}))
+    monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"original": dataclasses.replace(LSTM, epochs=4)}))
     with pytest.raises(RunFolderError, match="epochs must be 4 for this report, got 3; move this folder away"):
         make_report(tmp_path, seed=3, device="cpu")
 
@@ -613,7 +613,7 @@ def test_an_empty_folder_has_no_status(tmp_path: Path) -> None:
             r"\(R1, γ = .*\), .* decaying learning rate, .* average of G, random shifts .* statistics .* from 20.000 latent",
             "fewer",
         ),
-        (PRESETS["report"], "those of one run with one seed", "this run adds"),
+        (PRESETS["original"], "those of one run with one seed", "this run adds"),
         (PRESETS["short"], "fewer than the 200 of the script", "this run adds"),
     ],
 )

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter
@@ -21,20 +21,18 @@ from cyclopts.annotations import resolve_optional
 from reviver.cli import data, gan, lstm
 from reviver.cli.explore import explore
 from reviver.cli.export import export
-from reviver.cli.help import SettingsFormatter
-from reviver.cli.messages import explain
+from reviver.cli.help import SettingsFormatter, examples, find_preset
+from reviver.cli.messages import INTERRUPTED, describe_failure, explain
 from reviver.cli.options import DEFAULTS, FigureCommon
 from reviver.cli.plot import plot
 from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
-from reviver.errors import ConfigError, ReviverError
+from reviver.errors import ConfigError
 from reviver.runs.distributed.failure import record_failure
 from reviver.runs.distributed.launch import is_launched
-from reviver.settings.fields import choose_preset
 from reviver.version import __version__
 
-INTERRUPTED = 130
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("report",): report,
     ("lstm", "train"): lstm.train,
@@ -54,75 +52,77 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("explore",): explore,
     ("export",): export,
 }
+GROUPS: Mapping[str, tuple[str, str]] = {
+    "": (
+        "Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
+        """
+        reviver report                          train both and write the report
+        reviver lstm train --out runs/lstm      train the LSTM of the original
+        reviver lstm predict runs/lstm "1 2 3 2"
+        reviver gan train --out runs/gan        train a GAN on MNIST, minutes
+        reviver gan interpolate runs/gan --from 3 --to 8
+        reviver gan evaluate runs/gan
+        reviver plot runs/lstm                  curves.png: loss and accuracy
+        reviver explore runs/gan runs/lstm          try them out in a browser
+        reviver export runs/lstm --format onnx --out lstm.onnx
+        reviver --install-completion            complete with Tab: bash, zsh, fish
+        """,
+    ),
+    "lstm": (
+        "Train, evaluate and use an LSTM.",
+        """
+        reviver lstm train --out runs/lstm
+        reviver lstm evaluate runs/lstm --length 5 --length 10
+        reviver lstm train --help
+        """,
+    ),
+    "gan": (
+        "Train, evaluate and use a GAN.",
+        """
+        reviver gan train --out runs/gan
+        reviver gan evaluate runs/gan
+        reviver gan train --help
+        """,
+    ),
+    "data": ("Prepare data for training.", "reviver data pack photos/ --image-size 64 --out packed"),
+}
+"""Help and examples of `reviver` and its groups of commands."""
 
 
 def build_app(arguments: Sequence[str] = ()) -> App:
-    """Build the application.
-
-    Args:
-        arguments: command line; read only for --help with --preset, which shows the values of that preset.
-
-    Raises:
-        ConfigError: if the preset is unknown.
-    """
+    """Build the application for a command line, which is read only for --help with --preset, to show its values."""
     app = App(
         name="reviver",
-        help="Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
-        help_epilogue=_examples(
-            "reviver report                          train both and write the report",
-            "reviver lstm train --out runs/lstm      train the LSTM of the original",
-            'reviver lstm predict runs/lstm "1 2 3 2"',
-            "reviver gan train --preset best --out runs/gan",
-            "reviver gan interpolate runs/gan --from 3 --to 8",
-            "reviver gan evaluate runs/gan",
-            "reviver plot runs/lstm                  curves.png: loss and accuracy",
-            "reviver explore runs/gan runs/lstm          try them out in a browser",
-            "reviver export runs/lstm --format onnx --out lstm.onnx",
-            "reviver --install-completion            complete with Tab: bash, zsh, fish",
-        ),
+        help=GROUPS[""][0],
+        help_epilogue=examples(GROUPS[""][1]),
         help_format="plaintext",
         version=f"reviver {__version__}",
         config=(fill_settings, check_integers),
         default_parameter=Parameter(negative_iterable=""),
     )
     app.register_install_completion_command(add_to_startup=True)
-    groups: dict[tuple[str, ...], App] = {(): app}
-    for name, network, evaluation in (("lstm", "an LSTM", " --length 5 --length 10"), ("gan", "a GAN", "")):
-        examples = _examples(
-            f"reviver {name} train --out runs/{name}",
-            f"reviver {name} evaluate runs/{name}{evaluation}",
-            f"reviver {name} train --help",
-        )
-        help_text = f"Train, evaluate and use {network}."
-        groups[name,] = App(name=name, help=help_text, help_epilogue=examples, sort_key=1)
-        app.command(groups[name,])
-    example = _examples("reviver data pack photos/ --image-size 64 --out packed")
-    groups["data",] = App(name="data", help="Prepare data for training.", help_epilogue=example, sort_key=1)
-    command_with_help = tuple(arguments[:2]) if {"--help", "-h"} & set(arguments) else ()
+    groups = {"": app}
+    for name, (text, lines) in [*GROUPS.items()][1:]:
+        groups[name] = App(name=name, help=text, help_epilogue=examples(lines), sort_key=1)
+        app.command(groups[name])
     for words, function in COMMANDS.items():
-        description, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")
-        example_lines, _, _ = rest.partition("\n\n")
+        text, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")
         settings: dict[str, Any] = {}
-        if words in PRESETS and words == command_with_help:
-            preset = _find_preset(arguments)
-            settings["help_formatter"] = SettingsFormatter(preset, choose_preset(PRESETS[words], preset))
-        groups[words[:-1]].command(
+        if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
+            settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))
+        groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],
-            help=description.strip(),
-            help_epilogue=_examples(*(line.strip() for line in example_lines.splitlines())),
+            help=re.sub(r"(?<=\w)\n(?=\w)", " ", text.strip()),  # the help wraps paragraphs itself
+            help_epilogue=examples(rest.partition("\n\n")[0]),
             sort_key=0,
             **settings,
         )
-    app.command(groups["data",])
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: words after the program name; by default those of `sys.argv`.
+    """Run a command line, by default that of `sys.argv`.
 
     Returns:
         Exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
@@ -143,17 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments and not isinstance(error, KeyboardInterrupt):
             traceback.print_exception(error)
-        return report_failure(error)
+        return report_failure(error, arguments)
     return 0
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse `arguments` and run their command.
-
-    Raises:
-        ConfigError: if an argument is wrong.
-        ReviverError: from the command.
-    """
+    """Parse `arguments` and run their command; raise ConfigError if an argument is wrong."""
     command, bound = parse(arguments)
     common = bound.arguments.get("common", DEFAULTS)
     if common.quiet:
@@ -163,11 +158,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
-    """Return the function of a command line and its arguments.
-
-    Raises:
-        ConfigError: if an argument is wrong.
-    """
+    """Return the function of a command line and its arguments; raise ConfigError if one is wrong."""
     app = build_app(arguments)
     try:
         command, bound, _ = app.parse_args(
@@ -177,8 +168,8 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundAr
         raise ConfigError(explain(error)) from error
     if command == app.help_print and not {"--help", "-h"} & set(arguments):
         _, [*_, group], _ = app.parse_commands(arguments)
-        choices = [name for name in group if not name.startswith("-")]
-        raise ConfigError(f"{' '.join(['reviver', *arguments])} requires a command; choose from {', '.join(choices)}")
+        choices = ", ".join(name for name in group if not name.startswith("-"))
+        raise ConfigError(f"{' '.join(['reviver', *arguments])} requires a command; choose from {choices}")
     return command, bound
 
 
@@ -194,11 +185,7 @@ def join_flag_values(arguments: Sequence[str]) -> list[str]:
 
 
 def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Accept only digits and a sign as an integer, not 2.0, 0x10 or 1_000. Cyclopts calls this before it converts.
-
-    Raises:
-        CoercionError: if an integer is written in another way.
-    """
+    """Accept only digits and a sign as an integer, not 2.0, 0x10 or 1_000. Cyclopts calls this before it converts."""
     for argument in arguments:
         hint = resolve_optional(argument.hint)
         words = [word for part in get_args(hint) for word in get_args(part)]  # of a union such as int | Literal["auto"]
@@ -218,12 +205,13 @@ class StderrHandler(logging.Handler):
                 print(self.format(record), file=sys.stderr, flush=True)
 
 
-def report_failure(error: BaseException) -> int:
-    """Print an error in one line on stderr, and return the exit code.
-
-    Of several processes that torchrun has started, only rank 0 prints.
-    """
-    message, exit_code = describe_failure(error)
+def report_failure(error: BaseException, arguments: Sequence[str]) -> int:
+    """Print an error in one line on stderr, of several processes by rank 0 only, and return the exit code."""
+    message, exit_code = describe_failure(error, arguments)
+    if isinstance(error, OSError) and error.filename is None and sys.stdout is not None:
+        # To the null device, so that Python does not fail again when it flushes stdout at exit.
+        with contextlib.suppress(OSError, ValueError):  # stdout has no file descriptor, or is closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if is_launched():  # torchrun sends SIGTERM to all once one has failed
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if message and os.environ.get("RANK", "0") == "0":
@@ -232,50 +220,3 @@ def report_failure(error: BaseException) -> int:
     if message and is_launched():
         record_failure(error)
     return exit_code
-
-
-def describe_failure(error: BaseException) -> tuple[str, int]:
-    """Return the message of an error, empty if there is nothing to print, and the exit code."""
-    match error:
-        case ConfigError(field=field) if field and str(error).startswith(field):
-            option = "--" + field.replace("_", "-")
-            message, exit_code = option + str(error).removeprefix(field), error.exit_code
-        case ReviverError():
-            message, exit_code = str(error), error.exit_code
-        case KeyboardInterrupt():
-            message, exit_code = "stopped by Ctrl-C", INTERRUPTED
-        case BrokenPipeError():  # the reader of stdout has closed the pipe
-            discard_output()
-            return "", 0
-        case OSError():  # not from a file that we write: files/read.py turns those into RunFolderError
-            if error.filename is None:
-                discard_output()
-            reason = error.strerror or error
-            message = f"{error.filename or 'output'}: {reason}; fix this and run the command again"
-            exit_code = 1
-        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "memory" in str(error):
-            message, exit_code = "out of memory; use smaller sizes or batches", 1
-        case _:
-            message, exit_code = f"{type(error).__name__}: {error}; run again with --debug, and report this bug", 1
-    return message, exit_code
-
-
-def discard_output() -> None:
-    """Redirect stdout to the null device, so that Python does not fail again when it flushes stdout at exit."""
-    if sys.stdout is not None:
-        with contextlib.suppress(OSError, ValueError):  # stdout has no file descriptor, or is closed
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _find_preset(arguments: Sequence[str]) -> str:
-    """Return the last value of --preset in arguments that are not parsed yet, by default `report`."""
-    words: list[str] = []
-    for argument in arguments:
-        words += argument.split("=", 1) if argument.startswith("--preset=") else [argument]
-    presets = [value for option, value in itertools.pairwise(words) if option == "--preset"]
-    return presets[-1] if presets else "report"
-
-
-def _examples(*lines: str) -> str:
-    """Return the paragraph of examples of a help text."""
-    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])

@@ -43,12 +43,15 @@ def pack(
         label_column: Column of the labels, by default label.
     """
     kind = kind or find_kind(source)
+    for field, value, other in (
+        ("sequence_column", sequence_column, "images"),
+        ("label_column", label_column, "images"),
+        ("image_size", image_size, "sequences"),
+    ):
+        if value is not None and kind == other:
+            only = "sequences" if kind == "images" else "images"
+            raise ConfigError(f"{field} is only for {only}, and {source} holds {kind}; leave it out", field=field)
     if kind == "images":
-        for field, value in (("sequence_column", sequence_column), ("label_column", label_column)):
-            if value is not None:
-                raise ConfigError(
-                    f"{field} is only for sequences, and {source} holds images; leave it out", field=field
-                )
         size = 28 if image_size is None else image_size
         check("image_size", size, Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE)])
         from reviver.data.images.pack import pack_images
@@ -56,9 +59,6 @@ def pack(
         shapes = pack_images(source, Path(out), size, progress=not common.quiet)
         text = f"{shapes['images'][0]} images of {list(shapes['images'][1:])}"
     else:
-        if image_size is not None:
-            problem = f"image_size is only for images, and {source} holds sequences; leave it out"
-            raise ConfigError(problem, field="image_size")
         from reviver.data.sequences.packed import pack_sequences
 
         columns = {"sequence_column": sequence_column or "sequence", "label_column": label_column or "label"}
@@ -79,8 +79,7 @@ def find_kind(source: str) -> Literal["images", "sequences"]:
     from reviver.files.npz import npz_names
 
     path = Path(source)
-    if path.suffix.lower() in SEQUENCE_SUFFIXES:
-        return "sequences"
-    if path.suffix.lower() == ".npz" and path.is_file():
-        return "sequences" if {"x", "y"} <= set(npz_names(path)) else "images"
-    return "images"
+    suffix = path.suffix.lower()
+    is_npz = suffix == ".npz" and path.is_file()
+    is_sequences = suffix in SEQUENCE_SUFFIXES or (is_npz and {"x", "y"} <= set(npz_names(path)))
+    return "sequences" if is_sequences else "images"

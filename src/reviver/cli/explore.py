@@ -13,7 +13,7 @@ SUFFIXES = (".html", ".htm")
 
 
 def explore(
-    *runs: Annotated[str, Parameter(name="RUN")],
+    *runs: Annotated[str, Parameter(name="RUN", required=True)],
     out: Text = "explorer.html",
     training_images: CountOrZero | None = None,
     no_data: Annotated[bool, options.FLAG] = False,
@@ -36,8 +36,6 @@ def explore(
             default 2000, and fewer if they are large.
         no_data: Embed no real images, and no sequences of your own, since the page shows them to everybody who has it.
     """
-    if not runs:
-        raise ConfigError("RUN is missing; see reviver explore --help")
     path = Path(out)
     if path.suffix.lower() not in SUFFIXES and not path.is_dir():
         raise ConfigError(f"out must end in .html, got {out}", field="out")
@@ -47,9 +45,7 @@ def explore(
     from reviver.train.loading import load
 
     check_writable(path)
-    loaded = [load(run) for run in runs]
-    page = write_explorer(loaded, path, num_training=training_images, with_data=not no_data)
-    sizes = dict(page.block_sizes)
-    size = path.stat().st_size
+    page = write_explorer([load(run) for run in runs], path, num_training=training_images, with_data=not no_data)
+    sizes, size = dict(page.block_sizes), path.stat().st_size
     result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}
     common.show(result, f"{out}: {size / 1e6:.1f} MB")

@@ -9,9 +9,6 @@ from reviver.cli import options
 from reviver.errors import ConfigError
 from reviver.settings.fields import Text
 
-DEFAULT_OUT = {"onnx": "model.onnx", "hub": "model"}
-"""Where each format is written by default."""
-
 
 def export(
     run: Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM or GAN.")],
@@ -60,7 +57,7 @@ def export(
     from reviver.train.loading import load
     from reviver.train.lstm.run import LSTMRun
 
-    path = Path(DEFAULT_OUT[format_] if out is None else out)
+    path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
     loaded = load(run, checkpoint=checkpoint, device="cpu" if common.device == "auto" else common.device)
     used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
     result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}
@@ -69,12 +66,11 @@ def export(
         common.show({**result, "files": files}, *files)
         return
     exported = to_onnx(loaded, path, opset=opset)
-    ports = {"inputs": exported.inputs, "outputs": exported.outputs}
     result |= {"opset": exported.opset, "bytes": exported.num_bytes}
-    result |= {kind: [port._asdict() for port in found] for kind, found in ports.items()}
     lines = [f"{path}: {exported.num_bytes} bytes, opset {exported.opset}"]
-    for kind, found in ports.items():
-        for port in found:
+    for kind, ports in (("input", exported.inputs), ("output", exported.outputs)):
+        result[f"{kind}s"] = [port._asdict() for port in ports]
+        for port in ports:
             shape = ", ".join(map(str, port.shape))
-            lines.append(f"  {kind[:-1]:<6}  {port.name:<13} {port.dtype} [{shape}]  {port.description}")
+            lines.append(f"  {kind:<6}  {port.name:<13} {port.dtype} [{shape}]  {port.description}")
     common.show(result, *lines)

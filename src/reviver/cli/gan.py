@@ -1,7 +1,8 @@
 """`reviver gan`: train and use the GAN."""
 
 import logging
-from functools import partial
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,15 +10,15 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from reviver.cli import options
-from reviver.cli.grouping import RUN, with_groups
+from reviver.cli.help import list_times
+from reviver.cli.options import RUN, with_groups
 from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError
-from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
-from reviver.settings.gan_presets import PRESETS
+from reviver.settings.gan_presets import PRESETS, SECONDS
 from reviver.settings.validation import check
-from reviver.text import plural
+from reviver.text import count, duration
 
 if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
@@ -31,49 +32,43 @@ DEFAULT_STEPS = 7
 @with_groups
 def train(
     *,
-    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help="Settings to start from.")] = "report",
-    config: options.ConfigPath = None,
-    out: options.NewRunPath = None,
-    resume: options.Resume = False,
-    timeout: options.Timeout = DEFAULT_TIMEOUT,
-    print_config: options.PrintConfig = False,
-    settings: Annotated[GANConfig, Parameter(name="*")] = PRESETS["report"],
+    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "best",
+    run: options.RunOptions = options.NEW_RUN,
+    settings: Annotated[GANConfig, Parameter(name="*")] = PRESETS["best"],
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Train a GAN on MNIST or on your own images. The defaults are the original's.
+    """Train a GAN on MNIST or on your own images. The defaults are those of the preset best.
 
     Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
 
     Examples:
-      reviver gan train --preset best --out runs/gan     a few minutes on MNIST
-      reviver gan train --eval-every 1 --eval-samples 10000
+      reviver gan train --out runs/gan                   minutes on two cores
+      reviver gan train --epochs 5 --eval-every 1 --eval-samples 10000
       reviver gan train --data photos/ --image-size 32 --epochs 50 --out runs/photos
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
+      reviver gan train --preset original                as the original, 200 epochs
     """
     from reviver.gan.scores import monitor
     from reviver.train.gan import training
 
-    if print_config:
+    if run.print_config:
         print_settings(settings)
         return
-    assert out is not None, "fill_settings chooses one"
-    folder = training.train(
-        settings, out, device=common.device, resume=resume, progress=not common.quiet, timeout=timeout
-    )
-    if not folder.world.is_main:
+    folder = run.train(training.train, settings, options.expect_time(settings, PRESETS, SECONDS), common)
+    if folder is None:
         return
     seconds = folder.record["seconds"]
-    metrics, scores = folder.read_metrics(), folder.read_scores()
-    last_metrics, last_scores = metrics[-1] if metrics else None, scores[-1] if scores else None
-    lines = [
-        f"{folder.path}: {plural(settings.epochs, 'epoch')} in {seconds:.1f} s",
-        *options.describe_rollbacks(folder),
-    ]
-    if last_scores:
-        eval_seconds = folder.record["eval_seconds"]
-        lines.append(f"  {monitor.describe_record(last_scores)}; evaluation took another {eval_seconds:.1f} s")
-    result = {"run": str(folder.path), "seconds": seconds, "last": last_metrics, "scores": last_scores}
+    metrics, scores = ([*records, None] for records in (folder.read_metrics()[-1:], folder.read_scores()[-1:]))
+    lines = [f"{folder.path}: {count(settings.epochs, 'epochs')} in {seconds:.1f} s"]
+    lines += options.describe_rollbacks(folder)
+    if scores[0]:
+        lines.append(f"  {monitor.describe_record(scores[0])}")
+        lines.append(f"  evaluation took another {folder.record['eval_seconds']:.1f} s")
+    result = {"run": str(folder.path), "seconds": seconds, "last": metrics[0], "scores": scores[0]}
     common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
+    path = options.path_word(folder.path)
+    uses = [f"gan sample {path}", f"gan interpolate {path}", *([f"gan evaluate {path}"] if scores[0] else [])]
+    common.suggest(*(f"reviver {use}" for use in (*uses, f"explore {path}")))
 
 
 def sample(
@@ -107,22 +102,49 @@ def sample(
     common.show({"out": out, "shape": list(images.shape), "seed": seed}, out)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PathOptions:
+    """Options that choose an interpolation: either its ends, steps and path, or its code from the explorer."""
+
+    first: Annotated[CountOrZero | None, Parameter(name="--from")] = None
+    """Class of the first image, such as a digit; by default any."""
+    last: Annotated[CountOrZero | None, Parameter(name="--to")] = None
+    """Class of the last image; by default any other."""
+    from_image: Text | None = None
+    """Image to start from, as the generator reproduces it."""
+    to_image: Text | None = None
+    """Image to end at."""
+    steps: CountOrZero | None = None
+    """Images between the two ends; by default 7."""
+    path: Literal["linear", "spherical"] | None = None
+    """Path through latent space; by default linear."""
+    seed: options.LatentSeed = None
+    view: Text | None = None
+    """Code of an interpolation, copied from the explorer: its ends, steps and path."""
+
+    def check(self) -> None:
+        """Raise ConfigError if options exclude each other."""
+        for name, value in vars(self).items():
+            if self.view is not None and value is not None and name != "view":
+                field = {"first": "from", "last": "to"}.get(name, name)
+                raise ConfigError(f"{field} must be left out, since view sets the ends, steps and path", field=field)
+        if (self.from_image is None) != (self.to_image is None):
+            problem = "from_image must be given with to_image, and the reverse; give both or neither"
+            raise ConfigError(problem, field="from_image")
+
+
+ANY_PATH = PathOptions()
+
+
 def interpolate(
     run: options.GANRunPath,
     /,
     *,
-    first: Annotated[CountOrZero | None, Parameter(name="--from")] = None,
-    last: Annotated[CountOrZero | None, Parameter(name="--to")] = None,
-    from_image: Text | None = None,
-    to_image: Text | None = None,
-    steps: CountOrZero | None = None,
-    path: Literal["linear", "spherical"] | None = None,
-    view: Text | None = None,
+    chosen: Annotated[PathOptions, Parameter(name="*")] = ANY_PATH,
     annotate: Annotated[bool, options.FLAG] = False,
     metrics: Annotated[bool, options.FLAG] = False,
     num_pairs: Annotated[int | None, Field(ge=0)] = None,
     extractor: options.FeatureExtractor = None,
-    seed: options.LatentSeed = None,
     out: options.FigurePath = "interpolation.pdf",
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
@@ -136,13 +158,6 @@ def interpolate(
       reviver gan interpolate runs/gan --view CODE       copied from the explorer
 
     Args:
-        first: Class of the first image, such as a digit; by default any.
-        last: Class of the last image; by default any other.
-        from_image: Image to start from, as the generator reproduces it.
-        to_image: Image to end at.
-        steps: Images between the two ends; by default 7.
-        path: Path through latent space; by default linear.
-        view: Code of an interpolation, copied from the explorer: its ends, steps and path.
         annotate: Write below each image its predicted class and the confidence.
         metrics: Compare the linear and the spherical path between the ends: plot the class probabilities below the
             images, and print where the class switches and how long the path is.
@@ -158,26 +173,10 @@ def interpolate(
     check_figure_path(Path(out))
     if num_pairs is not None and not metrics:
         raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
-    given = {
-        "from": first,
-        "to": last,
-        "from_image": from_image,
-        "to_image": to_image,
-        "steps": steps,
-        "path": path,
-        "seed": seed,
-    }
-    for name, value in given.items():
-        if view is not None and value is not None:
-            raise ConfigError(f"{name} must be left out, since view sets the ends, steps and path", field=name)
-    if (from_image is None) != (to_image is None):
-        raise ConfigError(
-            "from_image must be given with to_image, and the reverse; give both or neither", field="from_image"
-        )
-    image_paths = None if from_image is None or to_image is None else (Path(from_image), Path(to_image))
-    loaded, seed = options.open_gan(run, common.device, seed)
+    chosen.check()
+    loaded, seed = options.open_gan(run, common.device, chosen.seed)
     generator = loaded.generator
-    viewed = None if view is None else views.parse_view(view, generator.latent_size)
+    viewed = None if chosen.view is None else views.parse_view(chosen.view, generator.latent_size)
     feature_extractor, classifier = None, None
     file, sha256 = _find_extractor(loaded, extractor)
     if metrics or file:
@@ -188,21 +187,16 @@ def interpolate(
     images = interpolation.generate_interpolation(
         generator,
         classifier,
-        first=first,
-        last=last,
-        steps=viewed.steps if viewed else DEFAULT_STEPS if steps is None else steps,
-        path=viewed.path if viewed else path or "linear",
+        first=chosen.first,
+        last=chosen.last,
+        steps=viewed.steps if viewed else DEFAULT_STEPS if chosen.steps is None else chosen.steps,
+        path=viewed.path if viewed else chosen.path or "linear",
         seed=seed,
-        image_paths=image_paths,
+        image_paths=(Path(chosen.from_image), Path(chosen.to_image)) if chosen.from_image and chosen.to_image else None,
         ends=(viewed.start, viewed.end) if viewed else None,
     )
-    result = {
-        "out": out,
-        "path": images.path,
-        "seed": seed,
-        "classes": images.classes,
-        "confidences": images.confidences,
-    }
+    result = {"out": out, "path": images.path, "seed": seed}
+    result |= {"classes": images.classes, "confidences": images.confidences}
     comparison = None
     if metrics and feature_extractor:
         start, end = images.latents[0], images.latents[-1]
@@ -218,7 +212,7 @@ def interpolate(
 def project(
     run: options.GANRunPath,
     /,
-    *images: Annotated[str, Parameter(name="IMAGE")],
+    *images: Annotated[str, Parameter(name="IMAGE", required=True)],
     out: options.FigurePath = "projection.pdf",
     seed: options.LatentSeed = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
@@ -235,8 +229,6 @@ def project(
     from reviver.gan import inversion
     from reviver.show import gan_figures as figures
 
-    if not images:
-        raise ConfigError("IMAGE is missing; see reviver gan project --help")
     check_figure_path(Path(out))
     loaded, seed = options.open_gan(run, common.device, seed)
     targets, projection = inversion.project_files(loaded.generator, [Path(name) for name in images], seed)
@@ -325,12 +317,18 @@ def train_extractor(
     check_writable(path)
     check("image_size", image_size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_IMAGE_SIZE)])
     train_images, test_images = image_set.load_images(data, image_size), image_set.load_test_images(data, image_size)
-    log_epoch = partial(logging.getLogger("reviver").info, f"epoch %d/{epochs}  loss %.4f")
+    start = time.monotonic()
+
+    def log_epoch(epoch: int, loss: float) -> None:
+        left = duration((time.monotonic() - start) / epoch * (epochs - epoch)) if epoch < epochs else "0 s"
+        logging.getLogger("reviver").info("epoch %d/%d  loss %.4f, %s left", epoch, epochs, loss, left)
+
     classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)
     fraction = train_classifier.accuracy(classifier, test_images)
     sha256 = train_classifier.save_classifier(classifier, path)
     text = f"{out}: classifies {fraction:.2%} of {len(test_images.images)} test images correctly, sha256 {sha256}"
     common.show({"out": out, "test_accuracy": fraction, "sha256": sha256}, text)
+    common.suggest(f"reviver gan train --data {options.path_word(data)} --extractor {options.path_word(out)}")
 
 
 def _find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:

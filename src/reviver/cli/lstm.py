@@ -1,35 +1,40 @@
 """`reviver lstm`: train and use the LSTM."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from reviver.cli import lstm_data, options
-from reviver.cli.grouping import RUN, with_groups
+from reviver.cli.help import list_times
+from reviver.cli.options import RUN, with_groups
 from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError, ReviverError, RunFolderError
-from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.validation import check
-from reviver.text import plural
+from reviver.text import count, duration
+
+if TYPE_CHECKING:
+    from reviver.data.tasks.task import TargetKind
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
+DEFAULT_SEEDS, DEFAULT_SEQUENCES = 5, 64_000
+CURVE_SECONDS = 1800
+"""Seconds of the recall curve with default settings, on two cores of an AMD EPYC server."""
+DIP = 0.02
+"""Validation accuracy below that of the best epoch by which the last epoch is reported as a dip."""
 
 
 @with_groups
 def train(
     *,
-    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help="Settings to start from.")] = "report",
-    config: options.ConfigPath = None,
-    out: options.NewRunPath = None,
-    resume: options.Resume = False,
-    timeout: options.Timeout = DEFAULT_TIMEOUT,
-    print_config: options.PrintConfig = False,
-    settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["report"],
+    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "original",
+    run: options.RunOptions = options.NEW_RUN,
+    settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["original"],
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Train an LSTM on a memory task. The defaults are the original's.
@@ -37,60 +42,78 @@ def train(
     Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
 
     Examples:
-      reviver lstm train                             the run of the original
-      reviver lstm train --length 9 --encoding onehot --out runs/nine
+      reviver lstm train                             the original's run, seconds
+      reviver lstm train --length 9 --encoding onehot --epochs 10 --out runs/nine
       reviver lstm train --out runs/nine --resume    continue after Ctrl-C
-      reviver lstm train --length 1000 --curriculum --encoding onehot --max-norm 1
+      reviver lstm train --length 100 --curriculum --encoding onehot --max-norm 1
+      reviver lstm train --preset recall             1000 steps, seconds
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
     from reviver.data.tasks.build import build_task
-    from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
-    from reviver.train.lstm import stopping, summary, training
+    from reviver.train.lstm import training
 
-    if print_config:
+    if run.print_config:
         print_settings(settings)
         return
     if preset == "series" and settings.task == "palindrome":
         raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
-    assert out is not None, "fill_settings has set it"
-    folder = training.train(
-        settings, out, device=common.device, resume=resume, progress=not common.quiet, timeout=timeout
-    )
-    if not folder.world.is_main:
+    folder = run.train(training.train, settings, options.expect_time(settings, PRESETS, SECONDS), common)
+    if folder is None:
         return
-    metrics = folder.read_metrics()
+    target = build_task(settings, folder.record.get("data")).target
+    result, lines = describe_run(settings, folder.read_metrics(), target)
+    lines = [f"{folder.path}: {lines[0]}", *options.describe_rollbacks(folder), *lines[1:]]
+    if settings.task == "custom" and preset == "original":
+        lines.append("  these are the settings of the original; --preset series is made for series of measurements")
+    common.show({"run": str(folder.path), **result}, *lines)
+    path = options.path_word(folder.path)
+    uses = {"palindrome": [f'lstm predict {path} "1 2 3 2"', f"lstm evaluate {path} --length {2 * settings.length}"]}
+    uses["custom"] = [f"lstm predict {path} new.csv", f"lstm evaluate {path} --data test.csv"]
+    common.suggest(
+        *(f"reviver {use}" for use in (*uses.get(settings.task, [f"lstm evaluate {path}"]), f"explore {path}"))
+    )
+
+
+def describe_run(
+    settings: LSTMConfig, metrics: Sequence[Mapping[str, Any]], target: "TargetKind"
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the results of a finished run with these metrics, and the lines that describe them."""
+    from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
+    from reviver.train.lstm import stopping, summary
+
     last, best = metrics[-1], stopping.find_best(metrics, settings)
     trained = summary.last_trained(metrics)
     assert trained is not None, "a run trains before it validates alone"
-    result: dict[str, Any] = {"run": str(folder.path), "last": last, "best": best}
-    target = build_task(settings, folder.record.get("data")).target
-    meaning = "" if target == "class" else f" (accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]})"
-    duration = f"{plural(last['epoch'], 'epoch')} in {last['seconds']:.1f} s"
-    lines = [f"{folder.path}: {duration}{meaning}", *options.describe_rollbacks(folder)]
-    result["ended_by"] = stopping.end_reason(settings, metrics)
+    result: dict[str, Any] = {"last": last, "best": best, "ended_by": stopping.end_reason(settings, metrics)}
+    lines = [f"{count(last['epoch'], 'epochs')} in {last['seconds']:.1f} s"]
+    if target != "class":
+        lines.append(f"  accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]}")
     if result["ended_by"] == "patience":
-        lines.append(f"  stopped early, after {settings.patience} epochs without improvement")
+        lines.append(f"  stopped early, after {count(settings.patience or 0, 'epochs')} without improvement")
     at_length = f", length {trained['length']}" if trained is not last else ""
     notes = {"train": f"with dropout{at_length}", "validation": "", "best": f"epoch {best['epoch']}"}
     rows = {"train": trained, "validation": last, "best": best}
     if not settings.curriculum:  # the epochs of a curriculum have different lengths
-        count = len(summary.last_records(metrics))
+        epochs = len(summary.last_records(metrics))
         rows["mean"] = result["mean_of_last"] = {name: summary.mean_of_last(metrics, name) for name in summary.METRICS}
-        notes["mean"] = f"validation, last {count} epochs"
+        notes["mean"] = f"validation, last {count(epochs, 'epochs')}"
     for name, note in notes.items():
         row, split = rows[name], name if name == "train" else "validation"
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
+    gap = best["validation_accuracy"] - last["validation_accuracy"]
     if settings.curriculum:
         result["reached"] = stopping.completes_curriculum(settings, last)
         status = "passed, with" if result["reached"] else "not passed, which takes"
         threshold = f"a validation accuracy of at least {settings.threshold_at(settings.length):.1%}"
-        advice = "" if result["reached"] else "; go on with --resume and more --epochs"
-        lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}{advice}")
-    if settings.task == "custom" and preset == "report":
-        lines.append("  these are the settings of the original; --preset series is made for series of measurements")
-    common.show(result, *lines)
+        lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}")
+        if not result["reached"]:
+            lines.append("  go on with --resume and more --epochs")
+    elif gap >= DIP and settings.patience is None:
+        below = f"{100 * gap:.1f} points below epoch {best['epoch']}"
+        lines.append(f"  the run ended in a dip, {below}; --checkpoint best uses that epoch")
+    return result, lines
 
 
 def evaluate(
@@ -130,28 +153,22 @@ def evaluate(
         raise ConfigError("data has sequences of its own; leave out --length and --size", field="data")
     if data is None and (sequence_column, label_column) != (None, None):
         raise ConfigError("data is missing, whose columns are given; give a file with --data", field="data")
+    if out is not None:
+        check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device)
     if data is not None:
-        lstm_data.evaluate_file(
-            loaded,
-            Path(data),
-            sequence_column=sequence_column,
-            label_column=label_column,
-            out=None if out is None else Path(out),
-            common=common,
-        )
+        columns = {"sequence_column": sequence_column, "label_column": label_column}
+        lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
         return
     lengths = length or [loaded.config.length]
     if isinstance(loaded.task, CustomTask):
         if length:
             raise ConfigError("length is that of the data for a run on custom data; leave it out", field="length")
         lengths = [loaded.task.data.max_length]
-    if out is not None:
-        check_figure_path(Path(out))
     results = [evaluation.evaluate(loaded.network, loaded.task, value, size) for value in lengths]
     target, chance = results[0].target, results[0].chance
-    meaning = f"accuracy of {ACCURACY_NAMES[target]}, chance is {100 * chance:.3g}%; loss: {LOSS_NAMES[target]}"
-    lines = [f"{'length':>8} {'accuracy':>9} {'loss':>10} {'baseline':>9} {'sequences':>10}   {meaning}"]
+    lines = [f"accuracy of {ACCURACY_NAMES[target]}, chance is {100 * chance:.3g}%", f"loss: {LOSS_NAMES[target]}"]
+    lines.append(f"{'length':>8} {'accuracy':>9} {'loss':>10} {'baseline':>9} {'sequences':>10}")
     rows = [{**result._asdict(), **result.score._asdict()} for result in results]
     for row in rows:
         del row["score"]  # the row has its fields instead
@@ -195,9 +212,10 @@ def predict(
     for name, value in {"out": out, **columns}.items():
         if value is not None and not is_file:
             raise ConfigError(f"{name} is only for predictions of a file; leave it out for digits", field=name)
+    check_order(run, digits)
     loaded = options.open_lstm(run, checkpoint, common.device)
     if is_file:
-        lstm_data.predict_file(loaded, Path(digits), **columns, out=Path(out or "predictions.csv"), common=common)
+        lstm_data.predict_file(loaded, Path(digits), columns, Path(out or "predictions.csv"), common)
         return
     if isinstance(loaded.task, CustomTask):
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got {digits!r}")
@@ -207,16 +225,22 @@ def predict(
     lines += [f"  {digit}  {p:7.2%}  {'█' * round(p * 40)}" for digit, p in enumerate(prediction.probabilities)]
     trained = loaded.config.length - 1
     if len(sequence) != trained:
-        lines.append(f"the network was trained on {trained} digits, got {len(sequence)}")
+        lines.append(f"the network was trained on {count(trained, 'digits')}, got {len(sequence)}")
     common.show({"digits": sequence, **prediction._asdict(), "trained_digits": trained}, *lines)
+
+
+def check_order(run: str, digits: str) -> None:
+    """Raise ConfigError if the run folder is given in the place of the digits."""
+    if not Path(run).is_dir() and Path(digits[:200], "run.json").is_file():
+        raise ConfigError(f"RUN must come before DIGITS: give {options.path_word(digits)} {options.path_word(run)}")
 
 
 def curve(
     *,
     length: list[int] | None = None,
     network: list[str] | None = None,
-    seeds: Count = 5,
-    sequences: Count = 64_000,
+    seeds: Count = DEFAULT_SEEDS,
+    sequences: Count = DEFAULT_SEQUENCES,
     jobs: Count | None = None,
     out: Text = "runs/curve",
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
@@ -224,9 +248,9 @@ def curve(
     """Train networks at several lengths and seeds, and plot their accuracy over the length: the recall curve.
 
     Examples:
+      reviver lstm curve --length 5 --length 10 --seeds 1 --out runs/small
       reviver lstm curve                     half an hour on two cores
-      reviver lstm curve --length 10 --length 100 --seeds 2 --out runs/small
-      reviver lstm curve --out runs/small    again, to continue after Ctrl-C
+      reviver lstm curve                     again, to continue after Ctrl-C
 
     Args:
         length: Length of the palindromes; may be repeated.
@@ -253,15 +277,13 @@ def curve(
     if folder.exists() and not (folder / "runs").is_dir():
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
 
-    found = run_cells(
-        folder,
-        cells,
-        Pool(jobs, threads=1),
-        select=lambda found: curve.pending(cells, found),
-        retry_failed=True,
-        title="recall curve",
-        progress=not common.quiet,
-    )
+    usual = DEFAULT_SEQUENCES * DEFAULT_SEEDS * len(curve.NETWORKS) * sum(curve.LENGTHS)
+    seconds = CURVE_SECONDS * sequences * sum(cell.axes["length"] for cell in cells) / usual
+    setup: Any = {"retry_failed": True, "title": "recall curve", "progress": not common.quiet}
+    with options.preparing_training(f"this takes at most about {duration(seconds)} on two cores"):
+        found = run_cells(
+            folder, cells, Pool(jobs, threads=1), select=lambda found: curve.pending(cells, found), **setup
+        )
     for cell in cells:
         if cell.key in found and (error := found[cell.key].error) is not None:
             raise ReviverError(f"{out}: the run {curve.run_name(**cell.axes)} failed: {error}")
@@ -269,14 +291,14 @@ def curve(
     rows = curve.summarize(outcomes)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
-    for name in ("curve.pdf", "curve.png"):
-        save_figure(figures.recall_curve(outcomes), folder / name)
+    for suffix in ("pdf", "png"):
+        save_figure(figures.recall_curve(outcomes), folder / f"curve.{suffix}")
     lines = [f"{'network':<10} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
     for row in rows:
         accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
+        needed = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
         reached = f"{row['reached']}/{row['seeds']}"
-        count = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
-        lines.append(f"{row['network']:<10} {row['length']:>7} {accuracy:>17} {reached:>13} {count:>16}")
+        lines.append(f"{row['network']:<10} {row['length']:>7} {accuracy:>17} {reached:>13} {needed:>16}")
     common.show({"out": out, "rows": rows}, *lines, str(folder / "curve.pdf"))
 
 
@@ -308,6 +330,7 @@ def trace(
     from reviver.show import trace, trace_figures
     from reviver.train.lstm import evaluation
 
+    check_order(run, digits)
     sequence = evaluation.parse_digits(digits)
     check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device)

@@ -1,12 +1,14 @@
 """`reviver lstm evaluate` and `predict` on files with custom data."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reviver.cli import options
 from reviver.errors import ConfigError, DataError
+from reviver.text import count
 
 if TYPE_CHECKING:
     from reviver.data.sequences.task import CustomTask
@@ -20,45 +22,27 @@ MAX_CONFUSIONS = 10
 
 
 def evaluate_file(
-    loaded: "LSTMRun",
-    path: Path,
-    *,
-    sequence_column: str | None,
-    label_column: str | None,
-    out: Path | None,
-    common: options.Common,
+    loaded: "LSTMRun", path: Path, columns: Mapping[str, str | None], out: str | None, common: options.Common
 ) -> None:
     """Score a run on the labeled sequences of a file."""
     from reviver.data.sequences.reader import read_sequences
-    from reviver.figures import check_figure_path, save_figure
+    from reviver.figures import save_figure
     from reviver.show.classification_figures import confusion_figure
     from reviver.train.lstm import evaluation
 
     task = custom_task(loaded, "data")
-    if out is not None:
-        check_figure_path(out)
-    table = read_sequences(
-        path,
-        sequence_column=sequence_column or loaded.config.sequence_column,
-        label_column=label_column or loaded.config.label_column,
-    )
+    table = read_sequences(path, **_columns_of(loaded, columns))
     report = evaluation.evaluate_table(loaded.network, task, table)
-    lines = [f"{path}: {report.size} sequences", *describe_scores(report), "", *describe_confusion(report)]
+    lines = [f"{path}: {count(report.size, 'sequences')}", *describe_scores(report), "", *describe_confusion(report)]
     if out is not None:
-        save_figure(confusion_figure(report), out)
-        lines.append(str(out))
+        save_figure(confusion_figure(report), Path(out))
+        lines.append(out)
     result = {"run": str(loaded.folder.path), "checkpoint": loaded.checkpoint, "data": str(path), **report.to_json()}
     common.show(result, *lines)
 
 
 def predict_file(
-    loaded: "LSTMRun",
-    path: Path,
-    *,
-    sequence_column: str | None,
-    label_column: str | None,
-    out: Path,
-    common: options.Common,
+    loaded: "LSTMRun", path: Path, columns: Mapping[str, str | None], out: Path, common: options.Common
 ) -> None:
     """Classify the sequences of a file; if it has labels, count the correct predictions."""
     from reviver.data.sequences.labels import class_indices
@@ -70,18 +54,14 @@ def predict_file(
     task = custom_task(loaded, "DIGITS")
     if out.suffix.lower() != ".csv":
         raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
-    table, problem = read_if_labelled(
-        path,
-        sequence_column=sequence_column or loaded.config.sequence_column,
-        label_column=label_column or loaded.config.label_column,
-    )
+    table, problem = read_if_labelled(path, **_columns_of(loaded, columns))
     logits = evaluation.compute_logits(loaded.network, task.examples(replace(table, labels=None)))
     probabilities = logits.softmax(1)
     classes = task.data.classes
     write_predictions(out, table, classes, probabilities)
     predicted = probabilities.argmax(1).bincount(minlength=len(classes)).tolist()
     counts = dict(zip(classes, predicted, strict=True))
-    lines = [str(out), *(f"  {name}: {count}" for name, count in counts.items() if count)]
+    lines = [str(out), *(f"  {name}: {number}" for name, number in counts.items() if number)]
     correct = accuracy = None
     if table.labels is not None:
         try:
@@ -117,9 +97,9 @@ def describe_scores(report: "ClassificationReport") -> list[str]:
     width = max(len("class"), *(len(_cut(name)) for name in report.classes))
     digits = max(len(str(len(report.classes))), 2)
     lines = [
-        f"  accuracy           {report.accuracy:8.2%}   chance   {report.chance:7.2%}   (most frequent class of the file)",
+        f"  accuracy           {report.accuracy:8.2%}   chance   {report.chance:7.2%}   (most frequent class)",
         f"  balanced accuracy  {report.balanced_accuracy:8.2%}   chance   {report.balanced_chance:7.2%}",
-        f"  log loss           {report.log_loss:8.4f}   baseline {report.baseline:7.4f}   (class frequencies in training)",
+        f"  log loss           {report.log_loss:8.4f}   baseline {report.baseline:7.4f}   (classes in training)",
         "",
         f"  {'#':>{digits}}  {'class':<{width}}  {'sequences':>9}  {'precision':>9}  {'recall':>8}  {'F1':>8}",
     ]
@@ -128,30 +108,31 @@ def describe_scores(report: "ClassificationReport") -> list[str]:
         numbers = f"{score.support:>9}  {texts[0]:>9}  {texts[1]:>8}  {texts[2]:>8}"
         lines.append(f"  {index:>{digits}}  {_cut(score.name):<{width}}  {numbers}")
     if any(None in score for score in report.scores):
-        lines.append("  – no sequences: precision of a class never predicted, recall of a class that does not occur")
+        lines.append("  – no sequences: precision of a class never predicted, recall of one not there")
     return lines
 
 
 def describe_confusion(report: "ClassificationReport") -> list[str]:
     """Return the confusion matrix as lines, or the most frequent confusions if it is too wide for the terminal."""
-    count = len(report.classes)
-    width = max(len(str(count)), *(len(str(value)) for row in report.confusion for value in row)) + 2
-    digits = max(len(str(count)), 2)
-    if 2 + digits + count * width <= shutil.get_terminal_size((100, 24)).columns:
+    number = len(report.classes)
+    width = max(len(str(number)), *(len(str(value)) for row in report.confusion for value in row)) + 2
+    digits = max(len(str(number)), 2)
+    if 2 + digits + number * width <= shutil.get_terminal_size((100, 24)).columns:
         lines = ["  confusion matrix (row: true class, column: predicted class)"]
-        lines.append(f"  {'#':>{digits}}" + "".join(f"{index:>{width}}" for index in range(1, count + 1)))
+        lines.append(f"  {'#':>{digits}}" + "".join(f"{index:>{width}}" for index in range(1, number + 1)))
         for index, row in enumerate(report.confusion, 1):
             lines.append(f"  {index:>{digits}}" + "".join(f"{value or '·':>{width}}" for value in row))
         return lines
-
-    def numbered(name: str) -> str:
-        return f"{_cut(name)} (#{report.classes.index(name) + 1})"
-
-    confusions = report.confusions()
     lines = ["  most frequent confusions (the whole matrix: --out confusion.pdf, or --json)"]
-    for true, predicted, number in confusions[:MAX_CONFUSIONS]:
-        lines.append(f"  {number:>{width}}  {numbered(true)} predicted as {numbered(predicted)}")
-    return lines if confusions else ["  no sequence was confused"]
+    for *names, value in report.confusions()[:MAX_CONFUSIONS]:
+        true, predicted = (f"{_cut(name)} (#{report.classes.index(name) + 1})" for name in names)
+        lines.append(f"  {value:>{width}}  {true} predicted as {predicted}")
+    return lines if len(lines) > 1 else ["  no sequence was confused"]
+
+
+def _columns_of(loaded: "LSTMRun", columns: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the columns of a file: those given, otherwise those of the run."""
+    return {name: given or getattr(loaded.config, name) for name, given in columns.items()}
 
 
 def _cut(name: str) -> str:

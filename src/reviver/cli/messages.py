@@ -1,58 +1,60 @@
-"""Messages for wrong command lines, in one line: option, value, what is allowed, what to do."""
+"""Messages for wrong command lines and failures, in one line: option, value, what is allowed, what to do."""
 
+from collections.abc import Iterable, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pydantic
 from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
-from cyclopts.argument import Argument
 
+from reviver.errors import ConfigError, DeviceError, ReviverError
 from reviver.settings.validation import MAX_VALUE, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
-def explain(error: exceptions.CycloptsError) -> str:
+
+def explain(error: exceptions.CycloptsError) -> str:  # noqa: PLR0911  # a return for each kind of error
     """Return the message for an error of the parser."""
     command = " ".join(["reviver", *(error.command_chain or ())])
     see_help = f"see {command} --help"
-    name = option_of(error.argument) if error.argument is not None else ""
-    text = f"{one_line(error, MAX_VALUE)}; {see_help}"
+    argument = error.argument
+    name = "" if argument is None else argument.name if argument.name.startswith("-") else argument.name.upper()
     match error:
         case exceptions.UnknownOptionError():
             wrong = (error.token.keyword or error.token.value).partition("=")[0]
             names = [name for argument in error.argument_collection for name in argument.names]
-            known = [name for name in names if name.startswith("--")]
-            text = f"{wrong} is unknown; {did_you_mean(wrong.replace('_', '-'), known) or see_help}"
+            return f"{wrong} is unknown; {suggest_option(wrong, names) or see_help}"
         case exceptions.UnknownCommandError():
-            text = explain_command(error, command)
+            wrong = (error.unused_tokens or [""])[0]
+            known = [name for name in (error.app or ()) if not name.startswith("-")]
+            if wrong.startswith("-"):
+                return f"{wrong.partition('=')[0]} is unknown; {see_help}"
+            advice = did_you_mean(wrong, known) or "choose from " + ", ".join(known)
+            return f"command {short_repr(wrong)} is unknown; {advice}"
         case exceptions.UnusedCliTokensError(unused_tokens=[first, *_]):
-            text = f"{short_repr(first)} is an unexpected argument (quote text that contains spaces); {see_help}"
+            return f"{short_repr(first)} is an unexpected argument (quote text that contains spaces); {see_help}"
         case exceptions.MissingArgumentError():
-            text = f"{name} {'is missing' if error.keyword is None else 'requires a value'}; {see_help}"
+            return f"{name} {'is missing' if error.keyword is None else 'requires a value'}; {see_help}"
         case exceptions.RepeatArgumentError():
-            text = f"{error.token.keyword} may be given only once"
-        case exceptions.CoercionError() if error.argument is not None:
-            tokens = [error.token] if error.token is not None else error.argument.tokens
+            return f"{error.token.keyword} may be given only once"
+        case exceptions.CoercionError() if argument is not None:
+            tokens = [error.token] if error.token is not None else argument.tokens
             value = " ".join(token.value for token in tokens)
-            text = f"{name} must be {describe_type(error.argument.hint)}, got {short_repr(value, MAX_VALUE)}"
+            return f"{name} must be {describe_type(argument.hint)}, got {short_repr(value, MAX_VALUE)}"
         case exceptions.ValidationError(__cause__=pydantic.ValidationError() as cause):
-            text = f"{name} {find_problem(cause).text}"
-    return text
+            return f"{name} {find_problem(cause).text}"
+    return f"{one_line(error, MAX_VALUE)}; {see_help}"
 
 
-def explain_command(error: exceptions.CycloptsError, command: str) -> str:
-    """Return the message for an unknown command."""
-    wrong = (error.unused_tokens or [""])[0]
-    known = [name for name in (error.app or ()) if not name.startswith("-")]
-    if wrong.startswith("-"):
-        return f"{wrong.partition('=')[0]} is unknown; see {command} --help"
-    return f"command {short_repr(wrong)} is unknown; {did_you_mean(wrong, known) or 'choose from ' + ', '.join(known)}"
-
-
-def option_of(argument: Argument) -> str:
-    """Return the name of an option as typed, or of a positional argument in capitals."""
-    return argument.name if argument.name.startswith("-") else argument.name.upper()
+def suggest_option(wrong: str, names: Iterable[str]) -> str:
+    """Return "did you mean --OPTION?" for a name that resembles one, or has its initials: --lr for --learning-rate."""
+    wrong = wrong.replace("_", "-")
+    known = [name for name in names if name.startswith("--")]
+    initials = {"--" + "".join(word[0] for word in name[2:].split("-") if word): name for name in known}
+    return f"did you mean {initials[wrong]}?" if wrong in initials else did_you_mean(wrong, known)
 
 
 def describe_type(hint: Any) -> str:
@@ -66,3 +68,34 @@ def describe_type(hint: Any) -> str:
         *most, last = get_args(hint)
         return f"{', '.join(most)} or {last}" if most else last
     return {int: "an integer", float: "a number", bool: "true or false"}.get(hint, "text")
+
+
+def describe_failure(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
+    """Return the message of an error of the command line `arguments`, empty if there is nothing to print, and the exit code."""
+    match error:
+        case ReviverError():
+            return _name_option(error, arguments), error.exit_code
+        case KeyboardInterrupt():
+            return "stopped by Ctrl-C", INTERRUPTED
+        case BrokenPipeError():  # the reader of stdout has closed the pipe
+            return "", 0
+        case OSError():  # not from a file that we write: files/read.py turns those into RunFolderError
+            return f"{error.filename or 'output'}: {error.strerror or error}; fix this and run the command again", 1
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "memory" in str(error):
+            return "out of memory; use smaller sizes or batches", 1
+    return f"{type(error).__name__}: {error}; run again with --debug, and report this bug", 1
+
+
+def _name_option(error: ReviverError, arguments: Sequence[str]) -> str:
+    """Return the message of an error, which begins with an option as it is typed instead of the name of a setting."""
+    message = str(error)
+    if isinstance(error, ConfigError) and error.field and message.startswith(error.field):
+        return "--" + error.field.replace("_", "-") + message.removeprefix(error.field)
+    if isinstance(error, DeviceError) and message.startswith("device "):
+        return f"--{message}"
+    given = {word.partition("=")[0] for word in arguments}
+    for name in ("data", "extractor"):  # which other commands than the one of the option may read
+        if message.startswith((f"{name}: ", f"{name} ")):
+            rest = message.removeprefix(f"{name}: ")
+            return rest if f"--{name}" not in given else f"--{name} {rest.removeprefix(f'{name} ')}"
+    return message

@@ -1,26 +1,68 @@
-"""Options that several commands share, and the output of their results."""
+"""Options that several commands share, their groups in the help, and the output of results and advice."""
 
+import contextlib
+import dataclasses
+import functools
+import importlib
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import logging
+import shlex
+import shutil
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
+import cyclopts
 from cyclopts import Parameter
+from pydantic import SkipValidation
 
-from reviver.cli.grouping import COMMON, FIGURE, RUN
+from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
+from reviver.settings import groups
 from reviver.settings.fields import Positive, Seed, Text
+from reviver.text import duration
 
 if TYPE_CHECKING:
     from reviver.runs.folder import RunFolder
     from reviver.train.gan.run import GANRun
     from reviver.train.lstm.run import LSTMRun
 
+Command = TypeVar("Command", bound=Callable[..., None])
+_log = logging.getLogger("reviver")
+
+
+@functools.cache
+def in_group(group: groups.Group) -> Parameter:
+    """Return the annotation that puts an option into `group` of the help."""
+    return Parameter(group=cyclopts.Group(group.name, sort_key=group.order))
+
+
+def with_groups(command: Command) -> Command:
+    """Put the options of the argument `settings` of a command into the groups that its class declares. A decorator.
+
+    Settings are declared without cyclopts, which reads groups from its own annotations. So the annotation becomes a subclass
+    with these. Its constructor returns an instance of the class itself, which has checked its values.
+    """
+    cls, *parameters = get_args(get_type_hints(command, include_extras=True)["settings"])
+    hints: dict[str, Any] = get_type_hints(cls, include_extras=True)
+    for name, hint in hints.items():
+        (group,) = (item for item in get_args(hint) if isinstance(item, groups.Group))
+        hints[name] = Annotated[hint, in_group(group)]
+    options: Any = type(cls.__name__, (cls,), {"__annotations__": hints, "__new__": lambda _, **values: cls(**values)})
+    metadata: Any = (SkipValidation(), *parameters)  # type: ignore[type-arg]  # its type is for annotations
+    command.__annotations__ |= {"settings": Annotated[(options, *metadata)]}
+    return command
+
+
+RUN = in_group(groups.RUN)
+COMMON = in_group(groups.COMMON)
+FIGURE = in_group(groups.FIGURE)
 FLAG = Parameter(negative="", show_default=False)
 """Parameter of a flag that is off by default and has no --no- form."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Common:
     """Options of every command."""
 
@@ -34,11 +76,48 @@ class Common:
     """Print the traceback of an error."""
 
     def show(self, result: Mapping[str, Any], *lines: str) -> None:
-        """Print the result of a command on stdout: as JSON with --json, otherwise `lines`."""
-        print(json.dumps(result, allow_nan=False) if self.json else "\n".join(line.rstrip() for line in lines))
+        """Print the result of a command on stdout: as JSON with --json, otherwise `lines`, wrapped on a terminal."""
+        if self.json:
+            print(json.dumps(result, allow_nan=False))
+            return
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        for line in (line.rstrip() for line in lines):
+            is_long = len(line) > width
+            print(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) if is_long else line)
+
+    def suggest(self, *commands: str) -> None:
+        """Log the commands that make sense next, after a training."""
+        if not self.json:
+            _log.info("\n".join(["next:", *(f"  {command}" for command in commands)]))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """Options of a training command besides its settings."""
+
+    config: Annotated[Text | None, RUN] = None
+    """Settings file, .toml or .json."""
+    out: Annotated[Text | None, RUN] = None
+    """Run folder to write; by default a new one in runs/."""
+    resume: Annotated[bool, RUN, FLAG] = False
+    """Resume the interrupted run in --out."""
+    timeout: Annotated[Positive, RUN] = DEFAULT_TIMEOUT
+    """Seconds that a process waits for the others, of several that torchrun has started."""
+    print_config: Annotated[bool, RUN, FLAG] = False
+    """Print the settings as TOML instead of training."""
+
+    def train(
+        self, function: Callable[..., "RunFolder"], settings: Any, time: str, common: Common
+    ) -> "RunFolder | None":
+        """Train with a `function` and return the run folder, if this process reports it; for `time` see `preparing_training`."""
+        assert self.out is not None, "fill_settings has set it"
+        names = {"device": common.device, "resume": self.resume, "progress": not common.quiet, "timeout": self.timeout}
+        with preparing_training(time):
+            folder = function(settings, self.out, **names)
+        return folder if folder.world.is_main else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FigureCommon(Common):
     """Options of the commands that write figures; `app.run` applies them."""
 
@@ -49,10 +128,10 @@ class FigureCommon(Common):
     dark: Annotated[bool, FIGURE, FLAG] = False
     """Plot figures on a dark background."""
 
-    def figure_style(self) -> AbstractContextManager[None]:
+    def figure_style(self) -> contextlib.AbstractContextManager[None]:
         """Return a context in which figures have this style."""
         if (self.figure_width, self.font_size, self.dark) == (None, None, False):
-            return nullcontext()
+            return contextlib.nullcontext()
         from reviver.figures import figure_style
 
         return figure_style(width=self.figure_width, font_size=self.font_size, dark=self.dark)
@@ -62,41 +141,79 @@ CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 FigureOptions = Annotated[FigureCommon, Parameter(name="*")]
 FIGURE_DEFAULTS = FigureCommon()
+NEW_RUN = Run()
+RunOptions = Annotated[Run, Parameter(name="*")]
 LSTMRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
 GANRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained GAN.")]
-ConfigPath = Annotated[Text | None, RUN, Parameter(help="Settings file, .toml or .json.")]
-NewRunPath = Annotated[Text | None, RUN, Parameter(help="Run folder to write; by default a new one in runs/.")]
-Resume = Annotated[bool, RUN, FLAG, Parameter(help="Resume the interrupted run in --out.")]
-Timeout = Annotated[
-    Positive,
-    RUN,
-    Parameter(help="Seconds that a process waits for the others, of several that torchrun has started."),
-]
-PrintConfig = Annotated[bool, RUN, FLAG, Parameter(help="Print the settings as TOML instead of training.")]
 FigurePath = Annotated[Text, Parameter(help="Figure to write, .pdf, .png or .svg.")]
 Checkpoint = Annotated[
     Literal["last", "best"] | None,
     Parameter(
-        help="Checkpoint to load: last, or best by validation; by default best for a run with early stopping, else last."
+        help="Checkpoint: last, or best by validation; by default best for a run with early stopping, else last."
     ),
 ]
 LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default that of the run.")]
 FeatureExtractor = Annotated[
     Text | None,
     Parameter(
-        help="Feature extractor from reviver gan train-extractor; by default that of the run, or the digit classifier for "
-        "MNIST."
+        help="Extractor from gan train-extractor; by default that of the run, or the digit classifier for MNIST."
     ),
 ]
+NO_TIME = ("seed", "checkpoint_every", "keep_checkpoints", "on_nan", "max_rollbacks", "log_every", "sample_every")
+"""Settings that do not change how long a training takes."""
+
+
+def expect_time(settings: Any, presets: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+    """Say how long a training will take: as long as the preset with the same settings, in proportion to the epochs."""
+    given = dataclasses.asdict(settings)
+    neutral = {name: value for name, value in given.items() if name in (*NO_TIME, "epochs")}
+    for name, preset in presets.items():
+        if dataclasses.replace(preset, **neutral) == settings:
+            scale = 1 if given.get("curriculum") else settings.epochs / preset.epochs
+            return f"this takes about {duration(seconds[name] * scale)} on two cores"
+    return "the time that is left will be shown after the first updates"
+
+
+def path_word(path: object) -> str:
+    """Return a path as a word of a shell."""
+    return shlex.quote(str(path))
+
+
+@contextlib.contextmanager
+def preparing_training(time: str) -> Iterator[None]:
+    """Let the first training inside say how long it will take, and not import torch.compile.
+
+    Optimizers import it only to mark their methods for it, which takes longer than the original's LSTM trains. Any other use
+    of the module imports it.
+    """
+    import torch
+
+    from reviver.runs.progress import announcing
+
+    class Stub(types.ModuleType):
+        disable = staticmethod(lambda function, *_, **__: function)
+        graph_break = staticmethod(lambda: None)
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "__file__":  # which inspect asks of every module
+                raise AttributeError(name)
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
+            return getattr(importlib.import_module(self.__name__), name)
+
+    stub = Stub("torch._dynamo")
+    if stub.__name__ not in sys.modules:
+        torch._dynamo = sys.modules[stub.__name__] = stub
+    try:
+        with announcing(time):
+            yield
+    finally:
+        if sys.modules.get(stub.__name__) is stub:
+            del sys.modules[stub.__name__], torch._dynamo
 
 
 def open_lstm(run: str, checkpoint: str | None, device: str) -> "LSTMRun":
-    """Load the run of an `lstm` command.
-
-    Raises:
-        RunFolderError: if the folder holds no LSTM run, or is damaged.
-        DeviceError: if the device is unknown or absent.
-    """
+    """Load the run of an `lstm` command; raise RunFolderError or DeviceError."""
     from reviver.runs.folder import RunFolder
     from reviver.train.lstm.run import load_lstm
 
@@ -104,12 +221,7 @@ def open_lstm(run: str, checkpoint: str | None, device: str) -> "LSTMRun":
 
 
 def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
-    """Load the run of a `gan` command; return it with `seed`, by default that of the run.
-
-    Raises:
-        RunFolderError: if the folder holds no GAN run, or is damaged.
-        DeviceError: if the device is unknown or absent.
-    """
+    """Load the run of a `gan` command, and return it with `seed`, by default that of the run. Errors as `open_lstm`."""
     from reviver.runs.folder import RunFolder
     from reviver.train.gan.run import load_gan
 
@@ -119,8 +231,5 @@ def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
 
 def describe_rollbacks(folder: "RunFolder") -> list[str]:
     """Return a line for each return to a checkpoint after a value that was not finite."""
-    return [
-        f"  step {rollback['step']}: {rollback['quantity']} was not finite; returned to step {rollback['back_to']} with half "
-        "the learning rate"
-        for rollback in folder.rollbacks
-    ]
+    text = "  step {step}: {quantity} was not finite; returned to step {back_to} with half the learning rate"
+    return [text.format_map(rollback) for rollback in folder.rollbacks]

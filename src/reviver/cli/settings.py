@@ -15,6 +15,7 @@ from cyclopts.utils import UNSET
 from reviver.errors import ConfigError
 from reviver.files.json import parse_json
 from reviver.files.read import read_file
+from reviver.runs.distributed.launch import is_launched
 from reviver.settings.fields import choose_preset, from_mapping
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
@@ -25,7 +26,7 @@ PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
     ("lstm", "train"): LSTM_PRESETS,
     ("gan", "train"): GAN_PRESETS,
 }
-"""Presets by command."""
+"""Presets by command; the first is the default."""
 MAX_SETTINGS_BYTES = 1 << 16
 NOT_IN_FILES = ("config", "print_config", "debug")
 """Options that a settings file cannot set."""
@@ -35,10 +36,6 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     """Fill in the missing options of a training command. Cyclopts calls this before it converts them.
 
     The precedence is: options, the file of --config, then with --resume the run, otherwise the preset.
-
-    Raises:
-        ConfigError: if the settings file or the preset is wrong.
-        RunFolderError: if the run to resume is missing or damaged.
     """
     if commands not in PRESETS:
         return
@@ -48,32 +45,34 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
         _fill(options, read_settings(path, options), str(path))
     if kind == "lstm" and options["data"].tokens:
         _fill(options, {"task": "custom"}, "data")
-    _fill(options, {"preset": "report"}, "default")
+    _fill(options, {"preset": next(iter(PRESETS[commands]))}, "default")
     token = options["preset"].tokens[0]  # unconverted: the error of `choose_preset` is clearer
     name = token.value if token.implicit_value is UNSET else token.implicit_value
     base = choose_preset(PRESETS[commands], name)
     seed = options["seed"].convert_and_validate() if options["seed"].tokens else base.seed
-    _fill(options, {"out": f"runs/{kind}-{name}-seed{seed}"}, "default")
-    if options["resume"].tokens and options["resume"].convert_and_validate():
+    resume = bool(options["resume"].tokens) and options["resume"].convert_and_validate()
+    _fill(options, {"out": choose_folder(f"runs/{kind}-{name}-seed{seed}", resume=resume)}, "default")
+    if resume:
         from reviver.train import RunFolder
 
         base = from_mapping(type(base), RunFolder.open(options["out"].convert_and_validate(), kind).record["config"])
     _fill(options, dataclasses.asdict(base), name)
 
 
-def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]:
-    """Read a TOML or JSON file of settings.
+def choose_folder(name: str, *, resume: bool) -> str:
+    """Return the first of `name`, `name`-2, ... that does not exist, or to resume the last that does.
 
-    Args:
-        path: the file.
-        options: options of the command, which the file may set except NOT_IN_FILES.
-
-    Returns:
-        Values by the names of the settings.
-
-    Raises:
-        ConfigError: if the file cannot be read, a setting is unknown, or a value is not allowed.
+    Processes that torchrun has started all take `name`, since one of them may have created it already.
     """
+    number = 1
+    while not is_launched() and Path(f"{name}-{number}" if number > 1 else name).exists():
+        number += 1
+    number -= resume and number > 1
+    return f"{name}-{number}" if number > 1 else name
+
+
+def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]:
+    """Return the values in a TOML or JSON file by their names in `options`, of which it may set all but NOT_IN_FILES."""
     if path.suffix.lower() not in (".toml", ".json"):
         raise ConfigError(f"config must be a .toml or .json file, got {short_repr(str(path))}", field="config")
     try:

@@ -1,12 +1,9 @@
-"""`reviver sweep`: run a command over many settings and seeds.
-
-A cell calls `run_command` here, since the command line alone knows its commands, their options and their results.
-"""
+"""`reviver sweep`: run a command over many settings and seeds. Its cells call `run_command` here."""
 
 import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
@@ -19,7 +16,7 @@ from reviver.cli.settings import PRESETS, options_of
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.validation import check
-from reviver.text import did_you_mean, one_line
+from reviver.text import count, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from reviver.sweep.cell import Cell, Outcome
@@ -63,7 +60,8 @@ def sweep(
       reviver sweep learning-rates.toml --engine slurm --jobs 100
 
     Args:
-        file: File of the sweep, .toml, see docs/how-to/sweep.md.
+        file: File of the sweep, .toml: the command, such as command = "lstm train"; seeds = 5; [settings], options of
+            all runs, such as preset = "onehot"; and [grid], the values to combine, such as learning_rate = [1e-3, 3e-3].
         engine: Where cells run: pool, processes of this machine; ray, a Ray cluster; slurm, jobs of Slurm.
         address: Address of the Ray cluster, HOST:PORT or auto; by default Ray starts on this machine.
         jobs: Number of cells that run at the same time; by default one per core.
@@ -71,6 +69,7 @@ def sweep(
         out: Folder of the sweep; by default runs/sweep-NAME, after the name of the file.
         retry_failed: Run cells again that failed.
     """
+    from reviver.runs.progress import announcing
     from reviver.sweep import driver, engines, spec
 
     if address is not None and engine != "ray":
@@ -81,35 +80,29 @@ def sweep(
         cells = build_cells(content, {"device": common.device} if common.device != DEFAULTS.device else {})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    folder = Path(out) if out is not None else Path("runs") / f"sweep-{path.stem}"
+    folder = Path("runs") / f"sweep-{path.stem}" if out is None else Path(out)
     driver.open_sweep(folder)
-    workers: Engine
-    if engine == "ray":
-        workers = engines.RayEngine(jobs, threads, address)
-    elif engine == "slurm":
-        workers = engines.SlurmEngine(folder, jobs, threads, content.slurm)
-    else:
-        workers = engines.Pool(jobs, threads)
-    progress = not common.quiet
-    outcomes = driver.run_cells(folder, cells, workers, retry_failed=retry_failed, title=path.stem, progress=progress)
+    start: Mapping[str, Callable[[], Engine]] = {
+        "pool": lambda: engines.Pool(jobs, threads),
+        "ray": lambda: engines.RayEngine(jobs, threads, address),
+        "slurm": lambda: engines.SlurmEngine(folder, jobs, threads, content.slurm),
+    }
+    options: Any = {"retry_failed": retry_failed, "title": path.stem, "progress": not common.quiet}
+    with announcing("the time that is left will be shown after the first cells"):
+        outcomes = driver.run_cells(folder, cells, start[engine](), **options)
     result, lines = report_sweep(folder, content, cells, outcomes)
     common.show(result, *lines)
     if result["failed"]:
         key = next(cell.key for cell in cells if outcomes[cell.key].status == "failed")
-        problem = f"{result['failed']} of {len(cells)} cells failed; see {folder / 'cells' / key}"
+        problem = f"{result['failed']} of {count(len(cells), 'cells')} failed; see {folder / 'cells' / key}"
         raise ReviverError(f"{problem}, and run them again with --retry-failed")
 
 
 def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
-    """Return the cells of a sweep, seeds last.
-
-    Args:
-        file: content of the file.
-        common: options of the command line for all cells, which the file may not set.
+    """Return the cells of a sweep, seeds last; `common` are options of all cells, which the file may not set.
 
     Raises:
-        ConfigError: if an option is unknown, a value is not allowed, an axis is wrong, or no cell has valid settings. If only
-            some cells are invalid, they fail when they run.
+        ConfigError: if an option, value or axis is wrong, or no cell is valid. If only some are invalid, these fail later.
     """
     from reviver.sweep.cell import Cell
     from reviver.sweep.spec import points_of
@@ -133,26 +126,17 @@ def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
         arguments["evaluate"] = file.evaluate.model_dump()
     function = f"{__name__}:{run_command.__name__}"
     cells = [Cell(function, arguments | {"settings": {**common, **file.settings, **point}}, point) for point in points]
-    _check_first_valid(cells)
+    _check_any_valid(cells)
     return cells
 
 
 def run_command(
     folder: Path, *, command: str, settings: Mapping[str, Any], evaluate: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Run a command of `reviver` in the folder of a cell; a training resumes.
+    """Run a command such as `lstm train` in the folder of a cell, and return its result; a training resumes.
 
-    Args:
-        folder: folder of the cell, for the files that the command writes.
-        command: the command, such as `lstm train`.
-        settings: its options by their names in a sweep file.
-        evaluate: `command` and `settings` of another command, which gets the run folder of the first.
-
-    Returns:
-        The result of the command; that of the other command is its value `evaluate`.
-
-    Raises:
-        ReviverError: from the command.
+    `settings` are its options by their names in a sweep file. `evaluate` has `command` and `settings` of another command,
+    which gets the run folder of the first; its result is the value `evaluate`.
     """
     from reviver.cli.app import run
 
@@ -174,22 +158,18 @@ def run_command(
 
 
 def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return the command line of a cell, which writes into its folder.
-
-    Raises:
-        ConfigError: if an option is unknown.
-    """
+    """Return the command line of a cell, which writes into its folder. Raise ConfigError if an option is unknown."""
     known = find_options(command)
-    positional, named = [], []
+    positional: list[str] = []
+    named: list[str] = []
     for name, value in settings.items():
         if name not in known:
             raise ConfigError(f"{name} is unknown; {did_you_mean(name, known) or 'see --help of the command'}")
         words = [str(word).lower() if isinstance(word, bool) else str(word) for word in _as_list(value)]
-        option = known[name].name
-        if option.startswith("-"):
-            named += [f"{option}={word}" for word in words]
-        else:
-            positional += words
+        is_option = known[name].name.startswith("-")
+        (named if is_option else positional).extend(
+            f"{known[name].name}={word}" if is_option else word for word in words
+        )
     default = known["out"].field_info.default if "out" in known else None
     if tuple(command.split()) in PRESETS:
         path = folder / "run"
@@ -200,11 +180,7 @@ def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[st
 
 
 def find_options(command: str) -> dict[str, Argument]:
-    """Return the options of a command by their names in a sweep file: `hidden_size`, or `run` for RUN.
-
-    Raises:
-        ConfigError: if the command is unknown, or has no result.
-    """
+    """Return the options of a command, which must be known, by their names in a file: `hidden_size`, or `run` for RUN."""
     from reviver.cli.app import COMMANDS, build_app
 
     names = [" ".join(words) for words in COMMANDS if words != ("sweep",)]
@@ -223,9 +199,7 @@ def report_sweep(
 ) -> tuple[dict[str, Any], list[str]]:
     """Write table.parquet (or table.csv), summary.json, summary.pdf and summary.png; return the result and its lines.
 
-    Raises:
-        ConfigError: if cells are finished, but none has the measure that the file names; the table is written.
-        RunFolderError: if a file cannot be written.
+    If no finished cell has the measure that the file names, the table is written and ConfigError raised.
     """
     from filelock import FileLock
 
@@ -235,20 +209,16 @@ def report_sweep(
     from reviver.sweep.summary import summarize, summary_lines, table_rows, write_table
 
     failed = [outcomes[cell.key] for cell in cells if outcomes[cell.key].status == "failed"]
-    measure: str | None
-    goal: Literal["max", "min"]
-    measure, goal = MEASURES.get(file.evaluate.command if file.evaluate else file.command, (None, "max"))
-    if measure is not None and file.evaluate:
-        measure = f"evaluate.{measure}"
+    usual, goal = MEASURES.get(file.evaluate.command if file.evaluate else file.command, ("", "max"))
+    measure = file.measure or (f"evaluate.{usual}" if usual and file.evaluate else usual)
     with FileLock(folder / "report.lock"):  # workers on several machines finish the sweep at the same moment
         table = write_table(table_rows(cells, outcomes), folder / "table.parquet")
         counts = {"cells": len(cells), "done": len(cells) - len(failed), "failed": len(failed)}
         result: dict[str, Any] = {"out": str(folder), **counts, "table": str(table)}
-        lines = [f"{folder}: {counts['done']} of {counts['cells']} cells done"]
+        lines = [f"{folder}: {counts['done']} of {count(len(cells), 'cells')} done"]
         summary = None
         try:
-            if file.measure or measure:
-                summary = summarize(cells, outcomes, file.measure or str(measure), file.goal or goal)
+            summary = summarize(cells, outcomes, measure, file.goal or goal) if measure else None
         except ConfigError as error:  # the usual measure is not in the results with all settings
             if file.measure:
                 raise ConfigError(f"{error}; change it in the file and run the same command again") from error
@@ -274,9 +244,8 @@ def _check_names(tables: Mapping[str, Mapping[str, Any]], options: Mapping[str, 
             if name in NOT_IN_SWEEPS:
                 raise ConfigError(f"{place} must be left out, since the sweep sets it for each cell")
             if name not in options:
-                known = [option for option in options if option not in NOT_IN_SWEEPS]
-                advice = did_you_mean(name, known) or f"see reviver {command} --help for the options"
-                raise ConfigError(f"{place} is unknown; {advice}")
+                advice = did_you_mean(name, options.keys() - NOT_IN_SWEEPS)
+                raise ConfigError(f"{place} is unknown; {advice or f'see reviver {command} --help for the options'}")
             if name in found:
                 raise ConfigError(f"{place} is given twice, also by {found[name]}; keep one of them")
             found[name] = place
@@ -286,10 +255,9 @@ def _check_values(point: "Point", options: Mapping[str, Argument]) -> None:
     """Check each value by itself, as in a settings file."""
     for name, value in point.items():
         kind = options[name].field_info.annotation
-        if get_origin(resolve_optional(kind)) is list:
-            check(name, _as_list(value), kind)
-        elif options[name].name.startswith("-"):
-            check(name, value, kind)
+        is_list = get_origin(resolve_optional(kind)) is list
+        if is_list or options[name].name.startswith("-"):
+            check(name, _as_list(value) if is_list else value, kind)
 
 
 def _check_evaluation(command: str, evaluation: "Command") -> None:
@@ -302,27 +270,27 @@ def _check_evaluation(command: str, evaluation: "Command") -> None:
     if "run" not in options or other not in (network, "export"):
         raise ConfigError(f"evaluate.command must be a command for a run, such as {network} evaluate")
     try:
-        others = {name: option for name, option in options.items() if name != "run"}
-        _check_names({"settings": evaluation.settings}, others, evaluation.command)
+        del options["run"]
+        _check_names({"settings": evaluation.settings}, options, evaluation.command)
         _check_values(evaluation.settings, options)
     except ConfigError as error:
         raise ConfigError(f"evaluate.{error}") from error
 
 
-def _check_first_valid(cells: "Sequence[Cell]") -> None:
+def _check_any_valid(cells: "Sequence[Cell]") -> None:
     """Raise the error of the first cell if the settings of no cell are valid together."""
     from reviver.cli.app import parse
 
-    first: ReviverError | None = None
+    errors = []
     for cell in cells:
         try:
             parse(to_words(cell.arguments["command"], cell.arguments["settings"], Path("cell")))
         except ReviverError as error:
-            first = first or error
+            errors.append(error)
         else:
             return
-    if first is not None:
-        raise ConfigError(str(first))
+    if errors:
+        raise ConfigError(str(errors[0]))
 
 
 def _as_list(value: Any) -> list[Any]:

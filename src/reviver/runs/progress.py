@@ -2,10 +2,17 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Self
 
+from rich import progress as rich
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from reviver.text import count, duration
 
 logger = logging.getLogger("reviver")
 
@@ -13,10 +20,30 @@ UPDATE_SECONDS = 0.25
 """Minimum time between two updates of the bar."""
 LINE_SECONDS = 10.0
 """Minimum time between two lines."""
+_announcement: ContextVar[str] = ContextVar("announcement", default="")
+
+
+@contextmanager
+def announcing(text: str) -> Iterator[None]:
+    """Let the first bar inside log a line before it starts, such as how long a training takes."""
+    token = _announcement.set(text)
+    try:
+        yield
+    finally:
+        _announcement.reset(token)
+
+
+class _StatusColumn(rich.ProgressColumn):
+    """The text of the last update, cut to the width that is left."""
+
+    max_refresh = None
+
+    def render(self, task: rich.Task) -> Text:
+        return Text(task.fields["text"], no_wrap=True, overflow="ellipsis")
 
 
 class ProgressBar:
-    """Progress of a loop of `total` `unit`s, such as epochs; a context manager.
+    """Progress of a loop of `total` units, such as `epochs`, with a `description`; a context manager.
 
     Attributes:
         status: text appended to the text of each update, such as the last score.
@@ -28,15 +55,16 @@ class ProgressBar:
         self._due = 0.0
         console = Console(stderr=True)
         self._is_bar = visible and console.is_terminal
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+        whole = Column(no_wrap=True)  # on a narrow terminal only the bar and the text give way
+        self._progress = rich.Progress(
+            rich.TextColumn("{task.description}", table_column=whole),
+            rich.BarColumn(bar_width=None, table_column=Column(max_width=24)),
+            rich.MofNCompleteColumn(table_column=whole),
+            rich.TextColumn(unit.removesuffix("s") if total == 1 else unit, table_column=whole),
+            rich.TimeElapsedColumn(table_column=whole),
+            rich.TextColumn("left", table_column=whole),
+            rich.TimeRemainingColumn(compact=True, table_column=whole),
+            _StatusColumn(),
             console=console,
             refresh_per_second=4,
             speed_estimate_period=float("inf"),
@@ -45,6 +73,9 @@ class ProgressBar:
         (self._task,) = self._progress.tasks
 
     def __enter__(self) -> Self:
+        if self._visible and _announcement.get():
+            logger.info(_announcement.get())
+            _announcement.set("")
         if self._is_bar:
             self._progress.start()
         return self
@@ -67,7 +98,6 @@ class ProgressBar:
         self._progress.update(self._task.id, completed=completed, text=text)
         if self._visible and not self._is_bar:
             seconds = self._task.time_remaining
-            left = f", {seconds // 60:.0f} min {seconds % 60:.0f} s left" if seconds else ""
-            logger.info(
-                "%s: %g/%d %s%s  %s", self._task.description, round(completed, 1), self._total, self._unit, left, text
-            )
+            left = f", {duration(seconds)} left" if seconds else ""
+            done = count(self._total, self._unit)
+            logger.info("%s: %g/%s%s  %s", self._task.description, round(completed, 1), done, left, text)

@@ -55,16 +55,16 @@ def check_length(task: str, length: int) -> None:
 
 @settings
 class LSTMConfig:
-    """Settings of an LSTM training run. The defaults are those of the original.
+    """Settings of an LSTM training run. The defaults are the preset original.
 
     Raises:
         ConfigError: if a value is out of range, or two values contradict each other.
     """
 
     task: Annotated[TaskName, DATA] = "palindrome"
-    """Task: predict the last digit of a palindrome from all digits before it, or another task of docs/reference/lstm.md."""
+    """Task: predict the last digit of a palindrome from all digits before it, or another task of memory."""
     data: Annotated[Text | None, DATA] = None
-    """Custom data, labeled sequences: a .csv, .parquet or .npz file or a packed folder, see docs/how-to/train-on-your-sequences.md."""
+    """Custom data, labeled sequences: a .csv or .parquet file with a row per sequence, an .npz with x and y, or a packed folder."""
     sequence_column: Annotated[Text, DATA] = "sequence"
     """Column of `data` with the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
     label_column: Annotated[Text, DATA] = "label"

@@ -45,7 +45,7 @@ def small_lstm(**settings: Any) -> LSTMConfig:
     return LSTMConfig(**defaults | settings)
 
 
-def small_gan(preset: str = "report", **settings: Any) -> GANConfig:
+def small_gan(preset: str = "original", **settings: Any) -> GANConfig:
     """Return a preset with batches of 64 images, in float32."""
     return replace(PRESETS[preset], **{"batch_size": 64, "precision": "fp32", "epochs": 10} | settings)
 

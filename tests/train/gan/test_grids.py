@@ -111,7 +111,7 @@ def test_grids_of_a_stretch_that_was_taken_back_are_removed(early: RunFolder, tm
 )
 def test_updates_of_grids_within_epochs(epochs: int, sample_every: int, batches: int, expected: set[int]) -> None:
     assert training.early_grid_updates(GANConfig(epochs=epochs, sample_every=sample_every), batches) == expected
-    assert {5, 100, 195, 200} <= {epoch for epoch in range(1, 201) if training.is_grid_due(epoch, PRESETS["report"])}
+    assert {5, 100, 195, 200} <= {epoch for epoch in range(1, 201) if training.is_grid_due(epoch, PRESETS["original"])}
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 9), (3, 12, 20), (1, 130, 130)])

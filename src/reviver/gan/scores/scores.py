@@ -200,7 +200,7 @@ def describe(scores: Scores) -> list[str]:
     ):
         columns = (scores.samples, scores.real_baseline, scores.noise_baseline)
         row = "".join(f" {format(getattr(column, name), spec):>11}" for column in columns)
-        lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x the real baseline" if name == "fid" else ""))
+        lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x real data" if name == "fid" else ""))
     if scores.class_accuracy is not None:
         lines.append(f"class accuracy {_percentages(scores.class_accuracy)}")
     lines += [

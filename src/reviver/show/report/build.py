@@ -58,7 +58,7 @@ def make_report(
 
     Args:
         out: folder of the report.
-        full: train the GAN with the preset `report` (200 epochs, as the original) instead of `best`.
+        full: train the GAN with the preset `original` (200 epochs, as the original) instead of `best`.
         seed: seed of the GAN, and first seed of the LSTM.
         device: device to train on.
         progress: show progress bars.
@@ -72,9 +72,9 @@ def make_report(
     from reviver.train.lstm.training import train as train_lstm
 
     runs = Path(out) / "runs"
-    preset, name = ("report", f"gan-full-seed{seed}") if full else ("best", f"gan-seed{seed}")
+    preset, name = ("original", f"gan-full-seed{seed}") if full else ("best", f"gan-seed{seed}")
     plan: list[tuple[Path, Any]] = [
-        (runs / f"lstm-seed{number}", replace(LSTM_PRESETS["report"], seed=number))
+        (runs / f"lstm-seed{number}", replace(LSTM_PRESETS["original"], seed=number))
         for number in range(seed, seed + NUM_SEEDS)
     ]
     plan.append((runs / name, replace(GAN_PRESETS[preset], seed=seed)))

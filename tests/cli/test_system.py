@@ -1,0 +1,193 @@
+"""The system around the command line: full disks, signals, pipes, terminals, and threads of OpenMP."""
+
+import contextlib
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reviver import __main__ as entry
+from reviver.cli.options import DEFAULTS
+from reviver.runs import progress
+from reviver.runs.folder import RunFolder
+from tests.cli.tiny import ENVIRONMENT, TINY_GAN, TINY_LSTM, Run, process
+
+
+@pytest.mark.parametrize("chosen", ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", None])
+def test_waiting_threads_sleep_soon_unless_the_user_chose_otherwise(
+    chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    if chosen:
+        monkeypatch.setenv(chosen, "7")
+    spins: list[str | None] = []
+    monkeypatch.setattr(entry, "run", lambda: spins.append(os.environ.get("GOMP_SPINCOUNT")) or 3)
+    with pytest.raises(SystemExit) as end:
+        entry.main()
+    assert end.value.code == 3
+    assert spins == [{None: "1000", "GOMP_SPINCOUNT": "7"}.get(chosen)]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a mounted disk of 3 MB; skip the test where mounting is not allowed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    mounted = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("only an administrator can mount a disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_reported_and_leaves_no_partial_files(small_disk: Path, run: Run) -> None:
+    fill = small_disk / "fill"
+    result = run(f"gan train {TINY_GAN} --quiet --out {small_disk / 'run'}")
+    assert result.code == 2
+    assert re.match(
+        r"error: .*step-\d+: cannot be written \(No space left on device\); free some space .*--resume\)\n$",
+        result.err,
+    )
+    folder = RunFolder.open(small_disk / "run")
+    assert folder.status == "failed"
+    assert not list(folder.checkpoints.iterdir())
+    with contextlib.suppress(OSError):
+        fill.write_bytes(bytes(3 << 20))
+    before = {path.name for path in small_disk.iterdir()}
+    for arguments in (
+        f"gan sample g --num-samples 500 --out {small_disk / 'samples.npz'}",
+        f"gan sample g --out {small_disk / 'grid.png'}",
+        f"gan interpolate g --out {small_disk / 'strip.pdf'}",
+        f"lstm trace l '1 2' --out {small_disk / 'trace.pdf'}",
+        f"lstm train {TINY_LSTM} --quiet --out {small_disk / 'l'}",
+    ):
+        result = run(arguments)
+        assert (result.code, result.out) == (2, "")
+        assert re.match(r"error: .*: cannot be written \(No space left on device\); free some space", result.err)
+        assert result.err.count("\n") == 1
+    assert {path.name for path in small_disk.iterdir()} - {"l"} == before
+    assert not (small_disk / "l").exists() or not list((small_disk / "l").iterdir())
+    fill.unlink()
+    assert run(f"lstm train {TINY_LSTM} --quiet --out {small_disk / 'l'}").code == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_training_after_saving(
+    number: signal.Signals, code: int, workspace: Path, tmp_path: Path, run: Run
+) -> None:
+    out = tmp_path / "run"
+    settings = TINY_GAN.replace("--epochs 2", "--epochs 100000")
+    child = process(f"gan train {settings} --sample-every 100000 --checkpoint-every 100000 --out {out}", workspace)
+    while not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size):
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.02)
+    child.send_signal(number)
+    output, errors = child.communicate(timeout=60)
+    assert (child.returncode, output) == (code, "")
+    last = errors.splitlines()[-1]
+    match = re.fullmatch(rf".*run: stopped at step (\d+) by {number.name} and saved; go on with .* --resume", last)
+    assert match, errors
+    assert "Traceback" not in errors
+    assert RunFolder.open(out).status == "interrupted"
+    assert json.loads((out / "checkpoints" / "last.json").read_text()) == {"step": int(match[1])}
+    sampled = run(f"gan sample {out} --out {tmp_path / 'grid.png'}")
+    assert sampled.code == 0, "the saved run is usable"
+
+
+@pytest.mark.parametrize("arguments", ["lstm predict l '1 2'", "lstm train --help"])
+def test_a_closed_pipe_is_no_error(arguments: str, workspace: Path) -> None:
+    child = process(arguments, workspace)
+    child.stdout.close()
+    child.wait(timeout=60)
+    assert (child.returncode, child.stderr.read()) == (0, "")
+    child.stderr.close()
+
+
+def test_a_full_output_device_is_reported(workspace: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        child = process("lstm predict l '1 2'", workspace, stdout=full)
+        _, errors = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert errors.startswith("error: output: No space left on device")
+    assert errors.count("\n") == 1
+
+
+def on_terminal(arguments: str, folder: Path, **variables: str) -> str:
+    """Run the command line on a pseudo-terminal, and return its output."""
+    reader, terminal = pty.openpty()
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("NO_COLOR", "CI", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", **variables}
+    child = process(arguments, folder, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    output = b""
+    with contextlib.suppress(OSError):  # reading fails once the child has exited
+        while chunk := os.read(reader, 4096):
+            output += chunk
+    os.close(reader)
+    assert child.wait(timeout=60) == 0, output.decode()
+    return output.decode()
+
+
+def test_a_terminal_shows_a_progress_bar_to_its_end(workspace: Path, tmp_path: Path) -> None:
+    output = on_terminal(f"gan train {TINY_GAN} --out {tmp_path / 'run'}", workspace)
+    assert "2/2" in output
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", output), "in color"
+    assert "\x1b[?25h" in output, "the cursor is visible again"
+
+
+def test_no_color_disables_color(workspace: Path, tmp_path: Path) -> None:
+    output = on_terminal(f"lstm train {TINY_LSTM} --out {tmp_path / 'run'}", workspace, NO_COLOR="1")
+    assert "2/2" in output
+    assert not re.search(r"\x1b\[[0-9;]*m", output)
+
+
+def test_results_are_wrapped_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    line = "extractor: reviver digit classifier, sha256 " + "0" * 64
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        DEFAULTS.show({}, "    4   5", line)
+        first, *rest = capsys.readouterr().out.splitlines()
+        assert first == "    4   5"
+        assert " ".join(map(str.strip, rest)) == line
+        assert (max(map(len, rest)) <= 80) == is_terminal
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_progress_bar_is_whole_on_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    with progress.ProgressBar("LSTM T=1000000", 100, "epochs", visible=True) as bar:
+        bar.update(100, "train loss 0.395, validation accuracy 89.5%, FID 9.03, coverage 0.888")
+    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()).rstrip().splitlines()[-1]
+    assert re.search(r"LSTM T=1000000 ━+ +100/100 epochs \d+:\d\d:\d\d left \d\d:\d\d", line), line
+    assert len(line) <= width
+
+
+def test_lines_of_progress_count_in_words(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    with caplog.at_level("INFO", "reviver"):
+        for completed, total, unit in ((0, 7, "lengths"), (0.46, 2, "epochs"), (1, 1, "epochs")):
+            progress.ProgressBar("LSTM", total, unit, visible=True).update(completed)
+    texts = [record.getMessage().partition(",")[0].rstrip() for record in caplog.records]
+    assert texts == ["LSTM: 0/7 lengths", "LSTM: 0.5/2 epochs", "LSTM: 1/1 epoch"]
