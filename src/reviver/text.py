@@ -15,11 +15,6 @@ def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def plural(number: int, word: str) -> str:
-    """Return a number with its word, such as "1 epoch" or "1,000 epochs"."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 def short_repr(value: object, length: int = MAX_SHOWN) -> str:
     """Return the repr of a value, cut after `length` characters; or its type, if the repr fails."""
     try:

@@ -139,7 +139,7 @@ def test_a_config_is_validated_frozen_and_survives_a_run_folder(cls: Any) -> Non
 @pytest.mark.parametrize("cls", PRESETS)
 def test_presets(cls: Any) -> None:
     presets = PRESETS[cls]
-    assert choose_preset(presets, "report") == cls()
+    assert choose_preset(presets, "original") == cls()
     for name in presets:
         config = choose_preset(presets, name)
         assert from_mapping(cls, dataclasses.asdict(config)) == config
@@ -148,7 +148,7 @@ def test_presets(cls: Any) -> None:
         with pytest.raises(ConfigError, match=f"^preset {name!r} is unknown; {advice}$"):
             choose_preset(presets, name)
     with pytest.raises(TypeError, match="does not support item assignment"):
-        presets["report"] = cls(epochs=1)
+        presets["original"] = cls(epochs=1)
 
 
 def test_the_reports_settings() -> None:

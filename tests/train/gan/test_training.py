@@ -38,7 +38,7 @@ def stop(_: Generator, number: signal.Signals = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("preset", "updates", "relative"), [("report", 12, 2e-3), ("best", 6, 2e-2)])
+@pytest.mark.parametrize(("preset", "updates", "relative"), [("original", 12, 2e-3), ("best", 6, 2e-2)])
 def test_the_first_losses_of_a_preset_are_the_golden_ones(
     preset: str, updates: int, relative: float, golden: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
