@@ -9,18 +9,21 @@ from math import log2
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from torch import nn
 
-from reviver.figures import CHANCE_COLOR, TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.figures import CHANCE_COLOR, INK, TRAIN_COLOR, VALIDATION_COLOR, styled
 from reviver.gan.networks import Discriminator, Generator
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.show.report.schema import Layer
 
 WIDTH = 6.3
-INK = "#222222"
-WEIGHTS_FILL, STATE_FILL, DROPOUT_FILL = "#dcebf5", "#fbe6d4", "#f2f2f2"
+WEIGHTS_FILL, STATE_FILL, DROPOUT_FILL = (TRAIN_COLOR, 0.14), (VALIDATION_COLOR, 0.17), (INK, 0.06)
+"""Colors of boxes, and how much of each is mixed into the background."""
+BACKGROUND = (INK, 0.0)
 SMALL, MEDIUM, LARGE = 8.0, 9.0, 11.0
 """Font sizes in points."""
 RADIUS = 0.12
@@ -35,6 +38,13 @@ BOX: Any = {"boxstyle": "round,pad=0,rounding_size=0.06", "edgecolor": INK, "lin
 ARROW: Any = {"mutation_scale": 8, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.1, "capstyle": "round", "zorder": 2}
 
 Point = tuple[float, float]
+Fill = tuple[str, float]
+
+
+def _mix(fill: Fill) -> Any:
+    """Return a color mixed into the background of the figure, light or dark."""
+    color, fraction = fill
+    return fraction * np.array(to_rgb(color)) + (1 - fraction) * np.array(to_rgb(mpl.rcParams["figure.facecolor"]))
 
 
 class Canvas:
@@ -51,17 +61,17 @@ class Canvas:
         defaults: dict[str, Any] = {"va": "center", "color": INK, "linespacing": 1.35, "zorder": 5}
         self.axes.text(x, y, text, fontsize=size, ha=ha, **defaults | style)
 
-    def box(self, x: float, y: float, width: float, height: float, fill: str, lines: Mapping[str, float]) -> None:
+    def box(self, x: float, y: float, width: float, height: float, fill: Fill, lines: Mapping[str, float]) -> None:
         """Draw a rounded rectangle centered at (x, y), with `lines` of text and their font sizes."""
-        self.axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, facecolor=fill, **BOX))
+        self.axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, facecolor=_mix(fill), **BOX))
         # A fixed line height aligns the baselines of neighboring boxes.
         style = {"va": "center_baseline", "linespacing": "normal"}
         for index, (text, size) in enumerate(lines.items()):
             self.text(x, y + 0.1 * (len(lines) - 1 - 2 * index), text, size, **style)
 
-    def circle(self, x: float, y: float, text: str, radius: float = RADIUS, fill: str = "white") -> None:
+    def circle(self, x: float, y: float, text: str, radius: float = RADIUS, fill: Fill = BACKGROUND) -> None:
         """Draw a circle centered at (x, y) with `text` in it."""
-        self.axes.add_patch(Circle((x, y), radius, facecolor=fill, edgecolor=INK, linewidth=0.9, zorder=3))
+        self.axes.add_patch(Circle((x, y), radius, facecolor=_mix(fill), edgecolor=INK, linewidth=0.9, zorder=3))
         self.text(x, y, text, LARGE)
 
     def line(self, *points: Point, arrow: bool = True, color: str = INK, dashed: bool = False) -> None:
