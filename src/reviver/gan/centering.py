@@ -111,7 +111,7 @@ class CenteredDiscriminator(Discriminator):
 
 @torch.no_grad()
 def fold(discriminator: Discriminator) -> Discriminator:
-    """Return the discriminator of the report with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
+    """Return the discriminator of the original with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
 
     One without centering is returned itself.
     """

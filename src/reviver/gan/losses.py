@@ -95,7 +95,7 @@ LOSSES: Mapping[str, Losses] = MappingProxyType(
         "wasserstein": Losses(critic_generator, wasserstein_discriminator),
     }
 )
-"""The losses by name; non-saturating is the report's."""
+"""The losses by name; non-saturating is the original's."""
 
 
 def choose_losses(name: str, label_smoothing: float = 0.0) -> Losses:

@@ -1,4 +1,4 @@
-"""The two networks of the GAN (Goodfellow et al. 2014), with the report's layers.
+"""The two networks of the GAN (Goodfellow et al. 2014), with the original's layers.
 
 Shapes: N images, Z latent size, C channels, H height, W width, K classes (0 unless conditional).
 """

@@ -4,8 +4,8 @@ The generator G maps noise z ~ N(0, I) to images. The discriminator D returns th
 D(x) = σ(l(x)) with the logit l. One step has three parts:
 
     1. Take a minibatch of real images x and of noise z.
-    2. Descend the gradient ∇_θD L_D;  in the report L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))]).
-    3. Descend the gradient ∇_θG L_G;  in the report L_G = E_z[-log D(G(z))].
+    2. Descend the gradient ∇_θD L_D;  in the original L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))]).
+    3. Descend the gradient ∇_θG L_G;  in the original L_G = E_z[-log D(G(z))].
 
 The updates are simultaneous: both gradients are taken at the weights before the step, on the same z. The script that the
 report follows, gan.py of PyTorch-GAN, computes the same: it updates G first, but gives D the images from before that

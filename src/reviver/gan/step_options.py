@@ -12,7 +12,7 @@ from reviver.settings.gan import GANConfig
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """What a step minimizes, and how. The defaults are the report's."""
+    """What a step minimizes, and how. The defaults are the original's."""
 
     loss: Losses = LOSSES["non-saturating"]
     penalty: GANConfig | None = None
