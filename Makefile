@@ -11,7 +11,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
-.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series scale soak fuzz gpu gpu-compile classifier sanitize portable mutants-native clean
+.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series fuzz gpu gpu-compile classifier sanitize portable mutants mutants-native clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -172,6 +172,11 @@ portable: setup  ## run the tests of what is native as compiled for x86-64 witho
 		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/lstm/test_kernel.py || exit 1; \
 	done
 	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/lstm/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/lstm/test_kernel.py
+
+mutants: setup  ## change the core of the code in thousands of small ways and count what the tests notice (hours; resumes; MUTANTS=NAMES)
+	$(PIP) install --editable '.[train,dev,mutants]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run $(MUTANTS)
+	$(BIN)/python -m mutmut results --all true | sed 's/.*: //' | sort | uniq -c
 
 mutants-native: setup  ## check that the tests of the native kernel notice every hand-made mutant of its C++ (half an hour)
 	$(BIN)/python -m tests.mutants.native
