@@ -34,7 +34,7 @@ key is removed, renamed or changes its meaning. New keys do not change it.
 | `negative_slopes` | negative slope of each LeakyReLU |
 | `epochs` | epochs of the GAN's training |
 | `recognized` | fraction of the samples that the digit classifier recognizes with confidence |
-| `recognised_balanced` | the same, with each digit counted for at most a tenth of the samples |
+| `recognized_balanced` | the same, with each digit counted for at most a tenth of the samples |
 | `digits` | number of different digits among these samples |
 
 ## The middle of training

@@ -18,6 +18,7 @@ WRONG = {
     "gan trian": r"^command 'trian' is unknown; did you mean train\?",
     # options
     "--bogus": "^--bogus is unknown; see reviver --help",
+    "plot nothing": "^nothing: does not exist",
     "lstm train --lenght 3": r"^--lenght is unknown; did you mean --length\?",
     "lstm train --lr 3": r"^--lr is unknown; did you mean --learning-rate\?",
     "lstm train --hd 3": r"^--hd is unknown; did you mean --hidden-dropout\?",

@@ -129,7 +129,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             assert main([*shlex.split(command), "--quiet"]) == 0
         shutil.copytree("runs/lstm", "report/runs/lstm-seed0")
-        row = {"reported": 0.995, "ours": {"mean": 0.98, "std": 0.04}, "agrees": True}
+        row = {"original": 0.995, "measured": {"mean": 0.98, "std": 0.04}, "agrees": True}
         Path("report", "report.json").write_text(json.dumps({"comparison": {"lstm": {"validation_accuracy": row}}}))
     return folder
 
@@ -249,11 +249,6 @@ def test_pages_and_sources_name_pages_and_tests_that_exist() -> None:
         if path.name != "CHANGELOG.md":
             missing |= set(re.findall(r"\btest_\w+\.py\b", text)) - tests
         assert not missing, f"{path.relative_to(ROOT)} names {missing}; write their new names"
-
-
-def test_the_page_of_promises_names_tests() -> None:
-    text = (DOCS / "explanation" / "robustness.md").read_text(encoding="utf-8")
-    assert len(re.findall(r"\btest_\w+\.py\b", text)) >= 20
 
 
 def test_generated_pages_are_current() -> None:
