@@ -7,12 +7,21 @@ import numpy as np
 import pytest
 
 from reviver.data.images.image_set import ImageSet, load_mnist
+from reviver.data.images.mnist import Digits, read_mnist
+
+NUM_IMAGES = {"train": 600, "test": 300}
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
     """Write an array of bytes as an IDX file."""
     header = b"".join(size.to_bytes(4, "big") for size in (0x800 | array.ndim, *array.shape))
     path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def shrink_mnist(patch: pytest.MonkeyPatch) -> None:
+    """Reduce MNIST to the images of `few_digits` for everything that reads it."""
+    few = {split: Digits(*(array[:count] for array in read_mnist(split))) for split, count in NUM_IMAGES.items()}
+    patch.setattr("reviver.data.images.image_set.read_mnist", lambda split="train": few[split])
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,12 +35,12 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def few_digits() -> Callable[..., ImageSet]:
     """Return a function that returns the first images of MNIST, by default 600 training or 300 test images."""
-    mnist = {split: load_mnist(split) for split in ("train", "test")}
+    mnist = {split: load_mnist(split) for split in NUM_IMAGES}
 
     def few(split: str = "train", count: int | None = None) -> ImageSet:
         images, labels = mnist[split].images, mnist[split].labels
         assert labels is not None
-        count = count or {"train": 600, "test": 300}[split]
+        count = count or NUM_IMAGES[split]
         return ImageSet(images[:count], labels[:count], "mnist")
 
     return few

@@ -38,6 +38,7 @@ from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import build_networks, build_optimizers, train
 from reviver.train.loading import load
+from tests.gan.scores.conftest import shrink_mnist
 
 N = 150
 FewDigits = Callable[..., ImageSet]
@@ -148,7 +149,7 @@ def test_scores_are_deterministic_and_name_what_they_depend_on(small: Reference)
     for part in (
         f"{N} samples against the 300 test images of mnist",
         first.extractor_sha256,
-        "x the real baseline",
+        "x real data",
         "k = 5",
     ):
         assert part in text
@@ -218,7 +219,7 @@ def test_the_cache_is_read_again(monkeypatch: pytest.MonkeyPatch, small: Referen
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path, few_digits: FewDigits) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Path:
     """Labeled images, an extractor and a run of them; a run of MNIST; a run without an extractor."""
     folder = tmp_path_factory.mktemp("workspace")
     shutil.copytree(idx_folder, folder / "idx")
@@ -227,7 +228,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path, few_di
     (folder / "notes.txt").write_text("precious")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("reviver.data.images.image_set.load_mnist", few_digits)
+        shrink_mnist(patch)
         for name, data in (("digits", "mnist"), ("custom", "idx")):
             train(GANConfig(data=data, epochs=1, batch_size=100, eval_every=0), name, device="cpu")
         train(GANConfig(data="color.npz", image_size=8, epochs=1), "color", device="cpu")
@@ -237,11 +238,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path, few_di
 
 @pytest.fixture
 def run(
-    workspace: Path, few_digits: FewDigits, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], tuple[int, str, str]]:
     """Return a function that runs a command in the workspace, where MNIST is small."""
     monkeypatch.chdir(workspace)
-    monkeypatch.setattr("reviver.data.images.image_set.load_mnist", few_digits)
+    shrink_mnist(monkeypatch)
 
     def call(arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -297,18 +298,18 @@ WRONG = {
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
     "gan evaluate digits --out nearest.gif": "--out must end in one of .pdf, .svg, .png for a figure, got nearest.gif",
     "gan evaluate digits --out notes.txt/n.png": "notes.txt/n.png: cannot be written",
-    "gan evaluate digits --extractor nothing": "extractor: nothing is not the weights of an extractor .No such file",
-    "gan evaluate digits --extractor notes.txt": "extractor: notes.txt is not the weights of an extractor",
-    "gan evaluate custom": r"data: the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
-    "gan evaluate color": r"data: the digit classifier does not know 'color.npz' as images of \[3, 8, 8\], so there",
+    "gan evaluate digits --extractor nothing": "--extractor nothing is not the weights of an extractor .No such file",
+    "gan evaluate digits --extractor notes.txt": "--extractor notes.txt is not the weights of an extractor",
+    "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
+    "gan evaluate color": r"the digit classifier does not know 'color.npz' as images of \[3, 8, 8\], so there",
     "gan train-extractor --out notes.txt --data idx": "--out notes.txt exists already and is never overwritten",
     "gan train-extractor --out notes.txt/x --data idx": "notes.txt/x: cannot be written",
-    "gan train-extractor --out x --data unlabeled": "data: unlabeled has no labels, which an extractor learns",
-    "gan train-extractor --out x --data color.npz": "data: color.npz has no test images",
+    "gan train-extractor --out x --data unlabeled": "--data unlabeled has no labels, which an extractor learns",
+    "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
     "gan train-extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
     "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
-    "gan evaluate color --extractor custom.safetensors": r"extractor: custom.safetensors takes images of \[1, 28, 28\], and this run",
-    "gan interpolate custom --metrics": "data: the digit classifier does not know 'idx' .*; train an extractor on labeled images",
+    "gan evaluate color --extractor custom.safetensors": r"--extractor custom.safetensors takes images of \[1, 28, 28\], and this run",
+    "gan interpolate custom --metrics": "the digit classifier does not know 'idx' .*; train an extractor on labeled images",
     "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
     "gan interpolate digits --metrics --num-pairs -1": "--num-pairs must be at least 0, got -1",
     "gan interpolate digits --num-pairs 5": "--num-pairs needs --metrics; add it, or leave out num_pairs",
@@ -335,7 +336,7 @@ def test_changed_images_and_a_changed_extractor_are_refused(run: Any, few_digits
     train(config, "followed", device="cpu", resume=True)
     save_classifier(DigitClassifier(10), Path("copy.safetensors"))
     for command in ("gan evaluate followed --num-samples 60", "gan interpolate followed --metrics"):
-        problem = "extractor: copy.safetensors is not the file that this run recorded; restore it, or give another"
+        problem = "copy.safetensors is not the file that this run recorded; restore it, or give another"
         assert run(command)[::2] == (2, f"error: {problem} --extractor\n")
     problem = r"^extractor: 'copy\.safetensors' has changed since this run began; put the old"
     with pytest.raises(DataError, match=problem):
@@ -347,5 +348,5 @@ def test_changed_images_and_a_changed_extractor_are_refused(run: Any, few_digits
     folder.save_record()
     assert run("gan evaluate followed --num-samples 60")[0] == 2
     monkeypatch.setattr(reference_stats, "load_images", lambda data, size: few_digits("train", 599))
-    problem = "data: mnist has changed since this run was trained on it; restore the old images"
+    problem = "mnist has changed since this run was trained on it; restore the old images"
     assert run("gan evaluate digits --num-samples 60")[::2] == (2, f"error: {problem}\n")

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from reviver.cli import main
-from reviver.data.images.image_set import ImageSet, load_images, load_mnist, load_test_images
+from reviver.data.images.image_set import load_images, load_test_images
 from reviver.errors import ConfigError, Interrupted
 from reviver.gan.scores.digit_classifier import weights_path
 from reviver.gan.scores.monitor import (
@@ -36,7 +36,7 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS
 from reviver.train.gan.training import train
 from reviver.train.loading import load
-from tests.gan.scores.conftest import write_idx
+from tests.gan.scores.conftest import shrink_mnist, write_idx
 
 N = 60
 CONFIG = GANConfig(epochs=3, batch_size=100, latent_size=16, log_every=4, eval_every=1, eval_samples=N, ema=0.5)
@@ -45,17 +45,10 @@ Fingerprint = Callable[[RunFolder], dict[str, Any]]
 
 @pytest.fixture(autouse=True, scope="module")
 def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Reduce MNIST to 600 training and 300 test images, and keep the tests away from the user's cache."""
-    mnist = {split: load_mnist(split) for split in ("train", "test")}
-
-    def load_few(split: str = "train") -> ImageSet:
-        labels, count = mnist[split].labels, {"train": 600, "test": 300}[split]
-        assert labels is not None
-        return ImageSet(mnist[split].images[:count], labels[:count], "mnist")
-
+    """Train on few digits, and keep the tests away from the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REVIVER_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("reviver.data.images.image_set.load_mnist", load_few)
+        shrink_mnist(patch)
         yield
 
 
@@ -302,11 +295,11 @@ def test_each_mode_collapse_is_logged_once(
 
 def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = "--epochs 1 --batch-size 200 --latent-size 16 --eval-samples 60 --conditional"
-    assert main(shlex.split(f"gan train {settings} --out {tmp_path / 'run'}")) == 0
+    assert main(shlex.split(f"gan train --preset original {settings} --out {tmp_path / 'run'}")) == 0
     captured = capsys.readouterr()
     assert "FID " in captured.out
     assert "evaluation took another " in captured.out
-    assert main(shlex.split(f"gan train {settings} --out {tmp_path / 'other'} --json --quiet")) == 0
+    assert main(shlex.split(f"gan train --preset original {settings} --out {tmp_path / 'other'} --json --quiet")) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["scores"] == RunFolder.open(tmp_path / "run").read_scores()[-1]
     assert captured.err == ""

@@ -59,7 +59,7 @@ def test_the_first_losses_of_a_preset_are_the_golden_ones(
 
 
 def test_both_networks_learn_digits(tmp_path: Path) -> None:
-    """After 200 updates of the report's recipe, on 3200 images of MNIST."""
+    """After 200 updates of the preset original, on 3200 images of MNIST."""
     np.save(tmp_path / "digits.npy", load_mnist("train").images[:3200].numpy())
     changes = {"data": str(tmp_path / "digits.npy"), "epochs": 4, "log_every": 1, "checkpoint_every": 4}
     folder = train(override(PRESETS["original"], changes), tmp_path / "run")
