@@ -161,15 +161,18 @@ def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_
     [
         (
             "--length 4 --threshold 0.3 --learning-rate 1e-2",
-            ["length 4 of 4, ", "in validation passed\n"],
+            ["length 4 of 4: passed, with a validation accuracy of at least 30.0%\n"],
         ),
         (
             "--length 4 --threshold 1.0 --learning-rate 1e-6 --epochs 2",
-            ["length 3 of 4, ", "in validation not passed; go on with --resume and more --epochs\n"],
+            [
+                "length 3 of 4: not passed, which takes a validation accuracy of at least 100.0%\n",
+                "go on with --resume and more --epochs\n",
+            ],
         ),
         (
             "--length 40 --jump-factor 100 --threshold 0.01 --epochs 3",
-            ["with dropout, length 3\n", "length 40 of 40, 1.0% in validation passed\n"],
+            ["with dropout, length 3\n", "length 40 of 40: passed, with a validation accuracy of at least 1.0%\n"],
         ),
     ],
 )
