@@ -528,7 +528,7 @@ def test_standardization_agrees_with_numpy(chunk: int, monkeypatch: pytest.Monke
     assert (result[~inside] == 0).all()
     np.testing.assert_allclose(result[inside].numpy(), (steps - steps.mean(0)) / steps.std(0), rtol=1e-5, atol=1e-6)
     assert Standardization.model_validate(json.loads(standard.model_dump_json())) == standard
-    with pytest.raises(DataError, match="data: it has 3 channels a step and the training data had 1; give data of the"):
+    with pytest.raises(DataError, match="data has 3 channels a step and the training data had 1; give data of the"):
         Standardization(mean=(0.0,), scale=(1.0,)).apply(x, lengths)
     with pytest.raises(DataError, match="data: its numbers are too far from those of the training data"):
         Standardization(mean=(0.0,) * 3, scale=(1e-300,) * 3).apply(x, lengths)

@@ -27,7 +27,7 @@ ROUND = 20
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Train tiny runs on images of noise, and write their pages.
 
-    `all` has two GANs and two LSTMs, `old` a GAN without snapshots, whose discriminator has a loss without
+    `all` has two GANs and two LSTMs, `bare` a GAN without its snapshots, whose discriminator has a loss without
     probabilities, `lstm` an LSTM only.
     """
     path = tmp_path_factory.mktemp("training")
@@ -38,15 +38,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     changes: dict[str, dict[str, Any]] = {
         "gan-a": {},
         "gan-b": {"seed": 1, "r1": 0.1},
-        "gan-old": {"loss": "wasserstein", "gradient_penalty": 1.0},
+        "gan-bare": {"loss": "wasserstein", "gradient_penalty": 1.0},
     }
     for name, change in changes.items():
         train_gan(replace(tiny, **change), path / name, device="cpu")
     for seed in range(2):
         config = LSTMConfig(hidden_size=4, data_size=40, batch_size=16, epochs=3, seed=seed)
         train_lstm(config, path / f"lstm-{seed}", device="cpu")
-    shutil.rmtree(path / "gan-old" / "snapshots")
-    names = {"all": ["gan-a", "gan-b", "lstm-0", "lstm-1"], "old": ["gan-old"], "lstm": ["lstm-0"]}
+    shutil.rmtree(path / "gan-bare" / "snapshots")
+    names = {"all": ["gan-a", "gan-b", "lstm-0", "lstm-1"], "bare": ["gan-bare"], "lstm": ["lstm-0"]}
     for page, runs in names.items():
         write_explorer([load(path / run) for run in runs], path / f"{page}.html")
     return {page: path / f"{page}.html" for page in names}
@@ -174,8 +174,9 @@ def test_the_address_restores_the_training(show: Show, pages: dict[str, Path]) -
 
 
 def test_runs_that_lack_something(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#training", pages["old"])
+    page = show("#facts", pages["bare"])
     assert page.locator("nav [data-panel='training']").count() == 0
+    assert page.locator("nav [data-panel='discriminator']").count() == 1
     page = show("#facts", pages["lstm"])
     assert page.locator("nav [data-panel='training'], nav [data-panel='discriminator']").count() == 0
     expect(page.get_by_text("with dropout on", exact=False).first).to_be_visible()
@@ -278,7 +279,7 @@ def test_rounds_moments_and_runs_are_choices(show: Show, pages: dict[str, Path])
     wait_view(page, seed="8")
     expect_image(page, 1)
     expect(page.get_by_role("button", name="Real (R)")).to_be_focused()
-    page = show("#discriminator", pages["old"])  # a loss without probabilities can play, too
+    page = show("#discriminator", pages["bare"])  # a loss without probabilities can play, too
     expect(page.get_by_label("Images from").locator("option")).to_have_count(1)
     play_round(page)
     expect(page.get_by_text("a number without a unit")).to_be_visible()

@@ -8,7 +8,9 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -209,9 +211,12 @@ def train_until(config: LSTMConfig | GANConfig, out: Path, update: int) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> ForkServerContext:
-    """Return a server that forks children, which has completed a run of each kind already."""
+    """Return a server that forks children with one thread, which has completed a run of each kind already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.runs.warm", __name__])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # else it silently imports nothing from another folder
+        forkserver.ensure_running()
     return context
 
 

@@ -281,19 +281,6 @@ def test_few_training_images_are_repeated() -> None:
     assert torch.equal(chosen[:21], chosen[4:])
 
 
-def test_runs_without_snapshots_have_their_sample_grids(copied: RunFolder) -> None:
-    expected = {snapshot.step: snapshot.images for snapshot in read_snapshots(copied)}
-    shutil.rmtree(copied.snapshots)
-    found = read_snapshots(copied)
-    assert [(row.step, row.epoch) for row in found] == [(9 * index, 3.0 * index) for index in range(21)]
-    for row in found:
-        assert (row.fake_logits, row.real_logits) == (None, None)
-        if row.step in expected:
-            assert torch.equal(row.images, expected[row.step])
-    assert found[0].images.shape == (25, 1, 8, 8)
-    assert read_real_images(copied) is None
-
-
 # Damaged files
 
 

@@ -58,7 +58,7 @@
  * Pictures of the same latents, and what D thought of them, at some moments of the training.
  * @typedef {object} SnapshotsSpec
  * @property {TensorBlock} data `images` u8 [S, N, C, H, W]; `real` u8 [N, C, H, W], the real images that D saw each time,
- *   absent in runs of older versions
+ *   absent in a page without real images
  * @property {SnapshotSpec[]} moments S of them, in the order of training
  */
 
@@ -67,8 +67,8 @@
  * @property {number} step updates so far
  * @property {number} epoch epochs so far, with fraction
  * @property {string} label such as "update 200" or "epoch 5"
- * @property {number[] | null} realLogits log-odds of D for `real` [N]; null in runs of older versions
- * @property {number[] | null} fakeLogits log-odds of D for the pictures [N]
+ * @property {number[]} realLogits log-odds of D for `real` [N]
+ * @property {number[]} fakeLogits log-odds of D for the pictures [N]
  */
 
 /**

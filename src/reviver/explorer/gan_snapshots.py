@@ -67,14 +67,10 @@ def moment_label(step: int, epoch: float) -> str:
 
 
 def _describe(snapshot: GANSnapshot) -> SnapshotSpec:
-    logits = [
-        None if values is None else [round(value, DIGITS) for value in values.tolist()]
-        for values in (snapshot.real_logits, snapshot.fake_logits)
-    ]
     return SnapshotSpec(
         step=snapshot.step,
         epoch=round(snapshot.epoch, DIGITS),
         label=moment_label(snapshot.step, snapshot.epoch),
-        real_logits=logits[0],
-        fake_logits=logits[1],
+        real_logits=[round(value, DIGITS) for value in snapshot.real_logits.tolist()],
+        fake_logits=[round(value, DIGITS) for value in snapshot.fake_logits.tolist()],
     )

@@ -73,8 +73,8 @@ class SnapshotSpec(Part):
     step: int
     epoch: float
     label: str
-    real_logits: Sequence[float] | None
-    fake_logits: Sequence[float] | None
+    real_logits: Sequence[float]
+    fake_logits: Sequence[float]
 
 
 class SnapshotsSpec(Part):

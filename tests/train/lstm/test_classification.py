@@ -296,7 +296,7 @@ def test_predict_writes_predictions_without_usable_labels(
         ("evaluate run --data empty.csv", "empty.csv: it is empty"),
         ("evaluate run --data words.csv", "words.csv: row 2: "),
         ("evaluate run --data nan.csv", "nan.csv: row 2: step 2 is not a number (NaN)"),
-        ("evaluate run --data channels.npz", "data: it has 2 channels a step and the training data had 1"),
+        ("evaluate run --data channels.npz", "--data has 2 channels a step and the training data had 1"),
         ("evaluate run --data test.csv --length 5", "--data has sequences of its own; leave out --length and --size"),
         ("evaluate run --data test.csv --size 5", "--data has sequences of its own; leave out --length and --size"),
         ("evaluate run --data test.csv --out p.txt", "--out must end in one of .pdf, .svg, .png"),

@@ -18,14 +18,14 @@ from reviver.cli import main
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.palindromes import Palindromes, PalindromeTask
-from reviver.explorer.lstm_facts import score_rows
+from reviver.explorer.facts import lstm_facts
+from reviver.lstm.records import CurriculumMetrics
 from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
-from reviver.runs.schema import CurriculumMetrics, metric_names
 from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
-from reviver.show.export.lstm_card import lstm_card
+from reviver.show.export.cards import lstm_card
 from reviver.train.lstm import curriculum, training
 from reviver.train.lstm.curriculum import Stage
 from reviver.train.lstm.run import LSTMRun
@@ -161,15 +161,18 @@ def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_
     [
         (
             "--length 4 --threshold 0.3 --learning-rate 1e-2",
-            ["length 4 of 4, ", "in validation passed\n"],
+            ["length 4 of 4: passed, with a validation accuracy of at least 30.0%\n"],
         ),
         (
             "--length 4 --threshold 1.0 --learning-rate 1e-6 --epochs 2",
-            ["length 3 of 4, ", "in validation not passed; go on with --resume and more --epochs\n"],
+            [
+                "length 3 of 4: not passed, which takes a validation accuracy of at least 100.0%\n",
+                "go on with --resume and more --epochs\n",
+            ],
         ),
         (
             "--length 40 --jump-factor 100 --threshold 0.01 --epochs 3",
-            ["with dropout, length 3\n", "length 40 of 40, 1.0% in validation passed\n"],
+            ["with dropout, length 3\n", "length 40 of 40: passed, with a validation accuracy of at least 1.0%\n"],
         ),
     ],
 )
@@ -294,7 +297,7 @@ def test_every_length_that_was_evaluated_has_a_record(folders: dict[str, RunFold
 
 
 def test_counts_do_not_compare_runs() -> None:
-    names = metric_names({"kind": "lstm", "config": {"curriculum": True}}, ["metrics"])
+    names = CurriculumMetrics.compared
     counts = {"step", "epoch", "sequences", "length", "validation_sequences", "seconds"}
     assert "validation_accuracy" in names
     assert set(CurriculumMetrics.model_fields) - set(names) == counts
@@ -307,11 +310,13 @@ def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validat
     assert isinstance(run, LSTMRun)
     last = run.metrics[-1]
     data = SequenceData.of_task(run.config, run.task)
-    found, note = score_rows(run, data)
+    facts, card = lstm_facts(run, data, []), lstm_card(run, data)
     trained = last["train_loss"] is not None
-    assert len(found) == (4 if trained else 2)
-    assert ("length 40, at which the network was validated, but not trained" in note) != trained
-    assert f"Measured after epoch {last['epoch']} on sequences of length 40, in one run" in lstm_card(run, data)
+    assert len(facts.scores) == (4 if trained else 2)
+    for text in (facts.scores_note, card):
+        assert f"Measured after epoch {last['epoch']} in one run" in text
+        assert "The sequences have length 40" in text
+        assert ("length 40, at which the network was validated, but not trained" in text) != trained
 
 
 # Early stopping

@@ -63,7 +63,7 @@ class Standardization(Record):
         """
         if x.shape[2] != len(self.mean):
             raise DataError(
-                f"data: it has {x.shape[2]} channels a step and the training data had {len(self.mean)}; "
+                f"data has {x.shape[2]} channels a step and the training data had {len(self.mean)}; "
                 "give data of the same kind"
             )
         mean = torch.tensor(self.mean, dtype=torch.float64)

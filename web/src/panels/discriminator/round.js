@@ -53,18 +53,15 @@ function shuffle(list, random) {
  */
 export function sourcesOf(content, explorer) {
   const moments = content.snapshots?.moments ?? [];
-  const judged = moments
-    .map((_, index) => index)
-    .filter((index) => moments[index].fakeLogits && moments[index].realLogits);
   /** @type {Source[]} */
   const sources = [];
   /** @type {Set<number>} */
   const chosen = new Set();
-  const last = moments[judged[judged.length - 1]]?.step ?? 0;
+  const last = moments[moments.length - 1]?.step ?? 0;
   const early = Math.min(Math.max(EARLY * last, NOISE), QUARTER * last);
   for (const [id, step] of Object.entries({ early, middle: Math.sqrt(early * last), late: last })) {
-    const moment = judged.find((index) => moments[index].step >= step);
-    const known = moment === undefined || chosen.has(moment);
+    const moment = moments.findIndex((candidate) => candidate.step >= step);
+    const known = moment < 0 || chosen.has(moment);
     if (known) continue;
     chosen.add(moment);
     sources.push({ id, name: `${id}: ${moments[moment].label}`, load: () => fromMoment(content, moment) });
@@ -91,8 +88,8 @@ async function fromMoment(content, moment) {
   const snapshots = await Snapshots.load(content);
   const { realLogits, fakeLogits } = snapshots.moments[moment];
   return {
-    real: (realLogits ?? []).map((logit, n) => ({ pixels: snapshots.real(n), real: true, logit })),
-    fake: (fakeLogits ?? []).map((logit, n) => ({ pixels: snapshots.image(moment, n), real: false, logit })),
+    real: realLogits.map((logit, n) => ({ pixels: snapshots.real(n), real: true, logit })),
+    fake: fakeLogits.map((logit, n) => ({ pixels: snapshots.image(moment, n), real: false, logit })),
   };
 }
 

@@ -36,8 +36,8 @@ export function filmstrip(snapshots, isProbability, onselect) {
     if (latent === null) return;
     title.textContent = `Image ${latent + 1} through training`;
     const buttons = snapshots.moments.map(({ label, fakeLogits }, moment) => {
-      const logit = fakeLogits?.[latent];
-      const verdict = logit === undefined ? null : `D ${(isProbability ? sigmoid(logit) : logit).toFixed(2)}`;
+      const logit = fakeLogits[latent];
+      const verdict = `D ${(isProbability ? sigmoid(logit) : logit).toFixed(2)}`;
       return pictureButton(
         snapshots.image(moment, latent),
         snapshots.shape,
@@ -47,7 +47,7 @@ export function filmstrip(snapshots, isProbability, onselect) {
           onselect(moment);
         },
         h("span", { class: "frame-label" }, label),
-        verdict && h("span", { class: "frame-verdict" }, ` ${verdict}`),
+        h("span", { class: "frame-verdict" }, ` ${verdict}`),
       ).element;
     });
     fill(frames, buttons);

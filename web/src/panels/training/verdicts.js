@@ -88,14 +88,10 @@ export function separation(real, fake) {
 export function verdictStrip(isProbability) {
   const element = h("div", { class: "verdicts" });
   /**
-   * @param {number[] | null} real logits
-   * @param {number[] | null} fake logits
+   * @param {number[]} real logits
+   * @param {number[]} fake logits
    */
   const update = (real, fake) => {
-    if (!real?.length || !fake?.length) {
-      fill(element, h("p", {}, "An older version trained this run. It did not record D's output for the pictures."));
-      return;
-    }
     const scale = makeScale(isProbability, [...real, ...fake]);
     const ends = isProbability ? ["0: generated", "½", "1: real"] : ["lower: generated", "", "higher: real"];
     const percent = Math.round(100 * separation(real, fake));
