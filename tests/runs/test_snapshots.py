@@ -85,7 +85,7 @@ def gan(request: pytest.FixtureRequest, data: Path) -> GANRun:
 
 @pytest.fixture(scope="module")
 def plain(data: Path) -> RunFolder:
-    return train_gan(override(GAN, {"epochs": 60}), data / "many updates")
+    return train_gan(override(GAN, {"epochs": 20}), data / "many updates")
 
 
 @pytest.fixture
