@@ -158,8 +158,6 @@ def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:
         z = generator.sample_latents(25, make_rng(config.seed, "grid"), classes)
         images = generate(generator, z)
         assert torch.equal(snapshot.images, to_pixels(images))
-        assert snapshot.fake_logits is not None
-        assert snapshot.real_logits is not None
         real_labels = None
         if num_classes:
             assert data.labels is not None
