@@ -85,7 +85,7 @@ def gan(request: pytest.FixtureRequest, data: Path) -> GANRun:
 
 @pytest.fixture(scope="module")
 def plain(data: Path) -> RunFolder:
-    return train_gan(override(GAN, {"epochs": 60}), data / "many updates")
+    return train_gan(override(GAN, {"epochs": 20}), data / "many updates")
 
 
 @pytest.fixture
@@ -158,8 +158,6 @@ def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:
         z = generator.sample_latents(25, make_rng(config.seed, "grid"), classes)
         images = generate(generator, z)
         assert torch.equal(snapshot.images, to_pixels(images))
-        assert snapshot.fake_logits is not None
-        assert snapshot.real_logits is not None
         real_labels = None
         if num_classes:
             assert data.labels is not None
