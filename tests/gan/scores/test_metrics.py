@@ -90,6 +90,7 @@ def test_the_chunk_size_does_not_change_metrics(chunk: int) -> None:
 
 def test_nearest_neighbors_equal_those_of_the_distance_matrix() -> None:
     x, y = random_features(50, seed=1).float(), random_features(70, seed=2).float()
+    y[0] = x[7]  # the first of the first chunk is the nearest of one
     indices, distances = metrics.nearest_neighbors(x, y, chunk=30)
     expected = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
     assert torch.equal(indices, expected.indices)
@@ -103,6 +104,8 @@ def test_kl_divergence_equals_scipy(pairs: list) -> None:
     assert metrics.kl_divergence(p, q) == pytest.approx(scipy.stats.entropy(p, q), abs=1e-9)
     q = q * torch.tensor([0.0, *[1.0] * (len(q) - 1)])
     assert metrics.kl_divergence(p, q) == math.inf
+    p, q = (torch.tensor(values, dtype=torch.float64) for values in ([0.5, 0.5, 0.0], [0.25, 0.75, 0.0]))
+    assert metrics.kl_divergence(p, q) == pytest.approx(scipy.stats.entropy(p, q))  # a class that neither has
 
 
 def test_class_accuracy() -> None:
