@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -36,20 +37,23 @@ def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
 
 
 def at_step(
-    monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[Any], None], name: str = "train_step"
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    action: Callable[[Any], None],
+    name: str = "train_step",
+    module: ModuleType = training,
 ) -> None:
-    """Call `action` with the network just before update `step`, counted from 1, of the next call of `train`."""
-    calls, original = 0, getattr(training, name)
+    """Call `action` with the network just before update `step`, counted from 1, of the next training by `module`."""
+    calls, original = 0, getattr(module, name)
 
-    def counting(network: Any, *arguments: Any, **keywords: Any) -> training.StepResult:
+    def counting(network: Any, *arguments: Any, **keywords: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == step:
             action(network)
-        result: training.StepResult = original(network, *arguments, **keywords)
-        return result
+        return original(network, *arguments, **keywords)
 
-    monkeypatch.setattr(training, name, counting)
+    monkeypatch.setattr(module, name, counting)
 
 
 def crash(_: object) -> None:

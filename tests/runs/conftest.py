@@ -11,7 +11,8 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
 from tests.contents import contents
 from tests.golden.make import NARROW
-from tests.runs.small import CPU, TINY, write_images
+from tests.lstm_runs import TINY
+from tests.runs.small import CPU, write_images
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Small runs and states for the tests of this folder."""
 
-import os
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +13,9 @@ from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
-from reviver.train.lstm import training as lstm_training
+from tests import lstm_runs
 
 CPU = torch.device("cpu")
-TINY = LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
-"""20 updates, 5 an epoch; checkpoints after 10 and 20."""
 GAN = GANConfig(data="images.npy", image_size=8, latent_size=16, epochs=4, batch_size=16, sample_every=2, log_every=2)
 """12 updates, 3 an epoch, on the 41 images of `write_images`; a checkpoint after each epoch."""
 
@@ -33,25 +29,10 @@ def at_step(
     patch: pytest.MonkeyPatch, config: LSTMConfig | GANConfig, number: int, action: Callable[[Any], None]
 ) -> None:
     """Call `action` with the network, or the generator, just before an update of the next training, counted from 1."""
-    module, name = (lstm_training, "train_step") if isinstance(config, LSTMConfig) else (gan_training, "gan_step")
-    step, calls = getattr(module, name), 0
-
-    def counting(network: nn.Module, *arguments: Any, **keywords: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            action(network)
-        return step(network, *arguments, **keywords)
-
-    patch.setattr(module, name, counting)
-
-
-def crash(_: nn.Module) -> None:
-    raise MemoryError("crash")
-
-
-def interrupt(_: nn.Module) -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    if isinstance(config, LSTMConfig):
+        lstm_runs.at_step(patch, number, action)
+    else:
+        lstm_runs.at_step(patch, number, action, "gan_step", gan_training)
 
 
 def small_state(seed: int = 0) -> TrainingState:

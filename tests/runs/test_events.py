@@ -19,7 +19,8 @@ from reviver.settings.fields import override
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import events, records, tensorboard_hparams, tensorboard_values
-from tests.runs.small import CPU, GAN, TINY, at_step, crash, interrupt, write_images
+from tests.lstm_runs import TINY, crash, interrupt
+from tests.runs.small import CPU, GAN, at_step, write_images
 
 
 @pytest.fixture(scope="module")

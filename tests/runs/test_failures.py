@@ -33,7 +33,8 @@ from reviver.train.loading import load
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.golden.make import NARROW
-from tests.runs.small import GAN, TINY, at_step, crash
+from tests.lstm_runs import TINY, crash
+from tests.runs.small import GAN, at_step
 
 SIX_UPDATES = override(TINY, {"epochs": 2, "batch_size": 27, "checkpoint_every": 1, "keep_checkpoints": 1})
 CALLS = ("fsync", "replace", "unlink", "rmdir", "mkdir", "open")

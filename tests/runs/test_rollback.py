@@ -19,7 +19,8 @@ from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
-from tests.runs.small import GAN, TINY, crash, interrupt
+from tests.lstm_runs import TINY, crash, interrupt
+from tests.runs.small import GAN
 
 ROLLBACK = override(TINY, {"on_nan": "rollback", "max_rollbacks": 2})
 """20 updates, 5 an epoch, with a learning rate of 0.001; checkpoints after 10 and 20."""

@@ -46,7 +46,8 @@ from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.golden.make import NARROW
-from tests.runs.small import TINY, at_step, crash, interrupt
+from tests.lstm_runs import TINY, crash, interrupt
+from tests.runs.small import at_step
 
 GANS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -64,11 +64,10 @@ def choose_folder(name: str, *, resume: bool) -> str:
 
     Processes that torchrun has started all take `name`, since one of them may have created it already.
     """
-    number = 1
-    while not is_launched() and Path(f"{name}-{number}" if number > 1 else name).exists():
-        number += 1
-    number -= resume and number > 1
-    return f"{name}-{number}" if number > 1 else name
+    names = [name]
+    while not is_launched() and Path(names[-1]).exists():
+        names.append(f"{name}-{len(names) + 1}")
+    return names[-2] if resume and len(names) > 1 else names[-1]
 
 
 def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.rng import make_rng
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.snapshots import read_snapshots
+from reviver.train.lstm.summary import find_metrics
 from reviver.train.lstm.training import Network
 
 NUM_RANDOM, RANDOM_STEPS = 20, 100
@@ -96,7 +97,7 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
 
 def choose_stages(run: LSTMRun) -> list[Stage]:
     """Return the first and the middle snapshot of a run, as far as it has any, and the trained network."""
-    metrics = next((record for record in reversed(run.metrics) if record["step"] <= run.step), None)
+    metrics = find_metrics(run)
     is_measured = metrics is not None and metrics["step"] == run.step
     epoch = metrics["epoch"] if metrics else 0
     accuracy = metrics["validation_accuracy"] if metrics and is_measured else None
