@@ -8,10 +8,11 @@ after Ctrl-C, the results are written to docs/measurements/recall.json.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from benchmarks.measure import json_of, measure_goals, trained
+from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
 from reviver.settings.lstm import LSTMConfig
 from reviver.sweep.cell import Cell
 from reviver.train.lstm.stopping import find_best
@@ -19,7 +20,7 @@ from reviver.train.lstm.stopping import find_best
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "recall"
 RESULTS = ROOT / "docs" / "measurements" / "recall.json"
-Reached = Callable[[dict[str, Any]], bool]
+Reached = Callable[[Row], bool]
 
 
 def at_least(accuracy: float, seconds: float = math.inf) -> Reached:
@@ -30,38 +31,33 @@ def at_least(accuracy: float, seconds: float = math.inf) -> Reached:
 def in_the_run(size: int, seconds: float) -> Reached:
     """Return the target of 99 %, also in the run itself: in its last validation, at its length, with `size` sequences."""
 
-    def reached(row: dict[str, Any]) -> bool:
+    def reached(row: Row) -> bool:
         is_long = row["validation_length"] == row["evaluations"][0]["length"] and row["validation_sequences"] >= size
         return is_long and row["validation_accuracy"] >= 0.99 and at_least(0.99, seconds)(row)
 
     return reached
 
 
-def tenth_of_the_baseline(row: dict[str, Any]) -> bool:
+def tenth_of_the_baseline(row: Row) -> bool:
     """Return whether the loss on fresh sequences is at most a tenth of the baseline."""
     return bool(row["evaluations"][0]["loss"] <= 0.1 * row["evaluations"][0]["baseline"])
 
 
-class Goal(NamedTuple):
-    """A preset with some changed settings, and the target of its runs."""
+@dataclass(frozen=True)
+class Preset(Goal):
+    """A preset with some changed settings, evaluated on fresh sequences.
 
-    name: str
-    what: str
-    """Name of the task, for the table."""
-    seeds: int
-    """Number of seeds."""
-    target: str = ""
-    """Description of the target, for the table."""
-    reached: Reached = lambda _: True
-    """Whether the results of a run reach the target."""
+    Attributes:
+        lengths: Lengths of these sequences; that of the run if empty.
+        min_size: Minimum number of them.
+        preset: Preset, if it is not `name`.
+        changes: Options that change the preset.
+    """
+
     lengths: tuple[int, ...] = ()
-    """Lengths of the fresh sequences for the evaluation; that of the run if empty."""
     min_size: int = 100
-    """Minimum number of sequences of an evaluation."""
     preset: str = ""
-    """Preset, if it is not `name`."""
     changes: tuple[str, ...] = ()
-    """Options that change the preset."""
 
 
 LONG, BF16 = (1000, 10_000, 100_000), ("--precision", "bf16")
@@ -69,7 +65,7 @@ BEST = "best epoch ≥ 99 %"
 LOSS = "loss ≤ 1/10 of the baseline"
 IN_THE_RUN = "≥ 99 % of {} in the run, ≤ {}, ≤ 8 GB"
 GOALS = (
-    Goal(
+    Preset(
         "report",
         "T = 5, as in the original",
         10,
@@ -77,10 +73,10 @@ GOALS = (
         lambda row: row["best_validation_accuracy"] >= 0.99,
         preset="original",
     ),
-    Goal("recall", "T = 1000, one-hot", 5, "≥ 99.5 %, ≤ 15 s", at_least(0.995, 15), LONG),
-    Goal("recall-scalar", "T = 1000, scalar", 5, "≥ 99 %, ≤ 150 s", at_least(0.99, 150), LONG),
-    Goal("recall-10000", "T = 10 000, one-hot", 5, "≥ 99 %, ≤ 60 s, ≤ 8 GB", at_least(0.99, 60), (10_000, 100_000)),
-    Goal(
+    Preset("recall", "T = 1000, one-hot", 5, "≥ 99.5 %, ≤ 15 s", at_least(0.995, 15), LONG),
+    Preset("recall-scalar", "T = 1000, scalar", 5, "≥ 99 %, ≤ 150 s", at_least(0.99, 150), LONG),
+    Preset("recall-10000", "T = 10 000, one-hot", 5, "≥ 99 %, ≤ 60 s, ≤ 8 GB", at_least(0.99, 60), (10_000, 100_000)),
+    Preset(
         "recall-100000",
         "T = 100 000, one-hot",
         5,
@@ -89,7 +85,7 @@ GOALS = (
         (100_000,),
         500,
     ),
-    Goal(
+    Preset(
         "recall-1000000",
         "T = 1 000 000, one-hot",
         3,
@@ -98,18 +94,18 @@ GOALS = (
         (1_000_000,),
         200,
     ),
-    Goal("temporal-order", "temporal order, T = 100", 3, "≥ 98 %", at_least(0.98)),
-    Goal("parity", "parity, T = 1000", 3, "≥ 99 %", at_least(0.99), (1000, 10_000)),
-    Goal("adding", "adding problem, T = 750", 3, LOSS, tenth_of_the_baseline),
-    Goal("copy", "copy memory, T = 500", 3, LOSS, tenth_of_the_baseline),
-    Goal("row-mnist", "MNIST row by row", 3, "test ≥ 98.5 %", at_least(0.985)),
-    Goal("report-bf16", "T = 5, bf16 matmuls", 10, preset="original", changes=BF16),
-    Goal("recall-bf16", "T = 1000, bf16 matmuls", 5, lengths=(1000, 10_000), preset="recall", changes=BF16),
-    Goal("pixel-mnist", "MNIST pixel by pixel", 1, "test ≥ 97 %", at_least(0.97)),
+    Preset("temporal-order", "temporal order, T = 100", 3, "≥ 98 %", at_least(0.98)),
+    Preset("parity", "parity, T = 1000", 3, "≥ 99 %", at_least(0.99), (1000, 10_000)),
+    Preset("adding", "adding problem, T = 750", 3, LOSS, tenth_of_the_baseline),
+    Preset("copy", "copy memory, T = 500", 3, LOSS, tenth_of_the_baseline),
+    Preset("row-mnist", "MNIST row by row", 3, "test ≥ 98.5 %", at_least(0.985)),
+    Preset("report-bf16", "T = 5, bf16 matmuls", 10, preset="original", changes=BF16),
+    Preset("recall-bf16", "T = 1000, bf16 matmuls", 5, lengths=(1000, 10_000), preset="recall", changes=BF16),
+    Preset("pixel-mnist", "MNIST pixel by pixel", 1, "test ≥ 97 %", at_least(0.97)),
 )
 
 
-def make_cell(goal: Goal, seed: int) -> Cell:
+def make_cell(goal: Preset, seed: int) -> Cell:
     """Return the cell that trains and evaluates one seed of a goal."""
     command = ["reviver", "lstm", "train", "--preset", goal.preset or goal.name, *goal.changes, "--seed", str(seed)]
     arguments = {"seed": seed, "command": command, "lengths": list(goal.lengths), "min_size": goal.min_size}
@@ -150,14 +146,9 @@ def evaluate(folder: Path, length: int | None, min_size: int) -> list[dict[str, 
     return results
 
 
-def to_row(goal: Goal, result: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of the results; whether it reaches the target is not in the outcome, since targets change."""
-    return {**result, "reached": goal.reached(result)}
-
-
 def main() -> None:
     title = "Results of the LSTM presets"
-    measure_goals("benchmarks.recall", __doc__, title, RUNS, RESULTS, GOALS, make_cell, to_row)
+    measure_goals("benchmarks.recall", __doc__, title, RUNS, RESULTS, GOALS, make_cell)
 
 
 if __name__ == "__main__":
