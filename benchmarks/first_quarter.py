@@ -49,7 +49,7 @@ def student(folder: Path, _: Path | None) -> Iterator[Step]:
 def engineer(folder: Path, wheel: Path | None) -> Iterator[Step]:
     """Install a wheel into an empty environment, and run the first code of the page on the layer."""
     path = (wheel or [*build(folder, [platform.machine()])][-1]).resolve()
-    yield step(sys.executable, "-m", "venv", ".venv", cwd=folder)
+    yield step("python3", "-m", "venv", ".venv", cwd=folder)
     yield step(".venv/bin/python", "-m", "pip", "install", "--quiet", str(path), cwd=folder)
     page = (ROOT / "docs" / "how-to" / "use-the-layer.md").read_text(encoding="utf-8")
     yield step(".venv/bin/python", "-c", next(find_blocks(page)).code, cwd=folder)
