@@ -39,10 +39,11 @@ def student(folder: Path, _: Path | None) -> Iterator[Step]:
     """Clone, install as README says, train both networks with its commands, and open the page of the explorer."""
     yield step("git", "clone", "--quiet", str(ROOT), "reviver", cwd=folder)
     text, clone = (ROOT / "README.md").read_text(encoding="utf-8"), folder / "reviver"
-    for line in re.findall(r"^(python3 -m venv.*|\.venv/bin/pip install.*)$", text, re.MULTILINE):
-        yield step("bash", "-c", line, cwd=clone)
-    for command in re.findall(r"^\| `reviver ((?:lstm train --out|gan train|explore) .*?)`", text, re.MULTILINE):
-        yield step(".venv/bin/reviver", *command.split(), cwd=clone)
+    lines = re.findall(r"^(python3 -m venv.*|\.venv/bin/pip install.*)$", text, re.MULTILINE)
+    lines += re.findall(r"^\| `(reviver (?:lstm train --out|gan train|explore) .*?)`", text, re.MULTILINE)
+    assert len(lines) == 5, "README has other commands"
+    for line in lines:
+        yield step("bash", "-c", f"PATH=$PWD/.venv/bin:$PATH; {line}", cwd=clone)
     yield from opened([clone / "explorer.html"])
 
 
