@@ -1,6 +1,7 @@
 """The documentation site: docstrings in Markdown become reStructuredText, links that lead nowhere are found."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,7 +34,8 @@ def test_links_out_of_docs_lead_to_pages_of_the_site() -> None:
     page = [
         "[`m.py`](../../src/reviver/data/images/mnist.py), [site](../index.md#a), [changes](../../CHANGELOG.md), [x](https://y.z)"
     ]
-    site.rewrite_links(None, "tutorials/lstm", page)  # type: ignore[arg-type]
+    app = SimpleNamespace(config=SimpleNamespace(explorer=""))
+    site.rewrite_links(app, "tutorials/lstm", page)
     source = '<a href="../_modules/reviver/data/images/mnist.html"><code class="docutils literal">m.py</code></a>'
     assert page == [f"{source}, [site](../index.md#a), [changes](../reference/changelog.md), [x](https://y.z)"]
 
