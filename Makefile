@@ -18,26 +18,27 @@ help:  ## list the targets
 
 setup: $(STAMP) $(WEB) browser  ## install Reviver with its tools: into .venv, web/node_modules, and Chromium where it may
 
-# install(LOCK, EXTRAS): the package with what LOCK names, or elsewhere with its extras.
+# install(LOCK, EXTRAS, OPTIONS): the package with what LOCK names, or elsewhere with its extras.
 define install
 	@echo "installing into $(VENV) what $(1) names"
 	if $(BIN)/python -c '$(IS_LOCKED)'; then \
-		$(PIP) install --require-hashes --no-deps --requirement $(1) && \
-		$(PIP) install --requirement requirements-torch.lock && \
+		$(PIP) install $(3) --require-hashes --no-deps --requirement $(1) && \
+		$(PIP) install $(3) --requirement requirements-torch.lock && \
 		$(PIP) install --no-deps --no-build-isolation --editable . && \
 		$(BIN)/python -m pip check; \
 	else \
-		$(PIP) install --editable '.[$(2)]'; \
+		$(PIP) install $(3) --editable '.[$(2)]'; \
 	fi
 endef
 ALL_EXTRAS := train,dev,docs
 
+# Python compiles what it imports; pip would spend half of the installation on compiling all modules.
 $(READY): pyproject.toml requirements-report.lock requirements-torch.lock | $(BIN)/python
-	$(call install,requirements-report.lock,train)
+	$(call install,requirements-report.lock,train,--no-compile)
 	touch $@
 
 $(STAMP): pyproject.toml requirements.lock requirements-torch.lock | $(BIN)/python
-	$(call install,requirements.lock,$(ALL_EXTRAS))
+	$(call install,requirements.lock,$(ALL_EXTRAS),)
 	touch $(READY) $@
 
 $(BIN)/python:

@@ -7,13 +7,14 @@ end docs/measurements/gan_quality.json, also after Ctrl-C, and the figure docs/p
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import json_of, measure_goals, trained
+from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.scores.monitor import find_collapse
 from reviver.sweep.cell import Cell
@@ -28,91 +29,72 @@ DRAWS = (1000, 1001, 1002)
 SCORES = ("fid", "fid_ratio", "kid", "precision", "recall", "density", "coverage", "class_kl")
 
 
-class Target(NamedTuple):
-    """Target of the last scores of a run.
-
-    Attributes:
-        text: The target in words.
-        fid: Maximum FID.
-        fid_ratio: Maximum FID as a multiple of that of real images.
-        precision, recall, coverage: Minimum of each.
-        seconds: Maximum seconds of training.
-        class_fractions: Minimum and maximum fraction of the samples in any class.
-    """
-
-    text: str
-    fid: float | None = None
-    fid_ratio: float | None = None
-    precision: float = 0.0
-    recall: float = 0.0
-    coverage: float = 0.0
-    seconds: float | None = None
-    class_fractions: tuple[float, float] = (0.0, 1.0)
+def mean_fid(row: Row) -> float:
+    """Return the FID of a run, over several draws of noise."""
+    return fmean(row.get("fid_draws", [row["fid"]]))
 
 
-class Recipe(NamedTuple):
+def three_minutes(row: Row) -> bool:
+    low, high = row["class_fractions"]
+    is_diverse = row["recall"] >= 0.82 and row["coverage"] >= 0.74 and low >= 0.07 and high <= 0.13
+    return mean_fid(row) <= 4.5 and is_diverse and row["seconds"] <= 180
+
+
+def fifteen_minutes(row: Row) -> bool:
+    is_good = min(row["precision"], row["recall"]) >= 0.82 and row["coverage"] >= 0.73
+    return mean_fid(row) <= 2.8 and is_good and row["seconds"] <= 900
+
+
+def near_real_images(row: Row) -> bool:
+    return mean_fid(row) <= 1.15 * row["real_baseline"]["fid"]
+
+
+@dataclass(frozen=True)
+class Recipe(Goal):
     """A preset with some settings changed.
 
     Attributes:
-        name: Name on the command line and of the run folders.
-        what: The recipe in words.
-        preset: Preset to start from.
+        preset: Preset, if it is not `name`.
         changes: Options that change its settings.
-        seeds: Number of seeds.
-        goal: Target of each run, or None.
         is_plotted: Whether the figure shows the recipe; all of them would hide each other.
         eval_every: Epochs between evaluations.
     """
 
-    name: str
-    what: str
-    preset: str
+    preset: str = ""
     changes: tuple[str, ...] = ()
-    seeds: int = 3
-    goal: Target | None = None
-    is_plotted: bool = False
+    is_plotted: bool = True
     eval_every: int = 4
 
-    @property
-    def target(self) -> str:
-        """The target in words; empty if there is none."""
-        return self.goal.text if self.goal else ""
 
-
-THREE_MINUTES = Target(
-    "FID ≤ 4.5, recall ≥ .82, coverage ≥ .74, classes 7 to 13 %, ≤ 3 min",
-    fid=4.5,
-    recall=0.82,
-    coverage=0.74,
-    seconds=180,
-    class_fractions=(0.07, 0.13),
-)
-FIFTEEN_MINUTES = Target(
-    "FID ≤ 2.8, precision ≥ .82, recall ≥ .82, coverage ≥ .73, ≤ 15 min",
-    fid=2.8,
-    precision=0.82,
-    recall=0.82,
-    coverage=0.73,
-    seconds=900,
-)
-LONGEST = Target("FID ≤ 1.15 × that of real images", fid_ratio=1.15)
-
-
+THREE_MINUTES = "FID ≤ 4.5, recall ≥ .82, coverage ≥ .74, classes 7 to 13 %, ≤ 3 min"
+FIFTEEN_MINUTES = "FID ≤ 2.8, precision ≥ .82, recall ≥ .82, coverage ≥ .73, ≤ 15 min"
+LONGEST = "FID ≤ 1.15 × that of real images"
+SHORT = ("--epochs", "20")
 RECIPES = (
-    Recipe("public-script", "public script, eps 0.8", "public-script", ("--epochs", "20"), is_plotted=True),
-    Recipe("report", "report", "original", ("--epochs", "20"), is_plotted=True),
-    Recipe("best", "best", "best", seeds=5, goal=THREE_MINUTES, is_plotted=True),
-    Recipe("best-long", "best, 150 epochs", "best-long", goal=FIFTEEN_MINUTES, is_plotted=True, eval_every=10),
-    Recipe("best-longest", "best, 400 epochs", "best-longest", seeds=1, goal=LONGEST, is_plotted=True, eval_every=10),
-    Recipe("public-script-200", "public script, 200 epochs", "public-script", seeds=1),
-    Recipe("report-200", "report, 200 epochs", "original", seeds=1),
+    Recipe("public-script", "public script, eps 0.8", changes=SHORT),
+    Recipe("report", "report", preset="original", changes=SHORT),
+    Recipe("best", "best", 5, THREE_MINUTES, three_minutes),
+    Recipe("best-long", "best, 150 epochs", 3, FIFTEEN_MINUTES, fifteen_minutes, eval_every=10),
+    Recipe("best-longest", "best, 400 epochs", 1, LONGEST, near_real_images, eval_every=10),
+    Recipe("public-script-200", "public script, 200 epochs", 1, preset="public-script", is_plotted=False),
+    Recipe("report-200", "report, 200 epochs", 1, preset="original", is_plotted=False),
 )
 
 
 def make_cell(recipe: Recipe, seed: int) -> Cell:
     """Return the cell that trains one seed of a recipe."""
     evaluation = ("--eval-every", str(recipe.eval_every), "--eval-samples", str(NUM_SAMPLES))
-    command = ["reviver", "gan", "train", "--preset", recipe.preset, *recipe.changes, *evaluation, "--seed", str(seed)]
+    command = [
+        "reviver",
+        "gan",
+        "train",
+        "--preset",
+        recipe.preset or recipe.name,
+        *recipe.changes,
+        *evaluation,
+        "--seed",
+        str(seed),
+    ]
     arguments = {"seed": seed, "command": command}
     return Cell("benchmarks.gan_quality:measure", arguments, {"recipe": recipe.name, "seed": seed})
 
@@ -147,27 +129,6 @@ def evaluate(folder: Path, draw: int) -> float:
     """Return the FID of a finished run for a draw of noise, the seed `draw`."""
     result = json_of("gan", "evaluate", str(folder), "--num-samples", str(NUM_SAMPLES), "--seed", str(draw))
     return float(result["samples"]["fid"])
-
-
-def to_row(recipe: Recipe, result: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of the results; whether it reaches the target is not in the outcome, since targets change."""
-    if recipe.goal is None:
-        return result
-    fid = fmean(result.get("fid_draws", [result["fid"]]))
-    ratio = fid / result["real_baseline"]["fid"]
-    return {**result, "reached": is_reached(recipe.goal, {**result, "fid": fid, "fid_ratio": ratio})}
-
-
-def is_reached(target: Target, row: Mapping[str, Any]) -> bool:
-    """Return whether the results of a run reach a target."""
-    low, high = row["class_fractions"]
-    return (
-        all(row[name] <= limit for name in ("fid", "fid_ratio") if (limit := getattr(target, name)) is not None)
-        and all(row[name] >= getattr(target, name) for name in ("precision", "recall", "coverage"))
-        and (target.seconds is None or row["seconds"] <= target.seconds)
-        and low >= target.class_fractions[0]
-        and high <= target.class_fractions[1]
-    )
 
 
 def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
@@ -208,7 +169,7 @@ def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
 def main() -> None:
     """Measure the recipes that the command line names, and update the figure."""
     title = "Scores of GAN recipes"
-    results = measure_goals("benchmarks.gan_quality", __doc__, title, RUNS, RESULTS, RECIPES, make_cell, to_row)
+    results = measure_goals("benchmarks.gan_quality", __doc__, title, RUNS, RESULTS, RECIPES, make_cell)
     goals = results["goals"]
     plotted = [goals[recipe.name] for recipe in RECIPES if recipe.is_plotted and recipe.name in goals]
     if plotted:

@@ -135,15 +135,11 @@ def compile_one(kernel: str, H: int, capability: int, product: str, kind: str) -
 # On a GPU -----------------------------------------------------------------------------------------------------------
 
 
-def run(
-    lstm: nn.LSTM, x: Tensor, precision: str, dropout: float, fp32_product: str = "tf32x3"
-) -> tuple[Tensor, Tensor, Tensor]:
+def run(lstm: nn.LSTM, x: Tensor, product: str, dropout: float) -> tuple[Tensor, Tensor, Tensor]:
     """Run our kernels with the weights of the only layer of a `torch.nn.LSTM`, from states of zeros."""
     zeros = x.new_zeros(x.shape[1], lstm.hidden_size)
     seed = torch.randint(2**62, (), device=x.device) if dropout else None
-    options = cuda.Options(
-        "step" if dropout else "none", dropout, False, "bf16" if precision == "bf16" else fp32_product
-    )
+    options = cuda.Options("step" if dropout else "none", dropout, False, product)
     return cuda.unroll(Inputs(x, zeros, zeros, *lstm.all_weights[0], None, seed), options)
 
 
@@ -162,19 +158,12 @@ def speed() -> dict[str, Any]:
             return step
 
         def ours(product: str, lstm: nn.LSTM = lstm, x: Tensor = x) -> Callable[[], None]:
-            precision = "bf16" if product == "bf16" else "fp32"
-            return timed(lambda: run(lstm, x, precision, 0.5, product)[0], lstm)
+            return timed(lambda: run(lstm, x, product, 0.5)[0], lstm)
 
-        contenders = {
-            "cuDNN": timed(lambda lstm=lstm, x=x: lstm(x)[0]),
-            **{product: ours(product) for product in PRODUCTS},
-        }
+        contenders = {"cuDNN": timed(lambda lstm=lstm, x=x: lstm(x)[0])} | {name: ours(name) for name in PRODUCTS}
         seconds = alternate(contenders, rounds=20, warmup=3)
         rows[f"{B},{T},{I},{H}"] = {
-            name: {
-                "milliseconds": summary([1000 * value for value in values]),
-                "to cuDNN": ratio(values, seconds["cuDNN"]),
-            }
+            name: {"milliseconds": summary([1e3 * s for s in values]), "to cuDNN": ratio(values, seconds["cuDNN"])}
             for name, values in seconds.items()
         }
     return rows
@@ -196,7 +185,7 @@ def exactness() -> dict[str, Any]:
         expected, _ = exact(x.double())
         expected_grads = torch.autograd.grad(expected.square().sum(), list(exact.parameters()))
         for product in PRODUCTS:
-            output, _, _ = run(lstm, x, "bf16" if product == "bf16" else "fp32", 0.0, product)
+            output, _, _ = run(lstm, x, product, 0.0)
             grads = torch.autograd.grad(output.square().sum(), list(lstm.parameters()))
             errors = [relative(ours, theirs) for ours, theirs in zip(grads, expected_grads, strict=True)]
             rows.setdefault(str(H), {})[product] = {"output": relative(output, expected), "gradients": max(errors)}
@@ -216,7 +205,7 @@ def drift() -> dict[str, Any]:
         for T in DRIFT_STEPS:
             x = torch.randn(T, 4, 1, device="cuda")
             expected = exact(x.double())[1][0][0]
-            rows[str(T)] = {p: relative(run(lstm, x, "fp32", 0.0, p)[1], expected) for p in ("tf32x3", "ieee")}
+            rows[str(T)] = {p: relative(run(lstm, x, p, 0.0)[1], expected) for p in ("tf32x3", "ieee")}
             rows[str(T)]["cuDNN"] = relative(lstm(x)[1][0][0], expected)
     return rows
 

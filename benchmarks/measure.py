@@ -8,8 +8,9 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -106,17 +107,26 @@ def run_measured(command: Sequence[str]) -> tuple[int, float]:
     return process.returncode, usage.ru_maxrss / 2**20
 
 
-class Goal(Protocol):
-    """Measurement over seeds: a preset with changed settings, and a target for its runs."""
+Row = Mapping[str, Any]
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def what(self) -> str: ...
-    @property
-    def seeds(self) -> int: ...
-    @property
-    def target(self) -> str: ...
+
+@dataclass(frozen=True)
+class Goal:
+    """Measurement over seeds, and the target of its runs.
+
+    Attributes:
+        name: Name on the command line.
+        what: Name in tables.
+        seeds: Number of seeds.
+        target: The target in words; empty if there is none.
+        reached: Whether the results of a run reach it.
+    """
+
+    name: str
+    what: str
+    seeds: int = 3
+    target: str = ""
+    reached: Callable[[Row], bool] | None = None
 
 
 AnyGoal = TypeVar("AnyGoal", bound=Goal)
@@ -130,7 +140,6 @@ def measure_goals(
     path: Path,
     goals: Sequence[AnyGoal],
     make_cell: Callable[[AnyGoal, int], Cell],
-    to_row: Callable[[AnyGoal, dict[str, Any]], dict[str, Any]] = lambda _, result: result,
 ) -> dict[str, Any]:
     """Measure the goals that the command line names, over seeds, as a sweep; save the results at `path`, also when stopped.
 
@@ -142,7 +151,6 @@ def measure_goals(
         path: JSON file of the results.
         goals: all goals.
         make_cell: function that returns the cell of a goal and a seed.
-        to_row: function that returns a row of the results for a goal and the result of a cell.
 
     Returns:
         All results in the file.
@@ -151,12 +159,7 @@ def measure_goals(
     known = [goal.name for goal in goals]
     parser.add_argument("names", nargs="*", metavar="GOAL", help=f"one of {', '.join(known)}; default: all")
     parser.add_argument("--seeds", type=int, help="maximum number of seeds of a goal; default: that of its target")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="number of parallel runs, which share the cores (default: 1)",
-    )
+    parser.add_argument("--jobs", type=int, default=1, help="parallel runs, which share the cores; default: 1")
     options = parser.parse_args()
     if unknown := set(options.names) - set(known):
         parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
@@ -175,7 +178,7 @@ def measure_goals(
         raise SystemExit(error.exit_code) from error
     finally:
         outcomes = {cell.key: read_outcome(cell_folder(runs, cell), cell) for cell in all_cells}
-        results = save_results(title, path, known, cells, outcomes, to_row)
+        results = save_results(title, path, known, cells, outcomes)
     failed = [outcome for outcome in outcomes.values() if outcome is not None and outcome.status == "failed"]
     for outcome in failed:
         sys.stderr.write(f"{runs / 'cells' / outcome.key}: {outcome.error}\n")
@@ -190,14 +193,18 @@ def save_results(
     known: Sequence[str],
     cells: Mapping[AnyGoal, Sequence[Cell]],
     outcomes: Mapping[str, Outcome | None],
-    to_row: Callable[[AnyGoal, dict[str, Any]], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Add the rows of goals of which at least one cell is done to the results at `path`, and return all results."""
+    """Add the rows of goals of which at least one cell is done to the results at `path`, and return all results.
+
+    Whether a row reaches the target is not in the outcome of its cell, since targets change.
+    """
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
     results["machine"] = machine()
     for goal, of_goal in cells.items():
         found = [outcomes[cell.key] for cell in of_goal]
-        rows = [to_row(goal, dict(outcome.result)) for outcome in found if outcome is not None and outcome.result]
+        rows = [dict(outcome.result) for outcome in found if outcome is not None and outcome.result]
+        if goal.reached is not None:
+            rows = [{**row, "reached": goal.reached(row)} for row in rows]
         if rows:
             results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
     goals = results["goals"]  # also those of earlier commits, whose rows their pages show

@@ -14,18 +14,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import (
-    describe,
-    render,
-    render_curve,
-    render_dropout,
-    render_fuzz,
-    render_goals,
-    render_gpu,
-    render_recipes,
-    render_speed,
-    table,
-)
+from benchmarks import tables
+from benchmarks.tables import describe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -59,15 +49,15 @@ PICTURE_NAMES = {
 }
 """Pictures of the report that README shows, by their names here and there."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "operator": ("lstm_operator", render),
-    "dispatch": ("lstm_dispatch", render),
-    "hidden_dropout": ("hidden_dropout", render_dropout),
-    "gpu": ("gpu", render_gpu),
-    "explorer": ("explorer", render),
-    "recall": ("recall", render_goals),
-    "curve": ("recall_curve", render_curve),
-    "fuzz": ("fuzz", render_fuzz),
-    "quality": ("gan_quality", render_recipes),
+    "operator": ("lstm_operator", tables.render),
+    "dispatch": ("lstm_dispatch", tables.render),
+    "hidden_dropout": ("hidden_dropout", tables.render_dropout),
+    "gpu": ("gpu", tables.render_gpu),
+    "explorer": ("explorer", tables.render),
+    "recall": ("recall", tables.render_goals),
+    "curve": ("recall_curve", tables.render_curve),
+    "fuzz": ("fuzz", tables.render_fuzz),
+    "quality": ("gan_quality", tables.render_recipes),
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""
 
@@ -139,7 +129,7 @@ def block(name: str) -> str:
     """Return the Markdown of one marked part, by its name between the marks of a page."""
     if name == "speed":
         paths = {what: MEASUREMENTS / f"{file}.json" for file, what in SPEED.items()}
-        return render_speed({what: read(path) for what, path in paths.items() if path.exists()})
+        return tables.render_speed({what: read(path) for what, path in paths.items() if path.exists()})
     if name in PARTS:
         file, render_part = PARTS[name]
         return render_part(read(MEASUREMENTS / f"{file}.json"))
@@ -150,7 +140,7 @@ def block(name: str) -> str:
         for row in rows
         if (row["quantity"] in SUMMARY if name == "summary" else not row["quantity"].startswith(GIVENS))
     ]
-    lines = table(
+    lines = tables.table(
         ("", "original", "Reviver"), [[row[name] for name in ("quantity", "original", "measured")] for row in shown]
     )
     seeds = result["seeds"]

@@ -9,14 +9,15 @@ results are written to docs/measurements/series.json.
 
 import importlib.util
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from benchmarks.measure import json_of, measure_goals, trained
+from benchmarks.measure import Goal, json_of, measure_goals, trained
 from reviver.errors import ReviverError
 from reviver.files.atomic import atomic_write, write_text
 from reviver.sweep.cell import Cell
@@ -32,6 +33,7 @@ ItalyPowerDemand and PickupGestureWiimoteZ."""
 
 BIDIRECTIONAL = ("--bidirectional",)
 PATCHES = (*BIDIRECTIONAL, "--pooling", "max", "--patch-size", "auto")
+CLIPPING = ("--max-norm", "1")
 SERIES = ("--preset", "series")
 VARIANTS = {
     "default": ("default settings", ()),
@@ -40,10 +42,7 @@ VARIANTS = {
     "attention": ("+ attention pooling", (*BIDIRECTIONAL, "--pooling", "attention")),
     "max": ("+ max pooling", (*BIDIRECTIONAL, "--pooling", "max")),
     "patches": ("+ max pooling, patches", PATCHES),
-    "clipping": (
-        "+ max pooling, patches, clipping at 1, early stopping",
-        (*PATCHES, "--max-norm", "1", "--patience", "20"),
-    ),
+    "clipping": ("+ max pooling, patches, clipping at 1, early stopping", (*PATCHES, *CLIPPING, "--patience", "20")),
     "series": ("preset series", SERIES),
     "series-forward": ("series, one direction", (*SERIES, "--no-bidirectional")),
     "series-max": ("series, max pooling", (*SERIES, "--pooling", "max")),
@@ -56,36 +55,23 @@ VARIANTS = {
 """Name and options of each variant. Those with + add to the default settings, the others change the preset."""
 
 
-class Goal(NamedTuple):
-    """A variant on a data set."""
+@dataclass(frozen=True)
+class Variant(Goal):
+    """Options of the training command on a data set of aeon; each seed has a split of its own, too."""
 
-    name: str
-    what: str
-    """Name of the variant, for the table."""
-    seeds: int
-    """Number of seeds; each has a split of its own, too."""
-    data: str
-    """Name of the data set."""
-    options: tuple[str, ...]
-    """Options of the training command."""
-    target: str = ""
+    data: str = ""
+    options: tuple[str, ...] = ()
 
 
-GOALS = (
-    *(
-        Goal(f"{data}-{name}", what, 3, data, options)
-        for name, (what, options) in VARIANTS.items()
-        for data in DEVELOPMENT_SETS
-    ),
-    *(
-        Goal(f"{data}-{name}", VARIANTS[name][0], 3, data, VARIANTS[name][1])
-        for name in ("default", "series")
-        for data in OTHER_SETS
-    ),
-)
+GOALS = [
+    Variant(f"{data}-{name}", VARIANTS[name][0], data=data, options=VARIANTS[name][1])
+    for names, sets in ((VARIANTS, DEVELOPMENT_SETS), (("default", "series"), OTHER_SETS))
+    for name in names
+    for data in sets
+]
 
 
-def make_cell(goal: Goal, seed: int) -> Cell:
+def make_cell(goal: Variant, seed: int) -> Cell:
     """Return the cell that trains and evaluates one seed of a goal."""
     arguments = {"seed": seed, "data": goal.data, "options": list(goal.options)}
     return Cell("benchmarks.series:measure", arguments, {"goal": goal.name, "seed": seed})

@@ -60,16 +60,10 @@ def render_operator(result: Mapping[str, Any]) -> str:
         times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM")]
         ratios = [f"{values[f'to {key}']['median']:.2f}" for key in ("nn.LSTM", "the limit", "the loop")]
         bf16, peaks = result["bf16"].get(name), result["peak_megabytes"].get(name)
-        rows.append(
-            [
-                name.replace(",", ", "),
-                *times,
-                *ratios,
-                f"{bf16['to fp32']['median']:.2f}" if bf16 else "",
-                f"{peaks['ours']:.0f}, {peaks['nn.LSTM']:.0f}" if peaks else "",
-            ]
-        )
-    titles = (
+        measured = f"{bf16['to fp32']['median']:.2f}" if bf16 else ""
+        memory = f"{peaks['ours']:.0f}, {peaks['nn.LSTM']:.0f}" if peaks else ""
+        rows.append([name.replace(",", ", "), *times, *ratios, measured, memory])
+    titles = [
         "kernel, ms",
         "nn.LSTM, ms",
         "to nn.LSTM",
@@ -77,7 +71,7 @@ def render_operator(result: Mapping[str, Any]) -> str:
         "to the loop",
         "bf16 to fp32",
         "peak MB of both",
-    )
+    ]
     return "\n".join([*table((SHAPE, *titles), rows), "", f"Medians. {describe(result['machine'])}", ""])
 
 
@@ -159,7 +153,7 @@ def render_goals(result: Mapping[str, Any]) -> str:
         for index, evaluation in enumerate(runs[0]["evaluations"][1:], start=1):
             values = [run["evaluations"][index]["accuracy"] for run in runs]
             lengths.append([what, _number(evaluation["length"]), _percent(values)])
-    titles = (
+    titles = [
         "",
         "seeds",
         "accuracy, mean (min)",
@@ -167,7 +161,7 @@ def render_goals(result: Mapping[str, Any]) -> str:
         "sequences",
         "longest training at T",
         "seconds (threads)",
-    )
+    ]
     lines = [*table(titles, rows), "", *table(("run", "evaluated at T", "accuracy, mean (min)"), lengths)]
     return "\n".join([*lines, "", describe(result["machine"]), ""])
 
@@ -218,19 +212,19 @@ def _row(name: str, values: Mapping[str, float]) -> list[str]:
 
 def render_dropout(result: Mapping[str, Any]) -> str:
     """Return the result of `hidden_dropout` as Markdown: accuracy and loss by kind and p, over seeds."""
-    rows = ["| kind | p | test accuracy, % | test loss | training loss |", "|---|---|---|---|---|"]
+    rows = []
     for row in result["dropout"]:
         runs = row["runs"]
         accuracy = [100 * run["accuracy"] for run in runs]
         losses = [f"{mean(run[name] for run in runs):.3f}" for name in ("loss", "training_loss")]
         kind = row["kind"] if row["kind"] == "none" else f"`{row['kind']}`"
-        rows.append(f"| {kind} | {row['p']:g} | {mean(accuracy):.1f} ± {stdev(accuracy):.1f} | {' | '.join(losses)} |")
+        rows.append([kind, f"{row['p']:g}", spread(accuracy, 1), *losses])
     note = (
         f"Mean ± sample standard deviation over {len(result['dropout'][0]['runs'])} seeds: {result['training_images']} training "
         f"images, all test images, {result['epochs']} epochs, batches of {result['batch_size']}, {result['hidden_size']} hidden "
         f"units. Losses in eval mode. {describe(result['machine'])}"
     )
-    return "\n".join([*rows, "", note, ""])
+    return "\n".join([*table(("kind", "p", "test accuracy, %", "test loss", "training loss"), rows), "", note, ""])
 
 
 def _number(value: float) -> str:

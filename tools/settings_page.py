@@ -7,9 +7,12 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.groups import Group
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
 from reviver.settings.validation import describe_bounds, describe_fields, show_value
+from reviver.text import duration
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 INTRODUCTION = """\
@@ -38,28 +41,28 @@ that are `none`; in JSON these are `null`. A file may also set `preset`, `out`, 
 `device`, `json` and `quiet`.
 """
 PURPOSES = {
-    "original": ("The original's run.", "0.1 for the LSTM, 45 for the GAN"),
-    "onehot": ("Palindromes of 5 digits as one-hot vectors, which a few epochs solve.", "0.1"),
-    "recall": ("Hold a one-hot digit over 1000 steps.", "0.1"),
-    "recall-scalar": ("Hold a digit over 1000 steps, entered as one number.", "1.5"),
-    "recall-scalar-10000": ("The same over 10 000 steps, by truncated backpropagation through time.", "6"),
-    "recall-10000": ("Hold a one-hot digit over 10 000 steps.", "0.3"),
-    "recall-100000": ("Hold a one-hot digit over 100 000 steps.", "1.2"),
-    "recall-1000000": ("Hold a one-hot digit over a million steps.", "4.5"),
-    "copy": ("Repeat ten symbols after 500 steps.", "1.2"),
-    "adding": ("Add the two marked numbers of 750.", "1.2"),
-    "temporal-order": ("Tell the order of two symbols in 100.", "0.3"),
-    "parity": ("Tell whether the number of ones in 1000 bits is odd.", "1"),
-    "row-mnist": ("Recognize a digit, read row by row.", "3"),
-    "pixel-mnist": ("Recognize a digit, read pixel by pixel.", "37"),
-    "series": ("Classify series of a file, which `data` names.", "by the data"),
-    "best": ("Clear and diverse digits, by the original's networks and losses.", "4"),
-    "best-long": ("The same with a lower FID.", "17"),
-    "best-longest": ("The same with more recall and coverage.", "45"),
-    "short": ("The original's run, cut off early.", "4"),
-    "public-script": ("Mode collapse, by the BatchNorm of the public script.", "45"),
+    "original": "The original's run.",
+    "onehot": "Palindromes of 5 digits as one-hot vectors, which a few epochs solve.",
+    "recall": "Hold a one-hot digit over 1000 steps.",
+    "recall-scalar": "Hold a digit over 1000 steps, entered as one number.",
+    "recall-scalar-10000": "The same over 10 000 steps, by truncated backpropagation through time.",
+    "recall-10000": "Hold a one-hot digit over 10 000 steps.",
+    "recall-100000": "Hold a one-hot digit over 100 000 steps.",
+    "recall-1000000": "Hold a one-hot digit over a million steps.",
+    "copy": "Repeat ten symbols after 500 steps.",
+    "adding": "Add the two marked numbers of 750.",
+    "temporal-order": "Tell the order of two symbols in 100.",
+    "parity": "Tell whether the number of ones in 1000 bits is odd.",
+    "row-mnist": "Recognize a digit, read row by row.",
+    "pixel-mnist": "Recognize a digit, read pixel by pixel.",
+    "series": "Classify series of a file, which `data` names; the time is that of a few dozen.",
+    "best": "Clear and diverse digits, by the original's networks and losses.",
+    "best-long": "The same with a lower FID.",
+    "best-longest": "The same with more recall and coverage.",
+    "short": "The original's run, cut off early.",
+    "public-script": "Mode collapse, by the BatchNorm of the public script.",
 }
-"""A sentence on each preset, and its minutes."""
+"""A sentence on each preset."""
 
 
 def main() -> None:
@@ -70,8 +73,8 @@ def main() -> None:
 def page() -> str:
     """Return the page as Markdown."""
     lines = [INTRODUCTION]
-    for title, presets in (("reviver lstm train", LSTM_PRESETS), ("reviver gan train", GAN_PRESETS)):
-        lines += [f"## {title}", "", *_settings(type(presets["original"])), *_presets(presets)]
+    for kind, presets, seconds in (("lstm", LSTM_PRESETS, LSTM_SECONDS), ("gan", GAN_PRESETS, GAN_SECONDS)):
+        lines += [f"## reviver {kind} train", "", *_settings(type(presets["original"])), *_presets(presets, seconds)]
     return "\n".join(lines)
 
 
@@ -88,16 +91,15 @@ def _settings(cls: type) -> Iterator[str]:
         yield from (f"### {name}", "", "| setting | default | allowed | meaning |", "|---|---|---|---|", *rows, "")
 
 
-def _presets(presets: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a table with the purpose, the minutes and the changes of each preset."""
-    yield from ("### Presets", "", "Minutes are those of two cores, roughly.", "")
-    yield from ("| preset | what it does | minutes | changes |", "|---|---|---|---|")
+def _presets(presets: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
+    """Yield the lines of a table with the purpose, the time and the changes of each preset."""
+    yield from ("### Presets", "", "| preset | what it does | on two cores | changes |", "|---|---|---|---|")
     default = dataclasses.asdict(presets["original"])
     for name, preset in presets.items():
         values = dataclasses.asdict(preset)
         changed = [f"`{key}={show_value(value)}`" for key, value in values.items() if value != default[key]]
-        purpose, minutes = PURPOSES[name]
-        yield f"| `{name}` | {purpose} | {minutes} | {', '.join(changed) or 'the defaults'} |"
+        time = duration(seconds[name])
+        yield f"| `{name}` | {PURPOSES[name]} | {time} | {', '.join(changed) or 'the defaults'} |"
     yield ""
 
 

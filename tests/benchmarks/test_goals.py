@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -17,15 +18,15 @@ from reviver.errors import Interrupted
 from reviver.sweep.cell import Cell
 
 
-class Goal(NamedTuple):
-    name: str
-    what: str = "words"
-    seeds: int = 2
-    target: str = "≥ 1"
+@dataclass(frozen=True)
+class Goal(measure.Goal):
     is_valid: bool = True
 
 
-GOALS = (Goal("first"), Goal("second", is_valid=False), Goal("third"))
+GOALS = [
+    Goal(name, "words", 2, "≥ 1", lambda row: row["seed"] == 1, name != "second")
+    for name in ("first", "second", "third")
+]
 
 
 def count(folder: Path, *, seed: int, name: str, is_valid: bool) -> dict[str, Any]:
@@ -50,22 +51,20 @@ def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(
 
     def call(*words: str) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", ["measure", *words])
-        return measure.measure_goals(
-            "measure", "", "title", runs, path, GOALS, make_cell, lambda goal, result: {**result, "goal": goal.name}
-        )
+        return measure.measure_goals("measure", "", "title", runs, path, GOALS, make_cell)
 
     with pytest.raises(SystemExit) as caught:
         call("first", "second", "--seeds", "1")
     assert caught.value.code == 1
     assert "ValueError: seed 0 is not valid" in capfd.readouterr().err
     results = json.loads(path.read_text())
-    rows = [{"seed": 0, "value": 0.5, "goal": "first"}]
+    rows = [{"seed": 0, "value": 0.5, "reached": False}]
     kept = {"third": {"rows": [1]}, "removed": {"rows": []}}  # pages show rows of goals that are gone
     assert results["goals"] == {"first": {"what": "words", "target": "≥ 1", "rows": rows}, **kept}
     assert list(results) == ["title", "goals", "machine"]
     results = call("first", "third")
     assert [row["value"] for row in results["goals"]["first"]["rows"]] == [0.5, 1.5]
-    assert [row["goal"] for row in results["goals"]["third"]["rows"]] == ["third", "third"]
+    assert [row["reached"] for row in results["goals"]["third"]["rows"]] == [False, True]
     assert results == json.loads(path.read_text())
     calls = [file.read_text() for file in runs.glob("cells/*/calls.txt")]
     assert calls == ["x"] * 5  # a failed cell is repeated only if it is asked for

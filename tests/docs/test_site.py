@@ -1,6 +1,7 @@
 """The documentation site: docstrings in Markdown become reStructuredText, links that lead nowhere are found."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,25 +9,15 @@ from tools import site
 from tools.source_tree import summary
 
 
-def test_equations_keep_their_lines() -> None:
-    text = "At each step t\n\n    i = σ(W_i x)\n    f = σ(W_f x)\n\nwhere `W_i` is [H, I]."
-    assert site.to_rst(text) == "At each step t\n\n::\n\n    i = σ(W_i x)\n    f = σ(W_f x)\n\nwhere ``W_i`` is [H, I]."
-
-
-def test_sections_stay_as_napoleon_reads_them() -> None:
-    text = "Run.\n\nArgs:\n    x: input, see `reviver.load`.\n\n    h: state.\n\nRaises:\n    DataError: if `x` is bad."
-    assert site.to_rst(text) == (
-        "Run.\n\nArgs:\n    x: input, see :py:obj:`reviver.load`.\n\n    h: state.\n\nRaises:\n    DataError: if ``x`` is bad."
-    )
-
-
-def test_examples_are_code() -> None:
-    assert site.to_rst("Run.\n\nExamples:\n  reviver report") == "Run.\n\nExamples\n\n::\n\n  reviver report"
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("At each step t\n\n    i = σ(W_i x)\n\nof `W_i`.", "At each step t\n\n::\n\n    i = σ(W_i x)\n\nof ``W_i``."),
+        (
+            "Run.\n\nArgs:\n    x: input, see `reviver.load`.\n\n    h: state.\n\nRaises:\n    DataError: if `x` is bad.",
+            "Run.\n\nArgs:\n    x: input, see :py:obj:`reviver.load`.\n\n    h: state.\n\nRaises:\n    DataError: if ``x`` is bad.",
+        ),
+        ("Run.\n\nExamples:\n  reviver report", "Run.\n\nExamples\n\n::\n\n  reviver report"),
         ("a * b |c| d_ e", r"a \* b \|c\| d\_ e"),
         ("`LSTMLayer`s of two\nlines `a\nb`", ":py:obj:`LSTMLayer`\\ s of two\nlines ``a\nb``"),
         ("x: H.\ny: N images.", "x: H\\.\ny: N images."),
@@ -34,7 +25,8 @@ def test_examples_are_code() -> None:
         ("linear:  z\nslerp:   sin\n         (1985)", "::\n\n    linear:  z\n    slerp:   sin\n             (1985)"),
     ],
 )
-def test_markup_of_the_other_language_is_escaped(text: str, expected: str) -> None:
+def test_docstrings_become_restructured_text(text: str, expected: str) -> None:
+    """Equations keep their lines, sections stay as napoleon reads them, examples are code, markup is escaped."""
     assert site.to_rst(text) == expected
 
 
@@ -42,7 +34,8 @@ def test_links_out_of_docs_lead_to_pages_of_the_site() -> None:
     page = [
         "[`m.py`](../../src/reviver/data/images/mnist.py), [site](../index.md#a), [changes](../../CHANGELOG.md), [x](https://y.z)"
     ]
-    site.rewrite_links(None, "tutorials/lstm", page)  # type: ignore[arg-type]
+    app = SimpleNamespace(config=SimpleNamespace(explorer=""))
+    site.rewrite_links(app, "tutorials/lstm", page)
     source = '<a href="../_modules/reviver/data/images/mnist.html"><code class="docutils literal">m.py</code></a>'
     assert page == [f"{source}, [site](../index.md#a), [changes](../reference/changelog.md), [x](https://y.z)"]
 

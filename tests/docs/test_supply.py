@@ -1,10 +1,9 @@
 """The lock satisfies pyproject.toml and pins every file by its hash, and the audit reports vulnerabilities."""
 
 import json
-import os
+import platform
 import re
 import socket
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -18,10 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools import lock
-from tools.audit import KNOWN, problems_of
+from tools import audit, lock
 
-LINE = re.compile(r"([a-z0-9-]+)==([^ +]+) --hash=sha256:[0-9a-f]{64}")
 PROJECT = tomllib.loads((lock.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -29,55 +26,47 @@ def lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 
 
-def versions() -> dict[str, str]:
-    found = [LINE.fullmatch(line) for line in lines(lock.LOCK)]
-    torch = [line.split("==") for line in lines(lock.TORCH_LOCK)]
-    return {match[1]: match[2] for match in found if match is not None} | dict(torch)
+LOCKED, (TORCH,) = lines(lock.LOCK), lines(lock.TORCH_LOCK)
+VERSIONS = dict(line.split(" ")[0].split("==") for line in (*LOCKED, TORCH))
 
 
-def test_every_line_of_the_lock_pins_one_file_by_hash() -> None:
-    names = [line.split("==")[0] for line in lines(lock.LOCK) if LINE.fullmatch(line)]
-    assert names == sorted(set(names))
-    assert len(names) == len(lines(lock.LOCK))
-    assert lines(lock.TORCH_LOCK) == [f"torch=={versions()['torch']}"]
-    assert "+" not in versions()["torch"], "torch must be pinned without its build"
-
-
-def test_lock_satisfies_the_version_ranges() -> None:
+def test_every_line_of_the_locks_pins_one_file_by_hash_within_the_ranges() -> None:
+    assert all(re.fullmatch(r"[a-z0-9-]+==[^ +]+ --hash=sha256:[0-9a-f]{64}", line) for line in LOCKED)
+    assert list(VERSIONS) == [*sorted({line.split("==")[0] for line in LOCKED}), "torch"]
+    assert re.fullmatch(r"torch==[\d.]+", TORCH), "torch must be pinned without its build"
     for requirement in map(Requirement, lock.requirements(PROJECT)):
-        version = versions().get(canonicalize_name(requirement.name))
+        version = VERSIONS.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement.name} is not locked; run make lock"
         assert version in requirement.specifier, f"{requirement.name} {version} is locked; run make lock"
 
 
 def test_the_report_installs_only_what_it_needs() -> None:
-    """Each line is one of the whole lock; it satisfies the ranges of the extra train, and nothing is for tests or docs."""
-    found = lines(lock.REPORT_LOCK)
-    assert set(found) < set(lines(lock.LOCK))
-    names = {line.split("==")[0] for line in found}
-    needed = {canonicalize_name(Requirement(text).name) for text in lock.requirements(PROJECT, ["train"])}
-    assert needed - {"torch"} <= names
+    assert set(lines(lock.REPORT_LOCK)) < set(LOCKED)
+    names = {line.split("==")[0] for line in lines(lock.REPORT_LOCK)}
+    assert {canonicalize_name(Requirement(text).name) for text in lock.requirements(PROJECT, ["train"])} <= {
+        *names,
+        "torch",
+    }
     assert len(names) < 45
     assert not names & {"pytest", "ray", "playwright", "sphinx", "onnx", "onnxruntime", "scikit-learn", "pyarrow"}
 
 
-def test_makefile_uses_the_lock_only_in_its_environment() -> None:
-    version, system, processor = lock.ENVIRONMENT
+@pytest.mark.parametrize(
+    ("change", "is_locked"),
+    [({}, True), ({"version": "3.12"}, False), ({"system": "Darwin"}, False), ({"processor": "aarch64"}, False)],
+)
+def test_makefile_uses_the_lock_only_in_its_environment(
+    change: dict[str, str], is_locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = dict(zip(("version", "system", "processor"), lock.ENVIRONMENT, strict=True)) | change
+    monkeypatch.setattr(sys, "version_info", (*map(int, found["version"].split(".")), 0))
+    monkeypatch.setattr(platform, "system", lambda: found["system"])
+    monkeypatch.setattr(platform, "machine", lambda: found["processor"])
     condition = re.search(r"^IS_LOCKED := (.*)$", (lock.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert condition is not None
-    program = (
-        "import sys, platform\n"
-        f"sys.version_info = ({version.replace('.', ', ')}, 0)\n"
-        f"platform.system, platform.machine = lambda: {system!r}, lambda: {processor!r}\n"
-    )
-    for change, is_locked in {
-        "": True,
-        "sys.version_info = (3, 12, 0)": False,
-        "platform.system = lambda: 'Darwin'": False,
-        "platform.machine = lambda: 'aarch64'": False,
-    }.items():
-        result = subprocess.run([sys.executable, "-c", f"{program}{change}\n{condition[1]}"], check=False)
-        assert (result.returncode == 0) == is_locked, change
+    with pytest.raises(SystemExit) as caught:
+        exec(condition[1])
+    assert (not caught.value.code) == is_locked
 
 
 def package(name: str, version: str, url: str) -> dict[str, Any]:
@@ -96,11 +85,8 @@ def test_packages_are_pinned_by_version_and_hash_except_torch_and_local_files() 
             lock.pinned(package(name, "1.0", "file:///wheels/one.whl"))
 
 
-# The audit
-
-
 @contextmanager
-def service(vulnerable: set[tuple[str, str]]) -> Iterator[str]:
+def service(*vulnerable: tuple[str, str]) -> Iterator[str]:
     """Yield the URL of a service that answers as OSV does, and lists a vulnerability of these releases."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -124,35 +110,46 @@ def service(vulnerable: set[tuple[str, str]]) -> Iterator[str]:
         server.shutdown()
 
 
-def audit(url: str, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "NO_PROXY": "*", "no_proxy": "*"}
-    command = [sys.executable, "-m", "tools.audit", "--url", url]
-    return subprocess.run(command, cwd=lock.ROOT, env=environment, check=False, capture_output=True, text=True)
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs the audit with a service, and returns what it prints and the error that it ends with."""
+    for name, value in {"HOME": tmp_path, "XDG_CACHE_HOME": tmp_path, "NO_PROXY": "*", "no_proxy": "*"}.items():
+        monkeypatch.setenv(name, str(value))
+
+    def run(url: str) -> tuple[str, object]:
+        monkeypatch.setattr(sys, "argv", ["audit", "--url", url])
+        try:
+            error = audit.main()
+        except SystemExit as caught:
+            error = caught.code
+        return capsys.readouterr().out, error
+
+    return run
 
 
-@pytest.mark.parametrize("name", [None, "torch", "jinja2"])
-def test_audit_fails_with_a_known_vulnerability(name: str | None, tmp_path: Path) -> None:
-    with service({KNOWN, *([(name, versions()[name])] if name else [])}) as url:
-        result = audit(url, tmp_path)
-    fine = f"requirements.lock: {len(versions())} packages audited, no vulnerability is known\n"
-    problem = (
-        f"{name}: {versions()[name]} has the vulnerability PYSEC-2026-1, fixed in 99.1; "
-        "raise its range in pyproject.toml and run make lock\n"
-        if name
-        else ""
+@pytest.mark.parametrize("names", [(), ("jinja2", "torch")])
+def test_audit_fails_with_a_known_vulnerability(names: tuple[str, ...], run: Any) -> None:
+    with service(audit.KNOWN, *((name, VERSIONS[name]) for name in names)) as url:
+        printed, error = run(url)
+    assert printed == (
+        "" if names else f"requirements.lock: {len(VERSIONS)} packages audited, no vulnerability is known\n"
     )
-    assert (result.returncode, result.stdout, result.stderr) == (bool(name), "" if name else fine, problem)
+    problems = [
+        f"{name}: {VERSIONS[name]} has the vulnerability PYSEC-2026-1, fixed in 99.1; "
+        "raise its range in pyproject.toml and run make lock"
+        for name in names
+    ]
+    assert error == ("\n".join(problems) or None)
 
 
-def test_audit_passes_if_the_service_does_not_answer_or_cannot_be_trusted(tmp_path: Path) -> None:
+def test_audit_passes_if_the_service_does_not_answer_or_cannot_be_trusted(run: Any) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # does not listen
-        result = audit(f"http://127.0.0.1:{unused.getsockname()[1]}", tmp_path)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert re.fullmatch(r"requirements\.lock: not audited, http://\S+ does not answer \(.*refused.*\)\n", result.stdout)
-    with service(set()) as url:
-        result = audit(url, tmp_path)
-    assert result.returncode == 0
-    assert result.stdout.endswith("does not answer (it does not know a known vulnerability)\n")
+        printed, error = run(f"http://127.0.0.1:{unused.getsockname()[1]}")
+    assert re.fullmatch(r"requirements\.lock: not audited, http://\S+ does not answer \(.*refused.*\)\n", printed)
+    assert error is None
+    with service() as url:
+        printed, error = run(url)
+    assert (printed.endswith("does not answer (it does not know a known vulnerability)\n"), error) == (True, None)
     skipped = {"name": "numpy", "skip_reason": "its line cannot be read"}
-    assert problems_of(skipped) == ["numpy: was not audited (its line cannot be read); run make lock"]
+    assert audit.problems_of(skipped) == ["numpy: was not audited (its line cannot be read); run make lock"]

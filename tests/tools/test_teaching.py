@@ -8,7 +8,7 @@ import pytest
 
 from tools.release import ROOT, release_notes
 from tools.teaching import DOCS, notebook
-from tools.tutorials import SOLUTIONS, TUTORIALS, find_blocks, run_page
+from tools.tutorials import SOLUTIONS, TUTORIALS, find_blocks
 
 
 @pytest.fixture(params=TUTORIALS, ids=lambda page: page.stem)
@@ -52,12 +52,6 @@ def test_each_tutorial_has_exercises_with_solutions(page: Path) -> None:
     assert 5 <= len(numbers) <= 8
     solved = re.findall(r"^\*\*(\d+)\.\*\*", SOLUTIONS[page].read_text(encoding="utf-8"), re.MULTILINE)
     assert list(map(int, solved)) == numbers
-
-
-@pytest.mark.long
-def test_the_solutions_continue_their_tutorial(page: Path, tmp_path: Path) -> None:
-    names = run_page(page, tmp_path).names
-    assert "```text" in run_page(SOLUTIONS[page], tmp_path, names=names).text
 
 
 def test_release_notes_are_the_newest_section() -> None:
