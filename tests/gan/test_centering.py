@@ -89,24 +89,18 @@ def test_the_discriminator_sees_centered_images_also_when_folded(
     torch.testing.assert_close(results[2], results[0], rtol=1e-11, atol=1e-12)
 
 
-def test_a_fold_changes_nothing_else() -> None:
-    centered, *_ = build_centered((1, 4, 4), {})
-    before, rng_state = copy.deepcopy(centered.state_dict()), torch.random.get_rng_state()
-    fold(centered)
+def test_what_is_saved_is_a_discriminator_and_folding_changes_nothing_else(tmp_path: Path) -> None:
+    centered, images, _ = build_centered((1, 4, 4), {})
+    before, rng_state = copy.deepcopy(centered.float().state_dict()), torch.random.get_rng_state()
+    centered.save_pretrained(tmp_path / "saved")
     torch.testing.assert_close(dict(centered.state_dict()), dict(before), rtol=0, atol=0)
     assert torch.equal(torch.random.get_rng_state(), rng_state)
-    plain = Discriminator((1, 4, 4))
-    assert fold(plain) is plain
-
-
-def test_what_is_saved_is_a_discriminator(tmp_path: Path) -> None:
-    centered, images, _ = build_centered((1, 4, 4), {})
-    centered.float().save_pretrained(tmp_path / "saved")
     loaded = Discriminator.from_pretrained(tmp_path / "saved")
     assert {key.split(".")[0] for key in loaded.state_dict()} == {"layers"}
     torch.testing.assert_close(loaded.logits(images.float()), centered.eval().logits(images.float()))
     with pytest.raises(TypeError, match=r"use Discriminator\.from_pretrained"):
         CenteredDiscriminator.from_pretrained(tmp_path / "saved")
+    assert fold(loaded) is loaded
 
 
 def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path) -> None:
