@@ -156,24 +156,25 @@ def metrics_with_switches(*switch_ts: float, num_classes: int = 10) -> PathMetri
 def test_the_figure_shows_the_images_above_their_t_and_the_probable_classes_and_where_they_switch() -> None:
     paths = {"linear": metrics_with_switches(0.25, 0.7), "spherical": metrics_with_switches(0.5)}
     figure = path_metrics_figure(torch.zeros(9, 3, 8, 8), paths, "linear", ["0\n99%"] * 9)
-    for axes, path in zip(figure.axes[-2:], reversed(PATHS), strict=True):
+    *strip, spherical, linear = figure.axes
+    for axes, metrics in ((spherical, paths["spherical"]), (linear, paths["linear"])):
         curves = [line for line in axes.lines if line.get_label().startswith("class")]
         assert [line.get_label() for line in curves] == ["class 0", "class 1", "class 2"]
         for number, line in enumerate(curves):
-            np.testing.assert_array_equal(line.get_ydata(), paths[path].probabilities[:, number])
-        switches = [switch.t for switch in paths[path].class_switches]
+            np.testing.assert_array_equal(line.get_ydata(), metrics.probabilities[:, number])
+        switches = [switch.t for switch in metrics.class_switches]
         assert [line.get_xdata()[0] for line in axes.lines if line not in curves] == switches
         (upper,) = axes.child_axes
         assert list(upper.get_xticks()) == switches
         assert [label.get_text() for label in upper.get_xticklabels()] == [f"{t:.2f}" for t in switches]
-        for index, image in enumerate(figure.axes[:-2]):
+        assert axes.get_xlabel() == "t"
+        for index, image in enumerate(strip):
             box = image.get_position()
             (x, _) = figure.transFigure.inverted().transform(axes.transData.transform((index / 8, 0)))
             assert x == pytest.approx((box.x0 + box.x1) / 2, abs=2e-3)
-    assert len(figure.axes) == 11
-    assert figure.axes[-1].get_title(loc="left") == "Linear path, shown above"
-    assert [axes.get_xlabel() for axes in figure.axes[-2:]] == ["t", "t"]
-    assert figure.axes[-2].get_title(loc="right") == "path length ratio 1.25, perceptual path length 30"
+    assert len(strip) == 9
+    assert linear.get_title(loc="left") == "Linear path, shown above"
+    assert spherical.get_title(loc="right") == "path length ratio 1.25, perceptual path length 30"
 
 
 def test_of_many_classes_the_most_probable_are_shown() -> None:
@@ -181,10 +182,9 @@ def test_of_many_classes_the_most_probable_are_shown() -> None:
     uniform = metrics_with_switches(num_classes=47)
     uniform.probabilities.fill_(1 / 47)  # no class is probable, and the most probable are still shown
     for metrics in (many, uniform):
-        axes = path_metrics_figure(torch.zeros(9, 1, 8, 8), dict.fromkeys(PATHS, metrics), "linear").axes[-1]
-        assert len([line for line in axes.lines if line.get_label().startswith("class")]) == 8
-        marks = [line for line in axes.lines if not line.get_label().startswith("class")]
-        assert len(marks) == len(metrics.class_switches)
+        axes = path_metrics_figure(torch.zeros(3, 1, 8, 8), dict.fromkeys(PATHS, metrics), "linear").axes[-1]
+        is_curve = [line.get_label().startswith("class") for line in axes.lines]
+        assert (sum(is_curve), len(is_curve)) == (8, 8 + len(metrics.class_switches))
         labels = [label.get_text() for upper in axes.child_axes for label in upper.get_xticklabels()]
         assert (labels, len(axes.child_axes)) == ([], int(metrics is uniform)), "so many would overlap"
 
