@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from reviver.data.images.image_set import ImageSet, load_test_images
+from reviver.data.images.image_set import ImageSet, load_test_images, to_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_samples
@@ -20,6 +20,7 @@ from reviver.gan.scores.reference_stats import (
     Reference,
     check_num_samples,
     class_fractions,
+    compare,
     load_extractor,
     load_reference,
 )
@@ -60,7 +61,7 @@ class TrainingMonitor:
         """Score the samples that `reviver gan sample` would generate, record the scores, warn of a new mode collapse."""
         with session.evaluating():
             images, _ = generate_samples(generator, self.reference.num_samples, self.config.seed)
-            samples = self.reference.compare(images)
+            samples = compare(self.extractor.extract(to_pixels(images)), self.reference.stats)
         session.log_scores(epoch=session.state.epoch, **score_record(samples, self.reference))
         records = session.folder.read_scores()
         problem = find_collapse(records)
@@ -85,12 +86,12 @@ def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None
 
 def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     """Return the scores of samples with what is needed to quote them, as in scores.jsonl."""
-    scores, real, noise = (asdict(each) for each in (samples, reference.real_baseline, reference.noise_baseline))
-    for each in (scores, real, noise):
-        del each["class_counts"]
+    rows = [asdict(each) for each in (samples, reference.real_baseline, reference.noise_baseline)]
+    counts, *_ = [row.pop("class_counts") for row in rows]
+    scores, real, noise = rows
     return {
         **scores,
-        "class_fractions": [count / reference.num_samples for count in samples.class_counts],
+        "class_fractions": [count / reference.num_samples for count in counts],
         "fid_ratio": samples.fid / reference.real_baseline.fid,
         "warning": collapse_warning(samples, reference.real_baseline),
         "real_baseline": real,
