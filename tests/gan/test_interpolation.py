@@ -115,7 +115,9 @@ def choose_digits(seed: int, *classes: int | None, confident: set[int] | None = 
     return tuple(StubClassifier.digit(ends[:, 0]).tolist())
 
 
-def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_ones() -> None:
+def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for classes in ((3, 8), (8, 3), (0, 9), (4, 4)):
         assert {choose_digits(seed, *classes) for seed in range(3)} == {classes}
     for first, last in ((None, None), (3, None), (None, 8)):
@@ -126,6 +128,8 @@ def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_one
             assert last in (None, digits[1])
         assert len(found) > 3, "the seed chooses them"
     assert {frozenset(choose_digits(seed, confident={2, 7})) for seed in range(6)} == {frozenset({2, 7})}
+    monkeypatch.setattr("reviver.gan.interpolation.NUM_MOST_ROBUST", 1)
+    assert choose_digits(0, 4, 4) == (4, 4), "two samples, even if one is the most robust"
 
 
 @pytest.mark.parametrize(
@@ -152,12 +156,13 @@ def test_the_most_robust_images_stay_of_their_class_when_shifted_or_blurred() ->
             center = images[:, 0, 3, 3].clamp(0, 1)
             return torch.stack([1 - center, center], 1)
 
-    images = torch.zeros(4, 1, 7, 7)
+    images = torch.zeros(7, 1, 7, 7)
     images[0, 0, 3, 3] = 1
     images[1, 0, 3, 2:5] = images[1, 0, 2:5, 3] = 1
     images[2, 0, 1:6, 1:6] = 1
-    images[3, 0, 2:4, 2:6] = 1  # shifted down it has left the center
-    assert most_robust(Center(), images, [0, 1, 2, 3], 1)[:2] == [2, 1]
+    images[3, 0, 2:4, 2:6] = images[4, 0, 3:5, 2:6] = 1  # shifted up or down they have left the center
+    images[5, 0, 2:6, 2:4] = images[6, 0, 2:6, 3:5] = 1  # shifted to a side, too
+    assert most_robust(Center(), images, range(7), 1)[:2] == [2, 1]
     many = images[[0] * 256 + [2]]  # the last is beyond those that count
     assert set(most_robust(Center(), many, range(257), 1)) < set(range(256))
     assert len(most_robust(Center(), many, range(257), 1)) == 8

@@ -55,7 +55,7 @@ EXPECTED_FAILURES = {
 def estimator_checks() -> Iterator[Any]:
     """Yield all checks of the classifier, and those of the regressor whose code the classifier does not run."""
     done: set[str] = set()
-    for estimator in (SequenceClassifier(**SMALL | {"max_epochs": 8}), SequenceRegressor(**SMALL | {"max_epochs": 8})):
+    for estimator in (SequenceClassifier(**SMALL | {"max_epochs": 8}), SequenceRegressor(**SMALL | {"max_epochs": 14})):
         for given, check in estimator_checks_generator(estimator):
             inner = check.func  # of the name of the estimator; another partial if the check has options
             name = f"{inner.func.__name__}{inner.keywords}" if isinstance(inner, partial) else inner.__name__
@@ -371,6 +371,7 @@ BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
     "NaN in a table": (_with(TABLE, np.nan), ValueError, "Input X contains NaN"),
     "NaN in an array": (_with(GOOD, np.nan), ValueError, r"NaN in sequence 3, step 5.*give a list of arrays"),
     "NaN in a list": (list(_with(GOOD, np.nan)), ValueError, r"Input X contains NaN in sequence 3, step 5"),
+    "NaN in a first step": ([np.ones(2), np.array([np.nan, 1])], ValueError, "NaN in sequence 1, step 0"),
     "infinity in a list": (list(_with(TABLE, -np.inf)), ValueError, r"contains infinity in sequence 3, step 5"),
     "too large for float32": (_with(GOOD, 1e39), ValueError, "too large for dtype"),
     "text in a table": (_with(TABLE, "a", object), ValueError, "could not convert string to float: 'a'"),

@@ -115,6 +115,11 @@ def test_the_path_length_ratio_of_a_constant_generator_is_undefined() -> None:
     assert comparison.averages["linear"]["path_length"] == (0, 0)
     json.dumps(comparison.as_dict(), allow_nan=False)
     assert any(line.split() == ["path", "length", "ratio", "-", "-"] for line in describe(comparison))
+    extractor = linear_extractor(torch.eye(2)[:1], torch.eye(1))
+    extractor.classifier.features.append(nn.ReLU())  # constant between some pairs
+    averages = compare_paths(LinearGenerator(2), extractor, *torch.eye(2), num_pairs=8).averages["linear"]
+    assert averages["path_length"].mean > 0
+    assert averages["path_length_ratio"] is None
 
 
 @pytest.mark.parametrize("num_pairs", [0, 1, 4])

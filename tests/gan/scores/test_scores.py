@@ -98,6 +98,9 @@ def test_copies_of_training_images_are_found_and_score_like_real_images(small: R
         assert min(nearest.test_quantiles) > 0.5
     assert torch.equal(nearest_grid(images, scores, small), images[:25].repeat(3, 1, 1, 1))
     others = score_images(noisy(0), small)
+    distances = torch.cdist(noisy(0).flatten(1).double(), from_pixels(small.train_images).flatten(1).double()) / 2
+    quantiles = np.quantile(distances.amin(1), [0.1, 0.5, 0.9])
+    assert others.nearest_pixels.sample_quantiles == pytest.approx(quantiles, rel=1e-5)
     for nearest in (others.nearest_pixels, others.nearest_features):
         assert nearest.sample_quantiles == pytest.approx(nearest.test_quantiles, rel=0.3)
 
