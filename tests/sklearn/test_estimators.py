@@ -199,7 +199,7 @@ def test_the_same_random_state_gives_the_same_weights_and_torch_is_left_alone() 
 
 
 @pytest.mark.parametrize("estimator_class", [SequenceClassifier, SequenceRegressor])
-def test_early_stopping_keeps_the_best_epoch(estimator_class: Any) -> None:
+def test_early_stopping_keeps_the_best_epoch(estimator_class: Any, capsys: pytest.CaptureFixture[str]) -> None:
     y = GOOD_Y if estimator_class is SequenceClassifier else GOOD[:, -1, 1]
     options = STOPPING | {"max_epochs": 300, "patience": 3, "validation_fraction": 0.2}
     options |= {"pooling": "max"}  # its validation loss stops falling
@@ -208,8 +208,12 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any) -> None:
     scores = [score for score, _ in ranks]
     assert stopped.n_iter_ == len(ranks) == ranks.index(max(ranks)) + 1 + 3 < 300
     assert stopped.best_epoch_ == max(epoch for epoch, score in enumerate(scores, 1) if score == max(scores))
-    again = estimator_class(**options | {"max_epochs": stopped.best_epoch_}, random_state=0).fit(GOOD, y)
+    again = estimator_class(**options | {"max_epochs": stopped.best_epoch_}, random_state=0, verbose=1).fit(GOOD, y)
     np.testing.assert_array_equal(again.predict(GOOD), stopped.predict(GOOD))
+    *_, line = lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == again.n_iter_
+    assert line.startswith(f"[{estimator_class.__name__}] epoch {again.n_iter_}, train loss ")
+    assert "validation score" in line
 
 
 def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,27 +267,12 @@ def test_a_weight_of_zero_leaves_a_sample_out_and_the_validation_score_is_weight
     assert fitted.history_[0]["validation_score"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_verbose_prints_the_metrics_of_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    SequenceClassifier(**STOPPING | {"max_epochs": 2}, verbose=1).fit(GOOD, GOOD_Y)
-    _, line = capsys.readouterr().out.splitlines()
-    assert line.startswith("[SequenceClassifier] epoch 2, train loss ")
-    assert "validation score" in line
-
-
 def test_the_defaults_are_those_of_the_preset_series() -> None:
     preset = asdict(PRESETS["series"])
     preset |= {"max_epochs": preset["epochs"], "validation_fraction": pytest.approx(1 - preset["train_fraction"])}
     parameters, regressor = SequenceClassifier().get_params(), SequenceRegressor().get_params()
     shared = parameters.keys() & preset.keys()
-    assert shared >= {
-        "hidden_size",
-        "bidirectional",
-        "pooling",
-        "patch_size",
-        "batch_size",
-        "learning_rate",
-        "patience",
-    }
+    assert shared >= {"hidden_size", "pooling", "patch_size", "batch_size", "learning_rate", "patience", "max_epochs"}
     assert {name: parameters[name] for name in shared} == {name: preset[name] for name in shared}
     differing = {"pooling": "mean", "hidden_dropout": 0.0}  # SequenceRegressor gives the reason
     assert {name: regressor[name] for name in shared} == {name: preset[name] for name in shared} | differing
