@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from reviver.data.images.image_set import ImageSet, load_test_images, to_pixels
+from reviver.data.images.image_set import ImageSet, load_test_images
 from reviver.errors import ConfigError, DataError
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_samples
@@ -20,7 +20,6 @@ from reviver.gan.scores.reference_stats import (
     Reference,
     check_num_samples,
     class_fractions,
-    compare,
     load_extractor,
     load_reference,
 )
@@ -61,7 +60,7 @@ class TrainingMonitor:
         """Score the samples that `reviver gan sample` would generate, record the scores, warn of a new mode collapse."""
         with session.evaluating():
             images, _ = generate_samples(generator, self.reference.num_samples, self.config.seed)
-            samples = compare(self.extractor.extract(to_pixels(images)), self.reference.stats)
+            samples = self.reference.compare(images)
         session.log_scores(epoch=session.state.epoch, **score_record(samples, self.reference))
         records = session.folder.read_scores()
         problem = find_collapse(records)

@@ -22,6 +22,7 @@ from reviver.data.images.image_set import (
     load_images,
     load_mnist,
     load_test_images,
+    to_pixels,
 )
 from reviver.errors import ConfigError, DataError
 from reviver.files.cache import cached, digest
@@ -127,6 +128,10 @@ class Reference:
 
         note = f"extracting the features of {len(self.train_images)} training images, once for this and later scores"
         return TrainingFeatures(**cached(f"scores-{self.key}-originals", compute, note))
+
+    def compare(self, images: Tensor) -> Comparison:
+        """Compare images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
+        return compare(self.extractor.extract(to_pixels(images)), self.stats)
 
 
 def load_reference(
