@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.gan.pretrained import PretrainedMixin
+from reviver.gan.pretrained import PretrainedModule
 from reviver.runs.distributed.rows import BatchRows, all_rows
 from reviver.settings.fields import Count
 from reviver.settings.validation import check
@@ -25,7 +25,7 @@ NEGATIVE_SLOPE = 0.2
 ImageShape = Annotated[Sequence[Count], Field(min_length=3, max_length=3)]
 
 
-class Generator(PretrainedMixin, nn.Module):
+class Generator(PretrainedModule):
     """The generator G: latent vectors z [N, Z] -> images [N, C, H, W] in [-1, 1].
 
     z -> Linear 128 -> LeakyReLU 0.2
@@ -84,7 +84,7 @@ class Generator(PretrainedMixin, nn.Module):
         return z[:, self.noise_size :] if self.num_classes else None
 
 
-class Discriminator(PretrainedMixin, nn.Module):
+class Discriminator(PretrainedModule):
     """The discriminator D: images [N, C, H, W] -> probability that each is real, [N, 1].
 
     images -> Linear 512 -> LeakyReLU 0.2 -> Linear 256 -> LeakyReLU 0.2 -> Linear 1 -> Sigmoid

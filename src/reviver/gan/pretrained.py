@@ -70,7 +70,7 @@ FAMILY = Family(SPECS, ImageData, spec_of, card_of)
 save, load = FAMILY.save, FAMILY.load
 
 
-class PretrainedMixin(hub.PretrainedMixin):
+class PretrainedModule(hub.PretrainedMixin, nn.Module):
     """A network of this family."""
 
     @classmethod

@@ -184,15 +184,14 @@ def compare_paths(
     """
     check("num_pairs", num_pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
     check("seed", seed, Seed)
+    paths = {path: measure_path(generator, extractor, start, end, path) for path in PATHS}
     rng = make_rng(seed, "pairs")
     starts, ends = (generator.sample_latents(num_pairs, rng) for _ in range(2))  # [P, Z]
     pairs = list(zip(starts, ends, strict=True))
-    paths, averages = {}, {}
-    for path in PATHS:
-        paths[path] = measure_path(generator, extractor, start, end, path)
+    averages = {}
+    for path in PATHS if pairs else ():
         measured = [measure_path(generator, extractor, *pair, path, NUM_PAIR_POINTS).values for pair in pairs]
-        if measured:
-            averages[path] = {name: _summarize([values[name] for values in measured]) for name in METRICS}
+        averages[path] = {name: _summarize([values[name] for values in measured]) for name in METRICS}
     return PathComparison(extractor.name, extractor.sha256, paths, num_pairs, averages)
 
 
