@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from reviver import load
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_mnist
@@ -19,7 +19,6 @@ from reviver.gan.centering import CenteredDiscriminator, ImageMoments, centering
 from reviver.gan.networks import Discriminator, one_hot
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.gan import GANConfig
-from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train
 
 
@@ -89,24 +88,18 @@ def test_the_discriminator_sees_centered_images_also_when_folded(
     torch.testing.assert_close(results[2], results[0], rtol=1e-11, atol=1e-12)
 
 
-def test_a_fold_changes_nothing_else() -> None:
-    centered, *_ = build_centered((1, 4, 4), {})
-    before, rng_state = copy.deepcopy(centered.state_dict()), torch.random.get_rng_state()
-    fold(centered)
+def test_what_is_saved_is_a_discriminator_and_folding_changes_nothing_else(tmp_path: Path) -> None:
+    centered, images, _ = build_centered((1, 4, 4), {})
+    before, rng_state = copy.deepcopy(centered.float().state_dict()), torch.random.get_rng_state()
+    centered.save_pretrained(tmp_path / "saved")
     torch.testing.assert_close(dict(centered.state_dict()), dict(before), rtol=0, atol=0)
     assert torch.equal(torch.random.get_rng_state(), rng_state)
-    plain = Discriminator((1, 4, 4))
-    assert fold(plain) is plain
-
-
-def test_what_is_saved_is_a_discriminator(tmp_path: Path) -> None:
-    centered, images, _ = build_centered((1, 4, 4), {})
-    centered.float().save_pretrained(tmp_path / "saved")
     loaded = Discriminator.from_pretrained(tmp_path / "saved")
     assert {key.split(".")[0] for key in loaded.state_dict()} == {"layers"}
     torch.testing.assert_close(loaded.logits(images.float()), centered.eval().logits(images.float()))
     with pytest.raises(TypeError, match=r"use Discriminator\.from_pretrained"):
         CenteredDiscriminator.from_pretrained(tmp_path / "saved")
+    assert fold(loaded) is loaded
 
 
 def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path) -> None:
@@ -117,13 +110,8 @@ def test_a_loaded_run_has_the_folded_discriminator(tmp_path: Path) -> None:
     record, moments = folder.record["centering"], image_moments(load_images(config.data, 4))
     assert record["scale"] == centering_scale(moments) > 1.5
     assert (record["mean_norm_sq"], record["variance"]) == (moments.mean_norm_sq, moments.variance)
-
-    centered = CenteredDiscriminator((1, 4, 4))
+    centered, folded, images = CenteredDiscriminator((1, 4, 4)), load(folder.path).discriminator, from_pixels(pixels)
     load_networks(find_checkpoint(folder.checkpoints, "last"), {"discriminator": centered})
     assert centered.input_mean.equal(moments.mean.flatten().float())
-    run = load(tmp_path / "run")
-    assert isinstance(run, GANRun)
-    assert type(run.discriminator) is Discriminator
-    assert all(type(layer) in (nn.Linear, nn.LeakyReLU) for layer in run.discriminator.layers)
-    images = from_pixels(pixels)
-    torch.testing.assert_close(run.discriminator.logits(images), centered.eval().logits(images))
+    assert type(folded) is Discriminator
+    torch.testing.assert_close(folded.logits(images), centered.eval().logits(images))

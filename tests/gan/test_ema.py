@@ -12,18 +12,9 @@ from reviver.gan.ema import EMA_INTERVAL, ema_decay, update_ema
 from reviver.gan.networks import Generator
 
 
-def zeros_and_ones() -> tuple[Generator, Generator]:
-    """Generators whose parameters are 0 and 1."""
-    generators = Generator(4, (1, 4, 4)), Generator(4, (1, 4, 4))
-    for generator, value in zip(generators, (0.0, 1.0), strict=True):
-        for parameter in generator.parameters():
-            torch.nn.init.constant_(parameter, value)
-    return generators
-
-
-@pytest.mark.parametrize(
-    ("decay", "rampup", "updates", "expected"),
-    [
+def test_average_computed_by_hand() -> None:
+    assert EMA_INTERVAL == 4
+    for decay, rampup, updates, expected in (
         (0.9, 0.0, 1, 0.0),  # an EMA update every 4 generator updates
         (0.9, 0.0, 3, 0.0),
         (0.9, 0.0, 4, 0.3439),  # 1 - 0.9⁴, as of four updates with 0.9
@@ -32,14 +23,14 @@ def zeros_and_ones() -> tuple[Generator, Generator]:
         (0.9998, 0.1, 40, 0.5904),  # the decay is 1 - 1 / (0.1 · 40 + 1) = 0.8, 1 - 0.8⁴
         (0.7, 0.1, 40, 0.7599),  # 0.8 is capped by 0.7, 1 - 0.7⁴
         (0.9998, 0.1, 0, 1.0),  # it forgets the initial weights
-    ],
-)
-def test_average_computed_by_hand(decay: float, rampup: float, updates: int, expected: float) -> None:
-    average, generator = zeros_and_ones()
-    update_ema(average, generator, updates, decay=decay, rampup=rampup)
-    assert EMA_INTERVAL == 4
-    for parameter in average.parameters():
-        torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, expected))
+    ):
+        average, generator = Generator(4, (1, 4, 4)), Generator(4, (1, 4, 4))
+        for network, value in ((average, 0.0), (generator, 1.0)):
+            for parameter in network.parameters():
+                torch.nn.init.constant_(parameter, value)
+        update_ema(average, generator, updates, decay=decay, rampup=rampup)
+        for parameter in average.parameters():
+            torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, expected))
 
 
 def test_the_average_of_weights_and_statistics_is_that_of_torch() -> None:

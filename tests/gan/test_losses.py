@@ -60,19 +60,16 @@ def test_label_smoothing_is_the_cross_entropy_to_smoothed_labels(logits: list, s
     torch.testing.assert_close(losses.discriminator(real, fake), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_values_computed_by_hand() -> None:
+def test_values_computed_by_hand_and_of_extreme_logits() -> None:
     """σ(0) = 1/2, σ(ln 3) = 3/4, σ(-ln 3) = 1/4."""
     real, fake = (torch.tensor(values).double()[:, None] for values in ((0.0, log(3)), (0.0, -log(3))))
-    g_loss, d_loss = (loss(real, fake).item() for loss in LOSSES["non-saturating"])
-    assert g_loss == pytest.approx(1.5 * log(2))  # (-ln 1/2 - ln 1/4) / 2
-    assert d_loss == pytest.approx(log(8 / 3) / 2)  # ((-ln 1/2 - ln 3/4) / 2 + (-ln 1/2 - ln 3/4) / 2) / 2
-    assert choose_losses("hinge") == LOSSES["hinge"]
-    assert tuple(LOSSES) == LOSS_NAMES
-
-
-def test_losses_of_extreme_logits_are_finite_and_have_a_gradient() -> None:
-    """A probability rounds to 0 there; its logarithm would be infinite (torch's BCELoss clamps it at 100)."""
-    extreme = torch.tensor([[-1000.0]], requires_grad=True)
     g_loss, d_loss = LOSSES["non-saturating"]
+    assert g_loss(real, fake).item() == pytest.approx(1.5 * log(2))  # (-ln 1/2 - ln 1/4) / 2
+    # ((-ln 1/2 - ln 3/4) / 2 + (-ln 1/2 - ln 3/4) / 2) / 2
+    assert d_loss(real, fake).item() == pytest.approx(log(8 / 3) / 2)
+    # A probability rounds to 0 there; its logarithm would be infinite (torch's BCELoss clamps it at 100).
+    extreme = torch.tensor([[-1000.0]], requires_grad=True)
     assert g_loss(extreme, extreme) == d_loss(extreme, -extreme) == 1000
     assert torch.autograd.grad(g_loss(extreme, extreme), extreme)[0] == -1
+    assert choose_losses("hinge") == LOSSES["hinge"]
+    assert tuple(LOSSES) == LOSS_NAMES

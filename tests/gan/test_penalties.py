@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from reviver.gan.networks import Discriminator
 from reviver.gan.penalties import discriminator_penalty, grad_norm_sq, gradient_penalty, r1_penalty
 from reviver.settings.gan import GANConfig
 
@@ -40,15 +39,9 @@ def penalty(labels: Tensor | None = None, **settings: Any) -> float:
     return discriminator_penalty(GANConfig(**settings), discriminator, REAL, FAKE, labels, rng).item()  # type: ignore[arg-type]
 
 
-def test_r1_computed_by_hand() -> None:
+def test_penalties_computed_by_hand() -> None:
     assert grad_norm_sq(half_norm_sq, REAL).tolist() == [25.0, 1.0]
     assert r1_penalty(half_norm_sq, REAL, 0.2).item() == pytest.approx(1.3)  # 0.2 / 2 · 13
-    assert penalty() == discriminator_penalty(None, HalfNormSq(), REAL, FAKE).item() == 0.0  # type: ignore[arg-type]
-    assert penalty(r1=0.2) == pytest.approx(1.3)
-    assert penalty(r1=0.2, penalty_interval=8) == pytest.approx(10.4)  # every 8 updates, so 8 · 1.3
-
-
-def test_gradient_penalty_computed_by_hand() -> None:
     real, fake = images((3.0, 4.0)), images((0.0, 0.0))
     alpha = torch.full((1, 1, 1, 1), 0.25, dtype=torch.float64)
     # x̂ = ¼ (3, 4) + ¾ (0, 0) = (0.75, 1), ‖x̂‖ = 1.25, (1.25 - 1)² = 0.0625
@@ -57,17 +50,16 @@ def test_gradient_penalty_computed_by_hand() -> None:
     assert gradient_penalty(half_norm_sq, fake, real, alpha).item() == pytest.approx(7.5625)
 
 
-def test_alpha_is_uniform_for_each_image_and_the_weight_counts() -> None:
+def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels_are_those_of_the_real_images() -> None:
+    assert penalty() == discriminator_penalty(None, HalfNormSq(), REAL, FAKE).item() == 0.0  # type: ignore[arg-type]
+    assert penalty(r1=0.2) == pytest.approx(1.3)
+    assert penalty(r1=0.2, penalty_interval=8) == pytest.approx(10.4)  # every 8 updates, so 8 · 1.3
     alpha = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(5))
     expected = gradient_penalty(half_norm_sq, REAL, FAKE, alpha).item()
     assert penalty(gradient_penalty=10.0) == pytest.approx(10 * expected)
     assert penalty(gradient_penalty=10.0, r1=0.2, penalty_interval=2) == pytest.approx(2 * (10 * expected + 1.3))
-
-
-def test_penalties_use_the_labels_of_the_real_images() -> None:
     labels = torch.eye(4, dtype=torch.float64)[[2, 2, 3, 3]]  # real images have class 2, generated ones class 3
     assert penalty(labels, r1=0.2) == pytest.approx(5.2)  # 0.2 / 2 · 2² · 13
-    alpha = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(5))
     expected = gradient_penalty(lambda x: 2 * half_norm_sq(x), REAL, FAKE, alpha).item()
     assert penalty(labels, gradient_penalty=1.0) == pytest.approx(expected)
 
@@ -86,12 +78,3 @@ def test_penalties_have_the_gradients_of_finite_differences() -> None:
         return r1_penalty(logits, real, 0.7), gradient_penalty(logits, real, fake, alpha)
 
     assert gradcheck(penalties, (weights, readout))
-
-
-def test_gradient_norms_of_the_discriminator_are_those_of_finite_differences() -> None:
-    discriminator = Discriminator((1, 2, 3)).double()
-    x = torch.randn(4, 1, 2, 3, dtype=torch.float64)
-    steps = 1e-6 * torch.eye(6, dtype=torch.float64).view(6, 1, 1, 2, 3)
-    differences = [(discriminator.logits(x + step) - discriminator.logits(x - step)) / 2e-6 for step in steps]
-    expected = torch.cat(differences, 1).square().sum(1)
-    torch.testing.assert_close(grad_norm_sq(discriminator.logits, x), expected, rtol=1e-5, atol=1e-10)

@@ -112,29 +112,23 @@ def test_bf16_computes_nearly_the_same() -> None:
         networks = build_networks(config, (1, 28, 28))
         rng = torch.Generator().manual_seed(0)
         real, z = torch.rand(64, 1, 28, 28, generator=rng), torch.randn(64, 100, generator=rng)
-        options = StepOptions.from_config(config, 0)
-        optimizers = build_optimizers(config, *networks)
+        options, optimizers = StepOptions.from_config(config, 0), build_optimizers(config, *networks)
         results.append(torch.stack(gan_step(*networks, *optimizers, real, z, options=options)))
         assert all(parameter.dtype == torch.float32 for network in networks for parameter in network.parameters())
     torch.testing.assert_close(results[0], results[1], rtol=1e-2, atol=1e-2)
     assert not torch.equal(results[0], results[1])
 
 
-def test_the_default_options_are_the_reports_and_others_those_of_the_settings() -> None:
+def test_options_are_those_of_the_settings_and_of_the_number_of_the_step() -> None:
     assert StepOptions.from_config(GANConfig(), 0) == StepOptions()
     assert StepOptions().loss == choose_losses("non-saturating") == LOSSES["non-saturating"]
     options = StepOptions.from_config(GANConfig(precision="bf16", shift_probability=0.3, loss="hinge"), 0)
     assert (options.precision, options.shift_probability, options.loss) == ("bf16", 0.3, LOSSES["hinge"])
-
-
-@pytest.mark.parametrize(("steps", "updates"), [(1, "111111"), (2, "010101"), (3, "001001")])
-def test_the_generator_is_updated_in_every_kth_step(steps: int, updates: str) -> None:
-    config = GANConfig(discriminator_steps=steps)
-    assert "".join(str(int(StepOptions.from_config(config, step).update_generator)) for step in range(6)) == updates
-
-
-@pytest.mark.parametrize("penalty", ["r1", "gradient_penalty"])
-def test_penalties_are_added_in_the_first_step_and_then_at_the_interval(penalty: str) -> None:
-    config = GANConfig(penalty_interval=3, **{penalty: 1.0})
-    found = [StepOptions.from_config(config, step).penalty for step in range(7)]
-    assert found == [config, None, None, config, None, None, config]
+    for steps, updates in ((1, "111111"), (2, "010101"), (3, "001001")):
+        config = GANConfig(discriminator_steps=steps)
+        found = [StepOptions.from_config(config, step).update_generator for step in range(6)]
+        assert found == [letter == "1" for letter in updates]
+    for penalty in ("r1", "gradient_penalty"):
+        config = GANConfig(penalty_interval=3, **{penalty: 1.0})
+        due = [StepOptions.from_config(config, step).penalty for step in range(7)]
+        assert due == [config, None, None, config, None, None, config]

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TypedDict
+from typing import Any, Self, TypedDict, Unpack
 
 from reviver.errors import ConfigError, DataError
 from reviver.text import one_line, short_repr
@@ -37,6 +37,25 @@ class DownloadKeywords(TypedDict, total=False):
     token: str | bool | None
     cache_dir: str | Path | None
     local_files_only: bool
+
+
+class PretrainedMixin:
+    """A network that is saved as a folder in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
+
+    @classmethod
+    def _family(cls) -> Any:
+        """Return the `reviver.files.pretrained.Family` of the network."""
+        raise NotImplementedError
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.files.pretrained.Family.save`."""
+        self._family().save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+        """Return a saved network from a folder or a repository, see `reviver.files.pretrained.Family.load`."""
+        network: Self = cls._family().load(cls, source, **download)
+        return network
 
 
 def find_folder(source: str | Path, download: Download) -> Path:

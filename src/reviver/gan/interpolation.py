@@ -59,44 +59,30 @@ class Interpolation:
     path: str = "linear"
 
 
-def lerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """Return the linear interpolation (1 - t) z₀ + t z₁ of z₀, z₁ [Z] at t [S] float64.
+def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
+    """Return the points [S, Z] of a path from z₀ to z₁, [Z], at t [S] float64: lerp or slerp, see the top of this module.
 
-    The points [S, Z] have the dtype of `start`, and are computed in float64.
-    """
-    return _combine(start, end, 1 - t, t)
-
-
-def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """Return the spherical linear interpolation (sin((1 - t) ω) z₀ + sin(t ω) z₁) / sin ω (Shoemake 1985), as `lerp`.
-
-    For ω near 0 it is `lerp`, which both formulas agree on there. Ends in opposite directions, which many great circles
-    join, are a `ConfigError`.
+    They have the dtype of z₀, and are computed in float64. For ω near 0 slerp is lerp, which both formulas agree on there.
+    Ends in opposite directions, which many great circles join, are a `ConfigError` for slerp.
     """
     z_0, z_1 = start.double(), end.double()
-    cosine = torch.dot(z_0, z_1) / (z_0.norm() * z_1.norm())
-    omega = torch.acos(cosine.clamp(-1, 1))
-    if omega > torch.pi - SMALL_ANGLE:
-        refuse("path", "must be linear between ends in opposite directions, got spherical; or use other ends")
-    if not omega > SMALL_ANGLE:  # also if it is NaN, since one end is the origin
-        return lerp(start, end, t)
-    return _combine(start, end, torch.sin((1 - t) * omega) / torch.sin(omega), torch.sin(t * omega) / torch.sin(omega))
-
-
-def _combine(start: Tensor, end: Tensor, start_weight: Tensor, end_weight: Tensor) -> Tensor:
-    points: Tensor = start_weight.unsqueeze(1) * start.double() + end_weight.unsqueeze(1) * end.double()
-    return points.to(start.dtype)
-
-
-def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
-    """Return the points [S, Z] of a path at t [S]: `lerp` or `slerp`."""
-    return (slerp if path == "spherical" else lerp)(start, end, t)
+    start_weight, end_weight = 1 - t, t
+    if path == "spherical":
+        omega = torch.acos((torch.dot(z_0, z_1) / (z_0.norm() * z_1.norm())).clamp(-1, 1))
+        if omega > torch.pi - SMALL_ANGLE:
+            refuse("path", "must be linear between ends in opposite directions, got spherical; or use other ends")
+        if omega > SMALL_ANGLE:  # not if it is NaN, since one end is the origin
+            start_weight, end_weight = (
+                torch.sin((1 - t) * omega) / torch.sin(omega),
+                torch.sin(t * omega) / torch.sin(omega),
+            )
+    return (start_weight.unsqueeze(1) * z_0 + end_weight.unsqueeze(1) * z_1).to(start.dtype)
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") -> Tensor:
     """Return both ends of a path and `steps` evenly spaced points between, [steps + 2, Z].
 
-    Raises `ConfigError` if `steps` is negative, `path` unknown, or as `slerp`.
+    Raises `ConfigError` if `steps` is negative, `path` unknown, or as `interpolate_at`.
     """
     check("steps", steps, CountOrZero)
     check("path", path, PathKind)
@@ -123,12 +109,10 @@ def generate_interpolation(
     is no confident sample of a class that is needed, or a file is missing or damaged.
     """
     for name, class_index in (("from", first), ("to", last)):
-        if class_index is None:
-            continue
-        if classifier is None:
-            problem = "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor"
-            refuse(name, problem)
-        check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
+        if class_index is not None and classifier is None:
+            refuse(name, "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor")
+        if class_index is not None and classifier is not None:
+            check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
     check("seed", seed, Seed)
     check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
     check("path", path, PathKind)
@@ -203,8 +187,7 @@ def most_robust(classifier: DigitClassifier, images: Tensor, indices: Sequence[i
     candidates = images[list(indices)]
     perturbed = [candidates.roll(shift, axis) for axis in (2, 3) for shift in (-1, 1)]
     perturbed.append(functional.avg_pool2d(candidates, 3, stride=1, padding=1))
-    probabilities = [classifier.probabilities(batch)[:, class_index] for batch in perturbed]
-    robustness = torch.stack(probabilities).amin(0)
+    robustness = torch.stack([classifier.probabilities(batch)[:, class_index] for batch in perturbed]).amin(0)
     return [indices[k] for k in robustness.argsort(descending=True)[:NUM_MOST_ROBUST].tolist()]
 
 

@@ -6,8 +6,7 @@ Shapes: N images, Z latent size, C channels, H height, W width, K classes (0 unl
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from pathlib import Path
-from typing import Annotated, Self, Unpack
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.files.hub import DownloadKeywords
-from reviver.gan import pretrained
+from reviver.gan.pretrained import PretrainedModule
 from reviver.runs.distributed.rows import BatchRows, all_rows
 from reviver.settings.fields import Count
 from reviver.settings.validation import check
@@ -27,7 +25,7 @@ NEGATIVE_SLOPE = 0.2
 ImageShape = Annotated[Sequence[Count], Field(min_length=3, max_length=3)]
 
 
-class Generator(nn.Module):
+class Generator(PretrainedModule):
     """The generator G: latent vectors z [N, Z] -> images [N, C, H, W] in [-1, 1].
 
     z -> Linear 128 -> LeakyReLU 0.2
@@ -85,17 +83,8 @@ class Generator(nn.Module):
         """Return the one-hot classes [N, K] in latent vectors z [N, Z]; None if the generator is not conditional."""
         return z[:, self.noise_size :] if self.num_classes else None
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.gan.pretrained.save`."""
-        pretrained.save(self, folder)
 
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
-        """Return a saved network from a folder or a repository, see `reviver.gan.pretrained.load`."""
-        return pretrained.load(cls, source, **download)
-
-
-class Discriminator(nn.Module):
+class Discriminator(PretrainedModule):
     """The discriminator D: images [N, C, H, W] -> probability that each is real, [N, 1].
 
     images -> Linear 512 -> LeakyReLU 0.2 -> Linear 256 -> LeakyReLU 0.2 -> Linear 1 -> Sigmoid
@@ -166,15 +155,6 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the probability that each of the images [N, C, H, W] is real, [N, 1]; `labels` as in `logits`."""
         return torch.sigmoid(self.logits(images, labels))
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.gan.pretrained.save`."""
-        pretrained.save(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
-        """Return a saved network from a folder or a repository, see `reviver.gan.pretrained.load`."""
-        return pretrained.load(cls, source, **download)
 
 
 def one_hot(classes: Tensor, count: int) -> Tensor:

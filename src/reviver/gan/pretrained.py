@@ -1,18 +1,16 @@
 """Generators and discriminators as folders in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from torch import nn
 
+from reviver.files import hub
 from reviver.files.model_card import PLACEHOLDER, plain_card
 from reviver.files.pretrained import Family, architecture_of
 from reviver.gan.records import ImageData
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability
 from reviver.settings.validation import JSON_LIST, settings
-
-if TYPE_CHECKING:
-    from reviver.gan.networks import Discriminator, Generator
 
 ImageShape = Annotated[tuple[Count, Count, Count], JSON_LIST]
 TAGS = ("reviver", "gan")
@@ -43,14 +41,13 @@ SPECS: dict[str, type[Any]] = {"Generator": GeneratorSpec, "Discriminator": Disc
 """Spec of each class: the arguments of its constructor."""
 
 
-def spec_of(network: "Generator | Discriminator") -> GeneratorSpec | DiscriminatorSpec:
-    """Return the arguments that construct a network of the same architecture and options."""
-    found: Any = network
+def spec_of(network: Any) -> GeneratorSpec | DiscriminatorSpec:
+    """Return the arguments that construct a `Generator` or `Discriminator` of the same architecture and options."""
     values: dict[str, Any] = {"image_shape": tuple(network.image_shape), "num_classes": network.num_classes}
     if architecture_of(type(network), SPECS) == "Generator":
-        epsilon = next(layer.eps for layer in found.layers if isinstance(layer, nn.BatchNorm1d))
-        return GeneratorSpec(**values, latent_size=found.noise_size, batch_norm_eps=epsilon)
-    return DiscriminatorSpec(**values, dropout=found.dropout, packing=found.packing)
+        epsilon = next(layer.eps for layer in network.layers if isinstance(layer, nn.BatchNorm1d))
+        return GeneratorSpec(**values, latent_size=network.noise_size, batch_norm_eps=epsilon)
+    return DiscriminatorSpec(**values, dropout=network.dropout, packing=network.packing)
 
 
 def usage_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
@@ -71,3 +68,11 @@ def card_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
 
 FAMILY = Family(SPECS, ImageData, spec_of, card_of)
 save, load = FAMILY.save, FAMILY.load
+
+
+class PretrainedModule(hub.PretrainedMixin, nn.Module):
+    """A network of this family."""
+
+    @classmethod
+    def _family(cls) -> Any:
+        return FAMILY

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reviver.errors import ConfigError
 from reviver.gan.interpolation import MAX_STEPS, PATHS
+from reviver.settings.validation import refuse
 
 VERSION = 1
 HEADER = struct.Struct("<BBBBH")
@@ -45,7 +45,7 @@ def make_view(view: View) -> str:
     """Return the code of an interpolation; a latent that is not finite in half precision is a `ConfigError`."""
     latents = torch.stack([view.start, view.end]).half()
     if not bool(latents.isfinite().all()):
-        raise _error("must have finite latents in half precision; use other ends")
+        refuse("view", "must have finite latents in half precision; use other ends")
     header = HEADER.pack(VERSION, PATHS.index(view.path), view.steps, 0, len(view.start))
     data = header + latents.cpu().numpy().astype("<f2").tobytes()
     return base64.urlsafe_b64encode(data + CHECKSUM.pack(zlib.crc32(data))).decode("ascii").rstrip("=")
@@ -57,28 +57,24 @@ def parse_view(code: str, latent_size: int) -> View:
     Raises `ConfigError` if the code is damaged, or of a generator with another latent size.
     """
     if wrong := re.search(r"[^A-Za-z0-9_-]", code):
-        raise _error(f"must have only letters, digits, - and _, got {wrong[0]!r}; copy it again from the explorer")
-    damaged = _error("is damaged; copy it again from the explorer")
+        refuse("view", f"must have only letters, digits, - and _, got {wrong[0]!r}; copy it again from the explorer")
+    damaged = "is damaged; copy it again from the explorer"
     try:
         data = base64.urlsafe_b64decode(code + "=" * (-len(code) % 4))
-    except ValueError as error:  # a length that no bytes have
-        raise damaged from error
+    except ValueError:  # a length that no bytes have
+        refuse("view", damaged)
     content, checksum = data[: -CHECKSUM.size], data[-CHECKSUM.size :]
     if len(content) < HEADER.size or CHECKSUM.pack(zlib.crc32(content)) != checksum:
-        raise damaged
+        refuse("view", damaged)
     version, path, steps, zero, size = HEADER.unpack_from(content)
     if version != VERSION:
-        raise _error(f"is of version {version}, this Reviver reads version {VERSION}; use the Reviver that wrote it")
+        refuse("view", f"is of version {version}, this Reviver reads version {VERSION}; use the Reviver that wrote it")
     if path >= len(PATHS) or steps > MAX_STEPS or zero or len(content) != HEADER.size + 4 * size:
-        raise damaged
+        refuse("view", damaged)
     if size != latent_size:
         problem = f"is of a generator with Z = {size}, this run has {latent_size}"
-        raise _error(f"{problem}; give the run that it was copied for")
+        refuse("view", f"{problem}; give the run that it was copied for")
     latents = torch.from_numpy(np.frombuffer(content, "<f2", offset=HEADER.size).astype(np.float32)).view(2, size)
     if not bool(latents.isfinite().all()):
-        raise _error("has numbers that are not finite; copy it again from the explorer")
+        refuse("view", "has numbers that are not finite; copy it again from the explorer")
     return View(latents[0], latents[1], PATHS[path], steps)
-
-
-def _error(problem: str) -> ConfigError:
-    return ConfigError(f"view {problem}", field="view")

@@ -1,25 +1,15 @@
 """Saving a network and loading it again, for every class of this room."""
 
-from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any
 
-from reviver.files.hub import DownloadKeywords
+from reviver.files import hub
 
 
-class PretrainedMixin:
-    """A network that is saved as a folder in the layout of the Hugging Face Hub, see `reviver.lstm.pretrained`."""
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.files.pretrained.Family.save`."""
-        from reviver.lstm import pretrained  # imports much that a layer does not need
-
-        network: Any = self
-        pretrained.save(network, folder)
+class PretrainedMixin(hub.PretrainedMixin):
+    """A network of the family in `reviver.lstm.pretrained`."""
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
-        """Return a saved network from a folder or a repository, see `reviver.files.pretrained.Family.load`."""
-        from reviver.lstm import pretrained
+    def _family(cls) -> Any:
+        from reviver.lstm import pretrained  # imports much that a layer does not need
 
-        network: Any = cls
-        return pretrained.load(network, source, **download)  # type: ignore[no-any-return]
+        return pretrained.FAMILY

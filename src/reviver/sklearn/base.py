@@ -15,7 +15,13 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 from torch import Tensor
 
 from reviver.data.sequences.examples import Examples
@@ -70,8 +76,10 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         choose_device(values["device"])
         return type(self)(**values)
 
-    def _read_fit_input(self, X: Any, y: Any, sample_weight: Any) -> tuple[SequenceInput, NDArray[np.float64]]:
-        """Return the sequences X, one for each entry of y, and the weight of each, [N]."""
+    def _read_fit_input(
+        self, X: Any, y: Any, sample_weight: Any, dtype: str | None
+    ) -> tuple[SequenceInput, NDArray[Any], NDArray[np.float64]]:
+        """Return the sequences X whose weight is not zero, y of each, [N], as `dtype` for `check_array`, and the weights, [N]."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         data = read_sequences(self, X, channels_first=self.channels_first, reset=True)
@@ -79,9 +87,12 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         weights: NDArray[np.float64] = _check_sample_weight(sample_weight, data.x.numpy(), dtype=np.float64)
         if (weights < 0).any():
             raise ValueError(f"sample_weight must be at least 0, got {weights.min():g}")
-        if not (weights > 0).any():
+        used = weights > 0
+        if not used.any():
             raise ValueError("sample_weight must have a weight that is not zero")
-        return data, weights
+        targets = column_or_1d(check_array(y, ensure_2d=False, dtype=dtype, input_name="y"), warn=True)
+        x, lengths = (tensor[torch.from_numpy(used)] for tensor in data)
+        return SequenceInput(x, lengths), targets[used], weights[used]
 
     def _fit_network(
         self,
@@ -91,10 +102,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         parameters: Parameters,
         num_outputs: int,
     ) -> None:
-        """Train on sequences whose weights [N] are not zero, and set the attributes of the result.
-
-        The targets are class indices [N] int64, or numbers [N] float64, which are standardized here.
-        """
+        """Train, and set the attributes of the result; the targets are class indices [N] int64, or numbers [N] float64."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         strata = targets if self._target == "class" else np.zeros(len(targets))
         train_rows, validation_rows = _split(strata, parameters, seed)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
 from reviver.data.sequences.table import join_listed
@@ -93,17 +93,14 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
             TypeError: if X is sparse.
         """
         parameters = self._checked()
-        data, weights = self._read_fit_input(X, y, sample_weight)
-        labels = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+        data, labels, weights = self._read_fit_input(X, y, sample_weight, dtype=None)
         check_classification_targets(labels)
-        used = weights > 0
-        self.classes_, indices = np.unique(labels[used], return_inverse=True)
+        self.classes_, indices = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             problem = f"needs samples of at least 2 classes in y, got one class: {short_repr(self.classes_[0].item())}"
             raise ValueError(f"{type(self).__name__} {problem}")
-        data, weights = data.select(torch.from_numpy(used)), weights[used]
         if self.class_weight is not None:
-            weights = weights * self._class_weights(labels[used])[indices]
+            weights = weights * self._class_weights(labels)[indices]
         self._fit_network(data, indices.astype(np.int64), weights, parameters, len(self.classes_))
         return self
 

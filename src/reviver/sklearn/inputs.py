@@ -27,10 +27,6 @@ class SequenceInput(NamedTuple):
     lengths: Tensor
     """Number of steps of each sequence, [N] int64."""
 
-    def select(self, is_selected: Tensor) -> "SequenceInput":
-        """Return the sequences at which `is_selected` [N] is true."""
-        return SequenceInput(self.x[is_selected], self.lengths[is_selected])
-
 
 def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, reset: bool) -> SequenceInput:
     """Return the sequences X, a table [N, T], an array [N, T, I], or a list of N arrays [T_n] or [T_n, I], as tensors.
@@ -97,7 +93,15 @@ def _read_array(X: Any, channels_first: bool) -> NDArray[Any]:
 
 def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     """Return a list of N arrays [T_n] or [T_n, I], padded with 0."""
-    items = [_read_item(index, item) for index, item in enumerate(X)]
+    items: list[NDArray[Any]] = []
+    for index, item in enumerate(X):
+        if not hasattr(item, "__array__"):
+            found = f"is a {type(item).__name__} and other sequences are arrays"
+            raise ValueError(f"X[{index}] {found}; make all of them arrays")
+        items.append(np.asarray(item))
+        if items[-1].ndim not in (1, 2):
+            wanted = "an array of steps, or of steps and channels"
+            raise ValueError(f"X[{index}] must be {wanted}, got one of {items[-1].ndim} dimensions")
     first = items[0].ndim
     for index, item in enumerate(items):
         if item.ndim != first:
@@ -124,23 +128,8 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     return SequenceInput(torch.from_numpy(x), torch.tensor(lengths))
 
 
-def _read_item(index: int, item: Any) -> NDArray[Any]:
-    """Return sequence `index` of a list as an array of one or two dimensions."""
-    if not hasattr(item, "__array__"):
-        found = f"is a {type(item).__name__} and other sequences are arrays"
-        raise ValueError(f"X[{index}] {found}; make all of them arrays")
-    array = np.asarray(item)
-    if array.ndim not in (1, 2):
-        wanted = "an array of steps, or of steps and channels"
-        raise ValueError(f"X[{index}] must be {wanted}, got one of {array.ndim} dimensions")
-    return array
-
-
 def _is_list_of_arrays(X: Any) -> bool:
-    """Return whether X is a list, or an object array of one dimension, with arrays of one or more dimensions.
-
-    A list of lists of numbers is not: it is whatever `numpy.array` makes of it, as everywhere in scikit-learn.
-    """
+    """Return whether X is a list or an object array [N] of arrays; numpy makes an array of a list of lists of numbers."""
     is_object_array = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
     return (is_object_array or isinstance(X, (list, tuple))) and any(
         hasattr(item, "__array__") and np.ndim(item) > 0 for item in X
@@ -148,21 +137,14 @@ def _is_list_of_arrays(X: Any) -> bool:
 
 
 def _count_dimensions(X: Any) -> int:
-    """Return the number of dimensions of X, an array or nested lists.
-
-    Raises:
-        ValueError: if X is a ragged list, or has more than three dimensions.
-    """
-    if hasattr(X, "ndim"):
-        count = int(X.ndim)
-    else:
-        try:
-            count = np.asarray(X).ndim
-        except ValueError as error:
-            raise ValueError(
-                f"X is a ragged list, of which numpy cannot make an array ({one_line(error)}); give sequences of "
-                "different lengths as a list of arrays, [T_n] or [T_n, I] each: [np.asarray(item) for item in X]"
-            ) from error
+    """Return the number of dimensions of X, an array or nested lists; a ragged list is an error, as are more than three."""
+    try:
+        count = int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
+    except ValueError as error:
+        raise ValueError(
+            f"X is a ragged list, of which numpy cannot make an array ({one_line(error)}); give sequences of "
+            "different lengths as a list of arrays, [T_n] or [T_n, I] each: [np.asarray(item) for item in X]"
+        ) from error
     if count > 3:
         raise ValueError(f"X must have 2 or 3 dimensions, [N, T] or [N, T, I], got {count}")
     return count

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, column_or_1d
 from torch import Tensor
 
 from reviver.sklearn.base import SequenceEstimator
@@ -43,11 +42,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
             TypeError: if X is sparse.
         """
         parameters = self._checked()
-        data, weights = self._read_fit_input(X, y, sample_weight)
-        targets = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), warn=True)
-        used = weights > 0
-        data = data.select(torch.from_numpy(used))
-        self._fit_network(data, targets[used].astype(np.float64), weights[used], parameters, num_outputs=1)
+        data, targets, weights = self._read_fit_input(X, y, sample_weight, dtype="numeric")
+        self._fit_network(data, targets.astype(np.float64), weights, parameters, num_outputs=1)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:

@@ -71,15 +71,14 @@ class Part(NamedTuple):
 
 
 class FittedNetwork(NamedTuple):
-    """Result of a training."""
+    """Result of a training: a network on the CPU in eval mode, the metrics of each epoch, and the epoch it is from, from 1.
+
+    With early stopping that is the last epoch with the best score, otherwise the last epoch.
+    """
 
     network: LSTMClassifier
-    """Network on the CPU in eval mode: with early stopping that of the last epoch with the best score, otherwise of the
-    last epoch."""
     history: list[dict[str, Any]]
-    """Metrics of each epoch."""
     best_epoch: int
-    """Epoch that `network` is from, counted from 1."""
 
 
 def new_network(spec: LSTMClassifierSpec, rng: torch.Generator | None = None) -> LSTMClassifier:

@@ -1,12 +1,13 @@
-"""Small MNIST, and a cache of its own, for the tests of scores."""
+"""Few digits of MNIST, and a cache of its own, for the tests of scores."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reviver.data.images.image_set import ImageSet, load_mnist
+from reviver.data.images.image_set import ImageSet
 from reviver.data.images.mnist import Digits, read_mnist
 
 NUM_IMAGES = {"train": 600, "test": 300}
@@ -18,9 +19,23 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
+@cache
+def mnist(split: str = "train") -> ImageSet:
+    """Return all of MNIST, also after `shrink_mnist`."""
+    digits = read_mnist(split)
+    return ImageSet(digits.images.unsqueeze(1), digits.labels, "mnist")
+
+
+def few_digits(split: str = "train", count: int | None = None) -> ImageSet:
+    """Return the first images of MNIST, by default 600 training or 300 test images."""
+    data, count = mnist(split), count or NUM_IMAGES[split]
+    assert data.labels is not None
+    return ImageSet(data.images[:count], data.labels[:count], "mnist")
+
+
 def shrink_mnist(patch: pytest.MonkeyPatch) -> None:
-    """Reduce MNIST to the images of `few_digits` for everything that reads it."""
-    few = {split: Digits(*(array[:count] for array in read_mnist(split))) for split, count in NUM_IMAGES.items()}
+    """Reduce MNIST to `few_digits` for everything that reads it."""
+    few = {split: Digits(few_digits(split).images[:, 0], few_digits(split).labels) for split in NUM_IMAGES}
     patch.setattr("reviver.data.images.image_set.read_mnist", lambda split="train": few[split])
 
 
@@ -30,30 +45,3 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REVIVER_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="session")
-def few_digits() -> Callable[..., ImageSet]:
-    """Return a function that returns the first images of MNIST, by default 600 training or 300 test images."""
-    mnist = {split: load_mnist(split) for split in NUM_IMAGES}
-
-    def few(split: str = "train", count: int | None = None) -> ImageSet:
-        images, labels = mnist[split].images, mnist[split].labels
-        assert labels is not None
-        count = count or NUM_IMAGES[split]
-        return ImageSet(images[:count], labels[:count], "mnist")
-
-    return few
-
-
-@pytest.fixture(scope="session")
-def idx_folder(tmp_path_factory: pytest.TempPathFactory, few_digits: Callable[..., ImageSet]) -> Path:
-    """Few digits as a folder of IDX files."""
-    folder = tmp_path_factory.mktemp("digits") / "idx"
-    folder.mkdir()
-    for split, prefix in (("train", "train"), ("test", "t10k")):
-        data = few_digits(split)
-        assert data.labels is not None
-        for kind, array in (("images-idx3", data.images[:, 0].numpy()), ("labels-idx1", data.labels.numpy())):
-            write_idx(folder / f"{prefix}-{kind}-ubyte", array)
-    return folder

@@ -3,11 +3,9 @@
 import json
 import math
 import shlex
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.path_metrics import (
     METRICS,
-    NUM_PAIR_POINTS,
     NUM_POINTS,
     ClassSwitch,
     PathMetrics,
@@ -38,7 +35,7 @@ from reviver.settings.gan import GANConfig
 from reviver.show.gan_figures import path_metrics_figure
 from reviver.train.gan.training import train
 from reviver.train.loading import load
-from tests.gan.scores.conftest import shrink_mnist
+from tests.gan.scores.conftest import few_digits, shrink_mnist
 
 
 class LinearGenerator(Generator):
@@ -118,37 +115,35 @@ def test_the_path_length_ratio_of_a_constant_generator_is_undefined() -> None:
     assert comparison.averages["linear"]["path_length"] == (0, 0)
     json.dumps(comparison.as_dict(), allow_nan=False)
     assert any(line.split() == ["path", "length", "ratio", "-", "-"] for line in describe(comparison))
+    extractor = linear_extractor(torch.eye(2)[:1], torch.eye(1))
+    extractor.classifier.features.append(nn.ReLU())  # constant between some pairs
+    averages = compare_paths(LinearGenerator(2), extractor, *torch.eye(2), num_pairs=8).averages["linear"]
+    assert averages["path_length"].mean > 0
+    assert averages["path_length_ratio"] is None
 
 
-# Pairs
-
-
-@pytest.mark.parametrize("num_pairs", [1, 4])
+@pytest.mark.parametrize("num_pairs", [0, 1, 4])
 def test_averages_are_mean_and_standard_deviation_over_the_pairs(num_pairs: int) -> None:
     generator, extractor = LinearGenerator(5), identity(5)
     compare = partial(compare_paths, generator, extractor, *torch.eye(5)[:2], num_pairs=num_pairs)
     comparison, again, other = (compare(seed=seed) for seed in (7, 7, 8))
     assert comparison.as_dict() == again.as_dict()
     assert comparison.as_dict()["paths"] == other.as_dict()["paths"]
-    assert comparison.averages != other.averages
+    assert (comparison.averages == other.averages) == (num_pairs == 0)
     rng = make_rng(7, "pairs")
     starts, ends = (generator.sample_latents(num_pairs, rng) for _ in range(2))
-    for path in PATHS:
-        measured = [
-            measure_path(generator, extractor, *pair, path, NUM_PAIR_POINTS) for pair in zip(starts, ends, strict=True)
-        ]
+    for path in PATHS if num_pairs else ():
+        measured = [measure_path(generator, extractor, *ends, path, 51) for ends in zip(starts, ends, strict=True)]
         for name in METRICS:
             values = [metrics.values[name] for metrics in measured]
             spread = stdev(values) if num_pairs > 1 else None
             assert comparison.averages[path][name] == pytest.approx((fmean(values), spread))
-    assert ("±" in "".join(describe(comparison)[:-1])) == (num_pairs > 1)
+    text = "".join(describe(comparison)[:-1])
+    assert (text.count("random pairs"), "±" in text) == (num_pairs > 0, num_pairs > 1)
     json.dumps(comparison.as_dict(), allow_nan=False)
-
-
-@pytest.mark.parametrize("name", ["num_pairs", "seed"])
-def test_impossible_comparisons_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{name} must be at least 0, got -1"):
-        compare_paths(LinearGenerator(3), identity(3), *torch.eye(3)[:2], **{name: -1})
+    for name in ("num_pairs", "seed"):
+        with pytest.raises(ConfigError, match=f"^{name} must be at least 0, got -1"):
+            compare(**{name: -1})
 
 
 # The figure
@@ -166,24 +161,25 @@ def metrics_with_switches(*switch_ts: float, num_classes: int = 10) -> PathMetri
 def test_the_figure_shows_the_images_above_their_t_and_the_probable_classes_and_where_they_switch() -> None:
     paths = {"linear": metrics_with_switches(0.25, 0.7), "spherical": metrics_with_switches(0.5)}
     figure = path_metrics_figure(torch.zeros(9, 3, 8, 8), paths, "linear", ["0\n99%"] * 9)
-    for axes, path in zip(figure.axes[-2:], reversed(PATHS), strict=True):
+    *strip, spherical, linear = figure.axes
+    for axes, metrics in ((spherical, paths["spherical"]), (linear, paths["linear"])):
         curves = [line for line in axes.lines if line.get_label().startswith("class")]
         assert [line.get_label() for line in curves] == ["class 0", "class 1", "class 2"]
         for number, line in enumerate(curves):
-            np.testing.assert_array_equal(line.get_ydata(), paths[path].probabilities[:, number])
-        switches = [switch.t for switch in paths[path].class_switches]
+            np.testing.assert_array_equal(line.get_ydata(), metrics.probabilities[:, number])
+        switches = [switch.t for switch in metrics.class_switches]
         assert [line.get_xdata()[0] for line in axes.lines if line not in curves] == switches
         (upper,) = axes.child_axes
         assert list(upper.get_xticks()) == switches
         assert [label.get_text() for label in upper.get_xticklabels()] == [f"{t:.2f}" for t in switches]
-        for index, image in enumerate(figure.axes[:-2]):
+        assert axes.get_xlabel() == "t"
+        for index, image in enumerate(strip):
             box = image.get_position()
             (x, _) = figure.transFigure.inverted().transform(axes.transData.transform((index / 8, 0)))
             assert x == pytest.approx((box.x0 + box.x1) / 2, abs=2e-3)
-    assert len(figure.axes) == 11
-    assert figure.axes[-1].get_title(loc="left") == "Linear path, shown above"
-    assert [axes.get_xlabel() for axes in figure.axes[-2:]] == ["t", "t"]
-    assert figure.axes[-2].get_title(loc="right") == "path length ratio 1.25, perceptual path length 30"
+    assert len(strip) == 9
+    assert linear.get_title(loc="left") == "Linear path, shown above"
+    assert spherical.get_title(loc="right") == "path length ratio 1.25, perceptual path length 30"
 
 
 def test_of_many_classes_the_most_probable_are_shown() -> None:
@@ -191,10 +187,9 @@ def test_of_many_classes_the_most_probable_are_shown() -> None:
     uniform = metrics_with_switches(num_classes=47)
     uniform.probabilities.fill_(1 / 47)  # no class is probable, and the most probable are still shown
     for metrics in (many, uniform):
-        axes = path_metrics_figure(torch.zeros(9, 1, 8, 8), dict.fromkeys(PATHS, metrics), "linear").axes[-1]
-        assert len([line for line in axes.lines if line.get_label().startswith("class")]) == 8
-        marks = [line for line in axes.lines if not line.get_label().startswith("class")]
-        assert len(marks) == len(metrics.class_switches)
+        axes = path_metrics_figure(torch.zeros(3, 1, 8, 8), dict.fromkeys(PATHS, metrics), "linear").axes[-1]
+        is_curve = [line.get_label().startswith("class") for line in axes.lines]
+        assert (sum(is_curve), len(is_curve)) == (8, 8 + len(metrics.class_switches))
         labels = [label.get_text() for upper in axes.child_axes for label in upper.get_xticklabels()]
         assert (labels, len(axes.child_axes)) == ([], int(metrics is uniform)), "so many would overlap"
 
@@ -202,11 +197,9 @@ def test_of_many_classes_the_most_probable_are_shown() -> None:
 # The command line
 
 
-@pytest.fixture
-def call(
-    tmp_path: Path, few_digits: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[str], str]:
-    """Return a function that runs a command beside a run of one epoch on a few images of MNIST, and two digits."""
+def test_metrics_are_printed_plotted_and_equal_those_of_the_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     shrink_mnist(monkeypatch)
     monkeypatch.setattr("reviver.gan.inversion.project", partial(project, steps=3, starts=2))
@@ -214,15 +207,11 @@ def call(
     for index, image in enumerate(few_digits().images[:2, 0]):
         Image.fromarray(image.numpy()).save(f"{index}.png")
 
-    def run(arguments: str) -> str:
+    def call(arguments: str) -> str:
         capsys.readouterr()
         assert main(shlex.split(f"gan interpolate run --from-image 0.png --to-image 1.png {arguments}")) == 0
         return capsys.readouterr().out
 
-    return run
-
-
-def test_metrics_are_printed_plotted_and_equal_those_of_the_functions(call: Any) -> None:
     lines = call("--metrics --num-pairs 2 --seed 5 --out new/interpolation.png").splitlines()
     assert lines[0].startswith("features of reviver digit classifier, sha256 ")
     for title in ("between the ends", "2 random pairs"):
@@ -233,19 +222,18 @@ def test_metrics_are_printed_plotted_and_equal_those_of_the_functions(call: Any)
     assert lines[-1] == "new/interpolation.png"
     assert Path(lines[-1]).read_bytes().startswith(b"\x89PNG")
 
-    arguments = "--seed 5 --path spherical --json"
-    result, plain = (json.loads(call(f"{arguments} {more}")) for more in ("--metrics --num-pairs 2", ""))
+    result, plain = (
+        json.loads(call(f"--seed 5 --path spherical --json --out a.svg {more}"))
+        for more in ("--metrics --num-pairs 2", "")
+    )
     comparison = result.pop("metrics")
     assert result == plain
-    expected = compare_paths(
-        load("run").generator, FeatureExtractor.pinned(), *torch.randn(2, 100), num_pairs=2, seed=5
-    )
+    generator, extractor = load("run").generator, FeatureExtractor.pinned()
+    expected = compare_paths(generator, extractor, *torch.randn(2, 100), num_pairs=2, seed=5).averages
     for path in PATHS:
         for name in METRICS:
-            mean = expected.averages[path][name].mean
-            assert comparison["averages"][path][name]["mean"] == pytest.approx(mean)
+            assert comparison["averages"][path][name]["mean"] == pytest.approx(expected[path][name].mean)
         assert len(comparison["paths"][path]["t"]) == len(comparison["paths"][path]["probabilities"]) == NUM_POINTS
-    assert call("--metrics --num-pairs 0").count("random pairs") == 0
     page = (Path(__file__).parents[3] / "docs" / "reference" / "path-metrics.md").read_text(encoding="utf-8")
     keys = (*result, *comparison, *comparison["paths"]["linear"], *comparison["averages"]["linear"]["path_length"])
     assert not [key for key in keys if f"`{key}`" not in page]

@@ -85,12 +85,12 @@ def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None
 
 def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     """Return the scores of samples with what is needed to quote them, as in scores.jsonl."""
-    scores, real, noise = (asdict(each) for each in (samples, reference.real_baseline, reference.noise_baseline))
-    for each in (scores, real, noise):
-        del each["class_counts"]
+    rows = [asdict(each) for each in (samples, reference.real_baseline, reference.noise_baseline)]
+    counts, *_ = [row.pop("class_counts") for row in rows]
+    scores, real, noise = rows
     return {
         **scores,
-        "class_fractions": [count / reference.num_samples for count in samples.class_counts],
+        "class_fractions": [count / reference.num_samples for count in counts],
         "fid_ratio": samples.fid / reference.real_baseline.fid,
         "warning": collapse_warning(samples, reference.real_baseline),
         "real_baseline": real,

@@ -148,16 +148,6 @@ def find_class_switches(t: Tensor, logits: Tensor) -> tuple[ClassSwitch, ...]:
     return tuple(switches)
 
 
-def path_length(features: Tensor) -> float:
-    """Return the sum of the distances between neighbors, Σ_s ‖φ_{s+1} - φ_s‖, of features [S, D]."""
-    return float(features.double().diff(dim=0).norm(dim=1).sum())
-
-
-def perceptual_path_length(features: Tensor, shifted: Tensor, epsilon: float = EPSILON) -> float:
-    """Return the mean over the points of ‖φ(x(t + ε)) - φ(x(t))‖² / ε², of features φ(x(t)) and φ(x(t + ε)), [S, D]."""
-    return float((shifted.double() - features.double()).square().sum(1).mean() / epsilon**2)
-
-
 def measure_path(
     generator: Generator,
     extractor: FeatureExtractor,
@@ -172,14 +162,16 @@ def measure_path(
     """
     t = torch.linspace(0, 1, num_points, dtype=torch.float64)
     z = interpolate_at(start, end, torch.cat([t, t[:-1] + EPSILON]), path)
-    features, logits = extractor.forward(generate_chunked(generator, z))
+    outputs = extractor.forward(generate_chunked(generator, z))
+    logits, features = outputs.logits[:num_points], outputs.features.double()
+    at_t, shifted = features[:num_points], features[num_points:]
     return PathMetrics(
         t=t,
-        probabilities=logits[:num_points].softmax(1),
-        class_switches=find_class_switches(t, logits[:num_points]),
-        path_length=path_length(features[:num_points]),
-        end_distance=path_length(features[[0, num_points - 1]]),
-        perceptual_path_length=perceptual_path_length(features[: num_points - 1], features[num_points:]),
+        probabilities=logits.softmax(1),
+        class_switches=find_class_switches(t, logits),
+        path_length=float(at_t.diff(dim=0).norm(dim=1).sum()),
+        end_distance=float((at_t[-1:] - at_t[:1]).norm(dim=1).sum()),
+        perceptual_path_length=float((shifted - at_t[:-1]).square().sum(1).mean() / EPSILON**2),
     )
 
 
@@ -193,31 +185,22 @@ def compare_paths(
     check("num_pairs", num_pairs, Annotated[int, Field(ge=0, le=MAX_PAIRS)])
     check("seed", seed, Seed)
     paths = {path: measure_path(generator, extractor, start, end, path) for path in PATHS}
-    averages = measure_pairs(generator, extractor, num_pairs, seed) if num_pairs else {}
-    return PathComparison(extractor.name, extractor.sha256, paths, num_pairs, averages)
-
-
-def measure_pairs(
-    generator: Generator, extractor: FeatureExtractor, num_pairs: int, seed: int
-) -> dict[str, dict[str, Summary | None]]:
-    """Compute the metrics of both paths between the same random pairs of latents; return their summaries by path."""
     rng = make_rng(seed, "pairs")
     starts, ends = (generator.sample_latents(num_pairs, rng) for _ in range(2))  # [P, Z]
     pairs = list(zip(starts, ends, strict=True))
-    return {
-        path: summarize([measure_path(generator, extractor, *pair, path, NUM_PAIR_POINTS) for pair in pairs])
-        for path in PATHS
-    }
+    averages = {}
+    for path in PATHS if pairs else ():
+        measured = [measure_path(generator, extractor, *pair, path, NUM_PAIR_POINTS).values for pair in pairs]
+        averages[path] = {name: _summarize([values[name] for values in measured]) for name in METRICS}
+    return PathComparison(extractor.name, extractor.sha256, paths, num_pairs, averages)
 
 
-def summarize(paths: Sequence[PathMetrics]) -> dict[str, Summary | None]:
-    """Return the summary of each of METRICS over paths; None if the metric is not defined for one of them."""
-    summaries: dict[str, Summary | None] = dict.fromkeys(METRICS)
-    for name in METRICS:
-        values = [value for metrics in paths if (value := metrics.values[name]) is not None]
-        if len(values) == len(paths):
-            summaries[name] = Summary(fmean(values), stdev(values) if len(values) > 1 else None)
-    return summaries
+def _summarize(values: Sequence[float | None]) -> Summary | None:
+    """Return the summary of a metric over paths; None if it is not defined for one of them."""
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values):
+        return None
+    return Summary(fmean(defined), stdev(defined) if len(defined) > 1 else None)
 
 
 def describe(comparison: PathComparison) -> list[str]:

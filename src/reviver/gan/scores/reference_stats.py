@@ -68,18 +68,17 @@ class Comparison:
 
 
 class ReferenceStats(NamedTuple):
-    """Statistics of the test images, and the classes of the training images."""
+    """Statistics of the test images, and the classes of the training images.
+
+    `features` are [M, D] float64, `mean_kernel` is their `metrics.mean_polynomial_kernel`, `radii` [M] are their
+    `metrics.squared_knn_radii`, and `class_fractions` [K] is the fraction of the training images in each class, by label.
+    """
 
     features: Tensor
-    """[M, D] float64"""
     moments: Moments
-    """Mean and covariance of the features."""
     mean_kernel: float
-    """See `metrics.mean_polynomial_kernel`."""
     radii: Tensor
-    """Squared distances to the k-th nearest, [M], see `metrics.squared_knn_radii`."""
     class_fractions: Tensor
-    """Fraction of the training images in each class, by their labels, [K] float64."""
 
 
 class TrainingFeatures(NamedTuple):
@@ -120,12 +119,10 @@ class Reference:
         """Features of the training images, for the search of nearest images. Evaluation during training needs none."""
 
         def compute() -> dict[str, Tensor]:
-            features = self.extractor.extract(self.train_images).features
-            test_features = self.stats.features.float()
+            features, test_features = self.extractor.extract(self.train_images).features, self.stats.features.float()
             chosen = torch.randperm(len(test_features), generator=make_rng(0, "searched"))[:NUM_SEARCHED]
-            by_pixels, by_features = find_nearest(
-                self.test_images[chosen], test_features[chosen], self.train_images, features
-            )
+            images = self.test_images[chosen]
+            by_pixels, by_features = find_nearest(images, test_features[chosen], self.train_images, features)
             nearest = {"nearest_pixels": by_pixels.distances, "nearest_features": by_features.distances}
             return {"features": features} | nearest
 
@@ -162,11 +159,11 @@ def load_reference(
         radii = metrics.squared_knn_radii(features.double(), K_NEAREST)
         return {"features": features, "kernel_mean": mean_kernel, "radii": radii}
 
-    order = torch.randperm(len(train), generator=make_rng(0, "floor"))
     note = f"extracting the features of {len(test.images)} test images, once for this and later scores"
     kept = cached(f"scores-{key}", compute_stats, note)
     features = kept["features"].double()
     stats = ReferenceStats(features, metrics.moments(features), float(kept["kernel_mean"]), kept["radii"], fractions)
+    order = torch.randperm(len(train), generator=make_rng(0, "floor"))
 
     def compute_baselines() -> dict[str, Tensor]:
         subsets = order[: len(train) // num_samples * num_samples].split(num_samples)[:MAX_SUBSETS]
