@@ -98,7 +98,10 @@ class _Driver:
 
     def is_done(self, cell: Cell) -> bool:
         """Return whether a cell has an outcome, which may be that of another machine."""
-        if cell.key not in self.outcomes and (outcome := read_outcome(cell_folder(self.folder, cell), cell)) is not None:
+        if (
+            cell.key not in self.outcomes
+            and (outcome := read_outcome(cell_folder(self.folder, cell), cell)) is not None
+        ):
             self.outcomes[cell.key] = outcome
         return cell.key in self.outcomes
 

@@ -136,7 +136,9 @@ class RayEngine:
             if address is None:
                 raise ReviverError(f"Ray could not be started: {one_line(error)}") from error
             remedy = "give HOST:PORT of its head node, or auto where ray start --head was called"
-            raise ConfigError(f"address {address!r} has no Ray cluster ({one_line(error)}); {remedy}", "address") from error
+            raise ConfigError(
+                f"address {address!r} has no Ray cluster ({one_line(error)}); {remedy}", "address"
+            ) from error
         with suppress(AttributeError):  # no setting turns off what Ray prints to stdout about every worker that dies
             ray._private.worker._worker_logs_enabled = False
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
