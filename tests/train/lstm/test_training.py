@@ -1,7 +1,6 @@
 """Training of the LSTM: an update, what a run writes, that it learns, divergence, and what is refused."""
 
 import math
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -84,20 +83,18 @@ def test_weights_multiply_the_loss_of_a_sequence() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
-def test_the_optimizer_is_that_of_torch_with_its_defaults(name: Any, kind: type) -> None:
-    config = override(TINY, {"optimizer": name, "learning_rate": 0.25})
-    network = build_network(config, build_task(config))
-    optimizer = build_optimizer(config, network)
-    assert type(optimizer) is kind
-    assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
-
-
-def test_auto_patches_are_at_most_32() -> None:
+def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_at_most_32(
+    name: Any, kind: type
+) -> None:
     for length, size in ((96, 3), (97, 4), (100, 4)):
         config = LSTMConfig(task="adding", length=length, patch_size="auto", hidden_size=4)
         network = build_network(config, build_task(config))
         assert isinstance(network, LSTMClassifier)
         assert network.patch_size == size
+    config = override(config, {"optimizer": name, "learning_rate": 0.25})
+    optimizer = build_optimizer(config, network)
+    assert type(optimizer) is kind
+    assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
 
 
 # Score
@@ -259,10 +256,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert [row["step"] for row in folder.read_metrics()] == [5, 10]
 
 
-@pytest.mark.parametrize("rate", [1e36, 1e38])
-def test_a_learning_rate_that_diverges_within_one_update_is_reported(rate: float, tmp_path: Path) -> None:
-    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=rate)  # one update per epoch
-    end = f"no checkpoint was saved yet; .* lower than {re.escape(str(rate))} "
+def test_a_learning_rate_that_diverges_within_one_update_is_reported(tmp_path: Path) -> None:
+    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=1e38)  # one update per epoch
+    end = r"no checkpoint was saved yet; .* lower than 1e\+38 "
     with pytest.raises(DivergenceError, match=rf"^step 1: validation loss is (nan|inf); {end}"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints" / "last.json").exists()
