@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from reviver.data.describe import SequenceData
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.palindromes import Palindromes, PalindromeTask
 from reviver.explorer.facts import lstm_facts
-from reviver.lstm.records import CurriculumMetrics
 from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
@@ -31,24 +30,9 @@ from reviver.train.lstm.curriculum import Stage
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best, rank
 from reviver.train.lstm.training import train
+from tests.lstm_runs import CURRICULUM, JUMPING, PATIENT
 
-
-@pytest.fixture(scope="module")
-def config(curriculum_configs: dict[str, LSTMConfig]) -> LSTMConfig:
-    return curriculum_configs["curriculum"]
-
-
-@pytest.fixture(scope="module")
-def jumping(curriculum_configs: dict[str, LSTMConfig]) -> LSTMConfig:
-    return curriculum_configs["jumping"]
-
-
-@pytest.fixture(scope="module")
-def folders(
-    tmp_path_factory: pytest.TempPathFactory, curriculum_configs: dict[str, LSTMConfig]
-) -> dict[str, RunFolder]:
-    """Return a run of each kind."""
-    return {name: train(config, tmp_path_factory.mktemp(name) / "run") for name, config in curriculum_configs.items()}
+Folders = Callable[[str], RunFolder]
 
 
 # Data
@@ -60,9 +44,9 @@ def rows(digits: Tensor) -> set[bytes]:
 
 @pytest.mark.parametrize("length", [2, 3, 8, 31, 60])
 def test_an_epoch_has_fresh_palindromes_of_all_lengths_and_none_of_the_validation_set(
-    length: int, config: LSTMConfig
+    length: int,
 ) -> None:
-    task = PalindromeTask(override(config, {"length": 60, "batch_steps": 10**6}))
+    task = PalindromeTask(override(CURRICULUM, {"length": 60, "batch_steps": 10**6}))
     data, other = task.training(0, length), task.training(1, length)
     assert len(data) == 320
     assert data.lengths is not None
@@ -94,17 +78,17 @@ def test_encoding_a_range_of_steps_equals_that_range_of_the_whole(begin: int, si
 
 
 def test_a_length_ends_at_the_threshold_and_the_training_at_that_of_the_last_length(
-    folders: dict[str, RunFolder], config: LSTMConfig, tmp_path: Path
+    folders: Folders, tmp_path: Path
 ) -> None:
-    metrics = folders["curriculum"].read_metrics()
+    metrics = folders("curriculum").read_metrics()
     assert list(dict.fromkeys(row["length"] for row in metrics)) == [3, 4, 7, 9]
     for row, after in itertools.pairwise(metrics):
-        assert (after["length"] > row["length"]) == (row["validation_accuracy"] >= config.threshold)
-    assert metrics[-1]["validation_accuracy"] >= config.threshold
-    assert len(metrics) < config.epochs
-    assert load(folders["curriculum"].path, checkpoint="best").step == max(metrics, key=rank)["step"]
+        assert (after["length"] > row["length"]) == (row["validation_accuracy"] >= CURRICULUM.threshold)
+    assert metrics[-1]["validation_accuracy"] >= CURRICULUM.threshold
+    assert len(metrics) < CURRICULUM.epochs
+    assert load(folders("curriculum").path, checkpoint="best").step == max(metrics, key=rank)["step"]
     # A higher threshold of the last length changes that one only.
-    longer = train(override(config, {"last_threshold": 0.99}), tmp_path / "run").read_metrics()
+    longer = train(override(CURRICULUM, {"last_threshold": 0.99}), tmp_path / "run").read_metrics()
     earlier = [row | {"seconds": 0} for row in metrics if row["length"] < 9]
     assert [row | {"seconds": 0} for row in longer[: len(earlier)]] == earlier
     assert all(row["validation_accuracy"] < 0.99 for row in longer[len(earlier) : -1])
@@ -130,12 +114,11 @@ def test_each_length_ends_exactly_at_its_threshold(
     last_threshold: float | None,
     accuracies: list[float],
     lengths: list[int],
-    config: LSTMConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes = {"length": 4, "threshold": 0.5, "last_threshold": last_threshold, "data_size": 20, "hidden_size": 2}
-    changed = override(config, changes)
+    changed = override(CURRICULUM, changes)
     assert changed.lengths == (3, 4)
     remaining = iter([*accuracies, 1.0, 1.0, 1.0])
     monkeypatch.setattr(training, "score", lambda *_: Score(loss=1.0, accuracy=next(remaining), size=4))
@@ -147,12 +130,13 @@ def test_each_length_ends_exactly_at_its_threshold(
 
 
 def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_path: Path) -> None:
-    """The network of the report at T = 80: some ten epochs with a curriculum, near chance without."""
-    config = override(PRESETS["recall"], {"length": 80, "epochs": 60, "jump_factor": None, "threshold": 0.995})
+    """The network of the report at T = 50: a few epochs with a curriculum, near chance without."""
+    changes = {"length": 50, "epochs": 60, "jump_factor": None, "threshold": 0.995, "learning_rate": 1e-2}
+    config = override(PRESETS["recall"], changes)
     metrics = train(config, tmp_path / "curriculum").read_metrics()
-    assert metrics[-1]["length"] == 80
+    assert metrics[-1]["length"] == 50
     assert metrics[-1]["validation_accuracy"] >= 0.995
-    fixed = override(config, {"start_length": 80, "epochs": len(metrics)})
+    fixed = override(config, {"start_length": 50, "epochs": len(metrics)})
     assert train(fixed, tmp_path / "fixed").read_metrics()[-1]["validation_accuracy"] < 0.3
 
 
@@ -262,13 +246,12 @@ def test_lengths_that_were_only_validated_end_a_run(
     epochs: int,
     lengths: list[int],
     end: str,
-    jumping: LSTMConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = iter(accuracies)
     monkeypatch.setattr(training, "score", lambda *_: Score(loss=0.25, accuracy=next(found, 0.0), size=80))
-    config = override(jumping, {"epochs": epochs})
+    config = override(JUMPING, {"epochs": epochs})
     folder = train(config, tmp_path / "run")
     metrics = folder.read_metrics()
     assert [(row["length"], row["train_loss"] is not None) for row in metrics] == [
@@ -278,11 +261,11 @@ def test_lengths_that_were_only_validated_end_a_run(
     assert (folder.status, end_reason(config, metrics)) == ("finished", end)
 
 
-def test_every_length_that_was_evaluated_has_a_record(folders: dict[str, RunFolder], jumping: LSTMConfig) -> None:
-    metrics = folders["jumping"].read_metrics()
+def test_every_length_that_was_evaluated_has_a_record(folders: Folders) -> None:
+    metrics = folders("jumping").read_metrics()
     assert any(row["train_loss"] is None for row in metrics)
     assert metrics[-1]["length"] == 40
-    task = build_task(jumping)
+    task = build_task(JUMPING)
     for before, row in itertools.pairwise([{"epoch": 0, "step": 0, "sequences": 0}, *metrics]):
         assert row["validation_sequences"] == len(task.validation(row["length"]))
         assert 0 <= row["validation_accuracy"] <= 1
@@ -291,22 +274,15 @@ def test_every_length_that_was_evaluated_has_a_record(folders: dict[str, RunFold
         assert row["epoch"] - before["epoch"] == trained
         assert (row["step"] > before["step"]) == (row["sequences"] > before["sequences"]) == trained
     # The best checkpoint is not of a length that broke.
-    assert find_best(metrics, jumping) == metrics[-1]
+    assert find_best(metrics, JUMPING) == metrics[-1]
     broke = next(n for n, row in enumerate(metrics) if row["train_loss"] is None and row["validation_accuracy"] < 0.5)
-    assert find_best(metrics[: broke + 1], jumping) in metrics[:broke]
-
-
-def test_counts_do_not_compare_runs() -> None:
-    names = CurriculumMetrics.compared
-    counts = {"step", "epoch", "sequences", "length", "validation_sequences", "seconds"}
-    assert "validation_accuracy" in names
-    assert set(CurriculumMetrics.model_fields) - set(names) == counts
+    assert find_best(metrics[: broke + 1], JUMPING) in metrics[:broke]
 
 
 def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validated(
-    folders: dict[str, RunFolder],
+    folders: Folders,
 ) -> None:
-    run = load(folders["jumping"].path)
+    run = load(folders("jumping").path)
     assert isinstance(run, LSTMRun)
     last = run.metrics[-1]
     data = SequenceData.of_task(run.config, run.task)
@@ -322,16 +298,10 @@ def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validat
 # Early stopping
 
 
-def best_epoch(rows: list[dict[str, Any]]) -> int:
-    """Return the epoch of the best checkpoint: the last one with the highest accuracy."""
-    accuracy = max(row["validation_accuracy"] for row in rows)
-    return max(row["epoch"] for row in rows if row["validation_accuracy"] == accuracy)
-
-
-def test_early_stopping_ends_a_run_and_changes_nothing_before(
-    folders: dict[str, RunFolder], curriculum_configs: dict[str, LSTMConfig], tmp_path: Path
+def test_early_stopping_ends_a_run_whose_best_weights_are_used_and_changes_nothing_before(
+    folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, metrics = curriculum_configs["patient"], folders["patient"].read_metrics()
+    config, metrics = PATIENT, folders("patient").read_metrics()
     assert config.patience is not None
     assert 2 * config.patience < len(metrics) < config.epochs, "the run learns, and then it stops early"
     waited = [end - max(metrics[:end], key=rank)["epoch"] for end in range(1, len(metrics) + 1)]
@@ -339,39 +309,33 @@ def test_early_stopping_ends_a_run_and_changes_nothing_before(
     other = train(override(config, {"patience": None, "epochs": len(metrics)}), tmp_path / "run")
     assert [row | {"seconds": 0} for row in other.read_metrics()] == [row | {"seconds": 0} for row in metrics]
     assert load(other.path).checkpoint == "last"
-
-
-def test_a_run_with_early_stopping_is_used_with_its_best_weights(folders: dict[str, RunFolder]) -> None:
-    path, metrics = folders["patient"].path, folders["patient"].read_metrics()
-    assert best_epoch(metrics) < len(metrics)
+    # The best checkpoint is the last one with the highest accuracy.
+    accuracy = max(row["validation_accuracy"] for row in metrics)
+    best_epoch = max(row["epoch"] for row in metrics if row["validation_accuracy"] == accuracy)
+    assert best_epoch < len(metrics)
+    path = folders("patient").path
     by_default, best, last = (load(path, checkpoint=name) for name in (None, "best", "last"))
     assert (by_default.checkpoint, best.checkpoint, last.checkpoint) == ("best", "best", "last")
-    assert by_default.step == best.step == metrics[best_epoch(metrics) - 1]["step"]
+    assert by_default.step == best.step == metrics[best_epoch - 1]["step"]
     weights = [run.network.state_dict() for run in (by_default, best, last)]  # type: ignore[union-attr]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
     assert not all(weights[0][name].equal(weights[2][name]) for name in weights[0])
-
-
-def test_the_command_says_why_it_ended(
-    folders: dict[str, RunFolder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
     words = "--length 3 --encoding onehot --hidden-size 8 --epochs 60 --patience 3 --batch-size 16 --checkpoint-every 4"
-    command = ["lstm", "train", *words.split(), "--learning-rate", "0.1", "--quiet", "--out", str(tmp_path / "run")]
-    assert main(command) == 0
-    best = best_epoch(folders["patient"].read_metrics())
+    command = ["lstm", "train", *words.split(), "--learning-rate", "0.1", "--out", str(path), "--resume"]
+    assert main([*command, "--quiet"]) == 0
     text = capsys.readouterr().out
     assert "stopped early, after 3 epochs without improvement" in text
-    assert f"epoch {best}" in text
-    assert main([*command, "--resume", "--json"]) == 0
+    assert f"epoch {best_epoch}" in text
+    assert main([*command, "--quiet", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["ended_by"], result["best"]["epoch"]) == ("patience", best)
-    assert main(["lstm", "evaluate", str(tmp_path / "run"), "--json"]) == 0
+    assert (result["ended_by"], result["best"]["epoch"]) == ("patience", best_epoch)
+    assert main(["lstm", "evaluate", str(path), "--json"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
     assert evaluated["checkpoint"] == "best"
-    assert evaluated["results"][0]["accuracy"] == result["best"]["validation_accuracy"]
+    assert evaluated["results"][0]["accuracy"] == accuracy
 
 
-def test_the_end_of_other_runs(config: LSTMConfig, tmp_path: Path) -> None:
+def test_the_end_of_other_runs(tmp_path: Path) -> None:
     found = [{"epoch": k, "length": 3, "validation_accuracy": 0.5, "validation_loss": abs(k - 3)} for k in range(1, 5)]
     lengths = LSTMConfig(curriculum=True, length=3, start_length=2)
     assert end_reason(LSTMConfig(epochs=4), found) == "epochs"
@@ -379,7 +343,7 @@ def test_the_end_of_other_runs(config: LSTMConfig, tmp_path: Path) -> None:
     assert end_reason(LSTMConfig(epochs=9, patience=1), found) == "patience"
     assert end_reason(lengths, found) == "epochs"
     assert end_reason(lengths, [{**found[0], "validation_accuracy": 1.0}]) == "threshold"
-    unfinished = override(config, {"threshold": 1.0, "epochs": 2, "learning_rate": 1e-6})
+    unfinished = override(CURRICULUM, {"threshold": 1.0, "epochs": 2, "learning_rate": 1e-6})
     folder = train(unfinished, tmp_path / "run")
     assert [row["length"] for row in folder.read_metrics()] == [3, 3]
     assert folder.status == "finished"
