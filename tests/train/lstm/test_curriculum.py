@@ -1,4 +1,4 @@
-"""Length curriculum: the data of each length, thresholds, jumps, truncated backpropagation, early stopping, and the ends of runs."""
+"""Length curriculum: thresholds, jumps, truncated backpropagation, early stopping, and the ends of runs."""
 
 import itertools
 import json
@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from reviver import load
 from reviver.cli import main
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.build import build_task
-from reviver.data.tasks.palindromes import Palindromes, PalindromeTask
 from reviver.explorer.facts import lstm_facts
 from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
@@ -33,45 +30,6 @@ from reviver.train.lstm.training import train
 from tests.lstm_runs import CURRICULUM, JUMPING, PATIENT
 
 Folders = Callable[[str], RunFolder]
-
-
-# Data
-
-
-def rows(digits: Tensor) -> set[bytes]:
-    return {bytes(row.tolist()) for row in digits}
-
-
-@pytest.mark.parametrize("length", [2, 3, 8, 31, 60])
-def test_an_epoch_has_fresh_palindromes_of_all_lengths_and_none_of_the_validation_set(
-    length: int,
-) -> None:
-    task = PalindromeTask(override(CURRICULUM, {"length": 60, "batch_steps": 10**6}))
-    data, other = task.training(0, length), task.training(1, length)
-    assert len(data) == 320
-    assert data.lengths is not None
-    assert data.lengths.min() + 1 >= max(2, length // 2)
-    assert data.lengths.max() == length - 1
-    assert not torch.equal(data.digits(), other.digits())
-    assert torch.equal(data.digits(), task.training(0, length).digits())
-    held_out = rows(task.validation(length).digits())
-    for digits, palindrome_length in zip(data.digits(), data.palindrome_lengths, strict=True):
-        palindrome = digits[:palindrome_length]
-        assert torch.equal(palindrome, palindrome.flip(0))
-        assert not digits[palindrome_length:].any()
-        assert palindrome_length < length or bytes(digits.tolist()) not in held_out
-
-
-@given(begin=st.integers(0, 20), size=st.integers(0, 20), seed=st.integers(0, 100))
-def test_encoding_a_range_of_steps_equals_that_range_of_the_whole(begin: int, size: int, seed: int) -> None:
-    rng = torch.Generator().manual_seed(seed)
-    halves = torch.randint(10, (5, 11), generator=rng, dtype=torch.uint8)
-    for lengths in (None, torch.randint(2, 22, (5,), generator=rng)):
-        data = Palindromes(halves, 21, lengths, "onehot")
-        end = min(begin + size, data.steps)
-        first = min(begin, end)
-        assert torch.equal(data.encode(first, end), data.encode()[:, first:end])
-        assert torch.equal(data[1:3].encode(), data.encode()[1:3])
 
 
 # Thresholds
@@ -95,19 +53,14 @@ def test_a_length_ends_at_the_threshold_and_the_training_at_that_of_the_last_len
     assert longer[-1]["validation_accuracy"] >= 0.99
 
 
-def below(accuracy: float) -> float:
-    """Return the largest float below `accuracy`."""
-    return math.nextafter(accuracy, 0.0)
-
-
 @pytest.mark.parametrize(
     ("last_threshold", "accuracies", "lengths"),
     [
         # By hand, for lengths 3 and 4 and threshold 0.5: an accuracy that equals the threshold of its length ends it,
         # the next smaller float does not. Without last_threshold the threshold of length 4 is 0.5, too.
-        (None, [below(0.5), 0.5, below(0.5), 0.5], [3, 3, 4, 4]),
-        (0.75, [below(0.5), 0.5, 0.5, below(0.75), 0.75], [3, 3, 4, 4, 4]),
-        (0.25, [0.25, below(0.5), 0.5, below(0.25), 0.25], [3, 3, 3, 4, 4]),
+        (None, [math.nextafter(0.5, 0), 0.5, math.nextafter(0.5, 0), 0.5], [3, 3, 4, 4]),
+        (0.75, [math.nextafter(0.5, 0), 0.5, 0.5, math.nextafter(0.75, 0), 0.75], [3, 3, 4, 4, 4]),
+        (0.25, [0.25, math.nextafter(0.5, 0), 0.5, math.nextafter(0.25, 0), 0.25], [3, 3, 3, 4, 4]),
     ],
 )
 def test_each_length_ends_exactly_at_its_threshold(

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from reviver import load
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.palindromes import PalindromeTask, make_palindromes
-from reviver.data.tasks.task import mean_loss
 from reviver.errors import ConfigError, DeviceError, DivergenceError, RunFolderError
 from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
@@ -69,19 +68,6 @@ def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> 
     assert not result.loss.requires_grad
 
 
-def test_weights_multiply_the_loss_of_a_sequence() -> None:
-    outputs, targets, weights = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0]), torch.rand(5)
-    losses = -outputs.log_softmax(1)[torch.arange(5), targets]
-    torch.testing.assert_close(mean_loss("class", outputs, targets, weights), (weights * losses).mean())
-    steps = torch.randn(5, 4, 3), torch.randint(3, (5, 4))
-    each = torch.stack([mean_loss("class at every step", x[None], y[None]) for x, y in zip(*steps, strict=True)])
-    torch.testing.assert_close(mean_loss("class at every step", *steps, weights), (weights * each).mean())
-    numbers = torch.randn(5)
-    squares = (outputs[:, 0] - numbers) ** 2
-    torch.testing.assert_close(mean_loss("number", outputs[:, :1], numbers, weights), (weights * squares).mean())
-    torch.testing.assert_close(mean_loss("number", outputs[:, :1], numbers), squares.mean())
-
-
 @pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
 def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_at_most_32(
     name: Any, kind: type
@@ -98,21 +84,6 @@ def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_a
 
 
 # Score
-
-
-@pytest.mark.parametrize("is_training", [True, False])
-def test_score_is_the_mean_over_all_sequences_without_dropout(
-    is_training: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scoring, "MAX_EVALUATION_BATCH", 64)  # 1000 sequences: the last batch is a part of one
-    network = build_network(LSTMConfig(hidden_size=16), PalindromeTask(REPORT)).train(is_training)
-    data = make_palindromes(5, 1000, torch.Generator())
-    measured = score(network, data, "class")
-    assert network.training == is_training
-    logits = network.eval()(data.encode())
-    assert measured.loss == pytest.approx(nn.functional.cross_entropy(logits, data.targets).item(), rel=1e-5)
-    assert measured.accuracy == (logits.argmax(1) == data.targets).sum().item() / 1000
-    assert measured.size == 1000
 
 
 @pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (99, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])

@@ -14,11 +14,11 @@ from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder
-from reviver.settings.lstm import LSTMConfig
+from reviver.settings.fields import override
 from reviver.train.lstm.parallel import check_batch_sizes
 from reviver.train.lstm.training import train_step, truncated_step
 from reviver.train.lstm.truncated import LOST, CarriedBatch, Segment
-from tests.lstm_runs import TRUNCATED
+from tests.lstm_runs import CURRICULUM, TRUNCATED
 
 
 def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = "scalar") -> Palindromes:
@@ -29,16 +29,8 @@ def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = 
 
 
 def carried_batch(length: int, steps: int, size: int, encoding: Any = "scalar") -> CarriedBatch:
-    config = LSTMConfig(
-        curriculum=True,
-        length=length,
-        bptt_steps=steps,
-        batch_size=size,
-        encoding=encoding,
-        start_length=2,
-        hidden_size=16,
-    )
-    return CarriedBatch(config, torch.device("cpu"))
+    changes = {"length": length, "bptt_steps": steps, "batch_size": size, "encoding": encoding, "start_length": 2}
+    return CarriedBatch(override(CURRICULUM, changes), torch.device("cpu"))
 
 
 def certain(segment: Segment) -> Tensor:
