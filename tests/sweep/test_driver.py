@@ -36,7 +36,6 @@ def test_the_key_of_a_cell_depends_on_its_settings_alone() -> None:
     [
         (cell_of("refuse", value=3), "value must be 1, got 3"),
         (cell_of("crash"), "ZeroDivisionError: by zero"),
-        (cell_of("square"), "TypeError: square() missing 1 required positional argument: 'x'"),
         (cell_of("return_nan"), "ValueError: Out of range float values are not JSON compliant"),
         (cell_of("nothing"), "AttributeError: module 'tests.sweep.cells' has no attribute 'nothing'"),
     ],
@@ -50,13 +49,12 @@ def test_an_error_of_the_function_is_an_outcome(cell: Cell, error: str, tmp_path
     assert (cell_folder(tmp_path, cell) / "traceback.txt").exists() == (error != "value must be 1, got 3")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_a_cell_which_can_go_on(number: int, tmp_path: Path) -> None:
+def test_a_signal_stops_a_cell_which_can_go_on(tmp_path: Path) -> None:
     cell = cell_of("wait_for", path=str(tmp_path / "go"))
 
     def interrupt() -> None:
         wait_until((cell_folder(tmp_path, cell) / "begun").exists)
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
@@ -141,7 +139,6 @@ def test_cells_can_wait_for_the_outcomes_of_others(tmp_path: Path) -> None:
         return [second] if first.key in outcomes else [first]
 
     engine = InlineEngine()
-    engine.slots = 2
     outcomes = run_cells(tmp_path, [never, second, first], engine, select=select)
     assert engine.cells == [first, second]
     assert [*outcomes] == [first.key, second.key]
