@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reviver import load
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.palindromes import PalindromeTask, make_palindromes
-from reviver.errors import ConfigError, DeviceError, DivergenceError, RunFolderError
+from reviver.errors import ConfigError, DivergenceError, RunFolderError
 from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
@@ -248,13 +248,3 @@ def test_runs_are_neither_overwritten_nor_changed(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"^{name} is .* in this run, got {value}; leave it out to resume"):
             train(override(TINY, {"epochs": 2, **changes}), tmp_path / "run", resume=True)
     assert fingerprint(folder) == before
-
-
-def test_a_missing_run_or_device_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="run: does not exist; give the folder that a train command wrote"):
-        train(TINY, tmp_path / "run", resume=True)
-    device = "mps" if torch.cuda.is_available() else "cuda"
-    problem = f"device '{device}' is not available on this machine; use --device auto or --device cpu"
-    with pytest.raises(DeviceError, match=problem):
-        train(TINY, tmp_path / "run", device=device)
-    assert not (tmp_path / "run").exists()
