@@ -14,6 +14,7 @@ from reviver.cli import main
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.build import build_task
 from reviver.explorer.facts import lstm_facts
+from reviver.lstm.records import CurriculumMetrics
 from reviver.lstm.scoring import Score
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
@@ -193,6 +194,8 @@ def test_every_length_that_was_evaluated_has_a_record(folders: Folders) -> None:
         assert (row["train_accuracy"] is not None) == trained
         assert row["epoch"] - before["epoch"] == trained
         assert (row["step"] > before["step"]) == (row["sequences"] > before["sequences"]) == trained
+    counts = {"step", "epoch", "sequences", "length", "validation_sequences", "seconds"}
+    assert set(CurriculumMetrics.model_fields) - set(CurriculumMetrics.compared) == counts, "they do not compare runs"
     # The best checkpoint is not of a length that broke.
     assert find_best(metrics, JUMPING) == metrics[-1]
     broke = next(n for n, row in enumerate(metrics) if row["train_loss"] is None and row["validation_accuracy"] < 0.5)
