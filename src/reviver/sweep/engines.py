@@ -38,11 +38,9 @@ class Engine(Protocol):
 
     def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
         """Start `execute`."""
-        ...
 
     def close(self, running: Sequence[Any]) -> None:
         """Let these cells save and stop, and release all workers."""
-        ...
 
 
 class Pool:

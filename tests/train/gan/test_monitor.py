@@ -260,15 +260,12 @@ def test_each_mode_collapse_is_logged_once(
 
 
 def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = "--epochs 1 --batch-size 200 --latent-size 16 --eval-samples 60 --conditional"
-    assert main(shlex.split(f"gan train --preset original {settings} --out {tmp_path / 'run'}")) == 0
+    settings = f"--epochs 1 --batch-size 200 --latent-size 16 --eval-samples 60 --conditional --out {tmp_path / 'run'}"
+    assert main(shlex.split(f"gan train --preset original {settings}")) == 0
     captured = capsys.readouterr()
     assert "FID " in captured.out
     assert "evaluation took another " in captured.out
-    assert (
-        main(shlex.split(f"gan train --preset original {settings} --out {tmp_path / 'run'} --resume --json --quiet"))
-        == 0
-    )
+    assert main(shlex.split(f"gan train --preset original {settings} --resume --json --quiet")) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["scores"] == RunFolder.open(tmp_path / "run").read_scores()[-1]
     assert captured.err == ""
