@@ -16,6 +16,7 @@ from reviver.data.tasks.build import build_task
 from reviver.explorer.facts import lstm_facts
 from reviver.lstm.records import CurriculumMetrics
 from reviver.lstm.scoring import Score
+from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
@@ -180,6 +181,8 @@ def test_lengths_that_were_only_validated_end_a_run(
     ]
     assert metrics[-1]["sequences"] == config.epoch_size_at(3)
     assert (folder.status, end_reason(config, metrics)) == ("finished", end)
+    state = json.loads((find_checkpoint(folder.checkpoints, "last") / "state.json").read_text())
+    assert state["extra"]["best"]["length"] == lengths[-1], "the longest that passed, not one that broke"
 
 
 def test_every_length_that_was_evaluated_has_a_record(folders: Folders) -> None:
