@@ -1,4 +1,4 @@
-"""A tiny LSTM run, what interrupts it at an update, and what two equal runs share."""
+"""Settings of tiny LSTM runs, what interrupts them at an update, and what two equal runs share."""
 
 import hashlib
 import json
@@ -13,11 +13,46 @@ import pytest
 
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm import training
 
 TINY = LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
 """20 updates, 5 an epoch; checkpoints after 10 and 20."""
+
+CURRICULUM = LSTMConfig(
+    curriculum=True,
+    length=9,
+    start_length=3,
+    length_factor=1.5,
+    threshold=0.3,
+    encoding="onehot",
+    hidden_size=16,
+    data_size=400,
+    batch_size=32,
+    batch_steps=160,
+    learning_rate=1e-2,
+    epochs=40,
+    checkpoint_every=3,
+)
+"""Lengths 3, 4, 7 and 9, with batches of 32, 32, 22 and 17."""
+JUMPING = override(CURRICULUM, {"length": 40, "jump_factor": 4.0, "threshold": 0.5, "epochs": 60})
+"""Lengths 3, 4, 7, 10, 15, 23, 34 and 40, of which a jump goes on three."""
+TRUNCATED = override(
+    CURRICULUM,
+    {"length": 40, "start_length": 5, "length_factor": 2.0, "bptt_steps": 8, "hidden_dropout": 0.1}
+    | {"threshold": 0.9, "data_size": 700, "batch_steps": 200_000, "max_norm": 1.0, "epochs": 60},
+)
+"""Palindromes five times as long as the gradient reaches."""
+PATIENT = override(TINY, {"epochs": 60, "patience": 3, "checkpoint_every": 4, "learning_rate": 0.1})
+"""5 updates an epoch, early stopping; it learns, and then its accuracy moves up and down."""
+CONFIGS = {
+    "tiny": TINY,
+    "curriculum": CURRICULUM,
+    "jumping": JUMPING,
+    "truncated": TRUNCATED,
+    "patient": PATIENT,
+}
 
 
 def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:

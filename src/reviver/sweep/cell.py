@@ -34,9 +34,6 @@ from reviver.settings.fields import Count, NonNegative
 from reviver.settings.validation import Record
 from reviver.text import one_line
 
-MAX_OUTCOME_BYTES = 1 << 26
-"""Maximum size of outcome.json."""
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -117,7 +114,7 @@ def read_outcome(folder: Path, cell: Cell) -> Outcome | None:
     if not path.exists():
         return None
     with explain_read_errors(path):
-        content = read_json(path, MAX_OUTCOME_BYTES)
+        content = read_json(path, 1 << 26)
     validate(Outcome, content, path)
     outcome = Outcome.model_validate(content)
     if outcome.key != cell.key:

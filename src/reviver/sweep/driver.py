@@ -16,12 +16,11 @@ from reviver.runs.signals import handling_signals
 from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, read_outcome, record_outcome
 from reviver.sweep.engines import Engine
 
-LIMITS = {"died": 5, "stopped": 100}
-"""Number of workers without an outcome after which a cell fails: those that died, and those that were stopped."""
-PROBLEMS = {
-    "died": "its worker died 5 times (killed, or out of memory); use fewer --jobs or more memory",
-    "stopped": "its job was stopped 100 times; raise timeout_min in [slurm]",
+LIMITS = {
+    "died": (5, "its worker died 5 times (killed, or out of memory); use fewer --jobs or more memory"),
+    "stopped": (100, "its job was stopped 100 times; raise timeout_min in [slurm]"),
 }
+"""Number of workers without an outcome after which a cell fails, and its error: of those that died or were stopped."""
 BUSY_POLLS = 40
 """Looks at the running cells after which a cell that another machine runs is submitted again."""
 
@@ -68,8 +67,9 @@ def run_cells(
         try:
             for cell in cells:
                 if driver.is_done(cell) and retry_failed and outcomes[cell.key].status == "failed":
-                    with explain_write_errors(driver.folder_of(cell)):
-                        (driver.folder_of(cell) / "outcome.json").unlink()
+                    path = cell_folder(driver.folder, cell) / "outcome.json"
+                    with explain_write_errors(path.parent):
+                        path.unlink()
                     del outcomes[cell.key]
             while not signals and driver.submit(cells if select is None else select(outcomes)):
                 time.sleep(engine.poll)
@@ -96,12 +96,12 @@ class _Driver:
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # workers without an outcome, also by the reason
     waits_until: dict[str, float] = field(default_factory=dict)  # when a cell of another machine is submitted again
 
-    def folder_of(self, cell: Cell) -> Path:
-        return cell_folder(self.folder, cell)
-
     def is_done(self, cell: Cell) -> bool:
         """Return whether a cell has an outcome, which may be that of another machine."""
-        if cell.key not in self.outcomes and (outcome := read_outcome(self.folder_of(cell), cell)) is not None:
+        if (
+            cell.key not in self.outcomes
+            and (outcome := read_outcome(cell_folder(self.folder, cell), cell)) is not None
+        ):
             self.outcomes[cell.key] = outcome
         return cell.key in self.outcomes
 
@@ -133,7 +133,8 @@ class _Driver:
             self.waits_until[cell.key] = time.monotonic() + BUSY_POLLS * self.engine.poll
         else:
             self.lost[cell.key, ended] += 1
-            if self.lost[cell.key, ended] == LIMITS[ended]:
-                error, attempts = f"{PROBLEMS[ended]}, and use --retry-failed", max(1, self.lost[cell.key, "died"])
+            limit, problem = LIMITS[ended]
+            if self.lost[cell.key, ended] == limit:
+                error, attempts = f"{problem}, and use --retry-failed", max(1, self.lost[cell.key, "died"])
                 outcome = Outcome(key=cell.key, status="failed", error=error, attempts=attempts)
-                self.outcomes[cell.key] = record_outcome(self.folder_of(cell), outcome)
+                self.outcomes[cell.key] = record_outcome(cell_folder(self.folder, cell), outcome)

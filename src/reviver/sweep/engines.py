@@ -25,13 +25,6 @@ from reviver.sweep.cell import Cell, Ended, execute
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
 
-CONNECT_SECONDS = 5.0
-"""Seconds to wait for the answer of a Ray cluster's head node. Ray itself would wait for minutes."""
-OBJECT_STORE_BYTES = 80 << 20
-"""Shared memory of a local Ray: cells and outcomes are small. Ray would take 30 % of the memory; it asks for at least 75 MB."""
-COMMON_OPTIONS = ("gpus_per_node", "mem_gb", "name", "timeout_min")
-"""Options that submitit names alike for all its executors; all others are those of `sbatch`, such as `partition`."""
-
 
 class Engine(Protocol):
     """Executor of cells: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs."""
@@ -45,11 +38,9 @@ class Engine(Protocol):
 
     def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
         """Start `execute`."""
-        ...
 
     def close(self, running: Sequence[Any]) -> None:
         """Let these cells save and stop, and release all workers."""
-        ...
 
 
 class Pool:
@@ -130,20 +121,22 @@ class RayEngine:
         if address is None:
             jobs = jobs or usable_cores()
             threads = threads or max(1, usable_cores() // jobs)
-            options |= {
-                "num_cpus": threads * jobs,
-                "include_dashboard": False,
-                "object_store_memory": OBJECT_STORE_BYTES,
-            }
-        elif address != "auto":
-            check_address(address)
+            # Cells and outcomes are small. Ray would take 30 % of the memory for them; it asks for at least 75 MB.
+            memory = 80 << 20
+            options |= {"num_cpus": threads * jobs, "include_dashboard": False, "object_store_memory": memory}
         self._threads = threads = threads or 1
         try:
+            if address is not None and address != "auto":
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host.strip("[]"), int(port)), 5.0).close()  # Ray would wait for two minutes
             ray.init(**options)
-        except (ConnectionError, RuntimeError, TimeoutError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
             if address is None:
                 raise ReviverError(f"Ray could not be started: {one_line(error)}") from error
-            raise _no_cluster(address, one_line(error), "start one with ray start --head") from error
+            remedy = "give HOST:PORT of its head node, or auto where ray start --head was called"
+            raise ConfigError(
+                f"address {address!r} has no Ray cluster ({one_line(error)}); {remedy}", "address"
+            ) from error
         with suppress(AttributeError):  # no setting turns off what Ray prints to stdout about every worker that dies
             ray._private.worker._worker_logs_enabled = False
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
@@ -174,40 +167,13 @@ def _execute_in(directory: Path, *arguments: Any) -> Ended:
     return execute(*arguments)
 
 
-def check_address(address: str) -> None:
-    """Check that a gRPC server, such as the head node of Ray, answers the preface of HTTP/2 (RFC 9113, section 3.4).
-
-    Raises:
-        ConfigError: if it does not within `CONNECT_SECONDS`.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in host:
-        problem = f"address must be HOST:PORT of the head node of a Ray cluster, or auto, got {address!r}"
-        raise ConfigError(problem, "address")
-    answer, problem = b"", "what answers there is not Ray"
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") == "1":
-                return
-            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-            answer = connection.recv(9)  # the header of a frame: length (3 bytes), type, flags, stream (4 bytes)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name with an empty or overlong label
-        problem = one_line(error)
-    if answer[3:4] != b"\x04":
-        raise _no_cluster(address, problem, "see ray status on its head node")
-
-
-def _no_cluster(address: str, problem: str, remedy: str) -> ConfigError:
-    return ConfigError(f"address {address!r} has no Ray cluster ({problem}); {remedy}", "address")
-
-
 class SlurmEngine:
     """Engine of jobs of Slurm. A job that reaches its time limit or is preempted saves its run, and another one goes on.
 
     At most `jobs` jobs wait or run at the same time, by default 100. Each has `threads` CPUs, by default 1. The options are
-    `COMMON_OPTIONS` and those of `sbatch` with underscores, such as `partition` and `setup`, a list of shell commands to run
-    first. `cluster` is `slurm`, or `local` to try a sweep without Slurm. submitit's files are pickles, which can run code when
-    they are read, so only the owner may enter their folder.
+    `gpus_per_node`, `mem_gb`, `name` and `timeout_min`, and those of `sbatch` with underscores, such as `partition` and
+    `setup`, a list of shell commands to run first. `cluster` is `slurm`, or `local` to try a sweep without Slurm. submitit's
+    files are pickles, which can run code when they are read, so only the owner may enter their folder.
 
     Raises:
         ConfigError: if submitit or the commands of Slurm are not installed, or an option is unknown or invalid.
@@ -235,8 +201,10 @@ class SlurmEngine:
         self.slots, self.poll, self._threads = jobs or 100, 0.05 if self._is_local else 1.0, threads or 1
         self._executor = submitit.AutoExecutor(folder, cluster=cluster)
         for name, value in options.items():
+            # submitit names these alike for all its executors.
+            prefix = "" if name in ("gpus_per_node", "mem_gb", "name", "timeout_min") else "slurm_"
             try:
-                self._executor.update_parameters(**{name if name in COMMON_OPTIONS else f"slurm_{name}": value})
+                self._executor.update_parameters(**{prefix + name: value})
             except (AssertionError, NameError, TypeError, ValueError) as error:  # as submitit raises them
                 problem = f"slurm.{short_repr(name)[1:-1]} is unknown or invalid, got {short_repr(value)}"
                 raise ConfigError(f"{problem}: {one_line(error)}", "slurm") from error
@@ -273,7 +241,7 @@ def _execute_in_job(*arguments: Any) -> Ended:
 
 
 def import_library(name: str, extra: str) -> Any:
-    """Return the library of an engine, whose name is also that of its extra.
+    """Return the library of an engine; `extra` is the name of engine and extra.
 
     Raises:
         ConfigError: if the library is not installed.

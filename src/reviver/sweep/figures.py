@@ -5,10 +5,6 @@ from matplotlib.figure import Figure
 from reviver.figures import plain_log_ticks, styled
 from reviver.sweep.summary import STATISTICS, Row, show
 
-MIN_LOG_RATIO = 20.0
-"""Minimum ratio of the largest to the smallest value on an axis, from which the axis is logarithmic."""
-MAX_TICKS = 8
-"""Maximum number of values on a numeric axis that are all marked."""
 COLORS = ("#0b6fa4", "#d1600a", "#7a3f9d", "#3d8b37", "#6b6b6b", "#b8336a", "#8a6d1d", "#1b9e9e")
 STYLES = tuple(zip(COLORS, "os^DxvP*", ("-", "--", "-.", ":") * 2, strict=True))
 """Color, marker and dashes of each line; markers and dashes also tell them apart in grayscale."""
@@ -55,10 +51,10 @@ def summary_figure(summary: Row) -> Figure:
                 if row is summary["best"] and len(settings) > 1:
                     panel.plot(place, row["mean"], "ko", markersize=11, fillstyle="none", markeredgewidth=0.8)
         values = sorted({setting[horizontal] for setting in settings}) if numeric else []
-        if values and values[0] > 0 and values[-1] / values[0] > MIN_LOG_RATIO:
+        if values and values[0] > 0 and values[-1] > 20 * values[0]:
             panel.set_xscale("log")
             plain_log_ticks(panel.xaxis)
-        elif 0 < len(values) <= MAX_TICKS:
+        elif 0 < len(values) <= 8:
             panel.set_xticks(values, [f"{value:g}" for value in values])
         elif not numeric:
             texts = [text if len(text) <= 24 else text[:23] + "…" for text in names]

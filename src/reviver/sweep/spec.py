@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from reviver.errors import ConfigError
 from reviver.files.read import read_file
@@ -15,12 +15,8 @@ from reviver.settings.fields import Seed, Text
 from reviver.settings.validation import Record, check, find_problem
 from reviver.text import one_line, short_repr
 
-MAX_BYTES = 1 << 20
-"""Maximum size of the file."""
 MAX_CELLS = 100_000
 """Maximum number of cells of a sweep."""
-DIGITS = 6
-"""Significant digits of a random number."""
 
 Point = dict[str, Any]
 """Values of some options."""
@@ -48,18 +44,14 @@ class Range(Record):
 class Random(Record):
     """Random points: their number, a seed, and for each option a list of choices or a `Range`."""
 
+    model_config = ConfigDict(extra="allow")
     samples: CellCount
     seed: Seed = 0
-    options: Point = Field(default_factory=dict)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_options(cls, values: Any) -> Any:
-        """Move what is neither the number nor the seed into `options`."""
-        if not isinstance(values, dict):
-            return values
-        own = {name: values[name] for name in ("samples", "seed") if name in values}
-        return own | {"options": {name: value for name, value in values.items() if name not in own}}
+    @property
+    def options(self) -> Point:
+        """Choices or ranges by option: all other keys."""
+        return self.model_extra or {}
 
 
 class Command(Record):
@@ -91,7 +83,7 @@ def read_sweep(path: Path) -> SweepFile:
         ConfigError: if the file cannot be read, or has an unknown key or a value that is not allowed.
     """
     try:
-        return SweepFile.model_validate(tomllib.loads(read_file(path, MAX_BYTES).decode()))
+        return SweepFile.model_validate(tomllib.loads(read_file(path, 1 << 20).decode()))
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
     except ValidationError as error:
@@ -114,7 +106,11 @@ def points_of(file: SweepFile) -> list[Point]:
         found = ", ".join(f"{name} has {len(values)}" for name, values in file.zip.items())
         raise ConfigError(f"zip must have lists of one length, but {found} values")
     axes += [_transpose(file.zip)] if file.zip else []
-    axes += [random_points(file.random)] if file.random else []
+    if file.random is not None:
+        if not file.random.options:
+            raise ConfigError("random must have an option besides samples and seed; add one, such as learning_rate")
+        options = file.random.options.items()
+        axes.append(_transpose({name: _sample(file.random, name, domain) for name, domain in options}))
     if file.seeds is not None:
         check("seeds", file.seeds, Seeds if isinstance(file.seeds, list) else CellCount)
         seeds = file.seeds if isinstance(file.seeds, list) else range(file.seeds)
@@ -126,19 +122,8 @@ def points_of(file: SweepFile) -> list[Point]:
     return list({repr(point): point for point in points}.values())
 
 
-def random_points(table: Random) -> list[Point]:
-    """Return random points. Each option has its own random numbers, so more samples or options keep those of the others.
-
-    Raises:
-        ConfigError: if there is no option, or a range is wrong.
-    """
-    if not table.options:
-        raise ConfigError("random must have an option besides samples and seed; add one, such as learning_rate")
-    return _transpose({name: _sample(table, name, domain) for name, domain in table.options.items()})
-
-
 def _sample(table: Random, name: str, domain: Any) -> list[Any]:
-    """Return random values of an option; integers between two integers."""
+    """Return random values of an option, by random numbers of its own; integers between two integers."""
     place = f"random.{name}"
     rng = random.Random(f"{table.seed} {name}")  # noqa: S311
     uniform = [rng.random() for _ in range(table.samples)]
@@ -159,7 +144,7 @@ def _sample(table: Random, name: str, domain: Any) -> list[Any]:
     is_integer = isinstance(low, int) and isinstance(high, int)
     end = high + 1 if is_integer else high  # the last integer is as likely as the others
     values = [low * (end / low) ** u if log else low + (end - low) * u for u in uniform]
-    exact = [math.floor(value) if is_integer else float(f"{value:.{DIGITS}g}") for value in values]
+    exact = [math.floor(value) if is_integer else float(f"{value:.6g}") for value in values]
     return [min(max(value, low), high) for value in exact]
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO, StringIO
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
@@ -65,30 +64,27 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
     Raises:
         RunFolderError: if the file cannot be written.
     """
-    columns = {
-        name: [json.dumps(row[name]) if isinstance(row[name], list) else row[name] for row in rows] for name in rows[0]
-    }
+    rows = [{name: show(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
         path = path.with_suffix(".csv")
         _log.warning("Parquet needs the library pyarrow (pip install pyarrow, the extra data); wrote %s", path)
-        text = StringIO()
-        csv.writer(text, lineterminator="\n").writerows([[*columns], *zip(*columns.values(), strict=True)])
-        content = text.getvalue().encode()
-    else:
-        arrays = {}
-        for name, values in columns.items():
-            try:
-                arrays[name] = pa.array(values)
-            except (pa.ArrowInvalid, pa.ArrowTypeError):
-                arrays[name] = pa.array([None if value is None else show(value) for value in values])
-        buffer = BytesIO()
-        parquet.write_table(pa.table(arrays), buffer)
-        content = buffer.getvalue()
+        with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+    arrays = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        try:
+            arrays[name] = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            arrays[name] = pa.array([None if value is None else show(value) for value in values])
     with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+        parquet.write_table(pa.table(arrays), temporary)
     return path
 
 

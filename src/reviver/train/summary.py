@@ -8,7 +8,6 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from reviver.files.pretrained import Source
@@ -21,15 +20,8 @@ from reviver.train.lstm.run import LSTMRun
 Run = LSTMRun | GANRun
 PATHS = ("data", "extractor")
 """Settings that may be paths."""
-VERSIONS = ("reviver", "python", "torch")
-"""Versions that are shown, by name in run.json."""
-STATUS = {
-    "running": "killed while it trained",
-    "finished": "finished",
-    "interrupted": "interrupted; reviver ... --resume continues it",
-    "failed": "failed",
-}
-"""Status of a run in words, by the status in run.json."""
+STATUS = {"running": "killed while it trained", "interrupted": "interrupted; reviver ... --resume continues it"}
+"""Status of a run in words, by the status in run.json, where it says more."""
 
 
 class Item(NamedTuple):
@@ -73,30 +65,15 @@ class License(NamedTuple):
     """Identifier of the data set on the hub."""
 
 
-LICENSES = MappingProxyType(
-    {
-        "mnist": License(
-            "CC BY-SA 3.0",
-            "cc-by-sa-3.0",
-            "https://creativecommons.org/licenses/by-sa/3.0/",
-            "Yann LeCun and Corinna Cortes",
-            "ylecun/mnist",
-        ),
-        "fashion-mnist": License(
-            "MIT",
-            "mit",
-            "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE",
-            "Zalando Research",
-            "zalando-datasets/fashion_mnist",
-        ),
-        "kmnist": License(
-            "CC BY-SA 4.0",
-            "cc-by-sa-4.0",
-            "https://creativecommons.org/licenses/by-sa/4.0/",
-            "the ROIS-DS Center for Open Data in the Humanities",
-        ),
-    }
-)
+_CC = "https://creativecommons.org/licenses/by-sa"
+_FASHION = "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE"
+LICENSES: Mapping[str, License] = {
+    "mnist": License("CC BY-SA 3.0", "cc-by-sa-3.0", f"{_CC}/3.0/", "Yann LeCun and Corinna Cortes", "ylecun/mnist"),
+    "fashion-mnist": License("MIT", "mit", _FASHION, "Zalando Research", "zalando-datasets/fashion_mnist"),
+    "kmnist": License(
+        "CC BY-SA 4.0", "cc-by-sa-4.0", f"{_CC}/4.0/", "the ROIS-DS Center for Open Data in the Humanities"
+    ),
+}
 """Licenses of data sets by name, of those whose license is known."""
 
 
@@ -144,7 +121,7 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
     record = run.folder.record
     machine: Mapping[str, Any] = record.get("hardware", {})
     versions: Mapping[str, str] = record.get("versions", {})
-    seconds, num_changes = record.get("seconds"), len(record.get("changes", ()))
+    seconds, num_changes, status = record.get("seconds"), len(record.get("changes", ())), run.folder.status
     of_all = "" if epochs == run.config.epochs else f" of {run.config.epochs:,}"
     items = [
         Item("seed", str(run.config.seed)),
@@ -158,8 +135,11 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
             if machine
             else "",
         ),
-        Item("versions", ", ".join(f"{name} {versions[name]}" for name in VERSIONS if name in versions)),
-        Item("status", STATUS[run.folder.status], record.get("error")),
+        Item(
+            "versions",
+            ", ".join(f"{name} {versions[name]}" for name in ("reviver", "python", "torch") if name in versions),
+        ),
+        Item("status", STATUS.get(status, status), record.get("error")),
         Item("resumed in another environment", f"{num_changes} times" if num_changes else ""),
     ]
     return [item for item in items if item.value]

@@ -182,7 +182,7 @@ def run_lstm(config: LSTMConfig, dtype: torch.dtype, world: World) -> dict[str, 
     for epoch in range(EPOCHS[dtype]):
         length = config.lengths[min(epoch, len(config.lengths) - 1)]
         session = loop_session(state, world)
-        lstm.train_epoch(session, network, optimizer, task, length, config, world)
+        lstm.train_epoch(session, network, optimizer, task, length, config)
         history.append(state.tensors["history"].clone())
         scores.append(score(network, task.validation(length), task.target, world))
     return {

@@ -1,16 +1,18 @@
 """A tiny run, interruptions of a run at a given update, and all results of a run."""
 
 import hashlib
+import itertools
 import json
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from reviver.errors import Interrupted
 from reviver.gan.networks import Generator
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepResult
@@ -22,10 +24,10 @@ from reviver.train.gan import training
 
 @pytest.fixture(scope="package")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> GANConfig:
-    """41 images of 8 x 8, in batches of 16, 16 and 9: 12 updates, a line of metrics after every second."""
+    """41 images of 8 x 8, in batches of 16, 16 and 9: 6 updates, a line of metrics after every second."""
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, images=np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
-    return GANConfig(data=str(path), image_size=8, latent_size=16, epochs=4, batch_size=16, sample_every=3, log_every=2)
+    return GANConfig(data=str(path), image_size=8, latent_size=16, epochs=2, batch_size=16, sample_every=3, log_every=2)
 
 
 @pytest.fixture(scope="package")
@@ -56,43 +58,33 @@ def fingerprint() -> Callable[[RunFolder], dict[str, Any]]:
     return results
 
 
-def wrap_step(patch: pytest.MonkeyPatch, wrapper: Callable[..., StepResult]) -> None:
-    """Replace every step of `train` by `wrapper(step, generator, discriminator, ...)`."""
-    patch.setattr(training, "gan_step", partial(wrapper, gan_step))
+@pytest.fixture
+def before_update(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Generator], object]], None]:
+    """Return a function that calls `action` just before the given update of the next training, counted from 1."""
 
+    def at_step(number: int, action: Callable[[Generator], object]) -> None:
+        calls = itertools.count(1)
 
-def at_step(patch: pytest.MonkeyPatch, number: int, action: Callable[[Generator], None]) -> None:
-    """Call `action` just before the given update of the next call of `train`, counted from 1."""
-    calls = 0
+        def counting(generator: Generator, *arguments: Any, **keywords: Any) -> StepResult:
+            if next(calls) == number:
+                action(generator)
+            return gan_step(generator, *arguments, **keywords)
 
-    def counting(step: Callable[..., StepResult], generator: Generator, *arguments: Any, **keywords: Any) -> StepResult:
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            action(generator)
-        return step(generator, *arguments, **keywords)
+        monkeypatch.setattr(training, "gan_step", counting)
 
-    wrap_step(patch, counting)
-
-
-def send(number: signal.Signals) -> Callable[[Generator], None]:
-    return lambda _: os.kill(os.getpid(), number)
+    return at_step
 
 
 @pytest.fixture
-def before_update(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Generator], None]], None]:
-    """Return `at_step` of this test."""
-    return partial(at_step, monkeypatch)
+def resumed(
+    before_update: Callable[..., None], fingerprint: Callable[[RunFolder], dict[str, Any]], tmp_path: Path
+) -> Callable[[GANConfig, int], dict[str, Any]]:
+    """Return a function that interrupts a run before an update is complete, and returns the results after a resume."""
 
+    def train(config: GANConfig, step: int) -> dict[str, Any]:
+        before_update(step, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(Interrupted, match=f"stopped at step {step} by SIGINT and saved"):
+            training.train(config, tmp_path / "resumed")
+        return fingerprint(training.train(config, tmp_path / "resumed", resume=True))
 
-@pytest.fixture
-def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], StepResult]]:
-    """Return a list that gets the arguments and the result of each step."""
-    records: list[tuple[tuple[Any, ...], StepResult]] = []
-
-    def recording(step: Callable[..., StepResult], *arguments: Any, **keywords: Any) -> StepResult:
-        records.append((arguments, step(*arguments, **keywords)))
-        return records[-1][1]
-
-    wrap_step(monkeypatch, recording)
-    return records
+    return train

@@ -4,9 +4,7 @@ import dataclasses
 import io
 import json
 import logging
-import os
 import shlex
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import torch
 
 from reviver.cli import main
 from reviver.data.images.image_set import load_images, load_test_images
-from reviver.errors import ConfigError, Interrupted
+from reviver.errors import ConfigError
 from reviver.gan.scores.digit_classifier import weights_path
 from reviver.gan.scores.monitor import (
     TrainingMonitor,
@@ -39,7 +37,7 @@ from reviver.train.loading import load
 from tests.gan.scores.conftest import shrink_mnist, write_idx
 
 N = 60
-CONFIG = GANConfig(epochs=3, batch_size=100, latent_size=16, log_every=4, eval_every=1, eval_samples=N, ema=0.5)
+CONFIG = GANConfig(epochs=2, batch_size=100, latent_size=16, log_every=4, eval_every=1, eval_samples=N, ema=0.5)
 Fingerprint = Callable[[RunFolder], dict[str, Any]]
 
 
@@ -63,8 +61,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_the_last_record_equals_the_scores_of_the_finished_run(scored: RunFolder) -> None:
     """Both are of the EMA, which generates the samples of the run."""
     *_, record = records = scored.read_scores()
-    assert [(one["epoch"], one["step"]) for one in records] == [(1, 6), (2, 12), (3, 18)]
-    assert len({one["fid"] for one in records}) == 3
+    assert [(one["epoch"], one["step"]) for one in records] == [(1, 6), (2, 12)]
+    assert len({one["fid"] for one in records}) == 2
     assert load(scored.path).scores == records
     assert scored.record["eval_seconds"] > 0
     reference = load_reference(N, None, load_images("mnist"), load_test_images("mnist"))
@@ -79,26 +77,12 @@ def test_the_last_record_equals_the_scores_of_the_finished_run(scored: RunFolder
     assert f"of {N} samples by the reviver digit classifier" in describe_record(record)
 
 
-DUE = [
-    (12, None, [5, 10, 12]),
-    (3, None, [3]),
-    (10, None, [5, 10]),
-    (4, 1, [1, 2, 3, 4]),
-    (7, 3, [3, 6, 7]),
-    (2, 9, [2]),
-]
-
-
-@pytest.mark.parametrize(("epochs", "eval_every", "expected"), DUE)
-def test_evaluation_is_due_at_the_interval_and_at_the_end(
-    epochs: int, eval_every: int | None, expected: list[int]
-) -> None:
-    monitor = create_monitor(override(CONFIG, {"epochs": epochs, "eval_every": eval_every}), load_images("mnist"))
-    assert monitor is not None
-    assert [epoch for epoch in range(1, epochs + 1) if monitor.is_due(epoch)] == expected
-
-
-def test_samples_are_limited_by_the_images_and_the_default_interval_by_what_the_classifier_knows() -> None:
+def test_when_evaluation_is_due_and_what_limits_it() -> None:
+    """It is due at the interval and at the end, by default every 5 epochs where the classifier knows the images."""
+    for epochs, eval_every, due in ((12, None, [5, 10, 12]), (3, None, [3]), (7, 3, [3, 6, 7]), (2, 9, [2])):
+        monitor = create_monitor(override(CONFIG, {"epochs": epochs, "eval_every": eval_every}), load_images("mnist"))
+        assert monitor is not None
+        assert [epoch for epoch in range(1, epochs + 1) if monitor.is_due(epoch)] == due
     monitor = create_monitor(override(CONFIG, {"eval_samples": 601}), load_images("mnist"))
     assert monitor is not None
     assert monitor.num_samples == monitor.reference.num_samples == 600
@@ -113,14 +97,12 @@ def test_samples_are_limited_by_the_images_and_the_default_interval_by_what_the_
 # Bit-for-bit reproducible
 
 
-@pytest.mark.parametrize("ema", [0.5, 0.0])
-def test_evaluation_does_not_change_training(
-    ema: float, scored: RunFolder, fingerprint: Fingerprint, tmp_path: Path
-) -> None:
+def test_evaluation_does_not_change_training(fingerprint: Fingerprint, tmp_path: Path) -> None:
+    """The samples come from the generator itself, whose mode must be restored."""
     torch.manual_seed(5)  # must not matter
-    config = override(CONFIG, {"ema": ema})
+    config = override(CONFIG, {"ema": 0.0})
     plain = train(override(config, {"eval_every": 0}), tmp_path / "plain")
-    expected, found = fingerprint(scored if ema else train(config, tmp_path / "scored")), fingerprint(plain)
+    expected, found = fingerprint(train(config, tmp_path / "scored")), fingerprint(plain)
     for name in ("files", "metrics", "data"):
         assert found[name] == expected[name]
     assert not plain.records_path("scores").exists()
@@ -128,22 +110,16 @@ def test_evaluation_does_not_change_training(
     assert "eval_seconds" not in plain.record
 
 
-@pytest.mark.parametrize("step", [2, 6, 13])
 def test_an_interrupted_run_resumes_to_the_same_scores(
-    step: int, scored: RunFolder, fingerprint: Fingerprint, before_update: Callable[..., None], tmp_path: Path
+    scored: RunFolder, fingerprint: Fingerprint, resumed: Callable[[GANConfig, int], dict[str, Any]]
 ) -> None:
-    before_update(step, lambda _: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(Interrupted, match=f"stopped at step {step} "):
-        train(CONFIG, tmp_path / "run")
-    assert fingerprint(train(CONFIG, tmp_path / "run", resume=True)) == fingerprint(scored)
+    assert resumed(CONFIG, 6) == fingerprint(scored)
 
 
-@pytest.mark.parametrize("checkpoint_every", [1, 2])
 def test_scores_after_the_last_checkpoint_are_computed_again(
-    checkpoint_every: int, scored: RunFolder, fingerprint: Fingerprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scored: RunFolder, fingerprint: Fingerprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash while a checkpoint is saved leaves the scores of its epoch in the file."""
-    config = override(CONFIG, {"checkpoint_every": checkpoint_every})
     save, saved_epochs = Session.save, []
 
     def crash(session: Session) -> None:
@@ -155,10 +131,9 @@ def test_scores_after_the_last_checkpoint_are_computed_again(
     with monkeypatch.context() as patch:
         patch.setattr(Session, "save", crash)
         with pytest.raises(MemoryError):
-            train(config, tmp_path / "run")
-    assert len(RunFolder.open(tmp_path / "run").read_scores()) == saved_epochs[-1]
-    found = fingerprint(train(config, tmp_path / "run", resume=True))
-    assert {**found, "config": None} == {**fingerprint(scored), "config": None}
+            train(CONFIG, tmp_path / "run")
+    assert len(RunFolder.open(tmp_path / "run").read_scores()) == saved_epochs[-1] == 2
+    assert fingerprint(train(CONFIG, tmp_path / "run", resume=True)) == fingerprint(scored)
 
 
 # Data without the pinned extractor
@@ -222,19 +197,14 @@ def records_of(*scores: tuple[float, ...], spacing: float = 5.0) -> list[dict[st
 
 COLLAPSES: list[tuple[list[tuple[float, ...]], list[int]]] = [
     ([], []),
-    ([(5, 0.4), (10, 0.5)], []),
     ([(1, 0.0), (2, 0.01), (3, 0.2)], []),  # a young run
     ([(1, 0.007), (2, 0.009), (3, 0.01), (4, 0.016), (5, 0.019)], []),  # the preset original, which is slow
-    ([(1, 0.01), (2, 0.03), (3, 0.02), (4, 0.04)], []),  # with ups and downs
-    ([(40, 0.01)], []),
     ([(5, 0.01), (10, 0.01)], []),
     ([(5, 0.01), (10, 0.01), (15, 0.009), (20, 0.3)], [15]),  # stuck, then not
     ([(1, 0.0), (2, 0.0), (3, 0.0), (4, 0.0), (5, 0.01)], [3, 4]),
-    ([(5, 0.4), (10, 0.01), (15, 0.5)], [10]),  # lost, and found again
     ([(5, 0.5), (10, 0.26), (15, 0.24), (20, 0.3)], [15]),
     ([(5, 0.0), (10, 0.3), (15, 0.2), (20, 0.14)], [20]),
-    ([(5, 0.11), (10, 0.09), (15, 0.12)], []),  # near the threshold
-    ([(5, 0.11), (10, 0.09), (15, 0.09)], [15]),
+    ([(5, 0.11), (10, 0.09), (15, 0.12), (20, 0.09), (25, 0.09)], [25]),  # near the threshold
     ([(5, 0.2), (10, 0.19, 1.0), (15, 0.18, 1.0)], [15]),  # some classes are missing
 ]
 
@@ -268,12 +238,8 @@ def test_records_and_a_mode_collapse_in_words() -> None:
 def test_each_mode_collapse_is_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    coverages, compare, score, notes = (
-        iter([0.5, 0.001, 0.002, 0.5, 0.001]),
-        Reference.compare,
-        TrainingMonitor.score,
-        [],
-    )
+    coverages, notes = iter([0.5, 0.001, 0.002, 0.5, 0.001]), []
+    compare, score = Reference.compare, TrainingMonitor.score
 
     def compare_with_coverage(*arguments: Any) -> Comparison:
         return dataclasses.replace(compare(*arguments), coverage=next(coverages), class_kl=0.0)
@@ -284,7 +250,7 @@ def test_each_mode_collapse_is_logged_once(
 
     monkeypatch.setattr(Reference, "compare", compare_with_coverage)
     monkeypatch.setattr(TrainingMonitor, "score", score_and_keep_note)
-    train(override(CONFIG, {"epochs": 5}), tmp_path / "run")
+    train(override(CONFIG, {"epochs": 5, "batch_size": 300}), tmp_path / "run")
     assert [message.partition(": ")[0] for message in caplog.messages] == ["epoch 2", "epoch 5"]
     assert all(record.levelname == "WARNING" for record in caplog.records)
     assert ["collapsed" in note for note in notes] == [False, True, True, False, True]
@@ -294,12 +260,12 @@ def test_each_mode_collapse_is_logged_once(
 
 
 def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = "--epochs 1 --batch-size 200 --latent-size 16 --eval-samples 60 --conditional"
-    assert main(shlex.split(f"gan train --preset original {settings} --out {tmp_path / 'run'}")) == 0
+    settings = f"--epochs 1 --batch-size 200 --latent-size 16 --eval-samples 60 --conditional --out {tmp_path / 'run'}"
+    assert main(shlex.split(f"gan train --preset original {settings}")) == 0
     captured = capsys.readouterr()
     assert "FID " in captured.out
     assert "evaluation took another " in captured.out
-    assert main(shlex.split(f"gan train --preset original {settings} --out {tmp_path / 'other'} --json --quiet")) == 0
+    assert main(shlex.split(f"gan train --preset original {settings} --resume --json --quiet")) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["scores"] == RunFolder.open(tmp_path / "run").read_scores()[-1]
     assert captured.err == ""

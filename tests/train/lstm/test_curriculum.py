@@ -1,26 +1,22 @@
-"""Length curriculum: the data of each length, thresholds, jumps, truncated backpropagation, early stopping, and the ends of runs."""
+"""Length curriculum: thresholds, jumps, truncated backpropagation, early stopping, and the ends of runs."""
 
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
 
 from reviver import load
 from reviver.cli import main
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.build import build_task
-from reviver.data.tasks.palindromes import Palindromes, PalindromeTask
 from reviver.explorer.facts import lstm_facts
 from reviver.lstm.records import CurriculumMetrics
 from reviver.lstm.scoring import Score
+from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
@@ -31,89 +27,30 @@ from reviver.train.lstm.curriculum import Stage
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best, rank
 from reviver.train.lstm.training import train
+from tests.lstm_runs import CURRICULUM, JUMPING, PATIENT
 
-
-@pytest.fixture(scope="module")
-def config(curriculum_configs: dict[str, LSTMConfig]) -> LSTMConfig:
-    return curriculum_configs["curriculum"]
-
-
-@pytest.fixture(scope="module")
-def jumping(curriculum_configs: dict[str, LSTMConfig]) -> LSTMConfig:
-    return curriculum_configs["jumping"]
-
-
-@pytest.fixture(scope="module")
-def folders(
-    tmp_path_factory: pytest.TempPathFactory, curriculum_configs: dict[str, LSTMConfig]
-) -> dict[str, RunFolder]:
-    """Return a run of each kind."""
-    return {name: train(config, tmp_path_factory.mktemp(name) / "run") for name, config in curriculum_configs.items()}
-
-
-# Data
-
-
-def rows(digits: Tensor) -> set[bytes]:
-    return {bytes(row.tolist()) for row in digits}
-
-
-@pytest.mark.parametrize("length", [2, 3, 8, 31, 60])
-def test_an_epoch_has_fresh_palindromes_of_all_lengths_and_none_of_the_validation_set(
-    length: int, config: LSTMConfig
-) -> None:
-    task = PalindromeTask(override(config, {"length": 60, "batch_steps": 10**6}))
-    data, other = task.training(0, length), task.training(1, length)
-    assert len(data) == 320
-    assert data.lengths is not None
-    assert data.lengths.min() + 1 >= max(2, length // 2)
-    assert data.lengths.max() == length - 1
-    assert not torch.equal(data.digits(), other.digits())
-    assert torch.equal(data.digits(), task.training(0, length).digits())
-    held_out = rows(task.validation(length).digits())
-    for digits, palindrome_length in zip(data.digits(), data.palindrome_lengths, strict=True):
-        palindrome = digits[:palindrome_length]
-        assert torch.equal(palindrome, palindrome.flip(0))
-        assert not digits[palindrome_length:].any()
-        assert palindrome_length < length or bytes(digits.tolist()) not in held_out
-
-
-@given(begin=st.integers(0, 20), size=st.integers(0, 20), seed=st.integers(0, 100))
-def test_encoding_a_range_of_steps_equals_that_range_of_the_whole(begin: int, size: int, seed: int) -> None:
-    rng = torch.Generator().manual_seed(seed)
-    halves = torch.randint(10, (5, 11), generator=rng, dtype=torch.uint8)
-    for lengths in (None, torch.randint(2, 22, (5,), generator=rng)):
-        data = Palindromes(halves, 21, lengths, "onehot")
-        end = min(begin + size, data.steps)
-        first = min(begin, end)
-        assert torch.equal(data.encode(first, end), data.encode()[:, first:end])
-        assert torch.equal(data[1:3].encode(), data.encode()[1:3])
+Folders = Callable[[str], RunFolder]
 
 
 # Thresholds
 
 
 def test_a_length_ends_at_the_threshold_and_the_training_at_that_of_the_last_length(
-    folders: dict[str, RunFolder], config: LSTMConfig, tmp_path: Path
+    folders: Folders, tmp_path: Path
 ) -> None:
-    metrics = folders["curriculum"].read_metrics()
+    metrics = folders("curriculum").read_metrics()
     assert list(dict.fromkeys(row["length"] for row in metrics)) == [3, 4, 7, 9]
     for row, after in itertools.pairwise(metrics):
-        assert (after["length"] > row["length"]) == (row["validation_accuracy"] >= config.threshold)
-    assert metrics[-1]["validation_accuracy"] >= config.threshold
-    assert len(metrics) < config.epochs
-    assert load(folders["curriculum"].path, checkpoint="best").step == max(metrics, key=rank)["step"]
+        assert (after["length"] > row["length"]) == (row["validation_accuracy"] >= CURRICULUM.threshold)
+    assert metrics[-1]["validation_accuracy"] >= CURRICULUM.threshold
+    assert len(metrics) < CURRICULUM.epochs
+    assert load(folders("curriculum").path, checkpoint="best").step == max(metrics, key=rank)["step"]
     # A higher threshold of the last length changes that one only.
-    longer = train(override(config, {"last_threshold": 0.99}), tmp_path / "run").read_metrics()
+    longer = train(override(CURRICULUM, {"last_threshold": 0.99}), tmp_path / "run").read_metrics()
     earlier = [row | {"seconds": 0} for row in metrics if row["length"] < 9]
     assert [row | {"seconds": 0} for row in longer[: len(earlier)]] == earlier
     assert all(row["validation_accuracy"] < 0.99 for row in longer[len(earlier) : -1])
     assert longer[-1]["validation_accuracy"] >= 0.99
-
-
-def below(accuracy: float) -> float:
-    """Return the largest float below `accuracy`."""
-    return math.nextafter(accuracy, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -121,21 +58,20 @@ def below(accuracy: float) -> float:
     [
         # By hand, for lengths 3 and 4 and threshold 0.5: an accuracy that equals the threshold of its length ends it,
         # the next smaller float does not. Without last_threshold the threshold of length 4 is 0.5, too.
-        (None, [below(0.5), 0.5, below(0.5), 0.5], [3, 3, 4, 4]),
-        (0.75, [below(0.5), 0.5, 0.5, below(0.75), 0.75], [3, 3, 4, 4, 4]),
-        (0.25, [0.25, below(0.5), 0.5, below(0.25), 0.25], [3, 3, 3, 4, 4]),
+        (None, [math.nextafter(0.5, 0), 0.5, math.nextafter(0.5, 0), 0.5], [3, 3, 4, 4]),
+        (0.75, [math.nextafter(0.5, 0), 0.5, 0.5, math.nextafter(0.75, 0), 0.75], [3, 3, 4, 4, 4]),
+        (0.25, [0.25, math.nextafter(0.5, 0), 0.5, math.nextafter(0.25, 0), 0.25], [3, 3, 3, 4, 4]),
     ],
 )
 def test_each_length_ends_exactly_at_its_threshold(
     last_threshold: float | None,
     accuracies: list[float],
     lengths: list[int],
-    config: LSTMConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes = {"length": 4, "threshold": 0.5, "last_threshold": last_threshold, "data_size": 20, "hidden_size": 2}
-    changed = override(config, changes)
+    changed = override(CURRICULUM, changes)
     assert changed.lengths == (3, 4)
     remaining = iter([*accuracies, 1.0, 1.0, 1.0])
     monkeypatch.setattr(training, "score", lambda *_: Score(loss=1.0, accuracy=next(remaining), size=4))
@@ -147,12 +83,13 @@ def test_each_length_ends_exactly_at_its_threshold(
 
 
 def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_path: Path) -> None:
-    """The network of the report at T = 80: some ten epochs with a curriculum, near chance without."""
-    config = override(PRESETS["recall"], {"length": 80, "epochs": 60, "jump_factor": None, "threshold": 0.995})
+    """The network of the report at T = 50: a few epochs with a curriculum, near chance without."""
+    changes = {"length": 50, "epochs": 60, "jump_factor": None, "threshold": 0.995, "learning_rate": 1e-2}
+    config = override(PRESETS["recall"], changes)
     metrics = train(config, tmp_path / "curriculum").read_metrics()
-    assert metrics[-1]["length"] == 80
+    assert metrics[-1]["length"] == 50
     assert metrics[-1]["validation_accuracy"] >= 0.995
-    fixed = override(config, {"start_length": 80, "epochs": len(metrics)})
+    fixed = override(config, {"start_length": 50, "epochs": len(metrics)})
     assert train(fixed, tmp_path / "fixed").read_metrics()[-1]["validation_accuracy"] < 0.3
 
 
@@ -201,37 +138,6 @@ def walk(config: LSTMConfig, holds: Sequence[int]) -> Iterator[tuple[Stage, bool
         curriculum.advance(position, stage, passed=passed)
 
 
-@given(
-    holds=st.lists(st.integers(0, 12), max_size=12),
-    length=st.integers(20, 10**4),
-    length_factor=st.floats(1.7, 4),
-    jump_factor=st.floats(1.01, 1000),
-)
-def test_a_run_trains_only_at_the_shortest_length_that_breaks(
-    holds: list[int], length: int, length_factor: float, jump_factor: float
-) -> None:
-    changes = {"length": length, "length_factor": length_factor, "jump_factor": jump_factor, "start_length": 10}
-    config = LSTMConfig(curriculum=True, **changes)  # type: ignore[arg-type]
-    holds = [0, *itertools.accumulate(holds, max), 10**9]  # it never forgets, and holds all lengths at last
-    steps = list(walk(config, holds))
-    assert steps[0][0] == Stage(0, trains=True)
-    epochs, longest = 0, -1  # the longest length that has passed
-    for (stage, passed), following in itertools.zip_longest(steps, steps[1:]):
-        known = holds[epochs]  # before an epoch
-        epochs += stage.trains
-        if stage.trains:
-            assert stage.number == longest + 1
-            assert stage.number >= known
-        else:
-            jump = max(1, math.floor(math.log(jump_factor, length_factor) + 1e-4))
-            assert longest < stage.number <= longest + jump
-        if passed:
-            longest = stage.number
-        elif following is not None and stage.trains:
-            assert following[0] == stage  # another epoch at the same length
-    assert longest == len(config.lengths) - 1
-
-
 @pytest.mark.parametrize(
     ("jump", "holds", "path"),
     [
@@ -244,7 +150,7 @@ def test_a_run_trains_only_at_the_shortest_length_that_breaks(
         (1.1, [0, 2, 7], "t0 v1 v2 t2 v3 v4 v5 v6"),
     ],
 )
-def test_the_path_of_a_run(jump: float, holds: list[int], path: str) -> None:
+def test_a_run_trains_only_at_the_shortest_length_that_breaks(jump: float, holds: list[int], path: str) -> None:
     config = LSTMConfig(curriculum=True, length=1000, length_factor=2.15444, jump_factor=jump)
     assert len(config.lengths) == 7
     assert " ".join(f"{'t' if stage.trains else 'v'}{stage.number}" for stage, _ in walk(config, holds)) == path
@@ -262,13 +168,12 @@ def test_lengths_that_were_only_validated_end_a_run(
     epochs: int,
     lengths: list[int],
     end: str,
-    jumping: LSTMConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = iter(accuracies)
     monkeypatch.setattr(training, "score", lambda *_: Score(loss=0.25, accuracy=next(found, 0.0), size=80))
-    config = override(jumping, {"epochs": epochs})
+    config = override(JUMPING, {"epochs": epochs})
     folder = train(config, tmp_path / "run")
     metrics = folder.read_metrics()
     assert [(row["length"], row["train_loss"] is not None) for row in metrics] == [
@@ -276,13 +181,15 @@ def test_lengths_that_were_only_validated_end_a_run(
     ]
     assert metrics[-1]["sequences"] == config.epoch_size_at(3)
     assert (folder.status, end_reason(config, metrics)) == ("finished", end)
+    state = json.loads((find_checkpoint(folder.checkpoints, "last") / "state.json").read_text())
+    assert state["extra"]["best"]["length"] == lengths[-1], "the longest that passed, not one that broke"
 
 
-def test_every_length_that_was_evaluated_has_a_record(folders: dict[str, RunFolder], jumping: LSTMConfig) -> None:
-    metrics = folders["jumping"].read_metrics()
+def test_every_length_that_was_evaluated_has_a_record(folders: Folders) -> None:
+    metrics = folders("jumping").read_metrics()
     assert any(row["train_loss"] is None for row in metrics)
     assert metrics[-1]["length"] == 40
-    task = build_task(jumping)
+    task = build_task(JUMPING)
     for before, row in itertools.pairwise([{"epoch": 0, "step": 0, "sequences": 0}, *metrics]):
         assert row["validation_sequences"] == len(task.validation(row["length"]))
         assert 0 <= row["validation_accuracy"] <= 1
@@ -290,23 +197,18 @@ def test_every_length_that_was_evaluated_has_a_record(folders: dict[str, RunFold
         assert (row["train_accuracy"] is not None) == trained
         assert row["epoch"] - before["epoch"] == trained
         assert (row["step"] > before["step"]) == (row["sequences"] > before["sequences"]) == trained
-    # The best checkpoint is not of a length that broke.
-    assert find_best(metrics, jumping) == metrics[-1]
-    broke = next(n for n, row in enumerate(metrics) if row["train_loss"] is None and row["validation_accuracy"] < 0.5)
-    assert find_best(metrics[: broke + 1], jumping) in metrics[:broke]
-
-
-def test_counts_do_not_compare_runs() -> None:
-    names = CurriculumMetrics.compared
     counts = {"step", "epoch", "sequences", "length", "validation_sequences", "seconds"}
-    assert "validation_accuracy" in names
-    assert set(CurriculumMetrics.model_fields) - set(names) == counts
+    assert set(CurriculumMetrics.model_fields) - set(CurriculumMetrics.compared) == counts, "they do not compare runs"
+    # The best checkpoint is not of a length that broke.
+    assert find_best(metrics, JUMPING) == metrics[-1]
+    broke = next(n for n, row in enumerate(metrics) if row["train_loss"] is None and row["validation_accuracy"] < 0.5)
+    assert find_best(metrics[: broke + 1], JUMPING) in metrics[:broke]
 
 
 def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validated(
-    folders: dict[str, RunFolder],
+    folders: Folders,
 ) -> None:
-    run = load(folders["jumping"].path)
+    run = load(folders("jumping").path)
     assert isinstance(run, LSTMRun)
     last = run.metrics[-1]
     data = SequenceData.of_task(run.config, run.task)
@@ -322,16 +224,10 @@ def test_the_explorer_and_the_model_card_say_at_which_length_the_run_was_validat
 # Early stopping
 
 
-def best_epoch(rows: list[dict[str, Any]]) -> int:
-    """Return the epoch of the best checkpoint: the last one with the highest accuracy."""
-    accuracy = max(row["validation_accuracy"] for row in rows)
-    return max(row["epoch"] for row in rows if row["validation_accuracy"] == accuracy)
-
-
-def test_early_stopping_ends_a_run_and_changes_nothing_before(
-    folders: dict[str, RunFolder], curriculum_configs: dict[str, LSTMConfig], tmp_path: Path
+def test_early_stopping_ends_a_run_whose_best_weights_are_used_and_changes_nothing_before(
+    folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, metrics = curriculum_configs["patient"], folders["patient"].read_metrics()
+    config, metrics = PATIENT, folders("patient").read_metrics()
     assert config.patience is not None
     assert 2 * config.patience < len(metrics) < config.epochs, "the run learns, and then it stops early"
     waited = [end - max(metrics[:end], key=rank)["epoch"] for end in range(1, len(metrics) + 1)]
@@ -339,39 +235,33 @@ def test_early_stopping_ends_a_run_and_changes_nothing_before(
     other = train(override(config, {"patience": None, "epochs": len(metrics)}), tmp_path / "run")
     assert [row | {"seconds": 0} for row in other.read_metrics()] == [row | {"seconds": 0} for row in metrics]
     assert load(other.path).checkpoint == "last"
-
-
-def test_a_run_with_early_stopping_is_used_with_its_best_weights(folders: dict[str, RunFolder]) -> None:
-    path, metrics = folders["patient"].path, folders["patient"].read_metrics()
-    assert best_epoch(metrics) < len(metrics)
+    # The best checkpoint is the last one with the highest accuracy.
+    accuracy = max(row["validation_accuracy"] for row in metrics)
+    best_epoch = max(row["epoch"] for row in metrics if row["validation_accuracy"] == accuracy)
+    assert best_epoch < len(metrics)
+    path = folders("patient").path
     by_default, best, last = (load(path, checkpoint=name) for name in (None, "best", "last"))
     assert (by_default.checkpoint, best.checkpoint, last.checkpoint) == ("best", "best", "last")
-    assert by_default.step == best.step == metrics[best_epoch(metrics) - 1]["step"]
+    assert by_default.step == best.step == metrics[best_epoch - 1]["step"]
     weights = [run.network.state_dict() for run in (by_default, best, last)]  # type: ignore[union-attr]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
     assert not all(weights[0][name].equal(weights[2][name]) for name in weights[0])
-
-
-def test_the_command_says_why_it_ended(
-    folders: dict[str, RunFolder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
     words = "--length 3 --encoding onehot --hidden-size 8 --epochs 60 --patience 3 --batch-size 16 --checkpoint-every 4"
-    command = ["lstm", "train", *words.split(), "--learning-rate", "0.1", "--quiet", "--out", str(tmp_path / "run")]
-    assert main(command) == 0
-    best = best_epoch(folders["patient"].read_metrics())
+    command = ["lstm", "train", *words.split(), "--learning-rate", "0.1", "--out", str(path), "--resume"]
+    assert main([*command, "--quiet"]) == 0
     text = capsys.readouterr().out
     assert "stopped early, after 3 epochs without improvement" in text
-    assert f"epoch {best}" in text
-    assert main([*command, "--resume", "--json"]) == 0
+    assert f"epoch {best_epoch}" in text
+    assert main([*command, "--quiet", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["ended_by"], result["best"]["epoch"]) == ("patience", best)
-    assert main(["lstm", "evaluate", str(tmp_path / "run"), "--json"]) == 0
+    assert (result["ended_by"], result["best"]["epoch"]) == ("patience", best_epoch)
+    assert main(["lstm", "evaluate", str(path), "--json"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
     assert evaluated["checkpoint"] == "best"
-    assert evaluated["results"][0]["accuracy"] == result["best"]["validation_accuracy"]
+    assert evaluated["results"][0]["accuracy"] == accuracy
 
 
-def test_the_end_of_other_runs(config: LSTMConfig, tmp_path: Path) -> None:
+def test_the_end_of_other_runs(tmp_path: Path) -> None:
     found = [{"epoch": k, "length": 3, "validation_accuracy": 0.5, "validation_loss": abs(k - 3)} for k in range(1, 5)]
     lengths = LSTMConfig(curriculum=True, length=3, start_length=2)
     assert end_reason(LSTMConfig(epochs=4), found) == "epochs"
@@ -379,7 +269,7 @@ def test_the_end_of_other_runs(config: LSTMConfig, tmp_path: Path) -> None:
     assert end_reason(LSTMConfig(epochs=9, patience=1), found) == "patience"
     assert end_reason(lengths, found) == "epochs"
     assert end_reason(lengths, [{**found[0], "validation_accuracy": 1.0}]) == "threshold"
-    unfinished = override(config, {"threshold": 1.0, "epochs": 2, "learning_rate": 1e-6})
+    unfinished = override(CURRICULUM, {"threshold": 1.0, "epochs": 2, "learning_rate": 1e-6})
     folder = train(unfinished, tmp_path / "run")
     assert [row["length"] for row in folder.read_metrics()] == [3, 3]
     assert folder.status == "finished"

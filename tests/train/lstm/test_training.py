@@ -1,7 +1,6 @@
 """Training of the LSTM: an update, what a run writes, that it learns, divergence, and what is refused."""
 
 import math
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,7 @@ from torch import Tensor, nn
 from reviver import load
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.palindromes import PalindromeTask, make_palindromes
-from reviver.data.tasks.task import mean_loss
-from reviver.errors import ConfigError, DeviceError, DivergenceError, RunFolderError
+from reviver.errors import ConfigError, DivergenceError, RunFolderError
 from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
@@ -70,52 +68,22 @@ def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> 
     assert not result.loss.requires_grad
 
 
-def test_weights_multiply_the_loss_of_a_sequence() -> None:
-    outputs, targets, weights = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0]), torch.rand(5)
-    losses = -outputs.log_softmax(1)[torch.arange(5), targets]
-    torch.testing.assert_close(mean_loss("class", outputs, targets, weights), (weights * losses).mean())
-    steps = torch.randn(5, 4, 3), torch.randint(3, (5, 4))
-    each = torch.stack([mean_loss("class at every step", x[None], y[None]) for x, y in zip(*steps, strict=True)])
-    torch.testing.assert_close(mean_loss("class at every step", *steps, weights), (weights * each).mean())
-    numbers = torch.randn(5)
-    squares = (outputs[:, 0] - numbers) ** 2
-    torch.testing.assert_close(mean_loss("number", outputs[:, :1], numbers, weights), (weights * squares).mean())
-    torch.testing.assert_close(mean_loss("number", outputs[:, :1], numbers), squares.mean())
-
-
 @pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
-def test_the_optimizer_is_that_of_torch_with_its_defaults(name: Any, kind: type) -> None:
-    config = override(TINY, {"optimizer": name, "learning_rate": 0.25})
-    network = build_network(config, build_task(config))
-    optimizer = build_optimizer(config, network)
-    assert type(optimizer) is kind
-    assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
-
-
-def test_auto_patches_are_at_most_32() -> None:
+def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_at_most_32(
+    name: Any, kind: type
+) -> None:
     for length, size in ((96, 3), (97, 4), (100, 4)):
         config = LSTMConfig(task="adding", length=length, patch_size="auto", hidden_size=4)
         network = build_network(config, build_task(config))
         assert isinstance(network, LSTMClassifier)
         assert network.patch_size == size
+    config = override(config, {"optimizer": name, "learning_rate": 0.25})
+    optimizer = build_optimizer(config, network)
+    assert type(optimizer) is kind
+    assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
 
 
 # Score
-
-
-@pytest.mark.parametrize("is_training", [True, False])
-def test_score_is_the_mean_over_all_sequences_without_dropout(
-    is_training: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scoring, "MAX_EVALUATION_BATCH", 64)  # 1000 sequences: the last batch is a part of one
-    network = build_network(LSTMConfig(hidden_size=16), PalindromeTask(REPORT)).train(is_training)
-    data = make_palindromes(5, 1000, torch.Generator())
-    measured = score(network, data, "class")
-    assert network.training == is_training
-    logits = network.eval()(data.encode())
-    assert measured.loss == pytest.approx(nn.functional.cross_entropy(logits, data.targets).item(), rel=1e-5)
-    assert measured.accuracy == (logits.argmax(1) == data.targets).sum().item() / 1000
-    assert measured.size == 1000
 
 
 @pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (99, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])
@@ -259,10 +227,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert [row["step"] for row in folder.read_metrics()] == [5, 10]
 
 
-@pytest.mark.parametrize("rate", [1e36, 1e38])
-def test_a_learning_rate_that_diverges_within_one_update_is_reported(rate: float, tmp_path: Path) -> None:
-    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=rate)  # one update per epoch
-    end = f"no checkpoint was saved yet; .* lower than {re.escape(str(rate))} "
+def test_a_learning_rate_that_diverges_within_one_update_is_reported(tmp_path: Path) -> None:
+    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=1e38)  # one update per epoch
+    end = r"no checkpoint was saved yet; .* lower than 1e\+38 "
     with pytest.raises(DivergenceError, match=rf"^step 1: validation loss is (nan|inf); {end}"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints" / "last.json").exists()
@@ -281,13 +248,3 @@ def test_runs_are_neither_overwritten_nor_changed(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"^{name} is .* in this run, got {value}; leave it out to resume"):
             train(override(TINY, {"epochs": 2, **changes}), tmp_path / "run", resume=True)
     assert fingerprint(folder) == before
-
-
-def test_a_missing_run_or_device_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="run: does not exist; give the folder that a train command wrote"):
-        train(TINY, tmp_path / "run", resume=True)
-    device = "mps" if torch.cuda.is_available() else "cuda"
-    problem = f"device '{device}' is not available on this machine; use --device auto or --device cpu"
-    with pytest.raises(DeviceError, match=problem):
-        train(TINY, tmp_path / "run", device=device)
-    assert not (tmp_path / "run").exists()

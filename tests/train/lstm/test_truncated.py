@@ -1,5 +1,6 @@
 """Truncated backpropagation through time: segments, carried states, and lost digits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from reviver.data.tasks.palindromes import Palindromes, half_length
 from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.distributed.world import World
-from reviver.settings.lstm import LSTMConfig
+from reviver.runs.folder import RunFolder
+from reviver.settings.fields import override
 from reviver.train.lstm.parallel import check_batch_sizes
-from reviver.train.lstm.training import train, train_step, truncated_step
+from reviver.train.lstm.training import train_step, truncated_step
 from reviver.train.lstm.truncated import LOST, CarriedBatch, Segment
+from tests.lstm_runs import CURRICULUM, TRUNCATED
 
 
 def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = "scalar") -> Palindromes:
@@ -26,16 +29,8 @@ def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = 
 
 
 def carried_batch(length: int, steps: int, size: int, encoding: Any = "scalar") -> CarriedBatch:
-    config = LSTMConfig(
-        curriculum=True,
-        length=length,
-        bptt_steps=steps,
-        batch_size=size,
-        encoding=encoding,
-        start_length=2,
-        hidden_size=16,
-    )
-    return CarriedBatch(config, torch.device("cpu"))
+    changes = {"length": length, "bptt_steps": steps, "batch_size": size, "encoding": encoding, "start_length": 2}
+    return CarriedBatch(override(CURRICULUM, changes), torch.device("cpu"))
 
 
 def certain(segment: Segment) -> Tensor:
@@ -125,15 +120,14 @@ def test_a_lost_digit_and_an_ended_palindrome_are_replaced() -> None:
 
 
 def test_it_learns_to_hold_a_digit_over_more_steps_than_the_gradient_reaches(
-    tmp_path: Any, curriculum_configs: dict[str, LSTMConfig]
+    folders: Callable[[str], RunFolder],
 ) -> None:
-    config = curriculum_configs["truncated"]
-    last = train(config, tmp_path / "run").read_metrics()[-1]
-    assert last["length"] == config.length > 4 * (config.bptt_steps or 0)
-    assert last["validation_accuracy"] >= config.threshold
-    assert last["sequences"] < last["step"] * config.batch_size
+    last = folders("truncated").read_metrics()[-1]
+    assert last["length"] == TRUNCATED.length > 4 * (TRUNCATED.bptt_steps or 0)
+    assert last["validation_accuracy"] >= TRUNCATED.threshold
+    assert last["sequences"] < last["step"] * TRUNCATED.batch_size
 
 
-def test_several_processes_are_refused(curriculum_configs: dict[str, LSTMConfig]) -> None:
+def test_several_processes_are_refused() -> None:
     with pytest.raises(ConfigError, match="bptt_steps must be none with 2 processes, got 8; start one"):
-        check_batch_sizes(curriculum_configs["truncated"], World(0, 2))
+        check_batch_sizes(TRUNCATED, World(0, 2))

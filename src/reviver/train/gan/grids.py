@@ -24,18 +24,12 @@ from reviver.files.atomic import atomic_write
 from reviver.settings.validation import check, refuse
 
 GAP = 2
-"""Pixels between two images."""
-GAP_VALUE = 255
-"""Byte of the pixels in the gaps: white."""
-ENLARGED_SIZE = 112
-"""Pixels. A PNG enlarges images by an integer factor to about this size."""
+"""Pixels between two images, white."""
 MAX_GRID_IMAGES = 2500
 FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
 MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
-CAPTION_HEIGHT, CAPTION_FONT_SIZE = 28, 18
+CAPTION_HEIGHT = 28
 """Pixels, of an animation."""
-NUM_LEVELS = 32
-"""Levels of gray, or of each color, in an animation: noise in 256 levels would make a large file."""
 GRID_NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
 
 
@@ -61,7 +55,7 @@ def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
     columns = columns or math.ceil(math.sqrt(num_images))
     rows = math.ceil(num_images / columns)
     shape = (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels)
-    grid = np.full(shape, GAP_VALUE, dtype=np.uint8)
+    grid = np.full(shape, 255, dtype=np.uint8)
     for index, pixels in enumerate(to_pixels(images).permute(0, 2, 3, 1).numpy()):
         top = GAP + index // columns * (height + GAP)
         left = GAP + index % columns * (width + GAP)
@@ -154,18 +148,16 @@ def save_animation(samples: Path, path: Path) -> None:
 
 
 def _enlargement(width: int) -> int:
-    """Return the factor that a PNG enlarges images of `width` pixels by."""
-    return max(1, round(ENLARGED_SIZE / width))
+    """Return the factor by which a PNG enlarges images of `width` pixels, to about 112."""
+    return max(1, round(112 / width))
 
 
 def _frame(grid: NDArray[np.uint8], caption: str) -> Image.Image:
-    """Return a frame of the animation: the grid in NUM_LEVELS levels, and the caption below it."""
-    levels = grid.astype(int) * NUM_LEVELS // 256
-    image = Image.fromarray((levels * 255 // (NUM_LEVELS - 1)).astype(np.uint8))
+    """Return a frame of the animation, the caption below the grid. Noise in more than 32 levels would make a large file."""
+    image = Image.fromarray((grid.astype(int) * 32 // 256 * 255 // 31).astype(np.uint8))
     image.thumbnail((MAX_FRAME_SIZE, MAX_FRAME_SIZE), Image.Resampling.LANCZOS)
     frame = Image.new(image.mode, (image.width, image.height + CAPTION_HEIGHT), "white")
     frame.paste(image, (0, 0))
-    font = ImageFont.load_default(size=CAPTION_FONT_SIZE)
     center = (image.width / 2, image.height + CAPTION_HEIGHT / 2)
-    ImageDraw.Draw(frame).text(center, caption, "black", font, anchor="mm")
+    ImageDraw.Draw(frame).text(center, caption, "black", ImageFont.load_default(size=18), anchor="mm")
     return frame

@@ -51,6 +51,7 @@ class GANSnapshot(NamedTuple):
         images: generated images, uint8 [N, C, H, W].
         fake_logits: log-odds of D for `images`, [N].
         real_logits: log-odds of D for the real images of `read_real_images`, [N].
+        real: these images, uint8 [N, C, H, W], in the first snapshot of a run.
     """
 
     step: int
@@ -58,6 +59,7 @@ class GANSnapshot(NamedTuple):
     images: Tensor
     fake_logits: Tensor
     real_logits: Tensor
+    real: Tensor | None = None
 
 
 def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, int, int]) -> frozenset[int]:
@@ -78,11 +80,7 @@ def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, i
 
 
 class SnapshotWriter:
-    """Writer of the snapshots of a run, of latents z [N, Z] and N of the training images.
-
-    Attributes:
-        steps: updates after which a snapshot is saved.
-    """
+    """Writer of the snapshots of a run, after the updates `steps`, of latents z [N, Z] and N of the training images."""
 
     def __init__(
         self,
@@ -97,10 +95,8 @@ class SnapshotWriter:
         self._folder = folder
         self._generator, self._discriminator, self._z = generator, discriminator, z
         chosen = choose_real_images(len(data.images), len(z), config.seed)
-        self._real = data.images[chosen]
-        self._real_labels: Tensor | None = None
-        if generator.num_classes:
-            assert data.labels is not None, "a conditional GAN has labels"
+        self._real, self._real_labels = data.images[chosen], None
+        if generator.num_classes and data.labels is not None:
             self._real_labels = one_hot(data.labels[chosen], generator.num_classes).to(z.device)
 
     def write(self, step: int, epoch: float) -> None:
@@ -152,7 +148,7 @@ def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | 
 def read_snapshots(folder: RunFolder) -> list[GANSnapshot]:
     """Return the snapshots of a run in the order of training; a damaged one or one of other images is a `RunFolderError`."""
     check_total_size(folder)
-    return [_read_snapshot(file, _image_shape(folder)) for file in find_snapshots(folder)]
+    return [_read_snapshot(folder, file) for file in find_snapshots(folder)]
 
 
 def read_real_images(folder: RunFolder) -> Tensor | None:
@@ -161,36 +157,23 @@ def read_real_images(folder: RunFolder) -> Tensor | None:
     if not files:
         return None
     check_total_size(folder)
-    tensors = _read_tensors(files[0], _image_shape(folder))
-    if "real" not in tensors:
+    real = _read_snapshot(folder, files[0]).real
+    if real is None:
         raise damaged_run_file(files[0].path, "'real' is missing")
-    return tensors["real"]
+    return real
 
 
-def _read_tensors(file: SnapshotFile, image_shape: tuple[int, ...]) -> dict[str, Tensor]:
-    """Return the tensors of a snapshot with images of shape (C, H, W)."""
+def _read_snapshot(folder: RunFolder, file: SnapshotFile) -> GANSnapshot:
     found = read_snapshot_header(file.path).shapes
     count = found.get("images", (0,))[:1] or (0,)
     if not 1 <= count[0] <= MAX_IMAGES:
         raise damaged_run_file(file.path, f"must have 1 to {MAX_IMAGES} images, got {count[0]}")
-    expected = {
-        "images": torch.empty(*count, *image_shape, dtype=torch.uint8, device="meta"),
-        "fake_logits": torch.empty(count, dtype=torch.float32, device="meta"),
-        "real_logits": torch.empty(count, dtype=torch.float32, device="meta"),
-        "epoch": torch.empty((), dtype=torch.float64, device="meta"),
-    }
-    if "real" in found:
-        expected["real"] = expected["images"]
-    return read_snapshot(file.path, expected)
-
-
-def _read_snapshot(file: SnapshotFile, image_shape: tuple[int, ...]) -> GANSnapshot:
-    tensors = _read_tensors(file, image_shape)
-    epoch = float(tensors["epoch"])
+    images = torch.empty(*count, *folder.record["data"]["image_shape"], dtype=torch.uint8, device="meta")
+    logits = torch.empty(count, dtype=torch.float32, device="meta")
+    expected = {"images": images, "fake_logits": logits, "real_logits": logits}
+    expected["epoch"] = torch.empty((), dtype=torch.float64, device="meta")
+    tensors = read_snapshot(file.path, expected | ({"real": images} if "real" in found else {}))
+    epoch = float(tensors.pop("epoch"))
     if epoch < 0:
         raise damaged_run_file(file.path, f"epoch must be at least 0, got {epoch:g}")
-    return GANSnapshot(file.step, epoch, tensors["images"], tensors["fake_logits"], tensors["real_logits"])
-
-
-def _image_shape(folder: RunFolder) -> tuple[int, ...]:
-    return tuple(folder.record["data"]["image_shape"])
+    return GANSnapshot(file.step, epoch, **tensors)

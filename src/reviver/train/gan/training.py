@@ -42,8 +42,6 @@ from reviver.settings.validation import refuse
 from reviver.train.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.train.gan.snapshots import SnapshotWriter
 
-BETA_2 = 0.999
-"""Adam's decay of the mean squared gradient."""
 GRID_SIZE = 25
 """Images per sample grid."""
 
@@ -73,7 +71,7 @@ def build_networks(
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
     """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator."""
-    build = partial(Adam, lr=learning_rate(config, 0.0), betas=(config.beta1, BETA_2), fused=True)
+    build = partial(Adam, lr=learning_rate(config, 0.0), betas=(config.beta1, 0.999), fused=True)
     return build(generator.parameters()), build(discriminator.parameters())
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from reviver.train.lstm.run import LSTMRun
 
 PREFIX = "network/"
-RATIO = 4
-"""Ratio of the epochs of two successive snapshots."""
 
 
 class LSTMSnapshot(NamedTuple):
@@ -44,8 +42,7 @@ def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
 
     The last weights need none, they are in the last checkpoint.
     """
-    powers = (RATIO**k for k in range(epoch.bit_length()))
-    return epoch in powers or epoch == config.epochs // 2
+    return epoch in (4**k for k in range(epoch.bit_length())) or epoch == config.epochs // 2
 
 
 def save_snapshot(
@@ -56,10 +53,12 @@ def save_snapshot(
     Raises:
         RunFolderError: if the folder was removed, or the file cannot be written.
     """
-    tensors = {PREFIX + name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    tensors["epoch"] = torch.tensor(epoch, dtype=torch.int64)
-    tensors["validation_accuracy"] = torch.tensor(validation_accuracy, dtype=torch.float64)
-    write_snapshot(folder, step, tensors)
+    values = {
+        "epoch": torch.tensor(epoch),
+        "validation_accuracy": torch.tensor(validation_accuracy, dtype=torch.float64),
+    }
+    weights = {PREFIX + name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    write_snapshot(folder, step, weights | values)
 
 
 def read_snapshots(run: "LSTMRun") -> list[LSTMSnapshot]:

@@ -23,7 +23,7 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
-from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
+from reviver.runs.distributed.world import DEFAULT_TIMEOUT, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
@@ -226,8 +226,8 @@ def _train(
                 stage = curriculum.next_stage(config, state.extra)
                 length = config.lengths[stage.number]
                 if stage.trains:
-                    train_epoch(session, network, optimizer, task, length, config, world, carried)
-                validation = _validate(session, network, task, length, stage.trains, world)
+                    train_epoch(session, network, optimizer, task, length, config, carried)
+                validation = _validate(session, network, task, length, stage.trains)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
                 _log_validation(session, validation, length, stage.trains, config)
@@ -249,7 +249,6 @@ def train_epoch(
     task: Task,
     length: int,
     config: LSTMConfig,
-    world: World = ALONE,
     carried: CarriedBatch | None = None,
 ) -> None:
     """Train for one epoch at `length`, or for the rest of it after a resume.
@@ -260,7 +259,7 @@ def train_epoch(
         DivergenceError: if a loss is not finite.
         Interrupted: after SIGINT or SIGTERM, once the update is complete and the state is saved.
     """
-    state = session.state
+    state, world = session.state, session.world
     history, dropout_rng = state.tensors["history"], state.rngs["dropout"]
     if state.batch == 0:
         history.zero_()
@@ -317,12 +316,13 @@ def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
     return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
 
 
-def _validate(session: Session, network: Network, task: Task, length: int, trained: bool, world: World) -> Score:
+def _validate(session: Session, network: Network, task: Task, length: int, trained: bool) -> Score:
     """Return the score of the network on the validation sequences of a length.
 
     A validation without training may take minutes at a long length. It shows how far it is, and a signal stops it: the
     resumed run begins it again. Of several processes, all stop before it.
     """
+    world = session.world
 
     def report(done: float) -> None:
         if world.size == 1 and session.stop_requested:
