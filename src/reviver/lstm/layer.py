@@ -226,7 +226,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
             hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
         lengths = None if lengths is None else _checked_lengths(lengths, x)
         if torch_runs and lengths is not None and not x.is_meta and x.shape[1] > 0:
-            output, state = self._run_in_torch(x, hx, lengths)
+            packed, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
+            output, _ = pad_packed_sequence(packed, total_length=len(x))
         else:
             output, state = self._run(x, hx, lengths, rng, rows)
         if output.dtype != dtype:
@@ -257,11 +258,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
             lengths = lengths[packed.sorted_indices.cpu()]
         data = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True).data
         return PackedSequence(data, *packed[1:]), state
-
-    def _run_in_torch(self, x: Tensor, hx: State, lengths: Tensor) -> tuple[Tensor, State]:
-        """Run torch's own layer over x [T, B, I] of these lengths, which it takes as a `PackedSequence`."""
-        packed, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
-        return pad_packed_sequence(packed, total_length=len(x))[0], state
 
     def _run(
         self, x: Tensor, hx: State, lengths: Tensor | None, rng: torch.Generator | None, rows: BatchRows | None
