@@ -91,9 +91,7 @@ def warning_of_find(library: NativeLibrary, caplog: pytest.LogCaptureFixture) ->
         ("aarch64", None, "aarch64"),
     ],
 )
-def test_best_variant_that_the_processor_supports(
-    machine: str, features: int | None, best: str, tiny: NativeLibrary, package: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_best_variant_that_the_processor_supports(machine, features, best, tiny, package, monkeypatch):
     monkeypatch.setattr(prebuilt.platform, "machine", lambda: machine)
     found = prebuilt.cpu_features.__wrapped__ if features is None else lambda: features
     monkeypatch.setattr(prebuilt, "cpu_features", found)
@@ -101,9 +99,7 @@ def test_best_variant_that_the_processor_supports(
     assert prebuilt.find_library("tiny", tiny.source) == (package / name, best)
 
 
-def test_variant_that_the_processor_does_not_support_is_refused(
-    tiny: NativeLibrary, package: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variant_that_the_processor_does_not_support_is_refused(tiny, package, monkeypatch):
     monkeypatch.setattr(prebuilt, "cpu_features", lambda: 0b001)
     assert prebuilt.find_library("tiny", tiny.source, "x86-64-v3")[1] == "x86-64-v3"
     with pytest.raises(NativeError, match=r"the processor supports none of the prebuilt variants x86-64-v4$"):
@@ -116,9 +112,7 @@ def test_variant_that_the_processor_does_not_support_is_refused(
 
 
 @pytest.mark.parametrize("changed", ["tiny.cpp", "header.h"])
-def test_changed_sources_are_never_run_from_a_prebuilt_library(
-    changed: str, tiny: NativeLibrary, package: Path
-) -> None:
+def test_changed_sources_are_never_run_from_a_prebuilt_library(changed, tiny, package):
     assert prebuilt.libraries("tiny", tiny.source)
     with tiny.source.with_name(changed).open("a") as file:
         file.write("\n")
@@ -126,7 +120,7 @@ def test_changed_sources_are_never_run_from_a_prebuilt_library(
 
 
 @needs_compiler
-def test_every_flag_of_a_variant_is_known_to_the_compiler() -> None:
+def test_every_flag_of_a_variant_is_known_to_the_compiler():
     for name, variant in prebuilt.VARIANTS.items():
         if variant.machine == prebuilt.platform.machine():
             command = ["c++", *variant.flags, "-E", "-x", "c++", "/dev/null"]
@@ -140,13 +134,7 @@ def test_every_flag_of_a_variant_is_known_to_the_compiler() -> None:
 @pytest.mark.parametrize(
     "wish", [{}, {"CXX": "c++"}, {"REVIVER_CXXFLAGS": "-DNOTHING"}, {"REVIVER_NATIVE": "compile"}], ids=str
 )
-def test_a_library_is_compiled_for_who_asks_for_it_or_has_a_damaged_one(
-    wish: dict[str, str],
-    tiny: NativeLibrary,
-    package: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_library_is_compiled_for_who_asks_for_it_or_has_a_damaged_one(wish, tiny, package, monkeypatch, caplog):
     if wish:
         monkeypatch.setattr(tiny, "load_prebuilt", None)
     for name, value in wish.items():
@@ -170,14 +158,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("environment", "message"), MESSAGES)
-def test_messages_where_there_is_no_library(
-    environment: dict[str, str],
-    message: str,
-    tiny: NativeLibrary,
-    package: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_messages_where_there_is_no_library(environment, message, tiny, package, monkeypatch, caplog):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert re.fullmatch(message, warning_of_find(tiny, caplog))
@@ -198,9 +179,9 @@ LSTM_SCRIPT = """if True:
 
 @needs_compiler
 def test_processes_that_start_at_once_compile_once_with_torchs_runtime_and_without_a_kernel_compute_the_same(
-    tmp_path: Path,
-) -> None:
-    environment = {**os.environ, "REVIVER_CACHE": str(tmp_path / "cache"), "REVIVER_CXXFLAGS": "-O0"}
+    tiny, tmp_path
+):
+    environment = {**os.environ, "REVIVER_CXXFLAGS": "-O0"}  # with the cache of the fixture
     command, pipes = [sys.executable, "-c", LSTM_SCRIPT], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     processes = [
         subprocess.Popen(command, env={**environment, "REVIVER_NATIVE": choice}, text=True, **pipes)
@@ -223,29 +204,28 @@ def test_processes_that_start_at_once_compile_once_with_torchs_runtime_and_witho
 
 
 @needs_compiler
-def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny: NativeLibrary, tmp_path: Path) -> None:
-    tiny.build(tmp_path / "cache")
-    (compiled,) = (tmp_path / "cache").glob("*.so")
+def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny, tmp_path):
+    cache = tmp_path / "cache"
+    tiny.build(cache)
+    (compiled,) = cache.glob("*.so")
     first, whole = compiled.stat().st_ino, compiled.read_bytes()
-    tiny.build(tmp_path / "cache")
+    tiny.build(cache)
     assert compiled.stat().st_ino == first, "an intact library is kept"
     compiled.chmod(0o777)
-    tiny.build(tmp_path / "cache")
+    tiny.build(cache)
     second = compiled.stat().st_ino
     assert second != first
     compiled.write_bytes(whole[: len(whole) // 2])  # as a killed copy would leave it
-    assert double(tiny.build(tmp_path / "cache"), 4) == 8
+    assert double(tiny.build(cache), 4) == 8
     assert compiled.stat().st_mode & 0o777 == 0o700
     tiny.call = type("Larger", (ctypes.Structure,), {"_fields_": [*Call._fields_, ("more", ctypes.c_int64)]})
     with pytest.raises(NativeError, match=r"^tiny\.cpp and .* define different structures for the arguments$"):
-        tiny.build(tmp_path / "cache")
+        tiny.build(cache)
 
 
 @needs_compiler
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
-def test_a_cache_that_others_may_write_to_is_refused(
-    mode: int, tiny: NativeLibrary, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cache_that_others_may_write_to_is_refused(mode, tiny, tmp_path, caplog):
     cache = tmp_path / "cache"
     cache.mkdir()
     cache.chmod(mode)
@@ -254,9 +234,7 @@ def test_a_cache_that_others_may_write_to_is_refused(
 
 
 @needs_compiler
-def test_a_cache_of_another_user_is_refused(
-    tmp_path: Path, tiny: NativeLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_of_another_user_is_refused(tmp_path, tiny, monkeypatch):
     assert compiler.is_private(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     is_roots = tmp_path.stat().st_uid == 0
@@ -268,9 +246,7 @@ def test_a_cache_of_another_user_is_refused(
 
 
 @needs_compiler
-def test_libraries_name_no_runtime_and_use_threads_of_c_without_openmp(
-    tiny: NativeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_libraries_name_no_runtime_and_use_threads_of_c_without_openmp(tiny, tmp_path, monkeypatch):
     def output_of(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

@@ -39,14 +39,10 @@ class NativeLibrary:
     """
 
     name: str
-    source: Path
-    """Path of the C++ file."""
-    call: type[ctypes.Structure]
-    """The structure, with the same fields in the same order as in the C++ file."""
-    functions: Sequence[str]
-    """Names of the functions."""
-    fallback: str
-    """Warning if the library is not available: what is missing, and what is used instead."""
+    source: Path  # the C++ file
+    call: type[ctypes.Structure]  # the structure, with the same fields in the same order as in the C++ file
+    functions: Sequence[str]  # names of the functions
+    fallback: str  # warning if the library is not available: what is missing, and what is used instead
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _loaded: list[ctypes.CDLL | None] = field(default_factory=list, init=False)  # empty before `library` was called
     _variant: str = field(default="none", init=False)
