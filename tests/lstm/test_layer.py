@@ -36,52 +36,63 @@ def rng(seed: int = 5) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def results(lstm: nn.LSTM, x: Tensor, state: Any, *more: Any, **options: Any) -> list[Tensor]:
+def spread_out(tensor: Tensor) -> Tensor:
+    """Return the same numbers as every second column of a wider tensor."""
+    return tensor.repeat_interleave(2, -1)[..., ::2]
+
+
+def results(lstm: nn.LSTM, x: Tensor, state: Any, prepare: Callable[[Tensor], Tensor] = torch.clone) -> list[Tensor]:
     """Output, final state, and the gradients of a loss on which every entry has another influence."""
-    inputs = [tensor.clone().requires_grad_() for tensor in (x, *(state or ()))]
-    output, (h, c) = lstm(inputs[0], tuple(inputs[1:]) or None, *more, **options)
-    loss = sum((torch.randn(t.shape, dtype=t.dtype, generator=rng(1)) * t).sum() for t in (output, h, c))
+    inputs = [tensor.to(x.dtype, copy=True).requires_grad_() for tensor in (x, *(state or ()))]
+    prepared = [prepare(tensor) for tensor in inputs]
+    output, (h, c) = lstm(prepared[0], tuple(prepared[1:]) or None)
+    loss = sum((torch.linspace(-1.0, 2.0, t.numel(), dtype=t.dtype).view(t.shape) * t).sum() for t in (output, h, c))
     return [output, h, c, *torch.autograd.grad(loss, [*inputs, *lstm.parameters()])]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @given(
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 3)),
-    bidirectional=st.booleans(),
-    batch_first=st.booleans(),
-    bias=st.booleans(),
+    options=st.fixed_dictionaries({name: st.booleans() for name in ("bidirectional", "batch_first", "bias")}),
+    project=st.booleans(),
     steps=st.integers(1, 7),
     batch=st.none() | st.integers(1, 4),
     with_state=st.booleans(),
 )
 def test_outputs_states_and_all_gradients_equal_torchs_and_one_pass_equals_step_by_step(
     sizes: tuple[int, int, int],
-    bidirectional: bool,
-    batch_first: bool,
-    bias: bool,
+    options: dict[str, bool],
+    project: bool,
     steps: int,
     batch: int | None,
     with_state: bool,
 ) -> None:
-    options = {"batch_first": batch_first, "bidirectional": bidirectional, "bias": bias, "dtype": torch.float64}
-    theirs, generator = nn.LSTM(*sizes, **options), rng(steps)
+    """The equations in float64, contiguous inputs or not, and whatever runs in float32."""
+    generator = rng(steps)
+    theirs = nn.LSTM(*sizes, **options, proj_size=sizes[1] // 2 * project, dtype=torch.float64)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.normal_(0.0, 0.7, generator=generator)
-    shape = [] if batch is None else [batch]
-    depth, time = sizes[2] * (1 + bidirectional), 1 if batch_first and batch else 0
+    ours, shape = LSTM.from_torch(theirs), [] if batch is None else [batch]
+    depth, time = sizes[2] * ours.num_directions, 1 if ours.batch_first and batch else 0
     x = torch.randn(*([*shape, steps] if time else [steps, *shape]), sizes[0], dtype=torch.float64, generator=generator)
     state = None
     if with_state:
-        state = [torch.randn(depth, *shape, sizes[1], dtype=torch.float64, generator=generator) for _ in range(2)]
-    ours = LSTM.from_torch(theirs)
-    torch.testing.assert_close(results(ours, x, state), results(theirs, x, state), **CLOSE)
-    if not bidirectional:
-        output, last = ours(x, state)
-        parts = []
-        for x_t in x.split(1, dim=time):
-            part, state = ours(x_t, state)
-            parts.append(part)
-        torch.testing.assert_close((torch.cat(parts, dim=time), state), (output, last), **CLOSE)
+        state = [torch.randn(depth, *shape, size, generator=generator) for size in (ours.output_size, sizes[1])]
+        state = [tensor.double() for tensor in state]
+    expected = results(theirs, x, state)
+    torch.testing.assert_close(results(ours.to_torch(), x, state), expected, **CLOSE)
+    single, float32 = copy.deepcopy(ours).float(), results(copy.deepcopy(theirs).float(), x.float(), state)
+    torch.testing.assert_close(results(single, x.float(), state), float32, rtol=1e-4, atol=1e-5)
+    with kernel.reference():
+        for prepare in (torch.clone, spread_out):
+            torch.testing.assert_close(results(ours, x, state, prepare), expected, **CLOSE)
+        if not ours.bidirectional:
+            parts = []
+            for x_t in x.split(1, dim=time):
+                part, state = ours(x_t, state)
+                parts.append(part)
+            torch.testing.assert_close([torch.cat(parts, dim=time), *state], expected[:3], **CLOSE)
 
 
 def test_the_equations_by_hand() -> None:
