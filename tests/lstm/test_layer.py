@@ -351,9 +351,12 @@ def test_lengths_equal_each_sequence_alone(context: Callable[[], Any], options: 
     """What is beyond the end of a sequence must not matter, not even a NaN."""
     lstm = LSTM(3, 20, 2, bidirectional=True, **options)
     sequences = [torch.randn(n, 3) for n in (2, 7, 5, 1)]
-    padded = nn.utils.rnn.pad_sequence(sequences, padding_value=0.0 if options else math.nan)
+    padded = nn.utils.rnn.pad_sequence([*sequences, torch.zeros(9, 3)], padding_value=0.0 if options else math.nan)[
+        :, :4
+    ]
     with context(), torch.no_grad():
         output, state = lstm(padded, lengths=[2, 7, 5, 1])
+        assert len(output) == 9
         for b, sequence in enumerate(sequences):
             alone, last = lstm(sequence)
             tolerance = {"rtol": 1e-2, "atol": 1e-2} if "precision" in options else {"rtol": 1e-4, "atol": 1e-5}
