@@ -356,6 +356,7 @@ def test_memory_is_reused_only_when_its_tensor_and_all_views_are_gone(monkeypatc
     second.zero_()
     assert view.eq(3.0).all()
     del view
+    assert memory.empty(2 * LARGE).data_ptr() == address
     assert memory.empty(LARGE).data_ptr() == address  # half of the buffer would do
     assert len(memory._free) == 1
     larger = memory.empty(4 * LARGE + 1)  # for which none is large enough, so all are freed
