@@ -1,19 +1,21 @@
-"""`LSTMClassifier`: pooling over time, patches of steps, and scoring in batches and chunks."""
+"""`LSTMClassifier`: pooling over time, patches of steps, scoring in batches and chunks; and the vanilla RNN."""
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import get_args
 
 import pytest
 import torch
-from torch import Tensor
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from reviver import LSTM, LSTMClassifier
 from reviver.data.sequences.task import Examples
 from reviver.data.tasks.task import Sequences
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import scoring
+from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import forward_chunked, score
 from reviver.settings.lstm_network import Pooling, auto_patch_size
 from reviver.show.trace import trace
@@ -91,11 +93,11 @@ def test_attention_begins_as_the_mean() -> None:
     torch.testing.assert_close(network(x, LENGTHS), mean(x, LENGTHS))
 
 
-@pytest.mark.parametrize("max_length", [1, 26, 32, 33, 64, 65, 150, 10_000])
-def test_auto_patches_are_the_smallest_that_make_at_most_32(max_length: int) -> None:
-    size = auto_patch_size(max_length)
-    assert math.ceil(max_length / size) <= 32
-    assert size == 1 or math.ceil(max_length / (size - 1)) > 32
+def test_auto_patches_are_the_smallest_that_make_at_most_32() -> None:
+    for max_length in (1, 26, 32, 33, 64, 65, 150, 10_000):
+        size = auto_patch_size(max_length)
+        assert math.ceil(max_length / size) <= 32
+        assert size == 1 or math.ceil(max_length / (size - 1)) > 32
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,15 @@ class Series(Sequences):
         return self.x[:, begin:end]
 
 
-@pytest.mark.parametrize("chunk_steps", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("patch_size", [1, 2, 3, 7])
-def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int, chunk_steps: int) -> None:
+def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int) -> None:
     network, x = make(patch_size=patch_size), inputs()
-    torch.testing.assert_close(forward_chunked(network, Series(x), chunk_steps), network(x))
+    for chunk_steps in (1, 2, 3, 5, 100):
+        torch.testing.assert_close(forward_chunked(network, Series(x), chunk_steps), network(x))
 
 
-@pytest.mark.parametrize(("pooling", "bidirectional"), [*itertools.product(POOLINGS, [False, True])])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("patch_size", [1, 2])
 def test_the_score_is_that_of_the_forward_pass(
     pooling: str, patch_size: int, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
@@ -141,6 +144,45 @@ def test_a_trace_of_a_projection_is_the_forward_pass() -> None:
     torch.testing.assert_close(found.layers[0].c[-1], c[0])
     torch.testing.assert_close(found.probabilities[-1], classifier(x).softmax(-1))
 
+
+# The vanilla RNN ------------------------------------------------------------------------------------------------------
+
+
+@given(B=st.integers(1, 5), T=st.integers(1, 9), I=st.integers(1, 4), H=st.integers(1, 9), seed=st.integers(0, 100))
+def test_the_rnn_equals_that_of_torch(B: int, T: int, I: int, H: int, seed: int) -> None:  # noqa: E741
+    torch.manual_seed(seed)
+    rnn = RNNClassifier(I, H, 3).double()
+    reference = nn.RNN(I, H, batch_first=True).double()
+    weights = {"weight_ih_l0": rnn.W, "weight_hh_l0": rnn.U, "bias_ih_l0": rnn.b, "bias_hh_l0": torch.zeros(H)}
+    reference.load_state_dict(weights)
+    x = torch.randn(B, T, I, dtype=torch.float64)
+    expected = reference(x)[0] @ rnn.W_out.T + rnn.b_out
+    torch.testing.assert_close(rnn(x, every_step=True), expected)
+    torch.testing.assert_close(rnn(x), expected[:, -1])
+    lengths = torch.randint(1, T + 1, (B,))
+    torch.testing.assert_close(rnn(x, lengths), expected[torch.arange(B), lengths - 1])
+
+
+def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
+    network = RNNClassifier(2, 50, 3, hidden_dropout=0.5)
+    x = torch.randn(4, 3, 2)
+    first, again, other = (network(x, rng=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    masks = 2.0 * (torch.rand(3, 4, 50, generator=torch.Generator().manual_seed(1)) >= 0.5)
+    h = torch.zeros(4, 50)
+    for t in range(3):
+        h = masks[t] * torch.tanh(x[:, t] @ network.W.T + network.b + h @ network.U.T)
+    torch.testing.assert_close(first, h @ network.W_out.T + network.b_out)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3, 5), (0, 3, 2), (2, 0, 2)])
+def test_the_rnn_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"^x must be \[B, T, I\] with I = 2, got shape "):
+        RNNClassifier(2, 4, 3)(torch.zeros(shape))
+
+
+# Wrong values ---------------------------------------------------------------------------------------------------------
 
 NO_TRACE = "^network must have pooling last and patch_size 1 .* got {} and {}"
 ZEROS = torch.zeros(B, dtype=torch.int64)

@@ -3,6 +3,7 @@
 The oracles are torch.nn.LSTM in float64, the equations written out, and the statistics of masks.
 """
 
+import copy
 import itertools
 import math
 from collections.abc import Callable
@@ -17,11 +18,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from reviver import LSTM, LSTMClassifier, LSTMState, lstm_step
+from reviver.data.tasks.build import build_task
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import kernel
 from reviver.lstm.dropout import dropout_masks, row_keys, unit_bits
 from reviver.lstm.initialization import chrono
+from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import DropoutKind
+from reviver.train.lstm.training import build_network
 
 GATES = "ifco"
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -32,52 +36,63 @@ def rng(seed: int = 5) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def results(lstm: nn.LSTM, x: Tensor, state: Any, *more: Any, **options: Any) -> list[Tensor]:
+def spread_out(tensor: Tensor) -> Tensor:
+    """Return the same numbers as every second column of a wider tensor."""
+    return tensor.repeat_interleave(2, -1)[..., ::2]
+
+
+def results(lstm: nn.LSTM, x: Tensor, state: Any, prepare: Callable[[Tensor], Tensor] = torch.clone) -> list[Tensor]:
     """Output, final state, and the gradients of a loss on which every entry has another influence."""
-    inputs = [tensor.clone().requires_grad_() for tensor in (x, *(state or ()))]
-    output, (h, c) = lstm(inputs[0], tuple(inputs[1:]) or None, *more, **options)
-    loss = sum((torch.randn(t.shape, dtype=t.dtype, generator=rng(1)) * t).sum() for t in (output, h, c))
+    inputs = [tensor.to(x.dtype, copy=True).requires_grad_() for tensor in (x, *(state or ()))]
+    prepared = [prepare(tensor) for tensor in inputs]
+    output, (h, c) = lstm(prepared[0], tuple(prepared[1:]) or None)
+    loss = sum((torch.linspace(-1.0, 2.0, t.numel(), dtype=t.dtype).view(t.shape) * t).sum() for t in (output, h, c))
     return [output, h, c, *torch.autograd.grad(loss, [*inputs, *lstm.parameters()])]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @given(
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 3)),
-    bidirectional=st.booleans(),
-    batch_first=st.booleans(),
-    bias=st.booleans(),
+    options=st.fixed_dictionaries({name: st.booleans() for name in ("bidirectional", "batch_first", "bias")}),
+    project=st.booleans(),
     steps=st.integers(1, 7),
     batch=st.none() | st.integers(1, 4),
     with_state=st.booleans(),
 )
 def test_outputs_states_and_all_gradients_equal_torchs_and_one_pass_equals_step_by_step(
     sizes: tuple[int, int, int],
-    bidirectional: bool,
-    batch_first: bool,
-    bias: bool,
+    options: dict[str, bool],
+    project: bool,
     steps: int,
     batch: int | None,
     with_state: bool,
 ) -> None:
-    options = {"batch_first": batch_first, "bidirectional": bidirectional, "bias": bias, "dtype": torch.float64}
-    theirs, generator = nn.LSTM(*sizes, **options), rng(steps)
+    """The equations in float64, contiguous inputs or not, and whatever runs in float32."""
+    generator = rng(steps)
+    theirs = nn.LSTM(*sizes, **options, proj_size=sizes[1] // 2 * project, dtype=torch.float64)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.normal_(0.0, 0.7, generator=generator)
-    shape = [] if batch is None else [batch]
-    depth, time = sizes[2] * (1 + bidirectional), 1 if batch_first and batch else 0
+    ours, shape = LSTM.from_torch(theirs), [] if batch is None else [batch]
+    depth, time = sizes[2] * ours.num_directions, 1 if ours.batch_first and batch else 0
     x = torch.randn(*([*shape, steps] if time else [steps, *shape]), sizes[0], dtype=torch.float64, generator=generator)
     state = None
     if with_state:
-        state = [torch.randn(depth, *shape, sizes[1], dtype=torch.float64, generator=generator) for _ in range(2)]
-    ours = LSTM.from_torch(theirs)
-    torch.testing.assert_close(results(ours, x, state), results(theirs, x, state), **CLOSE)
-    if not bidirectional:
-        output, last = ours(x, state)
-        parts = []
-        for x_t in x.split(1, dim=time):
-            part, state = ours(x_t, state)
-            parts.append(part)
-        torch.testing.assert_close((torch.cat(parts, dim=time), state), (output, last), **CLOSE)
+        state = [torch.randn(depth, *shape, size, generator=generator) for size in (ours.output_size, sizes[1])]
+        state = [tensor.double() for tensor in state]
+    expected = results(theirs, x, state)
+    torch.testing.assert_close(results(ours.to_torch(), x, state), expected, **CLOSE)
+    single, float32 = copy.deepcopy(ours).float(), results(copy.deepcopy(theirs).float(), x.float(), state)
+    torch.testing.assert_close(results(single, x.float(), state), float32, rtol=1e-4, atol=1e-5)
+    with kernel.reference():
+        for prepare in (torch.clone, spread_out):
+            torch.testing.assert_close(results(ours, x, state, prepare), expected, **CLOSE)
+        if not ours.bidirectional:
+            parts = []
+            for x_t in x.split(1, dim=time):
+                part, state = ours(x_t, state)
+                parts.append(part)
+            torch.testing.assert_close([torch.cat(parts, dim=time), *state], expected[:3], **CLOSE)
 
 
 def test_the_equations_by_hand() -> None:
@@ -106,21 +121,22 @@ def test_the_equations_by_hand() -> None:
         assert found == pytest.approx([h, c, i, f, g, o], rel=1e-12)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("options", [{"bidirectional": True}, {"proj_size": 2, "bias": False}])
 @pytest.mark.parametrize("kind", get_args(DropoutKind))
-def test_gradients_are_those_of_finite_differences(kind: str, bidirectional: bool) -> None:
-    options = {"bidirectional": bidirectional, "dropout": 0.3, "hidden_dropout": 0.4, "hidden_dropout_kind": kind}
-    lstm = LSTM(2, 3, 2, dtype=torch.float64, **options)
+def test_first_and_second_derivatives_are_those_of_finite_differences(kind: str, options: dict[str, Any]) -> None:
+    """The first with respect to everything, the second to input and state."""
+    lstm = LSTM(2, 3, 2, dropout=0.3, hidden_dropout=0.4, hidden_dropout_kind=kind, dtype=torch.float64, **options)
     names = [name for name, _ in lstm.named_parameters()]
-    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
-    h, c = (torch.randn(2 + 2 * bidirectional, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    shapes = (3, 2, 2), (2 * lstm.num_directions, 2, lstm.output_size), (2 * lstm.num_directions, 2, 3)
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
     def function(x: Tensor, h: Tensor, c: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
         arguments = x, (h, c), [3, 2], rng()
         output, state = torch.func.functional_call(lstm, dict(zip(names, parameters, strict=True)), arguments)
         return output, *state
 
-    assert torch.autograd.gradcheck(function, (x, h, c, *lstm.parameters()), fast_mode=True)
+    assert torch.autograd.gradcheck(function, (*inputs, *lstm.parameters()), fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda *inputs: function(*inputs, *lstm.parameters()), inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("options", [{"proj_size": 4}, {"proj_size": 4, "bias": False}, {}])
@@ -200,32 +216,50 @@ def test_a_single_bias_trains_one_and_keeps_torchs_names() -> None:
         torch.testing.assert_close(lstm(x)[0], theirs(x)[0])
 
 
-@given(input_size=st.integers(1, 40), hidden_size=st.integers(2, 40), proj=st.booleans(), seed=st.integers(0, 1000))
-def test_weights_start_as_xavier_says_and_depend_on_the_generator(
-    input_size: int, hidden_size: int, proj: bool, seed: int
-) -> None:
-    lstm, again = (LSTM(input_size, hidden_size, proj_size=hidden_size // 2 * proj) for _ in range(2))
-    for layer in (lstm, again):
-        layer.reset_parameters(rng(seed))
-    for name, weight in lstm.gate_weights()._asdict().items():
-        assert weight is None or torch.equal(weight, getattr(again, name))
-        if name.startswith("b"):
-            assert (weight == (1.0 if name == "b_f" else 0.0)).all()
-        elif weight is not None:
-            assert weight.abs().max() <= math.sqrt(6 / sum(weight.shape))
-    again.reset_parameters(rng(seed + 1))
-    assert not torch.equal(lstm.U_o, again.U_o)
-
-
-def test_weights_start_uniform_over_xaviers_range() -> None:
-    classifier = LSTMClassifier(200, 300, 10, 2)
-    classifier.reset_parameters(rng(0))
-    matrices = [*classifier.lstm.gate_weights()[:8], *classifier.lstm.gate_weights(1)[:8], classifier.W_out]
+def test_weights_start_uniform_over_xaviers_range_and_depend_on_the_generator() -> None:
+    classifier, again, other = (LSTMClassifier(200, 300, 10, 2) for _ in range(3))
+    for network, seed in ((classifier, 0), (again, 0), (other, 1)):
+        network.reset_parameters(rng(seed))
+    assert all(map(torch.equal, classifier.parameters(), again.parameters()))
+    assert not torch.equal(classifier.lstm.U_o, other.lstm.U_o)
+    cells = [classifier.lstm.gate_weights(layer) for layer in range(2)]
+    matrices = [*cells[0][:8], *cells[1][:8], classifier.W_out]
     for matrix in (*matrices, LSTM(200, 300, proj_size=100).W_proj):
         counts = (matrix.detach() / math.sqrt(6 / sum(matrix.shape))).histc(10, -1.0, 1.0) / matrix.numel()
         assert ((counts - 0.1).abs() < 0.02).all()
+        assert counts.sum() == pytest.approx(1.0), "none is beyond the range"
     assert len({matrix[0, 0].item() for matrix in matrices}) == len(matrices), "the matrices are drawn separately"
     assert not classifier.b_out.any()
+    for w in cells:
+        assert w.b_f.eq(1.0).all()
+        assert not any(bias.any() for bias in (w.b_i, w.b_c, w.b_o))
+
+
+def test_chrono_initialization_spreads_the_time_scales_of_every_cell_uniformly() -> None:
+    """Biases whose time scales are uniform, see Tallec & Ollivier (2018); the other weights stay."""
+    lstm = LSTM(3, 2000, 2, bidirectional=True)
+    before = [w.by_gate()._asdict() for w in copy.deepcopy(lstm).all_stacked_weights()]
+    chrono(lstm, 1000, rng(0))
+    for old, stacked in zip(before, lstm.all_stacked_weights(), strict=True):
+        new = stacked.by_gate()._asdict()
+        changed = [name for name, value in old.items() if value is not None and not torch.equal(value, new[name])]
+        assert changed == ["b_i", "b_f"]
+        assert torch.equal(new["b_i"], -new["b_f"])
+        time_scales = new["b_f"].detach().exp()
+        assert 1 <= time_scales.min() <= time_scales.max() <= 999.01
+        assert (torch.histc(time_scales, 4, 1, 999) / 2000).tolist() == pytest.approx([0.25] * 4, abs=0.04)
+    chrono(lstm, 2)  # the minimum length
+    assert not any(w.by_gate().b_f.any() for w in lstm.all_stacked_weights()), "log U(1, 1) is 0"
+
+
+def test_a_run_with_chrono_initialization_samples_the_biases_after_the_weights() -> None:
+    plain, changed, again = (
+        build_network(config, build_task(config)).weights_by_name()
+        for config in (LSTMConfig(task="copy", length=6, hidden_size=8, init=i) for i in ("report", "chrono", "chrono"))
+    )
+    assert all(torch.equal(changed[name], again[name]) for name in changed)
+    different = {name for name in plain if not torch.equal(plain[name], changed[name])}
+    assert different == {"lstm.layers.0.b_f", "lstm.layers.0.b_i"}
 
 
 def test_names_and_shapes_of_parameters_are_the_golden_ones(golden: Callable[..., None]) -> None:
@@ -250,16 +284,6 @@ def test_masks_have_their_probability_their_mean_and_no_correlation(p: float) ->
         size = masks.shape[axis] - lag
         product = kept.narrow(axis, 0, size) * kept.narrow(axis, lag, size)
         assert abs(product.mean()) < 5 * spread**2 / math.sqrt(product.numel())
-
-
-def test_all_32_bits_are_fair_and_uncorrelated() -> None:
-    key = row_keys(SEED, torch.arange(64)[:, None], torch.arange(64)[None, :])
-    bits = unit_bits(key[:, :, None], torch.arange(64)).flatten()
-    assert 0 <= bits.min() <= bits.max() < 2**32
-    each = (((bits[:, None] >> torch.arange(32)) & 1) * 2 - 1).double()  # [n, 32]
-    correlation = each.T @ each / len(each) - torch.eye(32, dtype=torch.float64)
-    assert each.mean(0).abs().max() < 5 / len(each) ** 0.5
-    assert correlation.abs().max() < 5 / len(each) ** 0.5
 
 
 def test_known_bits() -> None:
@@ -327,9 +351,12 @@ def test_lengths_equal_each_sequence_alone(context: Callable[[], Any], options: 
     """What is beyond the end of a sequence must not matter, not even a NaN."""
     lstm = LSTM(3, 20, 2, bidirectional=True, **options)
     sequences = [torch.randn(n, 3) for n in (2, 7, 5, 1)]
-    padded = nn.utils.rnn.pad_sequence(sequences, padding_value=0.0 if options else math.nan)
+    padded = nn.utils.rnn.pad_sequence([*sequences, torch.zeros(9, 3)], padding_value=0.0 if options else math.nan)[
+        :, :4
+    ]
     with context(), torch.no_grad():
         output, state = lstm(padded, lengths=[2, 7, 5, 1])
+        assert len(output) == 9
         for b, sequence in enumerate(sequences):
             alone, last = lstm(sequence)
             tolerance = {"rtol": 1e-2, "atol": 1e-2} if "precision" in options else {"rtol": 1e-4, "atol": 1e-5}
@@ -338,49 +365,39 @@ def test_lengths_equal_each_sequence_alone(context: Callable[[], Any], options: 
             assert not output[len(sequence) :, b].any()
 
 
-WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    *(
-        (partial(LSTM, 2, 3, hidden_dropout=p), ConfigError, f"^hidden_dropout must be {words}, got {p!r}$")
-        for p, words in (
-            (-0.1, "at least 0"),
-            (1.0, "less than 1"),
-            (2.0, "less than 1"),
-            (math.nan, "a finite number"),
-        )
-    ),
-    (
-        partial(LSTM, 3, 5, hidden_dropout_kind="often"),
-        ConfigError,
-        "hidden_dropout_kind must be step, variational or zoneout, got 'often'",
-    ),
-    (partial(LSTM, 3, 5, precision="fp8"), ConfigError, "precision must be fp32 or bf16, got 'fp8'"),
-    (
-        partial(LSTM, 3, 5, activation_checkpoint_steps=0),
-        ConfigError,
-        "activation_checkpoint_steps must be at least 1, got 0",
-    ),
-    *(
-        (partial(make, hiden_dropout=0.5), TypeError, r"unexpected argument 'hiden_dropout'.* give hidden_dropout$")
-        for make in (partial(LSTM, 2, 3), partial(LSTMClassifier, 2, 3, 4))
-    ),
-    (
-        partial(LSTM, 2, 3, size=1),
-        TypeError,
-        "unexpected argument 'size'; besides .* it takes hidden_dropout, .*_steps$",
-    ),
-    (partial(chrono, LSTM(2, 3, bias=False), 10), ConfigError, "^bias must be True for chrono init.*, got False$"),
-    *(
-        (partial(LSTM(3, 5), torch.zeros(4, 2, 3), lengths=lengths), DataError, message)
-        for lengths, message in (
-            ([1, 0], "1 to T = 4, got"),
-            ([5, 1], "1 to T = 4"),
-            ([1], r"\[B\] = \[2\], got \[1\]"),
-        )
-    ),
-]
+def call_with_lengths(lengths: list[int]) -> None:
+    LSTM(3, 5)(torch.zeros(4, 2, 3), lengths=lengths)
 
 
-@pytest.mark.parametrize(("call", "error", "message"), WRONG)
+KINDS = "hidden_dropout_kind must be step, variational or zoneout, got 'often'"
+OPTIONS = r"unexpected argument 'size'; besides .* it takes hidden_dropout, .*_steps$"
+NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout' .*; keep .* or train without zoneout$"
+NO_BIAS = "^bias must be True for chrono init.*, got False$"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (partial(LSTM, 2, 3, hidden_dropout=-0.1), ConfigError, "^hidden_dropout must be at least 0, got -0.1$"),
+        (partial(LSTM, 2, 3, hidden_dropout=1.0), ConfigError, "^hidden_dropout must be less than 1, got 1.0$"),
+        (
+            partial(LSTM, 2, 3, hidden_dropout=math.nan),
+            ConfigError,
+            "^hidden_dropout must be a finite number, got nan$",
+        ),
+        (partial(LSTM, 3, 5, hidden_dropout_kind="often"), ConfigError, KINDS),
+        (partial(LSTM, 3, 5, precision="fp8"), ConfigError, "precision must be fp32 or bf16, got 'fp8'"),
+        (partial(LSTM, 3, 5, activation_checkpoint_steps=0), ConfigError, "_steps must be at least 1, got 0"),
+        (partial(LSTM, 2, 3, hiden_dropout=0.5), TypeError, r"unexpected argument 'hiden_.*; .* give hidden_dropout$"),
+        (partial(LSTMClassifier, 2, 3, 4, hiden_dropout=0.5), TypeError, r"'hiden_dropout'.* give hidden_dropout$"),
+        (partial(LSTM, 2, 3, size=1), TypeError, OPTIONS),
+        (partial(chrono, LSTM(2, 3, bias=False), 10), ConfigError, NO_BIAS),
+        (LSTM(3, 4, hidden_dropout=0.1, hidden_dropout_kind="zoneout").to_torch, ConfigError, NO_ZONEOUT),
+        (partial(call_with_lengths, [1, 0]), DataError, "1 to T = 4, got"),
+        (partial(call_with_lengths, [5, 1]), DataError, "1 to T = 4"),
+        (partial(call_with_lengths, [1]), DataError, r"\[B\] = \[2\], got \[1\]"),
+    ],
+)
 def test_wrong_values_are_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()

@@ -1,10 +1,12 @@
-"""Where a native library comes from: prebuilt, compiled, or not at all; the cache, and the OpenMP runtime that it uses."""
+"""Where a native library comes from: prebuilt, compiled, or not at all; the cache, and the OpenMP runtime that it uses.
+
+Most tests compile a library of a few lines instead of the LSTM's.
+"""
 
 import ctypes
 import logging
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,58 +14,68 @@ from pathlib import Path
 import pytest
 import torch
 
-from reviver.lstm.kernel import library
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.native import NativeError, compiler, openmp, prebuilt
+from reviver.lstm.native.library import NativeLibrary
 
 needs_compiler = pytest.mark.skipif(
     KERNEL.library() is None or sys.platform != "linux", reason="no native kernel on this machine"
 )
-WITHOUT = "the native LSTM kernel is not available, using the slower equations: "
+SOURCE = """
+#include <cstdint>
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+struct Call { int64_t number; };
+EXPORTED int64_t reviver_tiny_call_size() { return sizeof(Call); }
+EXPORTED void reviver_tiny_double(Call* call) {
+    #pragma omp parallel num_threads(1)
+    call->number *= 2;
+}
+"""
 
 
-@pytest.fixture(autouse=True)
-def _defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CXX", "REVIVER_CXXFLAGS", "REVIVER_NATIVE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(KERNEL, "_variant", KERNEL._variant)  # later tests record it in their runs
+class Call(ctypes.Structure):
+    """The argument of the function of `SOURCE`."""
+
+    _fields_ = [("number", ctypes.c_int64)]
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NativeLibrary:
+    """Return the library of `SOURCE` in an environment without wishes, with an empty cache."""
+    for name in ("CXX", "REVIVER_CXXFLAGS", "REVIVER_NATIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "sources" / "tiny.cpp"
+    source.parent.mkdir()
+    source.write_text(SOURCE)
+    return NativeLibrary("tiny", source, Call, ("double",), fallback="counting by hand")
+
+
+@pytest.fixture
+def package(tiny: NativeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of prebuilt libraries that has files of all variants, but no code in them."""
     monkeypatch.setattr(prebuilt, "FOLDER", tmp_path)
     monkeypatch.setattr(prebuilt.platform, "machine", lambda: "x86_64")
     for variant in prebuilt.VARIANTS:
-        (tmp_path / prebuilt.library_name("lstm", variant, KERNEL.source)).write_bytes(b"not a library")
+        (tmp_path / prebuilt.library_name("tiny", variant, tiny.source)).write_bytes(b"not a library")
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a cache with the kernel, compiled once, without optimization, for the tests that copy it."""
-    folder = tmp_path_factory.mktemp("compiled") / "cache"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REVIVER_CXXFLAGS", "-O0")
-        patch.setattr(KERNEL, "_variant", KERNEL._variant)
-        KERNEL.build(folder)
-    return folder
+def double(library: ctypes.CDLL | None, number: int) -> int:
+    assert library is not None
+    call = Call(number)
+    library.reviver_tiny_double(call)
+    return call.number
 
 
-@pytest.fixture
-def cache(compiled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a private cache with the kernel."""
-    monkeypatch.setenv("REVIVER_CXXFLAGS", "-O0")
-    return shutil.copytree(compiled_cache, tmp_path / "cache")
-
-
-def warning_of_find(caplog: pytest.LogCaptureFixture) -> str:
-    """Return the one warning of a search for the library that finds none."""
+def warning_of_find(library: NativeLibrary, caplog: pytest.LogCaptureFixture) -> str:
+    """Return the one warning of a search for a library that finds none."""
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
-        assert KERNEL.find() is None
+        assert library.find() is None
     (record,) = caplog.records
-    assert record.getMessage().startswith(WITHOUT)
-    return record.getMessage().removeprefix(WITHOUT)
+    assert record.getMessage().startswith("counting by hand: ")
+    return record.getMessage().removeprefix("counting by hand: ")
 
 
 # Choice of the variant
@@ -79,39 +91,36 @@ def warning_of_find(caplog: pytest.LogCaptureFixture) -> str:
         ("aarch64", None, "aarch64"),
     ],
 )
-def test_best_variant_that_the_processor_supports(
-    machine: str, features: int | None, best: str, package: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_best_variant_that_the_processor_supports(machine, features, best, tiny, package, monkeypatch):
     monkeypatch.setattr(prebuilt.platform, "machine", lambda: machine)
-    monkeypatch.setattr(
-        prebuilt, "cpu_features", (lambda: features) if features is not None else prebuilt.cpu_features.__wrapped__
-    )
-    name = prebuilt.library_name("lstm", best, KERNEL.source)
-    assert prebuilt.find_library("lstm", KERNEL.source) == (package / name, best)
+    found = prebuilt.cpu_features.__wrapped__ if features is None else lambda: features
+    monkeypatch.setattr(prebuilt, "cpu_features", found)
+    name = prebuilt.library_name("tiny", best, tiny.source)
+    assert prebuilt.find_library("tiny", tiny.source) == (package / name, best)
 
 
-def test_variant_that_the_processor_does_not_support_is_refused(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variant_that_the_processor_does_not_support_is_refused(tiny, package, monkeypatch):
     monkeypatch.setattr(prebuilt, "cpu_features", lambda: 0b001)
-    assert prebuilt.find_library("lstm", KERNEL.source, "x86-64-v3")[1] == "x86-64-v3"
+    assert prebuilt.find_library("tiny", tiny.source, "x86-64-v3")[1] == "x86-64-v3"
     with pytest.raises(NativeError, match=r"the processor supports none of the prebuilt variants x86-64-v4$"):
-        prebuilt.find_library("lstm", KERNEL.source, "x86-64-v4")
+        prebuilt.find_library("tiny", tiny.source, "x86-64-v4")
     with pytest.raises(NativeError, match="no prebuilt library of the variant aarch64 for this machine"):
-        prebuilt.find_library("lstm", KERNEL.source, "aarch64")
+        prebuilt.find_library("tiny", tiny.source, "aarch64")
+    monkeypatch.setattr(openmp, "share_runtime", lambda _: False)
+    with pytest.raises(NativeError, match="torch has loaded no OpenMP runtime that prebuilt libraries can use"):
+        tiny.load_prebuilt()
 
 
-def test_changed_sources_are_never_run_from_a_prebuilt_library(package: Path, tmp_path: Path) -> None:
-    assert prebuilt.libraries("lstm", KERNEL.source)
-    changed = tmp_path / "sources" / "lstm.cpp"
-    changed.parent.mkdir()
-    changed.write_bytes(KERNEL.source.read_bytes() + b"\n")
-    assert not prebuilt.libraries("lstm", changed)
-    digest = prebuilt.source_digest(changed)
-    (changed.parent / "header.h").write_text("")
-    assert prebuilt.source_digest(changed) != digest
+@pytest.mark.parametrize("changed", ["tiny.cpp", "header.h"])
+def test_changed_sources_are_never_run_from_a_prebuilt_library(changed, tiny, package):
+    assert prebuilt.libraries("tiny", tiny.source)
+    with tiny.source.with_name(changed).open("a") as file:
+        file.write("\n")
+    assert not prebuilt.libraries("tiny", tiny.source)
 
 
 @needs_compiler
-def test_every_flag_of_a_variant_is_known_to_the_compiler() -> None:
+def test_every_flag_of_a_variant_is_known_to_the_compiler():
     for name, variant in prebuilt.VARIANTS.items():
         if variant.machine == prebuilt.platform.machine():
             command = ["c++", *variant.flags, "-E", "-x", "c++", "/dev/null"]
@@ -122,116 +131,110 @@ def test_every_flag_of_a_variant_is_known_to_the_compiler() -> None:
 
 
 @needs_compiler
-def test_damaged_prebuilt_library_is_compiled_instead(package: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert KERNEL.find() is not None
-    assert KERNEL._variant.startswith("compiled ")
+@pytest.mark.parametrize(
+    "wish", [{}, {"CXX": "c++"}, {"REVIVER_CXXFLAGS": "-DNOTHING"}, {"REVIVER_NATIVE": "compile"}], ids=str
+)
+def test_a_library_is_compiled_for_who_asks_for_it_or_has_a_damaged_one(wish, tiny, package, monkeypatch, caplog):
+    if wish:
+        monkeypatch.setattr(tiny, "load_prebuilt", None)
+    for name, value in wish.items():
+        monkeypatch.setenv(name, value)
+    assert double(tiny.library(), 21) == 42
     assert not caplog.records
+    assert (" -DNOTHING " in tiny.variant) == ("REVIVER_CXXFLAGS" in wish)
+    assert re.search(r"^compiled -m(arch|cpu)=native .*by c\+\+ \d", tiny.variant)
+
+
+NO_COMPILER = r"no C\+\+ compiler found \(c\+\+\); install one, or set CXX to its name"
+MESSAGES = [
+    ({"PATH": ""}, rf"\S+: .+; {NO_COMPILER}"),
+    ({"REVIVER_NATIVE": "compile", "PATH": ""}, NO_COMPILER),
+    ({"REVIVER_NATIVE": "prebuilt"}, r"\S+: (?!.*compiler).+"),
+    ({"REVIVER_NATIVE": "x86-64"}, r"\S+: (?!.*compiler).+"),
+    ({"REVIVER_NATIVE": "yes"}, r"REVIVER_NATIVE must be one of 0, 1, prebuilt, compile, x86-64-v4\+bf16, .* 'yes'"),
+    pytest.param({"CXX": "false"}, r"\S*false failed: no message", marks=needs_compiler),
+    pytest.param({"CXX": "c++", "REVIVER_CACHE": f"{__file__}/cache"}, ".*test_native.*", marks=needs_compiler),
+]
+
+
+@pytest.mark.parametrize(("environment", "message"), MESSAGES)
+def test_messages_where_there_is_no_library(environment, message, tiny, package, monkeypatch, caplog):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert re.fullmatch(message, warning_of_find(tiny, caplog))
+
+
+LSTM_SCRIPT = """if True:
+    import re, torch
+    from reviver.lstm import kernel
+    from reviver.lstm.layer import LSTM
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    output, _ = LSTM(10, 64, hidden_dropout=0.5)(torch.randn(20, 64, 10))
+    output.sum().backward()
+    maps = open('/proc/self/maps').read().splitlines() if kernel.available() else []
+    runtimes = {line.split()[-1] for line in maps if re.search(r'/lib(gomp|iomp5|omp)[-.]', line)}
+    print(kernel.available(), *runtimes, round(output.sum().item(), 1))"""
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    ("name", "value"), [("CXX", "c++"), ("REVIVER_CXXFLAGS", "-DNOTHING"), ("REVIVER_NATIVE", "compile")]
-)
-def test_user_may_ask_for_a_compiled_library(
-    name: str, value: str, package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KERNEL, "load_prebuilt", None)
-    monkeypatch.setenv(name, f"-O0 {value}" if name == "REVIVER_CXXFLAGS" else value)
-    monkeypatch.setenv("REVIVER_CACHE", str(cache))
-    assert KERNEL.find() is not None
-    assert (" -DNOTHING " in KERNEL._variant) == (name == "REVIVER_CXXFLAGS")
-    assert re.search(r"^compiled -m(arch|cpu)=native .*by c\+\+ \d", KERNEL._variant)
-
-
-def test_messages_where_there_is_no_library(
-    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    no_compiler = r"no C\+\+ compiler found \(c\+\+\); install one, or set CXX to its name"
-    (tmp_path / "file").write_text("in the way")
-    cases = [  # environment, message
-        ({"PATH": ""}, rf"\S+: .+; {no_compiler}"),
-        ({"REVIVER_NATIVE": "compile", "PATH": ""}, no_compiler),
-        ({"REVIVER_NATIVE": "prebuilt"}, r"\S+: (?!.*compiler).+"),
-        ({"REVIVER_NATIVE": "x86-64"}, r"\S+: (?!.*compiler).+"),
-        (
-            {"REVIVER_NATIVE": "yes"},
-            r"REVIVER_NATIVE must be one of 0, 1, prebuilt, compile, x86-64-v4\+bf16, .* 'yes'",
-        ),
+def test_processes_that_start_at_once_compile_once_with_torchs_runtime_and_without_a_kernel_compute_the_same(
+    tiny, tmp_path
+):
+    environment = {**os.environ, "REVIVER_CXXFLAGS": "-O0"}  # with the cache of the fixture
+    command, pipes = [sys.executable, "-c", LSTM_SCRIPT], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [
+        subprocess.Popen(command, env={**environment, "REVIVER_NATIVE": choice}, text=True, **pipes)
+        for choice in ("compile", "compile", "0")
     ]
-    if shutil.which("c++"):
-        blocked = str(tmp_path / "file" / "cache")
-        cases += [
-            ({"CXX": "false"}, "false failed: no message"),
-            ({"CXX": "c++", "REVIVER_CACHE": blocked}, ".*file.*"),
-        ]
-    for environment, message in cases:
-        caplog.clear()
-        with monkeypatch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            found = warning_of_find(caplog)
-        assert re.fullmatch(message, found.replace(f"{shutil.which('false')} failed", "false failed")), found
-
-
-def test_without_a_kernel_the_results_are_the_same(tmp_path: Path) -> None:
-    script = (
-        "import torch; from reviver.lstm import kernel; from reviver.lstm.layer import LSTM;"
-        "torch.manual_seed(0); lstm = LSTM(2, 5, hidden_dropout=0.5); output, _ = lstm(torch.randn(3, 2, 2));"
-        "print(kernel.available(), round(output.sum().item(), 4))"
-    )
-    outputs = []
-    for environment in ({"REVIVER_NATIVE": "0"}, {}):
-        command, settings = [sys.executable, "-c", script], {**os.environ, **environment}
-        result = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
-        assert result.stderr == ""
-        outputs.append(result.stdout.split())
-    assert outputs[0][0] == "False"
-    assert outputs[1] == [str(KERNEL.library() is not None), outputs[0][1]]
+    (first, error), (second, other_error), (without, no_error) = (process.communicate() for process in processes)
+    assert (error, other_error, no_error) == ("", "", "")
+    assert len(list((tmp_path / "cache").glob("*.so"))) == 1
+    assert not list((tmp_path / "cache").glob("build-*"))
+    assert first == second
+    available, total = without.split()
+    assert available == "False"
+    runtime = openmp.find_runtime(openmp.GNU)
+    assert first.split() == ["True", runtime, total]
+    torch_libraries = Path(torch.__file__).with_name("lib")
+    assert Path(runtime).parent == torch_libraries or not list(torch_libraries.glob("libgomp*"))
 
 
 # The cache
 
 
 @needs_compiler
-def test_cache_is_made_once_by_processes_that_start_at_once(tmp_path: Path) -> None:
-    script = "from reviver.lstm.kernel.library import KERNEL; print(KERNEL.find() is not None)"
-    environment = {**os.environ, "REVIVER_CACHE": str(tmp_path / "cache"), "REVIVER_CXXFLAGS": "-O0"}
-    command, pipes = [sys.executable, "-c", script], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(2)]
-    assert [process.communicate() for process in processes] == [("True\n", "")] * 2
-    assert len(list((tmp_path / "cache").glob("*.so"))) == 1
-    assert not list((tmp_path / "cache").glob("build-*"))
-
-
-@needs_compiler
-def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(cache: Path) -> None:
+def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny, tmp_path):
+    cache = tmp_path / "cache"
+    tiny.build(cache)
     (compiled,) = cache.glob("*.so")
     first, whole = compiled.stat().st_ino, compiled.read_bytes()
-    KERNEL.build(cache)
+    tiny.build(cache)
     assert compiled.stat().st_ino == first, "an intact library is kept"
     compiled.chmod(0o777)
-    KERNEL.build(cache)
+    tiny.build(cache)
     second = compiled.stat().st_ino
     assert second != first
     compiled.write_bytes(whole[: len(whole) // 2])  # as a killed copy would leave it
-    KERNEL.build(cache)
+    assert double(tiny.build(cache), 4) == 8
     assert compiled.stat().st_mode & 0o777 == 0o700
-    assert ctypes.CDLL(str(compiled)).reviver_lstm_call_size() == ctypes.sizeof(library.Call)
+    tiny.call = type("Larger", (ctypes.Structure,), {"_fields_": [*Call._fields_, ("more", ctypes.c_int64)]})
+    with pytest.raises(NativeError, match=r"^tiny\.cpp and .* define different structures for the arguments$"):
+        tiny.build(cache)
 
 
 @needs_compiler
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
-def test_a_cache_that_others_may_write_to_is_refused(
-    mode: int, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cache_that_others_may_write_to_is_refused(mode, tiny, tmp_path, caplog):
+    cache = tmp_path / "cache"
+    cache.mkdir()
     cache.chmod(mode)
-    monkeypatch.setenv("REVIVER_CACHE", str(cache))
-    monkeypatch.setattr(KERNEL, "_open", None)
-    assert warning_of_find(caplog).startswith(f"{cache} belongs to another user, or others can write to it")
+    assert warning_of_find(tiny, caplog).startswith(f"{cache} belongs to another user, or others can write to it")
+    assert not list(cache.iterdir())
 
 
 @needs_compiler
-def test_a_cache_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_of_another_user_is_refused(tmp_path, tiny, monkeypatch):
     assert compiler.is_private(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     is_roots = tmp_path.stat().st_uid == 0
@@ -239,42 +242,17 @@ def test_a_cache_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.
     if is_roots:  # then it can be given to another
         os.chown(tmp_path, 12345, -1)
     with pytest.raises(NativeError, match="belongs to another user"):
-        KERNEL.build(tmp_path)
-
-
-# OpenMP
+        tiny.build(tmp_path)
 
 
 @needs_compiler
-def test_compiled_library_uses_the_one_runtime_of_torch() -> None:
-    script = (
-        "import re, torch; from reviver import LSTM; from reviver.lstm import kernel; torch.set_num_threads(2);"
-        "lstm = LSTM(10, 128); output, _ = lstm(torch.randn(50, 128, 10)); output.sum().backward();"
-        "assert kernel.available(); maps = open('/proc/self/maps');"
-        "print(*{line.split()[-1] for line in maps if re.search(r'/lib(gomp|iomp5|omp)[-.]', line)})"
-    )
-    command = [sys.executable, "-c", script]
-    paths = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert paths == [openmp.find_runtime(openmp.GNU)]
-    torch_libraries = Path(torch.__file__).with_name("lib")
-    assert Path(paths[0]).parent == torch_libraries or not list(torch_libraries.glob("libgomp*"))
+def test_libraries_name_no_runtime_and_use_threads_of_c_without_openmp(tiny, tmp_path, monkeypatch):
+    def output_of(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    for library in (KERNEL.library(), tiny.build(tmp_path / "cache")):
+        assert not re.search(r"NEEDED.*omp", output_of("readelf", "--dynamic", library._name))
+        assert "GOMP_parallel" in output_of("nm", "-D", library._name)
     assert not openmp.share_runtime("GOMP_of_the_future")
-
-
-@needs_compiler
-def test_libraries_name_no_runtime_and_use_threads_of_c_without_openmp(
-    package: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def output_of(*command: object) -> str:
-        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=True).stdout
-
-    (compiled,) = cache.glob("*.so")
-    needed = output_of("readelf", "--dynamic", compiled)
-    assert "NEEDED" in needed
-    assert "omp" not in needed
-    assert "GOMP_parallel" in output_of("nm", "-D", compiled)
     monkeypatch.setattr(openmp, "share_runtime", lambda _: False)
-    monkeypatch.setattr(prebuilt, "cpu_features", lambda: 0)
-    assert not re.search(r"GOMP_|omp_", output_of("nm", "-D", KERNEL.build(tmp_path / "other")._name))
-    with pytest.raises(NativeError, match="torch has loaded no OpenMP runtime that prebuilt libraries can use"):
-        KERNEL.load_prebuilt()
+    assert not re.search(r"GOMP_|omp_", output_of("nm", "-D", tiny.build(tmp_path / "other")._name))

@@ -33,16 +33,14 @@ class Module(LightningModule):
 def fit(build: Build, folder: Path, count: int = 64) -> tuple[Module, Path]:
     """Train a module; return it and its checkpoint."""
     module = Module(build)
-    trainer = Trainer(
-        max_epochs=6,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        gradient_clip_val=0.5,
-        default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=True,
-    )
+    options = {
+        "max_epochs": 6,
+        "accelerator": "cpu",
+        "devices": 1,
+        "gradient_clip_val": 0.5,
+        "default_root_dir": folder,
+    }
+    trainer = Trainer(**options, logger=False, enable_progress_bar=False)
     trainer.fit(module, DataLoader(TensorDataset(*make_data(count)), batch_size=16, shuffle=True))
     return module, Path(trainer.checkpoint_callback.best_model_path)
 

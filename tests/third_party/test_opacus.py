@@ -48,15 +48,13 @@ def train_privately(model: nn.Module, mode: str = "hooks") -> list[float]:
     """The losses of a few updates with clipped gradients of each sample and noise."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     loader = DataLoader(TensorDataset(*make_data()), batch_size=16)
+    privacy = {"noise_multiplier": 0.5, "max_grad_norm": 1.0, "poisson_sampling": False, "grad_sample_mode": mode}
     model, optimizer, loader = PrivacyEngine().make_private(
         module=model,
         optimizer=optimizer,
         data_loader=loader,
-        noise_multiplier=0.5,
-        max_grad_norm=1.0,
-        poisson_sampling=False,
-        grad_sample_mode=mode,
         noise_generator=torch.Generator().manual_seed(0),
+        **privacy,
     )
     losses = []
     for x, y in loader:

@@ -11,18 +11,9 @@ from reviver import LSTM
 
 
 def make_net(build: Build) -> NeuralNetClassifier:
-    return NeuralNetClassifier(
-        Classifier,
-        module__build=build,
-        criterion=torch.nn.CrossEntropyLoss,
-        optimizer=torch.optim.Adam,
-        lr=0.02,
-        max_epochs=8,
-        batch_size=16,
-        iterator_train__shuffle=True,
-        train_split=None,
-        verbose=0,
-    )
+    training = {"optimizer": torch.optim.Adam, "lr": 0.02, "max_epochs": 8, "batch_size": 16, "train_split": None}
+    training |= {"criterion": torch.nn.CrossEntropyLoss, "iterator_train__shuffle": True, "verbose": 0}
+    return NeuralNetClassifier(Classifier, module__build=build, **training)
 
 
 def test_fit_and_predict() -> None:

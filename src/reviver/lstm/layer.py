@@ -4,7 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, P projection size (H if th
 D directions (1 or 2).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Never, Self
 
@@ -96,9 +96,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         )
         flags: Any = bias, batch_first, dropout, bidirectional, proj_size, device, dtype
         super().__init__(input_size, hidden_size, num_layers, *flags)
-        if single_bias and bias:
-            for layer, suffix in self._directions():
-                name = f"bias_hh_l{layer}{suffix}"
+        if single_bias:
+            for name in self._second_biases():
                 zeros = getattr(self, name).detach()
                 delattr(self, name)
                 self.register_buffer(name, zeros)
@@ -116,10 +115,9 @@ class LSTM(PretrainedMixin, nn.LSTM):
         """Size of the hidden state h of a cell: P with a projection, else H."""
         return self.proj_size or self.hidden_size
 
-    def _directions(self) -> Iterator[tuple[int, str]]:
-        """Yield layer and suffix of the parameters of each cell: in the order of the state, layer 0 forward first."""
-        for layer in range(self.num_layers):
-            yield from ((layer, suffix) for suffix in ("", "_reverse")[: self.num_directions])
+    def _second_biases(self) -> list[str]:
+        """Return the names of `bias_hh` of all cells."""
+        return [name for name in self._flat_weights_names if name.startswith("bias_hh")]
 
     def stacked_weights(self, layer: int = 0, reverse: bool = False) -> StackedWeights:
         """Return the parameters of a layer and direction as they are stored, without `bias_hh` if there is a single bias."""
@@ -139,7 +137,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
 
     def all_stacked_weights(self) -> list[StackedWeights]:
         """Return the parameters of each cell, in the order of the state: layer 0 forward, layer 0 backward, layer 1 ..."""
-        return [self.stacked_weights(layer, suffix != "") for layer, suffix in self._directions()]
+        directions = (False, True)[: self.num_directions]
+        return [self.stacked_weights(layer, reverse) for layer in range(self.num_layers) for reverse in directions]
 
     def gate_weights(self, layer: int = 0, reverse: bool = False) -> LSTMWeights:
         """Return the weights of a layer and direction by the names of the equations, `W_i` to `b_o`.
@@ -158,16 +157,16 @@ class LSTM(PretrainedMixin, nn.LSTM):
     @torch.no_grad()
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
         """Sample new weights for every cell, see `cell.reset_weights`. Of two biases the second becomes 0."""
-        for layer, suffix in self._directions():
-            reset_weights(self.stacked_weights(layer, suffix != "")._replace(b_hh=None).by_gate(), rng)
-            if self.bias:
-                getattr(self, f"bias_hh_l{layer}{suffix}").zero_()
+        for stacked in self.all_stacked_weights():
+            reset_weights(stacked._replace(b_hh=None).by_gate(), rng)
+        for name in self._second_biases():
+            getattr(self, name).zero_()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """Load weights; if the layer has a single bias, it gets the sum of two. Called by `load_state_dict`."""
-        if self.bias and self.options.single_bias:
-            for layer, suffix in self._directions():
-                ih, hh = (f"{prefix}bias_{kind}_l{layer}{suffix}" for kind in ("ih", "hh"))
+        if self.options.single_bias:
+            for name in self._second_biases():
+                ih, hh = prefix + name.replace("hh", "ih"), prefix + name
                 first, second = state_dict.get(ih), state_dict.get(hh)
                 if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:
                     state_dict[ih], state_dict[hh] = first + second, torch.zeros_like(second)
@@ -226,7 +225,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
             hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
         lengths = None if lengths is None else _checked_lengths(lengths, x)
         if torch_runs and lengths is not None and not x.is_meta and x.shape[1] > 0:
-            output, state = self._run_in_torch(x, hx, lengths)
+            packed, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
+            output, _ = pad_packed_sequence(packed, total_length=len(x))
         else:
             output, state = self._run(x, hx, lengths, rng, rows)
         if output.dtype != dtype:
@@ -257,11 +257,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
             lengths = lengths[packed.sorted_indices.cpu()]
         data = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True).data
         return PackedSequence(data, *packed[1:]), state
-
-    def _run_in_torch(self, x: Tensor, hx: State, lengths: Tensor) -> tuple[Tensor, State]:
-        """Run torch's own layer over x [T, B, I] of these lengths, which it takes as a `PackedSequence`."""
-        packed, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
-        return pad_packed_sequence(packed, total_length=len(x))[0], state
 
     def _run(
         self, x: Tensor, hx: State, lengths: Tensor | None, rng: torch.Generator | None, rows: BatchRows | None

@@ -33,13 +33,6 @@ class Batch(NamedTuple):
     inside: str  # whether a step is one of its sequence, [T, B, 1] bool
 
 
-class Layer(NamedTuple):
-    """Result of a recurrent layer."""
-
-    output: str  # hidden state after each step, [T, B, D·H]
-    last: str  # hidden state after the last step of each direction, [B, D·H]
-
-
 @torch.no_grad()
 def build_graph(
     network: LSTMClassifier | RNNClassifier,
@@ -75,16 +68,15 @@ def build_graph(
     )
     if standardization is not None:
         x = _standardize(graph, x, standardization)
-    patch_size = network.patch_size if isinstance(network, LSTMClassifier) else 1
-    batch = _enter(graph, x, lengths, channels, patch_size)
-    layer = _lstm(graph, network, batch) if isinstance(network, LSTMClassifier) else _rnn(graph, network, batch)
+    batch = _enter(graph, x, lengths, channels, getattr(network, "patch_size", 1))
+    output, last = _recurrent_layers(graph, network, batch)
     if target == "class at every step":
-        masked = graph.add("Where", batch.inside, layer.output, graph.constant(np.float32(0).reshape(1)))
+        masked = graph.add("Where", batch.inside, output, graph.constant(np.float32(0).reshape(1)))
         pooled = graph.add("Transpose", masked, perm=[1, 0, 2])  # [B, T, D·H]
     elif isinstance(network, LSTMClassifier) and network.pooling != "last":
-        pooled = _pool(graph, network, layer.output, batch)
+        pooled = _pool(graph, network, output, batch)
     else:
-        pooled = layer.last
+        pooled = last
     logits = _linear(graph, pooled, network.W_out, network.b_out)
     _add_outputs(graph, logits, target, len(network.W_out))
     return graph
@@ -155,30 +147,27 @@ def _inside(graph: Graph, lengths: str, steps: str) -> str:
     return graph.add("Unsqueeze", inside, graph.integers(2))
 
 
-def _lstm(graph: Graph, network: LSTMClassifier, batch: Batch) -> Layer:
-    """Add an `LSTM` node per layer; return the result of the top layer."""
+def _recurrent_layers(graph: Graph, network: LSTMClassifier | RNNClassifier, batch: Batch) -> tuple[str, str]:
+    """Add an `LSTM` node per layer, or an `RNN` node; return each h [T, B, D·H] and the last [B, D·H] of the top layer."""
+    output, last = batch.x, ""
     sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
-    x, lstm = batch.x, network.lstm
-    for index in range(lstm.num_layers):
-        directions = [lstm.gate_weights(index, reverse) for reverse in (False, True)[: lstm.num_directions]]
-        W, R, B = (np.stack(arrays) for arrays in zip(*map(_cell_arrays, directions), strict=True))
-        inputs = [x, graph.constant(W), graph.constant(R), graph.constant(B), sequence_lens]
-        attributes = {
-            "hidden_size": lstm.hidden_size,
-            "direction": "bidirectional" if lstm.bidirectional else "forward",
-        }
-        layer = _join(graph, *graph.add_many("LSTM", inputs, 2, name=f"lstm_{index}", **attributes))
-        x = layer.output
-    return layer
-
-
-def _rnn(graph: Graph, network: RNNClassifier, batch: Batch) -> Layer:
-    """Add the `RNN` node of a vanilla RNN."""
-    B = torch.cat([network.b, torch.zeros_like(network.b)])
-    weights = [graph.constant(weight.unsqueeze(0)) for weight in (network.W, network.U, B)]
-    sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
-    inputs = [batch.x, *weights, sequence_lens]
-    return _join(graph, *graph.add_many("RNN", inputs, 2, name="rnn_0", hidden_size=network.hidden_size))
+    if isinstance(network, RNNClassifier):
+        kind, directions, size = "RNN", 1, network.hidden_size
+        b = torch.cat([network.b, torch.zeros_like(network.b)])
+        layers = [[(network.W.cpu().numpy(), network.U.cpu().numpy(), b.cpu().numpy())]]
+    else:
+        lstm = network.lstm
+        kind, directions, size = "LSTM", lstm.num_directions, lstm.hidden_size
+        cells = [_cell_arrays(stacked.by_gate()) for stacked in lstm.all_stacked_weights()]
+        layers = [cells[first : first + directions] for first in range(0, len(cells), directions)]
+    for index, layer in enumerate(layers):
+        weights = [graph.constant(np.stack(arrays)) for arrays in zip(*layer, strict=True)]
+        attributes = {"hidden_size": size, "direction": "bidirectional" if directions == 2 else "forward"}
+        inputs = [output, *weights, sequence_lens]
+        Y, Y_h = graph.add_many(kind, inputs, 2, name=f"{kind.lower()}_{index}", **attributes)
+        output = graph.add("Reshape", graph.add("Transpose", Y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
+        last = graph.add("Reshape", graph.add("Transpose", Y_h, perm=[1, 0, 2]), graph.integers(0, -1))
+    return output, last
 
 
 def _cell_arrays(w: LSTMWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -189,12 +178,6 @@ def _cell_arrays(w: LSTMWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     zeros = W.new_zeros(len(W))  # the second bias, and the first of a cell without
     b = torch.cat(biases) if biases else zeros
     return W.cpu().numpy(), R.cpu().numpy(), torch.cat([b, zeros]).cpu().numpy()
-
-
-def _join(graph: Graph, Y: str, Y_h: str) -> Layer:
-    """Concatenate the directions of Y [T, D, B, H] and Y_h [D, B, H]."""
-    output = graph.add("Reshape", graph.add("Transpose", Y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
-    return Layer(output, graph.add("Reshape", graph.add("Transpose", Y_h, perm=[1, 0, 2]), graph.integers(0, -1)))
 
 
 def _pool(graph: Graph, network: LSTMClassifier, output: str, batch: Batch) -> str:

@@ -1,21 +1,8 @@
 """What the files of an LSTM's run folder hold, see `reviver.runs.schema`."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from reviver.runs.schema import (
-    ABSENT,
-    Count,
-    Epoch,
-    Extra,
-    Fraction,
-    Kind,
-    Line,
-    Pointer,
-    RunRecord,
-    Seconds,
-    Step,
-)
+from reviver.runs.schema import ABSENT, Count, Epoch, Extra, Fraction, Kind, Line, Pointer, RunRecord, Seconds, Step
 from reviver.settings.validation import Record
 
 Sequences = Count  # training sequences seen so far
@@ -38,36 +25,33 @@ class LSTMRecord(RunRecord):
     measured: Measured = ABSENT  # of a run of the recall curve
 
 
-class LSTMMetrics(Line):
-    """Line of metrics.jsonl: one epoch. Training metrics are with dropout, validation metrics without."""
+class _Validated(Line):
+    """Line of metrics.jsonl: an epoch. Training metrics are with dropout, validation metrics without."""
 
     compared = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
     step: Step
     epoch: Epoch
     sequences: Sequences
-    train_loss: Loss
-    train_accuracy: Accuracy
     validation_loss: Loss
     validation_accuracy: Accuracy
     seconds: Seconds
 
 
-class CurriculumMetrics(Line):
+class LSTMMetrics(_Validated):
+    """Line of metrics.jsonl of a run without a length curriculum."""
+
+    train_loss: Loss
+    train_accuracy: Accuracy
+
+
+class CurriculumMetrics(_Validated):
     """Line of metrics.jsonl of a run with a length curriculum: an epoch, or a validation without training."""
 
-    compared = LSTMMetrics.compared
-
-    step: Step
-    epoch: Epoch
-    sequences: Sequences
     length: Length
     validation_sequences: Count = ABSENT  # number of validation sequences
     train_loss: Loss | None  # null for a validation without training
     train_accuracy: Accuracy | None  # the same
-    validation_loss: Loss
-    validation_accuracy: Accuracy
-    seconds: Seconds
 
 
 class Best(Pointer):
@@ -89,8 +73,4 @@ class LSTMExtra(Extra):
     improved: Best = ABSENT  # last improvement, with early stopping
 
 
-def _line(_: str, config: Mapping[str, Any]) -> type[Line]:
-    return CurriculumMetrics if config.get("curriculum") else LSTMMetrics
-
-
-LSTM = Kind("lstm", LSTMRecord, _line)
+LSTM = Kind("lstm", LSTMRecord, lambda _, config: CurriculumMetrics if config.get("curriculum") else LSTMMetrics)

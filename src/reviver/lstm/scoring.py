@@ -4,7 +4,6 @@ Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -59,7 +58,11 @@ def score(
     total_loss, num_correct = 0.0, 0
     for start in range(0, len(data), batch_size):
         batch = data[start : start + batch_size]
-        report_chunk = partial(_report_part, report, start / len(data), len(batch) / len(data))
+
+        def report_chunk(done: float, start: int = start, count: int = len(batch)) -> None:
+            if report is not None:
+                report((start + count * done) / len(data))
+
         if chunked:
             assert isinstance(network, LSTMClassifier)
             outputs = forward_chunked(network, batch, max(1, CHUNK_STEPS // batch_size), report_chunk)
@@ -73,12 +76,6 @@ def score(
         sums = torch.tensor([total_loss, num_correct], dtype=torch.float64, device=data.targets.device)
         total_loss, num_correct = world.sum(sums).tolist()
     return Score(total_loss / size, num_correct / size, size)
-
-
-def _report_part(report: Callable[[float], None] | None, begin: float, size: float, done: float) -> None:
-    """Report that a fraction `done` of the part from `begin`, of relative size `size`, is done."""
-    if report is not None:
-        report(begin + size * done)
 
 
 def carries_state(network: LSTMClassifier | RNNClassifier) -> bool:

@@ -7,9 +7,8 @@ computes the masks anew from the seed. Triton is imported by the first computati
 """
 
 import os
-import threading
-from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple, cast
@@ -18,26 +17,14 @@ import torch
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.lstm.dropout import skip_rows
 from reviver.lstm.kernel.library import KINDS, Inputs
 
 SEQUENCE_UNITS = 256
 """Largest H for which one launch runs all steps. There a multiprocessor reads U once a step from the L2 cache, 1 MB at
 most. Beyond this, each step is a launch of programs that share the units. An estimate, not measured on a GPU."""
 
-GRAPH_STEPS = 32
-"""Steps per CUDA graph where each step is a launch."""
-
 ROWS = 16
 """Rows of the batch per program: the least that tensor cores multiply."""
-
-Tensors = Mapping[str, Tensor | None]
-"""Tensors of a kernel by the names of its parameters."""
-
-_SLOTS, _STEPS = ("states", "cells", "grad_gates"), ("gates", "grad_output")
-"""Tensors with a slot before each step and one after the last, and those with an element for each step."""
-
-_READ_ONLY = ("U", "U_transposed", "grad_output", "lengths", "seed")
 
 
 class Options(NamedTuple):
@@ -114,7 +101,7 @@ class _LSTMFunction(torch.autograd.Function):
         )
         tensors = {"grad_gates": grad_gates, "U_transposed": _operand(U.T, options), "gates": gates, "cells": cells}
         tensors["grad_output"] = None if grad_output is None else grad_output.contiguous()
-        _run("backward", tensors | {"bypass": bypass, "grad_c": grad_c, "lengths": lengths, "seed": seed}, options)
+        launch("backward", tensors | {"bypass": bypass, "grad_c": grad_c, "lengths": lengths, "seed": seed}, options)
 
         steps = slice(1, None) if options.reverse else slice(T)  # slots before the steps
         grad_z, h_before = grad_gates[steps].view(T * B, 4 * H), states[steps].view(T * B, H)
@@ -146,7 +133,7 @@ def _forward(*arguments: Any, save: bool) -> tuple[Tensor, ...]:
     states[first], cells[first if save else 0] = h, c
     tensors = {"gates": gates, "U": _operand(U, options), "states": states, "cells": cells}
     with torch.cuda.device_of(x):  # Triton launches on the current device
-        _run("forward", tensors | {"lengths": lengths, "seed": seed}, options, SAVE=save)
+        launch("forward", tensors | {"lengths": lengths, "seed": seed}, options, SAVE=save)
     output = states[:T] if options.reverse else states[1:]
     return output, states[last].clone(), cells[last if save else 0].clone(), states, cells, gates
 
@@ -187,9 +174,13 @@ def compilation(kernel: str, H: int, options: Options) -> tuple[dict[str, int | 
     return how, constants, programs
 
 
-def launch(kernel: str, tensors: Tensors, options: Options, **flags: bool) -> None:
-    """Run a kernel over all steps: in one launch, or in one for each step where programs share the units."""
-    (T, B, H), p = _sizes(tensors), options.dropout
+def launch(kernel: str, tensors: Mapping[str, Tensor | None], options: Options, **flags: bool) -> None:
+    """Run a kernel over all steps: in one launch, or in one for each step where programs share the units.
+
+    `tensors` have the names of the kernel's parameters.
+    """
+    gates, p = cast("Tensor", tensors["gates"]), options.dropout
+    (T, B), H = gates.shape[:2], gates.shape[2] // 4
     how, constants, programs = compilation(kernel, H, options)
     function = getattr(import_module("reviver.lstm.kernel.triton_kernels"), kernel)
     threshold = min(int(p * 2**32 + 0.5), 2**32 - 1) - 2**31
@@ -198,76 +189,6 @@ def launch(kernel: str, tensors: Tensors, options: Options, **flags: bool) -> No
     steps = T if programs == 1 else 1
     for begin in range(0, T, steps):
         function[-(-B // ROWS), programs](**tensors, begin=begin, end=begin + steps, **sizes)
-
-
-def _sizes(tensors: Tensors) -> tuple[int, int, int]:
-    """Return T, B and H."""
-    gates = cast("Tensor", tensors["gates"])
-    return gates.shape[0], gates.shape[1], gates.shape[2] // 4
-
-
-def _run(kernel: str, tensors: Tensors, options: Options, **flags: bool) -> None:
-    """Run a kernel over all steps; where each is a launch, in CUDA graphs of `GRAPH_STEPS` steps."""
-    T, _, H = _sizes(tensors)
-    device = cast("Tensor", tensors["gates"]).device
-    if H <= SEQUENCE_UNITS or (device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
-        launch(kernel, tensors, options, **flags)
-        return
-    chunks = [(begin, min(begin + GRAPH_STEPS, T)) for begin in range(0, T, GRAPH_STEPS)]
-    for begin, end in chunks if options.reverse == (kernel == "backward") else chunks[::-1]:
-        chunk = {name: _steps_of(name, tensor, begin, end, options) for name, tensor in tensors.items()}
-        if end - begin < GRAPH_STEPS:
-            launch(kernel, chunk, options, **flags)
-            continue
-        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-        shapes = tuple((name, tensor.shape, tensor.dtype) for name, tensor in chunk.items() if tensor is not None)
-        with _graph_lock:  # copies and replay of one call must not mix with those of another thread
-            replay, buffers = _graph(kernel, tuple(chunk), shapes, device, stream, options, tuple(flags.items()))
-            for name, buffer in buffers.items():
-                buffer.copy_(cast("Tensor", chunk[name]))
-            replay()
-            for name, buffer in buffers.items():
-                if name not in _READ_ONLY:
-                    cast("Tensor", chunk[name]).copy_(buffer)
-
-
-def _steps_of(name: str, tensor: Tensor | None, begin: int, end: int, options: Options) -> Tensor | None:
-    """Return the part of a tensor for the steps from `begin` to `end`, as if these were all."""
-    if tensor is not None and (name in _STEPS or (name in _SLOTS and len(tensor) > 1)):
-        return tensor[begin : end + (name in _SLOTS)]
-    if tensor is not None and name == "lengths":
-        return tensor - begin
-    if tensor is not None and name == "seed" and options.kind != "variational":
-        return skip_rows(tensor, begin << 32)  # row t·2³² + b of the masks
-    return tensor
-
-
-_graph_lock = threading.Lock()
-
-
-@lru_cache(maxsize=16)
-def _graph(
-    kernel: str,
-    names: tuple[str, ...],
-    shapes: tuple[tuple[str, torch.Size, torch.dtype], ...],
-    device: torch.device,
-    stream: int,  # only part of the key: a replay on another stream could overwrite buffers in use
-    options: Options,
-    flags: tuple[tuple[str, bool], ...],
-) -> tuple[Callable[[], object], dict[str, Tensor]]:
-    """Return a function that runs a kernel over `GRAPH_STEPS` steps, and the buffers that it reads and writes."""
-    buffers = {name: torch.zeros(shape, dtype=dtype, device=device) for name, shape, dtype in shapes}
-
-    def run() -> None:
-        launch(kernel, {name: buffers.get(name) for name in names}, options, **dict(flags))
-
-    if device.type != "cuda":  # the interpreter
-        return run, buffers
-    run()  # compiles and loads the kernel, which must not happen while a graph is captured
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        run()
-    return graph.replay, buffers
 
 
 def _check(inputs: Inputs, kind: str) -> None:

@@ -87,9 +87,7 @@ def load() -> ctypes.CDLL:
 def make_call(inputs: Inputs, mode: Mode) -> Call:
     """Return a call over all steps of contiguous tensors."""
     call = Call(dropout=mode.dropout, kind=KINDS.index(mode.kind), reverse=mode.reverse, bf16=mode.precision == "bf16")
-    x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
-    call.T, call.B, call.I = x.shape
-    call.H, call.end, call.saved_end, call.threads = h.shape[1], call.T, call.T, torch.get_num_threads()
-    call.x, call.h, call.c, call.W, call.U = x.data_ptr(), h.data_ptr(), c.data_ptr(), W.data_ptr(), U.data_ptr()
-    call.point_to(b_ih=b_ih, b_hh=b_hh, lengths=lengths, seed=seed)
+    call.T, call.B, call.I = inputs.x.shape
+    call.H, call.end, call.saved_end, call.threads = inputs.h.shape[1], call.T, call.T, torch.get_num_threads()
+    call.point_to(**inputs._asdict())
     return call

@@ -34,17 +34,13 @@ def run(inputs: Inputs, mode: Mode, equations: Equations) -> tuple[Tensor, Tenso
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or type(inputs.x) is not Tensor:
         return lstm_forward(*inputs, *mode)[:3]  # type: ignore[no-any-return]
     if mode.save == SAVE_NOTHING:
-        return _forward(inputs, mode)[:3]
+        return _forward(*inputs, *mode)[:3]
     return _LSTMFunction.apply(equations, mode, *inputs)  # type: ignore[no-any-return]
 
 
-def _forward(inputs: Inputs, mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the output, h and c after the last step, and two tensors of saved activations.
-
-    For `SAVE_ALL` these are the gates [T, B, 4, H] and the cell states [T, B, H]; for `SAVE_NOTHING` both are empty;
-    for `save` = k > 0 the first is empty and the second holds h and c before every k steps, [chunks, 2, B, H].
-    """
-    inputs = _checked(inputs)
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the output, h and c after the last step, and the activations of `_shapes_of_saved`, given `Inputs` and `Mode`."""
+    inputs, mode = _checked(Inputs(*arguments[:9])), Mode(*arguments[9:])
     x, h, save = inputs.x, inputs.h, mode.save
     output, h_last, c_last = x.new_empty(*x.shape[:2], h.shape[1]), torch.empty_like(h), torch.empty_like(h)
     gates, cells = (memory.empty(*shape) for shape in _shapes_of_saved(x, h, save))
@@ -68,19 +64,10 @@ def _forward(inputs: Inputs, mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor
     return output, h_last, c_last, gates, cells
 
 
-def _backward(
-    grads: Sequence[Tensor | None],
-    saved: Sequence[Tensor],
-    needs_x: bool,
-    needs_state: bool,
-    inputs: Inputs,
-    mode: Mode,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x (empty unless needed), h, c, W, U and of either bias, [4H].
-
-    `grads` are those of the output, h and c of `_forward`, None for 0; `saved` are the output and the saved activations.
-    """
-    inputs, (grad_output, grad_h, grad_c), (output, gates, cells) = _contiguous(inputs), grads, saved
+def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of x (empty unless needed), h, c, W, U and of either bias, given the arguments of the operator."""
+    grad_output, grad_h, grad_c, output, gates, cells, needs_x, needs_state = arguments[:8]
+    inputs, mode = _map(torch.Tensor.contiguous, Inputs(*arguments[8:17])), Mode(*arguments[17:])
     x, h, W, save = inputs.x, inputs.h, inputs.W, mode.save
     (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
     grad_x = x.new_empty(x.shape if needs_x else (0,))
@@ -97,13 +84,11 @@ def _backward(
     grad_gates = x.new_empty(S, B, 4 * H)
     call = library.make_call(inputs, mode)
     call.point_to(grad_output=grad_output, grad_h=grad_h, grad_c=grad_c, grad_gates=grad_gates)
-    call.point_to(grad_W=grad_W, grad_U=grad_U, grad_b=grad_b, output=output)
+    call.point_to(grad_W=grad_W, grad_U=grad_U, grad_b=grad_b, output=output, gates=gates, cells=cells)
     if save != SAVE_ALL:  # buffers for the recomputed activations of a chunk
         gates, cells_of_chunk, chunk_output = x.new_empty(S, B, 4, H), x.new_empty(S, B, H), x.new_empty(S, B, H)
-        last = torch.empty_like(h), torch.empty_like(h)
-        call.point_to(gates=gates, cells=cells_of_chunk, h_last=last[0], c_last=last[1])
-    else:
-        call.point_to(gates=gates, cells=cells)
+        h_last, c_last = torch.empty_like(h), torch.empty_like(h)
+        call.point_to(gates=gates, cells=cells_of_chunk, h_last=h_last, c_last=c_last)
 
     chunks = _chunks(T, S, last_first=not mode.reverse)
     for begin, end in chunks:
@@ -133,23 +118,14 @@ _ARGUMENTS = (
 _GRADIENTS = "Tensor? grad_output, Tensor? grad_h, Tensor? grad_c, Tensor output, Tensor gates, Tensor cells"
 
 
-def _run_forward(*arguments: Any) -> tuple[Tensor, ...]:
-    return _forward(Inputs(*arguments[:9]), Mode(*arguments[9:]))
-
-
-def _run_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    grads, saved, (needs_x, needs_state), rest = arguments[:3], arguments[3:6], arguments[6:8], arguments[8:]
-    return _backward(grads, saved, needs_x, needs_state, Inputs(*rest[:9]), Mode(*rest[9:]))
-
-
 def _operator(name: str, function: Any, schema: str) -> Any:
     return torch.library.custom_op(f"reviver::{name}", function, mutates_args=(), schema=schema)
 
 
-lstm_forward = _operator("lstm_forward", _run_forward, f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * 5)})")
+lstm_forward = _operator("lstm_forward", _forward, f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * 5)})")
 lstm_backward = _operator(
     "lstm_backward",
-    _run_backward,
+    _backward,
     f"({_GRADIENTS}, bool needs_x, bool needs_state, {_ARGUMENTS}) -> ({', '.join(['Tensor'] * 6)})",
 )
 
@@ -180,7 +156,7 @@ def _save_for_backward(ctx: Any, inputs: Sequence[Any], output: Sequence[Tensor]
 
 
 def _gradient(backward: Any, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return the gradients of `Inputs` from those of the output, h and c, by `_run_backward` or its operator."""
+    """Return the gradients of `Inputs` from those of the output, h and c, by `_backward` or its operator."""
     *inputs, output, gates, cells = ctx.saved_tensors
     grad_x, grad_h, grad_c, grad_W, grad_U, grad_b = backward(
         *grads[:3], output, gates, cells, ctx.needs_x, ctx.needs_state, *inputs, *ctx.mode
@@ -217,7 +193,7 @@ class _LSTMFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, equations: Equations, mode: Mode, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         ctx.equations = equations
-        result = _forward(Inputs(*inputs), mode)
+        result = _forward(*inputs, *mode)
         _save_for_backward(ctx, (*inputs, *mode), result)
         return result[:3]
 
@@ -225,7 +201,7 @@ class _LSTMFunction(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         if torch.is_grad_enabled() or is_batched(grads):  # create_graph=True, is_grads_batched=True
             return None, None, *_differentiable_gradients(ctx.equations, Inputs(*ctx.saved_tensors[:9]), grads)
-        return None, None, *_gradient(_run_backward, ctx, *grads)
+        return None, None, *_gradient(_backward, ctx, *grads)
 
 
 def _differentiable_gradients(
@@ -250,10 +226,6 @@ def _map(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     return Inputs(*(None if tensor is None else function(tensor) for tensor in inputs))  # type: ignore[arg-type]
 
 
-def _contiguous(inputs: Inputs) -> Inputs:
-    return _map(torch.Tensor.contiguous, inputs)
-
-
 def _checked(inputs: Inputs) -> Inputs:
     """Return contiguous tensors. Raise DataError if the native code would read beyond the end of one."""
     x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
@@ -268,13 +240,12 @@ def _checked(inputs: Inputs) -> Inputs:
         low, high = torch.aminmax(lengths)
         if low < 1 or high > T:
             raise DataError(f"lengths must be from 1 to T = {T}, got {lengths.tolist()}")
-    return _contiguous(inputs)
+    return _map(torch.Tensor.contiguous, inputs)
 
 
 def _shapes_of_saved(x: Tensor, h: Tensor, save: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of the two tensors of activations that `_forward` saves."""
-    T, B, _ = x.shape
-    H = h.shape[1]
+    """Return the shapes of the activations that `_forward` saves: gates and cell states, or h and c before every k steps."""
+    (T, B, _), H = x.shape, h.shape[1]
     if save == SAVE_ALL:
         return (T, B, 4, H), (T, B, H)
     return (0,), (0,) if save == SAVE_NOTHING else (-(-T // save), 2, B, H)

@@ -20,9 +20,6 @@ from pathlib import Path
 from reviver.lstm.native import NativeError, openmp
 from reviver.lstm.native.prebuilt import source_digest
 
-MAX_VARIANT = 500
-"""Maximum length of the description of a compiled library, in characters."""
-
 
 def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path) -> tuple[Path, str]:
     """Return the path of a library in the cache `folder`, compiled first if it is missing or damaged.
@@ -59,7 +56,7 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
     version = re.search(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)
     number = version[1].decode(errors="replace") if version else "of an unknown version"
     shown = [flag for flag in own_flags if flag != "-fopenmp"]
-    return path, " ".join(["compiled", *shown, "by", Path(compiler).name, number])[:MAX_VARIANT]
+    return path, " ".join(["compiled", *shown, "by", Path(compiler).name, number])[:500]
 
 
 def is_private(path: Path) -> bool:
@@ -71,10 +68,7 @@ def is_private(path: Path) -> bool:
 
 
 def _host_flags(compiler: str) -> list[str]:
-    """Return those of the flags for the host's instruction set that the compiler accepts, and -fopenmp if torch has it.
-
-    Without -fopenmp the libraries use threads of C++.
-    """
+    """Return the flags for this processor that the compiler accepts, and -fopenmp if torch has it, else C++ threads do."""
     native = [flag for flag in ("-march=native", "-mcpu=native") if _accepts(compiler, flag)][:1]
     runtime = openmp.LLVM if b"__clang__" in _macros(compiler) else openmp.GNU
     is_openmp = openmp.share_runtime(runtime) and _accepts(compiler, "-fopenmp")

@@ -39,18 +39,12 @@ class NativeLibrary:
     """
 
     name: str
-    source: Path
-    """Path of the C++ file."""
-    call: type[ctypes.Structure]
-    """The structure, with the same fields in the same order as in the C++ file."""
-    functions: Sequence[str]
-    """Names of the functions."""
-    fallback: str
-    """Warning if the library is not available: what is missing, and what is used instead."""
+    source: Path  # the C++ file
+    call: type[ctypes.Structure]  # the structure, with the same fields in the same order as in the C++ file
+    functions: Sequence[str]  # names of the functions
+    fallback: str  # warning if the library is not available: what is missing, and what is used instead
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _loaded: list[ctypes.CDLL | None] = field(
-        default_factory=list, init=False
-    )  # empty before the first call of `library`
+    _loaded: list[ctypes.CDLL | None] = field(default_factory=list, init=False)  # empty before `library` was called
     _variant: str = field(default="none", init=False)
 
     def library(self) -> ctypes.CDLL | None:
@@ -70,14 +64,12 @@ class NativeLibrary:
     def find(self) -> ctypes.CDLL | None:
         """Load the library, compiled first if needed, or log a warning and return None."""
         choice, problems = os.environ.get("REVIVER_NATIVE") or "1", []
-        sources = {"0": [], "prebuilt": [""], "compile": ["compile"]} | {name: [name] for name in prebuilt.VARIANTS}
-        if choice == "1":
-            asks_for_compiler = os.environ.get("CXX") or os.environ.get("REVIVER_CXXFLAGS")
-            is_prebuilt = not asks_for_compiler and prebuilt.libraries(self.name, self.source)
-            sources["1"] = ["", "compile"] if is_prebuilt else ["compile"]
+        asks_for_compiler = os.environ.get("CXX") or os.environ.get("REVIVER_CXXFLAGS")
+        is_prebuilt = not asks_for_compiler and prebuilt.libraries(self.name, self.source)
+        sources = {"0": [], "1": ["", "compile"] if is_prebuilt else ["compile"], "prebuilt": [""]}
+        sources |= {name: [name] for name in ("compile", *prebuilt.VARIANTS)}
         if choice not in sources:
-            allowed = ", ".join(("0", "1", "prebuilt", "compile", *prebuilt.VARIANTS))
-            problems = [f"REVIVER_NATIVE must be one of {allowed}, got {choice!r}"]
+            problems = [f"REVIVER_NATIVE must be one of {', '.join(sources)}, got {choice!r}"]
         for source in sources.get(choice, []):
             try:
                 return self.build(cache_folder()) if source == "compile" else self.load_prebuilt(source or None)

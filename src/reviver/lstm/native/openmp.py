@@ -10,8 +10,8 @@ from functools import cache
 
 import torch
 
+# Functions that code compiled by GCC and by Clang calls for a parallel region. LLVM's runtimes mostly have both.
 GNU, LLVM = "GOMP_parallel", "__kmpc_fork_call"
-"""Functions that code compiled by GCC and by Clang calls for a parallel region. LLVM's runtimes mostly have both."""
 
 
 @cache

@@ -22,12 +22,9 @@ CPU_SOURCE = Path(__file__).with_name("cpu.cpp")
 class Variant(NamedTuple):
     """A build of all native libraries for a kind of processor."""
 
-    machine: str
-    """Architecture, as `platform.machine` names it."""
-    flags: tuple[str, ...]
-    """Flags of the compiler."""
-    features: int
-    """Bits of `reviver_cpu_features` in cpu.cpp that the processor must have."""
+    machine: str  # architecture, as `platform.machine` names it
+    flags: tuple[str, ...]  # of the compiler
+    features: int  # bits of `reviver_cpu_features` in cpu.cpp that the processor must have
 
 
 VARIANTS = {
