@@ -4,7 +4,10 @@ import copy
 import inspect
 import pickle
 import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,11 +35,11 @@ def make_inputs(lstm: LSTM) -> list[Tensor]:
 
 
 def run(lstm: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
-    """Return output, state and all gradients of a call by torch's names."""
+    """Return output, state and all gradients of a call with x, or x, h and c, by torch's names."""
     lstm.zero_grad()
     inputs = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    output, (h, c) = lstm(inputs[0], (inputs[1], inputs[2]))
-    sum((torch.linspace(-1, 2, t.numel(), dtype=t.dtype).view(t.shape) * t).sum() for t in (output, h, c)).backward()
+    output, (h, c) = lstm(inputs[0], tuple(inputs[1:]) or None)
+    sum((torch.linspace(-1, 1, t.numel(), dtype=t.dtype).view(t.shape) * t).sum() for t in (output, h, c)).backward()
     found = {"output": output.detach(), "h": h.detach(), "c": c.detach()}
     found |= {f"input {index}": tensor.grad for index, tensor in enumerate(inputs)}
     return found | {name: parameter.grad.clone() for name, parameter in lstm.named_parameters()}
@@ -45,6 +48,38 @@ def run(lstm: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
 def assert_identical(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     assert [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)] == []
+
+
+# torch's own test inputs for torch.nn.LSTM, read in a process of its own: importing torch's test utilities locks global flags
+# of torch that our code sets.
+READ_INPUTS = """
+import itertools, sys, torch
+from torch.testing._internal.common_modules import module_db
+(info,) = [info for info in module_db if info.module_cls is torch.nn.LSTM]
+found = []
+for dtype, requires_grad, training in itertools.product(info.dtypes, (False, True), (False, True)):
+    torch.manual_seed(0)
+    for item in info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=requires_grad, training=training):
+        made, given = item.constructor_input, item.forward_input
+        found.append([training, made.args, made.kwargs | {"dtype": dtype}, [*given.args, *given.kwargs.values()]])
+torch.save(found, sys.argv[1])
+"""
+
+
+def test_equals_torch_on_torchs_inputs(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", READ_INPUTS, str(tmp_path / "inputs.pt")], check=True)
+    cases = torch.load(tmp_path / "inputs.pt")
+    assert len(cases) == 2 * 2 * 2 * 32
+    for training, arguments, options, given in cases:
+        theirs = nn.LSTM(*arguments, **options).train(training)
+        ours = LSTM(*arguments, **options).train(training)
+        ours.load_state_dict(theirs.state_dict())
+        inputs = [given[0], *(given[1] if len(given) == 2 else ())]
+        expected = run(theirs, inputs)
+        is_single = inputs[0].dtype == torch.float32
+        close = {"rtol": 1e-5, "atol": 1e-6} if is_single else {"rtol": 1e-10, "atol": 1e-12}
+        for lstm in (ours, LSTM.from_torch(theirs), ours.to_torch()):
+            torch.testing.assert_close(run(lstm, inputs), expected, **close)
 
 
 @every_shape
