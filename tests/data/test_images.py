@@ -344,8 +344,9 @@ def test_a_damaged_file_is_refused_in_one_line_with_its_name(case: str, tmp_path
     for read in [*readers, lambda: image_files.read_pixels(path)][: 1 + (name == "1.png")]:
         with pytest.raises(DataError, match=problem) as caught:
             read()
-        assert path.name in str(caught.value) or "set" in str(caught.value)
-        assert not {"\n", "<"} & set(str(caught.value))
+        assert path.stem in str(caught.value) or tmp_path.name in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert name != "1.png" or "<" not in str(caught.value), "not the stream instead of the file"
 
 
 def test_another_number_of_labels_than_images_is_refused(tmp_path: Path) -> None:
@@ -400,15 +401,11 @@ def test_a_ramp_stays_a_ramp_at_every_size(size: int, channels: int, tmp_path: P
     assert (images.float() - expected)[..., inner].abs().max() < 3
 
 
-def test_resizing_keeps_black_white_and_the_brightness_of_mnist(tmp_path: Path) -> None:
+def test_resizing_keeps_black_and_white(tmp_path: Path) -> None:
     np.save(tmp_path / "set.npy", np.concatenate([np.zeros((1, 9, 9)), np.full((1, 9, 9), 255)]).astype(np.uint8))
     for size in (5, 9, 20):
         images = load_images(str(tmp_path / "set.npy"), size).images
         assert (images[0].max(), images[1].min()) == (0, 255)
-    images = load_images("mnist", 14).images[:200].float()
-    blocks = load_mnist("train").images[:200].float().unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
-    assert (images - blocks).abs().mean() < 8
-    assert images.mean() == pytest.approx(blocks.mean().item(), rel=0.05)
 
 
 # Sources

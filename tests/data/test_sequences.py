@@ -201,11 +201,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", HEADER + "1_0 2,a\n", "row 2: '1_0' at step 1 is no number"),
     ("csv", HEADER + '"1,5 2,5",a\n', "row 2: '5 2' at step 2 is no number"),
     ("csv", HEADER + '"1,,2",a\n', "row 2: there is nothing at step 2, between two commas"),
-    ("csv", HEADER + "1 nan,a\n", r"row 2: step 2 is not a number \(NaN\); give numbers within"),
     ("csv", HEADER + "1,a\n1 2 -inf,a\n", "row 3: step 3 is infinite, or too large for float32"),
     ("csv", HEADER + "1e39,a\n", "row 2: step 1 is infinite, or too large for float32"),
-    ("csv", HEADER + "1,a\n ,b\n", "row 3: the sequence is empty; .* or take the row out"),
-    ("csv", HEADER + "1,a\n2, \n", "row 3: the label is missing; give one, or take the row out"),
     ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
     ("csv", HEADER + "1,\x1b[31m\n", r"row 2: the label '\\x1b\[31m' has characters that cannot be shown"),
     ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
@@ -214,10 +211,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", "a," * 10_000, "it has 10001 columns; put each sequence into one column"),
     ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one"),
     ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
-    ("csv", "sequence\tlabel\n1\ta\n", "its columns are separated by tabs; save it with commas"),
     ("csv", HEADER + "1,2,3,a\n", "row 2: it has 4 fields and the header has 2; put a sequence that"),
     ("csv", HEADER + '1,a\n"2,b\n3,c\n', "row 3: unexpected end of data; check the quotes there"),
-    ("csv", HEADER + '1,a\n"2"3,b\n', "row 3: ',' expected after '\"'; check the quotes"),
     ("csv", (HEADER + "1,a\n2,ü\n").encode("latin1"), "line 3 is not UTF-8; save it as UTF-8"),
     ("csv", HEADER + "x,a\n" * 15, "row 2: 'x' at step 1 is no number, row 3: .*, row 4: .*, and 12 more; give"),
     ("csv", HEADER + "1,a\n" + "1 " * (1 << 23) + "1,a\n", "row 3: a field has more than 16777216 char"),
@@ -240,10 +235,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("npz", {"X": X, "y": Y}, "there is no array 'x' among 'X', 'y'; save plain arrays with numpy.savez: x"),
     ("npz", {"x": X}, "there is no array 'y' among 'x'; save"),
     ("npz", {"x": np.ones(3), "y": Y}, r"x is 'float64' of the shape \[3\]; save plain arrays"),
-    ("npz", {"x": np.ones((3, 1, 1, 1)), "y": Y}, r"x is 'float64' of the shape \[3, 1, 1, 1\]"),
-    ("npz", {"x": X.astype(str), "y": Y}, "x is '<U32'"),
     ("npz", {"x": np.ones((3, 4), dtype=[("a", "f4")]), "y": Y}, "x is .* of the shape"),
-    ("npz", {"x": X[:0], "y": Y[:0]}, r"x has the shape \[0, 4\] and so holds no numbers"),
     ("npz", {"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y}, r"x\[0\]: step 2 is not a number \(NaN\), x\[1\]: step"),
     ("npz", {"x": np.stack([X, X * 1e39], 2), "y": Y}, r"x\[0\]: step 1 of channel 2 is infinite, or too large"),
     ("npz", {"x": X, "y": Y[:2]}, r"y is 'int64' of the shape \[2\]; give \[3\] integers or text, such as"),
@@ -370,34 +362,6 @@ def test_rows_and_bytes_are_limited(kind: str, content: Any, tmp_path: Path, mon
         read_sequences(path)
 
 
-# Any fields give a table or a DataError; tests/fuzz has damaged files
-
-
-def test_any_fields_give_a_table_or_an_error(tmp_path: Path, write_csv: Write) -> None:
-    field = st.text(st.sampled_from("0123456789.-+e, []_\tnaif"), max_size=12)
-
-    @settings(max_examples=200)
-    @given(rows=st.lists(st.tuples(field, st.text(max_size=4)), min_size=1))
-    def check(rows: list[tuple[str, str]]) -> None:
-        path = write_csv("set.csv", [("sequence", "label"), *rows], errors="replace")
-        try:
-            found = read_sequences(path)
-        except DataError:
-            pass
-        else:
-            assert found.x.isfinite().all()
-            assert 1 <= found.lengths.min() <= found.lengths.max() == found.x.shape[1]
-
-    check()
-
-
-def test_every_truncated_archive_is_refused(tmp_path: Path) -> None:
-    content = file_of(tmp_path, "npz", {"x": X, "y": Y}).read_bytes()
-    for length in range(len(content)):
-        with pytest.raises(DataError):
-            read_sequences(file_of(tmp_path, "npz", content[:length]))
-
-
 # Classes
 
 
@@ -503,14 +467,11 @@ def test_standardization_agrees_with_numpy(chunk: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e30, 16777217.0])
-def test_a_constant_channel_keeps_its_scale(constant: float) -> None:
+def test_a_constant_channel_keeps_its_scale_and_a_large_offset_costs_no_precision(constant: float) -> None:
     x, lengths = torch.full((1001, 3, 1), constant), torch.full((1001,), 3)
     standard = Standardization.fit(x, lengths)
     assert standard == Standardization(mean=(x[0, 0, 0].item(),), scale=(1.0,))
     assert (standard.apply(x, lengths) == 0).all()
-
-
-def test_a_large_offset_costs_no_precision() -> None:
     x = (1e6 + torch.arange(1000.0) % 2).reshape(1000, 1, 1)
     found = Standardization.fit(x, torch.ones(1000, dtype=torch.int64))
     assert found == Standardization(mean=(1e6 + 0.5,), scale=(0.5,))
