@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from reviver.cli import main
 from reviver.data.images.image_set import ImageSet, load_images
 from reviver.errors import DataError
+from reviver.gan import inversion
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.train_classifier import accuracy, save_classifier, train_classifier
@@ -80,7 +81,8 @@ def test_training_keeps_the_colors(workspace: Path) -> None:
         assert (np.ptp(np.asarray(animation.convert("RGB")).astype(int), axis=2) > 20).any()
 
 
-def test_every_output_keeps_the_colors(call: Any) -> None:
+def test_every_output_keeps_the_colors(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(inversion.project.__kwdefaults__, "steps", 10)
     for suffix in ("png", "npz"):
         assert call(f"gan sample run --num-samples 4 --out grid.{suffix}")["shape"] == [4, 3, SIZE, SIZE]
     assert np.load("grid.npz")["images"].shape == (4, 3, SIZE, SIZE)
