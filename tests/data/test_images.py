@@ -203,7 +203,7 @@ def test_arrays(
     assert data.images[0].sum() == 0
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4", ">f8"])
+@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
 def test_the_range_of_floats_is_detected(low: float, high: float, dtype: str, tmp_path: Path) -> None:
     pixels = noise(4, 8, 8)
@@ -411,21 +411,20 @@ def test_resizing_keeps_black_and_white(tmp_path: Path) -> None:
 # Sources
 
 
-@pytest.mark.parametrize(("source", "problem"), [("nothing.npz", "does not exist"), ("Mnist", "does not exist")])
-def test_an_unknown_source_is_refused(source: str, problem: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=f"^data: {source} {problem}; give mnist, fashion-mnist, kmnist, .*, an IDX fold"
-    ):
-        load_images(source)
+def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"something")
-    with pytest.raises(
-        DataError, match=r"images.zip is of an unknown kind; give mnist, .*, an IDX folder, an image fold"
+    (tmp_path / "empty").mkdir()
+    for source, problem in (
+        ("Mnist", "^data: Mnist does not exist; give mnist, fashion-mnist, kmnist, .*, an IDX fold"),
+        (
+            str(tmp_path / "images.zip"),
+            "images.zip is of an unknown kind; give mnist, .*, an IDX folder, an image fold",
+        ),
+        (str(tmp_path / "empty"), r"^data: .* holds no IDX files and no images; put some into it \(\.png"),
+        (write_images(tmp_path / "one", noise(9, 9)), r"holds 1 images of .*; give at least 2"),
     ):
-        load_images(str(tmp_path / "images.zip"))
-    with pytest.raises(DataError, match=r"^data: .* holds no IDX files and no images; put some into it \(\.png"):
-        load_images(str(tmp_path))
-    with pytest.raises(DataError, match=r"holds 1 images of .*; give at least 2"):
-        load_images(write_images(tmp_path / "one", noise(9, 9)), 16)
+        with pytest.raises(DataError, match=problem):
+            load_images(source, 16)
 
 
 def test_subfolders_are_classes(tmp_path: Path) -> None:
