@@ -371,6 +371,15 @@ def test_palindromes_of_several_lengths(length: int, seed: int) -> None:
     assert not held_out & set(map(tuple, whole)), "validation palindromes are not in the training data"
 
 
+def test_a_curriculum_never_trains_on_the_palindromes_held_out() -> None:
+    task = PalindromeTask(LSTMConfig(curriculum=True, start_length=4, length=5, data_size=1000))
+    data, held_out = task.training(0, 5), set(map(tuple, task.validation(5).halves.tolist()))
+    assert data.lengths is not None
+    whole = data.halves[data.lengths == 4].tolist()
+    assert (len(held_out), len(whole) > 100) == (200, True), "of 1000, so that chance would hit some"
+    assert not held_out & set(map(tuple, whole))
+
+
 @pytest.mark.parametrize(("length", "fraction"), [(2, 0.8), (5, 0.8), (15, 0.3)])
 def test_a_split_is_a_seeded_partition(length: int, fraction: float) -> None:
     palindromes = make_palindromes(length, 1000, rng())
