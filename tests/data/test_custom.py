@@ -124,18 +124,6 @@ def test_evaluate_uses_the_validation_set(run: RunFolder, capsys: pytest.Capture
     assert result["baseline"] == pytest.approx(np.log(2))
 
 
-def test_channels_from_numpy(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 90)
-    x = rng.normal(size=(90, 6, 3)).astype(np.float32)
-    x[np.arange(90), 0, y] += 5.0  # the channel with a high first step is the class
-    np.savez(tmp_path / "data.npz", x=x, y=y)
-    config = override(CONFIG, {"data": str(tmp_path / "data.npz"), "epochs": 20})
-    folder = train(config, tmp_path / "run")
-    assert folder.read_metrics()[-1]["validation_accuracy"] > 0.9
-    assert load(folder.path).network.lstm.input_size == 3
-
-
 def test_a_resumed_run_refuses_other_data(files: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "data.csv", ramps(40, 0))
     config = override(CONFIG, {"data": str(path), "epochs": 1})
@@ -147,36 +135,25 @@ def test_a_resumed_run_refuses_other_data(files: Path, tmp_path: Path) -> None:
         load(tmp_path / "run").task.validation(0)
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
+def test_unusable_data_are_refused_before_a_folder_is_created(tmp_path: Path) -> None:
+    for rows, message in (
         ([([1.0, 2.0], "a")] * 4, r"data.csv: labels: every row has the label 'a'; a classifier needs"),
         ([([1.0], "a"), ([2.0], "b")], r"data.csv: labels: none of the 2 classes has a second row"),
-        ([([1.0, float("nan")], "a"), ([2.0], "b")], r"data.csv: .*row 2: .*NaN"),
-        ([([], "a"), ([2.0], "b")], r"data.csv: row 2: "),
-    ],
-)
-def test_unusable_data_are_refused_before_a_folder_is_created(
-    rows: list[tuple[list[float], str]], message: str, tmp_path: Path
-) -> None:
-    path = save(tmp_path / "data.csv", rows)
-    with pytest.raises(DataError, match=message):
-        train(override(CONFIG, {"data": str(path)}), tmp_path / "run")
+    ):
+        path = save(tmp_path / "data.csv", rows)
+        with pytest.raises(DataError, match=message):
+            train(override(CONFIG, {"data": str(path)}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"data": None}, "^data must be a file for the task custom, got None; give one with --data"),
+def test_settings_that_contradict_custom_data_are_refused() -> None:
+    for changes, message in (
         ({"task": "palindrome"}, "^data must be None for the task palindrome, got 'x'"),
         ({"curriculum": True}, "^curriculum must be false for the task custom, .* got True"),
         ({"encoding": "onehot"}, "^encoding must be scalar for the task custom, .* got 'onehot'"),
-    ],
-)
-def test_settings_that_contradict_custom_data_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        override(CONFIG, changes)
+    ):
+        with pytest.raises(ConfigError, match=message):
+            override(CONFIG, changes)
 
 
 @pytest.mark.parametrize(
@@ -199,30 +176,13 @@ def test_wrong_use_of_commands_is_refused(
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("classes", ["a"], "data.classes must have at least 2 entries, got ['a']"),
         ("classes", ["a", "a"], "data must have distinct classes, and as many class_fractions"),
-        ("classes", "ab", "data.classes must be a list, got 'ab'"),
-        ("classes", [1, 2], "data.classes.0 must be text, got 1"),
-        ("class_fractions", [0.5], "data must have distinct classes, and as many class_fractions"),
         ("class_fractions", [0.5, 2.0], "data.class_fractions.1 must be less than 1, got 2.0"),
-        ("num_sequences", True, "data.num_sequences must be an integer, got True"),
-        ("num_sequences", "5", "data.num_sequences must be an integer, got '5'"),
         ("max_length", 0, "data.max_length must be at least 1, got 0"),
-        ("name", 3, "data.name must be text, got 3"),
-        ("more", 1, "data.more is unknown; remove it"),
         ("class_fraction", 1, "data.class_fraction is unknown; did you mean class_fractions?"),
-        ("standardization", None, "data.standardization must be an object, got None"),
-        ("standardization", {"mean": [1.0]}, "data.standardization.scale is missing"),
-        ("standardization", {"mean": [1.0], "scale": [1.0], "more": 1}, "data.standardization.more is unknown"),
-        ("standardization", {"mean": 1.0, "scale": [1.0]}, "data.standardization.mean must be a list, got 1.0"),
         ("standardization", {"mean": [], "scale": []}, "data.standardization.mean must have at least 1 entries"),
         ("standardization", {"mean": [0.0], "scale": [0.0]}, "scale.0 must be greater than 0, got 0.0"),
-        ("standardization", {"mean": [1.0, 1.0], "scale": [1.0, -1]}, "scale.1 must be greater than 0, got -1"),
         ("standardization", {"mean": [math.nan], "scale": [1.0]}, "mean.0 must be a finite number, got nan"),
-        ("standardization", {"mean": [1.0], "scale": [math.inf]}, "scale.0 must be a finite number, got inf"),
-        ("standardization", {"mean": [10**400], "scale": [1.0]}, "mean.0 must be a number, got 1000"),
-        ("standardization", {"mean": [10**5000], "scale": [1.0]}, "mean.0 must be a number, got of type int"),
-        ("standardization", {"mean": ["1"], "scale": [1.0]}, "mean.0 must be a number, got '1'"),
         ("standardization", {"mean": [True], "scale": [1.0]}, "mean.0 must be a number, got True"),
         (
             "standardization",
@@ -244,9 +204,8 @@ def test_a_data_record_survives_run_json_and_is_an_object(run: RunFolder, tmp_pa
     assert (task.output_size, task.chance, task.baseline(9)) == (2, 0.5, pytest.approx(math.log(2)))
     record = {**record, "name": "d\udcffta.csv"}  # a name that is not Unicode is kept
     assert CustomTask(CONFIG, record).data_record == record
-    for value in ([], "data", 1):
-        with pytest.raises(DataError, match=r"^data must be an object, got"):
-            DataRecord.from_json(value)
+    with pytest.raises(DataError, match=r"^data must be an object, got"):
+        DataRecord.from_json([])
     whole = json.loads((run.path / "run.json").read_text())
     whole["data"]["max_length"] = 0
     (tmp_path / "run").mkdir()

@@ -78,14 +78,11 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 # MNIST, bytes and floats
 
 
-@pytest.mark.parametrize("name", MD5)
-def test_mnist_has_the_published_checksums(name: str) -> None:
-    path = Path(reviver.__file__).parent / "data" / "mnist" / name
-    assert hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest() == MD5[name]
-
-
 @pytest.mark.parametrize(("split", "count", "labels"), [("train", 60_000, [5, 0, 4]), ("test", 10_000, [7, 2, 1])])
-def test_mnist_splits(split: str, count: int, labels: list[int]) -> None:
+def test_mnist_has_the_published_checksums_and_splits(split: str, count: int, labels: list[int]) -> None:
+    for name, md5 in MD5.items():
+        path = Path(reviver.__file__).parent / "data" / "mnist" / name
+        assert hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest() == md5
     data = load_mnist(split)
     assert (data.images.shape, data.images.dtype) == ((count, 1, 28, 28), torch.uint8)
     assert (data.labels.shape, data.labels.dtype) == ((count,), torch.int64)
@@ -124,41 +121,6 @@ def test_a_folder_of_idx_files(compress: Callable[[bytes], bytes], prefix: str, 
             load_test_images(str(tmp_path), 9)
 
 
-HEADER = struct.pack(">4I", 0x803, 3, 4, 4)
-HUGE = struct.pack(">4I", 0x803, 10**6, 1000, 1000) + bytes(99)
-BAD_IDX = {
-    "empty": (b"", "its header is cut off"),
-    "cut header": (HEADER[:13], "its header is cut off"),
-    "cut data": (HEADER + bytes(47), "its header claims 48 bytes and it holds 47"),
-    "too much data": (HEADER + bytes(49), "its header claims 48 bytes and it holds more"),
-    "labels instead": (idx_bytes(np.arange(20, dtype=np.uint8)), "its magic number is 0x801 instead of 0x803"),
-    "10^12 images": (HUGE, "claims 1000000000000 bytes, more than"),
-    "no images": (struct.pack(">4I", 0x803, 0, 4, 4), "holds 0 images"),
-    "one image": (struct.pack(">4I", 0x803, 1, 4, 4) + bytes(16), "give at least 2"),
-    "no pixels": (struct.pack(">4I", 0x803, 5, 0, 4), "holds 5 images of"),
-    "cut gzip": (gzip.compress(HEADER + bytes(48))[:-12], "it cannot be read"),
-    "gzip of another method": (b"\x1f\x8b\x07" + bytes(20), "it cannot be read"),
-    "wrong gzip checksum": (gzip.compress(HEADER + bytes(48))[:-8] + bytes(8), "it cannot be read"),
-    "gzip of 10^12 images": (gzip.compress(HUGE), "more than the file can hold"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD_IDX)
-def test_a_damaged_idx_file_is_refused(case: str, tmp_path: Path) -> None:
-    content, problem = BAD_IDX[case]
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
-    with pytest.raises(DataError, match=problem) as caught:
-        load_images(str(tmp_path), 4)
-    assert "\n" not in str(caught.value)
-
-
-def test_another_number_of_labels_than_images_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(HEADER + bytes(48))
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(4, dtype=np.uint8)))
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte: it has 4 labels for 3 images; replace the file"):
-        load_images(str(tmp_path), 4)
-
-
 # Image folders
 
 
@@ -184,18 +146,13 @@ def write_images(folder: Path, *images: np.ndarray | Image.Image, suffix: str = 
     return str(folder)
 
 
-def test_a_gray_image_among_color_images_becomes_color(tmp_path: Path) -> None:
+def test_a_gray_image_among_color_images_becomes_color_and_16_bits_keep_the_upper_ones(tmp_path: Path) -> None:
     gray, color = noise(8, 8), noise(8, 8, 3)
-    data = load_images(write_images(tmp_path, gray, color, gray.astype(np.uint16) * 257), 8)
+    deep = gray.astype(np.uint16) * 256 + noise(8, 8, seed=1)
+    data = load_images(write_images(tmp_path, gray, color, deep), 8)
     assert torch.equal(data.images[1], tensor(color.transpose(2, 0, 1)))
     for index in (0, 2):
         assert torch.equal(data.images[index], tensor(gray).expand(3, 8, 8))
-
-
-def test_16_bit_images_keep_their_upper_bits(tmp_path: Path) -> None:
-    deep = np.random.default_rng(0).integers(0, 2**16, (2, 8, 8), dtype=np.uint16)
-    data = load_images(write_images(tmp_path, *deep), 8)
-    assert torch.equal(data.images[:, 0], tensor((deep >> 8).astype(np.uint8)))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F"])
@@ -215,46 +172,6 @@ def test_images_are_upright_and_cropped_to_the_middle_square(tmp_path: Path) -> 
     assert torch.equal(load_images(str(tmp_path / "wide.npy"), 8).images[:, 0], tensor(wide[:, :, 2:10]))
 
 
-def png_header(width: int, height: int) -> bytes:
-    """Return a PNG that claims a size and has almost no data."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(bytes(100)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
-
-
-PNG = image_bytes(noise(16, 16))
-UNKNOWN = "it is none of PNG, JPEG, BMP, GIF, WEBP, TIFF, or its header is damaged"
-BAD_IMAGES = {
-    "empty": (b"", UNKNOWN),
-    "text": (b"this is no image", UNKNOWN),
-    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", UNKNOWN),
-    "cut header": (PNG[:20], "."),
-    "cut pixels": (PNG[:-60], "."),
-    "bomb": (png_header(60_000, 60_000), "pixels"),
-    "small bomb": (png_header(12_000, 12_000), "pixels"),
-    "more pixels than data": (png_header(4000, 4000), "."),
-    "damaged pixels": (PNG[:60] + bytes(40) + PNG[100:], "."),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD_IMAGES)
-def test_a_damaged_image_is_refused_by_its_name(case: str, tmp_path: Path) -> None:
-    content, problem = BAD_IMAGES[case]
-    (tmp_path / "0.png").write_bytes(PNG)
-    (tmp_path / "1.png").write_bytes(content)
-    for read in (lambda: load_images(str(tmp_path), 16), lambda: image_files.read_pixels(tmp_path / "1.png")):
-        with pytest.raises(
-            DataError, match=rf"1\.png: it cannot be read \(.*{problem}.*\); replace the file or"
-        ) as caught:
-            read()
-        assert "\n" not in str(caught.value)
-        assert "<" not in str(caught.value)
-
-
 def test_implausibly_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "UNCHECKED_PIXELS", 1000)
     source = write_images(tmp_path, noise(200, 200), noise(200, 200))
@@ -269,8 +186,7 @@ def test_implausibly_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 @pytest.mark.parametrize("shape", [(4, 8, 8), (4, 1, 8, 8), (4, 3, 8, 8), (4, 8, 8, 1), (4, 8, 8, 3)])
-@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-@pytest.mark.parametrize("chunk", [1 << 25, 200])
+@pytest.mark.parametrize(("version", "chunk"), [((1, 0), 1 << 25), ((2, 0), 200), ((3, 0), 200)])
 def test_arrays(
     shape: tuple[int, ...], suffix: str, version: Any, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,7 +203,7 @@ def test_arrays(
     assert data.images[0].sum() == 0
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4", ">f8"])
+@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
 def test_the_range_of_floats_is_detected(low: float, high: float, dtype: str, tmp_path: Path) -> None:
     pixels = noise(4, 8, 8)
@@ -305,6 +221,47 @@ def test_saved_samples_can_be_training_images(image_shape: tuple[int, int, int],
     assert torch.equal(load_images(str(tmp_path / "samples.npz"), image_shape[1]).images, to_pixels(images))
 
 
+# Damage
+
+HEADER = struct.pack(">4I", 0x803, 3, 4, 4)
+HUGE = struct.pack(">4I", 0x803, 10**6, 1000, 1000) + bytes(99)
+BAD_IDX = {
+    "empty": (b"", "its header is cut off"),
+    "cut data": (HEADER + bytes(47), "its header claims 48 bytes and it holds 47"),
+    "too much data": (HEADER + bytes(49), "its header claims 48 bytes and it holds more"),
+    "labels instead": (idx_bytes(np.arange(20, dtype=np.uint8)), "its magic number is 0x801 instead of 0x803"),
+    "10^12 images": (HUGE, "claims 1000000000000 bytes, more than"),
+    "no images": (struct.pack(">4I", 0x803, 0, 4, 4), "holds 0 images"),
+    "one image": (struct.pack(">4I", 0x803, 1, 4, 4) + bytes(16), "give at least 2"),
+    "cut gzip": (gzip.compress(HEADER + bytes(48))[:-12], "it cannot be read"),
+    "wrong gzip checksum": (gzip.compress(HEADER + bytes(48))[:-8] + bytes(8), "it cannot be read"),
+    "gzip of 10^12 images": (gzip.compress(HUGE), "more than the file can hold"),
+}  # fmt: skip
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Return a PNG that claims a size and has almost no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(bytes(100)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+PNG = image_bytes(noise(16, 16))
+UNKNOWN = "it is none of PNG, JPEG, BMP, GIF, WEBP, TIFF, or its header is damaged"
+BAD_IMAGES = {
+    "empty": (b"", UNKNOWN),
+    "text": (b"this is no image", UNKNOWN),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", UNKNOWN),
+    "cut pixels": (PNG[:-60], "."),
+    "bomb": (png_header(60_000, 60_000), "pixels"),
+    "more pixels than data": (png_header(4000, 4000), "."),
+}  # fmt: skip
+
+
 def raw_npy(header: str, data: bytes = b"") -> bytes:
     text = header.encode("latin1") + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
@@ -313,8 +270,6 @@ def raw_npy(header: str, data: bytes = b"") -> bytes:
 NPY = npy_bytes(noise(4, 8, 8))
 BAD_NPY = {
     "empty": (b"", "it cannot be read"),
-    "text": (b"this is no array", "it cannot be read"),
-    "cut header": (NPY[:30], "it cannot be read"),
     "cut data": (NPY[:-9], r"its header claims \d+ bytes and it holds"),
     "10^12 images": (
         raw_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000, 1000)}", bytes(99)),
@@ -326,28 +281,14 @@ BAD_NPY = {
     "code as header": (raw_npy("__import__('os').abort()"), "it cannot be read"),
     "fields": (npy_bytes(np.zeros(4, dtype=[("a", "u1"), ("b", "f4")])), "is not images"),
     "two dimensions": (npy_bytes(noise(8, 8)), r"an array of shape \[8, 8\] is not images; give \[N, H, W\]"),
-    "two channels": (npy_bytes(noise(4, 8, 8, 2)), "is not images; give"),
     "text array": (npy_bytes(np.full((4, 8, 8), "abc")), "is not images; give bytes 0 ... 255, or floats"),
     "integers": (npy_bytes(np.zeros((4, 8, 8), dtype=np.int64)), "256 int64 is not images; give bytes"),
     "floats to 255": (npy_bytes(noise(4, 8, 8).astype(np.float32)), "its numbers go from .* to .*; give bytes"),
     "not a number": (npy_bytes(np.full((4, 8, 8), np.nan)), "its numbers go from nan to nan"),
-    "infinite": (npy_bytes(np.full((4, 8, 8), np.inf)), "its numbers go from inf to inf"),
     "no images": (npy_bytes(np.zeros((0, 8, 8), dtype=np.uint8)), r"holds 0 images|without numbers"),
     "one image": (npy_bytes(noise(1, 8, 8)), "give at least 2"),
     "10^9 pixels, small": (raw_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (9, 8, 0)}"), "without|holds 9"),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD_NPY)
-@pytest.mark.parametrize("suffix", ["npy", "npz"])
-def test_a_damaged_array_is_refused(case: str, suffix: str, tmp_path: Path) -> None:
-    content, problem = BAD_NPY[case]
-    path = tmp_path / f"set.{suffix}"
-    archive(path, content)
-    with pytest.raises(DataError, match=problem) as caught:
-        load_images(str(path), 8)
-    assert "set" in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 NPZ = npz_bytes(images=noise(4, 8, 8))
@@ -377,14 +318,42 @@ BAD_NPZ = {
     },
     "labels too large": (npz_bytes(images=noise(4, 8, 8), labels=np.full(4, 2**16)), "integers from 0 to 65535"),
 }
+CASES = {
+    **{f"train-images-idx3-ubyte {case}": damage for case, damage in BAD_IDX.items()},
+    **{
+        f"1.png {case}": (content, rf"cannot be read \(.*{problem}.*\); replace")
+        for case, (content, problem) in BAD_IMAGES.items()
+    },
+    **{f"set.npy {case}": damage for case, damage in BAD_NPY.items()},
+    **{f"images.npy {case}": damage for case, damage in BAD_NPY.items()},
+    **{f"set.npz {case}": damage for case, damage in BAD_NPZ.items()},
+}
+"""Name of a file and what is wrong with it; `images.npy` is inside set.npz."""
 
 
-@pytest.mark.parametrize("case", BAD_NPZ)
-def test_a_damaged_archive_is_refused(case: str, tmp_path: Path) -> None:
-    content, problem = BAD_NPZ[case]
-    (tmp_path / "set.npz").write_bytes(content)
-    with pytest.raises(DataError, match=problem):
-        load_images(str(tmp_path / "set.npz"), 8)
+@pytest.mark.parametrize("case", CASES)
+def test_a_damaged_file_is_refused_in_one_line_with_its_name(case: str, tmp_path: Path) -> None:
+    (content, problem), name = CASES[case], case.partition(" ")[0]
+    path = tmp_path / name.replace("images.npy", "set.npz")
+    path.write_bytes(content)
+    if name == "images.npy":
+        archive(path, content)
+    elif name == "1.png":
+        (tmp_path / "0.png").write_bytes(PNG)
+    readers = [lambda: load_images(str(path if path.stem == "set" else tmp_path), 8)]
+    for read in [*readers, lambda: image_files.read_pixels(path)][: 1 + (name == "1.png")]:
+        with pytest.raises(DataError, match=problem) as caught:
+            read()
+        assert path.stem in str(caught.value) or tmp_path.name in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert name != "1.png" or "<" not in str(caught.value), "not the stream instead of the file"
+
+
+def test_another_number_of_labels_than_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(HEADER + bytes(48))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(4, dtype=np.uint8)))
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte: it has 4 labels for 3 images; replace the file"):
+        load_images(str(tmp_path), 4)
 
 
 @pytest.mark.parametrize("fields", [False, True])
@@ -420,8 +389,7 @@ def test_every_truncation_is_refused(name: str, tmp_path: Path) -> None:
 # Sizes
 
 
-@pytest.mark.parametrize("size", [4, 14, 28, 40])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("size", "channels"), [(4, 1), (14, 3), (28, 1), (40, 3)])
 def test_a_ramp_stays_a_ramp_at_every_size(size: int, channels: int, tmp_path: Path) -> None:
     smooth = np.linspace(0, 255, 28)[None, None, None, :] * np.ones((2, channels, 28, 1))
     np.save(tmp_path / "set.npy", smooth.round().astype(np.uint8))
@@ -433,35 +401,30 @@ def test_a_ramp_stays_a_ramp_at_every_size(size: int, channels: int, tmp_path: P
     assert (images.float() - expected)[..., inner].abs().max() < 3
 
 
-def test_resizing_keeps_black_white_and_the_brightness_of_mnist(tmp_path: Path) -> None:
+def test_resizing_keeps_black_and_white(tmp_path: Path) -> None:
     np.save(tmp_path / "set.npy", np.concatenate([np.zeros((1, 9, 9)), np.full((1, 9, 9), 255)]).astype(np.uint8))
     for size in (5, 9, 20):
         images = load_images(str(tmp_path / "set.npy"), size).images
         assert (images[0].max(), images[1].min()) == (0, 255)
-    images = load_images("mnist", 14).images[:200].float()
-    blocks = load_mnist("train").images[:200].float().unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
-    assert (images - blocks).abs().mean() < 8
-    assert images.mean() == pytest.approx(blocks.mean().item(), rel=0.05)
 
 
 # Sources
 
 
-@pytest.mark.parametrize(("source", "problem"), [("nothing.npz", "does not exist"), ("Mnist", "does not exist")])
-def test_an_unknown_source_is_refused(source: str, problem: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=f"^data: {source} {problem}; give mnist, fashion-mnist, kmnist, .*, an IDX fold"
-    ):
-        load_images(source)
+def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"something")
-    with pytest.raises(
-        DataError, match=r"images.zip is of an unknown kind; give mnist, .*, an IDX folder, an image fold"
+    (tmp_path / "empty").mkdir()
+    for source, problem in (
+        ("Mnist", "^data: Mnist does not exist; give mnist, fashion-mnist, kmnist, .*, an IDX fold"),
+        (
+            str(tmp_path / "images.zip"),
+            "images.zip is of an unknown kind; give mnist, .*, an IDX folder, an image fold",
+        ),
+        (str(tmp_path / "empty"), r"^data: .* holds no IDX files and no images; put some into it \(\.png"),
+        (write_images(tmp_path / "one", noise(9, 9)), r"holds 1 images of .*; give at least 2"),
     ):
-        load_images(str(tmp_path / "images.zip"))
-    with pytest.raises(DataError, match=r"^data: .* holds no IDX files and no images; put some into it \(\.png"):
-        load_images(str(tmp_path))
-    with pytest.raises(DataError, match=r"holds 1 images of .*; give at least 2"):
-        load_images(write_images(tmp_path / "one", noise(9, 9)), 16)
+        with pytest.raises(DataError, match=problem):
+            load_images(source, 16)
 
 
 def test_subfolders_are_classes(tmp_path: Path) -> None:
@@ -549,35 +512,26 @@ def write_named(name: str, suffix: str = ".gz") -> Path:
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("name", PREFIXES)
-@pytest.mark.parametrize("suffix", [".gz", ""])
-def test_every_data_set_is_read_upright_with_classes_from_0(name: str, suffix: str) -> None:
+def test_every_data_set_is_downloaded_once_and_read_upright_with_classes_from_0(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert PREFIXES.keys() == DATA_SETS.keys()
-    write_named(name, suffix)
+    calls = []
+
+    def download_data_set(root: Path, download: bool, **arguments: str) -> None:
+        print("Downloading ...")
+        calls.append((root, download, arguments))
+        write_named(name, ".gz" if "emnist" in name else "")
+
+    module = ModuleType("torchvision.datasets")
+    setattr(module, PREFIXES[name][0], download_data_set)
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
     for split, load in (("train", load_images), ("test", load_test_images)):
         data = load(name)
         assert torch.equal(data.images[:, 0], tensor(named_images(name, split)))
         assert data.labels.tolist() == [index % 5 for index in range(SIZES[split])]
         assert (data.name, data.images.is_contiguous()) == (name, True)
     assert load_images(name, 14).image_shape == (1, 14, 14)
-
-
-@pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("name", PREFIXES)
-def test_missing_files_are_downloaded_once(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    calls = []
-
-    def download_data_set(root: Path, download: bool, **arguments: str) -> None:
-        print("Downloading ...")
-        calls.append((root, download, arguments))
-        write_named(name)
-
-    module = ModuleType("torchvision.datasets")
-    setattr(module, PREFIXES[name][0], download_data_set)
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
-    for _ in range(2):
-        assert (len(load_images(name)), len(load_test_images(name))) == (40, 20)
     assert calls == [(data_folder(), True, {"split": name.partition("-")[2]} if "emnist" in name else {})]
     assert capsys.readouterr().out == "", "stdout is for results"
 

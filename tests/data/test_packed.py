@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -25,7 +25,6 @@ from reviver.data.images import image_set
 from reviver.data.images.image_files import class_folders
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.data.images.pack import pack_images
-from reviver.data.packed import folder as packed_folder
 from reviver.data.packed import order as packed_order
 from reviver.data.packed.folder import checksum_of
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
@@ -119,6 +118,7 @@ def test_packed_images_are_those_of_the_source(
             found = load(str(folder), SIZE)
             assert torch.equal(found.images, one.images)
             assert (found.name, found.sha256, len(found)) == (one.name, one.sha256, len(one))
+            assert image_content(found).shape == (32,), "the cache of scores knows them by their checksum"
             assert (found.labels is None) == (one.labels is None)
             assert found.labels is None or torch.equal(found.labels, one.labels)
         assert class_folders(folder) == class_folders(tmp_path / name)
@@ -225,11 +225,10 @@ def test_a_run_on_packed_data_equals_a_run_on_its_source(
     assert_same_run(tmp_path / "series", tmp_path / "packed-run")
 
 
-@pytest.mark.parametrize("order", ["full", "blocks"])
 def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
-    order: Any, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, step, calls = gan_config(packed, order=order), gan.gan_step, []
+    config, step, calls = gan_config(packed, order="blocks"), gan.gan_step, []
 
     def stopping(*arguments: Any, **keywords: Any) -> Any:
         calls.append(0)
@@ -243,10 +242,6 @@ def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
         gan.train(config, tmp_path / "other", device="cpu")
     gan.train(config, tmp_path / "other", device="cpu", resume=True)
     assert_same_run(tmp_path / "one", tmp_path / "other")
-
-
-def test_the_cache_of_scores_knows_packed_images_by_their_checksum(packed: Path) -> None:
-    assert image_content(load_images(str(packed), SIZE)).shape == (32,)
 
 
 # Damage
@@ -286,28 +281,23 @@ def link_away(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "sequences.npy", "offsets.npy"])
-def test_a_changed_byte_is_found_before_training(name: str, packed: Path, packed_series: Path, tmp_path: Path) -> None:
+def test_a_changed_byte_is_found(name: str, packed: Path, packed_series: Path) -> None:
     folder = packed if (packed / name).exists() else packed_series
     flip_byte(folder / name, -3)
-    module, config = (gan, gan_config) if folder == packed else (lstm, lstm_config)
     with pytest.raises(DataError, match=rf"{name}: it has another checksum than when packed; restore the folder, or"):
-        module.train(config(folder), tmp_path / "run", device="cpu")
-    assert not (tmp_path / "run").exists()
+        load_images(str(folder), SIZE) if folder == packed else CustomTask(lstm_config(folder))
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda p: os.truncate(p / "images.npy", 500), "images.npy: its header claims 1440 bytes and it holds"),
     "longer": (lambda p: os.truncate(p / "images.npy", 5000), "images.npy: it has 5000 bytes instead of 1568"),
     "no file": (lambda p: (p / "labels.npy").unlink(), "labels.npy: it cannot be read .*No such file"),
-    "header": (lambda p: flip_byte(p / "images.npy", 0), "images.npy: it cannot be read"),
     "dtype": (lambda p: np.save(p / "images.npy", PIXELS[..., :1].astype(np.int8)), "images.npy: it holds int8 of shape"),
-    "json": (lambda p: (p / "packed.json").write_text("{"), "packed: it cannot be read"),
     "checksum": (
         lambda p: replace_text(p / "packed.json", '"gray"', '"grax"'),
         "packed.json: its checksum differs; restore the folder, or pack the data again",
     ),
     "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads; rest"),
-    "odd format": (lambda p: edit_record(p, format="x"), "packed.json: its format is not 1"),
     "unknown key": (lambda p: edit_record(p, extra=1), "packed.json: extra is unknown"),
     "kind": (lambda p: edit_record(p, kind="sequences"), "holds sequences; give it to reviver lstm train"),
     "no array": (lambda p: edit_record(p, arrays={}), "packed.json: must have the array images"),
@@ -317,8 +307,6 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "images.npy: it holds uint8 of shape .*, not what packed.json describes",
     ),
     "pickle": (lambda p: np.save(p / "labels.npy", np.array([print])), "labels.npy: it holds Python objects"),
-    "labels": (lambda p: save_array(p, "labels", LABELS[:39]), "labels.npy: its labels must be 40 integers from 0 to"),
-    "negative label": (lambda p: save_array(p, "labels", LABELS - 1), "labels.npy: its labels must be 40 integers from 0"),
     "link": (lambda p: link_away(p / "labels.npy"), "packed: it cannot be read .labels.npy is a link that leads out"),
 }  # fmt: skip
 
@@ -341,7 +329,6 @@ def test_a_damaged_folder_is_one_clear_line(name: str, packed: Path, capsys: pyt
     [
         ("offsets", [1, 3, 6], "offsets must increase from 0 to 6, 2 times"),
         ("offsets", [0, 7, 6], "offsets must increase from 0 to 6"),
-        ("offsets", [0, 3, 3], "offsets must increase from 0 to 6"),
         ("offsets", [0, 0, 6], "offsets must increase from 0 to 6"),
         ("offsets", [0, 1, 3, 6], "offsets must increase from 0 to 6"),
         ("offsets", [0, 1, 6], "a sequence is longer than 3 steps"),
@@ -355,28 +342,6 @@ def test_wrong_offsets_and_labels_are_refused(name: str, values: list[int], mess
     save_array(tmp_path / "packed", name, np.array(values))
     with pytest.raises(DataError, match=message):
         PackedTable.open(tmp_path / "packed")
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_any_change_of_the_record_is_found(data: st.DataObject, packed: Path) -> None:
-    path, backup = packed / "packed.json", packed.parent / "backup.json"
-    if not backup.exists():
-        shutil.copy(path, backup)
-    content = bytearray(backup.read_bytes())
-    for _ in range(data.draw(st.integers(1, 3))):
-        position = data.draw(st.integers(0, len(content) - 1))
-        content[position : position + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
-    path.write_bytes(content)
-    try:
-        is_same = json.loads(content) == json.loads(backup.read_bytes())
-    except ValueError:
-        is_same = False
-    if is_same:
-        load_images(str(packed), SIZE)
-    else:
-        with pytest.raises(DataError):
-            load_images(str(packed), SIZE)
 
 
 def test_images_and_sequences_are_not_confused(packed: Path, packed_series: Path) -> None:
@@ -401,10 +366,10 @@ def test_an_existing_folder_is_never_overwritten(packed: Path, packed_series: Pa
     assert (packed / "packed.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_nothing_behind(
-    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    number = signal.SIGTERM
     np.save(tmp_path / "some.npy", PIXELS)
     monkeypatch.setattr(np.lib.format, "write_array_header_1_0", lambda *_: os.kill(os.getpid(), number))
     assert main(["data", "pack", str(tmp_path / "some.npy"), "--out", str(tmp_path / "packed")]) == 128 + number
@@ -419,7 +384,3 @@ def test_a_damaged_source_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DataError, match=r"6\.png: it cannot be read"):
         pack_images(str(tmp_path / "folder"), tmp_path / "packed", SIZE)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-
-
-def test_the_format_is_documented() -> None:
-    assert all(f"{name}.npy" in str(packed_folder.__doc__) for name in packed_folder.LAYOUTS)

@@ -106,62 +106,49 @@ ROWS = st.lists(
 )
 
 
-@pytest.mark.parametrize("kind", ["csv", "npz", "text.parquet", "lists.parquet"])
+@pytest.mark.parametrize("kind", ["csv", "npz"])
 def test_any_table_survives(kind: str, tmp_path: Path, write_csv: Write) -> None:
-    @settings(max_examples=2 if "parquet" in kind else 60)
+    @settings(max_examples=60)
     @given(ROWS)
     def check(rows: list[tuple[list[float], str]]) -> None:
         sequences, labels = map(list, zip(*rows, strict=True))
         texts = [", ".join(map(repr, one)) for one in sequences]
         if kind == "csv":
             path = write_csv("set.csv", [["sequence", "label"], *zip(texts, labels, strict=True)])
-        elif kind == "npz":
+        else:
             lengths = np.array([len(one) for one in sequences])
             arrays = {"x": padded(sequences)[:, :, 0].numpy(), "lengths": lengths, "y": np.array(labels)}
             path = file_of(tmp_path, "npz", arrays)
-        else:
-            column = texts if "text" in kind else sequences
-            path = file_of(tmp_path, "parquet", {"sequence": column, "label": labels})
         assert_is(read_sequences(path), sequences, [label.strip() for label in labels])
 
     check()
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
-def test_parquet_of_text(kind: Any, tmp_path: Path) -> None:
-    texts = pa.array([" ".join(map(str, one)) for one in SEQUENCES]).cast(kind)
-    columns = {"other": [1, 2, 3, 4], "label": pa.array(LABELS).cast(kind), "sequence": texts}
-    found = read_sequences(file_of(tmp_path, "parquet", columns))
-    assert_is(found, SEQUENCES, LABELS)
+def test_parquet_of_text_and_of_lists(tmp_path: Path) -> None:
+    for kind in (pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        texts = pa.array([" ".join(map(str, one)) for one in SEQUENCES]).cast(kind)
+        columns = {"other": [1, 2, 3, 4], "label": pa.array(LABELS).cast(kind), "sequence": texts}
+        found = read_sequences(file_of(tmp_path, "parquet", columns))
+        assert_is(found, SEQUENCES, LABELS)
     assert (found.rows, found.row_name(3)) == ((0, 1, 2, 3), "row index 3")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(pa.list_(pa.int8()), pa.large_list(pa.uint64()), pa.list_(pa.float16()), pa.large_list(pa.float64())),
-        pa.list_(pa.float32(), 2),
-    ],
-    ids=str,
-)
-def test_parquet_of_lists(kind: Any, tmp_path: Path) -> None:
-    sequences = [[1, 2], [3, 4], [5, 6]] if pa.types.is_fixed_size_list(kind) else [[1, 2, 3], [4], [5, 6]]
-    values = [list(map(np.float16, one)) for one in sequences] if kind.value_type == pa.float16() else sequences
-    path = file_of(tmp_path, "parquet", {"sequence": pa.array(values, kind), "label": [3, -1, 20]})
-    assert_is(read_sequences(path), [list(map(float, one)) for one in sequences], ["3", "-1", "20"])
+    for kind in (pa.list_(pa.int8()), pa.large_list(pa.uint64()), pa.list_(pa.float16()), pa.list_(pa.float32(), 2)):
+        sequences = [[1, 2], [3, 4], [5, 6]] if pa.types.is_fixed_size_list(kind) else [[1, 2, 3], [4], [5, 6]]
+        values = [list(map(np.float16, one)) for one in sequences] if kind.value_type == pa.float16() else sequences
+        path = file_of(tmp_path, "parquet", {"sequence": pa.array(values, kind), "label": [3, -1, 20]})
+        assert_is(read_sequences(path), [list(map(float, one)) for one in sequences], ["3", "-1", "20"])
 
 
 def test_parquet_in_many_batches_shares_repeated_labels(tmp_path: Path) -> None:
-    sequences = [[float(row)] * (1 + row % 5) for row in range(9000)]
-    labels = [str(row % 3) for row in range(9000)]
+    sequences = [[float(row)] * (1 + row % 5) for row in range(5000)]
+    labels = [str(row % 3) for row in range(5000)]
     for column in (sequences, [" ".join(map(str, one)) for one in sequences]):
-        pq.write_table(pa.table({"sequence": column, "label": labels}), tmp_path / "set.parquet", row_group_size=2300)
+        pq.write_table(pa.table({"sequence": column, "label": labels}), tmp_path / "set.parquet", row_group_size=1300)
         found = read_sequences(tmp_path / "set.parquet")
         assert_is(found, sequences, labels)
         assert len({id(one) for one in found.labels or ()}) == 3
 
 
-@pytest.mark.parametrize("dtype", ["?", "u1", ">i4", "u8", "f2", ">f4", "f8", "g"])
+@pytest.mark.parametrize("dtype", ["?", ">i4", "u8", "f2", "g"])
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_npz(dtype: str, shape: tuple[int, ...], order: Any, tmp_path: Path) -> None:
@@ -214,12 +201,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", HEADER + "1_0 2,a\n", "row 2: '1_0' at step 1 is no number"),
     ("csv", HEADER + '"1,5 2,5",a\n', "row 2: '5 2' at step 2 is no number"),
     ("csv", HEADER + '"1,,2",a\n', "row 2: there is nothing at step 2, between two commas"),
-    ("csv", HEADER + "1 nan,a\n", r"row 2: step 2 is not a number \(NaN\); give numbers within"),
     ("csv", HEADER + "1,a\n1 2 -inf,a\n", "row 3: step 3 is infinite, or too large for float32"),
     ("csv", HEADER + "1e39,a\n", "row 2: step 1 is infinite, or too large for float32"),
-    ("csv", HEADER + "1,a\n ,b\n", "row 3: the sequence is empty; .* or take the row out"),
-    ("csv", HEADER + "1,a\n[],b\n", "row 3: the sequence is empty"),
-    ("csv", HEADER + "1,a\n2, \n", "row 3: the label is missing; give one, or take the row out"),
     ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
     ("csv", HEADER + "1,\x1b[31m\n", r"row 2: the label '\\x1b\[31m' has characters that cannot be shown"),
     ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
@@ -228,40 +211,31 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", "a," * 10_000, "it has 10001 columns; put each sequence into one column"),
     ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one"),
     ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
-    ("csv", "sequence\tlabel\n1\ta\n", "its columns are separated by tabs; save it with commas"),
     ("csv", HEADER + "1,2,3,a\n", "row 2: it has 4 fields and the header has 2; put a sequence that"),
     ("csv", HEADER + '1,a\n"2,b\n3,c\n', "row 3: unexpected end of data; check the quotes there"),
-    ("csv", HEADER + '1,a\n"2"3,b\n', "row 3: ',' expected after '\"'; check the quotes"),
     ("csv", (HEADER + "1,a\n2,ü\n").encode("latin1"), "line 3 is not UTF-8; save it as UTF-8"),
-    ("csv", (HEADER + "1,a\n").encode("utf-16"), "line 1 is not UTF-8"),
     ("csv", HEADER + "x,a\n" * 15, "row 2: 'x' at step 1 is no number, row 3: .*, row 4: .*, and 12 more; give"),
     ("csv", HEADER + "1,a\n" + "1 " * (1 << 23) + "1,a\n", "row 3: a field has more than 16777216 char"),
     ("parquet", {"sequence": pa.array([], pa.string()), "label": pa.array([], pa.string())}, "it holds no rows"),
-    ("parquet", {"sequence": ["1", None], "label": ["a", "b"]}, "row index 1: the sequence is empty"),
-    ("parquet", {"sequence": [[1], None, [2]], "label": ["a", "b", "c"]}, "row index 1: the sequence is empty"),
-    ("parquet", {"sequence": [[1], [2, None]], "label": ["a", "b"]}, r"row index 1: step 2 is not a number \(NaN\)"),
-    ("parquet", {"sequence": [[1.0], [], [2.0]], "label": ["a", "b", "c"]}, "row index 1: the sequence is empty"),
-    ("parquet", {"sequence": [[1.0, 1e40]], "label": ["a"]}, "row index 0: step 2 is infinite, or too large"),
-    ("parquet", {"sequence": ["1", "1 y"], "label": ["a", "b"]}, "row index 1: 'y' at step 2 is no number"),
-    ("parquet", {"sequence": ["1", "2"], "label": [1, None]}, "row index 1: the label is missing"),
-    ("parquet", {"sequence": ["1"], "label": [None]}, "row index 0: the label is missing"),
+    (
+        "parquet",
+        {"sequence": ["1", None, "1 y"], "label": ["a", "b", None]},
+        "row index 1: the sequence is empty, row index 2: 'y' at step 2 is no number, .*row index 2: the label is missing",
+    ),
+    (
+        "parquet",
+        {"sequence": [[1], None, [], [2, None], [1.0, 1e40]], "label": [1, 2, 3, 4, 5]},
+        r"row index 1: the sequence is empty, .* 2: the sequence is empty, .* 3: step 2 is not a number \(NaN\), and 1 more",
+    ),
     ("parquet", {"sequence": ["1"], "labels": ["a"]}, r"no column 'label' among .* \(did you mean 'labels'"),
     ("parquet", {"sequence": [1.0], "label": ["a"]}, "column 'sequence' holds 'double'; give lists of numbers, or"),
     ("parquet", {"sequence": [["1"]], "label": ["a"]}, "column 'sequence' holds 'list<.*; give lists of numbers"),
-    ("parquet", {"sequence": [b"1"], "label": ["a"]}, "column 'sequence' holds 'binary'"),
     ("parquet", {"sequence": ["1"], "label": [0.5]}, "column 'label' holds 'double'; give labels as text or integers"),
-    ("parquet", {"sequence": [{"label": 1}], "label": ["a"]}, "column 'sequence' holds 'struct<.*; give lists of"),
     ("parquet", pa.table([["1"], ["2"], ["a"]], names=["sequence", "sequence", "label"]), "2 columns are called"),
     ("npz", {"X": X, "y": Y}, "there is no array 'x' among 'X', 'y'; save plain arrays with numpy.savez: x"),
     ("npz", {"x": X}, "there is no array 'y' among 'x'; save"),
-    ("npz", {}, "there is no array 'x' among none"),
     ("npz", {"x": np.ones(3), "y": Y}, r"x is 'float64' of the shape \[3\]; save plain arrays"),
-    ("npz", {"x": np.ones((3, 1, 1, 1)), "y": Y}, r"x is 'float64' of the shape \[3, 1, 1, 1\]"),
-    ("npz", {"x": X + 0j, "y": Y}, "x is 'complex128'"),
-    ("npz", {"x": X.astype(str), "y": Y}, "x is '<U32'"),
     ("npz", {"x": np.ones((3, 4), dtype=[("a", "f4")]), "y": Y}, "x is .* of the shape"),
-    ("npz", {"x": X[:0], "y": Y[:0]}, r"x has the shape \[0, 4\] and so holds no numbers"),
-    ("npz", {"x": X[:, :, None][:, :, :0], "y": Y}, r"x has the shape \[3, 4, 0\]"),
     ("npz", {"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y}, r"x\[0\]: step 2 is not a number \(NaN\), x\[1\]: step"),
     ("npz", {"x": np.stack([X, X * 1e39], 2), "y": Y}, r"x\[0\]: step 1 of channel 2 is infinite, or too large"),
     ("npz", {"x": X, "y": Y[:2]}, r"y is 'int64' of the shape \[2\]; give \[3\] integers or text, such as"),
@@ -359,33 +333,13 @@ def test_a_false_header_is_refused(content: bytes, method: int, problem: str, tm
 # Sizes
 
 
-def test_padding_that_would_fill_the_memory_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
-    rows = ["sequence,label", *["1,a"] * 20_000, " ".join(["1"] * 60_000) + ",b"]
-    with pytest.raises(DataError, match=r"20001 sequences of 1 channels, padded to the 60000 steps of .* 4.47 GiB"):
-        read_sequences(file_of(tmp_path, "csv", "\n".join(rows)))
-
-
-@pytest.mark.parametrize("shape", [(50, 6), (50, 2, 3)])
-def test_an_array_over_the_limit_is_refused(shape: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = file_of(tmp_path, "npz", {"x": np.ones(shape, dtype=np.uint8), "y": np.arange(50)})
-    monkeypatch.setattr(limits, "MAX_BYTES", 1200)
-    read_sequences(path)
-    for limit, problem in (
-        (1199, "GiB, more than .* GiB; cut or take out"),
-        (299, "x.npy: it has 300 bytes, the limit is"),
-    ):
-        monkeypatch.setattr(limits, "MAX_BYTES", limit)
-        with pytest.raises(DataError, match=problem):
-            read_sequences(path)
-
-
 @pytest.mark.parametrize(
     ("kind", "content"),
     [
         ("csv", HEADER + "1,a\n2,b\n3 4,c\n"),
-        ("parquet", {"sequence": ["1", "2", "3 4"], "label": [1, 2, 3]}),
         ("parquet", {"sequence": [[1], [2], [3, 4]], "label": [1, 2, 3]}),
         ("npz", {"x": X[:, :2], "y": Y}),
+        ("npz", {"x": X[:, :4].reshape(3, 1, 4).astype("u1"), "y": Y}),
     ],
 )
 def test_rows_and_bytes_are_limited(kind: str, content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,40 +348,15 @@ def test_rows_and_bytes_are_limited(kind: str, content: Any, tmp_path: Path, mon
     monkeypatch.setattr(limits, "MAX_BYTES", 48)
     read_sequences(path)
     monkeypatch.setattr(limits, "MAX_BYTES", 23)
-    with pytest.raises(DataError, match=r"GiB, more than .* GiB; |it has 48 bytes, the limit is 23"):
+    with pytest.raises(
+        DataError,
+        match=r"sequences of . channels, padded to the . steps .* GiB, more than .* GiB; |it has 48 bytes, the limit is 23",
+    ):
         read_sequences(path)
     monkeypatch.setattr(limits, "MAX_BYTES", 48)
     monkeypatch.setattr(limits, "MAX_ROWS", 2)
     with pytest.raises(DataError, match="it has more than 2 rows; give fewer"):
         read_sequences(path)
-
-
-# Any fields give a table or a DataError; tests/fuzz has damaged files
-
-
-def test_any_fields_give_a_table_or_an_error(tmp_path: Path, write_csv: Write) -> None:
-    field = st.text(st.sampled_from("0123456789.-+e, []_\tnaif"), max_size=12)
-
-    @settings(max_examples=200)
-    @given(rows=st.lists(st.tuples(field, st.text(max_size=4)), min_size=1))
-    def check(rows: list[tuple[str, str]]) -> None:
-        path = write_csv("set.csv", [("sequence", "label"), *rows], errors="replace")
-        try:
-            found = read_sequences(path)
-        except DataError:
-            pass
-        else:
-            assert found.x.isfinite().all()
-            assert 1 <= found.lengths.min() <= found.lengths.max() == found.x.shape[1]
-
-    check()
-
-
-def test_every_truncated_archive_is_refused(tmp_path: Path) -> None:
-    content = file_of(tmp_path, "npz", {"x": X, "y": Y}).read_bytes()
-    for length in range(len(content)):
-        with pytest.raises(DataError):
-            read_sequences(file_of(tmp_path, "npz", content[:length]))
 
 
 # Classes
@@ -535,14 +464,11 @@ def test_standardization_agrees_with_numpy(chunk: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e30, 16777217.0])
-def test_a_constant_channel_keeps_its_scale(constant: float) -> None:
+def test_a_constant_channel_keeps_its_scale_and_a_large_offset_costs_no_precision(constant: float) -> None:
     x, lengths = torch.full((1001, 3, 1), constant), torch.full((1001,), 3)
     standard = Standardization.fit(x, lengths)
     assert standard == Standardization(mean=(x[0, 0, 0].item(),), scale=(1.0,))
     assert (standard.apply(x, lengths) == 0).all()
-
-
-def test_a_large_offset_costs_no_precision() -> None:
     x = (1e6 + torch.arange(1000.0) % 2).reshape(1000, 1, 1)
     found = Standardization.fit(x, torch.ones(1000, dtype=torch.int64))
     assert found == Standardization(mean=(1e6 + 0.5,), scale=(0.5,))

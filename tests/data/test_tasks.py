@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from reviver.data.images.mnist import read_mnist
 from reviver.data.tasks import palindromes as module
@@ -114,14 +114,11 @@ def test_with_a_curriculum_a_batch_has_lengths_from_half_of_t_to_t(name: str) ->
     for row, length in zip(x, data.lengths, strict=True):
         assert not row[length:].any()
     assert build_task(config).validation(60).lengths is None
+    copied = build_task(LSTMConfig(task="copy", curriculum=True, start_length=30, length=60)).training(0, 60)
+    assert (copied.lengths, copied.steps) == (None, 80), "all sequences of the copy task have the same length"
     assert torch.equal(data[data.lengths.argsort()[:9]].encode(), x[data.lengths.argsort()[:9]])
     shortest = LSTMConfig(task=name, length=min_length(name), data_size=60)  # type: ignore[arg-type]
     assert len(build_task(shortest).training(0, shortest.length)) == 48
-
-
-def test_all_sequences_of_the_copy_task_have_the_same_length() -> None:
-    data = build_task(LSTMConfig(task="copy", curriculum=True, start_length=30, length=60)).training(0, 60)
-    assert (data.lengths, data.steps) == (None, 80)
 
 
 @given(begin=st.integers(0, 50), size=st.integers(0, 50), seed=st.integers(0, 100), mixed=st.booleans())
@@ -208,12 +205,13 @@ def test_random_steps_reach_both_ends_of_their_ranges() -> None:
     assert (steps.min(0).values.tolist(), steps.max(0).values.tolist()) == ([10, 50], [20, 60]), "as in experiment 6a"
 
 
-@pytest.mark.parametrize(("symbol", "encoded"), [(0, [1.0, 0.0]), (1, [0.0, 1.0]), (255, [0.0, 0.0])])
-def test_a_symbol_is_a_number_or_a_one_hot_vector(symbol: int, encoded: list[float]) -> None:
-    symbols = torch.tensor([[symbol]], dtype=torch.uint8)
-    onehot = Symbols(symbols, torch.zeros(1, dtype=torch.uint8), None, 2, "onehot")
-    assert onehot.encode().tolist() == [[encoded]]
-    assert dataclasses.replace(onehot, encoding="scalar").encode().tolist() == [[[float(symbol % 255)]]]
+def test_a_symbol_is_a_number_or_a_one_hot_vector() -> None:
+    onehot = Symbols(torch.tensor([[0, 1, 255]], dtype=torch.uint8), torch.zeros(1), None, 2, "onehot")
+    assert onehot.encode().tolist() == [[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]]
+    assert dataclasses.replace(onehot, encoding="scalar").encode().tolist() == [[[0.0], [1.0], [0.0]]]
+    digits = torch.tensor([[0, 9, 4]], dtype=torch.uint8)
+    assert encode_digits(digits, "scalar").tolist() == [[[0.0], [9.0], [4.0]]]
+    assert torch.equal(encode_digits(digits, "onehot")[0], torch.eye(10)[[0, 9, 4]])
 
 
 # Chance and baseline, measured on samples
@@ -326,9 +324,9 @@ def test_short_palindromes_are_complete_and_in_order(length: int, count: int) ->
     assert_distinct_palindromes(make_palindromes(length, count - 1, rng()), count - 1, length)
 
 
-@pytest.mark.parametrize("length", [11, 13, 15, 16, 35, 36, 37, 38, 39, 1000, 4001])
-def test_long_palindromes_are_random_without_duplicates(length: int) -> None:
-    size = 5000 if length < 16 else 300
+@pytest.mark.parametrize("length", [11, 13, 16, 37, 38, 39, 4001])
+def test_long_palindromes_are_random_without_duplicates(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 2000 if length < 16 else 300
     palindromes = make_palindromes(length, size, rng())
     assert_distinct_palindromes(palindromes, size, length)
     fractions = palindromes.halves.flatten().bincount(minlength=10) / palindromes.halves.numel()
@@ -336,11 +334,7 @@ def test_long_palindromes_are_random_without_duplicates(length: int) -> None:
     again, other = (make_palindromes(length, size, rng(seed)).digits() for seed in (0, 2))
     assert torch.equal(palindromes.digits(), again)
     assert not torch.equal(palindromes.digits(), other)
-
-
-def test_duplicates_are_sampled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 9500 of 10 000 palindromes, nearly every round has duplicates."""
-    monkeypatch.setattr(module, "PERMUTATION_LIMIT", 1)
+    monkeypatch.setattr(module, "PERMUTATION_LIMIT", 1)  # of 9500 of 10 000, nearly every round has duplicates
     assert_distinct_palindromes(make_palindromes(7, 9500, rng()), 9500, 7)
 
 
@@ -375,6 +369,15 @@ def test_palindromes_of_several_lengths(length: int, seed: int) -> None:
     held_out = {tuple(row) for row in PalindromeTask(config).validation(length).halves.tolist()}
     whole = data.halves[data.lengths == length - 1].tolist()
     assert not held_out & set(map(tuple, whole)), "validation palindromes are not in the training data"
+
+
+def test_a_curriculum_never_trains_on_the_palindromes_held_out() -> None:
+    task = PalindromeTask(LSTMConfig(curriculum=True, start_length=4, length=5, data_size=1000))
+    data, held_out = task.training(0, 5), set(map(tuple, task.validation(5).halves.tolist()))
+    assert data.lengths is not None
+    whole = data.halves[data.lengths == 4].tolist()
+    assert (len(held_out), len(whole) > 100) == (200, True), "of 1000, so that chance would hit some"
+    assert not held_out & set(map(tuple, whole))
 
 
 @pytest.mark.parametrize(("length", "fraction"), [(2, 0.8), (5, 0.8), (15, 0.3)])
@@ -421,9 +424,3 @@ def test_the_data_of_the_report_are_800_and_200_disjoint_palindromes() -> None:
 def test_lengths_and_sizes_that_a_task_does_not_have_are_refused(call: Any, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         call()
-
-
-def test_encodings_of_digits() -> None:
-    digits: Tensor = torch.tensor([[0, 9, 4]], dtype=torch.uint8)
-    assert encode_digits(digits, "scalar").tolist() == [[[0.0], [9.0], [4.0]]]
-    assert torch.equal(encode_digits(digits, "onehot")[0], torch.eye(10)[[0, 9, 4]])

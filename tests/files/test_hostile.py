@@ -37,7 +37,6 @@ from reviver.files.read import open_file, read_file, read_lines, reject_external
 from reviver.files.tensors import read_header, read_tensors
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.runs.checkpoint import load_networks
-from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training
@@ -214,25 +213,18 @@ WHOLE = entry(shape="[4]", offsets="[0, 16]")
 
 TENSORS = {
     "overlap": (f'{{"a": {entry()}, "b": {entry(offsets="[4, 12]")}}}', "invalid offset for tensor `b`"),
-    "a gap": (f'{{"a": {entry()}, "b": {entry(offsets="[9, 17]")}}}', "invalid offset for tensor `b`"),
     "beyond the end": (f'{{"a": {entry(shape="[9]", offsets="[0, 36]")}}}', "incomplete metadata, file not fully covered"),
     "too few": (f'{{"a": {entry()}}}', "incomplete metadata, file not fully covered"),
-    "10^12 numbers": (f'{{"a": {entry(shape="[1000000000000]", offsets="[0, 4000000000000]")}}}', "incomplete metadata"),
     "shape and bytes differ": (f'{{"a": {entry(shape="[3]")}}}', "invalid shape, data type, or offset"),
     "a product that overflows": (f'{{"a": {entry(shape=f"[{2**32}, {2**32}, 4]")}}}', "overflow computing buffer size"),
-    "negative": (f'{{"a": {entry(shape="[-2]")}}}', "invalid value: integer `-2`"),
     "many dimensions": (f'{{"a": {entry(shape=str([1] * 8 + [4]), offsets="[0, 16]")}}}', "a.shape must have at most 8 entries"),
     "a flag as size": (f'{{"a": {entry(shape="[true, 2]")}}}', "invalid type: boolean `true`"),
-    "not finite": (f'{{"a": {entry(shape="[NaN]")}}}', "invalid JSON in header: expected value"),
     "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the key 'a' twice"),
     "odd dtype": ('{"a": ' + entry('"x"') + "}", "unknown variant `x`"),
     "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
     "a key of no meaning": (f'{{"a": {WHOLE[:-1]}, "order": 1}}}}', "a.order is unknown"),
-    "nothing said": ('{"a": {}}', "missing field `dtype`"),
     "odd metadata": ('{"__metadata__": {"a": [1]}}', "invalid type: sequence, expected a string"),
-    "a list": ("[]", "invalid type: sequence"),
     "deep": ('{"a": ' + "[" * 100_000, "recursion limit exceeded"),
-    "no text": (b"\xff" * 20, "invalid utf-8"),
 }  # fmt: skip
 
 
@@ -254,7 +246,7 @@ def test_every_tensor_reader_refuses_an_invalid_header(
     assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
 
 
-@pytest.mark.parametrize("length", [0, 1, 15, 17, 10**6, (1 << 24) + 1, 2**31, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("length", [0, 15, 17, (1 << 24) + 1, 2**63])
 def test_a_wrong_header_length_is_refused(length: int, tmp_path: Path) -> None:
     path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
     problem = "claims a length" if length > 1 << 24 else "invalid header length|invalid JSON in header"
@@ -283,7 +275,6 @@ def test_tensors_round_trip(tmp_path: Path) -> None:
 SIZES = {
     "hidden_size": ("lstm", {"config": {"hidden_size": 10**6}}, r"W_out has the shape \[10, 3\], not \[10, 1000000\]"),
     "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are too large .Storage size"),
-    "more than 64 bits count": ("gan", {"config": {"latent_size": 2**62}}, "its sizes are too large"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
     "length_factor": (
         "lstm",
@@ -291,7 +282,6 @@ SIZES = {
         "length_factor must give at most 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
     "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
-    "image_shape": ("gan", {"data": {"image_shape": [1024, 1024, 1024]}}, r"weight has the shape"),
     "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, r"data\.image_shape\.1 must be at least 1, got -6"),
     "no data": ("gan", {"data": None}, "data must be an object, got None"),
     "no custom data": ("custom", {"data": None}, r"run\.json: has no entry data; the file is damaged, restore"),
@@ -314,25 +304,7 @@ def resume(folder: Path) -> None:
     train(LSTMConfig(hidden_size=3, epochs=2, data_size=20), folder, device="cpu", resume=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "read"),
-    [
-        ("run.json", load),
-        ("last.json", load),
-        ("metrics.jsonl", lambda folder: RunFolder.open(folder).read_metrics()),
-        ("state.json", resume),
-    ],
-)
-def test_deeply_nested_json_raises(name: str, read: Callable[[Path], object], run: Callable[[str], Path]) -> None:
-    folder = run("lstm")
-    path = next(folder.rglob(name))
-    for content in ("[" * 100_000 + "\n", '{"a":' * 100_000 + "\n", '{"a": ' + "[" * 30 + "]" * 30 + "}\n"):
-        path.write_text(content)
-        with pytest.raises(RunFolderError, match=r"cannot be read|is damaged"):
-            read(folder)
-
-
-@pytest.mark.parametrize("step", ["../../outside", "/outside", -1, 0.5, True, 10**30, [1], None])
+@pytest.mark.parametrize("step", ["../../outside", -1, 0.5, True, 10**30])
 def test_a_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
@@ -340,9 +312,7 @@ def test_a_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> No
         load(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["run.json", "run.lock", "checkpoints", "checkpoints/step-*", "checkpoints/*/net*", "new"]
-)
+@pytest.mark.parametrize("name", ["run.json", "checkpoints", "checkpoints/*/net*", "new"])
 @pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
 def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     name: str, way: str, run: Callable[[str], Path]
@@ -394,7 +364,7 @@ def test_internal_links_are_followed_and_circular_ones_refused(
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", ["run.json", "checkpoints/last.json", "run.lock", "pipe"])
+@pytest.mark.parametrize("name", ["run.json", "checkpoints/last.json", "pipe"])
 def test_a_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / name).unlink(missing_ok=True)
@@ -423,29 +393,22 @@ def test_data_in_run_json_is_read_only_if_its_hash_matches(
 OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
 SETTINGS = {
     "a table": ("[length]\na = 5\n", "^a.toml: length must be an integer, got .'a': 5.$"),
-    "a date": ("length = 2020-01-01\n", r"^a.toml: length must be an integer, got datetime.date\(2020, 1, 1\)$"),
     "text that is a number": ('length = "5"\n', "^a.toml: length must be an integer, got '5'$"),
     "a flag that is a number": ("curriculum = 1\n", "^a.toml: curriculum must be true or false, got 1$"),
     "a number that is a flag": ("epochs = true\n", "^a.toml: epochs must be an integer, got True$"),
     "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
-    "infinite": ("max_norm = inf\n", "^a.toml: max_norm must be a finite number, got inf$"),
     "a name twice": ("length = 5\nlength = 6\n", "^config a.toml is not valid TOML .*overwrite"),
     "dotted": (f"{'a.' * 5000}a = 1\n", "^a.toml: a is unknown; see --help for the settings$"),
-    "deep": ("length = " + "[" * 30_000, "^config a.toml is not valid TOML .it is too deep"),
     "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
     "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, the limit is 65536"),
     "another file": ('config = "more.toml"\n', "^a.toml: config is unknown"),
-    "another command": ("print_config = true\n", "^a.toml: print_config is unknown"),
-    "YAML": ("length: 5\n", "^config a.toml is not valid TOML"),
     "a long name": (f"{'x' * 900} = 5\n", "^a.toml: x+ is unknown; see --help for the settings$"),
     "a name with a line break": ('"a\\nb" = 5\n', r"^a.toml: a\\nb is unknown"),
     "400 digits": (f"learning_rate = {'9' * 400}\n", "^a.toml: learning_rate must be a number, got 9+"),
-    "20 digits": (f"batch_size = {'9' * 20}\n", f"^a.toml: batch_size must be at most {2**63 - 1}, got 9+$"),
     "5000 digits": (f"length = {'9' * 5000}\n", "^config a.toml is not valid TOML"),
-    "bytes": ("length = 5\0\n", "^config a.toml is not valid TOML"),
     **{
         f"JSON {content[:20]}": (content, r"^config a\.json is not valid JSON")
-        for content in ('{"length": ' + '{"a":' * 5000, '{"length": NaN}', '{"a": 1, "a": 2}', "[1]", "")
+        for content in ('{"length": NaN}', '{"a": 1, "a": 2}', "")
     },
 }  # fmt: skip
 
@@ -465,7 +428,7 @@ def test_a_hostile_settings_file_is_one_line(case: str, tmp_path: Path, monkeypa
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "more.toml"]
 
 
-@pytest.mark.parametrize("value", ["!!timestamp x", "${HOME}", "$(touch was-run)", "{x}", "a\tb"])
+@pytest.mark.parametrize("value", ["!!timestamp x", "$(touch was-run)", "{x}"])
 def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"data": value}))
@@ -512,12 +475,10 @@ def test_a_parquet_bomb_ends_at_the_memory_limit(tmp_path: Path, monkeypatch: py
 
 
 CHILDREN = {
-    "os.kill(os.getpid(), 9)": r"pyarrow ended by signal 9",
     "sys.exit(3)": r"pyarrow ended with status 3",
     "time.sleep(60)": r"reading takes more than 1 s",
     "print('d' + 8 * chr(127))": r"a part of it has more than 4294967296 bytes",
     "frame(b'no')": r"(Not|not) .*|Expecting value.*",
-    "frame(b'{}')": r"names",
     "describe(), frame(bytes(5))": r"buffer size must be a multiple.*|pyarrow ended with status 0",
     "describe(), frame(one), frame(bytes(4) * 7)": r"its lists have other lengths than numbers",
     "describe(), frame(one), frame(bytes(4)), frame(one), frame(one), frame(b'a')": r"list index out of range",

@@ -11,6 +11,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -22,17 +23,16 @@ import torch
 from benchmarks.measure import machine
 from reviver.files.atomic import write_text
 from tests.fuzz.readers import READERS
-from tests.fuzz.supervisor import ROOT, Tally, supervise
+from tests.fuzz.supervisor import COUNTS, new_tally, supervise
 
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "measurements" / "fuzz.json"
 KEPT = ROOT / "runs" / "fuzz"
 ROUND = 5000
 """Inputs of a reader per round, after which its counts are saved."""
 HANG_SECONDS = 20.0
-"""Seconds without output after which a worker hangs: more than an input may take, since the machine may be busy."""
 MAX_INPUTS = {"parquet": 1000}
 """Most inputs of readers that start a process for each, which takes half a second of processor time."""
-COUNTS = ("inputs", "values", "errors", "crashes", "hangs", "slow", "large", "wrong")
 VERSIONS = {module.__name__: module.__version__ for module in (torch, safetensors)} | {
     "pillow": PIL.__version__,
     "pyarrow": pa.__version__,
@@ -51,19 +51,18 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(READERS)}")
     names = options.readers or list(READERS)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))["readers"] if RESULTS.exists() else {}
-    results |= {name: Tally().to_json() for name in names if options.restart or name not in results}
-
+    results |= {name: new_tally() for name in names if options.restart or name not in results}
     lock = Lock()
 
     def run(name: str) -> None:
         end = min(options.inputs, MAX_INPUTS.get(name, options.inputs))
         while (start := results[name]["inputs"]) < end:
-            span = range(start, min(start + ROUND, end))
-            tally = supervise({name: span}, KEPT, hang_seconds=HANG_SECONDS)[name]
+            tally = {**results[name], "problems": [*results[name]["problems"]]}
+            supervise({name: tally}, {name: min(start + ROUND, end)}, KEPT, hang_seconds=HANG_SECONDS)
             with lock:
-                results[name] = add(results[name], tally)
+                results[name] = tally
                 save(results)
-                print(row(name, results[name]), *tally.problems[:10], sep="\n  ", file=sys.stderr, flush=True)
+                print(row(name, tally), *tally["problems"][:10], sep="\n  ", file=sys.stderr, flush=True)
 
     with ThreadPoolExecutor(options.workers) as pool:
         list(pool.map(run, names))
@@ -71,14 +70,6 @@ def main() -> int:
     for name, result in results.items():
         print(row(name, result))
     return int(any(result[count] for result in results.values() for count in COUNTS[3:]))
-
-
-def add(before: dict[str, Any], tally: Tally) -> dict[str, Any]:
-    """Return the counts of a reader with those of another round."""
-    after = tally.to_json()
-    added = {count: before[count] + after[count] for count in COUNTS}
-    added |= {name: max(before[name], after[name]) for name in ("slowest", "growth")}
-    return added | {"problems": [*before["problems"], *after["problems"]][:20]}
 
 
 def save(results: dict[str, Any]) -> None:

@@ -1,9 +1,19 @@
-"""Mutations of files of any format, determined by a random number generator."""
+"""Mutations of files, determined by a random number generator: of any bytes, and of one field of a format.
 
+The latter keep the rest of a file valid, so that the damage reaches what lies behind its lengths and checksums.
+"""
+
+import gzip
+import io
+import json
 import re
 import struct
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from random import Random
+
+Damage = Callable[[bytes, Random], bytes]
 
 EXTREMES = (
     *(0, 1, 127, 128, 255, 2**15, 2**16 - 1, 10**6),
@@ -12,11 +22,11 @@ EXTREMES = (
 """Replacements for integers: limits of types and of memory."""
 ENDS = 128
 """Bytes at both ends of a file, where most formats store their layout; they get more mutations."""
-KINDS = ("bit", "bit", "integer", "integer", "bytes", "insert", "delete", "cut", "double", "digits", "splice", "token")
+KINDS = ("bit", "bit", "integer", "integer", "bytes", "insert", "delete", "cut", "double", "digits", "splice")
 
 
-def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens: Sequence[bytes] = ()) -> bytes:
-    """Return `content` with one to six mutations; `others` are files to splice with, `tokens` texts to insert."""
+def mutated(content: bytes, random: Random, others: Sequence[bytes] = ()) -> bytes:
+    """Return `content` with one to six mutations; `others` are files to splice with."""
     result = bytearray(content)
     for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
         start = random_offset(len(result), random)
@@ -25,9 +35,7 @@ def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens
             case "bit" if result:
                 result[min(start, len(result) - 1)] ^= 1 << random.randrange(8)
             case "integer":
-                size = random.choice("BHIQ")
-                number = random.choice(EXTREMES) % (1 << 8 * struct.calcsize(size))
-                integer = struct.pack(random.choice("<>") + size, number)
+                integer = packed(random.choice("<>") + random.choice("BHIQ"), random)
                 result[start : start + len(integer)] = integer
             case "bytes":
                 result[start:end] = random.randbytes(end - start)
@@ -46,8 +54,6 @@ def mutated(content: bytes, random: Random, others: Sequence[bytes] = (), tokens
             case "splice" if others:
                 other = random.choice(others)
                 result[start:] = other[random_offset(len(other), random) :]
-            case "token" if tokens:
-                result[start : random.choice((start, end))] = random.choice(tokens)
     return bytes(result)
 
 
@@ -55,3 +61,200 @@ def random_offset(length: int, random: Random) -> int:
     """Return an offset in a file of `length` bytes."""
     near = min(length, ENDS)
     return random.choice((random.randint(0, length), random.randint(0, near), random.randint(length - near, length)))
+
+
+def packed(layout: str, random: Random, *more: int) -> bytes:
+    """Return an extreme integer in a layout of `struct`."""
+    return struct.pack(layout, random.choice((*EXTREMES, *more)) % 256 ** struct.calcsize(layout))
+
+
+def field(content: bytes, offset: int, layout: str, random: Random, *more: int) -> bytes:
+    """Replace the integer at an offset."""
+    return content[:offset] + packed(layout, random, *more) + content[offset + struct.calcsize(layout) :]
+
+
+# Text: JSON, TOML, CSV, and the headers of binary formats
+
+
+def tokens(patterns: Sequence[bytes], values: Sequence[str]) -> Damage:
+    """Return a mutation that replaces, removes, doubles or precedes a token: by a value, or by another token."""
+    encoded = [value.encode() for value in values]
+
+    def damage(content: bytes, random: Random) -> bytes:
+        found = [match.span() for match in re.finditer(random.choice(patterns), content)] or [(0, len(content))]
+        begin, end = random.choice(found)
+        other = content[slice(*random.choice(found))]
+        value = random.choice((*random.choices(encoded, k=3), other, other * random.choice((1, 300)), b""))
+        return content[:begin] + value + content[random.choice((begin, end, end, end)) :]
+
+    return damage
+
+
+def after_length(layout: str, offset: int, damage: Damage) -> Damage:
+    """Return a mutation of the text after its length, which is at an offset, and sometimes of the length."""
+
+    def damage_text(content: bytes, random: Random) -> bytes:
+        start = offset + struct.calcsize(layout)
+        (length,) = struct.unpack_from(layout, content, offset)
+        text = damage(content[start : start + length], random)
+        size = struct.pack(layout, len(text) % 256 ** struct.calcsize(layout))
+        size = packed(layout, random, length - 1, length + 1) if random.random() < 0.1 else size
+        return content[:offset] + size + text + content[start + length :]
+
+    return damage_text
+
+
+LONG = ("9" * 5000, "1" + "0" * 400, "[" * 5000, "[" * 100_000, "x" * 2000)
+ODD = ("", " ", "\0", "\n", "\x1b[31m", "\ufeff", "\u2028", "../../etc/passwd", "-1", "0.5", "5e-324", "1e999", "nan")
+PLAIN = (None, True, False, *EXTREMES, 3, 10**30, -0.5, 1e308, 5e-324, "x" * 1000, "5", "mnist")
+LISTS = ([], {}, [[]], [0], [1, 28], {"": {}}, {"step": 1}, [None] * 1000, ["a", "b"], [0.5, 0.5], {"x" * 2000: 1})
+VALID = tuple(map(json.dumps, (*PLAIN, *ODD, *LISTS)))
+JSON = (
+    *VALID * 3,
+    *("NaN", "Infinity", "-Infinity", "1e999", "-0", "1E5", '{"a":' * 900, '{"a":' * 100_000, '{"x": 1, ', '"\\ud800"'),
+    *("[" * nest + "]" * nest for nest in (15, 40, 900, 5000)),
+    *(*LONG, "\ufeff", "\0", " " * 10**6, ",", ":", "}", '"', *(" ", "\n", "\t") * 4),
+)
+json_text = tokens(
+    (rb'"[^"]*": ?[^][{},]*,?', rb'"(?:[^"\\]|\\.)*"', rb"[-\d.]+", rb'(?<=": )[^][{},]+', rb"\{[^{}]*\}", rb"\[[^][]*\]"), JSON
+)  # fmt: skip
+DTYPES = ("F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL", "F8_E4M3", "F4", "U64", "C64", "X", "")
+SHAPES = ("[]", "[1]", "[2, 3]", "[3, 1]", "[1, 1, 1]", str([1] * 40), "[-1]", "[0.5]", "[true, 2]")
+safetensors = after_length(
+    "<Q",
+    0,
+    tokens(
+        (rb"\[[^][]*\]", rb'(?<=:)"\w+"', rb"\d+", rb'"[^"]*"(?=:\{)', rb'"[^"]*":\{[^{}]*\},?'),
+        [*JSON, *SHAPES * 3, *map(json.dumps, DTYPES * 2)],
+    ),
+)
+TOML = (
+    *("[1, 2]", "{a = 1}", "{a.b = 1}", "[[1], ['x']]", "{}", "[]", "{a = {b = {}}}", "[{}, {}]", "{a = 1, a = 2}"),
+    *("2020-01-01", "2020-13-45", "07:32:00", "2020-01-01T00:00:00Z", "1979-05-27 07:32:00.999999-07:00", "25:61:61"),
+    *("0x1", "0b2", "0o8", "1_000", "1__0", "+1", "-0", "01", "1.", ".5", "-inf", "+inf", "True", "no", "ä", '"\\n"'),
+    *([r'""', r'"\u0000"', r'"\uD800"', r'"\x41"', r'"\U0010FFFF"', r'"\"', r'"""']),
+    "''",
+    "'''",
+    "'a\nb'",
+    '"""\n\\\n  x"""',
+    *("---", "= 1", "]]", "[a", "[a.b]\n[a]", "x = ", "config", "{a = " * 2000, "#", *ODD, *LONG),
+    *("a." * count + "a = 1\n" for count in (3, 900, 5000)),
+)
+toml = tokens((rb"[^\n]*\n", rb"(?<== ).*", rb"\w+(?= =)"), TOML)
+CSV = (
+    *('"', '""', ",", "\r", '"\n', "\t", ";", "[", "]", "1_0", "inf", "-", "0x1", "1 2 3", "1,2", "=1+1", "ü", "９"),
+    *("1 " * 10_000, "," * 10_000, "\n" * 10_000, '"' * 10_001, "x" * 300, "\x85", *ODD),
+)
+csv_rows = tokens((rb"[^\n]*\n", rb"[^,\r\n]+", rb"."), CSV)
+NPY = (
+    *map(repr, ["|u1", "<f8", ">f4", "|O", "<U1000000000", "|V0", "|S0", "<M8[ns]", "<c16", "x", "|b1", "<i8", "<f2"]),
+    *(f"({size},)" for size in (*EXTREMES, -1, 3)),
+    *["()", "(3,6,6)", "(6,6,3)", "(3,3,6,6)", "True", "False", "None"],
+    *("(1, " * 33, "(1,) * 65", str((1,) * 65)),
+    *("{}", "[1]", "{'descr': " * 50, "-" * 9000 + "1", "'" * 3, *LONG, *map(str, EXTREMES)),
+)
+npy = after_length("<H", 8, tokens((rb"\(.*?\)", rb"'[^' ]*'", rb"True|False", rb"\d+"), NPY))
+
+
+# Binary formats
+
+
+def idx(content: bytes, random: Random) -> bytes:
+    """Change the magic number or a dimension."""
+    return field(content, 4 * random.randrange(1 + content[3]), ">I", random)
+
+
+def inside_gzip(damage: Damage) -> Damage:
+    """Return a mutation of the uncompressed content, which is then compressed again."""
+    return lambda content, random: gzip.compress(damage(gzip.decompress(content), random), mtime=0)
+
+
+NAMES = ("../x.npy", "/etc/x.npy", "C:\\x.npy", "x", "images.npy", "x.npy", "y.npy", "\0.npy", "ü" * 3000, "")
+ZIP_FIELDS = (
+    (b"PK\x01\x02", ((8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I"), (28, "<H"), (30, "<H"), (42, "<I"))),
+    (b"PK\x05\x06", ((4, "<H"), (8, "<H"), (10, "<H"), (12, "<I"), (16, "<I"), (20, "<H"))),
+)
+"""Offsets and layouts of fields of an entry in the directory, and of the end record."""
+
+
+def archive(content: bytes, random: Random) -> bytes:
+    """Damage, rename, double or recompress an array of an archive, or change its entry in the directory."""
+    if random.random() < 0.2:
+        mark, fields = random.choice(ZIP_FIELDS)
+        start = random.choice([found.start() for found in re.finditer(re.escape(mark), content)])
+        offset, layout = random.choice(fields)
+        return field(content, start + offset, layout, random)
+    with zipfile.ZipFile(io.BytesIO(content)) as original:
+        members = [(info.filename, original.read(info)) for info in original.infolist()]
+    index = random.randrange(len(members))
+    name, data = members[index]
+    new_name = random.choice((name, name, *NAMES)) if random.random() < 0.4 else name
+    new = (new_name, random.choice((npy, mutated, lambda data, _: data))(data, random))
+    members[index : index + random.choice((0, 1, 1, 1))] = [new]
+    method = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", random.choice((zipfile.ZIP_STORED, method))) as written:
+        for name, data in members:
+            written.writestr(zipfile.ZipInfo(name), data, written.compression)
+    return stream.getvalue()
+
+
+CHUNKS = (b"zTXt", b"iCCP", b"iTXt", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"fcTL", b"gAMA")
+
+
+def png(content: bytes, random: Random) -> bytes:
+    """Change, remove or add a chunk of a PNG, with correct checksums."""
+    chunks, offset = [], 8
+    while offset < len(content):
+        (length,) = struct.unpack_from(">I", content, offset)
+        chunks.append((content[offset + 4 : offset + 8], content[offset + 8 : offset + 8 + length]))
+        offset += 12 + length
+    index = random.randrange(len(chunks))
+    kind, data = chunks[index]
+    match random.randrange(6):
+        case 0:
+            chunks[0] = (b"IHDR", field(chunks[0][1], random.choice((0, 4)), ">I", random, 4000, 20_000))
+        case 1:
+            chunks[0] = (b"IHDR", chunks[0][1][:8] + random.randbytes(5))
+        case 2 if kind == b"IDAT":
+            chunks[index] = (kind, zlib.compress(mutated(zlib.decompress(data), random)))
+        case 3:
+            del chunks[index]
+        case 4:
+            text = random.choice((random.randbytes(30), b"x\0\0" + zlib.compress(bytes(10**6)), b""))
+            chunks.insert(index, (random.choice(CHUNKS), text))
+        case _:
+            chunks[index] = (kind, mutated(data, random))
+    parts = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    return content[:8] + b"".join(parts)
+
+
+def tiff(content: bytes, random: Random) -> bytes:
+    """Change the tag, type, count or value of an entry in the directory of a TIFF."""
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    offset, layout = random.choice(((0, "<H"), (2, "<H"), (4, "<I"), (8, "<I"), (8, "<H")))
+    entry = start + 2 + 12 * random.randrange(count)
+    return field(content, entry + offset, layout, random, 256, 257, 262, 273, 279, 322, 20_000)
+
+
+VARINTS = (
+    b"\xff\xff\xff\xff\x0f",
+    b"\xff" * 9 + b"\x01",
+    b"\x80" * 9 + b"\x01",
+    b"\0",
+    b"\x02",
+    b"\xfe\xff\xff\xff\x0f",
+)
+
+
+def parquet(content: bytes, random: Random) -> bytes:
+    """Insert an extreme number into a page or into the footer, mostly with the correct length."""
+    (length,) = struct.unpack("<I", content[-8:-4])
+    pages, footer = bytearray(content[: -8 - length]), bytearray(content[-8 - length : -8])
+    part = random.choice((pages, footer, footer))
+    for _ in range(random.choice((1, 1, 2))):
+        start = random.randrange(len(part))
+        part[start : start + random.choice((0, 1, 1, 2, 5))] = random.choice((*VARINTS, b"\x80"))
+    length = random.choice((len(footer), len(footer), len(footer), *EXTREMES)) % 2**32
+    return bytes(pages) + bytes(footer) + struct.pack("<I", length) + b"PAR1"

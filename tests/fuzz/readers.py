@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import gzip
-import io
 import json
 import os
 import signal
@@ -55,10 +54,10 @@ from reviver.train.loading import load
 from reviver.train.lstm import stopping as lstm_stopping
 from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.snapshots import read_snapshots as read_lstm_snapshots
-from tests.fuzz import formats
+from tests.fuzz import mutations
 from tests.fuzz.mutations import mutated
 
-Seeds = Mapping[str, bytes]
+Files = Mapping[str, bytes]
 
 MAX_MESSAGE = 3000
 """Maximum length of an error in characters."""
@@ -68,40 +67,53 @@ MAX_MESSAGE = 3000
 class Reader:
     """One reader."""
 
-    prepare: Callable[[Path], Seeds]
-    """Creates valid files in a folder, and returns the content of those to damage by name."""
+    write: Callable[[Path], object]
+    """Writes valid files into an empty folder."""
     read: Callable[[Path], object]
     """Reads a file, and asserts what must hold if it can be read."""
-    damage: tuple[formats.Damage, ...] = ()
+    damage: tuple[mutations.Damage, ...] = ()
     """Mutations that know the format."""
-    tokens: tuple[bytes, ...] = ()
-    """Texts of the format to insert."""
+    pattern: str = "*"
+    """Glob pattern of the files to damage."""
 
-    def damaged(self, name: str, seeds: Seeds, random: Random) -> bytes:
-        """Return a damaged version of the file `name`; half of the mutations know the format."""
-        original = seeds[name]
-        content, knows_format = original, bool(self.damage) and random.random() < 0.5
+    def prepare(self, folder: Path) -> Files:
+        """Write the valid files, and return the content of those to damage by their names.
+
+        Checksums are removed: an attacker could correct them, so a mutation must not stop there.
+        """
+        folder.mkdir(parents=True)
+        self.write(folder)
+        for path in folder.rglob("checksums.json"):
+            path.unlink()
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(self.pattern))}
+        assert found, f"no {self.pattern}"
+        return found
+
+    def damaged(self, files: Files, random: Random) -> tuple[str, bytes]:
+        """Return the name of one of the files, and a damaged version of it; half of the mutations know the format."""
+        name = random.choice(sorted(files))
+        original = content = files[name]
+        knows_format = bool(self.damage) and random.random() < 0.5
         if knows_format:
             content = random.choice(self.damage)(content, random)
         if not knows_format or random.random() < 0.2:
-            content = mutated(content, random, [*seeds.values()], self.tokens)
-        return content if content != original else content[:-1]
+            content = mutated(content, random, [*files.values()])
+        return name, content if content != original else content[:-1]
 
+    def outcome(self, path: Path) -> str:
+        """Return `value` if a file can be read, or `error` if it raises `ReviverError`.
 
-def outcome(reader: Reader, path: Path) -> str:
-    """Return `value` if a file can be read, or `error` if it raises `ReviverError`.
-
-    Raises:
-        AssertionError: if the result or the message of the error is wrong.
-    """
-    try:
-        reader.read(path)
-    except ReviverError as error:
-        message = str(error)
-        assert "\n" not in message, f"more than one line: {message[:200]!r}"
-        assert len(message) < MAX_MESSAGE, f"{len(message)} characters: {message[:200]!r}"
-        return "error"
-    return "value"
+        Raises:
+            AssertionError: if the result or the message of the error is wrong.
+        """
+        try:
+            self.read(path)
+        except ReviverError as error:
+            message = str(error)
+            assert "\n" not in message, f"more than one line: {message[:200]!r}"
+            assert len(message) < MAX_MESSAGE, f"{len(message)} characters: {message[:200]!r}"
+            return "error"
+        return "value"
 
 
 # Images
@@ -130,34 +142,32 @@ def read_labelled_arrays(path: Path) -> None:
     load_test_images(str(path), SIZE)
 
 
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+def write_idx(folder: Path, pack: Callable[[bytes], bytes] = bytes, ending: str = "") -> None:
+    for name, array in (("train-images-idx3-ubyte", GRAY), ("train-labels-idx1-ubyte", np.arange(3, dtype=np.uint8))):
+        header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+        (folder / (name + ending)).write_bytes(pack(header + array.tobytes()))
 
 
-def prepare_idx(folder: Path, pack: Callable[[bytes], bytes] = bytes, ending: str = "") -> Seeds:
-    labels = np.arange(3, dtype=np.uint8)
-    arrays = {"train-images-idx3-ubyte": GRAY, "train-labels-idx1-ubyte": labels}
-    return _written(folder, {name + ending: pack(idx(array)) for name, array in arrays.items()})
+def write_npy(folder: Path) -> None:
+    np.save(folder / "gray.npy", GRAY)
+    np.save(folder / "floats.npy", PIXELS.astype(">f4") / 255)
 
 
-def prepare_npy(folder: Path) -> Seeds:
-    return _written(folder, {"gray.npy": _npy(GRAY), "floats.npy": _npy(PIXELS.astype(">f4") / 255)})
-
-
-def prepare_image_npz(folder: Path) -> Seeds:
+def write_image_npz(folder: Path) -> None:
     arrays = {"images": PIXELS, "labels": np.arange(3), "test_images": PIXELS, "test_labels": np.arange(3)}
-    return _written(folder, {"packed.npz": _npz(np.savez_compressed, arrays), "stored.npz": _npz(np.savez, arrays)})
+    np.savez_compressed(folder / "packed.npz", **arrays)
+    np.savez(folder / "stored.npz", **arrays)
 
 
-def prepare_pictures(kind: str, folder: Path) -> Seeds:
-    """Create two files to damage, and a valid one beside them."""
-    Image.fromarray(PIXELS[0]).save(folder / "good.png")
-    seeds = {}
-    for mode in ("RGB", "L"):
-        stream = io.BytesIO()
-        Image.fromarray(PIXELS[1]).resize((23, 19)).convert(mode).save(stream, format=kind)
-        seeds[f"{mode}.{kind.lower()}"] = stream.getvalue()
-    return _written(folder, seeds)
+def pictures(kind: str, *damage: mutations.Damage, read: Callable[[Path], object] = read_images) -> Reader:
+    """Return a reader of two files to damage, and a valid one beside them."""
+
+    def write(folder: Path) -> None:
+        Image.fromarray(PIXELS[0]).save(folder / "good.png")
+        for mode in ("RGB", "L"):
+            Image.fromarray(PIXELS[1]).resize((23, 19)).convert(mode).save(folder / f"{mode}.{kind}", format=kind)
+
+    return Reader(write, read, damage, "[RL]*")
 
 
 def read_samples(path: Path) -> None:
@@ -186,28 +196,22 @@ def read_table(path: Path) -> None:
     assert all(label == label.strip() != "" for label in table.labels)
 
 
-def prepare_csv(folder: Path) -> Seeds:
+def write_csv(folder: Path) -> None:
     rows = [f'"{text}",{label}\r\n' for text, label in zip(SEQUENCES, LABELS, strict=True)]
-    return _written(folder, {"set.csv": "".join(["sequence,label\r\n", *rows]).encode()})
+    (folder / "set.csv").write_bytes("".join(["sequence,label\r\n", *rows]).encode())
 
 
-def prepare_parquet(folder: Path) -> Seeds:
+def write_parquet(folder: Path) -> None:
     texts = pa.table({"sequence": SEQUENCES, "label": LABELS})
     lists = pa.table({"sequence": [[1.0, 2.0], [0.5], [3.0], [7.0, 8.0, 9.0]], "label": [1, 2, 1, 3]})
-    seeds = {
-        "text.parquet": _parquet(texts),
-        "plain.parquet": _parquet(texts, use_dictionary=False, compression="none"),
-        "packed.parquet": _parquet(lists, compression="zstd", data_page_version="2.0"),
-        "list.parquet": _parquet(lists, use_dictionary=False),
-    }
-    return _written(folder, seeds)
+    pq.write_table(texts, folder / "text.parquet", use_dictionary=False, compression="none")
+    pq.write_table(lists, folder / "packed.parquet", compression="zstd", data_page_version="2.0")
 
 
-def prepare_sequence_npz(folder: Path) -> Seeds:
+def write_sequence_npz(folder: Path) -> None:
     x = np.random.default_rng(1).normal(size=(3, 4, 2))
-    numbers = {"x": x, "y": np.arange(3), "lengths": np.array([1, 4, 2])}
-    texts = {"x": x[..., 0].astype(np.float32), "y": np.array(["a", "b", "ü"])}
-    return _written(folder, {"packed.npz": _npz(np.savez_compressed, numbers), "stored.npz": _npz(np.savez, texts)})
+    np.savez_compressed(folder / "packed.npz", x=x, y=np.arange(3), lengths=np.array([1, 4, 2]))
+    np.savez(folder / "stored.npz", x=x[..., 0].astype(np.float32), y=np.array(["a", "b", "ü"]))
 
 
 # Run folders
@@ -219,27 +223,27 @@ RUNS = ("lstm", "gan", "custom")
 """Folders of the runs."""
 
 
-def prepare_runs(name: str, folder: Path) -> Seeds:
-    """Create a tiny run of each kind; the files to damage are those that match `name`.
-
-    The widths of the GAN are reduced for the whole process, since large weights are slow to damage.
-    """
+def narrow() -> None:
+    """Reduce the widths of the GAN for the whole process, since large weights are slow to damage."""
     networks.GENERATOR_WIDTHS, networks.DISCRIMINATOR_WIDTHS = (4, 4, 4, 4), (4, 4)
-    _written(folder, {"own.csv": b"sequence,label\n" + b"1 2,a\n2 1 3,b\n" * 10, "images.npy": _npy(GRAY)})
+
+
+def write_runs(folder: Path) -> None:
+    """Train a tiny run of each kind, with scores in the form of gan/scores/monitor.py."""
+    (folder / "own.csv").write_text("sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10)
+    np.save(folder / "images.npy", GRAY)
     lstm_training.train(LSTM, folder / "lstm", device="cpu")
     gan_training.train(replace(GAN, data=str(folder / "images.npy")), folder / "gan", device="cpu")
     lstm_training.train(replace(CUSTOM, data=str(folder / "own.csv")), folder / "custom", device="cpu")
-    return _found(folder, f"*/{name}")
-
-
-def prepare_points(folder: Path) -> Seeds:
-    """Create the metrics of each run, and scores in the form of gan/scores/monitor.py."""
-    seeds = prepare_runs("*.jsonl", folder)
     scores = dict.fromkeys(Comparison.model_fields, 0.5)
     record = {**scores, "class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
     record |= {"num_samples": 100, "k": 5, "data": "images", "extractor": "x.safetensors", "extractor_sha256": "0" * 64}
     lines = (json.dumps({"step": step, "epoch": step, **record}) + "\n" for step in (1, 2, 3))
-    return seeds | _written(folder, {"gan/scores.jsonl": "".join(lines).encode()})
+    (folder / "gan" / "scores.jsonl").write_text("".join(lines))
+
+
+def runs(pattern: str, read: Callable[[Path], object], *damage: mutations.Damage) -> Reader:
+    return Reader(write_runs, read, damage, f"*/{pattern}")
 
 
 def read_run(path: Path) -> None:
@@ -297,32 +301,26 @@ def small_state() -> TrainingState:
 
 
 def update(state: TrainingState) -> None:
-    """Make one update."""
     x = torch.randn(4, 3, generator=state.rngs["noise"])
-    loss = state.networks["other"](state.networks["network"](x)).pow(2).sum()
-    for optimizer in state.optimizers.values():
-        optimizer.zero_grad()
-    loss.backward()
+    state.networks["other"](state.networks["network"](x)).pow(2).sum().backward()
     for optimizer in state.optimizers.values():
         optimizer.step()
     state.step += 1
 
 
-def prepare_checkpoint(folder: Path) -> Seeds:
+def write_checkpoint(folder: Path) -> None:
     state = small_state()
     update(state)
     best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
     rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
     state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
     checkpoint.save_checkpoint(folder, state, {"metrics": 1}, 2)
-    return _found(folder, "*/training.safetensors") | _found(folder, "*/state.json")
 
 
 def read_state(path: Path) -> None:
     """Restore a checkpoint, and make one more update."""
-    home = path.parents[1]
     state = small_state()
-    counts = restore_checkpoint(home, state)
+    counts = restore_checkpoint(path.parents[1], state)
     assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
     if "best" in state.extra:
         assert all(isinstance(value, (int, float)) for value in lstm_stopping.rank(state.extra["best"]))
@@ -330,17 +328,22 @@ def read_state(path: Path) -> None:
     update(state)
 
 
+def damage_checkpoint(content: bytes, random: Random) -> bytes:
+    """Damage a file of a checkpoint according to its format."""
+    return (mutations.json_text if content[:1] == b"{" else mutations.safetensors)(content, random)
+
+
 # Settings
 
-
-def prepare_settings(folder: Path) -> Seeds:
-    text = (
-        b'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
-    )
-    return _written(folder, {"lstm.toml": text, "lstm.json": b'{"length": 5, "encoding": "onehot", "data": null}'})
-
-
+SETTINGS = (
+    'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
+)
 OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
+
+
+def write_settings(folder: Path) -> None:
+    (folder / "lstm.toml").write_text(SETTINGS)
+    (folder / "lstm.json").write_text('{"length": 5, "encoding": "onehot", "data": null}')
 
 
 def read_config(path: Path) -> None:
@@ -353,10 +356,9 @@ def read_config(path: Path) -> None:
 # Tensors
 
 
-def prepare_extractor(folder: Path) -> Seeds:
+def write_extractor(folder: Path) -> None:
     torch.manual_seed(0)
     save_classifier(DigitClassifier(3, (1, 8, 8)), folder / "extractor.safetensors")
-    return {"extractor.safetensors": (folder / "extractor.safetensors").read_bytes()}
 
 
 def read_extractor(path: Path) -> None:
@@ -367,14 +369,12 @@ def read_extractor(path: Path) -> None:
     assert output.logits.shape == (1, extractor.classifier.head.out_features)
 
 
-def prepare_pretrained(name: str, folder: Path) -> Seeds:
-    """Save a network of each kind; the files to damage are those called `name`."""
-    networks.GENERATOR_WIDTHS = (4, 4, 4, 4)
+def write_pretrained(folder: Path) -> None:
+    """Save a network of each kind."""
     values = {"task": "custom", "target": "class", "encoding": "scalar", "length": 3, "classes": ("a", "b")}
     data = SequenceData.model_validate({**values, "standardization": None})
     pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), folder / "classifier", data=data)
     networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(folder / "generator")
-    return _found(folder, f"*/{name}")
 
 
 def read_pretrained(path: Path) -> None:
@@ -397,101 +397,54 @@ def read_pretrained(path: Path) -> None:
 CACHED = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
 
 
-def prepare_cache(folder: Path) -> Seeds:
-    cache._write(folder / "cached.safetensors", CACHED)
-    return {"cached.safetensors": (folder / "cached.safetensors").read_bytes()}
+def write_cache(folder: Path) -> None:
+    os.environ["REVIVER_CACHE"] = str(folder)
+    cache.cached("cached", lambda: CACHED)
 
 
 def read_cache(path: Path) -> None:
     """Read cached tensors; a damaged file counts as an error."""
-    found = cache._read(path)
-    if found is None:
+
+    def build() -> dict[str, torch.Tensor]:
         raise ReviverError("nothing is cached")
+
+    found = cache.cached(path.stem, build)
     assert found.keys() == CACHED.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in CACHED.items())
 
 
-# Helpers
-
-
-def _written(folder: Path, seeds: Seeds) -> Seeds:
-    for name, content in seeds.items():
-        (folder / name).write_bytes(content)
-    return seeds
-
-
-def _found(folder: Path, pattern: str) -> Seeds:
-    """Return the files of a pattern. Checksums are removed: an attacker could correct them, so a mutation must not stop there."""
-    for path in folder.rglob("checksums.json"):
-        path.unlink()
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(pattern))}
-
-
-def _npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-def _npz(save: Callable[..., None], arrays: Mapping[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    save(stream, **arrays)
-    return stream.getvalue()
-
-
-def _parquet(table: pa.Table, **options: object) -> bytes:
-    stream = io.BytesIO()
-    pq.write_table(table, stream, **options)
-    return stream.getvalue()
-
-
-def _pictures(kind: str, *damage: formats.Damage) -> Reader:
-    return Reader(functools.partial(prepare_pictures, kind), read_images, damage)
-
-
-def _runs(name: str, read: Callable[[Path], object], *damage: formats.Damage) -> Reader:
-    return Reader(functools.partial(prepare_runs, name), read, damage)
-
-
-def _pretrained(name: str, *damage: formats.Damage) -> Reader:
-    return Reader(functools.partial(prepare_pretrained, name), read_pretrained, damage, JSON_TOKENS)
-
-
-CSV_TOKENS = tuple(value.encode() for value in formats.CSV_VALUES)
-TOML_TOKENS = tuple(value.encode() for value in formats.TOML_VALUES)
-JSON_TOKENS = (b"{", b"[", b'"', b"null", b"NaN", b"1e999", b",", b":", b"-1", b"true", b"\\u0000", b"\\ud800")
-
+JSON, TENSORS = mutations.json_text, mutations.safetensors
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "idx": Reader(prepare_idx, read_images, (formats.idx,)),
+        "idx": Reader(write_idx, read_images, (mutations.idx,)),
         "idx-gzip": Reader(
-            functools.partial(prepare_idx, pack=functools.partial(gzip.compress, mtime=0), ending=".gz"),
+            functools.partial(write_idx, pack=functools.partial(gzip.compress, mtime=0), ending=".gz"),
             read_images,
-            (formats.inside_gzip(formats.idx), formats.inside_gzip(mutated)),
+            (mutations.inside_gzip(mutations.idx), mutations.inside_gzip(mutated)),
         ),
-        "npy": Reader(prepare_npy, read_images, (formats.npy,)),
-        "images-npz": Reader(prepare_image_npz, read_labelled_arrays, (formats.archive,)),
-        "png": _pictures("PNG", formats.png),
-        "jpeg": _pictures("JPEG"),
-        "gif": _pictures("GIF"),
-        "bmp": _pictures("BMP"),
-        "tiff": _pictures("TIFF", formats.tiff),
-        "webp": _pictures("WEBP"),
-        "grids": Reader(functools.partial(prepare_pictures, "PNG"), read_samples, (formats.png,)),
-        "csv": Reader(prepare_csv, read_table, (formats.rows,), CSV_TOKENS),
-        "parquet": Reader(prepare_parquet, read_table, (formats.parquet,)),
-        "sequences-npz": Reader(prepare_sequence_npz, read_table, (formats.archive,)),
-        "run.json": _runs("run.json", read_run, formats.json_value, formats.json_value, formats.json_text),
-        "pointers": _runs("checkpoints/*.json", read_run, formats.json_value, formats.json_text),
-        "weights": _runs("checkpoints/*/networks.safetensors", read_run, formats.safetensors),
-        "snapshots": _runs("snapshots/*.safetensors", read_snapshots, formats.safetensors),
-        "points": Reader(prepare_points, read_records, (formats.json_lines,)),
-        "checkpoint": Reader(prepare_checkpoint, read_state, (formats.any_checkpoint,)),
-        "settings": Reader(prepare_settings, read_config, (formats.toml,), (*TOML_TOKENS, *JSON_TOKENS)),
-        "extractor": Reader(prepare_extractor, read_extractor, (formats.safetensors,)),
-        "pretrained-config": _pretrained("config.json", formats.json_value, formats.json_value, formats.json_text),
-        "pretrained-weights": _pretrained("model.safetensors", formats.safetensors),
-        "cache": Reader(prepare_cache, read_cache, (formats.safetensors,)),
+        "npy": Reader(write_npy, read_images, (mutations.npy,)),
+        "images-npz": Reader(write_image_npz, read_labelled_arrays, (mutations.archive,)),
+        "png": pictures("png", mutations.png),
+        "jpeg": pictures("jpeg"),
+        "gif": pictures("gif"),
+        "bmp": pictures("bmp"),
+        "tiff": pictures("tiff", mutations.tiff),
+        "webp": pictures("webp"),
+        "grids": pictures("png", mutations.png, read=read_samples),
+        "csv": Reader(write_csv, read_table, (mutations.csv_rows,)),
+        "parquet": Reader(write_parquet, read_table, (mutations.parquet,)),
+        "sequences-npz": Reader(write_sequence_npz, read_table, (mutations.archive,)),
+        "run.json": runs("run.json", read_run, JSON),
+        "pointers": runs("checkpoints/*.json", read_run, JSON),
+        "weights": runs("checkpoints/*/networks.safetensors", read_run, TENSORS),
+        "snapshots": runs("snapshots/*.safetensors", read_snapshots, TENSORS),
+        "points": runs("*.jsonl", read_records, JSON),
+        "checkpoint": Reader(write_checkpoint, read_state, (damage_checkpoint,), "*/[st][tr]a*"),
+        "settings": Reader(write_settings, read_config, (mutations.toml, JSON)),
+        "extractor": Reader(write_extractor, read_extractor, (TENSORS,)),
+        "pretrained-config": Reader(write_pretrained, read_pretrained, (JSON,), "*/config.json"),
+        "pretrained-weights": Reader(write_pretrained, read_pretrained, (TENSORS,), "*/model.safetensors"),
+        "cache": Reader(write_cache, read_cache, (TENSORS,)),
     }
 )
 
@@ -500,10 +453,10 @@ READERS: Mapping[str, Reader] = MappingProxyType(
 
 
 def faulty(act: Callable[[Path], object]) -> Reader:
-    """Return a reader that does something if a file is damaged."""
+    """Return a reader that does something if its file is damaged."""
     numbers = bytes(range(10))
     return Reader(
-        lambda folder: _written(folder, {"numbers": numbers}), lambda path: path.read_bytes() == numbers or act(path)
+        lambda folder: (folder / "numbers").write_bytes(numbers), lambda path: path.read_bytes() == numbers or act(path)
     )
 
 
@@ -521,4 +474,3 @@ FAULTY: Mapping[str, Reader] = MappingProxyType(
         "spins": faulty(spin),
     }
 )
-ALL: Mapping[str, Reader] = MappingProxyType({**READERS, **FAULTY})

@@ -1,150 +1,156 @@
-"""Supervisor of a worker: it counts crashes, hangs, growth of memory, and wrong outcomes."""
+"""A process that reads damaged files, and its supervisor: it counts crashes, hangs, growth of memory, wrong outcomes."""
 
-import json
+import gc
+import logging
+import multiprocessing
 import os
-import selectors
+import resource
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+import time
+import traceback
+import warnings
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from tests.fuzz.readers import ALL
-from tests.fuzz.worker import MAX_GROWTH, SLOW_SECONDS, choose, keep
+import torch
 
-ROOT = Path(__file__).parents[2]
+from tests.fuzz.readers import FAULTY, READERS, Reader, narrow
+
+SLOW_SECONDS = 1.0
+"""Maximum processor time of an input in seconds."""
+MAX_GROWTH = 200
+"""Maximum memory of an input in MB."""
+MAX_ADDRESS_GROWTH = 6 << 30
+"""Bytes of address space that a worker may allocate, to protect the machine."""
 START_SECONDS = 120.0
-"""Seconds until a worker must have read its first valid file."""
+"""Seconds until a worker must have read the valid files."""
+COUNTS = ("inputs", "values", "errors", "crashes", "hangs", "slow", "large", "wrong")
+SPAWN = multiprocessing.get_context("spawn")
 
 
-@dataclass
-class Tally:
-    """Counts of outcomes of the inputs of one reader."""
-
-    inputs: int = 0
-    values: int = 0
-    errors: int = 0
-    crashes: int = 0
-    hangs: int = 0
-    slow: int = 0
-    large: int = 0
-    wrong: int = 0
-    slowest: float = 0.0
-    """Processor time of the slowest input in seconds."""
-    growth: int = 0
-    """Memory of the input that took the most, in MB."""
-    problems: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts as JSON, with the first 20 problems."""
-        return {**asdict(self), "problems": self.problems[:20]}
-
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Count the input that a line of a worker describes."""
-        self.inputs += 1
-        self.values += line["outcome"] == "value"
-        self.errors += line["outcome"] == "error"
-        self.wrong += line["outcome"] == "problem"
-        is_slow, is_large = line["seconds"] > SLOW_SECONDS, line["growth"] > MAX_GROWTH
-        self.slow += is_slow
-        self.large += is_large
-        self.slowest = max(self.slowest, line["seconds"])
-        self.growth = max(self.growth, line["growth"])
-        if line["outcome"] == "problem" or is_slow or is_large:
-            cost = f"{line['seconds']} s, {line['growth']} MB"
-            self.problems.append(f"{line['reader']}/{line['number']}: {line['problem'] or line['outcome']} ({cost})")
+def new_tally() -> dict[str, Any]:
+    """Return the counts of a reader before its first input; with the most seconds and the most MB of an input."""
+    return {**dict.fromkeys(COUNTS, 0), "slowest": 0.0, "growth": 0, "problems": []}
 
 
-def supervise(spans: Mapping[str, range], kept: Path, *, hang_seconds: float) -> dict[str, Tally]:
-    """Let a worker read the inputs of each reader whose numbers are given; it is replaced if it crashes or hangs.
+def supervise(
+    tallies: Mapping[str, dict[str, Any]], ends: Mapping[str, int], kept: Path, *, hang_seconds: float
+) -> None:
+    """Let a worker read the inputs of each reader from `tally["inputs"]` to its end; it is replaced if it crashes or hangs.
 
-    Inputs with a problem are saved in the folder `kept`. An input without an outcome after twice `hang_seconds` hangs,
-    unless it waits for a processor.
-    """
-    tallies = {name: Tally() for name in spans}
-    pending = {name: span for name, span in spans.items() if span}
-    while pending:
-        with tempfile.TemporaryDirectory() as home:
-            ended = _run_worker(Path(home), kept, pending, tallies, hang_seconds)
-            if not ended:
-                break
-            name, number = next(iter(pending.items()))[0], next(iter(pending.values())).start
-            folder = Path(home) / name
-            if folder.is_dir():  # save the input at which the worker ended
-                with tempfile.TemporaryDirectory() as other:
-                    file_name, _ = choose(name, ALL[name].prepare(Path(other)), number)
-                keep((folder / file_name).read_bytes(), kept, name, number, file_name)
-        tally = tallies[name]
-        tally.inputs += 1
-        tally.crashes += ended != "hang"
-        tally.hangs += ended == "hang"
-        tally.problems.append(f"{name}/{number}: {ended}")
-        _advance(pending, name, number + 1)
-    return tallies
-
-
-def _advance(pending: dict[str, range], name: str, start: int) -> None:
-    """Remove the inputs of `name` before `start`."""
-    pending[name] = range(start, pending[name].stop)
-    if not pending[name]:
-        del pending[name]
-
-
-def _run_worker(
-    home: Path, kept: Path, pending: dict[str, range], tallies: Mapping[str, Tally], hang_seconds: float
-) -> str:
-    """Run a worker, remove the inputs that it has read from `pending`, and return why it ended too early, if it did.
+    Inputs with a problem are saved in the folder `kept`. An input hangs if it takes `hang_seconds` of processor time, or
+    ten times as long by the clock.
 
     Raises:
         RuntimeError: if a valid file is not read correctly.
         KeyboardInterrupt: if Ctrl-C ended the worker.
     """
-    jobs = [f"{name}:{span.start}:{span.stop}" for name, span in pending.items()]
-    command = [sys.executable, "-m", "tests.fuzz.worker", str(home), str(kept), *jobs]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
-        for line in _lines(worker, hang_seconds):
-            if line is None:
+    kept.mkdir(parents=True, exist_ok=True)
+    while jobs := {
+        name: range(tally["inputs"], ends[name]) for name, tally in tallies.items() if tally["inputs"] < ends[name]
+    }:
+        receiver, sender = SPAWN.Pipe(duplex=False)
+        with receiver, tempfile.TemporaryDirectory(dir=kept) as home:
+            worker = SPAWN.Process(target=work, args=(jobs, Path(home), kept, hang_seconds, sender))
+            worker.start()
+            sender.close()
+            problem, seconds = "hangs", START_SECONDS
+            try:
+                while receiver.poll(seconds):
+                    line = receiver.recv()
+                    seconds = START_SECONDS if line is None else 10 * hang_seconds
+                    if line:
+                        add(tallies[line["name"]], line)
                 worker.kill()
-                return "hang"
-            if "number" in line:
-                tallies[line["reader"]].add(line)
-                _advance(pending, line["reader"], line["number"] + 1)
-            elif line["outcome"] != "value":
-                worker.kill()
-                raise RuntimeError(f"a valid file is not read: {line}")
-    if worker.returncode == -signal.SIGINT:
-        raise KeyboardInterrupt
-    return f"ended by signal or status {worker.returncode}" if pending else ""
+            except EOFError:
+                problem = ""
+            worker.join()
+        if worker.exitcode == -signal.SIGINT:
+            raise KeyboardInterrupt
+        if worker.exitcode == 1:
+            raise RuntimeError("the worker has an error of its own, or a valid file is not read correctly")
+        if problem or worker.exitcode:
+            name = next(name for name, tally in tallies.items() if tally["inputs"] < ends[name])
+            problem = problem or ("hangs" if worker.exitcode == -signal.SIGPROF else "crashes")
+            tallies[name]["problems"].append(f"{name}/{tallies[name]['inputs']}: {problem} (status {worker.exitcode})")
+            tallies[name][problem] += 1
+            tallies[name]["inputs"] += 1
 
 
-def _lines(worker: subprocess.Popen[bytes], hang_seconds: float) -> Iterator[dict[str, Any] | None]:
-    """Yield the lines of a worker as they come, and None at the end if it is silent for too long.
+def add(tally: dict[str, Any], line: Mapping[str, Any]) -> None:
+    """Count the input that a line of a worker describes."""
+    is_slow, is_large = line["seconds"] > SLOW_SECONDS, line["growth"] > MAX_GROWTH
+    for count, value in (("inputs", 1), (line["outcome"], 1), ("slow", is_slow), ("large", is_large)):
+        tally[count] += value
+    for most, value in (("slowest", line["seconds"]), ("growth", line["growth"])):
+        tally[most] = max(tally[most], value)
+    if line["is_kept"]:
+        tally["problems"].append("{name}/{number}: {problem} ({seconds} s, {growth} MB)".format(**line))
 
-    It may be silent for longer while it starts or creates valid files; a line marks the end of that.
+
+def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float, connection: Connection) -> None:
+    """Read damaged files, and send what came of each; an input is determined by its number, except for times in a file."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C must not count as an outcome
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.disable()
+    narrow()
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MAX_ADDRESS_GROWTH
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for name, numbers in jobs.items():
+        reader, folder = {**READERS, **FAULTY}[name], home / name
+        files = reader.prepare(folder)
+        for file_name, content in files.items():  # allocate what stays allocated before the first damaged file
+            outcome, problem = try_one(reader, folder / file_name, content, content)
+            assert outcome == "values", f"a valid file is not read: {name}/{file_name}: {problem}"
+        gc.collect()
+        connection.send({})
+        for number in numbers:
+            file_name, content = reader.damaged(files, Random(f"{name}/{number}"))
+            copy = kept / f"{name}-{number}-{Path(file_name).name}"
+            copy.write_bytes(content)  # it stays if this process ends
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
+            signal.setitimer(signal.ITIMER_PROF, hang_seconds)  # SIGPROF ends the process
+            before, started = memory("VmRSS"), time.process_time()
+            outcome, problem = try_one(reader, folder / file_name, content, files[file_name])
+            seconds, growth = time.process_time() - started, (memory("VmHWM") - before) // 1024
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            is_kept = outcome == "wrong" or seconds > SLOW_SECONDS or growth > MAX_GROWTH
+            if not is_kept:
+                copy.unlink()
+            line = {
+                "name": name,
+                "number": number,
+                "outcome": outcome,
+                "problem": problem or outcome,
+                "is_kept": is_kept,
+            }
+            line |= {"seconds": round(seconds, 4), "growth": growth}
+            connection.send(line)
+        connection.send(None)  # preparing the next reader may take longer
+
+
+def try_one(reader: Reader, path: Path, content: bytes, original: bytes) -> tuple[str, str]:
+    """Read one damaged file and restore the original; return the count that it belongs to, and the problem, if any."""
+    path.write_bytes(content)
+    try:
+        return f"{reader.outcome(path)}s", ""
+    except BaseException as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return "wrong", f"{type(error).__name__}: {str(error)[:300]} ({Path(where.filename).name}:{where.lineno})"
+    finally:
+        path.write_bytes(original)
+
+
+def memory(which: str) -> int:
+    """Return the memory of this process in KiB: the current one (VmRSS), or the peak (VmHWM) since it was reset.
+
+    The peak of getrusage would include that of the parent process.
     """
-    assert worker.stdout is not None
-    rest, seconds = b"", START_SECONDS
-    spent: list[float] = []  # processor time at the end of each wait since the last line
-    with selectors.DefaultSelector() as selector:
-        selector.register(worker.stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(seconds):
-                stat = Path(f"/proc/{worker.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-                now = sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK")
-                is_asleep = stat[0] not in "RD" and now in spent[-1:]  # it neither used nor wants a processor
-                if spent and (is_asleep or now - spent[0] > seconds / 2):
-                    yield None
-                    return
-                spent.append(now)
-                continue
-            spent = []
-            content = worker.stdout.read1(1 << 16)
-            if not content:
-                return
-            *texts, rest = (rest + content).split(b"\n")
-            for line in map(json.loads, texts):
-                seconds = START_SECONDS if line.get("is_last") else hang_seconds
-                yield line
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition(f"{which}:")[2].split()[0])

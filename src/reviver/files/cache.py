@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -32,14 +33,21 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
     The `name` of the file must identify everything that the tensors depend on. A `message` is logged before `build`.
     """
     path = cache_folder() / f"{name}.safetensors"
-    tensors = _read(path)
-    if tensors is not None:
-        return tensors
+    with suppress(OSError, ValueError, TypeError):  # it is missing or damaged
+        tensors = read_tensors(path)
+        if read_header(path).metadata.get("sha256") == digest(tensors):
+            return tensors
     if message:
         _log.info("%s", message)
     tensors = build()
     try:
-        _write(path, tensors)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A unique temporary name, since another process may write the same file.
+        with tempfile.TemporaryDirectory(prefix="writing-", dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            whole = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
+            save_file(whole, temporary, {"sha256": digest(whole)})
+            temporary.replace(path)
     except (OSError, SafetensorError) as error:
         _log.warning("%s: cannot be cached (%s); it will be recomputed each time", path, error)
     return tensors
@@ -52,24 +60,3 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         sha256.update(tensor.contiguous().numpy().data)
     return sha256.hexdigest()
-
-
-def _read(path: Path) -> dict[str, Tensor] | None:
-    """Return the tensors of a file, or None if it is missing or damaged."""
-    try:
-        expected = read_header(path).metadata.get("sha256")
-        tensors = read_tensors(path)
-        is_intact = expected == digest(tensors)
-    except (OSError, ValueError, TypeError):
-        return None
-    return tensors if is_intact else None
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a file atomically, under a unique temporary name, since another process may write the same file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="writing-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, temporary, {"sha256": digest(whole)})
-        temporary.replace(path)

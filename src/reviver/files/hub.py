@@ -2,9 +2,7 @@
 
 import importlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self, TypedDict, Unpack
 
 from reviver.errors import ConfigError, DataError
@@ -16,27 +14,17 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 """Id of a repository: USER/NAME."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Download:
+class DownloadKeywords(TypedDict, total=False):
     """Options of a download from the hub; a local folder needs none of them."""
 
-    revision: str | None = None
-    """Branch, tag or commit of the repository; by default its main branch."""
-    token: str | bool | None = None
-    """Token for a private repository; by default the one that `hf auth login` stored."""
-    cache_dir: str | Path | None = None
-    """Folder of downloaded files; by default that of `huggingface_hub`."""
-    local_files_only: bool = False
-    """Use only files that were downloaded before."""
-
-
-class DownloadKeywords(TypedDict, total=False):
-    """Types of the keyword arguments that become a `Download`, for type checkers; a test compares the two."""
-
     revision: str | None
+    """Branch, tag or commit of the repository; by default its main branch."""
     token: str | bool | None
+    """Token for a private repository; by default the one that `hf auth login` stored."""
     cache_dir: str | Path | None
+    """Folder of downloaded files; by default that of `huggingface_hub`."""
     local_files_only: bool
+    """Use only files that were downloaded before."""
 
 
 class PretrainedMixin:
@@ -58,13 +46,16 @@ class PretrainedMixin:
         return network
 
 
-def find_folder(source: str | Path, download: Download) -> Path:
+def find_folder(source: str | Path, **download: Unpack[DownloadKeywords]) -> Path:
     """Return the folder of a model: a local folder, which comes first, or a copy of the repository of the id `source`.
 
     Raises:
         DataError: if there is no such folder, or the repository cannot be downloaded.
         ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+        TypeError: if an option is unknown.
     """
+    if unknown := download.keys() - DownloadKeywords.__annotations__.keys():
+        raise TypeError(f"from_pretrained() got an unexpected keyword argument {min(unknown)!r}")
     path = Path(source)
     if path.is_dir():
         return path
@@ -75,20 +66,16 @@ def find_folder(source: str | Path, download: Download) -> Path:
             f"source must be a folder with {CONFIG} and {WEIGHTS}, or the id of a repository such as user/name, got "
             f"{short_repr(str(source))}"
         )
-    hub = _import_hub(source)
     try:
-        return Path(hub.snapshot_download(source, **vars(download), allow_patterns=[CONFIG, WEIGHTS]))
+        hub = importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise ConfigError(
+            f"{source}: there is no such folder; to download the repository of this id, pip install huggingface_hub"
+        ) from error
+    try:
+        return Path(hub.snapshot_download(source, **download, allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # the library and its HTTP client raise errors of many types
         raise DataError(
             f"{source}: there is no such folder, and the repository of this id cannot be downloaded ({one_line(error)}); "
             "check the id, the revision, the token and the network"
-        ) from error
-
-
-def _import_hub(source: str) -> ModuleType:
-    try:
-        return importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise ConfigError(
-            f"{source}: there is no such folder; to download the repository of this id, pip install huggingface_hub"
         ) from error

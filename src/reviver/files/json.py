@@ -4,15 +4,19 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from pydantic import ValidationError
+
+from reviver.files.errors import damaged_data_file
 from reviver.files.read import read_file
-from reviver.settings.validation import MAX_INTEGER
+from reviver.settings.validation import MAX_INTEGER, Record, find_problem
 from reviver.text import short_repr
 
 MAX_JSON_DEPTH = 20
 """Maximum nesting of objects and lists."""
 MAX_JSON_BYTES = 1 << 20
+Model = TypeVar("Model", bound=Record)
 
 
 def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
@@ -40,6 +44,16 @@ def parse_json(content: bytes) -> dict[str, Any]:
         raise ValueError("it is not a JSON object")
     _check_values("", value)
     return value
+
+
+def validate_record(model: type[Model], value: object, path: Path, remedy: str, prefix: str = "") -> Model:
+    """Return the record that a value of the file `path` describes; raise `DataError` that names the first wrong field."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problem = find_problem(error, tuple(model.model_fields))
+        field = ".".join(filter(None, (prefix, problem.field)))
+        raise damaged_data_file(path, f"{field} {problem.text}".lstrip(), remedy) from error
 
 
 class _OutOfRange(NamedTuple):

@@ -12,21 +12,21 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack, get_args
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.torch import save as to_bytes
 from torch import nn
 
 from reviver.errors import ConfigError, DataError
 from reviver.files.atomic import atomic_write, write_text
 from reviver.files.errors import damaged_data_file
-from reviver.files.hub import CARD, CONFIG, WEIGHTS, Download, DownloadKeywords, find_folder
-from reviver.files.json import MAX_JSON_BYTES, read_json
+from reviver.files.hub import CARD, CONFIG, WEIGHTS, DownloadKeywords, find_folder
+from reviver.files.json import MAX_JSON_BYTES, read_json, validate_record
 from reviver.files.tensors import read_header, read_tensors
 from reviver.settings.fields import CountOrZero
-from reviver.settings.validation import Record, find_problem
+from reviver.settings.validation import Record
 from reviver.text import one_line, short_repr
 from reviver.version import __version__
 
@@ -37,7 +37,6 @@ MAX_LAYERS = 10_000
 """Maximum number of layers: each has tensors in the header of the weights, which is limited, too."""
 
 Network = TypeVar("Network", bound=nn.Module)
-Model = TypeVar("Model", bound=Record)
 Data = TypeVar("Data", bound=Record)
 DType = Literal["float32", "float64", "float16", "bfloat16"]
 Name = Annotated[str, Field(max_length=1000)]
@@ -146,7 +145,7 @@ class Family(Generic[Data]):
         """Return a network of the class `cls` that `save` wrote, in eval mode.
 
         The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
-        `user/name`; `download` are fields of `Download`, for a repository.
+        `user/name`; `download` are `DownloadKeywords`, for a repository.
 
         Raises:
             DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
@@ -160,7 +159,7 @@ class Family(Generic[Data]):
     ) -> Pretrained[Network, Data]:
         """Return a network with the description of its data; arguments and errors are those of `load`."""
         architecture = architecture_of(cls, self.specs)
-        folder = find_folder(source, Download(**download))
+        folder = find_folder(source, **download)
         config = _read_config(folder, architecture)
         path, weights = folder / CONFIG, folder / WEIGHTS
         spec_type = self.specs[architecture]
@@ -170,7 +169,7 @@ class Family(Generic[Data]):
             spec = spec_type(**config.network)
         except ConfigError as error:
             raise damaged_data_file(path, f"network.{error}", REMEDY) from error
-        data = None if config.data is None else _validate(self.data_model, config.data, path, "data")
+        data = None if config.data is None else validate_record(self.data_model, config.data, path, REMEDY, "data")
         try:
             network = build_with_weights(
                 lambda: cls(**asdict(spec)).to(getattr(torch, config.dtype)),
@@ -232,7 +231,7 @@ def architecture_of(cls: type[nn.Module], known: Collection[str]) -> str:
 def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:
     """Return the one dtype of the weights."""
     dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
-    if len(dtypes) != 1 or dtypes - {"float32", "float64", "float16", "bfloat16"}:
+    if len(dtypes) != 1 or dtypes - set(get_args(DType)):
         found = ", ".join(sorted(dtypes)) or "none"
         raise ConfigError(f"weights must have one of the dtypes float32, float64, float16 and bfloat16, got {found}")
     return dtypes.pop()
@@ -257,17 +256,8 @@ def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
         raise DataError(
             f"{path}: was written by a newer Reviver (format {version}, this one reads {FORMAT}); upgrade it"
         )
-    config = _validate(PretrainedConfig, content, path)
+    config = validate_record(PretrainedConfig, content, path, REMEDY)
     if config.architecture != architecture:
         found = short_repr(config.architecture)
         raise DataError(f"{path}: architecture must be {architecture!r}, got {found}; use the class of that name")
     return config
-
-
-def _validate(model: type[Model], value: object, path: Path, prefix: str = "") -> Model:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        problem = find_problem(error, tuple(model.model_fields))
-        field = ".".join(filter(None, (prefix, problem.field)))
-        raise damaged_data_file(path, f"{field} {problem.text}".lstrip(), REMEDY) from error

@@ -35,7 +35,7 @@ class PretrainedClassifier:
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
         """Return the classifier in a local folder, which comes first, or a repository such as `user/name`.
 
-        `download` are fields of `reviver.files.hub.Download`, for a repository.
+        `download` are `reviver.files.hub.DownloadKeywords`, for a repository.
 
         Raises:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -31,16 +31,14 @@ GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 """Pillow's modes without color."""
 
 Result = TypeVar("Result")
-Mode = Literal["L", "RGB"]
-"""Pillow's mode of images that are read: gray or color."""
 
 
 class ImageFiles(NamedTuple):
     """Image files of one split of a folder."""
 
     paths: list[Path]
-    mode: Mode
-    """Gray if all training images are, else color."""
+    channels: int
+    """1 if all training images are gray, else 3."""
     labels: Tensor | None
     """Classes [N] int64, or None."""
 
@@ -53,8 +51,18 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
     Raises:
         DataError: if a file is missing or damaged.
     """
-    channels, height, _ = image_shape
-    return read_squares(paths, height, "L" if channels == 1 else "RGB")
+    channels, size, _ = image_shape
+    pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+
+    def crop_and_resize(image: Image.Image) -> Image.Image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # 16 bits
+            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+        return ImageOps.fit(upright.convert("L" if channels == 1 else "RGB"), (size, size), Image.Resampling.LANCZOS)
+
+    for index, path in enumerate(paths):
+        pixels[index] = np.asarray(_read_image(path, crop_and_resize)).reshape(size, size, channels)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
@@ -77,15 +85,15 @@ def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
         suffixes = ", ".join(IMAGE_SUFFIXES)
         raise DataError(f"data: {root} holds no IDX files and no images; put some into it ({suffixes})")
     modes = [_read_image(path, lambda image: image.mode) for path in train_paths]
-    mode: Mode = "L" if all(image_mode in GRAY_MODES for image_mode in modes) else "RGB"
+    channels = 1 if all(mode in GRAY_MODES for mode in modes) else 3
     classes = sorted(set(_class_names(train_paths, train_root)))
     if len(classes) < 2 or "" in classes:
-        return ImageFiles(paths, mode, None)
+        return ImageFiles(paths, channels, None)
     names = _class_names(paths, root)
     if unknown := sorted(set(names) - set(classes)):
         raise DataError(f"data: {root} has the class {unknown[0]!r}, which the training images lack; take it out")
     indices = {name: index for index, name in enumerate(classes)}
-    return ImageFiles(paths, mode, torch.tensor([indices[name] for name in names]))
+    return ImageFiles(paths, channels, torch.tensor([indices[name] for name in names]))
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -106,22 +114,6 @@ def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
         DataError: if the file is missing or damaged.
     """
     return _read_image(path, lambda image: np.asarray(image.convert("L" if image.mode in GRAY_MODES else "RGB")))
-
-
-def read_squares(paths: Sequence[Path], size: int, mode: str) -> Tensor:
-    """Read files as bytes [N, C, size, size] in Pillow's mode L (gray) or RGB."""
-    channels = 1 if mode == "L" else 3
-    pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
-
-    def crop_and_resize(image: Image.Image) -> Image.Image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):  # 16 bits
-            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-        return ImageOps.fit(upright.convert(mode), (size, size), Image.Resampling.LANCZOS)
-
-    for index, path in enumerate(paths):
-        pixels[index] = np.asarray(_read_image(path, crop_and_resize)).reshape(size, size, channels)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def _has_splits(folder: Path) -> bool:

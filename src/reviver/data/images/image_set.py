@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.images.image_files import find_image_files, read_squares
+from reviver.data.images.image_files import find_image_files, read_images
 from reviver.data.images.mnist import read_mnist
 from reviver.data.images.named import DATA_SETS, read_data_set
 from reviver.data.packed.folder import REMEDY, is_packed, map_array, open_packed
 from reviver.data.packed.order import equal_blocks
 from reviver.errors import ConfigError, DataError
-from reviver.files.errors import damaged_data_file
+from reviver.files.errors import DATA_REMEDY, damaged_data_file
 from reviver.files.idx import read_idx_images
 from reviver.files.npz import MAX_ARRAY_BYTES, map_npy, npz_names, read_npz
 
@@ -173,7 +173,7 @@ def _from_array(
 ) -> ImageSource:
     """Return images [N, C, H, W] that are bytes, or floats from the smallest to the largest of `values`."""
     _check_count(name, array.shape)
-    rows = _chunk_rows(*array.shape[1:], array.itemsize)
+    rows = max(1, CHUNK_BYTES // (prod(array.shape[1:]) * array.itemsize))
     parts = (array[start : start + rows] for start in range(0, len(array), rows))
     chunks = (_crop_and_resize(_convert_pixels(part, values), size) for part in parts)
     return ImageSource(name, (*array.shape[:2], size, size), labels, chunks)
@@ -195,9 +195,8 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
             field="image_size",
         )
     labels = map_array(path, record, labels_name) if labels_name in record.arrays else None
-    if labels is not None and (len(labels) != len(images) or not 0 <= labels.min() <= labels.max() <= MAX_LABEL):
-        problem = f"its labels must be {len(images)} integers from 0 to {MAX_LABEL}, one per image"
-        raise damaged_data_file(path / f"{labels_name}.npy", problem, REMEDY)
+    if labels is not None:
+        _check_labels(path / f"{labels_name}.npy", "labels", labels.numpy(), len(images), REMEDY)
     return ImageSet(images, labels, record.name, record.arrays[name].sha256)
 
 
@@ -215,11 +214,11 @@ def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
 
 
 def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
-    paths, mode, labels = find_image_files(folder, split)
-    shape = (len(paths), 1 if mode == "L" else 3, size, size)
+    paths, channels, labels = find_image_files(folder, split)
+    shape = (len(paths), channels, size, size)
     _check_count(folder.name, shape)
-    rows = _chunk_rows(*shape[1:])
-    chunks = (read_squares(paths[start : start + rows], size, mode) for start in range(0, len(paths), rows))
+    rows = max(1, CHUNK_BYTES // prod(shape[1:]))
+    chunks = (read_images(paths[start : start + rows], shape[1:]) for start in range(0, len(paths), rows))
     return ImageSource(folder.name, shape, labels, chunks)
 
 
@@ -239,12 +238,17 @@ def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
     labels = None
     if labels_name in names:
         found = read_npz(path, labels_name)
-        is_integers = found.shape == (len(images),) and found.dtype.kind in "iu"
-        if not is_integers or (len(found) and not 0 <= int(found.min()) <= int(found.max()) <= MAX_LABEL):
-            problem = f"its {labels_name} must be {len(images)} integers from 0 to {MAX_LABEL}, one per image"
-            raise damaged_data_file(path, f"{problem}, got {found.dtype} of shape {list(found.shape)}")
+        _check_labels(path, labels_name, found, len(images))
         labels = torch.from_numpy(found.astype(np.int64))
     return _from_array(path.stem, images, labels, size, values)
+
+
+def _check_labels(path: Path, name: str, found: np.ndarray[Any, Any], count: int, remedy: str = DATA_REMEDY) -> None:
+    """Raise `DataError` unless the labels of `count` images are integers up to `MAX_LABEL`, one per image."""
+    is_integers = found.shape == (count,) and found.dtype.kind in "iu"
+    if not is_integers or (count and not 0 <= int(found.min()) <= int(found.max()) <= MAX_LABEL):
+        problem = f"its {name} must be {count} integers from 0 to {MAX_LABEL}, one per image"
+        raise damaged_data_file(path, f"{problem}, got {found.dtype} of shape {list(found.shape)}", remedy)
 
 
 def _arrange_channels(path: Path, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -284,11 +288,6 @@ def _check_count(name: str, shape: tuple[int, ...]) -> None:
     """Raise `DataError` unless there are at least two images, and none of them is empty."""
     if shape[0] < 2 or 0 in shape:
         raise DataError(f"data: {name} holds {shape[0]} images of {list(shape[1:])}; give at least 2")
-
-
-def _chunk_rows(*sizes: int) -> int:
-    """Return the number of images of `CHUNK_BYTES`, each of which has the product of `sizes` bytes."""
-    return max(1, CHUNK_BYTES // prod(sizes))
 
 
 def _crop_and_resize(images: Tensor, size: int) -> Tensor:

@@ -28,19 +28,19 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
 from reviver.errors import DataError, Interrupted, RunFolderError
 from reviver.files.atomic import atomic_folder, make_folder, write_json
 from reviver.files.errors import damaged_data_file, explain_write_errors
-from reviver.files.json import read_json
+from reviver.files.json import read_json, validate_record
 from reviver.files.npz import map_npy
 from reviver.files.read import open_file, reject_external_links
 from reviver.runs.progress import ProgressBar
 from reviver.runs.signals import handling_signals
 from reviver.settings.fields import Count
-from reviver.settings.validation import JSON_LIST, Record, find_problem
+from reviver.settings.validation import JSON_LIST, Record
 from reviver.text import one_line
 
 FORMAT = 1
@@ -106,11 +106,7 @@ def open_packed(path: Path, kind: Kind) -> PackedRecord:
         raise damaged_data_file(path, f"it cannot be read ({one_line(error)})", REMEDY) from error
     if content.get("format") != FORMAT:
         raise damaged_data_file(location, f"its format is not {FORMAT}, which this version reads", REMEDY)
-    try:
-        record = PackedRecord.model_validate(content)
-    except ValidationError as error:
-        problem = find_problem(error, tuple(PackedRecord.model_fields))
-        raise damaged_data_file(location, str(problem), REMEDY) from error
+    record = validate_record(PackedRecord, content, location, REMEDY)
     if checksum_of(content) != record.checksum:
         raise damaged_data_file(location, "its checksum differs", REMEDY)
     if record.kind != kind:

@@ -201,7 +201,15 @@ def parse_numbers(text: str) -> NDArray[np.float64]:
             raise ValueError
         return np.fromiter(map(float, _split(text)), np.float64)
     except ValueError as error:
-        raise ValueError(_find_error(text)) from error
+        for step, part in enumerate(_split(text), 1):
+            if not part.strip():
+                raise ValueError(f"there is nothing at step {step}, between two commas") from error
+            with suppress(ValueError):
+                if "_" not in part:
+                    float(part)
+                    continue
+            raise ValueError(f"{short_repr(part.strip())} at step {step} is no number") from error
+        raise
 
 
 def _split(text: str) -> Iterable[str]:
@@ -216,15 +224,3 @@ def _split(text: str) -> Iterable[str]:
 
     separator = "," if "," in text else None
     return chain.from_iterable(chunks(separator, re.compile(separator or r"\s")))
-
-
-def _find_error(text: str) -> str:
-    for step, part in enumerate(_split(text), 1):
-        if not part.strip():
-            return f"there is nothing at step {step}, between two commas"
-        with suppress(ValueError):
-            if "_" not in part:
-                float(part)
-                continue
-        return f"{short_repr(part.strip())} at step {step} is no number"
-    return "the numbers cannot be read"

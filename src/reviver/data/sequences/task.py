@@ -5,9 +5,9 @@ Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from reviver.data.packed.folder import is_packed
 from reviver.data.sequences.examples import Examples
-from reviver.data.sequences.labels import class_indices, class_names, split_classes, stratified_split
+from reviver.data.sequences.labels import class_indices, class_names, split_classes
 from reviver.data.sequences.packed import PackedExamples, PackedTable
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
@@ -121,54 +121,47 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     """Read the data of a run, whose digest must be that of a known record; return the record and the splits."""
     assert config.data is not None, "LSTMConfig checks it"
     path = Path(config.data)
-    return (_load_packed if is_packed(path) else _load_file)(config, path, known)
-
-
-def _load_file(
-    config: LSTMConfig, path: Path, known: DataRecord | None
-) -> tuple[DataRecord, dict[SplitName, Sequences]]:
-    digest = ""
-    with suppress(OSError), open_file(path) as file:  # the reader of the table raises a better error
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    table: PackedTable | SequenceTable
+    if is_packed(path):
+        table = PackedTable.open(path)
+        name, digest, classes, labels = table.record.name, table.record.checksum, table.record.classes, table.labels
+        max_length = table.max_length
         _check_digest(path, digest, known)
-    table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
-    assert table.labels is not None, "read_sequences reads them by default"
+    else:
+        name, digest = path.name, ""
+        with suppress(OSError), open_file(path) as file:  # the reader of the table raises a better error
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            _check_digest(path, digest, known)
+        table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
+        max_length = table.x.shape[1]
+        with _naming(path):
+            classes = class_names(table.labels or ())
+        labels = class_indices(table, classes)
     with _naming(path):
-        classes = class_names(table.labels)
-        split = stratified_split(table.labels, config.train_fraction, config.seed)
-    train, validation = table[split.train], table[split.validation]
-    counts = Counter(train.labels)
-    record = DataRecord(
-        name=path.name,
-        sha256=digest,
-        num_sequences=len(table),
-        max_length=table.x.shape[1],
-        classes=classes,
-        class_fractions=tuple(counts[name] / len(train) for name in classes),
-        standardization=Standardization.fit(train.x, train.lengths),
-    )
-    return record, {"train": record.examples(train), "validation": record.examples(validation)}
-
-
-def _load_packed(
-    config: LSTMConfig, path: Path, known: DataRecord | None
-) -> tuple[DataRecord, dict[SplitName, Sequences]]:
-    table = PackedTable.open(path)
-    _check_digest(path, table.record.checksum, known)
-    with _naming(path):
-        split = split_classes(table.labels, config.train_fraction, config.seed)
-    counts = torch.bincount(table.labels[split.train], minlength=len(table.record.classes)).tolist()
-    record = known or DataRecord(
-        name=table.record.name,
-        sha256=table.record.checksum,
-        num_sequences=len(table.labels),
-        max_length=table.max_length,
-        classes=table.record.classes,
-        class_fractions=tuple(count / len(split.train) for count in counts),
-        standardization=Standardization.fit_steps(lambda: table.chunks(split.train)),
-    )
-    train, validation = (PackedExamples(rows, table, record.standardization) for rows in split)
-    return record, {"train": train, "validation": validation}
+        split = split_classes(labels, config.train_fraction, config.seed)
+    record = known
+    if record is None:
+        counts = torch.bincount(labels[split.train], minlength=len(classes)).tolist()
+        if isinstance(table, PackedTable):
+            standardization = Standardization.fit_steps(partial(table.chunks, split.train))
+        else:
+            standardization = Standardization.fit(table.x[split.train], table.lengths[split.train])
+        record = DataRecord(
+            name=name,
+            sha256=digest,
+            num_sequences=len(labels),
+            max_length=max_length,
+            classes=classes,
+            class_fractions=tuple(count / len(split.train) for count in counts),
+            standardization=standardization,
+        )
+    if isinstance(table, PackedTable):
+        train, validation = (PackedExamples(rows, table, record.standardization) for rows in split)
+        return record, {"train": train, "validation": validation}
+    return record, {
+        "train": record.examples(table[split.train]),
+        "validation": record.examples(table[split.validation]),
+    }
 
 
 @contextmanager
