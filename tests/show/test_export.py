@@ -253,47 +253,6 @@ def test_run_of_a_gan_gives_its_average(home: Path, tmp_path: Path, capsys: pyte
     assert (metadata["data"], metadata["run"]) == ("images", "gan")
 
 
-# Wrong use
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        (
-            "palindrome --format onnx --opset 12",
-            f"--opset must be from {MIN_OPSET}, the first with all operators of the",
-        ),
-        ("palindrome --format onnx --opset 999", f"the last that the installed onnx {onnx.__version__} knows, got 999"),
-        ("palindrome --format onnx --opset -1", "got -1"),
-        ("palindrome --format onnx --opset many", "--opset must be an integer, got 'many'"),
-        ("palindrome --format hub --opset 18", "--opset is only for the format onnx"),
-        ("palindrome --format onnx --license mit", "--license is only for the model card"),
-        ("palindrome --format hub --license 'MIT: yes'", "--license must match"),
-        ("palindrome --format pickle", "--format must be onnx or hub, got 'pickle'"),
-        ("palindrome", "--format is missing"),
-        ("palindrome --format onnx --checkpoint worst", "--checkpoint must be last or best"),
-        ("gan --format onnx --checkpoint best", "--checkpoint must be last, got 'best'"),
-        (". --format onnx", "has no run.json, so it is not a run folder"),
-        ("palindrome --format onnx --out {}/file/model", "cannot be written"),
-        ("palindrome --format hub --out {}/file/model", "cannot be written"),
-        ("palindrome --format onnx --out {}/folder", "cannot be written (Is a directory)"),
-        ("palindrome --format hub --out {}/file", "cannot be written"),
-    ],
-)
-def test_wrong_use(options: str, problem: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").write_text("precious")
-    (tmp_path / "folder").mkdir()
-    options = options.format(tmp_path) if "--out" in options else f"{options} --out {tmp_path / 'model'}"
-    capsys.readouterr()
-    assert main(shlex.split(f"export {home}/{options}")) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert problem in captured.err
-    assert captured.err.count("\n") == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
-    assert (tmp_path / "file").read_text() == "precious"
-
-
 def test_onnx_is_missing(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(shlex.split(f"export {home / 'rnn'} --format onnx --out {tmp_path / 'model'}")) == 2

@@ -79,20 +79,3 @@ def test_plot(name: str, files: list[str], home: Path, tmp_path: Path, capsys: p
     assert sorted(tmp_path.iterdir()) == paths
     for path in paths:
         assert 'width="576pt"' in path.read_text()  # 8 inches
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ("--figure-width 1", "--figure-width must be at least 2, got 1.0"),
-        ("--font-size 99", "--font-size must be at most 60, got 99.0"),
-        ("--format gif", "--format must be png, pdf or svg, got 'gif'"),
-        ("--out {}/file", "cannot be written"),
-    ],
-)
-def test_wrong_use_of_plot(
-    options: str, problem: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").write_text("")
-    assert main(shlex.split(f"plot {home / 'rnn'} {options.format(tmp_path)}")) == 2
-    assert problem in capsys.readouterr().err
