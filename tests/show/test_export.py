@@ -16,7 +16,7 @@ from reviver import Generator, LSTMClassifier, load
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
-from reviver.errors import ConfigError, RunFolderError
+from reviver.errors import ConfigError
 from reviver.files.onnx import MIN_OPSET, REDUCE_OPSET, Graph
 from reviver.gan import onnx as gan_onnx
 from reviver.lstm import onnx as lstm_onnx
@@ -102,15 +102,6 @@ def test_classifier_computes_the_same(pooling: Any, bidirectional: bool, num_lay
 )
 def test_other_networks_compute_the_same(network: Any) -> None:
     check_classifier(network, lstm_onnx.build_graph(randomize(network)))
-
-
-def test_steps_after_the_end_do_not_count() -> None:
-    network = randomize(LSTMClassifier(I, H, C, pooling="mean", patch_size=4))
-    x, lengths = torch.randn(3, 9, I), torch.tensor([9, 2, 5])
-    expected = network(x, lengths)
-    for index, length in enumerate(lengths.tolist()):
-        x[index, length:] = 1e6
-    close(run_graph(lstm_onnx.build_graph(network), x=x, lengths=lengths)[0], expected)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -258,17 +249,3 @@ def test_onnx_is_missing(home: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(shlex.split(f"export {home / 'rnn'} --format onnx --out {tmp_path / 'model'}")) == 2
     assert "--format onnx needs the library onnx: pip install onnx" in capsys.readouterr().err
     assert main(shlex.split(f"export {home / 'rnn'} --format hub --out {tmp_path / 'model'}")) == 0
-
-
-def test_a_full_disk_leaves_the_older_file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_text("older export")
-
-    def fail(self: Path, content: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(RunFolderError, match="No space left on device"):
-        to_onnx(load(home / "rnn"), path)
-    assert path.read_text() == "older export"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
