@@ -39,5 +39,5 @@ def count(number: float, unit: str) -> str:
 def duration(seconds: float) -> str:
     """Return a duration that a person plans with: "0.3 s", "40 s", "5 min", "1.2 h"."""
     if seconds < 90:
-        return f"{round(seconds, 1):g} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{max(round(seconds, 1), 0.1):g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

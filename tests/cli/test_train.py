@@ -164,7 +164,8 @@ def test_a_preset_says_how_long_it_takes_in_proportion_to_the_epochs() -> None:
     for arguments, expected in {
         "gan train --seed 7": "this takes about 5 min on two cores",
         "gan train --epochs 340": "this takes about 50 min on two cores",
-        "lstm train --epochs 50": "this takes about 2 s on two cores",
+        "lstm train --epochs 50": "this takes about 1.5 s on two cores",
+        "lstm train --epochs 1": "this takes about 0.1 s on two cores",
         "lstm train --preset recall --epochs 9000": "this takes about 3 s on two cores",
         "lstm train --hidden-size 64": "the time that is left will be shown after the first updates",
     }.items():

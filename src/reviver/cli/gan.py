@@ -321,7 +321,7 @@ def train_extractor(
     start = time.monotonic()
 
     def log_epoch(epoch: int, loss: float) -> None:
-        left = duration((time.monotonic() - start) / epoch * (epochs - epoch))
+        left = duration((time.monotonic() - start) / epoch * (epochs - epoch)) if epoch < epochs else "0 s"
         logging.getLogger("reviver").info("epoch %d/%d  loss %.4f, %s left", epoch, epochs, loss, left)
 
     classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)

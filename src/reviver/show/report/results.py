@@ -159,15 +159,12 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
 
 
 def _choose_grids(run: GANRun) -> dict[str, Grid]:
-    """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both.
-
-    Progress is not time, since images change fastest at the start. For digits, it is the balanced fraction of recognized
-    digits; for other images, the mean absolute distance of the pixels to the first grid minus that to the last grid.
-    """
+    """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
     grids = find_grids(run.folder.samples)
     if not grids:
         raise DataError(f"{run.folder.samples}: has no sample grids; train again to save them")
     images = [read_images(grid.path, run.generator.image_shape) for grid in grids]
+    # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
     if run.is_digits:
         classifier = DigitClassifier.pinned()
         progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
@@ -180,10 +177,7 @@ def _choose_grids(run: GANRun) -> dict[str, Grid]:
 
 
 def _interpolate(run: GANRun) -> Interpolation:
-    """Interpolate linearly between samples of two different digits, or else between two distant samples.
-
-    The second happens if the run did not learn digits, or no two different digits are recognized.
-    """
+    """Interpolate linearly between samples of two digits, or if no two are recognized between two distant samples."""
     classifier = DigitClassifier.pinned() if run.is_digits else None
     arguments = (None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
     try:
