@@ -36,6 +36,7 @@ WRONG = {
     "lstm train --length 99999999999999999999": "^--length must be at most 10000000, got 99999999999999999999",
     "lstm train --encoding words": "^--encoding must be scalar or onehot, got 'words'",
     "gan train --packing 3": "^--packing must divide the batch_size 128, got 3",
+    "lstm train --curriculum=true false": "^'false' is an unexpected argument .quote text",
     "lstm train --bidirectional perhaps": "^'perhaps' is an unexpected argument .quote text",
     "lstm train --learning-rate nan": "^--learning-rate must be greater than 0, got nan",
     # export
