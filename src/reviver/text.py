@@ -37,7 +37,7 @@ def count(number: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration that a person plans with: "40 s", "5 min", "1.2 h"."""
+    """Return a duration that a person plans with: "0.3 s", "40 s", "5 min", "1.2 h"."""
     if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
+        return f"{max(round(seconds, 1), 0.1):g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -19,20 +19,9 @@ FILES = {
     "notes.txt": "precious",
     "unknown.toml": "lenght = 4\n",
     "wrong.toml": 'length = "abc"\n',
-    "text.toml": 'length = "5"\n',
-    "flag.toml": "epochs = true\n",
-    "infinite.toml": "max_norm = inf\n",
-    "named.toml": 'config = "other.toml"\n',
-    "twice.toml": "length = 4\nlength = 5\n",
-    "deep.toml": "length = " + "[" * 60_000,
-    "large.toml": "length = " + "[" * (1 << 20),
-    "number.json": "3",
-    "twice.json": '{"length": 4, "length": 5}',
-    "deep.json": '{"length": ' + "[" * 60_000,
     "sweep.toml": 'command = "lstm train"\nseeds = 2\n',
     "axis.toml": 'command = "lstm train"\n[grid]\nlength = []\n',
     "code.yaml": 'length: !!python/object/apply:os.system ["touch was-run"]\n',
-    "bytes.toml": bytes(range(128, 256)),
 }
 """Invalid files of the workspace."""
 
@@ -56,7 +45,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("empty").mkdir()
         os.mkfifo("pipe.toml")
         for name, content in FILES.items():
-            Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+            Path(name).write_text(content)
     return folder
 
 

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,74 +87,58 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_files(small_disk: Path, r
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_training_after_saving(
-    number: signal.Signals, code: int, workspace: Path, tmp_path: Path, run: Run
+    number: signal.Signals, code: int, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    settings = TINY_GAN.replace("--epochs 2", "--epochs 100000")
-    child = process(f"gan train {settings} --sample-every 100000 --checkpoint-every 100000 --out {out}", workspace)
-    while not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size):
-        assert child.poll() is None, child.communicate()
-        time.sleep(0.02)
-    child.send_signal(number)
-    output, errors = child.communicate(timeout=60)
-    assert (child.returncode, output) == (code, "")
-    last = errors.splitlines()[-1]
+    monkeypatch.setattr(progress.ProgressBar, "update", lambda *_: os.kill(os.getpid(), number))
+    result = run(f"gan train {TINY_GAN} --out {out}")
+    assert (result.code, result.out) == (code, "")
+    last = result.err.splitlines()[-1]
     match = re.fullmatch(rf".*run: stopped at step (\d+) by {number.name} and saved; go on with .* --resume", last)
-    assert match, errors
-    assert "Traceback" not in errors
+    assert match, result.err
+    assert "Traceback" not in result.err
     assert RunFolder.open(out).status == "interrupted"
     assert json.loads((out / "checkpoints" / "last.json").read_text()) == {"step": int(match[1])}
-    sampled = run(f"gan sample {out} --out {tmp_path / 'grid.png'}")
-    assert sampled.code == 0, "the saved run is usable"
+    assert run(f"gan sample {out} --out {tmp_path / 'grid.png'}").code == 0, "the saved run is usable"
 
 
-@pytest.mark.parametrize("arguments", ["lstm predict l '1 2'", "lstm train --help"])
-def test_a_closed_pipe_is_no_error(arguments: str, workspace: Path) -> None:
-    child = process(arguments, workspace)
+@pytest.mark.parametrize("arguments", ["lstm train --print-config", "lstm train --help"])
+def test_a_closed_pipe_is_no_error(arguments: str, tmp_path: Path) -> None:
+    child = process(arguments, tmp_path)
     child.stdout.close()
     child.wait(timeout=60)
     assert (child.returncode, child.stderr.read()) == (0, "")
     child.stderr.close()
 
 
-def test_a_full_output_device_is_reported(workspace: Path) -> None:
+def test_a_full_output_device_is_reported(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with Path("/dev/full").open("w") as full:
-        child = process("lstm predict l '1 2'", workspace, stdout=full)
+        child = process("lstm train --print-config", tmp_path, stdout=full)
         _, errors = child.communicate(timeout=60)
     assert child.returncode == 1
     assert errors.startswith("error: output: No space left on device")
     assert errors.count("\n") == 1
 
 
-def on_terminal(arguments: str, folder: Path, **variables: str) -> str:
-    """Run the command line on a pseudo-terminal, and return its output."""
+def test_a_terminal_shows_a_progress_bar_to_its_end(workspace: Path, tmp_path: Path) -> None:
     reader, terminal = pty.openpty()
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("NO_COLOR", "CI", "FORCE_COLOR")}
-    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", **variables}
-    child = process(arguments, folder, stdout=terminal, stderr=terminal, env=environment)
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100"}
+    train = f"gan train {TINY_GAN} --out {tmp_path / 'run'}"
+    child = process(train, workspace, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     output = b""
     with contextlib.suppress(OSError):  # reading fails once the child has exited
         while chunk := os.read(reader, 4096):
             output += chunk
     os.close(reader)
-    assert child.wait(timeout=60) == 0, output.decode()
-    return output.decode()
-
-
-def test_a_terminal_shows_a_progress_bar_to_its_end(workspace: Path, tmp_path: Path) -> None:
-    output = on_terminal(f"gan train {TINY_GAN} --out {tmp_path / 'run'}", workspace)
-    assert "2/2" in output
-    assert re.search(r"\x1b\[[0-9;]*3[0-9]", output), "in color"
-    assert "\x1b[?25h" in output, "the cursor is visible again"
-
-
-def test_no_color_disables_color(workspace: Path, tmp_path: Path) -> None:
-    output = on_terminal(f"lstm train {TINY_LSTM} --out {tmp_path / 'run'}", workspace, NO_COLOR="1")
-    assert "2/2" in output
-    assert not re.search(r"\x1b\[[0-9;]*m", output)
+    text = output.decode()
+    assert child.wait(timeout=60) == 0, text
+    assert "2/2" in text
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", text), "in color"
+    assert "\x1b[?25h" in text, "the cursor is visible again"
 
 
 def test_results_are_wrapped_on_a_terminal_only(
@@ -172,16 +155,20 @@ def test_results_are_wrapped_on_a_terminal_only(
         assert (max(map(len, rest)) <= 80) == is_terminal
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_progress_bar_is_whole_on_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("width", "no_color"), [(60, ""), (80, "1"), (120, "")])
+def test_a_progress_bar_is_whole_on_a_narrow_terminal(
+    width: int, no_color: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
     written = io.StringIO()
-    console = Console(file=written, force_terminal=True, width=width, color_system=None)
+    console = Console(file=written, force_terminal=True, width=width, color_system="standard")
     monkeypatch.setattr(progress, "Console", lambda **_: console)
     with progress.ProgressBar("LSTM T=1000000", 100, "epochs", visible=True) as bar:
         bar.update(100, "train loss 0.395, validation accuracy 89.5%, FID 9.03, coverage 0.888")
     line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()).rstrip().splitlines()[-1]
     assert re.search(r"LSTM T=1000000 ━+ +100/100 epochs \d+:\d\d:\d\d left \d\d:\d\d", line), line
     assert len(line) <= width
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", written.getvalue())) == (not no_color)
 
 
 def test_lines_of_progress_count_in_words(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

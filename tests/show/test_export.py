@@ -16,7 +16,7 @@ from reviver import Generator, LSTMClassifier, load
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
-from reviver.errors import ConfigError, RunFolderError
+from reviver.errors import ConfigError
 from reviver.files.onnx import MIN_OPSET, REDUCE_OPSET, Graph
 from reviver.gan import onnx as gan_onnx
 from reviver.lstm import onnx as lstm_onnx
@@ -102,15 +102,6 @@ def test_classifier_computes_the_same(pooling: Any, bidirectional: bool, num_lay
 )
 def test_other_networks_compute_the_same(network: Any) -> None:
     check_classifier(network, lstm_onnx.build_graph(randomize(network)))
-
-
-def test_steps_after_the_end_do_not_count() -> None:
-    network = randomize(LSTMClassifier(I, H, C, pooling="mean", patch_size=4))
-    x, lengths = torch.randn(3, 9, I), torch.tensor([9, 2, 5])
-    expected = network(x, lengths)
-    for index, length in enumerate(lengths.tolist()):
-        x[index, length:] = 1e6
-    close(run_graph(lstm_onnx.build_graph(network), x=x, lengths=lengths)[0], expected)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -253,63 +244,8 @@ def test_run_of_a_gan_gives_its_average(home: Path, tmp_path: Path, capsys: pyte
     assert (metadata["data"], metadata["run"]) == ("images", "gan")
 
 
-# Wrong use
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        (
-            "palindrome --format onnx --opset 12",
-            f"--opset must be from {MIN_OPSET}, the first with all operators of the",
-        ),
-        ("palindrome --format onnx --opset 999", f"the last that the installed onnx {onnx.__version__} knows, got 999"),
-        ("palindrome --format onnx --opset -1", "got -1"),
-        ("palindrome --format onnx --opset many", "--opset must be an integer, got 'many'"),
-        ("palindrome --format hub --opset 18", "--opset is only for the format onnx"),
-        ("palindrome --format onnx --license mit", "--license is only for the model card"),
-        ("palindrome --format hub --license 'MIT: yes'", "--license must match"),
-        ("palindrome --format pickle", "--format must be onnx or hub, got 'pickle'"),
-        ("palindrome", "--format is missing"),
-        ("palindrome --format onnx --checkpoint worst", "--checkpoint must be last or best"),
-        ("gan --format onnx --checkpoint best", "--checkpoint must be last, got 'best'"),
-        (". --format onnx", "has no run.json, so it is not a run folder"),
-        ("palindrome --format onnx --out {}/file/model", "cannot be written"),
-        ("palindrome --format hub --out {}/file/model", "cannot be written"),
-        ("palindrome --format onnx --out {}/folder", "cannot be written (Is a directory)"),
-        ("palindrome --format hub --out {}/file", "cannot be written"),
-    ],
-)
-def test_wrong_use(options: str, problem: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").write_text("precious")
-    (tmp_path / "folder").mkdir()
-    options = options.format(tmp_path) if "--out" in options else f"{options} --out {tmp_path / 'model'}"
-    capsys.readouterr()
-    assert main(shlex.split(f"export {home}/{options}")) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert problem in captured.err
-    assert captured.err.count("\n") == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
-    assert (tmp_path / "file").read_text() == "precious"
-
-
 def test_onnx_is_missing(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(shlex.split(f"export {home / 'rnn'} --format onnx --out {tmp_path / 'model'}")) == 2
     assert "--format onnx needs the library onnx: pip install onnx" in capsys.readouterr().err
     assert main(shlex.split(f"export {home / 'rnn'} --format hub --out {tmp_path / 'model'}")) == 0
-
-
-def test_a_full_disk_leaves_the_older_file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_text("older export")
-
-    def fail(self: Path, content: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(RunFolderError, match="No space left on device"):
-        to_onnx(load(home / "rnn"), path)
-    assert path.read_text() == "older export"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]

@@ -1,7 +1,7 @@
 """Trace of an LSTM: values of the forward pass, gradients against finite differences, and the figure."""
 
+import functools
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
-from reviver.figures import save_figure
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.settings.lstm import LSTMConfig
-from reviver.show.trace import MAX_STEPS, PREFIX_CHUNK, ClassifierTrace, find_layer, trace, trace_digits, trace_to_json
+from reviver.show.trace import MAX_STEPS, PREFIX_CHUNK, ClassifierTrace, find_layer, trace, trace_digits
 from reviver.show.trace_figures import MAX_LABELLED_STEPS, PANELS, trace_figure
-from reviver.train.lstm.evaluation import predict
 
 KINDS = pytest.mark.parametrize(
     ("num_layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)], ids=["one", "two", "bi", "two-bi"]
@@ -100,18 +98,6 @@ def test_probabilities_after_a_step_are_those_of_the_prefix(num_layers: int, bid
     with torch.no_grad():
         for t in (0, 1, PREFIX_CHUNK - 1, PREFIX_CHUNK, PREFIX_CHUNK + 1):
             torch.testing.assert_close(probabilities[t], network(x[:, : t + 1]).softmax(1))
-
-
-@pytest.mark.parametrize("encoding", ["scalar", "onehot"])
-def test_the_last_probabilities_are_the_prediction(encoding: Any) -> None:
-    config = LSTMConfig(encoding=encoding)
-    network = LSTMClassifier(1 if encoding == "scalar" else 10, 8, 10).eval()
-    digits = [7, 1, 0, 3, 0, 1]
-    numbers = trace_to_json(trace_digits(network, config, digits))
-    expected = predict(network, config, digits)
-    assert numbers["digit"] == expected.digit
-    assert numbers["probabilities"][-1] == pytest.approx(expected.probabilities, abs=1e-6)
-    assert numbers["loss"] == pytest.approx(-np.log(expected.probabilities[7]), abs=1e-5)
 
 
 def test_a_trace_needs_no_gradients_and_leaves_none() -> None:
@@ -194,25 +180,16 @@ def test_small_gradients_have_norms_too() -> None:
 # Invalid input
 
 
-@pytest.mark.parametrize(
-    ("digits", "problem"),
-    [
-        ([], r"digits must be one or more integers from 0 to 9, got \["),
-        ([10], r"digits must be one or more integers from 0 to 9, got \["),
-        ([-1, 2], r"digits must be one or more integers from 0 to 9, got \["),
-        ([1] * (MAX_STEPS + 1), "digits must be at most 10000 to be plotted, got 10001"),
-    ],
-)
-def test_wrong_digits_are_refused(digits: list[int], problem: str) -> None:
-    with pytest.raises(DataError, match=problem):
-        trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), digits)
-
-
-def test_networks_and_layers_without_a_trace_are_refused() -> None:
+def test_what_has_no_trace_is_refused() -> None:
     batch = make_batch(dtype=torch.float32)
     lstm = make_network(2, bidirectional=True).lstm
     assert [find_layer(lstm, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
     assert find_layer(lstm) == 2
+    digits = [([], "must be one or more integers"), ([10], "from 0 to 9"), ([-1, 2], "from 0 to 9")]
+    digits.append(([1] * (MAX_STEPS + 1), "digits must be at most 10000 to be plotted, got 10001"))
+    for given, problem in digits:
+        with pytest.raises(DataError, match=problem):
+            trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), given)
     for call, problem in (
         (lambda: trace(make_network().train(), *batch), r"training mode; call network.eval\(\) before a trace"),
         (lambda: trace(make_network(pooling="mean"), *batch), "must have pooling last and patch_size 1 for a trace"),
@@ -229,9 +206,8 @@ def test_networks_and_layers_without_a_trace_are_refused() -> None:
 # The figure
 
 
-def plot(
-    steps: int, num_layers: int = 1, bidirectional: bool = False, index: int = 0
-) -> tuple[Figure, ClassifierTrace]:
+@functools.cache
+def plot(steps: int, num_layers: int, bidirectional: bool, index: int) -> tuple[Figure, ClassifierTrace]:
     network = LSTMClassifier(10, 6, 10, num_layers, bidirectional=bidirectional).eval()
     network.reset_parameters(torch.Generator().manual_seed(0))
     digits = [(3 * t + 1) % 10 for t in range(steps)]
@@ -239,87 +215,69 @@ def plot(
     return trace_figure(traced, digits, index), traced
 
 
-@pytest.mark.parametrize("steps", [1, MAX_LABELLED_STEPS, MAX_LABELLED_STEPS + 1, 300])
-@pytest.mark.parametrize(
-    ("num_layers", "bidirectional", "index", "title"),
-    [
-        (1, False, 0, ""),
-        (2, False, 1, "Layer 2 of 2"),
-        (1, True, 1, "Backward (from right to left)"),
-        (2, True, 2, "Layer 2 of 2, forward"),
-    ],
-)
-def test_panels(steps: int, num_layers: int, bidirectional: bool, index: int, title: str) -> None:
+FIGURES = [
+    (1, 1, False, 0, ""),
+    (MAX_LABELLED_STEPS, 2, True, 2, "Layer 2 of 2, forward"),
+    (MAX_LABELLED_STEPS + 1, 2, False, 1, "Layer 2 of 2"),
+    (300, 1, True, 1, "Backward (from right to left)"),
+]
+"""Steps, layers, whether bidirectional, index of the cell, and title."""
+
+
+@pytest.mark.parametrize(("steps", "num_layers", "bidirectional", "index", "title"), FIGURES)
+def test_what_the_figure_shows(steps: int, num_layers: int, bidirectional: bool, index: int, title: str) -> None:
     figure, traced = plot(steps, num_layers, bidirectional, index)
     assert figure.get_suptitle() == title
-    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
-    predicted = int(traced.probabilities[-1, 0].argmax())
-    assert titles[:6] == [panel for _, panel in PANELS]
-    assert titles[6:] == [f"Next digit: prediction {predicted}, target 1", "Gradient of the loss"]
-    maps = [axes for axes in figure.axes if axes.get_title(loc="left")][:7]
-    for axes in maps:
-        assert axes.get_xlim() == (0.5, steps + 0.5)
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_title(loc="left")}
+    predicted = traced.probabilities[:, 0].argmax(1)
+    expected = [panel for _, panel in PANELS]
+    assert list(panels) == [*expected, f"Next digit: prediction {predicted[-1]}, target 1", "Gradient of the loss"]
+    *maps, probabilities, gradients = panels.values()
+    is_short = steps <= MAX_LABELLED_STEPS
+    order = traced.layers[index].f[:, 0].mean(0).argsort(descending=True)
+    for axes, (name, label) in zip(maps, PANELS, strict=True):
+        values = getattr(traced.layers[index], name)[:, 0, order].T.numpy()
+        pixels = np.asarray(axes.images[0].get_array())
+        rows, columns = (size // count for size, count in zip(pixels.shape, values.shape, strict=True))
+        np.testing.assert_array_equal(pixels, np.kron(values.astype(float), np.ones((rows, columns))))
+        assert axes.get_ylim() == (6.5, 0.5)
         low, high = axes.images[0].get_clim()
-        is_diverging = axes.get_title(loc="left") in ("Cell candidate g", "Cell state c", "Hidden state h")
+        is_diverging = label in ("Cell candidate g", "Cell state c", "Hidden state h")
         assert (low == -high) if is_diverging else ((low, high) == (0, 1))
         assert axes.images[0].get_cmap().name == ("RdBu_r" if is_diverging else "viridis")
-    for axes in maps[4:]:
-        if steps <= MAX_LABELLED_STEPS:
+    for axes in (*maps, probabilities):
+        assert axes.get_xlim() == (0.5, steps + 0.5)
+    for axes in (*maps[4:], probabilities):
+        if is_short:
             labels = [label.get_text() for label in axes.get_xticklabels()]
             assert labels == [str((3 * t + 1) % 10) for t in range(steps)]
         else:
             assert all(float(tick).is_integer() for tick in axes.get_xticks())
-        assert axes.get_xlabel() == ("digit read" if steps <= MAX_LABELLED_STEPS else "step")
+        assert axes.get_xlabel() == ("digit read" if is_short else "step")
     assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 7
 
-
-@pytest.mark.parametrize("name", [name for name, _ in PANELS])
-def test_a_heat_map_shows_its_values_with_sorted_units(name: str) -> None:
-    figure, traced = plot(5, 2, index=1)
-    order = traced.layers[1].f[:, 0].mean(0).argsort(descending=True)
-    values = getattr(traced.layers[1], name)[:, 0, order].T.numpy()
-    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == dict(PANELS)[name])
-    pixels = np.asarray(axes.images[0].get_array())
-    rows, columns = (size // count for size, count in zip(pixels.shape, values.shape, strict=True))
-    np.testing.assert_array_equal(pixels, np.kron(values.astype(float), np.ones((rows, columns))))
-    assert axes.get_ylim() == (6.5, 0.5)
-
-
-@pytest.mark.parametrize(("steps", "marked"), [(4, [1, 2, 3, 4]), (300, [300])])
-def test_the_target_is_framed_and_the_prediction_has_a_dot(steps: int, marked: list[int]) -> None:
-    figure, traced = plot(steps)
-    axes = next(axes for axes in figure.axes if axes.get_title(loc="left").startswith("Next digit"))
-    np.testing.assert_array_equal(axes.lines[0].get_xdata(), marked)
-    np.testing.assert_array_equal(axes.lines[0].get_ydata(), traced.probabilities[[t - 1 for t in marked], 0].argmax(1))
-    frame = axes.patches[0].get_path().transformed(axes.patches[0].get_patch_transform()).get_extents()
+    marked = range(1, steps + 1) if is_short else [steps]  # the target is framed, and the prediction has a dot
+    np.testing.assert_array_equal(probabilities.lines[0].get_xdata(), marked)
+    np.testing.assert_array_equal(probabilities.lines[0].get_ydata(), predicted[[t - 1 for t in marked]])
+    (patch,) = probabilities.patches
+    frame = patch.get_path().transformed(patch.get_patch_transform()).get_extents()
     assert (frame.x0, frame.y0, frame.x1, frame.y1) == (0.5, 0.5, steps + 0.5, 1.5)
 
-
-@pytest.mark.parametrize(("index", "distances"), [(0, [4, 3, 2, 1, 0]), (1, [0, 1, 2, 3, 4])])
-def test_gradients_are_plotted_over_the_steps_before_the_last(index: int, distances: list[int]) -> None:
-    figure, traced = plot(5, 1, True, index)
-    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Gradient of the loss")
-    assert axes.get_yscale() == "log"
-    assert axes.get_xlabel() == "steps before the last step"
-    assert axes.xaxis_inverted() == (index == 0)
-    for line, norms in zip(axes.lines, (traced.gradient_h, traced.gradient_c), strict=True):
+    is_backward = bidirectional and index % 2 == 1
+    assert gradients.get_yscale() == "log"
+    assert gradients.get_xlabel() == "steps before the last step"
+    assert gradients.xaxis_inverted() == (not is_backward)
+    distances = range(steps) if is_backward else range(steps)[::-1]
+    for line, norms in zip(gradients.lines, (traced.gradient_h, traced.gradient_c), strict=True):
         np.testing.assert_array_equal(line.get_xdata(), distances)
         np.testing.assert_allclose(np.asarray(line.get_ydata()), norms[index, :, 0])
 
 
-@pytest.mark.parametrize("norm", [0.0, 1e-40, 0.5, 1000.0])
-def test_gradients_of_any_size_can_be_plotted(norm: float, tmp_path: Path) -> None:
-    _, traced = plot(3)
-    flat = torch.full_like(traced.gradient_h, norm)
-    figure = trace_figure(traced._replace(gradient_h=flat, gradient_c=flat), [1, 4, 7], 0)
-    save_figure(figure, tmp_path / "trace.png")
-
-
-@pytest.mark.parametrize(
-    ("steps", "num_layers", "bidirectional"), [(1, 1, False), (4, 1, False), (20, 2, True), (300, 1, False)]
-)
-def test_no_text_overlaps_another_or_leaves_the_figure(steps: int, num_layers: int, bidirectional: bool) -> None:
-    figure, _ = plot(steps, num_layers, bidirectional)
+@pytest.mark.parametrize(("steps", "num_layers", "bidirectional", "index", "title"), FIGURES)
+def test_no_text_overlaps_another_or_leaves_the_figure(
+    steps: int, num_layers: int, bidirectional: bool, index: int, title: str
+) -> None:
+    figure, _ = plot(steps, num_layers, bidirectional, index)
     figure.draw_without_rendering()
     texts = [text for axes in figure.axes for text in visible_texts(axes)] + [figure._suptitle]
     boxes = {text: text.get_window_extent() for text in texts if text and text.get_text()}
@@ -341,3 +299,12 @@ def visible_texts(axes: Axes) -> list[Text]:
             if low <= tick.get_loc() <= high:
                 texts += [label for label in (tick.label1, tick.label2) if label.get_visible()]
     return texts
+
+
+def test_gradients_of_any_size_can_be_plotted() -> None:
+    _, traced = plot(1, 1, False, 0)
+    for h, c in ((0.0, 0.0), (1e-40, 1000.0)):
+        flat = torch.ones_like(traced.gradient_h)
+        figure = trace_figure(traced._replace(gradient_h=flat * h, gradient_c=flat * c), [1], 0)
+        (axes,) = (axes for axes in figure.axes if axes.get_title(loc="left") == "Gradient of the loss")
+        assert axes.get_tightbbox() is not None  # lays out its ticks

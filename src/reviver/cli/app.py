@@ -18,14 +18,10 @@ from typing import Any, get_args
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter
 from cyclopts.annotations import resolve_optional
 
-from reviver.cli import data, gan, lstm
-from reviver.cli.explore import explore
-from reviver.cli.export import export
+from reviver.cli import data, gan, lstm, show
 from reviver.cli.help import SettingsFormatter, examples, find_preset
 from reviver.cli.messages import INTERRUPTED, describe_failure, explain
 from reviver.cli.options import DEFAULTS, FigureCommon
-from reviver.cli.plot import plot
-from reviver.cli.report import report
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
 from reviver.errors import ConfigError
@@ -34,7 +30,7 @@ from reviver.runs.distributed.launch import is_launched
 from reviver.version import __version__
 
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
-    ("report",): report,
+    ("report",): show.report,
     ("lstm", "train"): lstm.train,
     ("lstm", "evaluate"): lstm.evaluate,
     ("lstm", "predict"): lstm.predict,
@@ -48,9 +44,9 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "train-extractor"): gan.train_extractor,
     ("data", "pack"): data.pack,
     ("sweep",): sweep,
-    ("plot",): plot,
-    ("explore",): explore,
-    ("export",): export,
+    ("plot",): show.plot,
+    ("explore",): show.explore,
+    ("export",): show.export,
 }
 GROUPS: Mapping[str, tuple[str, str]] = {
     "": (

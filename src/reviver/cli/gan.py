@@ -48,12 +48,13 @@ def train(
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
       reviver gan train --preset original                as the original, 200 epochs
     """
-    from reviver.gan.scores import monitor
-    from reviver.train.gan import training
-
     if run.print_config:
         print_settings(settings)
         return
+
+    from reviver.gan.scores import monitor
+    from reviver.train.gan import training
+
     folder = run.train(training.train, settings, options.expect_time(settings, PRESETS, SECONDS), common)
     if folder is None:
         return

@@ -50,12 +50,13 @@ def train(
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
-    from reviver.data.tasks.build import build_task
-    from reviver.train.lstm import training
-
     if run.print_config:
         print_settings(settings)
         return
+
+    from reviver.data.tasks.build import build_task
+    from reviver.train.lstm import training
+
     if preset == "series" and settings.task == "palindrome":
         raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
     folder = run.train(training.train, settings, options.expect_time(settings, PRESETS, SECONDS), common)

@@ -27,7 +27,7 @@ def evaluate_file(
     """Score a run on the labeled sequences of a file."""
     from reviver.data.sequences.reader import read_sequences
     from reviver.figures import save_figure
-    from reviver.show.classification_figures import confusion_figure
+    from reviver.show.lstm_figures import confusion_figure
     from reviver.train.lstm import evaluation
 
     task = custom_task(loaded, "data")

@@ -6,7 +6,6 @@ from reviver.data.images.image_files import read_pixels
 from reviver.data.tasks.task import LOSS_NAMES
 from reviver.errors import RunFolderError
 from reviver.figures import grid_figure
-from reviver.gan.scores.monitor import find_collapses
 from reviver.show.gan_figures import loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.train.gan.grids import find_grids
@@ -29,7 +28,7 @@ def run_figures(run: Run) -> dict[str, Figure]:
         return {"curves": learning_curves([metrics], task.chance, task.baseline(length), LOSS_NAMES[task.target])}
     figures = {"curves": loss_curves(metrics)}
     if run.scores:
-        figures["scores"] = score_curves(run.scores, [warning is not None for warning in find_collapses(run.scores)])
+        figures["scores"] = score_curves(run.scores)
     if grids := find_grids(run.folder.samples):
         figures["samples"] = grid_figure(read_pixels(grids[-1].path))
     return figures

@@ -32,6 +32,7 @@ from reviver.figures import (
     styled,
 )
 from reviver.gan.interpolation import Interpolation
+from reviver.gan.scores.monitor import find_collapses
 from reviver.gan.scores.path_metrics import PathComparison, PathMetrics
 
 Records = Sequence[Mapping[str, Any]]
@@ -158,12 +159,13 @@ def loss_curves(records: Records) -> Figure:
 
 
 @styled()
-def score_curves(records: Records, collapsed: Sequence[bool]) -> Figure:
+def score_curves(records: Records) -> Figure:
     """Plot FID, precision, recall and coverage over the epochs, with dotted lines for real images; `records` are of scores.jsonl.
 
-    Where the run had `collapsed` at a record, the epochs since the record before are shaded.
+    Where the run had collapsed at a record, the epochs since the record before are shaded.
     """
     epochs, baseline = _column(records, "epoch"), records[-1]["real_baseline"]
+    collapsed = [warning is not None for warning in find_collapses(records)]
     figure = Figure(figsize=(WIDTH, 2.9))
     fid, fractions = panels = figure.subplots(1, 2)
     for axes, styles in zip(panels, SCORE_STYLES, strict=True):

@@ -164,13 +164,10 @@ def _trace_cell(w: LSTMWeights, x: Tensor, state: LSTMState, *, reverse: bool, o
 
 @torch.no_grad()
 def _prefix_probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
-    """Return the class probabilities [T, B, C] after each step of x [B, T, I], from the inputs up to that step.
-
-    Forward, h_t of the top layer, [T, B, D·H], depends only on these inputs. Backward it depends on the later ones, so the
-    network reads each prefix of x again.
-    """
+    """Return the class probabilities [T, B, C] after each prefix of x [B, T, I]; h are the top layer's, [T, B, D·H]."""
     if not network.lstm.bidirectional:
         return network.output(h).softmax(dim=-1)
+    # Backward, h_t depends on the later inputs, so the network reads each prefix again.
     batch, steps, _ = x.shape
     logits = []
     for lengths in torch.arange(1, steps + 1).split(PREFIX_CHUNK):

@@ -95,16 +95,13 @@ def _heat_map(axes: Axes, values: Values, colors: str, low: float, high: float, 
 
 
 def _plot_probabilities(axes: Axes, probabilities: Values, target: int) -> None:
-    """Plot the probabilities [T, C] after each step: a frame around the target class, a dot on the most probable class.
-
-    If there are many steps, only the last one, the prediction, has a dot.
-    """
+    """Plot the probabilities [T, C] after each step: a frame around the target class, a dot on the most probable class."""
     steps, classes = probabilities.shape
     predicted = probabilities.argmax(1)  # [T]
     _heat_map(axes, probabilities, SEQUENTIAL, 0.0, 1.0, first_row=0)
     frame: dict[str, Any] = {"fill": False, "edgecolor": VALIDATION_COLOR, "linewidth": 1.3, "clip_on": False}
     axes.add_patch(Rectangle((0.5, target - 0.5), steps, 1, **frame))
-    first = 0 if steps <= MAX_LABELLED_STEPS else steps - 1
+    first = 0 if steps <= MAX_LABELLED_STEPS else steps - 1  # of many steps only the prediction has a dot
     dot: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 3.2}
     axes.plot(range(first + 1, steps + 1), predicted[first:], "o", clip_on=False, **dot)
     axes.set_yticks(range(classes))
@@ -114,11 +111,9 @@ def _plot_probabilities(axes: Axes, probabilities: Values, target: int) -> None:
 
 
 def _plot_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> None:
-    """Plot the gradient norms [T] of the loss over the number of steps before the last step of the layer.
-
-    The steps are aligned with the heat maps: the last step is on the right, or on the left with `reverse`.
-    """
+    """Plot the gradient norms [T] of the loss over the number of steps before the last step of the layer."""
     steps = len(norms["h"])
+    # Aligned with the heat maps: the last step is on the right, or on the left with `reverse`.
     distance = np.arange(steps) if reverse else np.arange(steps)[::-1]
     style = {"marker": "o", "markersize": 3} if steps <= MAX_LABELLED_STEPS else {"linewidth": 0.9}
     for (name, values), color in zip(norms.items(), (TRAIN_COLOR, VALIDATION_COLOR), strict=True):

@@ -14,6 +14,7 @@ from reviver.files.pretrained import Source
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import show_value
+from reviver.text import duration
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.run import LSTMRun
 
@@ -127,7 +128,7 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
         Item("seed", str(run.config.seed)),
         Item("epochs", "" if epochs is None else f"{epochs:.4g}{of_all}"),
         Item("updates", f"{run.step:,}"),
-        Item("training time", "" if seconds is None else format_seconds(seconds), "without evaluation"),
+        Item("training time", "" if seconds is None else duration(seconds), "without evaluation"),
         Item("started", str(record.get("started", ""))[:10]),
         Item(
             "hardware",
@@ -153,15 +154,6 @@ def command_of(run: Run) -> str:
     except ValueError:  # cut off within a quote
         words = command.split(" ")
     return shlex.join(map(_without_folders, words))
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration in the two largest units that it has."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def name_of_path(path: str) -> str:

@@ -23,7 +23,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
-from reviver.show.classification_figures import confusion_figure
+from reviver.show.lstm_figures import confusion_figure
 from reviver.train.lstm.classification import ClassificationReport, classification_report
 from reviver.train.lstm.training import train
 

@@ -73,23 +73,21 @@ def make_report(
 
     runs = Path(out) / "runs"
     preset, name = ("original", f"gan-full-seed{seed}") if full else ("best", f"gan-seed{seed}")
-    plan: list[tuple[Path, Any]] = [
-        (runs / f"lstm-seed{number}", replace(LSTM_PRESETS["original"], seed=number))
+    plan: list[tuple[str, Path, Any]] = [
+        ("lstm", runs / f"lstm-seed{number}", replace(LSTM_PRESETS["original"], seed=number))
         for number in range(seed, seed + NUM_SEEDS)
     ]
-    plan.append((runs / name, replace(GAN_PRESETS[preset], seed=seed)))
-    kinds = [*["lstm"] * NUM_SEEDS, "gan"]
-    statuses = [
-        check_run(path, kind, config) for kind, (path, config) in zip(kinds, plan, strict=True)
-    ]  # before training
-    for kind, status, (path, config) in zip(kinds, statuses, plan, strict=True):
+    plan.append(("gan", runs / name, replace(GAN_PRESETS[preset], seed=seed)))
+    statuses = [check_run(path, kind, config) for kind, path, config in plan]  # before training
+    for status, (kind, path, config) in zip(statuses, plan, strict=True):
         if status == "finished":
             logger.info("%s: finished, reused", path)
             continue
         logger.info("%s: %s, %d epochs", path, "resuming" if status else "training", config.epochs)
         train: Any = train_lstm if kind == "lstm" else train_gan
         train(config, path, device=device, resume=status is not None, progress=progress)
-    return build_report(out, [path for path, _ in plan[:-1]], plan[-1][0])
+    *lstm_runs, gan_run = (path for _, path, _ in plan)
+    return build_report(out, lstm_runs, gan_run)
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
@@ -163,8 +161,7 @@ def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
         "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
     }
     if gan.scores:
-        is_collapsed = [warning is not None for warning in gan.collapse_warnings]
-        figures["gan-scores"] = score_curves(gan.scores, is_collapsed)
+        figures["gan-scores"] = score_curves(gan.scores)
     return figures
 
 

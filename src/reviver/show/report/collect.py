@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from reviver.data.tasks.palindromes import PalindromeTask
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.scores.digit_classifier import NUM_FEATURES
+from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.environment import describe_changes
@@ -21,9 +22,9 @@ from reviver.settings.validation import describe_fields, show_value
 from reviver.show.report import schema
 from reviver.show.report.comparison import GAN_EPOCHS, compare
 from reviver.show.report.diagrams import read_layers
-from reviver.show.report.results import GANResults, LSTMResults
+from reviver.show.report.results import GANResults, LSTMResults, last
 from reviver.train.lstm.evaluation import CHANCE
-from reviver.train.lstm.summary import METRICS, last_records
+from reviver.train.lstm.summary import best, last_records, mean_of_last
 from reviver.train.lstm.training import build_network
 from reviver.train.summary import Run
 from reviver.version import __version__
@@ -46,6 +47,7 @@ def _collect_lstm(results: LSTMResults) -> schema.LSTM:
     config = results.runs[0].config
     untrained = build_network(config, PalindromeTask(config))
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
+    bests = results.spread(best)
     return schema.LSTM(
         runs=tuple(map(_collect_run, results.runs)),
         settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
@@ -58,17 +60,17 @@ def _collect_lstm(results: LSTMResults) -> schema.LSTM:
         forget_bias=untrained.lstm.b_f[0].item(),
         parameters=_group_parameters(results.network),
         num_parameters=sum(parameter.numel() for parameter in results.network.parameters()),
-        final={name: results.final(name) for name in METRICS},
-        best={name: results.best(name) for name in METRICS},
-        mean_of_last={name: results.mean_of_last(name) for name in METRICS},
+        final=results.spread(last),
+        best=bests,
+        mean_of_last=results.spread(mean_of_last),
         num_last_epochs=min(len(last_records(records)) for records in results.metrics),
-        best_validation_accuracy=results.best("validation_accuracy"),
+        best_validation_accuracy=bests["validation_accuracy"],
         train_accuracy_without_dropout=schema.Spread.from_values(results.train_accuracies_without_dropout),
     )
 
 
 def _collect_gan(results: GANResults) -> schema.GAN:
-    run, interpolation, last = results.run, results.interpolation, results.run.metrics[-1]
+    run, interpolation, final = results.run, results.interpolation, results.run.metrics[-1]
     data = run.folder.record["data"]
     return schema.GAN(
         run=_collect_run(run),
@@ -87,22 +89,23 @@ def _collect_gan(results: GANResults) -> schema.GAN:
             digits=tuple(interpolation.classes) if interpolation.classes else None,
             confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
         ),
-        final={name: last[name] for name in GAN_METRICS},
+        final={name: final[name] for name in GAN_METRICS},
         scores=_collect_scores(results) if results.scores else None,
     )
 
 
 def _collect_scores(results: GANResults) -> schema.Scores:
-    last = results.scores[-1]
-    evaluations = zip(results.scores, results.collapse_warnings, strict=True)
+    final = results.scores[-1]
+    warnings = find_collapses(results.scores)
+    evaluations = zip(results.scores, warnings, strict=True)
     names = ("num_samples", "extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")
     return schema.Scores(
-        **{name: last[name] for name in names},
-        **{f"real_baseline_{name}": last["real_baseline"][name] for name in ("fid", "coverage")},
+        **{name: final[name] for name in names},
+        **{f"real_baseline_{name}": final["real_baseline"][name] for name in ("fid", "coverage")},
         num_evaluations=len(results.scores),
         num_features=NUM_FEATURES,
         collapsed_epochs=tuple(record["epoch"] for record, warning in evaluations if warning is not None),
-        collapse_warning=results.collapse_warnings[-1],
+        collapse_warning=warnings[-1],
     )
 
 
@@ -125,15 +128,13 @@ def _collect_run(run: Run) -> schema.Run:
 
 
 def _collect_network(network: Generator | Discriminator) -> schema.Network:
-    return schema.Network(
-        layers=tuple(read_layers(network)),
-        parameters=tuple(
-            _describe_parameters(f"layers.{name}", module, parameters)
-            for name, module in network.layers.named_children()
-            if (parameters := dict(module.named_parameters()))
-        ),
-        num_parameters=sum(parameter.numel() for parameter in network.parameters()),
+    parameters = tuple(
+        _describe_parameters(f"layers.{name}", module, dict(module.named_parameters()))
+        for name, module in network.layers.named_children()
+        if next(module.parameters(), None) is not None
     )
+    layers, total = tuple(read_layers(network)), sum(group.num_parameters for group in parameters)
+    return schema.Network(layers=layers, parameters=parameters, num_parameters=total)
 
 
 def _group_parameters(network: LSTMClassifier) -> tuple[schema.Parameters, ...]:
@@ -150,7 +151,6 @@ def _group_parameters(network: LSTMClassifier) -> tuple[schema.Parameters, ...]:
 
 
 def _describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, Tensor]) -> schema.Parameters:
-    """Return names, shapes and sizes of parameters of the module called `name`."""
     return schema.Parameters(
         module=name,
         kind=type(module).__name__,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import nn
 
 from reviver.show.report.diagrams import read_layers
-from reviver.show.report.results import GANResults, LSTMResults
+from reviver.show.report.results import GANResults, LSTMResults, last
 from reviver.show.report.schema import Comparison, Row, Spread, StructureRow, Unit
 
 
@@ -56,10 +56,9 @@ def compare_lstm(results: LSTMResults) -> dict[str, Row | StructureRow]:
     gaps = [records[-1][accuracy] - records[-1]["train_accuracy"] for records in results.metrics]
     sizes = [len(results.split.train), len(results.split.validation)]
     rows: dict[str, Row | StructureRow] = {"sequences": compare_structure("count", None, sizes)}
+    final = results.spread(last)
     for name, printed in FINAL.items():
-        rows[name] = compare_number(
-            "nats" if name.endswith("loss") else "fraction", results.final(name).values, printed
-        )
+        rows[name] = compare_number("nats" if name.endswith("loss") else "fraction", final[name].values, printed)
     rows["accuracy_gap"] = compare_number("fraction", gaps)
     for threshold, epoch in BREAKTHROUGH:
         first_epochs = results.first_epoch_at(accuracy, threshold)
@@ -99,26 +98,27 @@ def compare_number(unit: Unit, measured: Sequence[float | None], printed: Printe
     """Compare a number of the original, or None, with the one of each run, None for a run that has none."""
     known = [float(value) for value in measured if value is not None]
     spread = Spread.from_values(known) if known else None
-    agrees = None if printed is None else spread is not None and spread.contains(printed.value)
-    distance_to_range = distance_in_std = None
-    if printed and spread:
-        distance_to_range = 0.0 if agrees else min(abs(value - printed.value) for value in spread.values)
-        distance_in_std = abs(printed.value - spread.mean) / spread.std if spread.std else None
+    original, section = printed or (None, None)
+    agrees = to_range = in_std = None
+    if original is not None:
+        agrees = spread is not None and spread.contains(original)
+    if original is not None and spread is not None:
+        to_range = 0.0 if agrees else min(abs(value - original) for value in spread.values)
+        in_std = abs(original - spread.mean) / spread.std if spread.std else None
     return Row(
         unit=unit,
-        original=printed.value if printed else None,
-        section=printed.section if printed else None,
+        original=original,
+        section=section,
         measured=spread,
         num_runs=len(measured),
         agrees=agrees,
-        distance_to_range=distance_to_range,
-        distance_in_std=distance_in_std,
+        distance_to_range=to_range,
+        distance_in_std=in_std,
     )
 
 
 def compare_structure(unit: Unit, original: Sequence[float] | None, found: Sequence[float]) -> StructureRow:
     """Compare numbers that do not depend on the seed; they agree if they are equal."""
-    agrees = None if original is None else bool(found) and tuple(original) == tuple(found)
-    return StructureRow(
-        unit=unit, original=None if original is None else tuple(original), measured=tuple(found), agrees=agrees
-    )
+    printed = None if original is None else tuple(original)
+    agrees = None if printed is None else bool(found) and printed == tuple(found)
+    return StructureRow(unit=unit, original=printed, measured=tuple(found), agrees=agrees)

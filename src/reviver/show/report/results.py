@@ -4,7 +4,7 @@ Shapes: N images, C channels, H height, W width.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,9 @@ from torch import Tensor
 from reviver.data.images.image_set import from_pixels, load_mnist
 from reviver.data.tasks.palindromes import PalindromeTask, Split
 from reviver.errors import DataError, RunFolderError
-from reviver.gan.interpolation import (
-    CONFIDENCE,
-    Interpolation,
-    choose_distant_endpoints,
-    generate_interpolation,
-    interpolate,
-)
-from reviver.gan.sampling import generate, generate_samples
+from reviver.gan.interpolation import CONFIDENCE, Interpolation, generate_interpolation
+from reviver.gan.sampling import generate_samples
 from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
 from reviver.runs.folder import RunFolder
@@ -34,7 +27,7 @@ from reviver.train.gan.grids import Grid, find_grids, read_images
 from reviver.train.gan.run import GANRun, load_gan
 from reviver.train.gan.training import build_networks
 from reviver.train.lstm.run import LSTMRun, load_lstm
-from reviver.train.lstm.summary import best, mean_of_last
+from reviver.train.lstm.summary import METRICS
 
 NUM_CLASSIFIED = 1000
 """Images per set (untrained, trained, real) that the digit classifier classifies."""
@@ -69,17 +62,9 @@ class LSTMResults:
         """Digits of the first validation palindrome."""
         return tuple(self.split.validation.digits()[0].tolist())
 
-    def final(self, name: str) -> Spread:
-        """Return a metric at the last epoch of each run."""
-        return Spread.from_values([records[-1][name] for records in self.metrics])
-
-    def best(self, name: str) -> Spread:
-        """Return the lowest loss or highest accuracy over the epochs of each run."""
-        return Spread.from_values([best(records, name) for records in self.metrics])
-
-    def mean_of_last(self, name: str) -> Spread:
-        """Return the mean of a metric over the last epochs of each run."""
-        return Spread.from_values([mean_of_last(records, name) for records in self.metrics])
+    def spread(self, summarize: Callable[[Records, str], float]) -> dict[str, Spread]:
+        """Return each metric over the runs, where `summarize` returns the value of one run from its records."""
+        return {name: Spread.from_values([summarize(records, name) for records in self.metrics]) for name in METRICS}
 
     def first_epoch_at(self, name: str, threshold: float) -> list[int | None]:
         """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
@@ -117,10 +102,10 @@ class GANResults:
     recognition: Recognition | None
     scores: Records
 
-    @property
-    def collapse_warnings(self) -> list[str | None]:
-        """Warning about mode collapse at each evaluation, or None."""
-        return find_collapses(self.scores)
+
+def last(records: Records, name: str) -> float:
+    """Return a metric at the last epoch of a run."""
+    return float(records[-1][name])
 
 
 def read_lstm(paths: Sequence[Path]) -> LSTMResults:
@@ -174,15 +159,12 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
 
 
 def _choose_grids(run: GANRun) -> dict[str, Grid]:
-    """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both.
-
-    Progress is not time, since images change fastest at the start. For digits, it is the balanced fraction of recognized
-    digits; for other images, the mean absolute distance of the pixels to the first grid minus that to the last grid.
-    """
+    """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
     grids = find_grids(run.folder.samples)
     if not grids:
         raise DataError(f"{run.folder.samples}: has no sample grids; train again to save them")
     images = [read_images(grid.path, run.generator.image_shape) for grid in grids]
+    # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
     if run.is_digits:
         classifier = DigitClassifier.pinned()
         progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
@@ -195,19 +177,13 @@ def _choose_grids(run: GANRun) -> dict[str, Grid]:
 
 
 def _interpolate(run: GANRun) -> Interpolation:
-    """Interpolate linearly between samples of two different digits, or else between two distant samples.
-
-    The second happens if the run did not learn digits, or no two different digits are recognized.
-    """
+    """Interpolate linearly between samples of two digits, or if no two are recognized between two distant samples."""
     classifier = DigitClassifier.pinned() if run.is_digits else None
+    arguments = (None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
     try:
-        return generate_interpolation(
-            run.generator, classifier, None, None, INTERPOLATION_STEPS, "linear", run.config.seed
-        )
+        return generate_interpolation(run.generator, classifier, *arguments)
     except DataError:
-        start, end = choose_distant_endpoints(run.generator, run.config.seed)
-        latents = interpolate(start, end, INTERPOLATION_STEPS)
-        return Interpolation(latents, generate(run.generator, latents), None, None)
+        return generate_interpolation(run.generator, None, *arguments)
 
 
 def _recognize_digits(run: GANRun) -> Recognition:

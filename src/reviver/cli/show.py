@@ -1,0 +1,179 @@
+"""What is made of trained runs: `reviver report`, `plot`, `explore` and `export`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from reviver.cli import options
+from reviver.cli.options import FLAG, RUN, path_word
+from reviver.errors import ConfigError
+from reviver.settings.fields import CountOrZero, Seed, Text
+from reviver.settings.gan_presets import SECONDS
+from reviver.text import duration
+
+
+def report(
+    *,
+    out: Annotated[Text, RUN] = "report",
+    full: Annotated[bool, RUN, FLAG] = False,
+    seed: Annotated[Seed, RUN] = 0,
+    common: options.CommonOptions = options.DEFAULTS,
+) -> None:
+    """Train both networks, or reuse finished runs, and write report.html, .pdf and .json, and explorer.html.
+
+    Examples:
+      reviver report --out report  about 6 minutes on two cores
+      reviver report --full        train the GAN as in the original, half an hour
+
+    Args:
+        out: Folder for the report and its runs.
+        full: Train the GAN with the preset original (200 epochs) instead of best.
+        seed: Seed of the GAN, and first of the five seeds of the LSTM.
+    """
+    from reviver.show.report.build import make_report
+
+    time = f"this takes about {duration(SECONDS['original' if full else 'best'] + 60)} on two cores"
+    with options.preparing_training(time):
+        files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
+    paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
+    common.show(paths, *paths.values())
+    common.suggest(*(f"open {path_word(paths[name])} in a browser" for name in ("html", "explorer") if name in paths))
+
+
+def plot(
+    run: Annotated[Text, Parameter(name="RUN", help="Run folder of an LSTM or GAN, finished or not.")],
+    /,
+    *,
+    format_: Annotated[Literal["png", "pdf", "svg"], Parameter(name="--format")] = "png",
+    out: Text | None = None,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
+) -> None:
+    """Plot loss and accuracy of an LSTM over the epochs; of a GAN its losses, its scores and its last samples.
+
+    Examples:
+      reviver plot runs/lstm                 writes runs/lstm/curves.png
+      reviver plot runs/gan                  also scores.png and samples.png
+      reviver plot runs/gan --format pdf --out figures
+      reviver plot runs/lstm --figure-width 10 --font-size 16 --dark   for a slide
+
+    Args:
+        format_: Format of the figures.
+        out: Folder for the figures; by default that of the run.
+    """
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.show.curves import run_figures
+    from reviver.train.loading import load
+
+    folder = Path(run if out is None else out)
+    check_figure_path(folder / f"curves.{format_}")
+    files = []
+    for name, figure in run_figures(load(run, device="cpu")).items():
+        files.append(str(folder / f"{name}.{format_}"))
+        save_figure(figure, Path(files[-1]))
+    common.show({"run": run, "files": files}, *files)
+
+
+def explore(
+    *runs: Annotated[str, Parameter(name="RUN", required=True)],
+    out: Text = "explorer.html",
+    training_images: CountOrZero | None = None,
+    no_data: Annotated[bool, FLAG] = False,
+    common: options.CommonOptions = options.DEFAULTS,
+) -> None:
+    """Write runs as one HTML page, in which their networks run in the browser.
+
+    The page needs no server and no network. It holds the weights and some real images of the runs, so think before you
+    share it. The same runs give the same file.
+
+    Examples:
+      reviver explore runs/gan runs/lstm --out explorer.html
+      reviver explore runs/gan --training-images 0
+      reviver explore runs/patients --no-data
+
+    Args:
+        runs: Run folders of trained LSTMs and GANs; not of one that is still training.
+        out: Page to write, .html; it is replaced if it exists.
+        training_images: Training images to embed for each GAN, among which the page finds the nearest; 0 for none. By
+            default 2000, and fewer if they are large.
+        no_data: Embed no real images, and no sequences of your own, since the page shows them to everybody who has it.
+    """
+    path = Path(out)
+    if path.suffix.lower() not in (".html", ".htm") and not path.is_dir():
+        raise ConfigError(f"out must end in .html, got {out}", field="out")
+
+    from reviver.explorer.build import write_explorer
+    from reviver.figures import check_writable
+    from reviver.train.loading import load
+
+    check_writable(path)
+    page = write_explorer([load(run) for run in runs], path, num_training=training_images, with_data=not no_data)
+    sizes, size = dict(page.block_sizes), path.stat().st_size
+    result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}
+    common.show(result, f"{out}: {size / 1e6:.1f} MB")
+
+
+def export(
+    run: Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM or GAN.")],
+    /,
+    *,
+    format_: Annotated[Literal["onnx", "hub"], Parameter(name="--format")],
+    out: Text | None = None,
+    opset: int | None = None,
+    license_: Annotated[Text | None, Parameter(name="--license")] = None,
+    checkpoint: options.Checkpoint = None,
+    common: options.CommonOptions = options.DEFAULTS,
+) -> None:
+    """Export a trained network as an ONNX file or as a folder for the Hugging Face Hub.
+
+    onnx: a file that runs without Python and torch, such as in ONNX Runtime.
+      LSTM: x [batch, time, channels], lengths [batch] if they differ
+            -> logits, probabilities [batch, classes]; raw numbers go in
+      GAN:  z [batch, Z], of a conditional one also classes [batch]
+            -> images [batch, C, H, W] in [-1, 1]
+      Metadata name the classes, the standardization and the run.
+
+    hub: a folder with config.json, model.safetensors and a model card
+      (README.md) with results, data and limits. from_pretrained of
+      LSTMClassifier and Generator read it, on disk or from the hub.
+
+    Examples:
+      reviver export runs/lstm --format onnx --out lstm.onnx
+      reviver export runs/gan --format onnx --out generator.onnx --opset 18
+      reviver export runs/lstm --format hub --out recall --checkpoint best
+      reviver export runs/mine --format hub --out mine --license cc-by-4.0
+
+    Args:
+        format_: Format: onnx, a file; or hub, a folder.
+        out: File or new folder to write; by default model.onnx, which is replaced if it exists, or model/.
+        opset: Version of the ONNX operators; by default the smallest that has all of them, 13.
+        license_: License in the model card, such as mit; by default that of the data: cc-by-sa-3.0 for MNIST, mit for
+            generated sequences, unknown for your own data.
+    """
+    if opset is not None and format_ != "onnx":
+        raise ConfigError("opset is only for the format onnx; leave it out", field="opset")
+    if license_ is not None and format_ != "hub":
+        raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
+
+    from reviver.show.export.hub import to_hub
+    from reviver.show.export.onnx import to_onnx
+    from reviver.train.loading import load
+    from reviver.train.lstm.run import LSTMRun
+
+    path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
+    loaded = load(run, checkpoint=checkpoint, device="cpu" if common.device == "auto" else common.device)
+    used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
+    result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}
+    if format_ == "hub":
+        files = [str(file) for file in to_hub(loaded, path, license_id=license_)]
+        common.show({**result, "files": files}, *files)
+        return
+    exported = to_onnx(loaded, path, opset=opset)
+    result |= {"opset": exported.opset, "bytes": exported.num_bytes}
+    lines = [f"{path}: {exported.num_bytes} bytes, opset {exported.opset}"]
+    for kind, ports in (("input", exported.inputs), ("output", exported.outputs)):
+        result[f"{kind}s"] = [port._asdict() for port in ports]
+        for port in ports:
+            shape = ", ".join(map(str, port.shape))
+            lines.append(f"  {kind:<6}  {port.name:<13} {port.dtype} [{shape}]  {port.description}")
+    common.show(result, *lines)
