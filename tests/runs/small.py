@@ -1,6 +1,7 @@
 """Small runs and states for the tests of this folder."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from torch import nn
 
 from reviver.runs.checkpoint import TrainingState
+from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
+from reviver.train.lstm.training import train as train_lstm
 from tests import lstm_runs
 
 CPU = torch.device("cpu")
@@ -23,6 +26,12 @@ GAN = GANConfig(data="images.npy", image_size=8, latent_size=16, epochs=4, batch
 def write_images() -> None:
     """Write images.npy into the working folder."""
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+
+
+def train(config: LSTMConfig | GANConfig, out: Path | str) -> RunFolder:
+    """Start a run, or resume it if there is one."""
+    trainer: Any = train_lstm if isinstance(config, LSTMConfig) else gan_training.train
+    return trainer(config, out, device="cpu", resume=(Path(out) / "run.json").exists())
 
 
 def at_step(
